@@ -1,0 +1,42 @@
+# The whole workflow. `make run` and `make test` do everything on a fresh machine.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test test-slow check bench format clean
+
+PYTHON := .venv/bin/python
+
+help:  ## Show what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: .venv/run  ## Start cloud, gateway, two simulated devices and the example; Ctrl-C ends all
+	@exec .venv/bin/hecate up
+
+test: .venv/test check  ## Check, then run all quick tests (under 10 minutes)
+	$(PYTHON) -m pytest -m "not slow" -q
+
+test-slow: .venv/test  ## Fuzzing, crash rounds and soak (under 60 minutes)
+	$(PYTHON) -m pytest -m slow -q
+
+check: .venv/test  ## Format, lint, types, imports, sizes, device syntax
+	$(PYTHON) -m ruff format --check --quiet .
+	$(PYTHON) -m ruff check --quiet .
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+	$(PYTHON) scripts/check_sizes.py
+	$(PYTHON) scripts/check_device.py
+
+bench: .venv/test  ## Measure against the rivals on this machine, into docs/benchmarks.md
+	$(PYTHON) -m benchmarks --out docs/benchmarks.md
+
+format: .venv/test  ## Format the code and mend what a tool can mend
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+clean:  ## Remove what was installed and built here (not the state of gateways)
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+.venv/run: pyproject.toml scripts/bootstrap
+	@scripts/bootstrap run
+
+.venv/test: pyproject.toml scripts/bootstrap
+	@scripts/bootstrap test

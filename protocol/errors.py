@@ -1,0 +1,23 @@
+"""Errors of what both ends agree on.
+
+ContractError
+├─ WireError        a peer sent what the contract does not allow
+├─ TokenError       a token, signature or code does not hold
+└─ SettingsError    a configuration cannot be used
+"""
+
+
+class ContractError(Exception):
+    """Base of this package's errors; messages read "cannot X: why"."""
+
+
+class WireError(ContractError):
+    """A peer sent bytes or fields that mean nothing here."""
+
+
+class TokenError(ContractError):
+    """A token, signature or code is forged, expired or meant for someone else."""
+
+
+class SettingsError(ContractError):
+    """A configuration holds an unknown key or a value out of range."""

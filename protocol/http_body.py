@@ -1,0 +1,83 @@
+"""HTTP requests and responses as bodies of envelopes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cbor2
+
+from protocol.envelope import decode_map, field
+from protocol.errors import WireError
+
+Headers = tuple[tuple[str, str], ...]
+
+# RFC 9110, 7.6.1: meant for one connection; not carried through
+HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
+     "te", "trailer", "transfer-encoding", "upgrade"}
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """A request; target is path and query, starting with a slash."""
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """An answer."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+
+
+def encode_request(request: HttpRequest) -> bytes:
+    """Return the request as CBOR."""
+    return cbor2.dumps(
+        {"m": request.method, "p": request.target, "h": request.headers, "b": request.body}
+    )
+
+
+def decode_request(data: bytes) -> HttpRequest:
+    """Return the request in CBOR bytes; WireError when it is not one."""
+    fields = decode_map(data)
+    target = field(fields, "p", str)
+    if not target.startswith("/"):
+        raise WireError(f"cannot decode request: target {target!r}")
+    return HttpRequest(field(fields, "m", str), target, _headers(fields), field(fields, "b", bytes))
+
+
+def encode_response(response: HttpResponse) -> bytes:
+    """Return the answer as CBOR."""
+    return cbor2.dumps({"s": response.status, "h": response.headers, "b": response.body})
+
+
+def decode_response(data: bytes) -> HttpResponse:
+    """Return the answer in CBOR bytes; WireError when it is not one."""
+    fields = decode_map(data)
+    status = field(fields, "s", int)
+    if not 200 <= status <= 599:
+        raise WireError(f"cannot decode response: status {status}")
+    return HttpResponse(status, _headers(fields), field(fields, "b", bytes))
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """Return the headers that may be carried to the other end."""
+    return tuple((name, value) for name, value in headers if name.lower() not in HOP_BY_HOP)
+
+
+def _headers(fields: dict[str, Any]) -> Headers:
+    pairs = field(fields, "h", list, tuple)
+    for pair in pairs:
+        if (
+            not isinstance(pair, list | tuple)
+            or len(pair) != 2
+            or not all(isinstance(text, str) and not set(text) & set("\r\n\0") for text in pair)
+        ):
+            raise WireError("cannot decode headers: not pairs of text")
+    return tuple((name, value) for name, value in pairs)

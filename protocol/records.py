@@ -1,0 +1,139 @@
+"""Node records: what is published about a node, signed by the node itself.
+
+Field names are those of the HTTP API (docs/protocol.md), so that a record goes to callers as it is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from protocol.errors import TokenError, WireError
+from protocol.ids import ACCOUNT_ID, NODE_ID, decode_base64url, encode_base64url
+from protocol.keys import NodeKey
+from protocol.tokens import sign_as_node, verify_from_node
+
+AUDIENCE = "node-record"
+VALID_S = 24 * 3600
+SUPERNODE_ROLE = "superNodeLocalLinkNetwork"
+NAME_LIMIT = 64
+LIST_LIMIT = 256  # services, addresses: a record must fit one small message
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A microservice that a node offers."""
+
+    service_id: str
+    service_type: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One way to reach a node: kind is local, public or proxy."""
+
+    kind: str
+    href: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRecord:
+    """What others may know of a node."""
+
+    node_id: str
+    name: str
+    version: str
+    supernode_id: str
+    sealing_key: bytes
+    account_id: str = ""
+    addresses: tuple[Address, ...] = ()
+    services: tuple[Service, ...] = ()
+
+    @property
+    def is_supernode(self) -> bool:
+        """Whether this node is the supernode of its linkLocal cluster."""
+        return self.supernode_id == self.node_id
+
+    def with_account(self, account_id: str) -> "NodeRecord":
+        """Return the record as a member of an account."""
+        return replace(self, account_id=account_id)
+
+
+def to_fields(record: NodeRecord) -> dict[str, Any]:
+    """Return the record as the API shows it."""
+    return {
+        "id": record.node_id,
+        "name": record.name,
+        "version": record.version,
+        "account": {"id": record.account_id},
+        "supernodeId": record.supernode_id,
+        "rolesInCluster": [SUPERNODE_ROLE] if record.is_supernode else [],
+        "sealingKey": encode_base64url(record.sealing_key),
+        "addresses": [{"type": a.kind, "url": {"href": a.href}} for a in record.addresses],
+        "services": [
+            {"id": s.service_id, "serviceType": s.service_type, "self": s.path}
+            for s in record.services
+        ],
+    }
+
+
+def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
+    """Return the record in the API's form; WireError when a field is missing or malformed."""
+    try:
+        record = NodeRecord(
+            node_id=_matching(fields["id"], NODE_ID),
+            name=_text(fields["name"], NAME_LIMIT),
+            version=_text(fields["version"], NAME_LIMIT),
+            supernode_id=_matching(fields["supernodeId"], NODE_ID),
+            sealing_key=decode_base64url(_text(fields["sealingKey"], 2048)),
+            account_id=_account(fields["account"]["id"]),
+            addresses=tuple(
+                Address(_text(a["type"], 16), _text(a["url"]["href"], 512))
+                for a in fields["addresses"][:LIST_LIMIT]
+            ),
+            services=tuple(
+                Service(_text(s["id"], 128), _text(s["serviceType"], 128), _text(s["self"], 256))
+                for s in fields["services"][:LIST_LIMIT]
+            ),
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise WireError(f"cannot read node record: {exc}") from exc
+    return record
+
+
+def sign_record(record: NodeRecord, key: NodeKey, now: float) -> str:
+    """Return the record as a JWT signed by its node."""
+    return sign_as_node({"aud": AUDIENCE, "node": to_fields(record)}, key, now, VALID_S)
+
+
+def open_record(signed: str, now: float) -> NodeRecord:
+    """Return the record in a signed form.
+
+    Raises:
+        TokenError: it is forged, expired or signed by another node than it describes.
+        WireError: its fields are malformed.
+    """
+    signer, claims = verify_from_node(signed, AUDIENCE, now)
+    fields = claims.get("node")
+    if not isinstance(fields, Mapping):
+        raise WireError("cannot read node record: no fields")
+    record = from_fields(fields)
+    if record.node_id != signer:
+        raise TokenError("cannot accept node record: signed by another node")
+    return record
+
+
+def _text(value: Any, limit: int) -> str:
+    if not isinstance(value, str) or len(value) > limit:
+        raise ValueError(f"{value!r:.40} is not a text of at most {limit} characters")
+    return value
+
+
+def _matching(value: Any, pattern: Any) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise ValueError(f"{value!r:.80} is not an id")
+    return value
+
+
+def _account(value: Any) -> str:
+    return value if value == "" else _matching(value, ACCOUNT_ID)

@@ -1,0 +1,27 @@
+"""Fails when a source file is longer than the wall; table files are named here, in the open."""
+
+import sys
+from pathlib import Path
+
+WALL = 600  # lines; aim at 80 to 250
+FOLDERS = ("broker", "cloud", "device", "gateway", "hardware", "microservice", "protocol",
+           "benchmarks", "examples", "scripts", "tests")  # fmt: skip
+EXCEPTIONS: dict[str, str] = {}  # path: reason
+
+
+def main() -> int:
+    """Print each file over the wall and return 1 if there is one."""
+    root = Path(__file__).resolve().parent.parent
+    too_long = 0
+    for folder in FOLDERS:
+        for path in sorted((root / folder).rglob("*.py")):
+            lines = path.read_text().count("\n")
+            name = str(path.relative_to(root))
+            if lines > WALL and name not in EXCEPTIONS:
+                print(f"{name}: {lines} lines, the wall is {WALL}: look for the second idea")
+                too_long += 1
+    return 1 if too_long else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
