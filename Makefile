@@ -15,6 +15,7 @@ test: .venv/test check  ## Check, then run all quick tests (under 10 minutes)
 	$(PYTHON) -m pytest -m "not slow" -q
 
 test-slow: .venv/test  ## Fuzzing, crash rounds and soak (under 60 minutes)
+	HYPOTHESIS_PROFILE=slow $(PYTHON) -m pytest tests/properties -q --timeout 1200
 	$(PYTHON) -m pytest -m slow -q
 
 check: .venv/test  ## Format, lint, types, imports, sizes, device syntax
