@@ -22,6 +22,7 @@ anonymous = "loopback"
 port = 0
 [cloud]
 url = "{cloud}"
+mqtt_port = {mqtt_port}
 """
 
 
@@ -90,11 +91,12 @@ def start_cloud(state: Path) -> Cloud:
     return Cloud(program, ready[1].rstrip(","), int(ready[2]), state)
 
 
-def start_gateway(state: Path, cloud_url: str) -> Gateway:
+def start_gateway(state: Path, cloud: Cloud) -> Gateway:
     """Start a gateway that belongs to a cloud, on free ports."""
     state.mkdir(exist_ok=True)
     config = state / "gateway.toml"
-    config.write_text(GATEWAY.format(state=state, cloud=cloud_url))
+    settings = {"state": state, "cloud": cloud.url, "mqtt_port": cloud.mqtt_port}
+    config.write_text(GATEWAY.format(**settings))
     program = Program((*HECATE, "gateway", "--config", str(config)))
     line = r"gateway ready: node (\w{12}), MQTT 127.0.0.1:(\d+), API (http://\S+),"
     ready = program.wait_for(line)
@@ -115,7 +117,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
 @pytest.fixture(scope="module")
 def gateway(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Give a gateway that is associated with the development account and runs the example."""
-    node = start_gateway(tmp_path_factory.mktemp("gateway"), cloud.url)
+    node = start_gateway(tmp_path_factory.mktemp("gateway"), cloud)
     token = cloud.log_in(edge_id_token=node.rpc("getEdgeIdToken")["id_token"])
     assert node.rpc("associateAccount", token)["accountId"]
     environ = {"HECATE_URL": node.url, "HECATE_API_KEY": node.key}

@@ -53,7 +53,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
     chance = random.Random(SEED)
     cloud = start_cloud(tmp_path / "cloud")
     state = tmp_path / "gateway"
-    gateway = start_gateway(state, cloud.url)
+    gateway = start_gateway(state, cloud)
     identity = gateway.node_id
     gateway.rpc("associateAccount", cloud.log_in(
         edge_id_token=gateway.rpc("getEdgeIdToken")["id_token"]))  # fmt: skip
@@ -67,7 +67,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
             gateway.mqtt_port, number, chance.uniform(0.2, 1.5), gateway
         )
         acknowledged |= more
-        gateway = start_gateway(state, cloud.url)
+        gateway = start_gateway(state, cloud)
         assert gateway.node_id == identity
 
     def drained() -> bool:
