@@ -15,7 +15,7 @@ sys.path.insert(0, str(ROOT))
 TARGET = ROOT / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
-One TOML file per process: `hecate gateway --config gateway.toml`, `hecate cloud --config cloud.toml`.
+One TOML file per process: `hecate gateway --config FILE`, `hecate cloud --config FILE`.
 What is not given has the default below; what is not known is refused with file, key and reason.
 `HECATE_<SECTION>_<KEY>` overrides one value: `HECATE_BROKER_PORT=1884`. `hecate config check FILE`
 says whether a file can be used.

@@ -20,10 +20,10 @@ from typing import Any
 import httpx
 import paho.mqtt.client as paho
 import pytest
-from hardware.simulated import DeviceSettings, SimulatedBoard
 from paho.mqtt.enums import CallbackAPIVersion
 from tests.peers import require
 
+from hardware.simulated import DeviceSettings, SimulatedBoard
 from protocol.secret import Secret
 from tests.e2e.conftest import Cloud, Gateway
 from tests.programs import run, until
@@ -74,13 +74,18 @@ def device_id(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ite
         claim_token=Secret(claim), interval_s=0.5,
     )  # fmt: skip
     board = SimulatedBoard(tmp_path_factory.mktemp("board"), settings)
-    with asyncio.Runner() as runner:
-        runner.run(board.start())
-        try:
-            joined = until(lambda: gateway.status()["devices"], "the device joins")
-            yield str(joined[0]["id"])
-        finally:
-            runner.run(board.stop())
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)  # it copies what the board prints
+    thread.start()
+    asyncio.run_coroutine_threadsafe(board.start(), loop).result(30)
+    try:
+        joined = until(lambda: gateway.status()["devices"], "the device joins")
+        yield str(joined[0]["id"])
+    finally:
+        asyncio.run_coroutine_threadsafe(board.stop(), loop).result(30)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 def curl(*args: str) -> str:

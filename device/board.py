@@ -1,0 +1,27 @@
+"""Finds the board we run on. A board is one object with what differs between boards.
+
+unique_id() -> str              the same after every start; at most 23 characters
+async connect_network(config)   returns when IP works; LinkLost otherwise
+async live()                    what the board must do for ever beside the program
+now() -> int or None            unix seconds; None while the clock has not been set
+light(on)                       the board's own LED, if it has one
+celsius() -> float or None      its own temperature sensor, if it has one
+reset()                         start again; does not return
+"""
+
+import sys
+
+from device.errors import ConfigError
+
+
+def load_board(platform=sys.platform):
+    """Return the Board of a platform as sys.platform names it."""
+    if platform in ("linux", "darwin"):
+        from device.board_unix import Board
+    elif platform == "esp32":
+        from device.board_esp32 import Board
+    elif platform == "rp2":
+        from device.board_pico_w import Board
+    else:
+        raise ConfigError("cannot run on %s: no board_*.py for it" % platform)
+    return Board()

@@ -1,0 +1,50 @@
+"""ESP32 boards. Never run on hardware so far; see docs/device.md."""
+
+import binascii
+import time
+
+import esp32
+import machine
+import network
+
+from device.clock import unix_seconds
+from device.wifi import connect_wifi
+
+_LED_PIN = 2  # ESP32-DevKitC and most boards like it
+
+
+class Board:
+    """An ESP32 with Wi-Fi."""
+
+    def __init__(self):
+        self._wlan = network.WLAN(network.STA_IF)
+        self._led = machine.Pin(_LED_PIN, machine.Pin.OUT)
+
+    def unique_id(self):
+        """Return the chip's own id."""
+        return "esp32-" + binascii.hexlify(machine.unique_id()).decode()
+
+    async def connect_network(self, config):
+        """Join Wi-Fi unless we are in it."""
+        await connect_wifi(self._wlan, config)
+
+    async def live(self):
+        """Nothing beside the program."""
+
+    def now(self):
+        """Return unix seconds, or None while the clock has not been set."""
+        return unix_seconds(time.time(), time.gmtime(0)[0])
+
+    def light(self, on):
+        """Switch the board's LED."""
+        self._led.value(1 if on else 0)
+
+    def celsius(self):
+        """Return the chip's temperature; the first ESP32 has no calibrated sensor."""
+        if hasattr(esp32, "mcu_temperature"):
+            return esp32.mcu_temperature()
+        return None
+
+    def reset(self):
+        """Start again."""
+        machine.reset()

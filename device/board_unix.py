@@ -1,0 +1,56 @@
+"""The MicroPython unix port as a board: its flash is the working directory."""
+
+import asyncio
+import os
+import sys
+import time
+
+from device import flash
+from device.clock import unix_seconds
+
+_ID = "board-id"
+# SimulatedBoard holds our stdin open; its end means that power is gone, however its owner died.
+_POWER_VARIABLE = "HECATE_BOARD_POWER"
+
+
+class Board:
+    """Has a network whenever the machine has one, and a light that is only a value."""
+
+    def __init__(self):
+        self.is_lit = False
+
+    def unique_id(self):
+        """Return an id made on the first start."""
+        known = flash.read_text(_ID)
+        if known is None:
+            known = "unix-" + "".join("%02x" % byte for byte in os.urandom(6))
+            flash.write_atomic(_ID, known)
+        return known
+
+    async def connect_network(self, config):
+        """Return at once: the machine's network is not ours to bring up."""
+
+    async def live(self):
+        """End the process when stdin ends, if that was asked for."""
+        if os.getenv(_POWER_VARIABLE) != "stdin":
+            return
+        while await asyncio.StreamReader(sys.stdin).read(64):
+            pass
+        sys.exit(0)
+
+    def now(self):
+        """Return unix seconds."""
+        return unix_seconds(time.time(), time.gmtime(0)[0])
+
+    def light(self, on):
+        """Remember and show the light."""
+        self.is_lit = bool(on)
+        print("device: light", "on" if on else "off")
+
+    def celsius(self):
+        """Return None: there is no sensor."""
+        return None
+
+    def reset(self):
+        """End; whoever started us starts us again."""
+        sys.exit(1)

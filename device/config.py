@@ -1,0 +1,60 @@
+"""config.json: JSON text to a checked value. Pure; flash.py reads the file."""
+
+import json
+
+from device.errors import ConfigError
+
+_NUMBERS = {  # key: (default, lowest, highest)
+    "port": (1883, 1, 65535),
+    "interval_s": (5, 0.01, 86400),
+    "keepalive_s": (30, 1, 3600),
+    "timeout_s": (10, 0.1, 120),  # to connect, for CONNACK, SUBACK, PINGRESP and a stuck write
+    "retry_first_s": (1, 0.01, 3600),
+    "retry_cap_s": (60, 0.01, 3600),
+    "outbox_limit": (64, 5, 10000),
+    "outbox_bytes": (8192, 1024, 1048576),
+}
+_TEXTS = {"host": None, "name": None, "model": "generic", "wifi_ssid": "", "wifi_password": ""}
+_WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes")
+
+
+class Config:
+    """What a device was told at its installation; attributes are the keys of config.json."""
+
+
+def parse_config(text, source="config.json"):
+    """Return the Config in a JSON text; ConfigError names the key and what is wrong with it."""
+    try:
+        table = json.loads(text)
+    except ValueError:
+        raise ConfigError("cannot read %s: not JSON" % source)
+    if not isinstance(table, dict):
+        raise ConfigError("cannot read %s: not a JSON object" % source)
+    config = Config()
+    for key, value in table.items():
+        if key not in _NUMBERS and key not in _TEXTS:
+            known = ", ".join(sorted(list(_NUMBERS) + list(_TEXTS)))
+            raise ConfigError(
+                "cannot read %s: %s is not known; known are %s" % (source, key, known)
+            )
+    for key, default in _TEXTS.items():
+        setattr(config, key, _checked_text(source, key, table.get(key, default)))
+    for key, (default, lowest, highest) in _NUMBERS.items():
+        value = table.get(key, default)
+        kinds = (int,) if key in _WHOLE else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise ConfigError("cannot read %s: %s is not a number" % (source, key))
+        if not lowest <= value <= highest:
+            raise ConfigError(
+                "cannot read %s: %s must be %s to %s" % (source, key, lowest, highest)
+            )
+        setattr(config, key, value)
+    return config
+
+
+def _checked_text(source, key, value):
+    if value is None:
+        raise ConfigError("cannot read %s: %s is required" % (source, key))
+    if not isinstance(value, str) or (key in ("host", "name") and not 1 <= len(value) <= 64):
+        raise ConfigError("cannot read %s: %s is not a text of 1 to 64 characters" % (source, key))
+    return value

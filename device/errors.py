@@ -1,0 +1,28 @@
+"""Errors of a device; messages read "cannot X: why".
+
+DeviceError
+├─ ConfigError      what lies on the flash cannot be used
+├─ WireError        a peer sent what MQTT or the contract does not allow
+├─ LinkLost         the connection ended: try again
+└─ Refused          the other side said no: try again, but seldom
+"""
+
+
+class DeviceError(Exception):
+    """Base of this package's errors."""
+
+
+class ConfigError(DeviceError):
+    """config.json or credentials.json cannot be used."""
+
+
+class WireError(DeviceError):
+    """A peer sent bytes or fields that mean nothing here."""
+
+
+class LinkLost(DeviceError):
+    """The connection ended or never came up."""
+
+
+class Refused(DeviceError):
+    """The broker or the gateway refused us."""

@@ -1,0 +1,1 @@
+"""Sensors and actuators; each file has a simulated one."""

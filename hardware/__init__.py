@@ -1,0 +1,1 @@
+"""Boards: simulated ones now; flashing and provisioning real ones later."""

@@ -1,0 +1,19 @@
+"""A log file that cannot fill the disk: two files of half the bytes. io."""
+
+from pathlib import Path
+
+
+class BoundedLog:
+    """Appends to path; when that is half full it becomes path.1, whose old content is lost."""
+
+    def __init__(self, path: Path, limit_bytes: int) -> None:
+        self.path = path
+        self._half_bytes = limit_bytes // 2
+
+    def write(self, output: bytes) -> None:
+        """Append output; of more than half the limit at once, its end."""
+        output = output[-self._half_bytes :]
+        if self.path.exists() and self.path.stat().st_size + len(output) > self._half_bytes:
+            self.path.replace(self.path.with_name(f"{self.path.name}.1"))
+        with self.path.open("ab") as file:
+            file.write(output)

@@ -1,0 +1,108 @@
+"""Wi-Fi and the thin board files, with stand-ins for the chips' modules. On MicroPython only.
+
+This shows that the files load and that Wi-Fi joining waits, gives up and reports; it shows nothing
+about hardware.
+"""
+
+import asyncio
+import sys
+
+from device import wifi
+from device.config import parse_config
+from device.errors import ConfigError, LinkLost
+
+
+class Wlan:
+    """As much of network.WLAN as is used; has an address after so many questions."""
+
+    def __init__(self, interface=None, polls=0):
+        self.polls = polls
+        self.calls = []
+
+    def isconnected(self):
+        self.polls -= 1
+        return self.polls < 0 and ("connect", "home", "secret") in self.calls
+
+    def active(self, on):
+        self.calls.append(("active", on))
+
+    def disconnect(self):
+        self.calls.append(("disconnect",))
+
+    def connect(self, ssid, password):
+        self.calls.append(("connect", ssid, password))
+
+    def status(self):
+        return 201
+
+    def ifconfig(self):
+        return ("10.0.0.7",)
+
+
+class Module:
+    """An attribute bag that stands for a module."""
+
+
+class Pin:
+    OUT = 1
+
+    def __init__(self, pin, mode):
+        self.state = None
+
+    def value(self, state):
+        self.state = state
+
+
+def config(ssid="home"):
+    text = '{"name": "n", "host": "h", "wifi_ssid": "%s", "wifi_password": "secret"}'
+    return parse_config(text % ssid)
+
+
+def failure(kind, wlan, settings):
+    try:
+        asyncio.run(wifi.connect_wifi(wlan, settings, 0.3))
+    except kind as exc:
+        return str(exc)
+    raise AssertionError("nothing was raised")
+
+
+def test_waits_for_an_address():
+    wlan = Wlan(polls=2)
+    asyncio.run(wifi.connect_wifi(wlan, config()))
+    assert wlan.calls == [("active", True), ("disconnect",), ("connect", "home", "secret")]
+    asyncio.run(wifi.connect_wifi(wlan, config()))
+    assert len(wlan.calls) == 3
+
+
+def test_gives_up_and_keeps_the_password_to_itself():
+    message = failure(LinkLost, Wlan(polls=1000), config())
+    assert message == "cannot join Wi-Fi home: status 201"
+
+
+def test_needs_a_network_name():
+    assert "wifi_ssid" in failure(ConfigError, Wlan(), config(""))
+
+
+def install_chip_modules():
+    machine, network, esp32 = Module(), Module(), Module()
+    machine.Pin = Pin
+    machine.ADC = lambda number: Module()
+    machine.unique_id = lambda: b"\x01\xab"
+    network.STA_IF = 0
+    network.WLAN = Wlan
+    esp32.mcu_temperature = lambda: 40
+    for name, module in (("machine", machine), ("network", network), ("esp32", esp32)):
+        sys.modules[name] = module
+
+
+def test_board_files_load_and_have_all_that_a_board_has():
+    install_chip_modules()
+    from device.board import load_board
+
+    for platform, board_id in (("esp32", "esp32-01ab"), ("rp2", "pico-01ab")):
+        board = load_board(platform)
+        assert board.unique_id() == board_id
+        board.light(True)
+        assert all(hasattr(board, n) for n in ("connect_network", "live", "celsius", "reset"))
+        assert board.now() is None or board.now() > 1735689600
+    assert load_board("esp32").celsius() == 40

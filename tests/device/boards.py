@@ -1,0 +1,146 @@
+"""What the device tests share: boards that have joined, and a broker that does as it is told."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard, write_private
+from tests.programs import PATIENCE
+
+DEVICE_ID = "dev-0123456789ab"
+PREFIX = f"devices/{DEVICE_ID}"
+HASTE = {"keepalive_s": 1, "timeout_s": 0.4, "retry_first_s": 0.05, "retry_cap_s": 0.2}
+QUICK_RESTARTS = BoardLimits(restart_first_s=0.05, restart_cap_s=0.2)
+
+CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ = 1, 3, 4, 8, 12
+CONNACK = b"\x20\x02\x00\x00"
+CONNACK_SESSION_PRESENT = b"\x20\x02\x01\x00"
+CONNACK_NOT_AUTHORISED = b"\x20\x02\x00\x05"
+
+
+async def until(condition: Callable[[], object], what: str, timeout_s: float = 15) -> None:
+    """Wait until the condition holds; fail when it does not in time."""
+    async with asyncio.timeout(timeout_s * PATIENCE) as limit:
+        while not condition():
+            if limit.expired():
+                break
+            await asyncio.sleep(0.02)
+    assert condition(), f"waited {timeout_s:g} s in vain: {what}"
+
+
+def settings_for(port: int, interval_s: float = 0.1, **more: object) -> DeviceSettings:
+    """Return settings of an impatient device."""
+    return DeviceSettings("attic", "simulated", "127.0.0.1", port, None, interval_s, HASTE | more)
+
+
+def joined_board(directory: Path, settings: DeviceSettings, program: str = "") -> SimulatedBoard:
+    """Return a board that has credentials already; program is its main.py, if not the usual one."""
+    directory.mkdir(exist_ok=True)
+    credentials = {
+        "device_id": DEVICE_ID,
+        "username": DEVICE_ID,
+        "password": "secret",
+        "prefix": PREFIX,
+    }
+    write_private(directory / "credentials.json", json.dumps(credentials))
+    source = None
+    if program:
+        source = directory.with_name(f"{directory.name}-program.py")
+        source.write_text(program)
+    return SimulatedBoard(directory, settings, source, QUICK_RESTARTS)
+
+
+@dataclass
+class Packet:
+    """A packet a device sent."""
+
+    kind: int
+    flags: int
+    body: bytes
+
+    @property
+    def topic(self) -> str:
+        """The topic of a PUBLISH."""
+        return self.body[2 : 2 + int.from_bytes(self.body[:2])].decode()
+
+    @property
+    def packet_id(self) -> int:
+        """The packet id of a PUBLISH at QoS 1."""
+        end = 2 + int.from_bytes(self.body[:2])
+        return int.from_bytes(self.body[end : end + 2])
+
+    @property
+    def is_dup(self) -> bool:
+        """Whether the DUP flag is set."""
+        return bool(self.flags & 8)
+
+
+class ScriptedBroker:
+    """Records what devices send on each connection; answers as its attributes say."""
+
+    def __init__(self) -> None:
+        self.connack = CONNACK
+        self.suback = b"\x01"
+        self.acknowledges = True
+        self.pings = True
+        self.after_suback = b""
+        self.connections: list[list[Packet]] = []
+        self.writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+        self._server: asyncio.Server | None = None
+
+    async def __aenter__(self) -> "ScriptedBroker":
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self.writers:
+            writer.close()
+
+    def packets(self, connection: int, kind: int) -> list[Packet]:
+        """Return the packets of one kind that a connection brought; none while it has not come."""
+        known = self.connections[connection] if connection < len(self.connections) else []
+        return [packet for packet in known if packet.kind == kind]
+
+    def readings(self, connection: int) -> list[Packet]:
+        """Return the readings a connection brought."""
+        return [p for p in self.packets(connection, PUBLISH) if "/readings/" in p.topic]
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        packets: list[Packet] = []
+        self.connections.append(packets)
+        self.writers.append(writer)
+        try:
+            while True:
+                packet = await _read_packet(reader)
+                packets.append(packet)
+                writer.write(self._answer(packet))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
+
+    def _answer(self, packet: Packet) -> bytes:
+        if packet.kind == CONNECT:
+            return self.connack
+        if packet.kind == SUBSCRIBE:
+            return b"\x90\x03" + packet.body[:2] + self.suback + self.after_suback
+        if packet.kind == PUBLISH and self.acknowledges and packet.flags & 2:
+            return b"\x40\x02" + packet.packet_id.to_bytes(2)
+        if packet.kind == PINGREQ and self.pings:
+            return b"\xd0\x00"
+        return b""
+
+
+async def _read_packet(reader: asyncio.StreamReader) -> Packet:
+    first = (await reader.readexactly(1))[0]
+    length = shift = 0
+    while True:
+        byte = (await reader.readexactly(1))[0]
+        length |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            return Packet(first >> 4, first & 15, await reader.readexactly(length))

