@@ -1,4 +1,4 @@
 """What gateway, cloud and device must agree on: ids, topics, records, tokens, envelopes, prefaces.
 
-Everything here is pure: values in, values out. See docs/protocol.md for the tables.
+Everything here is pure, values in, values out, but join/. See docs/protocol.md for the tables.
 """

@@ -17,6 +17,7 @@ MAGIC = b"HECB"
 VERSION = 1
 TOKEN_LIMIT_BYTES = 4096
 SNIFF_LIMIT_BYTES = 256  # enough for a method and "/<BEP id>/"
+PING_INTERVAL_S = 15  # of the relay; three missed ones mean that it is gone
 
 _HEAD = struct.Struct(">4sBBH")
 _FRAME = struct.Struct(">BH")

@@ -1,0 +1,231 @@
+"""The report: tables in the terminal, docs/benchmarks.md, and JSON."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.brokers import OURS
+from benchmarks.measure import Failure, Outcome, Sample
+from benchmarks.rounds import Plan, Results
+from benchmarks.scenarios import Metric, Scenario
+from benchmarks.verdict import (
+    Row,
+    format_number,
+    format_ratio,
+    format_spread,
+    judge,
+    make_rows,
+)
+
+VERDICTS = {True: "met", False: "missed", None: "not measured"}
+
+INTRODUCTION = """\
+# Benchmarks
+
+Written by `make bench`. Absolute numbers belong to one machine and one hour; the ratios are what
+to read. They are taken round by round (round n of Hecate with round n of the other, the brokers
+taking turns), given as median and, in brackets, lowest and highest. **Above 1x Hecate is better**,
+for rates as for latency and memory.
+"""
+
+METHOD = """\
+## How it is measured
+
+- Each run starts a fresh broker process bound to one core; the generator has another core. Servers
+  that would use more cores (NATS) are bound to one like everybody.
+- The generator (`benchmarks/generator.py`) speaks MQTT 3.1.1 over raw sockets in one process, with
+  packets encoded ahead. A window bounds what is under way, so that no broker is pushed into
+  dropping: QoS 0 publishers stay that far ahead of the slowest subscriber, QoS 1 ones have that
+  many messages not yet both acknowledged and delivered.
+- A rate is what subscribers received between two instants after a warm-up. Afterwards the run goes
+  on until all has arrived. Every delivery is counted, QoS 0 streams are compared byte for byte with
+  what was sent, QoS 1 streams number by number; loss, repetition and disorder stand in the remarks.
+- In QoS 0 streams the generator rests for half a millisecond when a read brought little. Without
+  that, waking it for single packets costs the broker time, Mosquitto most of all.
+- *CPU per delivery* is what the broker's process used, in user and kernel mode. Other programs on
+  the machine disturb it least, so the ratio *by CPU* is the one to trust when the rounds lie far
+  apart. *Busy* is the share of its core that each side used: a broker well below 100 % was waiting
+  for round trips, or other programs took its core. A generator above 95 % is remarked.
+- *Ceiling* is the rate of a process that copies bytes and parses nothing, in the broker's place.
+- The 1:1, 1:50 and QoS 1 scenarios send one topic and one size: the best case for a broker that
+  handles equal packets in a run, as Hecate does. `qos0_mixed` changes both with every packet: the
+  worst case. Real traffic lies between.
+- Latency counts from the instant a message was due. The generator spins; how late it was itself
+  stands with the raw numbers, and p99 means nothing where that is of the same size.
+- Memory is the resident memory of the broker's process, in the idle scenario the growth of it
+  divided by the connections.
+
+What this does not show: several cores, TLS, real networks, durable sessions, retained messages.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstances:
+    """Where, when and how a run was made."""
+
+    machine: dict[str, str]
+    command: str
+    started: datetime
+    took_s: float
+    is_quick: bool
+
+
+def print_report(console: Console, plan: Plan, results: Results) -> None:
+    """Print one table for each scenario, and the targets."""
+    for scenario, metric in _pairs(plan):
+        table = Table(title=f"{scenario.name}: {metric.name}", title_justify="left")
+        table.add_column("broker")
+        columns = ("median (lowest to highest)", f"{OURS} is better by", "CPU µs", "by CPU", "busy")
+        for name in (*columns, "MiB"):
+            table.add_column(name, justify="right")
+        table.add_column("remarks")
+        for row in make_rows(plan, results, scenario, metric):
+            table.add_row(*_cells(row))
+        if ceiling := _format_ceiling(results, scenario, metric):
+            table.caption = f"ceiling: {ceiling}"
+        console.print(table)
+    judged = judge(plan, results)
+    if judged:
+        table = Table("scenario", "metric", "target", "measured", "", title="Targets")
+        for each in judged:
+            verdict = VERDICTS[each.is_met]
+            table.add_row(each.scenario, each.metric, each.target, each.measured, verdict)
+        console.print(table)
+
+
+def render_markdown(plan: Plan, results: Results, circumstances: Circumstances) -> str:
+    """Return docs/benchmarks.md."""
+    parts = [
+        INTRODUCTION,
+        _render_circumstances(plan, circumstances),
+        _render_targets(plan, results),
+        "## Results\n",
+        *(_render_table(plan, results, *pair) for pair in _pairs(plan)),
+        METHOD,
+        "## Raw numbers\n\nOne number for each round, in the order they were taken.\n",
+        *(_render_raw(plan, results, scenario) for scenario in plan.scenarios),
+    ]
+    return "\n".join(parts)
+
+
+def render_json(plan: Plan, results: Results, circumstances: Circumstances) -> str:
+    """Return everything that was measured, for programs."""
+    return json.dumps(
+        {
+            "machine": circumstances.machine,
+            "command": circumstances.command,
+            "started": circumstances.started.isoformat(),
+            "took_s": round(circumstances.took_s, 1),
+            "brokers": {broker.name: broker.version for broker in plan.brokers},
+            "targets": [asdict(each) for each in judge(plan, results)],
+            "runs": [
+                {"scenario": scenario, "broker": broker, "round": number, **_as_json(outcome)}
+                for (scenario, broker), outcomes in results.outcomes.items()
+                for number, outcome in enumerate(outcomes, 1)
+            ],
+        },
+        indent=2,
+    )
+
+
+def _pairs(plan: Plan) -> Iterator[tuple[Scenario, Metric]]:
+    for scenario in plan.scenarios:
+        for metric in scenario.metrics:
+            yield scenario, metric
+
+
+def _cells(row: Row) -> Sequence[str]:
+    return (
+        row.broker,
+        format_spread(row.value),
+        format_ratio(row.ratio),
+        "-" if row.cpu_us is None else format_number(row.cpu_us),
+        format_ratio(row.cpu_ratio),
+        _format_busy(row),
+        format_number(row.memory_mib),
+        "; ".join(row.remarks),
+    )
+
+
+def _format_busy(row: Row) -> str:
+    if row.broker_busy is None or row.generator_busy is None:
+        return "-"
+    return f"{row.broker_busy:.0%} / {row.generator_busy:.0%}"
+
+
+def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str:
+    ceiling = results.ceilings.get(scenario.name)
+    if not isinstance(ceiling, Sample):
+        return ""
+    busy = (
+        "" if ceiling.generator_busy is None else f", generator {ceiling.generator_busy:.0%} busy"
+    )
+    return f"{format_number(ceiling.values[metric.name])}{busy}"
+
+
+def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
+    apart = "on its own" if plan.cores.are_apart else "SHARED WITH THE GENERATOR"
+    lines = [
+        "## This run\n",
+        f"- command: `{circumstances.command}`",
+        f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
+        f"- rounds: {plan.rounds}, each {plan.timing.warm_up_s:g} s of warm-up"
+        f" and {plan.timing.measure_s:g} s measured",
+        *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
+        f"- core of the broker: {apart}",
+    ]
+    if circumstances.is_quick:
+        lines.append("- **a quick run: short and noisy, not for quoting**")
+    lines += ["", "| broker | version | set up |", "|---|---|---|"]
+    lines += [f"| {each.name} | {each.version} | {each.setup} |" for each in plan.brokers]
+    return "\n".join(lines) + "\n"
+
+
+def _render_targets(plan: Plan, results: Results) -> str:
+    lines = ["## Targets\n", "| scenario | metric | target | measured | |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {each.scenario} | {each.metric} | {each.target} | {each.measured} "
+        f"| {VERDICTS[each.is_met]} |"
+        for each in judge(plan, results)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _render_table(plan: Plan, results: Results, scenario: Scenario, metric: Metric) -> str:
+    lines = [
+        f"### {scenario.name}: {metric.name}\n",
+        f"{scenario.title} (`{scenario.suite_name}`).\n",
+        f"| broker | median (lowest to highest) | {OURS} is better by | CPU µs per delivery "
+        "| the same by CPU | busy: broker / generator | memory MiB | remarks |",
+        "|---|--:|--:|--:|--:|--:|--:|---|",
+    ]
+    rows = make_rows(plan, results, scenario, metric)
+    lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    if ceiling := _format_ceiling(results, scenario, metric):
+        lines.append(f"\nCeiling: {ceiling}.")
+    return "\n".join(lines) + "\n"
+
+
+def _render_raw(plan: Plan, results: Results, scenario: Scenario) -> str:
+    lines = [f"### {scenario.name}\n"]
+    for broker in plan.brokers:
+        outcomes = results.outcomes[scenario.name, broker.name]
+        samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
+        for name in dict.fromkeys(name for sample in samples for name in sample.values):
+            numbers = ", ".join(format_number(sample.values[name]) for sample in samples)
+            lines.append(f"- {broker.name}, {name}: {numbers}")
+        failures = [outcome.reason for outcome in outcomes if isinstance(outcome, Failure)]
+        lines += [f"- {broker.name}, failed: {reason}" for reason in failures]
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(outcome: Outcome) -> dict[str, object]:
+    if isinstance(outcome, Failure):
+        return {"failed": outcome.reason}
+    tally = outcome.tally
+    counted = {"lost": tally.lost, "repeated": tally.repeated, **asdict(tally)}
+    return {**asdict(outcome), "tally": counted}

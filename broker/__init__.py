@@ -1,0 +1,56 @@
+"""An MQTT 3.1.1 and 5 broker to embed; knows nothing of nodes or clouds.
+
+import asyncio
+from broker import AllowAll, Broker, Listener
+
+async def main() -> None:
+    policy = AllowAll()  # for trying out; write your own Authenticator and Authorizer
+    broker = Broker([Listener(port=1883)], policy, policy)
+    await broker.start()
+    print("listening on", *broker.addresses)
+    broker.local_client("clock").subscribe("#", lambda message: print(message.topic))
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+from broker.counters import Counters
+from broker.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from broker.limits import Limits
+from broker.local import LocalClient
+from broker.message import Hold, Message
+from broker.policy import (
+    AllowAll,
+    Authenticator,
+    Authorizer,
+    Credentials,
+    DenyAll,
+    Identity,
+    Refusal,
+)
+from broker.properties import Properties
+from broker.reasons import Reason
+from broker.server import Broker, Listener
+
+__all__ = [
+    "AllowAll",
+    "Authenticator",
+    "Authorizer",
+    "Broker",
+    "BrokerError",
+    "Counters",
+    "Credentials",
+    "DenyAll",
+    "Hold",
+    "Identity",
+    "Limits",
+    "Listener",
+    "LocalClient",
+    "LocalProtocolError",
+    "Message",
+    "Properties",
+    "ProtocolError",
+    "Reason",
+    "Refusal",
+    "RemoteProtocolError",
+]

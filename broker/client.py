@@ -1,0 +1,100 @@
+"""One network connection, as the pure parts of the broker see it."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from broker.packets import MQTT_3_1_1, MQTT_5
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.acks import AckLine
+    from broker.flow import Route
+    from broker.packets import Connect, Will
+    from broker.policy import Credentials, Identity
+    from broker.session import Session
+
+UNLIMITED_BYTES = 1 << 62
+
+
+class State(Enum):
+    """Where a connection is in its life; it only goes down this list."""
+
+    NEW = "waits for CONNECT"
+    DECIDING = "waits for the authenticator"
+    ONLINE = "connected"
+    CLOSED = "sends what is left, hears nothing"
+
+
+class Link(Protocol):
+    """What the socket's side does for a connection."""
+
+    def write(self, output: bytes) -> None:
+        """Send bytes, later if need be."""
+
+    def set_reading(self, *, wanted: bool) -> None:
+        """Go on reading, or stop."""
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+
+    def abort(self) -> None:
+        """Close now."""
+
+    def authenticate(self, credentials: Credentials) -> None:
+        """Ask the authenticator; its answer goes to Core.decide()."""
+
+
+class Client:
+    """State of one connection; flow.py and dialog.py say what happens to it."""
+
+    __slots__ = (
+        "acks", "client_id_assigned", "connect", "deadline", "deaf", "five", "generation", "have",
+        "held", "identity", "keep_alive_s", "last_heard", "limit_bytes", "link", "listener",
+        "max_packet_bytes", "need", "out", "parts", "paused", "peer", "routes", "runs", "session",
+        "state", "version", "will",
+    )  # fmt: skip
+
+    def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
+        self.link = link
+        self.listener = listener
+        self.peer = peer
+        self.state = State.NEW
+        self.version = MQTT_3_1_1
+        self.five = False
+        self.connect: Connect | None = None  # while DECIDING
+        self.client_id_assigned = False
+        self.identity: Identity | None = None
+        self.session: Session | None = None
+        self.will: Will | None = None
+        self.acks: AckLine | None = None  # made when a hold delays the first PUBACK
+        self.keep_alive_s = 0.0  # with the grace; 0 is off
+        self.deadline: float | None = None  # for CONNECT, then for closing
+        self.max_packet_bytes = UNLIMITED_BYTES  # what the client takes
+        # input
+        self.last_heard = 0.0
+        self.limit_bytes = limit_bytes  # of one packet
+        self.parts: list[bytes] = []  # of the incomplete packet, joined once it is whole
+        self.have = 0
+        self.need = 0  # bytes of the incomplete packet, as far as known
+        self.held = False  # handle no packet now; the rest of what was read waits in parts
+        self.deaf = False  # the link does not read
+        # output
+        self.out: list[bytes] = []  # emptied, never replaced: routes hold its append
+        self.paused = False  # the peer takes less than it is sent
+        # the flow's
+        self.runs: dict[int, Callable[[Client, bytes, int], int]] = {}
+        self.routes: dict[bytes, Route] = {}
+        self.generation = 0
+
+    def speak(self, version: int) -> None:
+        """Set the protocol version."""
+        self.version = version
+        self.five = version == MQTT_5
+
+    @property
+    def name(self) -> str:
+        """Who this is, for people."""
+        return self.identity.name if self.identity is not None else ""

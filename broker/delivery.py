@@ -1,0 +1,52 @@
+"""One message for many receivers: encoded once for each kind of receiver."""
+
+from dataclasses import dataclass, replace
+from math import ceil
+
+from broker.inflight import Parts
+from broker.message import Message
+from broker.packets import MQTT_5
+from broker.wire import encode_publish_parts, publish_flags
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A QoS 1 message that waits for its turn with one client."""
+
+    message: Message
+    retain: bool = False
+    identifiers: tuple[int, ...] = ()
+
+
+class Encoder:
+    """Gives the bytes of one message; receivers of the same kind share them."""
+
+    __slots__ = ("_made", "_now", "message")
+
+    def __init__(self, message: Message, now: float) -> None:
+        self.message = message
+        self._now = now
+        self._made: dict[tuple[int, int, tuple[int, ...]], Parts] = {}
+
+    def parts(self, version: int, qos: int, *, retain: bool, identifiers: tuple[int, ...]) -> Parts:
+        """Return what stands before and behind the packet id (nothing between them at QoS 0)."""
+        first = publish_flags(qos, retain=retain)
+        kind = (version, first, identifiers)
+        made = self._made.get(kind)
+        if made is None:
+            made = self._made[kind] = self._encode(version, first, identifiers)
+        return made
+
+    def _encode(self, version: int, first: int, identifiers: tuple[int, ...]) -> Parts:
+        message = self.message
+        properties = message.properties
+        if version == MQTT_5 and (identifiers or message.expires_at is not None):
+            left_s = None
+            if message.expires_at is not None:
+                left_s = max(ceil(message.expires_at - self._now), 0)  # [MQTT-3.3.2-6]
+            properties = replace(
+                properties,
+                subscription_identifiers=identifiers,  # [MQTT-3.3.4-3]
+                message_expiry_s=left_s,
+            )
+        return encode_publish_parts(first, message.topic, message.payload, properties, version)

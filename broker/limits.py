@@ -1,0 +1,35 @@
+"""How much one client, and all together, may use.
+
+Small by default: a gateway has little memory and other things to do. Every limit can be reached
+in a test, every refusal and drop is counted by reason (counters.py).
+"""
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one broker; sizes in bytes, times in seconds."""
+
+    connections: int = 10_000
+    stored_sessions: int = 10_000  # clients away whose session is kept
+    session_expiry_s: int = 7 * 86_400  # also for 3.1.1, whose sessions would never end
+    connect_timeout_s: float = 10.0  # from the first byte to the decided CONNECT
+    close_timeout_s: float = 5.0  # for a peer to take the last bytes
+    connect_bytes: int = 128 * KIB  # a CONNECT: will payload and topic 64 KiB each at most
+    packet_bytes: int = 2_000_000  # default of Mosquitto 2.1
+    topic_levels: int = 32  # cost of matching follows them
+    subscriptions: int = 1_000  # per client
+    in_flight: int = 1_000  # QoS 1 messages sent to a client and not acknowledged
+    holds: int = 1_000  # QoS 1 messages of a client that are not acknowledged yet
+    queued_messages: int = 10_000  # per client, waiting behind those in flight
+    queued_bytes: int = 4 * MIB  # per client, in flight and waiting
+    queued_bytes_total: int = 64 * MIB
+    retained_messages: int = 100_000
+    retained_bytes: int = 64 * MIB
+    output_bytes: int = 1 * MIB  # what a slow reader may leave unread before QoS 0 is dropped
+    output_bytes_total: int = 32 * MIB
+    routes: int = 1_000  # remembered per client; topics are chosen by peers

@@ -1,0 +1,89 @@
+"""A client within the process: no socket, no packets, no copies, no authorizer."""
+
+import logging
+from collections.abc import Callable
+
+from broker.core import Core
+from broker.delivery import Encoder
+from broker.errors import LocalProtocolError, RemoteProtocolError
+from broker.message import Message
+from broker.packets import Subscription
+from broker.topics import validate_filter, validate_topic
+
+logger = logging.getLogger(__name__)
+
+Handler = Callable[[Message], None]
+
+
+class LocalClient:
+    """Subscribes and publishes inside the broker; use it on the broker's loop only.
+
+    Handlers run while the message is routed: they must not block, and what they publish follows
+    the message they were given. Messages come at the QoS and with the RETAIN flag they were
+    published with; on subscribe() the retained ones come first, with retain set.
+    """
+
+    def __init__(self, core: Core, name: str, now: Callable[[], float]) -> None:
+        self.name = name
+        self._core = core
+        self._now = now
+        self._receivers: dict[str, _LocalReceiver] = {}
+
+    def subscribe(self, topic_filter: str, handler: Handler) -> None:
+        """Call handler for each message that matches; replaces the filter's last handler."""
+        _check(validate_filter, topic_filter)
+        self.unsubscribe(topic_filter)
+        receiver = _LocalReceiver(self.name, handler)
+        self._receivers[topic_filter] = receiver
+        self._core.subscribe(receiver, Subscription(topic_filter, qos=2))
+        for message in self._core.retained(topic_filter, self._now()):
+            receiver.handle(message)
+
+    def unsubscribe(self, topic_filter: str) -> None:
+        """Stop; harmless when there is nothing to stop."""
+        receiver = self._receivers.pop(topic_filter, None)
+        if receiver is not None:
+            self._core.unsubscribe(receiver, topic_filter)
+
+    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
+        """Publish to everybody, the process's own subscribers included."""
+        _check(validate_topic, topic)
+        if qos not in {0, 1}:
+            raise LocalProtocolError(f"cannot publish at QoS {qos}: 0 and 1 are spoken")
+        self._core.publish(Message(topic, payload, qos, retain), self._now())
+
+    def close(self) -> None:
+        """Drop all subscriptions."""
+        for topic_filter in tuple(self._receivers):
+            self.unsubscribe(topic_filter)
+
+
+def _check(validate: Callable[[str], None], text: str) -> None:
+    try:
+        validate(text)
+    except RemoteProtocolError as exc:  # here the fault is our caller's
+        raise LocalProtocolError(str(exc), exc.reason) from exc
+
+
+class _LocalReceiver:
+    """One subscription: overlapping filters of one client each get the message."""
+
+    __slots__ = ("_handler", "_name")
+
+    def __init__(self, name: str, handler: Handler) -> None:
+        self._name = name
+        self._handler = handler
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:  # noqa: ARG002
+        """Hand a message over."""
+        self.handle(encoder.message)
+
+    def handle(self, message: Message) -> None:
+        """Call the handler; its fault must not become the sender's or the next receiver's."""
+        keepers = message.hold.keepers if message.hold is not None else 0
+        try:
+            self._handler(message)
+        except Exception:
+            logger.exception("handler of %s failed on %r", self._name, message.topic)
+            if message.hold is not None and message.hold.keepers > keepers:
+                message.hold.refuse()  # it kept the message and will never let go

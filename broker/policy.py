@@ -1,0 +1,89 @@
+"""Who may connect, publish and subscribe. Nobody, unless a policy says so."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a client says about itself, and where it came in."""
+
+    client_id: str
+    username: str | None
+    password: bytes | None
+    listener: str
+    peer: str  # address without port, "" over a Unix socket
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.client_id!r}, {self.username!r}, ***, {self.listener!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a client is; client_id names its session."""
+
+    name: str
+    client_id: str
+    groups: frozenset[str] = frozenset()
+
+
+class Refusal(IntEnum):
+    """Why a client may not connect; the numbers are MQTT 5 reason codes."""
+
+    CLIENT_ID_NOT_VALID = 0x85
+    BAD_CREDENTIALS = 0x86
+    NOT_AUTHORIZED = 0x87
+    SERVER_UNAVAILABLE = 0x88
+    SERVER_BUSY = 0x89
+    BANNED = 0x8A
+    QUOTA_EXCEEDED = 0x97
+
+
+class Authenticator(Protocol):
+    """Decides who a client is; the client's further bytes wait for it."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+        """Return who this is, or why it may not connect."""
+
+
+class Authorizer(Protocol):
+    """Decides what a client may do; answers are remembered until Broker.rights_changed()."""
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:
+        """Return whether the client may publish to the topic."""
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
+        """Return whether the client may receive all that the filter matches."""
+
+
+class AllowAll:
+    """Lets everybody do everything: for tests, development and loopback only."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+        """Take every client at its word."""
+        return Identity(credentials.username or credentials.client_id, credentials.client_id)
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:  # noqa: ARG002  # the port's
+        """Allow."""
+        return True
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:  # noqa: ARG002
+        """Allow."""
+        return True
+
+
+class DenyAll:
+    """Lets nobody in."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:  # noqa: ARG002
+        """Refuse."""
+        return Refusal.NOT_AUTHORIZED
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:  # noqa: ARG002
+        """Refuse."""
+        return False
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:  # noqa: ARG002
+        """Refuse."""
+        return False

@@ -1,0 +1,184 @@
+"""Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from broker.client import Client
+from broker.counters import Counters
+from broker.delivery import Delivery, Encoder
+from broker.errors import RemoteProtocolError
+from broker.flow import Route
+from broker.inflight import Parts
+from broker.limits import Limits
+from broker.message import Message
+from broker.packets import MQTT_5, Subscription
+from broker.policy import Authorizer, Identity
+from broker.reasons import Reason
+from broker.retained import RetainedStore
+from broker.session import Session
+from broker.topics import SubscriptionTree, validate_topic
+
+SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
+
+
+class Receiver(Protocol):
+    """A session or a local client."""
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
+        """Take a message."""
+
+
+Receivers = tuple[tuple[Receiver, Subscription], ...]
+
+
+class Router:
+    """All subscriptions and retained messages of one broker."""
+
+    def __init__(self, authorizer: Authorizer, limits: Limits, counters: Counters) -> None:
+        self.generation = 1  # routes of an older one are not used any more
+        self.touched: set[Client] = set()  # has output, or something else for the socket to do
+        self.retained = RetainedStore(limits.retained_messages, limits.retained_bytes)
+        self._authorizer = authorizer
+        self._limits = limits
+        self.counters = counters
+        self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
+        self._delivering = False
+        self._later: deque[Message] = deque()
+
+    def changed(self) -> None:
+        """Subscriptions, rights or connections are not what they were: forget all routes."""
+        self.generation += 1
+
+    def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
+        """Add or replace a subscription."""
+        self._tree.add(receiver, subscription)
+        self.changed()
+
+    def unsubscribe(self, receiver: Receiver, topic_filter: str) -> None:
+        """Remove a subscription."""
+        self._tree.remove(receiver, topic_filter)
+        self.changed()
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
+        """Ask the authorizer."""
+        return self._authorizer.may_subscribe(identity, topic_filter)
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:
+        """Ask the authorizer."""
+        return self._authorizer.may_publish(identity, topic)
+
+    def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
+        """Return each receiver once, with the widest of its matching subscriptions."""
+        found: dict[Receiver, Subscription] = {}
+        for receiver, subscription in self._tree.match(topic):
+            if subscription.no_local and receiver is origin:  # [MQTT-3.8.3-3]
+                continue
+            other = found.get(receiver)
+            found[receiver] = subscription if other is None else _merge(other, subscription)
+        return tuple(found.items())
+
+    def find_route(self, client: Client, topic_bytes: bytes) -> Route:
+        """Return where a client's topic goes, and remember; raises for what is no topic."""
+        route = client.routes.get(topic_bytes)
+        if route is None:
+            # Syntax and rights depend on topic and client only: checked here, once per topic.
+            route = self._learn_route(client, topic_bytes)
+            if len(client.routes) >= self._limits.routes:
+                client.routes.clear()
+            client.routes[topic_bytes] = route
+        return route
+
+    def _learn_route(self, client: Client, topic_bytes: bytes) -> Route:
+        try:
+            topic = topic_bytes.decode()
+        except UnicodeDecodeError as exc:
+            raise RemoteProtocolError(
+                "cannot publish: topic is not UTF-8", Reason.MALFORMED_PACKET
+            ) from exc
+        if "\x00" in topic:
+            raise RemoteProtocolError(
+                "cannot publish: U+0000 in topic", Reason.MALFORMED_PACKET
+            )  # [MQTT-1.5.4-2]
+        validate_topic(topic)
+        if topic.count("/") >= self._limits.topic_levels:
+            raise RemoteProtocolError(
+                f"cannot publish: more than {self._limits.topic_levels} levels",
+                Reason.TOPIC_NAME_INVALID,
+            )
+        identity = client.identity
+        if identity is None or not self._authorizer.may_publish(identity, topic):
+            return Route(topic, allowed=False)
+        return self._build_route(client, topic, self.find_receivers(topic, client.session))
+
+    def deliver(self, message: Message, receivers: Receivers, now: float) -> bool:
+        """Give a message to its receivers; return False when it had to be retained and was not."""
+        if message.retain and not self._retain(message):
+            return False
+        encoder = Encoder(message, now)
+        self._delivering = True
+        for receiver, subscription in receivers:
+            receiver.deliver(encoder, subscription, now)
+            if isinstance(receiver, Session) and receiver.client is not None:
+                self.touched.add(receiver.client)
+        self._delivering = False
+        while self._later:
+            self.publish(self._later.popleft(), now)
+        return True
+
+    def publish(self, message: Message, now: float) -> None:
+        """Find the receivers of a message and give it to them.
+
+        What a local subscriber publishes while it is given a message follows that message.
+        """
+        if self._delivering:
+            self._later.append(message)
+        else:
+            self.deliver(message, self.find_receivers(message.topic, None), now)
+
+    def let_wait(
+        self, client: Client, route: Route, session: Session, parts: Iterable[Parts]
+    ) -> None:
+        """Queue what the flow could not send to a session at once."""
+        body_at = 1 if client.five else 0  # behind the empty properties
+        session.enqueue(
+            Delivery(Message(route.topic, body[body_at:], qos=1, sender=client.name))
+            for _, body in parts
+        )
+
+    def _retain(self, message: Message) -> bool:
+        kept = True
+        if message.payload:
+            kept = self.retained.keep(replace(message, hold=None) if message.hold else message)
+        else:
+            self.retained.forget(message.topic)  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+        self.counters.retained = len(self.retained)
+        if not kept:
+            self.counters.drop("retained_full")
+        return kept
+
+    def _build_route(self, client: Client, topic: str, receivers: Receivers) -> Route:
+        route = Route(topic, allowed=True, receivers=receivers)
+        largest = self._limits.packet_bytes
+        for receiver, subscription in receivers:
+            if not isinstance(receiver, Session) or subscription.identifiers:
+                return route  # not plain: dialog.py delivers one message at a time
+            other = receiver.client
+            if other is not None:
+                largest = min(largest, other.max_packet_bytes)
+                route.add(other, same=other.five == client.five, qos=subscription.qos)
+            if subscription.qos:
+                # of one that is away it does not matter: nothing can be sent to it
+                route.high.append((receiver, (receiver.version == MQTT_5) == client.five))
+        route.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
+        return route
+
+
+def _merge(one: Subscription, other: Subscription) -> Subscription:
+    # [MQTT-3.3.4-2] the highest QoS of all that match; [MQTT-3.3.4-4] every identifier
+    return replace(
+        one if one.qos >= other.qos else other,
+        retain_as_published=one.retain_as_published or other.retain_as_published,
+        identifiers=one.identifiers + other.identifiers,
+    )

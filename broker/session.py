@@ -1,0 +1,242 @@
+"""What the broker keeps for one client id, over connections: subscriptions and messages.
+
+Theory of operation
+-------------------
+A QoS 1 message is in flight (inflight.py) or waits behind those in flight; it waits when the
+window is full, the client is away, or it reads too slowly. Retained messages wait last, as a
+list of topics only, so that any number of them costs little. Rules after every call:
+
+1. Nothing new overtakes what waits.
+2. What waits is within the limits; a newcomer beyond them is dropped and counted.
+3. QoS 0 never waits: it is sent, or dropped and counted.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from broker.client import Client
+from broker.counters import Counters
+from broker.delivery import Delivery, Encoder
+from broker.inflight import Inflight
+from broker.limits import Limits
+from broker.message import Message
+from broker.packets import MQTT_5, Publish, Subscription, Will
+from broker.policy import Identity
+from broker.properties import NO_PROPERTIES
+from broker.retained import RetainedStore
+from broker.topics import is_match
+from broker.wire import decode_packet, encode_packet
+
+BACKLOG_STEP_BYTES = 65_536  # of retained messages per wake-up, so that others have their turn
+
+
+class Session:
+    """One client id's state; client is its connection, None while it is away."""
+
+    __slots__ = ("_counters", "_current", "_limits", "_waiting", "_waiting_bytes", "client",
+                 "client_id", "expires_at", "expiry_s", "inflight", "owner", "pending_retained",
+                 "subscriptions", "version", "will", "will_at")  # fmt: skip
+
+    def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
+        self.client_id = client_id
+        self.owner = owner
+        self.client: Client | None = None
+        self.version = 0
+        self.subscriptions: dict[str, Subscription] = {}
+        self.inflight = Inflight(counters, limits.queued_bytes, limits.queued_bytes_total)
+        self.pending_retained: dict[str, Subscription] = {}  # filters whose retained must be sent
+        self.expiry_s: float = 0.0
+        self.expires_at: float | None = None  # set while away
+        self.will: Will | None = None  # waits for will_at while away
+        self.will_at = 0.0
+        self._limits = limits
+        self._counters = counters
+        self._waiting: deque[Delivery] = deque()
+        self._waiting_bytes = 0
+        self._current: tuple[Subscription, Iterator[str]] | None = None
+
+    @property
+    def has_retained_to_send(self) -> bool:
+        """Whether pump() would look for retained messages."""
+        return self._current is not None or bool(self.pending_retained)
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
+        """Send a message, or let it wait."""
+        message = encoder.message
+        # [MQTT-3.3.1-12] RETAIN is 0 for a new message, [MQTT-3.3.1-13] unless asked otherwise
+        retain = message.retain and subscription.retain_as_published
+        # [MQTT-3.8.4-8] at the lower of the two QoS
+        if message.qos and subscription.qos:
+            delivery = Delivery(message, retain, subscription.identifiers)
+            if self.inflight.append is None or not self._send(delivery, encoder):
+                self.enqueue([delivery])
+        elif self.client is not None and not message.is_expired(now):
+            self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
+
+    def enqueue(self, deliveries: Iterable[Delivery]) -> None:
+        """Let QoS 1 messages wait; what does not fit is dropped and counted."""
+        limits, counters = self._limits, self._counters
+        for delivery in deliveries:
+            size = delivery.message.size_bytes
+            held = self.inflight.size_bytes + self._waiting_bytes
+            if (
+                len(self._waiting) >= limits.queued_messages
+                or held + size > limits.queued_bytes
+                or counters.queued_bytes + size > limits.queued_bytes_total
+            ):
+                counters.drop("queue_full")
+                continue
+            self._waiting.append(delivery)
+            self._waiting_bytes += size
+            counters.queued_bytes += size
+        if self._waiting:
+            self.inflight.append = None  # rule 1
+
+    def attach(self, client: Client, window: int) -> None:
+        """Start a connection: send again what was in flight, then what waits."""
+        self.inflight.resume(window, self._packets_for(client))
+        self.client = client
+        self.version = client.version
+        self.expires_at = self.will = None
+
+    def detach(self) -> None:
+        """The connection has ended."""
+        self.client = None
+        self.inflight.append = None
+
+    def pause(self) -> None:
+        """The client takes less than it is sent."""
+        self.inflight.append = None
+
+    def pump(self, retained: RetainedStore, now: float) -> None:
+        """Send what waits, as far as the window and the client's reading allow."""
+        client = self.client
+        if client is None or client.paused:
+            return
+        append = client.out.append
+        self.inflight.send_again(append)
+        self.inflight.append = append
+        while self._waiting and self.inflight.room > 0:
+            delivery = self._waiting.popleft()
+            size = delivery.message.size_bytes
+            self._waiting_bytes -= size
+            self._counters.queued_bytes -= size
+            if delivery.message.is_expired(now):  # [MQTT-3.3.2-5]
+                self._counters.drop("expired")
+            else:
+                self._send(delivery, Encoder(delivery.message, now))
+        if self._waiting:
+            self.inflight.append = None
+        elif self.has_retained_to_send:
+            self._send_retained(client, retained, now)
+
+    def drop_unwanted(self) -> None:
+        """Drop what waits but is matched by no subscription any more (rights were taken)."""
+        kept = [each for each in self._waiting if self._is_wanted(each.message.topic)]
+        self._counters.drop("not_authorized", len(self._waiting) - len(kept))
+        self.clear_waiting()
+        self.enqueue(kept)
+
+    def clear_waiting(self) -> None:
+        """Forget what waits."""
+        self._counters.queued_bytes -= self._waiting_bytes
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+    def clear(self) -> None:
+        """Forget all messages; the session has ended."""
+        lost = len(self._waiting) + len(self.inflight.packets)
+        if lost:
+            self._counters.drop("session_ended", lost)
+        self.clear_waiting()
+        self.inflight.clear()
+        self.pending_retained.clear()
+        self._current = None
+
+    def forget_retained(self, topic_filter: str) -> None:
+        """Send no more retained messages for a filter."""
+        self.pending_retained.pop(topic_filter, None)
+        if self._current is not None and self._current[0].topic_filter == topic_filter:
+            self._current = None
+
+    def _is_wanted(self, topic: str) -> bool:
+        return any(is_match(topic_filter, topic) for topic_filter in self.subscriptions)
+
+    def _send(self, delivery: Delivery, encoder: Encoder) -> bool:
+        """Send at QoS 1; return False when it must wait."""
+        head, body = encoder.parts(
+            self.version, 1, retain=delivery.retain, identifiers=delivery.identifiers
+        )
+        if self._is_too_large(len(head) + len(body) + 2):
+            return True
+        if not self.inflight.offer(((head, body),)):
+            return False
+        self._counters.messages_sent += 1
+        return True
+
+    def _send_qos0(
+        self, client: Client, encoder: Encoder, *, retain: bool, subscription: Subscription
+    ) -> None:
+        head, body = encoder.parts(
+            self.version, 0, retain=retain, identifiers=subscription.identifiers
+        )
+        if not self._is_too_large(len(head) + len(body)):
+            client.out.append(head + body)
+            self._counters.messages_sent += 1
+
+    def _is_too_large(self, size: int) -> bool:
+        client = self.client
+        if client is None or size <= client.max_packet_bytes:
+            return False
+        self._counters.drop("packet_too_large")  # [MQTT-3.1.2-24] [MQTT-3.1.2-25]
+        return True
+
+    def _packets_for(self, client: Client) -> dict[bytes, bytes]:
+        packets = dict(self.inflight.packets)
+        for packet_id, packet in packets.copy().items():
+            if client.version != self.version and MQTT_5 in {client.version, self.version}:
+                packets[packet_id] = _transcode(packet, self.version, client.version)
+            if len(packets[packet_id]) > client.max_packet_bytes:
+                self._counters.drop("packet_too_large")  # [MQTT-3.1.2-25]
+                del packets[packet_id]
+        return packets
+
+    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> None:
+        size = 0
+        while size < BACKLOG_STEP_BYTES:
+            if self._current is None:
+                if not self.pending_retained:
+                    return
+                topic_filter = next(iter(self.pending_retained))
+                subscription = self.pending_retained.pop(topic_filter)
+                topics = [message.topic for message in retained.match(topic_filter)]
+                self._current = subscription, iter(topics)
+            subscription, topics_left = self._current
+            if subscription.qos and self.inflight.room <= 0:
+                return
+            topic = next(topics_left, None)
+            if topic is None:
+                self._current = None
+                continue
+            message = retained.get(topic)  # the newest; it may be gone by now
+            if message is not None and not message.is_expired(now):
+                size += len(message.topic) + len(message.payload)
+                self._send_one_retained(client, message, subscription, now)
+
+    def _send_one_retained(
+        self, client: Client, message: Message, subscription: Subscription, now: float
+    ) -> None:
+        encoder = Encoder(message, now)
+        if message.qos and subscription.qos:  # [MQTT-3.3.1-8] RETAIN is 1
+            self._send(Delivery(message, True, subscription.identifiers), encoder)
+        else:
+            self._send_qos0(client, encoder, retain=True, subscription=subscription)
+
+
+def _transcode(packet: bytes, old: int, new: int) -> bytes:
+    decoded = decode_packet(packet, old)
+    assert decoded is not None  # made by us
+    publish = decoded[0]
+    assert isinstance(publish, Publish)
+    return encode_packet(replace(publish, properties=NO_PROPERTIES), new)

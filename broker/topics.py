@@ -1,0 +1,134 @@
+"""Topic syntax, and the tree that finds the subscriptions of a topic.
+
+Theory of operation
+-------------------
+A filter without wildcards is one dictionary entry. A filter with wildcards is a path in a
+tree, one node per level. Matching walks the tree with at most two branches per level ("+" and
+the level itself), so its cost follows the depth of the topic and the filters that match, never
+the number of filters stored. Empty nodes are removed, so the tree is as large as its filters.
+"""
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+from broker.errors import RemoteProtocolError
+from broker.packets import Subscription
+from broker.reasons import Reason
+
+SHARED = "$share/"
+
+S = TypeVar("S")
+
+
+def validate_topic(topic: str) -> None:
+    """Raise when this is no name of a topic."""
+    if not topic:
+        raise RemoteProtocolError("cannot publish: empty topic", Reason.TOPIC_NAME_INVALID)
+    if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
+        raise RemoteProtocolError("cannot publish: wildcard in topic", Reason.TOPIC_NAME_INVALID)
+
+
+def validate_filter(topic_filter: str) -> None:
+    """Raise when this is no topic filter."""
+    if not topic_filter:  # [MQTT-4.7.3-1]
+        raise RemoteProtocolError("cannot subscribe: empty filter", Reason.MALFORMED_PACKET)
+    if "#" not in topic_filter and "+" not in topic_filter:
+        return
+    levels = topic_filter.split("/")
+    for index, level in enumerate(levels):
+        if "#" in level and (level != "#" or index != len(levels) - 1):  # [MQTT-4.7.1-1]
+            raise RemoteProtocolError("cannot subscribe: misplaced #", Reason.MALFORMED_PACKET)
+        if "+" in level and level != "+":  # [MQTT-4.7.1-2]
+            raise RemoteProtocolError("cannot subscribe: misplaced +", Reason.MALFORMED_PACKET)
+
+
+def is_match(topic_filter: str, topic: str) -> bool:
+    """Return whether one filter matches one topic."""
+    wanted, levels = topic_filter.split("/"), topic.split("/")
+    if topic.startswith("$") and wanted[0] in {"#", "+"}:  # [MQTT-4.7.2-1]
+        return False
+    for index, level in enumerate(wanted):
+        if level == "#":
+            return True
+        if index >= len(levels) or level not in {"+", levels[index]}:
+            return False
+    return len(wanted) == len(levels)
+
+
+class _Node(Generic[S]):
+    __slots__ = ("children", "subscribers")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Node[S]] = {}
+        self.subscribers: dict[S, Subscription] = {}
+
+
+class SubscriptionTree(Generic[S]):
+    """Who subscribed to what."""
+
+    def __init__(self) -> None:
+        self._exact: dict[str, dict[S, Subscription]] = {}
+        self._root: _Node[S] = _Node()
+
+    def add(self, subscriber: S, subscription: Subscription) -> None:
+        """Store a subscription; it replaces that of the same filter."""  # [MQTT-3.8.4-3]
+        topic_filter = subscription.topic_filter
+        if not _has_wildcard(topic_filter):
+            self._exact.setdefault(topic_filter, {})[subscriber] = subscription
+            return
+        node = self._root
+        for level in topic_filter.split("/"):
+            node = node.children.setdefault(level, _Node())
+        node.subscribers[subscriber] = subscription
+
+    def remove(self, subscriber: S, topic_filter: str) -> None:
+        """Forget a subscription; harmless when there is none."""
+        if not _has_wildcard(topic_filter):
+            subscribers = self._exact.get(topic_filter, {})
+            subscribers.pop(subscriber, None)
+            if not subscribers:
+                self._exact.pop(topic_filter, None)
+            return
+        path: list[tuple[_Node[S], str]] = []
+        node = self._root
+        for level in topic_filter.split("/"):
+            path.append((node, level))
+            child = node.children.get(level)
+            if child is None:
+                return
+            node = child
+        node.subscribers.pop(subscriber, None)
+        for parent, level in reversed(path):
+            child = parent.children[level]
+            if child.subscribers or child.children:
+                return
+            del parent.children[level]
+
+    def match(self, topic: str) -> Iterator[tuple[S, Subscription]]:
+        """Yield every subscription a topic matches; a subscriber may come more than once."""
+        yield from self._exact.get(topic, {}).items()
+        levels = topic.split("/")
+        nodes = [self._root]
+        for index, level in enumerate(levels):
+            # [MQTT-4.7.2-1] a leading wildcard does not match $SYS and its like
+            wild = index > 0 or not level.startswith("$")
+            following = []
+            for node in nodes:
+                children = node.children
+                if wild and "#" in children:
+                    yield from children["#"].subscribers.items()
+                if wild and "+" in children:
+                    following.append(children["+"])
+                if level in children:
+                    following.append(children[level])
+            nodes = following
+            if not nodes:
+                return
+        for node in nodes:
+            yield from node.subscribers.items()
+            if "#" in node.children:  # "a/#" matches "a" itself
+                yield from node.children["#"].subscribers.items()
+
+
+def _has_wildcard(topic_filter: str) -> bool:
+    return "+" in topic_filter or "#" in topic_filter

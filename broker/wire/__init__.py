@@ -1,0 +1,19 @@
+"""MQTT packets to bytes and back: 3.1, 3.1.1 and 5, all fifteen packets, all properties."""
+
+from broker.wire.codec import decode_body, decode_packet, encode_packet, measure_packet
+from broker.wire.connecting import peek_version
+from broker.wire.fields import Reader, decode_length, encode_length
+from broker.wire.publishing import encode_publish_parts, publish_flags
+
+__all__ = [
+    "Reader",
+    "decode_body",
+    "decode_length",
+    "decode_packet",
+    "encode_length",
+    "encode_packet",
+    "encode_publish_parts",
+    "measure_packet",
+    "peek_version",
+    "publish_flags",
+]

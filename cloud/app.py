@@ -1,0 +1,234 @@
+"""The cloud: builds the parts, starts them, ends them. Read this first.
+
+The order matters twice. Started: store and keys, broker, relay, API, so that nobody is answered
+before what answers need is up. Stopped: the API first, so that nobody is promised anything by
+parts that are gone.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+
+from broker import Broker, BrokerError, Limits, Listener
+from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer
+from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
+from cloud.discovery.registry import Registry
+from cloud.health import Health
+from cloud.identity.development import DevelopmentProvider
+from cloud.identity.oidc import OpenIdProvider
+from cloud.identity.signin import SignIn
+from cloud.keyring import open_directory, open_keyring, open_password, open_signing_key
+from cloud.metrics import Metrics
+from cloud.parts import Parts
+from cloud.relay import Relay, RelayError
+from cloud.server import Server, bind, build_server, cannot_listen
+from cloud.signalling.bep import RelayAddress
+from cloud.signalling.patience import Patience
+from cloud.signalling.placing import Placing
+from cloud.signalling.sep import Sep
+from cloud.store import Store
+from cloud.tokens.issuer import Issuer
+from cloud.web import build_web
+from protocol.secret import Secret
+from protocol.tokens import LEEWAY_S
+
+logger = logging.getLogger(__name__)
+
+PURGE_INTERVAL_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the cloud listens."""
+
+    api: str
+    mqtt: str
+    relay: str
+
+    def line(self) -> str:
+        """Return the line that says that the cloud is ready."""
+        return f"cloud ready: API http://{self.api}, MQTT {self.mqtt}, relay {self.relay}"
+
+
+async def run_cloud(config: CloudConfig, announce: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT; cloud.errors.StartError when a part cannot start."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with running_cloud(config) as addresses:
+        announce(addresses.line())
+        await stop.wait()
+        logger.info("stopping")
+    logger.info("stopped")
+
+
+@contextlib.asynccontextmanager
+async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
+    """Run the cloud while the context lasts."""
+    open_directory(config.store.directory)
+    _warn_of_unreachable(config)
+    config = replace(config, mss=config.mss.with_replica())
+    async with contextlib.AsyncExitStack() as stack:
+        api_socket = bind(config.api)
+        stack.callback(api_socket.close)
+        api_host, api_port = api_socket.getsockname()[:2]
+        api = format_address(api_host, api_port)
+        store = Store(config.store.directory / "cloud.db")
+        stack.callback(store.close)
+        parts, broker_address, relay_address = await _start_parts(
+            config, config.api.public_url.rstrip("/") or f"http://{api}", store, stack
+        )
+        server = build_server(build_web(parts), config.api)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        purge = tasks.create_task(_purge(store), name="purge")
+        stack.callback(purge.cancel)
+        serving = tasks.create_task(server.serve([api_socket]), name="api")
+        stack.push_async_callback(_stop_server, server, parts, serving)
+        await _until_started(server, serving)
+        logger.info("API listens on %s, state is in %s", api, config.store.directory)
+        yield Addresses(api, broker_address, relay_address)
+
+
+async def _start_parts(
+    config: CloudConfig, public_url: str, store: Store, stack: contextlib.AsyncExitStack
+) -> tuple[Parts, str, str]:
+    keyring = open_keyring(config.store.directory)
+    issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
+    metrics, health = Metrics(), Health()
+    broker, broker_address = await _start_broker(config, issuer, store, metrics, stack)
+    relay, address = await _start_relay(config, issuer, store, stack)
+    patience = Patience()
+    sep = Sep(broker, keyring.sealing, config.mss, metrics, patience)
+    stack.callback(sep.close)
+    placing = Placing(store, issuer, relay, _public_relay(config, address), config.mss)
+    parts = Parts(
+        config=config,
+        keyring=keyring,
+        store=store,
+        issuer=issuer,
+        broker=broker,
+        registry=Registry(store, public_url, config.mds.node_limit),
+        sign_in=_build_sign_in(config, store, issuer),
+        sep=sep,
+        patience=patience,
+        placing=placing,
+        metrics=metrics,
+        health=health,
+    )
+    _watch(parts)
+    return parts, broker_address, format_address(*address)
+
+
+async def _start_broker(
+    config: CloudConfig,
+    issuer: Issuer,
+    store: Store,
+    metrics: Metrics,
+    stack: contextlib.AsyncExitStack,
+) -> tuple[Broker, str]:
+    listener = (config.mqtt.host, config.mqtt.port)
+    broker = Broker(
+        [Listener(*listener)],
+        TokenAuthenticator(
+            lambda token: issuer.verify(token, time.time()),
+            metrics.tokens_refused.labels("mqtt").inc,
+        ),
+        TopicAuthorizer(store.account_of),
+        Limits(),
+    )
+    try:
+        await broker.start()
+    except BrokerError as exc:
+        raise cannot_listen(*listener, exc.__cause__ or exc, "mqtt") from exc
+    stack.push_async_callback(broker.stop)
+    address = broker.addresses[0]
+    return broker, format_address(*address) if isinstance(address, tuple) else str(address)
+
+
+async def _start_relay(
+    config: CloudConfig, issuer: Issuer, store: Store, stack: contextlib.AsyncExitStack
+) -> tuple[Relay, tuple[str, int]]:
+    relay = Relay(lambda: issuer.published)
+    for bep_id in store.revoked_beps(time.time()):
+        relay.revoke(bep_id)  # a relay forgets; their tokens would be good again
+    listener = (config.relay.host, config.relay.port)
+    try:
+        address = await relay.start(*listener)
+    except RelayError as exc:
+        raise cannot_listen(*listener, exc.__cause__ or exc, "relay") from exc
+    stack.push_async_callback(relay.stop)
+    return relay, address
+
+
+def _warn_of_unreachable(config: CloudConfig) -> None:
+    if config.api.host in WILDCARDS and not config.api.public_url:
+        logger.warning("SEP URLs will name %s: set [api] public_url", config.api.host)
+    if config.relay.host in WILDCARDS and not config.relay.public_host:
+        logger.warning("BEP URLs will name %s: set [relay] public_host", config.relay.host)
+
+
+def _public_relay(config: CloudConfig, address: tuple[str, int]) -> RelayAddress:
+    return RelayAddress(
+        config.relay.public_host or address[0], config.relay.public_port or address[1]
+    )
+
+
+def _build_sign_in(config: CloudConfig, store: Store, issuer: Issuer) -> SignIn:
+    development = None
+    if config.mid.development:
+        directory = config.store.directory
+        development = DevelopmentProvider(
+            open_signing_key(directory / "development-key.pem"),
+            Secret(open_password(directory / "dev-password")),
+        )
+        logger.warning(
+            "development login is on: whoever knows %s is user dev%s",
+            directory / "dev-password",
+            "" if config.api.host in LOOPBACK else ", and it is reachable from the network",
+        )
+    providers = [OpenIdProvider(p.issuer, p.client_id) for p in config.mid.providers]
+    return SignIn(store, issuer, providers, development)
+
+
+def _watch(parts: Parts) -> None:
+    def check_store() -> str:
+        try:
+            parts.store.ping()
+        except sqlite3.Error as exc:
+            return f"store: {exc}"
+        return ""
+
+    parts.health.checks.append(check_store)
+    metrics = parts.metrics
+    metrics.watch("sep_open_requests", "Requests to nodes that wait", lambda: len(parts.sep))
+    metrics.watch("clients", "MQTT clients connected", lambda: len(parts.broker.connected()))
+    metrics.watch("beps", "BEPs that live", lambda: parts.store.count_beps(time.time()))
+    metrics.watch_broker(parts.broker)
+
+
+async def _until_started(server: Server, serving: asyncio.Task[None]) -> None:
+    started = asyncio.ensure_future(server.listening.wait())
+    await asyncio.wait({started, serving}, return_when=asyncio.FIRST_COMPLETED)
+    started.cancel()
+
+
+async def _stop_server(server: Server, parts: Parts, serving: asyncio.Task[None]) -> None:
+    parts.health.checks.append(lambda: "the cloud stops")
+    parts.patience.stop()
+    server.should_exit = True
+    await asyncio.wait({serving})
+
+
+async def _purge(store: Store) -> None:
+    while True:
+        try:
+            await asyncio.to_thread(store.purge, time.time(), 2 * LEEWAY_S)
+        except sqlite3.Error as exc:
+            logger.warning("cannot purge store: %s", exc)
+        await asyncio.sleep(PURGE_INTERVAL_S)

@@ -1,0 +1,204 @@
+"""Settings of the cloud: one TOML file, HECATE_… variables, frozen dataclasses."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from protocol.errors import SettingsError
+from protocol.settings import load_settings
+
+REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised, never chosen
+
+
+def format_address(host: str, port: int) -> str:
+    """Return host:port, with brackets round an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True)
+class ApiSettings:
+    """The HTTP API of all services, and the SEP URLs."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""  # as callers reach it; "" = http://host:port
+    trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    connection_limit: int = 2000
+
+    def check(self) -> None:
+        """Refuse what cannot be served."""
+        _check_port(self.port)
+        if self.public_url and not self.public_url.startswith(("http://", "https://")):
+            raise ValueError("public_url must start with http:// or https://")
+        _check_positive("connection_limit", self.connection_limit)
+
+
+@dataclass(frozen=True)
+class MqttSettings:
+    """The broker that nodes and applications connect to."""
+
+    host: str = "127.0.0.1"
+    port: int = 1884
+
+    def check(self) -> None:
+        """Refuse what cannot be listened on."""
+        _check_port(self.port)
+
+
+@dataclass(frozen=True)
+class RelaySettings:
+    """The relay in this process."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    public_host: str = ""  # as nodes and visitors reach it; "" = host
+    public_port: int = 0  # 0 = the port listened on
+
+    def check(self) -> None:
+        """Refuse what cannot be listened on."""
+        _check_port(self.port)
+        _check_port(self.public_port)
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """Where state is kept."""
+
+    directory: Path = Path()  # Path() = $XDG_STATE_HOME/hecate/cloud
+
+
+@dataclass(frozen=True)
+class DiscoverySettings:
+    """mDS."""
+
+    node_limit: int = 10_000  # anyone with a key can register; what that may cost has a bound
+
+    def check(self) -> None:
+        """Refuse limits that admit nothing."""
+        _check_positive("node_limit", self.node_limit)
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """mST."""
+
+    ttl_s: float = 3600.0
+
+    def check(self) -> None:
+        """Keep access tokens short-lived."""
+        if not 60 <= self.ttl_s <= 24 * 3600:
+            raise ValueError("ttl_s must be from 60 to 86400")
+
+
+@dataclass(frozen=True)
+class ProviderSettings:
+    """One OpenID Connect provider whose ID tokens are accepted."""
+
+    issuer: str
+    client_id: str
+
+    def check(self) -> None:
+        """Refuse issuers that anyone on the way could speak for."""
+        if not self.issuer.startswith(("https://", *(f"http://{host}" for host in LOOPBACK))):
+            raise ValueError("issuer must start with https://")
+
+
+@dataclass(frozen=True)
+class IdentitySettings:
+    """mID."""
+
+    development: bool = False
+    providers: tuple[ProviderSettings, ...] = ()
+
+
+@dataclass(frozen=True)
+class SignallingSettings:
+    """mSS."""
+
+    timeout_s: float = 20.0  # edge-api: runtimes of this kind give a request 20 to 30 s
+    open_limit: int = 1000
+    open_limit_node: int = 32
+    replica: str = ""  # "" = a new random name at each start
+    bep_ttl_s: float = 3600.0
+    bep_ttl_limit_s: float = 24 * 3600.0
+    bep_limit_node: int = 8
+
+    def check(self) -> None:
+        """Refuse limits that admit nothing and names that are not one topic level."""
+        for name in ("timeout_s", "open_limit", "open_limit_node", "bep_ttl_s", "bep_limit_node"):
+            _check_positive(name, getattr(self, name))
+        if self.bep_ttl_limit_s < self.bep_ttl_s:
+            raise ValueError("bep_ttl_limit_s must be at least bep_ttl_s")
+        if self.replica and not REPLICA.fullmatch(self.replica):
+            raise ValueError("replica must be 1 to 32 of A-Z a-z 0-9 _ -")
+
+    def with_replica(self) -> "SignallingSettings":
+        """Return the settings with a replica name."""
+        return self if self.replica else replace(self, replica=secrets.token_hex(4))
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """Logging."""
+
+    level: str = "INFO"
+
+    def check(self) -> None:
+        """Refuse levels that logging does not know."""
+        if self.level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            raise ValueError("level must be debug, info, warning or error")
+
+
+@dataclass(frozen=True)
+class CloudConfig:
+    """The whole file."""
+
+    api: ApiSettings = field(default_factory=ApiSettings)
+    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    relay: RelaySettings = field(default_factory=RelaySettings)
+    store: StoreSettings = field(default_factory=StoreSettings)
+    mds: DiscoverySettings = field(default_factory=DiscoverySettings)
+    mst: TokenSettings = field(default_factory=TokenSettings)
+    mid: IdentitySettings = field(default_factory=IdentitySettings)
+    mss: SignallingSettings = field(default_factory=SignallingSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+def load_cloud_config(path: Path | None, environ: Mapping[str, str]) -> CloudConfig:
+    """Return the settings in a TOML file, or the defaults, with the environment's overrides.
+
+    Raises:
+        SettingsError: "cannot read <file>: why".
+    """
+    text, source = "", "settings"
+    if path is not None:
+        source = str(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"cannot read {path}: {exc}") from exc
+    config = load_settings(CloudConfig, text, source, environ)
+    if config.store.directory == Path():
+        config = replace(config, store=StoreSettings(default_directory(environ)))
+    return config
+
+
+def default_directory(environ: Mapping[str, str]) -> Path:
+    """Return where state is kept unless said otherwise (XDG base directories)."""
+    home = environ.get("XDG_STATE_HOME", "")
+    base = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
+    return base / "hecate" / "cloud"
+
+
+def _check_port(port: int) -> None:
+    if not 0 <= port <= 65_535:
+        raise ValueError("port must be from 0 to 65535")
+
+
+def _check_positive(name: str, value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{name} must be above 0")

@@ -1,0 +1,1 @@
+"""mDS: which nodes exist, whose they are, how to reach them."""

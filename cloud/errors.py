@@ -1,0 +1,52 @@
+"""Errors of the cloud.
+
+CloudError
+├─ StartError    the cloud cannot start: a port, a file, a setting
+└─ ProblemError  a caller cannot be given what it asked for; becomes an RFC 9457 document
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+
+class CloudError(Exception):
+    """Base of this package's errors; messages read "cannot X: why"."""
+
+
+class StartError(CloudError):
+    """The cloud cannot start."""
+
+
+class ProblemError(CloudError):
+    """An answer other than success.
+
+    Args:
+        status: HTTP status.
+        detail: what went wrong with this request and, where it helps, what to do.
+        headers: further HTTP headers.
+        extra: extension members of the document, such as OAuth's error code.
+    """
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        **extra: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.extra = extra
+
+    def document(self) -> dict[str, Any]:
+        """Return the problem document."""
+        return {
+            "type": "about:blank",  # RFC 9457, 4.2.1: the title is that of the status
+            "title": self.status.phrase,
+            "status": int(self.status),
+            "detail": self.detail,
+            **self.extra,
+        }

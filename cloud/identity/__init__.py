@@ -1,0 +1,1 @@
+"""mID: who a person is, according to an OpenID Connect provider, and their account."""

@@ -1,0 +1,43 @@
+"""The built-in provider for development and offline use: one user, one password, no console.
+
+It is off unless `[mid] development = true`, and everything about it says what it is.
+"""
+
+import hmac
+
+from joserfc.jwk import ECKey, KeySet
+
+from cloud.identity.provider import Person
+from protocol.errors import TokenError
+from protocol.secret import Secret
+from protocol.tokens import sign_token, verify_token
+
+ISSUER = "hecate-development"
+CLIENT_ID = "hecate-development"
+USER = "dev"
+ID_TOKEN_TTL_S = 3600.0
+
+
+class DevelopmentProvider:
+    """Knows the user `dev`."""
+
+    issuer = ISSUER
+
+    def __init__(self, key: ECKey, password: Secret) -> None:
+        self._key, self._password = key, password
+        self._published = KeySet([key])
+
+    def log_in(self, username: str, password: str, now: float) -> str:
+        """Return an ID token; TokenError when user or password are wrong."""
+        good = hmac.compare_digest(password.encode(), self._password.reveal().encode())
+        if username != USER or not good:
+            raise TokenError("cannot log in: wrong user or password")
+        claims = {"iss": ISSUER, "aud": CLIENT_ID, "sub": USER}
+        return sign_token(claims, self._key, now, ID_TOKEN_TTL_S)
+
+    async def verify(self, id_token: str, now: float) -> Person:
+        """Return whom an ID token names; TokenError when it does not hold."""
+        claims = verify_token(id_token, self._published, CLIENT_ID, now)
+        if claims.get("iss") != ISSUER or claims.get("sub") != USER:
+            raise TokenError("cannot accept ID token: not made by the development provider")
+        return Person(ISSUER, USER, CLIENT_ID)

@@ -1,0 +1,118 @@
+"""Every answer that is not success as a problem document (RFC 9457)."""
+
+import logging
+import sqlite3
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from cloud.errors import ProblemError
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+SCHEMA = {
+    "title": "Problem",
+    "description": "RFC 9457 problem document",
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What went wrong, and what to do"},
+        "error": {"type": "string", "description": "At token endpoints: OAuth 2.0's error code"},
+        "errors": {"type": "array", "items": {"type": "object"}},
+        "reasons": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+def problem_response(problem: ProblemError) -> JSONResponse:
+    """Return a problem as a response."""
+    return JSONResponse(
+        problem.document(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Make an application answer with problem documents only."""
+
+    @app.exception_handler(ProblemError)
+    async def on_problem(_: Request, exc: ProblemError) -> JSONResponse:
+        return problem_response(exc)
+
+    @app.exception_handler(HTTPException)
+    async def on_http(request: Request, exc: HTTPException) -> JSONResponse:
+        status = HTTPStatus(exc.status_code)
+        return problem_response(ProblemError(status, _explain(request, status, exc), exc.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_: Request, exc: RequestValidationError) -> JSONResponse:
+        errors = [_describe(error) for error in exc.errors()]
+        first = f"{errors[0]['where']}: {errors[0]['why']}" if errors else "malformed"
+        status = HTTPStatus.UNPROCESSABLE_ENTITY
+        return problem_response(
+            ProblemError(status, f"cannot read request: {first}", errors=errors)
+        )
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hang_up(_: Request, exc: ClientDisconnect) -> JSONResponse:
+        logger.debug("a caller hung up: %s", exc)
+        return problem_response(
+            ProblemError(HTTPStatus.BAD_REQUEST, "cannot read request: it ended early")
+        )
+
+    @app.exception_handler(sqlite3.Error)
+    async def on_store(_: Request, exc: sqlite3.Error) -> JSONResponse:
+        logger.error("cannot use store: %s", exc)
+        return problem_response(
+            ProblemError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "cannot serve: the store does not work now"
+            )
+        )
+
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, exc: Exception) -> JSONResponse:
+        logger.error("a request failed", exc_info=exc)
+        return problem_response(
+            ProblemError(
+                HTTPStatus.INTERNAL_SERVER_ERROR, "cannot serve: internal error, see the log"
+            )
+        )
+
+
+def describe_in(document: dict[str, Any]) -> dict[str, Any]:
+    """Return an OpenAPI document in which errors are problem documents, as they are."""
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    schemas["Problem"] = SCHEMA
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in document.get("paths", {}).values():
+        for operation in path.values():
+            responses = operation["responses"]
+            for status in [s for s in responses if s.startswith(("4", "5"))]:
+                responses[status]["content"] = content
+            responses["default"] = {"description": "Any other problem", "content": content}
+    return document
+
+
+def _explain(request: Request, status: HTTPStatus, exc: HTTPException) -> str:
+    if status is HTTPStatus.NOT_FOUND:
+        return f"cannot find {request.url.path}"
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        return f"cannot {request.method} {request.url.path}"
+    return f"cannot serve: {exc.detail}"
+
+
+def _describe(error: Mapping[str, Any]) -> dict[str, str]:
+    # Not the input: it may hold a password or token.
+    return {"where": ".".join(str(part) for part in error["loc"]), "why": str(error["msg"])}

@@ -1,0 +1,12 @@
+"""Errors of the relay.
+
+CloudError
+└─ StartError
+   └─ RelayError    it cannot listen; what peers do wrong is answered, not raised
+"""
+
+from cloud.errors import StartError
+
+
+class RelayError(StartError):
+    """The relay cannot start."""

@@ -1,0 +1,120 @@
+"""The relay: listens, checks tokens, asks the state of its BEPs what to do. Read this first."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from cloud.relay.actions import Action, Answer, Reject
+from cloud.relay.arrivals import Arrivals, Peer
+from cloud.relay.beps import Beps, Claim, RelayedBep
+from cloud.relay.doer import Doer
+from cloud.relay.limits import RelayLimits
+from cloud.relay.problems import is_http
+from protocol.errors import TokenError
+from protocol.ids import BEP_ID, NODE_ID
+from protocol.join import cut
+from protocol.preface import Preface, Role, Status, Visit
+from protocol.tokens import verify_token
+
+if TYPE_CHECKING:
+    from joserfc.jwk import KeySet
+
+AUDIENCE = "relay"
+TICK_S = 0.25  # all limits are seconds
+
+logger = logging.getLogger(__name__)
+
+
+class Relay:
+    """Joins visitors with the nodes that serve them; reads only their first bytes."""
+
+    def __init__(
+        self,
+        keys: Callable[[], "KeySet"],
+        limits: RelayLimits | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._keys, self._clock = keys, clock
+        self._limits = limits or RelayLimits()
+        self._beps: Beps[Peer] = Beps(self._limits)
+        self._doer: Doer | None = None
+        self._arrivals: Arrivals | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self, host: str, port: int) -> tuple[str, int]:
+        """Listen; return the real address. Raises RelayError."""
+        arrivals = Arrivals(self._limits, self._arrived, self._nonsense)
+        address = arrivals.listen(host, port)
+        self._arrivals = arrivals
+        self._doer = Doer(self._beps, self._limits, time.monotonic)
+        self._tick()
+        logger.info("relay listens on %s:%d", *address)
+        return address
+
+    async def stop(self) -> None:
+        """Tell the nodes, then close everything."""
+        if self._arrivals is None or self._doer is None:
+            return
+        await self._arrivals.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._do(self._beps.stop())
+        await self._doer.close()
+        self._arrivals = self._doer = self._timer = None
+        logger.info("relay stopped")
+
+    def revoke(self, bep_id: str) -> None:
+        """End a BEP, cut its streams now, and take its token no more. Also before start()."""
+        self._do(self._beps.revoke(bep_id, time.monotonic()))
+
+    def beps(self) -> list[RelayedBep]:
+        """Return the BEPs there are now."""
+        epoch = self._clock() - time.monotonic()
+        return self._beps.snapshot(self._doer.moved, epoch) if self._doer else []
+
+    def _arrived(self, peer: Peer, first: Preface | Visit) -> None:
+        now = time.monotonic()
+        if isinstance(first, Visit):
+            self._do(self._beps.visit(peer, first.bep_id, now))
+            return
+        peer.received, peer.role = b"", first.role
+        try:
+            claim = self._claim(first.token)
+        except TokenError as exc:
+            logger.info("%s", exc)
+            self._do([Answer(peer, Status.BAD_TOKEN)])
+            return
+        peer.name = f"node {claim.node_id[:12]}"  # never the BEP id: who knows it may visit
+        if first.role is Role.CONTROL:
+            self._do(self._beps.open(peer, claim, now))
+        else:
+            self._do(self._beps.offer(peer, claim))
+
+    def _nonsense(self, peer: Peer) -> None:
+        if is_http(peer.received):
+            self._do([Reject(peer, 404, "the path does not start with a BEP id")])
+        else:
+            cut(peer.sock)
+
+    def _claim(self, token: str) -> Claim:
+        now = self._clock()
+        claims = verify_token(token, self._keys(), AUDIENCE, now)
+        bep_id, node_id = claims.get("bep"), claims.get("sub")
+        if not isinstance(bep_id, str) or not BEP_ID.fullmatch(bep_id):
+            raise TokenError("cannot accept token: it names no BEP")
+        if not isinstance(node_id, str) or not NODE_ID.fullmatch(node_id):
+            raise TokenError("cannot accept token: it names no node")
+        lasts_s = claims["exp"] - now  # no leeway: a BEP that is over would end at once
+        if lasts_s <= 0:
+            raise TokenError("cannot accept token: expired")
+        return Claim(bep_id, node_id, lasts_s)
+
+    def _do(self, actions: Iterable[Action[Peer]]) -> None:
+        if self._doer is not None:
+            self._doer.do(actions)
+
+    def _tick(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)
+        self._do(self._beps.tick(time.monotonic()))

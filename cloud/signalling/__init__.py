@@ -1,0 +1,1 @@
+"""mSS: requests to nodes over their SEP, and the placing of BEPs."""

@@ -1,0 +1,85 @@
+"""Places BEPs: gives a node a relay's address and the token to serve there, and takes it back."""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from cloud.config import SignallingSettings, format_address
+from cloud.errors import ProblemError
+from cloud.relay import Relay
+from cloud.signalling.bep import Bep, RelayAddress, choose_ttl
+from cloud.store import Store
+from cloud.tokens.issuer import Issuer
+from protocol.ids import new_bep_id
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A BEP and the token to serve it."""
+
+    bep: Bep
+    token: str = field(repr=False)
+
+    def answer(self) -> dict[str, Any]:
+        """Return what the node is told."""
+        return {**describe(self.bep), "token": self.token}
+
+
+def describe(bep: Bep) -> dict[str, Any]:
+    """Return a BEP as the API shows it."""
+    return {
+        "id": bep.bep_id,
+        "url": f"http://{format_address(bep.relay.host, bep.relay.port)}/{bep.bep_id}",
+        "relay": {"host": bep.relay.host, "port": bep.relay.port},
+        "expires_at": bep.expires_at,
+    }
+
+
+class Placing:
+    """Makes and revokes BEPs at the relay of this process."""
+
+    def __init__(
+        self,
+        store: Store,
+        issuer: Issuer,
+        relay: Relay,
+        address: RelayAddress,
+        settings: SignallingSettings,
+    ) -> None:
+        self._store, self._issuer = store, issuer
+        self._relay, self._address, self._settings = relay, address, settings
+
+    async def place(self, node_id: str, ttl_s: float | None, now: float) -> Grant:
+        """Return a new BEP for a node.
+
+        Raises:
+            ProblemError: the node is not registered, has too many or asks for too long.
+        """
+        if self._store.node(node_id) is None:
+            raise ProblemError(HTTPStatus.CONFLICT, "cannot make BEP: the node is not registered")
+        expires_at = now + choose_ttl(ttl_s, self._settings)
+        bep = Bep(new_bep_id(), node_id, self._address, expires_at)
+        limit = self._settings.bep_limit_node
+        if not await asyncio.to_thread(self._store.add_bep, bep, now, limit):
+            raise ProblemError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"cannot make BEP: this node has {limit}; delete one or wait until one expires",
+            )
+        logger.info("placed a BEP for node %s for %.0f s", node_id[:12], expires_at - now)
+        return Grant(bep, self._issuer.for_relay(bep, now))
+
+    async def revoke(self, bep_id: str, node_id: str) -> None:
+        """End a node's BEP and cut its streams; ProblemError when the node has no such BEP."""
+        if not await asyncio.to_thread(self._store.revoke_bep, bep_id, node_id):
+            raise ProblemError(HTTPStatus.NOT_FOUND, "cannot delete BEP: this node has no such BEP")
+        self._relay.revoke(bep_id)
+        logger.info("revoked a BEP of node %s", node_id[:12])
+
+    async def revoke_all(self, node_id: str, now: float) -> None:
+        """End every BEP of a node that is forgotten."""
+        for bep in self._store.beps_of(node_id, now):
+            await self.revoke(bep.bep_id, node_id)

@@ -1,0 +1,1 @@
+"""mST: short-lived access tokens, and what they allow."""

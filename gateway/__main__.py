@@ -1,0 +1,23 @@
+"""The command line's entry point: `hecate`, or `python -m gateway`."""
+
+import sys
+
+from gateway.cli.app import app
+from gateway.cli.errors import CliError
+
+
+def main() -> int:
+    """Run one command and return its exit code: 0 done, 1 failed, 2 wrong options."""
+    try:
+        app(prog_name="hecate")
+    except CliError as exc:
+        sys.stdout.flush()
+        sys.stderr.write(f"{exc}\n")
+        return exc.exit_code
+    except SystemExit as exc:
+        return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""Addresses of this machine and of peers."""
+
+import socket
+from ipaddress import ip_address
+
+
+def is_loopback(peer: str) -> bool:
+    """Return whether a peer's address is on this machine."""
+    try:
+        address = ip_address(peer.split("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def local_address() -> str:
+    """Return this machine's address on its network; 127.0.0.1 without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's; a datagram socket sends nothing
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
+
+
+def format_address(host: str, port: int) -> str:
+    """Return host:port, with brackets round an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,366 @@
+"""The gateway: builds every part from its configuration and runs them. Read this first.
+
+devices ──► broker ──► containers          people ──► sidecar ──► containers
+              │ └────► registry of devices              ▲  ▲
+              ▼                                     SEP │  │ BEP (its visitors)
+            spool ───► uplink ◄────────────────────────► cloud
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from errno import EACCES, EADDRINUSE
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker import Broker, BrokerError, Listener
+from gateway.access import CONTAINERS, Access, Ports
+from gateway.account import Account
+from gateway.addresses import format_address
+from gateway.cluster.members import Cluster
+from gateway.config import GatewayConfig
+from gateway.devices.admission import Admission, confirm
+from gateway.devices.claims import Claims
+from gateway.devices.registry import Registry
+from gateway.errors import GatewayError
+from gateway.identity import load_identity
+from gateway.node import Node
+from gateway.services import NodeInfo, ServiceHost
+from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
+from gateway.sidecar.guard import Guard
+from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
+from gateway.sidecar.visitors import Visitors
+from gateway.state import hold_state, make_private, runtime_folder
+from gateway.status import CloudParts, Parts, Status
+from gateway.store import Store
+from gateway.tls import client_context, server_context
+from gateway.tokens import AccessTokens
+from protocol.records import NodeRecord
+
+if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.sep import SepService
+    from gateway.tunnel import TunnelHost
+    from gateway.uplink.cloud_api import CloudApi
+    from gateway.uplink.driver import Uplink
+
+logger = logging.getLogger(__name__)
+
+VISITORS = "visitors.sock"  # where tunnels bring the visitors of BEPs
+READY_WAIT_S = 3.0  # for SEP and containers, before the line is printed without them
+READY_POLL_S = 0.05
+RESTART_S = 5.0  # of the uplink after a fault of ours
+CONTAINERS_STOP_S = 3.0  # all of stopping takes less than 5 s
+
+
+async def run_gateway(config: GatewayConfig) -> None:
+    """Run until SIGTERM or SIGINT; GatewayError when it cannot start."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        with hold_state(config.node.state):
+            async with AsyncExitStack() as stack:
+                await (await _build(config, stack)).run(stopping)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    logger.info("stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What stands below the broker."""
+
+    config: GatewayConfig
+    store: Store
+    node: Node
+    registry: Registry
+    claims: Claims
+    services: ServiceHost
+    sockets: Path  # the folder of this process's Unix sockets
+
+
+@dataclass(frozen=True, slots=True)
+class _Cloud:
+    """What exists only with a cloud."""
+
+    uplink: "Uplink"
+    sep: "SepService"
+    tunnel: "TunnelHost"
+    api: "CloudApi"
+    calls: CloudCalls
+    parts: CloudParts
+
+
+class Gateway:
+    """All parts; runs them and stops them in order."""
+
+    def __init__(self, base: _Base, broker: Broker, status: Status, sidecar: Sidecar) -> None:
+        self._base, self._broker, self._status, self._sidecar = base, broker, status, sidecar
+        self.admission: Admission
+        self.cluster: Cluster
+        self.cloud: _Cloud | None = None
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run until told to stop; GatewayError when something cannot listen."""
+        api = self._listen()
+        await self._start_broker()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(part, name=name) for name, part in self._parts(api).items()
+                ]
+                await stopping.wait()
+                logger.info("stopping")
+                await self._stop_containers()
+                for task in running:
+                    task.cancel()
+        finally:
+            await self._broker.stop()  # first: nothing more may come that would have to be kept
+            await self.admission.save()
+
+    def _parts(self, api: socket.socket) -> dict[str, Coroutine[None, None, None]]:
+        parts = {
+            "sidecar": serve(make_server(self._sidecar.api), api),
+            "devices": self.admission.run(),
+            "cluster": self.cluster.run(),
+            "containers": self._start_containers(),
+            "ready": self._announce(),
+        }
+        if self.cloud is not None:
+            tunnel = self.cloud.tunnel
+            door = Visitors(
+                self._sidecar.microservices, lambda: {bep.bep_id for bep in tunnel.beps()}
+            )
+            listener = listen_unix(self._base.sockets / VISITORS)
+            parts["visitors"] = serve(make_server(door), listener)
+            parts["uplink"] = self._keep_up(self.cloud.uplink.run)
+        return parts
+
+    def _listen(self) -> socket.socket:
+        settings = self._base.config.sidecar
+        listener = listen_tcp(settings.host, settings.port)
+        listening = self._base.node.listening
+        listening.api_host, listening.api_port = settings.host, listener.getsockname()[1]
+        return listener
+
+    async def _start_broker(self) -> None:
+        try:
+            await self._broker.start()
+        except BrokerError as exc:
+            raise _cannot_listen(self._base.config, exc) from exc
+        self._status.listeners = tuple(
+            format_address(*address[:2])
+            for address in self._broker.addresses
+            if isinstance(address, tuple)
+        )
+        if self._base.config.broker.anonymous == "loopback":
+            logger.warning(
+                "anyone on this machine may read and write topics ([broker] anonymous = loopback)"
+            )
+
+    async def _start_containers(self) -> None:
+        await self._base.services.start()
+        self._status.services_loaded = True
+        self._on_services_changed()
+        self._base.services.on_change = self._on_services_changed
+
+    async def _stop_containers(self) -> None:
+        try:
+            async with asyncio.timeout(CONTAINERS_STOP_S):
+                await self._base.services.stop()
+        except TimeoutError:
+            logger.warning("containers did not stop within %.0f s", CONTAINERS_STOP_S)
+
+    def _on_services_changed(self) -> None:
+        self._broker.rights_changed()
+        self.cluster.publish()
+        if self.cloud is not None:
+            self.cloud.uplink.on_changed()
+
+    async def _keep_up(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a part that the local side can do without: its faults may not end the gateway."""
+        while True:
+            try:
+                await run()
+            except Exception:
+                logger.exception("the uplink failed; starting it again in %.0f s", RESTART_S)
+            await asyncio.sleep(RESTART_S)
+
+    async def _announce(self) -> None:
+        """Print the ready line, once everything is up or has had its time."""
+        status, node = self._status, self._base.node
+        await self.cluster.elected.wait()
+        for _ in range(int(READY_WAIT_S / READY_POLL_S)):
+            if not status.reasons():
+                break
+            await asyncio.sleep(READY_POLL_S)
+        listening = node.listening
+        sys.stdout.write(
+            f"gateway ready: node {node.node_id[:12]}, MQTT {status.listeners[0]}, "
+            f"API http://{format_address(listening.api_host, listening.api_port)}, "
+            f"{status.role()}, SEP {status.sep_state()}\n"
+        )
+        sys.stdout.flush()
+
+
+async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
+    """Build all parts and join them; nothing listens and nothing runs yet."""
+    base = await _build_base(config, stack)
+    node, clock = base.node, time.time
+    broker = _build_broker(base)
+    admission = Admission(base.store, base.registry, base.claims, broker)
+    cluster = Cluster(node.node_id, broker, node.signed_record, clock)
+    cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
+    status = Status(
+        Parts(
+            node=node,
+            broker=broker,
+            cluster=cluster,
+            admission=admission,
+            services=base.services,
+            tunnel=cloud.tunnel if cloud else None,
+            cloud=cloud.parts if cloud else None,
+        ),
+        clock,
+    )
+    tokens = AccessTokens(
+        node.node_id, node.account, base.store, cloud.api.signing_keys if cloud else None, clock
+    )
+    await tokens.load()
+    sidecar = build_sidecar(
+        SidecarParts(
+            guard=Guard(node.identity.api_key, tokens),
+            status=status,
+            node=node,
+            cluster=cluster,
+            admission=admission,
+            services=base.services,
+            cloud=cloud.calls if cloud else None,
+            clock=clock,
+        )
+    )
+    node.services = base.services.services
+    node.supernode_id = lambda: cluster.election.supernode_id
+    gateway = Gateway(base, broker, status, sidecar)
+    gateway.admission, gateway.cluster, gateway.cloud = admission, cluster, cloud
+    if cloud is not None:
+        cloud.sep.app = sidecar.api
+    return gateway
+
+
+async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
+    state = config.node.state
+    identity = load_identity(state)
+    store = Store(state / "gateway.db")
+    await store.open()
+    stack.push_async_callback(store.close)
+    account = Account(store)
+    await account.load()
+    name = config.node.name or socket.gethostname()[:64]
+    node = Node(identity, name, account, time.time)
+    sockets = make_private(
+        runtime_folder(state, os.environ.get("XDG_RUNTIME_DIR", ""), os.getuid())
+    )
+    services = ServiceHost(
+        make_private(state / "services"),
+        make_private(sockets / "services"),
+        sockets / "broker.sock",
+        NodeInfo(node.node_id, lambda: account.account_id),
+    )
+    logger.info("node %s (%s), state in %s", node.node_id[:12], name, state)
+    return _Base(
+        config, store, node, Registry(await store.devices()), Claims(await store.claims()),
+        services, sockets,
+    )  # fmt: skip
+
+
+def _build_broker(base: _Base) -> Broker:
+    settings = base.config.broker
+    listeners = [Listener(host=settings.host, port=settings.port)]
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = server_context(settings.tls_cert, settings.tls_key)
+        listeners.append(Listener(host=settings.host, port=settings.tls_port, tls=tls, name="tls"))
+    listeners.append(Listener(path=base.sockets / "broker.sock", name=CONTAINERS))
+    access = Access(
+        base.registry,
+        base.claims,
+        base.node.identity.api_key,
+        Ports(base.services.authenticate, partial(confirm, base.store), time.time),
+        loopback_anonymous=settings.anonymous == "loopback",
+    )
+    return Broker(listeners, access, access)
+
+
+async def _build_cloud(
+    base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
+) -> _Cloud:
+    from gateway.bep import Beps
+    from gateway.sep import SepService
+    from gateway.tunnel import TunnelHost
+    from gateway.uplink.cloud_api import CloudApi
+    from gateway.uplink.driver import Carried, NodePorts, Uplink
+    from gateway.uplink.rules import Rules
+    from gateway.uplink.spool import Spool
+
+    config, node, clock = base.config, base.node, time.time
+    tls = client_context(config.cloud.ca_file) if config.cloud.tls else None
+    api = CloudApi(config.cloud.url, node.identity.key, tls, clock)
+    stack.push_async_callback(api.close)
+    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes)
+    await spool.open()
+    stack.push_async_callback(spool.close)
+    tunnel = TunnelHost(base.sockets / VISITORS)
+    stack.push_async_callback(tunnel.stop)
+    sep = SepService(node.identity, clock)
+    stack.push_async_callback(sep.stop)
+
+    def on_registered(stored: NodeRecord) -> None:
+        node.learn_sep_url(stored)
+        cluster.publish()
+
+    uplink = Uplink(
+        config.cloud,
+        tls,
+        NodePorts(node.node_id, node.signed_record, on_registered),
+        Carried(
+            api=api,
+            account=node.account,
+            rules=Rules(config.uplink.topics),
+            spool=spool,
+            local=broker.local_client("uplink"),
+            sep=sep,
+        ),
+    )
+    return _Cloud(
+        uplink=uplink,
+        sep=sep,
+        tunnel=tunnel,
+        api=api,
+        calls=CloudCalls(
+            uplink.associate,
+            api.account_nodes,
+            Beps(node.node_id, node.account, api, tunnel, clock),
+        ),
+        parts=CloudParts(uplink.link, spool, config.cloud.url),
+    )
+
+
+def _cannot_listen(config: GatewayConfig, exc: BrokerError) -> GatewayError:
+    """Return the broker's error with the setting that changes it."""
+    cause, (what, _, why) = exc.__cause__, str(exc).partition(": ")
+    number = cause.errno if isinstance(cause, OSError) else None
+    if number is not None and number > 0:
+        why = os.strerror(number).lower()  # not its own text: create_server() adds to that
+    key = "tls_port" if what.endswith(f":{config.broker.tls_port}") else "port"
+    hint = f"; set [broker] {key} or HECATE_BROKER_{key.upper()}"
+    return GatewayError(f"{what}: {why}{hint if number in (EADDRINUSE, EACCES) else ''}")

@@ -1,0 +1,1 @@
+"""The `hecate` command: runs the parts, and speaks to a gateway over its sidecar API."""

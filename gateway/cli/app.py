@@ -1,0 +1,242 @@
+"""The commands of `hecate`: their names, options and help.
+
+What a command does is imported when it runs, so that `hecate --help` is there at once.
+"""
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from gateway.cli import remote
+from gateway.cli.errors import OptionError
+from gateway.cli.options import examples
+
+app = typer.Typer(
+    name="hecate",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    help="""An IoT gateway with its own MQTT broker, microservices, and the cloud that reaches it.
+
+    \b
+    Try it, no hardware needed:
+      hecate up                   everything on this machine, with two simulated devices
+      hecate devices claim        let a real device join
+      hecate deploy DIR           run a microservice of your own
+
+    \b
+    Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
+    Environment: HECATE_URL and HECATE_API_KEY say which gateway; NO_COLOR is respected.
+    """,
+)
+config_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at configuration files."
+)
+
+
+class Kind(StrEnum):
+    """Whose configuration a file is."""
+
+    gateway = "gateway"
+    cloud = "cloud"
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        print(f"hecate {version('hecate-gateway')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def _port(variable: str, text: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        envvar=variable, help=text, metavar="PORT", callback=_check_port
+    )
+    return option
+
+
+def _check_port(value: int | None) -> int | None:
+    if value is not None and not 0 <= value <= 65535:
+        raise typer.BadParameter(f"{value} is not from 0 to 65535")
+    return value
+
+
+@app.command(
+    epilog=examples(
+        "hecate up",
+        "hecate up --devices 5 --state /tmp/try",
+        "hecate up --mqtt-port 0 --api-port 0 --plain",
+    )
+)
+def up(  # noqa: PLR0913  # options
+    devices: Annotated[
+        int,
+        typer.Option("--devices", "-d", metavar="N", min=0, max=50, help="Simulated devices."),
+    ] = 2,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for all state. [default: ~/.local/state/hecate]", show_default=False
+        ),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Lines when something changes; no live view.")
+    ] = False,
+    once: Annotated[
+        bool, typer.Option("--once", help="Show it once when ready, then end everything.")
+    ] = False,
+    mqtt_port: Annotated[int, _port("HECATE_BROKER_PORT", "MQTT of the gateway.")] = 1883,
+    api_port: Annotated[int, _port("HECATE_SIDECAR_PORT", "API of the gateway.")] = 8083,
+    cloud_port: Annotated[int, _port("HECATE_API_PORT", "API of the cloud.")] = 8080,
+    cloud_mqtt_port: Annotated[int, _port("HECATE_MQTT_PORT", "MQTT of the cloud.")] = 1884,
+    relay_port: Annotated[int, _port("HECATE_RELAY_PORT", "Relay of the cloud.")] = 8443,
+) -> None:
+    """Run everything on this machine.
+
+    Starts the cloud, a gateway, simulated devices and an example microservice, prints URLs and
+    commands to try, then shows what is happening until Ctrl-C. State is kept in one folder, so
+    the next start goes on where this one ended. Everything listens on 127.0.0.1 only, and whoever
+    is on this machine may use MQTT without a password. Port 0 takes any free one.
+    """
+    from gateway.cli.sidecar import find_state
+    from gateway.cli.up.plan import Plan, Ports
+    from gateway.cli.up.run import Show, run_up
+
+    show = Show.ONCE if once else Show.PLAIN if plain else Show.AUTO
+    ports = Ports(mqtt_port, api_port, cloud_port, cloud_mqtt_port, relay_port)
+    raise typer.Exit(run_up(Plan(find_state(state, os.environ), ports, devices), show))
+
+
+@app.command(
+    epilog=examples(
+        "hecate gateway --config /etc/hecate/gateway.toml",
+        "HECATE_BROKER_PORT=11883 hecate gateway",
+    )
+)
+def gateway(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file; without one, defaults and environment.")
+    ] = None,
+) -> None:
+    """Run the gateway alone.
+
+    It is the MQTT broker, the sidecar API, microservices and the link to the cloud. Runs until
+    Ctrl-C or SIGTERM and prints one line when it is ready. Any setting can also be given as
+    HECATE_<SECTION>_<KEY>.
+    """
+    _become(["-m", "gateway.cli.serve", *([str(config)] if config else [])])
+
+
+@app.command(
+    epilog=examples(
+        "hecate cloud --config /etc/hecate/cloud.toml",
+        "HECATE_MID_DEVELOPMENT=true hecate cloud --state /tmp/cloud",
+    )
+)
+def cloud(
+    config: Annotated[Path | None, typer.Option(help="TOML file of the cloud.")] = None,
+    state: Annotated[Path | None, typer.Option(help="Folder for its state.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, _port("HECATE_API_PORT", "API.")] = None,
+    mqtt_port: Annotated[int | None, _port("HECATE_MQTT_PORT", "MQTT.")] = None,
+    relay_port: Annotated[int | None, _port("HECATE_RELAY_PORT", "Relay.")] = None,
+) -> None:
+    """Run the cloud alone.
+
+    It is discovery, signalling, tokens, identity and the relay. Runs until Ctrl-C or SIGTERM and
+    prints one line when it is ready. What is not given comes from the file.
+    """
+    given = {
+        "--config": config,
+        "--state": state,
+        "--host": host,
+        "--port": port,
+        "--mqtt-port": mqtt_port,
+        "--relay-port": relay_port,
+    }
+    options = [word for k, v in given.items() if v is not None for word in (k, str(v))]
+    _become(["-m", "cloud", *options])
+
+
+@app.command(
+    epilog=examples(
+        "hecate broker --anonymous",
+        "hecate broker --anonymous --listen 127.0.0.1:0 --listen [::1]:1883",
+    )
+)
+def broker(
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to listen; may be given several times. [default: 127.0.0.1:1883]",
+        ),
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Let anyone on this machine connect.")
+    ] = False,
+    open_to_network: Annotated[
+        bool,
+        typer.Option("--open-to-network", help="With --anonymous: anyone on the network, too."),
+    ] = False,
+) -> None:
+    """Run the MQTT broker alone.
+
+    It stays in the foreground and keeps everything in memory. Prints one line with its addresses
+    when it is ready, and ends on Ctrl-C or SIGTERM. Port 0 takes any free one. For devices with
+    passwords of their own run `hecate gateway`.
+    """
+    from gateway.cli.solo import Access, run_broker
+
+    if open_to_network and not anonymous:
+        raise OptionError("cannot use --open-to-network: it goes with --anonymous")
+    access = Access.NETWORK if open_to_network else Access.LOOPBACK if anonymous else Access.NOBODY
+    run_broker(listen or ["127.0.0.1:1883"], access)
+
+
+@config_app.command(
+    "check",
+    epilog=examples(
+        "hecate config check /etc/hecate/gateway.toml",
+        "hecate config check cloud.toml --kind cloud",
+    ),
+)
+def config_check(
+    file: Annotated[Path, typer.Argument(help="The TOML file.")],
+    kind: Annotated[Kind, typer.Option(help="Whose configuration it is.")] = Kind.gateway,
+) -> None:
+    """Check a configuration file.
+
+    Starts nothing. Unknown keys, wrong types and values out of range are told with file, section
+    and key. HECATE_… variables count, as they do at a start.
+    """
+    from gateway.cli.check import check_config
+
+    print(check_config(file, kind.value))  # noqa: T201
+
+
+remote.register(app)
+app.add_typer(config_app, name="config")
+
+
+def _become(arguments: list[str]) -> NoReturn:
+    """Replace this process, so that the one a person or systemd started is the server."""
+    os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606

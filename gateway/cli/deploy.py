@@ -1,0 +1,149 @@
+"""Packs a folder, sends it to a gateway and waits until it runs."""
+
+import asyncio
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+
+from gateway.cli.errors import CliError, OptionError
+from gateway.cli.output import console, notes, print_json
+from gateway.cli.records import rows_of
+from gateway.cli.sidecar import Sidecar, Target
+from gateway.services.errors import ImageError
+from gateway.services.manifest import FILE_NAME, parse_manifest
+from gateway.services.pack import pack_image
+
+START_S = 30.0
+POLL_S = 0.2
+STARTED = "started"
+BROKEN = frozenset({"failed", "error", "stopped"})
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A microservice, ready to be sent."""
+
+    name: str
+    image: str
+    tar: bytes
+
+    @property
+    def digest(self) -> str:
+        """What the gateway will call this very content."""
+        return f"sha256:{hashlib.sha256(self.tar).hexdigest()}"
+
+
+async def deploy_folder(
+    target: Target, directory: Path, name: str | None, env: Mapping[str, str], *, as_json: bool
+) -> None:
+    """Deploy a folder; print the URL to call."""
+    package = pack_folder(directory)
+    async with Sidecar(target) as sidecar:
+        with _progress() as progress:
+            task = progress.add_task(package.image, total=len(package.tar))
+            container = await deploy_package(
+                sidecar,
+                package,
+                name or package.name,
+                env,
+                on_sent=lambda count: progress.update(task, completed=count),
+            )
+        path = await _path_of(sidecar, str(container["id"]))
+    url = f"{target.url}{path}" if path else ""
+    if as_json:
+        print_json({"container": container, "url": url})
+    else:
+        notes().print(f"{container['id']} runs {package.image}", style="dim")
+        console().print(url or "started; it has no HTTP routes", soft_wrap=True)
+
+
+def pack_folder(directory: Path) -> Package:
+    """Return the package of a folder; CliError says what is wrong with it."""
+    if not directory.is_dir():
+        raise CliError(f"cannot deploy {directory}: no such folder")
+    try:
+        tar = pack_image(directory)
+        manifest = parse_manifest((directory / FILE_NAME).read_text(encoding="utf-8"))
+    except ImageError as exc:
+        raise CliError(str(exc)) from exc
+    return Package(manifest.name, manifest.image, tar)
+
+
+async def deploy_package(
+    sidecar: Sidecar,
+    package: Package,
+    name: str,
+    env: Mapping[str, str],
+    on_sent: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Upload and start; return the container once it runs, CliError if it does not."""
+    what = f"deploy {name}"
+    files = {"image": (f"{package.image}.tar", _Counted(package.tar, on_sent))}
+    await sidecar.call(what, "POST", "/mcm/v1/images", files=files)
+    body = {"name": name, "image": package.image, "env": dict(env)}
+    container = await sidecar.call(what, "POST", "/mcm/v1/containers", json=body)
+    if not isinstance(container, dict) or "id" not in container:
+        raise CliError(f"cannot {what}: the gateway did not say which container it made")
+    return await _wait_started(sidecar, what, container)
+
+
+def parse_env(pairs: list[str]) -> dict[str, str]:
+    """Return the settings in KEY=VALUE texts."""
+    env: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise OptionError(f"cannot use --env {pair}: must be KEY=VALUE")
+        env[key] = value
+    return env
+
+
+async def _wait_started(sidecar: Sidecar, what: str, container: dict[str, Any]) -> dict[str, Any]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + START_S
+    while container.get("state") != STARTED:
+        state = str(container.get("state", "unknown"))
+        if state in BROKEN or loop.time() > deadline:
+            raise CliError(f"cannot {what}: {container.get('error') or f'it is {state}'}")
+        await asyncio.sleep(POLL_S)
+        rows = rows_of(await sidecar.call(what, "GET", "/mcm/v1/containers"))
+        container = next((row for row in rows if row.get("id") == container["id"]), container)
+    return container
+
+
+async def _path_of(sidecar: Sidecar, container_id: str) -> str:
+    status = await sidecar.call("read status", "GET", "/status/v1")
+    for row in status.get("containers") or ():
+        if row.get("id") == container_id:
+            return str(row.get("path") or "")
+    return ""
+
+
+def _progress() -> Progress:
+    out = notes()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=32),
+        DownloadColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
+    )
+
+
+class _Counted(io.BytesIO):
+    """A file that tells how much of it was read."""
+
+    def __init__(self, content: bytes, on_read: Callable[[int], None]) -> None:
+        super().__init__(content)
+        self._on_read = on_read
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        piece = super().read(size)
+        self._on_read(self.tell())
+        return piece

@@ -1,0 +1,192 @@
+"""The commands that speak to a running gateway: their names, options and help."""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from gateway.cli.options import Json, State, Url, examples
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gateway.cli.sidecar import Target
+
+T = TypeVar("T")
+
+devices_app = typer.Typer(
+    rich_markup_mode=None,
+    help="List devices, let them join, or cut them off.",
+    epilog=examples(
+        "hecate devices", "hecate devices claim", "hecate devices revoke dev-0123456789ab"
+    ),
+)
+
+
+class Scope(StrEnum):
+    """Which cluster."""
+
+    linkLocal = "linkLocal"  # noqa: N815  # the API's word
+    account = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Options that stood before a subcommand."""
+
+    url: str | None
+    state: Path | None
+    as_json: bool
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to the root command."""
+    app.command(epilog=examples("hecate status", "hecate status --json | jq .sep.state"))(status)
+    app.command(epilog=examples("hecate nodes", "hecate nodes --cluster account --json"))(nodes)
+    app.command(epilog=examples("CODE=$(hecate code)", "hecate code NODE --ttl 60"))(code)
+    app.add_typer(devices_app, name="devices")
+    app.command(
+        epilog=examples(
+            "hecate deploy examples/climate",
+            "hecate deploy mine --env CITY=Delft --env UNIT=celsius",
+        )
+    )(deploy)
+
+
+def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
+    """Show what a gateway is doing.
+
+    Devices with their last readings, microservices, the link to the cloud, messages. Exit code 0
+    when it is ready, 1 when it is not or cannot be reached.
+    """
+    from gateway.cli.queries import show_status
+
+    raise typer.Exit(_run(show_status(_target(url, state), as_json=as_json)))
+
+
+def nodes(
+    cluster: Annotated[
+        Scope, typer.Option(help="linkLocal: on this network; account: of the same owner.")
+    ] = Scope.linkLocal,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """List the nodes of a cluster."""
+    from gateway.cli.queries import list_nodes
+
+    _run(list_nodes(_target(url, state), cluster.value, as_json=as_json))
+
+
+def code(
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", help="Its node id. [default: this node]")
+    ] = None,
+    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long it is good.")] = 600,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Make a code for a tunnel (BEP) to a node.
+
+    A node of the same account opens a BEP for whoever shows such a code: GET
+    <SEP URL of the node>/<microservice>/bep?hmac=<code> answers with the BEP's URL.
+    """
+    from gateway.cli.queries import make_code
+
+    _run(make_code(_target(url, state), node, ttl, as_json=as_json))
+
+
+@devices_app.callback(invoke_without_command=True)
+def devices(
+    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
+) -> None:
+    """List the devices."""
+    context.obj = Given(url, state, as_json)
+    if context.invoked_subcommand is None:
+        from gateway.cli.queries import list_devices
+
+        _run(list_devices(_target(url, state), as_json=as_json))
+
+
+@devices_app.command(
+    "claim",
+    epilog=examples("hecate devices claim", "hecate devices claim --uses 20 --ttl 86400 --json"),
+)
+def devices_claim(
+    context: typer.Context,
+    uses: Annotated[
+        int, typer.Option(metavar="N", min=1, max=1000, help="How many devices may use it.")
+    ] = 1,
+    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long it is good.")] = 3600,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Make a claim token.
+
+    With it a device joins, and gets a password of its own.
+    """
+    from gateway.cli.queries import make_claim
+
+    before: Given = context.obj
+    target = _target(url or before.url, state or before.state)
+    _run(make_claim(target, uses, ttl, as_json=as_json or before.as_json))
+
+
+@devices_app.command("revoke", epilog=examples("hecate devices revoke dev-0123456789ab"))
+def devices_revoke(
+    context: typer.Context,
+    device_id: Annotated[str, typer.Argument(help="As `hecate devices` shows it.")],
+    url: Url = None,
+    state: State = None,
+) -> None:
+    """Take a device's rights away.
+
+    Its connection is cut at once; to come back it needs a new claim token.
+    """
+    from gateway.cli.queries import revoke_device
+
+    before: Given = context.obj
+    _run(revoke_device(_target(url or before.url, state or before.state), device_id))
+
+
+def deploy(  # options
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder with service.py and microservice.toml.")
+    ],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the container. [default: the microservice's]")
+    ] = None,
+    env: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="A setting for it; may be given several times."),
+    ] = None,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Send a microservice to a gateway and start it.
+
+    Packs the folder into an image, uploads it, starts it and prints the URL to call. If it does
+    not start, says why; the version before goes on running.
+    """
+    from gateway.cli.deploy import deploy_folder, parse_env
+
+    settings = parse_env(env or [])
+    _run(deploy_folder(_target(url, state), directory, name, settings, as_json=as_json))
+
+
+def _run(coroutine: "Coroutine[Any, Any, T]") -> T:
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def _target(url: str | None, state: Path | None) -> "Target":
+    from gateway.cli.sidecar import find_target
+
+    return find_target(url, state, os.environ)

@@ -1,0 +1,1 @@
+"""`hecate up`: the whole system on one machine."""

@@ -1,0 +1,27 @@
+"""The example microservice that `hecate up` deploys."""
+
+from pathlib import Path
+
+import gateway
+from gateway.cli.deploy import STARTED, deploy_package, pack_folder
+from gateway.cli.records import rows_of
+from gateway.cli.sidecar import Sidecar
+
+# beside this package in the repository as in an installation
+FOLDER = Path(gateway.__file__).parent.parent / "examples" / "climate"
+
+
+async def ensure_example(sidecar: Sidecar) -> str:
+    """Deploy the example unless this very one runs; return what was done."""
+    package = pack_folder(FOLDER)
+    images = rows_of(await sidecar.call("list images", "GET", "/mcm/v1/images"))
+    containers = rows_of(await sidecar.call("list containers", "GET", "/mcm/v1/containers"))
+    same_image = any(image.get("digest") == package.digest for image in images)
+    runs = any(
+        container.get("name") == package.name and container.get("state") == STARTED
+        for container in containers
+    )
+    if same_image and runs:
+        return f"{package.image} runs, as it was deployed before"
+    await deploy_package(sidecar, package, package.name, {})
+    return f"{package.image} deployed from {FOLDER}"

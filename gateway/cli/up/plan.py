@@ -1,0 +1,109 @@
+"""What `hecate up` starts, where it listens and where it keeps things. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HOST = "127.0.0.1"  # the quick start lets anyone in who reaches it: this machine only
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where everything listens; 0 takes any free port."""
+
+    mqtt: int = 1883
+    api: int = 8083
+    cloud: int = 8080
+    cloud_mqtt: int = 1884
+    relay: int = 8443
+
+
+@dataclass(frozen=True, slots=True)
+class PortUse:
+    """One port, what it is for, and how to choose another."""
+
+    port: int
+    purpose: str
+    option: str
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One run of the whole system; its state folder is also the gateway's."""
+
+    state: Path
+    ports: Ports = Ports()
+    devices: int = 2
+
+    @property
+    def cloud_state(self) -> Path:
+        """Where the cloud keeps its own state."""
+        return self.state / "cloud"
+
+    @property
+    def logs(self) -> Path:
+        """Where the logs of the parts are."""
+        return self.state / "logs"
+
+    @property
+    def api_key(self) -> Path:
+        """The file with the key of the sidecar API."""
+        return self.state / "api-key"
+
+    @property
+    def cloud_token(self) -> Path:
+        """The file with the password for the cloud's MQTT, kept fresh while `up` runs."""
+        return self.state / "cloud-token"
+
+    def flash(self, number: int) -> Path:
+        """Return the folder that is the flash of a simulated board, counted from 1."""
+        return self.state / "devices" / f"device-{number}"
+
+    def port_uses(self) -> Iterator[PortUse]:
+        """Return what needs which port."""
+        ports = self.ports
+        yield PortUse(ports.mqtt, "MQTT of the gateway", "--mqtt-port", "HECATE_BROKER_PORT")
+        yield PortUse(ports.api, "API of the gateway", "--api-port", "HECATE_SIDECAR_PORT")
+        yield PortUse(ports.cloud, "API of the cloud", "--cloud-port", "HECATE_API_PORT")
+        yield PortUse(
+            ports.cloud_mqtt, "MQTT of the cloud", "--cloud-mqtt-port", "HECATE_MQTT_PORT"
+        )
+        yield PortUse(ports.relay, "relay of the cloud", "--relay-port", "HECATE_RELAY_PORT")
+
+    def cloud_arguments(self) -> list[str]:
+        """Return the arguments of `python -m cloud`."""
+        ports = self.ports
+        return [
+            "--state", str(self.cloud_state), "--host", HOST, "--port", str(ports.cloud),
+            "--mqtt-port", str(ports.cloud_mqtt), "--relay-port", str(ports.relay),
+        ]  # fmt: skip
+
+    def cloud_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment of the cloud: ours without what is meant for the gateway."""
+        return {**_without_settings(environ), "HECATE_MID_DEVELOPMENT": "true"}
+
+    def gateway_environment(
+        self, environ: Mapping[str, str], cloud_url: str, cloud_mqtt_port: int
+    ) -> dict[str, str]:
+        """Return the environment of the gateway: its settings, all of them explicit."""
+        return {
+            **_without_settings(environ),
+            "HECATE_NODE_STATE": str(self.state),
+            "HECATE_BROKER_HOST": HOST,
+            "HECATE_BROKER_PORT": str(self.ports.mqtt),
+            "HECATE_BROKER_ANONYMOUS": "loopback",
+            "HECATE_SIDECAR_HOST": HOST,
+            "HECATE_SIDECAR_PORT": str(self.ports.api),
+            "HECATE_CLOUD_URL": cloud_url,
+            "HECATE_CLOUD_MQTT_PORT": str(cloud_mqtt_port),
+        }
+
+
+# Both read HECATE_<SECTION>_<KEY>, so a setting of one would reach the other; these mean the same
+# in both.
+_SHARED = ("HECATE_LOG_LEVEL",)
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    return {k: v for k, v in environ.items() if not k.startswith("HECATE_") or k in _SHARED}

@@ -1,0 +1,50 @@
+"""The lines by which cloud and gateway say that they are ready, and where they really listen."""
+
+import re
+from dataclasses import dataclass
+
+_CLOUD = re.compile(
+    r"cloud ready: API (?P<api>https?://\S+), MQTT (?P<mqtt>\S+:\d+), relay (?P<relay>\S+:\d+)\s*$"
+)
+_GATEWAY = re.compile(
+    r"gateway ready: node (?P<node>[0-9a-f]+), MQTT (?P<mqtt>\S+:\d+), API (?P<api>https?://\S+?)"
+    r"(?:, .*)?$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudReady:
+    """Where the cloud listens."""
+
+    api: str
+    mqtt: tuple[str, int]
+    relay: tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayReady:
+    """Where the gateway listens."""
+
+    mqtt: tuple[str, int]
+    api: str
+
+
+def parse_cloud_ready(line: str) -> CloudReady | None:
+    """Return what the cloud's line says, or None for any other line."""
+    match = _CLOUD.match(line)
+    if match is None:
+        return None
+    return CloudReady(match["api"].rstrip("/"), _address(match["mqtt"]), _address(match["relay"]))
+
+
+def parse_gateway_ready(line: str) -> GatewayReady | None:
+    """Return what the gateway's line says, or None for any other line."""
+    match = _GATEWAY.match(line)
+    if match is None:
+        return None
+    return GatewayReady(_address(match["mqtt"]), match["api"].rstrip("/"))
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)

@@ -1,0 +1,192 @@
+"""`hecate up`: starts everything, says what to try, shows it live, ends everything."""
+
+import asyncio
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from contextlib import suppress
+from enum import Enum
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from rich.console import Console
+from rich.live import Live
+
+from gateway.cli.errors import CliError
+from gateway.cli.output import console
+from gateway.cli.sidecar import DEFAULT_URL, Sidecar, find_state
+from gateway.cli.up.example import ensure_example
+from gateway.cli.up.keys import quiet_keys
+from gateway.cli.up.lock import hold
+from gateway.cli.up.plan import Plan
+from gateway.cli.up.ports import check_ports
+from gateway.cli.up.story import Story
+from gateway.cli.up.system import Running, System
+from gateway.cli.up.tries import Whereabouts, list_tries, shell_word
+from gateway.cli.view.screen import render
+from gateway.cli.view.snapshot import Snapshot, parse_snapshot
+from gateway.cli.view.watch import Watch
+from gateway.logs import FORMAT
+from hardware.simulated import SimulatedBoardError, find_micropython
+
+REFRESH_S = 0.5
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LOG_BYTES = 1024 * 1024
+LEAVE = "Ctrl-C ends everything"
+
+
+class Show(Enum):
+    """What is shown once everything runs."""
+
+    AUTO = "live in a terminal, else plain"
+    PLAIN = "lines when something changes"
+    ONCE = "one picture, then the end"
+
+
+def run_up(plan: Plan, show: Show) -> int:
+    """Run until told to end; return the exit code, CliError when something fails."""
+    try:
+        for folder in (plan.state, plan.logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        raise CliError(f"cannot use state folder {exc.filename}: {exc.strerror}") from exc
+    try:
+        if plan.devices:
+            find_micropython()
+    except SimulatedBoardError as exc:
+        raise CliError(f"{exc}, or give --devices 0") from exc
+    with hold(plan.state / "up.lock"):
+        _log_to(plan.logs / "up.log")
+        check_ports(plan.port_uses())
+        asyncio.run(_Run(plan, show, console()).run())
+    return 0
+
+
+def _log_to(path: Path) -> None:
+    """Keep what this process has to say off the screen."""
+    file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
+    file.setFormatter(logging.Formatter(FORMAT))
+    logging.getLogger().addHandler(file)
+
+
+class _Run:
+    """One run, from the first child to the last."""
+
+    def __init__(self, plan: Plan, show: Show, out: Console) -> None:
+        self._plan, self._show, self._out = plan, show, out
+        self._lively = out.is_terminal and show is Show.AUTO
+        self._story = Story(out, lively=out.is_terminal and show is not Show.PLAIN)
+        self._told = asyncio.Event()
+
+    async def run(self) -> None:
+        """Do the work until it ends, a part dies, or a signal comes."""
+        system = System(self._plan, self._story)
+        self._listen(system)
+        work = asyncio.create_task(self._work(system), name="work")
+        told = asyncio.create_task(self._told.wait(), name="signals")
+        try:
+            await asyncio.wait((work, told, system.died), return_when=asyncio.FIRST_COMPLETED)
+            if work.done() and work.exception() is not None:
+                # a dead part says more than the call that failed because of it
+                await asyncio.wait((system.died,), timeout=REFRESH_S)
+        finally:
+            for task in (work, told):
+                task.cancel()
+            await asyncio.gather(work, told, return_exceptions=True)
+            with self._story.ending():
+                await system.stop()
+        if system.died.done() and not self._told.is_set():
+            raise system.died.result()
+        if not work.cancelled():
+            work.result()
+        self._story.line(f"ended; state is kept in {shell_word(self._plan.state, Path.home())}")
+
+    def _listen(self, system: System) -> None:
+        def take() -> None:
+            if self._told.is_set():
+                system.kill()  # whoever asks twice does not want to wait
+            self._told.set()
+
+        for number in SIGNALS:
+            asyncio.get_running_loop().add_signal_handler(number, take)
+
+    async def _work(self, system: System) -> None:
+        running = await system.start()
+        sidecar = system.sidecar
+        assert sidecar is not None
+        with self._story.step("example", "deploying") as step:
+            step.result = await ensure_example(sidecar)
+        snapshot = await _snapshot(sidecar)
+        where = _whereabouts(self._plan, running, snapshot)
+        home = Path.home()
+        kept = (
+            f"state {shell_word(self._plan.state, home)} · logs {shell_word(self._plan.logs, home)}"
+        )
+        self._story.ready(list_tries(where), kept)
+        if self._show is Show.ONCE:
+            self._out.print(render(Watch().take(snapshot, 0.0), time.time()))
+        elif self._lively:
+            await self._show_live(sidecar, snapshot)
+        else:
+            await self._tell_changes(sidecar)
+
+    async def _show_live(self, sidecar: Sidecar, snapshot: Snapshot) -> None:
+        watch = Watch()
+        hint = LEAVE
+        with quiet_keys(), Live(console=self._out, auto_refresh=False) as live:
+            while True:
+                picture = watch.take(snapshot, time.monotonic())
+                live.update(render(picture, time.time(), hint), refresh=True)
+                await asyncio.sleep(REFRESH_S)
+                try:
+                    snapshot, hint = await _snapshot(sidecar), LEAVE
+                except CliError:
+                    hint = "the gateway does not answer"
+
+    async def _tell_changes(self, sidecar: Sidecar) -> None:
+        watch = Watch()
+        while True:
+            with suppress(CliError):  # if it has died, its watcher says so
+                for line in watch.changes(await _snapshot(sidecar)):
+                    self._story.line(f"{time.strftime('%H:%M:%S')}  {line}")
+            await asyncio.sleep(REFRESH_S)
+
+
+async def _snapshot(sidecar: Sidecar) -> Snapshot:
+    return parse_snapshot(await sidecar.call("read status", "GET", "/status/v1"))
+
+
+def _whereabouts(plan: Plan, running: Running, snapshot: Snapshot) -> Whereabouts:
+    example = next((c for c in snapshot.containers if c.name == "climate"), None)
+    home = Path.home()
+    options = []
+    if plan.state != find_state(None, os.environ):
+        options.append(f"--state {shell_word(plan.state, home)}")
+    if running.gateway.api != os.environ.get("HECATE_URL", DEFAULT_URL).rstrip("/"):
+        options.append(f"--url {running.gateway.api}")
+    return Whereabouts(
+        hecate=_own_command(),
+        api=running.gateway.api,
+        cloud=running.cloud.api,
+        mqtt=running.gateway.mqtt,
+        cloud_mqtt=running.cloud.mqtt,
+        node_id=running.node_id,
+        account_id=running.account_id,
+        service_path=example.path if example else "",
+        device_id=running.device_ids[0] if running.device_ids else "",
+        cloud_token=shell_word(plan.cloud_token, home),
+        target_options=" ".join(options),
+        has_mosquitto=shutil.which("mosquitto_sub") is not None,
+    )
+
+
+def _own_command() -> str:
+    """Return what a person types to call this program again."""
+    beside = Path(sys.executable).parent / "hecate"
+    on_path = shutil.which("hecate")
+    if on_path is not None and Path(on_path).samefile(beside if beside.exists() else on_path):
+        return "hecate"
+    return str(beside) if beside.exists() else f"{sys.executable} -m gateway"

@@ -1,0 +1,215 @@
+"""The answer of GET /status/v1 as values; what is absent gets a quiet default."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """One device as the gateway sees it."""
+
+    device_id: str
+    name: str
+    model: str
+    online: bool
+    last_seen: float
+    messages: int
+    last_topic: str
+    last_payload: str
+
+
+@dataclass(frozen=True, slots=True)
+class SepView:
+    """The signalling link to the cloud, and what waits for it on disk."""
+
+    state: str
+    url: str
+    error: str
+    spool_messages: int
+    spool_bytes: int
+    spool_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class BepView:
+    """One open tunnel."""
+
+    bep_id: str
+    url: str
+    state: str
+    expires_at: float
+    visitors: int
+    visitors_total: int
+    bytes_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerView:
+    """One microservice."""
+
+    container_id: str
+    name: str
+    image: str
+    state: str
+    path: str
+    expose: str
+    error: str
+    handled: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerView:
+    """Counters of the embedded broker."""
+
+    listeners: tuple[str, ...]
+    connections: int
+    subscriptions: int
+    retained: int
+    messages_received: int
+    messages_sent: int
+    messages_dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything a gateway says about itself at one instant."""
+
+    node_id: str
+    node_name: str
+    version: str
+    uptime_s: float
+    ready: bool
+    reasons: tuple[str, ...]
+    role: str
+    members: int
+    sep: SepView
+    broker: BrokerView
+    beps: tuple[BepView, ...]
+    devices: tuple[DeviceView, ...]
+    containers: tuple[ContainerView, ...]
+
+
+def parse_snapshot(status: dict[str, Any]) -> Snapshot:
+    """Return the snapshot in a decoded status document."""
+    node, cluster = _table(status, "node"), _table(status, "cluster")
+    return Snapshot(
+        node_id=str(node.get("id", "")),
+        node_name=str(node.get("name", "")),
+        version=str(node.get("version", "")),
+        uptime_s=_number(node, "uptime_s"),
+        ready=bool(status.get("ready", False)),
+        reasons=tuple(str(reason) for reason in status.get("reasons") or ()),
+        role=str(cluster.get("role", "")),
+        members=int(_number(cluster, "members")),
+        sep=_sep(_table(status, "sep")),
+        broker=_broker(_table(status, "broker")),
+        beps=tuple(_bep(row) for row in _rows(status, "beps")),
+        devices=tuple(_device(row) for row in _rows(status, "devices")),
+        containers=tuple(_container(row) for row in _rows(status, "containers")),
+    )
+
+
+def parse_reading(device: DeviceView) -> tuple[str, str] | None:
+    """Return name and value with unit of a device's last reading, or None if it sent none."""
+    prefix, _, name = device.last_topic.partition("/readings/")
+    if not name or not prefix.startswith("devices/"):
+        return None
+    try:
+        reading = json.loads(device.last_payload)
+        value = reading["value"]
+    except (ValueError, TypeError, KeyError):
+        return None
+    if isinstance(value, float):
+        value = _rounded(value)
+    unit = str(reading.get("unit") or "")
+    return _printable(name), _printable(f"{value} {unit}".strip())
+
+
+def _rounded(value: float) -> str:
+    # decimals do not come and go with the value, or the line would jump
+    if abs(value) >= 1000:
+        return f"{value:.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def _printable(text: str, limit: int = 24) -> str:
+    # devices choose these texts: nothing that moves a terminal's cursor may pass
+    return "".join(char if char.isprintable() else "?" for char in text[:limit])
+
+
+def _sep(row: dict[str, Any]) -> SepView:
+    spool = _table(row, "spool")
+    return SepView(
+        state=str(row.get("state", "")),
+        url=str(row.get("url", "")),
+        error=_printable(str(row.get("error") or ""), 200),
+        spool_messages=int(_number(spool, "messages")),
+        spool_bytes=int(_number(spool, "bytes")),
+        spool_dropped=int(_number(spool, "dropped")),
+    )
+
+
+def _broker(row: dict[str, Any]) -> BrokerView:
+    return BrokerView(
+        listeners=tuple(str(listener) for listener in row.get("listeners") or ()),
+        connections=int(_number(row, "connections")),
+        subscriptions=int(_number(row, "subscriptions")),
+        retained=int(_number(row, "retained")),
+        messages_received=int(_number(row, "messages_received")),
+        messages_sent=int(_number(row, "messages_sent")),
+        messages_dropped=int(_number(row, "messages_dropped")),
+    )
+
+
+def _bep(row: dict[str, Any]) -> BepView:
+    return BepView(
+        bep_id=str(row.get("id", "")),
+        url=str(row.get("url", "")),
+        state=str(row.get("state", "")),
+        expires_at=_number(row, "expires_at"),
+        visitors=int(_number(row, "visitors")),
+        visitors_total=int(_number(row, "visitors_total")),
+        bytes_total=int(_number(row, "bytes_total")),
+    )
+
+
+def _device(row: dict[str, Any]) -> DeviceView:
+    return DeviceView(
+        device_id=str(row.get("id", "")),
+        name=_printable(str(row.get("name", "")), 64),
+        model=_printable(str(row.get("model", "")), 64),
+        online=bool(row.get("online", False)),
+        last_seen=_number(row, "last_seen"),
+        messages=int(_number(row, "messages")),
+        last_topic=str(row.get("last_topic") or ""),
+        last_payload=str(row.get("last_payload") or ""),
+    )
+
+
+def _container(row: dict[str, Any]) -> ContainerView:
+    return ContainerView(
+        container_id=str(row.get("id", "")),
+        name=str(row.get("name", "")),
+        image=str(row.get("image", "")),
+        state=str(row.get("state", "")),
+        path=str(row.get("path", "")),
+        expose=str(row.get("expose", "")),
+        error=_printable(str(row.get("error") or ""), 200),
+        handled=int(_number(row, "handled")),
+    )
+
+
+def _table(row: dict[str, Any], key: str) -> dict[str, Any]:
+    value = row.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _rows(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    value = row.get(key)
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _number(row: dict[str, Any], key: str) -> float:
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0

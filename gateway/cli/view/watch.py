@@ -1,0 +1,82 @@
+"""What a row of snapshots shows: rates, the last reading of each kind, and what changed.
+
+The rate is taken over a window, so that the number on the screen is calm. Readings are kept per
+device and name, because a snapshot holds only a device's very last message.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from gateway.cli.view.snapshot import Snapshot, parse_reading
+
+WINDOW_S = 5.0  # long enough to smooth a device that sends once a second
+READINGS_PER_DEVICE = 3  # what fits on one line of the screen
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One snapshot with what earlier ones add to it."""
+
+    snapshot: Snapshot
+    messages_per_s: float
+    readings: dict[str, dict[str, str]]  # device id → reading name → value with unit
+
+
+class Watch:
+    """Remembers enough of the past snapshots to say what is happening."""
+
+    def __init__(self) -> None:
+        self._counts: deque[tuple[float, int]] = deque(maxlen=64)
+        self._readings: dict[str, dict[str, str]] = {}
+        self._facts: dict[str, str] = {}
+
+    def take(self, snapshot: Snapshot, now: float) -> Picture:
+        """Return the picture after one more snapshot, taken at a monotonic instant."""
+        known = {device.device_id for device in snapshot.devices}
+        self._readings = {k: v for k, v in self._readings.items() if k in known}
+        for device in snapshot.devices:
+            reading = parse_reading(device)
+            if reading is not None:
+                self._note(device.device_id, *reading)
+        rate = self._rate(snapshot.broker.messages_received, now)
+        return Picture(snapshot, rate, {k: dict(v) for k, v in self._readings.items()})
+
+    def changes(self, snapshot: Snapshot) -> list[str]:
+        """Return a line for each thing that is not as it was at the last call."""
+        facts = _facts(snapshot)
+        lines = [f"{what}: {how}" for what, how in facts.items() if self._facts.get(what) != how]
+        lines += [f"{what}: gone" for what in self._facts if what not in facts]
+        self._facts = facts
+        return lines
+
+    def _note(self, device_id: str, name: str, value: str) -> None:
+        readings = self._readings.setdefault(device_id, {})
+        if name not in readings and len(readings) >= READINGS_PER_DEVICE:
+            del readings[next(iter(readings))]
+        readings[name] = value
+
+    def _rate(self, count: int, now: float) -> float:
+        if self._counts and count < self._counts[-1][1]:  # the gateway began anew
+            self._counts.clear()
+        self._counts.append((now, count))
+        while len(self._counts) > 2 and now - self._counts[1][0] >= WINDOW_S:
+            self._counts.popleft()
+        first_at, first = self._counts[0]
+        return (count - first) / (now - first_at) if now > first_at else 0.0
+
+
+def _facts(snapshot: Snapshot) -> dict[str, str]:
+    facts = {
+        f"node {snapshot.node_id[:12]}": snapshot.role or "starting",
+        "ready": "yes" if snapshot.ready else f"no ({', '.join(snapshot.reasons) or 'starting'})",
+        "SEP": " ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
+    }
+    for device in snapshot.devices:
+        name = f"device {device.name or device.device_id} ({device.device_id})"
+        facts[name] = "online" if device.online else "offline"
+    for container in snapshot.containers:
+        error = f" ({container.error})" if container.error else ""
+        facts[f"microservice {container.name}"] = f"{container.state}{error}"
+    for bep in snapshot.beps:
+        facts[f"BEP {bep.bep_id}"] = f"{bep.state} at {bep.url}"
+    return facts

@@ -1,0 +1,1 @@
+"""The linkLocal cluster: who is its supernode, who are its members."""

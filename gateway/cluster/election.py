@@ -1,0 +1,37 @@
+"""Who is the supernode.
+
+A starting node listens. An existing supernode wins; if none is heard before the listening time
+ends, this node is it. What holds after every call: `supernode_id` is "" exactly while LISTENING.
+"""
+
+from enum import StrEnum
+
+LISTENING_S = 0.2  # a supernode on the same network answers within tens of milliseconds
+
+
+class Role(StrEnum):
+    """What this node is in its cluster; the values are those of the status API."""
+
+    LISTENING = "listening"
+    SUPERNODE = "supernode"
+    MEMBER = "member"
+
+
+class Election:
+    """Decides this node's role; does nothing by itself."""
+
+    def __init__(self, node_id: str, now: float, listening_s: float = LISTENING_S) -> None:
+        self._node_id = node_id
+        self.role = Role.LISTENING
+        self.supernode_id = ""
+        self.deadline: float | None = now + listening_s
+
+    def heard_supernode(self, node_id: str) -> None:
+        """Another node says that it is the supernode."""
+        if self.role is Role.LISTENING and node_id != self._node_id:
+            self.role, self.supernode_id, self.deadline = Role.MEMBER, node_id, None
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self.deadline is not None and now >= self.deadline:
+            self.role, self.supernode_id, self.deadline = Role.SUPERNODE, self._node_id, None

@@ -1,0 +1,169 @@
+"""The gateway's configuration: one TOML file, HECATE_<SECTION>_<KEY> overrides.
+
+docs/configuration.md lists the keys; an unknown key is refused.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gateway.errors import ConfigError
+from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
+from protocol.errors import SettingsError
+from protocol.settings import load_settings
+
+MIB = 1024 * 1024
+DEFAULT_STATE = Path("~/.local/state/hecate")
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSettings:
+    """Who this node is and where it keeps its state."""
+
+    name: str = ""  # the host's name when empty
+    state: Path = DEFAULT_STATE
+
+    def check(self) -> None:
+        """Refuse a name that does not fit a node record."""
+        if len(self.name) > 64:
+            raise ValueError("name must be at most 64 characters")
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerSettings:
+    """Where devices and people connect."""
+
+    host: str = "127.0.0.1"
+    port: int = 1883  # 0: any free one
+    anonymous: str = "no"  # "loopback": anyone on this machine may connect without a password
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_port: int = 8883
+
+    def check(self) -> None:
+        """Refuse half a TLS configuration and unknown words."""
+        _check_port("port", self.port)
+        _check_port("tls_port", self.tls_port)
+        if self.anonymous not in ("no", "loopback"):
+            raise ValueError(f'anonymous = "{self.anonymous}": must be "no" or "loopback"')
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise ValueError("tls_cert and tls_key must be given together")
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarSettings:
+    """Where the HTTP API listens."""
+
+    host: str = "127.0.0.1"
+    port: int = 8083  # 0: any free one
+
+    def check(self) -> None:
+        """Refuse a port out of range."""
+        _check_port("port", self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class CloudSettings:
+    """The back end; without a URL the node works on its own."""
+
+    url: str = ""  # http://… or https://…
+    mqtt_host: str = ""  # the URL's host when empty
+    mqtt_port: int = 1884
+    ca_file: Path | None = None  # the system's authorities when none
+
+    def check(self) -> None:
+        """Refuse what is not the URL of a server."""
+        _check_port("mqtt_port", self.mqtt_port)
+        parts = urlsplit(self.url)
+        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise ValueError(f'url = "{self.url}": must be like https://cloud.example.com')
+
+    @property
+    def tls(self) -> bool:
+        """Whether HTTP and MQTT go over TLS."""
+        return self.url.startswith("https:")
+
+    @property
+    def mqtt_address(self) -> tuple[str, int]:
+        """Host and port of the cloud's broker."""
+        return self.mqtt_host or urlsplit(self.url).hostname or "", self.mqtt_port
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkSettings:
+    """Which topics are carried to and from the cloud; none given means DEFAULT_TOPICS."""
+
+    topics: tuple[TopicRule, ...] = DEFAULT_TOPICS
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """How much is kept for a cloud that is away."""
+
+    limit_bytes: int = 64 * MIB  # 18 hours of 1 KiB readings at one a second
+
+    def check(self) -> None:
+        """Refuse a spool that holds nothing."""
+        if self.limit_bytes < 64 * 1024:
+            raise ValueError(f"limit_bytes = {self.limit_bytes}: must be at least 65536")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How much the gateway tells."""
+
+    level: str = "INFO"
+
+    def check(self) -> None:
+        """Refuse an unknown level."""
+        if self.level not in LEVELS:
+            raise ValueError(f'level = "{self.level}": must be one of {", ".join(LEVELS)}')
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayConfig:
+    """Everything a gateway can be told."""
+
+    node: NodeSettings = field(default_factory=NodeSettings)
+    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    sidecar: SidecarSettings = field(default_factory=SidecarSettings)
+    cloud: CloudSettings = field(default_factory=CloudSettings)
+    uplink: UplinkSettings = field(default_factory=UplinkSettings)
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+def load_gateway_config(path: Path | None, environ: Mapping[str, str]) -> GatewayConfig:
+    """Return the configuration in a file, if one is given, with the environment's overrides.
+
+    Raises:
+        ConfigError: "cannot read gateway.toml: [section] key: why".
+    """
+    try:
+        text = path.read_text() if path else ""
+        config = load_settings(GatewayConfig, text, str(path or "environment"), environ)
+    except OSError as exc:
+        raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise ConfigError(f"cannot read {path}: not UTF-8") from exc
+    except SettingsError as exc:
+        raise ConfigError(str(exc)) from exc
+    return replace(config, node=replace(config.node, state=_state(config.node.state, environ)))
+
+
+def _state(state: Path, environ: Mapping[str, str]) -> Path:
+    xdg = environ.get("XDG_STATE_HOME", "")
+    if state == DEFAULT_STATE and Path(xdg).is_absolute():
+        return Path(xdg) / "hecate"
+    home = environ.get("HOME", "")
+    if home and state.parts[:1] == ("~",):
+        return Path(home, *state.parts[1:])
+    return Path(os.path.abspath(state.expanduser()))  # noqa: PTH100  # keeps symbolic links
+
+
+def _check_port(key: str, port: int) -> None:
+    if not 0 <= port <= 65535:
+        raise ValueError(f"{key} = {port}: must be from 0 to 65535")

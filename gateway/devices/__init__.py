@@ -1,0 +1,1 @@
+"""Devices: joining by claim token, credentials, what is known of each, revocation."""

@@ -1,0 +1,153 @@
+"""Lets devices in and out: answers joins, gives claim tokens, notes who is heard, revokes."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from broker import Broker, Message
+from gateway.devices.claims import Claim, Claims
+from gateway.devices.credentials import digest_of, new_token
+from gateway.devices.join import encode_credentials, encode_refusal, parse_request
+from gateway.devices.registry import DEVICE_LIMIT, Device, Registry
+from gateway.errors import GatewayError
+from gateway.store import Store
+from protocol.ids import new_device_id
+from protocol.secret import Secret
+from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
+
+logger = logging.getLogger(__name__)
+
+CLAIM_NAME = "claim:"  # an identity of the broker that may only join: this and the digest
+JOINS_AT_ONCE = 64
+SAVE_INTERVAL_S = 60.0  # how much of "last seen" a power cut may cost
+
+
+class Admission:
+    """Owns the registry of devices and the claim tokens."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        claims: Claims,
+        broker: Broker,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.registry, self.claims = registry, claims
+        self._store, self._broker, self._clock = store, broker, clock
+        self._local = broker.local_client("devices")
+        self._joins: set[asyncio.Task[None]] = set()
+        self._one_join = asyncio.Lock()  # so that a repeated request finds the first one's device
+
+    async def run(self) -> None:
+        """Answer joins and keep what was seen, until cancelled."""
+        self._local.subscribe(JOIN_REQUESTS, self._on_join)
+        self._local.subscribe("devices/#", self._on_message)
+        try:
+            while True:
+                await asyncio.sleep(SAVE_INTERVAL_S)
+                await self.save()
+        finally:
+            self._local.close()
+
+    async def save(self) -> None:
+        """Keep who was seen; forget claims that are out of time."""
+        try:
+            await self._store.save_seen(self.registry.take_seen())
+            await self._store.delete_claims(self.claims.take_expired(self._clock()))
+        except GatewayError as exc:
+            logger.warning("%s", exc)
+
+    async def new_claim(self, uses: int, ttl_s: float) -> tuple[Secret, Claim] | None:
+        """Make a claim token; None when there are too many already."""
+        token = new_token()
+        digest = digest_of(token.reveal().encode())
+        claim = Claim(digest, uses, self._clock() + ttl_s)
+        await self._store.delete_claims(self.claims.take_expired(self._clock()))
+        if not self.claims.add(claim):
+            return None
+        await self._store.save_claim(claim)
+        return token, claim
+
+    async def revoke(self, device_id: str) -> bool:
+        """Take a device's rights and cut its connection; return whether there was such a device."""
+        device = self.registry.remove(device_id)
+        if device is None:
+            return False
+        self._broker.disconnect(device_id)
+        self._local.publish(f"{device_prefix(device_id)}/status", b"", retain=True)
+        await self._store.delete_device(device_id)
+        logger.info("device %s (%s) revoked", device.name, device_id)
+        return True
+
+    def _on_message(self, message: Message) -> None:
+        sender = message.sender
+        if sender.startswith("dev-"):
+            self.registry.observe(sender, message.topic, message.payload, self._clock())
+
+    def _on_join(self, message: Message) -> None:
+        if not message.sender.startswith(CLAIM_NAME):
+            return
+        hold = message.hold
+        if len(self._joins) >= JOINS_AT_ONCE:
+            logger.warning("cannot join: too many devices at once")
+            return
+        if hold is not None:
+            hold.keep()
+        task = asyncio.create_task(self._answer(message))
+        self._joins.add(task)
+        task.add_done_callback(self._joins.discard)
+
+    async def _answer(self, message: Message) -> None:
+        client_id = message.topic.split("/")[2]
+        async with self._one_join:
+            answer = await self._join(
+                client_id, message.sender.removeprefix(CLAIM_NAME), message.payload
+            )
+        self._local.publish(join_response(client_id), answer, qos=1)
+        if message.hold is not None:
+            message.hold.release()
+
+    async def _join(self, client_id: str, claim_digest: str, payload: bytes) -> bytes:
+        try:
+            request = parse_request(payload)
+        except ValueError as exc:
+            return encode_refusal(str(exc))
+        now = self._clock()
+        claim = self.claims.get(claim_digest, now)
+        if claim is None:
+            return encode_refusal("claim token has expired")
+        known = self.registry.unconfirmed(claim_digest, client_id)
+        if known is None and claim.uses < 1:
+            return encode_refusal("claim token is used up")
+        if known is None and len(self.registry) >= DEVICE_LIMIT:
+            return encode_refusal(f"{DEVICE_LIMIT} devices have joined already")
+        password = new_token()
+        device = Device(
+            device_id=known.device_id if known else new_device_id(),
+            name=request.name,
+            model=request.model,
+            token_digest=digest_of(password.reveal().encode()),
+            joined_at=now,
+            claim_digest=claim_digest,
+            client_id=client_id,
+        )
+        used = None if known else self.claims.use(claim_digest)
+        try:
+            await self._store.save_join(device, used)  # order matters: commit, then answer
+        except GatewayError as exc:
+            logger.warning("%s", exc)
+            if used is not None:
+                self.claims.give_back(claim_digest)
+            return encode_refusal("the gateway cannot store it now")
+        self.registry.add(device)
+        logger.info("device %s (%s, %s) joined", device.name, device.model, device.device_id)
+        return encode_credentials(device.device_id, password)
+
+
+async def confirm(store: Store, device: Device) -> None:
+    """A device has logged in with its own credentials: its join is over."""
+    if not device.confirmed:
+        device.confirmed = True
+        await store.confirm_device(device.device_id)

@@ -1,0 +1,92 @@
+"""What is known of each device."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gateway.devices.credentials import is_token
+
+DEVICE_LIMIT = 10_000
+SHOWN_CHARACTERS = 200  # of a payload, in the status
+
+
+@dataclass(slots=True)
+class Device:
+    """A device that joined; the counters start with the process."""
+
+    device_id: str
+    name: str
+    model: str
+    token_digest: str
+    joined_at: float
+    claim_digest: str = ""  # with client_id: lets a join be repeated, until confirmed
+    client_id: str = ""
+    confirmed: bool = False  # it has logged in with its own credentials
+    last_seen: float = 0.0
+    messages: int = 0
+    last_topic: str = ""
+    last_payload: bytes = b""
+
+
+class Registry:
+    """The devices of a node, by id."""
+
+    def __init__(self, devices: Iterable[Device]) -> None:
+        self._devices = {device.device_id: device for device in devices}
+        self._seen: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def all(self) -> list[Device]:
+        """Return the devices in the order of joining."""
+        return list(self._devices.values())
+
+    def get(self, device_id: str) -> Device | None:
+        """Return a device, or None."""
+        return self._devices.get(device_id)
+
+    def add(self, device: Device) -> None:
+        """Take a device in, or replace what was known of it."""
+        self._devices[device.device_id] = device
+
+    def remove(self, device_id: str) -> Device | None:
+        """Forget a device; return what was known of it."""
+        self._seen.discard(device_id)
+        return self._devices.pop(device_id, None)
+
+    def authenticate(self, device_id: str, token: bytes) -> Device | None:
+        """Return the device if the token is its own."""
+        device = self._devices.get(device_id)
+        return device if device is not None and is_token(token, device.token_digest) else None
+
+    def unconfirmed(self, claim_digest: str, client_id: str) -> Device | None:
+        """Return the device that joined so and has not logged in since."""
+        for device in self._devices.values():
+            if (
+                not device.confirmed
+                and device.claim_digest == claim_digest
+                and device.client_id == client_id
+            ):
+                return device
+        return None
+
+    def observe(self, device_id: str, topic: str, payload: bytes, now: float) -> None:
+        """Note that a device sent a message."""
+        device = self._devices.get(device_id)
+        if device is not None:
+            device.last_seen = now
+            device.messages += 1
+            device.last_topic = topic
+            device.last_payload = payload[: SHOWN_CHARACTERS * 4]
+            self._seen.add(device_id)
+
+    def take_seen(self) -> list[tuple[str, float]]:
+        """Return who was heard since the last call, and when."""
+        seen = [(i, self._devices[i].last_seen) for i in self._seen]
+        self._seen.clear()
+        return seen
+
+
+def shown(payload: bytes) -> str:
+    """Return the start of a payload as text for people."""
+    return payload.decode("utf-8", errors="replace")[:SHOWN_CHARACTERS]

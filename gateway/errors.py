@@ -1,0 +1,28 @@
+"""Errors of the gateway.
+
+GatewayError           the gateway cannot start or go on; the message is for a person
+├─ ConfigError         the configuration cannot be used
+└─ UplinkError         a call to the cloud failed
+   ├─ Refused          it will fail again until something changes: retry seldom
+   └─ LinkLost         it may work the next time: retry with backoff
+"""
+
+
+class GatewayError(Exception):
+    """Base of this package's errors; messages read "cannot X: why"."""
+
+
+class ConfigError(GatewayError):
+    """The configuration holds an unknown key or a value that cannot be used."""
+
+
+class UplinkError(GatewayError):
+    """The cloud could not be reached or did not do what it was asked."""
+
+
+class Refused(UplinkError):  # noqa: N818  # says what happened
+    """The cloud understood and said no."""
+
+
+class LinkLost(UplinkError):  # noqa: N818  # says what happened
+    """The connection broke, the cloud is away or overloaded."""

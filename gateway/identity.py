@@ -1,0 +1,87 @@
+"""What makes this node this node: its keys, in files only their owner can read.
+
+node-key.pem is the identity, sealing-key what SEP bodies are sealed to, api-key what people
+show to the sidecar. Each is made on the first start and never replaced.
+"""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.errors import GatewayError
+from protocol.errors import WireError
+from protocol.keys import NodeKey, SealingKey, load_node_key, new_node_key, new_sealing_key
+from protocol.secret import Secret
+
+T = TypeVar("T")
+
+API_KEY_BYTES = 24  # 192 random bits
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The node's keys."""
+
+    key: NodeKey
+    sealing: SealingKey
+    api_key: Secret
+
+    @property
+    def node_id(self) -> str:
+        """The node id the key stands for."""
+        return self.key.node_id
+
+
+def load_identity(state: Path) -> Identity:
+    """Return the identity kept in a state folder; a folder without one gets a new one.
+
+    Raises:
+        GatewayError: a file cannot be read, written, or holds no key.
+    """
+    return Identity(
+        _load(state / "node-key.pem", lambda: new_node_key().pem(), load_node_key),
+        _load(state / "sealing-key", lambda: new_sealing_key().seed, SealingKey),
+        _load(state / "api-key", _new_api_key, _parse_api_key),
+    )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent after a power cut, readable by its owner only."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or the name may be lost though the content is safe
+    finally:
+        os.close(folder)
+
+
+def _load(path: Path, make: Callable[[], bytes], parse: Callable[[bytes], T]) -> T:
+    try:
+        if not path.exists():
+            write_private(path, make())
+        return parse(path.read_bytes())
+    except OSError as exc:
+        raise GatewayError(f"cannot use {path}: {exc.strerror}") from exc
+    except (WireError, ValueError) as exc:
+        raise GatewayError(f"cannot use {path}: {exc}") from exc
+
+
+def _new_api_key() -> bytes:
+    return (secrets.token_urlsafe(API_KEY_BYTES) + "\n").encode()
+
+
+def _parse_api_key(content: bytes) -> Secret:
+    key = content.decode("ascii").strip()
+    if len(key) < 16:
+        raise ValueError("shorter than 16 characters")
+    return Secret(key)

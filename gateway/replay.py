@@ -1,0 +1,58 @@
+"""Refuses SEP requests that are late, valid for too long, or were seen before.
+
+What holds after every call: the id of every request that was admitted is remembered until the
+request expires, so none is admitted twice; at most `limit` ids are remembered, and what would
+go beyond is refused, since forgetting an id early would let its replay in.
+"""
+
+import heapq
+from enum import StrEnum
+
+LEEWAY_S = 30.0  # clocks of gateways without a battery-backed clock drift
+VALID_LIMIT_S = 120.0  # mSS waits 20 s; anything far beyond was made to be kept
+REMEMBERED_LIMIT = 20_000  # 100 requests/s for as long as the longest stay valid; 2 MB
+ID_BYTES = 16
+
+
+class Verdict(StrEnum):
+    """What to do with a request; all but ADMITTED are reasons."""
+
+    ADMITTED = "admitted"
+    MALFORMED = "its id is not 16 bytes"
+    EXPIRED = "it has expired"
+    TOO_LONG = "it is valid for too long"
+    REPLAYED = "it was seen before"
+    TOO_MANY = "too many requests are remembered"
+
+
+class ReplayGuard:
+    """Remembers ids until they expire."""
+
+    def __init__(self, limit: int = REMEMBERED_LIMIT) -> None:
+        self._limit = limit
+        self._seen: set[bytes] = set()
+        self._by_expiry: list[tuple[float, bytes]] = []
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def admit(self, message_id: bytes, expires: float, now: float) -> Verdict:
+        """Return whether a request may be served; one that may is remembered."""
+        self._forget_expired(now)
+        if len(message_id) != ID_BYTES:
+            return Verdict.MALFORMED
+        if not now <= expires + LEEWAY_S:  # not a number is late, too
+            return Verdict.EXPIRED
+        if expires > now + VALID_LIMIT_S + LEEWAY_S:
+            return Verdict.TOO_LONG
+        if message_id in self._seen:
+            return Verdict.REPLAYED
+        if len(self._seen) >= self._limit:
+            return Verdict.TOO_MANY
+        self._seen.add(message_id)
+        heapq.heappush(self._by_expiry, (expires + LEEWAY_S, message_id))
+        return Verdict.ADMITTED
+
+    def _forget_expired(self, now: float) -> None:
+        while self._by_expiry and now > self._by_expiry[0][0]:
+            self._seen.discard(heapq.heappop(self._by_expiry)[1])

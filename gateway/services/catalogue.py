@@ -1,0 +1,210 @@
+"""Images and containers on disk: what is deployed survives kill -9 at any moment.
+
+One SQLite file says what exists; contents/<digest>/ holds the files of an image. A content is
+written under another name, synced and renamed before a row mentions it; what no row mentions is
+removed at the next start.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.services.errors import ImageError, ServicesError
+from gateway.services.images import Image, ImageFile
+from gateway.services.manifest import FILE_NAME, Manifest, parse_manifest
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS image (
+    image_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
+    repo_tags TEXT NOT NULL, digest TEXT NOT NULL, runtime TEXT NOT NULL,
+    size INTEGER NOT NULL, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS container (
+    container_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
+    image_id TEXT NOT NULL, env TEXT NOT NULL, created REAL NOT NULL,
+    digest TEXT NOT NULL, runtime TEXT NOT NULL, filters TEXT NOT NULL);
+"""
+_PRIVATE, _READ_ONLY = 0o700, 0o400
+_SCRATCH_PREFIX = ".new-"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of a client."""
+
+    image_id: str
+    client_id: str
+    name: str
+    repo_tags: tuple[str, ...]
+    digest: str
+    runtime: str
+    size: int
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContainer:
+    """A container: digest and env are those that were last ready."""
+
+    container_id: str
+    client_id: str
+    name: str
+    image_id: str
+    created: float
+    digest: str
+    runtime: str
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    filters: tuple[str, ...] = ()  # its stored session's subscriptions
+
+
+class Catalogue:
+    """The store; every method returns when it is on disk."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        try:
+            for directory in (state, state / "contents", state / "containers"):
+                directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            (state / "catalogue.db").touch(mode=0o600)
+            self._db = sqlite3.connect(state / "catalogue.db", isolation_level=None)
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+            self._remove_scratch()
+        except (OSError, sqlite3.Error) as exc:
+            raise ServicesError(f"cannot open {state}: {exc}") from exc
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def images(self) -> tuple[StoredImage, ...]:
+        """Return all images."""
+        rows = self._db.execute("SELECT * FROM image ORDER BY image_id")
+        return tuple(
+            StoredImage(
+                image_id, client_id, name, tuple(json.loads(tags)), digest, runtime, size, created
+            )
+            for image_id, client_id, name, tags, digest, runtime, size, created in rows
+        )
+
+    def put_image(self, image: StoredImage) -> None:
+        """Add or replace an image."""
+        values = (
+            image.image_id, image.client_id, image.name, json.dumps(image.repo_tags),
+            image.digest, image.runtime, image.size, image.created,
+        )  # fmt: skip
+        self._execute("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def drop_image(self, image_id: str) -> None:
+        """Remove an image."""
+        self._execute("DELETE FROM image WHERE image_id = ?", (image_id,))
+
+    def containers(self) -> tuple[StoredContainer, ...]:
+        """Return all containers."""
+        rows = self._db.execute("SELECT * FROM container ORDER BY container_id")
+        return tuple(
+            StoredContainer(
+                container_id, client_id, name, image_id, created, digest, runtime,
+                json.loads(env), tuple(json.loads(filters)),
+            )
+            for container_id, client_id, name, image_id, env, created, digest, runtime, filters
+            in rows
+        )  # fmt: skip
+
+    def put_container(self, container: StoredContainer) -> None:
+        """Add or replace a container."""
+        values = (
+            container.container_id, container.client_id, container.name, container.image_id,
+            json.dumps(dict(container.env)), container.created, container.digest,
+            container.runtime, json.dumps(container.filters),
+        )  # fmt: skip
+        self._execute("INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def drop_container(self, container_id: str) -> None:
+        """Remove a container and everything it kept."""
+        self._execute("DELETE FROM container WHERE container_id = ?", (container_id,))
+        shutil.rmtree(self.directory(container_id), ignore_errors=True)
+
+    def directory(self, container_id: str) -> Path:
+        """Return the directory that is a container's own."""
+        return self._state / "containers" / container_id
+
+    def content(self, digest: str) -> Path:
+        """Return the directory that holds the files of an image."""
+        return self._state / "contents" / digest.removeprefix("sha256:")
+
+    def manifest(self, digest: str) -> Manifest:
+        """Return the manifest of a content; ImageError when it is not there any more."""
+        try:
+            return parse_manifest((self.content(digest) / FILE_NAME).read_text(encoding="utf-8"))
+        except OSError as exc:
+            raise ImageError(f"cannot read {FILE_NAME} of {digest:.19}…: {exc.strerror}") from exc
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Lend a temporary directory on the same file system."""
+        with tempfile.TemporaryDirectory(
+            prefix=_SCRATCH_PREFIX, dir=self._state / "contents"
+        ) as name:
+            yield Path(name)
+
+    def put_content(self, image: Image) -> None:
+        """Unpack an image's files; blocks for long, and may be called from another thread."""
+        target = self.content(image.digest)
+        if target.exists():
+            return
+        with self.scratch() as scratch:
+            unpacked = scratch / "content"
+            try:
+                unpacked.mkdir(mode=_PRIVATE)
+                for file in image.files:
+                    _unpack(image, file, unpacked)
+                _sync(unpacked)
+                unpacked.rename(target)
+            except OSError as exc:
+                why = exc.strerror or str(exc)
+                raise ServicesError(f"cannot store image {image.name}: {why}") from exc
+            _sync(target.parent)
+
+    def sweep(self, in_use: Set[str]) -> None:
+        """Remove contents that no image, no container and none of the digests in use mentions."""
+        digests = {row.digest for row in self.images()} | in_use
+        digests |= {row.digest for row in self.containers()}
+        kept = {self.content(digest).name for digest in digests}
+        for path in (self._state / "contents").iterdir():
+            if path.name not in kept and not path.name.startswith(_SCRATCH_PREFIX):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _remove_scratch(self) -> None:
+        for path in (self._state / "contents").glob(f"{_SCRATCH_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as exc:
+            raise ServicesError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
+
+
+def _unpack(image: Image, file: ImageFile, directory: Path) -> None:
+    path = directory / file.path
+    path.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    with path.open("xb") as target:
+        for chunk in image.read(file):
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+    path.chmod(_READ_ONLY)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,318 @@
+"""What is deployed on this node, and how it changes.
+
+A change either happens as a whole or leaves everything as it was. Changes of different containers
+do not wait for each other; those of one container take turns.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import IO
+
+from gateway.services.catalogue import Catalogue, StoredContainer, StoredImage
+from gateway.services.containers import State
+from gateway.services.errors import (
+    ConflictError,
+    DeployError,
+    ImageError,
+    NotFoundError,
+    ServicesError,
+)
+from gateway.services.images import Image, read_image
+from gateway.services.manifest import check_base
+from gateway.services.routes import Route, Routes
+from gateway.services.runtime import Version
+from gateway.services.supervisor import Supervisor, Surroundings
+from microservice.service import Info
+
+logger = logging.getLogger(__name__)
+
+BASE_KEY = "MCM.BASE_API_PATH"
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What microservices may know of their node."""
+
+    node_id: str
+    account_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A container: what is stored of it, and what keeps it running."""
+
+    stored: StoredContainer
+    supervisor: Supervisor
+
+
+class Deployments:
+    """Images and containers of all clients of this node."""
+
+    def __init__(self, catalogue: Catalogue, around: Surroundings, node: NodeInfo) -> None:
+        self._catalogue, self._around, self._node = catalogue, around, node
+        self._images = {image.image_id: image for image in catalogue.images()}
+        self._containers: dict[str, Deployed] = {}
+        self._reserved: dict[str, str] = {}  # bases of versions that are being started
+        self._pinned: Counter[str] = Counter()  # digests that are about to be mentioned
+        self._locks: dict[str, asyncio.Lock] = {}  # per image, while it is being replaced
+        self.routes = Routes()
+
+    # Reading -------------------------------------------------------------------------------
+
+    def images(self, client_id: str) -> list[StoredImage]:
+        """Return a client's images."""
+        return [image for image in self._images.values() if image.client_id == client_id]
+
+    def containers(self, client_id: str | None = None) -> list[Deployed]:
+        """Return a client's containers, or all."""
+        return [
+            one
+            for one in self._containers.values()
+            if client_id is None or one.stored.client_id == client_id
+        ]
+
+    def container(self, container_id: str) -> Deployed | None:
+        """Return a container by its id."""
+        return self._containers.get(container_id)
+
+    # Life ----------------------------------------------------------------------------------
+
+    def resume(self) -> None:
+        """Start what ran when the gateway stopped."""
+        self._catalogue.sweep(set())
+        for stored in self._catalogue.containers():
+            try:
+                version = self._version(
+                    stored.client_id, stored.image_id, stored.digest, stored.runtime, stored.env
+                )
+            except ServicesError as exc:
+                logger.error("cannot start %s: %s", stored.container_id, exc)  # noqa: TRY400  # the reason is all there is
+                continue
+            self._supervise(stored, version).resume(stored.filters)
+        self._reroute()
+
+    async def stop(self) -> None:
+        """End all processes; everything is started again at the next resume()."""
+        await asyncio.gather(*(one.supervisor.stop() for one in self._containers.values()))
+        self._catalogue.close()
+
+    # Images --------------------------------------------------------------------------------
+
+    async def put_image(self, client_id: str, source: IO[bytes], now: float) -> StoredImage:
+        """Take an image; containers of it go on with the new one.
+
+        Raises:
+            ImageError: it cannot be used.
+            DeployError: a container does not become ready with it; everything is as it was.
+        """
+        with self._catalogue.scratch() as scratch, (scratch / "layer").open("w+b") as unpacked:
+            image = await asyncio.to_thread(read_image, source, unpacked, self._around.limits.image)
+            if image.runtime not in self._around.runtimes:
+                raise ImageError(f"cannot run image: this gateway has no {image.runtime} runtime")
+            stored = StoredImage(
+                f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
+                image.digest, image.runtime, image.size, now,
+            )  # fmt: skip
+            self._check_room(stored)
+            with self._pin(image.digest):
+                self._catalogue.sweep(self._in_use())
+                await asyncio.to_thread(self._catalogue.put_content, image)
+                async with self._locks.setdefault(stored.image_id, asyncio.Lock()):
+                    await self._roll_out(stored)
+                    self._catalogue.put_image(stored)
+                    self._images[stored.image_id] = stored
+        logger.info("image %s is %s", stored.image_id, _short(image))
+        return stored
+
+    def delete_image(self, client_id: str, image_id: str) -> StoredImage:
+        """Remove an image that no container uses."""
+        image = self._images.get(image_id)
+        if image is None or image.client_id != client_id:
+            raise NotFoundError(f"cannot find image {image_id}")
+        users = [c.stored.container_id for c in self._users(image_id)]
+        if users:
+            raise ConflictError(f"cannot delete image {image_id}: {', '.join(users)} uses it")
+        self._catalogue.drop_image(image_id)
+        del self._images[image_id]
+        self._catalogue.sweep(self._in_use())
+        return image
+
+    # Containers ----------------------------------------------------------------------------
+
+    async def put_container(
+        self, client_id: str, name: str, image_name: str, env: Mapping[str, str], now: float
+    ) -> Deployed:
+        """Make or change a container; return when it is ready.
+
+        Raises:
+            NotFoundError: there is no such image.
+            ConflictError: its path or id is another's.
+            DeployError: it does not become ready. A new container is kept, and tried again.
+        """
+        image = self._images.get(f"{client_id}-{image_name}")
+        if image is None or image.client_id != client_id:
+            raise NotFoundError(f"cannot find image with name {image_name!r:.80}")
+        if not _NAME.fullmatch(name):
+            raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
+        version = self._version(client_id, image.image_id, image.digest, image.runtime, env)
+        container_id = f"{client_id}-{name}"
+        deployed = self._containers.get(container_id)
+        if deployed is None:
+            deployed = self._create(container_id, client_id, name, version, now)
+        elif (deployed.stored.client_id, deployed.stored.name) != (client_id, name):
+            raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
+        supervisor = deployed.supervisor
+        if supervisor.state is not State.STARTED or supervisor.version != version:
+            await self._deploy(container_id, supervisor, version)
+        return self._containers[container_id]
+
+    async def delete_container(self, client_id: str, container_id: str) -> Deployed:
+        """End a container and forget it, its files and its place at the broker."""
+        deployed = self._containers.get(container_id)
+        if deployed is None or deployed.stored.client_id != client_id:
+            raise NotFoundError(f"cannot find container {container_id}")
+        await deployed.supervisor.stop()
+        if self._containers.pop(container_id, None) is not None:
+            self._catalogue.drop_container(container_id)
+            self._reroute()
+            self._around.on_change()
+            logger.info("%s deleted", container_id)
+        return deployed
+
+    # How -----------------------------------------------------------------------------------
+
+    async def _roll_out(self, image: StoredImage) -> None:
+        switched: list[tuple[Deployed, Version]] = []
+        for one in self._users(image.image_id):
+            before, stored = one.supervisor.version, one.stored
+            version = self._version(
+                stored.client_id, image.image_id, image.digest, image.runtime, stored.env
+            )
+            if before == version and one.supervisor.state is State.STARTED:
+                continue
+            try:
+                await self._deploy(stored.container_id, one.supervisor, version)
+            except ServicesError:
+                for earlier, old in switched:
+                    with contextlib.suppress(DeployError):
+                        await earlier.supervisor.deploy(old)
+                raise
+            switched.append((one, before))
+
+    async def _deploy(self, container_id: str, supervisor: Supervisor, version: Version) -> None:
+        self._check_base(container_id, version.base)
+        self._reserved[container_id] = version.base
+        try:
+            with self._pin(version.digest):
+                await supervisor.deploy(version)
+        finally:
+            self._reserved.pop(container_id, None)
+
+    def _create(
+        self, container_id: str, client_id: str, name: str, version: Version, now: float
+    ) -> Deployed:
+        if len(self._containers) >= self._around.limits.containers:
+            raise ConflictError(f"cannot deploy {container_id}: {len(self._containers)} containers")
+        self._check_base(container_id, version.base)
+        stored = StoredContainer(
+            container_id, client_id, name, version.image_id, now,
+            version.digest, version.runtime, version.env,
+        )  # fmt: skip
+        self._catalogue.put_container(stored)
+        self._supervise(stored, version)
+        self._reroute()
+        return self._containers[container_id]
+
+    def _supervise(self, stored: StoredContainer, version: Version) -> Supervisor:
+        container_id = stored.container_id
+
+        def on_switch(now_runs: Version, filters: tuple[str, ...]) -> None:
+            deployed = self._containers[container_id]
+            changed = replace(
+                deployed.stored,
+                image_id=now_runs.image_id,
+                digest=now_runs.digest,
+                runtime=now_runs.runtime,
+                env=now_runs.env,
+                filters=filters,
+            )
+            self._catalogue.put_container(changed)
+            self._containers[container_id] = replace(deployed, stored=changed)
+            self._reroute()
+
+        info = Info(
+            container_id=container_id,
+            service_type=container_id,
+            node_id=self._node.node_id,
+            account_id=self._node.account_id(),
+        )
+        supervisor = Supervisor(
+            info, self._catalogue.directory(container_id), self._around, version, on_switch
+        )
+        self._containers[container_id] = Deployed(stored, supervisor)
+        return supervisor
+
+    def _version(
+        self, client_id: str, image_id: str, digest: str, runtime: str, env: Mapping[str, str]
+    ) -> Version:
+        manifest = self._catalogue.manifest(digest)
+        base = (env.get(BASE_KEY) or manifest.http.base).rstrip("/")
+        try:
+            check_base(base)
+        except ValueError as exc:
+            raise ServicesError(f"cannot use {BASE_KEY}: {exc}") from exc
+        return Version(
+            image_id, digest, runtime, self._catalogue.content(digest), manifest,
+            f"/{client_id}{base}" if base else "", dict(env),
+        )  # fmt: skip
+
+    def _check_room(self, image: StoredImage) -> None:
+        known = self._images.get(image.image_id)
+        if known is not None and known.client_id != image.client_id:
+            raise ConflictError(f"cannot store image {image.image_id}: the id is another client's")
+        if known is None and len(self._images) >= self._around.limits.images:
+            raise ConflictError(f"cannot store image {image.image_id}: {len(self._images)} images")
+
+    def _check_base(self, container_id: str, base: str) -> None:
+        if not base:
+            return
+        others = {i: b for i, b in self._reserved.items() if i != container_id and b}
+        clash = self.routes.clash(base, container_id, others)
+        if clash is not None:
+            raise ConflictError(f"cannot deploy {container_id}: {base} overlaps with {clash}")
+
+    def _reroute(self) -> None:
+        routes = []
+        for container_id, one in self._containers.items():
+            version = one.supervisor.version
+            http = version.manifest.http
+            routes.append(Route(container_id, version.base, http.expose, http.bep))
+        self.routes.replace(routes)
+
+    def _users(self, image_id: str) -> list[Deployed]:
+        return [c for c in self._containers.values() if c.stored.image_id == image_id]
+
+    def _in_use(self) -> set[str]:
+        running = {c.supervisor.version.digest for c in self._containers.values()}
+        return running | set(self._pinned)
+
+    @contextlib.contextmanager
+    def _pin(self, digest: str) -> Iterator[None]:
+        self._pinned[digest] += 1
+        try:
+            yield
+        finally:
+            self._pinned[digest] -= 1
+            if not self._pinned[digest]:
+                del self._pinned[digest]
+
+
+def _short(image: Image) -> str:
+    return f"{image.digest[:19]}… ({image.size} bytes)"

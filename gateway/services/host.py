@@ -1,0 +1,159 @@
+"""All microservices of a node, as the gateway sees them."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter
+
+from gateway.inprocess import Receive, Scope, Send
+from gateway.services.api import make_router
+from gateway.services.catalogue import Catalogue
+from gateway.services.deployments import Deployed, Deployments, NodeInfo
+from gateway.services.limits import ServiceLimits
+from gateway.services.proxy import Exchange
+from gateway.services.python_runtime import PythonRuntime
+from gateway.services.routes import Route
+from gateway.services.supervisor import Surroundings
+from gateway.sidecar.problems import problem_response
+from protocol.records import Service
+
+LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
+DEFAULT_LIMITS = ServiceLimits()
+RETRY = {"Retry-After": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerRights:
+    """The topic filters a container may read and write; what matches none is denied."""
+
+    container_id: str
+    subscribe: tuple[str, ...]
+    publish: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerStatus:
+    """What a person sees of a container."""
+
+    id: str
+    name: str
+    image: str
+    state: str
+    path: str
+    expose: str
+    error: str
+    started_at: float  # unix seconds; 0 when it never was
+    handled: int  # messages and requests
+    failed: int
+    dropped: int
+
+
+class ServiceHost:
+    """Deploys, runs and reaches microservices."""
+
+    def __init__(
+        self,
+        state: Path,
+        runtime: Path,
+        broker_socket: Path,
+        node: NodeInfo,
+        limits: ServiceLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self.on_change: Callable[[], None] = lambda: None
+        self._limits = limits
+        python = PythonRuntime(limits)
+        around = Surroundings(
+            runtimes={python.name: python},
+            limits=limits,
+            sockets=runtime,
+            broker_socket=broker_socket,
+            clock=time.time,
+            on_change=lambda: self.on_change(),
+        )
+        self._deployments = Deployments(Catalogue(state), around, node)
+        self._requests: Counter[str] = Counter()  # being answered, by container
+
+    async def start(self) -> None:
+        """Start what ran when the gateway stopped; does not wait until it is ready."""
+        self._deployments.resume()
+
+    async def stop(self) -> None:
+        """End all processes."""
+        await self._deployments.stop()
+
+    def mcm_router(self, client_id_of: Callable[..., Any]) -> APIRouter:
+        """Return /mcm/v1; client_id_of is a dependency that returns the client id or raises."""
+        return make_router(self._deployments, self._limits, client_id_of)
+
+    def find(self, path: str) -> Route | None:
+        """Return where a path leads, or None when to no microservice."""
+        return self._deployments.routes.find(path)
+
+    async def serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the container answer a request."""
+        name = route.container_id
+        deployed = self._deployments.container(name)
+        process = deployed.supervisor.process if deployed else None
+        why = ""
+        if deployed is None or process is None:
+            state = deployed.supervisor.state.value if deployed else "deleted"
+            why = f"cannot reach {name}: it is {state}"
+        elif self._requests[name] >= self._limits.requests:
+            why = f"cannot reach {name}: it answers {self._limits.requests} requests already"
+        if why or process is None:
+            await problem_response(503, why, RETRY)(scope, receive, send)
+            return
+        self._requests[name] += 1
+        try:
+            exchange = Exchange(process.http_socket, route.base, self._limits.answer_s)
+            await exchange.carry(scope, receive, send)
+        finally:
+            self._requests[name] -= 1
+            if not self._requests[name]:
+                del self._requests[name]
+
+    def containers(self) -> list[ContainerStatus]:
+        """Return what a person wants to know of each container."""
+        return [_status(one) for one in self._deployments.containers()]
+
+    def services(self) -> tuple[Service, ...]:
+        """Return what this node offers, for its record."""
+        return tuple(
+            Service(one.stored.container_id, one.stored.container_id, one.supervisor.version.base)
+            for one in self._deployments.containers()
+            if one.supervisor.version.base
+        )
+
+    def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
+        """Return what a container that logs in at the broker may do; None if it is none."""
+        container_id = username.removeprefix(LOGIN_PREFIX)
+        deployed = self._deployments.container(container_id)
+        if deployed is None or container_id == username:
+            return None
+        version = deployed.supervisor.rights_version(password)
+        if version is None:
+            return None
+        mqtt = version.manifest.mqtt
+        return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
+
+
+def _status(deployed: Deployed) -> ContainerStatus:
+    stored, supervisor = deployed.stored, deployed.supervisor
+    counts, version = supervisor.counts, supervisor.version
+    return ContainerStatus(
+        id=stored.container_id,
+        name=stored.name,
+        image=version.manifest.image,
+        state=supervisor.state.value,
+        path=version.base,
+        expose=version.manifest.http.expose,
+        error=supervisor.error,
+        started_at=supervisor.started_at,
+        handled=counts.handled,
+        failed=counts.failed,
+        dropped=counts.dropped,
+    )

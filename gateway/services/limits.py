@@ -1,0 +1,25 @@
+"""What microservices may take of a gateway. The defaults fit a machine with 512 MiB."""
+
+from dataclasses import dataclass, field
+
+from gateway.services.tars import MIB, ImageLimits
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLimits:
+    """Limits of one gateway."""
+
+    image: ImageLimits = field(default_factory=ImageLimits)
+    images: int = 64
+    containers: int = 32
+    env_keys: int = 64
+    env_bytes: int = 32 * 1024
+    ready_s: float = 20.0  # from start to ready: the slowest board imports for some seconds
+    stop_s: float = 3.5  # a gateway stops within 5 s
+    handler_s: float = 30.0
+    answer_s: float = 35.0  # head of the answer, after the last byte of the request
+    requests: int = 64  # at once, per container
+    concurrency: int = 16  # handlers at once, per container
+    queue: int = 256  # messages in a container, its receive window
+    log_bytes: int = MIB  # twice: the current and the one before
+    log_bytes_per_s: int = MIB  # a container that writes more waits

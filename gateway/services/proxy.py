@@ -1,0 +1,193 @@
+"""One HTTP request to a container's process and its answer back, piece by piece.
+
+Request and answer flow at the same time, so that a service can answer while it still reads.
+Neither is held in memory: each side waits for the other.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import h11
+
+from gateway.inprocess import Receive, Scope, Send
+from gateway.sidecar.problems import problem_response
+from protocol.http_body import HOP_BY_HOP
+
+READ_BYTES = 256 * 1024
+HEADER_LIMIT_BYTES = 64 * 1024
+CONNECT_S = 5.0
+
+_DROPPED = frozenset(name.encode() for name in HOP_BY_HOP)
+_REPLACED = frozenset(
+    {b"expect", b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-prefix",
+     b"x-forwarded-proto"}
+)  # fmt: skip
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class _ClientGoneError(Exception):
+    pass
+
+
+class _ProcessGoneError(Exception):
+    pass
+
+
+class Exchange:
+    """One request and its answer."""
+
+    def __init__(self, socket: Path, base: str, answer_s: float) -> None:
+        self._socket, self._base, self._answer_s = socket, base, answer_s
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT_BYTES)
+        self._answering = False
+        self._limit = asyncio.timeout(None)
+
+    async def carry(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer the request, with a problem document if the process does not."""
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                reader, writer = await asyncio.open_unix_connection(self._socket, limit=READ_BYTES)
+        except (OSError, TimeoutError):
+            why = "cannot reach the microservice: its process is gone"
+            await problem_response(502, why)(scope, receive, send)
+            return
+        upload = asyncio.create_task(self._upload(scope, receive, writer))
+        download = asyncio.create_task(self._download(reader, send))
+        try:
+            async with self._limit:
+                await asyncio.wait({upload, download}, return_when=asyncio.FIRST_COMPLETED)
+                await (download if download.done() else upload)
+        except _ClientGoneError:
+            pass
+        except TimeoutError:
+            if self._answering:
+                raise
+            why = f"the microservice gave no answer in {self._answer_s:g} s"
+            await problem_response(504, why)(scope, receive, send)
+        except (_ProcessGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
+            if self._answering:  # all that can be said now is an answer that is cut off
+                raise ConnectionAbortedError(
+                    f"the microservice's answer is cut off: {exc}"
+                ) from exc
+            why = f"cannot read the microservice's answer: {exc}"
+            await problem_response(502, why)(scope, receive, send)
+        finally:
+            upload.cancel()
+            download.cancel()
+            await asyncio.gather(upload, download, return_exceptions=True)
+            writer.transport.abort()
+
+    async def _upload(self, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
+        """Send the request; then wait for the client to hang up."""
+        body = _Body(receive)
+        headers = _request_headers(scope, self._base)
+        framed = {b"content-length", b"transfer-encoding"} & {name for name, _ in headers}
+        if not framed and await body.is_there():  # it came in an envelope, which has no framing
+            headers.append((b"transfer-encoding", b"chunked"))
+        request = h11.Request(
+            method=scope["method"], target=_target(scope, self._base), headers=headers
+        )
+        with contextlib.suppress(ConnectionError):  # an early answer may close this direction
+            writer.write(self._http.send(request) or b"")
+            async for chunk in body.chunks():
+                writer.write(self._http.send(h11.Data(data=chunk)) or b"")
+                await writer.drain()
+            writer.write(self._http.send(h11.EndOfMessage()) or b"")
+            await writer.drain()
+        if not self._answering:
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._answer_s)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        raise _ClientGoneError
+
+    async def _download(self, reader: asyncio.StreamReader, send: Send) -> None:
+        event = await self._next(reader)
+        while isinstance(event, h11.InformationalResponse):
+            event = await self._next(reader)
+        if not isinstance(event, h11.Response):
+            raise _ProcessGoneError("its process hung up")
+        self._answering = True
+        self._limit.reschedule(None)
+        headers = [(name, value) for name, value in event.headers if name not in _DROPPED]
+        await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
+        while not isinstance(event := await self._next(reader), h11.EndOfMessage):
+            if not isinstance(event, h11.Data):
+                raise _ProcessGoneError("its process hung up")
+            await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+        await send({"type": "http.response.body"})
+
+    async def _next(self, reader: asyncio.StreamReader) -> Any:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            self._http.receive_data(await reader.read(READ_BYTES))
+        return event
+
+
+class _Body:
+    """The body of a request."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._chunk = b""
+        self._more = True
+
+    async def is_there(self) -> bool:
+        """Return whether it has any bytes."""
+        while self._more and not self._chunk:
+            await self._read()
+        return bool(self._chunk)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield it piece by piece."""
+        while await self.is_there():
+            yield self._chunk
+            self._chunk = b""
+
+    async def _read(self) -> None:
+        event = await self._receive()
+        if event["type"] == "http.disconnect":
+            raise _ClientGoneError
+        self._chunk = event.get("body", b"")
+        self._more = event.get("more_body", False)
+
+
+def _request_headers(scope: Scope, base: str) -> Headers:
+    received: Headers = [(name.lower(), value) for name, value in scope["headers"]]
+    names = {name for name, _ in received}
+    chunked = b"transfer-encoding" in names
+    headers = [
+        (name, value)
+        for name, value in received
+        if name not in _DROPPED
+        and name not in _REPLACED
+        and not (chunked and name == b"content-length")
+    ]
+    if chunked:
+        headers.append((b"transfer-encoding", b"chunked"))
+    host = next((value for name, value in received if name == b"host"), b"localhost")
+    if b"host" not in names:
+        headers.append((b"host", host))
+    headers += [
+        (b"connection", b"close"),
+        (b"x-forwarded-host", host),
+        (b"x-forwarded-proto", scope.get("scheme", "http").encode()),
+        (b"x-forwarded-prefix", base.encode()),
+    ]
+    if scope.get("client"):
+        headers.append((b"x-forwarded-for", str(scope["client"][0]).encode()))
+    return headers
+
+
+def _target(scope: Scope, base: str) -> bytes:
+    raw: bytes = scope.get("raw_path") or b""
+    prefix = base.encode()
+    if raw.startswith(prefix) and raw[len(prefix) : len(prefix) + 1] in (b"", b"/"):
+        rest = raw[len(prefix) :]
+    else:  # the base itself came percent-encoded
+        rest = quote(scope["path"][len(base) :]).encode()
+    query: bytes = scope.get("query_string", b"")
+    return (rest or b"/") + (b"?" + query if query else b"")

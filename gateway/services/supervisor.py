@@ -1,0 +1,294 @@
+"""Keeps one container running; the only one that starts and ends its processes.
+
+A new version is started beside the old one. The broker session is handed over: the old process
+leaves the broker, the new one takes the same session, so no message is lost or handled by both.
+HTTP goes to the old one until the new one is ready. If it never is, the old one goes on.
+"""
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from gateway.access import covers
+from gateway.services.containers import Container, State
+from gateway.services.errors import DeployError
+from gateway.services.limits import ServiceLimits
+from gateway.services.runtime import Process, ProcessError, Runtime, Start, Version
+from microservice.control import Counts
+from microservice.service import Info
+from protocol.secret import Secret
+
+logger = logging.getLogger(__name__)
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all containers of a gateway share."""
+
+    runtimes: Mapping[str, Runtime]
+    limits: ServiceLimits
+    sockets: Path
+    broker_socket: Path
+    clock: Clock
+    on_change: Callable[[], None]
+
+
+@dataclass(slots=True)
+class _Request:
+    version: Version | None  # None: stop
+    done: asyncio.Future[None]
+
+
+class Supervisor:
+    """One container: its state, its process, the version it runs."""
+
+    def __init__(
+        self,
+        info: Info,
+        directory: Path,
+        surroundings: Surroundings,
+        version: Version,
+        on_switch: Callable[[Version, tuple[str, ...]], None],
+    ) -> None:
+        self.info, self.version = info, version
+        self.started_at = 0.0  # unix seconds
+        self.process: Process | None = None
+        self._directory, self._around, self._on_switch = directory, surroundings, on_switch
+        self._machine = Container(self._now())
+        self._machine.deadline = None  # until resume() or deploy()
+        self._requests: deque[_Request] = deque()
+        self._wake = asyncio.Event()
+        self._counted = Counts()
+        self._filters: tuple[str, ...] = ()  # what the stored session is subscribed to
+        self._starting: tuple[Secret, Version] | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._task = asyncio.create_task(self._run(), name=f"container {info.container_id}")
+
+    @property
+    def state(self) -> State:
+        """What the container is doing."""
+        return self._machine.state
+
+    @property
+    def error(self) -> str:
+        """Why it is not started; "" when it is."""
+        return self._machine.error
+
+    @property
+    def counts(self) -> Counts:
+        """What all its processes did."""
+        return _sum(self._counted, self.process.counts if self.process else Counts())
+
+    def resume(self, filters: tuple[str, ...]) -> None:
+        """Start it as it was before the gateway stopped."""
+        self._filters = filters
+        self._machine.start(self._now())
+        self._wake.set()
+
+    async def deploy(self, version: Version) -> None:
+        """Run a version; DeployError when it does not become ready (the one before goes on)."""
+        await self._request(version)
+
+    async def stop(self) -> None:
+        """End its process; the supervisor cannot be used again."""
+        await self._request(None)
+        await self._task
+
+    def rights_version(self, password: bytes) -> Version | None:
+        """Return the version whose process logs in with this password."""
+        candidates = [self._starting] if self._starting else []
+        if self.process is not None:
+            candidates.append((self.process.password, self.version))
+        for secret, version in candidates:
+            if hmac.compare_digest(secret.reveal().encode(), password):
+                return version
+        return None
+
+    async def _request(self, version: Version | None) -> None:
+        if self._task.done():
+            raise DeployError(f"cannot start {self._name}: it was deleted")
+        request = _Request(version, asyncio.get_running_loop().create_future())
+        self._requests.append(request)
+        self._wake.set()
+        await asyncio.shield(request.done)
+
+    async def _run(self) -> None:
+        try:
+            while self.state is not State.STOPPED:
+                await self._step()
+        finally:
+            for request in self._requests:
+                request.done.set_exception(
+                    DeployError(f"cannot start {self._name}: it was deleted")
+                )
+
+    async def _step(self) -> None:
+        if self.process is not None and self.process.ended:
+            self._note_end(self.process)
+        if self._requests:
+            await self._obey(self._requests.popleft())
+        elif self._machine.is_due(self._now()):
+            await self._restart()
+        else:
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._machine.deadline):
+                    await self._wake.wait()
+
+    async def _obey(self, request: _Request) -> None:
+        try:
+            if request.version is None:
+                await self._end()
+            else:
+                await self._deploy(request.version)
+        except DeployError as exc:
+            request.done.set_exception(exc)
+            request.done.exception()  # its asker may have gone
+        else:
+            request.done.set_result(None)
+
+    async def _deploy(self, version: Version) -> None:
+        old = self.process
+        if old is None:
+            self._machine.start(self._now())
+        try:
+            await self._switch(version, old)
+        except ProcessError as exc:
+            if old is None:
+                self._machine.failed(str(exc), self._now())
+                self._around.on_change()
+            else:
+                logger.warning("%s runs on as it was: the new version fails: %s", self._name, exc)
+            raise DeployError(f"cannot start {self._name}: {exc}") from exc
+
+    async def _restart(self) -> None:
+        try:
+            await self._switch(self.version, None)
+        except ProcessError as exc:
+            before = self.state
+            self._machine.failed(str(exc), self._now())
+            level = logging.DEBUG if before is self.state is State.FAILED else logging.WARNING
+            logger.log(level, "cannot start %s: %s", self._name, exc)
+            self._around.on_change()
+
+    async def _switch(self, version: Version, old: Process | None) -> None:
+        """Let a new process of the version take over; ProcessError leaves all as it was."""
+        new = await self._start(version)
+        paused: Process | None = None
+        try:
+            async with asyncio.timeout(self._around.limits.ready_s):
+                await new.prepared()
+                _check_rights(version, new.subscribe)
+                if old is not None:
+                    paused = old
+                    await self._pause(old)
+                await new.go()
+        except (ProcessError, TimeoutError) as exc:
+            await new.stop()
+            await self._give_back(paused)
+            limit_s = self._around.limits.ready_s
+            raise ProcessError(str(exc) or f"it was not ready within {limit_s:g} s") from exc
+        finally:
+            self._starting = None
+        self._take_over(version, new)
+        if old is not None:
+            self._let_go(old)
+
+    async def _start(self, version: Version) -> Process:
+        runtime = self._around.runtimes.get(version.runtime)
+        if runtime is None:
+            raise ProcessError(f"this gateway has no runtime for {version.runtime}")
+        password = Secret(secrets.token_urlsafe(24))
+        self._starting = password, version
+        return await runtime.start(
+            Start(
+                version=version,
+                info=replace(self.info, api_root=version.base),
+                directory=self._directory,
+                http_socket=self._around.sockets / f"{secrets.token_hex(6)}.sock",
+                broker_socket=self._around.broker_socket,
+                password=password,
+                stale=self._filters,
+            ),
+            self._wake.set,
+        )
+
+    async def _pause(self, old: Process) -> None:
+        try:
+            async with asyncio.timeout(self._around.limits.stop_s):
+                await old.pause()
+        except (ProcessError, TimeoutError):
+            # the broker gives the session to whoever connects last
+            logger.warning("%s: the running version does not answer", self._name)
+
+    async def _give_back(self, old: Process | None) -> None:
+        """Let the old process, if it was paused, go on."""
+        if old is None or old.ended:
+            return
+        try:
+            async with asyncio.timeout(self._around.limits.ready_s):
+                await old.go()
+        except (ProcessError, TimeoutError) as exc:
+            logger.warning("%s: the running version does not come back: %s", self._name, exc)
+            await old.stop()
+
+    def _take_over(self, version: Version, new: Process) -> None:
+        self.process, self.version = new, version
+        self.started_at = self._around.clock()
+        self._filters = new.subscribe
+        self._machine.ready(self._now())
+        self._on_switch(version, new.subscribe)
+        logger.info("%s started (%s)", self._name, version.manifest.image)
+        self._around.on_change()
+
+    def _let_go(self, old: Process) -> None:
+        async def leave() -> None:
+            await old.stop()
+            self._counted = _sum(self._counted, old.counts)
+
+        task = asyncio.create_task(leave())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    def _note_end(self, process: Process) -> None:
+        self._counted = _sum(self._counted, process.counts)
+        self.process = None
+        self._machine.failed(process.ended, self._now())
+        logger.warning("%s ended: %s", self._name, process.ended)
+        self._around.on_change()
+
+    async def _end(self) -> None:
+        self._machine.stop()
+        if self.process is not None:
+            await self.process.stop()
+            self._counted = _sum(self._counted, self.process.counts)
+            self.process = None
+        await asyncio.gather(*self._leaving)
+        self._machine.stopped()
+        self._around.on_change()
+
+    @property
+    def _name(self) -> str:
+        return self.info.container_id
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _check_rights(version: Version, wanted: tuple[str, ...]) -> None:
+    allowed = version.manifest.mqtt.subscribe
+    for topic_filter in wanted:
+        if not any(covers(one, topic_filter) for one in allowed):
+            raise ProcessError(f"{topic_filter} is not in [mqtt] subscribe of microservice.toml")
+
+
+def _sum(one: Counts, two: Counts) -> Counts:
+    return Counts(one.handled + two.handled, one.failed + two.failed, one.dropped + two.dropped)

@@ -1,0 +1,1 @@
+"""The local HTTP API: health, status, discovery, JSON-RPC, devices, microservices."""

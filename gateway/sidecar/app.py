@@ -1,0 +1,80 @@
+"""The sidecar: one FastAPI application for all the ways that requests come in."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+
+from gateway import VERSION
+from gateway.bep import Beps
+from gateway.cluster.members import Cluster
+from gateway.devices.admission import Admission
+from gateway.node import Node
+from gateway.services import ServiceHost
+from gateway.sidecar.devices import devices_router
+from gateway.sidecar.guard import Guard
+from gateway.sidecar.health import health_router, openapi_router
+from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_router
+from gateway.sidecar.microservices import Microservices
+from gateway.sidecar.nodes import nodes_router
+from gateway.sidecar.problems import add_problem_handlers
+from gateway.status import Status
+from protocol.secret import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class CloudCalls:
+    """What the sidecar asks the cloud for."""
+
+    associate: Callable[[Secret], Awaitable[str]]
+    account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
+    beps: Beps
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarParts:
+    """What the sidecar gives access to; cloud is None when the node works on its own."""
+
+    guard: Guard
+    status: Status
+    node: Node
+    cluster: Cluster
+    admission: Admission
+    services: ServiceHost
+    cloud: CloudCalls | None
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """The whole API, and the part of it that visitors of BEPs reach."""
+
+    api: FastAPI
+    microservices: Microservices
+
+
+def build_sidecar(parts: SidecarParts) -> Sidecar:
+    """Return the application."""
+    app = FastAPI(
+        title="Hecate sidecar",
+        summary="The local API of a gateway",
+        version=VERSION,
+        openapi_url=None,  # ours needs no key on loopback only
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    add_problem_handlers(app)
+    guard, cloud = parts.guard, parts.cloud
+    account_nodes = cloud.account_nodes if cloud else None
+    rpc = JsonRpc(parts.node, cloud.associate if cloud else None, parts.clock)
+    app.include_router(health_router(parts.status, guard))
+    app.include_router(nodes_router(guard, parts.node, parts.cluster, account_nodes))
+    app.include_router(jsonrpc_router(guard, rpc))
+    app.include_router(devices_router(guard, parts.admission, parts.status))
+    app.include_router(parts.services.mcm_router(guard.client_id))
+    app.include_router(openapi_router(app, guard))
+    microservices = Microservices(parts.services, cloud.beps if cloud else None)
+    app.router.default = microservices
+    return Sidecar(app, microservices)

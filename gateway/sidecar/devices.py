@@ -1,0 +1,71 @@
+"""Devices: claim tokens, what is known of each, revocation."""
+
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.devices.admission import Admission
+from gateway.devices.claims import CLAIM_LIMIT
+from gateway.sidecar.guard import Guard
+from gateway.sidecar.problems import Problem
+from gateway.status import Status
+from protocol.ids import DEVICE_ID
+
+TTL_LIMIT_S = 30 * 24 * 3600
+USES_LIMIT = 1000
+
+
+class ClaimWish(BaseModel):
+    """How often and how long a claim token may be used."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uses: int = Field(default=1, ge=1, le=USES_LIMIT)
+    ttl_s: float = Field(default=3600, gt=0, le=TTL_LIMIT_S)
+
+
+class ClaimAnswer(BaseModel):
+    """A new claim token; it is shown this once."""
+
+    token: str
+    expires_at: float
+    uses: int
+
+
+DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
+
+
+def devices_router(guard: Guard, admission: Admission, status: Status) -> APIRouter:
+    """Return the routes about devices."""
+    router = APIRouter(
+        prefix="/devices/v1", tags=["devices"], dependencies=[Depends(guard.manager)]
+    )
+
+    @router.post(
+        "/claims", status_code=201, summary="Make a claim token", response_model=ClaimAnswer
+    )
+    async def make_claim(wish: ClaimWish | None = None) -> dict[str, Any]:
+        wish = wish or ClaimWish()
+        made = await admission.new_claim(wish.uses, wish.ttl_s)
+        if made is None:
+            raise Problem(
+                HTTPStatus.INSUFFICIENT_STORAGE,
+                f"cannot make claim token: {CLAIM_LIMIT} are open; wait until some expire",
+            )
+        token, claim = made
+        return {"token": token.reveal(), "expires_at": claim.expires_at, "uses": claim.uses}
+
+    @router.get("/devices", summary="The devices that joined")
+    async def list_devices() -> dict[str, Any]:
+        return {"data": status.devices()}
+
+    @router.delete("/devices/{device_id}", status_code=204, summary="Revoke a device")
+    async def revoke(device_id: DeviceId) -> Response:
+        """Take the device's rights and cut its connection."""
+        if not await admission.revoke(device_id):
+            raise Problem(HTTPStatus.NOT_FOUND, f"cannot revoke {device_id}: no such device")
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    return router

@@ -1,0 +1,167 @@
+"""JSON-RPC 2.0: who this node is, association with an account, codes for BEPs."""
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from gateway import VERSION
+from gateway.addresses import local_address
+from gateway.errors import UplinkError
+from gateway.node import Node
+from gateway.sidecar.guard import ACCOUNT_KEY, ASSOCIATE, Caller, Guard
+from gateway.sidecar.problems import Problem
+from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
+from protocol.ids import NODE_ID
+from protocol.secret import Secret
+from protocol.tokens import sign_as_node
+
+logger = logging.getLogger(__name__)
+
+BODY_LIMIT_BYTES = 64 * 1024
+EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
+SUPERNODE_TYPE = "_hecate._tcp"
+
+PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, FAILED, FORBIDDEN = (
+    -32700, -32600, -32601, -32602, -32000, -32001,
+)  # fmt: skip
+
+_OPERATION = re.compile(re.escape(REQUEST_BEP) + r"|/mcm/v1/images/[A-Za-z0-9._-]{1,128}/tarball")
+
+
+class RpcError(Exception):
+    """A call that failed."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+Associate = Callable[[Secret], Awaitable[str]]
+
+
+class JsonRpc:
+    """The methods; associate is None without a cloud."""
+
+    def __init__(self, node: Node, associate: Associate | None, clock: Callable[[], float]) -> None:
+        self._node, self._associate, self._clock = node, associate, clock
+        self._methods: dict[str, Callable[[list[Any], Caller], Awaitable[dict[str, Any]]]] = {
+            "getMe": self._get_me,
+            "getEdgeIdToken": self._get_edge_id_token,
+            "associateAccount": self._associate_account,
+            "getEdgeHmacCode": self._get_edge_hmac_code,
+        }
+
+    async def answer(self, body: bytes, caller: Caller) -> dict[str, Any]:
+        """Return the answer to a request; one without an id is answered, too."""
+        call_id = None
+        try:
+            request = _parse(body)
+            call_id = request.get("id")
+            result = await self._call(request.get("method"), request.get("params"), caller)
+        except RpcError as exc:
+            error = {"code": exc.code, "message": str(exc)}
+            return {"jsonrpc": "2.0", "id": call_id, "error": error}
+        return {"jsonrpc": "2.0", "id": call_id, "result": result}
+
+    async def _call(self, method: Any, params: Any, caller: Caller) -> dict[str, Any]:
+        if not isinstance(method, str) or not isinstance(params, list | None):
+            raise RpcError(INVALID_REQUEST, "Invalid Request")
+        handler = self._methods.get(method)
+        if handler is None:
+            raise RpcError(NO_METHOD, f"cannot call {method[:64]!r}: no such method")
+        return await handler(params or [], caller)
+
+    async def _get_me(self, _params: list[Any], _caller: Caller) -> dict[str, Any]:
+        return {
+            "nodeId": self._node.node_id,
+            "accountId": self._node.account.account_id,
+            "name": self._node.name,
+            "version": f"v{VERSION}",
+            "linkLocalIp": local_address(),
+            "supernodeTypeName": SUPERNODE_TYPE,
+        }
+
+    async def _get_edge_id_token(self, _params: list[Any], caller: Caller) -> dict[str, Any]:
+        _require(caller, ASSOCIATE)
+        claims = {
+            "aud": "mid",
+            "sub": self._node.account.account_id,
+            "node_id": self._node.node_id,
+            "node_name": self._node.name,
+        }
+        key = self._node.identity.key
+        return {"id_token": sign_as_node(claims, key, self._clock(), EDGE_ID_TTL_S)}
+
+    async def _associate_account(self, params: list[Any], caller: Caller) -> dict[str, Any]:
+        _require(caller, ASSOCIATE)
+        if len(params) != 1 or not isinstance(params[0], str) or not params[0]:
+            raise RpcError(INVALID_PARAMS, "cannot associate account: params must be [token]")
+        if self._associate is None:
+            raise RpcError(FAILED, "cannot associate account: this node has no cloud")
+        try:
+            return {"accountId": await self._associate(Secret(params[0]))}
+        except UplinkError as exc:
+            raise RpcError(FAILED, str(exc)) from exc
+
+    async def _get_edge_hmac_code(self, params: list[Any], caller: Caller) -> dict[str, Any]:
+        _require(caller, ACCOUNT_KEY)
+        match params:
+            case [_, (str() | int()) as expiry, str() as node_id, str() as operation]:
+                pass
+            case _:
+                raise RpcError(
+                    INVALID_PARAMS,
+                    "cannot make code: params must be [token, expiry, node id, operation]",
+                )
+        if not re.fullmatch(r"[0-9]{1,15}", str(expiry)):
+            raise RpcError(INVALID_PARAMS, f"cannot make code: expiry {str(expiry)[:32]!r}")
+        if not NODE_ID.fullmatch(node_id):
+            raise RpcError(INVALID_PARAMS, f"cannot make code: node id {node_id[:64]!r}")
+        if not _OPERATION.fullmatch(operation):
+            raise RpcError(INVALID_PARAMS, f"cannot make code: operation {operation[:64]!r}")
+        if not self._node.account.key:
+            raise RpcError(FAILED, "cannot make code: this node is in no account")
+        expires = expiry_seconds(int(expiry))
+        code = make_code(self._node.account.key, expires, node_id, operation)
+        return {"edgeHmacCode": code}
+
+
+def jsonrpc_router(guard: Guard, rpc: JsonRpc) -> APIRouter:
+    """Return the JSON-RPC route."""
+    router = APIRouter(tags=["JSON-RPC"])
+
+    @router.post("/jsonrpc/v1", summary="Call a method of this node")
+    async def call(
+        request: Request, caller: Annotated[Caller, Depends(guard.caller)]
+    ) -> dict[str, Any]:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_LIMIT_BYTES:
+                raise Problem(
+                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+                    f"cannot read request: more than {BODY_LIMIT_BYTES} bytes",
+                )
+        return await rpc.answer(bytes(body), caller)
+
+    return router
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(body)  # whatever the content type says
+    except (ValueError, RecursionError) as exc:
+        raise RpcError(PARSE_ERROR, "Parse error") from exc
+    if not isinstance(request, dict):
+        raise RpcError(INVALID_REQUEST, "Invalid Request")
+    return request
+
+
+def _require(caller: Caller, scope: str) -> None:
+    if not caller.may(scope):
+        raise RpcError(FORBIDDEN, f"cannot allow this: the access token lacks scope {scope}")

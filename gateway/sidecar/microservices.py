@@ -1,0 +1,61 @@
+"""Microservices and their BEPs: every path that is not the sidecar's own."""
+
+from http import HTTPStatus
+from urllib.parse import parse_qs
+
+from fastapi.responses import JSONResponse, Response
+
+from gateway.bep import BepError, Beps
+from gateway.inprocess import Receive, Scope, Send
+from gateway.services import Route, ServiceHost
+from gateway.sidecar.origin import may_visit, origin_of
+from gateway.sidecar.problems import problem_response
+from protocol.errors import TokenError
+
+
+class Microservices:
+    """An ASGI application that hands requests to containers; beps is None without a cloud."""
+
+    def __init__(self, services: ServiceHost, beps: Beps | None) -> None:
+        self._services, self._beps = services, beps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        path: str = scope["path"]
+        route = self._services.find(path)
+        if route is None:
+            response = problem_response(
+                HTTPStatus.NOT_FOUND, f"cannot find {path[:200]}: no such route or microservice"
+            )
+        elif not may_visit(route.expose, bep=route.bep, origin=origin_of(scope)):
+            response = problem_response(
+                HTTPStatus.FORBIDDEN,
+                f"cannot call {route.base}: it does not answer requests that come this way",
+            )
+        elif route.bep and path == f"{route.base}/bep" and scope["method"] == "GET":
+            response = await self._open_bep(route, scope)
+        else:
+            await self._services.serve(route, scope, receive, send)
+            return
+        await response(scope, receive, send)
+
+    async def _open_bep(self, route: Route, scope: Scope) -> Response:
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        codes = query.get("hmac", [])
+        if self._beps is None:
+            return problem_response(
+                HTTPStatus.SERVICE_UNAVAILABLE, "cannot open BEP: this node has no cloud"
+            )
+        if len(codes) != 1:
+            return problem_response(
+                HTTPStatus.FORBIDDEN, "cannot open BEP: needs ?hmac=<code from getEdgeHmacCode>"
+            )
+        try:
+            bep = await self._beps.request(codes[0], route.base)
+        except TokenError as exc:
+            return problem_response(HTTPStatus.FORBIDDEN, str(exc))
+        except BepError as exc:
+            return problem_response(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), {"Retry-After": "5"})
+        return JSONResponse({"href": bep.href, "expires_at": bep.expires_at})

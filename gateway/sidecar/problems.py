@@ -1,0 +1,63 @@
+"""Problem documents (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818  # the word of RFC 9457
+    """An answer other than success; detail reads "cannot X: why"."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
+
+
+def problem_response(
+    status: int, detail: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a problem document."""
+    title = HTTPStatus(status).phrase
+    return JSONResponse(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail},
+        status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Turn every error of an app into a problem document."""
+
+    @app.exception_handler(Problem)
+    async def on_problem(_request: Request, exc: Problem) -> Response:
+        return problem_response(exc.status, exc.detail, exc.headers)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_exception(request: Request, exc: HTTPException) -> Response:
+        detail = str(exc.detail)
+        if detail == HTTPStatus(exc.status_code).phrase:  # starlette's own have no more to say
+            detail = f"cannot {request.method} {request.url.path}: {detail.lower()}"
+        return problem_response(exc.status_code, detail, exc.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_request: Request, exc: RequestValidationError) -> Response:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return problem_response(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"cannot read request: {where}: {first['msg']}"
+        )
+
+    @app.exception_handler(Exception)
+    async def on_fault(_request: Request, _exc: Exception) -> Response:
+        return problem_response(
+            HTTPStatus.INTERNAL_SERVER_ERROR, "cannot answer: fault in the gateway, see its log"
+        )

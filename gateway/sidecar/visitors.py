@@ -1,0 +1,33 @@
+"""Where the visitors of BEPs come in: only below an open BEP's id, which ends there."""
+
+from collections.abc import Callable, Collection
+from http import HTTPStatus
+
+from gateway.inprocess import App, Receive, Scope, Send
+from gateway.sidecar.origin import KEY, Origin
+from gateway.sidecar.problems import problem_response
+
+
+class Visitors:
+    """An ASGI application in front of the microservices."""
+
+    def __init__(self, app: App, open_beps: Callable[[], Collection[str]]) -> None:
+        self._app, self._open_beps = app, open_beps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        bep_id = scope["path"].split("/", 2)[1]
+        if bep_id not in self._open_beps():
+            response = problem_response(
+                HTTPStatus.NOT_FOUND, "cannot find BEP: it has expired or never was"
+            )
+            await response(scope, receive, send)
+            return
+        length = len(bep_id) + 1
+        inner = dict(scope)
+        inner["path"] = scope["path"][length:] or "/"
+        inner["raw_path"] = scope["raw_path"][length:] or b"/"
+        inner[KEY] = Origin.BEP.value
+        await self._app(inner, receive, send)

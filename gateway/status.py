@@ -1,0 +1,181 @@
+"""One snapshot of all parts: for people, for /readyz, for metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from broker import Broker
+from gateway import VERSION
+from gateway.cluster.members import Cluster
+from gateway.devices.admission import Admission
+from gateway.devices.registry import shown
+from gateway.node import Node
+from gateway.services import ServiceHost
+from gateway.tunnel import TunnelHost
+from gateway.uplink.link import Link, State
+from gateway.uplink.spool import Spool, SpoolStatus
+
+STARTED = "started"  # of a container
+
+
+@dataclass(frozen=True, slots=True)
+class CloudParts:
+    """What exists only with a cloud."""
+
+    link: Link
+    spool: Spool
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Whom the snapshot asks."""
+
+    node: Node
+    broker: Broker
+    cluster: Cluster
+    admission: Admission
+    services: ServiceHost
+    tunnel: TunnelHost | None
+    cloud: CloudParts | None
+
+
+class Status:
+    """Knows how all parts are."""
+
+    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+        self._parts, self._clock, self._started_at = parts, clock, clock()
+        self.listeners: tuple[str, ...] = ()  # of the broker; empty until it listens
+        self.services_loaded = False
+
+    def reasons(self) -> list[str]:
+        """Return why the gateway is not ready; nothing when it is."""
+        parts, found = self._parts, []
+        if not self.listeners:
+            found.append("broker: not listening")
+        if not parts.cluster.elected.is_set():
+            found.append("cluster: no supernode yet")
+        if parts.cloud is not None and parts.cloud.link.state is not State.ONLINE:
+            link = parts.cloud.link
+            found.append(f"SEP: {link.state}" + (f": {link.error}" if link.error else ""))
+        if not self.services_loaded:
+            found.append("containers: not loaded")
+        found += [
+            f"container {c.id}: {c.error or c.state}"
+            for c in parts.services.containers()
+            if c.error or c.state != STARTED
+        ]
+        return found
+
+    def sep_state(self) -> State:
+        """Return how the cloud can be reached."""
+        return self._parts.cloud.link.state if self._parts.cloud else State.DISABLED
+
+    def role(self) -> str:
+        """Return what this node is in its cluster."""
+        return str(self._parts.cluster.election.role)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything, as GET /status/v1 answers it."""
+        parts, reasons = self._parts, self.reasons()
+        election = parts.cluster.election
+        return {
+            "node": {
+                "id": parts.node.node_id,
+                "name": parts.node.name,
+                "version": VERSION,
+                "accountId": parts.node.account.account_id,
+                "uptime_s": round(self._clock() - self._started_at, 1),
+            },
+            "ready": not reasons,
+            "reasons": reasons,
+            "cluster": {
+                "role": str(election.role),
+                "supernodeId": election.supernode_id,
+                "members": len(parts.cluster.records()),
+            },
+            "sep": self._sep(),
+            "beps": self._beps(),
+            "devices": self.devices(),
+            "broker": self._broker(),
+            "containers": self._containers(),
+        }
+
+    def devices(self) -> list[dict[str, Any]]:
+        """Return what is known of each device."""
+        online = self._parts.broker.connected()
+        return [
+            {
+                "id": d.device_id,
+                "name": d.name,
+                "model": d.model,
+                "online": d.device_id in online,
+                "joined_at": d.joined_at,
+                "last_seen": d.last_seen,
+                "messages": d.messages,
+                "last_topic": d.last_topic,
+                "last_payload": shown(d.last_payload),
+            }
+            for d in self._parts.admission.registry.all()
+        ]
+
+    def _sep(self) -> dict[str, Any]:
+        cloud = self._parts.cloud
+        held = cloud.spool.status() if cloud else SpoolStatus(0, 0, 0)
+        return {
+            "state": str(self.sep_state()),
+            "since": cloud.link.since if cloud else self._started_at,
+            "url": self._sep_url(),
+            "error": cloud.link.error if cloud else "",
+            "spool": {"messages": held.messages, "bytes": held.bytes, "dropped": held.dropped},
+        }
+
+    def _sep_url(self) -> str:
+        node, cloud = self._parts.node, self._parts.cloud
+        if cloud is None:
+            return ""
+        return node.listening.sep_url or f"{cloud.url.rstrip('/')}/sep/{node.node_id}"
+
+    def _beps(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": b.bep_id,
+                "url": b.url,
+                "label": b.label,
+                "expires_at": b.expires_at,
+                "visitors": b.visitors,
+                "visitors_total": b.visitors_total,
+                "bytes_total": b.bytes_total,
+                "state": str(b.state),
+            }
+            for b in (self._parts.tunnel.beps() if self._parts.tunnel else ())
+        ]
+
+    def _broker(self) -> dict[str, Any]:
+        counters = self._parts.broker.counters
+        return {
+            "listeners": list(self.listeners),
+            "connections": counters.connections,
+            "subscriptions": counters.subscriptions,
+            "retained": counters.retained,
+            "messages_received": counters.messages_received,
+            "messages_sent": counters.messages_sent,
+            "messages_dropped": counters.messages_dropped,
+            "bytes_received": counters.bytes_received,
+            "bytes_sent": counters.bytes_sent,
+        }
+
+    def _containers(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "id": c.id,
+                "name": c.name,
+                "image": c.image,
+                "state": c.state,
+                "path": c.path,
+                "expose": c.expose,
+                "error": c.error,
+                "handled": c.handled,
+            }
+            for c in self._parts.services.containers()
+        ]

@@ -1,0 +1,9 @@
+"""The serving end of BEPs: lets visitors of a relay reach a local HTTP server."""
+
+from gateway.tunnel.errors import TunnelError
+from gateway.tunnel.host import TunnelHost
+from gateway.tunnel.limits import TunnelLimits
+from gateway.tunnel.state import State
+from gateway.tunnel.values import BepGrant, BepStatus
+
+__all__ = ["BepGrant", "BepStatus", "State", "TunnelError", "TunnelHost", "TunnelLimits"]

@@ -1,0 +1,84 @@
+"""Opens the connections of a BEP: to the relay, and to the local server."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from gateway.tunnel.errors import RefusedError
+from protocol.join import tune
+from protocol.preface import Preface, Role, Status, encode_preface
+from protocol.secret import Secret
+
+LOCAL_RETRY_S = 0.02
+
+Dial = Callable[[str, int], Awaitable[socket.socket]]  # the seam for TLS: gives a tuned socket
+
+
+async def dial_tcp(host: str, port: int) -> socket.socket:
+    """Return a tuned connection to the first address that answers; OSError when none does."""
+    loop = asyncio.get_running_loop()
+    problem = OSError("the name has no address")
+    for family, kind, proto, _, address in await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        with contextlib.ExitStack() as undo:
+            sock = socket.socket(family, kind, proto)
+            undo.callback(sock.close)
+            tune(sock)
+            try:
+                await loop.sock_connect(sock, address)
+            except OSError as exc:
+                problem = exc
+                continue
+            undo.pop_all()
+            return sock
+    raise problem
+
+
+async def introduce(sock: socket.socket, role: Role, token: Secret) -> None:
+    """Say what the connection is for; RefusedError or OSError unless the relay accepts."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, encode_preface(Preface(role, token.reveal())))
+    answer = await loop.sock_recv(sock, 1)  # not one byte more: the next ones are the visitor's
+    if not answer:
+        raise ConnectionResetError("the relay closed the connection")
+    try:
+        status = Status(answer[0])
+    except ValueError as exc:
+        raise ConnectionError(f"the relay answered {answer[0]}") from exc
+    if status is not Status.ACCEPTED:
+        raise RefusedError(status)
+
+
+async def wait_for_visitor(sock: socket.socket) -> bool:
+    """Return whether a visitor's first byte came; False when the relay closed instead."""
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(sock.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(sock.fileno())
+    return bool(sock.recv(1, socket.MSG_PEEK))
+
+
+async def dial_local(path: Path) -> socket.socket:
+    """Return a connection to a Unix socket.
+
+    Connects by itself: asyncio takes the EAGAIN of a Unix socket whose backlog is full for
+    "in progress", and then for success.
+    """
+    with contextlib.ExitStack() as undo:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        undo.callback(sock.close)
+        tune(sock)
+        while True:
+            try:
+                sock.connect(str(path))
+            except BlockingIOError:
+                await asyncio.sleep(LOCAL_RETRY_S)
+            else:
+                undo.pop_all()
+                return sock

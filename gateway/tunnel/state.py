@@ -1,0 +1,170 @@
+"""The serving end of one BEP: what its control connection says, how many data connections to open.
+
+Theory of operation
+-------------------
+The caller owns the sockets; `now` is its monotonic clock. Rules that hold after every call:
+
+1. CONNECTING until the relay first accepts, OPEN while the control connection lives, BROKEN while
+   it is to be opened again, ENDED for good: expired, ended by the relay, or refused for good.
+2. `spare` counts data connections that are being opened or wait for a visitor. One that is
+   taken is replaced; NEED asks for more than that. spare + streams never exceeds the limit.
+3. After a reconnection nothing opened before is counted: the relay has dropped it. Those who
+   report on data connections say of which generation they are.
+4. The relay decides when a BEP ends. Only one that is silent or beyond its expiry is overruled.
+"""
+
+from enum import StrEnum
+
+from gateway.tunnel.limits import TunnelLimits
+from protocol.errors import WireError
+from protocol.preface import (
+    FRAME_BYTES,
+    EndReason,
+    FrameType,
+    Status,
+    decode_frame,
+    encode_frame,
+)
+
+EXPIRY_LEEWAY_S = 30.0  # the relay's clock decides; this one may be ahead
+
+
+class State(StrEnum):
+    """Where a BEP is in its life."""
+
+    CONNECTING = "connecting"
+    OPEN = "open"
+    BROKEN = "broken"
+    ENDED = "ended"
+
+
+class TunnelState:
+    """One BEP."""
+
+    def __init__(self, limits: TunnelLimits, now: float, lasts_s: float) -> None:
+        self._limits = limits
+        self._expires = now + lasts_s + EXPIRY_LEEWAY_S
+        self._last_heard = now
+        self._received = b""
+        self._output = b""
+        self._needed = 0
+        self.state = State.CONNECTING
+        self.why = ""  # it is broken or ended
+        self.generation = 0
+        self.spare = 0
+        self.streams = 0
+        self.visitors_total = 0
+        self.bytes_total = 0  # of visitors that have left
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended for good."""
+        return self.state is State.ENDED
+
+    @property
+    def deadline(self) -> float:
+        """When tick() wants to be called."""
+        if self.state is State.OPEN:
+            return min(self._expires, self._last_heard + self._limits.silence_s)
+        return self._expires
+
+    def accepted(self, now: float) -> None:
+        """Note that the relay accepted a control connection."""
+        if self.state is State.ENDED:
+            return
+        self.state, self.why = State.OPEN, ""
+        self._last_heard = now
+        self._received = self._output = b""
+        self._needed = self.spare = 0
+        self.generation += 1
+
+    def refused(self, status: Status) -> None:
+        """Note that the relay refused a control connection."""
+        if status is Status.LIMIT:
+            self._break("the relay is full")
+        else:
+            self._end(f"the relay refused: {status.name}")
+
+    def lost(self, why: str) -> None:
+        """Note that the control connection is gone."""
+        self._break(why)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take bytes from the control connection, b"" at its end."""
+        if not data:
+            self._break("the relay closed the control connection")
+            return
+        self._last_heard = now
+        self._received += data
+        while len(self._received) >= FRAME_BYTES and self.state is State.OPEN:
+            frame, self._received = (
+                self._received[:FRAME_BYTES],
+                self._received[FRAME_BYTES:],
+            )
+            try:
+                self._take(*decode_frame(frame))
+            except WireError as exc:
+                self._break(str(exc))
+
+    def tick(self, now: float) -> None:
+        """Do what is due."""
+        if now >= self._expires:
+            self._end("it has expired")
+        elif self.state is State.OPEN and now >= self.deadline:
+            self._break("the relay is silent")
+
+    def take_output(self) -> bytes:
+        """Return, once, what to send on the control connection."""
+        output, self._output = self._output, b""
+        return output
+
+    def take_wanted(self) -> int:
+        """Return, once, how many data connections to open; they count as spare from now on."""
+        if self.state is not State.OPEN:
+            return 0
+        room = self._limits.streams - self.spare - self.streams
+        wanted = max(self._limits.ready - self.spare, 0, self._needed)
+        count = max(min(wanted, room), 0)
+        self.spare += count
+        self._needed = 0
+        return count
+
+    def taken(self, generation: int) -> None:
+        """Note that a visitor came on a data connection."""
+        self.gone(generation)
+        self.streams += 1
+        self.visitors_total += 1
+
+    def gone(self, generation: int) -> None:
+        """Note that a data connection will bring no visitor."""
+        if generation == self.generation and self.spare:
+            self.spare -= 1
+
+    def left(self, moved: int) -> None:
+        """Note that a visitor has left, after so many bytes."""
+        self.streams -= 1
+        self.bytes_total += moved
+
+    def end(self) -> None:
+        """Note that its owner ends it."""
+        self._end("closed")
+
+    def _take(self, kind: FrameType, value: int) -> None:
+        match kind:
+            case FrameType.NEED:
+                self._needed = min(self._needed + value, self._limits.streams)
+            case FrameType.PING:
+                self._output = encode_frame(FrameType.PING, value)  # one answer is enough
+            case FrameType.END if value == EndReason.RELAY_STOPS:
+                self._break("the relay stops")  # another process may take its place
+            case FrameType.END:
+                names = {int(reason): reason.name.lower() for reason in EndReason}
+                self._end(f"the relay ended it: {names.get(value, value)}")
+
+    def _break(self, why: str) -> None:
+        if self.state is not State.ENDED:
+            self.state, self.why = State.BROKEN, why
+
+    def _end(self, why: str) -> None:
+        if self.state is not State.ENDED:
+            self.state, self.why = State.ENDED, why

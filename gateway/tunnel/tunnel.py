@@ -1,0 +1,185 @@
+"""One BEP's io: keeps its control connection, opens data connections, joins visitors."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.backoff import delays
+from gateway.tunnel.dial import Dial, dial_local, introduce, wait_for_visitor
+from gateway.tunnel.errors import RefusedError, TunnelError
+from gateway.tunnel.limits import TunnelLimits
+from gateway.tunnel.state import State, TunnelState
+from gateway.tunnel.values import BepGrant, BepStatus
+from protocol.join import Joiner, Joint, cut
+from protocol.preface import Role
+
+READ_BYTES = 1024
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all BEPs of a gateway share."""
+
+    target: Path
+    limits: TunnelLimits
+    joiner: Joiner
+    dial: Dial
+
+
+class Tunnel:
+    """The serving end of one BEP."""
+
+    def __init__(self, site: Site, grant: BepGrant, label: str, lasts_s: float) -> None:
+        self._site, self._grant, self._label = site, grant, label
+        self._loop = asyncio.get_running_loop()
+        self._state = TunnelState(site.limits, self._loop.time(), lasts_s)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._joints: set[Joint] = set()
+
+    def status(self) -> BepStatus:
+        """Return how it is."""
+        state = self._state
+        return BepStatus(
+            bep_id=self._grant.bep_id,
+            url=self._grant.url,
+            label=self._label,
+            expires_at=self._grant.expires_at,
+            visitors=state.streams,
+            visitors_total=state.visitors_total,
+            bytes_total=state.bytes_total + sum(joint.moved for joint in self._joints),
+            state=state.state,
+        )
+
+    async def connect(self) -> socket.socket:
+        """Return an accepted control connection; TunnelError when there can be none."""
+        try:
+            control = await self._reach(Role.CONTROL)
+        except OSError as exc:  # TimeoutError is one
+            where = f"{self._grant.host}:{self._grant.port}"
+            why = exc.strerror or str(exc) or "no answer in time"
+            raise TunnelError(f"cannot reach relay {where}: {why}") from exc
+        self._state.accepted(self._loop.time())
+        return control
+
+    async def run(self, control: socket.socket) -> None:
+        """Serve until the BEP ends; when cancelled, end it."""
+        connection: socket.socket | None = control
+        try:
+            while connection is not None:
+                await self._serve(connection)
+                connection = await self._reconnect()
+            logger.info("BEP for %s ended: %s", self._label, self._state.why)
+        finally:
+            await self._end()
+
+    async def _serve(self, control: socket.socket) -> None:
+        state = self._state
+        with contextlib.closing(control):
+            while state.state is State.OPEN:
+                self._open_wanted()
+                try:
+                    async with asyncio.timeout_at(state.deadline):
+                        received = await self._loop.sock_recv(control, READ_BYTES)
+                    state.receive(received, self._loop.time())
+                    if output := state.take_output():
+                        control.send(output)  # a few bytes: the buffer is full only if it is dead
+                except TimeoutError:
+                    state.tick(self._loop.time())
+                except OSError as exc:
+                    state.lost(str(exc))
+
+    async def _reconnect(self) -> socket.socket | None:
+        state, limits = self._state, self._site.limits
+        if state.done:
+            return None
+        logger.warning("BEP for %s is broken: %s", self._label, state.why)
+        started = self._loop.time()
+        jitter = random.Random()  # noqa: S311 - not a secret
+        for pause_s in delays(limits.retry_first_s, limits.retry_cap_s, jitter):
+            await asyncio.sleep(min(pause_s, state.deadline - self._loop.time()))
+            state.tick(self._loop.time())
+            control = None if state.done else await self._try_again()
+            if control is not None:
+                broken_s = self._loop.time() - started
+                logger.info("BEP for %s is back after %.1f s", self._label, broken_s)
+                return control
+            if state.done:
+                break
+        return None
+
+    async def _try_again(self) -> socket.socket | None:
+        try:
+            return await self.connect()
+        except RefusedError as exc:
+            self._state.refused(exc.status)
+        except TunnelError as exc:
+            logger.debug("%s", exc)
+        return None
+
+    def _open_wanted(self) -> None:
+        for _ in range(self._state.take_wanted()):
+            task = self._loop.create_task(self._serve_visitor(self._state.generation))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _serve_visitor(self, generation: int) -> None:
+        data = await self._next_visitor()
+        if data is None:
+            await asyncio.sleep(self._site.limits.reopen_s)
+            self._state.gone(generation)
+            self._open_wanted()
+            return
+        self._state.taken(generation)
+        self._open_wanted()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._state.left, 0)
+            undo.callback(cut, data)
+            try:
+                async with asyncio.timeout(self._site.limits.local_s):
+                    local = await dial_local(self._site.target)
+            except OSError as exc:
+                logger.warning("cannot reach the local server: %s", exc)
+                return
+            undo.pop_all()
+            self._joints.add(self._site.joiner.join(data, local, self._visitor_left))
+
+    async def _next_visitor(self) -> socket.socket | None:
+        with contextlib.ExitStack() as undo:
+            try:
+                data = await self._reach(Role.DATA)
+                undo.callback(data.close)
+                if await wait_for_visitor(data):
+                    undo.pop_all()
+                    return data
+            except (RefusedError, OSError) as exc:
+                logger.debug("BEP for %s: data connection failed: %s", self._label, exc)
+        return None
+
+    def _visitor_left(self, joint: Joint) -> None:
+        self._joints.discard(joint)
+        self._state.left(joint.moved)
+        self._open_wanted()
+
+    async def _reach(self, role: Role) -> socket.socket:
+        with contextlib.ExitStack() as undo:
+            async with asyncio.timeout(self._site.limits.dial_s):
+                sock = await self._site.dial(self._grant.host, self._grant.port)
+                undo.callback(sock.close)
+                await introduce(sock, role, self._grant.token)
+            undo.pop_all()
+            return sock
+
+    async def _end(self) -> None:
+        self._state.end()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for joint in list(self._joints):
+            joint.cut()

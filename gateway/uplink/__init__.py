@@ -1,0 +1,1 @@
+"""The way to the cloud: store-and-forward, topic rules, the SEP's connection."""

@@ -1,0 +1,245 @@
+"""The cloud's HTTP API, as a node calls it (docs/protocol.md)."""
+
+import asyncio
+import logging
+import random
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from gateway.addresses import is_loopback
+from gateway.backoff import delays
+from gateway.errors import LinkLost, Refused, UplinkError
+from gateway.tunnel import BepGrant
+from protocol.errors import WireError
+from protocol.ids import decode_base64url
+from protocol.keys import NodeKey
+from protocol.records import NodeRecord, from_fields
+from protocol.secret import Secret
+from protocol.tokens import sign_as_node
+
+logger = logging.getLogger(__name__)
+
+ASSERTION_TTL_S = 120.0
+TIMEOUT_S = 10.0
+ATTEMPTS = 3  # of calls that a person waits for; the link has a patience of its own
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
+RENEW_BEFORE = 0.2  # of a token's life: what is left for trying again
+
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+# RFC 9110, 15.5: what may go away by itself; 401 is answered by a new token
+_TRANSIENT = frozenset({408, 425, 429})
+
+
+class CloudApi:
+    """Calls the cloud as this node; keeps the node's access token fresh."""
+
+    def __init__(
+        self,
+        url: str,
+        key: NodeKey,
+        tls: ssl.SSLContext | None,
+        clock: Callable[[], float],
+        rng: random.Random | None = None,
+    ) -> None:
+        self._key, self._clock, self._rng = key, clock, rng or random.Random()  # noqa: S311  # spreads retries
+        self._token = Secret("")
+        self._renew_at = 0.0
+        self._one_renewal = asyncio.Lock()
+        host = urlsplit(url).hostname or ""
+        self._http = httpx.AsyncClient(
+            base_url=url.rstrip("/"),
+            # a context without authorities is cheap, and enough for http://
+            verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            timeout=TIMEOUT_S,
+            trust_env=host != "localhost" and not is_loopback(host),  # no proxy reaches loopback
+            follow_redirects=False,
+        )
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    @property
+    def renew_at(self) -> float:
+        """When the access token should be renewed."""
+        return self._renew_at
+
+    def drop_token(self) -> None:
+        """Do not use the access token again: it was refused."""
+        self._renew_at = 0.0
+
+    async def access_token(self) -> Secret:
+        """Return this node's access token, a new one when the old one ends soon.
+
+        Raises:
+            Refused: the cloud does not want this node.
+            LinkLost: it cannot be reached or is overloaded.
+        """
+        async with self._one_renewal:
+            if self._clock() >= self._renew_at:
+                await self._renew()
+            return self._token
+
+    async def register(self, signed_record: str) -> NodeRecord:
+        """Publish this node's record; return it as the cloud keeps it."""
+        answer = await self._call(
+            "register node",
+            "POST",
+            "/mds/v1/nodes",
+            content=signed_record.encode(),
+            headers={"Content-Type": "application/jwt"},
+        )
+        try:
+            return from_fields(answer)
+        except WireError as exc:
+            raise LinkLost(f"cannot register node: {exc}") from exc
+
+    async def account_key(self) -> bytes:
+        """Return the key that the nodes of this node's account share."""
+        answer = await self._call("get account key", "GET", "/mds/v1/account/key")
+        try:
+            return decode_base64url(str(answer["key"]))
+        except (KeyError, ValueError) as exc:
+            raise LinkLost("cannot get account key: the answer holds none") from exc
+
+    async def associate(self, account_token: Secret) -> str:
+        """Make this node a member of the account of a token; return the account's id."""
+        answer = await self._retrying(
+            "associate account",
+            "PUT",
+            f"/mds/v1/nodes/{self._key.node_id}/account",
+            token=account_token,
+        )
+        return str(answer.get("accountId", ""))
+
+    async def signing_keys(self) -> dict[str, Any]:
+        """Return the keys that sign access tokens, as a JSON Web Key Set."""
+        return await self._retrying(
+            "get signing keys", "GET", "/mst/v1/jwks.json", token=Secret("")
+        )
+
+    async def account_nodes(self) -> list[dict[str, Any]]:
+        """Return the records of the nodes of this node's account."""
+        answer = await self._retrying("list nodes", "GET", "/mds/v1/nodes?clusters=account")
+        nodes = answer.get("data")
+        return nodes if isinstance(nodes, list) else []
+
+    async def new_bep(self, ttl_s: float) -> BepGrant:
+        """Ask for a tunnel to this node."""
+        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json={"ttl_s": ttl_s})
+        try:
+            relay = answer["relay"]
+            return BepGrant(
+                bep_id=str(answer["id"]),
+                url=str(answer["url"]),
+                host=str(relay["host"]),
+                port=int(relay["port"]),
+                token=Secret(str(answer["token"])),
+                expires_at=float(answer["expires_at"]),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise LinkLost("cannot get BEP: the answer is malformed") from exc
+
+    async def delete_bep(self, bep_id: str) -> None:
+        """Give a tunnel back."""
+        await self._call("delete BEP", "DELETE", f"/mss/v1/beps/{bep_id}")
+
+    async def _renew(self) -> None:
+        node_id, now = self._key.node_id, self._clock()
+        claims = {"iss": node_id, "sub": node_id, "aud": "mst"}
+        form = {
+            "grant_type": GRANT_TYPE,
+            "assertion": sign_as_node(claims, self._key, now, ASSERTION_TTL_S),
+        }
+        answer = await self._send(
+            "get access token", "POST", "/mst/v1/oauth/token", Secret(""), data=form
+        )
+        token, ttl_s = answer.get("access_token"), answer.get("expires_in")
+        if not isinstance(token, str) or not isinstance(ttl_s, int | float) or ttl_s <= 0:
+            raise LinkLost("cannot get access token: the answer is malformed")
+        self._token = Secret(token)
+        self._renew_at = now + ttl_s * (1 - RENEW_BEFORE)
+        logger.debug("got an access token for %.0f s", ttl_s)
+
+    async def _retrying(self, what: str, method: str, path: str, **request: Any) -> dict[str, Any]:
+        """Call until it works, for what may be done twice."""
+        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return await self._call(what, method, path, **request)
+            except LinkLost as exc:
+                logger.debug("%s; trying again", exc)
+            await asyncio.sleep(next(waits))
+        return await self._call(what, method, path, **request)
+
+    async def _call(
+        self, what: str, method: str, path: str, *, token: Secret | None = None, **request: Any
+    ) -> dict[str, Any]:
+        own = token is None
+        shown = await self.access_token() if token is None else token
+        try:
+            return await self._send(what, method, path, shown, **request)
+        except Refused as exc:
+            if own and isinstance(exc, _BadToken):
+                self.drop_token()
+            raise
+
+    async def _send(
+        self, what: str, method: str, path: str, token: Secret, **request: Any
+    ) -> dict[str, Any]:
+        headers = dict(request.pop("headers", {}))
+        if token:
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+        try:
+            response = await self._http.request(method, path, headers=headers, **request)
+        except httpx.HTTPError as exc:
+            why = str(exc) or type(exc).__name__
+            raise LinkLost(f"cannot {what}: {self._http.base_url}: {why}") from exc
+        return read_answer(what, response)
+
+
+class _BadToken(Refused):
+    """The access token was refused: a new one may do."""
+
+
+def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of a good answer; an empty one for an empty answer.
+
+    Raises:
+        Refused: the cloud says no; its reason is in the message.
+        LinkLost: it cannot answer now, or not with what was asked for.
+    """
+    status = response.status_code
+    if not 200 <= status < 300:
+        raise classify(what, status, _reason(response))
+    if not response.content:
+        return {}
+    try:
+        answer = response.json()
+    except ValueError as exc:
+        raise LinkLost(f"cannot {what}: the answer is not JSON") from exc
+    if not isinstance(answer, dict):
+        raise LinkLost(f"cannot {what}: the answer is not a JSON object")
+    return answer
+
+
+def classify(what: str, status: int, reason: str) -> UplinkError:
+    """Return the error an HTTP status stands for."""
+    message = f"cannot {what}: {reason or f'HTTP {status}'}"
+    if status >= 500 or status in _TRANSIENT:
+        return LinkLost(message)
+    return _BadToken(message) if status == 401 else Refused(message)
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+    except ValueError:
+        return ""
+    detail = problem.get("detail") if isinstance(problem, Mapping) else None
+    return detail[:300] if isinstance(detail, str) else ""

@@ -1,0 +1,39 @@
+"""What a microservice imports: handlers for MQTT messages and HTTP requests, and a way to publish.
+
+A microservice is a folder with `microservice.toml` (its name, its HTTP base, its MQTT rights) and
+`service.py`:
+
+    from microservice import Message, Request, Response, Service
+
+    service = Service()
+
+    @service.on("sensors/{room}/temperature")
+    async def convert(message: Message) -> None:
+        celsius = message.json()["value"]
+        await service.publish(f"rooms/{message['room']}/fahrenheit", {"value": celsius * 1.8 + 32})
+
+    @service.get("/rooms/{room}")
+    async def room(request: Request) -> Response:
+        return Response({"room": request["room"]})
+
+The gateway runs it in a process of its own; there is nothing to start and no broker address to
+know. A message at QoS 1 is acknowledged when its handlers are done, so a reading that arrives
+while the process restarts is handled afterwards; it may be handled twice, never not at all.
+"""
+
+from microservice.errors import HttpError, MicroserviceError, PublishError, ServiceError
+from microservice.message import Message
+from microservice.service import Info, Service
+from microservice.web import Request, Response
+
+__all__ = [
+    "HttpError",
+    "Info",
+    "Message",
+    "MicroserviceError",
+    "PublishError",
+    "Request",
+    "Response",
+    "Service",
+    "ServiceError",
+]

@@ -1,0 +1,157 @@
+"""HTTP requests to handlers, as an ASGI application."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from microservice.counters import Counters
+from microservice.errors import HangupError, HttpError
+from microservice.service import Route
+from microservice.web import Request, Response, problem
+
+logger = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class App:
+    """Finds the handler of a request and sends what it returns."""
+
+    def __init__(self, routes: Sequence[Route], counters: Counters, handler_s: float) -> None:
+        self._routes, self._counters, self._handler_s = tuple(routes), counters, handler_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; its handler's faults are answered with 500 and logged."""
+        if scope["type"] != "http":
+            raise ValueError(f"cannot serve {scope['type']}")
+        body = _Body(scope, receive)
+        name = f"{scope['method']} {scope['path']}"
+        try:
+            response = await self._answer(scope, body)
+            await _send_response(response, body, send)
+        except HangupError:
+            logger.debug("%s: the client hung up", name)
+        except Exception:
+            self._counters.failed += 1  # in the middle of a stream: all that is left is to hang up
+            raise
+        else:
+            self._counters.handled += 1
+
+    async def _answer(self, scope: Scope, body: "_Body") -> Response:
+        request_and_route = self._find(scope, body)
+        if isinstance(request_and_route, Response):
+            return request_and_route
+        request, route = request_and_route
+        try:
+            async with asyncio.timeout(self._handler_s):
+                result = await route.handler(request)
+            return result if isinstance(result, Response) else Response(result)
+        except HttpError as exc:
+            return problem(exc.status, exc.detail)
+        except HangupError:
+            raise
+        except TimeoutError:
+            logger.error("cannot answer %s %s: timed out", request.method, request.path)  # noqa: TRY400  # where it was cancelled says nothing
+            self._counters.failed += 1
+            return problem(504, f"cannot answer: took longer than {self._handler_s:g} s")
+        except Exception:
+            logger.exception("cannot answer %s %s", request.method, request.path)
+            self._counters.failed += 1
+            return problem(500, "cannot answer: the handler failed, see the container's log")
+
+    def _find(self, scope: Scope, body: "_Body") -> tuple[Request, Route] | Response:
+        raw: bytes = scope.get("raw_path") or scope["path"].encode()
+        levels = [unquote(level) for level in raw.decode("latin-1").split("/")]
+        allowed = []
+        for route in self._routes:
+            parts = route.template.match(levels)
+            if parts is None:
+                continue
+            if scope["method"] in (route.method, "HEAD" if route.method == "GET" else ""):
+                return _request(scope, parts, body), route
+            allowed.append(route.method)
+        if not allowed:
+            return problem(404, f"cannot find {scope['path']}")
+        response = problem(405, f"cannot {scope['method']} {scope['path']}")
+        response.headers["allow"] = ", ".join(allowed)
+        return response
+
+
+class _Body:
+    """The body of a request; also tells when the client hangs up."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        names = {name for name, _ in scope["headers"]}
+        self._receive = receive
+        self.complete = asyncio.Event()
+        if not names & {b"content-length", b"transfer-encoding"}:
+            self.complete.set()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while not self.complete.is_set():
+            event = await self._receive()
+            if event["type"] == "http.disconnect":
+                raise HangupError("cannot read body: the client hung up")
+            if not event.get("more_body", False):
+                self.complete.set()
+            if event.get("body"):
+                yield event["body"]
+
+    async def gone(self) -> None:
+        """Return when the client has hung up; never before the body was read."""
+        await self.complete.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def _request(scope: Scope, parts: dict[str, str], body: _Body) -> Request:
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        parts=parts,
+        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        headers={n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]},
+        source=body.chunks(),
+    )
+
+
+async def _send_response(response: Response, body: _Body, send: Send) -> None:
+    headers = response.headers
+    if isinstance(response.body, bytes):
+        headers = {"content-length": str(len(response.body))} | headers
+    await send(
+        {
+            "type": "http.response.start",
+            "status": response.status,
+            "headers": [(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers.items()],
+        }
+    )
+    if isinstance(response.body, bytes):
+        await send({"type": "http.response.body", "body": response.body})
+        return
+    sending = asyncio.ensure_future(_send_stream(response.body, send))
+    watching = asyncio.ensure_future(body.gone())
+    try:
+        await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        watching.cancel()
+        if not sending.done():
+            sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await sending  # its fault, if any, ends the connection: the status is already sent
+
+
+async def _send_stream(chunks: AsyncIterator[bytes], send: Send) -> None:
+    try:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body"})
+    finally:
+        close = getattr(chunks, "aclose", None)  # generators have it, iterators need not
+        if close is not None:
+            await close()

@@ -1,0 +1,182 @@
+"""What gateway and process say to each other: lines of JSON on an inherited socket.
+
+The gateway's first line is the launch; then commands. The process answers with reports:
+
+    gateway                         process
+    launch                  →
+                            ←       prepared   the code is loaded, HTTP is served
+    go                      →                  connect, subscribe, handle
+                            ←       ready
+                            ←       counts     now and then
+    pause                   →                  finish what is running, leave the broker
+                            ←       paused     (then go again, or stop)
+    stop                    →                  finish, on_stop, exit
+                            ←       failed     instead of any report; the process exits
+
+Neither side survives the other: a closed socket means stop.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from microservice.errors import ControlError
+from microservice.service import Info
+
+LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
+ERROR_LIMIT = 500  # characters; it is shown in one line
+
+
+class Command(StrEnum):
+    """What a process is told."""
+
+    GO = "go"
+    PAUSE = "pause"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How the process reaches the broker."""
+
+    socket: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a process is told first."""
+
+    code: str  # the folder with service.py
+    http_fd: int  # a bound Unix socket
+    info: Info
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    login: Login | None = None  # None: microservice.toml allows no topic
+    publish: tuple[str, ...] = ()  # the filters it allows
+    stale: tuple[str, ...] = ()  # what the stored session may still be subscribed to
+    memory_mib: int = 128
+    handler_s: float = 30.0
+    stop_s: float = 5.0
+    concurrency: int = 16
+    queue_limit: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The code is loaded and HTTP is served; these are the topics it wants."""
+
+    subscribe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Its subscriptions are acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """It has left the broker; its session waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It cannot go on."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What it did since its start."""
+
+    handled: int = 0  # messages and requests
+    failed: int = 0  # messages and requests whose handler raised
+    dropped: int = 0  # messages at QoS 0 that came too fast
+
+
+Report = Prepared | Ready | Paused | Failed | Counts
+_REPORTS: dict[str, type[Report]] = {
+    cls.__name__.lower(): cls for cls in (Prepared, Ready, Paused, Failed, Counts)
+}
+
+
+def encode_launch(launch: Launch) -> bytes:
+    """Return the first line to a process."""
+    return _line(asdict(launch))
+
+
+def decode_launch(line: bytes) -> Launch:
+    """Return the launch in a line; ControlError when it is none."""
+    values = _table(line)
+    try:
+        login = values["login"]
+        return Launch(
+            **values
+            | {
+                "info": Info(**values["info"]),
+                "login": Login(**login) if login is not None else None,
+                "publish": tuple(values["publish"]),
+                "stale": tuple(values["stale"]),
+            }
+        )
+    except (TypeError, KeyError) as exc:
+        raise ControlError(f"cannot read launch: {exc}") from exc
+
+
+def encode_command(command: Command) -> bytes:
+    """Return the line of a command."""
+    return _line({"do": command.value})
+
+
+def decode_command(line: bytes) -> Command:
+    """Return the command in a line; ControlError when it is none."""
+    try:
+        return Command(str(_table(line).get("do")))
+    except ValueError as exc:
+        raise ControlError(f"cannot read command: {exc}") from exc
+
+
+def encode_report(report: Report) -> bytes:
+    """Return the line of a report."""
+    return _line({"at": type(report).__name__.lower()} | asdict(report))
+
+
+def decode_report(line: bytes) -> Report:
+    """Return the report in a line; ControlError when it is none. The process is not trusted."""
+    values = _table(line)
+    kind = _REPORTS.get(str(values.pop("at", "")))
+    if kind is None or set(values) - {f.name for f in fields(kind)}:
+        raise ControlError("cannot read report: not one")
+    if kind is Prepared:
+        return Prepared(tuple(_of(t, str) for t in _of(values.get("subscribe"), list)))
+    if kind is Failed:
+        return Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
+    if kind is Counts:
+        return Counts(**{name: _of(value, int) for name, value in values.items()})
+    return Ready() if kind is Ready else Paused()
+
+
+T = TypeVar("T")
+
+
+def _of(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise ControlError(f"cannot read report: {type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _line(values: Mapping[str, Any]) -> bytes:
+    return json.dumps(values).encode() + b"\n"
+
+
+def _table(line: bytes) -> dict[str, Any]:
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as exc:
+        raise ControlError("cannot read control line: not JSON") from exc
+    if not isinstance(values, dict):
+        raise ControlError("cannot read control line: not an object")
+    return values

@@ -1,0 +1,12 @@
+"""What a service did."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start of the process."""
+
+    handled: int = 0
+    failed: int = 0
+    dropped: int = 0

@@ -1,0 +1,107 @@
+"""Which message is handled when, and when it is acknowledged.
+
+Theory of operation
+-------------------
+A message arrives, waits, is running, is done. Five rules hold after every call:
+
+1. At most ``concurrency`` messages are running.
+2. Messages of one topic run one after the other, in the order they came.
+3. Acknowledgements leave in the order the messages came [MQTT-4.6.0-2], each after its message
+   is done.
+4. At most ``queue_limit`` messages wait for their acknowledgement and as many are here that need
+   none; a further one is refused, never dropped silently. The broker's window is set to the same
+   number, so at QoS 1 it does not come to that.
+5. A connection that is lost takes its acknowledgements with it: what waited is forgotten because
+   the broker sends it again; what is running goes on and is not acknowledged.
+
+The caller runs what take_starts() returns, reports each end with finish(), and sends what
+take_acks() returns. While ``held`` nothing starts.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+from microservice.message import Message
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One message on its way through the handlers."""
+
+    message: Message
+    packet_id: int  # 0: nothing to acknowledge
+    done: bool = False
+    lost: bool = False  # the connection it came by is gone
+
+
+class Deliveries:
+    """Orders, bounds and acknowledges."""
+
+    def __init__(self, concurrency: int = 16, queue_limit: int = 256) -> None:
+        self._concurrency = concurrency
+        self._queue_limit = queue_limit
+        self._startable: deque[Delivery] = deque()
+        # a topic is a key while one of its messages is startable or running
+        self._behind: dict[str, deque[Delivery]] = {}
+        self._unacknowledged: deque[Delivery] = deque()
+        self._unreliable = 0  # messages here that need no acknowledgement
+        self.running = 0
+        self.held = False
+
+    def arrive(self, message: Message, packet_id: int = 0) -> bool:
+        """Take a message; return False when there are too many."""
+        here = len(self._unacknowledged) if packet_id else self._unreliable
+        if here >= self._queue_limit:
+            return False
+        delivery = Delivery(message, packet_id)
+        if packet_id:
+            self._unacknowledged.append(delivery)
+        else:
+            self._unreliable += 1
+        if message.topic in self._behind:
+            self._behind[message.topic].append(delivery)
+        else:
+            self._behind[message.topic] = deque()
+            self._startable.append(delivery)
+        return True
+
+    def finish(self, delivery: Delivery) -> None:
+        """Note that a message that was started is done."""
+        self.running -= 1
+        delivery.done = True
+        self._leave(delivery)
+
+    def take_starts(self) -> list[Delivery]:
+        """Return, once, the messages to handle now."""
+        starts: list[Delivery] = []
+        while self._startable and self.running < self._concurrency and not self.held:
+            starts.append(self._startable.popleft())
+            self.running += 1
+        return starts
+
+    def take_acks(self) -> list[int]:
+        """Return, once, the packet ids to acknowledge now, in order."""
+        packet_ids = []
+        while self._unacknowledged and self._unacknowledged[0].done:
+            packet_ids.append(self._unacknowledged.popleft().packet_id)
+        return packet_ids
+
+    def disconnected(self) -> None:
+        """Forget what the broker will send again."""
+        for delivery in self._unacknowledged:
+            delivery.lost = True
+        self._unacknowledged.clear()
+        for topic, behind in self._behind.items():
+            self._behind[topic] = deque(d for d in behind if not d.lost)
+        for delivery in [d for d in self._startable if d.lost]:
+            self._startable.remove(delivery)
+            self._leave(delivery)
+
+    def _leave(self, delivery: Delivery) -> None:
+        if not delivery.packet_id:
+            self._unreliable -= 1
+        behind = self._behind[delivery.message.topic]
+        if behind:
+            self._startable.append(behind.popleft())
+        else:
+            del self._behind[delivery.message.topic]

@@ -1,0 +1,124 @@
+"""Where a process of the Python runtime begins: `python -I -m microservice.entry <fd>`.
+
+The gateway starts it with the control socket as an inherited file descriptor; everything else,
+the broker's password among it, comes over that socket.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import logging
+import signal
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+from microservice.confinement import confine
+from microservice.control import (
+    LINE_LIMIT_BYTES,
+    Command,
+    Failed,
+    Report,
+    decode_command,
+    decode_launch,
+    encode_report,
+)
+from microservice.errors import MicroserviceError, ServiceError
+from microservice.life import Life
+from microservice.service import Service
+
+logger = logging.getLogger(__name__)
+
+ENTRY_FILE = "service.py"
+
+
+def main() -> None:
+    """Run until told to stop."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    control = socket.socket(fileno=int(sys.argv[1]))
+    sys.exit(asyncio.run(_run(control)))
+
+
+async def _run(control: socket.socket) -> int:
+    reader, writer = await asyncio.open_unix_connection(sock=control, limit=LINE_LIMIT_BYTES)
+
+    def report(what: Report) -> None:
+        writer.write(encode_report(what))
+
+    stop_now = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop_now.set)
+    try:
+        launch = decode_launch(await reader.readline())
+        confine(launch.memory_mib)
+        life = Life(load_service(Path(launch.code)), launch, report)
+        await life.prepare()
+        commands = asyncio.create_task(_obey(life, reader), name="commands")
+        signals = asyncio.create_task(stop_now.wait(), name="signals")
+        await asyncio.wait({commands, signals}, return_when=asyncio.FIRST_COMPLETED)
+        if not commands.done():
+            commands.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await commands
+            await life.obey(Command.STOP)
+        else:
+            signals.cancel()
+            await commands
+    except Exception as exc:
+        logger.exception("the service cannot run")
+        report(Failed(_reason(exc)))
+        return 1
+    else:
+        return 0
+    finally:
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+
+async def _obey(life: Life, reader: asyncio.StreamReader) -> None:
+    command = Command.GO
+    while command is not Command.STOP:
+        line = await reader.readline()
+        command = decode_command(line) if line else Command.STOP  # without a gateway: stop
+        await life.obey(command)
+
+
+def load_service(code: Path) -> Service:
+    """Run service.py and return its Service.
+
+    Raises:
+        ServiceError: there is none, or more than one; or the file itself raises.
+    """
+    sys.dont_write_bytecode = True  # the code is the image's, and read-only
+    sys.path.insert(0, str(code))
+    spec = importlib.util.spec_from_file_location("service", code / ENTRY_FILE)
+    if spec is None or spec.loader is None:
+        raise ServiceError(f"cannot load {ENTRY_FILE}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["service"] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as exc:
+        raise ServiceError(f"cannot load {ENTRY_FILE}: {_where(exc, code)}") from exc
+    services = {id(value): value for value in vars(module).values() if isinstance(value, Service)}
+    if len(services) != 1:
+        raise ServiceError(f"cannot load {ENTRY_FILE}: it has {len(services)} Services, not one")
+    return services.popitem()[1]
+
+
+def _where(exc: Exception, code: Path) -> str:
+    for frame in reversed(traceback.extract_tb(exc.__traceback__)):
+        if Path(frame.filename).is_relative_to(code):
+            where = Path(frame.filename).relative_to(code)
+            return f"{type(exc).__name__}: {exc} ({where}, line {frame.lineno})"
+    return f"{type(exc).__name__}: {exc}"
+
+
+def _reason(exc: Exception) -> str:
+    return str(exc) if isinstance(exc, MicroserviceError) else f"{type(exc).__name__}: {exc}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""A service's life: prepared, ready, paused, stopped, as the gateway says."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from paho.mqtt.client import MQTTMessage, topic_matches_sub
+
+from microservice.asgi import App
+from microservice.control import Command, Counts, Launch, Paused, Prepared, Ready, Report
+from microservice.counters import Counters
+from microservice.deliveries import Deliveries
+from microservice.dispatch import Dispatcher
+from microservice.errors import PublishError
+from microservice.link import Link
+from microservice.message import Message
+from microservice.service import Service
+
+logger = logging.getLogger(__name__)
+
+COUNTS_INTERVAL_S = 1.0
+HEADER_LIMIT_BYTES = 64 * 1024
+
+
+class Life:
+    """Runs one service in this process; report() takes what the gateway is to know."""
+
+    def __init__(self, service: Service, launch: Launch, report: Callable[[Report], None]) -> None:
+        self._service, self._launch, self._report = service, launch, report
+        self._counters = Counters()
+        self._dispatcher = Dispatcher(
+            service.triggers.messages,
+            Deliveries(launch.concurrency, launch.queue_limit),
+            self._counters,
+            launch.handler_s,
+        )
+        self._link: Link | None = None
+        self._started = False
+        self._server = _make_server(
+            App(service.triggers.routes, self._counters, launch.handler_s), launch.stop_s / 2
+        )
+        self._serving: asyncio.Task[None] | None = None
+        self._counting: asyncio.Task[None] | None = None
+
+    async def prepare(self) -> None:
+        """Serve HTTP; say which topics are wanted."""
+        self._service.attach(self, self._launch.env, self._launch.info)
+        sock = socket.socket(fileno=self._launch.http_fd)
+        self._serving = asyncio.create_task(self._server.serve([sock]), name="http")
+        await self._server.listening.wait()
+        self._counting = asyncio.create_task(self._count(), name="counts")
+        self._report(Prepared(tuple(self._dispatcher.filters())))
+
+    async def obey(self, command: Command) -> None:
+        """Do what the gateway says; raises what makes going on impossible."""
+        match command:
+            case Command.GO:
+                await self._go()
+                self._report(Ready())
+            case Command.PAUSE:
+                await self._leave()
+                self._report(Paused())
+            case Command.STOP:
+                await self._stop()
+
+    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        """Publish for the service, within its rights."""
+        if self._link is None or not any(
+            topic_matches_sub(allowed, topic) for allowed in self._launch.publish
+        ):
+            raise PublishError(
+                f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
+            )
+        await self._link.publish(topic, payload, qos, retain)
+
+    async def _go(self) -> None:
+        self._dispatcher.hold()  # a stored session's messages come before on_start is done
+        if self._link is None and self._launch.login is not None:
+            self._link = Link(
+                self._launch.login,
+                self._launch.queue_limit,
+                self._arrived,
+                self._dispatcher.disconnected,
+            )
+            self._dispatcher.acknowledge = self._link.acknowledge
+        if self._link is not None:
+            await self._link.open()
+        if not self._started:
+            self._started = True
+            for handler in self._service.triggers.start:
+                await handler()
+        if self._link is not None:
+            await self._link.subscribe(self._dispatcher.filters(), self._launch.stale)
+        self._dispatcher.release()
+
+    def _arrived(self, message: MQTTMessage) -> None:
+        self._dispatcher.arrived(
+            Message(
+                message.topic, bytes(message.payload), message.qos, message.retain, message.dup
+            ),
+            message.mid if message.qos else 0,
+        )
+
+    async def _leave(self) -> None:
+        """Finish and acknowledge the messages that are running, leave the broker."""
+        self._dispatcher.hold()
+        await self._dispatcher.settle(self._launch.stop_s / 2)
+        if self._link is not None:
+            await self._link.close()
+
+    async def _stop(self) -> None:
+        self._dispatcher.hold()
+        await self._dispatcher.settle(self._launch.stop_s / 2)
+        for handler in self._service.triggers.stop:
+            try:
+                await handler()
+            except Exception:
+                logger.exception("on_stop failed")
+        if self._link is not None:
+            await self._link.close()
+        self._server.should_exit = True
+        if self._serving is not None:
+            await self._serving
+        if self._counting is not None:
+            self._counting.cancel()
+        self._report(self._counts())
+
+    async def _count(self) -> None:
+        last = Counts()
+        while True:
+            await asyncio.sleep(COUNTS_INTERVAL_S)
+            now = self._counts()
+            if now != last:
+                self._report(now)
+                last = now
+
+    def _counts(self) -> Counts:
+        return Counts(self._counters.handled, self._counters.failed, self._counters.dropped)
+
+
+class _Server(uvicorn.Server):
+    """A server that is told to stop by the gateway, not by signals."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone."""
+        yield
+
+
+def _make_server(app: App, grace_s: float) -> _Server:
+    return _Server(
+        uvicorn.Config(
+            app,
+            http="h11",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            proxy_headers=False,
+            h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
+            timeout_graceful_shutdown=max(1, int(grace_s)),
+        )
+    )

@@ -1,0 +1,37 @@
+"""A message that triggered a handler."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from microservice.errors import MicroserviceError
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One MQTT message; `message["room"]` is the level that the handler's topic calls {room}."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    duplicate: bool = False  # it may have been handled before
+    levels: Mapping[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> str:
+        return self.levels[name]
+
+    def text(self) -> str:
+        """Return the payload as UTF-8 text."""
+        try:
+            return self.payload.decode()
+        except UnicodeDecodeError as exc:
+            raise MicroserviceError(f"cannot read message on {self.topic}: not text") from exc
+
+    def json(self) -> Any:
+        """Return the payload's JSON value."""
+        try:
+            return json.loads(self.payload)
+        except (ValueError, RecursionError) as exc:
+            raise MicroserviceError(f"cannot read message on {self.topic}: not JSON") from exc

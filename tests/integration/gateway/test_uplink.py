@@ -1,0 +1,155 @@
+"""Readings to the cloud, commands from it, through outages and restarts."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.integration.gateway.peers import Cloud, Gateway, Mqtt, join, log_in, restart_cloud
+from tests.programs import until
+
+RULES = """
+[[uplink.topics]]
+filter = "devices/#"
+direction = "up"
+[[uplink.topics]]
+filter = "plant/+/level"
+direction = "up"
+rename = "site/+/fill"
+[[uplink.topics]]
+filter = "devices/+/commands/#"
+direction = "down"
+[[uplink.topics]]
+filter = "recipes/#"
+direction = "down"
+rename = "kitchen/#"
+"""
+
+
+class Node(Gateway):
+    """A gateway with its own rules, in the development account."""
+
+    def __init__(self, folder: Path, cloud: Cloud, **environ: str) -> None:
+        self.cloud, self.token = cloud, ""
+        folder.mkdir()
+        self.config = folder / "gateway.toml"
+        self.config.write_text(RULES)
+        super().__init__(
+            folder / "state", HECATE_BROKER_ANONYMOUS="loopback", **cloud.environ(), **environ
+        )
+        self.until_ready()
+        self.token = cloud.log_in(self.rpc("getEdgeIdToken")["id_token"])
+        self.account = self.rpc("associateAccount", self.token)["accountId"]
+
+    def command(self) -> tuple[str, ...]:
+        return (*super().command(), str(self.config))
+
+    @contextmanager
+    def application(self) -> Iterator[Mqtt]:
+        """Give a client of the account at the cloud's broker."""
+        port = self.cloud.mqtt_port
+        with Mqtt(port, self.account, self.token, f"app-{self.node_id[:8]}") as client:
+            assert client.is_in, client.reason
+            assert client.subscribe(f"nodes/{self.node_id}/#")
+            yield client
+
+    def spooled(self) -> int:
+        return int(self.status()["sep"]["spool"]["messages"])
+
+
+@pytest.fixture
+def mirror(cloud: Cloud, tmp_path: Path) -> Iterator[Node]:
+    with Node(tmp_path / "node", cloud) as node:
+        yield node
+
+
+def test_readings_go_up_and_commands_come_down(mirror: Node) -> None:
+    credentials = join(mirror, mirror.claim())
+    prefix = credentials["prefix"]
+    above = f"nodes/{mirror.node_id}"
+    with mirror.application() as app, log_in(mirror, credentials) as device:
+        assert device.subscribe(f"{prefix}/commands/#")
+        for number in range(20):
+            device.publish(f"{prefix}/readings/t", {"value": number})
+        readings = f"{above}/{prefix}/readings/t"
+        until(lambda: len(app.payloads(readings)) >= 20, "the readings are in the cloud")
+        assert [r["value"] for r in app.payloads(readings)] == list(range(20))
+        app.publish(f"{above}/down/{prefix}/commands/led", {"id": "1", "on": True})
+        until(device.messages.__len__, "the command comes to the device")
+        assert device.payloads(f"{prefix}/commands/led") == [{"id": "1", "on": True}]
+        until(lambda: mirror.spooled() == 0, "the spool is empty")
+
+
+def test_rules_rename_and_nothing_else_passes(mirror: Node) -> None:
+    above = f"nodes/{mirror.node_id}"
+    with mirror.application() as app, Mqtt(mirror.mqtt_port) as person:
+        assert person.subscribe("#")
+        person.publish("secret/x", "no")
+        person.publish("plant/7/level", "80")
+        until(lambda: app.payloads(f"{above}/site/7/fill"), "the renamed topic")
+        for topic in ("secret/x", "devices/dev-1/readings/t", "kitchen/x"):
+            app.publish(f"{above}/down/{topic}", "no")
+        app.publish(f"{above}/down/recipes/soup", "yes")
+        until(lambda: person.payloads("kitchen/soup"), "the renamed topic")
+    came = {m.topic for m in app.messages} - {f"{above}/site/7/fill"}
+    assert not {topic for topic in came if "/down/" not in topic}
+    assert {m.topic for m in person.messages} == {"secret/x", "plant/7/level", "kitchen/soup"}
+
+
+def test_nothing_acknowledged_is_lost_in_an_outage_and_a_kill(
+    cloud_of_its_own: Cloud, tmp_path: Path
+) -> None:
+    cloud = cloud_of_its_own
+    with Node(tmp_path / "node", cloud) as node:
+        credentials = join(node, node.claim())
+        topic = f"{credentials['prefix']}/readings/t"
+        above = f"nodes/{node.node_id}/{topic}"
+        assert cloud.program.stop() == 0
+        until(lambda: node.status()["sep"]["state"] != "online", "the SEP is down")
+        with log_in(node, credentials) as device:
+            for number in range(200):
+                device.publish(topic, {"value": number})
+        until(lambda: node.spooled() >= 200, "the spool has them")
+        node.program.kill()  # at once after the last acknowledgement
+        node.start()
+        assert node.spooled() >= 200
+        again = restart_cloud(cloud)
+        with again.program, node.application() as app:
+            until(lambda: len(set(_values(app, above))) == 200, "all 200 are in the cloud", 60)
+            firsts = list(dict.fromkeys(_values(app, above)))
+            assert firsts == list(range(200))
+            until(lambda: node.spooled() == 0, "the spool is empty")
+
+
+def test_a_full_spool_refuses_the_newest_and_says_so(
+    cloud_of_its_own: Cloud, tmp_path: Path
+) -> None:
+    cloud = cloud_of_its_own
+    with Node(tmp_path / "node", cloud, HECATE_SPOOL_LIMIT_BYTES="65536") as node:
+        assert cloud.program.stop() == 0
+        until(lambda: node.status()["sep"]["state"] != "online", "the SEP is down")
+        before = node.spooled()
+        with Mqtt(node.mqtt_port) as person:
+            assert person.subscribe("devices/#")
+            for number in range(70):
+                person.client.publish("devices/x/readings/t", f"{number:03}" + "x" * 1000, 1)
+            until(lambda: len(person.messages) == 70, "the local side has all of them")
+        spool = until(lambda: _dropped(node), "some were refused")
+        assert before < spool["messages"] < 70
+        assert spool["bytes"] <= 65536
+        again = restart_cloud(cloud)
+        with again.program:
+            until(lambda: node.spooled() == 0, "the spool is empty")
+            with node.application() as app, Mqtt(node.mqtt_port) as person:
+                person.publish("devices/x/readings/t", "after")
+                until(lambda: b"after" in app.payloads(), "there is room again")
+
+
+def _values(app: Mqtt, topic: str) -> list[int]:
+    return [payload["value"] for payload in app.payloads(topic)]
+
+
+def _dropped(node: Gateway) -> dict[str, int]:
+    spool: dict[str, int] = node.status()["sep"]["spool"]
+    return spool if spool["dropped"] else {}

@@ -1,0 +1,131 @@
+"""The hot path does what the readable path does, however a stream is cut, whatever it holds."""
+
+from dataclasses import dataclass
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from broker.limits import Limits
+from broker.packets import (
+    MQTT_3_1_1,
+    MQTT_5,
+    Packet,
+    PingReq,
+    PubAck,
+    Publish,
+    Subscribe,
+    Subscription,
+    Unsubscribe,
+)
+from broker.properties import NO_PROPERTIES, Properties
+from broker.wire import encode_packet
+from tests.unit.broker.rig import Peer, Rig
+
+TOPICS = ("a", "a/b", "a/b/c", "b", "secret", "ä" * 100)
+FILTERS = ("a", "a/+", "#", "a/b/#", "b", "ä" * 100)
+PEERS = (("four", MQTT_3_1_1), ("five", MQTT_5), ("other four", MQTT_3_1_1), ("other", MQTT_5))
+LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one client sends in one go."""
+
+    peer: int
+    packets: tuple[Packet, ...]
+
+
+identifiers = st.sampled_from([(), (), (), (7,)])
+publishes = st.integers(0, 1).flatmap(
+    lambda qos: st.builds(
+        Publish,
+        st.sampled_from(TOPICS),
+        st.sampled_from([b"", b"x", b"y" * 50, b"z" * 130]),
+        st.just(qos),
+        st.sampled_from([False, False, False, True]),
+        st.booleans() if qos else st.just(False),
+        st.integers(1, 9) if qos else st.none(),
+        st.sampled_from([NO_PROPERTIES, NO_PROPERTIES, Properties(content_type="t")]),
+    )
+)
+runs = st.tuples(publishes, st.integers(1, 6)).map(lambda pair: [pair[0]] * pair[1])
+subscriptions = st.builds(
+    lambda topic_filter, qos, no_local, ids: Subscribe(
+        1,
+        (Subscription(topic_filter, qos, no_local),),
+        Properties(subscription_identifiers=ids) if ids else NO_PROPERTIES,
+    ),
+    st.sampled_from(FILTERS),
+    st.integers(0, 1),
+    st.booleans(),
+    identifiers,
+)
+others = st.one_of(
+    subscriptions,
+    st.builds(PubAck, st.integers(1, 5)),
+    st.builds(Unsubscribe, st.just(2), st.sampled_from(FILTERS).map(lambda each: (each,))),
+    st.just(PingReq()),
+)
+sent = st.lists(runs | others.map(lambda each: [each]), max_size=6).map(
+    lambda groups: tuple(packet for group in groups for packet in group)
+)
+steps = st.lists(st.builds(Step, st.integers(0, len(PEERS) - 1), sent), max_size=12)
+
+
+def play(
+    script: list[Step], cuts: list[int], *, hot_path: bool, tail: bytes = b""
+) -> tuple[list[object], object]:
+    """Return what every client got, PUBACKs apart, and the counters."""
+    rig = Rig(LIMITS, hot_path=hot_path)
+    rig.rules.no_publish.add("secret")
+    peers = [rig.online(name, version) for name, version in PEERS]
+    away = rig.online("away", clean_start=False)
+    away.subscribe("a/#", 1)
+    away.hang_up()
+    for step in script:
+        peer = peers[step.peer]
+        stream = b"".join(encode_packet(each, peer.version) for each in step.packets)
+        send_cut(peer, stream, cuts)
+    send_cut(peers[0], tail, cuts)
+    back = rig.online("away", clean_start=False)
+    seen = []
+    for peer in [*peers, back]:
+        arrived = peer.take()
+        seen.append([each for each in arrived if not isinstance(each, PubAck)])
+        seen.append([each for each in arrived if isinstance(each, PubAck)])
+    counters = rig.core.counters
+    counters.bytes_sent = 0
+    return seen, counters
+
+
+def send_cut(peer: Peer, stream: bytes, cuts: list[int]) -> None:
+    start = 0
+    for size in cuts:
+        if start < len(stream) and not peer.closed:
+            peer.send_bytes(stream[start : start + size])
+        start += size
+    if start < len(stream) and not peer.closed:
+        peer.send_bytes(stream[start:])
+
+
+cuts = st.lists(st.integers(1, 40), max_size=30)
+SELF = Step(0, (Subscribe(1, (Subscription("a", 1),)), *[Publish("a", b"x", 1, packet_id=3)] * 6))
+
+
+@settings(deadline=None)
+@given(steps, cuts)
+@example([SELF, SELF], [])
+def test_hot_and_readable_path_do_the_same(script: list[Step], cuts: list[int]) -> None:
+    assert play(script, cuts, hot_path=True) == play(script, [], hot_path=False)
+
+
+@settings(deadline=None)
+@given(steps, cuts, st.binary(max_size=80))
+@example([SELF], [], b"\x30\x09\x00\x01axxxxxx\x30\x05\x00\x09axx")
+@example([], [], b"\x30\x03\x00\x01a\x30\x03\x00\x01#")
+@example([SELF], [], b"\x32\x06\x00\x01a\x00\x01x\x32\x06\x00\x01a\x00\x00x")
+@example([SELF], [], b"\x32\x06\x00\x01a\x00\x01x\x32\xff\xff\xff\xff\x01")
+def test_any_bytes_behind_do_the_same(script: list[Step], cuts: list[int], tail: bytes) -> None:
+    assert play(script, cuts, hot_path=True, tail=tail) == play(
+        script, [], hot_path=False, tail=tail
+    )

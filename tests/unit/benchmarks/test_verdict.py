@@ -1,0 +1,74 @@
+from datetime import UTC, datetime
+
+from benchmarks.brokers import OURS, Broker
+from benchmarks.machine import Cores
+from benchmarks.measure import Failure, Outcome, Sample, Tally, Timing
+from benchmarks.report import Circumstances, render_json, render_markdown
+from benchmarks.rounds import Plan, Results
+from benchmarks.scenarios import BY_NAME, Size
+from benchmarks.verdict import judge, make_rows
+
+SCENARIO = BY_NAME["qos0_1to1"]
+METRIC = SCENARIO.metrics[0]
+MEMORY = BY_NAME["idle_connections"]
+
+
+def sample(rate: float, tally: Tally | None = None, busy: float = 0.1) -> Sample:
+    return Sample({METRIC.name: rate}, tally or Tally(100, 100), 100 / rate, 0.9, busy, 8.0)
+
+
+def make_plan(version: str = "2.0.11") -> Plan:
+    brokers = [Broker(OURS, "1", "", lambda _: []), Broker("mosquitto", version, "", lambda _: [])]
+    return Plan([SCENARIO], brokers, 2, Timing(1, 1), Size(10), Cores(0, 1))
+
+
+def make_results(ours: list[Outcome], theirs: list[Outcome]) -> Results:
+    outcomes = {(SCENARIO.name, OURS): ours, (SCENARIO.name, "mosquitto"): theirs}
+    return Results(outcomes, {SCENARIO.name: sample(9_000)})
+
+
+def test_target_depends_on_the_version_of_the_rival() -> None:
+    results = make_results([sample(500), sample(500)], [sample(100), sample(100)])
+    assert [each.is_met for each in judge(make_plan("2.0.11"), results)] == [False]  # 6 wanted
+    assert [each.is_met for each in judge(make_plan("2.1.2"), results)] == [True]  # 4 wanted
+
+
+def test_without_the_rival_nothing_is_claimed() -> None:
+    results = make_results([sample(500)] * 2, [Failure("cannot start mosquitto: no"), Failure("x")])
+    judged = judge(make_plan(), results)
+    assert [each.is_met for each in judged] == [None]
+
+
+def test_absolute_bound_needs_no_rival() -> None:
+    plan = Plan([MEMORY], make_plan().brokers[:1], 1, Timing(1, 1), Size(10), Cores(0, 1))
+    for used, is_met in ((5.9, True), (6.1, False)):
+        measured = Sample({MEMORY.metrics[0].name: used}, Tally(10, 10))
+        results = Results({(MEMORY.name, OURS): [measured]})
+        assert [each.is_met for each in judge(plan, results)] == [is_met]
+
+
+def test_loss_repetition_and_disorder_are_shouted() -> None:
+    theirs: list[Outcome] = [sample(100, Tally(100, 90, 2)), sample(100, Tally(100, 101))]
+    rows = make_rows(make_plan(), make_results([sample(1)] * 2, theirs), SCENARIO, METRIC)
+    assert rows[0].remarks == ()
+    assert rows[1].remarks == ("LOST 10 of 200", "REPEATED 1 of 200", "OUT OF ORDER")
+
+
+def test_a_failed_round_and_a_busy_generator_are_remarked() -> None:
+    theirs: list[Outcome] = [Failure("cannot go on"), sample(1, busy=0.99)]
+    rows = make_rows(make_plan(), make_results([sample(2)] * 2, theirs), SCENARIO, METRIC)
+    assert rows[1].remarks[0] == "1 of 2 rounds failed: cannot go on"
+    assert "generator at its limit" in rows[1].remarks[1]
+    assert rows[1].ratio is not None
+    assert rows[1].cpu_ratio is not None
+    assert rows[1].ratio.median == rows[1].cpu_ratio.median == 2
+
+
+def test_reports_hold_the_rounds_and_the_circumstances() -> None:
+    results = make_results([sample(1_234), sample(2_345)], [sample(100), Failure("cannot x: y")])
+    when = datetime(2026, 11, 23, tzinfo=UTC)
+    facts = Circumstances({"processor": "abc"}, "python -m benchmarks", when, 61, is_quick=True)
+    text = render_markdown(make_plan(), results, facts)
+    for part in ("1,234, 2,345", "cannot x: y", "processor: abc", "| met |", "quick run", "9,000"):
+        assert part in text
+    assert '"failed": "cannot x: y"' in render_json(make_plan(), results, facts)

@@ -1,0 +1,81 @@
+import pytest
+
+from broker.limits import Limits
+from broker.message import Message
+from broker.packets import Subscription
+from broker.retained import RetainedStore
+from broker.topics import SubscriptionTree, is_match
+
+# the examples of the standard, section 4.7
+EXAMPLES = [
+    ("sport/tennis/player1/#", "sport/tennis/player1", True),
+    ("sport/tennis/player1/#", "sport/tennis/player1/ranking", True),
+    ("sport/tennis/player1/#", "sport/tennis/player1/score/wimbledon", True),
+    ("sport/#", "sport", True),
+    ("#", "sport", True),
+    ("sport/tennis/+", "sport/tennis/player1", True),
+    ("sport/tennis/+", "sport/tennis/player1/ranking", False),
+    ("sport/+", "sport", False),
+    ("sport/+", "sport/", True),
+    ("+/+", "/finance", True),
+    ("/+", "/finance", True),
+    ("+", "/finance", False),
+    ("#", "$SYS/x", False),
+    ("+/monitor/Clients", "$SYS/monitor/Clients", False),
+    ("$SYS/#", "$SYS/x", True),
+    ("$SYS/monitor/+", "$SYS/monitor/Clients", True),
+    ("ACCOUNTS", "Accounts", False),
+    ("a", "a/", False),
+]
+
+
+@pytest.mark.parametrize(("topic_filter", "topic", "expected"), EXAMPLES)
+def test_matches_as_in_the_standard(topic_filter: str, topic: str, expected: bool) -> None:  # noqa: FBT001
+    assert is_match(topic_filter, topic) is expected
+    tree: SubscriptionTree[str] = SubscriptionTree()
+    tree.add("s", Subscription(topic_filter))
+    assert bool(list(tree.match(topic))) is expected
+    store = RetainedStore(1, 1000)
+    store.keep(Message(topic, b"x"))
+    assert bool(list(store.match(topic_filter))) is expected
+
+
+def test_the_cost_of_matching_does_not_follow_the_number_of_filters() -> None:
+    tree: SubscriptionTree[str] = SubscriptionTree()
+    visited = 0
+
+    class Counting(dict[str, object]):
+        def __contains__(self, key: object) -> bool:
+            nonlocal visited
+            visited += 1
+            return super().__contains__(key)
+
+    for number in range(2_000):
+        tree.add("s", Subscription(f"house/{number}/+/state"))
+    for node in (tree._root, *tree._root.children.values()):
+        node.children = Counting(node.children)  # type: ignore[assignment]  # counts look-ups
+    assert len(list(tree.match("house/77/lamp/state"))) == 1
+    assert visited <= 12
+
+
+def test_a_deep_topic_is_no_trouble() -> None:
+    deep = "/".join("x" * 30_000)
+    tree: SubscriptionTree[str] = SubscriptionTree()
+    tree.add("s", Subscription("#"))
+    assert len(list(tree.match(deep))) == 1
+    store = RetainedStore(10, 1_000_000)
+    store.keep(Message(deep, b"x"))
+    assert len(list(store.match("#"))) == 1
+    store.forget(deep)
+    assert len(store) == 0
+
+
+def test_retained_limits() -> None:
+    store = RetainedStore(2, 1000)
+    assert store.keep(Message("a", b"x"))
+    assert store.keep(Message("b", b"x"))
+    assert not store.keep(Message("c", b"x"))
+    assert store.keep(Message("b", b"y"))
+    assert not store.keep(Message("b", b"y" * 1000))
+    assert store.get("b") == Message("b", b"y")
+    assert Limits().retained_messages > 2

@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import pytest
+
+from gateway.config import GatewayConfig, load_gateway_config
+from gateway.errors import ConfigError
+from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
+
+
+def load(tmp_path: Path, text: str, **environ: str) -> GatewayConfig:
+    path = tmp_path / "gateway.toml"
+    path.write_text(text)
+    return load_gateway_config(path, {"HOME": "/home/pat", **environ})
+
+
+def test_without_a_file_the_defaults_are_those_of_the_documentation() -> None:
+    config = load_gateway_config(None, {"HOME": "/home/pat"})
+    assert config.node.state == Path("/home/pat/.local/state/hecate")
+    assert (config.broker.host, config.broker.port) == ("127.0.0.1", 1883)
+    assert (config.sidecar.host, config.sidecar.port) == ("127.0.0.1", 8083)
+    assert config.broker.anonymous == "no"
+    assert config.uplink.topics == DEFAULT_TOPICS
+    assert not config.cloud.url
+
+
+def test_the_state_folder() -> None:
+    xdg = {"HOME": "/home/pat", "XDG_STATE_HOME": "/var/state"}
+    assert load_gateway_config(None, xdg).node.state == Path("/var/state/hecate")
+    given = {**xdg, "HECATE_NODE_STATE": "/srv/hecate"}
+    assert load_gateway_config(None, given).node.state == Path("/srv/hecate")
+    home = {"HOME": "/home/pat", "HECATE_NODE_STATE": "~/mine"}
+    assert load_gateway_config(None, home).node.state == Path("/home/pat/mine")
+    relative = {"HECATE_NODE_STATE": "here"}
+    assert load_gateway_config(None, relative).node.state == Path.cwd() / "here"
+
+
+def test_a_file_and_the_environment_over_it(tmp_path: Path) -> None:
+    text = """
+    [broker]
+    port = 2883
+    [cloud]
+    url = "https://cloud.example.com"
+    [[uplink.topics]]
+    filter = "plant/#"
+    direction = "up"
+    qos = 0
+    """
+    config = load(tmp_path, text, HECATE_BROKER_PORT="3883")
+    assert config.broker.port == 3883
+    assert config.cloud.tls
+    assert config.cloud.mqtt_address == ("cloud.example.com", 1884)
+    assert config.uplink.topics == (TopicRule("plant/#", "up", qos=0),)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[broker]\nprot = 1", "[broker] prot is not known"),
+        ("[broker]\nport = 70000", "port = 70000: must be from 0 to 65535"),
+        ('[broker]\nanonymous = "yes"', 'anonymous = "yes"'),
+        ('[broker]\ntls_cert = "a"', "tls_cert and tls_key must be given together"),
+        ('[cloud]\nurl = "cloud.example.com"', "must be like https://"),
+        ("[spool]\nlimit_bytes = 1", "must be at least 65536"),
+        ('[log]\nlevel = "LOUD"', "must be one of"),
+        ('[[uplink.topics]]\nfilter = "a/#/b"\ndirection = "up"', "must be a topic filter"),
+        ("[", "gateway.toml"),
+    ],
+)
+def test_a_mistake_is_told_with_file_and_key(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(tmp_path, text)
+    assert told in str(refused.value)
+    assert str(tmp_path / "gateway.toml") in str(refused.value)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read .*none\.toml"):
+        load_gateway_config(tmp_path / "none.toml", {})
