@@ -74,7 +74,10 @@ def _announce(line: str) -> None:
 
 def main() -> None:
     """Run the command line."""
-    typer.run(serve)
+    # Without markup: it would swallow [sections]. Without pretty exceptions: they show values.
+    app = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    app.command()(serve)
+    app()
 
 
 if __name__ == "__main__":

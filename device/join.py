@@ -5,7 +5,7 @@ import asyncio
 from device import contract, flash
 from device.errors import ConfigError, LinkLost
 from device.mqtt import Connection, end_task
-from device.mqtt_wire import DISCONNECT, encode_publish
+from device.mqtt_wire import DISCONNECT, encode_puback, encode_publish
 
 _ANSWER_WAIT_MS = 30000
 _REQUEST_ID = 1
@@ -34,7 +34,7 @@ async def _ask(connection, client_id, config):
     arrived = asyncio.Event()
 
     def take(message):
-        answers.append(message.payload or b"")
+        answers.append(message)
         arrived.set()
 
     connection.on_publish = take
@@ -49,12 +49,14 @@ async def _ask(connection, client_id, config):
         await asyncio.wait_for_ms(arrived.wait(), _ANSWER_WAIT_MS)
         if not answers:
             raise LinkLost("cannot join: the connection ended before the answer")
+        if answers[0].packet_id:
+            await connection.send(encode_puback(answers[0].packet_id))
         await connection.send(DISCONNECT)
     except asyncio.TimeoutError:
         raise LinkLost("cannot join: no answer within %d s" % (_ANSWER_WAIT_MS // 1000))
     finally:
         await end_task(reader)
-    return answers[0]
+    return answers[0].payload or b""
 
 
 def _ignore(packet_id):

@@ -4,13 +4,16 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gateway.account import Account
-from gateway.errors import UplinkError
+from gateway.errors import BepError, UplinkError
 from gateway.tunnel import BepGrant, TunnelError, TunnelHost
-from gateway.uplink.cloud_api import CloudApi
 from protocol.codes import REQUEST_BEP, check_code
 from protocol.errors import TokenError
+
+if TYPE_CHECKING:
+    from gateway.uplink.cloud_api import CloudApi
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +29,6 @@ class OpenBep:
     expires_at: float
 
 
-class BepError(Exception):
-    """There is no BEP now; the message says why."""
-
-
 class Beps:
     """Opens BEPs; the same code and label get the same one while it lasts."""
 
@@ -37,7 +36,7 @@ class Beps:
         self,
         node_id: str,
         account: Account,
-        api: CloudApi,
+        api: "CloudApi",
         tunnel: TunnelHost,
         clock: Callable[[], float],
     ) -> None:

@@ -2,9 +2,10 @@
 
 GatewayError           the gateway cannot start or go on; the message is for a person
 ├─ ConfigError         the configuration cannot be used
-└─ UplinkError         a call to the cloud failed
-   ├─ Refused          it will fail again until something changes: retry seldom
-   └─ LinkLost         it may work the next time: retry with backoff
+├─ UplinkError         a call to the cloud failed
+│  ├─ Refused          it will fail again until something changes: retry seldom
+│  └─ LinkLost         it may work the next time: retry with backoff
+└─ BepError            a tunnel cannot be had now
 """
 
 
@@ -26,3 +27,7 @@ class Refused(UplinkError):  # noqa: N818  # says what happened
 
 class LinkLost(UplinkError):  # noqa: N818  # says what happened
     """The connection broke, the cloud is away or overloaded."""
+
+
+class BepError(GatewayError):
+    """There is no BEP now."""

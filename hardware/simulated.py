@@ -149,6 +149,7 @@ class SimulatedBoard:
             cwd=self.directory,
             env=environment,
             umask=0o077,
+            start_new_session=True,  # a Ctrl-C at our terminal is not for it
             limit=_LINE_LIMIT,
         )
         return self._process

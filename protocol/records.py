@@ -16,7 +16,8 @@ AUDIENCE = "node-record"
 VALID_S = 24 * 3600
 SUPERNODE_ROLE = "superNodeLocalLinkNetwork"
 NAME_LIMIT = 64
-LIST_LIMIT = 256  # services, addresses: a record must fit one small message
+LIST_LIMIT = 128  # services, addresses
+SIGNED_LIMIT = 60_000  # characters: LIST_LIMIT services with names of usual length
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def open_record(signed: str, now: float) -> NodeRecord:
         TokenError: it is forged, expired or signed by another node than it describes.
         WireError: its fields are malformed.
     """
-    signer, claims = verify_from_node(signed, AUDIENCE, now)
+    signer, claims = verify_from_node(signed, AUDIENCE, now, SIGNED_LIMIT)
     fields = claims.get("node")
     if not isinstance(fields, Mapping):
         raise WireError("cannot read node record: no fields")
@@ -124,8 +125,8 @@ def open_record(signed: str, now: float) -> NodeRecord:
 
 
 def _text(value: Any, limit: int) -> str:
-    if not isinstance(value, str) or len(value) > limit:
-        raise ValueError(f"{value!r:.40} is not a text of at most {limit} characters")
+    if not isinstance(value, str) or len(value) > limit or not value.isprintable():
+        raise ValueError(f"{value!r:.40} is not a printable text of at most {limit} characters")
     return value
 
 

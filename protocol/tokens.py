@@ -47,15 +47,17 @@ def sign_as_node(claims: Mapping[str, Any], key: NodeKey, now: float, ttl_s: flo
     return jwt.encode(header, _stamped(claims, now, ttl_s), jwk, algorithms=[ALGORITHM])
 
 
-def verify_from_node(token: str, audience: str, now: float) -> tuple[str, Claims]:
-    """Return the node id that signed a token, and its claims.
+def verify_from_node(
+    token: str, audience: str, now: float, limit: int = LIMIT_CHARACTERS
+) -> tuple[str, Claims]:
+    """Return the node id that signed a token of at most limit characters, and its claims.
 
     The key comes with the token; what makes it trustworthy is that its hash is the node id.
 
     Raises:
         TokenError: malformed, forged, expired, or meant for another audience.
     """
-    if len(token) > LIMIT_CHARACTERS:
+    if len(token) > limit:
         raise TokenError("cannot accept token: too long")
     try:
         key = _carried_key(token)

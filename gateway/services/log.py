@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from pathlib import Path
+from typing import IO
 
 CHUNK_BYTES = 16 * 1024
 TAIL_BYTES = 4096
@@ -16,11 +17,15 @@ class ContainerLog:
         self._path, self._limit_bytes, self._bytes_per_s = path, limit_bytes, bytes_per_s
         self._tail = b""
 
-    async def copy(self, source: asyncio.StreamReader) -> None:
-        """Write what a process prints until it prints no more."""
+    async def copy(self, source: IO[bytes]) -> None:
+        """Write what a process prints into the pipe until it is closed; close it, too."""
+        reader = asyncio.StreamReader(limit=CHUNK_BYTES)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), source
+        )
         file = self._path.open("ab", buffering=0)
         try:
-            while chunk := await source.read(CHUNK_BYTES):
+            while chunk := await reader.read(CHUNK_BYTES):
                 if file.tell() + len(chunk) > self._limit_bytes:
                     file.close()
                     self._path.replace(self._path.with_suffix(".1.log"))
@@ -32,6 +37,7 @@ class ContainerLog:
                 await asyncio.sleep(len(chunk) / self._bytes_per_s)
         finally:
             file.close()
+            transport.close()
 
     def last_line(self) -> str:
         """Return the last line that says something."""

@@ -52,9 +52,16 @@ class PythonRuntime:
             raise ProcessError(f"cannot make a process: {exc}") from exc
 
     async def _start(self, start: Start, on_end: Callable[[], None]) -> "PythonProcess":
-        ours, theirs = socket.socketpair()
-        http = _listen(start.http_socket)
-        try:
+        with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
+            ours, theirs = socket.socketpair()
+            kept.callback(ours.close)
+            given.callback(theirs.close)
+            # not asyncio's pipe: its wait() would also wait for whoever else has the output open
+            output, their_output = os.pipe()
+            kept.callback(os.close, output)
+            given.callback(os.close, their_output)
+            http = given.enter_context(_listen(start.http_socket))
+            kept.callback(start.http_socket.unlink, missing_ok=True)
             child = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-Iu",
@@ -62,27 +69,24 @@ class PythonRuntime:
                 "microservice.entry",
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
+                stdout=their_output,
+                stderr=their_output,
                 cwd=_made(start.directory / "data"),
                 env=_environment(start.directory),
                 pass_fds=(theirs.fileno(), http.fileno()),
                 start_new_session=True,
             )
-            http_fd = http.fileno()
-        except OSError:
-            ours.close()
-            start.http_socket.unlink(missing_ok=True)
-            raise
-        finally:
-            theirs.close()
-            http.close()
+            launch = _launch(start, self._limits, http.fileno())
+            kept.pop_all()  # the process owns them now
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT_BYTES)
-        writer.write(encode_launch(_launch(start, self._limits, http_fd)))
+        writer.write(encode_launch(launch))
         log = ContainerLog(
             start.directory / "output.log", self._limits.log_bytes, self._limits.log_bytes_per_s
         )
-        return PythonProcess(child, (reader, writer), log, start, (on_end, self._limits.stop_s))
+        copying = asyncio.create_task(log.copy(os.fdopen(output, "rb", buffering=0)))
+        return PythonProcess(
+            child, (reader, writer), (log, copying), start, (on_end, self._limits.stop_s)
+        )
 
 
 class PythonProcess:
@@ -92,7 +96,7 @@ class PythonProcess:
         self,
         child: asyncio.subprocess.Process,
         control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        log: ContainerLog,
+        output: tuple[ContainerLog, asyncio.Task[None]],
         start: Start,
         end: tuple[Callable[[], None], float],
     ) -> None:
@@ -102,7 +106,8 @@ class PythonProcess:
         self.counts = Counts()
         self.ended = ""
         self.pid = child.pid
-        self._child, self._log = child, log
+        self._child = child
+        self._log, self._copying = output
         self._reader, self._writer = control
         self._on_end, self._stop_s = end
         self._said = ""  # why it failed, in its own words
@@ -149,15 +154,12 @@ class PythonProcess:
 
     async def _watch(self) -> None:
         """Hear what it says until it is gone; then tell why."""
-        if self._child.stdout is None:
-            raise RuntimeError("the process was started without a pipe")
-        copying = asyncio.create_task(self._log.copy(self._child.stdout))
         await self._hear()
         status = await self._child.wait()
         self._kill()  # what it may have started itself
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(OUTPUT_END_S):
-                await copying
+                await self._copying
         self._writer.close()
         self.http_socket.unlink(missing_ok=True)
         self.ended = self._said or _explain(status, self._log.last_line())

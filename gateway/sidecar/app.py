@@ -2,12 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 
 from gateway import VERSION
-from gateway.bep import Beps
 from gateway.cluster.members import Cluster
 from gateway.devices.admission import Admission
 from gateway.node import Node
@@ -22,6 +21,9 @@ from gateway.sidecar.problems import add_problem_handlers
 from gateway.status import Status
 from protocol.secret import Secret
 
+if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.bep import Beps
+
 
 @dataclass(frozen=True, slots=True)
 class CloudCalls:
@@ -29,7 +31,7 @@ class CloudCalls:
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
-    beps: Beps
+    beps: "Beps"
 
 
 @dataclass(frozen=True, slots=True)

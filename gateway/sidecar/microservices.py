@@ -1,22 +1,26 @@
 """Microservices and their BEPs: every path that is not the sidecar's own."""
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from fastapi.responses import JSONResponse, Response
 
-from gateway.bep import BepError, Beps
+from gateway.errors import BepError
 from gateway.inprocess import Receive, Scope, Send
 from gateway.services import Route, ServiceHost
 from gateway.sidecar.origin import may_visit, origin_of
 from gateway.sidecar.problems import problem_response
 from protocol.errors import TokenError
 
+if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.bep import Beps
+
 
 class Microservices:
     """An ASGI application that hands requests to containers; beps is None without a cloud."""
 
-    def __init__(self, services: ServiceHost, beps: Beps | None) -> None:
+    def __init__(self, services: ServiceHost, beps: "Beps | None") -> None:
         self._services, self._beps = services, beps
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,8 +18,9 @@ class Visitors:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        bep_id = scope["path"].split("/", 2)[1]
-        if bep_id not in self._open_beps():
+        raw_path: bytes = scope["raw_path"]
+        bep_id = raw_path[1:].split(b"/", 1)[0].decode("latin-1")
+        if bep_id not in self._open_beps() or not raw_path.startswith(b"/"):
             response = problem_response(
                 HTTPStatus.NOT_FOUND, "cannot find BEP: it has expired or never was"
             )
@@ -28,6 +29,6 @@ class Visitors:
         length = len(bep_id) + 1
         inner = dict(scope)
         inner["path"] = scope["path"][length:] or "/"
-        inner["raw_path"] = scope["raw_path"][length:] or b"/"
+        inner["raw_path"] = raw_path[length:] or b"/"
         inner[KEY] = Origin.BEP.value
         await self._app(inner, receive, send)

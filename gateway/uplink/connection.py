@@ -167,6 +167,8 @@ class Connection:
 
     def _watch(self, sock: socket.socket) -> None:
         if sock.fileno() >= 0:
+            # a PUBACK and the answer behind it are two small packets: 40 ms apart otherwise
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._loop.add_reader(sock, self._read, sock)
 
     def _unwatch(self, descriptor: int) -> None:

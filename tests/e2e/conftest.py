@@ -120,7 +120,6 @@ def gateway(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     node = start_gateway(tmp_path_factory.mktemp("gateway"), cloud)
     token = cloud.log_in(edge_id_token=node.rpc("getEdgeIdToken")["id_token"])
     assert node.rpc("associateAccount", token)["accountId"]
-    environ = {"HECATE_URL": node.url, "HECATE_API_KEY": node.key}
-    run((*HECATE, "deploy", "examples/climate"), **environ)
+    run((*HECATE, "deploy", "examples/climate"), HECATE_URL=node.url, HECATE_API_KEY=node.key)
     yield node
     assert node.program.stop() == 0

@@ -21,11 +21,11 @@ import httpx
 import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.peers import require
 
 from hardware.simulated import DeviceSettings, SimulatedBoard
 from protocol.secret import Secret
 from tests.e2e.conftest import Cloud, Gateway
+from tests.peers import require
 from tests.programs import run, until
 
 BULK_BYTES = 100_000_000
@@ -41,7 +41,7 @@ class Listener:
         self._client = paho.Client(CallbackAPIVersion.VERSION2)
         if username:
             self._client.username_pw_set(username, password)
-        self._client.on_message = lambda _c, _u, m: self.heard.put((m.topic, m.payload))
+        self._client.on_message = lambda _c, _u, m: self.heard.put((m.topic, bytes(m.payload)))
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()

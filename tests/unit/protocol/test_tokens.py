@@ -1,5 +1,7 @@
 """Tokens, records and codes: forged, expired and foreign ones are refused."""
 
+from dataclasses import replace
+
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
@@ -106,6 +108,14 @@ def test_a_record_survives_signing() -> None:
     assert open_record(sign_record(RECORD, NODE, NOW), NOW) == RECORD
 
 
+def test_a_record_holds_many_services() -> None:
+    services = tuple(
+        Service(f"api-service-{n}", f"api-service-{n}", f"/api/{n}") for n in range(128)
+    )
+    record = replace(RECORD, services=services)
+    assert open_record(sign_record(record, NODE, NOW), NOW) == record
+
+
 def test_a_record_signed_by_another_node_is_refused() -> None:
     with pytest.raises(TokenError, match="signed by another node"):
         open_record(sign_record(RECORD, new_node_key(), NOW), NOW)
@@ -116,6 +126,7 @@ def test_a_record_signed_by_another_node_is_refused() -> None:
     [
         ("id", "AB" * 28),
         ("name", "n" * 65),
+        ("name", "a\nb"),
         ("sealingKey", "*"),
         ("account", {"id": "no spaces please"}),
         ("services", [{"id": 1}]),
