@@ -97,11 +97,12 @@ def bench(
     plan = make_plan(choice, find_brokers())
     console = Console()
     raise_file_limit()
+    load = os.getloadavg()[0]
     machine, started, clock = describe_machine(), datetime.now(UTC), time.monotonic()
     os.sched_setaffinity(0, {plan.cores.generator})
     results = _run_with_progress(console, plan)
     circumstances = Circumstances(
-        machine, _command_line(), started, time.monotonic() - clock, quick
+        machine, _describe_command(choice), started, time.monotonic() - clock, quick, load
     )
     print_report(console, plan, results)
     if out is not None:
@@ -187,8 +188,17 @@ def _summarise(outcome: Outcome) -> str:
     return numbers + lost
 
 
-def _command_line() -> str:
-    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
+def _describe_command(choice: Choice) -> str:
+    """Return the command as others could give it: without folders and output files."""
+    words = ["python", "-m", "benchmarks", *(["--quick"] if choice.quick else [])]
+    for name in choice.scenarios:
+        words += ["--scenario", name]
+    for broker in choice.brokers:
+        name, added, _ = broker.partition("=")
+        words += ["--broker", name + ("=..." if added else "")]
+    if choice.rounds:
+        words += ["--rounds", str(choice.rounds)]
+    return shlex.join(words)
 
 
 def _end_by_signal(number: int, _frame: object) -> NoReturn:

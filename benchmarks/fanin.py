@@ -15,7 +15,7 @@ from benchmarks.generator import (
     Rig,
     connect_clients,
 )
-from benchmarks.measure import Phase, Sample, Tally
+from benchmarks.measure import Sample, Tally
 from benchmarks.packets import PUBACK_BYTES, encode_payload, encode_publish, encode_ring
 from benchmarks.streams import NumberReader
 
@@ -59,10 +59,11 @@ class Publishers:
         self._delivered[number] += 1
         self._confirm(number)
 
-    def tally(self) -> Tally:
+    def tally(self, *, is_cut: bool) -> Tally:
         """Return the count, with publishers whose own count differs as disorder."""
         pairs = zip(self._sent, self._delivered, strict=True)
-        return Tally(sum(self._sent), self.arrived, sum(1 for sent, got in pairs if sent != got))
+        wrong = 0 if is_cut else sum(1 for sent, got in pairs if sent != got)
+        return Tally(sum(self._sent), self.arrived, wrong, is_cut)
 
     def _on_ack(self, connection: socket.socket, number: int) -> None:
         if len(connection.recv(PUBACK_BYTES)) != PUBACK_BYTES:
@@ -86,11 +87,11 @@ def single_packets(rig: Rig, *, qos: int, publishers: int) -> Sample:
             fleet.add(connect(f"pub{number}"), poll)
         meter = rig.start_meter()
         while True:
-            phase = meter.advance(perf_counter(), fleet.arrived)
+            meter.advance(perf_counter(), fleet.arrived)
             if meter.is_sending:
                 fleet.send_due()
-            elif phase is Phase.STALLED or not any(fleet.pending):
+            elif meter.is_over or not any(fleet.pending):
                 break
             poll.wait(POLL_S)
         poll.wait(LINGER_S)
-    return meter.sample(fleet.tally(), unit=DELIVERIES)
+    return meter.sample(fleet.tally(is_cut=meter.is_cut), unit=DELIVERIES)

@@ -14,7 +14,7 @@ from time import perf_counter, sleep
 from types import TracebackType
 from typing import Self
 
-from benchmarks.measure import Cpu, Meter, Phase, Sample, Tally, Timing
+from benchmarks.measure import Cpu, Meter, Sample, Tally, Timing
 from benchmarks.packets import Ring, encode_ring
 from benchmarks.streams import AckCounter, AckingReader, RingReader, Sender, open_client
 
@@ -123,10 +123,10 @@ def stream(
         while True:
             received = [counter.received for counter in counters]
             arrived = sum(received[:subscribers])
-            phase = meter.advance(perf_counter(), arrived)
+            meter.advance(perf_counter(), arrived)
             if meter.is_sending:
                 _grant(sender, min(received), window)
-            elif phase is Phase.STALLED or min(received) >= sender.granted:
+            elif meter.is_over or min(received) >= sender.granted:
                 break
             if not sender.send():
                 poll.wake_when_writable(sender.connection)
@@ -139,6 +139,7 @@ def stream(
             expected=sender.granted * len(counters),
             received=sum(counter.received for counter in counters),
             disordered=sum(counter.disordered for counter in counters),
+            is_cut=meter.is_cut,
         )
         return meter.sample(tally, unit=DELIVERIES)
 

@@ -8,7 +8,7 @@ core says nothing here; how late the generator itself was is reported instead.
 from time import perf_counter
 
 from benchmarks.generator import LINGER_S, PAYLOAD_BYTES, TOPIC, Poll, Rig, connect_clients
-from benchmarks.measure import Phase, Sample, Tally, percentile
+from benchmarks.measure import Sample, Tally, percentile
 from benchmarks.packets import encode_payload, encode_publish, encode_ring
 from benchmarks.streams import NumberReader
 
@@ -72,11 +72,14 @@ def pace(rig: Rig, *, rate: int) -> Sample:
         poll.on_readable(subscriber, reader.read)
         while not schedule.is_complete:
             now = perf_counter()
-            if meter.advance(now, schedule.arrived) is Phase.STALLED:
+            meter.advance(now, schedule.arrived)
+            if meter.is_over:
                 break
             if (number := schedule.take_due(now)) is not None:
                 payload = encode_payload(number, PAYLOAD_BYTES)
                 publisher.send(encode_publish(TOPIC, payload, qos=0))
             poll.wait(0)
         poll.wait(LINGER_S)
-    return Sample(schedule.values(skipped), Tally(schedule.sent, schedule.arrived))
+    return Sample(
+        schedule.values(skipped), Tally(schedule.sent, schedule.arrived, is_cut=meter.is_cut)
+    )

@@ -19,7 +19,7 @@ class Timing:
     warm_up_s: float
     measure_s: float
     stall_s: float = 3.0  # without progress for so long, what is missing counts as lost
-    limit_s: float = 45.0  # whatever happens, a run is over then
+    limit_s: float = 20.0  # whatever happens, a run is over then
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,16 @@ class Tally:
     expected: int
     received: int
     disordered: int = 0  # reads that did not continue where the one before ended
+    is_cut: bool = False  # time was up while messages still arrived: what is missing is not lost
 
     @property
     def lost(self) -> int:
         """Return how many never arrived."""
+        return 0 if self.is_cut else self.missing
+
+    @property
+    def missing(self) -> int:
+        """Return how many had not arrived in the end."""
         return max(0, self.expected - self.received)
 
     @property
@@ -96,7 +102,8 @@ class Phase(Enum):
     WARM_UP = auto()
     MEASURE = auto()
     DRAIN = auto()
-    STALLED = auto()
+    STALLED = auto()  # nothing arrives any more
+    OVERDUE = auto()  # something still arrives, but time is up
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,8 @@ class Meter:
     """Decides the phase of a run and takes the rate between two instants.
 
     Rules: marks are taken at the first call in or after a phase's start, with the counts of that
-    call, so a late call makes the interval longer but not the rate wrong. STALLED is final.
+    call, so a late call makes the interval longer but not the rate wrong. STALLED and OVERDUE are
+    final.
     """
 
     timing: Timing
@@ -134,17 +142,26 @@ class Meter:
             self._mark(Phase.MEASURE, now)
         elif self.phase is Phase.MEASURE and self._is_measured(elapsed):
             self._mark(Phase.DRAIN, now)
-        stalled = now - self._progress_at >= self.timing.stall_s
-        if stalled or elapsed >= self.timing.limit_s:
-            if self.phase is Phase.MEASURE:
-                self._mark(Phase.STALLED, now)
-            self.phase = Phase.STALLED
+        if now - self._progress_at >= self.timing.stall_s:
+            self._end(Phase.STALLED, now)
+        elif elapsed >= self.timing.limit_s:
+            self._end(Phase.OVERDUE, now)
         return self.phase
 
     @property
     def is_sending(self) -> bool:
         """Return whether new messages may be sent."""
         return self.phase in (Phase.WARM_UP, Phase.MEASURE)
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether there is nothing to wait for."""
+        return self.phase in (Phase.STALLED, Phase.OVERDUE)
+
+    @property
+    def is_cut(self) -> bool:
+        """Return whether time was up before everything had arrived."""
+        return self.phase is Phase.OVERDUE
 
     def sample(self, tally: Tally, *, unit: str) -> Sample:
         """Return the rate and the processor time between the marks."""
@@ -160,6 +177,12 @@ class Meter:
             broker_busy=broker_s / interval,
             generator_busy=(last.cpu.generator_s - first.cpu.generator_s) / interval,
         )
+
+    def _end(self, phase: Phase, now: float) -> None:
+        if self.phase is Phase.MEASURE:
+            self._mark(phase, now)
+        if not self.is_over:
+            self.phase = phase
 
     def _is_measured(self, elapsed: float) -> bool:
         return elapsed >= self.timing.warm_up_s + self.timing.measure_s

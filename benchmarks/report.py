@@ -21,6 +21,7 @@ from benchmarks.verdict import (
     make_rows,
 )
 
+BUSY_LOAD = 0.5
 VERDICTS = {True: "met", False: "missed", None: "not measured"}
 
 INTRODUCTION = """\
@@ -72,6 +73,7 @@ class Circumstances:
     started: datetime
     took_s: float
     is_quick: bool
+    load: float = 0.0  # average number of programs that wanted a core when it started
 
 
 def print_report(console: Console, plan: Plan, results: Results) -> None:
@@ -173,11 +175,13 @@ def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
         "## This run\n",
         f"- command: `{circumstances.command}`",
         f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: {plan.rounds}, each {plan.timing.warm_up_s:g} s of warm-up"
-        f" and {plan.timing.measure_s:g} s measured",
+        f"- rounds: up to {plan.rounds}, as time allows; each {plan.timing.warm_up_s:g} s of"
+        f" warm-up and {plan.timing.measure_s:g} s measured",
         *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
         f"- core of the broker: {apart}",
     ]
+    if circumstances.load > BUSY_LOAD:
+        lines.append("- **other programs were running: trust the ratios by CPU, not the rates**")
     if circumstances.is_quick:
         lines.append("- **a quick run: short and noisy, not for quoting**")
     lines += ["", "| broker | version | set up |", "|---|---|---|"]

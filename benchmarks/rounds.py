@@ -1,5 +1,6 @@
 """Runs every scenario against every broker, in turns, and keeps what came out."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +14,8 @@ from benchmarks.scenarios import Scenario, Size
 
 MIB = 2**20
 
+OnRun = Callable[[str, str, Outcome | None], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -24,6 +27,7 @@ class Plan:
     timing: Timing
     size: Size
     cores: Cores
+    scenario_s: float = 180.0  # after that a scenario gets no further round
 
     @property
     def run_count(self) -> int:
@@ -40,16 +44,22 @@ class Results:
     ceilings: dict[str, Outcome] = field(default_factory=dict)
 
 
-def run_plan(plan: Plan, on_run: Callable[[str, str, Outcome | None], None]) -> Results:
-    """Run it all, brokers alternating; `on_run` hears of each run's start and outcome."""
+def run_plan(plan: Plan, on_run: OnRun) -> Results:
+    """Run it all, brokers alternating; `on_run` hears of each run's start and outcome.
+
+    The first round of each scenario is always whole; then rounds go on while there is time.
+    """
     results = Results()
     for scenario in plan.scenarios:
+        deadline = time.monotonic() + plan.scenario_s
         if scenario.has_ceiling:
             results.ceilings[scenario.name] = _run_once(plan, scenario, make_mirror(), on_run)
         for _ in range(plan.rounds):
             for broker in plan.brokers:
                 outcome = _run_once(plan, scenario, broker, on_run)
                 results.outcomes.setdefault((scenario.name, broker.name), []).append(outcome)
+            if time.monotonic() >= deadline:
+                break
     return results
 
 
@@ -57,7 +67,7 @@ def _run_once(
     plan: Plan,
     scenario: Scenario,
     broker: Broker,
-    on_run: Callable[[str, str, Outcome | None], None],
+    on_run: OnRun,
 ) -> Outcome:
     on_run(scenario.name, broker.name, None)
     outcome: Outcome

@@ -60,7 +60,7 @@ def qos0_1to1(rig: Rig, _size: Size) -> Sample:
 
 
 def qos0_fanout_1to50(rig: Rig, _size: Size) -> Sample:
-    return stream(rig, qos=0, subscribers=50, window=4_096)
+    return stream(rig, qos=0, subscribers=50, window=2_048)
 
 
 def qos1_1to1(rig: Rig, _size: Size) -> Sample:
@@ -110,7 +110,7 @@ SCENARIOS = (
     ),
     Scenario(
         "qos0_fanout_1to50",
-        "QoS 0, one publisher to 50 subscribers, 64 B (4,096 messages under way)",
+        "QoS 0, one publisher to 50 subscribers, 64 B (2,048 messages under way)",
         "fanout-1-50-1-max",
         qos0_fanout_1to50,
         _rate(Target("≥ 15x Mosquitto", ratio=15.0)),

@@ -130,6 +130,8 @@ def _remark(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
         ("REPEATED", sum(sample.tally.repeated for sample in samples)),
     )
     remarks += [f"{what} {count:,} of {expected:,}" for what, count in counted if count]
+    if cut := sum(sample.tally.missing for sample in samples if sample.tally.is_cut):
+        remarks.append(f"too slow: {cut:,} of {expected:,} had not arrived when time was up")
     if any(sample.tally.disordered for sample in samples):
         remarks.append("OUT OF ORDER")
     if any(sample.is_generator_bound for sample in samples):

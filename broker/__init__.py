@@ -5,11 +5,10 @@ from broker import AllowAll, Broker, Listener
 
 async def main() -> None:
     policy = AllowAll()  # for trying out; write your own Authenticator and Authorizer
-    broker = Broker([Listener(port=1883)], policy, policy)
-    await broker.start()
-    print("listening on", *broker.addresses)
-    broker.local_client("clock").subscribe("#", lambda message: print(message.topic))
-    await asyncio.Event().wait()
+    async with Broker([Listener(port=1883)], policy, policy) as broker:
+        print("listening on", *broker.addresses)
+        broker.local_client("me").subscribe("#", lambda message: print(message.topic))
+        await asyncio.Event().wait()
 
 asyncio.run(main())
 """

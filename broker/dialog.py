@@ -50,9 +50,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-CONNECT_BYTE = 0x10
-
-
 class Dialog:
     """Handles every packet that is not plain."""
 
@@ -144,11 +141,9 @@ class Dialog:
             self._router.touched.add(client)
 
     def _first(self, client: Client, packet: bytes, body_at: int) -> None:
-        if packet[0] != CONNECT_BYTE:
-            raise RemoteProtocolError("the first packet is no CONNECT")  # [MQTT-3.1.0-1]
         try:
             connect = decode_body(packet[0], Reader(packet, body_at), client.version)
-            assert isinstance(connect, Connect)  # by its first byte
+            assert isinstance(connect, Connect)  # the flow saw to that
             self._admission.ask(client, connect, self.now)
         except RemoteProtocolError as exc:
             version = peek_version(packet[body_at:])

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     Run = Callable[[Client, bytes, int], int]
 
+CONNECT = 0x10
 PLAIN_QOS0, PLAIN_QOS1 = 0x30, 0x32  # no RETAIN, no DUP
 PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 NO_ID = b"\x00\x00"
@@ -186,6 +187,8 @@ class Flow:
         return start
 
     def _handle_one(self, client: Client, buffer: bytes, start: int) -> int:
+        if client.state is State.NEW and buffer[start] != CONNECT:  # [MQTT-3.1.0-1]
+            raise RemoteProtocolError("the first packet is no CONNECT")
         measured = measure_packet(buffer, start, client.limit_bytes)
         if measured is None:
             client.need = len(buffer) - start + 1

@@ -1,14 +1,16 @@
 """Listeners and connections: the only asyncio of the broker."""
 
 import asyncio
+import errno
 import logging
+import os
 import socket
 import ssl
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 from broker.client import Client
 from broker.core import Core
@@ -74,6 +76,13 @@ class Broker:
         """What happened so far."""
         return self._core.counters
 
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
     async def start(self) -> None:
         """Listen everywhere, or raise BrokerError and listen nowhere."""
         self._loop = asyncio.get_running_loop()
@@ -82,8 +91,7 @@ class Broker:
                 self._servers.append(await self._listen(self._loop, listener))
             except OSError as exc:
                 await self.stop()
-                reason = (exc.strerror or str(exc)).lower()
-                raise BrokerError(f"cannot listen on {listener}: {reason}") from exc
+                raise BrokerError(f"cannot listen on {listener}: {_reason(exc)}") from exc
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         for listener, address in zip(self._listeners, self._addresses, strict=True):
             where = address if isinstance(address, Path) else f"{address[0]}:{address[1]}"
@@ -329,6 +337,13 @@ class _Connection(asyncio.Protocol):
             self._transport.set_write_buffer_limits(high=0)
 
 
+def _reason(error: OSError) -> str:
+    # asyncio wraps the system's words in its own; a failed look-up of a name has no number there
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return (error.strerror or str(error)).lower()
+    return os.strerror(error.errno).lower()
+
+
 def _bind_unix(path: Path) -> socket.socket:
     bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -349,4 +364,4 @@ def _refuse_if_alive(path: Path) -> None:
             probe.connect(str(path))
         except OSError:
             return  # left behind by a process that died
-    raise OSError(98, "Address already in use")
+    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

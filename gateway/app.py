@@ -113,20 +113,23 @@ class Gateway:
     async def run(self, stopping: asyncio.Event) -> None:
         """Run until told to stop; GatewayError when something cannot listen."""
         api = self._listen()
+        self.admission.attach()
+        if self.cloud is not None:
+            self.cloud.uplink.attach()  # before the broker: it acknowledges what nobody keeps
         await self._start_broker()
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                running = [
-                    tasks.create_task(part, name=name) for name, part in self._parts(api).items()
-                ]
+        async with asyncio.TaskGroup() as tasks:
+            running = [
+                tasks.create_task(part, name=name) for name, part in self._parts(api).items()
+            ]
+            try:
                 await stopping.wait()
                 logger.info("stopping")
                 await self._stop_containers()
-                for task in running:
-                    task.cancel()
-        finally:
-            await self._broker.stop()  # first: nothing more may come that would have to be kept
-            await self.admission.save()
+            finally:
+                await self._broker.stop()
+            for task in running:
+                task.cancel()
+        await self.admission.save()
 
     def _parts(self, api: socket.socket) -> dict[str, Coroutine[None, None, None]]:
         parts = {

@@ -40,16 +40,16 @@ class Admission:
         self._joins: set[asyncio.Task[None]] = set()
         self._one_join = asyncio.Lock()  # so that a repeated request finds the first one's device
 
-    async def run(self) -> None:
-        """Answer joins and keep what was seen, until cancelled."""
+    def attach(self) -> None:
+        """Answer joins and note what devices say, from now on."""
         self._local.subscribe(JOIN_REQUESTS, self._on_join)
         self._local.subscribe("devices/#", self._on_message)
-        try:
-            while True:
-                await asyncio.sleep(SAVE_INTERVAL_S)
-                await self.save()
-        finally:
-            self._local.close()
+
+    async def run(self) -> None:
+        """Keep what was seen, now and then, until cancelled."""
+        while True:
+            await asyncio.sleep(SAVE_INTERVAL_S)
+            await self.save()
 
     async def save(self) -> None:
         """Keep who was seen; forget claims that are out of time."""

@@ -193,7 +193,7 @@ class Supervisor:
                 await new.go()
         except (ProcessError, TimeoutError) as exc:
             await new.stop()
-            pass
+            await self._give_back(paused)
             limit_s = self._around.limits.ready_s
             raise ProcessError(str(exc) or f"it was not ready within {limit_s:g} s") from exc
         finally:

@@ -100,27 +100,30 @@ class Uplink:
         self.on_changed()
         return account_id
 
-    async def run(self) -> None:
-        """Keep the link up until cancelled."""
+    def attach(self) -> None:
+        """Keep from now on what the rules carry up, whether the link is up or not."""
         for rule in self._rules.up:
             self._local.subscribe(rule.filter, partial(self._on_local, rule.filter))
-        try:
-            while True:
-                await self._wait_until_due()
-                self.link.dial(self._clock())
-                try:
-                    await self._attempt()
-                except Refused as exc:
-                    self._api.drop_token()
-                    self._note_failure(exc)
-                    self.link.refused(str(exc), self._clock())
-                except GatewayError as exc:
-                    self._note_failure(exc)
-                    self.link.lost(str(exc), self._clock())
-                else:
-                    self.link.renew(self._clock())
-        finally:
-            self._local.close()
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        while True:
+            await self._wait_until_due()
+            self.link.dial(self._clock())
+            try:
+                await self._attempt()
+            except Refused as exc:
+                self._api.drop_token()
+                self._note_failure(exc)
+                self.link.refused(str(exc), self._clock())
+            except GatewayError as exc:
+                self._note_failure(exc)
+                self.link.lost(str(exc), self._clock())
+            except BaseException:
+                self.link.lost("fault in the gateway", self._clock())
+                raise
+            else:
+                self.link.renew(self._clock())
 
     # one attempt -----------------------------------------------------------------------
 

@@ -193,8 +193,7 @@ class Spool:
 
     def _write(self) -> None:
         try:
-            database = _open(self._path)
-            held = database.execute("SELECT count(*), coalesce(sum(size), 0) FROM spool").fetchone()
+            database, held = _open_or_set_aside(self._path)
         except (sqlite3.Error, OSError) as exc:
             self._loop.call_soon_threadsafe(self._opened.set_exception, exc)
             return
@@ -230,13 +229,30 @@ class Spool:
             return work
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open_or_set_aside(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
+    """Open the file; a damaged one is kept under another name, since nobody may be there."""
+    try:
+        return _open(path)
+    except sqlite3.DatabaseError as exc:
+        if type(exc) is not sqlite3.DatabaseError:  # its subclasses tell of other troubles
+            raise
+        aside = path.with_name(f"{path.name}.damaged")
+        logger.warning("spool %s is damaged (%s); kept as %s", path, exc, aside.name)
+        path.replace(aside)
+        for suffix in ("-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return _open(path)
+
+
+def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
+    """Return the open file, how many messages it holds and how many bytes they count."""
     database = sqlite3.connect(path, isolation_level=None)
     path.chmod(0o600)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")  # each commit is synced; NORMAL would not be
     database.execute(_SCHEMA)
-    return database
+    held = database.execute("SELECT count(*), coalesce(sum(size), 0) FROM spool").fetchone()
+    return database, held
 
 
 def _commit(database: sqlite3.Connection, work: _Work, *, delete: bool) -> tuple[int, int]:

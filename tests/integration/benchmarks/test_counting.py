@@ -87,6 +87,14 @@ def test_a_plan_runs_brokers_in_turns_and_ends_them(cores: Cores) -> None:
     assert not any(isinstance(each, Sample) for each in missing)
 
 
+def test_a_scenario_that_takes_too_long_ends_after_a_whole_round(cores: Cores) -> None:
+    mirror = make_mirror()
+    scenario = BY_NAME["qos0_1to1"]
+    plan = Plan([scenario], [mirror], 9, TINY, Size(1), cores, scenario_s=0.0)
+    results = run_plan(plan, lambda *_: None)
+    assert len(results.outcomes[scenario.name, mirror.name]) == 1
+
+
 def test_a_broker_that_does_not_speak_mqtt_is_an_error(cores: Cores) -> None:
     silent = Broker("silent", "", "", lambda _: [shutil.which("false") or "false"])
     with pytest.raises(PeerError, match="cannot start silent"), run_broker(silent, cores):

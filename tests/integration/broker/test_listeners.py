@@ -3,6 +3,7 @@ import datetime
 import ipaddress
 import ssl
 import stat
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,7 +145,7 @@ def test_a_stopped_broker_can_start_again() -> None:
 
 def test_the_example_in_the_package_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert package.__doc__ is not None
-    example = "\n".join(line.removeprefix("    ") for line in package.__doc__.split("\n")[1:])
+    example = textwrap.dedent(package.__doc__.split("\n", 1)[1])
     assert "port=1883" in example
     example = example.replace("port=1883", "port=0")
     example = example.replace("asyncio.Event().wait()", "asyncio.sleep(0)")

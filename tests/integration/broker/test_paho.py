@@ -196,7 +196,7 @@ def test_a_reader_that_does_not_read_is_bounded(start_broker: Callable[..., Brok
 
     broker = start_broker(limits=Limits(output_bytes=65_536))
     with socket.create_connection(("127.0.0.1", broker.port)) as slow, Paho("s", V4) as sender:
-        slow.sendall(bytes.fromhex("100d00044d5154540402000000 0173"))
+        slow.sendall(bytes.fromhex("100d00044d5154540402000000 017a"))
         slow.sendall(bytes.fromhex("82060001 000161 00"))
         sender.connect("127.0.0.1", broker.port)
         counters = broker.broker.counters

@@ -1,5 +1,7 @@
 """Readings to the cloud, commands from it, through outages and restarts."""
 
+import signal
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -153,3 +155,23 @@ def _values(app: Mqtt, topic: str) -> list[int]:
 def _dropped(node: Gateway) -> dict[str, int]:
     spool: dict[str, int] = node.status()["sep"]["spool"]
     return spool if spool["dropped"] else {}
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_what_was_acknowledged_when_the_gateway_ended_is_in_the_spool(
+    tmp_path: Path, end: signal.Signals
+) -> None:
+    nowhere = {"HECATE_CLOUD_URL": "http://127.0.0.1:9"}  # RFC 863: discard; nobody listens
+    gateway = Gateway(tmp_path, HECATE_BROKER_ANONYMOUS="loopback", **nowhere)
+    acknowledged: set[int] = set()
+    with Mqtt(gateway.mqtt_port) as person:
+        person.client.on_publish = lambda _c, _u, packet_id, _r, _p: acknowledged.add(packet_id)
+        sent = {person.client.publish("devices/x/t", str(n), 1).mid: n for n in range(3000)}
+        until(lambda: len(acknowledged) > 300, "some are acknowledged")
+        gateway.program.process.send_signal(end)
+        person.lost.wait(10)
+    gateway.program.wait()
+    database = sqlite3.connect(tmp_path / "spool.db")
+    kept = {int(payload) for (payload,) in database.execute("SELECT payload FROM spool")}
+    database.close()
+    assert {sent[packet_id] for packet_id in acknowledged} <= kept

@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.integration.services.world import CLIMATE, Person, until, world
+from tests.integration.services.world import CLIMATE, Person, until, world, write_service
 
 READINGS = "devices/attic/readings/temperature"
 FAHRENHEIT = "rooms/attic/fahrenheit"
@@ -127,7 +128,55 @@ def test_a_body_is_echoed_while_it_is_still_being_sent(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
-async def pattern(size: int):  # type: ignore[no-untyped-def]  # an async generator
+STREAMS = """
+sent = 0
+
+@service.post("/slow")
+async def slow(request):
+    await asyncio.sleep(1)
+    return {"size": sum([len(chunk) async for chunk in request.stream()])}
+
+@service.get("/flood")
+async def flood(_):
+    async def chunks():
+        global sent
+        while True:
+            sent += 100_000
+            yield bytes(100_000)
+    return Response(chunks())
+
+@service.get("/sent")
+async def how_much(_): return {"sent": sent}
+"""
+
+
+def test_a_slow_side_slows_the_other(tmp_path: Path) -> None:
+    size, read_ahead = 50_000_000, 8_000_000
+    given = 0
+
+    async def upload() -> AsyncIterator[bytes]:
+        nonlocal given
+        async for chunk in pattern(size):
+            given += len(chunk)
+            yield chunk
+
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await here.deploy(write_service(tmp_path / "src", STREAMS), "probe")
+            posting = asyncio.create_task(here.http.post("/api/probe/v1/slow", content=upload()))
+            await asyncio.sleep(0.5)
+            assert 0 < given < read_ahead
+            assert (await posting).json() == {"size": size}
+            async with here.http.stream("GET", "/api/probe/v1/flood") as response:
+                await anext(response.aiter_raw())
+                await asyncio.sleep(0.5)
+                sent = (await here.http.get("/api/probe/v1/sent")).json()["sent"]
+                assert 0 < sent < read_ahead
+
+    asyncio.run(run())
+
+
+async def pattern(size: int) -> AsyncIterator[bytes]:
     chunk = bytes(range(256)) * 256
     while size > 0:
         yield chunk[:size]

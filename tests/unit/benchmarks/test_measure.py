@@ -45,7 +45,9 @@ def test_progress_puts_the_stall_off_but_not_the_limit() -> None:
     meter = make_meter()
     phases = [meter.advance(100.0 + second, second) for second in range(22)]
     assert phases[19] is Phase.DRAIN
-    assert phases[20] is Phase.STALLED
+    assert phases[20] is Phase.OVERDUE
+    assert meter.is_over
+    assert meter.is_cut
 
 
 def test_a_stall_while_measuring_ends_the_interval() -> None:
@@ -65,6 +67,11 @@ def test_tally_tells_loss_from_repetition() -> None:
     assert (Tally(10, 8).lost, Tally(10, 8).repeated) == (2, 0)
     assert (Tally(10, 13).lost, Tally(10, 13).repeated) == (0, 3)
     assert not Tally(10, 10, disordered=1).is_exact
+
+
+def test_what_is_missing_when_time_is_up_is_not_called_lost() -> None:
+    cut = Tally(10, 8, is_cut=True)
+    assert (cut.missing, cut.lost, cut.is_exact) == (2, 0, False)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,12 @@ def test_loss_repetition_and_disorder_are_shouted() -> None:
     assert rows[1].remarks == ("LOST 10 of 200", "REPEATED 1 of 200", "OUT OF ORDER")
 
 
+def test_a_broker_that_was_only_too_slow_is_not_accused_of_loss() -> None:
+    theirs: list[Outcome] = [sample(1, Tally(100, 40, is_cut=True)), sample(1)]
+    rows = make_rows(make_plan(), make_results([sample(1)] * 2, theirs), SCENARIO, METRIC)
+    assert rows[1].remarks == ("too slow: 60 of 200 had not arrived when time was up",)
+
+
 def test_a_failed_round_and_a_busy_generator_are_remarked() -> None:
     theirs: list[Outcome] = [Failure("cannot go on"), sample(1, busy=0.99)]
     rows = make_rows(make_plan(), make_results([sample(2)] * 2, theirs), SCENARIO, METRIC)

@@ -47,7 +47,9 @@ class Broker(RuleBasedStateMachine):
         started = self.deliveries.take_starts()
         self.running += started
         for packet_id in self.deliveries.take_acks():
-            assert packet_id == self.unacknowledged.popleft()[0], "acknowledged out of order"
+            number, topic = self.unacknowledged.popleft()
+            assert packet_id == number, "acknowledged out of order"
+            assert number in self.handled.get(topic, []), "acknowledged before it was handled"
 
     @precondition(lambda self: self.running)
     @rule(choice=st.integers(0, CONCURRENCY - 1))

@@ -149,9 +149,20 @@ def test_a_disk_that_cannot_be_written_is_told_to_the_sender(tmp_path: Path) -> 
     with_spool(path, body)
 
 
-def test_a_file_that_is_no_spool(tmp_path: Path) -> None:
+def test_a_damaged_spool_is_set_aside_and_work_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "spool.db"
     path.write_bytes(b"not a database" * 100)
+
+    async def body(spool: Spool) -> None:
+        assert await put(spool, "t", b"1")
+
+    with_spool(path, body)
+    assert (tmp_path / "spool.db.damaged").read_bytes() == b"not a database" * 100
+
+
+def test_a_spool_that_cannot_be_opened(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.mkdir()
 
     async def open_it() -> None:
         await Spool(path, 1000).open()
