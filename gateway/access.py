@@ -105,7 +105,7 @@ class Access:
         if rights is None:
             return Refusal.BAD_CREDENTIALS
         self._container_rights[name] = rights
-        return Identity(name, credentials.client_id, frozenset({CONTAINER}))
+        return Identity(name, name, frozenset({CONTAINER}))  # or it could take another's session
 
     def _anonymous(self, credentials: Credentials) -> Identity | Refusal:
         if self._loopback_anonymous and is_loopback(credentials.peer):

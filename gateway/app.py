@@ -57,7 +57,7 @@ VISITORS = "visitors.sock"  # where tunnels bring the visitors of BEPs
 READY_WAIT_S = 3.0  # for SEP and containers, before the line is printed without them
 READY_POLL_S = 0.05
 RESTART_S = 5.0  # of the uplink after a fault of ours
-CONTAINERS_STOP_S = 3.0  # all of stopping takes less than 5 s
+CONTAINERS_STOP_S = 2.5  # all of stopping takes less than 5 s
 
 
 async def run_gateway(config: GatewayConfig) -> None:
@@ -176,6 +176,7 @@ class Gateway:
         self._status.services_loaded = True
         self._on_services_changed()
         self._base.services.on_change = self._on_services_changed
+        self._base.services.on_deleted = self._broker.disconnect
 
     async def _stop_containers(self) -> None:
         try:

@@ -150,6 +150,7 @@ async def _send_stream(chunks: AsyncIterator[bytes], send: Send) -> None:
     try:
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await asyncio.sleep(0)  # send() does not wait once the client is gone
         await send({"type": "http.response.body"})
     finally:
         close = getattr(chunks, "aclose", None)  # generators have it, iterators need not

@@ -122,15 +122,9 @@ class _Reader:
 
     def _from_text(self, hint: Any, text: str, here: tuple[str, ...], variable: str) -> Any:
         try:
-            if typing.get_origin(hint) is tuple:
-                return tuple(part.strip() for part in text.split(",") if part.strip())
-            if hint is bool:
-                return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
-            if isinstance(hint, types.UnionType):
-                hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
-            return hint(text)
+            return _parse(hint, text)
         except (ValueError, KeyError) as exc:
-            why = f"{variable}: is not {_NAMES.get(hint, hint)}"
+            why = f"{variable}: is not {_NAMES.get(hint, 'a value for a variable')}"
             raise self._refusal(here, why) from exc
 
     def _from_file(self, name: Any, here: tuple[str, ...]) -> Secret:
@@ -145,4 +139,22 @@ class _Reader:
         return SettingsError(f"cannot read {self._source}: {section}{key}{why}")
 
 
-_NAMES = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+_NAMES: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+
+
+def _parse(hint: Any, text: str) -> Any:
+    """Return the value that a variable's text means; ValueError or KeyError when it means none."""
+    if isinstance(hint, types.UnionType):
+        hint = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+    if hint == tuple[str, ...]:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if hint is bool:
+        return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+    if typing.get_origin(hint) is tuple:
+        raise ValueError("tables can only be given in the file")
+    return hint(text)

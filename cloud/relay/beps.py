@@ -152,12 +152,13 @@ class Beps(Generic[C]):
 
     def lost(self, connection: C, now: float) -> None:
         """Note that a control or ready connection is gone; harmless for others."""
-        bep = self._owners.pop(connection, None)
-        if bep is None:
+        bep = self._owners.get(connection)
+        if bep is None or connection in bep.streams:
             return
+        del self._owners[connection]
         if bep.control is connection:
             bep.control, bep.control_lost = None, now
-        elif connection in bep.ready:
+        else:
             bep.ready.remove(connection)
 
     def stream_ended(self, visitor: C, moved: int, now: float) -> None:

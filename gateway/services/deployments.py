@@ -182,6 +182,7 @@ class Deployments:
         if self._containers.pop(container_id, None) is not None:
             self._catalogue.drop_container(container_id)
             self._reroute()
+            self._around.on_deleted(container_id)
             self._around.on_change()
             logger.info("%s deleted", container_id)
         return deployed

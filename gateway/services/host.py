@@ -17,11 +17,11 @@ from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import Exchange
 from gateway.services.python_runtime import PythonRuntime
 from gateway.services.routes import Route
+from gateway.services.runtime import LOGIN_PREFIX
 from gateway.services.supervisor import Surroundings
 from gateway.sidecar.problems import problem_response
 from protocol.records import Service
 
-LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
 DEFAULT_LIMITS = ServiceLimits()
 RETRY = {"Retry-After": "1"}
 
@@ -64,6 +64,8 @@ class ServiceHost:
         limits: ServiceLimits = DEFAULT_LIMITS,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
+        # with the broker identity of a container that is no more: its session is to be dropped
+        self.on_deleted: Callable[[str], object] = lambda _: None
         self._limits = limits
         python = PythonRuntime(limits)
         around = Surroundings(
@@ -73,6 +75,7 @@ class ServiceHost:
             broker_socket=broker_socket,
             clock=time.time,
             on_change=lambda: self.on_change(),
+            on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), around, node)
         self._requests: Counter[str] = Counter()  # being answered, by container
@@ -139,6 +142,9 @@ class ServiceHost:
             return None
         mqtt = version.manifest.mqtt
         return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
+
+    def _deleted(self, container_id: str) -> None:
+        self.on_deleted(f"{LOGIN_PREFIX}{container_id}")
 
 
 def _status(deployed: Deployed) -> ContainerStatus:

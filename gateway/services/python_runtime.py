@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import ContainerLog
-from gateway.services.runtime import ProcessError, Start
+from gateway.services.runtime import LOGIN_PREFIX, ProcessError, Start
 from microservice.control import (
     LINE_LIMIT_BYTES,
     Command,
@@ -204,7 +204,9 @@ class PythonProcess:
 def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
     manifest = start.version.manifest
     login = Login(
-        str(start.broker_socket), f"container:{start.info.container_id}", start.password.reveal()
+        str(start.broker_socket),
+        f"{LOGIN_PREFIX}{start.info.container_id}",
+        start.password.reveal(),
     )
     return Launch(
         code=str(start.version.code),

@@ -10,6 +10,8 @@ from microservice.control import Counts
 from microservice.service import Info
 from protocol.secret import Secret
 
+LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
+
 
 class ProcessError(Exception):
     """A process does not do what it was asked; the message is the reason alone."""

@@ -39,6 +39,7 @@ class Surroundings:
     broker_socket: Path
     clock: Clock
     on_change: Callable[[], None]
+    on_deleted: Callable[[str], None]  # with the container id
 
 
 @dataclass(slots=True)

@@ -77,6 +77,6 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
     app.include_router(devices_router(guard, parts.admission, parts.status))
     app.include_router(parts.services.mcm_router(guard.client_id))
     app.include_router(openapi_router(app, guard))
-    microservices = Microservices(parts.services, cloud.beps if cloud else None)
+    microservices = Microservices(parts.services, cloud.beps if cloud else None, guard)
     app.router.default = microservices
     return Sidecar(app, microservices)

@@ -3,11 +3,12 @@
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Response
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.devices.admission import Admission
 from gateway.devices.claims import CLAIM_LIMIT
+from gateway.sidecar.body import read_body
 from gateway.sidecar.guard import Guard
 from gateway.sidecar.problems import Problem
 from gateway.status import Status
@@ -34,6 +35,10 @@ class ClaimAnswer(BaseModel):
     uses: int
 
 
+_CLAIM_BODY = {
+    "requestBody": {"content": {"application/json": {"schema": ClaimWish.model_json_schema()}}}
+}
+
 DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
 
 
@@ -44,10 +49,14 @@ def devices_router(guard: Guard, admission: Admission, status: Status) -> APIRou
     )
 
     @router.post(
-        "/claims", status_code=201, summary="Make a claim token", response_model=ClaimAnswer
+        "/claims",
+        status_code=201,
+        summary="Make a claim token",
+        response_model=ClaimAnswer,
+        openapi_extra=_CLAIM_BODY,
     )
-    async def make_claim(wish: ClaimWish | None = None) -> dict[str, Any]:
-        wish = wish or ClaimWish()
+    async def make_claim(request: Request) -> dict[str, Any]:
+        wish = _read_wish(await read_body(request))
         made = await admission.new_claim(wish.uses, wish.ttl_s)
         if made is None:
             raise Problem(
@@ -69,3 +78,15 @@ def devices_router(guard: Guard, admission: Admission, status: Status) -> APIRou
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return router
+
+
+def _read_wish(body: bytes) -> ClaimWish:
+    try:
+        return ClaimWish.model_validate_json(body) if body.strip() else ClaimWish()
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "body"
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            f"cannot make claim token: {where}: {first['msg']}",
+        ) from exc

@@ -20,6 +20,8 @@ CLUSTERS = "edge:clusters"
 ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
 
+RawHeaders = list[tuple[bytes, bytes]]
+
 _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -44,8 +46,7 @@ class Guard:
 
     async def caller(self, request: Request) -> Caller:
         """Return who calls; Problem 401 without valid credentials."""
-        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
-        shown = shown.strip()
+        scheme, shown = _shown(request.headers.get("authorization", ""))
         if scheme.lower() != "bearer" or not shown:
             raise _unauthorized(
                 "cannot allow this: needs Authorization: Bearer <API key or access token>; "
@@ -61,6 +62,14 @@ class Guard:
         except TokenError as exc:
             raise _unauthorized(str(exc)) from exc
         return Caller(rights.client_id or DEFAULT_CLIENT_ID, rights.scopes)
+
+    def without_api_key(self, headers: RawHeaders) -> RawHeaders:
+        """Return a request's headers as a microservice may see them."""
+        return [
+            (name, value)
+            for name, value in headers
+            if name != b"authorization" or not self._is_api_key(_shown(value.decode("latin-1"))[1])
+        ]
 
     async def manager(self, request: Request) -> Caller:
         """Return a caller who may manage this node; Problem 401 or 403 for others."""
@@ -98,6 +107,12 @@ class Guard:
 
     def _is_api_key(self, shown: str) -> bool:
         return hmac.compare_digest(shown.encode(), self._api_key.reveal().encode())
+
+
+def _shown(authorization: str) -> tuple[str, str]:
+    """Return scheme and credentials of an Authorization header."""
+    scheme, _, shown = authorization.partition(" ")
+    return scheme, shown.strip()
 
 
 def _unauthorized(detail: str) -> Problem:

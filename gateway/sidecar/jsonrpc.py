@@ -4,7 +4,6 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -13,8 +12,8 @@ from gateway import VERSION
 from gateway.addresses import local_address
 from gateway.errors import UplinkError
 from gateway.node import Node
+from gateway.sidecar.body import read_body
 from gateway.sidecar.guard import ACCOUNT_KEY, ASSOCIATE, Caller, Guard
-from gateway.sidecar.problems import Problem
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
 from protocol.secret import Secret
@@ -22,7 +21,6 @@ from protocol.tokens import sign_as_node
 
 logger = logging.getLogger(__name__)
 
-BODY_LIMIT_BYTES = 64 * 1024
 EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
 SUPERNODE_TYPE = "_hecate._tcp"
 
@@ -139,15 +137,7 @@ def jsonrpc_router(guard: Guard, rpc: JsonRpc) -> APIRouter:
     async def call(
         request: Request, caller: Annotated[Caller, Depends(guard.caller)]
     ) -> dict[str, Any]:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_LIMIT_BYTES:
-                raise Problem(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"cannot read request: more than {BODY_LIMIT_BYTES} bytes",
-                )
-        return await rpc.answer(bytes(body), caller)
+        return await rpc.answer(await read_body(request), caller)
 
     return router
 

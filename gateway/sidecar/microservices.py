@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from gateway.errors import BepError
 from gateway.inprocess import Receive, Scope, Send
 from gateway.services import Route, ServiceHost
+from gateway.sidecar.guard import Guard
 from gateway.sidecar.origin import may_visit, origin_of
 from gateway.sidecar.problems import problem_response
 from protocol.errors import TokenError
@@ -20,8 +21,8 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
 class Microservices:
     """An ASGI application that hands requests to containers; beps is None without a cloud."""
 
-    def __init__(self, services: ServiceHost, beps: "Beps | None") -> None:
-        self._services, self._beps = services, beps
+    def __init__(self, services: ServiceHost, beps: "Beps | None", guard: Guard) -> None:
+        self._services, self._beps, self._guard = services, beps, guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -41,7 +42,8 @@ class Microservices:
         elif route.bep and path == f"{route.base}/bep" and scope["method"] == "GET":
             response = await self._open_bep(route, scope)
         else:
-            await self._services.serve(route, scope, receive, send)
+            headers = self._guard.without_api_key(scope["headers"])
+            await self._services.serve(route, {**scope, "headers": headers}, receive, send)
             return
         await response(scope, receive, send)
 

@@ -272,10 +272,25 @@ def test_an_idle_joint_is_cut_a_busy_one_is_not() -> None:
     asyncio.run(scenario())
 
 
-def test_a_cut_joint_ends_once_and_leaves_nothing_open() -> None:
-    def count() -> int:
-        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a count of names
+def count_open() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  a count of names
 
+
+def test_streams_in_which_nothing_moves_hold_no_pipe() -> None:
+    async def scenario() -> None:
+        async with bench(IN_KERNEL) as it:
+            before = count_open()
+            ends = [await it.join() for _ in range(4)]
+            for end in ends:
+                end.left[1].write(b"x")
+                await end.right[0].readexactly(1)
+            pipes = count_open() - before - 4 * 4  # a joint and its peers are four sockets
+            assert pipes == 2  # the two ends of one, which all of them used
+
+    asyncio.run(scenario())
+
+
+def test_a_cut_joint_ends_once_and_leaves_nothing_open() -> None:
     async def scenario() -> None:
         async with bench(IN_KERNEL) as it:
             ends = [await it.join() for _ in range(8)]
@@ -290,9 +305,9 @@ def test_a_cut_joint_ends_once_and_leaves_nothing_open() -> None:
                     await end.left[1].drain()
         assert all(end.ended == [end.joint] for end in ends)
 
-    before = count()
+    before = count_open()
     asyncio.run(scenario())
-    assert count() == before
+    assert count_open() == before
 
 
 class Unable(Pipe):
@@ -303,17 +318,22 @@ class Unable(Pipe):
 
 
 class UnablePool(PipePool):
-    """Lends one such pipe, then what it would lend anyway."""
+    """Has one good pipe free, but lends a bad one first; notes what it lends."""
 
-    lent_one = False
+    def __init__(self) -> None:
+        super().__init__(limit=4)
+        self.give_back(super().borrow())
+        self.lent: list[Buffer] = []
 
     def borrow(self) -> Buffer:
-        if self.lent_one:
-            return super().borrow()
-        self.lent_one = True
-        super().give_back(super().borrow())  # one is free
-        self._lent += 1
-        return Unable(4096)
+        self.lent.append(super().borrow() if self.lent else Unable(4096))
+        return self.lent[-1]
+
+    def give_back(self, buffer: Buffer) -> None:
+        if isinstance(buffer, Unable):
+            buffer.close()
+        else:
+            super().give_back(buffer)
 
 
 def test_where_the_kernel_cannot_splice_memory_does() -> None:
@@ -321,12 +341,14 @@ def test_where_the_kernel_cannot_splice_memory_does() -> None:
     for sock in sockets:
         tune(sock)
     near, left, right, far = sockets
-    joint = Joint(lambda _: None, left, right, lambda _: None)
-    pool = UnablePool(limit=4)
-    flow = Flow(joint, pool, left, right)
+    before = count_open()
+    pool = UnablePool()
+    flow = Flow(Joint(lambda _: None, left, right, lambda _: None), pool, left, right)
     near.send(b"hello")
     assert not flow.turn(1000)
     assert far.recv(10) == b"hello"
-    assert isinstance(pool.borrow(), Memory)
+    assert isinstance(pool.lent[0], Unable)
+    assert all(isinstance(buffer, Memory) for buffer in pool.lent[1:])
+    assert count_open() == before
     for sock in sockets:
         sock.close()

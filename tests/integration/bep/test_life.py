@@ -84,6 +84,30 @@ def test_revocation_cuts_a_running_stream_within_a_second(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+def test_revocation_needs_no_help_from_the_node(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as it:
+            peers = [
+                await introduce(it.address, role, token(BEP))
+                for role in (Role.CONTROL, Role.DATA, Role.DATA)
+            ]
+            reader, visitor = await connect(it.address)
+            visitor.write(f"GET /{BEP}/x ".encode())
+            _, joined, _ = peers[2]  # the newest
+            assert (await joined.readexactly(4)) == b"GET "
+            it.relay.revoke(BEP)
+            async with asyncio.timeout(1):
+                for stream in (reader, joined):
+                    with pytest.raises(ConnectionResetError):
+                        await stream.read()
+                for _, ended, _ in peers[:2]:
+                    await ended.read()
+            for writer in (visitor, *[writer for _, _, writer in peers]):
+                await leave(writer)
+
+    asyncio.run(scenario())
+
+
 def test_what_is_revoked_before_the_relay_starts_stays_out(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as it:

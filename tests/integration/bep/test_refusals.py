@@ -117,6 +117,21 @@ def test_a_visitor_of_no_bep_reads_a_problem(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_refused_visitor_who_still_sends_can_read_why(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with world(tmp_path) as it:
+            reader, writer = await connect(it.address)
+            writer.write(f"PUT /{BEP}/x HTTP/1.1\r\ncontent-length: 9999999\r\n\r\n".encode())
+            for _ in range(5):  # a reset would come with the second
+                writer.write(bytes(10_000))
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
+            await leave(writer)
+
+    asyncio.run(scenario())
+
+
 NONSENSE = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"HECB\x07\x01\x00\x03abc",

@@ -50,6 +50,15 @@ def test_an_account_manages_its_node_through_the_sep(cloud: Cloud, tmp_path: Pat
         assert node.ask("GET", "/status/v1", token).status_code == 200
 
 
+def test_a_cloud_that_says_no_is_told_with_its_reason(lone: Gateway, tmp_path: Path) -> None:
+    with Gateway(tmp_path, HECATE_CLOUD_URL=lone.url) as node:  # a gateway is no cloud
+        until(lambda: node.status()["sep"]["state"] == "refused", "a refusal")
+        why = str(node.status()["sep"]["error"])
+        assert why.startswith("cannot get access token: cannot find /mst/v1/oauth/token: ")
+        ready = node.ask("GET", "/readyz", "").json()
+        assert ready["reasons"] == [f"SEP: refused: {why}"]
+
+
 def test_a_gateway_works_without_its_cloud_and_finds_it_again(tmp_path: Path) -> None:
     cloud = start_cloud(tmp_path / "cloud")
     with cloud.program:

@@ -115,6 +115,16 @@ def test_this_node_is_its_cluster(lone: Gateway) -> None:
     assert lone.ask("GET", "/mds/v1/nodes?clusters=moon").status_code == 422
 
 
+def test_a_wish_that_cannot_be_had_is_told_why(lone: Gateway) -> None:
+    for wish, key in (({"uses": 0}, "uses"), ({"ttl_s": 1e9}, "ttl_s"), ({"use": 1}, "use")):
+        answer = lone.ask("POST", "/devices/v1/claims", json=wish)
+        assert answer.status_code == 422
+        assert answer.json()["detail"].startswith(f"cannot make claim token: {key}: ")
+    assert lone.ask("POST", "/devices/v1/claims", content=b"{").status_code == 422
+    assert lone.ask("POST", "/devices/v1/claims", content=b" " * 100_000).status_code == 413
+    assert lone.ask("POST", "/devices/v1/claims").json()["uses"] == 1
+
+
 def test_json_rpc(lone: Gateway) -> None:
     me = lone.rpc("getMe")
     assert (me["nodeId"], me["accountId"], me["name"]) == (lone.node_id, "", "barn")

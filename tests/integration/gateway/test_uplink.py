@@ -20,6 +20,10 @@ filter = "plant/+/level"
 direction = "up"
 rename = "site/+/fill"
 [[uplink.topics]]
+filter = "fast/#"
+direction = "up"
+qos = 0
+[[uplink.topics]]
 filter = "devices/+/commands/#"
 direction = "down"
 [[uplink.topics]]
@@ -90,13 +94,16 @@ def test_rules_rename_and_nothing_else_passes(mirror: Node) -> None:
         person.publish("secret/x", "no")
         person.publish("plant/7/level", "80")
         until(lambda: app.payloads(f"{above}/site/7/fill"), "the renamed topic")
+        person.publish("fast/x", "1", qos=0)
+        until(lambda: app.payloads(f"{above}/fast/x"), "the topic of QoS 0")
         for topic in ("secret/x", "devices/dev-1/readings/t", "kitchen/x"):
             app.publish(f"{above}/down/{topic}", "no")
         app.publish(f"{above}/down/recipes/soup", "yes")
         until(lambda: person.payloads("kitchen/soup"), "the renamed topic")
-    came = {m.topic for m in app.messages} - {f"{above}/site/7/fill"}
-    assert not {topic for topic in came if "/down/" not in topic}
-    assert {m.topic for m in person.messages} == {"secret/x", "plant/7/level", "kitchen/soup"}
+    came = {m.topic for m in app.messages if "/down/" not in m.topic}
+    assert came == {f"{above}/site/7/fill", f"{above}/fast/x"}
+    local = {"secret/x", "plant/7/level", "fast/x", "kitchen/soup"}
+    assert {m.topic for m in person.messages} == local
 
 
 def test_nothing_acknowledged_is_lost_in_an_outage_and_a_kill(
@@ -137,9 +144,11 @@ def test_a_full_spool_refuses_the_newest_and_says_so(
             for number in range(70):
                 person.client.publish("devices/x/readings/t", f"{number:03}" + "x" * 1000, 1)
             until(lambda: len(person.messages) == 70, "the local side has all of them")
-        spool = until(lambda: _dropped(node), "some were refused")
-        assert before < spool["messages"] < 70
-        assert spool["bytes"] <= 65536
+            spool = until(lambda: _dropped(node), "some were refused")
+            assert before < spool["messages"] < 70
+            assert spool["bytes"] <= 65536
+            person.publish("fast/x", "nobody keeps it", qos=0)
+            until(lambda: _dropped(node)["dropped"] > spool["dropped"], "it is counted")
         again = restart_cloud(cloud)
         with again.program:
             until(lambda: node.spooled() == 0, "the spool is empty")
@@ -164,13 +173,13 @@ def test_what_was_acknowledged_when_the_gateway_ended_is_in_the_spool(
     nowhere = {"HECATE_CLOUD_URL": "http://127.0.0.1:9"}  # RFC 863: discard; nobody listens
     gateway = Gateway(tmp_path, HECATE_BROKER_ANONYMOUS="loopback", **nowhere)
     acknowledged: set[int] = set()
-    with Mqtt(gateway.mqtt_port) as person:
+    with gateway.program, Mqtt(gateway.mqtt_port) as person:
         person.client.on_publish = lambda _c, _u, packet_id, _r, _p: acknowledged.add(packet_id)
         sent = {person.client.publish("devices/x/t", str(n), 1).mid: n for n in range(3000)}
         until(lambda: len(acknowledged) > 300, "some are acknowledged")
         gateway.program.process.send_signal(end)
         person.lost.wait(10)
-    gateway.program.wait()
+        gateway.program.wait()
     database = sqlite3.connect(tmp_path / "spool.db")
     kept = {int(payload) for (payload,) in database.execute("SELECT payload FROM spool")}
     database.close()

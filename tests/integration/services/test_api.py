@@ -145,11 +145,14 @@ def test_deployments_that_overlap_in_time_do_not_share_a_path(tmp_path: Path) ->
             for name in ("one", "two"):
                 write_service(tmp_path / name, GOOD, name=name)
                 await here.upload(tmp_path / name)
-            same = {"MCM.BASE_API_PATH": "/same"}
-            answers = await asyncio.gather(
-                here.create("one", "one-v1", same), here.create("two", "two-v1", same)
-            )
-            assert sorted(a.status_code for a in answers) == [201, 409]
+            for base, succeeds in (("/new", 201), ("/changed", 200)):
+                same = {"MCM.BASE_API_PATH": base}
+                answers = await asyncio.gather(
+                    here.create("one", "one-v1", same), here.create("two", "two-v1", same)
+                )
+                assert sorted(a.status_code for a in answers) == [succeeds, 409]
+                for name in ("one", "two"):
+                    await here.create(name, f"{name}-v1")  # each at its own path again
 
     asyncio.run(run())
 

@@ -168,10 +168,13 @@ def test_a_slow_side_slows_the_other(tmp_path: Path) -> None:
             assert 0 < given < read_ahead
             assert (await posting).json() == {"size": size}
             async with here.http.stream("GET", "/api/probe/v1/flood") as response:
-                await anext(response.aiter_raw())
+                chunks = response.aiter_raw()
+                await anext(chunks)
                 await asyncio.sleep(0.5)
                 sent = (await here.http.get("/api/probe/v1/sent")).json()["sent"]
                 assert 0 < sent < read_ahead
+            # the flood had nobody left to wait for: it must have ended, not run on
+            assert (await here.http.get("/api/probe/v1/sent")).status_code == 200
 
     asyncio.run(run())
 

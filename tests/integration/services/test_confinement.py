@@ -63,6 +63,12 @@ async def publish(request):
         return {"error": str(exc)}
     return {}
 
+@service.get("/quick")
+async def quick(request):
+    for n in range(2000):
+        await service.publish("allowed/quick", {"n": n}, qos=0)
+    return {}
+
 @service.get("/force")
 async def force(request):
     try:
@@ -148,6 +154,7 @@ def test_the_gateway_answers_for_a_process_that_does_not(tmp_path: Path) -> None
             died = await get("/api/probe/v1/die")
             assert died.status_code == 502
             assert died.headers["content-type"] == "application/problem+json"
+            await until(lambda: here.state("api-probe") == "restarting")
             away = await get("/api/probe/v1/info")
             assert away.status_code == 503
             await until(lambda: here.state("api-probe") == "started")
@@ -239,6 +246,19 @@ def test_topics_outside_the_manifest_are_closed(tmp_path: Path) -> None:
                 broker = await get("/api/probe/v1/force?topic=other/x")
                 assert "cannot publish to other/x: not authorized" in broker.json()["error"]
                 assert {topic for topic, _ in person.got} == {"allowed/x"}
+
+    asyncio.run(run())
+
+
+def test_qos_0_goes_out_without_waiting_for_answers(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await _deploy(here, tmp_path / "src")
+            with Person(here.mqtt_port) as person:
+                await person.subscribe("allowed/#")
+                assert (await here.http.get("/api/probe/v1/quick")).status_code == 200
+                await until(lambda: len(person.got) == 2000)
+            assert [value["n"] for _, value in person.got] == list(range(2000))
 
     asyncio.run(run())
 

@@ -3,11 +3,13 @@
 import asyncio
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.integration.services.world import CLIMATE, Person, until, world, write_service
+from tests.programs import Program
 
 READINGS = "devices/attic/readings/temperature"
 FAHRENHEIT = "rooms/attic/fahrenheit"
@@ -172,10 +174,12 @@ def test_a_deleted_container_is_gone(tmp_path: Path) -> None:
         async with world(tmp_path) as here:
             await here.deploy(CLIMATE, "climate")
             pid = here.pid("api-climate")
+            assert here.broker.counters.subscriptions == 1
             deleted = await here.http.delete("/mcm/v1/containers/api-climate")
             assert deleted.json()["id"] == "api-climate"
             assert not is_process(pid)
             assert here.host.find("/api/climate/v1/rooms") is None
+            assert here.broker.counters.subscriptions == 0, "its session is still kept"
             assert not (tmp_path / "state/containers/api-climate").exists()
             again = await here.http.delete("/mcm/v1/containers/api-climate")
             assert again.status_code == 404
@@ -188,3 +192,17 @@ def test_a_deleted_container_is_gone(tmp_path: Path) -> None:
 
 def is_process(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
+
+
+def test_containers_end_with_a_killed_gateway_and_start_with_the_next(tmp_path: Path) -> None:
+    async def run() -> None:
+        command = [sys.executable, "-m", "tests.integration.services.orphan", str(tmp_path)]
+        with Program(command) as gateway:
+            pid = int(gateway.wait_for(r"pid (\d+)")[1])
+            gateway.process.kill()
+            await until(lambda: not is_process(pid))
+        async with world(tmp_path) as here:
+            await until(lambda: here.state("api-climate") == "started")
+            assert (await here.http.get("/api/climate/v1/rooms")).status_code == 200
+
+    asyncio.run(run())

@@ -78,6 +78,7 @@ class World:
             self._limits,
         )
         host.on_change = self.broker.rights_changed
+        host.on_deleted = self.broker.disconnect
         self._access.host = host
         return host
 

@@ -157,6 +157,7 @@ def test_people_reach_everything_but_control_topics() -> None:
 def test_containers_come_by_their_socket_and_have_what_they_asked_for() -> None:
     access, _ = make_access()
     container = logged_in(access, "container:c", b"p", listener=CONTAINERS)
+    assert container.client_id == container.name  # not "c1": it could be another's session
     assert access.may_subscribe(container, "devices/+/readings/temperature")
     assert access.may_publish(container, "rooms/attic")
     assert not access.may_publish(container, "devices/x/readings/t")

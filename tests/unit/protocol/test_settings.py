@@ -93,6 +93,11 @@ def test_an_override_of_the_wrong_kind_names_its_variable() -> None:
         load("", HECATE_LINK_RETRY_CAP_S="soon")
 
 
+def test_tables_cannot_come_from_the_environment() -> None:
+    with pytest.raises(SettingsError, match="HECATE_RULES: is not a value for a variable"):
+        load("", HECATE_RULES="a")
+
+
 def test_a_missing_secret_file_is_named() -> None:
     def read(path: Path) -> str:
         raise FileNotFoundError(2, "No such file", str(path))

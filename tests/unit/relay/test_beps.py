@@ -102,6 +102,16 @@ def test_ready_connections_are_bounded(opened: Beps[str]) -> None:
     assert opened.offer("3", CLAIM) == [Answer("3", ACCEPTED)]
 
 
+def test_losing_what_is_not_held_or_joined_changes_nothing(opened: Beps[str]) -> None:
+    opened.offer("data", CLAIM)
+    opened.visit("visitor", "bep", 1)
+    for stranger in ("visitor", "data", "stranger"):
+        opened.lost(stranger, 2)
+    assert only(opened).visitors == 1
+    opened.stream_ended("visitor", 10, 3)
+    assert only(opened).bytes == 10
+
+
 def test_beps_are_bounded(opened: Beps[str]) -> None:
     opened.open("second", Claim("bep2", "node", 500), 0)
     assert opened.open("third", Claim("bep3", "node", 500), 0) == [Answer("third", Status.LIMIT)]

@@ -130,3 +130,19 @@ def test_the_clouds_keys_are_kept_for_when_it_is_away(tmp_path: Path) -> None:
     clock.away = True
     (caller,) = ask(tmp_path, clock, request(f"Bearer {token}"))
     assert isinstance(caller, Caller)
+
+
+@pytest.mark.parametrize("shown", [f"Bearer {API_KEY}", f"bearer  {API_KEY} "])
+def test_a_microservice_does_not_see_the_api_key(tmp_path: Path, shown: str) -> None:
+    guard = guard_of(tmp_path)
+    assert guard.without_api_key(list(request(shown, accept="*/*").scope["headers"])) == [
+        (b"accept", b"*/*")
+    ]
+    token = list(request("Bearer token").scope["headers"])
+    assert guard.without_api_key(token) == token
+
+
+def guard_of(tmp_path: Path) -> Guard:
+    store, clock = Store(tmp_path / "gateway.db"), Clock()
+    tokens = AccessTokens(NODE, Account(store), store, clock.fetch, lambda: clock.now)
+    return Guard(Secret(API_KEY), tokens)
