@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -158,6 +159,7 @@ def _start(command: list[str], site: Site, log: Path, cores: Cores) -> subproces
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
     except OSError as exc:
         raise PeerError(f"cannot start {command[0]}: {exc.strerror}") from exc
@@ -177,11 +179,11 @@ def _is_ready(process: subprocess.Popen[bytes], port: int) -> bool:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    with contextlib.suppress(ProcessLookupError):  # what it started itself, as a wrapper would
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def _find_free_port() -> int:

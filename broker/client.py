@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.acks import AckLine
-    from broker.flow import Route
     from broker.packets import Connect, Will
     from broker.policy import Credentials, Identity
+    from broker.route import Outlet, Route
     from broker.session import Session
 
 UNLIMITED_BYTES = 1 << 62
@@ -53,8 +53,8 @@ class Client:
     __slots__ = (
         "acks", "client_id_assigned", "connect", "deadline", "deaf", "five", "generation", "have",
         "held", "identity", "keep_alive_s", "last_heard", "limit_bytes", "link", "listener",
-        "max_packet_bytes", "need", "out", "parts", "paused", "peer", "routes", "runs", "session",
-        "state", "version", "will",
+        "max_packet_bytes", "need", "out", "outlets", "parts", "paused", "peer", "routes",
+        "runs", "session", "state", "version", "will",
     )  # fmt: skip
 
     def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
@@ -87,12 +87,18 @@ class Client:
         # the flow's
         self.runs: dict[int, Callable[[Client, bytes, int], int]] = {}
         self.routes: dict[bytes, Route] = {}
+        self.outlets: dict[tuple[tuple[int, int], ...], Outlet] = {}  # of those routes
         self.generation = 0
 
     def speak(self, version: int) -> None:
         """Set the protocol version."""
         self.version = version
         self.five = version == MQTT_5
+
+    def forget_routes(self) -> None:
+        """Learn all routes anew."""
+        self.routes.clear()
+        self.outlets.clear()
 
     @property
     def name(self) -> str:

@@ -18,7 +18,8 @@ from broker.packets import Connect, Subscription
 from broker.policy import Authorizer, Identity, Refusal
 from broker.reasons import Reason
 from broker.registry import Registry
-from broker.router import Receiver, Router
+from broker.route import Receiver
+from broker.router import Router
 
 logger = logging.getLogger(__name__)
 

@@ -43,12 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.admission import Admission
-    from broker.flow import Route
     from broker.limits import Limits
+    from broker.route import Route
     from broker.router import Router
     from broker.session import Session
 
 logger = logging.getLogger(__name__)
+
 
 class Dialog:
     """Handles every packet that is not plain."""
@@ -162,7 +163,7 @@ class Dialog:
         self._counters.messages_received += 1
         if packet.packet_id is None:
             if route.allowed:
-                self._router.deliver(self._message(client, packet), _receivers(route), self.now)
+                self._router.deliver(self._message(client, packet), route.receivers, self.now)
             else:
                 self._deny(client, route)
             return
@@ -222,7 +223,7 @@ class Dialog:
         if line is None:
             line = client.acks = AckLine(lambda: self._let_acks_go(client))
         place = line.join(packet.packet_id)
-        receivers = _receivers(route)
+        receivers = route.receivers
         accepted = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         hold = Hold(lambda ok: place.decide(accepted if ok else Reason.QUOTA_EXCEEDED))
         hold.keep()  # by the broker, until all local subscribers have seen it
@@ -358,10 +359,6 @@ class Dialog:
             session.expiry_s = min(float(expiry_s), self._limits.session_expiry_s)
         # [MQTT-3.14.4-3] a DISCONNECT takes the will back, unless it says otherwise
         self.close(client, will=packet.reason != Reason.NORMAL_DISCONNECTION)
-
-
-def _receivers(route: Route) -> Any:
-    return route.receivers
 
 
 def _label(client: Client) -> str:

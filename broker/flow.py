@@ -18,9 +18,9 @@ RETAIN, no DUP, no properties, and a route that knows all it needs. Rules after 
 
 No asyncio, no socket, no clock: server.py calls receive(), then take_writes().
 
-speed: what a run shares is made once: consecutive QoS 0 packets of one route leave as one slice,
-QoS 1 packets share head and body around their packet ids, PUBACKs are joined. A packet that
-starts with the same bytes as the one before (same topic, same length) is not parsed again.
+speed: what a run shares is made once: consecutive QoS 0 packets to the same receivers leave as
+one slice, QoS 1 packets share head and body around their packet ids, PUBACKs are joined. A packet
+that starts with the same bytes as the one before (same topic, same length) is not parsed again.
 Measured by benchmarks/ (1:1, 1:50, QoS 1 window 100).
 """
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from broker.counters import Counters
-    from broker.packets import Subscription
+    from broker.route import Outlet, Route
     from broker.session import Session
 
     Run = Callable[[Client, bytes, int], int]
@@ -46,7 +46,6 @@ CONNECT = 0x10
 PLAIN_QOS0, PLAIN_QOS1 = 0x30, 0x32  # no RETAIN, no DUP
 PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 NO_ID = b"\x00\x00"
-NOT_PLAIN = -1  # as the longest packet a route takes
 PUBLISH_QOS0 = frozenset({0x30, 0x31})
 
 
@@ -72,50 +71,8 @@ class Router(Protocol):
     def find_route(self, client: Client, topic_bytes: bytes) -> Route:
         """Return where a client's topic goes, and remember; raises for what is no topic."""
 
-    def let_wait(
-        self, client: Client, route: Route, session: Session, parts: Iterable[Parts]
-    ) -> None:
+    def let_wait(self, client: Client, session: Session, parts: Iterable[Parts]) -> None:
         """Queue what could not be sent to a session at once."""
-
-
-class Route:
-    """Where one client's topic goes: receivers for dialog.py, prepared lists for the flow."""
-
-    __slots__ = ("allowed", "clients", "high", "limit", "limit_qos1", "low_other", "low_same",
-                 "other", "receivers", "same", "topic")  # fmt: skip
-
-    def __init__(
-        self,
-        topic: str,
-        *,
-        allowed: bool,
-        receivers: tuple[tuple[object, Subscription], ...] = (),
-    ) -> None:
-        self.topic = topic
-        self.allowed = allowed
-        self.receivers = receivers
-        self.clients: list[Client] = []
-        # bound out.append of those connected; same: they take the sender's bytes as they are
-        self.same: list[Callable[[bytes], None]] = []
-        self.other: list[Callable[[bytes], None]] = []
-        self.low_same: list[Callable[[bytes], None]] = []  # of these, granted QoS 0
-        self.low_other: list[Callable[[bytes], None]] = []
-        self.high: list[tuple[Session, bool]] = []  # granted QoS 1; and whether they are "same"
-        self.limit = self.limit_qos1 = NOT_PLAIN
-
-    def add(self, client: Client, *, same: bool, qos: int) -> None:
-        """Let a connected client receive."""
-        append = client.out.append
-        self.clients.append(client)
-        (self.same if same else self.other).append(append)
-        if not qos:
-            (self.low_same if same else self.low_other).append(append)
-
-    def open(self, limit: int, *, tells_nobody: bool) -> None:
-        """Allow the flow to use this route for packets of at most limit bytes."""
-        self.limit = limit
-        if not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
-            self.limit_qos1 = limit
 
 
 class Flow:
@@ -170,7 +127,7 @@ class Flow:
         start, size, router = 0, len(buffer), self._router
         while size - start >= 2 and not client.held and client.state is not State.CLOSED:
             if client.generation != router.generation:  # rule 2
-                client.routes.clear()
+                client.forget_routes()
                 client.generation = router.generation
             run = client.runs.get(buffer[start])  # empty until CONNECT was accepted
             if run is not None:
@@ -201,9 +158,9 @@ class Flow:
         return end
 
     def _run_qos0(self, client: Client, buffer: bytes, start: int) -> int:
-        # speed: consecutive packets of one route leave as one slice
+        # speed: consecutive packets to the same receivers leave as one slice
         size, five, startswith = len(buffer), client.five, buffer.startswith
-        route: Route | None = None
+        outlet: Outlet | None = None
         head, step, first, count = NO_ID, 0, start, 0  # no PUBLISH starts like NO_ID
         try:
             while size - start >= 4:
@@ -213,35 +170,36 @@ class Flow:
                     if end > size or topic_end + five > end or (five and buffer[topic_end]):
                         break
                     topic = buffer[body + 2 : topic_end]
-                    found = client.routes.get(topic) or self._router.find_route(client, topic)
+                    route = client.routes.get(topic) or self._router.find_route(client, topic)
+                    found = route.outlet
                     if end - start > found.limit:
                         break
-                    if found is not route:
-                        self._send_qos0(client, route, buffer[first:start], count)
-                        route, first, count = found, start, 0
+                    if found is not outlet:
+                        self._send_qos0(client, outlet, buffer[first:start], count)
+                        outlet, first, count = found, start, 0
                     head, step = buffer[start : topic_end + five], end - start
                 start += step
                 count += 1
         finally:  # also when the next packet is a fault
-            self._send_qos0(client, route, buffer[first:start], count)
+            self._send_qos0(client, outlet, buffer[first:start], count)
         return start
 
-    def _send_qos0(self, client: Client, route: Route | None, chunk: bytes, count: int) -> None:
-        if route is None or not count:
+    def _send_qos0(self, client: Client, outlet: Outlet | None, chunk: bytes, count: int) -> None:
+        if outlet is None or not count:
             return
-        self._touched.update(route.clients)
+        self._touched.update(outlet.clients)
         self._counters.messages_received += count
-        self._counters.messages_sent += count * len(route.clients)
-        for append in route.same:
+        self._counters.messages_sent += count * len(outlet.clients)
+        for append in outlet.same:
             append(chunk)
-        if route.other:
+        if outlet.other:
             chunk = b"".join(_translate_chunk(chunk, to_five=not client.five))
-            for append in route.other:
+            for append in outlet.other:
                 append(chunk)
 
     def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
-        route: Route | None = None
+        outlet: Outlet | None = None
         head, step, id_at = NO_ID, 0, 0  # no PUBLISH starts like NO_ID
         parts: list[Parts] = []
         packet_ids: list[bytes] = []
@@ -252,12 +210,13 @@ class Flow:
                     if end > size or topic_end + 2 + five > end:
                         break
                     topic = buffer[body + 2 : topic_end]
-                    found = client.routes.get(topic) or self._router.find_route(client, topic)
+                    route = client.routes.get(topic) or self._router.find_route(client, topic)
+                    found = route.outlet
                     if end - start > found.limit_qos1:
                         break
-                    if found is not route:
-                        self._send_qos1(client, route, parts)
-                        route, parts = found, []
+                    if found is not outlet:
+                        self._send_qos1(client, outlet, parts)
+                        outlet, parts = found, []
                     head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
                 packet_id = buffer[start + id_at : start + id_at + 2]
                 rest = buffer[start + id_at + 2 : start + step]
@@ -267,34 +226,34 @@ class Flow:
                 packet_ids.append(packet_id)
                 start += step
         finally:  # also when the next packet is a fault
-            self._send_qos1(client, route, parts)
+            self._send_qos1(client, outlet, parts)
             if packet_ids:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))
                 self._touched.add(client)
         return start
 
-    def _send_qos1(self, client: Client, route: Route | None, parts: list[Parts]) -> None:
-        if route is None or not parts:
+    def _send_qos1(self, client: Client, outlet: Outlet | None, parts: list[Parts]) -> None:
+        if outlet is None or not parts:
             return
-        self._touched.update(route.clients)
+        self._touched.update(outlet.clients)
         counters, five = self._counters, client.five
         counters.messages_received += len(parts)
-        counters.messages_sent += len(parts) * (len(route.low_same) + len(route.low_other))
+        counters.messages_sent += len(parts) * (len(outlet.low_same) + len(outlet.low_other))
         translated: list[Parts] = []
-        for session, same in route.high:
+        for session, same in outlet.high:
             if not same and not translated:
                 translated = [_translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
             sent = session.inflight.offer(parts if same else translated)
             counters.messages_sent += sent
             if sent < len(parts):
-                self._router.let_wait(client, route, session, parts[sent:])
-        if route.low_same:
+                self._router.let_wait(client, session, parts[sent:])
+        if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
-            for append in route.low_same:
+            for append in outlet.low_same:
                 append(chunk)
-        if route.low_other:
+        if outlet.low_other:
             chunk = _join_qos0(parts, five, not five)
-            for append in route.low_other:
+            for append in outlet.low_other:
                 append(chunk)
 
     def _run_pubacks(self, client: Client, buffer: bytes, start: int) -> int:

@@ -24,6 +24,8 @@ MAX_PACKET_ID = 65_535
 DUPLICATE = 0x08
 POOL_STEP = 16  # ids made at a time: an idle client holds none, and an id is not reused at once
 
+_NO_IDS: deque[bytes] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes a client
+
 Parts = tuple[bytes, bytes]  # of a PUBLISH: before and behind its packet id
 
 
@@ -48,9 +50,9 @@ class Inflight:
         self._limit_bytes = limit_bytes
         self._limit_bytes_total = limit_bytes_total
         self._max_packet_id = max_packet_id
-        self._pool: deque[bytes] = deque()
+        self._pool = _NO_IDS
         self._ids_made = 0
-        self._unsent: deque[bytes] = deque()  # ids to be sent again on this connection
+        self._unsent: list[bytes] = []  # ids to be sent again on this connection, last one first
 
     @property
     def room(self) -> int:
@@ -72,7 +74,7 @@ class Inflight:
         packets, pool, size = self.packets, self._pool, 0
         for head, body in parts:
             if not pool:
-                self._make_ids()
+                pool = self._make_ids()
             packet_id = pool.popleft()
             packet = head + packet_id + body
             packets[packet_id] = packet
@@ -104,12 +106,12 @@ class Inflight:
         self._pool.extend(self.packets.keys() - packets.keys())
         self.window = window
         self.packets = packets
-        self._unsent = deque(packets)
+        self._unsent = list(reversed(packets))
 
     def send_again(self, append: Callable[[bytes], None]) -> None:
         """Send what is due of what the last connection left behind."""
         while self._unsent and len(self.packets) - len(self._unsent) < self.window:
-            packet = self.packets.get(self._unsent.popleft())
+            packet = self.packets.get(self._unsent.pop())
             if packet is not None:
                 # [MQTT-4.4.0-1] same packet id; [MQTT-3.3.1-1] DUP set
                 append(bytes((packet[0] | DUPLICATE,)) + packet[1:])
@@ -125,12 +127,15 @@ class Inflight:
         self.size_bytes += size
         self._counters.queued_bytes += size
 
-    def _make_ids(self) -> None:
+    def _make_ids(self) -> deque[bytes]:
         # A free id exists: the window is never larger than the id space.
         first = self._ids_made + 1
         last = min(self._ids_made + POOL_STEP, self._max_packet_id)
+        if self._pool is _NO_IDS:
+            self._pool = deque()
         self._pool.extend(packet_id.to_bytes(2, "big") for packet_id in range(first, last + 1))
         self._ids_made = last
+        return self._pool
 
 
 def split_packet_ids(pubacks: bytes) -> Iterable[bytes]:

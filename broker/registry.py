@@ -71,7 +71,7 @@ class Registry:
         """A connection has ended; its will is published, or waits, unless taken back."""
         session, will = client.session, client.will
         client.session = client.will = None
-        if session is None or session.client is not client:
+        if session is None:  # never was online, or was taken over
             return
         session.detach()
         if session.subscriptions:

@@ -3,13 +3,11 @@
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
 from broker.errors import RemoteProtocolError
-from broker.flow import Route
 from broker.inflight import Parts
 from broker.limits import Limits
 from broker.message import Message
@@ -17,20 +15,12 @@ from broker.packets import MQTT_5, Subscription
 from broker.policy import Authorizer, Identity
 from broker.reasons import Reason
 from broker.retained import RetainedStore
+from broker.route import Outlet, Receiver, Receivers, Route
 from broker.session import Session
 from broker.topics import SubscriptionTree, validate_topic
+from broker.wire import read_topic
 
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
-
-
-class Receiver(Protocol):
-    """A session or a local client."""
-
-    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
-        """Take a message."""
-
-
-Receivers = tuple[tuple[Receiver, Subscription], ...]
 
 
 class Router:
@@ -86,7 +76,7 @@ class Router:
             # Syntax and rights depend on topic and client only: checked here, once per topic.
             route = self._learn_route(client, topic_bytes)
             if len(client.routes) >= self._limits.routes:
-                client.routes.clear()
+                client.forget_routes()
             client.routes[topic_bytes] = route
         return route
 
@@ -137,14 +127,12 @@ class Router:
         else:
             self.deliver(message, self.find_receivers(message.topic, None), now)
 
-    def let_wait(
-        self, client: Client, route: Route, session: Session, parts: Iterable[Parts]
-    ) -> None:
+    def let_wait(self, client: Client, session: Session, parts: Iterable[Parts]) -> None:
         """Queue what the flow could not send to a session at once."""
         body_at = 1 if client.five else 0  # behind the empty properties
         session.enqueue(
-            Delivery(Message(route.topic, body[body_at:], qos=1, sender=client.name))
-            for _, body in parts
+            Delivery(Message(read_topic(head), body[body_at:], qos=1, sender=client.name))
+            for head, body in parts
         )
 
     def _retain(self, message: Message) -> bool:
@@ -159,20 +147,30 @@ class Router:
         return kept
 
     def _build_route(self, client: Client, topic: str, receivers: Receivers) -> Route:
-        route = Route(topic, allowed=True, receivers=receivers)
-        largest = self._limits.packet_bytes
         for receiver, subscription in receivers:
             if not isinstance(receiver, Session) or subscription.identifiers:
-                return route  # not plain: dialog.py delivers one message at a time
+                # not plain: dialog.py delivers one message at a time
+                return Route(topic, allowed=True, receivers=receivers)
+        kind = tuple((id(receiver), subscription.qos) for receiver, subscription in receivers)
+        outlet = client.outlets.get(kind)
+        if outlet is None:
+            outlet = client.outlets[kind] = self._build_outlet(client, receivers)
+        return Route(topic, allowed=True, receivers=receivers, outlet=outlet)
+
+    def _build_outlet(self, client: Client, receivers: Receivers) -> Outlet:
+        outlet = Outlet()
+        largest = self._limits.packet_bytes
+        for receiver, subscription in receivers:
+            assert isinstance(receiver, Session)  # the caller looked
             other = receiver.client
             if other is not None:
                 largest = min(largest, other.max_packet_bytes)
-                route.add(other, same=other.five == client.five, qos=subscription.qos)
+                outlet.add(other, same=other.five == client.five, qos=subscription.qos)
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it
-                route.high.append((receiver, (receiver.version == MQTT_5) == client.five))
-        route.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
-        return route
+                outlet.high.append((receiver, (receiver.version == MQTT_5) == client.five))
+        outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
+        return outlet
 
 
 def _merge(one: Subscription, other: Subscription) -> Subscription:

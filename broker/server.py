@@ -76,6 +76,11 @@ class Broker:
         """What happened so far."""
         return self._core.counters
 
+    @property
+    def unread_bytes(self) -> int:
+        """What is kept for peers that have not taken it yet."""
+        return sum(each.unread_bytes for each in self._connections)
+
     async def __aenter__(self) -> Self:
         await self.start()
         return self
@@ -161,7 +166,7 @@ class Broker:
             self._wake()
 
     def back_up(self, connection: "_Connection") -> None:
-        """Note that a peer left bytes unread; the worst ones are paused beyond the total."""
+        """Note that a peer left bytes unread; beyond the total all who did count as slow."""
         backed_up = self._backed_up
         backed_up.add(connection)
         if len(backed_up) * self._limits.output_bytes <= self._limits.output_bytes_total:
@@ -171,7 +176,8 @@ class Broker:
                 backed_up.discard(each)
         total = sum(each.unread_bytes for each in backed_up)
         if total > self._limits.output_bytes_total:
-            connection.pause_soon()
+            for each in backed_up:
+                each.pause()
 
     def forget(self, connection: "_Connection") -> None:
         """A connection is closed."""
@@ -323,6 +329,10 @@ class _Connection(asyncio.Protocol):
         assert self._client is not None  # it asks
         asking = self._broker.authenticate(self._client, credentials)
         self._deciding = asyncio.get_running_loop().create_task(asking)
+        self._deciding.add_done_callback(self._decided)
+
+    def _decided(self, _: asyncio.Task[None]) -> None:
+        self._deciding = None
 
     # -- called by the broker --------------------------------------------------------------
 
@@ -331,8 +341,8 @@ class _Connection(asyncio.Protocol):
         """What the transport keeps for the peer."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
-    def pause_soon(self) -> None:
-        """Treat the peer as slow from now on, until it has read everything."""
+    def pause(self) -> None:
+        """Treat the peer as slow until it has read everything."""
         if self._transport is not None:
             self._transport.set_write_buffer_limits(high=0)
 

@@ -30,6 +30,8 @@ from broker.wire import decode_packet, encode_packet
 
 BACKLOG_STEP_BYTES = 65_536  # of retained messages per wake-up, so that others have their turn
 
+_NOTHING: deque[Delivery] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes
+
 
 class Session:
     """One client id's state; client is its connection, None while it is away."""
@@ -52,7 +54,7 @@ class Session:
         self.will_at = 0.0
         self._limits = limits
         self._counters = counters
-        self._waiting: deque[Delivery] = deque()
+        self._waiting = _NOTHING
         self._waiting_bytes = 0
         self._current: tuple[Subscription, Iterator[str]] | None = None
 
@@ -87,6 +89,8 @@ class Session:
             ):
                 counters.drop("queue_full")
                 continue
+            if self._waiting is _NOTHING:
+                self._waiting = deque()
             self._waiting.append(delivery)
             self._waiting_bytes += size
             counters.queued_bytes += size
@@ -141,7 +145,7 @@ class Session:
     def clear_waiting(self) -> None:
         """Forget what waits."""
         self._counters.queued_bytes -= self._waiting_bytes
-        self._waiting.clear()
+        self._waiting = _NOTHING
         self._waiting_bytes = 0
 
     def clear(self) -> None:

@@ -99,7 +99,9 @@ class SepService:
                 body=b"",
                 reply_key=b"",
             )
-            return encode_envelope(seal(answer, _bounded(response), envelope.reply_key))
+            return encode_envelope(
+                seal(answer, _bounded(response), envelope.reply_key, request.answer_secret)
+            )
         except WireError as exc:
             self._drop(str(exc))
         return None

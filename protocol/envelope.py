@@ -51,22 +51,30 @@ def new_message_id() -> bytes:
     return secrets.token_bytes(16)
 
 
-def seal(envelope: Envelope, plain: bytes, receiver_key: bytes) -> Envelope:
+def seal(
+    envelope: Envelope, plain: bytes, receiver_key: bytes, answer_secret: bytes = b""
+) -> Envelope:
     """Return the envelope with its body sealed to the receiver's public key.
+
+    An answer is also bound to the secret that its request carried within its sealed body, so that
+    only who could read the request can answer it.
 
     Raises:
         WireError: the body is larger than the SEP carries, or the key is not one.
     """
     if len(plain) > BODY_LIMIT_BYTES:
         raise WireError(f"cannot seal body: {len(plain)} bytes, limit is {BODY_LIMIT_BYTES}")
-    sealed = _SUITE.encrypt(plain, load_sealing_public(receiver_key), info=_binding(envelope))
+    sealed = _SUITE.encrypt(
+        plain, load_sealing_public(receiver_key), info=_binding(envelope) + answer_secret
+    )
     return replace(envelope, body=sealed)
 
 
-def unseal(envelope: Envelope, key: SealingKey) -> bytes:
+def unseal(envelope: Envelope, key: SealingKey, answer_secret: bytes = b"") -> bytes:
     """Return the body in clear; WireError when it was not sealed to this key and these ids."""
     try:
-        return _SUITE.decrypt(envelope.body, key.private, info=_binding(envelope))
+        info = _binding(envelope) + answer_secret
+        return _SUITE.decrypt(envelope.body, key.private, info=info)
     except (InvalidTag, ValueError) as exc:
         raise WireError("cannot open envelope: not sealed to this key and these ids") from exc
 
@@ -95,20 +103,20 @@ def decode_envelope(data: bytes) -> Envelope:
     if fields.get("v") != VERSION:
         raise WireError(f"cannot decode envelope: version {fields.get('v')!r}")
     try:
-        kind = Kind(field(fields, "kind", str))
+        kind = Kind(take(fields, "kind", str))
     except ValueError as exc:
         raise WireError(f"cannot decode envelope: kind {fields['kind']!r}") from exc
-    expires = field(fields, "expires", int, float)
+    expires = take(fields, "expires", int, float)
     if not 0 <= expires <= LATEST_EXPIRY:  # not NaN, which would never expire, nor a huge integer
         raise WireError("cannot decode envelope: expires out of range")
     return Envelope(
         kind=kind,
-        message_id=field(fields, "id", bytes),
-        to=field(fields, "to", str),
-        sender=field(fields, "from", str),
+        message_id=take(fields, "id", bytes),
+        to=take(fields, "to", str),
+        sender=take(fields, "from", str),
         expires=float(expires),
-        body=field(fields, "body", bytes),
-        reply_key=field({"key": b""} | fields, "key", bytes),
+        body=take(fields, "body", bytes),
+        reply_key=take({"key": b""} | fields, "key", bytes),
     )
 
 
@@ -123,7 +131,7 @@ def decode_map(data: bytes) -> dict[str, Any]:
     return value
 
 
-def field(fields: dict[str, Any], key: str, *kinds: type) -> Any:
+def take(fields: dict[str, Any], key: str, *kinds: type) -> Any:
     """Return a field of one of the kinds; WireError when it is missing or of another."""
     value = fields.get(key)
     if not isinstance(value, kinds) or isinstance(value, bool) != (bool in kinds):

@@ -1,11 +1,11 @@
 """HTTP requests and responses as bodies of envelopes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cbor2
 
-from protocol.envelope import decode_map, field
+from protocol.envelope import decode_map, take
 from protocol.errors import WireError
 
 Headers = tuple[tuple[str, str], ...]
@@ -19,12 +19,16 @@ HOP_BY_HOP = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """A request; target is path and query, starting with a slash."""
+    """A request; target is path and query, starting with a slash.
+
+    Whoever answers seals with answer_secret, and so proves to have read the request.
+    """
 
     method: str
     target: str
     headers: Headers = ()
     body: bytes = b""
+    answer_secret: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +42,29 @@ class HttpResponse:
 
 def encode_request(request: HttpRequest) -> bytes:
     """Return the request as CBOR."""
-    return cbor2.dumps(
-        {"m": request.method, "p": request.target, "h": request.headers, "b": request.body}
-    )
+    fields = {
+        "m": request.method,
+        "p": request.target,
+        "h": request.headers,
+        "b": request.body,
+        "k": request.answer_secret,
+    }
+    return cbor2.dumps(fields)
 
 
 def decode_request(data: bytes) -> HttpRequest:
     """Return the request in CBOR bytes; WireError when it is not one."""
     fields = decode_map(data)
-    target = field(fields, "p", str)
+    target = take(fields, "p", str)
     if not target.startswith("/"):
         raise WireError(f"cannot decode request: target {target!r}")
-    return HttpRequest(field(fields, "m", str), target, _headers(fields), field(fields, "b", bytes))
+    return HttpRequest(
+        method=take(fields, "m", str),
+        target=target,
+        headers=_headers(fields),
+        body=take(fields, "b", bytes),
+        answer_secret=take(fields, "k", bytes),
+    )
 
 
 def encode_response(response: HttpResponse) -> bytes:
@@ -60,10 +75,10 @@ def encode_response(response: HttpResponse) -> bytes:
 def decode_response(data: bytes) -> HttpResponse:
     """Return the answer in CBOR bytes; WireError when it is not one."""
     fields = decode_map(data)
-    status = field(fields, "s", int)
+    status = take(fields, "s", int)
     if not 200 <= status <= 599:
         raise WireError(f"cannot decode response: status {status}")
-    return HttpResponse(status, _headers(fields), field(fields, "b", bytes))
+    return HttpResponse(status, _headers(fields), take(fields, "b", bytes))
 
 
 def end_to_end(headers: Headers) -> Headers:
@@ -72,7 +87,7 @@ def end_to_end(headers: Headers) -> Headers:
 
 
 def _headers(fields: dict[str, Any]) -> Headers:
-    pairs = field(fields, "h", list, tuple)
+    pairs = take(fields, "h", list, tuple)
     for pair in pairs:
         if (
             not isinstance(pair, list | tuple)

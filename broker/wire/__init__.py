@@ -3,7 +3,7 @@
 from broker.wire.codec import decode_body, decode_packet, encode_packet, measure_packet
 from broker.wire.connecting import peek_version
 from broker.wire.fields import Reader, decode_length, encode_length
-from broker.wire.publishing import encode_publish_parts, publish_flags
+from broker.wire.publishing import encode_publish_parts, publish_flags, read_topic
 
 __all__ = [
     "Reader",
@@ -16,4 +16,5 @@ __all__ = [
     "measure_packet",
     "peek_version",
     "publish_flags",
+    "read_topic",
 ]

@@ -13,7 +13,14 @@ from broker.packets import (
 from broker.packets import PacketType as Type
 from broker.properties import NO_PROPERTIES, Properties
 from broker.reasons import Reason
-from broker.wire.fields import Reader, encode_length, encode_text, malformed, pack_u16
+from broker.wire.fields import (
+    Reader,
+    decode_length,
+    encode_length,
+    encode_text,
+    malformed,
+    pack_u16,
+)
 from broker.wire.properties import decode_properties, encode_properties
 
 RETAIN, DUPLICATE = 0x01, 0x08
@@ -69,6 +76,13 @@ def encode_publish_parts(
     body = encode_properties(properties, Type.PUBLISH) + payload if version == MQTT_5 else payload
     length = len(name) + len(body) + (2 if first & 0x06 else 0)
     return bytes((first,)) + encode_length(length) + name, body
+
+
+def read_topic(head: bytes) -> str:
+    """Return the topic of the first part that encode_publish_parts() gives."""
+    decoded = decode_length(head, 1)
+    assert decoded is not None  # it was written, or read before
+    return head[decoded[1] + 2 :].decode()
 
 
 def decode_acknowledgement(packet_type: int, reader: Reader, version: int) -> Acknowledgement:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import secrets
 import time
+from dataclasses import replace
 from http import HTTPStatus
 
 from broker import Broker, Message
@@ -30,6 +32,7 @@ from protocol.topics import sep_request, sep_response
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = "1"
+SECRET_BYTES = 16
 
 
 class Sep:
@@ -67,7 +70,8 @@ class Sep:
             ProblemError: too large, too many open, node offline, no answer in time, or an answer
                 that cannot be read.
         """
-        plain = encode_request(request)
+        secret = secrets.token_bytes(SECRET_BYTES)
+        plain = encode_request(replace(request, answer_secret=secret))
         if len(plain) > BODY_LIMIT_BYTES:
             raise too_large()
         if node.supernode_id not in self._broker.connected():
@@ -88,7 +92,7 @@ class Sep:
         finally:
             self._requests.close(waiting)
         try:
-            return decode_response(unseal(envelope, self._sealing))
+            return decode_response(unseal(envelope, self._sealing, secret))
         except WireError as exc:
             logger.warning("cannot read answer of node %s: %s", node.node_id[:12], exc)
             raise unreadable(node.node_id) from exc

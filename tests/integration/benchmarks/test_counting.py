@@ -1,13 +1,16 @@
 """Generator and broker must agree on every message, and a broker that lies must be found out."""
 
 import os
+import shlex
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
-from benchmarks.brokers import Broker, find_brokers, make_mirror, run_broker
+from benchmarks.brokers import Broker, Site, find_brokers, make_mirror, run_broker
 from benchmarks.errors import PeerError
 from benchmarks.fanin import single_packets
 from benchmarks.generator import DELIVERIES, Rig, stream
@@ -93,6 +96,24 @@ def test_a_scenario_that_takes_too_long_ends_after_a_whole_round(cores: Cores) -
     plan = Plan([scenario], [mirror], 9, TINY, Size(1), cores, scenario_s=0.0)
     results = run_plan(plan, lambda *_: None)
     assert len(results.outcomes[scenario.name, mirror.name]) == 1
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_what_a_wrapper_started_is_ended_too(cores: Cores) -> None:
+    mirror = make_mirror()
+
+    def prepare(site: Site) -> list[str]:
+        return ["sh", "-c", shlex.join(mirror.prepare(site)) + "; true"]
+
+    with run_broker(Broker("wrapped", "", "", prepare), cores) as running:
+        pass
+    deadline = time.monotonic() + 5
+    while is_listening(running.port):
+        assert time.monotonic() < deadline
 
 
 def test_a_broker_that_does_not_speak_mqtt_is_an_error(cores: Cores) -> None:

@@ -55,7 +55,7 @@ class BrokerThread:
             self._loop.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def start_broker() -> Iterator[Callable[..., BrokerThread]]:
     started: list[BrokerThread] = []
 
@@ -68,6 +68,6 @@ def start_broker() -> Iterator[Callable[..., BrokerThread]]:
         each.stop()
 
 
-@pytest.fixture()
+@pytest.fixture
 def broker(start_broker: Callable[..., BrokerThread]) -> BrokerThread:
     return start_broker()

@@ -18,6 +18,14 @@ WAIT_S = 10.0 * PATIENCE
 V4, V5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 
 
+def properties_for(packet_type: int, **values: Any) -> Any:
+    """Return paho's properties, which know their fields only at run time."""
+    properties = Properties(packet_type)  # type: ignore[no-untyped-call]  # paho's
+    for name, value in values.items():
+        setattr(properties, name, value)
+    return properties
+
+
 class Paho:
     """One client; messages are queued, answers are waited for."""
 
@@ -33,7 +41,7 @@ class Paho:
             protocol=version,
             transport=transport,
             reconnect_on_failure=False,
-            **kept,  # type: ignore[arg-type]  # clean_session is for 3.1.1 only
+            **kept,
         )
         self.clean = clean
         self.expiry_s = options.pop("expiry_s", None)
@@ -58,8 +66,9 @@ class Paho:
         if self.version == V5:
             options["clean_start"] = self.clean
             if self.expiry_s is not None:
-                options["properties"] = Properties(PacketTypes.CONNECT)
-                options["properties"].SessionExpiryInterval = self.expiry_s
+                options["properties"] = properties_for(
+                    PacketTypes.CONNECT, SessionExpiryInterval=self.expiry_s
+                )
         self.client.connect(str(host), port or 1883, keepalive=60, **options)
         self.client.loop_start()
         return self.connack.get(timeout=WAIT_S)

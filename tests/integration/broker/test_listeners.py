@@ -1,6 +1,7 @@
 import asyncio
 import datetime
 import ipaddress
+import socket
 import ssl
 import stat
 import textwrap
@@ -121,8 +122,6 @@ def test_a_taken_address_is_named_and_nothing_stays_open(tmp_path: Path) -> None
 def test_a_socket_left_behind_is_replaced(
     start_broker: Callable[..., BrokerThread], tmp_path: Path
 ) -> None:
-    import socket
-
     path = tmp_path / "s"
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))

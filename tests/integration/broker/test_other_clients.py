@@ -2,6 +2,8 @@
 
 import asyncio
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -80,10 +82,7 @@ def test_amqtt_client(broker: BrokerThread) -> None:
     assert asyncio.run(run()) == [b"0", b"1", b"2", b"3", b"4"]
 
 
-def _until(is_true: object) -> None:
-    import time
-
-    assert callable(is_true)
+def _until(is_true: Callable[[], bool]) -> None:
     deadline = time.monotonic() + WAIT_S
     while not is_true():
         assert time.monotonic() < deadline

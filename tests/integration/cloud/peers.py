@@ -192,7 +192,8 @@ class Node:
         unsealed = Envelope(
             Kind.RESPONSE, envelope.message_id, envelope.sender, self.node_id, time.time() + 20, b""
         )
-        return seal(unsealed, encode_response(response), envelope.reply_key)
+        secret = self.requests[-1].answer_secret if self.requests else b""
+        return seal(unsealed, encode_response(response), envelope.reply_key, secret)
 
     def _on_request(
         self, mqtt: Mqtt, supernode: "Node", message: paho.MQTTMessage, answer: Answer

@@ -1,4 +1,4 @@
-"""A peer that acknowledges, in any order, what reached it, over a link that loses and reconnects."""
+"""A peer that acknowledges, in any order, what reached it, over a link that reconnects."""
 
 from hypothesis import settings
 from hypothesis import strategies as st

@@ -67,6 +67,21 @@ def test_acknowledgements_leave_in_the_order_of_the_publishes(version: int) -> N
     assert client.take() == [PubAck(9)]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_nothing_overtakes_a_held_acknowledgement(version: int) -> None:
+    rig = Rig()
+    rig.rules.no_publish.add("secret")
+    keeper = Keeper(rig, "held")
+    client = rig.online("c", version)
+    rig.online("l").subscribe("plain", 1)
+    client.send(qos1(1, "held"), qos1(2, "plain"), qos1(3, "secret"), qos1(4, "plain"))
+    assert client.take() == []
+    keeper.hold(0).release()
+    rig.settle()
+    answers = [each for each in client.take() if isinstance(each, PubAck)]
+    assert [each.packet_id for each in answers] == [1, 2, 3, 4]
+
+
 def test_a_refusal_is_told_to_mqtt_5_and_closes_3_1_1_without_puback() -> None:
     rig = Rig()
     keeper = Keeper(rig)

@@ -21,7 +21,11 @@ def test_delivers_at_the_lower_qos(
     sender.publish("a/b", b"payload", qos=published)
     (packet,) = receiver.take()
     assert isinstance(packet, Publish)
-    assert (packet.topic, packet.payload, packet.qos) == ("a/b", b"payload", min(published, granted))
+    assert (packet.topic, packet.payload, packet.qos) == (
+        "a/b",
+        b"payload",
+        min(published, granted),
+    )
     assert not packet.duplicate
     assert not packet.retain
     assert sender.take() == ([PubAck(1)] if published else [])

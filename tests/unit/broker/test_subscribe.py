@@ -85,7 +85,9 @@ def test_a_publish_after_a_subscribe_in_one_read_finds_the_new_subscriber() -> N
     rig = Rig()
     client = rig.online("c")
     publish = Publish("a", b"x")
-    client.send(publish, Subscribe(1, (Subscription("a"),)), publish, Unsubscribe(2, ("a",)), publish)
+    client.send(
+        publish, Subscribe(1, (Subscription("a"),)), publish, Unsubscribe(2, ("a",)), publish
+    )
     assert [type(each) for each in client.take()] == [SubAck, Publish, UnsubAck]
 
 

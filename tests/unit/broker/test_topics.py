@@ -30,7 +30,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("topic_filter", "topic", "expected"), EXAMPLES)
-def test_matches_as_in_the_standard(topic_filter: str, topic: str, expected: bool) -> None:  # noqa: FBT001
+def test_matches_as_in_the_standard(topic_filter: str, topic: str, expected: bool) -> None:
     assert is_match(topic_filter, topic) is expected
     tree: SubscriptionTree[str] = SubscriptionTree()
     tree.add("s", Subscription(topic_filter))

@@ -16,6 +16,7 @@ from broker.packets import (
     Will,
 )
 from broker.properties import Properties
+from broker.reasons import Reason
 from broker.wire import decode_length, decode_packet, encode_length, encode_packet, peek_version
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "mqtt_packets.json").read_text())
@@ -175,4 +176,4 @@ def test_the_version_of_a_damaged_connect_is_found() -> None:
 
 
 def test_3_1_1_has_a_disconnect_without_a_reason() -> None:
-    assert encode_packet(Disconnect(packets.Reason.PROTOCOL_ERROR), 4) == b"\xe0\x00"
+    assert encode_packet(Disconnect(Reason.PROTOCOL_ERROR), 4) == b"\xe0\x00"

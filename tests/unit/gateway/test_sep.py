@@ -20,6 +20,7 @@ from protocol.envelope import (
 from protocol.http_body import HttpRequest, HttpResponse, decode_response, encode_request
 from protocol.keys import SealingKey, new_sealing_key
 
+SECRET = b"s" * 16
 NOW = 1000.0
 SUPERNODE = "f" * 56
 
@@ -50,7 +51,7 @@ async def faulty(_scope: Scope, _receive: Receive, _send: Send) -> None:
 
 
 def make_request(identity: Identity, key: SealingKey) -> Envelope:
-    plain = encode_request(HttpRequest("GET", "/healthz"))
+    plain = encode_request(HttpRequest("GET", "/healthz", answer_secret=SECRET))
     envelope = Envelope(
         Kind.REQUEST, new_message_id(), identity.node_id, "mss:r1", NOW + 20, b"", key.public
     )
@@ -73,7 +74,7 @@ def ask(identity: Identity, app: App, *payloads: bytes) -> list[tuple[str, bytes
 
 def answer_of(sent: list[tuple[str, bytes]], key: SealingKey) -> HttpResponse:
     ((_, payload),) = sent
-    return decode_response(unseal(decode_envelope(payload), key))
+    return decode_response(unseal(decode_envelope(payload), key, SECRET))
 
 
 def test_a_request_is_opened_answered_and_sealed_for_its_sender(
@@ -86,7 +87,7 @@ def test_a_request_is_opened_answered_and_sealed_for_its_sender(
     assert (envelope.kind, envelope.message_id) == (Kind.RESPONSE, request.message_id)
     assert (envelope.to, envelope.sender) == ("mss:r1", identity.node_id)
     assert b"xxxxx" not in payload
-    answer = decode_response(unseal(envelope, cloud_key))
+    answer = decode_response(unseal(envelope, cloud_key, SECRET))
     assert answer == HttpResponse(201, (("x-y", "z"),), b"x" * 10)
 
 

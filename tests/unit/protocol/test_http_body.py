@@ -16,7 +16,7 @@ from protocol.http_body import (
 
 
 def test_requests_and_answers_survive() -> None:
-    request = HttpRequest("PUT", "/a?b=1", (("accept", "*/*"),), b"\x00body")
+    request = HttpRequest("PUT", "/a?b=1", (("accept", "*/*"),), b"\x00body", b"secret")
     response = HttpResponse(201, (("location", "/a"),), b"made")
     assert decode_request(encode_request(request)) == request
     assert decode_response(encode_response(response)) == response
@@ -26,11 +26,12 @@ def test_requests_and_answers_survive() -> None:
     "fields",
     [
         {},
-        {"m": "GET", "p": "a", "h": [], "b": b""},
-        {"m": "GET", "p": "/", "h": [["a"]], "b": b""},
-        {"m": "GET", "p": "/", "h": [["a", "b\r\nc: d"]], "b": b""},
-        {"m": "GET", "p": "/", "h": [["a", 1]], "b": b""},
-        {"m": "GET", "p": "/", "h": [], "b": "text"},
+        {"m": "GET", "p": "a", "h": [], "b": b"", "k": b""},
+        {"m": "GET", "p": "/", "h": [], "b": b""},
+        {"m": "GET", "p": "/", "h": [["a"]], "b": b"", "k": b""},
+        {"m": "GET", "p": "/", "h": [["a", "b\r\nc: d"]], "b": b"", "k": b""},
+        {"m": "GET", "p": "/", "h": [["a", 1]], "b": b"", "k": b""},
+        {"m": "GET", "p": "/", "h": [], "b": "text", "k": b""},
     ],
 )
 def test_a_malformed_request_is_refused(fields: dict[str, object]) -> None:

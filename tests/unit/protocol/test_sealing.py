@@ -59,6 +59,14 @@ def test_a_larger_body_is_refused() -> None:
         seal(request(), bytes(BODY_LIMIT_BYTES + 1), KEY.public)
 
 
+def test_only_who_read_the_request_can_answer_it() -> None:
+    answer = seal(request(kind=Kind.RESPONSE), b"x", KEY.public, b"secret of the request")
+    assert unseal(answer, KEY, b"secret of the request") == b"x"
+    for guess in (b"", b"another secret"):
+        with pytest.raises(WireError):
+            unseal(answer, KEY, guess)
+
+
 def test_a_stored_seed_gives_the_same_key() -> None:
     assert SealingKey(KEY.seed).public == KEY.public
 
