@@ -187,12 +187,15 @@ class Node:
         assert mqtt.subscribe(sep_request(supernode.node_id, "+"))
         return mqtt
 
-    def reply(self, envelope: Envelope, response: HttpResponse) -> Envelope:
+    def reply(
+        self, envelope: Envelope, response: HttpResponse, secret: bytes | None = None
+    ) -> Envelope:
         """Return the sealed answer to a request's envelope."""
         unsealed = Envelope(
             Kind.RESPONSE, envelope.message_id, envelope.sender, self.node_id, time.time() + 20, b""
         )
-        secret = self.requests[-1].answer_secret if self.requests else b""
+        if secret is None:
+            secret = self.requests[-1].answer_secret if self.requests else b""
         return seal(unsealed, encode_response(response), envelope.reply_key, secret)
 
     def _on_request(

@@ -178,7 +178,9 @@ def attacker_answer(node: Node, envelope: Envelope) -> Envelope:
     return node.reply(envelope, HttpResponse(200, (), b"forged"))
 
 
-@pytest.mark.parametrize("fault", ["sealed to another", "not CBOR", "bad header", "changed ids"])
+@pytest.mark.parametrize(
+    "fault", ["sealed to another", "not CBOR", "bad header", "changed ids", "made up on the way"]
+)
 def test_answers_that_cannot_be_read(cloud: Cloud, node: Node, fault: str) -> None:
     mqtt: Mqtt
 
@@ -191,6 +193,7 @@ def test_answers_that_cannot_be_read(cloud: Cloud, node: Node, fault: str) -> No
             ),
             "not CBOR": replace(good, body=b"nonsense"),
             "bad header": node.reply(envelope, HttpResponse(200, (("a b", "c"),))),
+            "made up on the way": node.reply(envelope, HttpResponse(200), b"guess"),
             "changed ids": node.reply(replace(envelope, message_id=b"0" * 16), HttpResponse(200)),
         }[fault]
         faulty = replace(faulty, message_id=envelope.message_id)
