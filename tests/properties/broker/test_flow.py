@@ -24,6 +24,7 @@ from tests.unit.broker.rig import Peer, Rig
 TOPICS = ("a", "a/b", "a/b/c", "b", "secret", "ä" * 100)
 FILTERS = ("a", "a/+", "#", "a/b/#", "b", "ä" * 100)
 PEERS = (("four", MQTT_3_1_1), ("five", MQTT_5), ("other four", MQTT_3_1_1), ("other", MQTT_5))
+NEXT_ACK = PubAck(65_000)  # stands for the oldest message a client has not acknowledged
 LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3)
 
 
@@ -62,7 +63,7 @@ subscriptions = st.builds(
 )
 others = st.one_of(
     subscriptions,
-    st.builds(PubAck, st.integers(1, 5)),
+    st.just(NEXT_ACK),
     st.builds(Unsubscribe, st.just(2), st.sampled_from(FILTERS).map(lambda each: (each,))),
     st.just(PingReq()),
 )
@@ -82,10 +83,21 @@ def play(
     away = rig.online("away", clean_start=False)
     away.subscribe("a/#", 1)
     away.hang_up()
+    acked = [0] * len(peers)
     for step in script:
         peer = peers[step.peer]
-        stream = b"".join(encode_packet(each, peer.version) for each in step.packets)
-        send_cut(peer, stream, cuts)
+        peer.kept = peer.take()
+        to_ack = [each.packet_id for each in peer.kept if isinstance(each, Publish) and each.qos]
+        del to_ack[: acked[step.peer]]
+        stream = b""
+        for packet in step.packets:
+            if packet is NEXT_ACK and to_ack:
+                acked[step.peer] += 1
+                stream += encode_packet(PubAck(to_ack.pop(0) or 0), peer.version)
+            else:
+                stream += encode_packet(packet, peer.version)
+        if not peer.closed:
+            send_cut(peer, stream, cuts)
     send_cut(peers[0], tail, cuts)
     back = rig.online("away", clean_start=False)
     seen: list[object] = []

@@ -1,0 +1,77 @@
+"""Where a client's topic goes: receivers for the readable path, prepared lists for the hot one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.client import Client
+    from broker.delivery import Encoder
+    from broker.packets import Subscription
+    from broker.session import Session
+
+NOT_PLAIN = -1  # as the longest packet an outlet takes
+
+
+class Receiver(Protocol):
+    """A session or a local client."""
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
+        """Take a message."""
+
+
+Receivers = tuple[tuple["Receiver", "Subscription"], ...]
+
+
+class Outlet:
+    """A set of receivers, prepared for the flow; topics with the same receivers share it."""
+
+    __slots__ = ("clients", "high", "limit", "limit_qos1", "low_other", "low_same", "other", "same")
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        # bound out.append of those connected; same: they take the sender's bytes as they are
+        self.same: list[Callable[[bytes], None]] = []
+        self.other: list[Callable[[bytes], None]] = []
+        self.low_same: list[Callable[[bytes], None]] = []  # of these, granted QoS 0
+        self.low_other: list[Callable[[bytes], None]] = []
+        self.high: list[tuple[Session, bool]] = []  # granted QoS 1; and whether they are "same"
+        self.limit = self.limit_qos1 = NOT_PLAIN
+
+    def add(self, client: Client, *, same: bool, qos: int) -> None:
+        """Let a connected client receive."""
+        append = client.out.append
+        self.clients.append(client)
+        (self.same if same else self.other).append(append)
+        if not qos:
+            (self.low_same if same else self.low_other).append(append)
+
+    def open(self, limit: int, *, tells_nobody: bool) -> None:
+        """Allow the flow to use it for packets of at most limit bytes."""
+        self.limit = limit
+        if not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
+            self.limit_qos1 = limit
+
+
+CLOSED_OUTLET = Outlet()
+
+
+class Route:
+    """What is known of one topic of one client."""
+
+    __slots__ = ("allowed", "outlet", "receivers", "topic")
+
+    def __init__(
+        self,
+        topic: str,
+        *,
+        allowed: bool,
+        receivers: Receivers = (),
+        outlet: Outlet = CLOSED_OUTLET,
+    ) -> None:
+        self.topic = topic
+        self.allowed = allowed
+        self.receivers = receivers
+        self.outlet = outlet
