@@ -27,7 +27,7 @@ class Plan:
     timing: Timing
     size: Size
     cores: Cores
-    scenario_s: float = 180.0  # after that a scenario gets no further round
+    scenario_s: float = 130.0  # after that a scenario gets no further round
 
     @property
     def run_count(self) -> int:

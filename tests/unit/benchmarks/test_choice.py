@@ -15,9 +15,9 @@ def names(choice: Choice) -> tuple[list[str], list[str]]:
     return [each.name for each in plan.scenarios], [each.name for each in plan.brokers]
 
 
-def test_the_default_is_three_scenarios_and_all_brokers() -> None:
+def test_the_default_is_four_scenarios_and_all_brokers() -> None:
     scenarios, brokers = names(Choice(quick=False, scenarios=[], brokers=[], rounds=None))
-    assert scenarios == ["qos0_1to1", "qos0_fanout_1to50", "qos1_1to1"]
+    assert scenarios == ["qos0_1to1", "qos0_fanout_1to50", "qos1_1to1", "qos0_mixed"]
     assert brokers == [OURS, "mosquitto", "nats"]
 
 
