@@ -81,9 +81,9 @@ def test_secrets_are_neither_in_the_command_nor_in_the_environment(tmp_path: Pat
         board = joined_board(tmp_path / "board", settings)
         await board.start()
         process = Path("/proc") / str(board.pid)
-        async with asyncio.timeout(10):  # just after exec the kernel shows neither yet
-            while not (process / "cmdline").read_text().endswith("main.py\0"):
-                await asyncio.sleep(0.01)
+        programs.until(  # just after exec the kernel shows neither yet
+            lambda: (process / "cmdline").read_text().endswith("main.py\0"), "the program shows"
+        )
         command = (process / "cmdline").read_text().split("\0")
         environment = (process / "environ").read_text()
         await board.stop()
