@@ -68,7 +68,7 @@ class Admission:
         client: Client,
         outcome: Identity | Refusal,
         now: float,
-        take_over: Callable[[Client, Connect], None],
+        take_over: Callable[[Client], None],
     ) -> bool:
         """Carry the authenticator's answer out; return whether the client is in."""
         connect = client.connect
@@ -87,7 +87,7 @@ class Admission:
             self.refuse(client, Reason.QUOTA_EXCEEDED, now)
             return False
         if session is not None and session.client is not None:
-            take_over(session.client, connect)  # [MQTT-3.1.4-3]
+            take_over(session.client)  # [MQTT-3.1.4-3]
         present = self._registry.attach(client, connect, outcome, now)
         self._admit(client, connect, present=present)
         return True

@@ -14,7 +14,7 @@ from broker.dialog import Dialog
 from broker.flow import Flow
 from broker.limits import Limits
 from broker.message import Message
-from broker.packets import Connect, Subscription
+from broker.packets import Subscription
 from broker.policy import Authorizer, Identity, Refusal
 from broker.reasons import Reason
 from broker.registry import Registry
@@ -207,11 +207,9 @@ class Core:
             client.deaf = deaf
             client.link.set_reading(wanted=not deaf)
 
-    def _take_over(self, client: Client, connect: Connect) -> None:
-        # [MQTT-3.1.4-3] the old connection's will is sent, unless its delay outlives the change
-        delayed = client.will is not None and bool(client.will.properties.will_delay_s)
-        keeps = delayed and not connect.clean_start
-        self._dialog.end(client, Reason.SESSION_TAKEN_OVER, will=not keeps)
+    def _take_over(self, client: Client) -> None:
+        # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session
+        self._dialog.end(client, Reason.SESSION_TAKEN_OVER)
 
     def _time_out(self, client: Client) -> None:
         if client.state is not State.CLOSED:

@@ -78,7 +78,7 @@ class Registry:
             self._router.changed()
         delay_s = float(will.properties.will_delay_s or 0) if will is not None else 0.0
         if will is not None and with_will:
-            session.will, session.will_at = will, now + min(delay_s, session.expiry_s)
+            session.will, session.will_at = will, now + delay_s
         if session.expiry_s <= 0:
             self.end(session, now)  # [MQTT-3.1.2-23]
             return

@@ -91,17 +91,15 @@ class Paho:
             assert self._answered.wait_for(lambda: mid in self._answers, WAIT_S)
             return self._answers.pop(mid)
 
+    def close(self) -> None:
+        self.client.disconnect()
+        self.kill()
+
     def kill(self) -> None:
         """Lose the connection without a DISCONNECT."""
         self.client.loop_stop()
-        sock = self.client.socket()
-        assert sock is not None
-        sock.close()
-        self.client._sock = None
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+        # paho leaves the socket pair of its thread to the garbage collector, which warns
+        self.client._reset_sockets()
 
     def __enter__(self) -> Self:
         return self

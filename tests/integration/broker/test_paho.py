@@ -83,7 +83,7 @@ def test_take_over(broker: BrokerThread, version: MQTTProtocolVersion) -> None:
     reason = first.gone.get(timeout=10)
     if version == V5:
         assert reason.value == 0x8E
-    first.client.loop_stop()
+    first.kill()
     second.close()
 
 
@@ -140,7 +140,7 @@ def test_policy(start_broker: Callable[..., BrokerThread], version: MQTTProtocol
     stranger.client.username_pw_set("device", "wrong")
     _, reason, _ = stranger.connect("127.0.0.1", broker.port)
     assert reason.is_failure
-    stranger.client.loop_stop()
+    stranger.kill()
     with Paho("d", version) as device:
         device.client.username_pw_set("device", "right")
         device.connect("127.0.0.1", broker.port)

@@ -31,6 +31,17 @@ def test_delivers_at_the_lower_qos(
     assert sender.take() == ([PubAck(1)] if published else [])
 
 
+def test_topics_with_the_same_receivers_keep_their_own_qos() -> None:
+    rig = Rig()
+    receiver, sender = rig.online("r"), rig.online("s")
+    receiver.subscribe("low", 0)
+    receiver.subscribe("high", 1)
+    topics = ("low", "high", "low", "high")
+    sender.send(*(Publish(each, b"x", 1, packet_id=1) for each in topics))
+    got = [(each.topic, each.qos) for each in receiver.take() if isinstance(each, Publish)]
+    assert got == [("low", 0), ("high", 1), ("low", 0), ("high", 1)]
+
+
 def test_a_client_receives_what_it_publishes_unless_it_asked_not_to() -> None:
     rig = Rig()
     client = rig.online("c", MQTT_5)

@@ -171,6 +171,21 @@ def test_the_second_connection_takes_the_session_over() -> None:
     assert second.messages() == [("a", b"for the second")]
 
 
+def test_a_publisher_finds_a_subscriber_again_that_came_back() -> None:
+    rig = Rig()
+    sender, client = rig.online("s"), stored(rig, "c", MQTT_5)
+    client.subscribe("a", 1)
+    for qos in (0, 1):
+        sender.publish("a", b"first", qos=qos)
+    client.hang_up()
+    sender.publish("a", b"away", qos=1)
+    back = stored(rig, "c", MQTT_5)
+    back.take()
+    for qos in (0, 1):
+        sender.publish("a", b"back", qos=qos)
+    assert back.messages() == [("a", b"back")] * 2
+
+
 def test_nobody_takes_the_session_of_another_identity() -> None:
     rig = Rig()
     victim = rig.online("c", name="victim")
