@@ -1,9 +1,9 @@
-"""PUBACKs that wait for a hold, in the order of their PUBLISHes.
+"""PUBACKs and PUBRECs that wait for a hold, in the order of their PUBLISHes.
 
 Theory of operation
 -------------------
 Each waiting PUBLISH has one place in a line. A place may be decided at any time, in any order,
-but only decided places at the head of the line leave it. [MQTT-4.6.0-2]
+but only decided places at the head of the line leave it. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 """
 
 from collections import deque
@@ -13,19 +13,24 @@ from broker.reasons import Reason
 
 
 class Place:
-    """One PUBLISH that waits for its PUBACK."""
+    """One PUBLISH that waits for its PUBACK or PUBREC."""
 
-    __slots__ = ("_line", "packet_id", "verdict")
+    __slots__ = ("line", "packet_id", "qos", "verdict")
 
-    def __init__(self, line: "AckLine", packet_id: int) -> None:
-        self._line = line
+    def __init__(self, line: "AckLine", packet_id: int, qos: int) -> None:
+        self.line = line
         self.packet_id = packet_id
+        self.qos = qos
         self.verdict: Reason | None = None
 
     def decide(self, verdict: Reason) -> None:
-        """Set what the PUBACK will say."""
+        """Set what the answer will say."""
         self.verdict = verdict
-        self._line.decided()
+        self.line.decided()
+
+    def leave(self) -> None:
+        """Give the place up: it is the last, and one before it says the same."""
+        self.line.left(self)
 
 
 class AckLine:
@@ -40,22 +45,27 @@ class AckLine:
     def __len__(self) -> int:
         return len(self._places)
 
-    def join(self, packet_id: int) -> Place:
+    def join(self, packet_id: int, qos: int = 1) -> Place:
         """Take a place at the end."""
-        place = Place(self, packet_id)
+        place = Place(self, packet_id, qos)
         self._places.append(place)
         return place
 
-    def take_ready(self) -> Iterator[tuple[int, Reason]]:
-        """Yield, once, the PUBACKs that may leave now."""
+    def take_ready(self) -> Iterator[tuple[Place, Reason]]:
+        """Yield, once, the places whose answers may leave now."""
         places = self._places
         while places and (verdict := places[0].verdict) is not None:
-            yield places.popleft().packet_id, verdict
+            yield places.popleft(), verdict
 
     def decided(self) -> None:
         """Some place was decided."""
         if self._on_ready is not None and self._places and self._places[0].verdict is not None:
             self._on_ready()
+
+    def left(self, place: Place) -> None:
+        """The last place waits no more."""
+        assert self._places[-1] is place  # so nobody behind it becomes ready
+        self._places.pop()
 
     def close(self) -> None:
         """The client is gone: nobody waits any more, later decisions change nothing."""

@@ -6,14 +6,15 @@ import logging
 import secrets
 from typing import TYPE_CHECKING
 
+from broker.aliases import OutgoingAliases
 from broker.client import UNLIMITED_BYTES, Client, State
 from broker.errors import RemoteProtocolError
-from broker.packets import MQTT_5, ConnAck, Connect
+from broker.fitting import encode_fitting
+from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import Properties
 from broker.reasons import Reason, connect_return_code
-from broker.topics import validate_topic
-from broker.wire import encode_packet
+from broker.topics import refuse_control_characters, validate_response_topic, validate_topic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,14 +44,18 @@ class Admission:
     def ask(self, client: Client, connect: Connect, now: float) -> None:
         """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
         client.speak(connect.version)
+        # before the session looks at what it has to send again
+        client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
         if connect.properties.authentication_method is not None:
             raise RemoteProtocolError(
                 "cannot authenticate: method not known", Reason.BAD_AUTHENTICATION_METHOD
             )
         self._check_will(connect)
         client_id = connect.client_id
+        refuse_control_characters(client_id + (connect.username or ""))
         if not client_id:
-            if not client.five and not connect.clean_start:  # [MQTT-3.1.3-8] of 3.1.1
+            # [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always
+            if client.version == MQTT_3_1 or not (client.five or connect.clean_start):
                 self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
                 return
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
@@ -89,8 +94,13 @@ class Admission:
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
         present = self._registry.attach(client, connect, outcome, now)
-        self._admit(client, connect, present=present)
-        return True
+        if self._admit(client, connect, present=present):
+            return True
+        logger.info("closing %r: takes no CONNACK of ours", client.label)
+        self._counters.refuse("connect_packet_too_large")
+        self._registry.detach(client, now, with_will=False)
+        self._close(client, now)
+        return False
 
     def refuse(self, client: Client, reason: Reason, now: float) -> None:
         """Answer with a CONNACK that says no, and close."""
@@ -98,6 +108,9 @@ class Admission:
         logger.info("refused %s on %s: %s", client.peer or "a client", client.listener, reason.name)
         code = reason if client.five else connect_return_code(reason)
         self._send(client, ConnAck(code))  # [MQTT-3.2.2-6] session present is 0
+        self._close(client, now)
+
+    def _close(self, client: Client, now: float) -> None:
         client.state = State.CLOSED
         client.connect = None
         client.parts.clear()
@@ -108,12 +121,11 @@ class Admission:
         if will is None:
             return
         validate_topic(will.topic)
-        if will.qos > 1 and connect.version == MQTT_5:  # [MQTT-3.2.2-12]
-            raise RemoteProtocolError("cannot take a will at QoS 2", Reason.QOS_NOT_SUPPORTED)
+        validate_response_topic(will.properties.response_topic)
         if will.topic.count("/") >= self._limits.topic_levels:
             raise RemoteProtocolError("will topic is too deep", Reason.TOPIC_NAME_INVALID)
 
-    def _admit(self, client: Client, connect: Connect, *, present: bool) -> None:
+    def _admit(self, client: Client, connect: Connect, *, present: bool) -> bool:
         limits, session = self._limits, client.session
         assert session is not None  # just attached
         client.state = State.ONLINE
@@ -121,22 +133,24 @@ class Admission:
         client.will = connect.will
         client.limit_bytes = limits.packet_bytes
         client.keep_alive_s = connect.keep_alive_s * KEEP_ALIVE_GRACE
-        client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
+        aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
+        if aliases:
+            client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
         if not client.five:
-            self._send(client, ConnAck(0, present))  # [MQTT-3.2.2-2]
-            return
+            return self._send(client, ConnAck(0, present))  # [MQTT-3.2.2-2]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(
             session_expiry_s=int(session.expiry_s) if session.expiry_s != asked_s else None,
             receive_maximum=limits.holds,
-            maximum_qos=True,  # QoS 1 [MQTT-3.2.2-9]
             maximum_packet_bytes=limits.packet_bytes,
-            topic_alias_maximum=0,
+            topic_alias_maximum=limits.topic_aliases or None,
             assigned_client_id=session.client_id if client.client_id_assigned else None,
-            shared_subscriptions_available=False,
         )
-        self._send(client, ConnAck(Reason.SUCCESS, present, properties))
+        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))
 
-    def _send(self, client: Client, packet: ConnAck) -> None:
-        client.out.append(encode_packet(packet, client.version))
+    def _send(self, client: Client, packet: ConnAck) -> bool:
+        encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
+        if encoded is not None:
+            client.out.append(encoded)
         self._router.touched.add(client)
+        return encoded is not None

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.acks import AckLine
+    from broker.aliases import OutgoingAliases
     from broker.packets import Connect, Will
     from broker.policy import Credentials, Identity
     from broker.route import Outlet, Route
@@ -51,10 +52,10 @@ class Client:
     """State of one connection; flow.py and dialog.py say what happens to it."""
 
     __slots__ = (
-        "acks", "client_id_assigned", "connect", "deadline", "deaf", "five", "generation", "have",
-        "held", "identity", "keep_alive_s", "last_heard", "limit_bytes", "link", "listener",
-        "max_packet_bytes", "need", "out", "outlets", "parts", "paused", "peer", "routes",
-        "runs", "session", "state", "version", "will",
+        "acks", "aliases", "client_id_assigned", "connect", "deadline", "deaf", "five",
+        "generation", "have", "held", "identity", "keep_alive_s", "last_heard", "limit_bytes",
+        "link", "listener", "max_packet_bytes", "need", "out", "out_aliases", "outlets", "parts",
+        "paused", "peer", "routes", "runs", "session", "state", "version", "will",
     )  # fmt: skip
 
     def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
@@ -69,7 +70,9 @@ class Client:
         self.identity: Identity | None = None
         self.session: Session | None = None
         self.will: Will | None = None
-        self.acks: AckLine | None = None  # made when a hold delays the first PUBACK
+        self.acks: AckLine | None = None  # made for the first message that may have to wait
+        self.aliases: dict[bytes, bytes] | None = None  # alias to topic; made for the first one
+        self.out_aliases: OutgoingAliases | None = None  # if the client takes some
         self.keep_alive_s = 0.0  # with the grace; 0 is off
         self.deadline: float | None = None  # for CONNECT, then for closing
         self.max_packet_bytes = UNLIMITED_BYTES  # what the client takes
@@ -104,3 +107,10 @@ class Client:
     def name(self) -> str:
         """Who this is, for people."""
         return self.identity.name if self.identity is not None else ""
+
+    @property
+    def label(self) -> str:
+        """What the log calls this connection."""
+        if self.session is not None:
+            return self.session.client_id
+        return self.peer or self.listener

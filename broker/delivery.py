@@ -1,21 +1,29 @@
 """One message for many receivers: encoded once for each kind of receiver."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import TYPE_CHECKING
 
-from broker.inflight import Parts
-from broker.message import Message
 from broker.packets import MQTT_5
 from broker.wire import encode_publish_parts, publish_flags
+
+if TYPE_CHECKING:
+    from broker.inflight import Parts
+    from broker.message import Message
+    from broker.shared import SharedGroup
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A QoS 1 message that waits for its turn with one client."""
+    """A QoS 1 or 2 message that waits for its turn with one client."""
 
     message: Message
     retain: bool = False
     identifiers: tuple[int, ...] = ()
+    qos: int = 1  # what it goes out at
+    group: SharedGroup | None = None  # through which it came
 
 
 class Encoder:

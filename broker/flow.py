@@ -28,9 +28,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from broker.aliases import long_head, read_aliased
 from broker.client import Client, State
 from broker.errors import RemoteProtocolError
 from broker.inflight import Parts, split_packet_ids
+from broker.route import CLOSED_OUTLET
 from broker.wire import decode_length, encode_length, measure_packet
 
 if TYPE_CHECKING:
@@ -120,6 +122,8 @@ class Flow:
                 continue
             output = b"".join(client.out)
             client.out.clear()
+            if client.out_aliases is not None:
+                output = client.out_aliases.shorten(output)
             self._counters.bytes_sent += len(output)
             yield client, output
 
@@ -132,6 +136,8 @@ class Flow:
             run = client.runs.get(buffer[start])  # empty until CONNECT was accepted
             if run is not None:
                 after = run(client, buffer, start)
+                if after == start and client.aliases is not None:
+                    after = self._run_aliased(client, buffer, start)
                 if after != start:
                     start = after
                     continue
@@ -158,44 +164,55 @@ class Flow:
         return end
 
     def _run_qos0(self, client: Client, buffer: bytes, start: int) -> int:
-        # speed: consecutive packets to the same receivers leave as one slice
+        # speed: consecutive packets to the same receivers leave as one slice; packets that start
+        # like the two before (topic, length) are only compared; the length is read in place
+        # (benchmarks/, qos0_1to1 and qos0_mixed)
         size, five, startswith = len(buffer), client.five, buffer.startswith
-        outlet: Outlet | None = None
-        head, step, first, count = NO_ID, 0, start, 0  # no PUBLISH starts like NO_ID
+        routes, find_route = client.routes, self._router.find_route
+        outlet = CLOSED_OUTLET  # takes nothing
+        last: Route | None = None
+        first, count = start, 0
+        counts: dict[Outlet, int] = {}
         try:
             while size - start >= 4:
-                if not (startswith(head, start) and start + step <= size):
-                    body, end, topic_end = _measure_publish(buffer, start, PLAIN_QOS0)
-                    # the topic must end within its packet, or the slice reaches into the next
-                    if end > size or topic_end + five > end or (five and buffer[topic_end]):
-                        break
-                    topic = buffer[body + 2 : topic_end]
-                    route = client.routes.get(topic) or self._router.find_route(client, topic)
-                    found = route.outlet
-                    if end - start > found.limit:
-                        break
-                    if found is not outlet:
-                        self._send_qos0(client, outlet, buffer[first:start], count)
-                        outlet, first, count = found, start, 0
-                    head, step = buffer[start : topic_end + five], end - start
-                start += step
+                length, body = buffer[start + 1], start + 2
+                if length >= 0x80:
+                    length, body = _measure_length(buffer, length, body)
+                end = body + length
+                if buffer[start] != PLAIN_QOS0 or end > size:
+                    break
+                topic_end = body + 2 + (buffer[body] << 8 | buffer[body + 1])
+                # the topic must end within its packet, or the slice reaches into the next
+                if topic_end + five > end or (five and buffer[topic_end]):
+                    break
+                topic = buffer[body + 2 : topic_end]
+                route = routes.get(topic) or find_route(client, topic)
+                if end - start > route.outlet.limit:
+                    break
+                if route.outlet is not outlet:
+                    _append_chunk(outlet, buffer[first:start], client.five)
+                    counts[outlet] = counts.get(outlet, 0) + count
+                    outlet, first, count = route.outlet, start, 0
                 count += 1
+                if route is last:
+                    head, step = buffer[start : topic_end + five], end - start
+                    while startswith(head, end) and end + step <= size:
+                        end += step
+                        count += 1
+                last, start = route, end
         finally:  # also when the next packet is a fault
-            self._send_qos0(client, outlet, buffer[first:start], count)
+            _append_chunk(outlet, buffer[first:start], client.five)
+            counts[outlet] = counts.get(outlet, 0) + count
+            self._note_sent(counts)
         return start
 
-    def _send_qos0(self, client: Client, outlet: Outlet | None, chunk: bytes, count: int) -> None:
-        if outlet is None or not count:
-            return
-        self._touched.update(outlet.clients)
-        self._counters.messages_received += count
-        self._counters.messages_sent += count * len(outlet.clients)
-        for append in outlet.same:
-            append(chunk)
-        if outlet.other:
-            chunk = b"".join(_translate_chunk(chunk, to_five=not client.five))
-            for append in outlet.other:
-                append(chunk)
+    def _note_sent(self, counts: dict[Outlet, int]) -> None:
+        # speed: once for all that a run sent
+        counters = self._counters
+        for outlet, count in counts.items():
+            self._touched.update(outlet.clients)
+            counters.messages_received += count
+            counters.messages_sent += count * len(outlet.clients)
 
     def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
@@ -208,6 +225,8 @@ class Flow:
                 if not (startswith(head, start) and start + step <= size):
                     body, end, topic_end = _measure_publish(buffer, start, PLAIN_QOS1)
                     if end > size or topic_end + 2 + five > end:
+                        break
+                    if five and buffer[topic_end + 2]:  # an alias may stand for the topic
                         break
                     topic = buffer[body + 2 : topic_end]
                     route = client.routes.get(topic) or self._router.find_route(client, topic)
@@ -256,15 +275,64 @@ class Flow:
             for append in outlet.low_other:
                 append(chunk)
 
+    def _run_aliased(self, client: Client, buffer: bytes, start: int) -> int:
+        # speed: packets with an alias and no other property are put back into the long form
+        # without a packet object (benchmarks/, topic aliases)
+        kind, aliases = buffer[start], client.aliases or {}
+        if kind not in {PLAIN_QOS0, PLAIN_QOS1}:
+            return start
+        outlet: Outlet | None = None
+        parts: list[Parts] = []
+        packet_ids: list[bytes] = []
+        try:
+            while buffer.startswith(bytes((kind,)), start) and not client.acks:
+                found = read_aliased(buffer, start)
+                topic = aliases.get(buffer[found[1] - 2 : found[1]]) if found else None
+                if found is None or topic is None:
+                    break
+                id_end, payload, end = found
+                route = client.routes.get(topic) or self._router.find_route(client, topic)
+                outlet_found = route.outlet
+                packet_id = buffer[id_end - 2 : id_end] if kind == PLAIN_QOS1 else b""
+                if packet_id == NO_ID or end - start + len(topic) > outlet_found.takes(kind):
+                    break
+                if outlet_found is not outlet:
+                    self._send_parts(client, outlet, parts, kind)
+                    outlet, parts = outlet_found, []
+                parts.append((long_head(kind, topic, end - payload), b"\0" + buffer[payload:end]))
+                packet_ids.append(packet_id)
+                start = end
+        finally:  # also when the next packet is a fault
+            self._send_parts(client, outlet, parts, kind)
+            if packet_ids and kind == PLAIN_QOS1:
+                client.out.append(PUBACK + PUBACK.join(packet_ids))
+                self._touched.add(client)
+        return start
+
+    def _send_parts(
+        self, client: Client, outlet: Outlet | None, parts: list[Parts], kind: int
+    ) -> None:
+        if kind == PLAIN_QOS1:
+            self._send_qos1(client, outlet, parts)
+        elif outlet is not None:
+            chunk = b"".join([head + body for head, body in parts])
+            _append_chunk(outlet, chunk, client.five)
+            self._note_sent({outlet: len(parts)})
+
     def _run_pubacks(self, client: Client, buffer: bytes, start: int) -> int:
         size, at, session = len(buffer), start, client.session
         while size - at >= 4 and buffer.startswith(PUBACK, at):
             at += 4
+        no_id = buffer.find(PUBACK + NO_ID, start, at)  # matches at the start of a packet only
+        if no_id >= 0:
+            at = no_id
         if at != start and session is not None:
-            unknown = session.inflight.acknowledge(split_packet_ids(buffer[start:at]))
-            if unknown:
-                self._counters.refused["unknown_packet_id"] += unknown
-            self._dialog.acknowledged(client)
+            try:
+                unknown = session.inflight.acknowledge(split_packet_ids(buffer[start:at]))
+                if unknown:
+                    self._counters.refused["unknown_packet_id"] += unknown
+            finally:  # also when one of them is a fault
+                self._dialog.acknowledged(client)
         return at
 
     def _drop_overflow(self, client: Client) -> None:
@@ -276,6 +344,26 @@ class Flow:
             else:
                 kept.append(chunk)
         client.out[:] = [b"".join(kept)] if kept else []
+
+
+def _append_chunk(outlet: Outlet, chunk: bytes, five: bool) -> None:
+    for append in outlet.same:
+        append(chunk)
+    if outlet.other:
+        chunk = b"".join(_translate_chunk(chunk, to_five=not five))
+        for append in outlet.other:
+            append(chunk)
+
+
+def _measure_length(buffer: bytes, first: int, at: int) -> tuple[int, int]:
+    """Return length and start of a body, given the first byte of several and where the second is.
+
+    A length that is not whole reaches beyond the buffer.
+    """
+    second = buffer[at]
+    if 0 < second < 0x80:
+        return first & 0x7F | second << 7, at + 1
+    return decode_length(buffer, at - 1) or (len(buffer), at)
 
 
 def _measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int]:

@@ -1,12 +1,13 @@
-"""QoS 1 messages on their way to one client.
+"""QoS 1 and 2 messages on their way to one client.
 
 Theory of operation
 -------------------
-A packet offered is in flight under a packet id until its PUBACK comes. Four rules hold after
-every call:
+A packet offered is in flight under a packet id until its PUBACK comes; at QoS 2 its PUBREC turns
+it into a PUBREL, in flight under the same id until its PUBCOMP comes. Four rules hold after every
+call:
 
 1. At most ``window`` packets are sent and not acknowledged on this connection.
-2. A packet id belongs to one packet until its PUBACK comes, reconnects included.
+2. A packet id belongs to one packet until that is acknowledged, reconnects included.
 3. Nothing is dropped silently: what does not fit is not taken, and offer() says so.
 4. While packets wait to be sent again, nothing new is taken. [MQTT-4.6.0-1]
 
@@ -14,14 +15,23 @@ Packet ids are kept as the two bytes of the wire: they are cut out of one packet
 another, and nobody ever counts with them. speed: saves two conversions a message.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
-from itertools import islice
+from __future__ import annotations
 
-from broker.counters import Counters
+from collections import deque
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from broker.errors import RemoteProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from broker.counters import Counters
+    from broker.delivery import Delivery
 
 MAX_PACKET_ID = 65_535
 DUPLICATE = 0x08
+PUBREL = b"\x62\x02"  # then the packet id; the short form, which says success in MQTT 5
 POOL_STEP = 16  # ids made at a time: an idle client holds none, and an id is not reused at once
 
 _NO_IDS: deque[bytes] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes a client
@@ -32,8 +42,10 @@ Parts = tuple[bytes, bytes]  # of a PUBLISH: before and behind its packet id
 class Inflight:
     """Sends each packet until it is acknowledged, in order, a few at a time."""
 
-    __slots__ = ("_counters", "_ids_made", "_limit_bytes", "_limit_bytes_total", "_max_packet_id",
-                 "_pool", "_unsent", "append", "packets", "size_bytes", "window")  # fmt: skip
+    __slots__ = (
+        "_counters", "_ids_made", "_limit_bytes", "_limit_bytes_total", "_max_packet_id", "_pool",
+        "_qos2", "_unsent", "append", "assigned", "packets", "size_bytes", "window",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -42,9 +54,11 @@ class Inflight:
         limit_bytes_total: int,
         max_packet_id: int = MAX_PACKET_ID,
     ) -> None:
+        self.assigned: dict[bytes, Delivery] | None = None  # by packet id; of shared subscriptions
         self.window = 0
         self.append: Callable[[bytes], None] | None = None  # None: take nothing now
-        self.packets: dict[bytes, bytes] = {}  # by packet id, in the order first sent
+        # by packet id: PUBLISHes in the order first sent, PUBRELs in the order of their PUBRECs
+        self.packets: dict[bytes, bytes] = {}
         self.size_bytes = 0
         self._counters = counters  # whose queued_bytes is the sum over all clients
         self._limit_bytes = limit_bytes
@@ -52,6 +66,7 @@ class Inflight:
         self._max_packet_id = max_packet_id
         self._pool = _NO_IDS
         self._ids_made = 0
+        self._qos2: set[bytes] | None = None  # ids of QoS 2; made for the first one
         self._unsent: list[bytes] = []  # ids to be sent again on this connection, last one first
 
     @property
@@ -83,9 +98,43 @@ class Inflight:
         self._account(size)
         return len(parts)
 
+    def offer_qos2(self, parts: Parts) -> bool:
+        """Send a QoS 2 packet; return False when it does not fit."""
+        if not self.offer((parts,)):
+            return False
+        if self._qos2 is None:
+            self._qos2 = set()
+        self._qos2.add(next(reversed(self.packets)))
+        return True
+
+    def assign(self, delivery: Delivery) -> None:
+        """Remember what the packet sent last was, to give it to another client if need be."""
+        if self.assigned is None:
+            self.assigned = {}
+        self.assigned[next(reversed(self.packets))] = delivery
+
     def acknowledge(self, packet_ids: Iterable[bytes]) -> int:
-        """Note PUBACKs; return how many of them belong to nothing in flight."""
+        """Note PUBACKs; return how many of them belong to nothing in flight.
+
+        Raises RemoteProtocolError for one in flight at QoS 2; those before it are noted.
+        """
+        wrong = None
+        if self._qos2:
+            asked = tuple(packet_ids)
+            wrong = next((each for each in asked if each in self._qos2), None)
+            packet_ids = asked if wrong is None else asked[: asked.index(wrong)]
+        unknown = self._acknowledge(packet_ids)
+        if wrong is not None:
+            self._counters.refused["unknown_packet_id"] += unknown
+            raise _wrong_answer("PUBACK")
+        return unknown
+
+    def _acknowledge(self, packet_ids: Iterable[bytes]) -> int:
         take, give, size, unknown = self.packets.pop, self._pool.append, 0, 0
+        if self.assigned:
+            packet_ids = tuple(packet_ids)
+            for packet_id in packet_ids:
+                self.assigned.pop(packet_id, None)
         for packet_id in packet_ids:
             packet = take(packet_id, None)
             if packet is None:
@@ -96,6 +145,38 @@ class Inflight:
         self._account(-size)
         return unknown
 
+    def release(self, packet_id: bytes) -> bytes | None:
+        """Note a PUBREC; return the PUBREL that answers it, None when nothing is in flight."""
+        if self._qos2 is None or packet_id not in self._qos2:
+            if packet_id in self.packets:
+                raise _wrong_answer("PUBREC")
+            return None
+        packet = self.packets.pop(packet_id)
+        # [MQTT-4.3.3-4] from now on only the PUBREL is sent; the id is used until PUBCOMP
+        release = self.packets[packet_id] = PUBREL + packet_id
+        self._account(len(release) - len(packet))
+        return release
+
+    def finish(self, packet_id: bytes, *, released: bool) -> bool:
+        """Note a PUBCOMP, or a PUBREC that refuses; return whether it ends something.
+
+        released says which: a PUBCOMP ends a PUBREL, a refusal a PUBLISH.
+        """
+        if self._qos2 is None or packet_id not in self._qos2:
+            if packet_id in self.packets:
+                raise _wrong_answer("PUBCOMP" if released else "PUBREC")
+            return False
+        packet = self.packets[packet_id]
+        if packet.startswith(PUBREL) != released:
+            if released:  # [MQTT-4.3.3-4] nothing was released yet
+                raise _wrong_answer("PUBCOMP")
+            return False
+        del self.packets[packet_id]
+        self._qos2.remove(packet_id)
+        self._pool.append(packet_id)
+        self._account(-len(packet))
+        return True
+
     def resume(self, window: int, packets: dict[bytes, bytes]) -> None:
         """Start a connection: all in flight must be sent again, at most window at a time.
 
@@ -104,6 +185,10 @@ class Inflight:
         """
         self._account(sum(map(len, packets.values())) - self.size_bytes)
         self._pool.extend(self.packets.keys() - packets.keys())
+        if self._qos2 is not None:
+            self._qos2 &= packets.keys()
+        if self.assigned:
+            self.assigned = {each: self.assigned[each] for each in packets if each in self.assigned}
         self.window = window
         self.packets = packets
         self._unsent = list(reversed(packets))
@@ -113,14 +198,16 @@ class Inflight:
         while self._unsent and len(self.packets) - len(self._unsent) < self.window:
             packet = self.packets.get(self._unsent.pop())
             if packet is not None:
-                # [MQTT-4.4.0-1] same packet id; [MQTT-3.3.1-1] DUP set
-                append(bytes((packet[0] | DUPLICATE,)) + packet[1:])
+                # [MQTT-4.4.0-1] same packet id; [MQTT-3.3.1-1] DUP set, of a PUBLISH
+                first = packet[0] if packet.startswith(PUBREL) else packet[0] | DUPLICATE
+                append(bytes((first,)) + packet[1:])
 
     def clear(self) -> None:
         """Forget everything; the session has ended."""
         self.append = None
         self._account(-self.size_bytes)
         self.packets = {}
+        self._qos2 = self.assigned = None
         self._unsent.clear()
 
     def _account(self, size: int) -> None:
@@ -136,6 +223,10 @@ class Inflight:
         self._pool.extend(packet_id.to_bytes(2, "big") for packet_id in range(first, last + 1))
         self._ids_made = last
         return self._pool
+
+
+def _wrong_answer(name: str) -> RemoteProtocolError:
+    return RemoteProtocolError(f"{name} for a packet id that waits for another answer")
 
 
 def split_packet_ids(pubacks: bytes) -> Iterable[bytes]:

@@ -15,6 +15,11 @@ class Limits:
     """Bounds of one broker; sizes in bytes, times in seconds."""
 
     connections: int = 10_000
+    connections_per_address: int = 1_000  # arrivals.py says which addresses are free of it
+    connects_per_s: float = 100.0  # of one address, after the burst
+    connect_burst: int = 1_000  # a site behind one address that comes back from a power cut
+    unauthenticated: int = 2_000  # connections whose CONNECT is not decided yet
+    incomplete_bytes_total: int = 64 * MIB  # of packets that have not come whole
     stored_sessions: int = 10_000  # clients away whose session is kept
     session_expiry_s: int = 7 * 86_400  # also for 3.1.1, whose sessions would never end
     connect_timeout_s: float = 10.0  # from the first byte to the decided CONNECT
@@ -23,8 +28,10 @@ class Limits:
     packet_bytes: int = 2_000_000  # default of Mosquitto 2.1
     topic_levels: int = 32  # cost of matching follows them
     subscriptions: int = 1_000  # per client
-    in_flight: int = 1_000  # QoS 1 messages sent to a client and not acknowledged
-    holds: int = 1_000  # QoS 1 messages of a client that are not acknowledged yet
+    in_flight: int = 1_000  # QoS 1 and 2 messages sent to a client and not acknowledged
+    holds: int = 1_000  # QoS 1 and 2 messages of a client that are not acknowledged yet
+    topic_aliases: int = 32  # per client and direction
+    unreleased: int = 10_000  # QoS 2 packet ids of a session that wait for their PUBREL
     queued_messages: int = 10_000  # per client, waiting behind those in flight
     queued_bytes: int = 4 * MIB  # per client, in flight and waiting
     queued_bytes_total: int = 64 * MIB

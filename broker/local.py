@@ -8,7 +8,7 @@ from broker.delivery import Encoder
 from broker.errors import LocalProtocolError, RemoteProtocolError
 from broker.message import Message
 from broker.packets import Subscription
-from broker.topics import validate_filter, validate_topic
+from broker.topics import SHARED, validate_filter, validate_topic
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ class LocalClient:
     def subscribe(self, topic_filter: str, handler: Handler) -> None:
         """Call handler for each message that matches; replaces the filter's last handler."""
         _check(validate_filter, topic_filter)
+        if topic_filter.startswith(SHARED):
+            raise LocalProtocolError("cannot subscribe: local clients share nothing")
         self.unsubscribe(topic_filter)
         receiver = _LocalReceiver(self.name, handler)
         self._receivers[topic_filter] = receiver
@@ -48,8 +50,8 @@ class LocalClient:
     def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
         """Publish to everybody, the process's own subscribers included."""
         _check(validate_topic, topic)
-        if qos not in {0, 1}:
-            raise LocalProtocolError(f"cannot publish at QoS {qos}: 0 and 1 are spoken")
+        if qos not in {0, 1, 2}:
+            raise LocalProtocolError(f"cannot publish at QoS {qos}: there are 0, 1 and 2")
         self._core.publish(Message(topic, payload, qos, retain), self._now())
 
     def close(self) -> None:

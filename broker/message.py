@@ -1,4 +1,4 @@
-"""A message inside the broker, and the hold a local subscriber can put on its PUBACK."""
+"""A message inside the broker, and the hold a local subscriber can put on its answer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ OVERHEAD_BYTES = 200  # of one queued message besides topic and payload, measure
 
 
 class Hold:
-    """Delays the PUBACK of one message until all who kept it have let go.
+    """Delays the PUBACK or PUBREC of one message until all who kept it have let go.
 
     Pure and not thread-safe: release() and refuse() belong to the broker's loop. The first
     refuse() decides; what others do afterwards changes nothing.
@@ -25,7 +25,7 @@ class Hold:
 
     @property
     def decided(self) -> bool:
-        """Whether the PUBACK's fate is known."""
+        """Whether the answer's fate is known."""
         return self._decided
 
     @property
@@ -72,7 +72,7 @@ class Message:
     sender: str = ""  # identity name; "" for a local client
     properties: Properties = NO_PROPERTIES  # only those that travel with a message
     expires_at: float | None = None  # in the broker's clock
-    hold: Hold | None = None  # QoS 1 from a remote client only
+    hold: Hold | None = None  # QoS 1 and 2 from a remote client only
 
     @property
     def size_bytes(self) -> int:

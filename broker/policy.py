@@ -14,6 +14,8 @@ class Credentials:
     password: bytes | None
     listener: str
     peer: str  # address without port, "" over a Unix socket
+    certificate: bytes | None = None  # DER, checked by TLS
+    certificate_names: tuple[tuple[str, str], ...] = ()  # as commonName, DNS, URI, email
 
     def __repr__(self) -> str:
         return f"Credentials({self.client_id!r}, {self.username!r}, ***, {self.listener!r})"

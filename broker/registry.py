@@ -96,7 +96,10 @@ class Registry:
             self._router.unsubscribe(session, topic_filter)
         self._counters.subscriptions -= len(session.subscriptions)
         session.subscriptions.clear()
-        session.clear()
+        shared = session.find_shared()
+        session.clear(len(shared))
+        for delivery in shared:
+            self._router.hand_over(delivery, now)
         self._publish_will(session, now)  # [MQTT-3.1.2-8] the will does not outlive its session
 
     def tick(self, now: float) -> None:
@@ -122,8 +125,7 @@ def _message_of(will: Will, sender: str, now: float) -> Message:
     properties = message_properties(will.properties)
     expiry_s = will.properties.message_expiry_s
     expires_at = None if expiry_s is None else now + expiry_s
-    qos = min(will.qos, 1)
-    return Message(will.topic, will.payload, qos, will.retain, sender, properties, expires_at)
+    return Message(will.topic, will.payload, will.qos, will.retain, sender, properties, expires_at)
 
 
 def message_properties(properties: Properties) -> Properties:

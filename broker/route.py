@@ -54,6 +54,10 @@ class Outlet:
         if not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
             self.limit_qos1 = limit
 
+    def takes(self, kind: int) -> int:
+        """Return the longest packet the flow may send with this first byte."""
+        return self.limit_qos1 if kind & 0x06 else self.limit
+
 
 CLOSED_OUTLET = Outlet()
 

@@ -17,7 +17,8 @@ from broker.reasons import Reason
 from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
 from broker.session import Session
-from broker.topics import SubscriptionTree, validate_topic
+from broker.shared import SharedGroup
+from broker.topics import SHARED, SubscriptionTree, strip_share, validate_topic
 from broker.wire import read_topic
 
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
@@ -34,6 +35,7 @@ class Router:
         self._limits = limits
         self.counters = counters
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
+        self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
         self._later: deque[Message] = deque()
 
@@ -43,17 +45,33 @@ class Router:
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add or replace a subscription."""
-        self._tree.add(receiver, subscription)
+        topic_filter = subscription.topic_filter
+        if topic_filter.startswith(SHARED):
+            assert isinstance(receiver, Session)  # local clients share nothing
+            group = self._groups.get(topic_filter)
+            if group is None:
+                group = self._groups[topic_filter] = SharedGroup(self.touched)
+                self._tree.add(group, Subscription(strip_share(topic_filter), qos=2))
+            group.add(receiver, subscription)
+        else:
+            self._tree.add(receiver, subscription)
         self.changed()
 
     def unsubscribe(self, receiver: Receiver, topic_filter: str) -> None:
         """Remove a subscription."""
-        self._tree.remove(receiver, topic_filter)
+        group = self._groups.get(topic_filter)
+        if group is None:
+            self._tree.remove(receiver, topic_filter)
+        elif isinstance(receiver, Session):
+            group.remove(receiver)
+            if group.is_empty:
+                del self._groups[topic_filter]
+                self._tree.remove(group, strip_share(topic_filter))
         self.changed()
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
         """Ask the authorizer."""
-        return self._authorizer.may_subscribe(identity, topic_filter)
+        return self._authorizer.may_subscribe(identity, strip_share(topic_filter))
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         """Ask the authorizer."""
@@ -126,6 +144,17 @@ class Router:
             self._later.append(message)
         else:
             self.deliver(message, self.find_receivers(message.topic, None), now)
+
+    def hand_over(self, delivery: Delivery, now: float) -> None:
+        """Give to another member what one that has gone left behind."""
+        assert delivery.group is not None  # else nobody else is to have it
+        message = delivery.message
+        if delivery.group.is_empty:
+            self.counters.drop("session_ended")
+        elif message.is_expired(now):
+            self.counters.drop("expired")
+        else:
+            delivery.group.deliver(Encoder(message, now), Subscription(message.topic), now)
 
     def let_wait(self, client: Client, session: Session, parts: Iterable[Parts]) -> None:
         """Queue what the flow could not send to a session at once."""

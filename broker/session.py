@@ -2,7 +2,7 @@
 
 Theory of operation
 -------------------
-A QoS 1 message is in flight (inflight.py) or waits behind those in flight; it waits when the
+A QoS 1 or 2 message is in flight (inflight.py) or waits behind those in flight; it waits when the
 window is full, the client is away, or it reads too slowly. Retained messages wait last, as a
 list of topics only, so that any number of them costs little. Rules after every call:
 
@@ -18,14 +18,16 @@ from dataclasses import replace
 from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
-from broker.inflight import Inflight
+from broker.inflight import PUBREL, Inflight
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Publish, Subscription, Will
 from broker.policy import Identity
 from broker.properties import NO_PROPERTIES
+from broker.received import Received
 from broker.retained import RetainedStore
-from broker.topics import is_match
+from broker.shared import SharedGroup
+from broker.topics import is_match, strip_share
 from broker.wire import decode_packet, encode_packet
 
 BACKLOG_STEP_BYTES = 65_536  # of retained messages per wake-up, so that others have their turn
@@ -36,9 +38,11 @@ _NOTHING: deque[Delivery] = deque(maxlen=0)  # an empty deque of its own would c
 class Session:
     """One client id's state; client is its connection, None while it is away."""
 
-    __slots__ = ("_counters", "_current", "_limits", "_waiting", "_waiting_bytes", "client",
-                 "client_id", "expires_at", "expiry_s", "inflight", "owner", "pending_retained",
-                 "subscriptions", "version", "will", "will_at")  # fmt: skip
+    __slots__ = (
+        "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
+        "client", "client_id", "expires_at", "expiry_s", "inflight", "owner", "pending_retained",
+        "subscriptions", "version", "will", "will_at",
+    )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
         self.client_id = client_id
@@ -54,6 +58,7 @@ class Session:
         self.will_at = 0.0
         self._limits = limits
         self._counters = counters
+        self._received: Received | None = None  # made for the first QoS 2 message
         self._waiting = _NOTHING
         self._waiting_bytes = 0
         self._current: tuple[Subscription, Iterator[str]] | None = None
@@ -63,21 +68,40 @@ class Session:
         """Whether pump() would look for retained messages."""
         return self._current is not None or bool(self.pending_retained)
 
-    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
+    @property
+    def received(self) -> Received:
+        """What the client has handed over at QoS 2."""
+        if self._received is None:
+            limits = self._limits
+            self._received = Received(self._counters, limits.unreleased, limits.queued_bytes_total)
+        return self._received
+
+    @property
+    def unreleased(self) -> int:
+        """How many PUBRECs were sent on this connection and not followed by a PUBREL."""
+        return len(self._received.unreleased) if self._received is not None else 0
+
+    def deliver(
+        self,
+        encoder: Encoder,
+        subscription: Subscription,
+        now: float,
+        group: SharedGroup | None = None,
+    ) -> None:
         """Send a message, or let it wait."""
         message = encoder.message
         # [MQTT-3.3.1-12] RETAIN is 0 for a new message, [MQTT-3.3.1-13] unless asked otherwise
         retain = message.retain and subscription.retain_as_published
-        # [MQTT-3.8.4-8] at the lower of the two QoS
-        if message.qos and subscription.qos:
-            delivery = Delivery(message, retain, subscription.identifiers)
+        qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8]
+        if qos:
+            delivery = Delivery(message, retain, subscription.identifiers, qos, group)
             if self.inflight.append is None or not self._send(delivery, encoder):
                 self.enqueue([delivery])
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
-        """Let QoS 1 messages wait; what does not fit is dropped and counted."""
+        """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
         limits, counters = self._limits, self._counters
         for delivery in deliveries:
             size = delivery.message.size_bytes
@@ -100,6 +124,8 @@ class Session:
     def attach(self, client: Client, window: int) -> None:
         """Start a connection: send again what was in flight, then what waits."""
         self.inflight.resume(window, self._packets_for(client))
+        if self._received is not None:
+            self._received.unreleased.clear()  # [MQTT-4.9.0-1] the quota starts anew
         self.client = client
         self.version = client.version
         self.expires_at = self.will = None
@@ -148,13 +174,20 @@ class Session:
         self._waiting = _NOTHING
         self._waiting_bytes = 0
 
-    def clear(self) -> None:
+    def find_shared(self) -> list[Delivery]:
+        """Return what is for another member of its group now that the session ends."""
+        waiting = [each for each in self._waiting if each.group is not None and each.qos == 1]
+        return [*(self.inflight.assigned or {}).values(), *waiting]
+
+    def clear(self, handed_over: int = 0) -> None:
         """Forget all messages; the session has ended."""
-        lost = len(self._waiting) + len(self.inflight.packets)
+        lost = len(self._waiting) + len(self.inflight.packets) - handed_over
         if lost:
             self._counters.drop("session_ended", lost)
         self.clear_waiting()
         self.inflight.clear()
+        if self._received is not None:
+            self._received.clear()
         self.pending_retained.clear()
         self._current = None
 
@@ -165,17 +198,22 @@ class Session:
             self._current = None
 
     def _is_wanted(self, topic: str) -> bool:
-        return any(is_match(topic_filter, topic) for topic_filter in self.subscriptions)
+        return any(is_match(strip_share(each), topic) for each in self.subscriptions)
 
     def _send(self, delivery: Delivery, encoder: Encoder) -> bool:
-        """Send at QoS 1; return False when it must wait."""
-        head, body = encoder.parts(
-            self.version, 1, retain=delivery.retain, identifiers=delivery.identifiers
+        """Send at QoS 1 or 2; return False when it must wait."""
+        parts = encoder.parts(
+            self.version, delivery.qos, retain=delivery.retain, identifiers=delivery.identifiers
         )
-        if self._is_too_large(len(head) + len(body) + 2):
+        if self._is_too_large(len(parts[0]) + len(parts[1]) + 2):
             return True
-        if not self.inflight.offer(((head, body),)):
+        if delivery.qos > 1:
+            if not self.inflight.offer_qos2(parts):
+                return False
+        elif not self.inflight.offer((parts,)):
             return False
+        elif delivery.group is not None:
+            self.inflight.assign(delivery)
         self._counters.messages_sent += 1
         return True
 
@@ -199,6 +237,8 @@ class Session:
     def _packets_for(self, client: Client) -> dict[bytes, bytes]:
         packets = dict(self.inflight.packets)
         for packet_id, packet in packets.copy().items():
+            if packet.startswith(PUBREL):  # the same in all versions
+                continue
             if client.version != self.version and MQTT_5 in {client.version, self.version}:
                 packets[packet_id] = _transcode(packet, self.version, client.version)
             if len(packets[packet_id]) > client.max_packet_bytes:
@@ -232,8 +272,9 @@ class Session:
         self, client: Client, message: Message, subscription: Subscription, now: float
     ) -> None:
         encoder = Encoder(message, now)
-        if message.qos and subscription.qos:  # [MQTT-3.3.1-8] RETAIN is 1
-            self._send(Delivery(message, True, subscription.identifiers), encoder)
+        qos = min(message.qos, subscription.qos)
+        if qos:  # [MQTT-3.3.1-8] RETAIN is 1
+            self._send(Delivery(message, True, subscription.identifiers, qos), encoder)
         else:
             self._send_qos0(client, encoder, retain=True, subscription=subscription)
 

@@ -8,6 +8,7 @@ the level itself), so its cost follows the depth of the topic and the filters th
 the number of filters stored. Empty nodes are removed, so the tree is as large as its filters.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
@@ -16,20 +17,39 @@ from broker.packets import Subscription
 from broker.reasons import Reason
 
 SHARED = "$share/"
+CONTROL = re.compile("[\\x01-\\x1f\\x7f-\\x9f]")
 
 S = TypeVar("S")
 
 
 def validate_topic(topic: str) -> None:
     """Raise when this is no name of a topic."""
-    if not topic:
-        raise RemoteProtocolError("cannot publish: empty topic", Reason.TOPIC_NAME_INVALID)
+    if not topic:  # [MQTT-4.7.3-1]
+        raise RemoteProtocolError("cannot publish: empty topic")
     if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
-        raise RemoteProtocolError("cannot publish: wildcard in topic", Reason.TOPIC_NAME_INVALID)
+        raise RemoteProtocolError("cannot publish: wildcard in topic")
+    refuse_control_characters(topic)
+
+
+def validate_response_topic(topic: str | None) -> None:
+    """Raise when this is given and no name of a topic."""  # [MQTT-3.3.2-14]
+    if topic is not None:
+        validate_topic(topic)
+
+
+def refuse_control_characters(name: str) -> None:
+    """Raise for what could forge a line of a log."""  # [MQTT-1.5.4-2] leaves it to us
+    if CONTROL.search(name):
+        raise RemoteProtocolError("control character in a name", Reason.MALFORMED_PACKET)
 
 
 def validate_filter(topic_filter: str) -> None:
     """Raise when this is no topic filter."""
+    refuse_control_characters(topic_filter)
+    if topic_filter.startswith(SHARED):
+        group, _, topic_filter = topic_filter.removeprefix(SHARED).partition("/")
+        if not group or "+" in group or "#" in group:  # [MQTT-4.8.2-1] [MQTT-4.8.2-2]
+            raise RemoteProtocolError("cannot subscribe: bad share name", Reason.MALFORMED_PACKET)
     if not topic_filter:  # [MQTT-4.7.3-1]
         raise RemoteProtocolError("cannot subscribe: empty filter", Reason.MALFORMED_PACKET)
     if "#" not in topic_filter and "+" not in topic_filter:
@@ -40,6 +60,13 @@ def validate_filter(topic_filter: str) -> None:
             raise RemoteProtocolError("cannot subscribe: misplaced #", Reason.MALFORMED_PACKET)
         if "+" in level and level != "+":  # [MQTT-4.7.1-2]
             raise RemoteProtocolError("cannot subscribe: misplaced +", Reason.MALFORMED_PACKET)
+
+
+def strip_share(topic_filter: str) -> str:
+    """Return the filter of topics, without the group that shares it."""
+    if not topic_filter.startswith(SHARED):
+        return topic_filter
+    return topic_filter.removeprefix(SHARED).partition("/")[2]
 
 
 def is_match(topic_filter: str, topic: str) -> bool:

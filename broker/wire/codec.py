@@ -5,6 +5,7 @@ from typing import Any
 
 from broker.errors import RemoteProtocolError
 from broker.packets import (
+    MQTT_3_1,
     MQTT_5,
     Auth,
     ConnAck,
@@ -28,6 +29,7 @@ from broker.reasons import Reason
 from broker.wire import connecting, publishing, subscribing
 from broker.wire.fields import MAX_VARINT, Reader, decode_length, encode_length, malformed
 
+DUPLICATE = 0x08
 _FLAGS = {Type.PUBREL: 2, Type.SUBSCRIBE: 2, Type.UNSUBSCRIBE: 2}  # [MQTT-2.1.3-1], all others 0
 _TYPE_BY_CLASS: dict[type, Type] = {
     Connect: Type.CONNECT,
@@ -130,7 +132,10 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     decode = _DECODE.get(packet_type)
     if decode is None or (packet_type == Type.AUTH and version < MQTT_5):
         raise malformed(f"packet type {packet_type} does not exist")
-    if flags != _FLAGS.get(Type(packet_type), 0):
+    expected = _FLAGS.get(Type(packet_type), 0)
+    if version == MQTT_3_1 and expected:
+        flags &= ~DUPLICATE  # 3.1 lets them be marked as sent again
+    if flags != expected:
         raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")
     packet = decode(reader, version)
     reader.finish()

@@ -74,7 +74,7 @@ class Sep:
         plain = encode_request(replace(request, answer_secret=secret))
         if len(plain) > BODY_LIMIT_BYTES:
             raise too_large()
-        if node.supernode_id not in self._broker.connected():
+        if not self._broker.is_connected(node.supernode_id):
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot reach node {node.node_id}: its cluster is not connected",

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli import remote
-from gateway.cli.errors import OptionError
+from gateway.cli.broker import broker_app
 from gateway.cli.options import examples
 
 app = typer.Typer(
@@ -176,42 +176,6 @@ def cloud(
     _become(["-m", "cloud", *options])
 
 
-@app.command(
-    epilog=examples(
-        "hecate broker --anonymous",
-        "hecate broker --anonymous --listen 127.0.0.1:0 --listen [::1]:1883",
-    )
-)
-def broker(
-    listen: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Where to listen; may be given several times. [default: 127.0.0.1:1883]",
-        ),
-    ] = None,
-    anonymous: Annotated[
-        bool, typer.Option("--anonymous", help="Let anyone on this machine connect.")
-    ] = False,
-    open_to_network: Annotated[
-        bool,
-        typer.Option("--open-to-network", help="With --anonymous: anyone on the network, too."),
-    ] = False,
-) -> None:
-    """Run the MQTT broker alone.
-
-    It stays in the foreground and keeps everything in memory. Prints one line with its addresses
-    when it is ready, and ends on Ctrl-C or SIGTERM. Port 0 takes any free one. For devices with
-    passwords of their own run `hecate gateway`.
-    """
-    from gateway.cli.solo import Access, run_broker
-
-    if open_to_network and not anonymous:
-        raise OptionError("cannot use --open-to-network: it goes with --anonymous")
-    access = Access.NETWORK if open_to_network else Access.LOOPBACK if anonymous else Access.NOBODY
-    run_broker(listen or ["127.0.0.1:1883"], access)
-
-
 @config_app.command(
     "check",
     epilog=examples(
@@ -233,6 +197,7 @@ def config_check(
     print(check_config(file, kind.value))  # noqa: T201
 
 
+app.add_typer(broker_app, name="broker")
 remote.register(app)
 app.add_typer(config_app, name="config")
 

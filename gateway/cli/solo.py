@@ -2,100 +2,181 @@
 
 import asyncio
 import contextlib
-import ipaddress
+import logging
 import os
 import signal
+import sys
 from collections.abc import Sequence
-from enum import Enum
 from pathlib import Path
 
-from broker import Broker, BrokerError, Credentials, Identity, Listener, Refusal
+from broker import Broker, BrokerError, Listener
+from broker.access.source import is_loopback
+from broker.conf import (
+    AccessSettings,
+    Anonymous,
+    BrokerSettings,
+    ListenerSettings,
+    Realms,
+    load_settings,
+    open_listeners,
+)
+from broker.conf.listeners import renew_certificates
+from broker.conf.settings import parse_address
 from gateway.cli.errors import CliError, OptionError
 from gateway.logs import configure_logs
 
+Access = Anonymous  # who may connect without a password
+MEMORY = "memory"
+TOKENS_S = 1.0  # how late a token may be found to be over
 
-class Access(Enum):
-    """Who may connect without a password."""
-
-    NOBODY = "nobody"
-    LOOPBACK = "loopback"
-    NETWORK = "network"
+logger = logging.getLogger(__name__)
 
 
-class Anonymous:
-    """Lets in whoever comes from where it is allowed; all of them may do everything."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-
-    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
-        """Admit by the peer's address; the broker keeps no users of its own."""
-        if self._access is Access.NETWORK or _is_loopback(credentials.peer):
-            return Identity(credentials.username or "anonymous", credentials.client_id)
-        return Refusal.NOT_AUTHORIZED
-
-    def may_publish(self, identity: Identity, topic: str) -> bool:  # noqa: ARG002
-        """Allow everything that applications may name; control topics are the gateway's."""
-        return not topic.startswith("$")
-
-    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:  # noqa: ARG002
-        """Allow every filter."""
-        return True
+def configure_from(path: Path) -> BrokerSettings:
+    """Return what a file says; its notices go to standard error."""
+    try:
+        settings = load_settings(path)
+    except BrokerError as exc:
+        raise CliError(str(exc)) from exc
+    notices = list(settings.notices)
+    if settings.data is not None:
+        if path.suffix == ".toml":
+            raise CliError(f"cannot use {path}: [storage] folder: {_in_memory()}")
+        notices.append(f"persistence: {_in_memory()}")
+    for notice in notices:
+        sys.stderr.write(f"notice: {path}: {notice}\n")
+    return settings
 
 
-def run_broker(listen: Sequence[str], access: Access) -> None:
-    """Serve until SIGTERM or Ctrl-C; print one line when ready."""
-    listeners = [parse_listener(text) for text in listen]
+def open_to(listen: Sequence[str], access: Access) -> BrokerSettings:
+    """Return the settings of a broker without users, for anyone who may connect."""
+    listeners = tuple(parse_listener(text) for text in listen)
     check_access(listeners, access)
-    configure_logs(os.environ.get("HECATE_LOG_LEVEL", "WARNING"))
-    asyncio.run(_serve(listeners, access))
+    return BrokerSettings(
+        listeners, AccessSettings(anonymous=access, allow_everything=True), log_level="WARNING"
+    )
 
 
-def parse_listener(text: str) -> Listener:
+def run_broker(settings: BrokerSettings, config: Path | None, *, only_check: bool) -> None:
+    """Serve until SIGTERM or Ctrl-C; print one line when ready."""
+    configure_logs(os.environ.get("HECATE_LOG_LEVEL", settings.log_level))
+    try:
+        listeners = open_listeners(settings)
+        realms = Realms(settings)
+        realms.take(realms.read())
+    except BrokerError as exc:
+        raise CliError(str(exc)) from exc
+    if only_check:
+        where = ", ".join(each.name for each in settings.listeners)
+        print(f"{config or 'options'}: good configuration for the broker: MQTT {where}")  # noqa: T201
+        return
+    with contextlib.closing(realms):
+        asyncio.run(_Solo(settings, realms, listeners).serve(reloads=config is not None))
+
+
+def check_storage(data: Path | None, durability: str) -> None:
+    """Refuse to promise what is not kept."""
+    if data is not None:
+        raise OptionError(f"cannot keep data in {data}: {_in_memory()}")
+    if durability != MEMORY:
+        raise OptionError(f"cannot use --durability {durability}: {_in_memory()}")
+
+
+def parse_listener(text: str) -> ListenerSettings:
     """Return the listener in HOST:PORT; brackets go round an IPv6 address."""
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise OptionError(f"cannot listen on {text}: must be HOST:PORT, such as 127.0.0.1:1883")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise OptionError(
-            f"cannot listen on {text}: put brackets round the address: [{host}]:{port}"
-        )
-    return Listener(host=host.strip("[]"), port=int(port))
+    try:
+        host, port = parse_address(text)
+    except ValueError as exc:
+        raise OptionError(f"cannot listen on {text}: {exc}") from exc
+    return ListenerSettings(host=host, port=port)
 
 
-def check_access(listeners: Sequence[Listener], access: Access) -> None:
+def check_access(listeners: Sequence[ListenerSettings], access: Access) -> None:
     """Refuse what would serve nobody, and what would serve everybody without being asked."""
-    if access is Access.NOBODY:
+    if access is Access.NO:
         raise OptionError(
             "cannot start broker: it has no users, so nobody could connect; add --anonymous to let "
-            "anyone on this machine in, or run `hecate gateway` for devices with passwords"
+            "anyone on this machine in, or --config FILE with users and rights"
         )
     for listener in listeners:
-        if access is not Access.NETWORK and not _is_loopback(listener.host):
+        if access is not Access.NETWORK and not is_loopback(listener.host):
             raise OptionError(
-                f"cannot listen on {listener.host}:{listener.port}: anyone on the network could "
+                f"cannot listen on {listener.name}: anyone on the network could "
                 "read and write everything; add --open-to-network if that is what you want"
             )
 
 
-async def _serve(listeners: Sequence[Listener], access: Access) -> None:
-    policy = Anonymous(access)
-    broker = Broker(listeners, policy, policy)
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stopped.set)
-    try:
-        await broker.start()
-    except BrokerError as exc:
-        raise CliError(str(exc)) from exc
-    try:
-        where = ", ".join(_show(address) for address in broker.addresses)
-        who = "anyone on this machine" if access is Access.LOOPBACK else "anyone on the network"
-        print(f"broker ready: MQTT {where}; {who} may connect", flush=True)  # noqa: T201
-        await stopped.wait()
-    finally:
-        await broker.stop()
+class _Solo:
+    """One broker, its signals and its files."""
+
+    def __init__(self, settings: BrokerSettings, realms: Realms, listeners: list[Listener]) -> None:
+        self._settings, self._realms, self._listeners = settings, realms, listeners
+        self._broker = Broker(listeners, realms, realms, settings.limits)
+        self._stopped, self._changed = asyncio.Event(), asyncio.Event()
+
+    async def serve(self, *, reloads: bool) -> None:
+        """Run until a signal ends it."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stopped.set)
+        if reloads:  # else a terminal that closes ends it
+            loop.add_signal_handler(signal.SIGHUP, self._changed.set)
+        try:
+            await self._broker.start()
+        except BrokerError as exc:
+            raise CliError(str(exc)) from exc
+        tasks = [asyncio.create_task(self._reload()), asyncio.create_task(self._end_tokens())]
+        try:
+            print(self._ready_line(), flush=True)  # noqa: T201
+            await self._stopped.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._broker.stop()
+
+    async def _reload(self) -> None:
+        """Read all files again whenever asked; if one cannot be used, nothing changes."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            try:
+                found = await asyncio.to_thread(self._realms.read)
+                await asyncio.to_thread(open_listeners, self._settings)  # only to see that it works
+                renew_certificates(self._settings, self._listeners)
+            except BrokerError as exc:
+                logger.error("users, rights and certificates stay as they were: %s", exc)  # noqa: TRY400
+                continue
+            gone = self._realms.take(found)
+            self._broker.rights_changed()
+            cut = sum(self._broker.disconnect(name) for name in gone)
+            logger.info("read users, rights and certificates again; cut %d connections", cut)
+
+    async def _end_tokens(self) -> None:
+        """Cut users whose token is over."""
+        while True:
+            await asyncio.sleep(TOKENS_S)
+            for name in self._realms.take_expired():
+                self._broker.disconnect(name)
+                logger.info("cut %r: its token is over", name)
+
+    def _ready_line(self) -> str:
+        shown = zip(self._broker.addresses, self._settings.listeners, strict=True)
+        where = ", ".join(f"{_show(address)}{' (TLS)' if s.tls else ''}" for address, s in shown)
+        return f"broker ready: MQTT {where}; {_who(self._settings)} may connect"
+
+
+def _who(settings: BrokerSettings) -> str:
+    every = [each.access or settings.access for each in settings.listeners]
+    open_to = {access.anonymous for access in every}
+    who = []
+    if any(each.password_file or each.tokens or each.certificate_name for each in every):
+        who.append("users")
+    if Access.NETWORK in open_to:
+        who.append("anyone on the network")
+    elif Access.LOOPBACK in open_to:
+        who.append("anyone on this machine")
+    return " and ".join(who)
 
 
 def _show(address: tuple[str, int] | Path) -> str:
@@ -105,9 +186,5 @@ def _show(address: tuple[str, int] | Path) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
+def _in_memory() -> str:
+    return "stored data comes later, so far everything stays in memory"

@@ -1,6 +1,6 @@
 """The hot path does what the readable path does, however a stream is cut, whatever it holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -12,7 +12,10 @@ from broker.packets import (
     Packet,
     PingReq,
     PubAck,
+    PubComp,
     Publish,
+    PubRec,
+    PubRel,
     Subscribe,
     Subscription,
     Unsubscribe,
@@ -24,7 +27,7 @@ from tests.unit.broker.rig import Peer, Rig
 TOPICS = ("a", "a/b", "a/b/c", "b", "secret", "ä" * 100)
 FILTERS = ("a", "a/+", "#", "a/b/#", "b", "ä" * 100)
 PEERS = (("four", MQTT_3_1_1), ("five", MQTT_5), ("other four", MQTT_3_1_1), ("other", MQTT_5))
-NEXT_ACK = PubAck(65_000)  # stands for the oldest message a client has not acknowledged
+NEXT_ACK = PubAck(65_000)  # stands for the answer to the oldest packet that wants one
 LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3)
 
 
@@ -37,7 +40,7 @@ class Step:
 
 
 identifiers = st.sampled_from([(), (), (), (7,)])
-publishes = st.integers(0, 1).flatmap(
+publishes = st.sampled_from([0, 0, 1, 1, 2]).flatmap(
     lambda qos: st.builds(
         Publish,
         st.sampled_from(TOPICS),
@@ -49,7 +52,15 @@ publishes = st.integers(0, 1).flatmap(
         st.sampled_from([NO_PROPERTIES, NO_PROPERTIES, Properties(content_type="t")]),
     )
 )
-runs = st.tuples(publishes, st.integers(1, 6)).map(lambda pair: [pair[0]] * pair[1])
+aliased = st.builds(
+    lambda packet, alias, known: replace(
+        packet, topic="" if known else packet.topic, properties=Properties(topic_alias=alias)
+    ),
+    publishes,
+    st.integers(1, 2),
+    st.sampled_from([True, True, True, False]),
+)
+runs = st.tuples(publishes | aliased, st.integers(1, 6)).map(lambda pair: [pair[0]] * pair[1])
 subscriptions = st.builds(
     lambda topic_filter, qos, no_local, ids: Subscribe(
         1,
@@ -57,13 +68,14 @@ subscriptions = st.builds(
         Properties(subscription_identifiers=ids) if ids else NO_PROPERTIES,
     ),
     st.sampled_from(FILTERS),
-    st.integers(0, 1),
+    st.integers(0, 2),
     st.booleans(),
     identifiers,
 )
 others = st.one_of(
     subscriptions,
     st.just(NEXT_ACK),
+    st.builds(PubRel, st.integers(1, 9)),
     st.builds(Unsubscribe, st.just(2), st.sampled_from(FILTERS).map(lambda each: (each,))),
     st.just(PingReq()),
 )
@@ -80,20 +92,30 @@ def play(
     rig = Rig(LIMITS, hot_path=hot_path)
     rig.rules.no_publish.add("secret")
     peers = [rig.online(name, version) for name, version in PEERS]
+    for peer in peers:
+        if peer.version == MQTT_5:
+            peer.send(
+                *(
+                    Publish(TOPICS[2 * each], b"", properties=Properties(topic_alias=each))
+                    for each in (1, 2)
+                )
+            )
     away = rig.online("away", clean_start=False)
-    away.subscribe("a/#", 1)
+    away.subscribe("a/#", 2)
     away.hang_up()
     acked = [0] * len(peers)
     for step in script:
         peer = peers[step.peer]
         peer.kept = peer.take()
-        to_ack = [each.packet_id for each in peer.kept if isinstance(each, Publish) and each.qos]
+        to_ack = [ack for each in peer.kept if (ack := acknowledge(each))]
         del to_ack[: acked[step.peer]]
         stream = b""
         for packet in step.packets:
             if packet is NEXT_ACK and to_ack:
                 acked[step.peer] += 1
-                stream += encode_packet(PubAck(to_ack.pop(0) or 0), peer.version)
+                stream += encode_packet(to_ack.pop(0), peer.version)
+            elif isinstance(packet, Publish) and not packet.topic and peer.version < MQTT_5:
+                stream += encode_packet(replace(packet, topic="a"), peer.version)
             else:
                 stream += encode_packet(packet, peer.version)
         if not peer.closed:
@@ -108,6 +130,14 @@ def play(
     counters = rig.core.counters
     counters.bytes_sent = counters.bytes_received = 0  # of no meaning once a client was closed
     return seen, counters
+
+
+def acknowledge(packet: Packet) -> Packet | None:
+    """Return what a client answers."""
+    if isinstance(packet, Publish) and packet.packet_id is not None:
+        kind = PubAck if packet.qos == 1 else PubRec
+        return kind(packet.packet_id)
+    return PubComp(packet.packet_id) if isinstance(packet, PubRel) else None
 
 
 def send_cut(peer: Peer, stream: bytes, cuts: list[int]) -> None:

@@ -74,10 +74,8 @@ def test_connack_says_what_the_broker_can() -> None:
     assert answer == ConnAck(
         properties=Properties(
             receive_maximum=7,
-            maximum_qos=True,
             maximum_packet_bytes=5000,
-            topic_alias_maximum=0,
-            shared_subscriptions_available=False,
+            topic_alias_maximum=32,
         )
     )
 
@@ -127,14 +125,6 @@ def test_enhanced_authentication_is_refused_by_name() -> None:
     (answer,) = Rig().connect("c", MQTT_5, properties=properties).take()
     assert isinstance(answer, ConnAck)
     assert answer.code == Reason.BAD_AUTHENTICATION_METHOD
-
-
-def test_a_will_the_broker_cannot_send_is_refused() -> None:
-    rig = Rig()
-    (answer,) = rig.connect("c", MQTT_5, will=will(qos=2)).take()
-    assert isinstance(answer, ConnAck)
-    assert answer.code == Reason.QOS_NOT_SUPPORTED
-    rig.online("d", will=will(qos=2))  # 3.1.1 has no way to say so: sent at QoS 1
 
 
 def test_connections_are_limited() -> None:

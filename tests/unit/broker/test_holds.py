@@ -233,7 +233,7 @@ def test_local_misuse_is_an_error_of_the_caller() -> None:
     rig = Rig()
     local = LocalClient(rig.core, "l", lambda: rig.now)
     with pytest.raises(LocalProtocolError):
-        local.publish("a", b"", qos=2)
+        local.publish("a", b"", qos=3)
     with pytest.raises(LocalProtocolError):
         local.publish("a/#", b"")
     with pytest.raises(LocalProtocolError):

@@ -28,9 +28,9 @@ def granted(peer: Peer, *filters: str, qos: int = 0) -> tuple[int, ...]:
     return answer.codes
 
 
-def test_grants_at_most_qos_1() -> None:
-    rig = Rig()
-    assert granted(rig.online("c"), "a", qos=2) == (1,)
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_grants_the_qos_asked_for(qos: int) -> None:
+    assert granted(Rig().online("c"), "a", qos=qos) == (qos,)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -38,9 +38,9 @@ def test_each_filter_has_its_own_answer(version: int) -> None:
     rig = Rig(Limits(subscriptions=2, topic_levels=3))
     rig.rules.no_subscribe.add("secret")
     client = rig.online("c", version)
-    codes = granted(client, "a", "secret", "$share/g/a", "1/2/3/4", "b", "a", "c")
+    codes = granted(client, "a", "secret", "$share/g/secret", "1/2/3/4", "b", "a", "c")
     if version == MQTT_5:
-        assert codes == (0, 0x87, 0x9E, 0x8F, 0, 0, 0x97)
+        assert codes == (0, 0x87, 0x87, 0x8F, 0, 0, 0x97)
     else:
         assert codes == (0, 0x80, 0x80, 0x80, 0, 0, 0x80)
     assert rig.core.counters.subscriptions == 2

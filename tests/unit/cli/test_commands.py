@@ -18,8 +18,8 @@ from tests.unit.cli.status_documents import NODE_ID, NOW
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
-    "", "up", "gateway", "cloud", "broker", "deploy", "nodes", "devices", "devices claim",
-    "devices revoke", "config", "config check", "status",
+    "", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes", "devices",
+    "devices claim", "devices revoke", "config", "config check", "status",
 )  # fmt: skip
 
 
@@ -65,6 +65,12 @@ def test_help_imports_nothing_heavy() -> None:
         "broker --listen 1883 --anonymous",
         "broker --listen 0.0.0.0:0 --anonymous",
         "broker --open-to-network",
+        "broker --config x.toml --anonymous",
+        "broker --config x.toml --listen 127.0.0.1:0",
+        "broker --anonymous --data /tmp/x",
+        "broker --anonymous --durability synced",
+        "broker --anonymous passwd x y",
+        "broker passwd x y --stdin --generate",
     ],
 )
 def test_wrong_options_end_with_2(
@@ -187,7 +193,7 @@ def test_a_listener_is_host_and_port() -> None:
 def test_nobody_gets_in_by_silence() -> None:
     here, everywhere = parse_listener("127.0.0.1:0"), parse_listener("0.0.0.0:0")
     with pytest.raises(OptionError, match="add --anonymous"):
-        check_access([here], Access.NOBODY)
+        check_access([here], Access.NO)
     with pytest.raises(OptionError, match="add --open-to-network"):
         check_access([here, everywhere], Access.LOOPBACK)
     check_access([here], Access.LOOPBACK)

@@ -1,0 +1,157 @@
+"""Takes the connections of one listener, up to where MQTT begins."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from broker.connection import Connection, WebSocketConnection
+from broker.errors import RemoteProtocolError
+from broker.listening import BACKLOG, Network, is_within, reason_of
+from broker.proxy_protocol import decode_header, measure_header
+
+if TYPE_CHECKING:
+    import socket
+
+    from broker.arrivals import Arrivals, Pass
+    from broker.listening import Listener
+    from broker.server import Broker
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0  # after running out of file descriptors
+
+
+class Acceptor:
+    """Accepts, asks whether there is room, reads a proxy's header, begins TLS."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        listener: Listener,
+        sockets: list[socket.socket],
+        proxies: tuple[Network, ...],
+        arrivals: Arrivals,
+    ) -> None:
+        self._broker = broker
+        self._listener = listener
+        self._sockets = sockets
+        self._arrivals = arrivals
+        self._proxies = proxies
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._retry: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Take connections."""
+        for listening in self._sockets:
+            listening.setblocking(False)
+            self._loop.add_reader(listening, self._accept, listening)
+
+    async def stop(self) -> None:
+        """Take no more, and let go of those that have not begun."""
+        if self._retry is not None:
+            self._retry.cancel()
+        for listening in self._sockets:
+            self._loop.remove_reader(listening)
+            listening.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(BACKLOG):
+            try:
+                accepted, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                # the connections stay with the kernel; without a pause the loop would spin
+                logger.error("cannot accept on %s: %s", self._listener, reason_of(exc))  # noqa: TRY400
+                self._loop.remove_reader(listening)
+                self._retry = self._loop.call_later(RETRY_S, self.start)
+                return
+            self._arrive(accepted, address[0] if isinstance(address, tuple) else "")
+
+    def _arrive(self, accepted: socket.socket, peer: str) -> None:
+        counters = self._broker.counters
+        if self._proxies and not is_within(peer, self._proxies):
+            counters.refuse("proxy_not_trusted")
+            logger.info("refused %s on %s: no trusted proxy", peer, self._listener.name)
+            accepted.close()
+            return
+        # whom a proxy speaks for is counted once it has said so
+        place = self._arrivals.enter("" if self._proxies else peer, self._loop.time())
+        if place is None:
+            logger.debug("refused %s on %s: too many", peer, self._listener.name)
+            accepted.close()
+            return
+        accepted.setblocking(False)
+        task = self._loop.create_task(self._begin(accepted, peer, place))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, accepted: socket.socket, peer: str, place: Pass) -> None:
+        if self._proxies:
+            said = await self._read_header(accepted, peer, place)
+            if said is None:
+                return
+            peer, place = said
+        try:
+            await self._connect(accepted, peer, place)
+        except OSError as exc:
+            self._broker.counters.refuse("tls_handshake")
+            logger.info("refused %s on %s: %s", peer, self._listener.name, exc)
+            place.give_back()
+        except BaseException:
+            place.give_back()
+            raise
+
+    async def _connect(self, accepted: socket.socket, peer: str, place: Pass) -> None:
+        listener, limits = self._listener, self._broker.limits
+        kind = WebSocketConnection if listener.websocket else Connection
+
+        def connect() -> Connection:
+            return kind(self._broker, listener, peer, place)
+
+        if listener.tls is None:
+            await self._loop.connect_accepted_socket(connect, accepted)
+        else:
+            await self._loop.connect_accepted_socket(
+                connect,
+                accepted,
+                ssl=listener.tls,
+                ssl_handshake_timeout=limits.connect_timeout_s,
+                ssl_shutdown_timeout=limits.close_timeout_s,
+            )
+
+    async def _read_header(
+        self, accepted: socket.socket, peer: str, place: Pass
+    ) -> tuple[str, Pass] | None:
+        """Return for whom a proxy speaks, with a pass for that one; None once it is refused."""
+        allowed = None
+        try:
+            async with asyncio.timeout(self._broker.limits.connect_timeout_s):
+                said = decode_header(await self._receive_header(accepted))
+            place.give_back()
+            peer = peer if said is None else said
+            allowed = self._arrivals.enter("" if said is None else said, self._loop.time())
+        except (RemoteProtocolError, OSError) as exc:  # a timeout is an OSError
+            self._broker.counters.refuse("proxy_header")
+            why = str(exc) or "timeout"
+            logger.info("refused %s on %s: %s", peer, self._listener.name, why)
+        finally:
+            place.give_back()
+            if allowed is None:
+                accepted.close()
+        return None if allowed is None else (peer, allowed)
+
+    async def _receive_header(self, accepted: socket.socket) -> bytes:
+        header = b""
+        while missing := measure_header(header):
+            received = await self._loop.sock_recv(accepted, missing)
+            if not received:
+                raise RemoteProtocolError("the stream ends in a PROXY header")
+            header += received
+        return header

@@ -1,0 +1,39 @@
+"""Users and rights for a broker: password files, tokens, certificates, callbacks, access lists.
+
+passwords = PasswordFile(Path("passwords"))
+passwords.take(passwords.read())
+broker = Broker([Listener()], Chain([passwords]), read_acl(Path("acl.toml")))
+"""
+
+from broker.access.acl import EVERYTHING, AccessList
+from broker.access.acl_file import read_acl
+from broker.access.callback import CallbackSource
+from broker.access.certificates import CertificateSource, NameField
+from broker.access.errors import AccessError, Problem
+from broker.access.http_callback import HttpQuestion
+from broker.access.password_file import PasswordFile
+from broker.access.rules import ANONYMOUS, Right, Rule, Subject
+from broker.access.source import AnonymousSource, Chain, Source
+from broker.access.tokens import TokenSource, TokenTerms
+
+__all__ = [
+    "ANONYMOUS",
+    "EVERYTHING",
+    "AccessError",
+    "AccessList",
+    "AnonymousSource",
+    "CallbackSource",
+    "CertificateSource",
+    "Chain",
+    "HttpQuestion",
+    "NameField",
+    "PasswordFile",
+    "Problem",
+    "Right",
+    "Rule",
+    "Source",
+    "Subject",
+    "TokenSource",
+    "TokenTerms",
+    "read_acl",
+]

@@ -1,0 +1,38 @@
+"""Users that code of the embedding program knows."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from broker.policy import Credentials, Identity, Refusal
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 5.0  # half of what a broker waits for a CONNECT to be decided
+AT_ONCE = 100  # questions; a slow answerer must not collect the whole world's
+
+Ask = Callable[[Credentials], Awaitable[Identity | Refusal | None]]
+
+
+class CallbackSource:
+    """Asks a coroutine; what fails, or takes too long, lets nobody in."""
+
+    def __init__(self, ask: Ask, *, timeout_s: float = TIMEOUT_S, at_once: int = AT_ONCE) -> None:
+        self._ask, self._timeout_s, self._limit = ask, timeout_s, at_once
+        self._asked = 0
+
+    async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
+        """Return what the coroutine says."""
+        if self._asked >= self._limit:
+            return Refusal.SERVER_BUSY
+        self._asked += 1
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return await self._ask(credentials)
+        except TimeoutError:
+            logger.warning("cannot ask who %.64r is: no answer", credentials.client_id)
+        except Exception:
+            logger.exception("cannot ask who %.64r is", credentials.client_id)
+        finally:
+            self._asked -= 1
+        return Refusal.SERVER_UNAVAILABLE

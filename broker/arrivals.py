@@ -1,0 +1,119 @@
+"""Who may come in: how many connections, and how fast, for one address and in all.
+
+The machine's own addresses have no bounds of their own: proxies connect from there. Nor has a Unix
+socket, which knows none. An address of IPv6 counts with its whole /64, which anyone who has one of
+them has.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from collections.abc import Callable
+
+from broker.counters import Counters
+from broker.limits import Limits
+
+REMEMBERED = 10_000  # addresses whose pace is known; beyond, the one silent longest is forgotten
+
+
+class Pass:
+    """One connection's place among all; give it back once, more often does no harm."""
+
+    __slots__ = ("_leave", "_settle", "address", "is_given_back", "is_settled")
+
+    def __init__(
+        self, address: str, settle: Callable[[], None], leave: Callable[["Pass"], None]
+    ) -> None:
+        self.address = address  # as it is counted
+        self.is_settled = False
+        self.is_given_back = False
+        self._settle = settle
+        self._leave = leave
+
+    def settle(self) -> None:
+        """The authenticator said yes."""
+        if not self.is_settled and not self.is_given_back:
+            self.is_settled = True
+            self._settle()
+
+    def give_back(self) -> None:
+        """The connection is no more."""
+        if not self.is_given_back:
+            self.is_given_back = True
+            self._leave(self)
+
+
+class Arrivals:
+    """Counts connections from the first moment, before TLS and before CONNECT."""
+
+    def __init__(self, limits: Limits, counters: Counters) -> None:
+        self._limits = limits
+        self._counters = counters
+        self._open = 0
+        self._strangers = 0  # not authenticated yet
+        self._by_address: dict[str, int] = {}
+        self._paces: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, and when
+
+    def enter(self, peer: str, now: float) -> Pass | None:
+        """Return a pass; None, counted with its reason, when one connection is too many."""
+        address = find_key(peer)
+        refusal = self._find_refusal(address, now)
+        if refusal:
+            self._counters.refuse(refusal)
+            return None
+        self._open += 1
+        self._strangers += 1
+        if address:
+            self._by_address[address] = self._by_address.get(address, 0) + 1
+        return Pass(address, self._settle, self._leave)
+
+    def _find_refusal(self, address: str, now: float) -> str:
+        limits = self._limits
+        if self._open >= limits.connections:
+            return "connections"
+        if self._strangers >= limits.unauthenticated:
+            return "unauthenticated"
+        if not address:
+            return ""
+        if self._by_address.get(address, 0) >= limits.connections_per_address:
+            return "connections_per_address"
+        if not self._is_in_pace(address, now):
+            return "connects_per_s"
+        return ""
+
+    def _is_in_pace(self, address: str, now: float) -> bool:
+        burst = float(self._limits.connect_burst)
+        left, then = self._paces.pop(address, (burst, now))
+        left = min(burst, left + (now - then) * self._limits.connects_per_s)
+        is_in_pace = left >= 1.0
+        self._paces[address] = (left - is_in_pace, now)  # at the end: heard of last
+        if len(self._paces) > REMEMBERED:
+            self._paces.popitem(last=False)
+        return is_in_pace
+
+    def _settle(self) -> None:
+        self._strangers -= 1
+
+    def _leave(self, place: Pass) -> None:
+        self._open -= 1
+        self._strangers -= not place.is_settled
+        if not place.address:
+            return
+        left = self._by_address[place.address] - 1
+        if left:
+            self._by_address[place.address] = left
+        else:
+            del self._by_address[place.address]
+
+
+def find_key(peer: str) -> str:
+    """Return what a peer's address counts as, "" for one without bounds."""
+    try:
+        address = ipaddress.ip_address(peer.partition("%")[0])  # the zone is no part of it
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        elif not address.is_loopback:
+            return str(ipaddress.IPv6Network((address, 64), strict=False))
+    return "" if address.is_loopback else str(address)

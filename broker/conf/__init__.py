@@ -1,0 +1,33 @@
+"""The configuration of a broker that runs alone: our TOML, or the common part of mosquitto.conf.
+
+settings = load_settings(Path("broker.toml"))       what a file says
+realms = Realms(settings)
+realms.take(realms.read())                          users and rights; again after a change
+broker = Broker(open_listeners(settings), realms, realms, settings.limits)
+"""
+
+from broker.conf.errors import ConfError
+from broker.conf.listeners import open_listeners
+from broker.conf.load import load_settings
+from broker.conf.realms import Realms
+from broker.conf.settings import (
+    AccessSettings,
+    Anonymous,
+    BrokerSettings,
+    ListenerSettings,
+    TlsSettings,
+    TokenSettings,
+)
+
+__all__ = [
+    "AccessSettings",
+    "Anonymous",
+    "BrokerSettings",
+    "ConfError",
+    "ListenerSettings",
+    "Realms",
+    "TlsSettings",
+    "TokenSettings",
+    "load_settings",
+    "open_listeners",
+]

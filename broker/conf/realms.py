@@ -1,0 +1,150 @@
+"""Users and rights of every listener, and their files read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from broker.access.acl import EVERYTHING, AccessList
+from broker.access.acl_file import read_acl
+from broker.access.certificates import CertificateSource
+from broker.access.password_file import PasswordFile
+from broker.access.source import AnonymousSource, Chain, Source
+from broker.access.tokens import TokenSource, TokenTerms
+from broker.conf.settings import AccessSettings, Anonymous, BrokerSettings
+from broker.policy import Credentials, Identity, Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from joserfc.jwk import KeySet
+
+    from broker.access.passwords import PasswordHash
+
+MARK = "@"  # group that says by which listener a client came in, where that one has its own rights
+
+
+@dataclass(frozen=True, slots=True)
+class RealmFiles:
+    """What the files of one realm say."""
+
+    users: Mapping[str, PasswordHash] | None
+    keys: KeySet | None
+    rights: AccessList
+
+
+class Realm:
+    """The users and rights of one listener, or of all that have none of their own."""
+
+    def __init__(self, access: AccessSettings) -> None:
+        self._access = access
+        self._passwords = PasswordFile(access.password_file) if access.password_file else None
+        tokens = access.tokens
+        self._tokens = (
+            TokenSource(
+                tokens.keys, TokenTerms(tokens.issuer, tokens.audience, tokens.groups_claim)
+            )
+            if tokens
+            else None
+        )
+        self.chain = Chain(self._sources())
+        self.rights = AccessList()
+
+    def read(self) -> RealmFiles:
+        """Return what the files say now; AccessError when one of them cannot be used."""
+        acl_file = self._access.acl_file
+        given = AccessList(EVERYTHING if self._access.allow_everything else ())
+        return RealmFiles(
+            self._passwords.read() if self._passwords else None,
+            self._tokens.read() if self._tokens else None,
+            read_acl(acl_file) if acl_file else given,
+        )
+
+    def take(self, files: RealmFiles) -> frozenset[str]:
+        """Let it hold from now on; return whose password is gone or another."""
+        self.rights = files.rights
+        if self._tokens is not None and files.keys is not None:
+            self._tokens.take(files.keys)
+        if self._passwords is not None and files.users is not None:
+            return self._passwords.take(files.users)
+        return frozenset()
+
+    def take_expired(self) -> tuple[str, ...]:
+        """Return, once, the users whose token is over."""
+        return self._tokens.take_expired() if self._tokens is not None else ()
+
+    def close(self) -> None:
+        """End the threads."""
+        if self._passwords is not None:
+            self._passwords.close()
+
+    def _sources(self) -> list[Source]:
+        access = self._access
+        sources: list[Source] = []
+        if access.certificate_name is not None:
+            sources.append(CertificateSource(access.certificate_name))
+        sources += [each for each in (self._tokens, self._passwords) if each is not None]
+        if access.anonymous is not Anonymous.NO:
+            network = access.anonymous is Anonymous.NETWORK
+            sources.append(AnonymousSource(network=network, ignores_names=not sources))
+        return sources
+
+
+class Realms:
+    """The broker's Authenticator and Authorizer; nobody and nothing until take()."""
+
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._common = Realm(settings.access)
+        self._own = {each.name: Realm(each.access) for each in settings.listeners if each.access}
+        self._realms = (self._common, *self._own.values())
+
+    def read(self) -> list[RealmFiles]:
+        """Return what all files say now; may be called in a thread.
+
+        Raises:
+            AccessError: one of them cannot be used.
+        """
+        return [realm.read() for realm in self._realms]
+
+    def take(self, found: list[RealmFiles]) -> frozenset[str]:
+        """Let it hold from now on; return the users whose password is gone or another."""
+        gone = [realm.take(files) for realm, files in zip(self._realms, found, strict=True)]
+        return frozenset().union(*gone)
+
+    def take_expired(self) -> frozenset[str]:
+        """Return, once, the users whose token is over."""
+        return frozenset(name for realm in self._realms for name in realm.take_expired())
+
+    def close(self) -> None:
+        """End the threads."""
+        for realm in self._realms:
+            realm.close()
+
+    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+        """Ask the users of the listener."""
+        own = self._own.get(credentials.listener)
+        outcome = await (own or self._common).chain.authenticate(credentials)
+        if isinstance(outcome, Refusal):
+            return outcome
+        # a token must not choose whose rights it gets
+        groups = {group for group in outcome.groups if not group.startswith(MARK)}
+        if own is not None:
+            groups.add(MARK + credentials.listener)
+        return replace(outcome, groups=frozenset(groups))
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:
+        """Ask the rights of the listener by which the client came in."""
+        rights = self._rights(identity)
+        return rights is not None and rights.may_publish(identity, topic)
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
+        """Ask the rights of the listener by which the client came in."""
+        rights = self._rights(identity)
+        return rights is not None and rights.may_subscribe(identity, topic_filter)
+
+    def _rights(self, identity: Identity) -> AccessList | None:
+        for group in identity.groups:
+            if group.startswith(MARK):
+                own = self._own.get(group.removeprefix(MARK))
+                return own.rights if own is not None else None
+        return self._common.rights

@@ -1,0 +1,132 @@
+"""Our own configuration file; docs/broker.md lists the keys."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+from broker.access.certificates import NameField
+from broker.conf.settings import (
+    DURABILITIES,
+    LEVELS,
+    AccessSettings,
+    Anonymous,
+    BrokerSettings,
+    ClientCertificates,
+    ListenerSettings,
+    TlsSettings,
+    TokenSettings,
+    parse_address,
+)
+from broker.conf.table import Table
+from broker.limits import Limits
+
+TLS_KEYS = (
+    "certificate", "key", "client_ca", "client_certificates", "revoked", "tls_minimum", "ciphers",
+)  # fmt: skip
+
+
+def parse_toml(text: str, folder: Path) -> tuple[BrokerSettings, list[str]]:
+    """Return the settings and everything that is wrong; paths start at the file's folder."""
+    problems: list[str] = []
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        return BrokerSettings((), AccessSettings()), [str(exc)]
+    top = Table(values, "", folder, problems)
+    access = _access(top.table("access"))
+    listeners = tuple(_listener(table) for table in top.tables("listener"))
+    storage = top.table("storage")
+    log = top.table("log")
+    settings = BrokerSettings(
+        listeners=listeners or (ListenerSettings(),),
+        access=access,
+        limits=_limits(top.table("limits")),
+        data=storage.path("folder"),
+        durability=_word(storage, "durability", DURABILITIES, DURABILITIES[0]),
+        log_level=_word(log, "level", LEVELS, "INFO"),
+    )
+    for table in (storage, log, top):
+        table.end()
+    return settings, problems or settings.find_faults()
+
+
+def _listener(table: Table) -> ListenerSettings:
+    path = table.path("path")
+    host, port = "127.0.0.1", 1883
+    if path is not None and table.has("address"):
+        table.refuse("path", "a listener has an address or a path")
+    address = table.text("address", "127.0.0.1:1883")
+    try:
+        host, port = parse_address(address)
+    except ValueError as exc:
+        table.refuse("address", f"{address!r} {exc}")
+    tls = _tls(table) if any(table.has(key) for key in TLS_KEYS) else None
+    access = _access(table.table("access")) if table.has("access") else None
+    table.know(*TLS_KEYS, "access")
+    table.end()
+    return ListenerSettings("" if path else host, 0 if path else port, path, tls, access)
+
+
+def _tls(table: Table) -> TlsSettings:
+    certificate, key = table.path("certificate"), table.path("key")
+    if certificate is None or key is None:
+        table.refuse("certificate", "TLS needs certificate and key")
+        certificate = key = Path()
+    return TlsSettings(
+        certificate=certificate,
+        key=key,
+        client_ca=table.path("client_ca"),
+        client_certificates=table.choice("client_certificates", ClientCertificates.NO),
+        revoked=table.path("revoked"),
+        minimum=table.text("tls_minimum", "1.2"),
+        ciphers=table.text("ciphers"),
+    )
+
+
+def _access(table: Table) -> AccessSettings:
+    named = table.has("certificate_name")
+    name = table.choice("certificate_name", NameField.COMMON_NAME)
+    tokens = _tokens(table.table("tokens")) if table.has("tokens") else None
+    access = AccessSettings(
+        anonymous=table.choice("anonymous", Anonymous.NO),
+        password_file=table.path("password_file"),
+        tokens=tokens,
+        certificate_name=name if named else None,
+        acl_file=table.path("acl_file"),
+        allow_everything=table.flag("allow_everything"),
+    )
+    table.know("tokens")
+    table.end()
+    return access
+
+
+def _tokens(table: Table) -> TokenSettings:
+    keys = table.path("keys")
+    if keys is None:
+        table.refuse("keys", "is required")
+    tokens = TokenSettings(
+        keys=keys or Path(),
+        issuer=table.text("issuer"),
+        audience=table.text("audience"),
+        groups_claim=table.text("groups_claim", "groups"),
+    )
+    table.end()
+    return tokens
+
+
+def _limits(table: Table) -> Limits:
+    standard = Limits()
+    values = {
+        each.name: table.number(each.name, getattr(standard, each.name), above=0)
+        for each in dataclasses.fields(Limits)
+    }
+    table.end()
+    return Limits(**values)  # type: ignore[arg-type]  # number() keeps the default's type
+
+
+def _word(table: Table, key: str, allowed: tuple[str, ...], default: str) -> str:
+    word = table.text(key, default)
+    if word not in allowed:
+        table.refuse(key, f"{word!r} must be one of {', '.join(allowed)}")
+        return default
+    return word

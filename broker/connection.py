@@ -1,0 +1,239 @@
+"""One socket of the broker: passes whole reads in, and the core's writes out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+from broker.client import Client, State
+
+if TYPE_CHECKING:
+    import ssl
+
+    from broker.arrivals import Pass
+    from broker.listening import Listener
+    from broker.policy import Credentials
+    from broker.server import Broker
+
+logger = logging.getLogger(__name__)
+
+READ_BYTES = 262_144  # as much as asyncio reads at once; a busy publisher fills it
+FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One socket: passes whole read buffers in, and the core's writes out."""
+
+    __slots__ = (
+        "_broker", "_buffer", "_client", "_deciding", "_listener", "_name", "_peer", "_place",
+        "_transport", "closed",
+    )  # fmt: skip
+
+    def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
+        self._broker = broker
+        self._buffer = broker.read_buffer
+        self._listener = listener
+        self._peer = peer
+        self._place = place
+        self._name = ""  # of the identity, once online
+        self._client: Client | None = None
+        self._transport: asyncio.Transport | None = None
+        self._deciding: asyncio.Task[None] | None = None
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # -- called by the loop ----------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the client in, or turn it away."""
+        self._transport = cast("asyncio.Transport", transport)  # TCP, TLS and Unix all are
+        broker = self._broker
+        broker.note(self)
+        self._transport.set_write_buffer_limits(high=broker.limits.output_bytes)
+        self._client = broker.core.open(self, self._listener.name, self._peer, broker.now())
+        if self._client is None:
+            self._transport.abort()
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's
+        """Lend the one buffer that all connections read into; what is read is copied at once."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle one read: up to READ_BYTES."""
+        client = self._client
+        if client is None:
+            return
+        # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
+        self._broker.receive(client, bytes(self._buffer[:nbytes]))
+        if client.parts:
+            self._broker.pressure.note_incomplete(self)
+
+    def pause_writing(self) -> None:
+        """The peer takes less than it is sent."""
+        if self._client is not None:
+            self._broker.core.pause(self._client)
+
+    def resume_writing(self) -> None:
+        """The peer caught up."""
+        if self._client is not None and self._transport is not None:
+            self._transport.set_write_buffer_limits(high=self._broker.limits.output_bytes)
+            self._broker.core.resume(self._client, self._broker.now())
+            self._broker.flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Tell the core."""
+        if self._deciding is not None:
+            self._deciding.cancel()
+        self._place.give_back()
+        self._broker.forget(self, self._name)
+        if self._client is not None:
+            self._broker.core.lost(self._client, self._broker.now())
+            self._client = None
+            self._broker.flush()
+        self.closed.set_result(None)
+
+    # -- called by the core ----------------------------------------------------------------
+
+    def write(self, output: bytes) -> None:
+        """Send now, or leave it to the transport."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        transport.write(output)
+        if transport.get_write_buffer_size():
+            self._broker.pressure.note_unread(self)
+
+    def set_reading(self, *, wanted: bool) -> None:
+        """Go on reading, or stop."""
+        if self._transport is None or self._transport.is_closing():
+            return
+        if wanted:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    def close(self) -> None:
+        """Close once everything is sent."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def authenticate(self, credentials: Credentials) -> None:
+        """Ask in a task of this connection; connection_lost() ends it."""
+        assert self._transport is not None  # it was heard
+        tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
+        if tls is not None:
+            credentials = replace(
+                credentials,
+                certificate=tls.getpeercert(binary_form=True),
+                certificate_names=_names_in_certificate(tls),
+            )
+        self._deciding = asyncio.get_running_loop().create_task(self._decide(credentials))
+        self._deciding.add_done_callback(self._decided)
+
+    async def _decide(self, credentials: Credentials) -> None:
+        assert self._client is not None  # it asks
+        await self._broker.authenticate(self._client, credentials)
+        client = self._client
+        if client is not None and client.state is State.ONLINE:
+            self._place.settle()
+            self._name = client.name
+            self._broker.note_online(self, client.name)
+
+    def _decided(self, _: asyncio.Task[None]) -> None:
+        self._deciding = None
+
+    # -- called by the broker --------------------------------------------------------------
+
+    @property
+    def is_online(self) -> bool:
+        """Whether the client is connected as MQTT has it."""
+        return self._client is not None and self._client.state is State.ONLINE
+
+    @property
+    def unread_bytes(self) -> int:
+        """What the transport keeps for the peer."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """What came of a packet that is not whole."""
+        client = self._client
+        return client.have if client is not None and client.parts else 0
+
+    def pause(self) -> None:
+        """Treat the peer as slow until it has read everything."""
+        if self._transport is not None:
+            self._transport.set_write_buffer_limits(high=0)
+
+    def refuse(self, reason: str) -> None:
+        """Close for cause, now."""
+        self._broker.counters.refuse(reason)
+        logger.info("closing %s on %s: %s", self._peer or "a client", self._listener.name, reason)
+        self.abort()
+
+
+class WebSocketConnection(Connection):
+    """One socket that speaks MQTT in WebSocket frames."""
+
+    __slots__ = ("_websocket",)
+
+    def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
+        from broker.websocket import WebSocket  # 3 MiB that only its listeners need
+
+        super().__init__(broker, listener, peer, place)
+        frame_bytes = broker.limits.packet_bytes + FRAME_ROOM_BYTES
+        self._websocket = WebSocket(listener.origins, frame_bytes)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle one read: the MQTT that its frames hold."""
+        client, websocket = self._client, self._websocket
+        if client is None or websocket.done:
+            return
+        received = websocket.receive(bytes(self._buffer[:nbytes]))
+        if received and client.state is not State.CLOSED:
+            self._broker.receive(client, received)
+        self._answer(websocket.take_output())
+        if websocket.refusal:
+            self._broker.counters.refuse(websocket.refusal)
+        if websocket.done:
+            super().close()
+        elif not self.is_online and self.incomplete_bytes > self._broker.limits.connect_bytes:
+            self.refuse("connect_bytes")
+        elif self.incomplete_bytes:
+            self._broker.pressure.note_incomplete(self)
+
+    def write(self, output: bytes) -> None:
+        """Send as one frame."""
+        super().write(self._websocket.encode(output))
+
+    def close(self) -> None:
+        """Say good-bye, and close when the peer has answered; the core's deadline bounds that."""
+        self._websocket.close()
+        self._answer(self._websocket.take_output())
+        if self._websocket.done:
+            super().close()
+        else:
+            self.set_reading(wanted=True)
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """What came of a packet or a frame that is not whole."""
+        return super().incomplete_bytes + self._websocket.unread_bytes
+
+    def _answer(self, output: bytes) -> None:
+        # who sends pings and reads no pongs gets no more of them
+        if output and self.unread_bytes <= self._broker.limits.output_bytes:
+            super().write(output)
+
+
+def _names_in_certificate(tls: ssl.SSLObject) -> tuple[tuple[str, str], ...]:
+    certificate = tls.getpeercert() or {}
+    subject = [pair for names in certificate.get("subject", ()) for pair in names]
+    found = [*subject, *certificate.get("subjectAltName", ())]
+    return tuple((kind, name) for kind, name in found if isinstance(name, str))

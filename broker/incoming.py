@@ -1,0 +1,211 @@
+"""What a client publishes, one packet at a time, and how it is acknowledged.
+
+Theory of operation
+-------------------
+A QoS 1 message is answered by a PUBACK, a QoS 2 message by a PUBREC and, once its PUBREL came, a
+PUBCOMP. The first answer waits for the message's hold, in a line (acks.py) that keeps the order
+of the publishes. A QoS 2 message is routed when it comes for the first time; its packet id is
+kept by the session (received.py) so that it is not routed again. [MQTT-4.3.3-10]
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
+
+from broker.acks import AckLine, Place
+from broker.client import Client, State
+from broker.errors import RemoteProtocolError
+from broker.message import Hold, Message
+from broker.packets import Packet, PubAck, PubComp, Publish, PubRec, PubRel
+from broker.properties import NO_PROPERTIES
+from broker.reasons import Reason
+from broker.registry import message_properties
+from broker.topics import validate_response_topic
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.limits import Limits
+    from broker.route import Route
+    from broker.router import Router
+
+logger = logging.getLogger(__name__)
+
+
+class Voice(Protocol):
+    """What speaks to clients."""
+
+    def send(self, client: Client, packet: Packet) -> None:
+        """Put a packet behind what the client is sent already."""
+
+    def end(self, client: Client, reason: Reason) -> None:
+        """Say why and close."""
+
+
+class Incoming:
+    """Takes PUBLISH and PUBREL."""
+
+    def __init__(
+        self, router: Router, limits: Limits, voice: Voice, wake: Callable[[], None]
+    ) -> None:
+        self._router = router
+        self._limits = limits
+        self._voice = voice
+        self._wake = wake  # a decided hold has output that no read causes
+        self._counters = router.counters
+
+    def publish(self, client: Client, packet: Publish, now: float) -> None:
+        """Route a message, and acknowledge it when it is safe."""
+        _check(packet)
+        if packet.properties.topic_alias is not None:
+            packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
+        route = self._router.find_route(client, packet.topic.encode())
+        self._counters.messages_received += 1
+        if packet.packet_id is None:
+            if route.allowed:
+                self._router.deliver(_message(client, packet, now), route.receivers, now)
+            else:
+                self._deny(client, route)
+            return
+        self._check_quota(client)
+        line = client.acks
+        if line is None:
+            line = client.acks = AckLine(lambda: self._let_acks_go(client))
+        place = line.join(packet.packet_id, packet.qos)
+        decide = place.decide if packet.qos == 1 else self._take(client, place)
+        if decide is None:
+            return
+        if route.allowed:
+            self._deliver_held(client, packet, route, decide, now)
+        else:
+            self._deny(client, route)
+            # [MQTT-3.3.5-2] 3.1.1 has no word for "no": acknowledged, and gone
+            decide(Reason.NOT_AUTHORIZED if client.five else Reason.SUCCESS)
+        if not client.five and len(line) >= self._limits.holds:
+            client.held = True  # 3.1.1 has no receive maximum: read no further
+            self._router.touched.add(client)
+
+    def release(self, client: Client, packet: PubRel) -> None:
+        """Forget the packet id of a QoS 2 message."""
+        session = client.session
+        assert session is not None  # it is online
+        if session.received.is_undecided(packet.packet_id):
+            raise RemoteProtocolError("PUBREL before its PUBREC")
+        reason = Reason.SUCCESS
+        if not session.received.release(packet.packet_id):
+            self._counters.refuse("unknown_packet_id")
+            reason = Reason.PACKET_ID_NOT_FOUND
+        self._voice.send(client, PubComp(packet.packet_id, reason))  # [MQTT-4.3.3-11]
+
+    def _put_topic_back(self, client: Client, packet: Publish, alias: int) -> Publish:
+        if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9]
+            raise RemoteProtocolError(f"topic alias {alias}", Reason.TOPIC_ALIAS_INVALID)
+        if client.aliases is None:
+            client.aliases = {}
+        key = alias.to_bytes(2, "big")
+        if packet.topic:
+            client.aliases[key] = packet.topic.encode()
+            return packet
+        topic = client.aliases.get(key)
+        if topic is None:
+            raise RemoteProtocolError(f"topic alias {alias} stands for no topic")
+        return replace(packet, topic=topic.decode())
+
+    def _take(self, client: Client, place: Place) -> Callable[[Reason], None] | None:
+        """Return what decides about a QoS 2 message, None when there is nothing to decide."""
+        session, packet_id = client.session, place.packet_id
+        assert session is not None  # it is online
+        received = session.received
+        if packet_id in received.ids:
+            received.repeat(packet_id, place)
+            return None
+        if received.is_full:
+            self._counters.drop("too_many_unreleased")
+            place.decide(Reason.QUOTA_EXCEEDED)
+            return None
+        received.take(packet_id, place)
+        return lambda verdict: received.decide(packet_id, verdict)
+
+    def _check_quota(self, client: Client) -> None:
+        session = client.session
+        assert session is not None  # it is online
+        waiting = len(client.acks) if client.acks is not None else 0
+        if client.five and waiting + session.unreleased >= self._limits.holds:  # [MQTT-3.3.4-7]
+            raise RemoteProtocolError(
+                f"more than {self._limits.holds} messages not acknowledged",
+                Reason.RECEIVE_MAXIMUM_EXCEEDED,
+            )
+
+    def _deny(self, client: Client, route: Route) -> None:
+        self._counters.refuse("publish_not_authorized")
+        self._counters.drop("publish_not_authorized")
+        logger.debug("%r may not publish to %r", client.label, route.topic)
+
+    def _deliver_held(
+        self,
+        client: Client,
+        packet: Publish,
+        route: Route,
+        decide: Callable[[Reason], None],
+        now: float,
+    ) -> None:
+        receivers = route.receivers
+        accepted = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
+        hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
+        hold.keep()  # by the broker, until all local subscribers have seen it
+        if self._router.deliver(_message(client, packet, now, hold), receivers, now):
+            hold.release()
+        else:
+            hold.refuse()
+
+    def _let_acks_go(self, client: Client) -> None:
+        line = client.acks
+        assert line is not None  # it calls
+        self._wake()
+        for place, verdict in line.take_ready():
+            self._answer(client, place, verdict)
+        if client.held and client.state is State.ONLINE and len(line) < self._limits.holds:
+            client.held = False
+            self._router.touched.add(client)
+
+    def _answer(self, client: Client, place: Place, verdict: Reason) -> None:
+        is_refusal = verdict >= Reason.UNSPECIFIED_ERROR
+        if is_refusal and not client.five:  # it has no word for it
+            self._counters.refuse(verdict.name.lower())
+            self._voice.end(client, verdict)
+            return
+        if place.qos == 1:
+            self._voice.send(client, PubAck(place.packet_id, verdict))  # [MQTT-4.3.2-4]
+            return
+        session = client.session
+        assert session is not None  # the line of one that has left is closed
+        if not is_refusal:
+            session.received.unreleased.add(place.packet_id)
+        self._voice.send(client, PubRec(place.packet_id, verdict))  # [MQTT-4.3.3-8]
+
+
+def _check(packet: Publish) -> None:
+    properties = packet.properties
+    if properties.subscription_identifiers:  # [MQTT-3.3.4-6]
+        raise RemoteProtocolError("subscription identifier from a client")
+    validate_response_topic(properties.response_topic)
+
+
+def _message(client: Client, packet: Publish, now: float, hold: Hold | None = None) -> Message:
+    properties, expires_at = packet.properties, None
+    if properties is not NO_PROPERTIES:
+        if properties.message_expiry_s is not None:
+            expires_at = now + properties.message_expiry_s
+        properties = message_properties(properties)
+    return Message(
+        packet.topic,
+        packet.payload,
+        packet.qos,
+        packet.retain,
+        client.name,
+        properties,
+        expires_at,
+        hold,
+    )

@@ -1,0 +1,7 @@
+"""Errors of the journal."""
+
+from broker.errors import BrokerError
+
+
+class JournalError(BrokerError):
+    """Bytes are no records, a record cannot be written, or the directory cannot be used."""

@@ -1,0 +1,203 @@
+"""The broker's durable store, as the broker's loop sees it."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from broker.journal.disk import Disk, RealDisk
+from broker.journal.errors import JournalError
+from broker.journal.log import Log, Report
+from broker.journal.records import Record, encode_records
+from broker.journal.state import Image
+from broker.journal.writer import Done, Group, JournalLimits, Writer
+
+logger = logging.getLogger(__name__)
+
+Durability = Literal["synced", "os", "memory"]
+
+DAMAGES_LOGGED = 20
+EAGER_BYTES = 65_536  # of records that nobody waits for: so much is written at once
+
+
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """What the journal holds, and what it had to refuse since the start."""
+
+    queued_bytes: int
+    log_bytes: int
+    live_bytes: int
+    written_bytes: int
+    segments: int
+    commits: int
+    refused: int
+    is_full: bool
+
+
+class Journal:
+    """Keeps records; all methods are called on the loop, open() before it need run.
+
+    Call open(), put its image into the broker, call start(): from then on the image belongs to
+    the journal. "synced" survives a power cut, "os" the death of the process, "memory" nothing.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        durability: Durability = "synced",
+        *,
+        disk: Disk | None = None,
+        limits: JournalLimits | None = None,
+    ) -> None:
+        self._directory = directory
+        self._in_memory = durability == "memory"
+        self._disk: Disk = RealDisk() if disk is None else disk
+        self._limits = JournalLimits() if limits is None else limits
+        synced = durability == "synced"
+        self._log = Log(self._disk, directory, self._limits.segment_bytes, synced=synced)
+        self._image = Image()
+        self._lock = -1
+        self._pending: list[Group] = []
+        self._pending_bytes = self._queued_bytes = self._refused = 0
+        self._handing_over: asyncio.Handle | None = None
+        self._is_urgent = False
+        self._writer: Writer | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._ended: asyncio.Future[None]
+
+    def open(self) -> tuple[Image, Report]:
+        """Read what is stored, whatever its state; JournalError if the directory cannot be used."""
+        if self._in_memory:
+            return self._image, Report()
+        try:
+            self._lock = self._disk.lock(self._directory)
+        except BlockingIOError as exc:
+            raise JournalError(f"cannot open journal {self._directory}: it is in use") from exc
+        except OSError as exc:
+            raise JournalError(f"cannot open journal {self._directory}: {exc}") from exc
+        try:
+            report = self._log.read(self._image)
+        except OSError as exc:
+            self._disk.close(self._lock)
+            raise JournalError(f"cannot open journal {self._directory}: {exc}") from exc
+        _log_report(self._image, report)
+        return self._image, report
+
+    def start(self) -> None:
+        """Take the image over and accept records; call it on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._ended = self._loop.create_future()
+        self._image.bodies = None
+        if not self._in_memory:
+            self._writer = Writer(self._log, self._image, self._limits, self._post, self._post_end)
+            self._writer.start()
+
+    def append(self, records: Sequence[Record], done: Done | None = None) -> None:
+        """Store records, all or none of them.
+
+        done is called later, on the loop: True once they are safe, False when they are not kept.
+        Without done they are kept trying, for what was removed must not come back.
+        """
+        if self._in_memory:
+            if done is not None:
+                self._loop.call_soon(done, True)
+            return
+        writer = self._writer
+        if writer is None:
+            raise JournalError("cannot append to the journal: it is not started")
+        body = encode_records(records)
+        size = len(body)
+        is_over = self._queued_bytes + size > self._limits.queued_bytes
+        if writer.has_ended or (is_over and done is not None):
+            self._refused += 1
+            if done is not None:
+                self._loop.call_soon(done, False)
+            return
+        self._queued_bytes += size
+        self._pending_bytes += size
+        self._pending.append(Group(body, records, done))
+        self._plan(urgent=done is not None or self._pending_bytes >= EAGER_BYTES)
+
+    async def close(self) -> None:
+        """Commit what was appended and close the files."""
+        if self._writer is not None:
+            self._hand_over()
+            self._writer.close()
+            await self._ended
+            self._writer = None
+        if self._lock >= 0:
+            self._disk.close(self._lock)
+            self._lock = -1
+
+    def status(self) -> JournalStatus:
+        """Return counts; those of the writer may be one commit old."""
+        writer = self._writer
+        return JournalStatus(
+            self._queued_bytes,
+            self._log.size_bytes,
+            self._image.live_bytes,
+            self._log.written_bytes,
+            self._log.segments,
+            writer.commits if writer is not None else 0,
+            self._refused,
+            writer.is_full if writer is not None else False,
+        )
+
+    def _plan(self, *, urgent: bool) -> None:
+        """Hand over once for all that one wake-up of the loop brings; in lazy_s if none waits."""
+        if self._handing_over is not None:
+            if self._is_urgent or not urgent:
+                return
+            self._handing_over.cancel()
+        self._is_urgent = urgent
+        if urgent:
+            self._handing_over = self._loop.call_soon(self._hand_over)
+        else:
+            self._handing_over = self._loop.call_later(self._limits.lazy_s, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._handing_over is not None:
+            self._handing_over.cancel()
+            self._handing_over = None
+        if self._writer is not None and self._pending:
+            groups, self._pending = self._pending, []
+            self._pending_bytes = 0
+            self._writer.submit(groups)
+
+    def _post(self, dones: list[Done], ok: bool, size: int) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop was closed without close()
+            self._loop.call_soon_threadsafe(self._finish, dones, ok, size)
+
+    def _post_end(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._finish_end)
+
+    def _finish(self, dones: list[Done], ok: bool, size: int) -> None:
+        self._queued_bytes -= size
+        if not ok:
+            self._refused += len(dones)
+        for index, done in enumerate(dones, 1):
+            try:
+                done(ok)
+            except BaseException:  # a bug, let it rise; but the others have their answer
+                self._loop.call_soon(self._finish, dones[index:], ok, 0)
+                raise
+
+    def _finish_end(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
+def _log_report(image: Image, report: Report) -> None:
+    for name, damage in report.damages[:DAMAGES_LOGGED]:
+        logger.warning("journal %s is damaged at byte %d (%d bytes): %s",
+                       name, damage.offset, damage.length, damage.problem)  # fmt: skip
+    logger.info(
+        "journal holds %d sessions, %d messages, %d of them retained; %d segments, "
+        "%d damages, %d torn tails, %d sessions without a beginning",
+        len(image.sessions), len(image.messages), len(image.retained), report.segments,
+        len(report.damages), report.torn, report.orphans,
+    )  # fmt: skip

@@ -1,0 +1,264 @@
+"""The segments on the disk: read once, then appended to, rotated and removed by one thread.
+
+Rules that hold after every call, also one that raised OSError:
+
+1. Batches stand one behind the other; what a failed call left is overwritten or wiped.
+2. A segment is made, and known to its directory, before anything in it counts as stored.
+3. Segments go oldest first, each known to be gone before the next: a removed Acknowledged must
+   not leave a Stored behind.
+4. From the first write on there is a spare segment that only urgent writes (removals, copies) may
+   take, so that a full disk can be emptied: each segment that is cleaned is the next spare.
+"""
+
+import contextlib
+import errno
+import logging
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from broker.journal.disk import Disk
+from broker.journal.errors import JournalError
+from broker.journal.records import decode_records
+from broker.journal.segments import (
+    BATCH_OVERHEAD_BYTES,
+    HEAD,
+    MARKER_BYTES,
+    Damage,
+    SegmentName,
+    encode_batch,
+    measure_batch,
+    measure_used,
+    parse_name,
+    read_segment,
+)
+from broker.journal.state import Image
+
+logger = logging.getLogger(__name__)
+
+SPARE = "spare-"  # a segment that is no longer needed: written blocks cost least to write again
+SPARES = 4  # segments become superfluous a few at a time
+SHORTEN_BYTES = 65_536  # less room is not worth a change of the file
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(slots=True)
+class Report:
+    """What was found when the journal was opened."""
+
+    segments: int = 0
+    groups: int = 0
+    torn: int = 0  # tails that were never synced: usual after a power cut
+    orphans: int = 0  # sessions whose beginning was lost
+    damages: list[tuple[str, Damage]] = field(default_factory=list)  # file name, what
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing that was once safe is missing."""
+        return not self.damages and not self.orphans
+
+
+@dataclass(slots=True)
+class _Segment:
+    name: SegmentName
+    size: int
+    is_whole: bool  # the file is as long as a new segment
+
+
+class Log:
+    """Appends batches; any method may raise OSError."""
+
+    def __init__(self, disk: Disk, directory: Path, segment_bytes: int, *, synced: bool) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._is_synced = synced
+        self._spares: list[str] = []
+        self._old: deque[_Segment] = deque()
+        self._current: _Segment | None = None  # its size is how far it is written
+        self._last_number = 0
+        self._file = -1
+        self._capacity = 0
+        self._serial = 0
+        self._synced = 0
+        self.written_bytes = 0
+
+    @property
+    def number(self) -> int:
+        """Return the number of the segment that was written last."""
+        return self._last_number
+
+    @property
+    def oldest(self) -> SegmentName | None:
+        """Return the oldest segment that is no longer written to."""
+        return self._old[0].name if self._old else None
+
+    @property
+    def segments(self) -> int:
+        """Return how many there are."""
+        return len(self._old) + (self._current is not None)
+
+    @property
+    def size_bytes(self) -> int:
+        """Return how much all segments take."""
+        current = self._current.size if self._current is not None else 0
+        return sum(segment.size for segment in self._old) + current
+
+    def read(self, image: Image) -> Report:
+        """Put all that can be read into the image; what cannot is in the report."""
+        report = Report()
+        files = self._disk.list(self._directory)
+        self._take_spares(files)
+        names = [name for each in files if (name := parse_name(each))]
+        for name in sorted(names, key=lambda each: each.number):
+            if report.segments and name.number != self._last_number + 1:
+                report.damages.append((str(name), Damage(0, 0, "those before it are missing")))
+            self._last_number = name.number
+            try:
+                buffer = self._disk.read(self._directory / str(name))
+            except OSError as exc:
+                report.damages.append((str(name), Damage(0, 0, f"cannot be read: {exc}")))
+                buffer = b""
+            self._read_one(name, buffer, image, report)
+            report.segments += 1
+        report.orphans = image.settle()
+        return report
+
+    def read_oldest(self) -> bytes:
+        """Return the bytes of the oldest segment."""
+        return self._disk.read(self._directory / str(self._old[0].name))
+
+    def write(self, groups: Sequence[bytes], *, is_urgent: bool = False) -> None:
+        """Append one batch and, if the log is a synced one, wait until it is on the disk."""
+        size = measure_batch(groups)
+        if self._current is None or self._current.size + size > self._capacity:
+            self._rotate(size, is_urgent=is_urgent)
+        segment = self._current
+        assert segment is not None  # just made
+        batch = encode_batch(segment.name.marker, self._serial, self._synced, groups)
+        try:
+            self._disk.write(self._file, batch, segment.size)
+        except OSError as exc:
+            self._wipe(segment, is_broken=exc.errno not in NO_ROOM)
+            raise
+        if self._is_synced:
+            try:
+                self._disk.sync(self._file)
+            except OSError:  # what the system has in memory may differ from the disk for ever
+                self._wipe(segment, is_broken=True)
+                raise
+        self._serial += 1
+        segment.size += len(batch)
+        self.written_bytes += len(batch)
+        if self._is_synced:
+            self._synced = self._serial
+
+    def remove_oldest(self) -> None:
+        """Remove the oldest segment, or keep the file as a spare; nothing in it is needed."""
+        if not self._is_synced and self._current is not None:
+            self._disk.sync(self._file)  # what made it superfluous must not be lost after it
+        oldest = self._old[0]
+        path = self._directory / str(oldest.name)
+        if len(self._spares) >= SPARES or not oldest.is_whole:
+            self._disk.remove(path)
+        else:
+            spare = f"{SPARE}{oldest.name.number}"
+            self._disk.rename(path, self._directory / spare)
+            self._spares.append(spare)
+        self._old.popleft()
+        self._disk.sync_directory(self._directory)
+
+    def close(self) -> None:
+        """End the last segment."""
+        if self._current is not None:
+            segment = self._current
+            self._end_current()
+            if self._capacity - segment.size > SHORTEN_BYTES:
+                self._disk.shorten(self._directory / str(segment.name), segment.size)
+
+    def _read_one(self, name: SegmentName, buffer: bytes, image: Image, report: Report) -> None:
+        for piece in read_segment(buffer, name.marker):
+            if isinstance(piece, bytes):
+                try:
+                    for record in decode_records(piece):
+                        image.apply(record, name.number)
+                    report.groups += 1
+                except JournalError as exc:  # a checksum by chance, or of a later version
+                    report.damages.append((str(name), Damage(0, len(piece), str(exc))))
+            elif piece.is_tail:
+                report.torn += 1
+            else:
+                report.damages.append((str(name), piece))
+        used, size = measure_used(buffer, name.marker), len(buffer)
+        report.torn += used < size < self._segment_bytes  # cut within the header of a batch
+        if size - used > SHORTEN_BYTES:
+            with contextlib.suppress(OSError):
+                self._disk.shorten(self._directory / str(name), used)
+                size = used
+        self._old.append(_Segment(name, size, size == self._segment_bytes))
+
+    def _take_spares(self, files: dict[str, int]) -> None:
+        for name, size in files.items():
+            if not name.startswith(SPARE):
+                continue
+            if size == self._segment_bytes:
+                self._spares.append(name)
+            else:
+                with contextlib.suppress(OSError):
+                    self._disk.remove(self._directory / name)
+
+    def _rotate(self, size: int, *, is_urgent: bool) -> None:
+        capacity = max(self._segment_bytes, len(HEAD) + size)
+        name = SegmentName(self._last_number + 1, os.urandom(MARKER_BYTES))
+        path = self._directory / str(name)
+        if not self._spares:
+            spare = f"{SPARE}0"
+            self._disk.close(self._disk.create(self._directory / spare, self._segment_bytes))
+            self._spares.append(spare)
+        if capacity == self._segment_bytes and len(self._spares) > (0 if is_urgent else 1):
+            self._disk.rename(self._directory / self._spares.pop(), path)
+            file = self._disk.open(path)
+        else:
+            file = self._disk.create(path, capacity)
+        try:
+            self._disk.write(file, HEAD, 0)
+            self._disk.sync(file)
+            self._disk.sync_directory(self._directory)
+            self._end_current()
+        except OSError:
+            self._disk.close(file)
+            with contextlib.suppress(OSError):
+                self._disk.remove(path)
+            raise
+        self._file, self._capacity = file, capacity
+        self._current = _Segment(name, len(HEAD), capacity == self._segment_bytes)
+        self._last_number = name.number
+        self._serial = self._synced = 0
+
+    def _end_current(self) -> None:
+        segment = self._current
+        if segment is None:
+            return
+        self._disk.sync(self._file)
+        # says that all of it was synced; not synced itself, for it only serves the report
+        seal = encode_batch(segment.name.marker, self._serial, self._serial, ())
+        with contextlib.suppress(OSError):
+            self._disk.write(self._file, seal, segment.size)
+            segment.size += len(seal)
+        self._leave(segment)
+
+    def _leave(self, segment: _Segment) -> None:
+        self._disk.close(self._file)
+        self._old.append(segment)
+        self._current = None
+        self._file = -1
+
+    def _wipe(self, segment: _Segment, *, is_broken: bool) -> None:
+        # best effort: what was refused must not come back after a restart
+        with contextlib.suppress(OSError):
+            self._disk.write(self._file, bytes(BATCH_OVERHEAD_BYTES), segment.size)
+        if is_broken:
+            logger.warning("journal leaves segment %s: it cannot be written", segment.name)
+            self._leave(segment)

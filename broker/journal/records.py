@@ -1,0 +1,400 @@
+"""What the journal says, record by record, to bytes and back.
+
+A record is one byte that names its kind, then fixed fields, then those whose length they tell;
+numbers are big-endian, texts UTF-8. Session ids and message ids are the journal's own: they only
+grow, so the order of message ids is the order in which a session's messages were queued. Instants
+are seconds of the wall clock (they must mean something after a restart); 0 is "never".
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from struct import Struct, error
+from typing import Any, NamedTuple
+
+from broker.journal.errors import JournalError
+from broker.packets import Subscription
+
+
+class Opened(NamedTuple):
+    """A client is connected to its session, new or not; clears what Closed and WillDelayed said."""
+
+    session_id: int
+    client_id: str
+    owner: str  # name of the identity
+    groups: tuple[str, ...]
+    version: int  # protocol level
+    expiry_s: float
+
+
+class Renewed(NamedTuple):
+    """A session as it is: begins its copy, in the same append; made by the journal only."""
+
+    session_id: int
+    client_id: str
+    owner: str
+    groups: tuple[str, ...]
+    version: int
+    expiry_s: float
+
+
+class Closed(NamedTuple):
+    """The connection has ended, the session is kept."""
+
+    session_id: int
+    expires_at: float
+
+
+class Ended(NamedTuple):
+    """The session is gone with all it held."""
+
+    session_id: int
+
+
+class Subscribed(NamedTuple):
+    """A subscription was added or replaced."""
+
+    session_id: int
+    subscription: Subscription
+
+
+class Unsubscribed(NamedTuple):
+    """A subscription was removed."""
+
+    session_id: int
+    topic_filter: str
+
+
+class Entry(NamedTuple):
+    """One session that must get a message."""
+
+    session_id: int
+    qos: int
+    retain: bool = False
+    identifiers: tuple[int, ...] = ()
+
+
+class Stored(NamedTuple):
+    """A message, once, for all who must get it; is_retained also makes it its topic's retained."""
+
+    message_id: int
+    topic: str
+    payload: bytes
+    properties: bytes = b""  # as on the wire, MQTT 5; only those that travel with a message
+    qos: int = 1
+    sender: str = ""
+    expires_at: float = 0.0
+    is_retained: bool = False
+    entries: tuple[Entry, ...] = ()
+
+
+class Sent(NamedTuple):
+    """Messages of a session are in flight under packet ids."""
+
+    session_id: int
+    pairs: tuple[tuple[int, int], ...]  # message id, packet id
+
+
+class Acknowledged(NamedTuple):
+    """A session needs these messages no more: acknowledged, expired or dropped."""
+
+    session_id: int
+    message_ids: tuple[int, ...]
+
+
+class Released(NamedTuple):
+    """PUBREC came: the message is no longer needed, its packet id is until Completed."""
+
+    session_id: int
+    message_id: int
+    packet_id: int
+
+
+class Completed(NamedTuple):
+    """PUBCOMP came."""
+
+    session_id: int
+    packet_id: int
+
+
+class Received(NamedTuple):
+    """A QoS 2 message of this packet id was taken from the client: do not take it again."""
+
+    session_id: int
+    packet_id: int
+
+
+class Freed(NamedTuple):
+    """PUBREL came: the packet id may mean a new message."""
+
+    session_id: int
+    packet_id: int
+
+
+class Cleared(NamedTuple):
+    """A topic has no retained message any more."""
+
+    topic: str
+
+
+class WillDelayed(NamedTuple):
+    """A will waits; its message is a Stored behind this record in the same append."""
+
+    session_id: int
+    message_id: int
+    due_at: float
+
+
+class WillEnded(NamedTuple):
+    """The will was published or taken back."""
+
+    session_id: int
+
+
+Record = (
+    Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
+    | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed
+)  # fmt: skip
+
+_KIND = Struct(">B")
+_U16, _U32, _U64 = Struct(">H"), Struct(">I"), Struct(">Q")
+_SESSION = Struct(">BI")
+_OPENED = Struct(">BIBdHHH")
+_CLOSED = Struct(">BId")
+_SUBSCRIBED = Struct(">BIBBH")
+_NAMED = Struct(">BIH")
+_STORED = Struct(">BQBdHHIII")
+_ENTRY = Struct(">IB")
+_SENT_PAIR = Struct(">QH")
+_RELEASED = Struct(">BIQH")
+_WILL = Struct(">BIQd")
+_CLEARED = Struct(">BH")
+
+RETAIN_FLAG, IDENTIFIERS_FLAG = 0x04, 0x08  # above the two bits of the QoS
+
+
+def encode_records(records: Iterable[Record]) -> bytes:
+    """Return the bytes of records; JournalError when a value does not fit its field."""
+    try:
+        return b"".join([_ENCODE[type(record)](record) for record in records])
+    except (error, UnicodeEncodeError) as exc:
+        raise JournalError(f"cannot write record: {exc}") from exc
+
+
+def decode_records(buffer: bytes) -> list[Record]:
+    """Return the records of a whole buffer; JournalError when it holds anything else."""
+    records: list[Record] = []
+    reader = _Reader(buffer)
+    try:
+        while reader.at < len(buffer):
+            decode = _DECODE.get(buffer[reader.at])
+            if decode is None:
+                raise JournalError(f"cannot read record: kind {buffer[reader.at]} is unknown")
+            records.append(decode(reader))
+    except (error, UnicodeDecodeError) as exc:
+        raise JournalError(f"cannot read record: {exc}") from exc
+    return records
+
+
+class _Reader:
+    __slots__ = ("at", "buffer")
+
+    def __init__(self, buffer: bytes) -> None:
+        self.buffer = buffer
+        self.at = 0
+
+    def unpack(self, layout: Struct) -> tuple[Any, ...]:
+        values = layout.unpack_from(self.buffer, self.at)
+        self.at += layout.size
+        return values
+
+    def take(self, size: int) -> bytes:
+        start = self.at
+        self.at += size
+        if self.at > len(self.buffer):
+            raise JournalError("cannot read record: it ends too early")
+        return self.buffer[start : self.at]
+
+    def text(self, size: int) -> str:
+        return self.take(size).decode()
+
+    def texts(self, count: int) -> tuple[str, ...]:
+        return tuple(self.text(self.unpack(_U16)[0]) for _ in range(count))
+
+    def numbers(self, layout: Struct, count: int) -> tuple[int, ...]:
+        return tuple(self.unpack(layout)[0] for _ in range(count))
+
+
+def _instant(value: float) -> float:
+    if not math.isfinite(value):
+        raise JournalError(f"cannot read record: {value} is no time")
+    return value
+
+
+def _qos(flags: int) -> int:
+    if flags & 3 == 3:
+        raise JournalError("cannot read record: QoS 3")
+    return flags & 3
+
+
+def _encode_opened(record: Opened | Renewed) -> bytes:
+    client_id, owner = record.client_id.encode(), record.owner.encode()
+    kind = 1 if type(record) is Opened else 16
+    head = _OPENED.pack(kind, record.session_id, record.version, record.expiry_s, len(client_id),
+                        len(owner), len(record.groups))  # fmt: skip
+    groups = [name.encode() for name in record.groups]
+    return head + client_id + owner + b"".join(_U16.pack(len(name)) + name for name in groups)
+
+
+def _decode_opened(reader: _Reader) -> Opened | Renewed:
+    kind, session_id, version, expiry_s, client, owner, groups = reader.unpack(_OPENED)
+    made = Opened if kind == 1 else Renewed
+    return made(session_id, reader.text(client), reader.text(owner), reader.texts(groups),
+                version, _instant(expiry_s))  # fmt: skip
+
+
+def _decode_closed(reader: _Reader) -> Closed:
+    _, session_id, expires_at = reader.unpack(_CLOSED)
+    return Closed(session_id, _instant(expires_at))
+
+
+def _encode_subscribed(record: Subscribed) -> bytes:
+    each = record.subscription
+    name = each.topic_filter.encode()
+    options = (
+        each.qos | each.no_local << 2 | each.retain_as_published << 3 | each.retain_handling << 4
+    )
+    head = _SUBSCRIBED.pack(4, record.session_id, options, len(each.identifiers), len(name))
+    return head + name + b"".join(map(_U32.pack, each.identifiers))
+
+
+def _decode_subscribed(reader: _Reader) -> Subscribed:
+    _, session_id, options, identifiers, name = reader.unpack(_SUBSCRIBED)
+    handling = options >> 4
+    if handling > 2:
+        raise JournalError(f"cannot read record: retain handling {handling}")
+    subscription = Subscription(
+        reader.text(name), _qos(options), bool(options & 4), bool(options & 8), handling,
+        reader.numbers(_U32, identifiers),
+    )  # fmt: skip
+    return Subscribed(session_id, subscription)
+
+
+def _encode_unsubscribed(record: Unsubscribed) -> bytes:
+    name = record.topic_filter.encode()
+    return _NAMED.pack(5, record.session_id, len(name)) + name
+
+
+def _decode_unsubscribed(reader: _Reader) -> Unsubscribed:
+    _, session_id, size = reader.unpack(_NAMED)
+    return Unsubscribed(session_id, reader.text(size))
+
+
+def _encode_stored(record: Stored) -> bytes:
+    topic, sender = record.topic.encode(), record.sender.encode()
+    payload, properties, entries = record.payload, record.properties, record.entries
+    flags = record.qos | RETAIN_FLAG if record.is_retained else record.qos
+    head = _STORED.pack(6, record.message_id, flags, record.expires_at, len(topic), len(sender),
+                        len(properties), len(payload), len(entries))  # fmt: skip
+    ends = [
+        _encode_marked_entry(entry)
+        if entry.identifiers
+        else _ENTRY.pack(entry.session_id, entry.qos | entry.retain << 2)
+        for entry in entries
+    ]
+    return b"".join((head, topic, sender, properties, payload, *ends))
+
+
+def _encode_marked_entry(entry: Entry) -> bytes:
+    flags = entry.qos | entry.retain << 2 | IDENTIFIERS_FLAG
+    head = _ENTRY.pack(entry.session_id, flags) + _KIND.pack(len(entry.identifiers))
+    return head + b"".join(map(_U32.pack, entry.identifiers))
+
+
+def _decode_stored(reader: _Reader) -> Stored:
+    (_, message_id, flags, expires_at, topic, sender,
+     properties, payload, entries) = reader.unpack(_STORED)  # fmt: skip
+    name, by, bag = reader.text(topic), reader.text(sender), reader.take(properties)
+    return Stored(
+        message_id, name, reader.take(payload), bag, _qos(flags), by, _instant(expires_at),
+        bool(flags & RETAIN_FLAG), tuple(_decode_entry(reader) for _ in range(entries)),
+    )  # fmt: skip
+
+
+def _decode_entry(reader: _Reader) -> Entry:
+    session_id, flags = reader.unpack(_ENTRY)
+    count = reader.unpack(_KIND)[0] if flags & IDENTIFIERS_FLAG else 0
+    identifiers = reader.numbers(_U32, count)
+    return Entry(session_id, _qos(flags), bool(flags & RETAIN_FLAG), identifiers)
+
+
+def _encode_sent(record: Sent) -> bytes:
+    head = _NAMED.pack(7, record.session_id, len(record.pairs))
+    return head + b"".join([_SENT_PAIR.pack(*pair) for pair in record.pairs])
+
+
+def _decode_sent(reader: _Reader) -> Sent:
+    _, session_id, count = reader.unpack(_NAMED)
+    pairs = (reader.unpack(_SENT_PAIR) for _ in range(count))
+    return Sent(session_id, tuple((message_id, packet_id) for message_id, packet_id in pairs))
+
+
+def _encode_acknowledged(record: Acknowledged) -> bytes:
+    head = _NAMED.pack(8, record.session_id, len(record.message_ids))
+    return head + b"".join(map(_U64.pack, record.message_ids))
+
+
+def _decode_acknowledged(reader: _Reader) -> Acknowledged:
+    _, session_id, count = reader.unpack(_NAMED)
+    return Acknowledged(session_id, reader.numbers(_U64, count))
+
+
+def _encode_cleared(record: Cleared) -> bytes:
+    topic = record.topic.encode()
+    return _CLEARED.pack(13, len(topic)) + topic
+
+
+def _decode_cleared(reader: _Reader) -> Cleared:
+    return Cleared(reader.text(reader.unpack(_CLEARED)[1]))
+
+
+def _decode_will(reader: _Reader) -> WillDelayed:
+    _, session_id, message_id, due_at = reader.unpack(_WILL)
+    return WillDelayed(session_id, message_id, _instant(due_at))
+
+
+_ENCODE: dict[type, Callable[[Any], bytes]] = {
+    Opened: _encode_opened,
+    Renewed: _encode_opened,
+    Closed: lambda record: _CLOSED.pack(2, *record),
+    Ended: lambda record: _SESSION.pack(3, *record),
+    Subscribed: _encode_subscribed,
+    Unsubscribed: _encode_unsubscribed,
+    Stored: _encode_stored,
+    Sent: _encode_sent,
+    Acknowledged: _encode_acknowledged,
+    Released: lambda record: _RELEASED.pack(9, *record),
+    Completed: lambda record: _NAMED.pack(10, *record),
+    Received: lambda record: _NAMED.pack(11, *record),
+    Freed: lambda record: _NAMED.pack(12, *record),
+    Cleared: _encode_cleared,
+    WillDelayed: lambda record: _WILL.pack(14, *record),
+    WillEnded: lambda record: _SESSION.pack(15, *record),
+}
+_DECODE: dict[int, Callable[[_Reader], Record]] = {
+    1: _decode_opened,
+    2: _decode_closed,
+    3: lambda reader: Ended(reader.unpack(_SESSION)[1]),
+    4: _decode_subscribed,
+    5: _decode_unsubscribed,
+    6: _decode_stored,
+    7: _decode_sent,
+    8: _decode_acknowledged,
+    9: lambda reader: Released(*reader.unpack(_RELEASED)[1:]),
+    10: lambda reader: Completed(*reader.unpack(_NAMED)[1:]),
+    11: lambda reader: Received(*reader.unpack(_NAMED)[1:]),
+    12: lambda reader: Freed(*reader.unpack(_NAMED)[1:]),
+    13: _decode_cleared,
+    14: _decode_will,
+    15: lambda reader: WillEnded(reader.unpack(_SESSION)[1]),
+    16: _decode_opened,
+}

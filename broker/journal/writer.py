@@ -1,0 +1,238 @@
+"""The thread that commits: takes what has arrived, writes it as one batch, cleans in between."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from broker.journal.cleaning import Cleaning
+from broker.journal.log import Log
+from broker.journal.records import Record, encode_records
+from broker.journal.state import Image, should_clean
+
+logger = logging.getLogger(__name__)
+
+Done = Callable[[bool], None]
+
+CLEAN_STEP_BYTES = 65_536  # read per commit at least; about 2 ms of work between two commits
+CLEAN_SHARE = 2  # bytes read, and at most written, for each byte that is appended
+
+
+@dataclass(frozen=True, slots=True)
+class JournalLimits:
+    """Sizes in bytes, times in seconds."""
+
+    segment_bytes: int = 4 * 1024 * 1024  # room is taken, given back and read in such pieces
+    queued_bytes: int = 16 * 1024 * 1024  # not committed yet; beyond it callers are refused
+    batch_bytes: int = 1024 * 1024  # one commit
+    interval_s: float = 0.002  # between two commits: fewer writes of the same block
+    lazy_s: float = 0.1  # what nobody waits for may wait so long for company
+    retry_s: float = 1.0  # between two attempts while the disk is full
+
+
+class Group(NamedTuple):
+    """What one append() brought; without done it is not refused but tried until it is written."""
+
+    body: bytes
+    records: Sequence[Record]
+    done: Done | None
+
+
+class Writer:
+    """Owns log and image once it is started."""
+
+    def __init__(
+        self,
+        log: Log,
+        image: Image,
+        limits: JournalLimits,
+        finish: Callable[[list[Done], bool, int], None],
+        end: Callable[[], None],
+    ) -> None:
+        self.commits = 0
+        self.is_full = False
+        self.has_ended = False
+        self._log = log
+        self._image = image
+        self._limits = limits
+        self._finish = finish  # called in the thread, with what was decided and how many bytes
+        self._end = end
+        self._inbox: deque[Group] = deque()
+        self._owed: list[Group] = []  # the image has taken them, the disk has not
+        self._cleaning: Cleaning | None = None
+        self._credit = log.size_bytes
+        self._last_start = self._retry_at = 0.0
+        self._closing = False
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, groups: Sequence[Group]) -> None:
+        """Let groups be written, in this order."""
+        self._inbox.extend(groups)
+        self._wake.set()
+
+    def close(self) -> None:
+        """Write what is there, then end; end() is called in the thread."""
+        self._closing = True
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                self._wait()
+                is_last = self._closing  # read before the round: what comes later is not in it
+                if not self._round() and is_last:
+                    break
+            self._log.close()
+        except OSError as exc:
+            logger.warning("cannot close the journal: %s", exc)
+        except Exception:
+            logger.exception("the journal has failed: nothing is stored any more")
+        finally:
+            self.has_ended = True
+            self._refuse(list(self._inbox))
+            self._end()
+
+    def _wait(self) -> None:
+        if self._closing or self._inbox:
+            timeout_s: float | None = 0.0
+        elif self._owed or (self.is_full and self._wants_cleaning()):
+            timeout_s = self._limits.retry_s
+        elif self._wants_cleaning():
+            timeout_s = self._limits.interval_s
+        else:
+            timeout_s = None
+        if timeout_s != 0.0:
+            self._wake.wait(timeout_s)
+        pause_s = self._last_start + self._limits.interval_s - time.monotonic()
+        if pause_s > 0:
+            time.sleep(pause_s)
+        self._wake.clear()
+        self._last_start = time.monotonic()
+
+    def _round(self) -> bool:
+        """Commit once; return whether there was something to do."""
+        groups = self._take()
+        copies = self._clean()
+        if copies or groups or self._owed:
+            self._commit(copies, [*self._owed, *groups])
+        if self._cleaning is not None and self._cleaning.is_done:
+            self._end_cleaning(self._cleaning)
+        self._remove_dead()
+        return bool(groups)
+
+    def _take(self) -> list[Group]:
+        groups: list[Group] = []
+        size = 0
+        # half a segment at most, so that segments are of one size and can be used again
+        limit = min(self._limits.batch_bytes, self._limits.segment_bytes // 2)
+        while self._inbox and size < limit:
+            group = self._inbox.popleft()
+            groups.append(group)
+            size += len(group.body)
+        return groups
+
+    def _commit(self, copies: list[Group], groups: list[Group]) -> None:
+        self._owed = []
+        if self.is_full and time.monotonic() < self._retry_at:
+            self._fall_back(copies, groups)
+            return
+        try:
+            self._write(copies, groups)
+        except OSError as exc:
+            if not self.is_full:
+                logger.warning("cannot write to the journal, refusing messages: %s", exc)
+            self.is_full = True
+            self._retry_at = time.monotonic() + self._limits.retry_s
+            self._fall_back(copies, groups)
+        else:
+            if self.is_full:
+                logger.info("the journal can be written again")
+            self.is_full = False
+
+    def _fall_back(self, copies: list[Group], groups: list[Group]) -> None:
+        """Refuse what can be refused; write the rest if there is room, else owe it."""
+        self._refuse([group for group in groups if group.done is not None])
+        rest = [group for group in groups if group.done is None]
+        if not copies and not rest:
+            return
+        try:
+            self._write(copies, rest, is_urgent=True)
+        except OSError:
+            self._apply(rest)  # so that their segments can be removed
+            self._owed = rest
+            self._cleaning = None  # it begins again, with what is not copied yet
+
+    def _write(self, copies: list[Group], groups: list[Group], *, is_urgent: bool = False) -> None:
+        bodies = [group.body for group in (*copies, *groups)]
+        before = self._log.written_bytes
+        self._log.write(bodies, is_urgent=is_urgent)
+        self.commits += 1
+        size = sum(len(group.body) for group in groups)
+        dones = [group.done for group in groups if group.done is not None]
+        self._finish(dones, True, size)
+        self._apply(copies)
+        self._apply(groups)
+        copied = sum(len(group.body) for group in copies)
+        self._credit += CLEAN_SHARE * (self._log.written_bytes - before - copied) - copied
+
+    def _refuse(self, groups: list[Group]) -> None:
+        if groups:
+            dones = [group.done for group in groups if group.done is not None]
+            self._finish(dones, False, sum(len(group.body) for group in groups))
+
+    def _apply(self, groups: list[Group]) -> None:
+        apply, number = self._image.apply, self._log.number
+        for group in groups:
+            for record in group.records:
+                apply(record, number)
+
+    def _clean(self) -> list[Group]:
+        if not self._wants_cleaning():
+            return []
+        if self._cleaning is None:
+            oldest = self._log.oldest
+            assert oldest is not None  # it wants to
+            try:
+                buffer = self._log.read_oldest()
+            except OSError as exc:
+                logger.warning("cannot read segment %s of the journal: %s", oldest, exc)
+                buffer = b""
+            self._cleaning = Cleaning(self._image, oldest, buffer)
+        copies = self._cleaning.step(CLEAN_STEP_BYTES)
+        return [Group(encode_records(copy), copy, None) for copy in copies]
+
+    def _wants_cleaning(self) -> bool:
+        if self._cleaning is not None:
+            return True
+        log, limits = self._log, self._limits
+        if log.oldest is None or self._credit <= 0:
+            return False
+        return should_clean(
+            log.size_bytes, self._image.live_bytes, log.segments, limits.segment_bytes
+        )
+
+    def _end_cleaning(self, cleaning: Cleaning) -> None:
+        self._cleaning = None
+        lost = self._image.abandon(cleaning.name.number)
+        if lost:
+            logger.error("%d items of the journal are in memory only: their segment %s is damaged",
+                         lost, cleaning.name)  # fmt: skip
+
+    def _remove_dead(self) -> None:
+        while (oldest := self._log.oldest) is not None and not self._image.live[oldest.number]:
+            if self._cleaning is not None and self._cleaning.name == oldest:
+                self._cleaning = None
+            try:
+                self._log.remove_oldest()
+            except OSError as exc:
+                logger.warning("cannot remove segment %s of the journal: %s", oldest, exc)
+                return
+            del self._image.live[oldest.number]

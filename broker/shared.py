@@ -1,0 +1,72 @@
+"""Shared subscriptions: each message goes to one member of a group.
+
+Theory of operation
+-------------------
+A group is one receiver in the subscription tree, whatever the number of its members; groups of
+other names, and other filters of the same name, are groups of their own. Members take turns:
+
+1. A connected member that reads is asked before one that does not, and that before one away.
+2. One away is given QoS 1 and 2 only; they wait in its session.
+3. When a session ends, what it was given at QoS 1 and has not acknowledged goes to another member;
+   QoS 2 does not, for it may have arrived. [MQTT-4.8.2-5]
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.client import Client
+    from broker.delivery import Encoder
+    from broker.packets import Subscription
+    from broker.session import Session
+
+
+class SharedGroup:
+    """The members of one group and filter."""
+
+    __slots__ = ("_members", "_touched", "_turns")
+
+    def __init__(self, touched: set[Client]) -> None:
+        self._touched = touched
+        self._members: dict[Session, Subscription] = {}
+        self._turns: deque[Session] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is left."""
+        return not self._members
+
+    def add(self, session: Session, subscription: Subscription) -> None:
+        """Let a session take turns; it replaces the options of one that does."""
+        if session not in self._members:
+            self._turns.append(session)
+        self._members[session] = subscription
+
+    def remove(self, session: Session) -> None:
+        """Let a session take no more turns; harmless when it takes none."""
+        if self._members.pop(session, None) is not None:
+            self._turns.remove(session)
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:  # noqa: ARG002
+        """Give a message to the member whose turn it is."""
+        member = self._choose(queues=encoder.message.qos > 0)
+        if member is None:
+            return
+        self._turns.remove(member)
+        self._turns.append(member)
+        member.deliver(encoder, self._members[member], now, self)
+        if member.client is not None:
+            self._touched.add(member.client)
+
+    def _choose(self, *, queues: bool) -> Session | None:
+        slow = away = None
+        for session in self._turns:
+            if session.client is not None:
+                if not session.client.paused:
+                    return session
+                slow = slow or session
+            elif queues and self._members[session].qos:
+                away = away or session
+        return slow or away

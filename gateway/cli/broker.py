@@ -1,0 +1,118 @@
+"""`hecate broker` and `hecate broker passwd`: their names, options and help."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.errors import OptionError
+from gateway.cli.options import examples
+
+broker_app = typer.Typer(
+    rich_markup_mode=None,
+    help="""Run the MQTT broker alone.
+
+    It stays in the foreground, prints one line with its addresses when it is ready, and ends on
+    Ctrl-C or SIGTERM. Port 0 takes any free one. Users, rights, TLS and limits are in a
+    configuration file: TOML, or the common part of a mosquitto.conf; docs/broker.md explains them.
+    On SIGHUP it reads users, rights and certificates again. So far everything is kept in memory.
+    """,
+    epilog=examples(
+        "hecate broker --anonymous",
+        "hecate broker --anonymous --listen 127.0.0.1:0 --listen [::1]:1883",
+        "hecate broker --config /etc/hecate/broker.toml",
+        "hecate broker --config /etc/mosquitto/mosquitto.conf --check",
+    ),
+)
+
+
+class Durability(StrEnum):
+    """When a message counts as kept."""
+
+    synced = "synced"
+    os = "os"
+    memory = "memory"
+
+
+@broker_app.callback(invoke_without_command=True)
+def broker(  # noqa: PLR0913  # options
+    context: typer.Context,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Where to listen; may be given several times. [default: 127.0.0.1:1883]",
+        ),
+    ] = None,
+    anonymous: Annotated[
+        bool, typer.Option("--anonymous", help="Let anyone on this machine connect.")
+    ] = False,
+    open_to_network: Annotated[
+        bool,
+        typer.Option("--open-to-network", help="With --anonymous: anyone on the network, too."),
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML (named .toml) or mosquitto.conf.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder for stored data: not yet, it stays in memory.")
+    ] = None,
+    durability: Annotated[
+        Durability, typer.Option(help="When a message counts as kept; so far only memory.")
+    ] = Durability.memory,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only check the configuration; start nothing.")
+    ] = False,
+) -> None:
+    """Run the broker."""
+    from gateway.cli.solo import Access, check_storage, configure_from, open_to, run_broker
+
+    given = listen or anonymous or open_to_network or config or data or check
+    if context.invoked_subcommand is not None:
+        if given:
+            raise OptionError("cannot use these options: they go without a subcommand")
+        return
+    check_storage(data, durability.value)
+    if config is not None:
+        if listen or anonymous:
+            raise OptionError("cannot use --listen or --anonymous: with --config, the file decides")
+        settings = configure_from(config)
+    else:
+        access = Access.NETWORK if open_to_network else Access.LOOPBACK
+        settings = open_to(listen or ["127.0.0.1:1883"], access if anonymous else Access.NO)
+    if open_to_network and not anonymous:
+        raise OptionError("cannot use --open-to-network: it goes with --anonymous")
+    run_broker(settings, config, only_check=check)
+
+
+@broker_app.command(
+    "passwd",
+    epilog=examples(
+        "hecate broker passwd users anna",
+        "hecate broker passwd users boiler --generate",
+        'printf %s "$SECRET" | hecate broker passwd users ben --stdin',
+        "hecate broker passwd users ben --delete",
+    ),
+)
+def passwd(
+    file: Annotated[Path, typer.Argument(help="Password file; made when there is none.")],
+    user: Annotated[str, typer.Argument(help="Name of the user.")],
+    stdin: Annotated[
+        bool, typer.Option("--stdin", help="Read the password from standard input.")
+    ] = False,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Make a password for a device and print it.")
+    ] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Take the user out.")] = False,
+) -> None:
+    """Set a user's password.
+
+    Asks for the password at the terminal. The file keeps a hash of it and is readable by its
+    owner only. A running broker reads the file again on SIGHUP.
+    """
+    from gateway.cli.passwd import change_password
+
+    if stdin + generate + delete > 1:
+        raise OptionError("cannot use --stdin, --generate and --delete together: choose one")
+    change_password(file, user, stdin=stdin, generate=generate, delete=delete)

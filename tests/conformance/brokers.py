@@ -1,0 +1,63 @@
+"""The brokers that the suites are run against; each start gives a fresh one."""
+
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.conformance.refusing_broker import FORBIDDEN
+from tests.programs import HECATE, Program, until
+
+HOST = "127.0.0.1"
+
+Start = Callable[[], AbstractContextManager[int]]  # gives the port
+EVERYWHERE = ("/usr/sbin", "/usr/local/sbin")
+
+
+@contextmanager
+def hecate() -> Iterator[int]:
+    """Our broker as people run it."""
+    with Program([*HECATE, "broker", "--listen", f"{HOST}:0", "--anonymous"]) as program:
+        yield _port_of(program)
+
+
+@contextmanager
+def hecate_that_refuses() -> Iterator[int]:
+    """Our broker with the one refusal that Paho's suites expect."""
+    with Program([sys.executable, "-m", "tests.conformance.refusing_broker"]) as program:
+        yield _port_of(program)
+
+
+def mosquitto(path: str) -> Start:
+    """Return how to start a Mosquitto with the same refusal; it has no way to choose a port."""
+
+    @contextmanager
+    def start() -> Iterator[int]:
+        with TemporaryDirectory() as folder, socket.socket() as taken:
+            taken.bind((HOST, 0))
+            port = taken.getsockname()[1]
+            taken.close()
+            rights = Path(folder, "acl")
+            rights.write_text(f"topic readwrite #\ntopic read $SYS/#\ntopic deny {FORBIDDEN}\n")
+            config = Path(folder, "conf")
+            config.write_text(
+                f"listener {port} {HOST}\nallow_anonymous true\nacl_file {rights}\nuser root\n"
+            )
+            with Program([path, "-c", str(config)]) as program:
+                until(lambda: _listens(port) or program.process.poll() is not None, "listening")
+                if program.process.poll() is not None:
+                    raise RuntimeError(f"cannot start {path}: {''.join(program.lines)}")
+                yield port
+
+    return start
+
+
+def _port_of(program: Program) -> int:
+    return int(program.wait_for(r"broker ready: MQTT [\d.]+:(\d+);")[1])
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

@@ -1,0 +1,237 @@
+"""What a client must not send, and what it asked not to be sent."""
+
+import pytest
+
+from broker.packets import (
+    MQTT_3_1,
+    MQTT_3_1_1,
+    MQTT_5,
+    ConnAck,
+    Connect,
+    Disconnect,
+    Packet,
+    PubAck,
+    PubComp,
+    Publish,
+    PubRec,
+    PubRel,
+    SubAck,
+    Subscribe,
+    Subscription,
+    UnsubAck,
+    Unsubscribe,
+    Will,
+)
+from broker.properties import NO_PROPERTIES, Properties
+from broker.reasons import Reason
+from broker.wire import encode_packet
+from tests.unit.broker.rig import VERSIONS, Peer, Rig
+
+CONTROLS = ("\x01", "\n", "\x1f", "\x7f", "\x9f")
+
+
+def check_ended(client: Peer, reason: Reason) -> None:
+    """Closed, after a DISCONNECT if the version has one."""
+    answers = client.take()
+    assert client.closed
+    if client.version < MQTT_5:
+        assert answers == []
+        return
+    (packet,) = answers
+    assert isinstance(packet, Disconnect)
+    assert packet.reason == reason
+
+
+def takes(size: int) -> Properties:
+    return Properties(maximum_packet_bytes=size)
+
+
+@pytest.mark.parametrize("size", [2, 5, 12])
+def test_a_client_that_takes_no_connack_is_closed_without_a_word(size: int) -> None:
+    rig = Rig()
+    client = rig.connect("c", MQTT_5, properties=takes(size), will=Will("w", b""))
+    assert client.received == b""
+    assert client.closed
+    assert rig.core.connected() == frozenset()
+    assert rig.core.counters.refused["connect_packet_too_large"] == 1
+
+
+def test_a_refusal_that_does_not_fit_is_not_sent() -> None:
+    rig = Rig()
+    client = rig.connect("c", MQTT_5, properties=takes(4), will=Will("a\nb", b""))
+    assert client.received == b""
+    assert client.closed
+
+
+@pytest.mark.parametrize("unsubscribe", [False, True])
+def test_an_answer_that_does_not_fit_ends_the_connection(unsubscribe: bool) -> None:
+    rig = Rig()
+    client = rig.online("c", MQTT_5, properties=takes(20))
+    filters = tuple(f"f/{each}" for each in range(30))
+    if unsubscribe:
+        client.send(Unsubscribe(1, filters))
+    else:
+        client.send(Subscribe(1, tuple(Subscription(each) for each in filters)))
+    assert len(client.received) <= 20
+    check_ended(client, Reason.PACKET_TOO_LARGE)
+    assert rig.core.counters.subscriptions == 0
+
+
+def test_an_answer_that_fits_is_sent() -> None:
+    client = Rig().online("c", MQTT_5, properties=takes(20))
+    client.send(Subscribe(1, tuple(Subscription(f"f/{each}") for each in range(15))))
+    (answer,) = client.take()
+    assert isinstance(answer, SubAck)
+    assert len(answer.codes) == 15
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("before", [b"", b"\x40\x02\x00\x05"])
+@pytest.mark.parametrize("hot_path", [False, True])
+def test_packet_id_0_is_no_packet_id(version: int, before: bytes, hot_path: bool) -> None:
+    client = Rig(hot_path=hot_path).online("c", version)
+    client.send_bytes(before + b"\x40\x02\x00\x00")
+    check_ended(client, Reason.MALFORMED_PACKET)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("hot_path", [False, True])
+@pytest.mark.parametrize(
+    ("qos", "answers"),
+    [
+        (1, (PubRec,)),
+        (1, (PubComp,)),
+        (2, (PubAck,)),
+        (2, (PubComp,)),
+        (2, (PubRec, PubAck)),
+    ],
+)
+def test_the_wrong_acknowledgement_is_a_fault(
+    version: int,
+    hot_path: bool,
+    qos: int,
+    answers: tuple[type[PubAck] | type[PubRec] | type[PubComp], ...],
+) -> None:
+    rig = Rig(hot_path=hot_path)
+    client = rig.online("c", version)
+    client.subscribe("a", qos)
+    rig.online("s").publish("a", qos=qos)
+    (packet,) = client.take()
+    assert isinstance(packet, Publish)
+    *right, wrong = (kind(packet.packet_id or 0) for kind in answers)
+    client.send(*right)
+    client.take()
+    client.send(wrong)
+    check_ended(client, Reason.PROTOCOL_ERROR)
+
+
+def test_pubacks_before_the_fault_count() -> None:
+    rig = Rig()
+    client = rig.online("c", MQTT_5, properties=Properties(session_expiry_s=60))
+    client.subscribe("one", 1)
+    client.subscribe("two", 2)
+    sender = rig.online("s")
+    sender.publish("one", qos=1)
+    sender.publish("two", qos=2)
+    one, two = (each.packet_id or 0 for each in client.take() if isinstance(each, Publish))
+    client.send(PubAck(one), PubAck(two), PubAck(999))
+    assert client.closed
+    again = rig.connect(
+        "c", MQTT_5, clean_start=False, properties=Properties(session_expiry_s=60)
+    ).take()
+    assert [each.topic for each in again if isinstance(each, Publish)] == ["two"]
+
+
+@pytest.mark.parametrize("response_topic", ["", "a/+", "#"])
+def test_a_will_with_a_bad_response_topic_is_refused(response_topic: str) -> None:
+    will = Will("w", b"", properties=Properties(response_topic=response_topic))
+    client = Rig().connect("c", MQTT_5, will=will)
+    assert client.take() == [ConnAck(Reason.PROTOCOL_ERROR)]
+    assert client.closed
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "#"])
+def test_a_will_with_a_bad_topic_is_refused(topic: str) -> None:
+    client = Rig().connect("c", MQTT_5, will=Will(topic, b""))
+    assert client.take() == [ConnAck(Reason.PROTOCOL_ERROR)]
+    assert client.closed
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(
+    "packet",
+    [b"\x20\x02\x00\x00", b"\x90\x03\x00\x01\x00", b"\xb0\x02\x00\x01", b"\xd0\x00", b"\xdf\x01x"],
+)
+def test_only_a_broker_sends_answers(version: int, packet: bytes) -> None:
+    client = Rig().online("c", version)
+    client.send_bytes(packet)
+    check_ended(client, Reason.PROTOCOL_ERROR)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("control", CONTROLS)
+def test_control_characters_are_refused(version: int, control: str) -> None:
+    name = f"a{control}b"
+    bad: list[Packet] = [
+        Publish(name, b""),
+        Publish(name, b"", 1, packet_id=1),
+        Publish(name, b"", 2, packet_id=1),
+        Subscribe(1, (Subscription(name),)),
+        Subscribe(1, (Subscription(f"$share/{name}/x"),)),
+        Unsubscribe(1, (name,)),
+    ]
+    for packet in bad:
+        client = Rig().online("c", version)
+        client.send(packet)
+        check_ended(client, Reason.MALFORMED_PACKET)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("control", CONTROLS)
+def test_control_characters_in_a_connect_are_refused(version: int, control: str) -> None:
+    name = f"a{control}b"
+    for connect in (
+        Connect(name, version),
+        Connect("c", version, username=name),
+        Connect("c", version, will=Will(name, b"")),
+    ):
+        client = Rig().dial()
+        client.send(connect)
+        wanted = [ConnAck(Reason.MALFORMED_PACKET)] if version == MQTT_5 else []
+        assert client.take() == wanted
+        assert client.closed
+
+
+def test_other_characters_are_welcome() -> None:
+    client = Rig().online("\u00a0-\u00fc", MQTT_5, name=" ~")
+    client.subscribe(" /~/\u00a0")
+    client.publish(" /~/\u00a0", b"x")
+    assert client.messages() == [(" /~/\u00a0", b"x")]
+
+
+@pytest.mark.parametrize(
+    ("packet", "answer"),
+    [
+        (Subscribe(1, (Subscription("a"),)), SubAck(1, (0,))),
+        (Unsubscribe(1, ("a",)), UnsubAck(1)),
+        (PubRel(1), PubComp(1)),
+    ],
+)
+@pytest.mark.parametrize("version", [MQTT_3_1, MQTT_3_1_1, MQTT_5])
+def test_only_3_1_marks_requests_as_sent_again(
+    version: int, packet: Packet, answer: Packet
+) -> None:
+    client = Rig().online("c", version)
+    first, *rest = encode_packet(packet, version)
+    client.send_bytes(bytes((first | 0x08, *rest)))
+    if version == MQTT_3_1:
+        assert client.take() == [answer]
+    else:
+        check_ended(client, Reason.MALFORMED_PACKET)
+
+
+@pytest.mark.parametrize("clean_start", [False, True])
+def test_3_1_wants_a_client_id(clean_start: bool) -> None:
+    client = Rig().connect("", MQTT_3_1, clean_start=clean_start)
+    assert client.take() == [ConnAck(2, properties=NO_PROPERTIES)]
+    assert client.closed
