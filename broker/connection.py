@@ -21,14 +21,16 @@ logger = logging.getLogger(__name__)
 
 READ_BYTES = 262_144  # as much as asyncio reads at once; a busy publisher fills it
 FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
+LINGER_BYTES = 8 * 1024 * 1024  # what a peer may still send; more than its buffers and ours hold
+TLS_LINGER_S = 0.5  # a round trip on a bad link, for an MQTT 5 client to take its DISCONNECT
 
 
 class Connection(asyncio.BufferedProtocol):
     """One socket: passes whole read buffers in, and the core's writes out."""
 
     __slots__ = (
-        "_broker", "_buffer", "_client", "_deciding", "_listener", "_name", "_peer", "_place",
-        "_transport", "closed",
+        "_broker", "_buffer", "_client", "_deciding", "_has_spoken", "_linger_bytes", "_listener",
+        "_name", "_peer", "_place", "_transport", "closed",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
@@ -41,6 +43,8 @@ class Connection(asyncio.BufferedProtocol):
         self._client: Client | None = None
         self._transport: asyncio.Transport | None = None
         self._deciding: asyncio.Task[None] | None = None
+        self._has_spoken = False
+        self._linger_bytes: int | None = None  # left of LINGER_BYTES, once we have said our last
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- called by the loop ----------------------------------------------------------------
@@ -62,7 +66,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: up to READ_BYTES."""
         client = self._client
-        if client is None:
+        if client is None or self._linger(nbytes):
             return
         # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
         self._broker.receive(client, bytes(self._buffer[:nbytes]))
@@ -98,8 +102,9 @@ class Connection(asyncio.BufferedProtocol):
     def write(self, output: bytes) -> None:
         """Send now, or leave it to the transport."""
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._linger_bytes is not None:
             return
+        self._has_spoken = True
         transport.write(output)
         if transport.get_write_buffer_size():
             self._broker.pressure.note_unread(self)
@@ -114,9 +119,26 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def close(self) -> None:
-        """Close once everything is sent."""
-        if self._transport is not None:
-            self._transport.close()
+        """Close once everything is sent and the peer has closed; the core's deadline bounds that.
+
+        Closed while the peer still sends, the kernel would answer with a reset, by which the
+        peer may lose what we said last.
+        """
+        transport = self._transport
+        if transport is None or self._linger_bytes is not None:
+            return
+        if not self._has_spoken:
+            transport.close()
+            return
+        self._linger_bytes = LINGER_BYTES
+        self.set_reading(wanted=True)
+        if not transport.can_write_eof():  # TLS has no half-closed connections
+            asyncio.get_running_loop().call_later(TLS_LINGER_S, transport.close)
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the peer has reset it, and the transport does not know yet
+            transport.abort()
 
     def abort(self) -> None:
         """Close now."""
@@ -135,6 +157,19 @@ class Connection(asyncio.BufferedProtocol):
             )
         self._deciding = asyncio.get_running_loop().create_task(self._decide(credentials))
         self._deciding.add_done_callback(self._decided)
+
+    def _finish(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _linger(self, nbytes: int) -> bool:
+        """Return whether what was read is for nobody any more."""
+        if self._linger_bytes is None:
+            return False
+        self._linger_bytes -= nbytes
+        if self._linger_bytes < 0:
+            self.abort()
+        return True
 
     async def _decide(self, credentials: Credentials) -> None:
         assert self._client is not None  # it asks
@@ -193,7 +228,7 @@ class WebSocketConnection(Connection):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: the MQTT that its frames hold."""
         client, websocket = self._client, self._websocket
-        if client is None or websocket.done:
+        if client is None or websocket.done or self._linger(nbytes):
             return
         received = websocket.receive(bytes(self._buffer[:nbytes]))
         if received and client.state is not State.CLOSED:
@@ -202,7 +237,7 @@ class WebSocketConnection(Connection):
         if websocket.refusal:
             self._broker.counters.refuse(websocket.refusal)
         if websocket.done:
-            super().close()
+            self._finish()
         elif not self.is_online and self.incomplete_bytes > self._broker.limits.connect_bytes:
             self.refuse("connect_bytes")
         elif self.incomplete_bytes:
