@@ -11,10 +11,11 @@ from broker.client import Client, State
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Coroutine
 
     from broker.arrivals import Pass
     from broker.listening import Listener
-    from broker.policy import Credentials
+    from broker.policy import Credentials, Exchange
     from broker.server import Broker
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,8 @@ class Connection(asyncio.BufferedProtocol):
     """One socket: passes whole read buffers in, and the core's writes out."""
 
     __slots__ = (
-        "_broker", "_buffer", "_client", "_deciding", "_has_spoken", "_linger_bytes", "_listener",
-        "_name", "_peer", "_place", "_transport", "closed",
+        "_broker", "_buffer", "_client", "_deciding", "_exchange", "_has_spoken", "_linger_bytes",
+        "_listener", "_name", "_peer", "_place", "_transport", "closed",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
@@ -43,6 +44,7 @@ class Connection(asyncio.BufferedProtocol):
         self._client: Client | None = None
         self._transport: asyncio.Transport | None = None
         self._deciding: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None  # the last that was begun
         self._has_spoken = False
         self._linger_bytes: int | None = None  # left of LINGER_BYTES, once we have said our last
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -147,15 +149,33 @@ class Connection(asyncio.BufferedProtocol):
 
     def authenticate(self, credentials: Credentials) -> None:
         """Ask in a task of this connection; connection_lost() ends it."""
+        assert self._client is not None  # it asks
+        asked = self._broker.authenticate(self._client, self._complete(credentials))
+        self._start_deciding(asked)
+
+    def begin(self, method: str, credentials: Credentials, data: bytes | None) -> None:
+        """Begin an authentication of several steps."""
+        self._exchange = self._broker.begin(method, self._complete(credentials))
+        self.proceed(data)
+
+    def proceed(self, data: bytes | None) -> None:
+        """Take its next step, in a task as well."""
+        assert self._client is not None  # it asks
+        self._start_deciding(self._broker.proceed(self._client, self._exchange, data))
+
+    def _complete(self, credentials: Credentials) -> Credentials:
         assert self._transport is not None  # it was heard
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
-        if tls is not None:
-            credentials = replace(
-                credentials,
-                certificate=tls.getpeercert(binary_form=True),
-                certificate_names=_names_in_certificate(tls),
-            )
-        self._deciding = asyncio.get_running_loop().create_task(self._decide(credentials))
+        if tls is None:
+            return credentials
+        return replace(
+            credentials,
+            certificate=tls.getpeercert(binary_form=True),
+            certificate_names=_names_in_certificate(tls),
+        )
+
+    def _start_deciding(self, asked: Coroutine[None, None, None]) -> None:
+        self._deciding = asyncio.get_running_loop().create_task(self._decide(asked))
         self._deciding.add_done_callback(self._decided)
 
     def _finish(self) -> None:
@@ -171,17 +191,17 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
         return True
 
-    async def _decide(self, credentials: Credentials) -> None:
-        assert self._client is not None  # it asks
-        await self._broker.authenticate(self._client, credentials)
+    async def _decide(self, asked: Coroutine[None, None, None]) -> None:
+        await asked
         client = self._client
         if client is not None and client.state is State.ONLINE:
             self._place.settle()
             self._name = client.name
             self._broker.note_online(self, client.name)
 
-    def _decided(self, _: asyncio.Task[None]) -> None:
-        self._deciding = None
+    def _decided(self, task: asyncio.Task[None]) -> None:
+        if self._deciding is task:  # and not that of the next step
+            self._deciding = None
 
     # -- called by the broker --------------------------------------------------------------
 
