@@ -94,7 +94,7 @@ class Core:
     def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
         """Take the authenticator's answer, or that of a method to a step."""
         self._dialog.now = now
-        verdict = self._dialog.enhanced.answer(client, outcome, now)
+        verdict = self._dialog.enhanced.answer(client, outcome)
         if verdict is None:  # it goes on
             return
         if self._admission.decide(client, verdict, now, self._take_over):

@@ -52,14 +52,14 @@ class Turn(Enum):
 class Authentication:
     """The method of one connection and where its exchange is."""
 
-    __slots__ = ("_ended", "_turn", "credentials", "last_data", "method")
+    __slots__ = ("_next_at", "_turn", "credentials", "last_data", "method")
 
     def __init__(self, method: str, credentials: Credentials) -> None:
         self.method = method
         self.credentials = credentials  # of the CONNECT
         self.last_data: bytes | None = None  # for the CONNACK
         self._turn = Turn.METHOD
-        self._ended = 0.0
+        self._next_at = 0.0
 
     def take(self, packet: Auth, now: float) -> bool:
         """Take an AUTH, return whether it begins a re-authentication; raise if it must not come."""
@@ -69,8 +69,10 @@ class Authentication:
         goes_on = packet.reason == Reason.CONTINUE_AUTHENTICATION and self._turn is Turn.CLIENT
         if not begins and not goes_on:
             raise RemoteProtocolError("AUTH out of turn")
-        if begins and now - self._ended < PAUSE_S:
+        if begins and now < self._next_at:
             raise RemoteProtocolError("re-authentication too soon", Reason.QUOTA_EXCEEDED)
+        if begins:
+            self._next_at = now + PAUSE_S
         self._turn = Turn.METHOD
         return begins
 
@@ -79,10 +81,9 @@ class Authentication:
         self._turn = Turn.CLIENT
         return self._packet(Reason.CONTINUE_AUTHENTICATION, data)
 
-    def finish(self, data: bytes | None, now: float) -> Auth:
+    def finish(self, data: bytes | None) -> Auth:
         """Return the AUTH that ends a re-authentication."""
         self._turn = Turn.NOBODY
-        self._ended = now
         return self._packet(Reason.SUCCESS, data)
 
     def complete(self, properties: Properties) -> Properties:
@@ -138,9 +139,7 @@ class Enhanced:
         else:
             client.link.proceed(packet.properties.authentication_data)
 
-    def answer(
-        self, client: Client, outcome: Step | Identity, now: float
-    ) -> Identity | Refusal | None:
+    def answer(self, client: Client, outcome: Step | Identity) -> Identity | Refusal | None:
         """Tell a client what its method says; return what that means for its CONNECT."""
         authentication = client.authentication
         if client.state is State.CLOSED:
@@ -152,11 +151,11 @@ class Enhanced:
             outcome = Accepted(outcome)
         if client.state is State.DECIDING and isinstance(outcome, Accepted):
             authentication.last_data = outcome.data
-            authentication.finish(outcome.data, now)
+            authentication.finish(outcome.data)
             return outcome.identity
         if client.state is State.DECIDING and isinstance(outcome, Refusal):
             return outcome
-        self._go_on(client, authentication, outcome, now)
+        self._go_on(client, authentication, outcome)
         return None
 
     def time_out(self, client: Client) -> None:
@@ -165,15 +164,13 @@ class Enhanced:
         self._counters.refuse("reauthentication_timeout")
         self._voice.end(client, Reason.NOT_AUTHORIZED)
 
-    def _go_on(
-        self, client: Client, authentication: Authentication, outcome: Step, now: float
-    ) -> None:
+    def _go_on(self, client: Client, authentication: Authentication, outcome: Step) -> None:
         if isinstance(outcome, Challenge):
             if client.state is State.DECIDING:
                 client.held = False
             self._voice.send(client, authentication.challenge(outcome.data))  # [MQTT-4.12.0-2]
         elif isinstance(outcome, Accepted):
-            self._renew(client, outcome.identity, authentication.finish(outcome.data, now))
+            self._renew(client, outcome.identity, authentication.finish(outcome.data))
         else:
             self._fail(client, outcome)
 

@@ -312,6 +312,12 @@ def test_re_authentications_keep_a_distance() -> None:
     rig.steps_wanted = 1
     client = connect(rig)
     client.take()
+    for _ in range(2):
+        client.send(again())
+        assert client.take() == [auth(b"welcome", reason=Reason.SUCCESS)]
+        rig.pass_time(1)
+    client.send(again())
+    client.take()
     client.send(again())
     check_ended(client, Reason.QUOTA_EXCEEDED)
 
