@@ -19,11 +19,15 @@ from broker.limits import Limits
 from broker.local import LocalClient
 from broker.message import Hold, Message
 from broker.policy import (
+    Accepted,
     AllowAll,
     Authenticator,
     Authorizer,
+    Challenge,
     Credentials,
     DenyAll,
+    EnhancedAuthenticator,
+    Exchange,
     Identity,
     Refusal,
 )
@@ -32,14 +36,18 @@ from broker.reasons import Reason
 from broker.server import Broker, Listener
 
 __all__ = [
+    "Accepted",
     "AllowAll",
     "Authenticator",
     "Authorizer",
     "Broker",
     "BrokerError",
+    "Challenge",
     "Counters",
     "Credentials",
     "DenyAll",
+    "EnhancedAuthenticator",
+    "Exchange",
     "Hold",
     "Identity",
     "Limits",

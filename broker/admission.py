@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from broker.aliases import OutgoingAliases
 from broker.client import UNLIMITED_BYTES, Client, State
+from broker.enhanced import Authentication
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
 from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
-from broker.properties import Properties
+from broker.properties import NO_PROPERTIES, Properties
 from broker.reasons import Reason, connect_return_code
 from broker.topics import refuse_control_characters, validate_response_topic, validate_topic
 
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 ASSIGNED_ID_BYTES = 12  # 96 random bits: nobody meets another's by chance
 KEEP_ALIVE_GRACE = 1.5  # [MQTT-3.1.2-22]
+MAX_KEEP_ALIVE_S = 65_535  # that of MQTT
 
 
 class Admission:
@@ -46,15 +48,14 @@ class Admission:
         client.speak(connect.version)
         # before the session looks at what it has to send again
         client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
-        if connect.properties.authentication_method is not None:
-            raise RemoteProtocolError(
-                "cannot authenticate: method not known", Reason.BAD_AUTHENTICATION_METHOD
-            )
+        # a string costs a small client more than it tells; whoever asks for them gets them
+        client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
         client_id = connect.client_id
         refuse_control_characters(client_id + (connect.username or ""))
         if not client_id:
-            # [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always
+            # [MQTT-3.1.3-7] [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always. Its bound of 23
+            # characters is not kept: 3.1.1 lifted it, and clients of 3.1 have longer ones
             if client.version == MQTT_3_1 or not (client.five or connect.clean_start):
                 self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
                 return
@@ -64,9 +65,15 @@ class Admission:
         client.state = State.DECIDING
         client.held = True
         self._router.touched.add(client)
-        client.link.authenticate(
-            Credentials(client_id, connect.username, connect.password, client.listener, client.peer)
+        credentials = Credentials(
+            client_id, connect.username, connect.password, client.listener, client.peer
         )
+        method = connect.properties.authentication_method
+        if method is None:
+            client.link.authenticate(credentials)
+        else:
+            client.authentication = Authentication(method, credentials)
+            client.link.begin(method, credentials, connect.properties.authentication_data)
 
     def decide(
         self,
@@ -102,12 +109,13 @@ class Admission:
         self._close(client, now)
         return False
 
-    def refuse(self, client: Client, reason: Reason, now: float) -> None:
+    def refuse(self, client: Client, reason: Reason, now: float, text: str = "") -> None:
         """Answer with a CONNACK that says no, and close."""
         self._counters.refuse(f"connect_{reason.name.lower()}")
         logger.info("refused %s on %s: %s", client.peer or "a client", client.listener, reason.name)
         code = reason if client.five else connect_return_code(reason)
-        self._send(client, ConnAck(code))  # [MQTT-3.2.2-6] session present is 0
+        properties = Properties(reason_string=text) if text else NO_PROPERTIES
+        self._send(client, ConnAck(code, properties=properties))  # [MQTT-3.2.2-6] no session
         self._close(client, now)
 
     def _close(self, client: Client, now: float) -> None:
@@ -132,7 +140,8 @@ class Admission:
         client.connect = client.deadline = None
         client.will = connect.will
         client.limit_bytes = limits.packet_bytes
-        client.keep_alive_s = connect.keep_alive_s * KEEP_ALIVE_GRACE
+        keep_alive_s = self._choose_keep_alive(client, connect.keep_alive_s)
+        client.keep_alive_s = keep_alive_s * KEEP_ALIVE_GRACE
         aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
         if aliases:
             client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
@@ -145,8 +154,18 @@ class Admission:
             maximum_packet_bytes=limits.packet_bytes,
             topic_alias_maximum=limits.topic_aliases or None,
             assigned_client_id=session.client_id if client.client_id_assigned else None,
+            # [MQTT-3.2.2-21] [MQTT-3.2.2-22]
+            server_keep_alive_s=keep_alive_s if keep_alive_s != connect.keep_alive_s else None,
         )
+        if client.authentication is not None:
+            properties = client.authentication.complete(properties)
         return self._send(client, ConnAck(Reason.SUCCESS, present, properties))
+
+    def _choose_keep_alive(self, client: Client, asked_s: int) -> int:
+        limit_s = self._limits.keep_alive_s
+        if limit_s >= MAX_KEEP_ALIVE_S or not client.five or 0 < asked_s <= limit_s:
+            return asked_s  # 3.1.1 has no way to tell another one
+        return limit_s
 
     def _send(self, client: Client, packet: ConnAck) -> bool:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from broker.acks import AckLine
     from broker.aliases import OutgoingAliases
+    from broker.enhanced import Authentication
     from broker.packets import Connect, Will
     from broker.policy import Credentials, Identity
     from broker.route import Outlet, Route
@@ -47,15 +48,22 @@ class Link(Protocol):
     def authenticate(self, credentials: Credentials) -> None:
         """Ask the authenticator; its answer goes to Core.decide()."""
 
+    def begin(self, method: str, credentials: Credentials, data: bytes | None) -> None:
+        """Begin an authentication of several steps; each answer goes to Core.decide()."""
+
+    def proceed(self, data: bytes | None) -> None:
+        """Take the next step."""
+
 
 class Client:
     """State of one connection; flow.py and dialog.py say what happens to it."""
 
     __slots__ = (
-        "acks", "aliases", "client_id_assigned", "connect", "deadline", "deaf", "five",
-        "generation", "have", "held", "identity", "keep_alive_s", "last_heard", "limit_bytes",
-        "link", "listener", "max_packet_bytes", "need", "out", "out_aliases", "outlets", "parts",
-        "paused", "peer", "routes", "runs", "session", "state", "version", "will",
+        "acks", "aliases", "authentication", "client_id_assigned", "connect", "deadline", "deaf",
+        "five", "generation", "have", "held", "identity", "keep_alive_s", "last_heard",
+        "limit_bytes", "link", "listener", "max_packet_bytes", "need", "out", "out_aliases",
+        "outlets", "parts", "paused", "peer", "routes", "runs", "session", "state", "version",
+        "wants_reasons", "will",
     )  # fmt: skip
 
     def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
@@ -67,6 +75,8 @@ class Client:
         self.five = False
         self.connect: Connect | None = None  # while DECIDING
         self.client_id_assigned = False
+        self.wants_reasons = False  # it asked for reason strings, and did not only not decline
+        self.authentication: Authentication | None = None  # if its CONNECT names a method
         self.identity: Identity | None = None
         self.session: Session | None = None
         self.will: Will | None = None

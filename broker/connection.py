@@ -11,24 +11,27 @@ from broker.client import Client, State
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Coroutine
 
     from broker.arrivals import Pass
     from broker.listening import Listener
-    from broker.policy import Credentials
+    from broker.policy import Credentials, Exchange
     from broker.server import Broker
 
 logger = logging.getLogger(__name__)
 
 READ_BYTES = 262_144  # as much as asyncio reads at once; a busy publisher fills it
 FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
+LINGER_BYTES = 8 * 1024 * 1024  # what a peer may still send; more than its buffers and ours hold
+TLS_LINGER_S = 0.5  # a round trip on a bad link, for an MQTT 5 client to take its DISCONNECT
 
 
 class Connection(asyncio.BufferedProtocol):
     """One socket: passes whole read buffers in, and the core's writes out."""
 
     __slots__ = (
-        "_broker", "_buffer", "_client", "_deciding", "_listener", "_name", "_peer", "_place",
-        "_transport", "closed",
+        "_broker", "_buffer", "_client", "_deciding", "_exchange", "_has_spoken", "_linger_bytes",
+        "_listener", "_name", "_peer", "_place", "_transport", "closed",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
@@ -41,6 +44,9 @@ class Connection(asyncio.BufferedProtocol):
         self._client: Client | None = None
         self._transport: asyncio.Transport | None = None
         self._deciding: asyncio.Task[None] | None = None
+        self._exchange: Exchange | None = None  # the last that was begun
+        self._has_spoken = False
+        self._linger_bytes: int | None = None  # left of LINGER_BYTES, once we have said our last
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- called by the loop ----------------------------------------------------------------
@@ -62,7 +68,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: up to READ_BYTES."""
         client = self._client
-        if client is None:
+        if client is None or self._linger(nbytes):
             return
         # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
         self._broker.receive(client, bytes(self._buffer[:nbytes]))
@@ -98,8 +104,9 @@ class Connection(asyncio.BufferedProtocol):
     def write(self, output: bytes) -> None:
         """Send now, or leave it to the transport."""
         transport = self._transport
-        if transport is None or transport.is_closing():
+        if transport is None or transport.is_closing() or self._linger_bytes is not None:
             return
+        self._has_spoken = True
         transport.write(output)
         if transport.get_write_buffer_size():
             self._broker.pressure.note_unread(self)
@@ -114,9 +121,26 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.pause_reading()
 
     def close(self) -> None:
-        """Close once everything is sent."""
-        if self._transport is not None:
-            self._transport.close()
+        """Close once everything is sent and the peer has closed; the core's deadline bounds that.
+
+        Closed while the peer still sends, the kernel would answer with a reset, by which the
+        peer may lose what we said last.
+        """
+        transport = self._transport
+        if transport is None or self._linger_bytes is not None:
+            return
+        if not self._has_spoken:
+            transport.close()
+            return
+        self._linger_bytes = LINGER_BYTES
+        self.set_reading(wanted=True)
+        if not transport.can_write_eof():  # TLS has no half-closed connections
+            asyncio.get_running_loop().call_later(TLS_LINGER_S, transport.close)
+            return
+        try:
+            transport.write_eof()
+        except OSError:  # the peer has reset it, and the transport does not know yet
+            transport.abort()
 
     def abort(self) -> None:
         """Close now."""
@@ -125,28 +149,59 @@ class Connection(asyncio.BufferedProtocol):
 
     def authenticate(self, credentials: Credentials) -> None:
         """Ask in a task of this connection; connection_lost() ends it."""
+        assert self._client is not None  # it asks
+        asked = self._broker.authenticate(self._client, self._complete(credentials))
+        self._start_deciding(asked)
+
+    def begin(self, method: str, credentials: Credentials, data: bytes | None) -> None:
+        """Begin an authentication of several steps."""
+        self._exchange = self._broker.begin(method, self._complete(credentials))
+        self.proceed(data)
+
+    def proceed(self, data: bytes | None) -> None:
+        """Take its next step, in a task as well."""
+        assert self._client is not None  # it asks
+        self._start_deciding(self._broker.proceed(self._client, self._exchange, data))
+
+    def _complete(self, credentials: Credentials) -> Credentials:
         assert self._transport is not None  # it was heard
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
-        if tls is not None:
-            credentials = replace(
-                credentials,
-                certificate=tls.getpeercert(binary_form=True),
-                certificate_names=_names_in_certificate(tls),
-            )
-        self._deciding = asyncio.get_running_loop().create_task(self._decide(credentials))
+        if tls is None:
+            return credentials
+        return replace(
+            credentials,
+            certificate=tls.getpeercert(binary_form=True),
+            certificate_names=_names_in_certificate(tls),
+        )
+
+    def _start_deciding(self, asked: Coroutine[None, None, None]) -> None:
+        self._deciding = asyncio.get_running_loop().create_task(self._decide(asked))
         self._deciding.add_done_callback(self._decided)
 
-    async def _decide(self, credentials: Credentials) -> None:
-        assert self._client is not None  # it asks
-        await self._broker.authenticate(self._client, credentials)
+    def _finish(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def _linger(self, nbytes: int) -> bool:
+        """Return whether what was read is for nobody any more."""
+        if self._linger_bytes is None:
+            return False
+        self._linger_bytes -= nbytes
+        if self._linger_bytes < 0:
+            self.abort()
+        return True
+
+    async def _decide(self, asked: Coroutine[None, None, None]) -> None:
+        await asked
         client = self._client
         if client is not None and client.state is State.ONLINE:
             self._place.settle()
             self._name = client.name
             self._broker.note_online(self, client.name)
 
-    def _decided(self, _: asyncio.Task[None]) -> None:
-        self._deciding = None
+    def _decided(self, task: asyncio.Task[None]) -> None:
+        if self._deciding is task:  # and not that of the next step
+            self._deciding = None
 
     # -- called by the broker --------------------------------------------------------------
 
@@ -193,7 +248,7 @@ class WebSocketConnection(Connection):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: the MQTT that its frames hold."""
         client, websocket = self._client, self._websocket
-        if client is None or websocket.done:
+        if client is None or websocket.done or self._linger(nbytes):
             return
         received = websocket.receive(bytes(self._buffer[:nbytes]))
         if received and client.state is not State.CLOSED:
@@ -202,7 +257,7 @@ class WebSocketConnection(Connection):
         if websocket.refusal:
             self._broker.counters.refuse(websocket.refusal)
         if websocket.done:
-            super().close()
+            self._finish()
         elif not self.is_online and self.incomplete_bytes > self._broker.limits.connect_bytes:
             self.refuse("connect_bytes")
         elif self.incomplete_bytes:

@@ -15,11 +15,12 @@ from broker.flow import Flow
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import Subscription
-from broker.policy import Authorizer, Identity, Refusal
+from broker.policy import Authorizer, Identity, Step
 from broker.reasons import Reason
 from broker.registry import Registry
 from broker.route import Receiver
 from broker.router import Router
+from broker.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +42,13 @@ class Core:
         self._limits = limits
         self._wake = wake
         self._clients: set[Client] = set()
+        self._ending: set[Client] = set()  # whose credentials end
         self._router = Router(authorizer, limits, self.counters)
         self._registry = Registry(self._router, limits, self.counters)
         self._admission = Admission(self._router, self._registry, limits, self.counters)
-        self._dialog = Dialog(self._router, self._registry, self._admission, limits, wake)
+        self._dialog = Dialog(
+            self._router, self._registry, self._admission, limits, wake, self._renewed
+        )
         self._flow = Flow(self._router, self._dialog, self.counters)
         self._runs = self._flow.runs if hot_path else {}
 
@@ -87,13 +91,17 @@ class Core:
             if client.held or client.paused or client.deaf:
                 self._set_reading(client)
 
-    def decide(self, client: Client, outcome: Identity | Refusal, now: float) -> None:
-        """Take the authenticator's answer."""
+    def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
+        """Take the authenticator's answer, or that of a method to a step."""
         self._dialog.now = now
-        if self._admission.decide(client, outcome, now, self._take_over):
+        verdict = self._dialog.enhanced.answer(client, outcome)
+        if verdict is None:  # it goes on
+            return
+        if self._admission.decide(client, verdict, now, self._take_over):
             session = client.session
             assert session is not None  # it is in
             client.runs = self._runs
+            self._note_end(client)
             logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
             self._dialog.pump(client, session)
 
@@ -105,6 +113,7 @@ class Core:
                 logger.info("%r is gone", client.session.client_id)
             self._dialog.close(client, will=True)
         self._clients.discard(client)
+        self._ending.discard(client)
         self._router.touched.discard(client)
         self.counters.connections = len(self._clients)
 
@@ -134,6 +143,18 @@ class Core:
                 self.counters.refuse("keep_alive_timeout")  # [MQTT-3.1.2-22]
                 logger.info("closing a client: silent for more than %s s", client.keep_alive_s)
                 self._dialog.end(client, Reason.KEEP_ALIVE_TIMEOUT)
+
+    def end_expired(self, wall: float, now: float) -> None:
+        """Close the connections whose credentials have ended by the wall clock."""
+        self._dialog.now = now
+        for client in tuple(self._ending):
+            identity = client.identity
+            if identity is None or identity.expires_at is None or client.state is State.CLOSED:
+                self._ending.discard(client)
+            elif identity.expires_at <= wall:
+                self.counters.refuse("credentials_ended")
+                logger.info("closing %r: the credentials of %s ended", client.label, client.name)
+                self._dialog.end(client, Reason.MAXIMUM_CONNECT_TIME)
 
     def publish(self, message: Message, now: float) -> None:
         """Publish what a local client says."""
@@ -176,18 +197,7 @@ class Core:
         """Forget routes; drop subscriptions no longer allowed, and messages only they wanted."""
         self._router.changed()
         for session in self._registry:
-            lost = [
-                topic_filter
-                for topic_filter in session.subscriptions
-                if not self._router.may_subscribe(session.owner, topic_filter)
-            ]
-            for topic_filter in lost:
-                del session.subscriptions[topic_filter]
-                session.forget_retained(topic_filter)
-                self._router.unsubscribe(session, topic_filter)
-                self.counters.subscriptions -= 1
-            if lost:
-                session.drop_unwanted()
+            self._drop_lost(session)
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
@@ -198,6 +208,31 @@ class Core:
         self._dialog.now = now
         for client in tuple(self._clients):
             self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN, will=False)
+
+    def _drop_lost(self, session: Session) -> None:
+        lost = [
+            topic_filter
+            for topic_filter in session.subscriptions
+            if not self._router.may_subscribe(session.owner, topic_filter)
+        ]
+        for topic_filter in lost:
+            del session.subscriptions[topic_filter]
+            session.forget_retained(topic_filter)
+            self._router.unsubscribe(session, topic_filter)
+            self.counters.subscriptions -= 1
+        if lost:
+            session.drop_unwanted()
+
+    def _renewed(self, client: Client) -> None:
+        """A client has re-authenticated: its rights and its end may be others."""
+        self._router.changed()
+        if client.session is not None:
+            self._drop_lost(client.session)
+        self._note_end(client)
+
+    def _note_end(self, client: Client) -> None:
+        if client.identity is not None and client.identity.expires_at is not None:
+            self._ending.add(client)
 
     def _set_reading(self, client: Client) -> None:
         # who makes us answer but does not read the answers is not heard until it does
@@ -212,6 +247,9 @@ class Core:
         self._dialog.end(client, Reason.SESSION_TAKEN_OVER)
 
     def _time_out(self, client: Client) -> None:
+        if client.state is State.ONLINE:
+            self._dialog.enhanced.time_out(client)
+            return
         if client.state is not State.CLOSED:
             self.counters.refuse("connect_timeout")
         client.link.abort()

@@ -11,11 +11,14 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from broker.client import Client, State
+from broker.enhanced import Enhanced
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
 from broker.incoming import Incoming
 from broker.packets import (
+    MQTT_3_1,
     MQTT_5,
+    Auth,
     ConnAck,
     Connect,
     Disconnect,
@@ -65,6 +68,7 @@ class Dialog:
         admission: Admission,
         limits: Limits,
         wake: Callable[[], None],
+        renewed: Callable[[Client], None],
     ) -> None:
         self.now = 0.0  # set once per read; exact enough for expiry in seconds
         self._router = router
@@ -73,6 +77,7 @@ class Dialog:
         self._limits = limits
         self._counters = router.counters
         incoming = Incoming(router, limits, self, wake)
+        self.enhanced = Enhanced(self, router.counters, limits.connect_timeout_s, renewed)
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Publish: lambda client, packet: incoming.publish(client, packet, self.now),
             PubRel: incoming.release,
@@ -83,6 +88,7 @@ class Dialog:
             Unsubscribe: self._unsubscribe,
             PingReq: self._ping,
             Disconnect: self._disconnect,
+            Auth: lambda client, packet: self.enhanced.take(client, packet, self.now),
         }
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
@@ -94,15 +100,20 @@ class Dialog:
             raise RemoteProtocolError(f"unexpected {PacketType(packet[0] >> 4).name}")
         decoded = decode_body(packet[0], Reader(packet, body_at), client.version)
         handler = self._handlers.get(type(decoded))
-        if handler is None:  # [MQTT-3.1.0-2] a second CONNECT, or an AUTH nobody asked for
+        if handler is None:  # [MQTT-3.1.0-2] a second CONNECT
             raise RemoteProtocolError(f"unexpected {type(decoded).__name__}")
+        if client.state is State.DECIDING and not isinstance(decoded, Auth | Disconnect):
+            raise RemoteProtocolError("neither AUTH nor DISCONNECT")  # [MQTT-3.1.2-30]
         handler(client, decoded)
 
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
         self._counters.refuse(error.reason.name.lower())
         logger.info("closing %r: %s", client.label, error)
-        self.end(client, error.reason, str(error))
+        if client.state is State.DECIDING:  # by an AUTH
+            self._admission.refuse(client, error.reason, self.now, _text(client, error))
+        else:
+            self.end(client, error.reason, _text(client, error))
 
     def end(self, client: Client, reason: Reason, text: str = "", *, will: bool = True) -> None:
         """Say why (MQTT 5) and close."""
@@ -209,7 +220,12 @@ class Dialog:
             answers = tuple(codes)
         else:
             failed = Reason.UNSPECIFIED_ERROR
-            answers = tuple(SUBSCRIBE_FAILED_3 if code >= failed else code for code in codes)
+            # 3.1 has no word for "no": it is granted what it asked for, and gets nothing
+            refused = SUBSCRIBE_FAILED_3 if client.version != MQTT_3_1 else None
+            answers = tuple(
+                (each.qos if refused is None else refused) if code >= failed else code
+                for each, code in zip(packet.subscriptions, codes, strict=True)
+            )
         # [MQTT-3.8.4-1] [MQTT-3.8.4-6] one answer, one code per filter
         self.send(client, SubAck(packet.packet_id, answers))
         if client.session is not None:  # the answer did fit
@@ -275,3 +291,7 @@ class Dialog:
             session.expiry_s = min(float(expiry_s), self._limits.session_expiry_s)
         # [MQTT-3.14.4-3] a DISCONNECT takes the will back, unless it says otherwise
         self.close(client, will=packet.reason != Reason.NORMAL_DISCONNECTION)
+
+
+def _text(client: Client, error: RemoteProtocolError) -> str:
+    return str(error) if client.wants_reasons else ""

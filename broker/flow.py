@@ -150,7 +150,7 @@ class Flow:
         return start
 
     def _handle_one(self, client: Client, buffer: bytes, start: int) -> int:
-        if client.state is State.NEW and buffer[start] != CONNECT:  # [MQTT-3.1.0-1]
+        if client.state is State.NEW and buffer[start] & 0xF0 != CONNECT:  # [MQTT-3.1.0-1]
             raise RemoteProtocolError("the first packet is no CONNECT")
         measured = measure_packet(buffer, start, client.limit_bytes)
         if measured is None:

@@ -22,7 +22,8 @@ class Limits:
     incomplete_bytes_total: int = 64 * MIB  # of packets that have not come whole
     stored_sessions: int = 10_000  # clients away whose session is kept
     session_expiry_s: int = 7 * 86_400  # also for 3.1.1, whose sessions would never end
-    connect_timeout_s: float = 10.0  # from the first byte to the decided CONNECT
+    keep_alive_s: int = 65_535  # the longest, imposed on MQTT 5 clients; at 65 535 they choose
+    connect_timeout_s: float = 10.0  # from the first byte to the decided CONNECT; a re-AUTH's too
     close_timeout_s: float = 5.0  # for a peer to take the last bytes
     connect_bytes: int = 128 * KIB  # a CONNECT: will payload and topic 64 KiB each at most
     packet_bytes: int = 2_000_000  # default of Mosquitto 2.1

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,16 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a client is; client_id names its session."""
+    """Who a client is; client_id names its session.
+
+    When its credentials end (by the wall clock, in seconds since 1970) its connection is closed;
+    its session stays.
+    """
 
     name: str
     client_id: str
     groups: frozenset[str] = frozenset()
+    expires_at: float | None = None
 
 
 class Refusal(IntEnum):
@@ -39,6 +44,7 @@ class Refusal(IntEnum):
     SERVER_UNAVAILABLE = 0x88
     SERVER_BUSY = 0x89
     BANNED = 0x8A
+    BAD_AUTHENTICATION_METHOD = 0x8C
     QUOTA_EXCEEDED = 0x97
 
 
@@ -47,6 +53,45 @@ class Authenticator(Protocol):
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
         """Return who this is, or why it may not connect."""
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """What a client has to answer before it is known who it is."""
+
+    data: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Challenge(***)"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Who a client is, and the last that its method says to it."""
+
+    identity: Identity
+    data: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"Accepted({self.identity!r}, ***)"
+
+
+Step = Challenge | Accepted | Refusal
+
+
+class Exchange(Protocol):
+    """One run of an authentication method with one client."""
+
+    async def step(self, data: bytes | None) -> Step:
+        """Take the authentication data of a CONNECT or an AUTH; return what follows."""
+
+
+@runtime_checkable
+class EnhancedAuthenticator(Authenticator, Protocol):
+    """An Authenticator that has methods of several steps, too (MQTT 5, section 4.12)."""
+
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a new run of a method; None when there is no such method."""
 
 
 class Authorizer(Protocol):

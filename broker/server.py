@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -17,7 +18,15 @@ from broker.errors import BrokerError
 from broker.limits import Limits
 from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reason_of, write_address
 from broker.local import LocalClient
-from broker.policy import Authenticator, Authorizer, Credentials, Refusal
+from broker.policy import (
+    Authenticator,
+    Authorizer,
+    Credentials,
+    EnhancedAuthenticator,
+    Exchange,
+    Refusal,
+    Step,
+)
 from broker.pressure import Pressure
 from broker.streams import HAS_EPOLL, Poller
 
@@ -198,6 +207,25 @@ class Broker:
         self._core.decide(client, outcome, self.now())
         self.flush()
 
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a new run of an authentication method, None when nobody knows it."""
+        authenticator = self._authenticator
+        if not isinstance(authenticator, EnhancedAuthenticator):
+            return None
+        return authenticator.begin(method, credentials)
+
+    async def proceed(self, client: Client, exchange: Exchange | None, data: bytes | None) -> None:
+        """Take a step of an authentication method and carry its answer out."""
+        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD
+        if exchange is not None:
+            try:
+                outcome = await exchange.step(data)
+            except Exception:
+                logger.exception("cannot authenticate a client from %r", client.peer)
+                outcome = Refusal.SERVER_UNAVAILABLE
+        self._core.decide(client, outcome, self.now())
+        self.flush()
+
     @property
     def core(self) -> Core:
         """The broker without sockets."""
@@ -231,6 +259,7 @@ class Broker:
         assert self._loop is not None  # it calls
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         self._core.tick(self.now())
+        self._core.end_expired(time.time(), self.now())
         self.flush()
 
     def _wake(self) -> None:

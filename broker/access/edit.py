@@ -14,18 +14,22 @@ from broker.access.passwords import (
     MAX_PASSWORD_BYTES,
     SALT_BYTES,
     Cost,
+    ScramCost,
     check_user,
-    hash_password,
+    keep_password,
 )
+from broker.access.scram import check_prepared
 from broker.access.text import read_text
 
 GENERATED_BYTES = 16  # 128 bits: cannot be guessed, whatever one try costs
 
 
-def set_password(path: Path, user: str, password: str, cost: Cost = CHOSEN) -> bool:
+def set_password(path: Path, user: str, password: str, cost: Cost | ScramCost = CHOSEN) -> bool:
     """Give a user a password; return whether the user is new to the file."""
     try:
         check_user(user)
+        if isinstance(cost, ScramCost):
+            check_prepared(user)
     except ValueError as exc:
         raise AccessError(path, [str(exc)]) from exc
     secret = password.encode()
@@ -35,7 +39,10 @@ def set_password(path: Path, user: str, password: str, cost: Cost = CHOSEN) -> b
         raise AccessError(path, ["the password has a zero byte"])
     if len(secret) > MAX_PASSWORD_BYTES:
         raise AccessError(path, [f"the password is longer than {MAX_PASSWORD_BYTES} bytes"])
-    kept = hash_password(secret, secrets.token_bytes(SALT_BYTES), cost)
+    try:
+        kept = keep_password(password, secrets.token_bytes(SALT_BYTES), cost)
+    except ValueError as exc:
+        raise AccessError(path, [f"the password cannot be kept: {exc}"]) from exc
     return not _replace(path, user, f"{user}:{kept}")
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from broker.access.errors import AccessError
 from broker.access.passwords import MAX_PASSWORD_BYTES, PasswordHash, parse_passwords
+from broker.access.scram import METHOD
+from broker.access.scram_users import ScramExchange, ScramUsers
 from broker.access.text import read_text
-from broker.policy import Credentials, Identity, Refusal
+from broker.policy import Credentials, Exchange, Identity, Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ class PasswordFile:
     def __init__(self, path: Path, *, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
         self._path = path
         self._users: Mapping[str, PasswordHash] = {}
+        self._scram = ScramUsers()
         self._known: dict[str, bytes] = {}
         self._key = secrets.token_bytes(32)
         self._pool = ThreadPoolExecutor(at_once, thread_name_prefix="passwords")
@@ -55,6 +58,7 @@ class PasswordFile:
         for name in gone:
             self._known.pop(name, None)
         self._users = users
+        self._scram.take(users)
         return gone
 
     async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
@@ -75,6 +79,12 @@ class PasswordFile:
                 return unknown
             self._known[name] = self._digest(name, password)
         return Identity(name, credentials.client_id)
+
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a run of SCRAM-SHA-256, if any user has an entry for it."""
+        if method != METHOD or not self._scram:
+            return None
+        return ScramExchange(self._scram, credentials)
 
     def close(self) -> None:
         """End the threads."""

@@ -1,7 +1,8 @@
 """Hashed passwords, one `user:hash` a line.
 
-Written is scrypt as a PHC string, $scrypt$ln=14,r=8,p=5$salt$hash. Read are also the two kinds of
-Mosquitto: $6$salt$hash (SHA-512 once, not crypt's) and $7$iterations$salt$hash (PBKDF2).
+Written is scrypt as a PHC string, $scrypt$ln=14,r=8,p=5$salt$hash, or what SCRAM-SHA-256 needs,
+$scram-sha-256$iterations$salt$stored key$server key. Read are also the two kinds of Mosquitto:
+$6$salt$hash (SHA-512 once, not crypt's) and $7$iterations$salt$hash (PBKDF2).
 """
 
 import base64
@@ -15,6 +16,7 @@ from typing import Protocol
 
 from broker.access.errors import Problem
 from broker.access.rules import ANONYMOUS
+from broker.access.scram import MIN_ITERATIONS, derive_keys, parse_keys, prepare
 
 KIB = 1024
 SALT_BYTES = 16
@@ -45,6 +47,18 @@ class Cost:
 CHOSEN = Cost(14, 8, 5)
 # for 128 random bits, which no cost would protect better: all devices come back at once
 GENERATED = Cost(10, 8, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ScramCost:
+    """What one try costs where SCRAM's keys are kept; clients bear it, too."""
+
+    iterations: int
+
+
+# the same two: OWASP's for PBKDF2-HMAC-SHA256, and the least that RFC 7677 allows
+SCRAM_CHOSEN = ScramCost(600_000)
+SCRAM_GENERATED = ScramCost(MIN_ITERATIONS)
 
 
 class PasswordHash(Protocol):
@@ -103,6 +117,13 @@ def hash_password(password: bytes, salt: bytes, cost: Cost = CHOSEN) -> Scrypt:
     return Scrypt(cost, salt, _scrypt(password, salt, cost))
 
 
+def keep_password(password: str, salt: bytes, cost: Cost | ScramCost) -> PasswordHash:
+    """Return what to keep of a password; ValueError if it cannot be kept so."""
+    if isinstance(cost, ScramCost):
+        return derive_keys(prepare(password), salt, cost.iterations)
+    return hash_password(password.encode(), salt, cost)
+
+
 def parse_passwords(text: str) -> tuple[dict[str, PasswordHash], list[Problem]]:
     """Return each user's hash, and what is wrong; a line with a problem lets nobody in."""
     users: dict[str, PasswordHash] = {}
@@ -142,8 +163,10 @@ def parse_hash(text: str) -> PasswordHash:
             return Pbkdf2(int(iterations), _decode(salt, 8), _decode(digest, 64, exactly=True))
         case ["", "6", salt, digest]:
             return Sha512(_decode(salt, 8), _decode(digest, 64, exactly=True))
+        case ["", "scram-sha-256", iterations, salt, stored_key, server_key]:
+            return parse_keys((iterations, salt, stored_key, server_key), MAX_ITERATIONS)
         case _:
-            raise ValueError("hash is not of a known kind ($scrypt$, $6$ or $7$)")
+            raise ValueError("hash is not of a known kind ($scrypt$, $scram-sha-256$, $6$ or $7$)")
 
 
 def _parse_line(line: str, others: Container[str]) -> tuple[str, PasswordHash]:

@@ -3,10 +3,10 @@
 import ipaddress
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from broker.access.rules import ANONYMOUS
-from broker.policy import Credentials, Identity, Refusal
+from broker.policy import Accepted, Credentials, Exchange, Identity, Refusal, Step
 
 logger = logging.getLogger(__name__)
 
@@ -18,8 +18,16 @@ class Source(Protocol):
         """Return who this is, why it may not connect, or None when it is not known here."""
 
 
+@runtime_checkable
+class EnhancedSource(Source, Protocol):
+    """A Source that has authentication methods of several steps, too."""
+
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a new run of a method; None when there is no such method here."""
+
+
 class Chain:
-    """An Authenticator: the first source that knows the client decides."""
+    """An EnhancedAuthenticator: the first source that knows client or method decides."""
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = tuple(sources)
@@ -28,14 +36,18 @@ class Chain:
         """Return who this is, or why it may not connect."""
         outcome = await self._ask(credentials)
         if isinstance(outcome, Refusal):
-            logger.info(
-                "refused %.64r as %.64r from %s: %s",
-                credentials.client_id,
-                credentials.username,
-                credentials.peer or "this machine",
-                outcome.name,
-            )
+            _log(credentials, outcome)
         return outcome
+
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a new run of a method; None when no source has it."""
+        for source in self._sources:
+            exchange = (
+                source.begin(method, credentials) if isinstance(source, EnhancedSource) else None
+            )
+            if exchange is not None:
+                return _Vetted(exchange, source, credentials)
+        return None
 
     async def _ask(self, credentials: Credentials) -> Identity | Refusal:
         for source in self._sources:
@@ -47,6 +59,34 @@ class Chain:
                 return outcome
         named = credentials.username is not None or credentials.password is not None
         return Refusal.BAD_CREDENTIALS if named else Refusal.NOT_AUTHORIZED
+
+
+class _Vetted:
+    """An exchange of a source whose names are looked at."""
+
+    def __init__(self, exchange: Exchange, source: Source, credentials: Credentials) -> None:
+        self._exchange, self._source, self._credentials = exchange, source, credentials
+
+    async def step(self, data: bytes | None) -> Step:
+        outcome = await self._exchange.step(data)
+        if isinstance(outcome, Accepted) and not is_name(outcome.identity, self._source):
+            logger.warning(
+                "cannot admit %.64r: a user must not be called so", outcome.identity.name
+            )
+            return Refusal.NOT_AUTHORIZED
+        if isinstance(outcome, Refusal):
+            _log(self._credentials, outcome)
+        return outcome
+
+
+def _log(credentials: Credentials, refusal: Refusal) -> None:
+    logger.info(
+        "refused %.64r as %.64r from %s: %s",
+        credentials.client_id,
+        credentials.username,
+        credentials.peer or "this machine",
+        refusal.name,
+    )
 
 
 def is_name(identity: Identity, source: Source) -> bool:

@@ -9,9 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from broker.access.bearer import METHOD, BearerExchange
 from broker.access.errors import AccessError
 from broker.access.text import read_text
-from broker.policy import Credentials, Identity, Refusal
+from broker.policy import Credentials, Exchange, Identity, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,7 +42,7 @@ class TokenTerms:
 class TokenSource:
     """Knows whoever shows a token; its `sub` is the user, and a given user name must be the same.
 
-    A user whose last token is over is named by take_expired(), for its connections to be cut.
+    A token is shown as password, or by OAUTHBEARER: who knows that can show the next one in time.
     """
 
     def __init__(
@@ -49,7 +50,6 @@ class TokenSource:
     ) -> None:
         self._path, self._terms, self._clock = path, terms, clock
         self._keys: KeySet | None = None
-        self._ends: dict[str, float] = {}
 
     def read(self) -> KeySet:
         """Return the file's public keys (JWKS or PEM); AccessError when it has none."""
@@ -76,16 +76,12 @@ class TokenSource:
         user = claims.get("sub")
         if not isinstance(user, str) or credentials.username not in (None, "", user):
             return Refusal.BAD_CREDENTIALS
-        self._ends[user] = max(self._ends.get(user, 0.0), float(claims["exp"]) + LEEWAY_S)
-        return Identity(user, credentials.client_id, self._groups(claims))
+        ends = float(claims["exp"]) + LEEWAY_S
+        return Identity(user, credentials.client_id, self._groups(claims), ends)
 
-    def take_expired(self) -> tuple[str, ...]:
-        """Return, once, the users whose last token is over."""
-        now = self._clock()
-        over = tuple(user for user, end in self._ends.items() if end <= now)
-        for user in over:
-            del self._ends[user]
-        return over
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a run of OAUTHBEARER."""
+        return BearerExchange(self.identify, credentials) if method == METHOD else None
 
     def _claims(self, token: bytes) -> Mapping[str, Any]:
         """Return what a good token says, {} of any other."""

@@ -1,7 +1,7 @@
 """The common part of a mosquitto.conf; what is not kept is refused, or told, by name and line."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from broker.conf.lines import Line
@@ -28,7 +28,6 @@ from broker.limits import Limits
 
 DEFAULT_PORT = 1883
 TOPIC_BYTES = 65_535 + 2 + 2 + 5  # topic, packet id and header that come on top of a payload
-KEEP_ALIVE = "keep_alive_s"  # limit of brokers that tell clients how often to be heard
 
 # limits of ours by option; 0 is no limit there, and ours here
 COUNTS = {
@@ -141,7 +140,9 @@ class _Reader:
         expiry_s = self._options.duration_s("persistent_client_expiration")
         if expiry_s:
             values["session_expiry_s"] = expiry_s
-        self._limit_keep_alive(values)
+        keep_alive_s = self._options.number("max_keepalive", low=0, high=65_535)
+        if keep_alive_s:
+            values["keep_alive_s"] = keep_alive_s
         counts = [d.options.number("max_connections", low=-1, high=1_000_000) for d in drafts]
         if all(count is not None and count > 0 for count in counts):
             values["connections"] = sum(count or 0 for count in counts)
@@ -150,16 +151,6 @@ class _Reader:
                     f"max_connections is kept for all listeners together: {values['connections']}"
                 )
         return Limits(**values)
-
-    def _limit_keep_alive(self, values: dict[str, int]) -> None:
-        keep_alive_s = self._options.number("max_keepalive", low=0, high=65_535)
-        if not keep_alive_s:
-            return
-        if KEEP_ALIVE in {each.name for each in fields(Limits)}:
-            values[KEEP_ALIVE] = keep_alive_s
-        else:
-            where = self._options.where("max_keepalive")
-            self._notices.append(f"{where}: max_keepalive is not kept: clients choose")
 
     def _take_place(self, line: Line) -> None:
         default = self._default

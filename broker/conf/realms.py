@@ -12,10 +12,10 @@ from broker.access.password_file import PasswordFile
 from broker.access.source import AnonymousSource, Chain, Source
 from broker.access.tokens import TokenSource, TokenTerms
 from broker.conf.settings import AccessSettings, Anonymous, BrokerSettings
-from broker.policy import Credentials, Identity, Refusal
+from broker.policy import Accepted, Credentials, Exchange, Identity, Refusal, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from joserfc.jwk import KeySet
 
@@ -69,10 +69,6 @@ class Realm:
             return self._passwords.take(files.users)
         return frozenset()
 
-    def take_expired(self) -> tuple[str, ...]:
-        """Return, once, the users whose token is over."""
-        return self._tokens.take_expired() if self._tokens is not None else ()
-
     def close(self) -> None:
         """End the threads."""
         if self._passwords is not None:
@@ -111,10 +107,6 @@ class Realms:
         gone = [realm.take(files) for realm, files in zip(self._realms, found, strict=True)]
         return frozenset().union(*gone)
 
-    def take_expired(self) -> frozenset[str]:
-        """Return, once, the users whose token is over."""
-        return frozenset(name for realm in self._realms for name in realm.take_expired())
-
     def close(self) -> None:
         """End the threads."""
         for realm in self._realms:
@@ -122,15 +114,15 @@ class Realms:
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
         """Ask the users of the listener."""
-        own = self._own.get(credentials.listener)
-        outcome = await (own or self._common).chain.authenticate(credentials)
-        if isinstance(outcome, Refusal):
-            return outcome
-        # a token must not choose whose rights it gets
-        groups = {group for group in outcome.groups if not group.startswith(MARK)}
-        if own is not None:
-            groups.add(MARK + credentials.listener)
-        return replace(outcome, groups=frozenset(groups))
+        outcome = await self._chain(credentials).authenticate(credentials)
+        return outcome if isinstance(outcome, Refusal) else self._mark(outcome, credentials)
+
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Ask the users of the listener, by a method of several steps."""
+        exchange = self._chain(credentials).begin(method, credentials)
+        if exchange is None:
+            return None
+        return _Marking(exchange, lambda identity: self._mark(identity, credentials))
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         """Ask the rights of the listener by which the client came in."""
@@ -142,9 +134,32 @@ class Realms:
         rights = self._rights(identity)
         return rights is not None and rights.may_subscribe(identity, topic_filter)
 
+    def _chain(self, credentials: Credentials) -> Chain:
+        return self._own.get(credentials.listener, self._common).chain
+
+    def _mark(self, identity: Identity, credentials: Credentials) -> Identity:
+        # a token must not choose whose rights it gets
+        groups = {group for group in identity.groups if not group.startswith(MARK)}
+        if credentials.listener in self._own:
+            groups.add(MARK + credentials.listener)
+        return replace(identity, groups=frozenset(groups))
+
     def _rights(self, identity: Identity) -> AccessList | None:
         for group in identity.groups:
             if group.startswith(MARK):
                 own = self._own.get(group.removeprefix(MARK))
                 return own.rights if own is not None else None
         return self._common.rights
+
+
+class _Marking:
+    """An exchange that ends with the groups of its listener."""
+
+    def __init__(self, exchange: Exchange, mark: Callable[[Identity], Identity]) -> None:
+        self._exchange, self._mark = exchange, mark
+
+    async def step(self, data: bytes | None) -> Step:
+        outcome = await self._exchange.step(data)
+        if isinstance(outcome, Accepted):
+            return replace(outcome, identity=self._mark(outcome.identity))
+        return outcome

@@ -132,13 +132,16 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     decode = _DECODE.get(packet_type)
     if decode is None or (packet_type == Type.AUTH and version < MQTT_5):
         raise malformed(f"packet type {packet_type} does not exist")
-    expected = _FLAGS.get(Type(packet_type), 0)
-    if version == MQTT_3_1 and expected:
-        flags &= ~DUPLICATE  # 3.1 lets them be marked as sent again
-    if flags != expected:
-        raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")
     packet = decode(reader, version)
     reader.finish()
+    if isinstance(packet, Connect):
+        version = packet.version
+    expected = _FLAGS.get(Type(packet_type), 0)
+    if version == MQTT_3_1:
+        # its packets may be marked as sent again; where it names no flags, it does not use them
+        flags = flags & ~DUPLICATE if expected else 0
+    if flags != expected:
+        raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")
     return packet
 
 

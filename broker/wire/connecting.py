@@ -38,7 +38,7 @@ def decode_connect(reader: Reader) -> Connect:
             f"cannot speak {name!r} level {version}", Reason.UNSUPPORTED_PROTOCOL_VERSION
         )
     flags = reader.byte()
-    if flags & 0x01:
+    if flags & 0x01 and version != MQTT_3_1:  # which does not use it
         raise malformed("reserved CONNECT flag is set")  # [MQTT-3.1.2-3]
     keep_alive_s = reader.u16()
     five = version == MQTT_5
@@ -49,7 +49,11 @@ def decode_connect(reader: Reader) -> Connect:
     will = _decode_will(reader, flags, five=five)
     if flags & PASSWORD and not flags & USERNAME and not five:
         raise malformed("password without user name")  # [MQTT-3.1.2-22] of 3.1.1
+    if version == MQTT_3_1 and not reader.left:
+        flags &= ~(USERNAME | PASSWORD)  # may be missing: it says the length takes precedence
     username = reader.text() if flags & USERNAME else None
+    if version == MQTT_3_1 and not reader.left:
+        flags &= ~PASSWORD
     password = reader.binary() if flags & PASSWORD else None
     return Connect(
         client_id,

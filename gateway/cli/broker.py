@@ -91,6 +91,7 @@ def broker(  # noqa: PLR0913  # options
     epilog=examples(
         "hecate broker passwd users anna",
         "hecate broker passwd users boiler --generate",
+        "hecate broker passwd users pump --generate --scram",
         'printf %s "$SECRET" | hecate broker passwd users ben --stdin',
         "hecate broker passwd users ben --delete",
     ),
@@ -105,6 +106,9 @@ def passwd(
         bool, typer.Option("--generate", help="Make a password for a device and print it.")
     ] = False,
     delete: Annotated[bool, typer.Option("--delete", help="Take the user out.")] = False,
+    scram: Annotated[
+        bool, typer.Option("--scram", help="Keep what SCRAM-SHA-256 needs; plain login works, too.")
+    ] = False,
 ) -> None:
     """Set a user's password.
 
@@ -115,4 +119,6 @@ def passwd(
 
     if stdin + generate + delete > 1:
         raise OptionError("cannot use --stdin, --generate and --delete together: choose one")
-    change_password(file, user, stdin=stdin, generate=generate, delete=delete)
+    if scram and delete:
+        raise OptionError("cannot use --scram and --delete together")
+    change_password(file, user, stdin=stdin, generate=generate, delete=delete, scram=scram)

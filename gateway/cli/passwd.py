@@ -7,11 +7,19 @@ import typer
 
 from broker import BrokerError
 from broker.access.edit import generate_password, remove_user, set_password
-from broker.access.passwords import CHOSEN, GENERATED, MAX_PASSWORD_BYTES
+from broker.access.passwords import (
+    CHOSEN,
+    GENERATED,
+    MAX_PASSWORD_BYTES,
+    SCRAM_CHOSEN,
+    SCRAM_GENERATED,
+)
 from gateway.cli.errors import CliError
 
 
-def change_password(path: Path, user: str, *, stdin: bool, generate: bool, delete: bool) -> None:
+def change_password(
+    path: Path, user: str, *, stdin: bool, generate: bool, delete: bool, scram: bool
+) -> None:
     """Set or remove one user, and say what was done."""
     try:
         if delete:
@@ -19,7 +27,8 @@ def change_password(path: Path, user: str, *, stdin: bool, generate: bool, delet
             print(f"{path}: {user} is removed")  # noqa: T201
             return
         password = generate_password() if generate else _read() if stdin else _ask(user)
-        is_new = set_password(path, user, password, GENERATED if generate else CHOSEN)
+        chosen, generated = (SCRAM_CHOSEN, SCRAM_GENERATED) if scram else (CHOSEN, GENERATED)
+        is_new = set_password(path, user, password, generated if generate else chosen)
     except BrokerError as exc:
         raise CliError(str(exc)) from exc
     if generate:

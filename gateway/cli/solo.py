@@ -27,7 +27,6 @@ from gateway.logs import configure_logs
 
 Access = Anonymous  # who may connect without a password
 MEMORY = "memory"
-TOKENS_S = 1.0  # how late a token may be found to be over
 
 logger = logging.getLogger(__name__)
 
@@ -125,14 +124,13 @@ class _Solo:
             await self._broker.start()
         except BrokerError as exc:
             raise CliError(str(exc)) from exc
-        tasks = [asyncio.create_task(self._reload()), asyncio.create_task(self._end_tokens())]
+        reloading = asyncio.create_task(self._reload())
         try:
             print(self._ready_line(), flush=True)  # noqa: T201
             await self._stopped.wait()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            reloading.cancel()
+            await asyncio.gather(reloading, return_exceptions=True)
             await self._broker.stop()
 
     async def _reload(self) -> None:
@@ -151,14 +149,6 @@ class _Solo:
             self._broker.rights_changed()
             cut = sum(self._broker.disconnect(name) for name in gone)
             logger.info("read users, rights and certificates again; cut %d connections", cut)
-
-    async def _end_tokens(self) -> None:
-        """Cut users whose token is over."""
-        while True:
-            await asyncio.sleep(TOKENS_S)
-            for name in self._realms.take_expired():
-                self._broker.disconnect(name)
-                logger.info("cut %r: its token is over", name)
 
     def _ready_line(self) -> str:
         shown = zip(self._broker.addresses, self._settings.listeners, strict=True)

@@ -243,7 +243,7 @@ def test_a_token_lets_in_as_long_as_it_is_good(alone: Start, tmp_path: Path) -> 
         assert anna.connect("127.0.0.1", broker.port)[1] == "Success"
         assert anna.subscribe("plant/#", 1) == "Granted QoS 1"
         assert anna.subscribe("other") == "Not authorized"
-        assert anna.gone.get(timeout=15) == "Administrative action"
+        assert anna.gone.get(timeout=15) == "Maximum connect time"
 
 
 def test_anonymous_and_users_side_by_side(alone: Start, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.core import Core
 from broker.limits import Limits
@@ -18,14 +18,17 @@ from broker.packets import (
     Subscription,
     Will,
 )
-from broker.policy import Credentials, Identity, Refusal
+from broker.policy import Credentials, Exchange, Identity, Refusal, Step
 from broker.properties import NO_PROPERTIES, Properties
 from broker.wire import decode_packet, encode_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from broker.client import Client
+
+
+T = TypeVar("T")
 
 
 class Rules:
@@ -54,6 +57,9 @@ class Rig:
         self.decides = True
         self.core = Core(self.rules, limits or Limits(), lambda: None, hot_path=hot_path)
         self.asked: list[tuple[Peer, Credentials]] = []
+        self.steps: list[tuple[Peer, bytes | None]] = []
+        self.begin: Callable[[str, Credentials], Exchange | None] = lambda _method, _who: None
+        self.expires_at: float | None = None
 
     def dial(self, listener: str = "tcp") -> Peer:
         return Peer(self, listener)
@@ -84,7 +90,10 @@ class Rig:
                 asked, self.asked = self.asked, []
                 for peer, credentials in asked:
                     peer.decide(credentials)
-            if not self.core.has_output and not (self.asked and self.decides):
+                steps, self.steps = self.steps, []
+                for peer, data in steps:
+                    peer.step(data)
+            if not self.core.has_output and not ((self.asked or self.steps) and self.decides):
                 return
             self.core.write_all(self.now)
 
@@ -101,6 +110,7 @@ class Peer:
         self.closed = False
         self.aborted = False
         self.reads = True
+        self.exchange: Exchange | None = None
         client = rig.core.open(self, listener, "10.0.0.1", rig.now)
         assert client is not None
         self.client: Client = client
@@ -124,9 +134,24 @@ class Peer:
     def authenticate(self, credentials: Credentials) -> None:
         self.rig.asked.append((self, credentials))
 
+    def begin(self, method: str, credentials: Credentials, data: bytes | None) -> None:
+        self.exchange = self.rig.begin(method, credentials)
+        self.proceed(data)
+
+    def proceed(self, data: bytes | None) -> None:
+        self.rig.steps.append((self, data))
+
+    def step(self, data: bytes | None) -> None:
+        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD
+        if self.exchange is not None:
+            outcome = run(self.exchange.step(data))
+        self.rig.core.decide(self.client, outcome, self.rig.now)
+
     def decide(self, credentials: Credentials) -> None:
         outcome = self.rig.refusal or Identity(
-            credentials.username or credentials.client_id, credentials.client_id
+            credentials.username or credentials.client_id,
+            credentials.client_id,
+            expires_at=self.rig.expires_at,
         )
         self.rig.core.decide(self.client, outcome, self.rig.now)
 
@@ -188,6 +213,16 @@ class Peer:
 def will(payload: bytes = b"gone", delay_s: int | None = None, **options: object) -> Will:
     properties = Properties(will_delay_s=delay_s) if delay_s is not None else NO_PROPERTIES
     return Will("will", payload, properties=properties, **options)  # type: ignore[arg-type]  # test shorthand
+
+
+def run(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run what never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as exc:
+        result: T = exc.value
+        return result
+    raise AssertionError("it waits")
 
 
 VERSIONS = (MQTT_3_1_1, MQTT_5)

@@ -235,3 +235,52 @@ def test_3_1_wants_a_client_id(clean_start: bool) -> None:
     client = Rig().connect("", MQTT_3_1, clean_start=clean_start)
     assert client.take() == [ConnAck(2, properties=NO_PROPERTIES)]
     assert client.closed
+
+
+@pytest.mark.parametrize(("wanted", "is_told"), [(None, False), (False, False), (True, True)])
+def test_who_asks_for_reasons_is_told(wanted: bool | None, is_told: bool) -> None:
+    properties = Properties(request_problem_information=wanted)
+    client = Rig().online("c", MQTT_5, properties=properties)
+    client.send_bytes(b"\x36\x05\x00\x01a\x00\x01")
+    (packet,) = client.take()
+    assert isinstance(packet, Disconnect)
+    assert packet.reason == Reason.MALFORMED_PACKET
+    assert bool(packet.properties.reason_string) is is_told
+
+
+def test_3_1_is_granted_what_it_may_not_read() -> None:
+    rig = Rig()
+    rig.rules.no_subscribe.add("b")
+    answers = []
+    for version in (MQTT_3_1, MQTT_3_1_1, MQTT_5):
+        client = rig.online("c", version)
+        asked = (Subscription("a", 1), Subscription("b", 2))
+        client.send(Subscribe(1, asked))
+        answers += client.take()
+        rig.online("p").publish("b")
+        assert client.take() == []
+    codes = [each.codes for each in answers if isinstance(each, SubAck)]
+    assert codes == [(1, 2), (1, 0x80), (1, Reason.NOT_AUTHORIZED)]
+
+
+@pytest.mark.parametrize(
+    "connect",
+    [
+        "10 0f 0006 4d5149736470 03 01 000a 0001 70",  # flags that 3.1 does not use
+        "14 0f 0006 4d5149736470 03 00 000a 0001 70",
+        "10 0f 0006 4d5149736470 03 80 000a 0001 70",  # the length takes precedence over flags
+        "10 0f 0006 4d5149736470 03 c0 000a 0001 70",
+        "10 12 0006 4d5149736470 03 c0 000a 0001 70 0001 75",
+    ],
+)
+def test_what_3_1_takes(connect: str) -> None:
+    client = Rig().dial()
+    client.send_bytes(bytes.fromhex(connect))
+    assert client.received == bytes.fromhex("20020000")
+    assert not client.closed
+    client = Rig().dial()
+    later = connect.replace("0006 4d5149736470 03", "0004 4d515454 04")
+    first, length, *rest = later.split()
+    client.send_bytes(bytes.fromhex("".join((first, f"{int(length, 16) - 2:02x}", *rest))))
+    assert client.received == b""
+    assert client.closed

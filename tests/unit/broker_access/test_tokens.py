@@ -12,12 +12,13 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from broker.access.errors import AccessError
 from broker.access.tokens import LEEWAY_S, TokenSource, TokenTerms
-from broker.policy import Credentials, Identity, Refusal
+from broker.policy import Accepted, Challenge, Credentials, Identity, Refusal, Step
 
 NOW = 1_000_000.0
 KEY = ECKey.generate_key("P-256", {"kid": "1"})
 TERMS = TokenTerms(issuer="us", audience="mqtt")
-CLAIMS = {"sub": "anna", "iss": "us", "aud": "mqtt", "exp": NOW + 60, "groups": ["operators", 1]}
+EXP = NOW + 60
+CLAIMS = {"sub": "anna", "iss": "us", "aud": "mqtt", "exp": EXP, "groups": ["operators", 1]}
 BAD = Refusal.BAD_CREDENTIALS
 
 
@@ -54,7 +55,8 @@ def ask(
 
 @pytest.mark.parametrize("username", ["anna", "", None])
 def test_a_good_token_names_the_user(source: TokenSource, username: str | None) -> None:
-    expected = Identity("anna", "c1", frozenset({"operators"}))
+    ends = EXP + LEEWAY_S
+    expected = Identity("anna", "c1", frozenset({"operators"}), ends)
     assert ask(source, token(CLAIMS), username) == expected
 
 
@@ -108,17 +110,38 @@ def test_nobody_before_the_keys_are_taken(tmp_path: Path) -> None:
     assert ask(TokenSource(tmp_path / "x", TERMS, Clock()), token(CLAIMS)) is BAD
 
 
-def test_users_are_named_once_when_their_last_token_is_over(
-    source: TokenSource, clock: Clock
+def show(source: TokenSource, data: bytes | None, username: str | None = None) -> Step:
+    exchange = source.begin("OAUTHBEARER", Credentials("c1", username, None, "tcp", ""))
+    assert exchange is not None
+    return asyncio.run(exchange.step(data))
+
+
+def test_a_token_may_come_by_oauthbearer(source: TokenSource) -> None:
+    good = token(CLAIMS)
+    expected = Accepted(Identity("anna", "c1", frozenset({"operators"}), EXP + LEEWAY_S))
+    # RFC 7628, section 4.1
+    message = b"n,a=anna,\x01host=server.example.com\x01port=143\x01auth=Bearer %s\x01\x01" % good
+    assert show(source, message) == expected
+    assert show(source, b"n,,\x01auth=bearer %s\x01\x01" % good, "anna") == expected
+    assert show(source, None) == Challenge()
+    assert source.begin("PLAIN", Credentials("c1", None, None, "tcp", "")) is None
+
+
+@pytest.mark.parametrize(
+    ("message", "username"),
+    [
+        (b"n,,\x01auth=Bearer %s\x01", None),
+        (b"n,,\x01auth=Basic %s\x01\x01", None),
+        (b"n,a=ben,\x01auth=Bearer %s\x01\x01", None),
+        (b"n,,\x01auth=Bearer %s\x01\x01", "ben"),
+        (b"n,,\x01auth=Bearer x%s\x01\x01", None),
+        (b"%s", None),
+    ],
+)
+def test_other_messages_show_no_token(
+    source: TokenSource, message: bytes, username: str | None
 ) -> None:
-    ask(source, token(CLAIMS))
-    ask(source, token({**CLAIMS, "exp": NOW + 200}))
-    ask(source, token({**CLAIMS, "exp": NOW + 100}))
-    clock.now = NOW + 200 + LEEWAY_S - 1
-    assert source.take_expired() == ()
-    clock.now += 1
-    assert source.take_expired() == ("anna",)
-    assert source.take_expired() == ()
+    assert show(source, message % token(CLAIMS), username) is Refusal.NOT_AUTHORIZED
 
 
 @pytest.mark.parametrize(
