@@ -11,6 +11,7 @@ from broker.admission import Admission
 from broker.client import Client, Link, State
 from broker.counters import Counters
 from broker.dialog import Dialog
+from broker.durable import Ledger, Store
 from broker.flow import Flow
 from broker.limits import Limits
 from broker.message import Message
@@ -34,6 +35,7 @@ class Core:
         authorizer: Authorizer,
         limits: Limits,
         wake: Callable[[], None],
+        store: Store | None = None,
         *,
         hot_path: bool = True,  # False: dialog.py handles every packet, to compare the two
     ) -> None:
@@ -41,7 +43,8 @@ class Core:
         self._limits = limits
         self._wake = wake
         self._clients: set[Client] = set()
-        self._router = Router(authorizer, limits, self.counters)
+        self._ledger = Ledger(store, self._touch)
+        self._router = Router(authorizer, limits, self.counters, self._ledger)
         self._registry = Registry(self._router, limits, self.counters)
         self._admission = Admission(self._router, self._registry, limits, self.counters)
         self._dialog = Dialog(self._router, self._registry, self._admission, limits, wake)
@@ -90,12 +93,7 @@ class Core:
     def decide(self, client: Client, outcome: Identity | Refusal, now: float) -> None:
         """Take the authenticator's answer."""
         self._dialog.now = now
-        if self._admission.decide(client, outcome, now, self._take_over):
-            session = client.session
-            assert session is not None  # it is in
-            client.runs = self._runs
-            logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
-            self._dialog.pump(client, session)
+        self._admission.decide(client, outcome, now, self._take_over, self._enter)
 
     def lost(self, client: Client, now: float) -> None:
         """The connection is gone."""
@@ -139,7 +137,7 @@ class Core:
         """Publish what a local client says."""
         self._dialog.now = now
         self.counters.messages_received += 1
-        self._router.publish(message, now)
+        self._router.publish(message, now=now)
         self._wake()
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
@@ -176,18 +174,7 @@ class Core:
         """Forget routes; drop subscriptions no longer allowed, and messages only they wanted."""
         self._router.changed()
         for session in self._registry:
-            lost = [
-                topic_filter
-                for topic_filter in session.subscriptions
-                if not self._router.may_subscribe(session.owner, topic_filter)
-            ]
-            for topic_filter in lost:
-                del session.subscriptions[topic_filter]
-                session.forget_retained(topic_filter)
-                self._router.unsubscribe(session, topic_filter)
-                self.counters.subscriptions -= 1
-            if lost:
-                session.drop_unwanted()
+            self._registry.drop_forbidden(session)
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
@@ -206,6 +193,17 @@ class Core:
         if deaf != client.deaf:
             client.deaf = deaf
             client.link.set_reading(wanted=not deaf)
+
+    def _enter(self, client: Client) -> None:
+        session = client.session
+        assert session is not None  # it is in
+        client.runs = self._runs
+        logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
+        self._dialog.pump(client, session)
+
+    def _touch(self, client: Client) -> None:
+        self._router.touched.add(client)
+        self._wake()
 
     def _take_over(self, client: Client) -> None:
         # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session

@@ -95,12 +95,16 @@ class Journal:
             self._writer = Writer(self._log, self._image, self._limits, self._post, self._post_end)
             self._writer.start()
 
-    def append(self, records: Sequence[Record], done: Done | None = None) -> None:
+    def append(
+        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+    ) -> None:
         """Store records, all or none of them.
 
         done is called later, on the loop: True once they are safe, False when they are not kept.
-        Without done they are kept trying, for what was removed must not come back.
+        Without done, or with must, they are tried until they are written, for what was removed
+        must not come back; then False means that nothing can be written any more.
         """
+        must = must or done is None
         if self._in_memory:
             if done is not None:
                 self._loop.call_soon(done, True)
@@ -111,14 +115,14 @@ class Journal:
         body = encode_records(records)
         size = len(body)
         is_over = self._queued_bytes + size > self._limits.queued_bytes
-        if writer.has_ended or (is_over and done is not None):
+        if writer.has_ended or (is_over and not must):
             self._refused += 1
             if done is not None:
                 self._loop.call_soon(done, False)
             return
         self._queued_bytes += size
         self._pending_bytes += size
-        self._pending.append(Group(body, records, done))
+        self._pending.append(Group(body, records, done, must))
         self._plan(urgent=done is not None or self._pending_bytes >= EAGER_BYTES)
 
     async def close(self) -> None:
