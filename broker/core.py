@@ -13,12 +13,14 @@ from broker.counters import Counters
 from broker.dialog import Dialog
 from broker.durable import Ledger, Store
 from broker.flow import Flow
+from broker.journal.state import Image
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import Subscription
 from broker.policy import Authorizer, Identity, Refusal
 from broker.reasons import Reason
 from broker.registry import Registry
+from broker.restoring import Restorer
 from broker.route import Receiver
 from broker.router import Router
 
@@ -55,6 +57,15 @@ class Core:
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
         return bool(self._router.touched)
+
+    def restore(self, image: Image, now: float, wall: float) -> None:
+        """Take what the store holds; before the first connection."""
+        self.set_clock(now, wall)
+        Restorer(image, self._router, self._registry, self._limits, now).run()
+
+    def set_clock(self, now: float, wall: float) -> None:
+        """Say what time it is for the store, which has the wall clock's."""
+        self._ledger.ahead_s = wall - now
 
     def open(self, link: Link, listener: str, peer: str, now: float) -> Client | None:
         """Take a new connection; None when there are too many."""
@@ -198,6 +209,7 @@ class Core:
         session = client.session
         assert session is not None  # it is in
         client.runs = self._runs
+        client.link.admitted()
         logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
         self._dialog.pump(client, session)
 

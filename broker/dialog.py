@@ -216,8 +216,8 @@ class Dialog:
             validate_filter(each.topic_filter)
             if each.no_local and each.topic_filter.startswith(SHARED):  # [MQTT-3.8.3-4]
                 raise RemoteProtocolError("no-local on a shared subscription")
-        before = {each.topic_filter: None for each in packet.subscriptions}
-        before.update({each: session.subscriptions.get(each) for each in before})
+        filters = [each.topic_filter for each in packet.subscriptions]
+        before = {each: session.subscriptions.get(each) for each in filters}
         codes = [self._subscribe_one(client, session, each) for each in packet.subscriptions]
         if session.diary is None or min(codes) > MAX_QOS:
             self._answer_subscribe(client, packet.packet_id, codes)

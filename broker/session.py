@@ -157,7 +157,7 @@ class Session:
         kept: list[Delivery] = []
         lost: list[Delivery] = []
         for each in self._waiting:
-            (kept if self._is_wanted(each.message.topic) else lost).append(each)
+            (kept if self.wants(each.message.topic) else lost).append(each)
         self._counters.drop("not_authorized", len(lost))
         self._forget(lost)
         self.clear_waiting()
@@ -220,7 +220,8 @@ class Session:
         if self.diary is not None:
             self.diary.dropped([each.message_id for each in deliveries if each.message_id])
 
-    def _is_wanted(self, topic: str) -> bool:
+    def wants(self, topic: str) -> bool:
+        """Return whether a subscription matches."""
         return any(is_match(strip_share(each), topic) for each in self.subscriptions)
 
     def _deliver_stored(self, delivery: Delivery, encoder: Encoder) -> None:

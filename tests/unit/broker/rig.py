@@ -124,6 +124,9 @@ class Peer:
     def authenticate(self, credentials: Credentials) -> None:
         self.rig.asked.append((self, credentials))
 
+    def admitted(self) -> None:
+        assert self.client.session is not None
+
     def decide(self, credentials: Credentials) -> None:
         outcome = self.rig.refusal or Identity(
             credentials.username or credentials.client_id, credentials.client_id
