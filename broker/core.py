@@ -23,6 +23,7 @@ from broker.registry import Registry
 from broker.restoring import Restorer
 from broker.route import Receiver
 from broker.router import Router
+from broker.stored_run import StoredRun
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,9 @@ class Core:
         self._dialog = Dialog(self._router, self._registry, self._admission, limits, wake)
         self._flow = Flow(self._router, self._dialog, self.counters)
         self._runs = self._flow.runs if hot_path else {}
+        if store is not None:
+            incoming, send = self._dialog.incoming, self._flow.send_qos1
+            self._flow.stored_run = StoredRun(self._router, incoming, limits, send).run
 
     @property
     def has_output(self) -> bool:

@@ -74,7 +74,7 @@ class Dialog:
         self._touch = router.ledger.touch
         self._limits = limits
         self._counters = router.counters
-        incoming = Incoming(router, limits, self, wake)
+        incoming = self.incoming = Incoming(router, limits, self, wake)
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Publish: lambda client, packet: incoming.publish(client, packet, self.now),
             PubRel: incoming.release,

@@ -179,9 +179,7 @@ class Diary:
         record = Opened(self.number, owner.client_id, owner.name, groups, version, expiry_s)
         self.ledger.append((record,), done, must=must)
 
-    def closed(
-        self, expires_at: float, will: Message | None = None, will_at: float = 0.0
-    ) -> None:
+    def closed(self, expires_at: float, will: Message | None = None, will_at: float = 0.0) -> None:
         """The connection has ended; a will may wait, its expiry counted from will_at."""
         ledger = self.ledger
         records: list[Record] = [Closed(self.number, ledger.wall(expires_at))]
@@ -222,6 +220,13 @@ class Diary:
         """A message is in flight."""
         self.messages[packet_id] = message_id
         self.ledger.sent(self.number, message_id, int.from_bytes(packet_id, "big"), send)
+
+    def sent_run(self, packet_ids: Sequence[bytes], message_ids: Iterable[int]) -> None:
+        """The first of some messages are in flight."""
+        messages, note, number = self.messages, self.ledger.sent, self.number
+        for packet_id, message_id in zip(packet_ids, message_ids, strict=False):
+            messages[packet_id] = message_id
+            note(number, message_id, int.from_bytes(packet_id, "big"), None)
 
     def acknowledged(self, packet_ids: Iterable[bytes]) -> None:
         """Messages in flight are needed no more."""

@@ -1,8 +1,9 @@
 """Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from broker.client import Client
 from broker.counters import Counters
@@ -10,7 +11,7 @@ from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
 from broker.inflight import Parts
-from broker.journal.records import Cleared, Record
+from broker.journal.records import Cleared, Entry, Record
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Subscription
@@ -183,12 +184,22 @@ class Router:
             if encoder.entries:
                 self._write_down(encoder, ())
 
-    def let_wait(self, client: Client, session: Session, parts: Iterable[Parts]) -> None:
+    def let_wait(
+        self,
+        client: Client,
+        session: Session,
+        parts: Iterable[Parts],
+        message_ids: Sequence[int] = (),
+    ) -> None:
         """Queue what the flow could not send to a session at once."""
         body_at = 1 if client.five else 0  # behind the empty properties
+        ids = message_ids if session.diary is not None and message_ids else repeat(0)
         session.enqueue(
-            Delivery(Message(read_topic(head), body[body_at:], qos=1, sender=client.name))
-            for head, body in parts
+            Delivery(
+                Message(read_topic(head), body[body_at:], qos=1, sender=client.name),
+                message_id=message_id,
+            )
+            for (head, body), message_id in zip(parts, ids, strict=False)
         )
 
     def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
@@ -252,6 +263,8 @@ class Router:
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it
                 outlet.high.append((receiver, (receiver.version == MQTT_5) == client.five))
+                if receiver.diary is not None:
+                    outlet.entries += (Entry(receiver.diary.number, 1),)
         outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
         return outlet
 

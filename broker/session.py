@@ -41,8 +41,8 @@ class Session:
 
     __slots__ = (
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
-        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "owner", "pending_retained",
-        "subscriptions", "version", "will", "will_at",
+        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "owner",
+        "pending_retained", "subscriptions", "version", "will", "will_at",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:

@@ -41,7 +41,8 @@ class Journal:
     """Keeps records; all methods are called on the loop, open() before it need run.
 
     Call open(), put its image into the broker (which may append), call start(): from then on the
-    image belongs to the journal. "synced" survives a power cut, "os" the death of the process, "memory" nothing.
+    image belongs to the journal. "synced" survives a power cut, "os" the death of the process,
+    "memory" nothing.
     """
 
     def __init__(

@@ -66,8 +66,8 @@ def broker(  # noqa: PLR0913  # options
     durability: Annotated[
         Durability | None,
         typer.Option(
-            help="What is acknowledged survives: a power cut (synced), the end of the process (os), "
-            "nothing (memory). [default: synced]",
+            help="What is acknowledged survives a power cut (synced), the death of the process "
+            "(os), or nothing (memory). [default: synced]",
             show_default=False,
         ),
     ] = None,

@@ -52,7 +52,8 @@ class Rig:
         self.rules = Rules()
         self.refusal: Refusal | None = None
         self.decides = True
-        self.core = Core(self.rules, limits or Limits(), lambda: None, hot_path=hot_path)
+        self.limits = limits or Limits()
+        self.core = Core(self.rules, self.limits, lambda: None, hot_path=hot_path)
         self.asked: list[tuple[Peer, Credentials]] = []
 
     def dial(self, listener: str = "tcp") -> Peer:
