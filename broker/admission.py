@@ -111,6 +111,8 @@ class Admission:
             return
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
+        session = self._registry.get(outcome.client_id)
+        old = session.diary if session is not None else None
         found, present = self._registry.open(connect, outcome, now)
 
         def go_on() -> None:
@@ -125,12 +127,15 @@ class Admission:
             self._registry.detach(client, now, with_will=False)
             self._close(client, now)
 
-        if found.diary is None:
-            go_on()
-        else:
+        opened = _Opened(self, client, found, now, go_on, is_new=not present)
+        if found.diary is not None:
             client.held = True
-            opened = _Opened(self, client, found, now, go_on, is_new=not present)
             found.diary.opened(outcome, client.version, found.expiry_s, opened, must=present)
+        elif old is not None:  # it must not come back
+            client.held = True
+            old.ended(opened)
+        else:
+            go_on()
 
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
         """A session is stored, or cannot be, since its client was let in."""
@@ -142,7 +147,7 @@ class Admission:
             self._router.ledger.touch(client)
             return
         if is_there and session.client is None:  # else another one has it
-            if ok or not waiting.is_new:
+            if session.expiry_s > 0 and (ok or not waiting.is_new):
                 self._registry.leave(session, now)
             else:
                 self._registry.end(session, now)
