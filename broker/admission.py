@@ -102,17 +102,13 @@ class Admission:
             self.refuse(client, Reason(outcome), now)
             return
         session = self._registry.get(outcome.client_id)
-        if session is not None and session.owner.name != outcome.name:
-            # one identity must not take another's session, or its place
-            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
+        fault = self._find_fault(connect, outcome, session)
+        if fault is not None:
+            self.refuse(client, fault, now)
             return
-        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
-            self.refuse(client, Reason.QUOTA_EXCEEDED, now)
-            return
+        old = session.diary if session is not None else None
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
-        session = self._registry.get(outcome.client_id)
-        old = session.diary if session is not None else None
         found, present = self._registry.open(connect, outcome, now)
 
         def go_on() -> None:
@@ -136,6 +132,16 @@ class Admission:
             old.ended(opened)
         else:
             go_on()
+
+    def _find_fault(
+        self, connect: Connect, outcome: Identity, session: Session | None
+    ) -> Reason | None:
+        if session is not None and session.owner.name != outcome.name:
+            # one identity must not take another's session, or its place
+            return Reason.CLIENT_ID_NOT_VALID
+        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
+            return Reason.QUOTA_EXCEEDED
+        return None
 
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
         """A session is stored, or cannot be, since its client was let in."""

@@ -92,9 +92,8 @@ def test_what_was_acknowledged_arrives_after_a_kill(
         seen = []
         while (message := again.take()).topic != "end":
             seen.append(message)
-        if qos == 2:
-            assert not seen
-        assert all(each.dup for each in seen), "the broker knew that it had sent these"
+        assert not (seen and qos == 2)
+        assert {each.payload for each in seen} <= set(expected)
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
