@@ -15,6 +15,7 @@ asyncio.run(main())
 
 from broker.counters import Counters
 from broker.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from broker.hooks import Arrival, Hooks
 from broker.limits import Limits
 from broker.local import LocalClient
 from broker.message import Hold, Message
@@ -33,6 +34,7 @@ from broker.server import Broker, Listener
 
 __all__ = [
     "AllowAll",
+    "Arrival",
     "Authenticator",
     "Authorizer",
     "Broker",
@@ -41,6 +43,7 @@ __all__ = [
     "Credentials",
     "DenyAll",
     "Hold",
+    "Hooks",
     "Identity",
     "Limits",
     "Listener",

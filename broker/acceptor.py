@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from typing import TYPE_CHECKING
 
 from broker.connection import Connection, WebSocketConnection
@@ -78,13 +79,13 @@ class Acceptor:
         counters = self._broker.counters
         if self._proxies and not is_within(peer, self._proxies):
             counters.refuse("proxy_not_trusted")
-            logger.info("refused %s on %s: no trusted proxy", peer, self._listener.name)
+            self._tell(peer, "proxy_not_trusted", "no trusted proxy")
             accepted.close()
             return
         # whom a proxy speaks for is counted once it has said so
         place = self._arrivals.enter("" if self._proxies else peer, self._loop.time())
         if place is None:
-            logger.debug("refused %s on %s: too many", peer, self._listener.name)
+            self._tell(peer, "too_many", "a limit of connections is reached")
             accepted.close()
             return
         accepted.setblocking(False)
@@ -102,7 +103,7 @@ class Acceptor:
             await self._connect(accepted, peer, place)
         except OSError as exc:
             self._broker.counters.refuse("tls_handshake")
-            logger.info("refused %s on %s: %s", peer, self._listener.name, exc)
+            self._tell(peer, "tls_handshake", f"TLS: {_tls_reason(exc)}")
             place.give_back()
         except BaseException:
             place.give_back()
@@ -139,13 +140,17 @@ class Acceptor:
             allowed = self._arrivals.enter("" if said is None else said, self._loop.time())
         except (RemoteProtocolError, OSError) as exc:  # a timeout is an OSError
             self._broker.counters.refuse("proxy_header")
-            why = str(exc) or "timeout"
-            logger.info("refused %s on %s: %s", peer, self._listener.name, why)
+            self._tell(peer, "proxy_header", str(exc) or "timeout")
         finally:
             place.give_back()
             if allowed is None:
                 accepted.close()
         return None if allowed is None else (peer, allowed)
+
+    def _tell(self, peer: str, kind: str, why: str) -> None:
+        if self._broker.core.story.may_tell(peer, kind):
+            where = (peer or "this machine", self._listener.name)
+            logger.info("refused %s on %s: %s", *where, why)
 
     async def _receive_header(self, accepted: socket.socket) -> bytes:
         header = b""
@@ -155,3 +160,8 @@ class Acceptor:
                 raise RemoteProtocolError("the stream ends in a PROXY header")
             header += received
         return header
+
+
+def _tls_reason(error: OSError) -> str:
+    words = error.reason if isinstance(error, ssl.SSLError) else ""
+    return words.lower().replace("_", " ") or str(error)

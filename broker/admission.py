@@ -10,10 +10,11 @@ from broker.aliases import OutgoingAliases
 from broker.client import UNLIMITED_BYTES, Client, State
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
+from broker.hooks import Arrival
 from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import Properties
-from broker.reasons import Reason, connect_return_code
+from broker.reasons import Reason, connect_return_code, describe
 from broker.topics import refuse_control_characters, validate_response_topic, validate_topic
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from broker.limits import Limits
     from broker.registry import Registry
     from broker.router import Router
+    from broker.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -84,28 +86,45 @@ class Admission:
             self.refuse(client, Reason(outcome), now)
             return False
         session = self._registry.get(outcome.client_id)
-        if session is not None and session.owner.name != outcome.name:
-            # one identity must not take another's session, or its place
-            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
-            return False
-        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
-            self.refuse(client, Reason.QUOTA_EXCEEDED, now)
+        refusal = self._find_refusal(client, connect, outcome, session)
+        if refusal is not None:
+            self.refuse(client, Reason(refusal), now)
             return False
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
         present = self._registry.attach(client, connect, outcome, now)
         if self._admit(client, connect, present=present):
             return True
-        logger.info("closing %r: takes no CONNACK of ours", client.label)
+        logger.info("refused %r: takes no CONNACK of ours", outcome.client_id)
         self._counters.refuse("connect_packet_too_large")
         self._registry.detach(client, now, with_will=False)
+        self._router.hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
         self._close(client, now)
         return False
 
+    def _find_refusal(
+        self, client: Client, connect: Connect, who: Identity, session: Session | None
+    ) -> Refusal | None:
+        if session is not None and session.owner.name != who.name:
+            # one identity must not take another's session, or its place
+            return Refusal.CLIENT_ID_NOT_VALID
+        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
+            return Refusal.QUOTA_EXCEEDED
+        return self._router.hooks.refuse_connect(
+            Arrival(who, client.listener, client.peer, client.version, connect.clean_start)
+        )
+
     def refuse(self, client: Client, reason: Reason, now: float) -> None:
         """Answer with a CONNACK that says no, and close."""
-        self._counters.refuse(f"connect_{reason.name.lower()}")
-        logger.info("refused %s on %s: %s", client.peer or "a client", client.listener, reason.name)
+        kind = f"connect_{reason.name.lower()}"
+        self._counters.refuse(kind)
+        if self._router.story.may_tell(client.peer, kind):
+            who = (
+                (client.connect.client_id, client.connect.username) if client.connect else ("", "")
+            )
+            where = (client.origin, client.listener)
+            why = describe(reason)
+            logger.info("refused %.64r as %.64r from %s on %s: %s", *who, *where, why)
         code = reason if client.five else connect_return_code(reason)
         self._send(client, ConnAck(code))  # [MQTT-3.2.2-6] session present is 0
         self._close(client, now)

@@ -174,7 +174,9 @@ class Connection(asyncio.BufferedProtocol):
     def refuse(self, reason: str) -> None:
         """Close for cause, now."""
         self._broker.counters.refuse(reason)
-        logger.info("closing %s on %s: %s", self._peer or "a client", self._listener.name, reason)
+        if self._broker.core.story.may_tell(self._peer, reason):
+            where = (self._peer or "this machine", self._listener.name)
+            logger.info("closing %s on %s: limit %s reached", *where, reason)
         self.abort()
 
 

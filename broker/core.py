@@ -12,6 +12,7 @@ from broker.client import Client, Link, State
 from broker.counters import Counters
 from broker.dialog import Dialog
 from broker.flow import Flow
+from broker.hooks import Hooks
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import Subscription
@@ -20,9 +21,11 @@ from broker.reasons import Reason
 from broker.registry import Registry
 from broker.route import Receiver
 from broker.router import Router
+from broker.story import COMINGS_AND_GOINGS, Story
 
 logger = logging.getLogger(__name__)
 
+VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
@@ -52,6 +55,16 @@ class Core:
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
         return bool(self._router.touched)
+
+    @property
+    def hooks(self) -> Hooks:
+        """What the embedding program wants to be asked."""
+        return self._router.hooks
+
+    @property
+    def story(self) -> Story:
+        """Which lines of the log peers may still cause."""
+        return self._router.story
 
     def open(self, link: Link, listener: str, peer: str, now: float) -> Client | None:
         """Take a new connection; None when there are too many."""
@@ -94,15 +107,13 @@ class Core:
             session = client.session
             assert session is not None  # it is in
             client.runs = self._runs
-            logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
+            self._tell_connected(client, session.client_id)
             self._dialog.pump(client, session)
 
     def lost(self, client: Client, now: float) -> None:
         """The connection is gone."""
         self._dialog.now = now
         if client.state is not State.CLOSED:
-            if client.session is not None:
-                logger.info("%r is gone", client.session.client_id)
             self._dialog.close(client, will=True)
         self._clients.discard(client)
         self._router.touched.discard(client)
@@ -125,6 +136,7 @@ class Core:
     def tick(self, now: float) -> None:
         """Do what is due; harmless when nothing is."""
         self._dialog.now = now
+        self._router.story.tick(now)
         self._registry.tick(now)
         for client in tuple(self._clients):
             if client.deadline is not None:
@@ -132,8 +144,8 @@ class Core:
                     self._time_out(client)
             elif _is_silent(client, now):
                 self.counters.refuse("keep_alive_timeout")  # [MQTT-3.1.2-22]
-                logger.info("closing a client: silent for more than %s s", client.keep_alive_s)
-                self._dialog.end(client, Reason.KEEP_ALIVE_TIMEOUT)
+                text = f"silent for more than {client.keep_alive_s:g} s"
+                self._dialog.end(client, Reason.KEEP_ALIVE_TIMEOUT, text)
 
     def publish(self, message: Message, now: float) -> None:
         """Publish what a local client says."""
@@ -211,9 +223,20 @@ class Core:
         # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session
         self._dialog.end(client, Reason.SESSION_TAKEN_OVER)
 
+    def _tell_connected(self, client: Client, client_id: str) -> None:
+        if self._router.story.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
+            version, where = VERSIONS[client.version], (client.origin, client.listener)
+            logger.info(
+                "%r connected: user %r from %s on %s, %s", client_id, client.name, *where, version
+            )
+
     def _time_out(self, client: Client) -> None:
         if client.state is not State.CLOSED:
             self.counters.refuse("connect_timeout")
+            if self._router.story.may_tell(client.peer, "connect_timeout"):
+                seconds = self._limits.connect_timeout_s
+                where = (client.origin, client.listener)
+                logger.info("refused %s on %s: no CONNECT within %g s", *where, seconds)
         client.link.abort()
 
 

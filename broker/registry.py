@@ -10,6 +10,7 @@ from broker.message import Message
 from broker.packets import MQTT_5, Connect, Will
 from broker.policy import Identity
 from broker.properties import NEVER_EXPIRES, Properties
+from broker.reasons import Reason
 from broker.router import Router
 from broker.session import Session
 
@@ -118,14 +119,30 @@ class Registry:
             self._counters.drop("will_not_authorized")
             logger.warning("will of %r dropped: not authorized", session.client_id)
             return
-        self._router.publish(_message_of(will, session.owner.name, now), now)  # [MQTT-3.1.2-14]
+        message = _message_of(will, session.owner, now)
+        hooks = self._router.hooks.find_publish(will.topic)
+        if hooks:
+            screened = self._router.screen(message, hooks, (), session)
+            if isinstance(screened, Reason):
+                return
+            message = screened[0]
+        self._router.publish(message, now)  # [MQTT-3.1.2-14]
 
 
-def _message_of(will: Will, sender: str, now: float) -> Message:
+def _message_of(will: Will, owner: Identity, now: float) -> Message:
     properties = message_properties(will.properties)
     expiry_s = will.properties.message_expiry_s
     expires_at = None if expiry_s is None else now + expiry_s
-    return Message(will.topic, will.payload, will.qos, will.retain, sender, properties, expires_at)
+    return Message(
+        will.topic,
+        will.payload,
+        will.qos,
+        will.retain,
+        owner.name,
+        properties,
+        expires_at,
+        publisher=owner,
+    )
 
 
 def message_properties(properties: Properties) -> Properties:

@@ -8,6 +8,7 @@ from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
 from broker.errors import RemoteProtocolError
+from broker.hooks import Hooks, PublishHook
 from broker.inflight import Parts
 from broker.limits import Limits
 from broker.message import Message
@@ -18,7 +19,8 @@ from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
 from broker.session import Session
 from broker.shared import SharedGroup
-from broker.topics import SHARED, SubscriptionTree, strip_share, validate_topic
+from broker.story import Story
+from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, validate_topic
 from broker.wire import read_topic
 
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
@@ -34,6 +36,8 @@ class Router:
         self._authorizer = authorizer
         self._limits = limits
         self.counters = counters
+        self.story = Story(counters)
+        self.hooks = Hooks(counters, self.story, self.changed)
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
@@ -74,7 +78,9 @@ class Router:
         return self._authorizer.may_subscribe(identity, strip_share(topic_filter))
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
-        """Ask the authorizer."""
+        """Ask the authorizer; what the broker says of itself nobody else may say."""
+        if topic.startswith(SYS) or topic == SYS_ROOT:
+            return False
         return self._authorizer.may_publish(identity, topic)
 
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
@@ -116,9 +122,15 @@ class Router:
                 Reason.TOPIC_NAME_INVALID,
             )
         identity = client.identity
-        if identity is None or not self._authorizer.may_publish(identity, topic):
+        if identity is None or not self.may_publish(identity, topic):
             return Route(topic, allowed=False)
-        return self._build_route(client, topic, self.find_receivers(topic, client.session))
+        receivers, hooks = (
+            self.find_receivers(topic, client.session),
+            self.hooks.find_publish(topic),
+        )
+        if hooks:  # not plain: incoming.py asks them
+            return Route(topic, allowed=True, receivers=receivers, hooks=hooks)
+        return self._build_route(client, topic, receivers)
 
     def deliver(self, message: Message, receivers: Receivers, now: float) -> bool:
         """Give a message to its receivers; return False when it had to be retained and was not."""
@@ -144,6 +156,26 @@ class Router:
             self._later.append(message)
         else:
             self.deliver(message, self.find_receivers(message.topic, None), now)
+
+    def screen(
+        self,
+        message: Message,
+        hooks: tuple[PublishHook, ...],
+        receivers: Receivers,
+        origin: Session,
+    ) -> tuple[Message, Receivers] | Reason:
+        """Return what hooks leave of a message and who gets it, or the answer when nobody does."""
+        made = self.hooks.screen(message, hooks)
+        if made is None:
+            self.counters.drop("hook")
+            return Reason.SUCCESS
+        if isinstance(made, Reason):
+            self.counters.refuse("publish_hook")
+            self.counters.drop("hook")
+            return made
+        if made.topic != message.topic:
+            receivers = self.find_receivers(made.topic, origin)
+        return made, receivers
 
     def hand_over(self, delivery: Delivery, now: float) -> None:
         """Give to another member what one that has gone left behind."""

@@ -14,6 +14,7 @@ from broker.connection import READ_BYTES, Connection
 from broker.core import Core
 from broker.counters import Counters
 from broker.errors import BrokerError
+from broker.hooks import Hooks
 from broker.limits import Limits
 from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reason_of, write_address
 from broker.local import LocalClient
@@ -115,6 +116,11 @@ class Broker:
                 address.unlink(missing_ok=True)
         self._acceptors.clear()
         self._addresses.clear()
+
+    @property
+    def hooks(self) -> Hooks:
+        """What the embedding program is asked: connect, publish, subscribe, disconnect."""
+        return self._core.hooks
 
     def local_client(self, name: str) -> LocalClient:
         """Return a client within this process; the authorizer does not apply to it."""

@@ -17,6 +17,8 @@ from broker.packets import Subscription
 from broker.reasons import Reason
 
 SHARED = "$share/"
+SYS_ROOT = "$SYS"
+SYS = "$SYS/"  # what the broker says of itself
 CONTROL = re.compile("[\\x01-\\x1f\\x7f-\\x9f]")
 
 S = TypeVar("S")

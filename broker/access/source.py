@@ -26,18 +26,6 @@ class Chain:
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
         """Return who this is, or why it may not connect."""
-        outcome = await self._ask(credentials)
-        if isinstance(outcome, Refusal):
-            logger.info(
-                "refused %.64r as %.64r from %s: %s",
-                credentials.client_id,
-                credentials.username,
-                credentials.peer or "this machine",
-                outcome.name,
-            )
-        return outcome
-
-    async def _ask(self, credentials: Credentials) -> Identity | Refusal:
         for source in self._sources:
             outcome = await source.identify(credentials)
             if isinstance(outcome, Identity) and not is_name(outcome, source):
