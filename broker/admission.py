@@ -45,6 +45,7 @@ class Admission:
 
     def ask(self, client: Client, connect: Connect, now: float) -> None:
         """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
+        self._counters.connects_received += 1
         client.speak(connect.version)
         # before the session looks at what it has to send again
         client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
@@ -171,5 +172,6 @@ class Admission:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
         if encoded is not None:
             client.out.append(encoded)
+            self._counters.send_control(1, len(encoded))
         self._router.touched.add(client)
         return encoded is not None

@@ -22,6 +22,7 @@ from broker.registry import Registry
 from broker.route import Receiver
 from broker.router import Router
 from broker.story import COMINGS_AND_GOINGS, Story
+from broker.sys_topics import Census, SysTopics
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,8 @@ class Core:
         wake: Callable[[], None],
         *,
         hot_path: bool = True,  # False: dialog.py handles every packet, to compare the two
+        sys_interval_s: float = 0.0,  # between two reports in $SYS topics; 0 is never
+        version: str = "",
     ) -> None:
         self.counters = Counters()
         self._limits = limits
@@ -49,6 +52,7 @@ class Core:
         self._admission = Admission(self._router, self._registry, limits, self.counters)
         self._dialog = Dialog(self._router, self._registry, self._admission, limits, wake)
         self._flow = Flow(self._router, self._dialog, self.counters)
+        self._sys_topics = SysTopics(self.counters, sys_interval_s, version)
         self._runs = self._flow.runs if hot_path else {}
 
     @property
@@ -138,6 +142,9 @@ class Core:
         self._dialog.now = now
         self._router.story.tick(now)
         self._registry.tick(now)
+        if self._sys_topics.is_due(now):
+            for topic, payload in self._sys_topics.report(self.count(), now):
+                self._router.tell(topic, payload, now)
         for client in tuple(self._clients):
             if client.deadline is not None:
                 if now >= client.deadline:
@@ -200,6 +207,19 @@ class Core:
                 self.counters.subscriptions -= 1
             if lost:
                 session.drop_unwanted()
+
+    def count(self) -> Census:
+        """Count what is there now; takes a few milliseconds with 10,000 sessions."""
+        sessions = tuple(self._registry)
+        away = self._registry.away
+        return Census(
+            online=len(sessions) - away,
+            away=away,
+            waiting=sum(session.waiting for session in sessions),
+            in_flight=sum(len(session.inflight.packets) for session in sessions),
+            shared=self._router.count_shared(),
+            retained_bytes=self._router.retained.size_bytes,
+        )
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""

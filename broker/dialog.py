@@ -89,6 +89,9 @@ class Dialog:
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
+        if packet[0] >> 4 != PacketType.PUBLISH:
+            self._counters.controls_received += 1
+            self._counters.control_bytes_received += len(packet)
         if client.state is State.NEW:
             self._first(client, packet, body_at)
             return
@@ -140,6 +143,7 @@ class Dialog:
         self._router.touched.add(client)
         if encoded is not None:
             client.out.append(encoded)
+            self._counters.send_control(1, len(encoded))
         elif not isinstance(packet, Disconnect):  # then nothing is sent but the end
             self._counters.refuse("answer_too_large")
             text = f"takes no {type(packet).__name__} of ours"
@@ -192,6 +196,7 @@ class Dialog:
             self.acknowledged(client)
         elif (release := session.inflight.release(packet_id)) is not None:
             client.out.append(release)  # [MQTT-4.3.3-3]
+            self._counters.send_control(1, len(release))
             self._router.touched.add(client)
         else:
             self._counters.refuse("unknown_packet_id")

@@ -35,6 +35,11 @@ class Registry:
         """Whether one more stored session is one too many."""
         return len(self._away) >= self._limits.stored_sessions
 
+    @property
+    def away(self) -> int:
+        """How many sessions are kept for clients that are away."""
+        return len(self._away)
+
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
         return self._sessions.get(client_id)
@@ -107,6 +112,7 @@ class Registry:
         """End what has expired, publish the wills that are due."""
         for session in tuple(self._away):
             if session.expires_at is not None and session.expires_at <= now:
+                self._counters.sessions_expired += 1
                 self.end(session, now)
             elif session.will is not None and session.will_at <= now:
                 self._publish_will(session, now)

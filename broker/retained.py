@@ -6,6 +6,7 @@ A tree like that of topics.py, so that a filter costs what it finds, not what is
 from collections.abc import Iterator
 
 from broker.message import Message
+from broker.topics import SYS, is_match
 
 
 class _Node:
@@ -24,6 +25,7 @@ class RetainedStore:
         self._bytes_limit = bytes_limit
         self._root = _Node()
         self._messages: dict[str, Message] = {}
+        self._own: dict[str, Message] = {}  # $SYS: without limits, never stored, few
         self._size_bytes = 0
 
     def __len__(self) -> int:
@@ -49,6 +51,10 @@ class RetainedStore:
         self._size_bytes += grown
         return True
 
+    def keep_own(self, message: Message) -> None:
+        """Keep what the broker says of itself, beside all others."""
+        self._own[message.topic] = message
+
     def forget(self, topic: str) -> None:
         """Remove a topic's message; harmless when there is none."""
         last = self._messages.pop(topic, None)
@@ -69,15 +75,20 @@ class RetainedStore:
 
     def get(self, topic: str) -> Message | None:
         """Return the message of one topic."""
-        return self._messages.get(topic)
+        message = self._messages.get(topic)
+        if message is None and self._own:
+            return self._own.get(topic)
+        return message
 
     def match(self, topic_filter: str) -> Iterator[Message]:
         """Yield the messages of all topics a filter matches; do not change the store meanwhile."""
         if "+" not in topic_filter and "#" not in topic_filter:
-            message = self._messages.get(topic_filter)
+            message = self.get(topic_filter)
             if message is not None:
                 yield message
             return
+        if topic_filter.startswith(SYS):
+            yield from (each for each in self._own.values() if is_match(topic_filter, each.topic))
         nodes = [self._root]
         for index, level in enumerate(topic_filter.split("/")):
             if level == "#":

@@ -157,6 +157,20 @@ class Router:
         else:
             self.deliver(message, self.find_receivers(message.topic, None), now)
 
+    def tell(self, topic: str, payload: bytes, now: float) -> None:
+        """Say something of the broker itself: retained, but never stored nor queued."""
+        message = Message(topic, payload, retain=True)
+        self.retained.keep_own(message)
+        encoder = Encoder(message, now)
+        for receiver, subscription in self.find_receivers(topic, None):
+            receiver.deliver(encoder, subscription, now)
+            if isinstance(receiver, Session) and receiver.client is not None:
+                self.touched.add(receiver.client)
+
+    def count_shared(self) -> int:
+        """Return how many subscriptions share."""
+        return sum(map(len, self._groups.values()))
+
     def screen(
         self,
         message: Message,

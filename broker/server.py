@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 1.0  # exact enough for keep-alives in seconds
 FLUSH_BYTES = 65_536  # of input after which output is written at once, to keep the peak low
+SYS_INTERVAL_S = 10.0  # between two reports in $SYS topics; 0 is never. Default of Mosquitto
 STOP_S = 1.0  # for clients to take their last packet
 
 
@@ -39,11 +40,19 @@ class Broker:
         authenticator: Authenticator,
         authorizer: Authorizer,
         limits: Limits | None = None,
+        *,
+        sys_interval_s: float = SYS_INTERVAL_S,
     ) -> None:
         self._listeners = tuple(listeners)
         self._authenticator = authenticator
         self._limits = limits or Limits()
-        self._core = Core(authorizer, self._limits, self._wake)
+        self._core = Core(
+            authorizer,
+            self._limits,
+            self._wake,
+            sys_interval_s=sys_interval_s,
+            version=_read_version() if sys_interval_s else "",
+        )
         self._acceptors: list[Acceptor] = []
         self._addresses: list[tuple[str, int] | Path] = []
         self._connections: set[Connection] = set()
@@ -236,3 +245,12 @@ class Broker:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
             self._loop.call_soon(self.flush)
+
+
+def _read_version() -> str:
+    from importlib import metadata  # 1 MiB that only $SYS topics need
+
+    try:
+        return f"hecate version {metadata.version('hecate-gateway')}"
+    except metadata.PackageNotFoundError:  # run from a folder
+        return "hecate"

@@ -69,6 +69,11 @@ class Session:
         return self._current is not None or bool(self.pending_retained)
 
     @property
+    def waiting(self) -> int:
+        """How many messages wait behind those in flight."""
+        return len(self._waiting)
+
+    @property
     def received(self) -> Received:
         """What the client has handed over at QoS 2."""
         if self._received is None:
