@@ -7,6 +7,7 @@ import logging
 import ssl
 from typing import TYPE_CHECKING
 
+from broker.arrivals import Door
 from broker.connection import Connection, WebSocketConnection
 from broker.errors import RemoteProtocolError
 from broker.listening import BACKLOG, Network, is_within, reason_of
@@ -39,6 +40,7 @@ class Acceptor:
         self._listener = listener
         self._sockets = sockets
         self._arrivals = arrivals
+        self._door = Door(listener.connections)
         self._proxies = proxies
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -83,7 +85,8 @@ class Acceptor:
             accepted.close()
             return
         # whom a proxy speaks for is counted once it has said so
-        place = self._arrivals.enter("" if self._proxies else peer, self._loop.time())
+        known = "" if self._proxies else peer
+        place = self._arrivals.enter(known, self._loop.time(), self._door)
         if place is None:
             self._tell(peer, "too_many", "a limit of connections is reached")
             accepted.close()
@@ -137,7 +140,7 @@ class Acceptor:
                 said = decode_header(await self._receive_header(accepted))
             place.give_back()
             peer = peer if said is None else said
-            allowed = self._arrivals.enter("" if said is None else said, self._loop.time())
+            allowed = self._arrivals.enter(said or "", self._loop.time(), self._door)
         except (RemoteProtocolError, OSError) as exc:  # a timeout is an OSError
             self._broker.counters.refuse("proxy_header")
             self._tell(peer, "proxy_header", str(exc) or "timeout")

@@ -20,6 +20,7 @@ from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reaso
 from broker.local import LocalClient
 from broker.policy import Authenticator, Authorizer, Credentials, Refusal
 from broker.pressure import Pressure
+from broker.sys_topics import SYS_INTERVAL_S
 
 __all__ = ["Broker", "Listener"]
 
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 TICK_S = 1.0  # exact enough for keep-alives in seconds
 FLUSH_BYTES = 65_536  # of input after which output is written at once, to keep the peak low
-SYS_INTERVAL_S = 10.0  # between two reports in $SYS topics; 0 is never. Default of Mosquitto
 STOP_S = 1.0  # for clients to take their last packet
 
 
@@ -41,7 +41,7 @@ class Broker:
         authorizer: Authorizer,
         limits: Limits | None = None,
         *,
-        sys_interval_s: float = SYS_INTERVAL_S,
+        sys_interval_s: float = SYS_INTERVAL_S,  # between two reports in $SYS topics; 0: none
     ) -> None:
         self._listeners = tuple(listeners)
         self._authenticator = authenticator

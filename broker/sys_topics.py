@@ -15,6 +15,7 @@ from math import exp
 from broker.counters import Counters
 from broker.topics import SYS
 
+SYS_INTERVAL_S = 10.0  # default of Mosquitto
 WINDOWS_S = {"1min": 60.0, "5min": 300.0, "15min": 900.0}
 MINUTE_S = 60.0
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from broker import Broker, BrokerError, Listener
@@ -16,6 +17,7 @@ from broker.conf import (
     Anonymous,
     BrokerSettings,
     ListenerSettings,
+    MetricsSettings,
     Realms,
     load_settings,
     open_listeners,
@@ -23,6 +25,7 @@ from broker.conf import (
 from broker.conf.listeners import renew_certificates
 from broker.conf.settings import parse_address
 from gateway.cli.errors import CliError, OptionError
+from gateway.errors import GatewayError
 from gateway.logs import configure_logs
 
 Access = Anonymous  # who may connect without a password
@@ -55,6 +58,19 @@ def open_to(listen: Sequence[str], access: Access) -> BrokerSettings:
     return BrokerSettings(
         listeners, AccessSettings(anonymous=access, allow_everything=True), log_level="WARNING"
     )
+
+
+def show_metrics(settings: BrokerSettings, address: str, *, to_network: bool) -> BrokerSettings:
+    """Return the settings with metrics at an address."""
+    try:
+        host, port = parse_address(address)
+    except ValueError as exc:
+        raise OptionError(f"cannot show metrics on {address}: {exc}") from exc
+    metrics = MetricsSettings(host, port, to_network)
+    fault = metrics.find_fault()
+    if fault:
+        raise OptionError(fault.replace("open_to_network = true", "--open-to-network"))
+    return replace(settings, metrics=metrics)
 
 
 def run_broker(settings: BrokerSettings, config: Path | None, *, only_check: bool) -> None:
@@ -111,7 +127,9 @@ class _Solo:
 
     def __init__(self, settings: BrokerSettings, realms: Realms, listeners: list[Listener]) -> None:
         self._settings, self._realms, self._listeners = settings, realms, listeners
-        self._broker = Broker(listeners, realms, realms, settings.limits)
+        self._broker = Broker(
+            listeners, realms, realms, settings.limits, sys_interval_s=settings.sys_interval_s
+        )
         self._stopped, self._changed = asyncio.Event(), asyncio.Event()
 
     async def serve(self, *, reloads: bool) -> None:
@@ -127,13 +145,25 @@ class _Solo:
             raise CliError(str(exc)) from exc
         tasks = [asyncio.create_task(self._reload()), asyncio.create_task(self._end_tokens())]
         try:
-            print(self._ready_line(), flush=True)  # noqa: T201
-            await self._stopped.wait()
+            async with contextlib.AsyncExitStack() as stack:
+                shown = await self._show_metrics(stack)
+                print(f"{self._ready_line()}{shown}", flush=True)  # noqa: T201
+                await self._stopped.wait()
+        except GatewayError as exc:
+            raise CliError(str(exc)) from exc
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._broker.stop()
+
+    async def _show_metrics(self, stack: contextlib.AsyncExitStack) -> str:
+        if self._settings.metrics is None:
+            return ""
+        from gateway.cli.scraped import serving  # 10 MiB that only who is scraped needs
+
+        address = await stack.enter_async_context(serving(self._broker, self._settings.metrics))
+        return f"; metrics http://{_show(address)}/metrics"
 
     async def _reload(self) -> None:
         """Read all files again whenever asked; if one cannot be used, nothing changes."""
@@ -162,7 +192,7 @@ class _Solo:
 
     def _ready_line(self) -> str:
         shown = zip(self._broker.addresses, self._settings.listeners, strict=True)
-        where = ", ".join(f"{_show(address)}{' (TLS)' if s.tls else ''}" for address, s in shown)
+        where = ", ".join(f"{_show(address)}{_kind(settings)}" for address, settings in shown)
         return f"broker ready: MQTT {where}; {_who(self._settings)} may connect"
 
 
@@ -177,6 +207,12 @@ def _who(settings: BrokerSettings) -> str:
     elif Access.LOOPBACK in open_to:
         who.append("anyone on this machine")
     return " and ".join(who)
+
+
+def _kind(listener: ListenerSettings) -> str:
+    kinds = (("WebSocket", listener.websocket), ("TLS", listener.tls), ("PROXY", listener.proxies))
+    named = ", ".join(name for name, is_so in kinds if is_so)
+    return f" ({named})" if named else ""
 
 
 def _show(address: tuple[str, int] | Path) -> str:
