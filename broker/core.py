@@ -27,6 +27,7 @@ from broker.sys_topics import Census, SysTopics
 logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
+DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
@@ -142,6 +143,7 @@ class Core:
         self._dialog.now = now
         self._router.story.tick(now)
         self._registry.tick(now)
+        self._router.retained.judge(DOUBTS)
         if self._sys_topics.is_due(now):
             for topic, payload in self._sys_topics.report(self.count(), now):
                 self._router.tell(topic, payload, now)
@@ -173,8 +175,10 @@ class Core:
 
     def retained(self, topic_filter: str, now: float) -> list[Message]:
         """Return the retained messages a filter matches."""
-        found = self._router.retained.match(topic_filter)
-        return [message for message in found if not message.is_expired(now)]
+        retained = self._router.retained
+        topics = [message.topic for message in retained.match(topic_filter)]
+        found = [retained.get(topic) for topic in topics]
+        return [each for each in found if each is not None and not each.is_expired(now)]
 
     def disconnect(self, name: str, now: float) -> int:
         """Cut every connection of an identity, forget its sessions; return how many were cut."""
@@ -191,22 +195,22 @@ class Core:
         self._wake()
         return cut
 
+    def revoke(self, name: str, now: float) -> int:
+        """Disconnect an identity that is no more; what it left retained is forgotten."""
+        cut = self.disconnect(name, now)
+        self._router.forget_retained_of(name)
+        return cut
+
     def rights_changed(self) -> None:
-        """Forget routes; drop subscriptions no longer allowed, and messages only they wanted."""
+        """Forget routes; drop subscriptions no longer allowed, and messages only they wanted.
+
+        A retained message stays only if who published it still may: checked before it is
+        delivered again, and a few at every tick.
+        """
         self._router.changed()
+        self._router.retained.doubt()
         for session in self._registry:
-            lost = [
-                topic_filter
-                for topic_filter in session.subscriptions
-                if not self._router.may_subscribe(session.owner, topic_filter)
-            ]
-            for topic_filter in lost:
-                del session.subscriptions[topic_filter]
-                session.forget_retained(topic_filter)
-                self._router.unsubscribe(session, topic_filter)
-                self.counters.subscriptions -= 1
-            if lost:
-                session.drop_unwanted()
+            self._registry.drop_forbidden(session)
 
     def count(self) -> Census:
         """Count what is there now; takes a few milliseconds with 10,000 sessions."""

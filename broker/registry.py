@@ -63,7 +63,9 @@ class Registry:
             self._sessions[identity.client_id] = session
         asked = connect.properties.receive_maximum
         window = self._limits.in_flight
-        session.owner = identity
+        is_same, session.owner = session.owner == identity, identity
+        if not is_same:  # other groups, another listener: other rights
+            self.drop_forbidden(session)
         session.expiry_s = self.expiry_s(connect)
         session.attach(client, window if asked is None else min(window, asked))  # [MQTT-3.3.4-9]
         self._away.discard(session)
@@ -72,6 +74,22 @@ class Registry:
         if session.subscriptions:
             self._router.changed()
         return present
+
+    def drop_forbidden(self, session: Session) -> None:
+        """Drop the subscriptions its owner has no right to any more, and what only they wanted."""
+        lost = [
+            topic_filter
+            for topic_filter in session.subscriptions
+            if not self._router.may_subscribe(session.owner, topic_filter)
+        ]
+        for topic_filter in lost:
+            del session.subscriptions[topic_filter]
+            session.forget_retained(topic_filter)
+            self._router.unsubscribe(session, topic_filter)
+            self._counters.subscriptions -= 1
+        self._router.keep_within(session)
+        if lost or session.may_read is not None:
+            session.drop_unwanted()
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""

@@ -13,7 +13,7 @@ from broker.inflight import Parts
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Subscription
-from broker.policy import Authorizer, Identity
+from broker.policy import Authorizer, FinerAuthorizer, Identity
 from broker.reasons import Reason
 from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
@@ -32,8 +32,11 @@ class Router:
     def __init__(self, authorizer: Authorizer, limits: Limits, counters: Counters) -> None:
         self.generation = 1  # routes of an older one are not used any more
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
-        self.retained = RetainedStore(limits.retained_messages, limits.retained_bytes)
+        self.retained = RetainedStore(
+            limits.retained_messages, limits.retained_bytes, self._may_stay
+        )
         self._authorizer = authorizer
+        self._finer = authorizer if isinstance(authorizer, FinerAuthorizer) else None
         self._limits = limits
         self.counters = counters
         self.story = Story(counters)
@@ -59,6 +62,8 @@ class Router:
             group.add(receiver, subscription)
         else:
             self._tree.add(receiver, subscription)
+            if isinstance(receiver, Session) and not self._may_read_all(receiver, topic_filter):
+                self._filter(receiver)
         self.changed()
 
     def unsubscribe(self, receiver: Receiver, topic_filter: str) -> None:
@@ -74,8 +79,18 @@ class Router:
         self.changed()
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
-        """Ask the authorizer."""
-        return self._authorizer.may_subscribe(identity, strip_share(topic_filter))
+        """Ask the authorizer; what only part of a group may read cannot be shared."""
+        wanted = strip_share(topic_filter)
+        if not self._authorizer.may_subscribe(identity, wanted):
+            return False
+        is_shared = topic_filter.startswith(SHARED)
+        return not is_shared or self._finer is None or self._finer.may_read_all(identity, wanted)
+
+    def keep_within(self, session: Session) -> None:
+        """Keep from a session what its owner may not read of what it subscribed to."""
+        session.may_read = None
+        if not all(self._may_read_all(session, each) for each in session.subscriptions):
+            self._filter(session)
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         """Ask the authorizer; what the broker says of itself nobody else may say."""
@@ -88,6 +103,8 @@ class Router:
         found: dict[Receiver, Subscription] = {}
         for receiver, subscription in self._tree.match(topic):
             if subscription.no_local and receiver is origin:  # [MQTT-3.8.3-3]
+                continue
+            if isinstance(receiver, Session) and not receiver.reads(topic):
                 continue
             other = found.get(receiver)
             found[receiver] = subscription if other is None else _merge(other, subscription)
@@ -167,6 +184,11 @@ class Router:
             if isinstance(receiver, Session) and receiver.client is not None:
                 self.touched.add(receiver.client)
 
+    def forget_retained_of(self, name: str) -> None:
+        """Forget what an identity has left retained."""
+        for topic in self.retained.find_of(name):
+            self._drop_retained(topic)
+
     def count_shared(self) -> int:
         """Return how many subscriptions share."""
         return sum(map(len, self._groups.values()))
@@ -209,6 +231,26 @@ class Router:
             Delivery(Message(read_topic(head), body[body_at:], qos=1, sender=client.name))
             for head, body in parts
         )
+
+    def _may_read_all(self, session: Session, topic_filter: str) -> bool:
+        return self._finer is None or self._finer.may_read_all(session.owner, topic_filter)
+
+    def _filter(self, session: Session) -> None:
+        finer = self._finer
+        assert finer is not None  # it said that not all may be read
+        session.may_read = lambda topic: finer.may_read(session.owner, topic)
+
+    def _may_stay(self, message: Message) -> bool:
+        # CVE-2018-12546: a retained message must not outlive the right to publish it
+        if message.publisher is None or self.may_publish(message.publisher, message.topic):
+            return True
+        self._drop_retained(message.topic)
+        return False
+
+    def _drop_retained(self, topic: str) -> None:
+        self.retained.forget(topic)
+        self.counters.retained = len(self.retained)
+        self.counters.drop("retained_not_authorized")
 
     def _retain(self, message: Message) -> bool:
         kept = True

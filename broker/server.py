@@ -139,6 +139,10 @@ class Broker:
         """Cut every connection of an identity and forget its sessions; return how many were cut."""
         return self._core.disconnect(name, self.now())
 
+    def revoke(self, name: str) -> int:
+        """Disconnect an identity that is no more, and forget what it left retained as well."""
+        return self._core.revoke(name, self.now())
+
     def rights_changed(self) -> None:
         """Ask the authorizer again about everything, stored subscriptions included."""
         self._core.rights_changed()

@@ -12,7 +12,7 @@ list of topics only, so that any number of them costs little. Rules after every 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from broker.client import Client
@@ -40,13 +40,15 @@ class Session:
 
     __slots__ = (
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
-        "client", "client_id", "expires_at", "expiry_s", "inflight", "owner", "pending_retained",
+        "client", "client_id", "expires_at", "expiry_s", "inflight", "may_read", "owner",
+        "pending_retained",
         "subscriptions", "version", "will", "will_at",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
         self.client_id = client_id
         self.owner = owner
+        self.may_read: Callable[[str], bool] | None = None  # None: all that is subscribed
         self.client: Client | None = None
         self.version = 0
         self.subscriptions: dict[str, Subscription] = {}
@@ -85,6 +87,10 @@ class Session:
     def unreleased(self) -> int:
         """How many PUBRECs were sent on this connection and not followed by a PUBREL."""
         return len(self._received.unreleased) if self._received is not None else 0
+
+    def reads(self, topic: str) -> bool:
+        """Return whether the owner may read a topic that is subscribed to."""
+        return self.may_read is None or self.may_read(topic)
 
     def deliver(
         self,
@@ -203,7 +209,8 @@ class Session:
             self._current = None
 
     def _is_wanted(self, topic: str) -> bool:
-        return any(is_match(strip_share(each), topic) for each in self.subscriptions)
+        wanted = any(is_match(strip_share(each), topic) for each in self.subscriptions)
+        return wanted and self.reads(topic)
 
     def _send(self, delivery: Delivery, encoder: Encoder) -> bool:
         """Send at QoS 1 or 2; return False when it must wait."""
@@ -267,6 +274,8 @@ class Session:
             topic = next(topics_left, None)
             if topic is None:
                 self._current = None
+                continue
+            if not self.reads(topic):
                 continue
             message = retained.get(topic)  # the newest; it may be gone by now
             if message is not None and not message.is_expired(now):

@@ -84,6 +84,22 @@ def is_match(topic_filter: str, topic: str) -> bool:
     return len(wanted) == len(levels)
 
 
+def covers(allowed: str, wanted: str) -> bool:
+    """Return whether every topic that the wanted filter matches also matches the allowed one."""
+    if wanted.startswith("$") and not allowed.startswith("$"):  # [MQTT-4.7.2-1]
+        return False
+    allowed_levels, wanted_levels = allowed.split("/"), wanted.split("/")
+    for position, level in enumerate(allowed_levels):
+        if level == "#":
+            return True
+        if position == len(wanted_levels):
+            return False
+        asked = wanted_levels[position]
+        if asked == "#" or (level not in ("+", asked)):
+            return False
+    return len(allowed_levels) == len(wanted_levels)
+
+
 class _Node(Generic[S]):
     __slots__ = ("children", "subscribers")
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from broker import Credentials, Identity, Refusal
+from broker.topics import covers
 from gateway.addresses import is_loopback
 from gateway.devices.claims import Claims
 from gateway.devices.join import may_be_client_id
@@ -139,22 +140,6 @@ class Access:
             filters = rights.publish if action == "publish" else rights.subscribe
             return tuple(f for f in filters if not f.startswith("$"))
         return ()
-
-
-def covers(allowed: str, wanted: str) -> bool:
-    """Return whether every topic that the wanted filter matches also matches the allowed one."""
-    if wanted.startswith("$") and not allowed.startswith("$"):  # [MQTT-4.7.2-1]
-        return False
-    allowed_levels, wanted_levels = allowed.split("/"), wanted.split("/")
-    for position, level in enumerate(allowed_levels):
-        if level == "#":
-            return True
-        if position == len(wanted_levels):
-            return False
-        asked = wanted_levels[position]
-        if asked == "#" or (level not in ("+", asked)):
-            return False
-    return len(allowed_levels) == len(wanted_levels)
 
 
 def _person(name: str, credentials: Credentials) -> Identity | Refusal:

@@ -179,7 +179,10 @@ class _Solo:
                 continue
             gone = self._realms.take(found)
             self._broker.rights_changed()
-            cut = sum(self._broker.disconnect(name) for name in gone)
+            cut = 0
+            for name in gone:
+                is_another = self._realms.has_user(name)  # only its password is
+                cut += (self._broker.disconnect if is_another else self._broker.revoke)(name)
             logger.info("read users, rights and certificates again; cut %d connections", cut)
 
     async def _end_tokens(self) -> None:
