@@ -12,10 +12,11 @@ from broker.client import UNLIMITED_BYTES, Client, State
 from broker.enhanced import Authentication
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
+from broker.hooks import Arrival
 from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason, connect_return_code
+from broker.reasons import Reason, connect_return_code, describe
 from broker.topics import refuse_control_characters, validate_response_topic, validate_topic
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class Admission:
 
     def ask(self, client: Client, connect: Connect, now: float) -> None:
         """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
+        self._counters.connects_received += 1
         client.speak(connect.version)
         # before the session looks at what it has to send again
         client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
@@ -109,9 +111,9 @@ class Admission:
             self.refuse(client, Reason(outcome), now)
             return
         session = self._registry.get(outcome.client_id)
-        fault = self._find_fault(connect, outcome, session)
-        if fault is not None:
-            self.refuse(client, fault, now)
+        refusal = self._find_refusal(client, connect, outcome, session)
+        if refusal is not None:
+            self.refuse(client, Reason(refusal), now)
             return
         old = session.diary if session is not None else None
         if session is not None and session.client is not None:
@@ -125,9 +127,10 @@ class Admission:
             if self._admit(client, connect, present=present):
                 enter(client)
                 return
-            logger.info("closing %r: takes no CONNACK of ours", client.label)
+            logger.info("refused %r: takes no CONNACK of ours", outcome.client_id)
             self._counters.refuse("connect_packet_too_large")
             self._registry.detach(client, now, with_will=False)
+            self._router.hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
             self._close(client, now)
 
         opened = _Opened(self, client, found, now, go_on, is_new=not present)
@@ -140,15 +143,17 @@ class Admission:
         else:
             go_on()
 
-    def _find_fault(
-        self, connect: Connect, outcome: Identity, session: Session | None
-    ) -> Reason | None:
-        if session is not None and session.owner.name != outcome.name:
+    def _find_refusal(
+        self, client: Client, connect: Connect, who: Identity, session: Session | None
+    ) -> Refusal | None:
+        if session is not None and session.owner.name != who.name:
             # one identity must not take another's session, or its place
-            return Reason.CLIENT_ID_NOT_VALID
+            return Refusal.CLIENT_ID_NOT_VALID
         if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
-            return Reason.QUOTA_EXCEEDED
-        return None
+            return Refusal.QUOTA_EXCEEDED
+        return self._router.hooks.refuse_connect(
+            Arrival(who, client.listener, client.peer, client.version, connect.clean_start)
+        )
 
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
         """A session is stored, or cannot be, since its client was let in."""
@@ -171,8 +176,15 @@ class Admission:
 
     def refuse(self, client: Client, reason: Reason, now: float, text: str = "") -> None:
         """Answer with a CONNACK that says no, and close."""
-        self._counters.refuse(f"connect_{reason.name.lower()}")
-        logger.info("refused %s on %s: %s", client.peer or "a client", client.listener, reason.name)
+        kind = f"connect_{reason.name.lower()}"
+        self._counters.refuse(kind)
+        if self._router.story.may_tell(client.peer, kind):
+            who = (
+                (client.connect.client_id, client.connect.username) if client.connect else ("", "")
+            )
+            where = (client.origin, client.listener)
+            why = describe(reason)
+            logger.info("refused %.64r as %.64r from %s on %s: %s", *who, *where, why)
         code = reason if client.five else connect_return_code(reason)
         properties = Properties(reason_string=text) if text else NO_PROPERTIES
         self._send(client, ConnAck(code, properties=properties))  # [MQTT-3.2.2-6] no session
@@ -231,5 +243,6 @@ class Admission:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
         if encoded is not None:
             client.out.append(encoded)
+            self._counters.send_control(1, len(encoded))
         self._router.touched.add(client)
         return encoded is not None

@@ -122,6 +122,11 @@ class Client:
         return self.identity.name if self.identity is not None else ""
 
     @property
+    def origin(self) -> str:
+        """Where it came from, for people."""
+        return self.peer or "this machine"
+
+    @property
     def label(self) -> str:
         """What the log calls this connection."""
         if self.session is not None:

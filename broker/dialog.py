@@ -8,6 +8,7 @@ into fail().
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from broker.client import Client, State
@@ -38,7 +39,8 @@ from broker.packets import (
     Unsubscribe,
 )
 from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import SUBSCRIBE_FAILED_3, Reason
+from broker.reasons import SUBSCRIBE_FAILED_3, Reason, describe
+from broker.story import COMINGS_AND_GOINGS
 from broker.topics import SHARED, strip_share, validate_filter
 from broker.wire import Reader, decode_body, peek_version
 
@@ -95,6 +97,9 @@ class Dialog:
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
+        if packet[0] >> 4 != PacketType.PUBLISH:
+            self._counters.controls_received += 1
+            self._counters.control_bytes_received += len(packet)
         if client.state is State.NEW:
             self._first(client, packet, body_at)
             return
@@ -110,24 +115,31 @@ class Dialog:
 
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
-        self._counters.refuse(error.reason.name.lower())
-        logger.info("closing %r: %s", client.label, error)
+        name = error.reason.name.lower()
+        self._counters.refuse(name)
+        if client.state is not State.ONLINE and self._router.story.may_tell(client.label, name):
+            logger.info("refused %s on %s: %s", client.origin, client.listener, error)
         if client.state is State.DECIDING:  # by an AUTH
-            self._admission.refuse(client, error.reason, self.now, _text(client, error))
+            text = str(error) if client.wants_reasons else ""
+            self._admission.refuse(client, error.reason, self.now, text)
         else:
-            self.end(client, error.reason, _text(client, error))
+            self.end(client, error.reason, str(error))
 
     def end(self, client: Client, reason: Reason, text: str = "", *, will: bool = True) -> None:
         """Say why (MQTT 5) and close."""
         if client.state is State.CLOSED:
             return
         if client.state is State.ONLINE and client.five:  # [MQTT-3.14.0-1]
-            properties = Properties(reason_string=text) if text else NO_PROPERTIES
+            tells = bool(text) and client.wants_reasons
+            properties = Properties(reason_string=text) if tells else NO_PROPERTIES
             self.send(client, Disconnect(reason, properties))
-        self.close(client, will=will)
+        self.close(client, reason, text, will=will)
 
-    def close(self, client: Client, *, will: bool) -> None:
+    def close(
+        self, client: Client, reason: Reason | None = None, text: str = "", *, will: bool
+    ) -> None:
         """Let go of the session; the socket closes when all is sent."""
+        was_online = client.state is State.ONLINE
         client.state = State.CLOSED
         client.runs = {}
         client.parts.clear()
@@ -137,6 +149,8 @@ class Dialog:
             client.acks.close()
         self._router.touched.add(client)
         self._registry.detach(client, self.now, with_will=will)
+        if was_online:
+            self._tell_gone(client, reason, text)
 
     def send(self, client: Client, packet: Packet) -> None:
         """Put a packet behind what the client is sent already."""
@@ -144,10 +158,11 @@ class Dialog:
         self._router.touched.add(client)
         if encoded is not None:
             client.out.append(encoded)
+            self._counters.send_control(1, len(encoded))
         elif not isinstance(packet, Disconnect):  # then nothing is sent but the end
             self._counters.refuse("answer_too_large")
-            logger.info("closing %r: takes no %s of ours", client.label, type(packet).__name__)
-            self.end(client, Reason.PACKET_TOO_LARGE)
+            text = f"takes no {type(packet).__name__} of ours"
+            self.end(client, Reason.PACKET_TOO_LARGE, text)
 
     def acknowledged(self, client: Client) -> None:
         """There is room for what waits for this client."""
@@ -209,6 +224,7 @@ class Dialog:
     def _send_release(self, client: Client, release: bytes, *, ok: bool = True) -> None:
         if ok and client.state is State.ONLINE:
             client.out.append(release)  # [MQTT-4.3.3-3]
+            self._counters.send_control(1, len(release))
             self._touch(client)
 
     def _pubcomp(self, client: Client, packet: PubComp) -> None:
@@ -283,9 +299,14 @@ class Dialog:
         known = topic_filter in session.subscriptions
         refusal = self._refuse_subscription(session, topic_filter, known=known)
         if refusal is not None:
-            self._counters.refuse(f"subscribe_{refusal.name.lower()}")
-            logger.info("%r may not subscribe to %r: %s", client.label, topic_filter, refusal.name)
-            return refusal
+            return self._deny_subscription(client, topic_filter, refusal)
+        granted = self._router.hooks.grant(session.owner, asked)
+        if granted >= Reason.UNSPECIFIED_ERROR:
+            return self._deny_subscription(client, topic_filter, Reason(granted))
+        if client.session is not session:  # a hook disconnected it
+            return Reason.NOT_AUTHORIZED
+        if granted != asked.qos:
+            asked = replace(asked, qos=granted)
         session.subscriptions[topic_filter] = asked
         self._counters.subscriptions += not known
         self._router.subscribe(session, asked)
@@ -295,6 +316,14 @@ class Dialog:
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
             session.pending_retained[topic_filter] = asked
         return asked.qos
+
+    def _deny_subscription(self, client: Client, topic_filter: str, refusal: Reason) -> Reason:
+        kind = f"subscribe_{refusal.name.lower()}"
+        self._counters.refuse(kind)
+        if self._router.story.may_tell(client.label, kind):
+            why = describe(refusal)
+            logger.info("%r may not subscribe to %.200r: %s", client.label, topic_filter, why)
+        return refusal
 
     def _refuse_subscription(
         self, session: Session, topic_filter: str, *, known: bool
@@ -348,8 +377,13 @@ class Dialog:
                 raise RemoteProtocolError("session expiry after a session without")
             session.expiry_s = min(float(expiry_s), self._limits.session_expiry_s)
         # [MQTT-3.14.4-3] a DISCONNECT takes the will back, unless it says otherwise
-        self.close(client, will=packet.reason != Reason.NORMAL_DISCONNECTION)
+        self.close(client, packet.reason, will=packet.reason != Reason.NORMAL_DISCONNECTION)
 
-
-def _text(client: Client, error: RemoteProtocolError) -> str:
-    return str(error) if client.wants_reasons else ""
+    def _tell_gone(self, client: Client, reason: Reason | None, text: str) -> None:
+        identity = client.identity
+        assert identity is not None  # it was online
+        if self._router.story.may_tell(identity.client_id, "disconnected", COMINGS_AND_GOINGS):
+            why = "the connection broke" if reason is None else describe(reason)
+            ending = f": {text}" if text else ""
+            logger.info("%r disconnected: %s%s", identity.client_id, why, ending)
+        self._router.hooks.tell_disconnect(identity, reason)

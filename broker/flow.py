@@ -257,6 +257,7 @@ class Flow:
             self.send_qos1(client, outlet, parts)
             if packet_ids:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))
+                self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
                 self._touched.add(client)
         return start
 
@@ -324,6 +325,7 @@ class Flow:
             self._send_parts(client, outlet, parts, kind)
             if packet_ids and kind == PLAIN_QOS1:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))
+                self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
                 self._touched.add(client)
         return start
 
@@ -345,6 +347,8 @@ class Flow:
         if no_id >= 0:
             at = no_id
         if at != start and session is not None:
+            self._counters.controls_received += (at - start) // 4
+            self._counters.control_bytes_received += at - start
             try:
                 unknown = session.inflight.acknowledge(split_packet_ids(buffer[start:at]))
                 if unknown:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.limits import Limits
-    from broker.route import Route
+    from broker.route import Receivers, Route
     from broker.router import Router
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,7 @@ class Incoming:
         self._counters.messages_received += 1
         if packet.packet_id is None:
             if route.allowed:
-                self._router.deliver(_message(client, packet, now), route.receivers, now)
+                self._deliver(client, packet, route, now)
             else:
                 self._deny(client, route)
             return
@@ -165,7 +165,23 @@ class Incoming:
     def _deny(self, client: Client, route: Route) -> None:
         self._counters.refuse("publish_not_authorized")
         self._counters.drop("publish_not_authorized")
-        logger.debug("%r may not publish to %r", client.label, route.topic)
+        if self._router.story.may_tell(client.label, "publish_not_authorized"):
+            logger.info("%r may not publish to %.200r", client.label, route.topic)
+
+    def _deliver(self, client: Client, packet: Publish, route: Route, now: float) -> None:
+        message, receivers = _message(client, packet, now), route.receivers
+        if route.hooks:
+            screened = self._screen(client, message, route)
+            if isinstance(screened, Reason):
+                return
+            message, receivers = screened
+        self._router.deliver(message, receivers, now)
+
+    def _screen(
+        self, client: Client, message: Message, route: Route
+    ) -> tuple[Message, Receivers] | Reason:
+        assert client.session is not None  # it is online
+        return self._router.screen(message, route.hooks, route.receivers, client.session)
 
     def _deliver_held(
         self,
@@ -175,16 +191,26 @@ class Incoming:
         decide: Callable[[Reason], None],
         now: float,
     ) -> None:
-        receivers = route.receivers
+        message, receivers = None, route.receivers
+        if route.hooks:
+            screened = self._screen(client, _message(client, packet, now), route)
+            if isinstance(screened, Reason):
+                decide(screened if client.five else Reason.SUCCESS)  # as in _deny()
+                return
+            message, receivers = screened
         accepted = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
+        if message is None:
+            message = _message(client, packet, now, hold)
+        else:
+            message = replace(message, hold=hold)
         hold.keep()  # by the broker, until all local subscribers have seen it
         session = client.session
         records: tuple[Record, ...] = ()
         if packet.qos > 1 and session is not None and session.diary is not None:
             assert packet.packet_id is not None  # it has a QoS
             records = (Received(session.diary.number, packet.packet_id),)
-        if self._router.deliver(_message(client, packet, now, hold), receivers, now, records):
+        if self._router.deliver(message, receivers, now, records):
             hold.release()
         else:
             hold.refuse()
@@ -248,4 +274,5 @@ def _message(client: Client, packet: Publish, now: float, hold: Hold | None = No
         properties,
         expires_at,
         hold,
+        client.identity,
     )

@@ -68,6 +68,13 @@ _CONNECT_RETURN_CODES = {
 _CONNECT_UNAVAILABLE = 3
 
 
+def describe(reason: Reason) -> str:
+    """Return the words of a reason, for a log."""
+    if reason == Reason.NORMAL_DISCONNECTION:
+        return "it said good-bye"
+    return reason.name.lower().replace("_", " ")
+
+
 def connect_return_code(reason: Reason) -> int:
     """Return the 3.1.1 CONNACK code for a reason."""
     return _CONNECT_RETURN_CODES.get(reason, _CONNECT_UNAVAILABLE)

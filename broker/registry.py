@@ -11,6 +11,7 @@ from broker.message import Message
 from broker.packets import MQTT_5, Connect, Will
 from broker.policy import Identity
 from broker.properties import NEVER_EXPIRES, Properties
+from broker.reasons import Reason
 from broker.router import Router
 from broker.session import Session
 
@@ -34,6 +35,11 @@ class Registry:
     def is_full(self) -> bool:
         """Whether one more stored session is one too many."""
         return len(self._away) >= self._limits.stored_sessions
+
+    @property
+    def away(self) -> int:
+        """How many sessions are kept for clients that are away."""
+        return len(self._away)
 
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
@@ -99,9 +105,10 @@ class Registry:
             session.forget_retained(topic_filter)
             self._router.unsubscribe(session, topic_filter)
             self._counters.subscriptions -= 1
-        if lost:
-            if session.diary is not None:
-                session.diary.unsubscribed(lost)
+        if lost and session.diary is not None:
+            session.diary.unsubscribed(lost)
+        self._router.keep_within(session)
+        if lost or session.may_read is not None:
             session.drop_unwanted()
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
@@ -130,7 +137,7 @@ class Registry:
             will = None if is_due else session.will
             session.diary.closed(
                 session.expires_at,
-                _message_of(will, session.owner.name, session.will_at) if will else None,
+                _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
             )
         if is_due:
@@ -158,6 +165,7 @@ class Registry:
         """End what has expired, publish the wills that are due."""
         for session in tuple(self._away):
             if session.expires_at is not None and session.expires_at <= now:
+                self._counters.sessions_expired += 1
                 self.end(session, now)
             elif session.will is not None and session.will_at <= now:
                 self._publish_will(session, now)
@@ -170,17 +178,35 @@ class Registry:
             self._counters.drop("will_not_authorized")
             logger.warning("will of %r dropped: not authorized", session.client_id)
             will = None
-        if will is not None:  # [MQTT-3.1.2-14]
-            self._router.publish(_message_of(will, session.owner.name, now), records, now=now)
+        message = None if will is None else self._screen(will, session, now)
+        if message is not None:  # [MQTT-3.1.2-14]
+            self._router.publish(message, records, now=now)
         elif records:
             self._router.ledger.append(records)
 
+    def _screen(self, will: Will, session: Session, now: float) -> Message | None:
+        message = _message_of(will, session.owner, now)
+        hooks = self._router.hooks.find_publish(will.topic)
+        if not hooks:
+            return message
+        screened = self._router.screen(message, hooks, (), session)
+        return None if isinstance(screened, Reason) else screened[0]
 
-def _message_of(will: Will, sender: str, now: float) -> Message:
+
+def _message_of(will: Will, owner: Identity, now: float) -> Message:
     properties = message_properties(will.properties)
     expiry_s = will.properties.message_expiry_s
     expires_at = None if expiry_s is None else now + expiry_s
-    return Message(will.topic, will.payload, will.qos, will.retain, sender, properties, expires_at)
+    return Message(
+        will.topic,
+        will.payload,
+        will.qos,
+        will.retain,
+        owner.name,
+        properties,
+        expires_at,
+        publisher=owner,
+    )
 
 
 def message_properties(properties: Properties) -> Properties:

@@ -3,9 +3,11 @@
 A tree like that of topics.py, so that a filter costs what it finds, not what is stored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from broker.message import Message
+from broker.topics import SYS, is_match
 
 
 class _Node:
@@ -29,11 +31,19 @@ class _Unsafe:
 class RetainedStore:
     """Keeps, finds and forgets retained messages."""
 
-    def __init__(self, messages_limit: int, bytes_limit: int) -> None:
+    def __init__(
+        self,
+        messages_limit: int,
+        bytes_limit: int,
+        may_stay: Callable[[Message], bool] = lambda _: True,
+    ) -> None:
         self._messages_limit = messages_limit
         self._bytes_limit = bytes_limit
+        self._may_stay = may_stay  # asked when rights have changed; forgets those that may not
+        self._doubted: set[str] = set()
         self._root = _Node()
         self._messages: dict[str, Message] = {}
+        self._own: dict[str, Message] = {}  # $SYS: without limits, never stored, few
         self._size_bytes = 0
         self._unsafe: dict[str, _Unsafe] = {}
 
@@ -58,11 +68,17 @@ class RetainedStore:
             node = node.children.setdefault(level, _Node())
         node.message = self._messages[message.topic] = message  # [MQTT-3.3.1-5]
         self._size_bytes += grown
+        self._doubted.discard(message.topic)
         return True
+
+    def keep_own(self, message: Message) -> None:
+        """Keep what the broker says of itself, beside all others."""
+        self._own[message.topic] = message
 
     def forget(self, topic: str) -> None:
         """Remove a topic's message; harmless when there is none."""
         last = self._messages.pop(topic, None)
+        self._doubted.discard(topic)
         if last is None:
             return
         self._size_bytes -= last.size_bytes
@@ -100,15 +116,37 @@ class RetainedStore:
 
     def get(self, topic: str) -> Message | None:
         """Return the message of one topic."""
-        return self._messages.get(topic)
+        message = self._messages.get(topic)
+        if message is None:
+            return self._own.get(topic)
+        if topic in self._doubted:
+            self._doubted.discard(topic)
+            if not self._may_stay(message):
+                return None
+        return message
+
+    def doubt(self) -> None:
+        """Ask, before it is delivered again, whether each message may stay."""
+        self._doubted = {topic for topic, each in self._messages.items() if each.publisher}
+
+    def judge(self, count: int) -> None:
+        """Ask about so many of the messages in doubt."""
+        for topic in tuple(islice(self._doubted, count)):
+            self.get(topic)
+
+    def find_of(self, sender: str) -> list[str]:
+        """Return the topics whose message an identity has left."""
+        return [topic for topic, each in self._messages.items() if each.sender == sender]
 
     def match(self, topic_filter: str) -> Iterator[Message]:
         """Yield the messages of all topics a filter matches; do not change the store meanwhile."""
         if "+" not in topic_filter and "#" not in topic_filter:
-            message = self._messages.get(topic_filter)
+            message = self.get(topic_filter)
             if message is not None:
                 yield message
             return
+        if topic_filter.startswith(SYS):
+            yield from (each for each in self._own.values() if is_match(topic_filter, each.topic))
         nodes = [self._root]
         for index, level in enumerate(topic_filter.split("/")):
             if level == "#":

@@ -12,7 +12,7 @@ list of topics only, so that any number of them costs little. Rules after every 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from broker.client import Client
@@ -41,13 +41,14 @@ class Session:
 
     __slots__ = (
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
-        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight",
-        "is_restored", "owner", "pending_retained", "subscriptions", "version", "will", "will_at",
+        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "is_restored",
+        "may_read", "owner", "pending_retained", "subscriptions", "version", "will", "will_at",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
         self.client_id = client_id
         self.owner = owner
+        self.may_read: Callable[[str], bool] | None = None  # None: all that is subscribed
         self.client: Client | None = None
         self.diary: Diary | None = None  # of one that is stored
         self.is_restored = False  # and its owner has not come yet
@@ -72,6 +73,11 @@ class Session:
         return self._current is not None or bool(self.pending_retained)
 
     @property
+    def waiting(self) -> int:
+        """How many messages wait behind those in flight."""
+        return len(self._waiting)
+
+    @property
     def received(self) -> Received:
         """What the client has handed over at QoS 2."""
         if self._received is None:
@@ -83,6 +89,10 @@ class Session:
     def unreleased(self) -> int:
         """How many PUBRECs were sent on this connection and not followed by a PUBREL."""
         return len(self._received.unreleased) if self._received is not None else 0
+
+    def reads(self, topic: str) -> bool:
+        """Return whether the owner may read a topic that is subscribed to."""
+        return self.may_read is None or self.may_read(topic)
 
     def deliver(
         self,
@@ -222,8 +232,9 @@ class Session:
             self.diary.dropped([each.message_id for each in deliveries if each.message_id])
 
     def wants(self, topic: str) -> bool:
-        """Return whether a subscription matches."""
-        return any(is_match(strip_share(each), topic) for each in self.subscriptions)
+        """Return whether a subscription matches that the owner may read."""
+        matches = any(is_match(strip_share(each), topic) for each in self.subscriptions)
+        return matches and self.reads(topic)
 
     def _deliver_stored(self, delivery: Delivery, encoder: Encoder) -> None:
         assert self.diary is not None  # the caller looked
@@ -336,6 +347,8 @@ class Session:
             topic = next(topics_left, None)
             if topic is None:
                 self._current = None
+                continue
+            if not self.reads(topic):
                 continue
             message = retained.get(topic)  # the newest; it may be gone by now
             if message is not None and not message.is_expired(now):

@@ -33,6 +33,9 @@ class SharedGroup:
         self._members: dict[Session, Subscription] = {}
         self._turns: deque[Session] = deque()
 
+    def __len__(self) -> int:
+        return len(self._members)
+
     @property
     def is_empty(self) -> bool:
         """Whether nobody is left."""

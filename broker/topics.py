@@ -17,6 +17,8 @@ from broker.packets import Subscription
 from broker.reasons import Reason
 
 SHARED = "$share/"
+SYS_ROOT = "$SYS"
+SYS = "$SYS/"  # what the broker says of itself
 CONTROL = re.compile("[\\x01-\\x1f\\x7f-\\x9f]")
 
 S = TypeVar("S")
@@ -80,6 +82,22 @@ def is_match(topic_filter: str, topic: str) -> bool:
         if index >= len(levels) or level not in {"+", levels[index]}:
             return False
     return len(wanted) == len(levels)
+
+
+def covers(allowed: str, wanted: str) -> bool:
+    """Return whether every topic that the wanted filter matches also matches the allowed one."""
+    if wanted.startswith("$") and not allowed.startswith("$"):  # [MQTT-4.7.2-1]
+        return False
+    allowed_levels, wanted_levels = allowed.split("/"), wanted.split("/")
+    for position, level in enumerate(allowed_levels):
+        if level == "#":
+            return True
+        if position == len(wanted_levels):
+            return False
+        asked = wanted_levels[position]
+        if asked == "#" or (level not in ("+", asked)):
+            return False
+    return len(allowed_levels) == len(wanted_levels)
 
 
 class _Node(Generic[S]):

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from websockets.http11 import Response
     from websockets.protocol import Event
 
-logger = logging.getLogger(__name__)
 _QUIET = logging.getLogger(f"{__name__}.frames")  # says at INFO what every connection does
 _QUIET.setLevel(logging.WARNING)
 
@@ -97,7 +96,6 @@ class WebSocket:
             self._protocol.send_response(response)
             if response.status_code != 101:
                 self.refusal = "websocket_handshake"
-                logger.info("refused a WebSocket: HTTP status %s", response.status_code)
         self._collect()
         # frames before the answer were read by the package, whatever the answer is
         if len(events) > 1 or self.unread_bytes > HANDSHAKE_BYTES:
