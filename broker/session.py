@@ -142,11 +142,14 @@ class Session:
         """The client takes less than it is sent."""
         self.inflight.append = None
 
-    def pump(self, retained: RetainedStore, now: float) -> None:
-        """Send what waits, as far as the window and the client's reading allow."""
+    def pump(self, retained: RetainedStore, now: float) -> bool:
+        """Send what waits, as far as the window and the client's reading allow.
+
+        Returns whether its turn ended before that: call it again.
+        """
         client = self.client
         if client is None or client.paused:
-            return
+            return False
         append = client.out.append
         self.inflight.send_again(append)
         self.inflight.append = append
@@ -162,7 +165,8 @@ class Session:
         if self._waiting:
             self.inflight.append = None
         elif self.has_retained_to_send:
-            self._send_retained(client, retained, now)
+            return self._send_retained(client, retained, now)
+        return False
 
     def drop_unwanted(self) -> None:
         """Drop what waits but is matched by no subscription any more (rights were taken)."""
@@ -249,18 +253,18 @@ class Session:
                 del packets[packet_id]
         return packets
 
-    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> None:
+    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> bool:
         size = 0
         while size < BACKLOG_STEP_BYTES:
             if self._current is None:
                 if not self.pending_retained:
-                    return
+                    return False
                 topic_filter = next(iter(self.pending_retained))
                 subscription = self.pending_retained.pop(topic_filter)
                 self._current = subscription, retained.walk(topic_filter)
             subscription, left = self._current
             if subscription.qos and self.inflight.room <= 0:
-                return
+                return False
             size += BACKLOG_STEP_NODE_BYTES
             try:
                 message = next(left)  # the newest of its topic
@@ -270,6 +274,7 @@ class Session:
             if message is not None and not message.is_expired(now):
                 size += BACKLOG_STEP_MESSAGE_BYTES + len(message.topic) + len(message.payload)
                 self._send_one_retained(client, message, subscription, now)
+        return True
 
     def _send_one_retained(
         self, client: Client, message: Message, subscription: Subscription, now: float
