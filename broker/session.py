@@ -9,6 +9,8 @@ walk through the store, so that any number of them costs little. Rules after eve
 1. Nothing new overtakes what waits.
 2. What waits is within the limits; a newcomer beyond them is dropped and counted.
 3. QoS 0 never waits: it is sent, or dropped and counted.
+4. No client holds more than what is left for all: however many fill the total, those that hold
+   little go on. (Dynamic queue thresholds, Choudhury and Hahne 1998, with alpha = 1.)
 """
 
 from collections import deque
@@ -33,7 +35,7 @@ from broker.wire import decode_packet, encode_packet
 # Of retained messages per wake-up, so that others have their turn: about 3 ms.
 BACKLOG_STEP_BYTES = 65_536
 BACKLOG_STEP_MESSAGE_BYTES = 200  # what sending one costs besides
-BACKLOG_STEP_NODE_BYTES = 10  # what looking at a level of a topic costs
+BACKLOG_STEP_NODE_BYTES = 20  # what looking at a level of a topic costs
 
 _NOTHING: deque[Delivery] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes
 
@@ -112,7 +114,7 @@ class Session:
             if (
                 len(self._waiting) >= limits.queued_messages
                 or held + size > limits.queued_bytes
-                or counters.queued_bytes + size > limits.queued_bytes_total
+                or counters.queued_bytes + held + size > limits.queued_bytes_total  # rule 4
             ):
                 counters.drop("queue_full")
                 continue

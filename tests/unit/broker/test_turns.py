@@ -234,3 +234,20 @@ def test_the_widest_of_many_matching_subscriptions_counts() -> None:
     (message,) = (each for each in client.take() if isinstance(each, Publish))
     assert message.qos == 2
     assert sorted(message.properties.subscription_identifiers) == [1, 2, 3, 4]
+
+
+def test_who_fills_the_queues_leaves_room_for_others() -> None:
+    rig = Rig(Limits(queued_bytes_total=200_000))
+    greedy = [rig.online(f"greedy-{each}", clean_start=False) for each in range(10)]
+    honest, sender = rig.online("honest"), rig.online("s")
+    for client in greedy:
+        client.subscribe("flood", 1)
+    honest.subscribe("honest", 1)
+    for _ in range(500):
+        sender.publish("flood", bytes(1000), qos=1)
+    assert rig.core.counters.dropped["queue_full"] > 0
+    assert 150_000 < rig.core.counters.queued_bytes <= 200_000
+    sender.take()
+    for _ in range(5):
+        sender.publish("honest", bytes(1000), qos=1)
+    assert len(honest.messages()) == 5
