@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from typing import TYPE_CHECKING
 
 from broker.connection import Connection, WebSocketConnection
@@ -105,6 +106,8 @@ class Acceptor:
             self._broker.counters.refuse("tls_handshake")
             logger.info("refused %s on %s: %s", peer, self._listener.name, exc)
             place.give_back()
+            # asyncio's frames hold the error that holds them, with 100 KB of OpenSSL's
+            traceback.clear_frames(exc.__traceback__)
         except BaseException:
             place.give_back()
             raise
