@@ -204,7 +204,15 @@ class Dialog:
             validate_filter(each.topic_filter)
             if each.no_local and each.topic_filter.startswith(SHARED):  # [MQTT-3.8.3-4]
                 raise RemoteProtocolError("no-local on a shared subscription")
-        codes = [self._subscribe_one(client, session, each) for each in packet.subscriptions]
+        codes = [self._subscribe_one(session, each) for each in packet.subscriptions]
+        refused = [
+            (each.topic_filter, Reason(code).name)
+            for each, code in zip(packet.subscriptions, codes, strict=True)
+            if code >= Reason.UNSPECIFIED_ERROR
+        ]
+        if refused:
+            (first, why), more = refused[0], len(refused) - 1
+            logger.info("%r may not subscribe to %r: %s; %s more", client.label, first, why, more)
         if client.five:
             answers = tuple(codes)
         else:
@@ -215,13 +223,12 @@ class Dialog:
         if client.session is not None:  # the answer did fit
             self.pump(client, session)
 
-    def _subscribe_one(self, client: Client, session: Session, asked: Subscription) -> int:
+    def _subscribe_one(self, session: Session, asked: Subscription) -> int:
         topic_filter = asked.topic_filter
         known = topic_filter in session.subscriptions
         refusal = self._refuse_subscription(session, topic_filter, known=known)
         if refusal is not None:
             self._counters.refuse(f"subscribe_{refusal.name.lower()}")
-            logger.info("%r may not subscribe to %r: %s", client.label, topic_filter, refusal.name)
             return refusal
         session.subscriptions[topic_filter] = asked
         self._counters.subscriptions += not known

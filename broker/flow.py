@@ -52,7 +52,8 @@ PUBLISH_QOS0 = frozenset({0x30, 0x31})
 PUBLISH = 3
 # What one client may have done for it before others have their turn, in packets that are not
 # plain and topics that are new: they cost 10 to 30 us each. Plain packets cost below 1 us.
-TURN = 100
+TURN = 50
+WAKE_UP = 100  # of all clients at one wake-up; then everybody else has a turn of one
 TURN_BYTES = 32  # of a packet that are one more: the shortest filter or property takes 5
 TURN_PAYLOAD_BYTES = 1_024  # of a PUBLISH, most of which nobody reads
 
@@ -95,6 +96,7 @@ class Flow:
         self._counters = counters
         self._touched = router.touched
         self._turn = 0  # what is left of it
+        self._left = WAKE_UP
         self.runs: dict[int, Run] = {
             PLAIN_QOS0: self._run_qos0,
             PLAIN_QOS1: self._run_qos1,
@@ -112,7 +114,7 @@ class Flow:
                 return
             data = b"".join(client.parts)
             client.parts.clear()
-        self._turn = TURN
+        self._turn = turn = TURN if self._left > 0 else 1
         try:
             used = self._handle(client, data)
         except RemoteProtocolError as exc:
@@ -121,9 +123,11 @@ class Flow:
             if used < len(data) and client.state is not State.CLOSED:
                 client.parts.append(data[used:])
                 client.have = len(data) - used
+        self._left -= turn - self._turn
 
     def take_writes(self) -> Iterator[tuple[Client, bytes]]:
         """Yield, once, what to write to whom; joined one at a time to keep the peak low."""
+        self._left = WAKE_UP
         touched = tuple(self._touched)
         self._touched.clear()
         for client in touched:

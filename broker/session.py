@@ -32,8 +32,8 @@ from broker.shared import SharedGroup
 from broker.topics import is_match, strip_share
 from broker.wire import decode_packet, encode_packet
 
-# Of retained messages per wake-up, so that others have their turn: about 3 ms.
-BACKLOG_STEP_BYTES = 65_536
+# Of retained messages per wake-up, so that others have their turn: about 1 ms.
+BACKLOG_STEP_BYTES = 16_384
 BACKLOG_STEP_MESSAGE_BYTES = 200  # what sending one costs besides
 BACKLOG_STEP_NODE_BYTES = 20  # what looking at a level of a topic costs
 
