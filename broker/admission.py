@@ -71,6 +71,10 @@ class Admission:
         client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
         client_id = connect.client_id
+        longest = max(client_id, connect.username or "", key=len)
+        if len(longest.encode()) > self._limits.client_id_bytes:
+            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-8]
+            return
         refuse_control_characters(client_id + (connect.username or ""))
         if not client_id:
             # [MQTT-3.1.3-7] [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always. Its bound of 23
@@ -202,8 +206,14 @@ class Admission:
             return
         validate_topic(will.topic)
         validate_response_topic(will.properties.response_topic)
-        if will.topic.count("/") >= self._limits.topic_levels:
-            raise RemoteProtocolError("will topic is too deep", Reason.TOPIC_NAME_INVALID)
+        limits = self._limits
+        if (
+            will.topic.count("/") >= limits.topic_levels
+            or len(will.topic.encode()) > limits.topic_bytes
+        ):
+            raise RemoteProtocolError(
+                "will topic is too deep or too long", Reason.TOPIC_NAME_INVALID
+            )
 
     def _admit(self, client: Client, connect: Connect, *, present: bool) -> bool:
         limits, session = self._limits, client.session

@@ -122,8 +122,9 @@ class Core:
             session = client.session
             if session is not None and session.has_retained_to_send and not client.paused:
                 self._dialog.acknowledged(client)
-            if client.held or client.paused or client.deaf:
-                self._set_reading(client)
+            waits = bool(client.parts) and not client.need  # its turn is over, or it is held
+            if waits or client.held or client.paused or client.deaf:
+                self._set_reading(client, waits=waits)
 
     def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
         """Take the authenticator's answer, or that of a method to a step."""
@@ -277,10 +278,10 @@ class Core:
         if client.identity is not None and client.identity.expires_at is not None:
             self._ending.add(client)
 
-    def _set_reading(self, client: Client) -> None:
+    def _set_reading(self, client: Client, *, waits: bool) -> None:
         # who makes us answer but does not read the answers is not heard until it does
         unread = client.paused and sum(map(len, client.out)) > UNREAD_ANSWERS_BYTES
-        deaf = client.held or unread
+        deaf = client.held or unread or waits
         if deaf != client.deaf:
             client.deaf = deaf
             client.link.set_reading(wanted=not deaf)

@@ -174,9 +174,9 @@ class Dialog:
 
     def pump(self, client: Client, session: Session) -> None:
         """Send what waits."""
-        session.pump(self._router.retained, self.now)
+        is_over = session.pump(self._router.retained, self.now)
         self._router.ledger.flush()
-        if client.out:
+        if client.out or is_over:
             self._router.touched.add(client)
 
     def _first(self, client: Client, packet: bytes, body_at: int) -> None:
@@ -329,11 +329,17 @@ class Dialog:
         self, session: Session, topic_filter: str, *, known: bool
     ) -> Reason | None:
         limits = self._limits
-        if strip_share(topic_filter).count("/") >= limits.topic_levels:
+        if (
+            strip_share(topic_filter).count("/") >= limits.topic_levels
+            or len(topic_filter.encode()) > limits.topic_bytes
+        ):
             return Reason.TOPIC_FILTER_INVALID
         if not self._router.may_subscribe(session.owner, topic_filter):
             return Reason.NOT_AUTHORIZED
-        if not known and len(session.subscriptions) >= limits.subscriptions:
+        if not known and (
+            len(session.subscriptions) >= limits.subscriptions
+            or self._router.subscriptions_bytes >= limits.subscriptions_bytes
+        ):
             return Reason.QUOTA_EXCEEDED
         return None
 

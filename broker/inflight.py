@@ -76,7 +76,8 @@ class Inflight:
         """How many more packets may be sent now."""
         if self._unsent or self.size_bytes >= self._limit_bytes:
             return 0
-        if self._counters.queued_bytes >= self._limit_bytes_total:
+        # no client holds more than what is left for all (session.py, rule 4)
+        if self._counters.queued_bytes + self.size_bytes >= self._limit_bytes_total:
             return 0
         return self.window - len(self.packets)
 

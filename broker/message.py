@@ -79,7 +79,10 @@ class Message:
     @property
     def size_bytes(self) -> int:
         """What keeping it costs, about."""
-        return OVERHEAD_BYTES + len(self.topic) + len(self.payload)
+        size = OVERHEAD_BYTES + len(self.topic) + len(self.payload)
+        if self.properties is not NO_PROPERTIES:
+            size += self.properties.size_bytes
+        return size
 
     def is_expired(self, now: float) -> bool:
         """Return whether it must not be delivered any more."""

@@ -35,7 +35,8 @@ class Received:
     @property
     def is_full(self) -> bool:
         """Whether one more id is one too many."""
-        if self._counters.queued_bytes + ID_BYTES > self._limit_bytes_total:
+        held = ID_BYTES * (len(self.ids) + 1)  # no client holds more than what is left for all
+        if self._counters.queued_bytes + held > self._limit_bytes_total:
             return True
         return len(self.ids) >= self._limit
 

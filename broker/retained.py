@@ -139,43 +139,49 @@ class RetainedStore:
         return [topic for topic, each in self._messages.items() if each.sender == sender]
 
     def match(self, topic_filter: str) -> Iterator[Message]:
-        """Yield the messages of all topics a filter matches; do not change the store meanwhile."""
-        if "+" not in topic_filter and "#" not in topic_filter:
-            message = self.get(topic_filter)
-            if message is not None:
-                yield message
+        """Yield the messages of all topics a filter matches."""
+        return (message for message in self.walk(topic_filter) if message is not None)
+
+    def walk(self, topic_filter: str) -> Iterator[Message | None]:
+        """Yield what match() does, and None for every topic level looked at: a step of work.
+
+        The store may change meanwhile: what is kept or forgotten then may be found, or not.
+        """
+        levels = topic_filter.split("/")
+        if "+" not in levels and "#" not in levels:
+            yield self.get(topic_filter)
             return
         if topic_filter.startswith(SYS):
-            yield from (each for each in self._own.values() if is_match(topic_filter, each.topic))
-        nodes = [self._root]
-        for index, level in enumerate(topic_filter.split("/")):
+            yield from [each for each in self._own.values() if is_match(topic_filter, each.topic)]
+        # a stack of its own: topics may be deeper than Python's recursion
+        stack = [(self._root, 0)]
+        while stack:
+            node, depth = stack.pop()
+            if depth == len(levels):
+                yield node.message
+                continue
+            level = levels[depth]
             if level == "#":
-                for node in nodes:
-                    if index and node.message is not None:
-                        yield node.message
-                    yield from _walk(node, is_root=index == 0)
-                return
-            if level == "+":
-                nodes = [
-                    child
-                    for node in nodes
-                    for name, child in node.children.items()
-                    if index or not name.startswith("$")  # [MQTT-4.7.2-1]
-                ]
-            else:
-                nodes = [node.children[level] for node in nodes if level in node.children]
-        yield from (node.message for node in nodes if node.message is not None)
+                yield node.message  # "a/#" matches "a" itself
+                yield from _walk(_find_children(node, level, depth))
+                continue
+            yield None
+            stack += [(child, depth + 1) for child in _find_children(node, level, depth)]
 
 
-def _walk(start: _Node, *, is_root: bool) -> Iterator[Message]:
-    # a stack of its own: topics may be deeper than Python's recursion
-    stack = [
-        child
-        for name, child in start.children.items()
-        if not (is_root and name.startswith("$"))  # [MQTT-4.7.2-1]
-    ]
+def _find_children(node: _Node, level: str, depth: int) -> list[_Node]:
+    if level not in {"+", "#"}:
+        child = node.children.get(level)
+        return [] if child is None else [child]
+    if depth:
+        return list(node.children.values())
+    # [MQTT-4.7.2-1]
+    return [child for name, child in node.children.items() if not name.startswith("$")]
+
+
+def _walk(stack: list[_Node]) -> Iterator[Message | None]:
     while stack:
         node = stack.pop()
-        if node.message is not None:
-            yield node.message
-        stack.extend(node.children.values())
+        yield node.message
+        if node.children:
+            stack.extend(node.children.values())

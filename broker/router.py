@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import repeat
+from itertools import chain, repeat
 
 from broker.client import Client
 from broker.counters import Counters
@@ -88,6 +88,11 @@ class Router:
                 self._tree.remove(group, strip_share(topic_filter))
         self.changed()
 
+    @property
+    def subscriptions_bytes(self) -> int:
+        """What all subscriptions cost, about."""
+        return self._tree.size_bytes
+
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
         """Ask the authorizer; what only part of a group may read cannot be shared."""
         wanted = strip_share(topic_filter)
@@ -111,13 +116,17 @@ class Router:
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
         """Return each receiver once, with the widest of its matching subscriptions."""
         found: dict[Receiver, Subscription] = {}
+        several: dict[Receiver, list[Subscription]] = {}
         for receiver, subscription in self._tree.match(topic):
             if subscription.no_local and receiver is origin:  # [MQTT-3.8.3-3]
                 continue
             if isinstance(receiver, Session) and not receiver.reads(topic):
                 continue
-            other = found.get(receiver)
-            found[receiver] = subscription if other is None else _merge(other, subscription)
+            first = found.setdefault(receiver, subscription)
+            if first is not subscription:
+                several.setdefault(receiver, [first]).append(subscription)
+        for receiver, subscriptions in several.items():
+            found[receiver] = _merge(subscriptions)
         return tuple(found.items())
 
     def find_route(self, client: Client, topic_bytes: bytes) -> Route:
@@ -143,6 +152,11 @@ class Router:
                 "cannot publish: U+0000 in topic", Reason.MALFORMED_PACKET
             )  # [MQTT-1.5.4-2]
         validate_topic(topic)
+        if len(topic_bytes) > self._limits.topic_bytes:
+            raise RemoteProtocolError(
+                f"cannot publish: topic of more than {self._limits.topic_bytes} bytes",
+                Reason.TOPIC_NAME_INVALID,
+            )
         if topic.count("/") >= self._limits.topic_levels:
             raise RemoteProtocolError(
                 f"cannot publish: more than {self._limits.topic_levels} levels",
@@ -358,10 +372,10 @@ class Router:
         return outlet
 
 
-def _merge(one: Subscription, other: Subscription) -> Subscription:
+def _merge(matching: list[Subscription]) -> Subscription:
     # [MQTT-3.3.4-2] the highest QoS of all that match; [MQTT-3.3.4-4] every identifier
     return replace(
-        one if one.qos >= other.qos else other,
-        retain_as_published=one.retain_as_published or other.retain_as_published,
-        identifiers=one.identifiers + other.identifiers,
+        max(matching, key=lambda each: each.qos),
+        retain_as_published=any(each.retain_as_published for each in matching),
+        identifiers=tuple(chain.from_iterable(each.identifiers for each in matching)),
     )

@@ -4,11 +4,13 @@ Theory of operation
 -------------------
 A QoS 1 or 2 message is in flight (inflight.py) or waits behind those in flight; it waits when the
 window is full, the client is away, or it reads too slowly. Retained messages wait last, as a
-list of topics only, so that any number of them costs little. Rules after every call:
+walk through the store, so that any number of them costs little. Rules after every call:
 
 1. Nothing new overtakes what waits.
 2. What waits is within the limits; a newcomer beyond them is dropped and counted.
 3. QoS 0 never waits: it is sent, or dropped and counted.
+4. No client holds more than what is left for all: however many fill the total, those that hold
+   little go on. (Dynamic queue thresholds, Choudhury and Hahne 1998, with alpha = 1.)
 """
 
 from collections import deque
@@ -31,7 +33,10 @@ from broker.shared import SharedGroup
 from broker.topics import is_match, strip_share
 from broker.wire import decode_packet, encode_packet
 
-BACKLOG_STEP_BYTES = 65_536  # of retained messages per wake-up, so that others have their turn
+# Of retained messages per wake-up, so that others have their turn: about 1 ms.
+BACKLOG_STEP_BYTES = 16_384
+BACKLOG_STEP_MESSAGE_BYTES = 200  # what sending one costs besides
+BACKLOG_STEP_NODE_BYTES = 20  # what looking at a level of a topic costs
 
 _NOTHING: deque[Delivery] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes
 
@@ -65,7 +70,7 @@ class Session:
         self._received: Received | None = None  # made for the first QoS 2 message
         self._waiting = _NOTHING
         self._waiting_bytes = 0
-        self._current: tuple[Subscription, Iterator[str]] | None = None
+        self._current: tuple[Subscription, Iterator[Message | None]] | None = None
 
     @property
     def has_retained_to_send(self) -> bool:
@@ -119,6 +124,10 @@ class Session:
         """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
         self._forget([each for each in deliveries if not self._let_wait(each)])
 
+    def restore(self, deliveries: Iterable[Delivery]) -> None:
+        """Let wait what did before a restart; in which order sessions come must not count."""
+        self._forget([each for each in deliveries if not self._let_wait(each, is_new=False)])
+
     def attach(self, client: Client, window: int) -> None:
         """Start a connection: send again what was in flight, then what waits."""
         kept = self._packets_for(client)
@@ -140,11 +149,14 @@ class Session:
         """The client takes less than it is sent."""
         self.inflight.append = None
 
-    def pump(self, retained: RetainedStore, now: float) -> None:
-        """Send what waits, as far as the window and the client's reading allow."""
+    def pump(self, retained: RetainedStore, now: float) -> bool:
+        """Send what waits, as far as the window and the client's reading allow.
+
+        Returns whether its turn ended before that: call it again.
+        """
         client = self.client
         if client is None or client.paused:
-            return
+            return False
         append = client.out.append
         self.inflight.send_again(append)
         self.inflight.append = append
@@ -161,7 +173,8 @@ class Session:
         if self._waiting:
             self.inflight.append = None
         elif self.has_retained_to_send:
-            self._send_retained(client, retained, now)
+            return self._send_retained(client, retained, now)
+        return False
 
     def drop_unwanted(self) -> None:
         """Drop what waits but is matched by no subscription any more (rights were taken)."""
@@ -207,15 +220,16 @@ class Session:
         """Write down from now on what happens, or no more."""
         self.diary = self.inflight.diary = diary
 
-    def _let_wait(self, delivery: Delivery) -> bool:
+    def _let_wait(self, delivery: Delivery, *, is_new: bool = True) -> bool:
         """Return False, and count, when there is no room."""
         limits, counters = self._limits, self._counters
         size = delivery.message.size_bytes
         held = self.inflight.size_bytes + self._waiting_bytes
+        share = held if is_new else 0  # rule 4
         if (
             len(self._waiting) >= limits.queued_messages
             or held + size > limits.queued_bytes
-            or counters.queued_bytes + size > limits.queued_bytes_total
+            or counters.queued_bytes + share + size > limits.queued_bytes_total
         ):
             counters.drop("queue_full")
             return False
@@ -331,29 +345,30 @@ class Session:
                 del packets[packet_id]
         return packets
 
-    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> None:
+    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> bool:
         size = 0
         while size < BACKLOG_STEP_BYTES:
             if self._current is None:
                 if not self.pending_retained:
-                    return
+                    return False
                 topic_filter = next(iter(self.pending_retained))
                 subscription = self.pending_retained.pop(topic_filter)
-                topics = [message.topic for message in retained.match(topic_filter)]
-                self._current = subscription, iter(topics)
-            subscription, topics_left = self._current
+                self._current = subscription, retained.walk(topic_filter)
+            subscription, left = self._current
             if subscription.qos and self.inflight.room <= 0:
-                return
-            topic = next(topics_left, None)
-            if topic is None:
+                return False
+            size += BACKLOG_STEP_NODE_BYTES
+            try:
+                message = next(left)  # the newest of its topic
+            except StopIteration:
                 self._current = None
                 continue
-            if not self.reads(topic):
-                continue
-            message = retained.get(topic)  # the newest; it may be gone by now
+            if message is not None:
+                message = retained.get(message.topic) if self.reads(message.topic) else None
             if message is not None and not message.is_expired(now):
-                size += len(message.topic) + len(message.payload)
+                size += BACKLOG_STEP_MESSAGE_BYTES + len(message.topic) + len(message.payload)
                 self._send_one_retained(client, message, subscription, now)
+        return True
 
     def _send_one_retained(
         self, client: Client, message: Message, subscription: Subscription, now: float

@@ -91,15 +91,23 @@ class WebSocket:
             self.done = True
 
     def _open(self, events: list[Event]) -> None:
-        if events and isinstance(events[0], Request):
-            response = self._find_fault(events[0]) or self._protocol.accept(events[0])
+        # behind the request came something malformed, for which the package has said good-bye
+        is_over = self._protocol.eof_sent
+        if events and isinstance(events[0], Request) and not is_over:
+            response = self._find_fault(events[0]) or self._accept(events[0])
             self._protocol.send_response(response)
             if response.status_code != 101:
                 self.refusal = "websocket_handshake"
         self._collect()
         # frames before the answer were read by the package, whatever the answer is
-        if len(events) > 1 or self.unread_bytes > HANDSHAKE_BYTES:
+        if len(events) > 1 or is_over or self.unread_bytes > HANDSHAKE_BYTES:
             self.refusal, self.done = "websocket_handshake", True
+
+    def _accept(self, request: Request) -> Response:
+        try:
+            return self._protocol.accept(request)
+        except UnicodeEncodeError:  # the package's refusal quotes what is not ASCII
+            return self._protocol.reject(400, "headers are ASCII\n")
 
     def _find_fault(self, request: Request) -> Response | None:
         if request.path.partition("?")[0] != PATH:

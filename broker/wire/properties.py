@@ -17,6 +17,7 @@ from broker.wire.fields import (
     pack_u32,
 )
 
+MAX_REPEATED = 1_000  # of user properties in one packet: each takes 5 bytes and over 100 in memory
 WILL = 0  # the will's properties have a list of their own; no packet has type 0
 
 _READ: dict[str, Callable[[Reader], Any]] = {
@@ -76,6 +77,7 @@ _TABLE: dict[int, tuple[str, str, frozenset[int]]] = {
     0x2A: ("shared_subscriptions_available", "boolean", _CONNACK),
 }
 _REPEATED = frozenset({0x0B, 0x26})
+_REPEATED_FIELDS = frozenset(_TABLE[each][0] for each in _REPEATED)
 _NOT_ZERO = frozenset({0x0B, 0x21, 0x27})
 
 
@@ -100,11 +102,13 @@ def decode_properties(reader: Reader, owner: int) -> Properties:
                 "cannot read packet: topic alias 0", Reason.TOPIC_ALIAS_INVALID
             )
         if identifier in _REPEATED:
-            found[field] = (*found.get(field, ()), value)
+            _note_repeated(found, field, value)
         elif field in found:
             raise RemoteProtocolError(f"cannot read packet: {field} twice")
         else:
             found[field] = value
+    for field in _REPEATED_FIELDS & found.keys():
+        found[field] = tuple(found[field])
     return Properties(**found)
 
 
@@ -122,3 +126,12 @@ def encode_properties(properties: Properties, owner: int) -> bytes:
         for each in value if identifier in _REPEATED else (value,):
             encoded += bytes((identifier,)) + _WRITE[kind](each)
     return encode_length(len(encoded)) + bytes(encoded)
+
+
+def _note_repeated(found: dict[str, Any], field: str, value: Any) -> None:
+    values = found.setdefault(field, [])
+    if len(values) >= MAX_REPEATED:
+        raise RemoteProtocolError(
+            f"cannot read packet: {field} more than {MAX_REPEATED} times", Reason.QUOTA_EXCEEDED
+        )
+    values.append(value)

@@ -209,7 +209,7 @@ def test_the_receive_maximum_starts_anew_with_a_connection() -> None:
     assert not client.closed
 
 
-@pytest.mark.parametrize("limits", [Limits(unreleased=2), Limits(queued_bytes_total=2 * ID_BYTES)])
+@pytest.mark.parametrize("limits", [Limits(unreleased=2), Limits(queued_bytes_total=4 * ID_BYTES)])
 def test_packet_ids_kept_are_limited(limits: Limits) -> None:
     rig = Rig(limits)
     five, four = rig.online("5", MQTT_5), rig.online("4")
