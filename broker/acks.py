@@ -55,7 +55,7 @@ class AckLine:
         """Yield, once, the places whose answers may leave now."""
         places = self._places
         while places and (verdict := places[0].verdict) is not None:
-            yield places.popleft(), verdict
+            yield places.popleft(), verdict  # [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 
     def decided(self) -> None:
         """Some place was decided."""

@@ -51,7 +51,7 @@ class Admission:
                 "cannot authenticate: method not known", Reason.BAD_AUTHENTICATION_METHOD
             )
         self._check_will(connect)
-        client_id = connect.client_id
+        client_id = connect.client_id  # [MQTT-3.1.3-5] any will do
         refuse_control_characters(client_id + (connect.username or ""))
         if not client_id:
             # [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always
@@ -59,7 +59,7 @@ class Admission:
                 self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
                 return
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
-            client.client_id_assigned = True
+            client.client_id_assigned = True  # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
         client.connect = connect
         client.state = State.DECIDING
         client.held = True
@@ -77,13 +77,13 @@ class Admission:
     ) -> bool:
         """Carry the authenticator's answer out; return whether the client is in."""
         connect = client.connect
-        if connect is None or client.state is not State.DECIDING:
+        if connect is None or client.state is not State.DECIDING:  # [MQTT-3.2.0-2]
             return False  # it left meanwhile
         client.held = False
         if isinstance(outcome, Refusal):
-            self.refuse(client, Reason(outcome), now)
+            self.refuse(client, Reason(outcome), now)  # [MQTT-3.1.4-2] [MQTT-3.2.2-8]
             return False
-        session = self._registry.get(outcome.client_id)
+        session = self._registry.get(outcome.client_id)  # [MQTT-3.1.3-2]
         if session is not None and session.owner.name != outcome.name:
             # one identity must not take another's session, or its place
             self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
@@ -93,7 +93,7 @@ class Admission:
             return False
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
-        present = self._registry.attach(client, connect, outcome, now)
+        present = self._registry.attach(client, connect, outcome, now)  # [MQTT-3.1.4-4]
         if self._admit(client, connect, present=present):
             return True
         logger.info("closing %r: takes no CONNACK of ours", client.label)
@@ -108,12 +108,12 @@ class Admission:
         logger.info("refused %s on %s: %s", client.peer or "a client", client.listener, reason.name)
         code = reason if client.five else connect_return_code(reason)
         self._send(client, ConnAck(code))  # [MQTT-3.2.2-6] session present is 0
-        self._close(client, now)
+        self._close(client, now)  # [MQTT-3.1.3-8] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
     def _close(self, client: Client, now: float) -> None:
         client.state = State.CLOSED
         client.connect = None
-        client.parts.clear()
+        client.parts.clear()  # [MQTT-3.1.4-6]
         client.deadline = now + self._limits.close_timeout_s
 
     def _check_will(self, connect: Connect) -> None:
@@ -130,14 +130,14 @@ class Admission:
         assert session is not None  # just attached
         client.state = State.ONLINE
         client.connect = client.deadline = None
-        client.will = connect.will
+        client.will = connect.will  # [MQTT-3.1.2-7]
         client.limit_bytes = limits.packet_bytes
         client.keep_alive_s = connect.keep_alive_s * KEEP_ALIVE_GRACE
         aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
-        if aliases:
+        if aliases:  # [MQTT-3.1.2-27]
             client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
         if not client.five:
-            return self._send(client, ConnAck(0, present))  # [MQTT-3.2.2-2]
+            return self._send(client, ConnAck(0, present))  # [MQTT-3.1.4-5]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(
             session_expiry_s=int(session.expiry_s) if session.expiry_s != asked_s else None,
@@ -146,7 +146,7 @@ class Admission:
             topic_alias_maximum=limits.topic_aliases or None,
             assigned_client_id=session.client_id if client.client_id_assigned else None,
         )
-        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))
+        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))  # [MQTT-3.1.4-5]
 
     def _send(self, client: Client, packet: ConnAck) -> bool:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]

@@ -102,7 +102,7 @@ class Dialog:
         """Answer and close."""
         self._counters.refuse(error.reason.name.lower())
         logger.info("closing %r: %s", client.label, error)
-        self.end(client, error.reason, str(error))
+        self.end(client, error.reason, str(error))  # [MQTT-4.13.1-1]
 
     def end(self, client: Client, reason: Reason, text: str = "", *, will: bool = True) -> None:
         """Say why (MQTT 5) and close."""
@@ -110,12 +110,12 @@ class Dialog:
             return
         if client.state is State.ONLINE and client.five:  # [MQTT-3.14.0-1]
             properties = Properties(reason_string=text) if text else NO_PROPERTIES
-            self.send(client, Disconnect(reason, properties))
+            self.send(client, Disconnect(reason, properties))  # [MQTT-3.14.2-1] [MQTT-3.14.2-2]
         self.close(client, will=will)
 
     def close(self, client: Client, *, will: bool) -> None:
         """Let go of the session; the socket closes when all is sent."""
-        client.state = State.CLOSED
+        client.state = State.CLOSED  # [MQTT-3.14.4-1] [MQTT-4.13.2-1]
         client.runs = {}
         client.parts.clear()
         client.connect = None
@@ -130,7 +130,7 @@ class Dialog:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
         self._router.touched.add(client)
         if encoded is not None:
-            client.out.append(encoded)
+            client.out.append(encoded)  # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
         elif not isinstance(packet, Disconnect):  # then nothing is sent but the end
             self._counters.refuse("answer_too_large")
             logger.info("closing %r: takes no %s of ours", client.label, type(packet).__name__)
@@ -159,17 +159,17 @@ class Dialog:
             version = peek_version(packet[body_at:])
             if version is not None and version >= MQTT_5:
                 client.speak(MQTT_5)
-                self.send(client, ConnAck(exc.reason))
+                self.send(client, ConnAck(exc.reason))  # [MQTT-3.2.2-8] [MQTT-4.12.0-1]
             elif exc.reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
-                self.send(client, ConnAck(1))  # [MQTT-3.1.2-2]
-            raise
+                self.send(client, ConnAck(1))  # [MQTT-3.1.2-2] of 3.1.1
+            raise  # [MQTT-3.1.4-1]; [MQTT-3.1.4-1] of 3.1.1: without CONNACK
 
     # -- acknowledgements of what the client was sent ----------------------------------------
 
     def _puback(self, client: Client, packet: PubAck) -> None:
         assert client.session is not None  # it is online
         packet_id = packet.packet_id.to_bytes(2, "big")
-        if client.session.inflight.acknowledge((packet_id,)):
+        if client.session.inflight.acknowledge((packet_id,)):  # [MQTT-4.4.0-2]
             self._counters.refuse("unknown_packet_id")
         self.acknowledged(client)
 
@@ -178,11 +178,11 @@ class Dialog:
         assert session is not None  # it is online
         packet_id = packet.packet_id.to_bytes(2, "big")
         if packet.reason >= Reason.UNSPECIFIED_ERROR:
-            if session.inflight.finish(packet_id, released=False):
+            if session.inflight.finish(packet_id, released=False):  # [MQTT-4.4.0-2] [MQTT-4.8.2-6]
                 self._counters.drop("refused_by_receiver")
             self.acknowledged(client)
         elif (release := session.inflight.release(packet_id)) is not None:
-            client.out.append(release)  # [MQTT-4.3.3-3]
+            client.out.append(release)  # [MQTT-4.3.3-4] [MQTT-2.2.1-5]
             self._router.touched.add(client)
         else:
             self._counters.refuse("unknown_packet_id")
@@ -206,12 +206,12 @@ class Dialog:
                 raise RemoteProtocolError("no-local on a shared subscription")
         codes = [self._subscribe_one(client, session, each) for each in packet.subscriptions]
         if client.five:
-            answers = tuple(codes)
+            answers = tuple(codes)  # [MQTT-3.9.3-2]
         else:
-            failed = Reason.UNSPECIFIED_ERROR
+            failed = Reason.UNSPECIFIED_ERROR  # [MQTT-3.9.3-2] of 3.1.1
             answers = tuple(SUBSCRIBE_FAILED_3 if code >= failed else code for code in codes)
-        # [MQTT-3.8.4-1] [MQTT-3.8.4-6] one answer, one code per filter
-        self.send(client, SubAck(packet.packet_id, answers))
+        # [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] a code for each, in order
+        self.send(client, SubAck(packet.packet_id, answers))  # [MQTT-3.8.4-2] [MQTT-2.2.1-6]
         if client.session is not None:  # the answer did fit
             self.pump(client, session)
 
@@ -230,8 +230,8 @@ class Dialog:
         if topic_filter.startswith(SHARED):  # no retained messages for one of many
             return asked.qos
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
-            session.pending_retained[topic_filter] = asked
-        return asked.qos
+            session.pending_retained[topic_filter] = asked  # [MQTT-3.8.4-4]
+        return asked.qos  # [MQTT-3.8.4-7]
 
     def _refuse_subscription(
         self, session: Session, topic_filter: str, *, known: bool
@@ -251,15 +251,15 @@ class Dialog:
         codes = []
         for topic_filter in packet.topic_filters:
             validate_filter(topic_filter)
-            if session.subscriptions.pop(topic_filter, None) is None:
-                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)
+            if session.subscriptions.pop(topic_filter, None) is None:  # [MQTT-3.10.4-1]
+                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)  # [MQTT-3.11.3-2]
                 continue
             self._counters.subscriptions -= 1
-            self._router.unsubscribe(session, topic_filter)
-            session.forget_retained(topic_filter)
-            codes.append(Reason.SUCCESS)
-        # [MQTT-3.10.4-4] [MQTT-3.10.4-5] answered even when nothing was subscribed
-        self.send(client, UnsubAck(packet.packet_id, tuple(codes)))
+            self._router.unsubscribe(session, topic_filter)  # [MQTT-3.10.4-2]
+            session.forget_retained(topic_filter)  # [MQTT-3.10.4-3] nothing else
+            codes.append(Reason.SUCCESS)  # [MQTT-3.11.3-1]
+        # [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] answered, whatever was subscribed
+        self.send(client, UnsubAck(packet.packet_id, tuple(codes)))  # [MQTT-2.2.1-6]
 
     # -- the rest --------------------------------------------------------------------------
 

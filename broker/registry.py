@@ -47,12 +47,12 @@ class Registry:
 
     def attach(self, client: Client, connect: Connect, identity: Identity, now: float) -> bool:
         """Give a client its session; return whether there was one to go on with."""
-        session = self._sessions.get(identity.client_id)
-        present = session is not None and not connect.clean_start
+        session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
+        present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         if session is not None and connect.clean_start:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None
-        if session is None:
+        if session is None:  # [MQTT-3.1.2-6]
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
         asked = connect.properties.receive_maximum
@@ -70,7 +70,7 @@ class Registry:
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""
         session, will = client.session, client.will
-        client.session = client.will = None
+        client.session = client.will = None  # [MQTT-3.1.2-10]
         if session is None:  # never was online, or was taken over
             return
         session.detach()
@@ -80,10 +80,10 @@ class Registry:
         if will is not None and with_will:
             session.will, session.will_at = will, now + delay_s
         if session.expiry_s <= 0:
-            self.end(session, now)  # [MQTT-3.1.2-23]
+            self.end(session, now)  # [MQTT-4.1.0-2]
             return
         session.expires_at = now + session.expiry_s
-        self._away.add(session)
+        self._away.add(session)  # [MQTT-3.1.2-23]
         if session.will is not None and session.will_at <= now:
             self._publish_will(session, now)
 
@@ -104,15 +104,15 @@ class Registry:
 
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
-        for session in tuple(self._away):
+        for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
             if session.expires_at is not None and session.expires_at <= now:
-                self.end(session, now)
-            elif session.will is not None and session.will_at <= now:
+                self.end(session, now)  # [MQTT-4.1.0-2]
+            elif session.will is not None and session.will_at <= now:  # [MQTT-3.1.2-8]
                 self._publish_will(session, now)
 
     def _publish_will(self, session: Session, now: float) -> None:
-        will, session.will = session.will, None
-        if will is None:
+        will, session.will = session.will, None  # [MQTT-3.1.2-10]
+        if will is None:  # [MQTT-3.1.2-12] of 3.1.1
             return
         if not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
@@ -121,19 +121,19 @@ class Registry:
         self._router.publish(_message_of(will, session.owner.name, now), now)  # [MQTT-3.1.2-14]
 
 
-def _message_of(will: Will, sender: str, now: float) -> Message:
-    properties = message_properties(will.properties)
+def _message_of(will: Will, sender: str, now: float) -> Message:  # [MQTT-3.1.2-15]
+    properties = message_properties(will.properties)  # [MQTT-3.1.3-10]
     expiry_s = will.properties.message_expiry_s
     expires_at = None if expiry_s is None else now + expiry_s
     return Message(will.topic, will.payload, will.qos, will.retain, sender, properties, expires_at)
 
 
 def message_properties(properties: Properties) -> Properties:
-    """Return those that travel with a message unchanged."""  # [MQTT-3.3.2-17] and its like
+    """Return those that travel with a message unchanged."""
     return Properties(
-        payload_format=properties.payload_format,
-        content_type=properties.content_type,
-        response_topic=properties.response_topic,
-        correlation_data=properties.correlation_data,
-        user_properties=properties.user_properties,
+        payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
+        content_type=properties.content_type,  # [MQTT-3.3.2-20]
+        response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
+        correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
+        user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
     )

@@ -23,7 +23,7 @@ class RetainedStore:
         self._messages_limit = messages_limit
         self._bytes_limit = bytes_limit
         self._root = _Node()
-        self._messages: dict[str, Message] = {}
+        self._messages: dict[str, Message] = {}  # [MQTT-3.1.2-7] of 3.1.1
         self._size_bytes = 0
 
     def __len__(self) -> int:

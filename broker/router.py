@@ -80,7 +80,7 @@ class Router:
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
         """Return each receiver once, with the widest of its matching subscriptions."""
         found: dict[Receiver, Subscription] = {}
-        for receiver, subscription in self._tree.match(topic):
+        for receiver, subscription in self._tree.match(topic):  # [MQTT-3.3.2-3]
             if subscription.no_local and receiver is origin:  # [MQTT-3.8.3-3]
                 continue
             other = found.get(receiver)
@@ -100,7 +100,7 @@ class Router:
 
     def _learn_route(self, client: Client, topic_bytes: bytes) -> Route:
         try:
-            topic = topic_bytes.decode()
+            topic = topic_bytes.decode()  # [MQTT-1.5.4-1] [MQTT-1.5.4-3]
         except UnicodeDecodeError as exc:
             raise RemoteProtocolError(
                 "cannot publish: topic is not UTF-8", Reason.MALFORMED_PACKET
@@ -108,7 +108,7 @@ class Router:
         if "\x00" in topic:
             raise RemoteProtocolError(
                 "cannot publish: U+0000 in topic", Reason.MALFORMED_PACKET
-            )  # [MQTT-1.5.4-2]
+            )  # [MQTT-1.5.4-2] [MQTT-4.7.3-2]
         validate_topic(topic)
         if topic.count("/") >= self._limits.topic_levels:
             raise RemoteProtocolError(
@@ -122,12 +122,12 @@ class Router:
 
     def deliver(self, message: Message, receivers: Receivers, now: float) -> bool:
         """Give a message to its receivers; return False when it had to be retained and was not."""
-        if message.retain and not self._retain(message):
+        if message.retain and not self._retain(message):  # [MQTT-3.3.1-8]
             return False
         encoder = Encoder(message, now)
         self._delivering = True
         for receiver, subscription in receivers:
-            receiver.deliver(encoder, subscription, now)
+            receiver.deliver(encoder, subscription, now)  # [MQTT-4.5.0-1] [MQTT-4.6.0-6]
             if isinstance(receiver, Session) and receiver.client is not None:
                 self.touched.add(receiver.client)
         self._delivering = False
@@ -168,6 +168,8 @@ class Router:
         kept = True
         if message.payload:
             kept = self.retained.keep(replace(message, hold=None) if message.hold else message)
+            if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
+                self.retained.forget(message.topic)
         else:
             self.retained.forget(message.topic)  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         self.counters.retained = len(self.retained)
@@ -193,7 +195,7 @@ class Router:
             assert isinstance(receiver, Session)  # the caller looked
             other = receiver.client
             if other is not None:
-                largest = min(largest, other.max_packet_bytes)
+                largest = min(largest, other.max_packet_bytes)  # [MQTT-3.1.2-24]
                 outlet.add(other, same=other.five == client.five, qos=subscription.qos)
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it

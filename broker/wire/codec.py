@@ -132,11 +132,11 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     decode = _DECODE.get(packet_type)
     if decode is None or (packet_type == Type.AUTH and version < MQTT_5):
         raise malformed(f"packet type {packet_type} does not exist")
-    expected = _FLAGS.get(Type(packet_type), 0)
+    expected = _FLAGS.get(Type(packet_type), 0)  # [MQTT-2.2.2-2] of 3.1.1
     if version == MQTT_3_1 and expected:
         flags &= ~DUPLICATE  # 3.1 lets them be marked as sent again
-    if flags != expected:
-        raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")
+    if flags != expected:  # [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1]
+        raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")  # [MQTT-3.15.1-1]
     packet = decode(reader, version)
     reader.finish()
     return packet
@@ -148,5 +148,5 @@ def encode_packet(packet: Packet, version: int) -> bytes:
         return publishing.encode_publish(packet, version)
     packet_type = _TYPE_BY_CLASS[type(packet)]
     body = _ENCODE[packet_type](packet, version)
-    first = packet_type << 4 | _FLAGS.get(packet_type, 0)
+    first = packet_type << 4 | _FLAGS.get(packet_type, 0)  # [MQTT-2.1.3-1]
     return bytes((first,)) + encode_length(len(body)) + body
