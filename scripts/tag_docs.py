@@ -63,6 +63,7 @@ class Survey:
     statements: dict[Key, Statement]
     by_construction: dict[Key, str]  # reasons
     not_kept: dict[Key, str]
+    remarks: dict[Key, str]  # on what is kept, but not without bounds
     kept: Found = field(default_factory=dict)
     shown: Found = field(default_factory=dict)
 
@@ -94,7 +95,7 @@ def survey_sources(root: Path) -> Survey:
 
 
 def load_statements(text: str) -> Survey:
-    """Return the statements and the exceptions."""
+    """Return the statements, the exceptions and the remarks."""
     table = tomllib.loads(text)
     statements: dict[Key, Statement] = {}
     for version in (FIVE, FOUR):
@@ -109,7 +110,7 @@ def load_statements(text: str) -> Survey:
             statements[version, number] = statement
     reasons = [
         {(version, number): why for version in (FIVE, FOUR) for number, why in of[version].items()}
-        for of in (table["by construction"], table["not kept"])
+        for of in (table["by construction"], table["not kept"], table["remarks"])
     ]
     return Survey(statements, *reasons)
 
@@ -169,6 +170,8 @@ def find_problems(survey: Survey) -> Iterator[str]:
     for key, statement in survey.statements.items():
         if statement.is_ours:
             yield from find_gaps(survey, key)
+    for key in survey.remarks.keys() - survey.statements.keys():
+        yield f"{label(key)} has a remark and does not exist"
     for key in (*survey.by_construction, *survey.not_kept):
         if key not in survey.statements or not survey.statements[key].is_ours:
             yield f"{label(key)} needs no exception"
@@ -210,6 +213,8 @@ def write_page(survey: Survey) -> str:
                 parts.append(f"\n### {version}: {title}\n\n")
                 parts.append("| tag | binds | what | kept at | shown by |\n|---|---|---|---|---|\n")
             kept, shown = kept_at(survey, key), in_code(survey.shown.get(key, []))
+            if key in survey.remarks:
+                kept += f" ({survey.remarks[key]})"
             if statement.same and not shown:
                 shown = "as there"
             parts.append(

@@ -47,6 +47,9 @@ TABLE = """
 ["by construction"."3.1.1"]
 ["not kept"."5.0"]
 ["not kept"."3.1.1"]
+[remarks."5.0"]
+"1.1.1-2" = "now and then"
+[remarks."3.1.1"]
 """
 ONE = (FIVE, "1.1.1-1")
 
@@ -114,7 +117,7 @@ def test_gaps_are_found(found: Survey, problem: str) -> None:
 def test_a_row_says_where_and_by_what() -> None:
     page = write_page(survey())
     assert "| 1.1.1-1 | server | One. | `part.py:keep` | `test_part.py:test_it` |\n" in page
-    assert "| 1.1.1-2 | client | Two. | by the client |  |\n" in page
+    assert "| 1.1.1-2 | client | Two. | by the client (now and then) |  |\n" in page
     assert "| 1.1.1-3 | server | One. | as 1.1.1-1 of 5.0 | as there |\n" in page
 
 
