@@ -89,7 +89,6 @@ def survey(kept: str = "part.py:keep", shown: str = "test_part.py:test_it") -> S
         (survey(), ""),
         (survey(kept=""), "[MQTT-1.1.1-1] has no place in broker/"),
         (survey(shown=""), "[MQTT-1.1.1-1] has no test"),
-        (survey(shown="rig.py:helper"), "[MQTT-1.1.1-1] at tests/rig.py:helper is on no test"),
         (replace(survey(kept=""), by_construction={ONE: "why"}), ""),
         (replace(survey(kept="", shown=""), not_kept={ONE: "why"}), ""),
         (

@@ -285,7 +285,7 @@ def test_the_four_packets_of_a_delivery(version: int) -> None:
     assert rig.core.counters.refused["unknown_packet_id"] == 0
 
 
-# [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.3.3-6] [MQTT-4.4.0-1]
+# [MQTT-2.2.1-5] [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.3.3-6] [MQTT-4.4.0-1]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("next_version", VERSIONS)
 def test_after_a_reconnect_everything_goes_on_where_it_was(version: int, next_version: int) -> None:

@@ -180,6 +180,22 @@ def test_a_will_is_retained_if_it_says_so(version: int, retain: bool) -> None:
     assert len(rig.online("late").subscribe("will")) == retain
 
 
+# [MQTT-3.1.3-9] [MQTT-3.1.2-10]
+@pytest.mark.parametrize("rude", [False, True])
+def test_a_delayed_will_is_gone_for_good_once_its_client_is_back(rude: bool) -> None:
+    rig = Rig()
+    watcher = rig.online("w")
+    watcher.subscribe("will")
+    stored(rig, "c", MQTT_5, will=will(delay_s=10)).hang_up()
+    back = stored(rig, "c", MQTT_5)
+    if rude:
+        back.hang_up()
+    else:
+        back.send(Disconnect())
+    rig.pass_time(1000)
+    assert watcher.messages() == []
+
+
 # [MQTT-3.1.2-12] of 3.1.1
 @pytest.mark.parametrize("version", VERSIONS)
 def test_without_a_will_nothing_is_published(version: int) -> None:
