@@ -29,7 +29,8 @@ Every normative statement of MQTT 5.0 and of MQTT 3.1.1, in our own words, with 
 when it is not current, or when a statement that binds the server has no place or no test and is
 not named here as an exception.
 
-What binds only the client is listed too; where the broker checks it, the place is given.
+What binds only the client is listed too, with the place where the broker checks it, or keeps it
+as well.
 """
 TITLES = {
     "1": "Data", "2": "Packet format", "3.1": "CONNECT", "3.2": "CONNACK", "3.3": "PUBLISH",
@@ -246,7 +247,7 @@ def kept_at(survey: Survey, key: Key) -> str:
         same = "as " + ", ".join(statement.same) + " of 5.0"
         return f"{same}, and {told}" if told else same
     if statement.binds == "client":
-        return f"by the client; checked at {told}" if told else "by the client"
+        return f"by the client; here {told}" if told else "by the client"
     return told
 
 
