@@ -70,7 +70,7 @@ class Admission:
         # a string costs a small client more than it tells; whoever asks for them gets them
         client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
-        client_id = connect.client_id
+        client_id = connect.client_id  # [MQTT-3.1.3-5] any will do
         longest = max(client_id, connect.username or "", key=len)
         if len(longest.encode()) > self._limits.client_id_bytes:
             self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-8]
@@ -83,7 +83,7 @@ class Admission:
                 self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
                 return
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
-            client.client_id_assigned = True
+            client.client_id_assigned = True  # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
         client.connect = connect
         client.state = State.DECIDING
         client.held = True
@@ -108,13 +108,13 @@ class Admission:
     ) -> None:
         """Carry the authenticator's answer out; enter() is called once the client is in."""
         connect = client.connect
-        if connect is None or client.state is not State.DECIDING:
+        if connect is None or client.state is not State.DECIDING:  # [MQTT-3.2.0-2]
             return  # it left meanwhile
         client.held = False
         if isinstance(outcome, Refusal):
-            self.refuse(client, Reason(outcome), now)
+            self.refuse(client, Reason(outcome), now)  # [MQTT-3.1.4-2] [MQTT-3.2.2-8]
             return
-        session = self._registry.get(outcome.client_id)
+        session = self._registry.get(outcome.client_id)  # [MQTT-3.1.3-2]
         refusal = self._find_refusal(client, connect, outcome, session)
         if refusal is not None:
             self.refuse(client, Reason(refusal), now)
@@ -127,7 +127,7 @@ class Admission:
         def go_on() -> None:
             if found.client is not None:  # of two that came at once
                 take_over(found.client)
-            self._registry.attach(client, found, connect)
+            self._registry.attach(client, found, connect)  # [MQTT-3.1.4-4]
             if self._admit(client, connect, present=present):
                 enter(client)
                 return
@@ -192,12 +192,12 @@ class Admission:
         code = reason if client.five else connect_return_code(reason)
         properties = Properties(reason_string=text) if text else NO_PROPERTIES
         self._send(client, ConnAck(code, properties=properties))  # [MQTT-3.2.2-6] no session
-        self._close(client, now)
+        self._close(client, now)  # [MQTT-3.1.3-8] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
     def _close(self, client: Client, now: float) -> None:
         client.state = State.CLOSED
         client.connect = None
-        client.parts.clear()
+        client.parts.clear()  # [MQTT-3.1.4-6]
         client.deadline = now + self._limits.close_timeout_s
 
     def _check_will(self, connect: Connect) -> None:
@@ -220,15 +220,15 @@ class Admission:
         assert session is not None  # just attached
         client.state = State.ONLINE
         client.connect = client.deadline = None
-        client.will = connect.will
+        client.will = connect.will  # [MQTT-3.1.2-7]
         client.limit_bytes = limits.packet_bytes
         keep_alive_s = self._choose_keep_alive(client, connect.keep_alive_s)
         client.keep_alive_s = keep_alive_s * KEEP_ALIVE_GRACE
         aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
-        if aliases:
+        if aliases:  # [MQTT-3.1.2-27]
             client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
         if not client.five:
-            return self._send(client, ConnAck(0, present))  # [MQTT-3.2.2-2]
+            return self._send(client, ConnAck(0, present))  # [MQTT-3.1.4-5]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(
             session_expiry_s=int(session.expiry_s) if session.expiry_s != asked_s else None,
@@ -241,7 +241,7 @@ class Admission:
         )
         if client.authentication is not None:
             properties = client.authentication.complete(properties)
-        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))
+        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))  # [MQTT-3.1.4-5]
 
     def _choose_keep_alive(self, client: Client, asked_s: int) -> int:
         limit_s = self._limits.keep_alive_s

@@ -115,7 +115,7 @@ class Core:
             if output:
                 client.link.write(output)
             if client.state is State.CLOSED:
-                client.link.close()
+                client.link.close()  # [MQTT-3.14.4-2] [MQTT-4.13.1-1]
                 continue
             if client.parts and not client.need and not client.held:  # it was held until now
                 self._flow.receive(client, b"", now)
@@ -293,7 +293,7 @@ class Core:
         self._note_end(client)
         client.link.admitted()
         self._tell_connected(client, session.client_id)
-        self._dialog.pump(client, session)
+        self._dialog.pump(client, session)  # [MQTT-3.2.0-1]
 
     def _touch(self, client: Client) -> None:
         self._router.touched.add(client)
@@ -326,4 +326,4 @@ class Core:
 def _is_silent(client: Client, now: float) -> bool:
     if not client.keep_alive_s or client.held:  # while it is held, the silence is ours
         return False
-    return now - client.last_heard > client.keep_alive_s
+    return now - client.last_heard > client.keep_alive_s  # [MQTT-3.1.2-22] [MQTT-3.2.2-22]

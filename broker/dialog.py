@@ -123,7 +123,7 @@ class Dialog:
             text = str(error) if client.wants_reasons else ""
             self._admission.refuse(client, error.reason, self.now, text)
         else:
-            self.end(client, error.reason, str(error))
+            self.end(client, error.reason, str(error))  # [MQTT-4.13.1-1]
 
     def end(self, client: Client, reason: Reason, text: str = "", *, will: bool = True) -> None:
         """Say why (MQTT 5) and close."""
@@ -132,7 +132,7 @@ class Dialog:
         if client.state is State.ONLINE and client.five:  # [MQTT-3.14.0-1]
             tells = bool(text) and client.wants_reasons
             properties = Properties(reason_string=text) if tells else NO_PROPERTIES
-            self.send(client, Disconnect(reason, properties))
+            self.send(client, Disconnect(reason, properties))  # [MQTT-3.14.2-1] [MQTT-3.14.2-2]
         self.close(client, reason, text, will=will)
 
     def close(
@@ -140,7 +140,7 @@ class Dialog:
     ) -> None:
         """Let go of the session; the socket closes when all is sent."""
         was_online = client.state is State.ONLINE
-        client.state = State.CLOSED
+        client.state = State.CLOSED  # [MQTT-3.14.4-1] [MQTT-4.13.2-1]
         client.runs = {}
         client.parts.clear()
         client.connect = None
@@ -157,7 +157,7 @@ class Dialog:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
         self._router.touched.add(client)
         if encoded is not None:
-            client.out.append(encoded)
+            client.out.append(encoded)  # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
             self._counters.send_control(1, len(encoded))
         elif not isinstance(packet, Disconnect):  # then nothing is sent but the end
             self._counters.refuse("answer_too_large")
@@ -188,17 +188,17 @@ class Dialog:
             version = peek_version(packet[body_at:])
             if version is not None and version >= MQTT_5:
                 client.speak(MQTT_5)
-                self.send(client, ConnAck(exc.reason))
+                self.send(client, ConnAck(exc.reason))  # [MQTT-3.2.2-8] [MQTT-4.12.0-1]
             elif exc.reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
-                self.send(client, ConnAck(1))  # [MQTT-3.1.2-2]
-            raise
+                self.send(client, ConnAck(1))  # [MQTT-3.1.2-2] of 3.1.1
+            raise  # [MQTT-3.1.4-1]; [MQTT-3.1.4-1] of 3.1.1: without CONNACK
 
     # -- acknowledgements of what the client was sent ----------------------------------------
 
     def _puback(self, client: Client, packet: PubAck) -> None:
         assert client.session is not None  # it is online
         packet_id = packet.packet_id.to_bytes(2, "big")
-        if client.session.inflight.acknowledge((packet_id,)):
+        if client.session.inflight.acknowledge((packet_id,)):  # [MQTT-4.4.0-2]
             self._counters.refuse("unknown_packet_id")
         self.acknowledged(client)
 
@@ -207,7 +207,7 @@ class Dialog:
         assert session is not None  # it is online
         packet_id = packet.packet_id.to_bytes(2, "big")
         if packet.reason >= Reason.UNSPECIFIED_ERROR:
-            if session.inflight.finish(packet_id, released=False):
+            if session.inflight.finish(packet_id, released=False):  # [MQTT-4.4.0-2] [MQTT-4.8.2-6]
                 self._counters.drop("refused_by_receiver")
             self.acknowledged(client)
         elif (release := session.inflight.release(packet_id)) is not None:
@@ -223,7 +223,7 @@ class Dialog:
 
     def _send_release(self, client: Client, release: bytes, *, ok: bool = True) -> None:
         if ok and client.state is State.ONLINE:
-            client.out.append(release)  # [MQTT-4.3.3-3]
+            client.out.append(release)  # [MQTT-4.3.3-4] [MQTT-2.2.1-5]
             self._counters.send_control(1, len(release))
             self._touch(client)
 
@@ -265,17 +265,17 @@ class Dialog:
 
     def _answer_subscribe(self, client: Client, packet: Subscribe, codes: list[int]) -> None:
         if client.five:
-            answers = tuple(codes)
+            answers = tuple(codes)  # [MQTT-3.9.3-2]
         else:
-            failed = Reason.UNSPECIFIED_ERROR
+            failed = Reason.UNSPECIFIED_ERROR  # [MQTT-3.9.3-2] of 3.1.1
             # 3.1 has no word for "no": it is granted what it asked for, and gets nothing
             refused = SUBSCRIBE_FAILED_3 if client.version != MQTT_3_1 else None
             answers = tuple(
                 (each.qos if refused is None else refused) if code >= failed else code
                 for each, code in zip(packet.subscriptions, codes, strict=True)
             )
-        # [MQTT-3.8.4-1] [MQTT-3.8.4-6] one answer, one code per filter
-        self.send(client, SubAck(packet.packet_id, answers))
+        # [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] a code for each, in order
+        self.send(client, SubAck(packet.packet_id, answers))  # [MQTT-3.8.4-2] [MQTT-2.2.1-6]
         if client.session is not None:  # the answer did fit
             self.pump(client, client.session)
 
@@ -314,8 +314,8 @@ class Dialog:
         if topic_filter.startswith(SHARED):  # no retained messages for one of many
             return asked.qos
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
-            session.pending_retained[topic_filter] = asked
-        return asked.qos
+            session.pending_retained[topic_filter] = asked  # [MQTT-3.8.4-4]
+        return asked.qos  # [MQTT-3.8.4-7]
 
     def _deny_subscription(self, client: Client, topic_filter: str, refusal: Reason) -> Reason:
         kind = f"subscribe_{refusal.name.lower()}"
@@ -350,16 +350,16 @@ class Dialog:
         gone: list[str] = []
         for topic_filter in packet.topic_filters:
             validate_filter(topic_filter)
-            if session.subscriptions.pop(topic_filter, None) is None:
-                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)
+            if session.subscriptions.pop(topic_filter, None) is None:  # [MQTT-3.10.4-1]
+                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)  # [MQTT-3.11.3-2]
                 continue
             self._counters.subscriptions -= 1
-            self._router.unsubscribe(session, topic_filter)
-            session.forget_retained(topic_filter)
+            self._router.unsubscribe(session, topic_filter)  # [MQTT-3.10.4-2]
+            session.forget_retained(topic_filter)  # [MQTT-3.10.4-3] nothing else
             gone.append(topic_filter)
-            codes.append(Reason.SUCCESS)
-        # [MQTT-3.10.4-4] [MQTT-3.10.4-5] answered even when nothing was subscribed
-        answer = UnsubAck(packet.packet_id, tuple(codes))
+            codes.append(Reason.SUCCESS)  # [MQTT-3.11.3-1]
+        # [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] answered, whatever was subscribed
+        answer = UnsubAck(packet.packet_id, tuple(codes))  # [MQTT-2.2.1-6]
         if session.diary is None or not gone:
             self.send(client, answer)
         else:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     Run = Callable[[Client, bytes, int], int]
 
 CONNECT = 0x10
-PLAIN_QOS0, PLAIN_QOS1 = 0x30, 0x32  # no RETAIN, no DUP
+PLAIN_QOS0, PLAIN_QOS1 = 0x30, 0x32  # no RETAIN, no DUP [MQTT-3.3.1-3]
 PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 NO_ID = b"\x00\x00"
 PUBLISH_QOS0 = frozenset({0x30, 0x31})
@@ -284,7 +284,7 @@ class Flow:
         finally:  # also when the next packet is a fault
             self.send_qos1(client, outlet, parts)
             if packet_ids:
-                client.out.append(PUBACK + PUBACK.join(packet_ids))
+                client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
                 self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
                 self._touched.add(client)
         return start
@@ -352,7 +352,7 @@ class Flow:
         finally:  # also when the next packet is a fault
             self._send_parts(client, outlet, parts, kind)
             if packet_ids and kind == PLAIN_QOS1:
-                client.out.append(PUBACK + PUBACK.join(packet_ids))
+                client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
                 self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
                 self._touched.add(client)
         return start

@@ -66,7 +66,7 @@ class Incoming:
             packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
         route = self._router.find_route(client, packet.topic.encode())
         self._counters.messages_received += 1
-        if packet.packet_id is None:
+        if packet.packet_id is None:  # [MQTT-3.3.4-1]
             if route.allowed:
                 self._deliver(client, packet, route, now)
             else:
@@ -74,16 +74,16 @@ class Incoming:
             return
         self._check_quota(client)
         line = self.line_of(client)
-        place = line.join(packet.packet_id, packet.qos)
-        decide = place.decide if packet.qos == 1 else self._take(client, place)
+        place = line.join(packet.packet_id, packet.qos)  # [MQTT-2.2.1-5]
+        decide = place.decide if packet.qos == 1 else self._take(client, place)  # [MQTT-4.3.2-5]
         if decide is None:
             return
         if route.allowed:
             self._deliver_held(client, packet, route, decide, now)
         else:
             self._deny(client, route)
-            # [MQTT-3.3.5-2] 3.1.1 has no word for "no": acknowledged, and gone
-            decide(Reason.NOT_AUTHORIZED if client.five else Reason.SUCCESS)
+            # [MQTT-3.3.5-2] of 3.1.1, which has no word for "no": acknowledged, and gone
+            decide(Reason.NOT_AUTHORIZED if client.five else Reason.SUCCESS)  # [MQTT-3.4.2-1]
         if not client.five and len(line) >= self._limits.holds:
             client.held = True  # 3.1.1 has no receive maximum: read no further
             self._router.touched.add(client)
@@ -104,7 +104,7 @@ class Incoming:
         reason = Reason.SUCCESS
         if not session.received.release(packet.packet_id):
             self._counters.refuse("unknown_packet_id")
-            reason = Reason.PACKET_ID_NOT_FOUND
+            reason = Reason.PACKET_ID_NOT_FOUND  # [MQTT-3.7.2-1]
         answer = PubComp(packet.packet_id, reason)  # [MQTT-4.3.3-11]
         if session.diary is None:
             self._voice.send(client, answer)
@@ -117,10 +117,10 @@ class Incoming:
             self._wake()
 
     def _put_topic_back(self, client: Client, packet: Publish, alias: int) -> Publish:
-        if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9]
+        if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9] [MQTT-3.2.2-17] [MQTT-3.3.2-12]
             raise RemoteProtocolError(f"topic alias {alias}", Reason.TOPIC_ALIAS_INVALID)
         if client.aliases is None:
-            client.aliases = {}
+            client.aliases = {}  # [MQTT-3.3.2-7]
         key = alias.to_bytes(2, "big")
         if packet.topic:
             client.aliases[key] = packet.topic.encode()
@@ -135,12 +135,12 @@ class Incoming:
         session, packet_id = client.session, place.packet_id
         assert session is not None  # it is online
         received = session.received
-        if packet_id in received.ids:
+        if packet_id in received.ids:  # [MQTT-4.3.3-10]
             received.repeat(packet_id, place)
             return None
         if received.is_full:
             self._counters.drop("too_many_unreleased")
-            place.decide(Reason.QUOTA_EXCEEDED)
+            place.decide(Reason.QUOTA_EXCEEDED)  # [MQTT-3.5.2-1]
             return None
         received.take(packet_id, place)
         diary = session.diary
@@ -229,7 +229,7 @@ class Incoming:
         is_refusal = verdict >= Reason.UNSPECIFIED_ERROR
         if is_refusal and not client.five:  # it has no word for it
             self._counters.refuse(verdict.name.lower())
-            self._voice.end(client, verdict)
+            self._voice.end(client, verdict)  # [MQTT-4.8.0-2] of 3.1.1
             return
         if place.run:
             self._answer_run(client, place.run, verdict)

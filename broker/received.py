@@ -73,7 +73,7 @@ class Received:
         """Note a PUBREL; return whether it belongs to a message."""
         if packet_id not in self.ids:
             return False
-        self._forget(packet_id)
+        self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
         return True
 
     def restore(self, packet_ids: set[int]) -> None:

@@ -61,12 +61,12 @@ class Registry:
 
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
         """Find or make the session of a client that comes; say whether it was there before."""
-        session = self._sessions.get(identity.client_id)
-        present = session is not None and not connect.clean_start
+        session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
+        present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         if session is not None and connect.clean_start:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None
-        if session is None:
+        if session is None:  # [MQTT-3.1.2-6]
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
         is_known = session.owner == identity and not session.is_restored
@@ -116,7 +116,7 @@ class Registry:
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""
         session, will = client.session, client.will
-        client.session = client.will = None
+        client.session = client.will = None  # [MQTT-3.1.2-10]
         if session is None:  # never was online, or was taken over
             return
         session.detach()
@@ -126,14 +126,14 @@ class Registry:
         if will is not None and with_will:
             session.will, session.will_at = will, now + delay_s
         if session.expiry_s <= 0:
-            self.end(session, now)  # [MQTT-3.1.2-23]
+            self.end(session, now)  # [MQTT-4.1.0-2]
             return
         self.leave(session, now)
 
     def leave(self, session: Session, now: float) -> None:
         """Keep a session without a connection."""
         session.expires_at = now + session.expiry_s
-        self._away.add(session)
+        self._away.add(session)  # [MQTT-3.1.2-23]
         is_due = session.will is not None and session.will_at <= now
         if session.diary is not None:
             will = None if is_due else session.will
@@ -166,18 +166,18 @@ class Registry:
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
         work = 0
-        for session in tuple(self._away):
+        for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
             if session.expires_at is not None and session.expires_at <= now:
                 self._counters.sessions_expired += 1
                 work += 1 + len(session.subscriptions)
-                self.end(session, now)
+                self.end(session, now)  # [MQTT-4.1.0-2]
                 if work >= TICK_WORK:  # the rest next time
                     return
-            elif session.will is not None and session.will_at <= now:
+            elif session.will is not None and session.will_at <= now:  # [MQTT-3.1.2-8]
                 self._publish_will(session, now)
 
     def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
-        will, session.will = session.will, None
+        will, session.will = session.will, None  # [MQTT-3.1.2-10] [MQTT-3.1.2-12] of 3.1.1
         if will is not None and session.diary is not None:
             records = (WillEnded(session.diary.number),)
         if will is not None and not self._router.may_publish(session.owner, will.topic):
@@ -199,8 +199,8 @@ class Registry:
         return None if isinstance(screened, Reason) else screened[0]
 
 
-def _message_of(will: Will, owner: Identity, now: float) -> Message:
-    properties = message_properties(will.properties)
+def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]
+    properties = message_properties(will.properties)  # [MQTT-3.1.3-10]
     expiry_s = will.properties.message_expiry_s
     expires_at = None if expiry_s is None else now + expiry_s
     return Message(
@@ -216,11 +216,11 @@ def _message_of(will: Will, owner: Identity, now: float) -> Message:
 
 
 def message_properties(properties: Properties) -> Properties:
-    """Return those that travel with a message unchanged."""  # [MQTT-3.3.2-17] and its like
+    """Return those that travel with a message unchanged."""
     return Properties(
-        payload_format=properties.payload_format,
-        content_type=properties.content_type,
-        response_topic=properties.response_topic,
-        correlation_data=properties.correlation_data,
-        user_properties=properties.user_properties,
+        payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
+        content_type=properties.content_type,  # [MQTT-3.3.2-20]
+        response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
+        correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
+        user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
     )

@@ -42,7 +42,7 @@ class RetainedStore:
         self._may_stay = may_stay  # asked when rights have changed; forgets those that may not
         self._doubted: set[str] = set()
         self._root = _Node()
-        self._messages: dict[str, Message] = {}
+        self._messages: dict[str, Message] = {}  # [MQTT-3.1.2-7] of 3.1.1
         self._own: dict[str, Message] = {}  # $SYS: without limits, never stored, few
         self._size_bytes = 0
         self._unsafe: dict[str, _Unsafe] = {}

@@ -117,7 +117,7 @@ class Router:
         """Return each receiver once, with the widest of its matching subscriptions."""
         found: dict[Receiver, Subscription] = {}
         several: dict[Receiver, list[Subscription]] = {}
-        for receiver, subscription in self._tree.match(topic):
+        for receiver, subscription in self._tree.match(topic):  # [MQTT-3.3.2-3]
             if subscription.no_local and receiver is origin:  # [MQTT-3.8.3-3]
                 continue
             if isinstance(receiver, Session) and not receiver.reads(topic):
@@ -142,7 +142,7 @@ class Router:
 
     def _learn_route(self, client: Client, topic_bytes: bytes) -> Route:
         try:
-            topic = topic_bytes.decode()
+            topic = topic_bytes.decode()  # [MQTT-1.5.4-1] [MQTT-1.5.4-3]
         except UnicodeDecodeError as exc:
             raise RemoteProtocolError(
                 "cannot publish: topic is not UTF-8", Reason.MALFORMED_PACKET
@@ -150,7 +150,7 @@ class Router:
         if "\x00" in topic:
             raise RemoteProtocolError(
                 "cannot publish: U+0000 in topic", Reason.MALFORMED_PACKET
-            )  # [MQTT-1.5.4-2]
+            )  # [MQTT-1.5.4-2] [MQTT-4.7.3-2]
         validate_topic(topic)
         if len(topic_bytes) > self._limits.topic_bytes:
             raise RemoteProtocolError(
@@ -184,7 +184,7 @@ class Router:
         if message.retain:
             if ledger.is_on:
                 self.retained.wait(message.topic)
-            if not self._retain(message):
+            if not self._retain(message):  # [MQTT-3.3.1-8]
                 if ledger.is_on:
                     self.retained.settle(message.topic, message, ok=False)
                     ledger.append(records)
@@ -192,7 +192,7 @@ class Router:
         encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
         self._delivering = True
         for receiver, subscription in receivers:
-            receiver.deliver(encoder, subscription, now)
+            receiver.deliver(encoder, subscription, now)  # [MQTT-4.5.0-1] [MQTT-4.6.0-6]
             if isinstance(receiver, Session) and receiver.client is not None:
                 self.touched.add(receiver.client)
         self._delivering = False
@@ -336,6 +336,8 @@ class Router:
         kept = True
         if message.payload:
             kept = self.retained.keep(replace(message, hold=None) if message.hold else message)
+            if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
+                self.retained.forget(message.topic)
         else:
             self.retained.forget(message.topic)  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         self.counters.retained = len(self.retained)
@@ -361,7 +363,7 @@ class Router:
             assert isinstance(receiver, Session)  # the caller looked
             other = receiver.client
             if other is not None:
-                largest = min(largest, other.max_packet_bytes)
+                largest = min(largest, other.max_packet_bytes)  # [MQTT-3.1.2-24]
                 outlet.add(other, same=other.five == client.five, qos=subscription.qos)
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it

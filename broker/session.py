@@ -110,13 +110,13 @@ class Session:
         message = encoder.message
         # [MQTT-3.3.1-12] RETAIN is 0 for a new message, [MQTT-3.3.1-13] unless asked otherwise
         retain = message.retain and subscription.retain_as_published
-        qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8]
+        qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8] [MQTT-4.8.2-3]
         if qos:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
             if self.diary is not None:
                 self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder)
             elif self.inflight.append is None or not self._send(delivery, encoder):
-                self.enqueue([delivery])
+                self.enqueue([delivery])  # [MQTT-4.5.0-1]
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
 
@@ -138,7 +138,7 @@ class Session:
             self._received.unreleased.clear()  # [MQTT-4.9.0-1] the quota starts anew
         self.client = client
         self.version = client.version
-        self.expires_at = self.will = None
+        self.expires_at = self.will = None  # [MQTT-3.1.3-9]
 
     def detach(self) -> None:
         """The connection has ended."""
@@ -196,7 +196,7 @@ class Session:
     def find_shared(self) -> list[Delivery]:
         """Return what is for another member of its group now that the session ends."""
         waiting = [each for each in self._waiting if each.group is not None and each.qos == 1]
-        return [*(self.inflight.assigned or {}).values(), *waiting]
+        return [*(self.inflight.assigned or {}).values(), *waiting]  # [MQTT-4.8.2-5]
 
     def clear(self, handed_over: int = 0) -> None:
         """Forget all messages; the session has ended."""
@@ -238,7 +238,7 @@ class Session:
         self._waiting.append(delivery)
         self._waiting_bytes += size
         counters.queued_bytes += size
-        self.inflight.append = None  # rule 1
+        self.inflight.append = None  # [MQTT-4.6.0-5] [MQTT-4.6.0-6] rule 1
         return True
 
     def _forget(self, deliveries: Iterable[Delivery]) -> None:
@@ -277,7 +277,7 @@ class Session:
         if delivery.message_id:
             return self._send_stored(delivery, parts)
         if delivery.qos > 1:
-            if not self.inflight.offer_qos2(parts):
+            if not self.inflight.offer_qos2(parts):  # [MQTT-4.8.2-4]
                 return False
         elif not self.inflight.offer((parts,)):
             return False
@@ -375,7 +375,7 @@ class Session:
     ) -> None:
         encoder = Encoder(message, now)
         qos = min(message.qos, subscription.qos)
-        if qos:  # [MQTT-3.3.1-8] RETAIN is 1
+        if qos:  # [MQTT-3.3.1-8] of 3.1.1: RETAIN is 1
             diary = self.diary
             message_id = diary.ledger.take_message_ids() if diary is not None else 0
             delivery = Delivery(message, True, subscription.identifiers, qos, None, message_id)

@@ -31,7 +31,7 @@ def validate_topic(topic: str) -> None:
     """Raise when this is no name of a topic."""
     if not topic:  # [MQTT-4.7.3-1]
         raise RemoteProtocolError("cannot publish: empty topic")
-    if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
+    if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2] [MQTT-4.7.0-1]
         raise RemoteProtocolError("cannot publish: wildcard in topic")
     refuse_control_characters(topic)
 
@@ -43,7 +43,7 @@ def validate_response_topic(topic: str | None) -> None:
 
 
 def refuse_control_characters(name: str) -> None:
-    """Raise for what could forge a line of a log."""  # [MQTT-1.5.4-2] leaves it to us
+    """Raise for what could forge a line of a log."""  # section 1.5.4 leaves it to us
     if CONTROL.search(name):
         raise RemoteProtocolError("control character in a name", Reason.MALFORMED_PACKET)
 
@@ -82,7 +82,7 @@ def is_match(topic_filter: str, topic: str) -> bool:
     for index, level in enumerate(wanted):
         if level == "#":
             return True
-        if index >= len(levels) or level not in {"+", levels[index]}:
+        if index >= len(levels) or level not in {"+", levels[index]}:  # [MQTT-4.7.3-4]
             return False
     return len(wanted) == len(levels)
 
@@ -123,7 +123,9 @@ class SubscriptionTree(Generic[S]):
         """Store a subscription; it replaces that of the same filter."""  # [MQTT-3.8.4-3]
         topic_filter = subscription.topic_filter
         if not _has_wildcard(topic_filter):
-            self._put(self._exact.setdefault(topic_filter, {}), subscriber, subscription)
+            self._put(
+                self._exact.setdefault(topic_filter, {}), subscriber, subscription
+            )  # [MQTT-3.8.4-3]
             return
         node = self._root
         for level in topic_filter.split("/"):
@@ -132,7 +134,7 @@ class SubscriptionTree(Generic[S]):
                 child = node.children[level] = _Node()
                 self.size_bytes += NODE_BYTES + len(level)
             node = child
-        self._put(node.subscribers, subscriber, subscription)
+        self._put(node.subscribers, subscriber, subscription)  # [MQTT-3.8.4-3] [MQTT-3.8.4-4]
 
     def remove(self, subscriber: S, topic_filter: str) -> None:
         """Forget a subscription; harmless when there is none."""
@@ -173,7 +175,7 @@ class SubscriptionTree(Generic[S]):
                     yield from children["#"].subscribers.items()
                 if wild and "+" in children:
                     following.append(children["+"])
-                if level in children:
+                if level in children:  # [MQTT-4.7.3-4]
                     following.append(children[level])
             nodes = following
             if not nodes:

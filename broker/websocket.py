@@ -25,7 +25,7 @@ _QUIET = logging.getLogger(f"{__name__}.frames")  # says at INFO what every conn
 _QUIET.setLevel(logging.WARNING)
 
 PATH = "/mqtt"
-SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3]
+SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3] [MQTT-6.0.0-4]
 HANDSHAKE_BYTES = 16_384  # as much as common HTTP servers take
 ANY_ORIGIN = "*"
 
@@ -64,7 +64,7 @@ class WebSocket:
                 protocol.fail(CloseCode.UNSUPPORTED_DATA, "MQTT is binary")
                 self.refusal = "websocket_text"
                 break
-            if event.opcode in (Opcode.BINARY, Opcode.CONT):
+            if event.opcode in (Opcode.BINARY, Opcode.CONT):  # [MQTT-6.0.0-2]
                 chunks.append(bytes(event.data))
         self._collect()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -72,7 +72,7 @@ class WebSocket:
     def encode(self, output: bytes) -> bytes:
         """Return MQTT as a frame, behind whatever else is to be sent."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_binary(output)
+            self._protocol.send_binary(output)  # [MQTT-6.0.0-1]
             self._collect()
         return self.take_output()
 

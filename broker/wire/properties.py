@@ -27,7 +27,7 @@ _READ: dict[str, Callable[[Reader], Any]] = {
     "length": Reader.varint,
     "text": Reader.text,
     "binary": Reader.binary,
-    "pair": lambda reader: (reader.text(), reader.text()),
+    "pair": lambda reader: (reader.text(), reader.text()),  # [MQTT-1.5.7-1]
 }
 _WRITE: dict[str, Callable[[Any], bytes]] = {
     "boolean": lambda value: bytes((value,)),
@@ -50,8 +50,8 @@ _CONNACK = frozenset({Type.CONNACK})
 _TABLE: dict[int, tuple[str, str, frozenset[int]]] = {
     0x01: ("payload_format", "boolean", _MESSAGE),
     0x02: ("message_expiry_s", "four", _MESSAGE),
-    0x03: ("content_type", "text", _MESSAGE),
-    0x08: ("response_topic", "text", _MESSAGE),
+    0x03: ("content_type", "text", _MESSAGE),  # [MQTT-3.3.2-19]
+    0x08: ("response_topic", "text", _MESSAGE),  # [MQTT-3.3.2-13]
     0x09: ("correlation_data", "binary", _MESSAGE),
     0x0B: ("subscription_identifiers", "length", frozenset({Type.PUBLISH, Type.SUBSCRIBE})),
     0x11: ("session_expiry_s", "four", _BOTH | {Type.DISCONNECT}),
@@ -97,7 +97,7 @@ def decode_properties(reader: Reader, owner: int) -> Properties:
         value = _READ[kind](section)
         if not value and identifier in _NOT_ZERO:
             raise RemoteProtocolError(f"cannot read packet: {field} is 0")
-        if identifier == 0x23 and not value:
+        if identifier == 0x23 and not value:  # [MQTT-3.3.2-8]
             raise RemoteProtocolError(
                 "cannot read packet: topic alias 0", Reason.TOPIC_ALIAS_INVALID
             )
@@ -115,7 +115,7 @@ def decode_properties(reader: Reader, owner: int) -> Properties:
 def encode_properties(properties: Properties, owner: int) -> bytes:
     """Return the properties behind their length."""
     if properties is NO_PROPERTIES:
-        return b"\x00"
+        return b"\x00"  # [MQTT-2.2.2-1]
     encoded = bytearray()
     for identifier, (field, kind, owners) in _TABLE.items():
         value = getattr(properties, field)

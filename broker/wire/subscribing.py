@@ -40,13 +40,13 @@ def decode_subscribe(reader: Reader, version: int) -> Subscribe:
 def _decode_subscription(
     reader: Reader, version: int, identifiers: tuple[int, ...]
 ) -> Subscription:
-    topic_filter, options = reader.text(), reader.byte()
+    topic_filter, options = reader.text(), reader.byte()  # [MQTT-3.8.3-1]
     qos = options & 3
     if qos == 3:
         raise malformed("QoS 3 asked for")
     if version < MQTT_5:
         if options > 2:
-            raise malformed("reserved SUBSCRIBE bits are set")  # [MQTT-3-8.3-4] of 3.1.1
+            raise malformed("reserved SUBSCRIBE bits are set")  # [MQTT-3.8.3-4] of 3.1.1
         return Subscription(topic_filter, qos)
     retain_handling = options >> RETAIN_HANDLING_SHIFT & 3
     if options & RESERVED or retain_handling == 3:
@@ -95,7 +95,7 @@ def decode_unsubscribe(reader: Reader, version: int) -> Unsubscribe:
     properties = _decode_properties(reader, Type.UNSUBSCRIBE, version)
     filters = []
     while reader.left:
-        filters.append(reader.text())
+        filters.append(reader.text())  # [MQTT-3.10.3-1]
         _refuse_more(filters)
     if not filters:
         raise RemoteProtocolError("cannot read UNSUBSCRIBE: no filter")  # [MQTT-3.10.3-2]

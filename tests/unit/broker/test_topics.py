@@ -31,6 +31,7 @@ EXAMPLES = [
 ]
 
 
+# [MQTT-3.3.2-3] [MQTT-4.7.2-1] [MQTT-4.7.3-4]
 @pytest.mark.parametrize(("topic_filter", "topic", "expected"), EXAMPLES)
 def test_matches_as_in_the_standard(topic_filter: str, topic: str, expected: bool) -> None:
     assert is_match(topic_filter, topic) is expected
