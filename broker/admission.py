@@ -15,7 +15,12 @@ from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import NO_PROPERTIES, Properties
 from broker.reasons import Reason, connect_return_code
-from broker.topics import refuse_control_characters, validate_response_topic, validate_topic
+from broker.topics import (
+    CONTROL,
+    refuse_control_characters,
+    validate_response_topic,
+    validate_topic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +57,10 @@ class Admission:
         client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
         client_id = connect.client_id
-        refuse_control_characters(client_id + (connect.username or ""))
+        refuse_control_characters(connect.username or "")
+        if CONTROL.search(client_id):  # text, but none we take
+            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-9] of 3.1.1
+            return
         if not client_id:
             # [MQTT-3.1.3-7] [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always. Its bound of 23
             # characters is not kept: 3.1.1 lifted it, and clients of 3.1 have longer ones

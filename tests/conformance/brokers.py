@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.conformance.refusing_broker import FORBIDDEN
+from tests.conformance.refusing_broker import FORBIDDEN, KEEP_ALIVE_S
 from tests.programs import HECATE, Program, until
 
 HOST = "127.0.0.1"
@@ -25,13 +25,13 @@ def hecate() -> Iterator[int]:
 
 @contextmanager
 def hecate_that_refuses() -> Iterator[int]:
-    """Our broker with the one refusal that Paho's suites expect."""
+    """Our broker with the refusal and the keep-alive that Paho's suites expect."""
     with Program([sys.executable, "-m", "tests.conformance.refusing_broker"]) as program:
         yield _port_of(program)
 
 
 def mosquitto(path: str) -> Start:
-    """Return how to start a Mosquitto with the same refusal; it has no way to choose a port."""
+    """Return how to start a Mosquitto that does the same; it has no way to choose a port."""
 
     @contextmanager
     def start() -> Iterator[int]:
@@ -44,6 +44,7 @@ def mosquitto(path: str) -> Start:
             config = Path(folder, "conf")
             config.write_text(
                 f"listener {port} {HOST}\nallow_anonymous true\nacl_file {rights}\nuser root\n"
+                f"max_keepalive {KEEP_ALIVE_S}\n"
             )
             with Program([path, "-c", str(config)]) as program:
                 until(lambda: _listens(port) or program.process.poll() is not None, "listening")
