@@ -54,6 +54,9 @@ class Link(Protocol):
     def proceed(self, data: bytes | None) -> None:
         """Take the next step."""
 
+    def admitted(self) -> None:
+        """The client is in."""
+
 
 class Client:
     """State of one connection; flow.py and dialog.py say what happens to it."""

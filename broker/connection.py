@@ -194,11 +194,13 @@ class Connection(asyncio.BufferedProtocol):
 
     async def _decide(self, asked: Coroutine[None, None, None]) -> None:
         await asked
-        client = self._client
-        if client is not None and client.state is State.ONLINE:
-            self._place.settle()
-            self._name = client.name
-            self._broker.note_online(self, client.name)
+
+    def admitted(self) -> None:
+        """The client is in."""
+        assert self._client is not None  # it was decided about
+        self._place.settle()
+        self._name = self._client.name
+        self._broker.note_online(self, self._name)
 
     def _decided(self, task: asyncio.Task[None]) -> None:
         if self._deciding is task:  # and not that of the next step

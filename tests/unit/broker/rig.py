@@ -55,7 +55,8 @@ class Rig:
         self.rules = Rules()
         self.refusal: Refusal | None = None
         self.decides = True
-        self.core = Core(self.rules, limits or Limits(), lambda: None, hot_path=hot_path)
+        self.limits = limits or Limits()
+        self.core = Core(self.rules, self.limits, lambda: None, hot_path=hot_path)
         self.asked: list[tuple[Peer, Credentials]] = []
         self.steps: list[tuple[Peer, bytes | None]] = []
         self.begin: Callable[[str, Credentials], Exchange | None] = lambda _method, _who: None
@@ -146,6 +147,9 @@ class Peer:
         if self.exchange is not None:
             outcome = run(self.exchange.step(data))
         self.rig.core.decide(self.client, outcome, self.rig.now)
+
+    def admitted(self) -> None:
+        assert self.client.session is not None
 
     def decide(self, credentials: Credentials) -> None:
         outcome = self.rig.refusal or Identity(
