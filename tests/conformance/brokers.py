@@ -15,12 +15,29 @@ HOST = "127.0.0.1"
 Start = Callable[[], AbstractContextManager[int]]  # gives the port
 EVERYWHERE = ("/usr/sbin", "/usr/local/sbin")
 
+# Mosquitto announces these two, and the data of its sequences compares them
+OURS = f"""
+[[listener]]
+address = "{HOST}:0"
+[access]
+anonymous = "loopback"
+allow_everything = true
+[limits]
+topic_aliases = 10
+holds = 20
+[log]
+level = "WARNING"
+"""
+
 
 @contextmanager
 def hecate() -> Iterator[int]:
-    """Our broker as people run it."""
-    with Program([*HECATE, "broker", "--listen", f"{HOST}:0", "--anonymous"]) as program:
-        yield _port_of(program)
+    """Our broker as people run it, with the limits that the sequences expect to be told."""
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "broker.toml")
+        config.write_text(OURS)
+        with Program([*HECATE, "broker", "--config", str(config)]) as program:
+            yield _port_of(program)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ LAWFUL = {
         r"Dup flow\*3": "a PUBLISH may be sent again more than once",
         r"(self publish|retain as normal) qos2": "delivery may begin before the PUBREL (method B)",
         r"v5.0 +OTHER subpub retain as normal": "finds what the case before it left retained",
-        r"topic alias > max topic alias": "that of Mosquitto is 10; ours is larger, and is told",
         r"FORBIDDEN 0A with illegal length": "a packet is judged when it is whole",
     },
     PAHO_5: {
