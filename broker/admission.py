@@ -17,7 +17,12 @@ from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import NO_PROPERTIES, Properties
 from broker.reasons import Reason, connect_return_code, describe
-from broker.topics import refuse_control_characters, validate_response_topic, validate_topic
+from broker.topics import (
+    CONTROL,
+    refuse_control_characters,
+    validate_response_topic,
+    validate_topic,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,12 +75,13 @@ class Admission:
         # a string costs a small client more than it tells; whoever asks for them gets them
         client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
-        client_id = connect.client_id  # [MQTT-3.1.3-5] any will do
+        client_id = connect.client_id  # [MQTT-3.1.3-5]
         longest = max(client_id, connect.username or "", key=len)
-        if len(longest.encode()) > self._limits.client_id_bytes:
-            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-8]
+        is_too_long = len(longest.encode()) > self._limits.client_id_bytes
+        refuse_control_characters(connect.username or "")
+        if is_too_long or CONTROL.search(client_id):  # text, but none we take
+            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-9] of 3.1.1
             return
-        refuse_control_characters(client_id + (connect.username or ""))
         if not client_id:
             # [MQTT-3.1.3-7] [MQTT-3.1.3-8] of 3.1.1; 3.1 wants one always. Its bound of 23
             # characters is not kept: 3.1.1 lifted it, and clients of 3.1 have longer ones

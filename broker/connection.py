@@ -68,7 +68,10 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: up to READ_BYTES."""
         client = self._client
-        if client is None or self._linger(nbytes):
+        if client is None:
+            return
+        if self._linger_bytes is not None:
+            self._linger(nbytes)
             return
         # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
         self._broker.receive(client, bytes(self._buffer[:nbytes]))
@@ -182,14 +185,12 @@ class Connection(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.close()
 
-    def _linger(self, nbytes: int) -> bool:
-        """Return whether what was read is for nobody any more."""
-        if self._linger_bytes is None:
-            return False
+    def _linger(self, nbytes: int) -> None:
+        """Read what is for nobody any more, up to a bound."""
+        assert self._linger_bytes is not None  # the caller looked
         self._linger_bytes -= nbytes
         if self._linger_bytes < 0:
             self.abort()
-        return True
 
     async def _decide(self, asked: Coroutine[None, None, None]) -> None:
         await asked
@@ -255,7 +256,9 @@ class WebSocketConnection(Connection):
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: the MQTT that its frames hold."""
         client, websocket = self._client, self._websocket
-        if client is None or websocket.done or self._linger(nbytes):
+        if self._linger_bytes is not None:
+            self._linger(nbytes)
+        if client is None or websocket.done or self._linger_bytes is not None:
             return
         received = websocket.receive(bytes(self._buffer[:nbytes]))
         if received and client.state is not State.CLOSED:

@@ -1,7 +1,7 @@
 """Who may do what on the cloud's broker: docs/protocol.md, "Cloud MQTT". All else is denied.
 
-A connection lives as long as it is kept; its token is checked when it is made. A node that is
-forgotten is cut off by the registry.
+A connection ends with the token by which it was made. A node that is forgotten is cut off by the
+registry.
 """
 
 import logging
@@ -11,6 +11,7 @@ from broker import Credentials, Identity, Refusal
 from cloud.tokens.access import DATA, NODE, Caller
 from protocol.errors import TokenError
 from protocol.ids import NODE_ID
+from protocol.tokens import LEEWAY_S
 
 logger = logging.getLogger(__name__)
 
@@ -42,10 +43,11 @@ class TokenAuthenticator:
             return Refusal.BAD_CREDENTIALS
         if credentials.username != caller.subject:
             return Refusal.BAD_CREDENTIALS
+        ends = None if caller.expires_at is None else caller.expires_at + LEEWAY_S
         if caller.is_node and NODE in caller.scopes:
-            return Identity(caller.subject, credentials.client_id, NODES)
+            return Identity(caller.subject, credentials.client_id, NODES, ends)
         if not caller.is_node and DATA in caller.scopes:
-            return Identity(caller.subject, credentials.client_id, APPLICATIONS)
+            return Identity(caller.subject, credentials.client_id, APPLICATIONS, ends)
         return Refusal.NOT_AUTHORIZED
 
 

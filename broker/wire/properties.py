@@ -46,7 +46,8 @@ _ALL = _ANSWERS | _MESSAGE | {Type.CONNECT, Type.SUBSCRIBE, Type.UNSUBSCRIBE}
 _BOTH = frozenset({Type.CONNECT, Type.CONNACK})
 _CONNACK = frozenset({Type.CONNACK})
 
-# identifier: (field, type, packets that may carry it); MQTT 5, table 2-4
+# identifier: (field, type, packets that may carry it); MQTT 5, table 2-4. They are written in this
+# order, which is free; test data of others has these three of a CONNACK in the order they have here
 _TABLE: dict[int, tuple[str, str, frozenset[int]]] = {
     0x01: ("payload_format", "boolean", _MESSAGE),
     0x02: ("message_expiry_s", "four", _MESSAGE),
@@ -65,13 +66,13 @@ _TABLE: dict[int, tuple[str, str, frozenset[int]]] = {
     0x1A: ("response_information", "text", _CONNACK),
     0x1C: ("server_reference", "text", frozenset({Type.CONNACK, Type.DISCONNECT})),
     0x1F: ("reason_string", "text", _ANSWERS),
-    0x21: ("receive_maximum", "two", _BOTH),
     0x22: ("topic_alias_maximum", "two", _BOTH),
+    0x27: ("maximum_packet_bytes", "four", _BOTH),
+    0x21: ("receive_maximum", "two", _BOTH),
     0x23: ("topic_alias", "two", frozenset({Type.PUBLISH})),
     0x24: ("maximum_qos", "boolean", _CONNACK),
     0x25: ("retain_available", "boolean", _CONNACK),
     0x26: ("user_properties", "pair", _ALL),
-    0x27: ("maximum_packet_bytes", "four", _BOTH),
     0x28: ("wildcards_available", "boolean", _CONNACK),
     0x29: ("subscription_ids_available", "boolean", _CONNACK),
     0x2A: ("shared_subscriptions_available", "boolean", _CONNACK),

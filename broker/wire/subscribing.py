@@ -42,15 +42,15 @@ def _decode_subscription(
 ) -> Subscription:
     topic_filter, options = reader.text(), reader.byte()  # [MQTT-3.8.3-1]
     qos = options & 3
-    if qos == 3:
-        raise malformed("QoS 3 asked for")
     if version < MQTT_5:
         if options > 2:
-            raise malformed("reserved SUBSCRIBE bits are set")  # [MQTT-3.8.3-4] of 3.1.1
+            raise malformed("QoS 3, or reserved bits are set")  # [MQTT-3.8.3-4] of 3.1.1
         return Subscription(topic_filter, qos)
     retain_handling = options >> RETAIN_HANDLING_SHIFT & 3
-    if options & RESERVED or retain_handling == 3:
+    if options & RESERVED:
         raise malformed("reserved SUBSCRIBE bits are set")  # [MQTT-3.8.3-5]
+    if qos == 3 or retain_handling == 3:  # section 3.8.3.1
+        raise RemoteProtocolError("cannot read SUBSCRIBE: QoS or retain handling is 3")
     return Subscription(
         topic_filter,
         qos,

@@ -30,6 +30,7 @@ class Caller:
     subject: str
     scopes: frozenset[str]
     node_id: str = ""
+    expires_at: float | None = None  # when the token ends; None of one that does not
 
     @property
     def is_node(self) -> bool:
@@ -63,7 +64,9 @@ def caller_from(claims: Mapping[str, Any]) -> Caller:
         raise TokenError("cannot accept token: node_id malformed")
     if not ACCOUNT_ID.fullmatch(subject):  # a node id fits, too
         raise TokenError("cannot accept token: sub malformed")
-    return Caller(subject, frozenset(scope.split()), node_id)
+    expires = claims.get("exp")
+    ends = float(expires) if isinstance(expires, int | float) else None
+    return Caller(subject, frozenset(scope.split()), node_id, ends)
 
 
 def grant_scopes(asked: str, offered: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.conformance.refusing_broker import FORBIDDEN
+from tests.conformance.refusing_broker import FORBIDDEN, KEEP_ALIVE_S
 from tests.programs import HECATE, Program, until
 
 HOST = "127.0.0.1"
@@ -15,23 +15,40 @@ HOST = "127.0.0.1"
 Start = Callable[[], AbstractContextManager[int]]  # gives the port
 EVERYWHERE = ("/usr/sbin", "/usr/local/sbin")
 
+# Mosquitto announces these two, and the data of its sequences compares them
+OURS = f"""
+[[listener]]
+address = "{HOST}:0"
+[access]
+anonymous = "loopback"
+allow_everything = true
+[limits]
+topic_aliases = 10
+holds = 20
+[log]
+level = "WARNING"
+"""
+
 
 @contextmanager
 def hecate() -> Iterator[int]:
-    """Our broker as people run it."""
-    with Program([*HECATE, "broker", "--listen", f"{HOST}:0", "--anonymous"]) as program:
-        yield _port_of(program)
+    """Our broker as people run it, with the limits that the sequences expect to be told."""
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "broker.toml")
+        config.write_text(OURS)
+        with Program([*HECATE, "broker", "--config", str(config)]) as program:
+            yield _port_of(program)
 
 
 @contextmanager
 def hecate_that_refuses() -> Iterator[int]:
-    """Our broker with the one refusal that Paho's suites expect."""
+    """Our broker with the refusal and the keep-alive that Paho's suites expect."""
     with Program([sys.executable, "-m", "tests.conformance.refusing_broker"]) as program:
         yield _port_of(program)
 
 
 def mosquitto(path: str) -> Start:
-    """Return how to start a Mosquitto with the same refusal; it has no way to choose a port."""
+    """Return how to start a Mosquitto that does the same; it has no way to choose a port."""
 
     @contextmanager
     def start() -> Iterator[int]:
@@ -44,6 +61,7 @@ def mosquitto(path: str) -> Start:
             config = Path(folder, "conf")
             config.write_text(
                 f"listener {port} {HOST}\nallow_anonymous true\nacl_file {rights}\nuser root\n"
+                f"max_keepalive {KEEP_ALIVE_S}\n"
             )
             with Program([path, "-c", str(config)]) as program:
                 until(lambda: _listens(port) or program.process.poll() is not None, "listening")

@@ -1,11 +1,12 @@
-"""Our broker for Paho's suites: everybody may do everything, but subscribe to test/nosubscribe."""
+"""Our broker for Paho's suites: they expect one refusal, and one keep-alive that is imposed."""
 
 import asyncio
 import signal
 
-from broker import AllowAll, Broker, Identity, Listener
+from broker import AllowAll, Broker, Identity, Limits, Listener
 
-FORBIDDEN = "test/nosubscribe"  # the topic the suites expect to be refused
+FORBIDDEN = "test/nosubscribe"  # the topic that the suites expect to be refused
+KEEP_ALIVE_S = 60  # which they expect to be told when they ask for 120
 
 
 class RefusesOne(AllowAll):
@@ -19,7 +20,8 @@ async def serve() -> None:
     """Serve until SIGTERM."""
     policy, stopped = RefusesOne(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    async with Broker([Listener(port=0)], policy, policy) as broker:
+    limits = Limits(keep_alive_s=KEEP_ALIVE_S)
+    async with Broker([Listener(port=0)], policy, policy, limits) as broker:
         address = broker.addresses[0]
         assert isinstance(address, tuple)
         print(f"broker ready: MQTT {address[0]}:{address[1]};", flush=True)  # noqa: T201

@@ -17,6 +17,7 @@ SUITES = (PAHO_3, PAHO_5, SEQUENCES)
 
 CASE_TIMEOUT_S = 120.0  # the longest of Paho's cases sleeps for 60 s
 SEQUENCES_TIMEOUT_S = 600.0  # each that gets no answer takes 2 s
+TRIES = 2  # Paho's client misses an acknowledgement that comes just when it wants to leave
 LANES = 8  # Paho's cases sleep: many at a time, each with a broker of its own
 
 _FILES = {PAHO_3: "client_test.py", PAHO_5: "client_test5.py"}
@@ -46,8 +47,11 @@ def _test_methods(module: ast.Module) -> Iterator[str]:
 
 
 def _run_case(file: Path, start: Start, case: str) -> list[Outcome]:
-    with start() as port:
-        outcomes = _run("paho_runner", file, port, [case], CASE_TIMEOUT_S)
+    for _ in range(TRIES):
+        with start() as port:
+            outcomes = _run("paho_runner", file, port, [case], CASE_TIMEOUT_S)
+        if outcomes and all(each.passed for each in outcomes):
+            break
     return outcomes or [Outcome(case, False, False, "it did not come to an end")]
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.conformance.brokers import Start, hecate, hecate_that_refuses
-from tests.conformance.known import LAWFUL, MISSING
+from tests.conformance.known import LAWFUL
 from tests.conformance.runs import PAHO_3, PAHO_5, SEQUENCES, run_suite
 from tests.conformance.suites import Outcome, SuiteMissing
 
@@ -26,7 +26,7 @@ def test_suite(suite: str, start: Start) -> None:
         pytest.skip(str(exc))
     failures = [each for each in outcomes if not each.passed]
     assert len(outcomes) >= SIZES[suite]
-    known = LAWFUL.get(suite, {}) | MISSING.get(suite, {})
+    known = LAWFUL.get(suite, {})
     stale = [each for each in known if not any(re.search(each, it.case) for it in failures)]
     faults = _unexplained(failures, known) + [f"passes now, take it off: {it}" for it in stale]
     if faults:

@@ -196,7 +196,6 @@ def test_control_characters_are_refused(version: int, control: str) -> None:
 def test_control_characters_in_a_connect_are_refused(version: int, control: str) -> None:
     name = f"a{control}b"
     for connect in (
-        Connect(name, version),
         Connect("c", version, username=name),
         Connect("c", version, will=Will(name, b"")),
     ):
@@ -291,3 +290,28 @@ def test_what_3_1_takes(connect: str) -> None:
     client.send_bytes(bytes.fromhex("".join((first, f"{int(length, 16) - 2:02x}", *rest))))
     assert client.received == b""
     assert client.closed
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_client_id_with_control_characters_is_refused_by_name(version: int, control: str) -> None:
+    client = Rig().connect(f"c{control}", version)
+    (answer,) = client.take()
+    assert isinstance(answer, ConnAck)
+    assert answer.code == (Reason.CLIENT_ID_NOT_VALID if version == MQTT_5 else 2)
+    assert client.closed
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("03", Reason.PROTOCOL_ERROR),
+        ("30", Reason.PROTOCOL_ERROR),
+        ("40", Reason.MALFORMED_PACKET),
+        ("80", Reason.MALFORMED_PACKET),
+    ],
+)
+def test_options_that_do_not_exist(options: str, reason: Reason) -> None:
+    client = Rig().online("c", MQTT_5)
+    client.send_bytes(bytes.fromhex(f"82 07 0001 00 0001 61 {options}"))
+    check_ended(client, reason)

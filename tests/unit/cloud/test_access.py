@@ -9,8 +9,8 @@ OTHER = "b" * 56
 
 
 def test_node_token_stands_for_its_node() -> None:
-    caller = caller_from({"sub": NODE, "node_id": NODE, "scope": "hec:node x"})
-    assert caller == Caller(NODE, frozenset({"hec:node", "x"}), NODE)
+    caller = caller_from({"sub": NODE, "node_id": NODE, "scope": "hec:node x", "exp": 7})
+    assert caller == Caller(NODE, frozenset({"hec:node", "x"}), NODE, 7.0)
     assert caller.is_node
 
 

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -6,6 +7,7 @@ from broker import Credentials, Identity, Refusal
 from cloud.broker_policy import APPLICATIONS, NODES, TokenAuthenticator, TopicAuthorizer
 from cloud.tokens.access import Caller
 from protocol.errors import TokenError
+from protocol.tokens import LEEWAY_S
 
 N, M, F = "a" * 56, "b" * 56, "f" * 56  # of account acc-1, too, foreign
 OWNERS = {N: "acc-1", M: "acc-1", F: "acc-2"}
@@ -64,6 +66,16 @@ def test_who_may_connect(username: str, password: bytes, groups: frozenset[str])
 )
 def test_who_may_not(username: str | None, password: bytes | None, refusal: Refusal) -> None:
     assert connect(username, password) is refusal
+
+
+@pytest.mark.parametrize("token", ["node", "application"])
+def test_a_connection_ends_with_its_token(token: str) -> None:
+    caller = replace(CALLERS[token], expires_at=1000.0)
+    policy = TokenAuthenticator(lambda _: caller, lambda: None)
+    credentials = Credentials("c", caller.subject, b"x", "tcp", "127.0.0.1")
+    answer = asyncio.run(policy.authenticate(credentials))
+    assert isinstance(answer, Identity)
+    assert answer.expires_at == 1000.0 + LEEWAY_S
 
 
 def test_refusals_are_counted() -> None:
