@@ -103,7 +103,8 @@ class Broker:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         for listener, address in zip(self._listeners, self._addresses, strict=True):
             where = address if isinstance(address, Path) else write_address(*address)
-            logger.info("MQTT %s listens on %s", listener.name, where)
+            name = "" if listener.name == where else f" ({listener.name})"
+            logger.info("listening on %s%s", where, name)
 
     async def stop(self) -> None:
         """Say good-bye to all clients and close."""

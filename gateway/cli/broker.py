@@ -17,10 +17,13 @@ broker_app = typer.Typer(
     Ctrl-C or SIGTERM. Port 0 takes any free one. Users, rights, TLS and limits are in a
     configuration file: TOML, or the common part of a mosquitto.conf; docs/broker.md explains them.
     On SIGHUP it reads users, rights and certificates again. So far everything is kept in memory.
+    HECATE_LOG_LEVEL=INFO tells who connects, who is refused and why; topics below $SYS/broker and
+    --metrics tell the numbers.
     """,
     epilog=examples(
         "hecate broker --anonymous",
         "hecate broker --anonymous --listen 127.0.0.1:0 --listen [::1]:1883",
+        "HECATE_LOG_LEVEL=INFO hecate broker --anonymous --metrics 127.0.0.1:9234",
         "hecate broker --config /etc/hecate/broker.toml",
         "hecate broker --config /etc/mosquitto/mosquitto.conf --check",
     ),

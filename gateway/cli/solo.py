@@ -156,6 +156,7 @@ class _Solo:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._broker.stop()
+            logger.info("stopped")
 
     async def _show_metrics(self, stack: contextlib.AsyncExitStack) -> str:
         if self._settings.metrics is None:
