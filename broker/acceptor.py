@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from broker.arrivals import Arrivals, Pass
     from broker.listening import Listener
     from broker.server import Broker
+    from broker.streams import Poller
 
 logger = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ class Acceptor:
         sockets: list[socket.socket],
         proxies: tuple[Network, ...],
         arrivals: Arrivals,
+        poller: Poller | None,
     ) -> None:
         self._broker = broker
         self._listener = listener
         self._sockets = sockets
         self._arrivals = arrivals
         self._door = Door(listener.connections)
+        self._poller = poller
         self._proxies = proxies
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,6 +94,9 @@ class Acceptor:
             self._tell(peer, "too_many", "a limit of connections is reached")
             accepted.close()
             return
+        if self._poller is not None and not self._proxies and self._listener.tls is None:
+            self._poller.open(accepted, self._make_connection(peer, place))
+            return
         accepted.setblocking(False)
         task = self._loop.create_task(self._begin(accepted, peer, place))
         self._tasks.add(task)
@@ -113,22 +119,26 @@ class Acceptor:
             raise
 
     async def _connect(self, accepted: socket.socket, peer: str, place: Pass) -> None:
-        listener, limits = self._listener, self._broker.limits
-        kind = WebSocketConnection if listener.websocket else Connection
-
         def connect() -> Connection:
-            return kind(self._broker, listener, peer, place)
+            return self._make_connection(peer, place)
 
-        if listener.tls is None:
-            await self._loop.connect_accepted_socket(connect, accepted)
-        else:
+        limits, tls = self._broker.limits, self._listener.tls
+        if tls is not None:
             await self._loop.connect_accepted_socket(
                 connect,
                 accepted,
-                ssl=listener.tls,
+                ssl=tls,
                 ssl_handshake_timeout=limits.connect_timeout_s,
                 ssl_shutdown_timeout=limits.close_timeout_s,
             )
+        elif self._poller is not None:
+            self._poller.open(accepted, connect())
+        else:
+            await self._loop.connect_accepted_socket(connect, accepted)
+
+    def _make_connection(self, peer: str, place: Pass) -> Connection:
+        kind = WebSocketConnection if self._listener.websocket else Connection
+        return kind(self._broker, self._listener, peer, place)
 
     async def _read_header(
         self, accepted: socket.socket, peer: str, place: Pass

@@ -20,6 +20,7 @@ from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reaso
 from broker.local import LocalClient
 from broker.policy import Authenticator, Authorizer, Credentials, Refusal
 from broker.pressure import Pressure
+from broker.streams import HAS_EPOLL, Poller
 from broker.sys_topics import SYS_INTERVAL_S
 
 __all__ = ["Broker", "Listener"]
@@ -58,6 +59,7 @@ class Broker:
         self._connections: set[Connection] = set()
         self._named: dict[str, set[Connection]] = {}  # those that were online, by identity
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._poller: Poller | None = None
         self._ticker: asyncio.TimerHandle | None = None
         self._is_woken = False
         self._read_bytes = 0
@@ -89,6 +91,7 @@ class Broker:
     async def start(self) -> None:
         """Listen everywhere, or raise BrokerError and listen nowhere."""
         self._loop = asyncio.get_running_loop()
+        self._poller = Poller(self._loop) if HAS_EPOLL else None
         arrivals = Arrivals(self._limits, self.counters)
         trusted = [read_networks(listener) for listener in self._listeners]
         for listener, proxies in zip(self._listeners, trusted, strict=True):
@@ -97,7 +100,8 @@ class Broker:
             except OSError as exc:
                 await self.stop()
                 raise BrokerError(f"cannot listen on {listener}: {reason_of(exc)}") from exc
-            self._acceptors.append(Acceptor(self, listener, sockets, proxies, arrivals))
+            acceptor = Acceptor(self, listener, sockets, proxies, arrivals, self._poller)
+            self._acceptors.append(acceptor)
         for acceptor in self._acceptors:
             acceptor.start()
         self._ticker = self._loop.call_later(TICK_S, self._tick)
@@ -121,6 +125,9 @@ class Broker:
             connection.abort()
         if left:
             await asyncio.wait([each.closed for each in left], timeout=STOP_S)
+        if self._poller is not None:
+            self._poller.close()
+            self._poller = None
         for address in self._addresses:
             if isinstance(address, Path):
                 address.unlink(missing_ok=True)

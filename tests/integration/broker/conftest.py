@@ -33,7 +33,11 @@ class BrokerThread:
             authorizer or AllowAll(),
             limits,
         )
-        asyncio.run_coroutine_threadsafe(self.broker.start(), self._loop).result(WAIT_S)
+        try:
+            asyncio.run_coroutine_threadsafe(self.broker.start(), self._loop).result(WAIT_S)
+        except BaseException:
+            self._end()
+            raise
 
     @property
     def port(self) -> int:
@@ -50,9 +54,16 @@ class BrokerThread:
     def stop(self) -> None:
         if self._thread.is_alive():
             asyncio.run_coroutine_threadsafe(self.broker.stop(), self._loop).result(WAIT_S)
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(WAIT_S)
-            self._loop.close()
+            self._end()
+
+    def _end(self) -> None:
+        executor_gone = asyncio.run_coroutine_threadsafe(
+            self._loop.shutdown_default_executor(), self._loop
+        )
+        executor_gone.result(WAIT_S)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(WAIT_S)
+        self._loop.close()
 
 
 @pytest.fixture

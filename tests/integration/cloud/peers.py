@@ -8,14 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import httpx
 from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 
 from protocol.envelope import Envelope, Kind, decode_envelope, encode_envelope, seal, unseal
 from protocol.http_body import HttpRequest, HttpResponse, decode_request, encode_response
@@ -23,10 +21,8 @@ from protocol.keys import NodeKey, SealingKey, new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record
 from protocol.tokens import sign_as_node
 from protocol.topics import sep_request, sep_response
-from tests.programs import Program, until
-
-if TYPE_CHECKING:
-    from paho.mqtt.reasoncodes import ReasonCode
+from tests.mqtt_peer import Mqtt
+from tests.programs import Program
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
@@ -65,67 +61,6 @@ class Cloud:
             if line.startswith(name + " "):
                 return float(line.split()[1])
         return 0.0
-
-
-class Mqtt:
-    """A paho client that remembers what it was told."""
-
-    def __init__(self, cloud: Cloud, username: str, password: str, client_id: str = "") -> None:
-        self.messages: list[paho.MQTTMessage] = []
-        self.reason: ReasonCode | None = None
-        self.lost = threading.Event()
-        self._granted: dict[int, list[ReasonCode]] = {}
-        self._acknowledged: dict[int, ReasonCode] = {}
-        self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id or username, protocol=paho.MQTTv5
-        )
-        self.client.username_pw_set(username, password)
-        self.client.on_connect = self._on_connect
-        self.client.on_message = lambda *a: self.messages.append(a[2])
-        self.client.on_subscribe = self._on_subscribe
-        self.client.on_publish = self._on_publish
-        self.client.on_disconnect = lambda *_: self.lost.set()
-        self.client.reconnect_delay_set(60, 60)
-        self.client.connect("127.0.0.1", cloud.mqtt_port)
-        self.client.loop_start()
-        until(lambda: self.reason is not None, "CONNACK")
-
-    def subscribe(self, topic_filter: str) -> bool:
-        """Return whether the subscription was granted."""
-        _, packet_id = self.client.subscribe(topic_filter, qos=1)
-        assert packet_id is not None
-        until(lambda: packet_id in self._granted, "SUBACK")
-        return not self._granted[packet_id][0].is_failure
-
-    def publish(self, topic: str, payload: bytes) -> bool:
-        """Return whether a QoS 1 publish was accepted."""
-        packet_id = self.client.publish(topic, payload, qos=1).mid
-        until(lambda: packet_id in self._acknowledged, "PUBACK")
-        return not self._acknowledged[packet_id].is_failure
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _on_connect(self, *arguments: Any) -> None:
-        self.reason = arguments[3]
-
-    def _on_subscribe(self, *arguments: Any) -> None:
-        self._granted[arguments[2]] = arguments[3]
-
-    def _on_publish(self, *arguments: Any) -> None:
-        self._acknowledged[arguments[2]] = arguments[3]
 
 
 @dataclass
@@ -177,7 +112,7 @@ class Node:
         return str(answer.raise_for_status().json()["accountId"])
 
     def connect(self) -> Mqtt:
-        return Mqtt(self.cloud, self.node_id, self.token())
+        return Mqtt(self.cloud.mqtt_port, self.node_id, self.token(), self.node_id)
 
     def serve(self, answer: Answer, via: "Node | None" = None) -> Mqtt:
         """Connect, as or by way of a supernode, and answer SEP requests."""

@@ -1,6 +1,7 @@
 import pytest
 
-from tests.integration.cloud.peers import Cloud, Mqtt, Node, OpenIdProvider
+from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
+from tests.mqtt_peer import Mqtt
 from tests.programs import until
 
 
@@ -18,7 +19,7 @@ def test_who_may_not_connect(cloud: Cloud, node: Node, provider: OpenIdProvider)
         (node.node_id, node.assertion()),
         (node.node_id, data_token(cloud, provider.id_token())),
     ):
-        with Mqtt(cloud, username, password) as mqtt:
+        with Mqtt(cloud.mqtt_port, username, password, username) as mqtt:
             assert mqtt.reason is not None
             assert mqtt.reason.is_failure
     assert cloud.metric('hecate_tokens_refused_total{where="mqtt"}') >= 5
@@ -46,7 +47,10 @@ def test_readings_go_up_and_commands_down_within_an_account(
     me = provider.id_token(sub="farmer")
     account = node.associate(me)
     reading, command = f"nodes/{node.node_id}/devices/d/readings/t", "devices/d/commands/c"
-    with node.connect() as gateway, Mqtt(cloud, account, data_token(cloud, me), "app") as app:
+    with (
+        node.connect() as gateway,
+        Mqtt(cloud.mqtt_port, account, data_token(cloud, me), "app") as app,
+    ):
         assert app.subscribe(f"nodes/{node.node_id}/devices/+/readings/#")
         assert gateway.subscribe(f"nodes/{node.node_id}/down/#")
         assert gateway.publish(reading, b"21.5")
@@ -66,7 +70,7 @@ def test_other_accounts_see_and_command_nothing(
     thief_node.register().raise_for_status()
     thief = provider.id_token(sub="thief")
     account = thief_node.associate(thief)
-    with Mqtt(cloud, account, data_token(cloud, thief), "app") as app:
+    with Mqtt(cloud.mqtt_port, account, data_token(cloud, thief), "app") as app:
         assert app.subscribe(f"nodes/{thief_node.node_id}/#")
         assert not app.subscribe(f"nodes/{node.node_id}/#")
         assert not app.subscribe("nodes/+/#")
@@ -78,7 +82,7 @@ def test_a_forgotten_node_is_no_longer_readable_by_its_account(
 ) -> None:
     me = provider.id_token(sub="farmer")
     account = node.associate(me)
-    with Mqtt(cloud, account, data_token(cloud, me), "app") as app:
+    with Mqtt(cloud.mqtt_port, account, data_token(cloud, me), "app") as app:
         assert app.subscribe(f"nodes/{node.node_id}/#")
         path = f"/mds/v1/nodes/{node.node_id}"
         cloud.call("DELETE", path, node.token()).raise_for_status()
@@ -96,7 +100,7 @@ def test_a_token_without_the_data_scope_does_not_connect(
     me = provider.id_token(sub="farmer")
     account = node.associate(me)
     token = cloud.sign_in(me, scope=scope).json()["access_token"]
-    with Mqtt(cloud, account, token, "app") as app:
+    with Mqtt(cloud.mqtt_port, account, token, "app") as app:
         assert app.reason is not None
         assert app.reason.is_failure
 
@@ -104,7 +108,7 @@ def test_a_token_without_the_data_scope_does_not_connect(
 def test_a_client_id_of_another_cannot_be_taken_over(cloud: Cloud, node: Node) -> None:
     other = Node(cloud)
     with node.connect() as mqtt:
-        with Mqtt(cloud, other.node_id, other.token(), client_id=node.node_id):
+        with Mqtt(cloud.mqtt_port, other.node_id, other.token(), client_id=node.node_id):
             pass
         assert not mqtt.lost.is_set()
         assert mqtt.publish(f"nodes/{node.node_id}/x", b"still here")

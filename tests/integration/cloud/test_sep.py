@@ -2,14 +2,18 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 
 from protocol.envelope import BODY_LIMIT_BYTES, Envelope, encode_envelope
 from protocol.http_body import HttpRequest, HttpResponse
-from tests.integration.cloud.peers import Cloud, Mqtt, Node, response_topic
+from tests.integration.cloud.peers import Cloud, Node, response_topic
 from tests.programs import until
+
+if TYPE_CHECKING:
+    from tests.mqtt_peer import Mqtt
 
 
 def ok(_: HttpRequest) -> HttpResponse:

@@ -1,22 +1,16 @@
 """Who talks to a gateway: its cloud, a person at the sidecar, an MQTT client."""
 
-import json
 import socket
 import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import httpx
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from tests.mqtt_peer import Mqtt
 from tests.programs import Program, until
-
-if TYPE_CHECKING:
-    from paho.mqtt.reasoncodes import ReasonCode
 
 SCOPES = "edge:mcm edge:clusters edge:account:associate edge:read:accountkey hec:data"
 
@@ -155,80 +149,6 @@ class Gateway:
             assert code == 0, log
 
 
-class Mqtt:
-    """A paho client that remembers what it was told; a context that disconnects it."""
-
-    def __init__(
-        self,
-        port: int,
-        username: str | None = None,
-        password: str | None = None,
-        client_id: str = "peer",
-        version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
-    ) -> None:
-        self.messages: list[paho.MQTTMessage] = []
-        self.reason: ReasonCode | None = None
-        self.lost = threading.Event()
-        self._granted: dict[int, list[ReasonCode]] = {}
-        self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False
-        )
-        if username is not None:
-            self.client.username_pw_set(username, password)
-        self.client.on_connect = self._on_connect
-        self.client.on_disconnect = lambda *_: self.lost.set()
-        self.client.on_subscribe = self._on_subscribe
-        self.client.on_message = lambda _c, _u, m: self.messages.append(m)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        until(lambda: self.reason, "the broker answers CONNECT")
-
-    @property
-    def is_in(self) -> bool:
-        """Whether the broker let it in."""
-        return self.reason is not None and not self.reason.is_failure
-
-    def subscribe(self, topic_filter: str) -> bool:
-        """Subscribe at QoS 1; return whether that was granted."""
-        _, packet_id = self.client.subscribe(topic_filter, 1)
-        assert packet_id is not None
-        until(lambda: packet_id in self._granted, "SUBACK")
-        return not self._granted[packet_id][0].is_failure
-
-    def publish(self, topic: str, payload: Any, qos: int = 1, *, retain: bool = False) -> None:
-        """Publish and wait for the acknowledgement."""
-        body = payload if isinstance(payload, str | bytes) else json.dumps(payload)
-        self.client.publish(topic, body, qos, retain).wait_for_publish(20)
-
-    def payloads(self, topic: str = "") -> list[Any]:
-        """Return what came on a topic, as JSON where it is."""
-        return [_read(bytes(m.payload)) for m in list(self.messages) if topic in ("", m.topic)]
-
-    def close(self) -> None:
-        """Disconnect."""
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: "ReasonCode", _p: Any) -> None:
-        self.reason = reason
-
-    def _on_subscribe(
-        self, _c: Any, _u: Any, packet_id: int, reasons: "list[ReasonCode]", _p: Any
-    ) -> None:
-        self._granted[packet_id] = reasons
-
-
 def join(gateway: Gateway, token: str, client_id: str = "board-1") -> dict[str, Any]:
     """Do what a device does to join; return the gateway's answer."""
     with Mqtt(gateway.mqtt_port, "claim", token, client_id) as joiner:
@@ -251,10 +171,3 @@ def free_port() -> tuple[socket.socket, int]:
     """Return a socket that holds a port, and the port."""
     held = socket.create_server(("127.0.0.1", 0))
     return held, held.getsockname()[1]
-
-
-def _read(payload: bytes) -> Any:
-    try:
-        return json.loads(payload)
-    except ValueError:
-        return payload

@@ -1,6 +1,7 @@
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.integration.gateway.peers import Gateway, Mqtt, join, log_in
+from tests.integration.gateway.peers import Gateway, join, log_in
+from tests.mqtt_peer import Mqtt
 from tests.programs import until
 
 

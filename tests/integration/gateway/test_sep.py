@@ -2,7 +2,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.gateway.peers import Cloud, Gateway, Mqtt, restart_cloud, start_cloud
+from tests.integration.gateway.peers import Cloud, Gateway, restart_cloud, start_cloud
+from tests.mqtt_peer import Mqtt
 from tests.programs import until
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.gateway.peers import Gateway, Mqtt, free_port, join, log_in
+from tests.integration.gateway.peers import Gateway, free_port, join, log_in
+from tests.mqtt_peer import Mqtt
 from tests.programs import Program
 
 

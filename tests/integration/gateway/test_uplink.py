@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.gateway.peers import Cloud, Gateway, Mqtt, join, log_in, restart_cloud
+from tests.integration.gateway.peers import Cloud, Gateway, join, log_in, restart_cloud
+from tests.mqtt_peer import Mqtt
 from tests.programs import until
 
 RULES = """
