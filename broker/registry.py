@@ -141,7 +141,8 @@ class Registry:
             return
         if not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
-            logger.warning("will of %r dropped: not authorized", session.client_id)
+            if self._router.story.may_tell(session.client_id, "will_not_authorized"):
+                logger.info("will of %r dropped: not authorized", session.client_id)
             return
         message = _message_of(will, session.owner, now)
         hooks = self._router.hooks.find_publish(will.topic)

@@ -213,7 +213,8 @@ class Broker:
         try:
             outcome = await self._authenticator.authenticate(credentials)
         except Exception:
-            logger.exception("cannot authenticate %r", credentials.client_id)
+            if self._core.story.may_tell(client.peer, "cannot_authenticate"):
+                logger.exception("cannot authenticate %r", credentials.client_id)
             outcome = Refusal.SERVER_UNAVAILABLE
         self._core.decide(client, outcome, self.now())
         self.flush()
