@@ -131,7 +131,9 @@ class Admission:
             will.topic.count("/") >= limits.topic_levels
             or len(will.topic.encode()) > limits.topic_bytes
         ):
-            raise RemoteProtocolError("will topic is too deep or too long", Reason.TOPIC_NAME_INVALID)
+            raise RemoteProtocolError(
+                "will topic is too deep or too long", Reason.TOPIC_NAME_INVALID
+            )
 
     def _admit(self, client: Client, connect: Connect, *, present: bool) -> bool:
         limits, session = self._limits, client.session

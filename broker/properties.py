@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 PROPERTIES_BYTES = 270  # of one value, and of one pair: measured with sys.getsizeof
 PAIR_BYTES = 170
 

@@ -12,7 +12,9 @@ from broker.wire.properties import decode_properties, encode_properties
 
 NO_LOCAL, RETAIN_AS_PUBLISHED, RESERVED = 0x04, 0x08, 0xC0
 RETAIN_HANDLING_SHIFT = 4
-MAX_FILTERS = 1_000  # in one packet, which is handled in one go: as many as limits.py allows a client
+MAX_FILTERS = (
+    1_000  # in one packet, which is handled in one go: as many as limits.py allows a client
+)
 
 SUBACK_CODES_3 = frozenset({0, 1, 2, 0x80})
 SUBACK_CODES_5 = frozenset({0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2})

@@ -189,7 +189,9 @@ def alias_churn(port: int) -> None:
 @attack
 def exactly_once_never_released(port: int) -> None:
     ids = itertools.cycle(range(1, 65_536))
-    packets = (encode(*[Publish("q", b"x", 2, packet_id=next(ids)) for _ in range(50)]) for _ in ids)
+    packets = (
+        encode(*[Publish("q", b"x", 2, packet_id=next(ids)) for _ in range(50)]) for _ in ids
+    )
     again(port, packets, clean_start=False, properties=KEPT)
 
 
@@ -261,7 +263,9 @@ def websocket_fragments(port: int) -> None:
         return peer
 
     peer, pieces = start(), frame(MORE, b"", first=0) * 2000
-    ping = b"".join(frame(MORE, b"\xc0", first=0) + frame(MORE, b"\x00", first=0) for _ in "x" * 500)
+    ping = b"".join(
+        frame(MORE, b"\xc0", first=0) + frame(MORE, b"\x00", first=0) for _ in "x" * 500
+    )
     while True:
         if not peer.send(pieces, ping):
             peer = start()
@@ -298,7 +302,9 @@ def filter_bombs(port: int) -> None:
         some = range(number, number + 100)
         sender.send(*(Publish(f"r/{each}/a/b", b"x", retain=True) for each in some))
     levels = (["honest", "+"], ["+", "#"], ["+"], ["+"], ["+"], ["+", "none"])
-    filters = ["/".join(each[:depth]) for depth in range(1, 7) for each in itertools.product(*levels)]
+    filters = [
+        "/".join(each[:depth]) for depth in range(1, 7) for each in itertools.product(*levels)
+    ]
     kept = list(dict.fromkeys(each for each in filters if "#" not in each[:-1]))
     bomb = subscribe(*kept[:900])
     again(port, itertools.repeat(bomb))
@@ -377,13 +383,11 @@ def expired_retained(port: int) -> None:
     soon = Properties(message_expiry_s=1)
     for number in range(0, 20_000, 100):
         some = range(number, number + 100)
-        sender.send(
-            *(Publish(f"r/{each}", b"x", retain=True, properties=soon) for each in some)
-        )
+        sender.send(*(Publish(f"r/{each}", b"x", retain=True, properties=soon) for each in some))
     again(port, itertools.repeat(subscribe("#", "r/+", "+/+")))
 
 
 if __name__ == "__main__":
     os.nice(5)
-    print("ready", flush=True)
+    print("ready", flush=True)  # noqa: T201  # read by who started it
     ATTACKS[sys.argv[1]](int(sys.argv[2]))

@@ -235,9 +235,7 @@ class Stage:
             case Say():
                 packet_id = 1 if step.qos else None
                 topic = f"{prefix}/{step.topic}"
-                peer.send(
-                    Publish(topic, step.payload, step.qos, step.retain, packet_id=packet_id)
-                )
+                peer.send(Publish(topic, step.payload, step.qos, step.retain, packet_id=packet_id))
                 answer: tuple[type[Packet], ...] = (PingReq, PubAck, PubComp)
                 if step.qos:
                     assert peer.wait_for(answer[step.qos]) is not None, "closed"

@@ -114,9 +114,7 @@ class CoreMachine(RuleBasedStateMachine):
             return
         assert answer.codes == (qos,)
         known.filters[topic_filter] = qos
-        known.expected += [
-            each for each in self.retained.items() if matches(topic_filter, each[0])
-        ]
+        known.expected += [each for each in self.retained.items() if matches(topic_filter, each[0])]
 
     @precondition(lambda self: self.peers)
     @rule(data=st.data(), topic_filter=filters)
@@ -138,10 +136,12 @@ class CoreMachine(RuleBasedStateMachine):
         if retain:
             self.retained[topic] = payload
         for name, known in self.known.items():
-            found = [granted for each, granted in known.filters.items() if matches(each, topic)]
+            found: list[int] = [
+                granted for each, granted in known.filters.items() if matches(each, topic)
+            ]
             if found and name in self.peers:
                 known.expected.append((topic, payload))
-            elif found and min(qos, max(found)):
+            elif min(qos, max(found, default=0)):
                 known.queue.append((topic, payload))
 
     @rule(topic_filter=filters)
@@ -158,9 +158,7 @@ class CoreMachine(RuleBasedStateMachine):
             for each in forbidden:
                 known.filters.pop(each, None)
             known.queue = [
-                (topic, payload)
-                for topic, payload in known.queue
-                if any(matches(each, topic) for each in known.filters)
+                got for got in known.queue if any(matches(each, got[0]) for each in known.filters)
             ]
 
     @rule(seconds=st.sampled_from([1, 60]))
