@@ -55,7 +55,9 @@ PUBLISH = 3
 TURN = 50
 WAKE_UP = 100  # of all clients at one wake-up; then everybody else has a turn of one
 TURN_BYTES = 32  # of a packet that are one more: the shortest filter or property takes 5
-TURN_PAYLOAD_BYTES = 1_024  # of a PUBLISH, most of which nobody reads
+TURN_PAYLOAD_BYTES = 256  # of a PUBLISH, most of which nobody reads
+TURN_WAITING = 4  # messages that have to wait for a client, at 4 us each, are one more
+WAITING_RUN_BYTES = 1_024  # of plain packets in one go if some receiver takes nothing now
 
 
 NOT_NOW = Route("", allowed=False)  # its outlet takes nothing, so a run ends there
@@ -273,6 +275,8 @@ class Flow:
                     if found is not outlet:
                         self.send_qos1(client, outlet, parts)
                         outlet, parts = found, []
+                        if any(session.inflight.append is None for session, _ in found.high):
+                            size = min(size, max(end, start + WAITING_RUN_BYTES))
                     head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
                 packet_id = buffer[start + id_at : start + id_at + 2]
                 rest = buffer[start + id_at + 2 : start + step]
@@ -313,6 +317,7 @@ class Flow:
                 session.diary.sent_run(session.inflight.last_ids(sent), message_ids)
             if sent < len(parts):
                 self._router.let_wait(client, session, parts[sent:], message_ids[sent:])
+                self._turn -= (len(parts) - sent) // TURN_WAITING
         if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
             for append in outlet.low_same:

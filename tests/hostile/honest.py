@@ -37,6 +37,10 @@ class Pair:
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = False
 
+    @property
+    def is_complete(self) -> bool:
+        return len(self.seen) == self.sent == self.acknowledged
+
     async def start(self, port: int) -> None:
         self._source, self._sink = await _dial(port, f"{self.name}-in")
         _, self._out = streams = await _dial(port, f"{self.name}-out")
@@ -124,14 +128,14 @@ class Honest:
         """Publish no more, wait for what is on its way; return what went wrong."""
         await self._stop()
         deadline = time.monotonic() + LATE_S
-        while time.monotonic() < deadline and not all(
-            len(pair.seen) == pair.sent == pair.acknowledged for pair in self.pairs
-        ):
-            await asyncio.sleep(0.05)
+        while not all(pair.is_complete for pair in self.pairs):  # or late
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(0.05)  # until true, at most LATE_S
         lost = [
-            f"{pair.name}: {pair.sent} sent, {pair.acknowledged} acknowledged, {len(pair.seen)} seen"
+            f"{pair.name}: {pair.sent} sent, {pair.acknowledged} answered, {len(pair.seen)} seen"
             for pair in self.pairs
-            if not len(pair.seen) == pair.sent == pair.acknowledged
+            if not pair.is_complete
         ]
         return lost + [fault for pair in self.pairs for fault in pair.faults]
 

@@ -251,3 +251,18 @@ def test_who_fills_the_queues_leaves_room_for_others() -> None:
     for _ in range(5):
         sender.publish("honest", bytes(1000), qos=1)
     assert len(honest.messages()) == 5
+
+
+def test_messages_that_have_to_wait_count() -> None:
+    rig = Rig()
+    sender = rig.online("s")
+    for each in range(20):
+        slow = rig.online(f"slow-{each}")
+        slow.subscribe("t", 1)
+        rig.core.pause(slow.client)
+    sender.publish("t", qos=1)
+    before = rig.core.counters.messages_received
+    read(sender, *(Publish("t", b"", 1, packet_id=each) for each in range(1, 5_001)))
+    assert rig.core.counters.messages_received - before < 500
+    rig.settle()
+    assert rig.core.counters.messages_received - before == 5_000
