@@ -61,7 +61,7 @@ def pace(rig: Rig, *, rate: int) -> Sample:
     """Send single QoS 0 messages at a fixed rate from one publisher to one subscriber."""
     ring = encode_ring(TOPIC, PAYLOAD_BYTES, qos=0, count=1)
     skipped = int(rate * rig.timing.warm_up_s)
-    with connect_clients(rig.port) as connect, Poll() as poll:
+    with connect_clients(rig.door) as connect, Poll() as poll:
         subscriber, publisher = connect("sub", (TOPIC, 0)), connect("pub")
         meter = rig.start_meter()
         count = skipped + int(rate * rig.timing.measure_s)

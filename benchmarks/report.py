@@ -85,10 +85,13 @@ def print_report(console: Console, plan: Plan, results: Results) -> None:
         for name in (*columns, "MiB"):
             table.add_column(name, justify="right")
         table.add_column("remarks")
-        for row in make_rows(plan, results, scenario, metric):
+        rows = make_rows(plan, results, scenario, metric)
+        for row in rows:
             table.add_row(*_cells(row))
+        notes = [f"* {row.broker}: {row.footnote}" for row in rows if row.footnote]
         if ceiling := _format_ceiling(results, scenario, metric):
-            table.caption = f"ceiling: {ceiling}"
+            notes.append(f"ceiling: {ceiling}")
+        table.caption = "; ".join(notes) or None
         console.print(table)
     judged = judge(plan, results)
     if judged:
@@ -143,20 +146,21 @@ def _pairs(plan: Plan) -> Iterator[tuple[Scenario, Metric]]:
 def _cells(row: Row) -> Sequence[str]:
     return (
         row.broker,
-        format_spread(row.value),
+        format_spread(row.value) + (" \\*" if row.footnote else ""),
         format_ratio(row.ratio),
         "-" if row.cpu_us is None else format_number(row.cpu_us),
         format_ratio(row.cpu_ratio),
         _format_busy(row),
-        format_number(row.memory_mib),
+        "-" if row.memory_mib is None else format_number(row.memory_mib),
         "; ".join(row.remarks),
     )
 
 
 def _format_busy(row: Row) -> str:
-    if row.broker_busy is None or row.generator_busy is None:
+    shares = (row.broker_busy, row.generator_busy)
+    if shares == (None, None):
         return "-"
-    return f"{row.broker_busy:.0%} / {row.generator_busy:.0%}"
+    return " / ".join("-" if share is None else f"{share:.0%}" for share in shares)
 
 
 def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str:
@@ -166,7 +170,8 @@ def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str
     busy = (
         "" if ceiling.generator_busy is None else f", generator {ceiling.generator_busy:.0%} busy"
     )
-    return f"{format_number(ceiling.values[metric.name])}{busy}"
+    value = ceiling.values.get(metric.name)
+    return "" if value is None else f"{format_number(value)}{busy}"
 
 
 def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
@@ -175,8 +180,8 @@ def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
         "## This run\n",
         f"- command: `{circumstances.command}`",
         f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: up to {plan.rounds}, as time allows; each {plan.timing.warm_up_s:g} s of"
-        f" warm-up and {plan.timing.measure_s:g} s measured",
+        f"- rounds: {plan.rounds}, but one for rivals that are too slow for that; each"
+        f" {plan.timing.warm_up_s:g} s of warm-up and {plan.timing.measure_s:g} s measured",
         *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
         f"- core of the broker: {apart}",
     ]
@@ -209,6 +214,8 @@ def _render_table(plan: Plan, results: Results, scenario: Scenario, metric: Metr
     ]
     rows = make_rows(plan, results, scenario, metric)
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    if footnotes := [f"\\* {row.broker}: {row.footnote}" for row in rows if row.footnote]:
+        lines += ["", "; ".join(footnotes) + "."]
     if ceiling := _format_ceiling(results, scenario, metric):
         lines.append(f"\nCeiling: {ceiling}.")
     return "\n".join(lines) + "\n"
