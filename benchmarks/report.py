@@ -40,27 +40,41 @@ METHOD = """\
   that would use more cores (NATS) are bound to one like everybody.
 - The generator (`benchmarks/generator.py`) speaks MQTT 3.1.1 over raw sockets in one process, with
   packets encoded ahead. A window bounds what is under way, so that no broker is pushed into
-  dropping: QoS 0 publishers stay that far ahead of the slowest subscriber, QoS 1 ones have that
-  many messages not yet both acknowledged and delivered.
+  dropping: QoS 0 publishers stay that far ahead of the slowest subscriber, QoS 1 and 2 ones have
+  that many messages not yet both acknowledged and delivered.
 - A rate is what subscribers received between two instants after a warm-up. Afterwards the run goes
   on until all has arrived. Every delivery is counted, QoS 0 streams are compared byte for byte with
-  what was sent, QoS 1 streams number by number; loss, repetition and disorder stand in the remarks.
-- In QoS 0 streams the generator rests for half a millisecond when a read brought little. Without
-  that, waking it for single packets costs the broker time, Mosquitto most of all.
+  what was sent, others number by number; loss, repetition and disorder stand in the remarks.
+- In QoS 0 streams of small packets the generator rests for half a millisecond when a read brought
+  little. Without that, waking it for single packets costs the broker time, Mosquitto most of all.
 - *CPU per delivery* is what the broker's process used, in user and kernel mode. Other programs on
   the machine disturb it least, so the ratio *by CPU* is the one to trust when the rounds lie far
   apart. *Busy* is the share of its core that each side used: a broker well below 100 % was waiting
-  for round trips, or other programs took its core. A generator above 95 % is remarked.
+  for round trips, or other programs took its core. *Generator bound*: the generator used more than
+  95 % of its core, a faster one might have shown a faster broker.
 - *Ceiling* is the rate of a process that copies bytes and parses nothing, in the broker's place.
+- A broker that lacks what a scenario needs has a dash and a footnote.
 - The 1:1, 1:50 and QoS 1 scenarios send one topic and one size: the best case for a broker that
-  handles equal packets in a run, as Hecate does. `qos0_mixed` changes both with every packet: the
-  worst case. Real traffic lies between.
-- Latency counts from the instant a message was due. The generator spins; how late it was itself
-  stands with the raw numbers, and p99 means nothing where that is of the same size.
-- Memory is the resident memory of the broker's process, in the idle scenario the growth of it
-  divided by the connections.
+  handles equal packets in a run, as Hecate does. `qos0_mixed` changes both with every packet;
+  `subscriptions_100k` has so many topics that no route is remembered: the worst case. Real traffic
+  lies between.
+- 500 publishers of single packets have one message each under way: the next leaves when that one is
+  delivered and, at QoS 1, acknowledged.
+- Latency counts from the instant a message was due, so a broker that holds up the sender does not
+  look fast for it. The generator spins; how late it was itself stands with the raw numbers, and p99
+  means nothing where that is of the same size.
+- Memory is the resident memory of the broker's process; that of connections, subscriptions and
+  retained messages is its growth divided by their number.
+- Connections come 50 at a time and must all answer a ping in the end. Of the 100,000 subscriptions
+  each client must get the message that one of its filters matches. Retained messages must all come
+  once, whole and marked.
+- TLS is 1.3 with a P-256 certificate made for the run. WebSocket clients send each packet in a
+  frame of its own.
+- Durable scenarios keep their files beside the sources, not in a /tmp that may be memory. Each
+  publisher has a stored session that gets its messages; a PUBACK is timed from when its PUBLISH was
+  due.
 
-What this does not show: several cores, TLS, real networks, durable sessions, retained messages.
+What this does not show: several cores, real networks, sessions that stay away for long.
 """
 
 

@@ -23,7 +23,7 @@ UPGRADE = (
 )
 ACCEPTED = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="  # for that key: RFC 6455, section 1.3
 HEAD_LIMIT = 8192
-BINARY, CLOSE, CONTROL = 0x2, 0x8, 0x8
+BINARY, CLOSE = 0x2, 0x8  # opcodes; those above are pings and pongs
 IP_BIND_ADDRESS_NO_PORT = 24  # ip(7): the port is chosen on connect, else closed ones are missed
 MASK = bytes.fromhex("a1b2c3d4")  # one for all: it must not cost the generator anything
 
@@ -169,12 +169,16 @@ class WebSocket:
                 head = read_head(raw, at)
                 if head is None:
                     break
-                used, self._left, opcode = head
-                at += used
+                used, size_of_frame, opcode = head
                 if opcode == CLOSE:
                     return None
-                if opcode > CONTROL:  # a ping: short, and nobody waits for the answer here
-                    at, self._left = at + self._left, 0
+                if opcode > CLOSE:  # a ping: nobody waits for the answer here
+                    if len(raw) < at + used + size_of_frame:
+                        break
+                    at += used + size_of_frame
+                    continue
+                at, self._left = at + used, size_of_frame
+                if not self._left:
                     continue
             count = min(self._left, len(raw) - at, size - taken)
             if not count:
