@@ -2,9 +2,9 @@
 
 import pytest
 
-from benchmarks.interference import API, MQTT, VARIANTS, measure
+from benchmarks.interference import API, MQTT, VARIANTS, Probes, measure
 
-PROBES = {MQTT: {"both": ("uploads", "requests")}, API: {"qos1": ("qos1",)}}
+PROBES: Probes = {MQTT: {"both": ("uploads", "requests")}, API: {"qos1": ("qos1",)}}
 
 
 @pytest.mark.parametrize("name", ["loop", "thread"])
