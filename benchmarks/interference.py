@@ -48,7 +48,7 @@ READY = re.compile(r"gateway ready: .*MQTT 127\.0\.0\.1:(\d+), API http://127\.0
 READY_S = 30.0
 SETTLE_S = 0.3  # of loads, before and after what is measured
 STOP_S = 15.0
-MQTT_RATE, API_RATE = 500, 50
+MQTT_RATE, API_RATE = 500, 100
 MQTT, API = "MQTT", "API"
 Probes = Mapping[str, Mapping[str, Sequence[str]]]
 LOADS: Probes = {  # by probe; each is any number of kinds of benchmarks.background
@@ -66,14 +66,12 @@ class Variant:
     title: str
     kind: str = "as-is"  # of benchmarks.gateway_variants
     is_split: bool = False  # HTTP goes to a second gateway process
-    shares_core: bool = True  # with that one
 
 
 VARIANTS = {
     "loop": Variant("one loop (as it is)"),
     "thread": Variant("sidecar in a thread", kind="thread"),
-    "processes": Variant("two processes, one core", is_split=True),
-    "cores": Variant("two processes, two cores", is_split=True, shares_core=False),
+    "processes": Variant("two processes", is_split=True),
 }
 
 
@@ -97,7 +95,7 @@ def interference(
         list[str] | None, typer.Option(help=f"Of {', '.join(VARIANTS)}; repeatable.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds for each.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.2, help="Length of each measurement.")] = 4.0,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of each measurement.")] = 2.5,
     into: Annotated[
         Path | None, typer.Option(help="Put the table into this document, in place of the old one.")
     ] = None,
@@ -108,7 +106,7 @@ def interference(
     and two processes (clients talk MQTT to one gateway and HTTP to another), which is all that
     separate processes could gain, without the price of what they would have to tell each other.
     """
-    chosen = _choose(variant or ["loop"])
+    chosen = _choose(variant or list(VARIANTS))
     console = Console()
     cells: list[Cell] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -163,8 +161,7 @@ def _open(variant: Variant, folder: Path, stack: ExitStack) -> Doors:
     mqtt_port, api_port = stack.enter_context(_gateway(variant.kind, first, cores.broker))
     if variant.is_split:
         first = folder / "second"
-        core = cores.broker if variant.shares_core else cores.generator
-        _, api_port = stack.enter_context(_gateway(variant.kind, first, core))
+        _, api_port = stack.enter_context(_gateway(variant.kind, first, cores.broker))
     key_file = first / "state" / "api-key"
     key = key_file.read_text().strip()
     upload_file = folder / "upload"

@@ -81,7 +81,7 @@ const servers = {
 }
 const http = createHttpServer({ noDelay: true })
 if (mode === 'WebSocket') {
-  const { default: ws } = await import(`${folder}/ws/wrapper.mjs`)
+  const ws = await import(`${folder}/ws/wrapper.mjs`)
   new ws.WebSocketServer({ server: http, perMessageDeflate: false }).on(
     'connection', (socket, request) => broker.handle(ws.createWebSocketStream(socket), request))
 }

@@ -32,7 +32,7 @@ class Plan:
     timing: Timing
     size: Size
     cores: Cores
-    budget_s: float = 1_260.0  # for all scenarios: the first round of each is run whatever it takes
+    budget_s: float = 1_200.0  # for all scenarios: the first round of each is run whatever it takes
 
     @property
     def run_count(self) -> int:
