@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.measure import Spread, percentile, spread
-from benchmarks.verdict import format_number
+from benchmarks.verdict import format_spread
 
 HEADING = "## Inside a gateway"
 EXPLAINED = """\
@@ -66,7 +66,14 @@ def render_section(cells: Sequence[Cell]) -> str:
 def format_lines(cells: Sequence[Cell]) -> list[tuple[str, ...]]:
     """Return the cells of the table."""
     return [
-        (each.variant, each.probe, each.load, _format(each.p50), _format(each.p99), each.done)
+        (
+            each.variant,
+            each.probe,
+            each.load,
+            format_spread(each.p50),
+            format_spread(each.p99),
+            each.done,
+        )
         for each in make_lines(cells)
     ]
 
@@ -82,8 +89,3 @@ def insert_section(document: str, section: str) -> str:
 
 def _spread(rounds: Sequence[Cell], percent: float) -> Spread:
     return spread([percentile(sorted(cell.latencies), percent) * 1e3 for cell in rounds])
-
-
-def _format(value: Spread) -> str:
-    middle, low, high = (format_number(part) for part in (value.median, value.low, value.high))
-    return f"{middle} ({low} to {high})"

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from benchmarks.brokers import OURS, Broker, run_broker
+from benchmarks.brokers import OURS, ROOT, Broker, run_broker
 from benchmarks.errors import BenchmarkError, PeerError, UnableError
 from benchmarks.generator import Rig
 from benchmarks.machine import Cores, read_cpu, read_memory
@@ -17,6 +17,7 @@ from benchmarks.scenarios import Scenario, Size
 
 MIB = 2**20
 ALWAYS = (OURS, "mosquitto")  # the ratio of these two is what most targets are about
+REASON_LENGTH = 200
 RUN_LIMIT_S = 120.0  # of one run, start and end of the broker included; the loads have their own
 
 OnRun = Callable[[str, str, Outcome | None], None]
@@ -129,11 +130,17 @@ def _run_once(
             sample = scenario.run(rig, plan.size)
             outcome = replace(sample, memory_mib=read_memory(running.pid) / MIB)
     except UnableError as exc:
-        outcome = Failure(str(exc), is_unable=True)
+        outcome = Failure(_shorten(exc), is_unable=True)
     except (BenchmarkError, OSError) as exc:
-        outcome = Failure(str(exc))
+        outcome = Failure(_shorten(exc))
     on_run(scenario.name, broker.name, outcome)
     return outcome
+
+
+def _shorten(exc: Exception) -> str:
+    """Return one line without this machine's folders, as it will stand in a document."""
+    words = " ".join(str(exc).replace(f"{ROOT}/", "").split())
+    return words if len(words) <= REASON_LENGTH else f"{words[:REASON_LENGTH]} ..."
 
 
 @contextmanager

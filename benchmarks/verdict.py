@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.brokers import OURS, Broker
+from benchmarks.latency import LATE
 from benchmarks.measure import Failure, Outcome, Sample, Spread, pair_ratios, spread
 from benchmarks.rounds import Plan, Results
 from benchmarks.scenarios import Metric, Scenario, Target
@@ -117,13 +118,15 @@ def format_spread(value: Spread | None) -> str:
     if value is None:
         return "-"
     middle, low, high = (format_number(part) for part in (value.median, value.low, value.high))
-    return f"{middle} ({low} to {high})"
+    return middle if value.low == value.high else f"{middle} ({low} to {high})"
 
 
 def format_ratio(ratio: Spread | None) -> str:
     """Return a ratio and its range."""
     if ratio is None:
         return "-"
+    if ratio.low == ratio.high:
+        return f"{ratio.median:.2f}x"
     return f"{ratio.median:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
@@ -142,10 +145,17 @@ def _remark(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     if cut := sum(sample.tally.missing for sample in samples if sample.tally.is_cut):
         remarks.append(f"too slow: {cut:,} of {expected:,} had not arrived when time was up")
     if any(sample.tally.disordered for sample in samples):
-        remarks.append("OUT OF ORDER")
+        remarks.append("WRONG OR OUT OF ORDER")
     if any(sample.is_generator_bound for sample in samples):
         remarks.append("generator bound: trust the ratio by CPU")
+    if any(_is_generator_late(sample) for sample in samples):
+        remarks.append("generator itself late: p99 means little")
     return tuple(remarks)
+
+
+def _is_generator_late(sample: Sample) -> bool:
+    late, p99 = sample.values.get(LATE), sample.values.get("p99 µs")
+    return late is not None and p99 is not None and late > p99 / 4
 
 
 def _values(outcomes: Sequence[Outcome], name: str) -> list[float | None]:

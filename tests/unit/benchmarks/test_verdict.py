@@ -52,7 +52,7 @@ def test_loss_repetition_and_disorder_are_shouted() -> None:
     theirs: list[Outcome] = [sample(100, Tally(100, 90, 2)), sample(100, Tally(100, 101))]
     rows = make_rows(make_plan(), make_results([sample(1)] * 2, theirs), SCENARIO, METRIC)
     assert rows[0].remarks == ()
-    assert rows[1].remarks == ("LOST 10 of 200", "REPEATED 1 of 200", "OUT OF ORDER")
+    assert rows[1].remarks == ("LOST 10 of 200", "REPEATED 1 of 200", "WRONG OR OUT OF ORDER")
 
 
 def test_a_broker_that_was_only_too_slow_is_not_accused_of_loss() -> None:
