@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -32,6 +32,7 @@ FULL = Timing(warm_up_s=0.5, measure_s=2.0)
 QUICK = Timing(warm_up_s=0.2, measure_s=0.5)
 FULL_ROUNDS, QUICK_ROUNDS = 3, 1  # odd: the median is one of them
 FULL_SIZE = Size()
+OTHER_FILES = 200  # that a broker or the generator needs besides
 BUDGET_MIN = 20.0  # with the measurements in a gateway, `make bench` takes 25
 QUICK_SIZE = Size(connections=1_000, subscriptions=10_000, retained=10_000)
 
@@ -108,7 +109,7 @@ def bench(  # noqa: PLR0913  # options
         sys.stderr.write(f"{missing}\n")
     plan = make_plan(choice, find_brokers())
     console = Console()
-    raise_file_limit()
+    plan = fit_files(plan, raise_file_limit())
     load = os.getloadavg()[0]
     machine, started, clock = describe_machine(SCRATCH), datetime.now(UTC), time.monotonic()
     os.sched_setaffinity(0, {plan.cores.generator})
@@ -136,6 +137,18 @@ def make_plan(choice: Choice, found: Sequence[Broker]) -> Plan:
         cores=choose_cores(),
         budget_s=60 * (choice.minutes or BUDGET_MIN),
     )
+
+
+def fit_files(plan: Plan, files: int) -> Plan:
+    """Return the plan with no more connections than files may be open; say so if they are fewer."""
+    if files >= plan.size.connections + OTHER_FILES:
+        return plan
+    fewer = max(1, files - OTHER_FILES)
+    sys.stderr.write(
+        f"cannot hold {plan.size.connections:,} connections: only {files:,} files may be open "
+        f"(ulimit -n); {fewer:,} are tried\n"
+    )
+    return replace(plan, size=replace(plan.size, connections=fewer))
 
 
 def _choose_scenarios(names: Sequence[str]) -> list[Scenario]:

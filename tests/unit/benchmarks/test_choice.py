@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.__main__ import Choice, make_plan
+from benchmarks.__main__ import Choice, fit_files, make_plan
 from benchmarks.brokers import OURS, Broker, Mode, Site
 from benchmarks.errors import ChoiceError, UnableError
 from benchmarks.rivals import parse_rival
@@ -63,3 +63,11 @@ def test_only_a_rival_with_a_configuration_is_told_of_modes(tmp_path: Path) -> N
     assert "persistence true" in (tmp_path / "mosquitto.conf").read_text()
     with pytest.raises(UnableError, match="durable"):
         parse_rival("new=./other {port}").prepare(durable)
+
+
+def test_connections_fit_the_files_that_may_be_open(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = make_plan(Choice(), FOUND)
+    assert fit_files(plan, 20_000) == plan
+    assert not capsys.readouterr().err
+    assert fit_files(plan, 1_024).size.connections == 824
+    assert "only 1,024 files" in capsys.readouterr().err
