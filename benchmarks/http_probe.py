@@ -1,11 +1,15 @@
-"""HTTP requests at a fixed rate over one connection: how late each answer comes."""
+"""HTTP requests at a fixed rate: how late each answer comes."""
 
+import select
 import socket
-from time import perf_counter, sleep
+from contextlib import ExitStack
+from time import perf_counter
 
 from benchmarks.errors import PeerError
 
-HEAD_LIMIT = 64 * 1024
+PROBES = 10  # connections: at 50 requests a second enough for answers of 200 ms
+TIMEOUT_S = 30.0
+READ_BYTES = 64 * 1024
 
 
 def encode_get(path: str, key: str) -> bytes:
@@ -31,39 +35,77 @@ def encode_upload(path: str, key: str, image: bytes) -> bytes:
     return head + body
 
 
-def read_answer(connection: socket.socket) -> bytes:
-    """Return the body of the next answer, which must be a success and say its length."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        part = connection.recv(65536)
-        if not part or len(received) > HEAD_LIMIT:
-            raise PeerError("cannot go on: no answer")
-        received += part
-    head, _, body = received.partition(b"\r\n\r\n")
-    status, *fields = head.decode("latin-1").split("\r\n")
-    if not status.startswith("HTTP/1.1 2"):
-        raise PeerError(f"cannot go on: gateway answered {status} {body[:200]!r}")
-    headers = {name.lower(): value.strip() for name, _, value in (f.partition(":") for f in fields)}
-    length = int(headers["content-length"])
-    while len(body) < length:
-        part = connection.recv(65536)
+class Answer:
+    """One answer, as it comes; it must be a success and say its length."""
+
+    def __init__(self) -> None:
+        self._received = bytearray()
+        self._total = 0
+
+    def take(self, part: bytes) -> bool:
+        """Add what came and return whether the answer is whole."""
         if not part:
-            raise PeerError("cannot go on: answer cut short")
-        body += part
-    return body
+            raise PeerError("cannot go on: the gateway closed a connection")
+        self._received += part
+        if not self._total:
+            end = self._received.find(b"\r\n\r\n")
+            if end < 0:
+                return False
+            self._total = end + 4 + _read_length(bytes(self._received[:end]), self._received[end:])
+        return len(self._received) >= self._total
+
+
+def read_answer(connection: socket.socket) -> None:
+    """Read the whole next answer from a connection that blocks."""
+    answer = Answer()
+    while not answer.take(connection.recv(READ_BYTES)):
+        pass
 
 
 def probe_http(port: int, request: bytes, rate: int, seconds: float) -> list[float]:
-    """Return the seconds from when each request was due to its answer."""
-    latencies = []
-    with socket.create_connection(("127.0.0.1", port), 30) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        start = perf_counter()
-        for number in range(int(rate * seconds)):
-            due = start + number / rate
-            if (wait := due - perf_counter()) > 0:
-                sleep(wait)
+    """Return the seconds from when each request was due to its answer.
+
+    Requests go over connections of their own, so that a slow answer does not hold up the next.
+    """
+    with ExitStack() as opened:
+        free = []
+        for _ in range(PROBES):
+            connection = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+            opened.enter_context(connection)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            free.append(connection)
+        return _probe(free, request, rate, int(rate * seconds))
+
+
+def _probe(free: list[socket.socket], request: bytes, rate: int, count: int) -> list[float]:
+    latencies: list[float] = []
+    busy: dict[socket.socket, tuple[float, Answer]] = {}
+    start, sent = perf_counter(), 0
+    while len(latencies) < count:
+        now = perf_counter()
+        due = start + sent / rate
+        if free and sent < count and now >= due:
+            connection = free.pop(0)
             connection.sendall(request)
-            read_answer(connection)
-            latencies.append(perf_counter() - due)
+            busy[connection] = (due, Answer())
+            sent += 1
+            continue
+        waits = max(0.0, due - now) if free and sent < count else TIMEOUT_S
+        ready = select.select(list(busy), [], [], waits)[0]
+        if not ready and waits == TIMEOUT_S:
+            raise PeerError("cannot measure: no answer in time")
+        for connection in ready:
+            due_at, answer = busy[connection]
+            if answer.take(connection.recv(READ_BYTES)):
+                latencies.append(perf_counter() - due_at)
+                del busy[connection]
+                free.append(connection)
     return latencies
+
+
+def _read_length(head: bytes, body: bytearray) -> int:
+    status, *fields = head.decode("latin-1").split("\r\n")
+    if not status.startswith("HTTP/1.1 2"):
+        raise PeerError(f"cannot go on: gateway answered {status} {bytes(body[:200])!r}")
+    headers = {name.lower(): value for name, _, value in (each.partition(":") for each in fields)}
+    return int(headers["content-length"])
