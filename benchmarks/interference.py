@@ -70,6 +70,7 @@ class Variant:
 
 VARIANTS = {
     "loop": Variant("one loop (as it is)"),
+    "turns": Variant("one loop, requests in turns", kind="turns"),
     "thread": Variant("sidecar in a thread", kind="thread"),
     "processes": Variant("two processes", is_split=True),
 }
@@ -102,9 +103,10 @@ def interference(
 ) -> None:
     """Measure how much MQTT and the sidecar of one gateway disturb each other.
 
-    Variants, besides the gateway as it is: the sidecar in a thread with an event loop of its own,
-    and two processes (clients talk MQTT to one gateway and HTTP to another), which is all that
-    separate processes could gain, without the price of what they would have to tell each other.
+    Variants, besides the gateway as it is: at most one request begun per turn of the loop; the
+    sidecar in a thread with an event loop of its own; and two processes (clients talk MQTT to one
+    gateway and HTTP to another), which is all that separate processes could gain, without the
+    price of what they would have to tell each other.
     """
     chosen = _choose(variant or list(VARIANTS))
     console = Console()
