@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -15,11 +15,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.brokers import OURS, ROOT, Broker, find_brokers, parse_broker
+from benchmarks.brokers import OURS, ROOT, SCRATCH, Broker
 from benchmarks.errors import BenchmarkError, ChoiceError
 from benchmarks.machine import choose_cores, describe_machine, raise_file_limit
 from benchmarks.measure import Failure, Outcome, Timing
 from benchmarks.report import Circumstances, print_report, render_json, render_markdown
+from benchmarks.rivals import find_brokers, install_aedes, parse_rival
 from benchmarks.rounds import Plan, Results, run_plan
 from benchmarks.scenarios import BY_NAME, SCENARIOS, Scenario, Size
 from benchmarks.verdict import format_number
@@ -29,20 +30,24 @@ QUICK_BROKERS = (OURS, "mosquitto")
 
 FULL = Timing(warm_up_s=0.5, measure_s=2.0)
 QUICK = Timing(warm_up_s=0.2, measure_s=0.5)
-FULL_ROUNDS, QUICK_ROUNDS = 5, 3
-FULL_SIZE, QUICK_SIZE = Size(connections=10_000), Size(connections=1_000)
+FULL_ROUNDS, QUICK_ROUNDS = 3, 1  # odd: the median is one of them
+FULL_SIZE = Size()
+OTHER_FILES = 200  # that a broker or the generator needs besides
+BUDGET_MIN = 20.0  # with the measurements in a gateway, `make bench` takes 25
+QUICK_SIZE = Size(connections=1_000, subscriptions=10_000, retained=10_000)
 
 EPILOG = "\n\n".join(
     [
-        "Scenarios (those with * are run unless you choose):",
-        *(f"{'*' if each.is_default else ' '} {each.name}: {each.title}" for each in SCENARIOS),
-        "Brokers: Hecate, and of mosquitto, nats-server, aedes (npm; found through NODE_PATH) and "
-        "amqtt (PyPI) those that are installed. Add any other by its command. {port} becomes the "
-        "port to listen on, {dir} a folder for its files, {mosquitto_conf} a configuration file.",
+        "Scenarios:",
+        *(f"  {each.name}: {each.title}" for each in SCENARIOS),
+        "Brokers: Hecate, and of mosquitto, nats-server, aedes (npm) and amqtt (PyPI) those that "
+        "are installed; a full run puts aedes into build/npm. Add any other by its command. {port} "
+        "becomes the port to listen on, {dir} a folder for its files, {mosquitto_conf} a "
+        "configuration file, which also tells of TLS, WebSocket and persistence.",
         "Examples:",
         "  python -m benchmarks --quick",
-        "  python -m benchmarks --scenario latency_10k --broker hecate --broker mosquitto",
-        "  python -m benchmarks --broker hecate --broker 'new=./mosquitto -c {mosquitto_conf}'",
+        "  python -m benchmarks --only latency_10k --broker hecate --broker mosquitto",
+        "  python -m benchmarks --only qos1_1to1 --rival 'new=./mosquitto -c {mosquitto_conf}'",
     ]
 )
 
@@ -51,31 +56,36 @@ EPILOG = "\n\n".join(
 class Choice:
     """What the command line asks for."""
 
-    quick: bool
-    scenarios: Sequence[str]
-    brokers: Sequence[str]
-    rounds: int | None
+    quick: bool = False
+    scenarios: Sequence[str] = ()
+    brokers: Sequence[str] = ()
+    rivals: Sequence[str] = ()
+    rounds: int | None = None
+    minutes: float | None = None
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command(epilog=EPILOG)
-def bench(
+def bench(  # noqa: PLR0913  # options
     quick: Annotated[
         bool,
-        typer.Option("--quick", help="Short rounds, Hecate and mosquitto only: a minute, noisy."),
+        typer.Option("--quick", help="One short, small round of Hecate and mosquitto: noisy."),
     ] = False,
-    scenario: Annotated[
-        list[str] | None, typer.Option(help="Run this scenario, or `all`; repeatable.")
-    ] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Run this scenario; repeatable.")] = None,
     broker: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Run this broker only; repeatable.")
+    ] = None,
+    rival: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME|NAME=COMMAND", help="Run this broker only, or add one; repeatable."
-        ),
+        typer.Option(metavar="NAME=COMMAND", help="Add a broker by its command; repeatable."),
     ] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=100, help="Rounds for each.")] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=1, help="About how long it may take in all; 20 unless told."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -91,14 +101,17 @@ def bench(
     Brokers take turns, each round in a fresh process on one core, with the load generator on
     another. Everything sent is counted on arrival. Ratios count, not absolute numbers.
     """
-    choice = Choice(quick, scenario or [], broker or [], rounds)
-    if out is None and not (quick or choice.brokers or choice.scenarios not in ([], ["all"])):
+    choice = Choice(quick, only or [], broker or [], rival or [], rounds, minutes)
+    is_full = not (quick or choice.brokers or choice.scenarios)
+    if out is None and is_full:
         out = DOCUMENT
+    if is_full and (missing := install_aedes()):
+        sys.stderr.write(f"{missing}\n")
     plan = make_plan(choice, find_brokers())
     console = Console()
-    raise_file_limit()
+    plan = fit_files(plan, raise_file_limit())
     load = os.getloadavg()[0]
-    machine, started, clock = describe_machine(), datetime.now(UTC), time.monotonic()
+    machine, started, clock = describe_machine(SCRATCH), datetime.now(UTC), time.monotonic()
     os.sched_setaffinity(0, {plan.cores.generator})
     results = _run_with_progress(console, plan)
     circumstances = Circumstances(
@@ -122,13 +135,24 @@ def make_plan(choice: Choice, found: Sequence[Broker]) -> Plan:
         timing=QUICK if choice.quick else FULL,
         size=QUICK_SIZE if choice.quick else FULL_SIZE,
         cores=choose_cores(),
+        budget_s=60 * (choice.minutes or BUDGET_MIN),
     )
+
+
+def fit_files(plan: Plan, files: int) -> Plan:
+    """Return the plan with no more connections than files may be open; say so if they are fewer."""
+    if files >= plan.size.connections + OTHER_FILES:
+        return plan
+    fewer = max(1, files - OTHER_FILES)
+    sys.stderr.write(
+        f"cannot hold {plan.size.connections:,} connections: only {files:,} files may be open "
+        f"(ulimit -n); {fewer:,} are tried\n"
+    )
+    return replace(plan, size=replace(plan.size, connections=fewer))
 
 
 def _choose_scenarios(names: Sequence[str]) -> list[Scenario]:
     if not names:
-        return [each for each in SCENARIOS if each.is_default]
-    if "all" in names:
         return list(SCENARIOS)
     if unknown := [name for name in names if name not in BY_NAME]:
         known = ", ".join(BY_NAME)
@@ -137,12 +161,12 @@ def _choose_scenarios(names: Sequence[str]) -> list[Scenario]:
 
 
 def _choose_brokers(choice: Choice, found: Sequence[Broker]) -> list[Broker]:
-    added = [parse_broker(text) for text in choice.brokers if "=" in text]
-    wanted = [name for name in choice.brokers if "=" not in name]
+    added = [parse_rival(text) for text in choice.rivals]
+    wanted = list(choice.brokers)
     by_name = {each.name: each for each in found}
     if missing := [name for name in wanted if name not in by_name]:
         raise ChoiceError(f"cannot run broker {missing[0]}: not found; found: {', '.join(by_name)}")
-    if not wanted:
+    if not wanted:  # all
         wanted = [name for name in by_name if not choice.quick or name in QUICK_BROKERS]
     chosen = [by_name[name] for name in wanted] + added
     if len({each.name for each in chosen}) != len(chosen):
@@ -173,7 +197,7 @@ def _run_with_progress(console: Console, plan: Plan) -> Results:
 def _has_failed(results: Results) -> bool:
     """Return whether a run of our own broker gave no numbers or was not exact."""
     return any(
-        isinstance(outcome, Failure) or not outcome.tally.is_exact
+        not outcome.is_unable if isinstance(outcome, Failure) else not outcome.tally.is_exact
         for (_, broker), outcomes in results.outcomes.items()
         if broker == OURS
         for outcome in outcomes
@@ -182,20 +206,22 @@ def _has_failed(results: Results) -> bool:
 
 def _summarise(outcome: Outcome) -> str:
     if isinstance(outcome, Failure):
-        return f"failed: {outcome.reason}"
+        return f"- {outcome.reason}" if outcome.is_unable else f"failed: {outcome.reason}"
     numbers = ", ".join(f"{name} {format_number(value)}" for name, value in outcome.values.items())
     lost = f", LOST {outcome.tally.lost:,}" if outcome.tally.lost else ""
-    return numbers + lost
+    bound = ", generator bound" if outcome.is_generator_bound else ""
+    return numbers + lost + bound
 
 
 def _describe_command(choice: Choice) -> str:
     """Return the command as others could give it: without folders and output files."""
     words = ["python", "-m", "benchmarks", *(["--quick"] if choice.quick else [])]
     for name in choice.scenarios:
-        words += ["--scenario", name]
-    for broker in choice.brokers:
-        name, added, _ = broker.partition("=")
-        words += ["--broker", name + ("=..." if added else "")]
+        words += ["--only", name]
+    for name in choice.brokers:
+        words += ["--broker", name]
+    for rival in choice.rivals:
+        words += ["--rival", rival.partition("=")[0] + "=..."]
     if choice.rounds:
         words += ["--rounds", str(choice.rounds)]
     return shlex.join(words)

@@ -1,7 +1,8 @@
 """Errors of the benchmarks.
 
 BenchmarkError
-├─ PeerError         a broker does not start, refuses us or hangs up
+├─ PeerError         a broker does not start, refuses us, hangs up or takes too long
+├─ UnableError       a broker does not have what a scenario needs; trying again changes nothing
 └─ ChoiceError       the command line asks for what is not there
 """
 
@@ -11,7 +12,11 @@ class BenchmarkError(Exception):
 
 
 class PeerError(BenchmarkError):
-    """A broker does not start, refuses us or hangs up."""
+    """A broker does not start, refuses us, hangs up or takes too long."""
+
+
+class UnableError(BenchmarkError):
+    """A broker does not have what a scenario needs."""
 
 
 class ChoiceError(BenchmarkError):

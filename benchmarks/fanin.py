@@ -1,6 +1,5 @@
 """Many publishers of single packets to one subscriber: what batching cannot help with."""
 
-import socket
 from functools import partial
 from time import perf_counter
 
@@ -18,6 +17,7 @@ from benchmarks.generator import (
 from benchmarks.measure import Sample, Tally
 from benchmarks.packets import PUBACK_BYTES, encode_payload, encode_publish, encode_ring
 from benchmarks.streams import NumberReader
+from benchmarks.transport import Connection
 
 
 class Publishers:
@@ -30,7 +30,7 @@ class Publishers:
         self.arrived = 0
         self.pending = [0] * count
         self._qos = qos
-        self._connections: list[socket.socket] = []
+        self._connections: list[Connection] = []
         self._packets = [
             encode_publish(f"bench/{number:05}", encode_payload(number, PAYLOAD_BYTES), qos=qos)
             for number in range(count)
@@ -39,7 +39,7 @@ class Publishers:
         self._sent = [0] * count
         self._delivered = [0] * count
 
-    def add(self, connection: socket.socket, poll: Poll) -> None:
+    def add(self, connection: Connection, poll: Poll) -> None:
         """Take the next publisher's connection."""
         number = len(self._connections)
         self._connections.append(connection)
@@ -65,7 +65,7 @@ class Publishers:
         wrong = 0 if is_cut else sum(1 for sent, got in pairs if sent != got)
         return Tally(sum(self._sent), self.arrived, wrong, is_cut)
 
-    def _on_ack(self, connection: socket.socket, number: int) -> None:
+    def _on_ack(self, connection: Connection, number: int) -> None:
         if len(connection.recv(PUBACK_BYTES)) != PUBACK_BYTES:
             raise PeerError("cannot go on: the broker closed a publisher's connection")
         self._confirm(number)
@@ -79,7 +79,7 @@ class Publishers:
 def single_packets(rig: Rig, *, qos: int, publishers: int) -> Sample:
     """Send single packets from many connections to one subscriber of `bench/+`."""
     ring = encode_ring(TOPIC, PAYLOAD_BYTES, qos=qos, count=1)
-    with connect_clients(rig.port) as connect, Poll() as poll:
+    with connect_clients(rig.door) as connect, Poll() as poll:
         fleet = Publishers(publishers, qos)
         reader = NumberReader(connect("sub", ("bench/+", qos)), ring, fleet.on_delivery)
         poll.on_readable(reader.connection, reader.read)

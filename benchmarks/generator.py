@@ -7,16 +7,20 @@ that drops all the same is seen: the run stalls, and what is missing is counted 
 
 import select
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from time import perf_counter, sleep
 from types import TracebackType
 from typing import Self
 
+from benchmarks.errors import PeerError
+from benchmarks.exactly_once import ExactReader, ReleaseCounter
 from benchmarks.measure import Cpu, Meter, Sample, Tally, Timing
 from benchmarks.packets import Ring, encode_ring
-from benchmarks.streams import AckCounter, AckingReader, RingReader, Sender, open_client
+from benchmarks.share import ShareReader, cover_all
+from benchmarks.streams import AckCounter, AckingReader, Reader, RingReader, Sender, open_client
+from benchmarks.transport import Connection, Door, WebSocket, frame_ring, pending_of
 
 PAYLOAD_BYTES = 64
 TOPIC = "bench/00000"
@@ -27,16 +31,18 @@ POLL_S = 0.05  # how late a phase may end when nothing arrives
 # instead of 86,000, the others the same.
 REST_S = 0.0005
 REST_BELOW = 400
+REST_PACKET_BYTES = 1024  # larger ones fill reads by themselves
 LINGER_S = 0.02  # for what arrives twice, after all has arrived once
 
 DELIVERIES = "deliveries/s"
+READERS = (RingReader, AckingReader, ExactReader)  # by QoS
 
 
 @dataclass(frozen=True, slots=True)
 class Rig:
     """One running broker, as the loads see it."""
 
-    port: int
+    door: Door
     timing: Timing
     read_cpu: Callable[[], Cpu]
     read_memory: Callable[[], int]
@@ -65,12 +71,19 @@ class Poll:
     ) -> None:
         self._epoll.close()
 
-    def on_readable(self, connection: socket.socket, callback: Callable[[], object]) -> None:
+    def on_readable(self, connection: Connection, callback: Callable[[], object]) -> None:
         """Call back whenever there is something to read."""
-        self._readers[connection.fileno()] = callback
+
+        def read_all() -> None:
+            callback()
+            while pending_of(connection):
+                callback()
+
+        is_plain = isinstance(connection, socket.socket)
+        self._readers[connection.fileno()] = callback if is_plain else read_all
         self._epoll.register(connection, select.EPOLLIN)
 
-    def wake_when_writable(self, connection: socket.socket) -> None:
+    def wake_when_writable(self, connection: Connection) -> None:
         """Let the next `wait` return when this registered connection takes more."""
         if connection.fileno() not in self._waiting:
             self._waiting.add(connection.fileno())
@@ -87,64 +100,109 @@ class Poll:
 
 
 @contextmanager
-def connect_clients(port: int) -> Iterator[Callable[..., socket.socket]]:
+def connect_clients(door: Door) -> Iterator[Callable[..., Connection]]:
     """Give a function that opens clients, and close all of them in the end."""
     with ExitStack() as opened:
 
-        def connect(client_id: str, subscribe: tuple[str, int] | None = None) -> socket.socket:
-            return opened.enter_context(open_client(port, client_id, subscribe=subscribe))
+        def connect(
+            client_id: str, subscribe: tuple[str, int] | None = None, *, clean: bool = True
+        ) -> Connection:
+            client = open_client(door, client_id, subscribe=subscribe, clean=clean)
+            opened.callback(client.close)
+            return client
 
         yield connect
 
 
-def stream(
-    rig: Rig,
-    *,
-    qos: int,
-    subscribers: int,
-    window: int,
-    ring: Ring | None = None,
-    topic_filter: str = TOPIC,
-) -> Sample:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one publisher sends, and to whom."""
+
+    qos: int = 0
+    subscribers: int = 1
+    window: int = 100
+    ring: Ring | None = None
+    topic_filter: str = TOPIC
+    is_shared: bool = False  # each message to one of the subscribers
+
+
+def stream(rig: Rig, load: Load) -> Sample:
     """Send from one publisher to some subscribers, a window of messages ahead of the slowest."""
-    ring = ring or encode_ring(TOPIC, PAYLOAD_BYTES, qos=qos, count=RING_COUNT)
-    reader_type = AckingReader if qos else RingReader
-    with connect_clients(rig.port) as connect, Poll() as poll:
-        readers = [
-            reader_type(connect(f"sub{n}", (topic_filter, qos)), ring) for n in range(subscribers)
+    ring = load.ring or encode_ring(TOPIC, PAYLOAD_BYTES, qos=load.qos, count=RING_COUNT)
+    with connect_clients(rig.door) as connect, Poll() as poll:
+        readers: list[Reader] = [
+            _make_reader(load, connect(f"sub{n}", (load.topic_filter, load.qos)), ring)
+            for n in range(load.subscribers)
         ]
-        sender = Sender(connect("pub"), ring)
-        acks = AckCounter(sender.connection, ring)
-        counters = [*readers, acks] if qos else readers
+        publisher = connect("pub")
+        acks = (ReleaseCounter if load.qos == 2 else AckCounter)(publisher, ring)
+        sender = make_sender(publisher, ring)
         for counter in (*readers, acks):
             poll.on_readable(counter.connection, counter.read)
+        confirm = _Confirmations(readers, acks if load.qos else None, is_shared=load.is_shared)
         meter = rig.start_meter()
-        before = -REST_BELOW
+        before, rests = -REST_BELOW, not load.qos and ring.packet_bytes <= REST_PACKET_BYTES
         while True:
-            received = [counter.received for counter in counters]
-            arrived = sum(received[:subscribers])
+            arrived = sum(reader.received for reader in readers)
             meter.advance(perf_counter(), arrived)
             if meter.is_sending:
-                _grant(sender, min(received), window)
-            elif meter.is_over or min(received) >= sender.granted:
+                grant(sender, confirm.count(), load.window)
+            elif meter.is_over or confirm.count() >= sender.granted:
                 break
             if not sender.send():
                 poll.wake_when_writable(sender.connection)
-            if not qos and arrived - before < REST_BELOW:
+            if rests and arrived - before < REST_BELOW:
                 sleep(REST_S)  # not at QoS 1, where it would be part of each round trip
             before = arrived
             poll.wait(POLL_S)
         poll.wait(LINGER_S)
-        tally = Tally(
-            expected=sender.granted * len(counters),
-            received=sum(counter.received for counter in counters),
-            disordered=sum(counter.disordered for counter in counters),
-            is_cut=meter.is_cut,
+    if not arrived:
+        raise PeerError("cannot measure: nothing arrived")
+    return meter.sample(confirm.tally(sender.granted, is_cut=meter.is_cut), unit=DELIVERIES)
+
+
+class _Confirmations:
+    """How far everyone who must have a message has it."""
+
+    def __init__(self, readers: Sequence[Reader], acks: Reader | None, *, is_shared: bool) -> None:
+        self._readers, self._acks, self._is_shared = readers, acks, is_shared
+        self._counters = [*readers, acks] if acks else list(readers)
+
+    def count(self) -> int:
+        """Return how many messages are through."""
+        if not self._is_shared:
+            return min(counter.received for counter in self._counters)
+        delivered = sum(reader.received for reader in self._readers)
+        return min(delivered, self._acks.received) if self._acks else delivered
+
+    def tally(self, sent: int, *, is_cut: bool) -> Tally:
+        """Return what was to arrive, and what did."""
+        copies = 1 if self._is_shared else len(self._readers)
+        disordered = sum(counter.disordered for counter in self._counters)
+        if self._is_shared and not is_cut:
+            disordered += not cover_all(self._readers, sent)
+        return Tally(
+            expected=sent * (copies + (self._acks is not None)),
+            received=sum(counter.received for counter in self._counters),
+            disordered=disordered,
+            is_cut=is_cut,
         )
-        return meter.sample(tally, unit=DELIVERIES)
 
 
-def _grant(sender: Sender, confirmed: int, window: int) -> None:
+def _make_reader(load: Load, connection: Connection, ring: Ring) -> Reader:
+    if load.is_shared:
+        return ShareReader(connection, ring)
+    return READERS[load.qos](connection, ring)
+
+
+def make_sender(publisher: Connection, ring: Ring) -> Sender:
+    """Return what sends a ring, in frames that were made ahead where the connection needs them."""
+    if isinstance(publisher, WebSocket):
+        return Sender(publisher.wire, frame_ring(ring))
+    return Sender(publisher, ring)
+
+
+def grant(sender: Sender, confirmed: int, window: int) -> None:
     """Open the window to its full size once a quarter of it is free."""
     if confirmed + window - sender.granted >= window // 4:
         sender.granted = confirmed + window

@@ -5,15 +5,20 @@ the sender up for a while must not look fast for it. The loop spins, so the load
 core says nothing here; how late the generator itself was is reported instead.
 """
 
+import select
 from time import perf_counter
 
+from benchmarks.errors import PeerError
 from benchmarks.generator import LINGER_S, PAYLOAD_BYTES, TOPIC, Poll, Rig, connect_clients
 from benchmarks.measure import Sample, Tally, percentile
 from benchmarks.packets import encode_payload, encode_publish, encode_ring
-from benchmarks.streams import NumberReader
+from benchmarks.streams import AckCounter, NumberReader
+from benchmarks.transport import Door
 
 PERCENTILES = {"p50 µs": 50.0, "p90 µs": 90.0, "p99 µs": 99.0, "p99.9 µs": 99.9, "max µs": 100.0}
 LATE = "generator late p99 µs"
+TOPIC_OF_PROBE = "probe/0"
+PROBE_PATIENCE_S = 15.0
 
 
 class Schedule:
@@ -47,6 +52,10 @@ class Schedule:
         self.arrived += 1
         self.latencies[number] = now - self._start - number / self._rate
 
+    def wait_s(self, now: float) -> float:
+        """Return how long it is until the next message is due."""
+        return max(0.0, self._start + self.sent / self._rate - now)
+
     def values(self, skipped: int) -> dict[str, float]:
         """Return percentiles in microseconds, without the first messages."""
         ordered = sorted(taken for number, taken in self.latencies.items() if number >= skipped)
@@ -61,7 +70,7 @@ def pace(rig: Rig, *, rate: int) -> Sample:
     """Send single QoS 0 messages at a fixed rate from one publisher to one subscriber."""
     ring = encode_ring(TOPIC, PAYLOAD_BYTES, qos=0, count=1)
     skipped = int(rate * rig.timing.warm_up_s)
-    with connect_clients(rig.port) as connect, Poll() as poll:
+    with connect_clients(rig.door) as connect, Poll() as poll:
         subscriber, publisher = connect("sub", (TOPIC, 0)), connect("pub")
         meter = rig.start_meter()
         count = skipped + int(rate * rig.timing.measure_s)
@@ -83,3 +92,29 @@ def pace(rig: Rig, *, rate: int) -> Sample:
     return Sample(
         schedule.values(skipped), Tally(schedule.sent, schedule.arrived, is_cut=meter.is_cut)
     )
+
+
+def probe_mqtt(door: Door, *, rate: int, seconds: float) -> list[float]:
+    """Return the seconds from when each QoS 1 message was due to its delivery; does not spin."""
+    count = int(rate * seconds)
+    ring = encode_ring(TOPIC_OF_PROBE, PAYLOAD_BYTES, qos=1, count=count)
+    with connect_clients(door) as connect:
+        subscriber, publisher = connect("probe-sub", (TOPIC_OF_PROBE, 1)), connect("probe-pub")
+        acks, schedule = AckCounter(publisher, ring), Schedule(perf_counter(), rate, count)
+        reader = NumberReader(
+            subscriber, ring, lambda number: schedule.arrive(number, perf_counter())
+        )
+        readers = {subscriber.fileno(): reader.read, publisher.fileno(): acks.read}
+        deadline = perf_counter() + seconds + PROBE_PATIENCE_S
+        while not schedule.is_complete and perf_counter() < deadline:
+            now = perf_counter()
+            if (number := schedule.take_due(now)) is not None:
+                publisher.sendall(ring.data[ring.starts[number] : ring.starts[number + 1]])
+                continue
+            # select waits by the microsecond, epoll by the millisecond
+            until = schedule.wait_s(now) if schedule.sent < count else PROBE_PATIENCE_S
+            for ready in select.select(readers, [], [], until)[0]:
+                readers[ready]()
+    if not schedule.is_complete:
+        raise PeerError(f"cannot measure: {schedule.arrived:,} of {count:,} messages arrived")
+    return list(schedule.latencies.values())

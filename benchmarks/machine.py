@@ -10,8 +10,6 @@ from pathlib import Path
 
 from benchmarks.measure import Cpu
 
-_TICKS = os.sysconf("SC_CLK_TCK")
-
 
 @dataclass(frozen=True, slots=True)
 class Cores:
@@ -43,9 +41,8 @@ def raise_file_limit() -> int:
 
 def read_cpu(pid: int) -> Cpu:
     """Return the processor time of a broker, in all its threads, and of this process."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    ticks = int(fields[11]) + int(fields[12])  # utime, stime: see proc(5)
-    return Cpu(ticks / _TICKS, time.process_time())
+    # the clock that clock_getcpuclockid(3) gives for a process, to the nanosecond
+    return Cpu(time.clock_gettime(~pid << 3 | 2), time.process_time())
 
 
 def read_memory(pid: int) -> int:
@@ -56,14 +53,15 @@ def read_memory(pid: int) -> int:
     return 0
 
 
-def describe_machine() -> dict[str, str]:
-    """Return what a reader needs to compare this run with another."""
+def describe_machine(folder: Path) -> dict[str, str]:
+    """Return what a reader needs to compare this run with another; brokers' files are in folder."""
     cores = f"{len(os.sched_getaffinity(0))} cores used of {os.cpu_count()}"
     return {
         "processor": f"{_read_model()}, {cores}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{_read_release()}, Linux {platform.release()}, {platform.machine()}",
         "Python": f"{platform.python_implementation()} {platform.python_version()}",
+        "files of the brokers": f"on {_read_file_system(folder)}",
         "load average at the start": f"{os.getloadavg()[0]:.2f}",
     }
 
@@ -79,3 +77,13 @@ def _read_release() -> str:
     with suppress(OSError):
         return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
     return "Linux"
+
+
+def _read_file_system(folder: Path) -> str:
+    """Return the kind of file system a folder is on: syncing to one in memory costs nothing."""
+    found = ("", "unknown")
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if folder.resolve().is_relative_to(place) and len(place) >= len(found[0]):
+            found = (place, kind)
+    return found[1]

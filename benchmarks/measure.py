@@ -20,6 +20,7 @@ class Timing:
     measure_s: float
     stall_s: float = 3.0  # without progress for so long, what is missing counts as lost
     limit_s: float = 20.0  # whatever happens, a run is over then
+    setup_s: float = 30.0  # for what comes before: connecting, subscribing, storing
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,7 @@ class Failure:
     """A run that gave no numbers."""
 
     reason: str
+    is_unable: bool = False  # the broker does not have what it takes: no fault, a dash
 
 
 Outcome = Sample | Failure
@@ -215,7 +217,7 @@ def pair_ratios(
     """
     ratios = [
         mine / other if higher_is_better else other / mine
-        for mine, other in zip(ours, theirs, strict=True)
+        for mine, other in zip(ours, theirs, strict=False)  # slow ones have fewer rounds
         if mine and other
     ]
     return spread(ratios) if ratios else None

@@ -10,11 +10,14 @@ from itertools import accumulate
 
 PUBLISH_QOS_0 = 0x30
 PUBLISH_QOS_1 = 0x32
+PUBLISH_QOS_2 = 0x34
+RETAIN = 0x01
 PINGREQ = b"\xc0\x00"
 PINGRESP = b"\xd0\x00"
 DISCONNECT = b"\xe0\x00"
 CONNACK_ACCEPTED = b"\x20\x02\x00\x00"
 PUBACK_BYTES = 4
+PACKET_IDS = 50_000  # used before they start again from 1
 
 KEEP_ALIVE_S = 300  # that of the Open MQTT Benchmark Suite
 NUMBER_BYTES = 4
@@ -70,26 +73,37 @@ def encode_length(length: int) -> bytes:
             return bytes(encoded)
 
 
-def encode_connect(client_id: str, *, keep_alive_s: int = KEEP_ALIVE_S) -> bytes:
-    """Return a CONNECT of a clean session without credentials."""
-    body = b"\x00\x04MQTT\x04\x02" + keep_alive_s.to_bytes(2, "big") + _encode_text(client_id)
+def encode_connect(client_id: str, *, clean: bool = True) -> bytes:
+    """Return a CONNECT without credentials, of a clean or of a stored session."""
+    flags = b"\x02" if clean else b"\x00"
+    keep_alive = KEEP_ALIVE_S.to_bytes(2, "big")
+    body = b"\x00\x04MQTT\x04" + flags + keep_alive + _encode_text(client_id)
     return b"\x10" + encode_length(len(body)) + body
 
 
 def encode_subscribe(topic_filter: str, qos: int, *, packet_id: int = 1) -> bytes:
     """Return a SUBSCRIBE with one filter."""
-    body = packet_id.to_bytes(2, "big") + _encode_text(topic_filter) + bytes([qos])
+    return encode_subscribes([topic_filter], qos, packet_id=packet_id)
+
+
+def encode_subscribes(topic_filters: Sequence[str], qos: int, *, packet_id: int) -> bytes:
+    """Return a SUBSCRIBE with some filters."""
+    requests = b"".join(_encode_text(each) + bytes([qos]) for each in topic_filters)
+    body = packet_id.to_bytes(2, "big") + requests
     return b"\x82" + encode_length(len(body)) + body
 
 
-def encode_suback(qos: int, *, packet_id: int = 1) -> bytes:
-    """Return the SUBACK that grants what `encode_subscribe` asked for."""
-    return b"\x90\x03" + packet_id.to_bytes(2, "big") + bytes([qos])
+def encode_suback(qos: int, *, packet_id: int = 1, count: int = 1) -> bytes:
+    """Return the SUBACK that grants what so many filters asked for."""
+    body = packet_id.to_bytes(2, "big") + bytes([qos]) * count
+    return b"\x90" + encode_length(len(body)) + body
 
 
-def encode_publish(topic: str, payload: bytes, *, qos: int, packet_id: int = 1) -> bytes:
+def encode_publish(
+    topic: str, payload: bytes, *, qos: int, packet_id: int = 1, retain: bool = False
+) -> bytes:
     """Return a PUBLISH; the packet id is left out at QoS 0."""
-    head = PUBLISH_QOS_1 if qos else PUBLISH_QOS_0
+    head = PUBLISH_QOS_0 | qos << 1 | (RETAIN if retain else 0)
     body = _encode_text(topic) + (packet_id.to_bytes(2, "big") if qos else b"") + payload
     return bytes([head]) + encode_length(len(body)) + body
 
@@ -101,12 +115,30 @@ def encode_payload(number: int, payload_bytes: int) -> bytes:
 
 def encode_ring(topic: str, payload_bytes: int, *, qos: int, count: int) -> Ring:
     """Return a ring of publishes of one size, numbered from 0, with packet ids from 1."""
+    return encode_wide_ring([topic] * count, payload_bytes, qos=qos)
+
+
+def encode_wide_ring(
+    topics: Sequence[str], payload_bytes: int, *, qos: int, retain: bool = False
+) -> Ring:
+    """Return a ring of publishes with these topics, which must be of one length."""
     packets = [
-        encode_publish(topic, encode_payload(number, payload_bytes), qos=qos, packet_id=number + 1)
-        for number in range(count)
+        encode_publish(
+            topic,
+            encode_payload(number, payload_bytes),
+            qos=qos,
+            packet_id=packet_id_of(number),
+            retain=retain,
+        )
+        for number, topic in enumerate(topics)
     ]
     end = len(packets[0])
     return _join_ring(packets, number_at=end - payload_bytes, packet_id_at=end - payload_bytes - 2)
+
+
+def packet_id_of(number: int) -> int:
+    """Return the packet id of a ring's packet."""
+    return number % PACKET_IDS + 1
 
 
 def encode_mixed_ring(topics: Sequence[str], payload_sizes: Sequence[int], count: int) -> Ring:

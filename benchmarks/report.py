@@ -40,27 +40,41 @@ METHOD = """\
   that would use more cores (NATS) are bound to one like everybody.
 - The generator (`benchmarks/generator.py`) speaks MQTT 3.1.1 over raw sockets in one process, with
   packets encoded ahead. A window bounds what is under way, so that no broker is pushed into
-  dropping: QoS 0 publishers stay that far ahead of the slowest subscriber, QoS 1 ones have that
-  many messages not yet both acknowledged and delivered.
+  dropping: QoS 0 publishers stay that far ahead of the slowest subscriber, QoS 1 and 2 ones have
+  that many messages not yet both acknowledged and delivered.
 - A rate is what subscribers received between two instants after a warm-up. Afterwards the run goes
   on until all has arrived. Every delivery is counted, QoS 0 streams are compared byte for byte with
-  what was sent, QoS 1 streams number by number; loss, repetition and disorder stand in the remarks.
-- In QoS 0 streams the generator rests for half a millisecond when a read brought little. Without
-  that, waking it for single packets costs the broker time, Mosquitto most of all.
+  what was sent, others number by number; loss, repetition and disorder stand in the remarks.
+- In QoS 0 streams of small packets the generator rests for half a millisecond when a read brought
+  little. Without that, waking it for single packets costs the broker time, Mosquitto most of all.
 - *CPU per delivery* is what the broker's process used, in user and kernel mode. Other programs on
   the machine disturb it least, so the ratio *by CPU* is the one to trust when the rounds lie far
   apart. *Busy* is the share of its core that each side used: a broker well below 100 % was waiting
-  for round trips, or other programs took its core. A generator above 95 % is remarked.
+  for round trips, or other programs took its core. *Generator bound*: the generator used more than
+  95 % of its core, a faster one might have shown a faster broker.
 - *Ceiling* is the rate of a process that copies bytes and parses nothing, in the broker's place.
+- A broker that lacks what a scenario needs has a dash and a footnote.
 - The 1:1, 1:50 and QoS 1 scenarios send one topic and one size: the best case for a broker that
-  handles equal packets in a run, as Hecate does. `qos0_mixed` changes both with every packet: the
-  worst case. Real traffic lies between.
-- Latency counts from the instant a message was due. The generator spins; how late it was itself
-  stands with the raw numbers, and p99 means nothing where that is of the same size.
-- Memory is the resident memory of the broker's process, in the idle scenario the growth of it
-  divided by the connections.
+  handles equal packets in a run, as Hecate does. `qos0_mixed` changes both with every packet;
+  `subscriptions_100k` has so many topics that no route is remembered: the worst case. Real traffic
+  lies between.
+- 500 publishers of single packets have one message each under way: the next leaves when that one is
+  delivered and, at QoS 1, acknowledged.
+- Latency counts from the instant a message was due, so a broker that holds up the sender does not
+  look fast for it. The generator spins; how late it was itself stands with the raw numbers, and p99
+  means nothing where that is of the same size.
+- Memory is the resident memory of the broker's process; that of connections, subscriptions and
+  retained messages is its growth divided by their number.
+- Connections come 50 at a time and must all answer a ping in the end. Of the 100,000 subscriptions
+  each client must get the message that one of its filters matches. Retained messages must all come
+  once, whole and marked.
+- TLS is 1.3 with a P-256 certificate made for the run. WebSocket clients send each packet in a
+  frame of its own.
+- Durable scenarios keep their files beside the sources, not in a /tmp that may be memory. Each
+  publisher has a stored session that gets its messages; a PUBACK is timed from when its PUBLISH was
+  due.
 
-What this does not show: several cores, TLS, real networks, durable sessions, retained messages.
+What this does not show: several cores, real networks, sessions that stay away for long.
 """
 
 
@@ -85,10 +99,13 @@ def print_report(console: Console, plan: Plan, results: Results) -> None:
         for name in (*columns, "MiB"):
             table.add_column(name, justify="right")
         table.add_column("remarks")
-        for row in make_rows(plan, results, scenario, metric):
+        rows = make_rows(plan, results, scenario, metric)
+        for row in rows:
             table.add_row(*_cells(row))
+        notes = [f"* {row.broker}: {row.footnote}" for row in rows if row.footnote]
         if ceiling := _format_ceiling(results, scenario, metric):
-            table.caption = f"ceiling: {ceiling}"
+            notes.append(f"ceiling: {ceiling}")
+        table.caption = "; ".join(notes) or None
         console.print(table)
     judged = judge(plan, results)
     if judged:
@@ -143,20 +160,21 @@ def _pairs(plan: Plan) -> Iterator[tuple[Scenario, Metric]]:
 def _cells(row: Row) -> Sequence[str]:
     return (
         row.broker,
-        format_spread(row.value),
+        format_spread(row.value) + (" \\*" if row.footnote else ""),
         format_ratio(row.ratio),
         "-" if row.cpu_us is None else format_number(row.cpu_us),
         format_ratio(row.cpu_ratio),
         _format_busy(row),
-        format_number(row.memory_mib),
+        "-" if row.memory_mib is None else format_number(row.memory_mib),
         "; ".join(row.remarks),
     )
 
 
 def _format_busy(row: Row) -> str:
-    if row.broker_busy is None or row.generator_busy is None:
+    shares = (row.broker_busy, row.generator_busy)
+    if shares == (None, None):
         return "-"
-    return f"{row.broker_busy:.0%} / {row.generator_busy:.0%}"
+    return " / ".join("-" if share is None else f"{share:.0%}" for share in shares)
 
 
 def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str:
@@ -166,7 +184,8 @@ def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str
     busy = (
         "" if ceiling.generator_busy is None else f", generator {ceiling.generator_busy:.0%} busy"
     )
-    return f"{format_number(ceiling.values[metric.name])}{busy}"
+    value = ceiling.values.get(metric.name)
+    return "" if value is None else f"{format_number(value)}{busy}"
 
 
 def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
@@ -175,15 +194,18 @@ def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
         "## This run\n",
         f"- command: `{circumstances.command}`",
         f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: up to {plan.rounds}, as time allows; each {plan.timing.warm_up_s:g} s of"
-        f" warm-up and {plan.timing.measure_s:g} s measured",
+        f"- rounds: {plan.rounds}, but one for rivals that are too slow for that; each"
+        f" {plan.timing.warm_up_s:g} s of warm-up and {plan.timing.measure_s:g} s measured",
         *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
         f"- core of the broker: {apart}",
     ]
     if circumstances.load > BUSY_LOAD:
         lines.append("- **other programs were running: trust the ratios by CPU, not the rates**")
     if circumstances.is_quick:
-        lines.append("- **a quick run: short and noisy, not for quoting**")
+        lines.append(
+            "- **a quick run: short, noisy, with a tenth of the connections, subscriptions and "
+            "retained messages; not for quoting**"
+        )
     lines += ["", "| broker | version | set up |", "|---|---|---|"]
     lines += [f"| {each.name} | {each.version} | {each.setup} |" for each in plan.brokers]
     return "\n".join(lines) + "\n"
@@ -209,6 +231,8 @@ def _render_table(plan: Plan, results: Results, scenario: Scenario, metric: Metr
     ]
     rows = make_rows(plan, results, scenario, metric)
     lines += ["| " + " | ".join(_cells(row)) + " |" for row in rows]
+    if footnotes := [f"\\* {row.broker}: {row.footnote}" for row in rows if row.footnote]:
+        lines += ["", "; ".join(footnotes) + "."]
     if ceiling := _format_ceiling(results, scenario, metric):
         lines.append(f"\nCeiling: {ceiling}.")
     return "\n".join(lines) + "\n"

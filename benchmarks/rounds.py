@@ -1,18 +1,24 @@
 """Runs every scenario against every broker, in turns, and keeps what came out."""
 
+import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from benchmarks.brokers import Broker, make_mirror, run_broker
-from benchmarks.errors import BenchmarkError
+from benchmarks.brokers import OURS, ROOT, Broker, run_broker
+from benchmarks.errors import BenchmarkError, PeerError, UnableError
 from benchmarks.generator import Rig
 from benchmarks.machine import Cores, read_cpu, read_memory
 from benchmarks.measure import Failure, Outcome, Timing
+from benchmarks.rivals import make_mirror
 from benchmarks.scenarios import Scenario, Size
 
 MIB = 2**20
+ALWAYS = (OURS, "mosquitto")  # the ratio of these two is what most targets are about
+REASON_LENGTH = 200
+RUN_LIMIT_S = 120.0  # of one run, start and end of the broker included; the loads have their own
 
 OnRun = Callable[[str, str, Outcome | None], None]
 
@@ -27,11 +33,11 @@ class Plan:
     timing: Timing
     size: Size
     cores: Cores
-    scenario_s: float = 130.0  # after that a scenario gets no further round
+    budget_s: float = 1_200.0  # for all scenarios: the first round of each is run whatever it takes
 
     @property
     def run_count(self) -> int:
-        """Return how many single runs that is."""
+        """Return how many single runs that is at most."""
         ceilings = sum(scenario.has_ceiling for scenario in self.scenarios)
         return ceilings + len(self.scenarios) * len(self.brokers) * self.rounds
 
@@ -45,22 +51,64 @@ class Results:
 
 
 def run_plan(plan: Plan, on_run: OnRun) -> Results:
-    """Run it all, brokers alternating; `on_run` hears of each run's start and outcome.
+    """Run it all, brokers taking turns; `on_run` hears of each run's start and outcome.
 
-    The first round of each scenario is always whole; then rounds go on while there is time.
+    Each scenario gets an equal part of what is left of the budget. Where that is not enough for
+    all rounds of all brokers, the slowest rivals have one round.
     """
     results = Results()
-    for scenario in plan.scenarios:
-        deadline = time.monotonic() + plan.scenario_s
+    deadline = time.monotonic() + plan.budget_s
+    for done, scenario in enumerate(plan.scenarios):
+        now = time.monotonic()
+        share_s = (deadline - now) / (len(plan.scenarios) - done)
         if scenario.has_ceiling:
             results.ceilings[scenario.name] = _run_once(plan, scenario, make_mirror(), on_run)
-        for _ in range(plan.rounds):
-            for broker in plan.brokers:
-                outcome = _run_once(plan, scenario, broker, on_run)
-                results.outcomes.setdefault((scenario.name, broker.name), []).append(outcome)
-            if time.monotonic() >= deadline:
-                break
+        took_s = _run_round(plan, scenario, plan.brokers, results, on_run)
+        left_s = share_s - (time.monotonic() - now)
+        brokers = _choose_further(plan, scenario, results, took_s, left_s)
+        for _ in range(plan.rounds - 1):
+            _run_round(plan, scenario, brokers, results, on_run)
     return results
+
+
+def choose_repeated(took_s: Mapping[str, float], left_s: float, rounds: int) -> list[str]:
+    """Return who is run again: always the ALWAYS, and of the rest the quickest while time lasts."""
+    chosen: list[str] = []
+    for name in sorted(took_s, key=lambda name: (name not in ALWAYS, took_s[name])):
+        left_s -= took_s[name] * rounds
+        if left_s < 0 and name not in ALWAYS:
+            break
+        chosen.append(name)
+    return chosen
+
+
+def _choose_further(
+    plan: Plan, scenario: Scenario, results: Results, took_s: Mapping[str, float], left_s: float
+) -> list[Broker]:
+    able = {
+        name: seconds
+        for name, seconds in took_s.items()
+        if not _is_unable(results.outcomes[scenario.name, name][0])
+    }
+    chosen = choose_repeated(able, left_s, plan.rounds - 1)
+    return [broker for broker in plan.brokers if broker.name in chosen]
+
+
+def _is_unable(outcome: Outcome) -> bool:
+    return isinstance(outcome, Failure) and outcome.is_unable
+
+
+def _run_round(
+    plan: Plan, scenario: Scenario, brokers: Sequence[Broker], results: Results, on_run: OnRun
+) -> dict[str, float]:
+    """Run each broker once, and return how long each took."""
+    took_s = {}
+    for broker in brokers:
+        started = time.monotonic()
+        outcome = _run_once(plan, scenario, broker, on_run)
+        results.outcomes.setdefault((scenario.name, broker.name), []).append(outcome)
+        took_s[broker.name] = time.monotonic() - started
+    return took_s
 
 
 def _run_once(
@@ -72,16 +120,41 @@ def _run_once(
     on_run(scenario.name, broker.name, None)
     outcome: Outcome
     try:
-        with run_broker(broker, plan.cores) as running:
+        with _time_limit(RUN_LIMIT_S), run_broker(broker, plan.cores, scenario.mode) as running:
             rig = Rig(
-                running.port,
+                running.door,
                 plan.timing,
                 read_cpu=partial(read_cpu, running.pid),
                 read_memory=partial(read_memory, running.pid),
             )
             sample = scenario.run(rig, plan.size)
             outcome = replace(sample, memory_mib=read_memory(running.pid) / MIB)
+    except UnableError as exc:
+        outcome = Failure(_shorten(exc), is_unable=True)
     except (BenchmarkError, OSError) as exc:
-        outcome = Failure(str(exc))
+        outcome = Failure(_shorten(exc))
     on_run(scenario.name, broker.name, outcome)
     return outcome
+
+
+def _shorten(exc: Exception) -> str:
+    """Return one line without this machine's folders, as it will stand in a document."""
+    words = " ".join(str(exc).replace(f"{ROOT}/", "").split())
+    return words if len(words) <= REASON_LENGTH else f"{words[:REASON_LENGTH]} ..."
+
+
+@contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise PeerError in what runs within, when it takes longer."""
+
+    def give_up(_number: int, _frame: object) -> None:
+        raise PeerError(f"cannot wait longer: {seconds:.0f} s are over")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    others = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *others)

@@ -5,21 +5,34 @@ To add one: write a function that takes a Rig and a Size and gives a Sample, and
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from benchmarks import durable, idle
+from benchmarks import retained as kept
+from benchmarks import subscriptions as many
+from benchmarks.brokers import Mode
+from benchmarks.durable import flood_durable, pace_durable
 from benchmarks.fanin import single_packets
-from benchmarks.generator import DELIVERIES, Rig, stream
-from benchmarks.idle import MEMORY, hold
+from benchmarks.generator import DELIVERIES, PAYLOAD_BYTES, TOPIC, Load, Rig, stream
+from benchmarks.idle import hold
 from benchmarks.latency import pace
 from benchmarks.measure import Sample
-from benchmarks.packets import encode_mixed_ring
+from benchmarks.packets import encode_mixed_ring, encode_ring
+from benchmarks.retained import deliver_retained
+from benchmarks.subscriptions import publish_among
+
+KIB, MIB = 1024, 1024 * 1024
+SHARED_RING = 65_536  # many more than are under way, so that a member's step back is seen
+GIGABYTES = "GB/s"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
     """What a quick run makes smaller."""
 
-    connections: int
+    connections: int = 10_000
+    subscriptions: int = 100_000
+    retained: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +43,7 @@ class Target:
     ratio: float | None = None
     rival: str = "mosquitto"
     at_most: float | None = None
+    at_least: float | None = None
     ratio_by_version: tuple[tuple[str, float], ...] = ()  # what holds for some of its versions
 
 
@@ -39,6 +53,7 @@ class Metric:
 
     name: str
     higher_is_better: bool = True
+    has_cpu: bool = True  # processor time per delivery says something beside it
     target: Target | None = None
 
 
@@ -51,26 +66,44 @@ class Scenario:
     suite_name: str
     run: Callable[[Rig, Size], Sample]
     metrics: tuple[Metric, ...]
-    is_default: bool = False
+    mode: Mode = Mode.PLAIN
     has_ceiling: bool = True  # the mirror is faster than any broker where packets come in bulk
 
 
 def qos0_1to1(rig: Rig, _size: Size) -> Sample:
-    return stream(rig, qos=0, subscribers=1, window=16_384)
+    return stream(rig, Load(window=16_384))
 
 
 def qos0_fanout_1to50(rig: Rig, _size: Size) -> Sample:
-    return stream(rig, qos=0, subscribers=50, window=2_048)
+    return stream(rig, Load(subscribers=50, window=2_048))
 
 
 def qos1_1to1(rig: Rig, _size: Size) -> Sample:
-    return stream(rig, qos=1, subscribers=1, window=100)
+    return stream(rig, Load(qos=1, window=100))
+
+
+def qos2_1to1(rig: Rig, _size: Size) -> Sample:
+    return stream(rig, Load(qos=2, window=100))
 
 
 def qos0_mixed(rig: Rig, _size: Size) -> Sample:
     topics = [f"site/{n % 7}/device/{n:03}/readings/temperature" for n in range(100)]
     ring = encode_mixed_ring(topics, range(16, 257, 3), count=900)
-    return stream(rig, qos=0, subscribers=1, window=8_192, ring=ring, topic_filter="site/#")
+    return stream(rig, Load(window=8_192, ring=ring, topic_filter="site/#"))
+
+
+def shared_group(rig: Rig, _size: Size) -> Sample:
+    ring = encode_ring(TOPIC, PAYLOAD_BYTES, qos=0, count=SHARED_RING)
+    group = f"$share/bench/{TOPIC}"
+    load = Load(subscribers=4, window=4_096, ring=ring, topic_filter=group, is_shared=True)
+    return stream(rig, load)
+
+
+def large_payloads(rig: Rig, _size: Size) -> Sample:
+    ring = encode_ring(TOPIC, MIB, qos=0, count=4)
+    sample = stream(rig, Load(window=4, ring=ring))
+    gigabytes = sample.values[DELIVERIES] * MIB / 1e9
+    return replace(sample, values={GIGABYTES: gigabytes, **sample.values})
 
 
 def fanin_500_qos0(rig: Rig, _size: Size) -> Sample:
@@ -89,8 +122,47 @@ def idle_connections(rig: Rig, size: Size) -> Sample:
     return hold(rig, connections=size.connections)
 
 
+def subscriptions(rig: Rig, size: Size) -> Sample:
+    return publish_among(rig, count=size.subscriptions)
+
+
+def retained(rig: Rig, size: Size) -> Sample:
+    return deliver_retained(rig, count=size.retained)
+
+
+def tls_64(rig: Rig, _size: Size) -> Sample:
+    return stream(rig, Load(window=16_384))
+
+
+def tls_16k(rig: Rig, _size: Size) -> Sample:
+    ring = encode_ring(TOPIC, 16 * KIB, qos=0, count=64)
+    sample = stream(rig, Load(window=128, ring=ring))
+    gigabytes = sample.values[DELIVERIES] * 16 * KIB / 1e9
+    return replace(sample, values={GIGABYTES: gigabytes, **sample.values})
+
+
+def websocket(rig: Rig, _size: Size) -> Sample:
+    return stream(rig, Load(window=16_384))
+
+
+def durable_20k(rig: Rig, _size: Size) -> Sample:
+    return pace_durable(rig, rate=20_000, lanes=20)
+
+
+def durable_max(rig: Rig, _size: Size) -> Sample:
+    return flood_durable(rig, window=200, lanes=20)
+
+
 def _rate(target: Target | None = None) -> tuple[Metric, ...]:
     return (Metric(DELIVERIES, target=target),)
+
+
+def _latency(name: str, target: Target | None = None) -> Metric:
+    return Metric(name, higher_is_better=False, target=target)
+
+
+def _lower(name: str, target: Target | None = None) -> Metric:
+    return Metric(name, higher_is_better=False, has_cpu=False, target=target)
 
 
 SCENARIOS = (
@@ -106,7 +178,6 @@ SCENARIOS = (
                 ratio_by_version=(("2.0", 6.0),),
             )
         ),
-        is_default=True,
     ),
     Scenario(
         "qos0_fanout_1to50",
@@ -114,7 +185,6 @@ SCENARIOS = (
         "fanout-1-50-1-max",
         qos0_fanout_1to50,
         _rate(Target("≥ 15x Mosquitto", ratio=15.0)),
-        is_default=True,
     ),
     Scenario(
         "qos1_1to1",
@@ -122,7 +192,6 @@ SCENARIOS = (
         "p2p-1-1-1-max",
         qos1_1to1,
         _rate(Target("≥ 3x Mosquitto", ratio=3.0)),
-        is_default=True,
     ),
     Scenario(
         "qos0_mixed",
@@ -131,7 +200,6 @@ SCENARIOS = (
         "p2p-1-1-100-max",
         qos0_mixed,
         _rate(),
-        is_default=True,  # the other three send one topic and one size, which suits us best
     ),
     Scenario(
         "fanin_500_qos0",
@@ -155,8 +223,8 @@ SCENARIOS = (
         "p2p-1-1-1-10K",
         latency_10k,
         (
-            Metric("p50 µs", False, Target("≤ Mosquitto's", ratio=1.0)),
-            Metric("p99 µs", False, Target("≤ Mosquitto's", ratio=1.0)),
+            _latency("p50 µs", Target("≤ Mosquitto's", ratio=1.0)),
+            _latency("p99 µs", Target("≤ Mosquitto's", ratio=1.0)),
         ),
     ),
     Scenario(
@@ -164,7 +232,111 @@ SCENARIOS = (
         "Connections without traffic: memory of each, and whether all answer a ping",
         "conn-tcp-10K",
         idle_connections,
-        (Metric(MEMORY, False, Target("≤ 6 KiB", at_most=6.0)),),
+        (
+            _lower(idle.MEMORY, Target("≤ 6 KiB", at_most=6.0)),
+            Metric(idle.HELD, target=Target("10,000", at_least=10_000), has_cpu=False),
+            Metric(idle.OPENED),
+        ),
+        has_ceiling=False,
+    ),
+    Scenario(
+        "subscriptions_100k",
+        "QoS 0, one publisher to one subscriber of plant/#, 64 B, 20,000 topics, among 100,000 "
+        "other subscriptions with wildcards (of 100 clients)",
+        "-",
+        subscriptions,
+        (
+            Metric(DELIVERIES),
+            _lower(many.GROWTH, Target("by depth, not number: ≤ 2", at_most=2.0)),
+            Metric(many.SUBSCRIBED, has_cpu=False),
+            _lower(many.CPU),
+            _lower(many.MEMORY),
+        ),
+        has_ceiling=False,
+    ),
+    Scenario(
+        "retained_100k",
+        "100,000 retained messages of 64 B, stored at QoS 1, delivered to one subscriber of #",
+        "-",
+        retained,
+        (
+            Metric(kept.DELIVERED),
+            Metric(kept.STORED, has_cpu=False),
+            _lower(kept.MEMORY),
+        ),
+        has_ceiling=False,
+    ),
+    Scenario(
+        "payload_1mib",
+        "QoS 0, one publisher to one subscriber, 1 MiB, 4 messages under way",
+        "p2p-1-1-1-max",
+        large_payloads,
+        (Metric(GIGABYTES),),
+    ),
+    Scenario(
+        "qos2_1to1",
+        "QoS 2 both ways, one publisher to one subscriber, 64 B, window 100",
+        "p2p-1-1-1-max",
+        qos2_1to1,
+        _rate(),
+        has_ceiling=False,
+    ),
+    Scenario(
+        "shared_group_of_4",
+        "QoS 0, one publisher to a shared subscription of 4, 64 B, 4,096 messages under way",
+        "sharedsub-1-4-1-max",
+        shared_group,
+        _rate(),
+        has_ceiling=False,
+    ),
+    Scenario(
+        "tls_64b",
+        "QoS 0 over TLS 1.3, one publisher to one subscriber, 64 B (16,384 messages under way)",
+        "p2p-1-1-1-max",
+        tls_64,
+        _rate(),
+        mode=Mode.TLS,
+        has_ceiling=False,
+    ),
+    Scenario(
+        "tls_16kib",
+        "QoS 0 over TLS 1.3, one publisher to one subscriber, 16 KiB (128 messages under way)",
+        "p2p-1-1-1-max",
+        tls_16k,
+        (Metric(GIGABYTES),),
+        mode=Mode.TLS,
+        has_ceiling=False,
+    ),
+    Scenario(
+        "websocket",
+        "QoS 0 over WebSocket, one publisher (a frame for each message) to one subscriber, 64 B "
+        "(16,384 messages under way)",
+        "p2p-1-1-1-max",
+        websocket,
+        _rate(),
+        mode=Mode.WEBSOCKET,
+        has_ceiling=False,
+    ),
+    Scenario(
+        "durable_20k",
+        "QoS 1, 20,000 messages/s offered by 20 publishers, each into a stored session, 64 B",
+        "-",
+        durable_20k,
+        (
+            _latency("PUBACK p99 ms", Target("< 15 ms", at_most=15.0)),
+            _latency("PUBACK p50 ms"),
+            Metric(durable.ACKNOWLEDGED),
+        ),
+        mode=Mode.DURABLE,
+        has_ceiling=False,
+    ),
+    Scenario(
+        "durable_max",
+        "QoS 1, 20 publishers with a window of 200, each into a stored session, 64 B",
+        "-",
+        durable_max,
+        (Metric(durable.ACKNOWLEDGED, target=Target("≥ 20,000/s", at_least=20_000)),),
+        mode=Mode.DURABLE,
         has_ceiling=False,
     ),
 )

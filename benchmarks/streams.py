@@ -4,9 +4,9 @@ Everything is counted, and the bytes themselves are compared while a run is on: 
 equal the ring that was sent, byte for byte, and a QoS 1 stream must carry its numbers in order.
 """
 
-import socket
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Protocol
 
 from benchmarks.errors import PeerError
 from benchmarks.packets import (
@@ -20,24 +20,24 @@ from benchmarks.packets import (
     encode_pubacks,
     encode_suback,
     encode_subscribe,
+    packet_id_of,
     read_numbers,
 )
-
-HANDSHAKE_TIMEOUT_S = 10.0
+from benchmarks.transport import BUSY, Connection, Door
 
 
 def open_client(
-    port: int, client_id: str, *, subscribe: tuple[str, int] | None = None
-) -> socket.socket:
+    door: Door, client_id: str, *, subscribe: tuple[str, int] | None = None, clean: bool = True
+) -> Connection:
     """Return a non-blocking connection that the broker accepted, subscribed if asked for."""
-    connection = socket.create_connection(("127.0.0.1", port), HANDSHAKE_TIMEOUT_S)
+    connection = door.open()
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        _exchange(connection, encode_connect(client_id), CONNACK_ACCEPTED, f"connect {client_id}")
+        request = encode_connect(client_id, clean=clean)
+        exchange(connection, request, CONNACK_ACCEPTED, f"connect {client_id}")
         if subscribe is not None:
             topic_filter, qos = subscribe
             request = encode_subscribe(topic_filter, qos)
-            _exchange(connection, request, encode_suback(qos), f"subscribe to {topic_filter}")
+            exchange(connection, request, encode_suback(qos), f"subscribe to {topic_filter}")
         connection.setblocking(False)
     except BaseException:
         connection.close()
@@ -45,10 +45,22 @@ def open_client(
     return connection
 
 
+class Reader(Protocol):
+    """Counts what comes on one connection, and whether it came in order."""
+
+    connection: Connection
+    disordered: int
+
+    @property
+    def received(self) -> int: ...
+
+    def read(self) -> None: ...
+
+
 class Sender:
     """Sends a ring of publishes up to a number of packets that only grows."""
 
-    def __init__(self, connection: socket.socket, ring: Ring) -> None:
+    def __init__(self, connection: Connection, ring: Ring) -> None:
         self.connection = connection
         self.ring = ring
         self.granted = 0
@@ -63,7 +75,7 @@ class Sender:
             end = min(offset + until - self._sent_bytes, len(self._view))
             try:
                 self._sent_bytes += self.connection.send(self._view[offset:end])
-            except BlockingIOError:
+            except BUSY:
                 return False
         return True
 
@@ -71,33 +83,33 @@ class Sender:
 class AckCounter:
     """Counts the PUBACKs a publisher gets, which must come in the order of its packets."""
 
-    def __init__(self, connection: socket.socket, ring: Ring) -> None:
+    def __init__(self, connection: Connection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0
         self.disordered = 0
         self._buffer = bytearray(READ_BYTES)
         self._held = 0
-        ids = range(1, ring.count + 1)
+        ids = map(packet_id_of, range(ring.count))
         repeats = 1 + -(-READ_BYTES // PUBACK_BYTES // ring.count)
         self._expected = b"".join(b"\x40\x02" + n.to_bytes(2, "big") for n in ids) * repeats
         self._period = ring.count
 
     def read(self) -> None:
         """Read once and count."""
-        held = _receive(self.connection, self._buffer, self._held)
+        held = receive(self.connection, self._buffer, self._held)
         whole = held // PUBACK_BYTES
         used = whole * PUBACK_BYTES
         at = self.received % self._period * PUBACK_BYTES
         if not self._expected.startswith(memoryview(self._buffer)[:used], at):
             self.disordered += 1
         self.received += whole
-        self._held = _keep_tail(self._buffer, used, held)
+        self._held = keep_tail(self._buffer, used, held)
 
 
 class RingReader:
     """Counts QoS 0 deliveries by their bytes, and compares every byte with the ring."""
 
-    def __init__(self, connection: socket.socket, ring: Ring) -> None:
+    def __init__(self, connection: Connection, ring: Ring) -> None:
         self.connection = connection
         self.disordered = 0
         self._ring = ring
@@ -115,7 +127,7 @@ class RingReader:
 
     def read(self) -> None:
         """Read once, compare and count."""
-        count = _receive(self.connection, self._buffer, 0)
+        count = receive(self.connection, self._buffer, 0)
         if not self._ring.data.startswith(self._view[:count], self._offset):
             self.disordered += 1
             self._realign(count)
@@ -133,7 +145,7 @@ class RingReader:
 class AckingReader:
     """Acknowledges QoS 1 deliveries, and checks kind and number of each."""
 
-    def __init__(self, connection: socket.socket, ring: Ring) -> None:
+    def __init__(self, connection: Connection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0
         self.disordered = 0
@@ -146,14 +158,14 @@ class AckingReader:
 
     def read(self) -> None:
         """Read once, check, count and acknowledge."""
-        held = _receive(self.connection, self._buffer, self._held)
+        held = receive(self.connection, self._buffer, self._held)
         size = self._ring.packet_bytes
         whole = held // size
         publishes = self._buffer[: whole * size]
         if not self._continues(publishes, whole):
             self.disordered += 1
         self.received += whole
-        self._held = _keep_tail(self._buffer, whole * size, held)
+        self._held = keep_tail(self._buffer, whole * size, held)
         self._unsent += encode_pubacks(publishes, self._ring)
         self._flush()
 
@@ -167,7 +179,7 @@ class AckingReader:
         # 4 bytes for each packet of 80: the socket takes them, or takes them at the next read
         try:
             del self._unsent[: self.connection.send(self._unsent)]
-        except BlockingIOError:
+        except BUSY:
             return
 
 
@@ -175,7 +187,7 @@ class NumberReader:
     """Hands the number of each delivery to a callback; acknowledges at QoS 1."""
 
     def __init__(
-        self, connection: socket.socket, ring: Ring, on_number: Callable[[int], None]
+        self, connection: Connection, ring: Ring, on_number: Callable[[int], None]
     ) -> None:
         self.connection = connection
         self._ring = ring
@@ -186,17 +198,17 @@ class NumberReader:
 
     def read(self) -> None:
         """Read once and hand over what came."""
-        held = _receive(self.connection, self._buffer, self._held)
+        held = receive(self.connection, self._buffer, self._held)
         used = held - held % self._ring.packet_bytes
         publishes = self._buffer[:used]
-        self._held = _keep_tail(self._buffer, used, held)
+        self._held = keep_tail(self._buffer, used, held)
         if self._acknowledges and used:
             self.connection.sendall(encode_pubacks(publishes, self._ring))
         for number in read_numbers(publishes, self._ring):
             self._on_number(number)
 
 
-def receive_exactly(connection: socket.socket, count: int) -> bytes:
+def receive_exactly(connection: Connection, count: int) -> bytes:
     """Return so many bytes from a connection that may block, or fewer when it ends."""
     received = b""
     while len(received) < count and (part := connection.recv(count - len(received))):
@@ -204,22 +216,26 @@ def receive_exactly(connection: socket.socket, count: int) -> bytes:
     return received
 
 
-def _exchange(connection: socket.socket, request: bytes, answer: bytes, what: str) -> None:
+def exchange(connection: Connection, request: bytes, answer: bytes, what: str) -> None:
+    """Send and expect exactly this answer."""
     connection.sendall(request)
     received = receive_exactly(connection, len(answer))
     if received != answer:
         raise PeerError(f"cannot {what}: broker answered {received.hex() or 'nothing'}")
 
 
-def _receive(connection: socket.socket, buffer: bytearray, held: int) -> int:
+def receive(connection: Connection, buffer: bytearray, held: int) -> int:
     """Read behind what is held and return how much is held then."""
-    count = connection.recv_into(memoryview(buffer)[held:])
+    try:
+        count = connection.recv_into(memoryview(buffer)[held:])
+    except BUSY:
+        return held  # a part of a record or frame
     if not count:
         raise PeerError("cannot go on: the broker closed a connection")
     return held + count
 
 
-def _keep_tail(buffer: bytearray, used: int, held: int) -> int:
+def keep_tail(buffer: bytearray, used: int, held: int) -> int:
     """Move what was not used to the front and return its length."""
     tail = held - used
     buffer[:tail] = buffer[used:held]

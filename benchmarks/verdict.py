@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.brokers import OURS, Broker
+from benchmarks.latency import LATE
 from benchmarks.measure import Failure, Outcome, Sample, Spread, pair_ratios, spread
 from benchmarks.rounds import Plan, Results
 from benchmarks.scenarios import Metric, Scenario, Target
@@ -15,13 +16,15 @@ class Row:
 
     broker: str
     value: Spread | None
+    rounds: int
     ratio: Spread | None  # how many times better ours is; None for ours
     cpu_us: float | None
     cpu_ratio: Spread | None  # the same by processor time, which other programs disturb least
     broker_busy: float | None
     generator_busy: float | None
-    memory_mib: float
+    memory_mib: float | None
     remarks: tuple[str, ...]
+    footnote: str = ""  # why there is no number
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +41,36 @@ class Judged:
 def make_rows(plan: Plan, results: Results, scenario: Scenario, metric: Metric) -> list[Row]:
     """Return one row for each broker, in the order they were given."""
     mine = results.outcomes.get((scenario.name, OURS), [])
-    ours, our_cpu = _values(mine, metric.name), _cpu_times(mine)
-    rows = []
-    for broker in plan.brokers:
-        outcomes = results.outcomes[scenario.name, broker.name]
-        values = _values(outcomes, metric.name)
-        measured = [value for value in values if value is not None]
-        samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
-        ratio = cpu_ratio = None
-        if ours and broker.name != OURS:
-            ratio = pair_ratios(ours, values, higher_is_better=metric.higher_is_better)
-            cpu_ratio = pair_ratios(our_cpu, _cpu_times(outcomes), higher_is_better=False)
-        rows.append(
-            Row(
-                broker.name,
-                spread(measured) if measured else None,
-                ratio,
-                _median(_cpu_times(outcomes)),
-                cpu_ratio,
-                _median([sample.broker_busy for sample in samples]),
-                _median([sample.generator_busy for sample in samples]),
-                max((sample.memory_mib for sample in samples), default=0.0),
-                _remark(outcomes),
-            )
-        )
-    return rows
+    return [
+        _make_row(broker.name, mine, results.outcomes[scenario.name, broker.name], metric)
+        for broker in plan.brokers
+    ]
+
+
+def _make_row(name: str, mine: Sequence[Outcome], theirs: Sequence[Outcome], metric: Metric) -> Row:
+    values = _values(theirs, metric.name)
+    measured = [value for value in values if value is not None]
+    samples = [outcome for outcome in theirs if isinstance(outcome, Sample)]
+    failures = [outcome.reason for outcome in theirs if isinstance(outcome, Failure)]
+    ratio = cpu_ratio = None
+    if mine and name != OURS:
+        ours = _values(mine, metric.name)
+        ratio = pair_ratios(ours, values, higher_is_better=metric.higher_is_better)
+        if metric.has_cpu:
+            cpu_ratio = pair_ratios(_cpu_times(mine), _cpu_times(theirs), higher_is_better=False)
+    return Row(
+        broker=name,
+        value=spread(measured) if measured else None,
+        rounds=len(measured),
+        ratio=ratio,
+        cpu_us=_median(_cpu_times(theirs)) if metric.has_cpu else None,
+        cpu_ratio=cpu_ratio,
+        broker_busy=_median([sample.broker_busy for sample in samples]),
+        generator_busy=_median([sample.generator_busy for sample in samples]),
+        memory_mib=max((sample.memory_mib for sample in samples), default=None),
+        remarks=_remark(theirs) if samples else (),
+        footnote=failures[0] if failures and not samples else "",
+    )
 
 
 def judge(plan: Plan, results: Results) -> list[Judged]:
@@ -82,11 +90,13 @@ def _compare(
     target: Target, rows: Sequence[Row], brokers: Sequence[Broker]
 ) -> tuple[str, bool | None]:
     by_name = {row.broker: row for row in rows}
-    if target.at_most is not None:
+    if target.at_most is not None or target.at_least is not None:
         ours = by_name.get(OURS)
         if ours is None or ours.value is None:
             return "not measured", None
-        return format_number(ours.value.median), ours.value.median <= target.at_most
+        median = ours.value.median
+        is_met = target.at_most is None or median <= target.at_most
+        return format_number(median), is_met and median >= (target.at_least or 0)
     rival = by_name.get(target.rival)
     if rival is None or rival.ratio is None or target.ratio is None:
         return "not measured", None
@@ -108,13 +118,15 @@ def format_spread(value: Spread | None) -> str:
     if value is None:
         return "-"
     middle, low, high = (format_number(part) for part in (value.median, value.low, value.high))
-    return f"{middle} ({low} to {high})"
+    return middle if value.low == value.high else f"{middle} ({low} to {high})"
 
 
 def format_ratio(ratio: Spread | None) -> str:
     """Return a ratio and its range."""
     if ratio is None:
         return "-"
+    if ratio.low == ratio.high:
+        return f"{ratio.median:.2f}x"
     return f"{ratio.median:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"
 
 
@@ -133,10 +145,17 @@ def _remark(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
     if cut := sum(sample.tally.missing for sample in samples if sample.tally.is_cut):
         remarks.append(f"too slow: {cut:,} of {expected:,} had not arrived when time was up")
     if any(sample.tally.disordered for sample in samples):
-        remarks.append("OUT OF ORDER")
+        remarks.append("WRONG OR OUT OF ORDER")
     if any(sample.is_generator_bound for sample in samples):
-        remarks.append("generator at its limit: see CPU per delivery")
+        remarks.append("generator bound: trust the ratio by CPU")
+    if any(_is_generator_late(sample) for sample in samples):
+        remarks.append("generator itself late: p99 means little")
     return tuple(remarks)
+
+
+def _is_generator_late(sample: Sample) -> bool:
+    late, p99 = sample.values.get(LATE), sample.values.get("p99 µs")
+    return late is not None and p99 is not None and late > p99 / 4
 
 
 def _values(outcomes: Sequence[Outcome], name: str) -> list[float | None]:

@@ -69,6 +69,9 @@ def bind_tcp(addresses: list[tuple[socket.AddressFamily, str]], port: int) -> li
         for family, host in addresses:
             listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
             bound.append(listening)
+            # for those accepted here: asyncio does it only where a socket names its protocol, and
+            # the first answer that is not alone would wait 40 ms for an ACK
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             port = listening.getsockname()[1]
     except BaseException:
         for each in bound:

@@ -7,8 +7,10 @@ from threading import Thread
 import pytest
 
 from benchmarks.errors import PeerError
+from benchmarks.exactly_once import ExactReader, ReleaseCounter
 from benchmarks.packets import Ring, encode_mixed_ring, encode_ring
 from benchmarks.streams import AckCounter, AckingReader, RingReader, open_client
+from benchmarks.transport import Door
 
 PACKETS = 50
 QOS_0 = encode_ring("topic", 64, qos=0, count=PACKETS)
@@ -135,7 +137,7 @@ def test_a_refused_client_is_an_error() -> None:
         refuser.start()
         try:
             with pytest.raises(PeerError, match="cannot connect late: broker answered 20020005"):
-                open_client(server.getsockname()[1], "late")
+                open_client(Door(server.getsockname()[1]), "late")
         finally:
             refuser.join()
 
@@ -145,3 +147,49 @@ def refuse_one(server: socket.socket) -> None:
     with client:
         client.recv(100)
         client.sendall(bytes.fromhex("20020005"))
+
+
+QOS_2 = encode_ring("topic", 64, qos=2, count=PACKETS)
+
+
+@pytest.mark.parametrize("step", [3, 85, 10_000])
+def test_exact_reader_answers_publish_and_release(
+    pair: tuple[socket.socket, socket.socket], step: int
+) -> None:
+    near, far = pair
+    reader = ExactReader(near, QOS_2)
+    first, second, *_ = packets_of(QOS_2)
+    whole = first + second + b"\x62\x02\x00\x01" + b"\x62\x02\x00\x02"
+    for start in range(0, len(whole), step):
+        far.sendall(whole[start : start + step])
+        reader.read()
+    assert (reader.received, reader.released, reader.disordered) == (2, 2, 0)
+    assert far.recv(100).hex() == "50020001" + "50020002" + "70020001" + "70020002"
+
+
+@pytest.mark.parametrize("wrong", ["twice", "qos"])
+def test_exact_reader_sees_what_is_wrong(
+    pair: tuple[socket.socket, socket.socket], wrong: str
+) -> None:
+    near, far = pair
+    reader = ExactReader(near, QOS_2)
+    first, second, *_ = packets_of(QOS_2)
+    far.sendall(first + {"twice": first, "qos": b"\x3c" + second[1:]}[wrong])
+    reader.read()
+    assert (reader.received, reader.disordered) == (2, 1)
+
+
+def test_releases_follow_their_records_and_must_be_in_order(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    near, far = pair
+    counter = ReleaseCounter(near, QOS_2)
+    far.sendall(b"\x50\x02\x00\x01\x50\x02")
+    counter.read()
+    far.sendall(b"\x00\x02\x70\x02\x00\x01")
+    counter.read()
+    assert (counter.received, counter.disordered) == (1, 0)
+    assert far.recv(100).hex() == "62020001" + "62020002"
+    far.sendall(b"\x70\x02\x00\x09" + b"\x40\x02\x00\x03")
+    counter.read()
+    assert counter.disordered == 2

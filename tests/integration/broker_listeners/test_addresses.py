@@ -4,6 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from broker import AllowAll, BrokerError, Credentials, Identity, Listener, Refusal
+from broker.listening import bind_tcp
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker_listeners.conftest import Raw, connect_packet
 
@@ -62,3 +63,13 @@ def test_a_name_that_is_none_is_said_so(start_broker: Start) -> None:
     with pytest.raises(BrokerError) as caught:
         start_broker(Listener(host="203.0.113.77", port=0))
     assert str(caught.value) == "cannot listen on 203.0.113.77:0: cannot assign requested address"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_small_answers_are_sent_at_once(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    (listening,) = bind_tcp([(family, host)], 0)
+    with listening, socket.create_connection(listening.getsockname()[:2]):
+        accepted, _ = listening.accept()
+        with accepted:
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

@@ -31,7 +31,8 @@ def test_lengths_are_those_of_the_specification(length: int, encoded: str) -> No
 
 
 def test_connect_is_a_clean_session_of_3_1_1() -> None:
-    assert encode_connect("ab", keep_alive_s=60).hex() == "100e00044d5154540402003c00026162"
+    assert encode_connect("ab").hex() == "100e00044d5154540402012c00026162"
+    assert encode_connect("ab", clean=False)[9] == 0
 
 
 def test_subscribe_and_its_answer() -> None:

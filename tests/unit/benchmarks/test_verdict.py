@@ -19,7 +19,7 @@ def sample(rate: float, tally: Tally | None = None, busy: float = 0.1) -> Sample
 
 def make_plan(version: str = "2.0.11") -> Plan:
     brokers = [Broker(OURS, "1", "", lambda _: []), Broker("mosquitto", version, "", lambda _: [])]
-    return Plan([SCENARIO], brokers, 2, Timing(1, 1), Size(10), Cores(0, 1))
+    return Plan([SCENARIO], brokers, 2, Timing(1, 1), Size(), Cores(0, 1))
 
 
 def make_results(ours: list[Outcome], theirs: list[Outcome]) -> Results:
@@ -40,18 +40,19 @@ def test_without_the_rival_nothing_is_claimed() -> None:
 
 
 def test_absolute_bound_needs_no_rival() -> None:
-    plan = Plan([MEMORY], make_plan().brokers[:1], 1, Timing(1, 1), Size(10), Cores(0, 1))
+    plan = Plan([MEMORY], make_plan().brokers[:1], 1, Timing(1, 1), Size(), Cores(0, 1))
     for used, is_met in ((5.9, True), (6.1, False)):
         measured = Sample({MEMORY.metrics[0].name: used}, Tally(10, 10))
         results = Results({(MEMORY.name, OURS): [measured]})
-        assert [each.is_met for each in judge(plan, results)] == [is_met]
+        judged = {each.metric: each.is_met for each in judge(plan, results)}
+        assert judged == {MEMORY.metrics[0].name: is_met, MEMORY.metrics[1].name: None}
 
 
 def test_loss_repetition_and_disorder_are_shouted() -> None:
     theirs: list[Outcome] = [sample(100, Tally(100, 90, 2)), sample(100, Tally(100, 101))]
     rows = make_rows(make_plan(), make_results([sample(1)] * 2, theirs), SCENARIO, METRIC)
     assert rows[0].remarks == ()
-    assert rows[1].remarks == ("LOST 10 of 200", "REPEATED 1 of 200", "OUT OF ORDER")
+    assert rows[1].remarks == ("LOST 10 of 200", "REPEATED 1 of 200", "WRONG OR OUT OF ORDER")
 
 
 def test_a_broker_that_was_only_too_slow_is_not_accused_of_loss() -> None:
@@ -64,7 +65,7 @@ def test_a_failed_round_and_a_busy_generator_are_remarked() -> None:
     theirs: list[Outcome] = [Failure("cannot go on"), sample(1, busy=0.99)]
     rows = make_rows(make_plan(), make_results([sample(2)] * 2, theirs), SCENARIO, METRIC)
     assert rows[1].remarks[0] == "1 of 2 rounds failed: cannot go on"
-    assert "generator at its limit" in rows[1].remarks[1]
+    assert "generator bound" in rows[1].remarks[1]
     assert rows[1].ratio is not None
     assert rows[1].cpu_ratio is not None
     assert rows[1].ratio.median == rows[1].cpu_ratio.median == 2
@@ -78,3 +79,22 @@ def test_reports_hold_the_rounds_and_the_circumstances() -> None:
     for part in ("1,234, 2,345", "cannot x: y", "processor: abc", "| met |", "quick run", "9,000"):
         assert part in text
     assert '"failed": "cannot x: y"' in render_json(make_plan(), results, facts)
+
+
+def test_a_broker_that_lacks_something_gets_a_dash_and_a_footnote() -> None:
+    lacking: list[Outcome] = [Failure("no WebSocket", is_unable=True)]
+    results = make_results([sample(1)] * 2, lacking)
+    row = make_rows(make_plan(), results, SCENARIO, METRIC)[1]
+    assert (row.value, row.remarks, row.footnote) == (None, (), "no WebSocket")
+    when = datetime(2026, 11, 23, tzinfo=UTC)
+    text = render_markdown(make_plan(), results, Circumstances({}, "x", when, 1, is_quick=False))
+    assert "| mosquitto | - \\* |" in text
+    assert "\\* mosquitto: no WebSocket." in text
+
+
+def test_a_rival_with_fewer_rounds_is_compared_in_those() -> None:
+    rows = make_rows(
+        make_plan(), make_results([sample(10), sample(90)], [sample(5)]), SCENARIO, METRIC
+    )
+    assert rows[1].ratio is not None
+    assert (rows[1].ratio.low, rows[1].ratio.high, rows[1].rounds) == (2, 2, 1)
