@@ -1,0 +1,85 @@
+"""Kills a broker again and again under load, and checks what its clients saw."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from tests.faults.events import Got, Taken
+from tests.faults.receiver import Finding
+from tests.faults.stage import Stage
+from tests.faults.subjects import Subject
+from tests.faults.wills import SLACK_S
+
+STEP_S = 0.004
+LIFE_S = (0.05, 0.9)  # of the broker, in a round
+PER_ROUND = 900  # messages sent at most, so that nobody's queue overflows while it is away
+LAST_WILL_S = SLACK_S + 1.5
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run has shown."""
+
+    rounds: int = 0
+    sent: int = 0
+    acknowledged: int = 0
+    received: int = 0
+    seconds: float = 0.0
+    findings: list[Finding] = field(default_factory=list)
+
+
+class Run:
+    """One run; its stage is kept for whoever wants to look."""
+
+    def __init__(self, subject: Subject, seed: int) -> None:
+        self._subject = subject
+        self._chance = random.Random(seed)
+        self.stage = Stage(self._chance)
+
+    async def go(self, rounds: int, progress: Callable[[int], None] = lambda _: None) -> Outcome:
+        """Run the rounds and a last one without a kill."""
+        began, stage = time.monotonic(), self.stage
+        try:
+            for number in range(rounds):
+                await self._start()
+                stage.fleet.dial()
+                await self._live(self._chance.uniform(*LIFE_S))
+                stage.killed()
+                await asyncio.to_thread(self._subject.kill)
+                await stage.silence()
+                progress(number + 1)
+            await self._start()
+            await stage.drain()
+            await stage.wait(LAST_WILL_S)
+        finally:
+            stage.sockets.end_all()
+            await asyncio.to_thread(self._subject.stop)
+        return self._outcome(rounds, time.monotonic() - began)
+
+    async def _start(self) -> None:
+        self.stage.started(await asyncio.to_thread(self._subject.start))
+
+    async def _live(self, seconds: float) -> None:
+        fleet, end = self.stage.fleet, time.monotonic() + seconds
+        most = fleet.sent + PER_ROUND
+        reading = asyncio.create_task(self.stage.read())
+        while time.monotonic() < end:
+            if fleet.sent < most:
+                fleet.step()
+            else:
+                fleet.answer()
+            await asyncio.sleep(STEP_S)
+        reading.cancel()
+
+    def _outcome(self, rounds: int, seconds: float) -> Outcome:
+        history = self.stage.history
+        return Outcome(
+            rounds,
+            self.stage.fleet.sent,
+            sum(type(event) is Taken and not event.refused for event in history),
+            sum(type(event) is Got for event in history),
+            seconds,
+            self.stage.findings(),
+        )
