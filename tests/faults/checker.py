@@ -33,6 +33,7 @@ from tests.faults.events import (
     Reading,
     Released,
     Sent,
+    Started,
     Subscribed,
     Subscribing,
     Taken,
@@ -56,7 +57,7 @@ class Checker:
         self.messages: dict[Key, Message] = {}
         self.receivers: dict[str, Receiver] = {}
         self._found: list[Finding] = []
-        self._last_kill = -1
+        self._last_start = -1
         self._retained = RetainedRule(self._found)
         self._wills = WillRule(self._found)
         self._steps: dict[type, Callable[[Any], None]] = {
@@ -83,7 +84,8 @@ class Checker:
             WillSet: self._will_set,
             Reading: lambda event: self._retained.reading(event, self.index),
             Read: lambda event: self._retained.read(event, self.index),
-            Killed: self._killed,
+            Killed: self._wills.killed,
+            Started: self._started,
         }
 
     def feed(self, event: Event) -> None:
@@ -169,7 +171,7 @@ class Checker:
         if not event.whole or event.topic != message.sent.topic:
             what = f"{event.client} got {event.sender} {event.number} changed, on {event.topic}"
             self._found.append(Finding("changed", what))
-        self._receiver(event.client).got(event, message, self.index, self._last_kill)
+        self._receiver(event.client).got(event, message, self.index, self._last_start)
         self._wills.got(event)
 
     def _will_set(self, event: WillSet) -> None:
@@ -179,9 +181,8 @@ class Checker:
         self.messages[(sent.client, sent.number)] = Message(sent, self.index)
         self._wills.set(event)
 
-    def _killed(self, event: Killed) -> None:
-        self._last_kill = self.index
-        self._wills.killed(event)
+    def _started(self, _: Started) -> None:
+        self._last_start = self.index
 
     def _receiver(self, name: str) -> Receiver:
         receiver = self.receivers.get(name)

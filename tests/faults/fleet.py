@@ -54,10 +54,10 @@ class Fleet:
         self.steady = [
             self._make("reads", Habits(filters=ALL)),
             self._make("reads-311", Habits(MQTT_3_1_1, filters=(("load/#", 1), ("wills/#", 1)))),
-            self._make("slow", Habits(receive_maximum=5, lazy=True, filters=ALL)),
+            self._make("slow", Habits(receive_maximum=20, lazy=True, filters=ALL)),
         ]
         self.away = [
-            self._make("away", Habits(receive_maximum=7, lazy=True, filters=ALL)),
+            self._make("away", Habits(receive_maximum=9, lazy=True, filters=ALL)),
             self._make("away-311", Habits(MQTT_3_1_1, filters=(("load/+/a", 2),))),
         ]
         self.fickle = self._make("fickle", Habits(filters=(("load/one/a", 2),)))
@@ -90,7 +90,7 @@ class Fleet:
             for _ in range(min(self._chance.randint(0, most), peer.room)):
                 self._publish(peer)
             self._carrier.flush(peer)
-        if self._chance.random() < 0.2:
+        if self._chance.random() < 0.4:
             self.answer()
         if self._chance.random() < 0.02:
             self._change()

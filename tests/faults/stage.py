@@ -5,21 +5,25 @@ import random
 import time
 
 from tests.faults.checker import Checker
-from tests.faults.events import Event, Got, History, Killed, Started
+from tests.faults.events import Event, Got, History, Killed, Lost, Started
 from tests.faults.fleet import Fleet
 from tests.faults.receiver import Finding
 from tests.faults.sockets import Address, Sockets
 
 READ_S = 3.0
-DRAIN_S = 30.0
+DRAIN_S = 60.0
 QUIET_S, GIVE_UP_S = 0.3, 4.0  # without a message: look; believe that none will come
 END_S = 5.0
 
 
 class Stage:
-    """Where a run takes place; past is what the clients lived through before."""
+    """Where a run takes place.
 
-    def __init__(self, chance: random.Random, past: History | None = None) -> None:
+    past is what the clients lived through before, until
+    the broker was killed at that time.
+    """
+
+    def __init__(self, chance: random.Random, past: History | None = None, killed_at: float = 0.0) -> None:
         self.history: History = []
         self.checker = Checker()
         self.sockets = Sockets()
@@ -27,7 +31,7 @@ class Stage:
         self._last_got = 0.0
         self._readers = 0
         if past is not None:
-            self._live_again(past)
+            self._live_again(past, killed_at)
 
     def record(self, event: Event) -> None:
         """Note what happens."""
@@ -95,7 +99,7 @@ class Stage:
     def _is_done(self, waited_s: float) -> bool:
         return waited_s > GIVE_UP_S or next(self.checker.undelivered(), None) is None
 
-    def _live_again(self, past: History) -> None:
+    def _live_again(self, past: History, killed_at: float) -> None:
         """Make clients and checker what they were, then let all connections end."""
         peers = {peer.name: peer for peer in self.fleet.peers}
         for event in past:
@@ -104,7 +108,8 @@ class Stage:
                 peer.apply(event)
             self.history.append(event)
             self.checker.feed(event)
-        self.killed()
+        self.record(Killed(killed_at))
         for peer in peers.values():
             if peer.is_online:
-                peer.lost()
+                self.record(Lost(peer.name, peer.epoch, False, killed_at))
+                peer.apply(self.history[-1])

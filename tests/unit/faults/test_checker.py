@@ -161,6 +161,8 @@ def test_a_repetition_is_marked_unless_the_broker_was_killed() -> None:
     back = online("s", 2, present=True)
     assert rules(start, back, got(1, epoch=2)) == {"unmarked"}
     assert not rules(start, Killed(1), Started(2), back, got(1, epoch=2))
+    read_late = [*READY, sent(1), taken(1), Killed(1), got(1), lost("s")]
+    assert not rules(read_late, Started(2), back, got(1, epoch=2))
 
 
 # -- order
@@ -178,6 +180,15 @@ def test_order_does_not_bind_topics_nor_repetitions() -> None:
     one = [*READY, sent(1), taken(1), sent(2), taken(2), got(1), got(2), lost("s")]
     back = online("s", 2, present=True)
     assert not rules(one, back, got(1, epoch=2, again=True), got(2, epoch=2, again=True))
+
+
+def test_order_binds_what_was_sent_again_unless_it_was_before_the_subscription() -> None:
+    back = [lost("p"), *online("p", 2, present=True)]
+    first = [*online("p"), *online("s"), sent(1)]
+    late = [*first, *subscribed("s"), sent(2), got(2), *back, sent(1, again=True)]
+    assert not rules(late, taken(1), got(1))
+    soon = [*READY, sent(1), sent(2), got(2), *back, sent(1, again=True)]
+    assert rules(soon, taken(1), got(1)) == {"order"}
 
 
 # -- retained
@@ -239,6 +250,13 @@ def test_a_session_is_there_again() -> None:
 def test_a_session_nobody_wants_is_not() -> None:
     assert rules(online("s", present=True)) == {"session"}
     assert rules(online("s"), lost("s"), online("s", 2, clean=True, present=True)) == {"session"}
+
+
+def test_a_session_may_be_there_without_connack() -> None:
+    asked = Connecting("s", 1, False, True)
+    assert not rules(asked, online("s", 2, present=True))
+    assert not rules(asked, online("s", 2))
+    assert rules(Connecting("s", 1, True, False), online("s", 2, present=True)) == {"session"}
 
 
 def test_a_lost_session_is_one_finding_only() -> None:

@@ -1,0 +1,135 @@
+"""A broker on a disk that forgets: recorded once, then started from what any moment could leave.
+
+Broker, journal and clients run in one process. At every operation on the disk the recorder keeps
+what a power cut (or a kill) could leave then, and how long the history was. What is on the disk
+follows from what clients had done before, and that is noted first: so the history up to there,
+and the disk, are one moment of one world. From each such moment a new broker starts, the clients
+come back as they were, and the checker looks at the whole.
+"""
+
+import asyncio
+import random
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from broker import AllowAll, Broker, Listener
+from broker.journal import Durability, Journal, JournalLimits
+from tests.faults.events import Event, History
+from tests.faults.receiver import Finding
+from tests.faults.stage import Stage
+from tests.faults.wills import SLACK_S
+from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+
+HERE = Path("journal")  # on the simulated disk
+SEGMENT_BYTES = 32 * 1024
+AT_ONCE = 8  # moments that are tried at a time
+STEP_S = 0.002
+Loss = Literal["power", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One point of a recorded run."""
+
+    operation: int
+    at: float
+    length: int  # of the history
+    snapshot: Snapshot
+
+
+class Recording:
+    """A run on the simulated disk."""
+
+    def __init__(self, seed: int, loss: Loss = "power", durability: Durability = "synced") -> None:
+        self.history: History = []
+        self.moments: list[Moment] = []
+        self.disk = SimDisk()
+        self._chance = random.Random(seed)
+        self._cutting = random.Random(seed)
+        self._loss = loss
+        self._durability = durability
+
+    async def go(self, steps: int, *, keep: float = 1.0) -> None:
+        """Let the clients do so many steps; keep a share of the moments."""
+        stage = Stage(self._chance)
+        self.history = stage.history
+        chance = self._cutting
+
+        def cut() -> None:  # called in the journal's thread: what it sees must be noted already
+            length, now = len(self.history), time.monotonic()
+            if chance.random() < keep:
+                left = self.disk.cut(chance) if self._loss == "power" else self.disk.kill()
+                self.moments.append(Moment(self.disk.operations, now, length, left))
+
+        with tempfile.TemporaryDirectory() as folder:
+            broker, address = await start_broker(self.disk, Path(folder), self._durability)
+            self.disk.on_operation = cut
+            stage.started(address)
+            for number in range(steps):
+                if number % 40 == 0:
+                    stage.fleet.dial()
+                stage.fleet.step(most=2)
+                await asyncio.sleep(STEP_S)
+            self.disk.on_operation = lambda: None
+            stage.sockets.end_all()
+            await broker.stop()
+
+
+async def come_back(moment: Moment, past: History, *, with_wills: bool = False) -> list[Finding]:
+    """Start from one moment; return what was broken before, by the cut, or after it."""
+    stage = Stage(random.Random(moment.operation), past[: moment.length], moment.at)
+    with tempfile.TemporaryDirectory() as folder:
+        broker, address = await start_broker(SimDisk.of(moment.snapshot), Path(folder))
+        stage.started(address)
+        stage.fleet.dial(everybody=True)
+        for _ in range(3):
+            stage.fleet.step(most=2)
+            await asyncio.sleep(STEP_S)
+        await stage.drain(quiet_s=0.0)
+        if with_wills:
+            await stage.wait(SLACK_S + 1.5)
+        stage.sockets.end_all()
+        await broker.stop()
+    return stage.findings()
+
+
+async def come_back_from_all(
+    recording: Recording, moments: list[Moment]
+) -> list[tuple[Moment, list[Finding]]]:
+    """Try many moments; return those that broke something."""
+    broken: list[tuple[Moment, list[Finding]]] = []
+    waiting = list(reversed(moments))
+
+    async def work() -> None:
+        while waiting:
+            moment = waiting.pop()
+            findings = await come_back(moment, recording.history)
+            if findings:
+                broken.append((moment, findings))
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(AT_ONCE):
+            group.create_task(work())
+    return broken
+
+
+async def start_broker(
+    disk: SimDisk, folder: Path, durability: Durability = "synced"
+) -> tuple[Broker, Path]:
+    """Start a broker with its journal on a simulated disk, at a Unix socket."""
+    limits = JournalLimits(segment_bytes=SEGMENT_BYTES, interval_s=0.0, lazy_s=0.01)
+    journal = Journal(HERE, durability, disk=disk, limits=limits)
+    address = folder / "broker"
+    broker = Broker([Listener(path=address)], AllowAll(), AllowAll(), store=journal)
+    await broker.start()
+    return broker, address
+
+
+def show(moment: Moment, history: History, around: int = 10) -> list[Event]:
+    """Return what happened just before a moment, to look at."""
+    return history[max(0, moment.length - around) : moment.length]
+
+
