@@ -15,12 +15,15 @@ from broker.reasons import Reason
 class Place:
     """One PUBLISH that waits for its PUBACK or PUBREC."""
 
-    __slots__ = ("line", "packet_id", "qos", "verdict")
+    __slots__ = ("line", "packet_id", "qos", "run", "verdict")
 
-    def __init__(self, line: "AckLine", packet_id: int, qos: int) -> None:
+    def __init__(
+        self, line: "AckLine", packet_id: int, qos: int, run: tuple[bytes, ...] = ()
+    ) -> None:
         self.line = line
         self.packet_id = packet_id
         self.qos = qos
+        self.run = run  # packet ids of QoS 1 that are decided together, instead of packet_id
         self.verdict: Reason | None = None
 
     def decide(self, verdict: Reason) -> None:
@@ -36,26 +39,37 @@ class Place:
 class AckLine:
     """The line of one client."""
 
-    __slots__ = ("_on_ready", "_places")
+    __slots__ = ("_count", "_on_ready", "_places")
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
         self._on_ready: Callable[[], None] | None = on_ready
         self._places: deque[Place] = deque()
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._count
 
     def join(self, packet_id: int, qos: int = 1) -> Place:
         """Take a place at the end."""
         place = Place(self, packet_id, qos)
         self._places.append(place)
+        self._count += 1
+        return place
+
+    def join_run(self, packet_ids: tuple[bytes, ...]) -> Place:
+        """Take a place at the end for several PUBLISHes of QoS 1."""
+        place = Place(self, 0, 1, packet_ids)
+        self._places.append(place)
+        self._count += len(packet_ids)
         return place
 
     def take_ready(self) -> Iterator[tuple[Place, Reason]]:
         """Yield, once, the places whose answers may leave now."""
         places = self._places
         while places and (verdict := places[0].verdict) is not None:
-            yield places.popleft(), verdict
+            place = places.popleft()
+            self._count -= len(place.run) or 1
+            yield place, verdict
 
     def decided(self) -> None:
         """Some place was decided."""
@@ -66,8 +80,10 @@ class AckLine:
         """The last place waits no more."""
         assert self._places[-1] is place  # so nobody behind it becomes ready
         self._places.pop()
+        self._count -= 1
 
     def close(self) -> None:
         """The client is gone: nobody waits any more, later decisions change nothing."""
         self._on_ready = None
         self._places.clear()
+        self._count = 0

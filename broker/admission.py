@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.aliases import OutgoingAliases
@@ -23,11 +24,27 @@ if TYPE_CHECKING:
     from broker.limits import Limits
     from broker.registry import Registry
     from broker.router import Router
+    from broker.session import Session
 
 logger = logging.getLogger(__name__)
 
 ASSIGNED_ID_BYTES = 12  # 96 random bits: nobody meets another's by chance
 KEEP_ALIVE_GRACE = 1.5  # [MQTT-3.1.2-22]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A client whose session is being stored; called when it is, or cannot be."""
+
+    admission: Admission
+    client: Client
+    session: Session
+    now: float
+    go_on: Callable[[], None]
+    is_new: bool
+
+    def __call__(self, ok: bool) -> None:
+        self.admission.opened(self, ok=ok)
 
 
 class Admission:
@@ -74,33 +91,65 @@ class Admission:
         outcome: Identity | Refusal,
         now: float,
         take_over: Callable[[Client], None],
-    ) -> bool:
-        """Carry the authenticator's answer out; return whether the client is in."""
+        enter: Callable[[Client], None],
+    ) -> None:
+        """Carry the authenticator's answer out; enter() is called once the client is in."""
         connect = client.connect
         if connect is None or client.state is not State.DECIDING:
-            return False  # it left meanwhile
+            return  # it left meanwhile
         client.held = False
         if isinstance(outcome, Refusal):
             self.refuse(client, Reason(outcome), now)
-            return False
+            return
         session = self._registry.get(outcome.client_id)
         if session is not None and session.owner.name != outcome.name:
             # one identity must not take another's session, or its place
             self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
-            return False
+            return
         if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
             self.refuse(client, Reason.QUOTA_EXCEEDED, now)
-            return False
+            return
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
-        present = self._registry.attach(client, connect, outcome, now)
-        if self._admit(client, connect, present=present):
-            return True
-        logger.info("closing %r: takes no CONNACK of ours", client.label)
-        self._counters.refuse("connect_packet_too_large")
-        self._registry.detach(client, now, with_will=False)
-        self._close(client, now)
-        return False
+        found, present = self._registry.open(connect, outcome, now)
+
+        def go_on() -> None:
+            if found.client is not None:  # of two that came at once
+                take_over(found.client)
+            self._registry.attach(client, found, connect)
+            if self._admit(client, connect, present=present):
+                enter(client)
+                return
+            logger.info("closing %r: takes no CONNACK of ours", client.label)
+            self._counters.refuse("connect_packet_too_large")
+            self._registry.detach(client, now, with_will=False)
+            self._close(client, now)
+
+        if found.diary is None:
+            go_on()
+        else:
+            client.held = True
+            opened = _Opened(self, client, found, now, go_on, is_new=not present)
+            found.diary.opened(outcome, client.version, found.expiry_s, opened, must=present)
+
+    def opened(self, waiting: _Opened, *, ok: bool) -> None:
+        """A session is stored, or cannot be, since its client was let in."""
+        client, session, now = waiting.client, waiting.session, waiting.now
+        is_there = self._registry.get(session.client_id) is session
+        if ok and is_there and client.state is State.DECIDING:
+            client.held = False
+            waiting.go_on()
+            self._router.ledger.touch(client)
+            return
+        if is_there and session.client is None:  # else another one has it
+            if ok or not waiting.is_new:
+                self._registry.leave(session, now)
+            else:
+                self._registry.end(session, now)
+        if client.state is State.DECIDING:
+            client.held = False
+            self.refuse(client, Reason.SERVER_BUSY if ok else Reason.QUOTA_EXCEEDED, now)
+            self._router.ledger.touch(client)
 
     def refuse(self, client: Client, reason: Reason, now: float) -> None:
         """Answer with a CONNACK that says no, and close."""

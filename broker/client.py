@@ -47,6 +47,9 @@ class Link(Protocol):
     def authenticate(self, credentials: Credentials) -> None:
         """Ask the authenticator; its answer goes to Core.decide()."""
 
+    def admitted(self) -> None:
+        """The client is in."""
+
 
 class Client:
     """State of one connection; flow.py and dialog.py say what happens to it."""

@@ -139,11 +139,13 @@ class Connection(asyncio.BufferedProtocol):
     async def _decide(self, credentials: Credentials) -> None:
         assert self._client is not None  # it asks
         await self._broker.authenticate(self._client, credentials)
-        client = self._client
-        if client is not None and client.state is State.ONLINE:
-            self._place.settle()
-            self._name = client.name
-            self._broker.note_online(self, client.name)
+
+    def admitted(self) -> None:
+        """The client is in."""
+        assert self._client is not None  # it was decided about
+        self._place.settle()
+        self._name = self._client.name
+        self._broker.note_online(self, self._name)
 
     def _decided(self, _: asyncio.Task[None]) -> None:
         self._deciding = None

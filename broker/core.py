@@ -11,15 +11,19 @@ from broker.admission import Admission
 from broker.client import Client, Link, State
 from broker.counters import Counters
 from broker.dialog import Dialog
+from broker.durable import Ledger, Store
 from broker.flow import Flow
+from broker.journal.state import Image
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import Subscription
 from broker.policy import Authorizer, Identity, Refusal
 from broker.reasons import Reason
 from broker.registry import Registry
+from broker.restoring import Restorer
 from broker.route import Receiver
 from broker.router import Router
+from broker.stored_run import StoredRun
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,7 @@ class Core:
         authorizer: Authorizer,
         limits: Limits,
         wake: Callable[[], None],
+        store: Store | None = None,
         *,
         hot_path: bool = True,  # False: dialog.py handles every packet, to compare the two
     ) -> None:
@@ -41,17 +46,30 @@ class Core:
         self._limits = limits
         self._wake = wake
         self._clients: set[Client] = set()
-        self._router = Router(authorizer, limits, self.counters)
+        self._ledger = Ledger(store, self._touch)
+        self._router = Router(authorizer, limits, self.counters, self._ledger)
         self._registry = Registry(self._router, limits, self.counters)
         self._admission = Admission(self._router, self._registry, limits, self.counters)
         self._dialog = Dialog(self._router, self._registry, self._admission, limits, wake)
         self._flow = Flow(self._router, self._dialog, self.counters)
         self._runs = self._flow.runs if hot_path else {}
+        if store is not None:
+            incoming, send = self._dialog.incoming, self._flow.send_qos1
+            self._flow.stored_run = StoredRun(self._router, incoming, limits, send).run
 
     @property
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
         return bool(self._router.touched)
+
+    def restore(self, image: Image, now: float, wall: float) -> None:
+        """Take what the store holds; before the first connection."""
+        self.set_clock(now, wall)
+        Restorer(image, self._router, self._registry, self._limits, now).run()
+
+    def set_clock(self, now: float, wall: float) -> None:
+        """Say what time it is for the store, which has the wall clock's."""
+        self._ledger.ahead_s = wall - now
 
     def open(self, link: Link, listener: str, peer: str, now: float) -> Client | None:
         """Take a new connection; None when there are too many."""
@@ -90,12 +108,7 @@ class Core:
     def decide(self, client: Client, outcome: Identity | Refusal, now: float) -> None:
         """Take the authenticator's answer."""
         self._dialog.now = now
-        if self._admission.decide(client, outcome, now, self._take_over):
-            session = client.session
-            assert session is not None  # it is in
-            client.runs = self._runs
-            logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
-            self._dialog.pump(client, session)
+        self._admission.decide(client, outcome, now, self._take_over, self._enter)
 
     def lost(self, client: Client, now: float) -> None:
         """The connection is gone."""
@@ -139,7 +152,7 @@ class Core:
         """Publish what a local client says."""
         self._dialog.now = now
         self.counters.messages_received += 1
-        self._router.publish(message, now)
+        self._router.publish(message, now=now)
         self._wake()
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
@@ -176,18 +189,7 @@ class Core:
         """Forget routes; drop subscriptions no longer allowed, and messages only they wanted."""
         self._router.changed()
         for session in self._registry:
-            lost = [
-                topic_filter
-                for topic_filter in session.subscriptions
-                if not self._router.may_subscribe(session.owner, topic_filter)
-            ]
-            for topic_filter in lost:
-                del session.subscriptions[topic_filter]
-                session.forget_retained(topic_filter)
-                self._router.unsubscribe(session, topic_filter)
-                self.counters.subscriptions -= 1
-            if lost:
-                session.drop_unwanted()
+            self._registry.drop_forbidden(session)
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
@@ -206,6 +208,18 @@ class Core:
         if deaf != client.deaf:
             client.deaf = deaf
             client.link.set_reading(wanted=not deaf)
+
+    def _enter(self, client: Client) -> None:
+        session = client.session
+        assert session is not None  # it is in
+        client.runs = self._runs
+        client.link.admitted()
+        logger.info("%r (%s) connected on %s", session.client_id, client.name, client.listener)
+        self._dialog.pump(client, session)
+
+    def _touch(self, client: Client) -> None:
+        self._router.touched.add(client)
+        self._wake()
 
     def _take_over(self, client: Client) -> None:
         # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session

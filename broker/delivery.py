@@ -11,6 +11,7 @@ from broker.wire import encode_publish_parts, publish_flags
 
 if TYPE_CHECKING:
     from broker.inflight import Parts
+    from broker.journal.records import Entry
     from broker.message import Message
     from broker.shared import SharedGroup
 
@@ -24,15 +25,18 @@ class Delivery:
     identifiers: tuple[int, ...] = ()
     qos: int = 1  # what it goes out at
     group: SharedGroup | None = None  # through which it came
+    message_id: int = 0  # in the store; 0: it is in no store
 
 
 class Encoder:
     """Gives the bytes of one message; receivers of the same kind share them."""
 
-    __slots__ = ("_made", "_now", "message")
+    __slots__ = ("_made", "_now", "entries", "message", "message_id")
 
-    def __init__(self, message: Message, now: float) -> None:
+    def __init__(self, message: Message, now: float, message_id: int = 0) -> None:
         self.message = message
+        self.message_id = message_id  # for stored sessions
+        self.entries: list[Entry] = []  # of those that took it
         self._now = now
         self._made: dict[tuple[int, int, tuple[int, ...]], Parts] = {}
 

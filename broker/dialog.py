@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MAX_QOS = 2  # as an answer to SUBSCRIBE: granted
 ANSWERS = frozenset(
     {PacketType.CONNACK, PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP}
 )  # only a broker sends them
@@ -70,9 +71,10 @@ class Dialog:
         self._router = router
         self._registry = registry
         self._admission = admission
+        self._touch = router.ledger.touch
         self._limits = limits
         self._counters = router.counters
-        incoming = Incoming(router, limits, self, wake)
+        incoming = self.incoming = Incoming(router, limits, self, wake)
         self._handlers: dict[type, Callable[[Client, Any], None]] = {
             Publish: lambda client, packet: incoming.publish(client, packet, self.now),
             PubRel: incoming.release,
@@ -147,6 +149,7 @@ class Dialog:
     def pump(self, client: Client, session: Session) -> None:
         """Send what waits."""
         session.pump(self._router.retained, self.now)
+        self._router.ledger.flush()
         if client.out:
             self._router.touched.add(client)
 
@@ -182,11 +185,20 @@ class Dialog:
                 self._counters.drop("refused_by_receiver")
             self.acknowledged(client)
         elif (release := session.inflight.release(packet_id)) is not None:
-            client.out.append(release)  # [MQTT-4.3.3-3]
-            self._router.touched.add(client)
+            if session.diary is None:
+                self._send_release(client, release)
+            else:
+                session.diary.released(
+                    packet_id, lambda ok: self._send_release(client, release, ok=ok)
+                )
         else:
             self._counters.refuse("unknown_packet_id")
             self.send(client, PubRel(packet.packet_id, Reason.PACKET_ID_NOT_FOUND))
+
+    def _send_release(self, client: Client, release: bytes, *, ok: bool = True) -> None:
+        if ok and client.state is State.ONLINE:
+            client.out.append(release)  # [MQTT-4.3.3-3]
+            self._touch(client)
 
     def _pubcomp(self, client: Client, packet: PubComp) -> None:
         session = client.session
@@ -204,16 +216,51 @@ class Dialog:
             validate_filter(each.topic_filter)
             if each.no_local and each.topic_filter.startswith(SHARED):  # [MQTT-3.8.3-4]
                 raise RemoteProtocolError("no-local on a shared subscription")
+        filters = [each.topic_filter for each in packet.subscriptions]
+        before = {each: session.subscriptions.get(each) for each in filters}
         codes = [self._subscribe_one(client, session, each) for each in packet.subscriptions]
+        if session.diary is None or min(codes) > MAX_QOS:
+            self._answer_subscribe(client, packet.packet_id, codes)
+            return
+
+        def done(ok: bool) -> None:
+            if not ok:
+                self._take_back(session, before)
+            if client.state is State.ONLINE:
+                quota = Reason.QUOTA_EXCEEDED
+                self._answer_subscribe(
+                    client, packet.packet_id, codes if ok else [max(each, quota) for each in codes]
+                )
+                self._touch(client)
+
+        granted = zip(packet.subscriptions, codes, strict=True)
+        session.diary.subscribed([each for each, code in granted if code <= MAX_QOS], done)
+
+    def _answer_subscribe(self, client: Client, packet_id: int, codes: list[int]) -> None:
         if client.five:
             answers = tuple(codes)
         else:
             failed = Reason.UNSPECIFIED_ERROR
             answers = tuple(SUBSCRIBE_FAILED_3 if code >= failed else code for code in codes)
         # [MQTT-3.8.4-1] [MQTT-3.8.4-6] one answer, one code per filter
-        self.send(client, SubAck(packet.packet_id, answers))
+        self.send(client, SubAck(packet_id, answers))
         if client.session is not None:  # the answer did fit
-            self.pump(client, session)
+            self.pump(client, client.session)
+
+    def _take_back(self, session: Session, before: dict[str, Subscription | None]) -> None:
+        """Undo subscriptions that could not be stored."""
+        self._counters.refuse("not_stored")
+        for topic_filter, old in before.items():
+            if topic_filter not in session.subscriptions:  # the session has ended
+                continue
+            if old is None:
+                del session.subscriptions[topic_filter]
+                self._counters.subscriptions -= 1
+                session.forget_retained(topic_filter)
+                self._router.unsubscribe(session, topic_filter)
+            else:
+                session.subscriptions[topic_filter] = old
+                self._router.subscribe(session, old)
 
     def _subscribe_one(self, client: Client, session: Session, asked: Subscription) -> int:
         topic_filter = asked.topic_filter
@@ -248,7 +295,8 @@ class Dialog:
     def _unsubscribe(self, client: Client, packet: Unsubscribe) -> None:
         session = client.session
         assert session is not None  # it is online
-        codes = []
+        codes: list[Reason] = []
+        gone: list[str] = []
         for topic_filter in packet.topic_filters:
             validate_filter(topic_filter)
             if session.subscriptions.pop(topic_filter, None) is None:
@@ -257,9 +305,19 @@ class Dialog:
             self._counters.subscriptions -= 1
             self._router.unsubscribe(session, topic_filter)
             session.forget_retained(topic_filter)
+            gone.append(topic_filter)
             codes.append(Reason.SUCCESS)
         # [MQTT-3.10.4-4] [MQTT-3.10.4-5] answered even when nothing was subscribed
-        self.send(client, UnsubAck(packet.packet_id, tuple(codes)))
+        answer = UnsubAck(packet.packet_id, tuple(codes))
+        if session.diary is None or not gone:
+            self.send(client, answer)
+        else:
+            session.diary.unsubscribed(gone, lambda ok: self._answer_safe(client, answer, ok=ok))
+
+    def _answer_safe(self, client: Client, answer: Packet, *, ok: bool) -> None:
+        if ok and client.state is State.ONLINE:
+            self.send(client, answer)
+            self._touch(client)
 
     # -- the rest --------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from broker.route import CLOSED_OUTLET
 from broker.wire import decode_length, encode_length, measure_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from broker.counters import Counters
     from broker.route import Outlet, Route
@@ -73,7 +73,13 @@ class Router(Protocol):
     def find_route(self, client: Client, topic_bytes: bytes) -> Route:
         """Return where a client's topic goes, and remember; raises for what is no topic."""
 
-    def let_wait(self, client: Client, session: Session, parts: Iterable[Parts]) -> None:
+    def let_wait(
+        self,
+        client: Client,
+        session: Session,
+        parts: Iterable[Parts],
+        message_ids: Sequence[int] = (),
+    ) -> None:
         """Queue what could not be sent to a session at once."""
 
 
@@ -85,6 +91,7 @@ class Flow:
         self._dialog = dialog
         self._counters = counters
         self._touched = router.touched
+        self.stored_run: Run | None = None  # stored_run.py, when there is a store
         self.runs: dict[int, Run] = {
             PLAIN_QOS0: self._run_qos0,
             PLAIN_QOS1: self._run_qos1,
@@ -138,6 +145,8 @@ class Flow:
                 after = run(client, buffer, start)
                 if after == start and client.aliases is not None:
                     after = self._run_aliased(client, buffer, start)
+                if after == start and self.stored_run is not None:
+                    after = self.stored_run(client, buffer, start)
                 if after != start:
                     start = after
                     continue
@@ -223,7 +232,7 @@ class Flow:
         try:
             while size - start >= 6 and not client.acks:  # else this PUBACK has to stand in line
                 if not (startswith(head, start) and start + step <= size):
-                    body, end, topic_end = _measure_publish(buffer, start, PLAIN_QOS1)
+                    body, end, topic_end = measure_publish(buffer, start, PLAIN_QOS1)
                     if end > size or topic_end + 2 + five > end:
                         break
                     if five and buffer[topic_end + 2]:  # an alias may stand for the topic
@@ -234,7 +243,7 @@ class Flow:
                     if end - start > found.limit_qos1:
                         break
                     if found is not outlet:
-                        self._send_qos1(client, outlet, parts)
+                        self.send_qos1(client, outlet, parts)
                         outlet, parts = found, []
                     head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
                 packet_id = buffer[start + id_at : start + id_at + 2]
@@ -245,13 +254,20 @@ class Flow:
                 packet_ids.append(packet_id)
                 start += step
         finally:  # also when the next packet is a fault
-            self._send_qos1(client, outlet, parts)
+            self.send_qos1(client, outlet, parts)
             if packet_ids:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))
                 self._touched.add(client)
         return start
 
-    def _send_qos1(self, client: Client, outlet: Outlet | None, parts: list[Parts]) -> None:
+    def send_qos1(
+        self,
+        client: Client,
+        outlet: Outlet | None,
+        parts: list[Parts],
+        message_ids: Sequence[int] = (),
+    ) -> None:
+        """Send messages to all receivers; ids are given when some of these are stored."""
         if outlet is None or not parts:
             return
         self._touched.update(outlet.clients)
@@ -264,8 +280,10 @@ class Flow:
                 translated = [_translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
             sent = session.inflight.offer(parts if same else translated)
             counters.messages_sent += sent
+            if message_ids and session.diary is not None:
+                session.diary.sent_run(session.inflight.last_ids(sent), message_ids)
             if sent < len(parts):
-                self._router.let_wait(client, session, parts[sent:])
+                self._router.let_wait(client, session, parts[sent:], message_ids[sent:])
         if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
             for append in outlet.low_same:
@@ -313,7 +331,7 @@ class Flow:
         self, client: Client, outlet: Outlet | None, parts: list[Parts], kind: int
     ) -> None:
         if kind == PLAIN_QOS1:
-            self._send_qos1(client, outlet, parts)
+            self.send_qos1(client, outlet, parts)
         elif outlet is not None:
             chunk = b"".join([head + body for head, body in parts])
             _append_chunk(outlet, chunk, client.five)
@@ -366,7 +384,7 @@ def _measure_length(buffer: bytes, first: int, at: int) -> tuple[int, int]:
     return decode_length(buffer, at - 1) or (len(buffer), at)
 
 
-def _measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int]:
+def measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int]:
     """Return where body, packet and topic of a PUBLISH end; beyond the buffer if it is none."""
     beyond = len(buffer) + 1
     body = start + 2
@@ -406,7 +424,7 @@ def _join_qos0(parts: list[Parts], from_five: bool, to_five: bool) -> bytes:
 def _translate_chunk(chunk: bytes, *, to_five: bool) -> Iterator[bytes]:
     at = 0
     while at < len(chunk):
-        body, end, topic_end = _measure_publish(chunk, at, PLAIN_QOS0)
+        body, end, topic_end = measure_publish(chunk, at, PLAIN_QOS0)
         rest_at = topic_end if to_five else topic_end + 1
         rest = (b"\x00" if to_five else b"") + chunk[rest_at:end]
         topic = chunk[body:topic_end]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker.acks import AckLine, Place
 from broker.client import Client, State
 from broker.errors import RemoteProtocolError
+from broker.journal.records import Received, Record
 from broker.message import Hold, Message
 from broker.packets import Packet, PubAck, PubComp, Publish, PubRec, PubRel
 from broker.properties import NO_PROPERTIES
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from broker.router import Router
 
 logger = logging.getLogger(__name__)
+
+PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 
 
 class Voice(Protocol):
@@ -70,9 +73,7 @@ class Incoming:
                 self._deny(client, route)
             return
         self._check_quota(client)
-        line = client.acks
-        if line is None:
-            line = client.acks = AckLine(lambda: self._let_acks_go(client))
+        line = self.line_of(client)
         place = line.join(packet.packet_id, packet.qos)
         decide = place.decide if packet.qos == 1 else self._take(client, place)
         if decide is None:
@@ -87,6 +88,13 @@ class Incoming:
             client.held = True  # 3.1.1 has no receive maximum: read no further
             self._router.touched.add(client)
 
+    def line_of(self, client: Client) -> AckLine:
+        """Return where acknowledgements of a client wait."""
+        line = client.acks
+        if line is None:
+            line = client.acks = AckLine(lambda: self._let_acks_go(client))
+        return line
+
     def release(self, client: Client, packet: PubRel) -> None:
         """Forget the packet id of a QoS 2 message."""
         session = client.session
@@ -97,7 +105,16 @@ class Incoming:
         if not session.received.release(packet.packet_id):
             self._counters.refuse("unknown_packet_id")
             reason = Reason.PACKET_ID_NOT_FOUND
-        self._voice.send(client, PubComp(packet.packet_id, reason))  # [MQTT-4.3.3-11]
+        answer = PubComp(packet.packet_id, reason)  # [MQTT-4.3.3-11]
+        if session.diary is None:
+            self._voice.send(client, answer)
+        else:
+            session.diary.freed(packet.packet_id, lambda ok: self._answer_safe(client, answer, ok))
+
+    def _answer_safe(self, client: Client, answer: Packet, ok: bool) -> None:
+        if ok and client.state is State.ONLINE:
+            self._voice.send(client, answer)
+            self._wake()
 
     def _put_topic_back(self, client: Client, packet: Publish, alias: int) -> Publish:
         if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9]
@@ -126,7 +143,14 @@ class Incoming:
             place.decide(Reason.QUOTA_EXCEEDED)
             return None
         received.take(packet_id, place)
-        return lambda verdict: received.decide(packet_id, verdict)
+        diary = session.diary
+
+        def decide(verdict: Reason) -> None:
+            received.decide(packet_id, verdict)
+            if diary is not None and packet_id not in received.ids:
+                diary.freed(packet_id)
+
+        return decide
 
     def _check_quota(self, client: Client) -> None:
         session = client.session
@@ -155,7 +179,12 @@ class Incoming:
         accepted = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
         hold.keep()  # by the broker, until all local subscribers have seen it
-        if self._router.deliver(_message(client, packet, now, hold), receivers, now):
+        session = client.session
+        records: tuple[Record, ...] = ()
+        if packet.qos > 1 and session is not None and session.diary is not None:
+            assert packet.packet_id is not None  # it has a QoS
+            records = (Received(session.diary.number, packet.packet_id),)
+        if self._router.deliver(_message(client, packet, now, hold), receivers, now, records):
             hold.release()
         else:
             hold.refuse()
@@ -176,6 +205,9 @@ class Incoming:
             self._counters.refuse(verdict.name.lower())
             self._voice.end(client, verdict)
             return
+        if place.run:
+            self._answer_run(client, place.run, verdict)
+            return
         if place.qos == 1:
             self._voice.send(client, PubAck(place.packet_id, verdict))  # [MQTT-4.3.2-4]
             return
@@ -184,6 +216,14 @@ class Incoming:
         if not is_refusal:
             session.received.unreleased.add(place.packet_id)
         self._voice.send(client, PubRec(place.packet_id, verdict))  # [MQTT-4.3.3-8]
+
+    def _answer_run(self, client: Client, packet_ids: tuple[bytes, ...], verdict: Reason) -> None:
+        if verdict is Reason.SUCCESS:
+            client.out.append(PUBACK + PUBACK.join(packet_ids))
+            self._router.touched.add(client)
+            return
+        for packet_id in packet_ids:
+            self._voice.send(client, PubAck(int.from_bytes(packet_id, "big"), verdict))
 
 
 def _check(packet: Publish) -> None:

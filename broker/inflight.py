@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from broker.counters import Counters
     from broker.delivery import Delivery
+    from broker.durable import Diary
 
 MAX_PACKET_ID = 65_535
 DUPLICATE = 0x08
@@ -44,7 +45,7 @@ class Inflight:
 
     __slots__ = (
         "_counters", "_ids_made", "_limit_bytes", "_limit_bytes_total", "_max_packet_id", "_pool",
-        "_qos2", "_unsent", "append", "assigned", "packets", "size_bytes", "window",
+        "_qos2", "_unsent", "append", "assigned", "diary", "packets", "size_bytes", "window",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +56,7 @@ class Inflight:
         max_packet_id: int = MAX_PACKET_ID,
     ) -> None:
         self.assigned: dict[bytes, Delivery] | None = None  # by packet id; of shared subscriptions
+        self.diary: Diary | None = None  # of a stored session
         self.window = 0
         self.append: Callable[[bytes], None] | None = None  # None: take nothing now
         # by packet id: PUBLISHes in the order first sent, PUBRELs in the order of their PUBRECs
@@ -77,6 +79,11 @@ class Inflight:
         if self._counters.queued_bytes >= self._limit_bytes_total:
             return 0
         return self.window - len(self.packets)
+
+    @property
+    def last_id(self) -> bytes:
+        """The packet id of what was offered last."""
+        return next(reversed(self.packets))
 
     def offer(self, parts: Sequence[Parts]) -> int:
         """Send the first ones that fit; return how many."""
@@ -104,14 +111,34 @@ class Inflight:
             return False
         if self._qos2 is None:
             self._qos2 = set()
-        self._qos2.add(next(reversed(self.packets)))
+        self._qos2.add(self.last_id)
         return True
+
+    def take_qos2(self, parts: Parts) -> bytes | None:
+        """Take a QoS 2 packet that send_taken() will send; return its id, None: it does not fit."""
+        append = self.append
+        if append is None:
+            return None
+        self.append = _keep_back
+        is_taken = self.offer_qos2(parts)
+        self.append = append
+        return self.last_id if is_taken else None
+
+    def send_taken(self, packet_id: bytes, append: Callable[[bytes], None]) -> None:
+        """Send what was taken, if it is still there."""
+        packet = self.packets.get(packet_id)
+        if packet is not None and not packet.startswith(PUBREL):
+            append(packet)
+
+    def last_ids(self, count: int) -> list[bytes]:
+        """Return the ids of what was offered last, in order."""
+        return list(islice(reversed(self.packets), count))[::-1]
 
     def assign(self, delivery: Delivery) -> None:
         """Remember what the packet sent last was, to give it to another client if need be."""
         if self.assigned is None:
             self.assigned = {}
-        self.assigned[next(reversed(self.packets))] = delivery
+        self.assigned[self.last_id] = delivery
 
     def acknowledge(self, packet_ids: Iterable[bytes]) -> int:
         """Note PUBACKs; return how many of them belong to nothing in flight.
@@ -131,6 +158,9 @@ class Inflight:
 
     def _acknowledge(self, packet_ids: Iterable[bytes]) -> int:
         take, give, size, unknown = self.packets.pop, self._pool.append, 0, 0
+        if self.diary is not None:
+            packet_ids = tuple(packet_ids)
+            self.diary.acknowledged(packet_ids)
         if self.assigned:
             packet_ids = tuple(packet_ids)
             for packet_id in packet_ids:
@@ -175,7 +205,24 @@ class Inflight:
         self._qos2.remove(packet_id)
         self._pool.append(packet_id)
         self._account(-len(packet))
+        if self.diary is not None:
+            if released:
+                self.diary.completed(packet_id)
+            else:
+                self.diary.acknowledged((packet_id,))
         return True
+
+    def restore(self, packets: dict[bytes, bytes], qos2: set[bytes]) -> None:
+        """Take what was in flight before the broker started."""
+        self.packets = packets
+        self._qos2 = qos2 or None
+        self._account(sum(map(len, packets.values())))
+        if not packets:
+            return
+        used = {int.from_bytes(each, "big") for each in packets}
+        self._ids_made = max(used, default=0)
+        free = (each for each in range(1, self._ids_made) if each not in used)
+        self._pool = deque(each.to_bytes(2, "big") for each in free)
 
     def resume(self, window: int, packets: dict[bytes, bytes]) -> None:
         """Start a connection: all in flight must be sent again, at most window at a time.
@@ -223,6 +270,10 @@ class Inflight:
         self._pool.extend(packet_id.to_bytes(2, "big") for packet_id in range(first, last + 1))
         self._ids_made = last
         return self._pool
+
+
+def _keep_back(packet: bytes) -> None:
+    """Send nothing yet."""
 
 
 def _wrong_answer(name: str) -> RemoteProtocolError:

@@ -75,6 +75,11 @@ class Received:
         self._forget(packet_id)
         return True
 
+    def restore(self, packet_ids: set[int]) -> None:
+        """Take what was noted before the broker started."""
+        self.ids |= packet_ids
+        self._counters.queued_bytes += ID_BYTES * len(packet_ids)
+
     def clear(self) -> None:
         """Forget everything; the session has ended."""
         self._counters.queued_bytes -= ID_BYTES * len(self.ids)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from broker.client import Client
 from broker.counters import Counters
+from broker.journal.records import Ended, Record, WillEnded
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Connect, Will
@@ -45,8 +46,13 @@ class Registry:
             asked = NEVER_EXPIRES
         return min(asked, self._limits.session_expiry_s)
 
-    def attach(self, client: Client, connect: Connect, identity: Identity, now: float) -> bool:
-        """Give a client its session; return whether there was one to go on with."""
+    def add(self, session: Session) -> None:
+        """Take a session that was stored; its client is away."""
+        self._sessions[session.client_id] = session
+        self._away.add(session)
+
+    def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
+        """Find or make the session of a client that comes; say whether it was there before."""
         session = self._sessions.get(identity.client_id)
         present = session is not None and not connect.clean_start
         if session is not None and connect.clean_start:
@@ -55,17 +61,47 @@ class Registry:
         if session is None:
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
-        asked = connect.properties.receive_maximum
-        window = self._limits.in_flight
+        is_same = session.owner == identity
         session.owner = identity
         session.expiry_s = self.expiry_s(connect)
+        session.expires_at = None
+        if session.expiry_s > 0:
+            if session.diary is None:
+                session.keep_diary(self._router.ledger.open_diary())
+        elif session.diary is not None:  # from now on it ends with its connection
+            session.diary.ended()
+            session.keep_diary(None)
+        if not is_same:
+            self.drop_forbidden(session)
+        return session, present
+
+    def attach(self, client: Client, session: Session, connect: Connect) -> None:
+        """Give a client its session."""
+        asked = connect.properties.receive_maximum
+        window = self._limits.in_flight
         session.attach(client, window if asked is None else min(window, asked))  # [MQTT-3.3.4-9]
         self._away.discard(session)
         client.session = session
-        client.identity = identity
+        client.identity = session.owner
         if session.subscriptions:
             self._router.changed()
-        return present
+
+    def drop_forbidden(self, session: Session) -> None:
+        """Drop the subscriptions its owner has no right to any more, and what only they wanted."""
+        lost = [
+            topic_filter
+            for topic_filter in session.subscriptions
+            if not self._router.may_subscribe(session.owner, topic_filter)
+        ]
+        for topic_filter in lost:
+            del session.subscriptions[topic_filter]
+            session.forget_retained(topic_filter)
+            self._router.unsubscribe(session, topic_filter)
+            self._counters.subscriptions -= 1
+        if lost:
+            if session.diary is not None:
+                session.diary.unsubscribed(lost)
+            session.drop_unwanted()
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""
@@ -82,9 +118,21 @@ class Registry:
         if session.expiry_s <= 0:
             self.end(session, now)  # [MQTT-3.1.2-23]
             return
+        self.leave(session, now)
+
+    def leave(self, session: Session, now: float) -> None:
+        """Keep a session without a connection."""
         session.expires_at = now + session.expiry_s
         self._away.add(session)
-        if session.will is not None and session.will_at <= now:
+        is_due = session.will is not None and session.will_at <= now
+        if session.diary is not None:
+            will = None if is_due else session.will
+            session.diary.closed(
+                session.expires_at,
+                _message_of(will, session.owner.name, session.will_at) if will else None,
+                session.will_at,
+            )
+        if is_due:
             self._publish_will(session, now)
 
     def end(self, session: Session, now: float) -> None:
@@ -96,11 +144,14 @@ class Registry:
             self._router.unsubscribe(session, topic_filter)
         self._counters.subscriptions -= len(session.subscriptions)
         session.subscriptions.clear()
+        diary = session.diary
+        session.keep_diary(None)
         shared = session.find_shared()
         session.clear(len(shared))
         for delivery in shared:
             self._router.hand_over(delivery, now)
-        self._publish_will(session, now)  # [MQTT-3.1.2-8] the will does not outlive its session
+        ended = (Ended(diary.number),) if diary is not None else ()
+        self._publish_will(session, now, ended)  # [MQTT-3.1.2-8] it does not outlive its session
 
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
@@ -110,15 +161,20 @@ class Registry:
             elif session.will is not None and session.will_at <= now:
                 self._publish_will(session, now)
 
-    def _publish_will(self, session: Session, now: float) -> None:
+    def _publish_will(
+        self, session: Session, now: float, records: tuple[Record, ...] = ()
+    ) -> None:
         will, session.will = session.will, None
-        if will is None:
-            return
-        if not self._router.may_publish(session.owner, will.topic):
+        if will is not None and session.diary is not None:
+            records = (WillEnded(session.diary.number),)
+        if will is not None and not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
             logger.warning("will of %r dropped: not authorized", session.client_id)
-            return
-        self._router.publish(_message_of(will, session.owner.name, now), now)  # [MQTT-3.1.2-14]
+            will = None
+        if will is not None:  # [MQTT-3.1.2-14]
+            self._router.publish(_message_of(will, session.owner.name, now), records, now=now)
+        elif records:
+            self._router.ledger.append(records)
 
 
 def _message_of(will: Will, sender: str, now: float) -> Message:

@@ -16,6 +16,16 @@ class _Node:
         self.message: Message | None = None
 
 
+class _Unsafe:
+    """A topic whose newest messages are not safe yet."""
+
+    __slots__ = ("safe", "waiting")
+
+    def __init__(self, safe: Message | None) -> None:
+        self.safe = safe  # the last one that is
+        self.waiting = 0
+
+
 class RetainedStore:
     """Keeps, finds and forgets retained messages."""
 
@@ -25,6 +35,7 @@ class RetainedStore:
         self._root = _Node()
         self._messages: dict[str, Message] = {}
         self._size_bytes = 0
+        self._unsafe: dict[str, _Unsafe] = {}
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -66,6 +77,26 @@ class RetainedStore:
             if child.message is not None or child.children:
                 return
             del parent.children[level]
+
+    def wait(self, topic: str) -> None:
+        """The next message of a topic, or its end, is not safe until settle() says so."""
+        unsafe = self._unsafe.get(topic)
+        if unsafe is None:
+            unsafe = self._unsafe[topic] = _Unsafe(self._messages.get(topic))
+        unsafe.waiting += 1
+
+    def settle(self, topic: str, message: Message | None, *, ok: bool) -> None:
+        """A topic's message, or its end, is safe; or cannot be kept: then the last safe one is."""
+        unsafe = self._unsafe[topic]
+        unsafe.waiting -= 1
+        if not unsafe.waiting:
+            del self._unsafe[topic]
+        if ok:
+            unsafe.safe = message
+        elif self._messages.get(topic) is message:
+            self.forget(topic)
+            if unsafe.safe is not None:
+                self.keep(unsafe.safe)
 
     def get(self, topic: str) -> Message | None:
         """Return the message of one topic."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from broker.client import Client
     from broker.delivery import Encoder
+    from broker.journal.records import Entry
     from broker.packets import Subscription
     from broker.session import Session
 
@@ -28,7 +29,10 @@ Receivers = tuple[tuple["Receiver", "Subscription"], ...]
 class Outlet:
     """A set of receivers, prepared for the flow; topics with the same receivers share it."""
 
-    __slots__ = ("clients", "high", "limit", "limit_qos1", "low_other", "low_same", "other", "same")
+    __slots__ = (
+        "clients", "entries", "high", "limit", "limit_qos1", "limit_stored", "low_other",
+        "low_same", "other", "same",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.clients: list[Client] = []
@@ -38,7 +42,8 @@ class Outlet:
         self.low_same: list[Callable[[bytes], None]] = []  # of these, granted QoS 0
         self.low_other: list[Callable[[bytes], None]] = []
         self.high: list[tuple[Session, bool]] = []  # granted QoS 1; and whether they are "same"
-        self.limit = self.limit_qos1 = NOT_PLAIN
+        self.entries: tuple[Entry, ...] = ()  # of those among high that are stored
+        self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
 
     def add(self, client: Client, *, same: bool, qos: int) -> None:
         """Let a connected client receive."""
@@ -51,7 +56,9 @@ class Outlet:
     def open(self, limit: int, *, tells_nobody: bool) -> None:
         """Allow the flow to use it for packets of at most limit bytes."""
         self.limit = limit
-        if not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
+        if self.entries:  # the PUBACK waits: stored_run.py
+            self.limit_stored = limit
+        elif not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
             self.limit_qos1 = limit
 
     def takes(self, kind: int) -> int:

@@ -1,14 +1,17 @@
 """Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
+from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
 from broker.inflight import Parts
+from broker.journal.records import Cleared, Entry, Record
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Subscription
@@ -27,7 +30,14 @@ SIZE_MARGIN = 8  # by which the same message may be longer for another client (l
 class Router:
     """All subscriptions and retained messages of one broker."""
 
-    def __init__(self, authorizer: Authorizer, limits: Limits, counters: Counters) -> None:
+    def __init__(
+        self,
+        authorizer: Authorizer,
+        limits: Limits,
+        counters: Counters,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self.ledger = Ledger() if ledger is None else ledger
         self.generation = 1  # routes of an older one are not used any more
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
         self.retained = RetainedStore(limits.retained_messages, limits.retained_bytes)
@@ -37,7 +47,7 @@ class Router:
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
-        self._later: deque[Message] = deque()
+        self._later: deque[tuple[Message, tuple[Record, ...]]] = deque()
 
     def changed(self) -> None:
         """Subscriptions, rights or connections are not what they were: forget all routes."""
@@ -120,30 +130,44 @@ class Router:
             return Route(topic, allowed=False)
         return self._build_route(client, topic, self.find_receivers(topic, client.session))
 
-    def deliver(self, message: Message, receivers: Receivers, now: float) -> bool:
-        """Give a message to its receivers; return False when it had to be retained and was not."""
-        if message.retain and not self._retain(message):
-            return False
-        encoder = Encoder(message, now)
+    def deliver(
+        self, message: Message, receivers: Receivers, now: float, records: tuple[Record, ...] = ()
+    ) -> bool:
+        """Give a message to its receivers; return False when it had to be retained and was not.
+
+        records are written down together with it; its hold lasts until that is safe.
+        """
+        ledger = self.ledger
+        if message.retain:
+            if ledger.is_on:
+                self.retained.wait(message.topic)
+            if not self._retain(message):
+                if ledger.is_on:
+                    self.retained.settle(message.topic, message, ok=False)
+                    ledger.append(records)
+                return False
+        encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
         self._delivering = True
         for receiver, subscription in receivers:
             receiver.deliver(encoder, subscription, now)
             if isinstance(receiver, Session) and receiver.client is not None:
                 self.touched.add(receiver.client)
         self._delivering = False
+        if ledger.is_on and (records or encoder.entries or message.retain):
+            self._write_down(encoder, records)
         while self._later:
-            self.publish(self._later.popleft(), now)
+            self.publish(*self._later.popleft(), now=now)
         return True
 
-    def publish(self, message: Message, now: float) -> None:
+    def publish(self, message: Message, records: tuple[Record, ...] = (), *, now: float) -> None:
         """Find the receivers of a message and give it to them.
 
         What a local subscriber publishes while it is given a message follows that message.
         """
         if self._delivering:
-            self._later.append(message)
+            self._later.append((message, records))
         else:
-            self.deliver(message, self.find_receivers(message.topic, None), now)
+            self.deliver(message, self.find_receivers(message.topic, None), now, records)
 
     def hand_over(self, delivery: Delivery, now: float) -> None:
         """Give to another member what one that has gone left behind."""
@@ -154,15 +178,56 @@ class Router:
         elif message.is_expired(now):
             self.counters.drop("expired")
         else:
-            delivery.group.deliver(Encoder(message, now), Subscription(message.topic), now)
+            message_id = self.ledger.take_message_ids() if self.ledger.is_on else 0
+            encoder = Encoder(message, now, message_id)
+            delivery.group.deliver(encoder, Subscription(message.topic), now)
+            if encoder.entries:
+                self._write_down(encoder, ())
 
-    def let_wait(self, client: Client, session: Session, parts: Iterable[Parts]) -> None:
+    def let_wait(
+        self,
+        client: Client,
+        session: Session,
+        parts: Iterable[Parts],
+        message_ids: Sequence[int] = (),
+    ) -> None:
         """Queue what the flow could not send to a session at once."""
         body_at = 1 if client.five else 0  # behind the empty properties
+        ids = message_ids if session.diary is not None and message_ids else repeat(0)
         session.enqueue(
-            Delivery(Message(read_topic(head), body[body_at:], qos=1, sender=client.name))
-            for head, body in parts
+            Delivery(
+                Message(read_topic(head), body[body_at:], qos=1, sender=client.name),
+                message_id=message_id,
+            )
+            for (head, body), message_id in zip(parts, ids, strict=False)
         )
+
+    def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
+        message, ledger = encoder.message, self.ledger
+        is_kept = message.retain and bool(message.payload)
+        written = list(records)
+        if encoder.entries or is_kept:
+            written.append(
+                ledger.describe(message, encoder.message_id, encoder.entries, retained=is_kept)
+            )
+        if message.retain and not is_kept:
+            written.append(Cleared(message.topic))
+        retained = self.retained.get(message.topic) if message.retain else None
+        hold = message.hold
+        if hold is not None:
+            hold.keep()
+
+        def done(ok: bool) -> None:
+            if message.retain:
+                self.retained.settle(message.topic, retained, ok=ok)
+                self.counters.retained = len(self.retained)
+            if not ok:
+                self.counters.refuse("not_stored")
+            if hold is not None:
+                hold.release() if ok else hold.refuse()
+
+        # a will, and what it ends, is not refused: nobody would send it again
+        ledger.append_message(written, done, must=bool(records) and hold is None)
 
     def _retain(self, message: Message) -> bool:
         kept = True
@@ -198,6 +263,8 @@ class Router:
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it
                 outlet.high.append((receiver, (receiver.version == MQTT_5) == client.five))
+                if receiver.diary is not None:
+                    outlet.entries += (Entry(receiver.diary.number, 1),)
         outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
         return outlet
 

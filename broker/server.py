@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -14,6 +15,7 @@ from broker.connection import READ_BYTES, Connection
 from broker.core import Core
 from broker.counters import Counters
 from broker.errors import BrokerError
+from broker.journal import Journal, JournalStatus
 from broker.limits import Limits
 from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reason_of, write_address
 from broker.local import LocalClient
@@ -38,11 +40,13 @@ class Broker:
         authenticator: Authenticator,
         authorizer: Authorizer,
         limits: Limits | None = None,
+        store: Journal | None = None,
     ) -> None:
         self._listeners = tuple(listeners)
         self._authenticator = authenticator
         self._limits = limits or Limits()
-        self._core = Core(authorizer, self._limits, self._wake)
+        self._store = store  # None: everything is in memory
+        self._core = Core(authorizer, self._limits, self._wake, store)
         self._acceptors: list[Acceptor] = []
         self._addresses: list[tuple[str, int] | Path] = []
         self._connections: set[Connection] = set()
@@ -65,6 +69,11 @@ class Broker:
         return self._core.counters
 
     @property
+    def store(self) -> JournalStatus | None:
+        """What is stored, and how; None when everything is in memory."""
+        return self._store.status() if self._store is not None else None
+
+    @property
     def unread_bytes(self) -> int:
         """What is kept for peers that have not taken it yet."""
         return sum(each.unread_bytes for each in self._connections)
@@ -77,8 +86,10 @@ class Broker:
         await self.stop()
 
     async def start(self) -> None:
-        """Listen everywhere, or raise BrokerError and listen nowhere."""
+        """Take what is stored and listen everywhere, or raise BrokerError and do nothing."""
         self._loop = asyncio.get_running_loop()
+        if self._store is not None:
+            await self._open(self._store)
         arrivals = Arrivals(self._limits, self.counters)
         trusted = [read_networks(listener) for listener in self._listeners]
         for listener, proxies in zip(self._listeners, trusted, strict=True):
@@ -115,6 +126,8 @@ class Broker:
                 address.unlink(missing_ok=True)
         self._acceptors.clear()
         self._addresses.clear()
+        if self._store is not None:
+            await self._store.close()
 
     def local_client(self, name: str) -> LocalClient:
         """Return a client within this process; the authorizer does not apply to it."""
@@ -201,6 +214,12 @@ class Broker:
         """What one client, and all together, may use."""
         return self._limits
 
+    async def _open(self, store: Journal) -> None:
+        image, _ = await asyncio.to_thread(store.open)
+        self._core.restore(image, self.now(), time.time())
+        store.start()
+        self._core.tick(self.now())  # wills that are due, sessions that are over
+
     async def _bind(
         self, loop: asyncio.AbstractEventLoop, listener: Listener
     ) -> list[socket.socket]:
@@ -223,6 +242,7 @@ class Broker:
     def _tick(self) -> None:
         assert self._loop is not None  # it calls
         self._ticker = self._loop.call_later(TICK_S, self._tick)
+        self._core.set_clock(self.now(), time.time())  # it may have been set
         self._core.tick(self.now())
         self.flush()
 

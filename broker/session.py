@@ -18,7 +18,8 @@ from dataclasses import replace
 from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
-from broker.inflight import PUBREL, Inflight
+from broker.durable import Diary
+from broker.inflight import PUBREL, Inflight, Parts
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Publish, Subscription, Will
@@ -40,14 +41,15 @@ class Session:
 
     __slots__ = (
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
-        "client", "client_id", "expires_at", "expiry_s", "inflight", "owner", "pending_retained",
-        "subscriptions", "version", "will", "will_at",
+        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "owner",
+        "pending_retained", "subscriptions", "version", "will", "will_at",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
         self.client_id = client_id
         self.owner = owner
         self.client: Client | None = None
+        self.diary: Diary | None = None  # of one that is stored
         self.version = 0
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight = Inflight(counters, limits.queued_bytes, limits.queued_bytes_total)
@@ -95,35 +97,23 @@ class Session:
         qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8]
         if qos:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
-            if self.inflight.append is None or not self._send(delivery, encoder):
+            if self.diary is not None:
+                self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder)
+            elif self.inflight.append is None or not self._send(delivery, encoder):
                 self.enqueue([delivery])
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
-        limits, counters = self._limits, self._counters
-        for delivery in deliveries:
-            size = delivery.message.size_bytes
-            held = self.inflight.size_bytes + self._waiting_bytes
-            if (
-                len(self._waiting) >= limits.queued_messages
-                or held + size > limits.queued_bytes
-                or counters.queued_bytes + size > limits.queued_bytes_total
-            ):
-                counters.drop("queue_full")
-                continue
-            if self._waiting is _NOTHING:
-                self._waiting = deque()
-            self._waiting.append(delivery)
-            self._waiting_bytes += size
-            counters.queued_bytes += size
-        if self._waiting:
-            self.inflight.append = None  # rule 1
+        self._forget([each for each in deliveries if not self._let_wait(each)])
 
     def attach(self, client: Client, window: int) -> None:
         """Start a connection: send again what was in flight, then what waits."""
-        self.inflight.resume(window, self._packets_for(client))
+        kept = self._packets_for(client)
+        if self.diary is not None:
+            self.diary.acknowledged(self.inflight.packets.keys() - kept.keys())
+        self.inflight.resume(window, kept)
         if self._received is not None:
             self._received.unreleased.clear()  # [MQTT-4.9.0-1] the quota starts anew
         self.client = client
@@ -154,6 +144,7 @@ class Session:
             self._counters.queued_bytes -= size
             if delivery.message.is_expired(now):  # [MQTT-3.3.2-5]
                 self._counters.drop("expired")
+                self._forget([delivery])
             else:
                 self._send(delivery, Encoder(delivery.message, now))
         if self._waiting:
@@ -163,8 +154,12 @@ class Session:
 
     def drop_unwanted(self) -> None:
         """Drop what waits but is matched by no subscription any more (rights were taken)."""
-        kept = [each for each in self._waiting if self._is_wanted(each.message.topic)]
-        self._counters.drop("not_authorized", len(self._waiting) - len(kept))
+        kept: list[Delivery] = []
+        lost: list[Delivery] = []
+        for each in self._waiting:
+            (kept if self.wants(each.message.topic) else lost).append(each)
+        self._counters.drop("not_authorized", len(lost))
+        self._forget(lost)
         self.clear_waiting()
         self.enqueue(kept)
 
@@ -197,16 +192,64 @@ class Session:
         if self._current is not None and self._current[0].topic_filter == topic_filter:
             self._current = None
 
-    def _is_wanted(self, topic: str) -> bool:
+    def keep_diary(self, diary: Diary | None) -> None:
+        """Write down from now on what happens, or no more."""
+        self.diary = self.inflight.diary = diary
+
+    def _let_wait(self, delivery: Delivery) -> bool:
+        """Return False, and count, when there is no room."""
+        limits, counters = self._limits, self._counters
+        size = delivery.message.size_bytes
+        held = self.inflight.size_bytes + self._waiting_bytes
+        if (
+            len(self._waiting) >= limits.queued_messages
+            or held + size > limits.queued_bytes
+            or counters.queued_bytes + size > limits.queued_bytes_total
+        ):
+            counters.drop("queue_full")
+            return False
+        if self._waiting is _NOTHING:
+            self._waiting = deque()
+        self._waiting.append(delivery)
+        self._waiting_bytes += size
+        counters.queued_bytes += size
+        self.inflight.append = None  # rule 1
+        return True
+
+    def _forget(self, deliveries: Iterable[Delivery]) -> None:
+        if self.diary is not None:
+            self.diary.dropped([each.message_id for each in deliveries if each.message_id])
+
+    def wants(self, topic: str) -> bool:
+        """Return whether a subscription matches."""
         return any(is_match(strip_share(each), topic) for each in self.subscriptions)
 
-    def _send(self, delivery: Delivery, encoder: Encoder) -> bool:
-        """Send at QoS 1 or 2; return False when it must wait."""
+    def _deliver_stored(self, delivery: Delivery, encoder: Encoder) -> None:
+        assert self.diary is not None  # the caller looked
+        is_sent = False
+        if self.inflight.append is not None:
+            parts = self._encode(delivery, encoder)
+            if parts is None:
+                return
+            is_sent = self._send_stored(delivery, parts)
+        if is_sent or self._let_wait(delivery):
+            encoder.entries.append(self.diary.entry(delivery))
+
+    def _encode(self, delivery: Delivery, encoder: Encoder) -> Parts | None:
+        """Return the parts of a packet; None, and count, when the client takes none so large."""
         parts = encoder.parts(
             self.version, delivery.qos, retain=delivery.retain, identifiers=delivery.identifiers
         )
-        if self._is_too_large(len(parts[0]) + len(parts[1]) + 2):
+        return None if self._is_too_large(len(parts[0]) + len(parts[1]) + 2) else parts
+
+    def _send(self, delivery: Delivery, encoder: Encoder) -> bool:
+        """Send at QoS 1 or 2; return False when it must wait."""
+        parts = self._encode(delivery, encoder)
+        if parts is None:
+            self._forget([delivery])
             return True
+        if delivery.message_id:
+            return self._send_stored(delivery, parts)
         if delivery.qos > 1:
             if not self.inflight.offer_qos2(parts):
                 return False
@@ -216,6 +259,36 @@ class Session:
             self.inflight.assign(delivery)
         self._counters.messages_sent += 1
         return True
+
+    def _send_stored(self, delivery: Delivery, parts: Parts) -> bool:
+        diary, inflight = self.diary, self.inflight
+        assert diary is not None  # it has a number
+        if delivery.qos > 1:
+            found = inflight.take_qos2(parts)
+            if found is None:
+                return False
+            packet_id, client = found, self.client
+            diary.sent(
+                packet_id, delivery.message_id, lambda ok: self._send_safe(client, packet_id, ok=ok)
+            )
+        elif not inflight.offer((parts,)):
+            return False
+        else:
+            diary.sent(inflight.last_id, delivery.message_id)
+            if delivery.group is not None:
+                inflight.assign(delivery)
+        self._counters.messages_sent += 1
+        return True
+
+    def _send_safe(self, client: Client | None, packet_id: bytes, *, ok: bool) -> None:
+        """Send a QoS 2 message now that its packet id cannot be given to another one."""
+        if not ok:
+            if self.inflight.finish(packet_id, released=False):
+                self._counters.drop("not_stored")
+        elif client is not None and self.client is client:  # else it was, or will be, sent again
+            self.inflight.send_taken(packet_id, client.out.append)
+            if self.diary is not None:
+                self.diary.ledger.touch(client)
 
     def _send_qos0(
         self, client: Client, encoder: Encoder, *, retain: bool, subscription: Subscription
@@ -274,7 +347,12 @@ class Session:
         encoder = Encoder(message, now)
         qos = min(message.qos, subscription.qos)
         if qos:  # [MQTT-3.3.1-8] RETAIN is 1
-            self._send(Delivery(message, True, subscription.identifiers, qos), encoder)
+            diary = self.diary
+            message_id = diary.ledger.take_message_ids() if diary is not None else 0
+            delivery = Delivery(message, True, subscription.identifiers, qos, None, message_id)
+            if diary is not None:
+                diary.stored(delivery)
+            self._send(delivery, encoder)
         else:
             self._send_qos0(client, encoder, retain=True, subscription=subscription)
 

@@ -5,10 +5,11 @@ from enum import Enum
 from pathlib import Path
 
 from broker.access.certificates import NameField
+from broker.journal import Durability
 from broker.limits import Limits
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-DURABILITIES = ("synced", "os", "memory")
+DURABILITIES: tuple[Durability, ...] = ("synced", "os", "memory")
 TLS_VERSIONS = ("1.2", "1.3")  # older ones are broken
 
 
@@ -111,7 +112,7 @@ class BrokerSettings:
     access: AccessSettings  # of listeners without their own
     limits: Limits = field(default_factory=Limits)
     data: Path | None = None  # None keeps everything in memory
-    durability: str = DURABILITIES[0]
+    durability: Durability = DURABILITIES[0]
     log_level: str = "INFO"
     notices: tuple[str, ...] = ()  # what the file asks and does not get
 

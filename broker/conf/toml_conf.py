@@ -3,6 +3,7 @@
 import dataclasses
 import tomllib
 from pathlib import Path
+from typing import TypeVar
 
 from broker.access.certificates import NameField
 from broker.conf.settings import (
@@ -19,6 +20,8 @@ from broker.conf.settings import (
 )
 from broker.conf.table import Table
 from broker.limits import Limits
+
+_Word = TypeVar("_Word", bound=str)
 
 TLS_KEYS = (
     "certificate", "key", "client_ca", "client_certificates", "revoked", "tls_minimum", "ciphers",
@@ -124,9 +127,10 @@ def _limits(table: Table) -> Limits:
     return Limits(**values)  # type: ignore[arg-type]  # number() keeps the default's type
 
 
-def _word(table: Table, key: str, allowed: tuple[str, ...], default: str) -> str:
+def _word(table: Table, key: str, allowed: tuple[_Word, ...], default: _Word) -> _Word:
     word = table.text(key, default)
-    if word not in allowed:
-        table.refuse(key, f"{word!r} must be one of {', '.join(allowed)}")
-        return default
-    return word
+    for each in allowed:
+        if word == each:
+            return each
+    table.refuse(key, f"{word!r} must be one of {', '.join(allowed)}")
+    return default

@@ -40,8 +40,9 @@ class JournalStatus:
 class Journal:
     """Keeps records; all methods are called on the loop, open() before it need run.
 
-    Call open(), put its image into the broker, call start(): from then on the image belongs to
-    the journal. "synced" survives a power cut, "os" the death of the process, "memory" nothing.
+    Call open(), put its image into the broker (which may append), call start(): from then on the
+    image belongs to the journal. "synced" survives a power cut, "os" the death of the process,
+    "memory" nothing.
     """
 
     def __init__(
@@ -75,16 +76,20 @@ class Journal:
         try:
             self._lock = self._disk.lock(self._directory)
         except BlockingIOError as exc:
-            raise JournalError(f"cannot open journal {self._directory}: it is in use") from exc
+            raise self._refuse("another process keeps its data there") from exc
         except OSError as exc:
-            raise JournalError(f"cannot open journal {self._directory}: {exc}") from exc
+            raise self._refuse(exc.strerror) from exc
         try:
             report = self._log.read(self._image)
         except OSError as exc:
             self._disk.close(self._lock)
-            raise JournalError(f"cannot open journal {self._directory}: {exc}") from exc
+            self._lock = -1
+            raise self._refuse(exc.strerror) from exc
         _log_report(self._image, report)
         return self._image, report
+
+    def _refuse(self, why: str | None) -> JournalError:
+        return JournalError(f"cannot keep data in {self._directory}: {why}")
 
     def start(self) -> None:
         """Take the image over and accept records; call it on the running loop."""
@@ -94,32 +99,38 @@ class Journal:
         if not self._in_memory:
             self._writer = Writer(self._log, self._image, self._limits, self._post, self._post_end)
             self._writer.start()
+            self._hand_over()
 
-    def append(self, records: Sequence[Record], done: Done | None = None) -> None:
+    def append(
+        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+    ) -> None:
         """Store records, all or none of them.
 
         done is called later, on the loop: True once they are safe, False when they are not kept.
-        Without done they are kept trying, for what was removed must not come back.
+        Without done, or with must, they are tried until they are written, for what was removed
+        must not come back; then False means that nothing can be written any more.
         """
+        must = must or done is None
         if self._in_memory:
             if done is not None:
                 self._loop.call_soon(done, True)
             return
         writer = self._writer
-        if writer is None:
-            raise JournalError("cannot append to the journal: it is not started")
+        if writer is None and self._lock < 0:
+            raise JournalError("cannot append to the journal: it is not open")
         body = encode_records(records)
         size = len(body)
         is_over = self._queued_bytes + size > self._limits.queued_bytes
-        if writer.has_ended or (is_over and done is not None):
+        if (writer is not None and writer.has_ended) or (is_over and not must):
             self._refused += 1
             if done is not None:
                 self._loop.call_soon(done, False)
             return
         self._queued_bytes += size
         self._pending_bytes += size
-        self._pending.append(Group(body, records, done))
-        self._plan(urgent=done is not None or self._pending_bytes >= EAGER_BYTES)
+        self._pending.append(Group(body, records, done, must))
+        if writer is not None:  # else start() hands it over
+            self._plan(urgent=done is not None or self._pending_bytes >= EAGER_BYTES)
 
     async def close(self) -> None:
         """Commit what was appended and close the files."""

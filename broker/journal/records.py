@@ -142,6 +142,7 @@ class WillDelayed(NamedTuple):
     session_id: int
     message_id: int
     due_at: float
+    retain: bool = False
 
 
 class WillEnded(NamedTuple):
@@ -155,7 +156,6 @@ Record = (
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed
 )  # fmt: skip
 
-_KIND = Struct(">B")
 _U16, _U32, _U64 = Struct(">H"), Struct(">I"), Struct(">Q")
 _SESSION = Struct(">BI")
 _OPENED = Struct(">BIBdHHH")
@@ -166,7 +166,7 @@ _STORED = Struct(">BQBdHHIII")
 _ENTRY = Struct(">IB")
 _SENT_PAIR = Struct(">QH")
 _RELEASED = Struct(">BIQH")
-_WILL = Struct(">BIQd")
+_WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
 
 RETAIN_FLAG, IDENTIFIERS_FLAG = 0x04, 0x08  # above the two bits of the QoS
@@ -306,7 +306,7 @@ def _encode_stored(record: Stored) -> bytes:
 
 def _encode_marked_entry(entry: Entry) -> bytes:
     flags = entry.qos | entry.retain << 2 | IDENTIFIERS_FLAG
-    head = _ENTRY.pack(entry.session_id, flags) + _KIND.pack(len(entry.identifiers))
+    head = _ENTRY.pack(entry.session_id, flags) + _U16.pack(len(entry.identifiers))
     return head + b"".join(map(_U32.pack, entry.identifiers))
 
 
@@ -322,7 +322,7 @@ def _decode_stored(reader: _Reader) -> Stored:
 
 def _decode_entry(reader: _Reader) -> Entry:
     session_id, flags = reader.unpack(_ENTRY)
-    count = reader.unpack(_KIND)[0] if flags & IDENTIFIERS_FLAG else 0
+    count = reader.unpack(_U16)[0] if flags & IDENTIFIERS_FLAG else 0
     identifiers = reader.numbers(_U32, count)
     return Entry(session_id, _qos(flags), bool(flags & RETAIN_FLAG), identifiers)
 
@@ -358,8 +358,8 @@ def _decode_cleared(reader: _Reader) -> Cleared:
 
 
 def _decode_will(reader: _Reader) -> WillDelayed:
-    _, session_id, message_id, due_at = reader.unpack(_WILL)
-    return WillDelayed(session_id, message_id, _instant(due_at))
+    _, session_id, message_id, due_at, retain = reader.unpack(_WILL)
+    return WillDelayed(session_id, message_id, _instant(due_at), bool(retain))
 
 
 _ENCODE: dict[type, Callable[[Any], bytes]] = {

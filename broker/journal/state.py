@@ -77,7 +77,7 @@ class StoredSession:
         self.queue: dict[int, int] = {}  # message id to packet id, 0 while it waits
         self.released: dict[int, None] = {}  # packet ids that wait for PUBCOMP, in order
         self.received: set[int] = set()  # packet ids of QoS 2 messages that wait for PUBREL
-        self.will: tuple[int, float] | None = None  # message id, due at
+        self.will: tuple[int, float, bool] | None = None  # message id, due at, retain
 
 
 class _Kept:
@@ -345,7 +345,7 @@ class Image:
             kept = self.messages.get(record.message_id)
             if kept is not None:
                 kept.refs += 1
-        session.will = record.message_id, record.due_at
+        session.will = record.message_id, record.due_at, record.retain
 
     def _will_ended(self, record: WillEnded, segment: int) -> None:
         session = self._session(record.session_id, segment)

@@ -34,11 +34,12 @@ class JournalLimits:
 
 
 class Group(NamedTuple):
-    """What one append() brought; without done it is not refused but tried until it is written."""
+    """What one append() brought; what must be kept is not refused but tried until it is written."""
 
     body: bytes
     records: Sequence[Record]
     done: Done | None
+    must: bool
 
 
 class Writer:
@@ -159,8 +160,8 @@ class Writer:
 
     def _fall_back(self, copies: list[Group], groups: list[Group]) -> None:
         """Refuse what can be refused; write the rest if there is room, else owe it."""
-        self._refuse([group for group in groups if group.done is not None])
-        rest = [group for group in groups if group.done is None]
+        self._refuse([group for group in groups if not group.must])
+        rest = [group for group in groups if group.must]
         if not copies and not rest:
             return
         try:
@@ -207,7 +208,7 @@ class Writer:
                 buffer = b""
             self._cleaning = Cleaning(self._image, oldest, buffer)
         copies = self._cleaning.step(CLEAN_STEP_BYTES)
-        return [Group(encode_records(copy), copy, None) for copy in copies]
+        return [Group(encode_records(copy), copy, None, True) for copy in copies]
 
     def _wants_cleaning(self) -> bool:
         if self._cleaning is not None:

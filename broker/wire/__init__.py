@@ -3,14 +3,22 @@
 from broker.wire.codec import decode_body, decode_packet, encode_packet, measure_packet
 from broker.wire.connecting import peek_version
 from broker.wire.fields import Reader, decode_length, encode_length
-from broker.wire.publishing import encode_publish_parts, publish_flags, read_topic
+from broker.wire.publishing import (
+    decode_message_properties,
+    encode_message_properties,
+    encode_publish_parts,
+    publish_flags,
+    read_topic,
+)
 
 __all__ = [
     "Reader",
     "decode_body",
     "decode_length",
+    "decode_message_properties",
     "decode_packet",
     "encode_length",
+    "encode_message_properties",
     "encode_packet",
     "encode_publish_parts",
     "measure_packet",

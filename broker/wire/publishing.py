@@ -78,6 +78,18 @@ def encode_publish_parts(
     return bytes((first,)) + encode_length(length) + name, body
 
 
+def encode_message_properties(properties: Properties) -> bytes:
+    """Return the properties of a message as they are stored; nothing when there are none."""
+    if properties == NO_PROPERTIES:
+        return b""
+    return encode_properties(properties, Type.PUBLISH)
+
+
+def decode_message_properties(stored: bytes) -> Properties:
+    """Return the properties of a stored message."""
+    return decode_properties(Reader(stored), Type.PUBLISH) if stored else NO_PROPERTIES
+
+
 def read_topic(head: bytes) -> str:
     """Return the topic of the first part that encode_publish_parts() gives."""
     decoded = decode_length(head, 1)

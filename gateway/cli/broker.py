@@ -16,11 +16,13 @@ broker_app = typer.Typer(
     It stays in the foreground, prints one line with its addresses when it is ready, and ends on
     Ctrl-C or SIGTERM. Port 0 takes any free one. Users, rights, TLS and limits are in a
     configuration file: TOML, or the common part of a mosquitto.conf; docs/broker.md explains them.
-    On SIGHUP it reads users, rights and certificates again. So far everything is kept in memory.
+    On SIGHUP it reads users, rights and certificates again. Sessions and retained messages are in
+    memory unless --data or the configuration names a folder for them.
     """,
     epilog=examples(
         "hecate broker --anonymous",
         "hecate broker --anonymous --listen 127.0.0.1:0 --listen [::1]:1883",
+        "hecate broker --anonymous --data /var/lib/hecate-broker",
         "hecate broker --config /etc/hecate/broker.toml",
         "hecate broker --config /etc/mosquitto/mosquitto.conf --check",
     ),
@@ -56,24 +58,31 @@ def broker(  # noqa: PLR0913  # options
         Path | None, typer.Option(help="TOML (named .toml) or mosquitto.conf.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Folder for stored data: not yet, it stays in memory.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Keep sessions, their messages and retained ones in this folder."
+        ),
     ] = None,
     durability: Annotated[
-        Durability, typer.Option(help="When a message counts as kept; so far only memory.")
-    ] = Durability.memory,
+        Durability | None,
+        typer.Option(
+            help="What is acknowledged survives a power cut (synced), the death of the process "
+            "(os), or nothing (memory). [default: synced]",
+            show_default=False,
+        ),
+    ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Only check the configuration; start nothing.")
     ] = False,
 ) -> None:
     """Run the broker."""
-    from gateway.cli.solo import Access, check_storage, configure_from, open_to, run_broker
+    from gateway.cli.solo import Access, configure_from, keep_in, open_to, run_broker
 
-    given = listen or anonymous or open_to_network or config or data or check
+    given = listen or anonymous or open_to_network or config or data or durability or check
     if context.invoked_subcommand is not None:
         if given:
             raise OptionError("cannot use these options: they go without a subcommand")
         return
-    check_storage(data, durability.value)
     if config is not None:
         if listen or anonymous:
             raise OptionError("cannot use --listen or --anonymous: with --config, the file decides")
@@ -83,6 +92,7 @@ def broker(  # noqa: PLR0913  # options
         settings = open_to(listen or ["127.0.0.1:1883"], access if anonymous else Access.NO)
     if open_to_network and not anonymous:
         raise OptionError("cannot use --open-to-network: it goes with --anonymous")
+    settings = keep_in(settings, data, durability.value if durability is not None else None)
     run_broker(settings, config, only_check=check)
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from broker import Broker, BrokerError, Listener
@@ -22,11 +23,12 @@ from broker.conf import (
 )
 from broker.conf.listeners import renew_certificates
 from broker.conf.settings import parse_address
+from broker.journal import Durability, Journal
 from gateway.cli.errors import CliError, OptionError
 from gateway.logs import configure_logs
 
 Access = Anonymous  # who may connect without a password
-MEMORY = "memory"
+MEMORY: Durability = "memory"
 TOKENS_S = 1.0  # how late a token may be found to be over
 
 logger = logging.getLogger(__name__)
@@ -38,12 +40,7 @@ def configure_from(path: Path) -> BrokerSettings:
         settings = load_settings(path)
     except BrokerError as exc:
         raise CliError(str(exc)) from exc
-    notices = list(settings.notices)
-    if settings.data is not None:
-        if path.suffix == ".toml":
-            raise CliError(f"cannot use {path}: [storage] folder: {_in_memory()}")
-        notices.append(f"persistence: {_in_memory()}")
-    for notice in notices:
+    for notice in settings.notices:
         sys.stderr.write(f"notice: {path}: {notice}\n")
     return settings
 
@@ -74,12 +71,23 @@ def run_broker(settings: BrokerSettings, config: Path | None, *, only_check: boo
         asyncio.run(_Solo(settings, realms, listeners).serve(reloads=config is not None))
 
 
-def check_storage(data: Path | None, durability: str) -> None:
-    """Refuse to promise what is not kept."""
+def keep_in(
+    settings: BrokerSettings, data: Path | None, durability: Durability | None
+) -> BrokerSettings:
+    """Return settings that keep data where the options say, if they do."""
     if data is not None:
-        raise OptionError(f"cannot keep data in {data}: {_in_memory()}")
-    if durability != MEMORY:
-        raise OptionError(f"cannot use --durability {durability}: {_in_memory()}")
+        settings = replace(settings, data=data)
+    if durability is not None:
+        if settings.data is None and durability != MEMORY:
+            raise OptionError(f"cannot use --durability {durability}: it goes with --data DIR")
+        settings = replace(settings, durability=durability)
+    return settings
+
+
+def _open_store(settings: BrokerSettings) -> Journal | None:
+    if settings.data is None or settings.durability == MEMORY:
+        return None
+    return Journal(settings.data, settings.durability)
 
 
 def parse_listener(text: str) -> ListenerSettings:
@@ -111,7 +119,8 @@ class _Solo:
 
     def __init__(self, settings: BrokerSettings, realms: Realms, listeners: list[Listener]) -> None:
         self._settings, self._realms, self._listeners = settings, realms, listeners
-        self._broker = Broker(listeners, realms, realms, settings.limits)
+        store = _open_store(settings)
+        self._broker = Broker(listeners, realms, realms, settings.limits, store)
         self._stopped, self._changed = asyncio.Event(), asyncio.Event()
 
     async def serve(self, *, reloads: bool) -> None:
@@ -184,7 +193,3 @@ def _show(address: tuple[str, int] | Path) -> str:
         return str(address)
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _in_memory() -> str:
-    return "stored data comes later, so far everything stays in memory"

@@ -119,7 +119,7 @@ def test_memory_needs_no_directory() -> None:
 def test_a_directory_has_one_journal(tmp_path: Path) -> None:
     first = Journal(tmp_path)
     first.open()
-    with pytest.raises(JournalError, match="in use"):
+    with pytest.raises(JournalError, match="another process"):
         Journal(tmp_path).open()
     asyncio.run(first.close())
     second = Journal(tmp_path)
@@ -129,7 +129,7 @@ def test_a_directory_has_one_journal(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JournalError, match="cannot open journal"):
+    with pytest.raises(JournalError, match="cannot keep data in"):
         Journal(tmp_path / "file" / "below").open()
 
 

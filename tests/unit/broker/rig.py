@@ -52,7 +52,8 @@ class Rig:
         self.rules = Rules()
         self.refusal: Refusal | None = None
         self.decides = True
-        self.core = Core(self.rules, limits or Limits(), lambda: None, hot_path=hot_path)
+        self.limits = limits or Limits()
+        self.core = Core(self.rules, self.limits, lambda: None, hot_path=hot_path)
         self.asked: list[tuple[Peer, Credentials]] = []
 
     def dial(self, listener: str = "tcp") -> Peer:
@@ -123,6 +124,9 @@ class Peer:
 
     def authenticate(self, credentials: Credentials) -> None:
         self.rig.asked.append((self, credentials))
+
+    def admitted(self) -> None:
+        assert self.client.session is not None
 
     def decide(self, credentials: Credentials) -> None:
         outcome = self.rig.refusal or Identity(

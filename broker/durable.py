@@ -1,0 +1,272 @@
+"""What sessions do, as records of a store: so that it is there again after a crash.
+
+Theory of operation
+-------------------
+A session that is kept after its connection has a diary, if the broker has a store; every other
+session has None there, which costs nothing. Rules:
+
+1. Whoever relies on an answer (CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) gets it
+   when the records it speaks of are safe.
+2. A QoS 2 message leaves when it is safe that it was sent, and under which packet id: else, after
+   a crash, the id might be given to another message, which its receiver would take for this one.
+   A QoS 1 message leaves at once: it may come twice.
+3. Stored stands before every other record about its message; Sent, which are collected while a
+   message is delivered, come right behind it.
+4. What adds to the store may be refused; what changes or removes must be kept.
+
+The broker's clock is the loop's; records have the wall clock's. Only this file converts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from broker.journal.records import (
+    Acknowledged,
+    Closed,
+    Completed,
+    Ended,
+    Entry,
+    Freed,
+    Opened,
+    Released,
+    Sent,
+    Stored,
+    Subscribed,
+    Unsubscribed,
+    WillDelayed,
+)
+from broker.wire import encode_message_properties
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from broker.client import Client
+    from broker.delivery import Delivery
+    from broker.journal.records import Record
+    from broker.message import Message
+    from broker.packets import Subscription
+    from broker.policy import Identity
+
+    Done = Callable[[bool], None]
+
+
+class Store(Protocol):
+    """Where records are kept."""
+
+    def append(
+        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+    ) -> None:
+        """Keep all or none; done is called later. Without it, or with must, never refuse."""
+
+
+class Ledger:
+    """Writes down what the sessions of one broker do; without a store, nothing."""
+
+    __slots__ = ("_next_message", "_next_session", "_sends", "_sent", "_store", "ahead_s", "touch")
+
+    def __init__(
+        self, store: Store | None = None, touch: Callable[[Client], None] = lambda _: None
+    ) -> None:
+        self.touch = touch  # lets a client's output leave that no read has caused
+        self.ahead_s = 0.0  # the wall clock, of the broker's
+        self._store = store
+        self._next_session = self._next_message = 1
+        self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
+        self._sends: list[Done] = []  # what waits for these
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is written down."""
+        return self._store is not None
+
+    def go_on_from(self, next_session: int, next_message: int) -> None:
+        """Give no number that the store knows."""
+        self._next_session, self._next_message = next_session, next_message
+
+    def wall(self, instant: float | None) -> float:
+        """Return an instant of the broker's clock as the store has it."""
+        return 0.0 if instant is None else instant + self.ahead_s
+
+    def instant(self, wall: float) -> float | None:
+        """Return an instant of the store in the broker's clock."""
+        return wall - self.ahead_s if wall else None
+
+    def open_diary(self, number: int = 0) -> Diary | None:
+        """Return a session's diary, a new one or that of a number; None without a store."""
+        if self._store is None:
+            return None
+        if not number:
+            number = self._next_session
+            self._next_session += 1
+        return Diary(self, number)
+
+    def take_message_ids(self, count: int = 1) -> int:
+        """Return the first of so many ids that nobody else is given."""
+        first = self._next_message
+        self._next_message += count
+        return first
+
+    def append(
+        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+    ) -> None:
+        """Write records down."""
+        if self._store is not None:
+            self._store.append(records, done, must=must)
+
+    def append_message(self, records: list[Record], done: Done, *, must: bool = False) -> None:
+        """Write a message down, and to whom it was sent."""
+        sends = self._take_sent(records)
+        if sends:
+            sends.insert(0, done)
+            done = _Together(sends)
+        self.append(records, done, must=must)
+
+    def sent(self, session: int, message_id: int, packet_id: int, send: Done | None) -> None:
+        """Note that a message is in flight; send is called once that is safe."""
+        self._sent.setdefault(session, []).append((message_id, packet_id))
+        if send is not None:
+            self._sends.append(send)
+
+    def flush(self) -> None:
+        """Write down what was sent of messages that were stored before."""
+        if self._sent:
+            records: list[Record] = []
+            sends = self._take_sent(records)
+            self.append(records, _Together(sends) if sends else None, must=True)
+
+    def describe(
+        self, message: Message, message_id: int, entries: Sequence[Entry], *, retained: bool
+    ) -> Stored:
+        """Return the record of a message."""
+        return Stored(
+            message_id,
+            message.topic,
+            message.payload,
+            encode_message_properties(message.properties),
+            message.qos,
+            message.sender,
+            self.wall(message.expires_at),
+            retained,
+            tuple(entries),
+        )
+
+    def _take_sent(self, records: list[Record]) -> list[Done]:
+        if self._sent:
+            records += [Sent(number, tuple(pairs)) for number, pairs in self._sent.items()]
+            self._sent.clear()
+        sends, self._sends = self._sends, []
+        return sends
+
+
+class Diary:
+    """Writes down what one session does."""
+
+    __slots__ = ("ledger", "messages", "number")
+
+    def __init__(self, ledger: Ledger, number: int) -> None:
+        self.ledger = ledger
+        self.number = number
+        self.messages: dict[bytes, int] = {}  # in flight and not released: packet id to message id
+
+    # -- the session -----------------------------------------------------------------------
+
+    def opened(
+        self, owner: Identity, version: int, expiry_s: float, done: Done, *, must: bool
+    ) -> None:
+        """A client comes; done says whether it may go on."""
+        groups = tuple(sorted(owner.groups))
+        record = Opened(self.number, owner.client_id, owner.name, groups, version, expiry_s)
+        self.ledger.append((record,), done, must=must)
+
+    def closed(self, expires_at: float, will: Message | None = None, will_at: float = 0.0) -> None:
+        """The connection has ended; a will may wait, its expiry counted from will_at."""
+        ledger = self.ledger
+        records: list[Record] = [Closed(self.number, ledger.wall(expires_at))]
+        if will is not None:
+            message_id = ledger.take_message_ids()
+            due_at = ledger.wall(will_at)
+            records.append(WillDelayed(self.number, message_id, due_at, will.retain))
+            records.append(ledger.describe(will, message_id, (), retained=False))
+        ledger.append(records)
+
+    def ended(self) -> None:
+        """The session is gone."""
+        self.ledger.append((Ended(self.number),))
+
+    def subscribed(self, subscriptions: Iterable[Subscription], done: Done) -> None:
+        """Filters were added or replaced."""
+        self.ledger.append([Subscribed(self.number, each) for each in subscriptions], done)
+
+    def unsubscribed(self, filters: Iterable[str], done: Done | None = None) -> None:
+        """Filters were removed."""
+        records = [Unsubscribed(self.number, each) for each in filters]
+        self.ledger.append(records, done, must=True)
+
+    # -- what it is sent -------------------------------------------------------------------
+
+    def entry(self, delivery: Delivery) -> Entry:
+        """Return what says that the session must get a message."""
+        return Entry(self.number, delivery.qos, delivery.retain, delivery.identifiers)
+
+    def stored(self, delivery: Delivery) -> None:
+        """The session alone must get a message; nobody waits for it."""
+        ledger = self.ledger
+        entries = (self.entry(delivery),)
+        record = ledger.describe(delivery.message, delivery.message_id, entries, retained=False)
+        ledger.append((record,), _ignore)
+
+    def sent(self, packet_id: bytes, message_id: int, send: Done | None = None) -> None:
+        """A message is in flight."""
+        self.messages[packet_id] = message_id
+        self.ledger.sent(self.number, message_id, int.from_bytes(packet_id, "big"), send)
+
+    def sent_run(self, packet_ids: Sequence[bytes], message_ids: Iterable[int]) -> None:
+        """The first of some messages are in flight."""
+        messages, note, number = self.messages, self.ledger.sent, self.number
+        for packet_id, message_id in zip(packet_ids, message_ids, strict=False):
+            messages[packet_id] = message_id
+            note(number, message_id, int.from_bytes(packet_id, "big"), None)
+
+    def acknowledged(self, packet_ids: Iterable[bytes]) -> None:
+        """Messages in flight are needed no more."""
+        take = self.messages.pop
+        self.dropped([found for each in packet_ids if (found := take(each, 0))])
+
+    def dropped(self, message_ids: Sequence[int]) -> None:
+        """Messages are needed no more."""
+        if message_ids:
+            self.ledger.append((Acknowledged(self.number, tuple(message_ids)),))
+
+    def released(self, packet_id: bytes, done: Done) -> None:
+        """A message has arrived at QoS 2; its packet id is still in use."""
+        number = int.from_bytes(packet_id, "big")
+        record = Released(self.number, self.messages.pop(packet_id, 0), number)
+        self.ledger.append((record,), done, must=True)
+
+    def completed(self, packet_id: bytes) -> None:
+        """The packet id of a QoS 2 message is free again."""
+        self.ledger.append((Completed(self.number, int.from_bytes(packet_id, "big")),))
+
+    # -- what it sends ---------------------------------------------------------------------
+
+    def freed(self, packet_id: int, done: Done | None = None) -> None:
+        """The packet id may mean a new message."""
+        self.ledger.append((Freed(self.number, packet_id),), done, must=True)
+
+
+class _Together:
+    """One answer for many."""
+
+    __slots__ = ("_dones",)
+
+    def __init__(self, dones: list[Done]) -> None:
+        self._dones = dones
+
+    def __call__(self, ok: bool) -> None:
+        for done in self._dones:
+            done(ok)
+
+
+def _ignore(ok: bool) -> None:
+    """Nobody waits; what may be refused needs someone to be told."""

@@ -1,0 +1,196 @@
+"""Sessions, queues, retained messages and wills as they were, from what the store holds.
+
+Rights are asked again: what was revoked while the broker was down is not delivered. What has
+expired is dropped, and so is what the limits, which may be others now, leave no room for.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from broker.delivery import Delivery, Encoder
+from broker.inflight import PUBREL
+from broker.journal.records import Cleared
+from broker.message import Message
+from broker.packets import Will
+from broker.policy import Identity
+from broker.session import Session
+from broker.topics import is_match, strip_share
+from broker.wire import decode_message_properties
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from broker.journal.records import Entry, Stored
+    from broker.journal.state import Image, StoredSession
+    from broker.limits import Limits
+    from broker.registry import Registry
+    from broker.router import Router
+
+logger = logging.getLogger(__name__)
+
+
+class _Body(NamedTuple):
+    message: Message
+    entries: dict[int, Entry]  # by session
+
+
+class Restorer:
+    """Builds sessions and retained messages from an image, before the store is started."""
+
+    def __init__(
+        self, image: Image, router: Router, registry: Registry, limits: Limits, now: float
+    ) -> None:
+        self._image = image
+        self._router = router
+        self._registry = registry
+        self._limits = limits
+        self._now = now
+        self._ledger = router.ledger
+        self._counters = router.counters
+        self._bodies: dict[int, _Body] = {}
+
+    def run(self) -> None:
+        """Put everything in its place."""
+        image = self._image
+        self._ledger.go_on_from(image.next_session_id, image.next_message_id)
+        for topic, message_id in image.retained.items():
+            self._restore_retained(topic, self._body(message_id).message)
+        self._counters.retained = len(self._router.retained)
+        for stored in sorted(image.sessions.values(), key=lambda each: each.session_id):
+            self._restore_session(stored)
+        self._router.changed()
+
+    def _body(self, message_id: int) -> _Body:
+        found = self._bodies.get(message_id)
+        if found is None:
+            assert self._image.bodies is not None  # the store is not started
+            record = self._image.bodies[message_id]
+            entries = {each.session_id: each for each in record.entries}
+            found = self._bodies[message_id] = _Body(self._message_of(record), entries)
+        return found
+
+    def _message_of(self, record: Stored) -> Message:
+        return Message(
+            record.topic,
+            record.payload,
+            record.qos,
+            record.is_retained,
+            record.sender,
+            decode_message_properties(record.properties),
+            self._ledger.instant(record.expires_at),
+        )
+
+    def _restore_retained(self, topic: str, message: Message) -> None:
+        if message.is_expired(self._now):
+            self._counters.drop("expired")
+        elif self._router.retained.keep(message):
+            return
+        else:
+            self._counters.drop("retained_full")
+        self._ledger.append((Cleared(topic),))
+
+    def _restore_session(self, stored: StoredSession) -> None:
+        assert stored.client_id is not None  # the image was settled
+        owner = Identity(stored.owner, stored.client_id, frozenset(stored.groups))
+        session = Session(stored.client_id, owner, self._limits, self._counters)
+        diary = self._ledger.open_diary(stored.session_id)
+        assert diary is not None  # there is a store
+        session.keep_diary(diary)
+        session.version = stored.version
+        session.expiry_s = min(stored.expiry_s, self._limits.session_expiry_s)
+        latest = self._now + session.expiry_s
+        expires_at = self._ledger.instant(stored.expires_at or 0.0)
+        # a clock that was set back must not let it live for ever
+        session.expires_at = latest if expires_at is None else min(expires_at, latest)
+        if stored.expires_at is None:  # it was connected
+            diary.closed(latest)
+        forbidden = self._restore_subscriptions(session, stored)
+        self._restore_queue(session, stored, forbidden)
+        if stored.received:
+            session.received.restore(stored.received)
+        if stored.will is not None:
+            self._restore_will(session, stored.will)
+        self._registry.add(session)
+
+    def _restore_subscriptions(self, session: Session, stored: StoredSession) -> list[str]:
+        """Return those that the owner has no right to any more."""
+        forbidden = []
+        for topic_filter, subscription in stored.subscriptions.items():
+            if not self._router.may_subscribe(session.owner, topic_filter):
+                forbidden.append(topic_filter)
+                continue
+            session.subscriptions[topic_filter] = subscription
+            self._router.subscribe(session, subscription)
+            self._counters.subscriptions += 1
+        if forbidden and session.diary is not None:
+            session.diary.unsubscribed(forbidden)
+            logger.info("%r may not read %s any more", session.client_id, ", ".join(forbidden))
+        return forbidden
+
+    def _restore_queue(
+        self, session: Session, stored: StoredSession, forbidden: Iterable[str]
+    ) -> None:
+        diary = session.diary
+        assert diary is not None  # it was just made
+        packets: dict[bytes, bytes] = {}
+        qos2: set[bytes] = set()
+        waiting: list[Delivery] = []
+        dropped: list[int] = []
+        for message_id, packet_id in stored.queue.items():
+            message, entries = self._body(message_id)
+            entry = entries.get(stored.session_id)
+            reason = self._find_fault(session, message, entry, packet_id, forbidden)
+            if entry is None or reason:
+                self._counters.drop(reason)
+                dropped.append(message_id)
+                continue
+            delivery = Delivery(
+                message, entry.retain, entry.identifiers, entry.qos, None, message_id
+            )
+            if not packet_id:
+                waiting.append(delivery)
+                continue
+            name = packet_id.to_bytes(2, "big")
+            head, body = Encoder(message, self._now).parts(
+                stored.version, entry.qos, retain=entry.retain, identifiers=entry.identifiers
+            )
+            packets[name] = head + name + body
+            diary.messages[name] = message_id
+            if entry.qos > 1:
+                qos2.add(name)
+        for packet_id in stored.released:
+            name = packet_id.to_bytes(2, "big")
+            packets[name] = PUBREL + name
+            qos2.add(name)
+        session.inflight.restore(packets, qos2)
+        diary.dropped(dropped)
+        session.enqueue(waiting)
+
+    def _find_fault(
+        self,
+        session: Session,
+        message: Message,
+        entry: Entry | None,
+        packet_id: int,
+        forbidden: Iterable[str],
+    ) -> str:
+        """Return why a message is not kept."""
+        if entry is None:
+            return "damaged"
+        if not packet_id and message.is_expired(self._now):  # [MQTT-3.3.2-5]
+            return "expired"
+        lost = any(is_match(strip_share(each), message.topic) for each in forbidden)
+        return "not_authorized" if lost and not session.wants(message.topic) else ""
+
+    def _restore_will(self, session: Session, will: tuple[int, float, bool]) -> None:
+        message_id, due_at, retain = will
+        message = self._body(message_id).message
+        session.will_at = self._ledger.instant(due_at) or self._now
+        properties = message.properties
+        if message.expires_at is not None:
+            expiry_s = max(round(message.expires_at - session.will_at), 0)
+            properties = replace(properties, message_expiry_s=expiry_s)
+        session.will = Will(message.topic, message.payload, message.qos, retain, properties)

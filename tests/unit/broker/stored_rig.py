@@ -1,0 +1,85 @@
+"""The rig with a store on a simulated disk: written when the test says so, and it may crash."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from broker.core import Core
+from broker.journal.log import Log
+from broker.journal.records import Record, encode_records
+from broker.journal.state import Image
+from broker.limits import Limits
+from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+from tests.unit.broker.rig import Rig
+
+HERE = Path("journal")
+SEGMENT_BYTES = 65_536
+WALL_S = 1_000_000_000.0  # ahead of the rig's clock
+
+Done = Callable[[bool], None]
+
+
+class DiskStore:
+    """The log of the journal, without its thread."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.disk = SimDisk.of(snapshot)
+        self.image = Image()
+        self.pending: list[tuple[Sequence[Record], Done | None, bool]] = []
+        self._log = Log(self.disk, HERE, SEGMENT_BYTES, synced=True)
+        report = self._log.read(self.image)
+        assert not report.damages
+
+    def append(
+        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+    ) -> None:
+        self.pending.append((records, done, must))
+
+    def commit(self, count: int, *, answer: bool = True) -> None:
+        """Write the first groups that wait; without an answer when a crash is to follow."""
+        taken, self.pending = self.pending[:count], self.pending[count:]
+        if taken:
+            self._log.write([encode_records(records) for records, _, _ in taken])
+        for _, done, _ in taken:
+            if done is not None and answer:
+                done(True)
+
+    def refuse(self) -> None:
+        """Behave as a full disk: refuse what may be refused, write the rest."""
+        taken, self.pending = self.pending, []
+        for group in taken:
+            _, done, must = group
+            if done is None or must:
+                self.pending.append(group)
+            else:
+                done(False)
+
+
+class StoredRig(Rig):
+    """A broker that can be killed."""
+
+    def __init__(self, limits: Limits | None = None, *, hot_path: bool = True) -> None:
+        super().__init__(limits, hot_path=hot_path)
+        self._hot_path = hot_path
+        self._start({})
+
+    def _start(self, snapshot: Snapshot) -> None:
+        self.asked.clear()
+        store = self.store = DiskStore(snapshot)
+        self.core = Core(self.rules, self.limits, lambda: None, store, hot_path=self._hot_path)
+        self.core.restore(store.image, self.now, self.now + WALL_S)
+        self.core.tick(self.now)
+
+    def commit(self, count: int = 1_000_000) -> None:
+        """Let so many groups be safe, all by default, and what follows from that happen."""
+        self.settle()
+        while self.store.pending and count > 0:
+            taken = min(count, len(self.store.pending))
+            count -= taken
+            self.store.commit(taken)
+            self.settle()
+
+    def crash(self, written: int = 0, away_s: float = 0.0) -> None:
+        """Kill the broker, some of what waits written but not answered, and start it again."""
+        self.store.commit(written, answer=False)
+        self.now += away_s
+        self._start(self.store.disk.kill())
