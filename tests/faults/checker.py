@@ -18,6 +18,7 @@ will       a will comes when its connection was lost, once, not before its delay
 Pure: feed it events in order, then ask.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -58,6 +59,7 @@ class Checker:
         self.receivers: dict[str, Receiver] = {}
         self._found: list[Finding] = []
         self._last_start = -1
+        self._accepted: Counter[str] = Counter()  # by first level of the topic
         self._retained = RetainedRule(self._found)
         self._wills = WillRule(self._found)
         self._steps: dict[type, Callable[[Any], None]] = {
@@ -108,6 +110,11 @@ class Checker:
                     if message.key not in receiver.copies and receiver.must_get(message):
                         yield receiver.name, message
 
+    def backlog(self, clients: Iterable[str], root: str) -> int:
+        """Return how far the slowest of those is behind who want all below the root."""
+        count = self._accepted[root]
+        return max(count - len(self._receiver(client).copies) for client in clients)
+
     def retained_topics(self) -> set[str]:
         """Return the topics that must have a retained message."""
         return self._retained.expected()
@@ -149,6 +156,7 @@ class Checker:
             message.refused = True
         elif message.accepted is None:
             message.accepted = self.index
+            self._accepted[message.sent.topic.partition("/")[0]] += 1
             if message.sent.qos == 1:
                 self._complete(message)
 

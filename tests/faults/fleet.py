@@ -5,14 +5,20 @@ slowly, are away for a while, change their subscriptions; clients that vanish an
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from broker.packets import MQTT_3_1_1, Publish
 from tests.faults.events import Read, Reading, Record, read_payload
 from tests.faults.peer import Habits, Peer
 
+AWAY = 0.6  # share of rounds
 STATE_TOPICS = 4  # retained, of each sender
+STATES = tuple(
+    f"state/{sender}/{number}"
+    for sender in ("state", "state-two")
+    for number in range(STATE_TOPICS)
+)
 LARGE_BYTES = 6_000
 ALL = (("load/#", 2), ("wills/#", 2))
 
@@ -78,7 +84,7 @@ class Fleet:
     def dial(self, *, everybody: bool = False) -> None:
         """Connect who is to be there in this round."""
         for peer in self.peers:
-            if peer in self.away and not everybody and self._chance.random() < 0.6:
+            if peer in self.away and not everybody and self._chance.random() < AWAY:
                 if self._carrier.has_connection(peer):
                     self._carrier.hang_up(peer, polite=self._chance.random() < 0.5)
             elif not self._carrier.has_connection(peer):
@@ -165,12 +171,10 @@ class Reader:
         peer.on_message = self._take
         record(Reading(peer.name))
 
-    def finish(self) -> None:
+    def finish(self, topics: Iterable[str] = STATES) -> None:
         """Note what was found, and what was not."""
-        for sender in ("state", "state-two"):
-            for number in range(STATE_TOPICS):
-                topic = f"state/{sender}/{number}"
-                self._record(Read(self.peer.name, topic, *self.found.get(topic, ("", 0))))
+        for topic in topics:
+            self._record(Read(self.peer.name, topic, *self.found.get(topic, ("", 0))))
 
     def _take(self, packet: Publish) -> None:
         self.seen.add(packet.topic)

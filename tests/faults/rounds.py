@@ -14,7 +14,8 @@ from tests.faults.wills import SLACK_S
 
 STEP_S = 0.004
 LIFE_S = (0.05, 0.9)  # of the broker, in a round
-PER_ROUND = 900  # messages sent at most, so that nobody's queue overflows while it is away
+PER_ROUND = 900  # messages sent at most
+BACKLOG = 600, 1_500  # call in who is away; send nothing: queues are bounded, disks may be slow
 LAST_WILL_S = SLACK_S + 1.5
 
 
@@ -44,7 +45,7 @@ class Run:
         try:
             for number in range(rounds):
                 await self._start()
-                stage.fleet.dial()
+                stage.fleet.dial(everybody=stage.backlog > BACKLOG[0])
                 await self._live(self._chance.uniform(*LIFE_S))
                 stage.killed()
                 await asyncio.to_thread(self._subject.kill)
@@ -66,7 +67,7 @@ class Run:
         most = fleet.sent + PER_ROUND
         reading = asyncio.create_task(self.stage.read())
         while time.monotonic() < end:
-            if fleet.sent < most:
+            if fleet.sent < most and self.stage.backlog < BACKLOG[1]:
                 fleet.step()
             else:
                 fleet.answer()

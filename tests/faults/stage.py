@@ -49,6 +49,11 @@ class Stage:
         """The broker is being killed."""
         self.record(Killed(time.monotonic()))
 
+    @property
+    def backlog(self) -> int:
+        """How many messages wait for the slowest."""
+        return self.checker.backlog(("slow", "away"), "load")
+
     async def silence(self) -> None:
         """Return when all connections have ended."""
         deadline = time.monotonic() + END_S
