@@ -97,7 +97,7 @@ async def come_back(moment: Moment, past: History, *, with_wills: bool = False) 
 
 
 async def come_back_from_all(
-    recording: Recording, moments: list[Moment]
+    recording: Recording, moments: list[Moment], *, with_wills: bool = False
 ) -> list[tuple[Moment, list[Finding]]]:
     """Try many moments; return those that broke something."""
     broken: list[tuple[Moment, list[Finding]]] = []
@@ -106,12 +106,12 @@ async def come_back_from_all(
     async def work() -> None:
         while waiting:
             moment = waiting.pop()
-            findings = await come_back(moment, recording.history)
+            findings = await come_back(moment, recording.history, with_wills=with_wills)
             if findings:
                 broken.append((moment, findings))
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
+        for _ in range(len(moments) if with_wills else AT_ONCE):
             group.create_task(work())
     return broken
 

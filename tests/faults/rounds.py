@@ -32,10 +32,11 @@ class Outcome:
 
 
 class Run:
-    """One run; its stage is kept for whoever wants to look."""
+    """One run; its stage is kept for whoever wants to look. Gentle: the broker may say good-bye."""
 
-    def __init__(self, subject: Subject, seed: int) -> None:
+    def __init__(self, subject: Subject, seed: int, *, gentle: bool = False) -> None:
         self._subject = subject
+        self._end = subject.stop if gentle else subject.kill
         self._chance = random.Random(seed)
         self.stage = Stage(self._chance)
 
@@ -48,7 +49,7 @@ class Run:
                 stage.fleet.dial(everybody=stage.backlog > BACKLOG[0])
                 await self._live(self._chance.uniform(*LIFE_S))
                 stage.killed()
-                await asyncio.to_thread(self._subject.kill)
+                await asyncio.to_thread(self._end)
                 await stage.silence()
                 progress(number + 1)
             await self._start()

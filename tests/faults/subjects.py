@@ -12,6 +12,11 @@ from typing import Protocol
 from tests.programs import HECATE, PATIENCE, Program
 
 START_S = 20
+MOSQUITTO_SAVES = {
+    "default": "",
+    "each second": "autosave_interval 1",
+    "each change": "autosave_on_changes true\nautosave_interval 1",
+}
 
 
 class Subject(Protocol):
