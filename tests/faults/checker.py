@@ -68,7 +68,7 @@ class Checker:
             Lost: lambda event: self._wills.lost(event, self.index),
             Subscribing: lambda event: self._receiver(event.client).subscribing(*event[1:]),
             Subscribed: lambda event: self._receiver(event.client).subscribed(
-                *event[1:], self.index
+                event.topic_filter, event.qos, self.index
             ),
             Unsubscribing: lambda event: self._receiver(event.client).unsubscribing(
                 event.topic_filter, self.index
@@ -119,6 +119,10 @@ class Checker:
         """Return the topics that must have a retained message."""
         return self._retained.expected()
 
+    def due_wills(self, end: float) -> int:
+        """Return how many wills must have come."""
+        return self._wills.due(end)
+
     def findings(self, *, end: float = float("inf")) -> list[Finding]:
         """Return what was broken, were this the end; end is its time, for wills."""
         found = list(self._found)
@@ -151,7 +155,9 @@ class Checker:
     def _taken(self, event: Taken) -> None:
         message = self.messages.get((event.client, event.number))
         if message is None:
-            self._found.append(Finding("unasked", f"{event.client} was answered without a question"))
+            self._found.append(
+                Finding("unasked", f"{event.client} was answered without a question")
+            )
         elif event.refused:
             message.refused = True
         elif message.accepted is None:

@@ -11,6 +11,7 @@ import asyncio
 import random
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,7 @@ from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
 
 HERE = Path("journal")  # on the simulated disk
 SEGMENT_BYTES = 32 * 1024
-AT_ONCE = 8  # moments that are tried at a time
+AT_ONCE = 16  # moments that are tried at a time
 STEP_S = 0.002
 Loss = Literal["power", "process"]
 
@@ -97,7 +98,11 @@ async def come_back(moment: Moment, past: History, *, with_wills: bool = False) 
 
 
 async def come_back_from_all(
-    recording: Recording, moments: list[Moment], *, with_wills: bool = False
+    recording: Recording,
+    moments: list[Moment],
+    *,
+    with_wills: bool = False,
+    progress: Callable[[], None] = lambda: None,
 ) -> list[tuple[Moment, list[Finding]]]:
     """Try many moments; return those that broke something."""
     broken: list[tuple[Moment, list[Finding]]] = []
@@ -107,6 +112,7 @@ async def come_back_from_all(
         while waiting:
             moment = waiting.pop()
             findings = await come_back(moment, recording.history, with_wills=with_wills)
+            progress()
             if findings:
                 broken.append((moment, findings))
 
@@ -131,5 +137,3 @@ async def start_broker(
 def show(moment: Moment, history: History, around: int = 10) -> list[Event]:
     """Return what happened just before a moment, to look at."""
     return history[max(0, moment.length - around) : moment.length]
-
-

@@ -159,5 +159,3 @@ class Filling:
 
     def _make(self, name: str, habits: Habits) -> Peer:
         return Peer(name, self._stage.record, habits, time.monotonic)
-
-

@@ -313,9 +313,7 @@ class Peer:
 
     def _send_message(self, sent: Sent) -> None:
         payload = make_payload(self.name, sent.number, sent.size)
-        self._send(
-            Publish(sent.topic, payload, sent.qos, sent.retain, sent.again, sent.packet_id)
-        )
+        self._send(Publish(sent.topic, payload, sent.qos, sent.retain, sent.again, sent.packet_id))
 
     def _ask(self, topic_filter: str, *, wanted: bool) -> None:
         self._last_asked = LAST_PACKET_ID + 1 + (self._last_asked - LAST_PACKET_ID) % 10_000

@@ -42,8 +42,8 @@ class Copy(NamedTuple):
     """A message that came for the first time, or once more."""
 
     epoch: int
-    index: int
-    count: int  # on this session
+    place: int  # in the history
+    times: int  # on this session
     on_epoch: int  # on this connection
     plain: int  # not marked as sent again, since the broker was started
 
@@ -82,11 +82,17 @@ class Receiver:
     def connected(self, event: Connected) -> None:
         name, epoch = self.name, event.epoch
         if event.present and self.clean:
-            self._say("session", f"{name} asked for a new session at connection {epoch}, got an old one")
+            self._say(
+                "session", f"{name} asked for a new session at connection {epoch}, got an old one"
+            )
         elif event.present and not self.expected:
-            self._say("session", f"{name} was given a session at connection {epoch} that it never made")
+            self._say(
+                "session", f"{name} was given a session at connection {epoch} that it never made"
+            )
         elif self.promised and not event.present:
-            self._say("session", f"{name} found no session at connection {epoch}, but had one before")
+            self._say(
+                "session", f"{name} found no session at connection {epoch}, but had one before"
+            )
         if not event.present:
             self.wants, self.copies = [], {}
             self.unreleased, self.highest = set(), {}
@@ -139,9 +145,9 @@ class Receiver:
     ) -> None:
         key = (event.sender, event.number)
         last = self.copies.get(key) or Copy(0, 0, 0, 0, 0)
-        count = last.count + 1
+        count = last.times + 1
         on_epoch = last.on_epoch + 1 if last.epoch == event.epoch else 1
-        plain = (last.plain if last.index > last_start else 0) + (not event.again)
+        plain = (last.plain if last.place > last_start else 0) + (not event.again)
         self.copies[key] = Copy(event.epoch, index, count, on_epoch, plain)
         if count == 1:
             self._check_order(event, message)

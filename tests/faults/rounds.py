@@ -1,10 +1,13 @@
 """Kills a broker again and again under load, and checks what its clients saw."""
 
 import asyncio
+import contextlib
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.faults.events import Got, Taken
 from tests.faults.receiver import Finding
@@ -28,6 +31,7 @@ class Outcome:
     acknowledged: int = 0
     received: int = 0
     seconds: float = 0.0
+    written: int | None = None  # bytes that the broker gave to a disk; None where nobody counts
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -36,8 +40,10 @@ class Run:
 
     def __init__(self, subject: Subject, seed: int, *, gentle: bool = False) -> None:
         self._subject = subject
+        self._subject = subject
         self._end = subject.stop if gentle else subject.kill
         self._chance = random.Random(seed)
+        self._written: int | None = None
         self.stage = Stage(self._chance)
 
     async def go(self, rounds: int, progress: Callable[[int], None] = lambda _: None) -> Outcome:
@@ -48,6 +54,7 @@ class Run:
                 await self._start()
                 stage.fleet.dial(everybody=stage.backlog > BACKLOG[0])
                 await self._live(self._chance.uniform(*LIFE_S))
+                self._count_written()
                 stage.killed()
                 await asyncio.to_thread(self._end)
                 await stage.silence()
@@ -55,6 +62,7 @@ class Run:
             await self._start()
             await stage.drain()
             await stage.wait(LAST_WILL_S)
+            self._count_written()
         finally:
             stage.sockets.end_all()
             await asyncio.to_thread(self._subject.stop)
@@ -75,6 +83,13 @@ class Run:
             await asyncio.sleep(STEP_S)
         reading.cancel()
 
+    def _count_written(self) -> None:
+        with contextlib.suppress(OSError):
+            counts = Path(f"/proc/{self._subject.pid}/io").read_text()
+            match = re.search(r"^write_bytes: (\d+)", counts, re.MULTILINE)
+            if match:
+                self._written = (self._written or 0) + int(match[1])
+
     def _outcome(self, rounds: int, seconds: float) -> Outcome:
         history = self.stage.history
         return Outcome(
@@ -83,5 +98,6 @@ class Run:
             sum(type(event) is Taken and not event.refused for event in history),
             sum(type(event) is Got for event in history),
             seconds,
+            self._written,
             self.stage.findings(),
         )

@@ -23,7 +23,9 @@ class Stage:
     the broker was killed at that time.
     """
 
-    def __init__(self, chance: random.Random, past: History | None = None, killed_at: float = 0.0) -> None:
+    def __init__(
+        self, chance: random.Random, past: History | None = None, killed_at: float = 0.0
+    ) -> None:
         self.history: History = []
         self.checker = Checker()
         self.sockets = Sockets()

@@ -24,6 +24,7 @@ class Subject(Protocol):
 
     name: str
     settings: str
+    troubles: list[str]  # errors it wrote, bad exit codes
 
     def start(self) -> int:
         """Start on the folder; return its port."""

@@ -8,16 +8,19 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from broker import Broker
 from broker.reasons import Reason
 from tests.faults.checker import describe
 from tests.faults.cuts import start_broker
 from tests.faults.full_disk import Filling, Ground, Outcome
 from tests.faults.subjects import Hecate
 from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+
+if TYPE_CHECKING:
+    from broker import Broker
 
 ROOM = 16 * 1024 * 1024  # of a file system, for segments of 4 MiB
 SIM_ROOM = 1024 * 1024

@@ -69,15 +69,17 @@ class WillRule:
 
     def findings(self, receivers: dict[str, Receiver], end: float) -> list[Finding]:
         """Return wills that did not come, and those that should not have."""
-        found = []
-        for (client, epoch), will in self._wills.items():
-            key = (will_sender(client), epoch)
-            for receiver in receivers.values():
-                if self._is_due(will, end) and _was_waiting(receiver, will):
-                    if key not in receiver.copies:
-                        what = f"{receiver.name} never got the will of {client}'s connection {epoch}"
-                        found.append(Finding("will", what))
-        return found
+        return [
+            Finding("will", f"{receiver.name} never got the will of {client}'s connection {epoch}")
+            for (client, epoch), will in self._wills.items()
+            if self._is_due(will, end)
+            for receiver in receivers.values()
+            if _was_waiting(receiver, will) and (will_sender(client), epoch) not in receiver.copies
+        ]
+
+    def due(self, end: float) -> int:
+        """Return how many wills must have come."""
+        return sum(self._is_due(will, end) for will in self._wills.values())
 
     def _is_due(self, will: _Will, end: float) -> bool:
         lost = will.lost

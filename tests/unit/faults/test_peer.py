@@ -39,11 +39,11 @@ class Line:
         self.habits = habits or Habits()
         self.peer = Peer("p", self.history.append, self.habits, lambda: 0.0)
 
-    def connect(self, *, present: bool = False, **options: int) -> list[Packet]:
+    def connect(self, *, present: bool = False, window: int | None = None) -> list[Packet]:
         self.peer.connect()
         (connect,) = self.said()
         assert isinstance(connect, Connect)
-        self.say(ConnAck(0, present, Properties(**options)))
+        self.say(ConnAck(0, present, Properties(receive_maximum=window)))
         return self.said()
 
     def say(self, *packets: Packet) -> None:
@@ -63,7 +63,11 @@ class Line:
     def ids(self, packets: Sequence[Packet]) -> list[tuple[str, int | None, bool]]:
         """Return kind, packet id and DUP of what was said."""
         return [
-            (type(each).__name__, getattr(each, "packet_id", None), getattr(each, "duplicate", False))
+            (
+                type(each).__name__,
+                getattr(each, "packet_id", None),
+                getattr(each, "duplicate", False),
+            )
             for each in packets
         ]
 
@@ -101,7 +105,9 @@ def test_forgets_it_when_the_session_is_gone() -> None:
 def test_subscribes_again_only_where_it_must() -> None:
     line = Line(Habits(filters=(("a", 1), ("b", 2))))
     first = line.connect()
-    assert [each.subscriptions[0].topic_filter for each in first if isinstance(each, Subscribe)] == [
+    assert [
+        each.subscriptions[0].topic_filter for each in first if isinstance(each, Subscribe)
+    ] == [
         "a",
         "b",
     ]
@@ -147,7 +153,7 @@ def test_a_refused_message_is_over() -> None:
 
 def test_keeps_to_the_brokers_window() -> None:
     line = Line()
-    line.connect(receive_maximum=2)
+    line.connect(window=2)
     assert line.peer.room == 2
     line.peer.publish("t", 1, 40)
     assert line.peer.room == 1
