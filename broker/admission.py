@@ -102,13 +102,11 @@ class Admission:
             self.refuse(client, Reason(outcome), now)
             return
         session = self._registry.get(outcome.client_id)
-        if session is not None and session.owner.name != outcome.name:
-            # one identity must not take another's session, or its place
-            self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
+        fault = self._find_fault(connect, outcome, session)
+        if fault is not None:
+            self.refuse(client, fault, now)
             return
-        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
-            self.refuse(client, Reason.QUOTA_EXCEEDED, now)
-            return
+        old = session.diary if session is not None else None
         if session is not None and session.client is not None:
             take_over(session.client)  # [MQTT-3.1.4-3]
         found, present = self._registry.open(connect, outcome, now)
@@ -125,12 +123,25 @@ class Admission:
             self._registry.detach(client, now, with_will=False)
             self._close(client, now)
 
-        if found.diary is None:
-            go_on()
-        else:
+        opened = _Opened(self, client, found, now, go_on, is_new=not present)
+        if found.diary is not None:
             client.held = True
-            opened = _Opened(self, client, found, now, go_on, is_new=not present)
             found.diary.opened(outcome, client.version, found.expiry_s, opened, must=present)
+        elif old is not None:  # it must not come back
+            client.held = True
+            old.ended(opened)
+        else:
+            go_on()
+
+    def _find_fault(
+        self, connect: Connect, outcome: Identity, session: Session | None
+    ) -> Reason | None:
+        if session is not None and session.owner.name != outcome.name:
+            # one identity must not take another's session, or its place
+            return Reason.CLIENT_ID_NOT_VALID
+        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
+            return Reason.QUOTA_EXCEEDED
+        return None
 
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
         """A session is stored, or cannot be, since its client was let in."""
@@ -142,7 +153,7 @@ class Admission:
             self._router.ledger.touch(client)
             return
         if is_there and session.client is None:  # else another one has it
-            if ok or not waiting.is_new:
+            if session.expiry_s > 0 and (ok or not waiting.is_new):
                 self._registry.leave(session, now)
             else:
                 self._registry.end(session, now)

@@ -189,7 +189,8 @@ class Core:
         """Forget routes; drop subscriptions no longer allowed, and messages only they wanted."""
         self._router.changed()
         for session in self._registry:
-            self._registry.drop_forbidden(session)
+            if not session.is_restored:  # else it is asked when its owner comes
+                self._registry.drop_forbidden(session)
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""

@@ -190,9 +190,9 @@ class Diary:
             records.append(ledger.describe(will, message_id, (), retained=False))
         ledger.append(records)
 
-    def ended(self) -> None:
-        """The session is gone."""
-        self.ledger.append((Ended(self.number),))
+    def ended(self, done: Done | None = None) -> None:
+        """The session is gone; may be said twice."""
+        self.ledger.append((Ended(self.number),), done, must=True)
 
     def subscribed(self, subscriptions: Iterable[Subscription], done: Done) -> None:
         """Filters were added or replaced."""

@@ -61,7 +61,8 @@ class Registry:
         if session is None:
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
-        is_same = session.owner == identity
+        is_known = session.owner == identity and not session.is_restored
+        session.is_restored = False
         session.owner = identity
         session.expiry_s = self.expiry_s(connect)
         session.expires_at = None
@@ -71,7 +72,7 @@ class Registry:
         elif session.diary is not None:  # from now on it ends with its connection
             session.diary.ended()
             session.keep_diary(None)
-        if not is_same:
+        if not is_known:
             self.drop_forbidden(session)
         return session, present
 

@@ -1,12 +1,12 @@
 """Sessions, queues, retained messages and wills as they were, from what the store holds.
 
-Rights are asked again: what was revoked while the broker was down is not delivered. What has
-expired is dropped, and so is what the limits, which may be others now, leave no room for.
+What has expired is dropped, and so is what the limits, which may be others now, leave no room
+for. Rights are asked again when the owner comes, and before anything is delivered: who may do
+what may not be known before it was authenticated.
 """
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,19 +17,14 @@ from broker.message import Message
 from broker.packets import Will
 from broker.policy import Identity
 from broker.session import Session
-from broker.topics import is_match, strip_share
 from broker.wire import decode_message_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from broker.journal.records import Entry, Stored
     from broker.journal.state import Image, StoredSession
     from broker.limits import Limits
     from broker.registry import Registry
     from broker.router import Router
-
-logger = logging.getLogger(__name__)
 
 
 class _Body(NamedTuple):
@@ -107,32 +102,19 @@ class Restorer:
         session.expires_at = latest if expires_at is None else min(expires_at, latest)
         if stored.expires_at is None:  # it was connected
             diary.closed(latest)
-        forbidden = self._restore_subscriptions(session, stored)
-        self._restore_queue(session, stored, forbidden)
+        session.is_restored = True
+        for subscription in stored.subscriptions.values():
+            session.subscriptions[subscription.topic_filter] = subscription
+            self._router.subscribe(session, subscription)
+        self._counters.subscriptions += len(session.subscriptions)
+        self._restore_queue(session, stored)
         if stored.received:
             session.received.restore(stored.received)
         if stored.will is not None:
             self._restore_will(session, stored.will)
         self._registry.add(session)
 
-    def _restore_subscriptions(self, session: Session, stored: StoredSession) -> list[str]:
-        """Return those that the owner has no right to any more."""
-        forbidden = []
-        for topic_filter, subscription in stored.subscriptions.items():
-            if not self._router.may_subscribe(session.owner, topic_filter):
-                forbidden.append(topic_filter)
-                continue
-            session.subscriptions[topic_filter] = subscription
-            self._router.subscribe(session, subscription)
-            self._counters.subscriptions += 1
-        if forbidden and session.diary is not None:
-            session.diary.unsubscribed(forbidden)
-            logger.info("%r may not read %s any more", session.client_id, ", ".join(forbidden))
-        return forbidden
-
-    def _restore_queue(
-        self, session: Session, stored: StoredSession, forbidden: Iterable[str]
-    ) -> None:
+    def _restore_queue(self, session: Session, stored: StoredSession) -> None:
         diary = session.diary
         assert diary is not None  # it was just made
         packets: dict[bytes, bytes] = {}
@@ -142,9 +124,9 @@ class Restorer:
         for message_id, packet_id in stored.queue.items():
             message, entries = self._body(message_id)
             entry = entries.get(stored.session_id)
-            reason = self._find_fault(session, message, entry, packet_id, forbidden)
-            if entry is None or reason:
-                self._counters.drop(reason)
+            is_over = not packet_id and message.is_expired(self._now)  # [MQTT-3.3.2-5]
+            if entry is None or is_over:
+                self._counters.drop("expired" if is_over else "damaged")
                 dropped.append(message_id)
                 continue
             delivery = Delivery(
@@ -168,22 +150,6 @@ class Restorer:
         session.inflight.restore(packets, qos2)
         diary.dropped(dropped)
         session.enqueue(waiting)
-
-    def _find_fault(
-        self,
-        session: Session,
-        message: Message,
-        entry: Entry | None,
-        packet_id: int,
-        forbidden: Iterable[str],
-    ) -> str:
-        """Return why a message is not kept."""
-        if entry is None:
-            return "damaged"
-        if not packet_id and message.is_expired(self._now):  # [MQTT-3.3.2-5]
-            return "expired"
-        lost = any(is_match(strip_share(each), message.topic) for each in forbidden)
-        return "not_authorized" if lost and not session.wants(message.topic) else ""
 
     def _restore_will(self, session: Session, will: tuple[int, float, bool]) -> None:
         message_id, due_at, retain = will

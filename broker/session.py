@@ -41,8 +41,8 @@ class Session:
 
     __slots__ = (
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
-        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "owner",
-        "pending_retained", "subscriptions", "version", "will", "will_at",
+        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight",
+        "is_restored", "owner", "pending_retained", "subscriptions", "version", "will", "will_at",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
@@ -50,6 +50,7 @@ class Session:
         self.owner = owner
         self.client: Client | None = None
         self.diary: Diary | None = None  # of one that is stored
+        self.is_restored = False  # and its owner has not come yet
         self.version = 0
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight = Inflight(counters, limits.queued_bytes, limits.queued_bytes_total)

@@ -67,7 +67,6 @@ def test_help_imports_nothing_heavy() -> None:
         "broker --open-to-network",
         "broker --config x.toml --anonymous",
         "broker --config x.toml --listen 127.0.0.1:0",
-        "broker --anonymous --data /tmp/x",
         "broker --anonymous --durability synced",
         "broker --anonymous passwd x y",
         "broker passwd x y --stdin --generate",
