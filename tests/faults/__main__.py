@@ -90,16 +90,19 @@ def _cut(options: argparse.Namespace) -> int:
     began = time.monotonic()
     with Progress() as progress:
         task = progress.add_task("moments", total=len(moments))
-        broken = asyncio.run(
+        trials = asyncio.run(
             come_back_from_all(recording, moments, progress=lambda: progress.advance(task))
         )
-    rules = Counter(finding.rule for _, findings in broken for finding in findings)
+    broken = [trial for trial in trials if trial.findings]
+    rules = Counter(finding.rule for trial in broken for finding in trial.findings)
     console.print(
         f"{len(moments)} moments of {len(recording.moments)}, {time.monotonic() - began:.0f} s, "
         f"{len(recording.history)} events: {len(broken)} break a promise {dict(rules) or ''}"
     )
-    for moment, findings in broken[:3]:
-        console.print(f"operation {moment.operation}, event {moment.length}:\n{describe(findings)}")
+    for trial in broken[:3]:
+        moment = trial.moment
+        console.print(f"operation {moment.operation}, event {moment.length}:")
+        console.print(describe(trial.findings))
     return 1 if broken else 0
 
 

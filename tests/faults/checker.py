@@ -119,6 +119,10 @@ class Checker:
         """Return the topics that must have a retained message."""
         return self._retained.expected()
 
+    def missing_wills(self, end: float) -> list[Finding]:
+        """Return the wills that had to come before the end and did not."""
+        return self._wills.missing(self.receivers, end)
+
     def due_wills(self, end: float) -> int:
         """Return how many wills must have come."""
         return self._wills.due(end)
@@ -135,8 +139,7 @@ class Checker:
                     f"acknowledged at QoS {sent.qos}",
                 )
             )
-        found += self._wills.findings(self.receivers, end)
-        return found
+        return found + self.missing_wills(end)
 
     def _connected(self, event: Connected) -> None:
         self._receiver(event.client).connected(event)

@@ -18,10 +18,9 @@ from typing import Literal
 
 from broker import AllowAll, Broker, Listener
 from broker.journal import Durability, Journal, JournalLimits
-from tests.faults.events import Event, History
+from tests.faults.events import History
 from tests.faults.receiver import Finding
-from tests.faults.stage import Stage
-from tests.faults.wills import SLACK_S
+from tests.faults.stage import PATIENCE_S, Stage
 from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
 
 HERE = Path("journal")  # on the simulated disk
@@ -41,6 +40,15 @@ class Moment:
     snapshot: Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a start from one moment has shown: broken before, by the cut, or after it."""
+
+    moment: Moment
+    findings: list[Finding]
+    due_wills: int
+
+
 class Recording:
     """A run on the simulated disk."""
 
@@ -53,17 +61,16 @@ class Recording:
         self._loss = loss
         self._durability = durability
 
-    async def go(self, steps: int, *, keep: float = 1.0) -> None:
-        """Let the clients do so many steps; keep a share of the moments."""
+    async def go(self, steps: int, *, step_s: float = STEP_S, wills_at: int | None = None) -> None:
+        """Let the clients do so many steps; who leaves a will may vanish for good at one."""
         stage = Stage(self._chance)
         self.history = stage.history
         chance = self._cutting
 
         def cut() -> None:  # called in the journal's thread: what it sees must be noted already
             length, now = len(self.history), time.monotonic()
-            if chance.random() < keep:
-                left = self.disk.cut(chance) if self._loss == "power" else self.disk.kill()
-                self.moments.append(Moment(self.disk.operations, now, length, left))
+            left = self.disk.cut(chance) if self._loss == "power" else self.disk.kill()
+            self.moments.append(Moment(self.disk.operations, now, length, left))
 
         with tempfile.TemporaryDirectory() as folder:
             broker, address = await start_broker(self.disk, Path(folder), self._durability)
@@ -72,29 +79,32 @@ class Recording:
             for number in range(steps):
                 if number % 40 == 0:
                     stage.fleet.dial()
+                if number == wills_at:
+                    stage.fleet.vanish()
                 stage.fleet.step(most=2)
-                await asyncio.sleep(STEP_S)
+                await asyncio.sleep(step_s)
             self.disk.on_operation = lambda: None
             stage.sockets.end_all()
             await broker.stop()
 
 
-async def come_back(moment: Moment, past: History, *, with_wills: bool = False) -> list[Finding]:
-    """Start from one moment; return what was broken before, by the cut, or after it."""
+async def come_back(moment: Moment, past: History, *, with_wills: bool, patience_s: float) -> Trial:
+    """Start from one moment, and let the clients come back."""
     stage = Stage(random.Random(moment.operation), past[: moment.length], moment.at)
+    stage.patience_s = patience_s
     with tempfile.TemporaryDirectory() as folder:
         broker, address = await start_broker(SimDisk.of(moment.snapshot), Path(folder))
         stage.started(address)
+        if with_wills:
+            stage.fleet.vanish()
         stage.fleet.dial(everybody=True)
         for _ in range(3):
             stage.fleet.step(most=2)
             await asyncio.sleep(STEP_S)
         await stage.drain(quiet_s=0.0)
-        if with_wills:
-            await stage.wait(SLACK_S + 1.5)
         stage.sockets.end_all()
         await broker.stop()
-    return stage.findings()
+    return Trial(moment, stage.findings(), stage.due_wills)
 
 
 async def come_back_from_all(
@@ -102,24 +112,25 @@ async def come_back_from_all(
     moments: list[Moment],
     *,
     with_wills: bool = False,
+    patience_s: float = PATIENCE_S,
     progress: Callable[[], None] = lambda: None,
-) -> list[tuple[Moment, list[Finding]]]:
-    """Try many moments; return those that broke something."""
-    broken: list[tuple[Moment, list[Finding]]] = []
+) -> list[Trial]:
+    """Try many moments."""
+    trials: list[Trial] = []
     waiting = list(reversed(moments))
 
     async def work() -> None:
         while waiting:
             moment = waiting.pop()
-            findings = await come_back(moment, recording.history, with_wills=with_wills)
+            past = recording.history
+            trial = await come_back(moment, past, with_wills=with_wills, patience_s=patience_s)
+            trials.append(trial)
             progress()
-            if findings:
-                broken.append((moment, findings))
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(len(moments) if with_wills else AT_ONCE):
+        for _ in range(AT_ONCE):
             group.create_task(work())
-    return broken
+    return trials
 
 
 async def start_broker(
@@ -132,8 +143,3 @@ async def start_broker(
     broker = Broker([Listener(path=address)], AllowAll(), AllowAll(), store=journal)
     await broker.start()
     return broker, address
-
-
-def show(moment: Moment, history: History, around: int = 10) -> list[Event]:
-    """Return what happened just before a moment, to look at."""
-    return history[max(0, moment.length - around) : moment.length]

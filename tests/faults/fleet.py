@@ -71,11 +71,21 @@ class Fleet:
             self._make("mortal", Habits(will=("wills/mortal", 2, 1))),
             self._make("mortal-311", Habits(MQTT_3_1_1, will=("wills/mortal-311", 1, 0))),
         ]
+        self.resting: set[Peer] = set()  # they have no connection and get none
         self.sent = 0
 
     @property
     def peers(self) -> list[Peer]:
-        return [*self.senders, *self.steady, *self.away, self.fickle, *self.mortal]
+        """All but those that rest."""
+        everybody = [*self.senders, *self.steady, *self.away, self.fickle, *self.mortal]
+        return [peer for peer in everybody if peer not in self.resting]
+
+    def vanish(self) -> None:
+        """Let those who leave a will be lost, and stay away."""
+        self.resting.update(self.mortal)
+        for peer in self.mortal:
+            if self._carrier.has_connection(peer):
+                self._carrier.hang_up(peer, polite=False)
 
     @property
     def lazy(self) -> list[Peer]:
@@ -98,7 +108,7 @@ class Fleet:
             self._carrier.flush(peer)
         if self._chance.random() < 0.4:
             self.answer()
-        if self._chance.random() < 0.02:
+        if self._chance.random() < 0.1:
             self._change()
         if self._chance.random() < 0.01:
             self._end_one()
@@ -147,7 +157,7 @@ class Fleet:
 
     def _end_one(self) -> None:
         chance = self._chance
-        peer = chance.choice([*self.mortal, self.fickle, *self.senders, *self.steady])
+        peer = chance.choice([peer for peer in self.peers if peer not in self.away])
         if peer.is_online:
             self._carrier.hang_up(peer, polite=chance.random() < 0.2)
         elif not self._carrier.has_connection(peer):

@@ -60,8 +60,9 @@ class Run:
                 await stage.silence()
                 progress(number + 1)
             await self._start()
-            await stage.drain()
+            stage.fleet.dial(everybody=True)
             await stage.wait(LAST_WILL_S)
+            await stage.drain()
             self._count_written()
         finally:
             stage.sockets.end_all()

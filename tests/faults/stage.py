@@ -9,11 +9,12 @@ from tests.faults.events import Event, Got, History, Killed, Lost, Started
 from tests.faults.fleet import Fleet
 from tests.faults.receiver import Finding
 from tests.faults.sockets import Address, Sockets
+from tests.programs import PATIENCE
 
-READ_S = 3.0
-DRAIN_S = 60.0
-QUIET_S, GIVE_UP_S = 0.3, 4.0  # without a message: look; believe that none will come
-END_S = 5.0
+DRAIN_S = 60.0 * PATIENCE
+QUIET_S = 0.3  # without a message, before looking whether all is there
+PATIENCE_S = 15.0 * PATIENCE  # before believing that nothing more will come
+END_S = 5.0 * PATIENCE
 
 
 class Stage:
@@ -27,11 +28,13 @@ class Stage:
         self, chance: random.Random, past: History | None = None, killed_at: float = 0.0
     ) -> None:
         self.history: History = []
+        self.patience_s = PATIENCE_S
         self.checker = Checker()
         self.sockets = Sockets()
         self.fleet = Fleet(chance, self.record, time.monotonic, self.sockets)
         self._last_got = 0.0
         self._readers = 0
+        self._end = 0.0  # what was due until then must have come
         if past is not None:
             self._live_again(past, killed_at)
 
@@ -68,7 +71,7 @@ class Stage:
         self._readers += 1
         reader = self.fleet.reader(self._readers)
         self.sockets.dial(reader.peer)
-        deadline = time.monotonic() + READ_S
+        deadline = time.monotonic() + self.patience_s
         expected = self.checker.retained_topics()
         while time.monotonic() < deadline and not (
             expected <= reader.seen and reader.peer.is_settled
@@ -100,11 +103,20 @@ class Stage:
             await asyncio.sleep(0.02)
 
     def findings(self) -> list[Finding]:
-        """Return what was broken so far."""
-        return self.checker.findings(end=time.monotonic())
+        """Return what was broken until the drain has ended."""
+        return self.checker.findings(end=self._end)
+
+    @property
+    def due_wills(self) -> int:
+        """How many wills had to come."""
+        return self.checker.due_wills(self._end)
 
     def _is_done(self, waited_s: float) -> bool:
-        return waited_s > GIVE_UP_S or next(self.checker.undelivered(), None) is None
+        self._end = time.monotonic()
+        if waited_s > self.patience_s:
+            return True
+        missing = next(self.checker.undelivered(), None)
+        return missing is None and not self.checker.missing_wills(self._end)
 
     def _live_again(self, past: History, killed_at: float) -> None:
         """Make clients and checker what they were, then let all connections end."""

@@ -6,29 +6,37 @@ import random
 import pytest
 
 from tests.faults.checker import describe
-from tests.faults.cuts import Moment, Recording, come_back_from_all
-from tests.faults.events import Taken
+from tests.faults.cuts import Moment, Recording, Trial, come_back_from_all
+from tests.faults.events import Lost, Taken
+from tests.faults.wills import NOTICE_S
 
 STEPS = 150
 
 
 def record(recording: Recording, steps: int) -> Recording:
     asyncio.run(recording.go(steps))
-    assert sum(type(event) is Taken for event in recording.history) > steps
+    check_load(recording, steps)
     return recording
+
+
+def check_load(recording: Recording, steps: int) -> None:
+    assert sum(type(event) is Taken for event in recording.history) > steps
 
 
 def sample(recording: Recording, count: int) -> list[Moment]:
     return random.Random(1).sample(recording.moments, min(count, len(recording.moments)))
 
 
-def check(recording: Recording, moments: list[Moment], *, with_wills: bool = False) -> None:
-    broken = asyncio.run(come_back_from_all(recording, moments, with_wills=with_wills))
+def check(recording: Recording, moments: list[Moment], *, with_wills: bool = False) -> list[Trial]:
+    trials = asyncio.run(come_back_from_all(recording, moments, with_wills=with_wills))
+    broken = [trial for trial in trials if trial.findings]
     told = [
-        f"operation {moment.operation}, event {moment.length}:\n{describe(findings)}"
-        for moment, findings in broken
+        f"operation {trial.moment.operation}, event {trial.moment.length}:\n"
+        f"{describe(trial.findings)}"
+        for trial in broken[:3]
     ]
-    assert not told, f"{len(told)} of {len(moments)} moments; " + "\n".join(told[:3])
+    assert not broken, f"{len(broken)} of {len(moments)} moments; " + "\n".join(told)
+    return trials
 
 
 def test_power_cuts_at_some_writes() -> None:
@@ -54,12 +62,22 @@ def test_kills_at_every_write_without_syncs() -> None:
 
 @pytest.mark.timeout(120)
 def test_wills_come_after_power_cuts() -> None:
-    recording = record(Recording(30), 2 * STEPS)
-    late = [moment for moment in recording.moments if moment.length > len(recording.history) // 3]
-    check(recording, random.Random(1).sample(late, 30), with_wills=True)
+    recording = Recording(30)
+    asyncio.run(recording.go(100, step_s=0.01, wills_at=20))
+    check_load(recording, 100)
+    last = recording.moments[-1].at
+    lost = [
+        event.at
+        for event in recording.history
+        if type(event) is Lost and event.client.startswith("mortal") and event.at < last
+    ]
+    late = [moment for moment in recording.moments if moment.at > max(lost) + NOTICE_S]
+    trials = check(recording, random.Random(1).sample(late, 20), with_wills=True)
+    assert sum(trial.due_wills for trial in trials) >= 20
 
 
 def test_a_disk_without_syncs_is_found_out() -> None:
     recording = record(Recording(2, "power", "os"), 60)
-    broken = asyncio.run(come_back_from_all(recording, sample(recording, 24)))
-    assert "lost" in {finding.rule for _, findings in broken for finding in findings}
+    moments = sample(recording, 4)
+    trials = asyncio.run(come_back_from_all(recording, moments, patience_s=2))
+    assert "lost" in {finding.rule for trial in trials for finding in trial.findings}

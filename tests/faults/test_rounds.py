@@ -14,7 +14,7 @@ SEED = 20261123
 ROUNDS = 200
 
 
-def run(folder: Path, rounds: int, seed: int) -> Outcome:
+def keep_promises(folder: Path, rounds: int, seed: int) -> Outcome:
     subject = Hecate(folder)
     outcome = asyncio.run(Run(subject, seed).go(rounds))
     assert not subject.troubles, subject.troubles[0]
@@ -23,7 +23,7 @@ def run(folder: Path, rounds: int, seed: int) -> Outcome:
 
 
 def test_promises_survive_kills(tmp_path: Path) -> None:
-    outcome = run(tmp_path, 5, SEED)
+    outcome = keep_promises(tmp_path, 5, SEED)
     assert outcome.acknowledged > 200
     assert outcome.received > outcome.acknowledged
 
@@ -31,12 +31,14 @@ def test_promises_survive_kills(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_promises_survive_many_kills(tmp_path: Path) -> None:
-    outcome = run(tmp_path, ROUNDS, SEED + 1)
+    outcome = keep_promises(tmp_path, ROUNDS, SEED + 1)
     assert outcome.acknowledged > 40 * ROUNDS
 
 
 def test_a_broker_that_forgets_is_found_out(tmp_path: Path) -> None:
-    outcome = asyncio.run(Run(Hecate(tmp_path, "memory"), SEED).go(2))
+    run = Run(Hecate(tmp_path, "memory"), SEED)
+    run.stage.patience_s = 2
+    outcome = asyncio.run(run.go(2))
     assert {"session", "retained"} <= {finding.rule for finding in outcome.findings}
 
 

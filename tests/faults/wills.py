@@ -67,8 +67,8 @@ class WillRule:
             self._came.add(key)
             self._check_coming(client, event.number, self._wills[key])
 
-    def findings(self, receivers: dict[str, Receiver], end: float) -> list[Finding]:
-        """Return wills that did not come, and those that should not have."""
+    def missing(self, receivers: dict[str, Receiver], end: float) -> list[Finding]:
+        """Return wills that had to come before the end and did not."""
         return [
             Finding("will", f"{receiver.name} never got the will of {client}'s connection {epoch}")
             for (client, epoch), will in self._wills.items()
