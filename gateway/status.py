@@ -163,6 +163,20 @@ class Status:
             "messages_dropped": counters.messages_dropped,
             "bytes_received": counters.bytes_received,
             "bytes_sent": counters.bytes_sent,
+            "store": self._store(),
+        }
+
+    def _store(self) -> dict[str, Any] | None:
+        store = self._parts.broker.store
+        if store is None:
+            return None
+        return {
+            "log_bytes": store.log_bytes,
+            "live_bytes": store.live_bytes,
+            "written_bytes": store.written_bytes,
+            "commits": store.commits,
+            "refused": store.refused,
+            "full": store.is_full,
         }
 
     def _containers(self) -> list[dict[str, Any]]:

@@ -23,6 +23,16 @@ _BROKER_COUNTERS = {
     "bytes_received": "Bytes received from MQTT clients",
     "bytes_sent": "Bytes sent to MQTT clients",
 }
+_STORE_GAUGES = {
+    "log_bytes": "Bytes of the broker's log on the disk",
+    "live_bytes": "Bytes of it that are still needed, about",
+    "full": "Whether messages are refused because the log cannot be written",
+}
+_STORE_COUNTERS = {
+    "written_bytes": "Bytes written to the broker's log",
+    "commits": "Commits of the broker's log",
+    "refused": "Messages and sessions that could not be stored",
+}
 
 
 def render(snapshot: dict[str, Any]) -> bytes:
@@ -45,10 +55,20 @@ class _Snapshot(Collector):
             yield _gauge(f"broker_{name}", text, snapshot["broker"][name])
         for name, text in _BROKER_COUNTERS.items():
             yield _counter(f"broker_{name}", text, snapshot["broker"][name])
+        yield from self._store()
         yield from self._sep()
         yield from self._devices()
         yield from self._beps()
         yield from self._containers()
+
+    def _store(self) -> Iterator[Metric]:
+        store = self._snapshot["broker"]["store"]
+        if store is None:
+            return
+        for name, text in _STORE_GAUGES.items():
+            yield _gauge(f"broker_store_{name}", text, store[name])
+        for name, text in _STORE_COUNTERS.items():
+            yield _counter(f"broker_store_{name}", text, store[name])
 
     def _sep(self) -> Iterator[Metric]:
         sep = self._snapshot["sep"]
