@@ -50,22 +50,32 @@ class Trial:
 
 
 class Recording:
-    """A run on the simulated disk."""
+    """A run on the simulated disk; it may begin where a power cut has ended another one."""
 
-    def __init__(self, seed: int, loss: Loss = "power", durability: Durability = "synced") -> None:
-        self.history: History = []
-        self.moments: list[Moment] = []
-        self.disk = SimDisk()
+    def __init__(
+        self,
+        seed: int,
+        loss: Loss = "power",
+        durability: Durability = "synced",
+        *,
+        after: tuple["Recording", Moment] | None = None,
+    ) -> None:
         self._chance = random.Random(seed)
         self._cutting = random.Random(seed)
         self._loss = loss
         self._durability = durability
+        self.moments: list[Moment] = []
+        self.disk = SimDisk()
+        self._stage = Stage(self._chance)
+        if after is not None:
+            other, moment = after
+            self.disk = SimDisk.of(moment.snapshot)
+            self._stage = Stage(self._chance, other.history[: moment.length], moment.at)
+        self.history: History = self._stage.history
 
     async def go(self, steps: int, *, step_s: float = STEP_S, wills_at: int | None = None) -> None:
         """Let the clients do so many steps; who leaves a will may vanish for good at one."""
-        stage = Stage(self._chance)
-        self.history = stage.history
-        chance = self._cutting
+        stage, chance = self._stage, self._cutting
 
         def cut() -> None:  # called in the journal's thread: what it sees must be noted already
             length, now = len(self.history), time.monotonic()
@@ -73,8 +83,8 @@ class Recording:
             self.moments.append(Moment(self.disk.operations, now, length, left))
 
         with tempfile.TemporaryDirectory() as folder:
-            broker, address = await start_broker(self.disk, Path(folder), self._durability)
             self.disk.on_operation = cut
+            broker, address = await start_broker(self.disk, Path(folder), self._durability)
             stage.started(address)
             for number in range(steps):
                 if number % 40 == 0:

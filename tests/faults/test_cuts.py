@@ -44,6 +44,24 @@ def test_power_cuts_at_some_writes() -> None:
     check(recording, sample(recording, 40))
 
 
+def cut_again(seed: int, firsts: int, count: int) -> None:
+    first = record(Recording(seed), 60)
+    for moment in sample(first, firsts):
+        second = Recording(seed, after=(first, moment))
+        asyncio.run(second.go(30))
+        check(second, second.moments[:5] + sample(second, count))
+
+
+def test_a_power_cut_after_a_power_cut() -> None:
+    cut_again(3, firsts=2, count=10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_many_power_cuts_after_power_cuts() -> None:
+    cut_again(4, firsts=15, count=40)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(10, 15))

@@ -90,6 +90,8 @@ class WillRule:
 
     def _check_coming(self, client: str, epoch: int, will: _Will) -> None:
         lost, text = will.lost, f"the will of {client}'s connection {epoch} came"
+        if lost is None and self._down_since is not None:
+            return  # it says good-bye, or is gone already
         if lost is None:
             text += ", but the connection is there"
         elif _was_killed(will, lost):

@@ -320,6 +320,7 @@ def test_a_will_comes_once() -> None:
 
 def test_a_will_does_not_come_without_reason() -> None:
     assert rules(will(), will_comes(), end=20) == {"will"}
+    assert not rules(will(), Killed(10), will_comes(), lost("w", at=10.1), end=20)
     assert rules(will(), lost("w", at=10, polite=True), will_comes(), end=20) == {"will"}
     back = online("w", 2, present=True, at=10.1)
     assert rules(will(10), lost("w", at=10), back, will_comes(), end=20) == {"will"}
