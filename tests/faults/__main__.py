@@ -77,7 +77,9 @@ def _tell(outcome: Outcome) -> None:
     )
     if outcome.written is not None:
         each = outcome.written / max(1, outcome.acknowledged)
-        console.print(f"{outcome.written} bytes written, {each:.0f} per acknowledged message")
+        console.print(
+            f"{outcome.written} bytes written to the device, {each:.0f} per acknowledged message"
+        )
     console.print(describe(outcome.findings) or "all promises kept")
 
 

@@ -1,9 +1,8 @@
 """Kills a broker again and again under load, and checks what its clients saw."""
 
 import asyncio
-import contextlib
+import os
 import random
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ STEP_S = 0.004
 LIFE_S = (0.05, 0.9)  # of the broker, in a round
 PER_ROUND = 900  # messages sent at most
 BACKLOG = 600, 1_500  # call in who is away; send nothing: queues are bounded, disks may be slow
+SECTOR_BYTES = 512  # of /sys/block/*/stat, whatever the device's own are
 LAST_WILL_S = SLACK_S + 1.5
 
 
@@ -31,7 +31,7 @@ class Outcome:
     acknowledged: int = 0
     received: int = 0
     seconds: float = 0.0
-    written: int | None = None  # bytes that the broker gave to a disk; None where nobody counts
+    written: int | None = None  # bytes the device counted, everybody's; None where it does not
     findings: list[Finding] = field(default_factory=list)
 
 
@@ -43,18 +43,17 @@ class Run:
         self._subject = subject
         self._end = subject.stop if gentle else subject.kill
         self._chance = random.Random(seed)
-        self._written: int | None = None
         self.stage = Stage(self._chance)
 
     async def go(self, rounds: int, progress: Callable[[int], None] = lambda _: None) -> Outcome:
         """Run the rounds and a last one without a kill."""
         began, stage = time.monotonic(), self.stage
+        written = count_written(self._subject.folder)
         try:
             for number in range(rounds):
                 await self._start()
                 stage.fleet.dial(everybody=stage.backlog > BACKLOG[0])
                 await self._live(self._chance.uniform(*LIFE_S))
-                self._count_written()
                 stage.killed()
                 await asyncio.to_thread(self._end)
                 await stage.silence()
@@ -63,11 +62,13 @@ class Run:
             stage.fleet.dial(everybody=True)
             await stage.wait(LAST_WILL_S)
             await stage.drain()
-            self._count_written()
         finally:
             stage.sockets.end_all()
             await asyncio.to_thread(self._subject.stop)
-        return self._outcome(rounds, time.monotonic() - began)
+        outcome = self._outcome(rounds, time.monotonic() - began)
+        if written is not None:
+            outcome.written = (count_written(self._subject.folder) or 0) - written
+        return outcome
 
     async def _start(self) -> None:
         self.stage.started(await asyncio.to_thread(self._subject.start))
@@ -84,13 +85,6 @@ class Run:
             await asyncio.sleep(STEP_S)
         reading.cancel()
 
-    def _count_written(self) -> None:
-        with contextlib.suppress(OSError):
-            counts = Path(f"/proc/{self._subject.pid}/io").read_text()
-            match = re.search(r"^write_bytes: (\d+)", counts, re.MULTILINE)
-            if match:
-                self._written = (self._written or 0) + int(match[1])
-
     def _outcome(self, rounds: int, seconds: float) -> Outcome:
         history = self.stage.history
         return Outcome(
@@ -99,6 +93,14 @@ class Run:
             sum(type(event) is Taken and not event.refused for event in history),
             sum(type(event) is Got for event in history),
             seconds,
-            self._written,
-            self.stage.findings(),
+            findings=self.stage.findings(),
         )
+
+
+def count_written(folder: Path) -> int | None:
+    """Return how many bytes the folder's device was given since it is there."""
+    device = folder.stat().st_dev
+    path = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
+    if not path.exists():  # of a file system in memory
+        return None
+    return int(path.read_text().split()[6]) * SECTOR_BYTES

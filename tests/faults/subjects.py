@@ -24,6 +24,7 @@ class Subject(Protocol):
 
     name: str
     settings: str
+    folder: Path
     troubles: list[str]  # errors it wrote, bad exit codes
 
     def start(self) -> int:
@@ -35,10 +36,6 @@ class Subject(Protocol):
     def stop(self) -> None:
         """End it with SIGTERM."""
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-
 
 class Hecate:
     """`hecate broker`."""
@@ -47,6 +44,7 @@ class Hecate:
 
     def __init__(self, folder: Path, durability: str = "synced") -> None:
         self.settings = f"--durability {durability}"
+        self.folder = folder
         self._command = [
             *HECATE, "broker", "--listen", "127.0.0.1:0", "--anonymous",
             "--data", str(folder / "data"), "--durability", durability,
@@ -74,12 +72,6 @@ class Hecate:
             if code:
                 self.troubles.append(f"ended with {code}")
 
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        assert self._program is not None
-        return self._program.process.pid
-
     def _note(self) -> None:
         assert self._program is not None
         lines = self._program.lines
@@ -97,7 +89,7 @@ class Mosquitto:
         program = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
         assert program is not None
         self.settings = f"persistence true, {saves.replace(chr(10), ', ')}"
-        self._folder = folder
+        self.folder = folder
         self._saves = saves
         self._program = program
         self._process: subprocess.Popen[bytes] | None = None
@@ -108,13 +100,13 @@ class Mosquitto:
         with socket.socket() as probe:  # it cannot choose one itself
             probe.bind(("127.0.0.1", 0))
             port: int = probe.getsockname()[1]
-        config = self._folder / "mosquitto.conf"
+        config = self.folder / "mosquitto.conf"
         config.write_text(
             f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-            f"persistence true\npersistence_location {self._folder}/\n{self._saves}\n"
+            f"persistence true\npersistence_location {self.folder}/\n{self._saves}\n"
             "max_queued_messages 0\nmax_inflight_messages 20\n"
         )
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             command = [self._program, "-c", str(config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + START_S * PATIENCE
@@ -135,12 +127,6 @@ class Mosquitto:
     def stop(self) -> None:
         """End it with SIGTERM."""
         self._end(signal.SIGTERM)
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        assert self._process is not None
-        return self._process.pid
 
     def _end(self, with_signal: signal.Signals) -> None:
         if self._process is not None:
