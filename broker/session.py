@@ -362,6 +362,8 @@ class Session:
                 message = next(left)  # the newest of its topic
             except StopIteration:
                 self._current = None
+                if self.diary is not None:
+                    self.diary.caught_up(subscription.topic_filter)
                 continue
             if message is not None:
                 message = retained.get(message.topic) if self.reads(message.topic) else None

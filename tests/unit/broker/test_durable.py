@@ -363,6 +363,26 @@ def test_a_retained_message_for_a_stored_session_is_stored_for_it() -> None:
     assert again.packet_id == packet.packet_id
 
 
+def test_retained_messages_that_were_not_sent_yet_survive() -> None:
+    rig = StoredRig(Limits(in_flight=2))
+    other = sender(rig)
+    for number in range(1, 6):
+        other.publish(f"a/{number}", qos=1, retain=True, packet_id=number)
+    rig.commit()
+    peer = reader(rig)
+    assert len(peer.take()) == 2
+    rig.crash()
+    again = rig.online("r")
+    topics: set[str] = set()
+    while packets := [each for each in again.take() if isinstance(each, Publish)]:
+        topics |= {each.topic for each in packets}
+        again.send(*(PubAck(each.packet_id or 0) for each in packets))
+    assert topics == {f"a/{number}" for number in range(1, 6)}
+    rig.commit()
+    rig.crash()
+    assert not rig.online("r").take()
+
+
 def test_shared_subscriptions_survive() -> None:
     rig = StoredRig()
     for name in ("one", "two"):

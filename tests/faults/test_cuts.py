@@ -1,0 +1,101 @@
+"""From every moment of a run, with what a power cut leaves on the disk, the promises are kept."""
+
+import asyncio
+import random
+
+import pytest
+
+from tests.faults.checker import describe
+from tests.faults.cuts import Moment, Recording, Trial, come_back_from_all
+from tests.faults.events import Lost, Taken
+from tests.faults.wills import NOTICE_S
+
+STEPS = 150
+
+
+def record(recording: Recording, steps: int) -> Recording:
+    asyncio.run(recording.go(steps))
+    check_load(recording, steps)
+    return recording
+
+
+def check_load(recording: Recording, steps: int) -> None:
+    assert sum(type(event) is Taken for event in recording.history) > steps
+
+
+def sample(recording: Recording, count: int) -> list[Moment]:
+    return random.Random(1).sample(recording.moments, min(count, len(recording.moments)))
+
+
+def check(recording: Recording, moments: list[Moment], *, with_wills: bool = False) -> list[Trial]:
+    trials = asyncio.run(come_back_from_all(recording, moments, with_wills=with_wills))
+    broken = [trial for trial in trials if trial.findings]
+    told = [
+        f"operation {trial.moment.operation}, event {trial.moment.length}:\n"
+        f"{describe(trial.findings)}"
+        for trial in broken[:3]
+    ]
+    assert not broken, f"{len(broken)} of {len(moments)} moments; " + "\n".join(told)
+    return trials
+
+
+def test_power_cuts_at_some_writes() -> None:
+    recording = record(Recording(1), 60)
+    check(recording, sample(recording, 40))
+
+
+def cut_again(seed: int, firsts: int, count: int) -> None:
+    first = record(Recording(seed), 60)
+    for moment in sample(first, firsts):
+        second = Recording(seed, after=(first, moment))
+        asyncio.run(second.go(30))
+        check(second, second.moments[:5] + sample(second, count))
+
+
+def test_a_power_cut_after_a_power_cut() -> None:
+    cut_again(3, firsts=2, count=10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_many_power_cuts_after_power_cuts() -> None:
+    cut_again(4, firsts=15, count=40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("seed", range(10, 15))
+def test_power_cuts_at_every_write(seed: int) -> None:
+    recording = record(Recording(seed), STEPS)
+    assert len(recording.moments) > 250
+    check(recording, recording.moments)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kills_at_every_write_without_syncs() -> None:
+    recording = record(Recording(20, "process", "os"), STEPS)
+    check(recording, recording.moments)
+
+
+@pytest.mark.timeout(120)
+def test_wills_come_after_power_cuts() -> None:
+    recording = Recording(30)
+    asyncio.run(recording.go(100, step_s=0.01, wills_at=20))
+    check_load(recording, 100)
+    last = recording.moments[-1].at
+    lost = [
+        event.at
+        for event in recording.history
+        if type(event) is Lost and event.client.startswith("mortal") and event.at < last
+    ]
+    late = [moment for moment in recording.moments if moment.at > max(lost) + NOTICE_S]
+    trials = check(recording, random.Random(1).sample(late, 20), with_wills=True)
+    assert sum(trial.due_wills for trial in trials) >= 20
+
+
+def test_a_disk_without_syncs_is_found_out() -> None:
+    recording = record(Recording(2, "power", "os"), 60)
+    moments = sample(recording, 4)
+    trials = asyncio.run(come_back_from_all(recording, moments, patience_s=2))
+    assert "lost" in {finding.rule for trial in trials for finding in trial.findings}
