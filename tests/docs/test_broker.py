@@ -29,7 +29,8 @@ from tests.programs import HECATE, ROOT, Program
 
 TEXT = (ROOT / "docs" / "broker.md").read_text()
 SECTIONS = (
-    "Try it", "Users and rights", "Listeners and TLS", "Watching it", "Moving over from Mosquitto",
+    "Try it", "Keep data", "Users and rights", "Listeners and TLS", "Watching it",
+    "Moving over from Mosquitto",
 )  # fmt: skip
 
 
@@ -99,7 +100,10 @@ class Reader:
         )  # fmt: skip
         assert done.returncode == 0, (line, done.stderr)
         self.printed.append(done.stdout)
-        if line.startswith("kill"):
+        if line.startswith("kill -9"):
+            assert self._running
+            self._running.wait()
+        elif line.startswith("kill"):
             assert self._running
             self._running.wait_for("read users, rights and certificates again")
 
@@ -116,6 +120,7 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
         reader.follow(section)
     printed = "".join(reader.printed)
     assert "hello\n" in printed
+    assert "cake\n" in printed
     assert "61\n" in printed
     assert "broker.toml: good configuration for the broker: MQTT 127.0.0.1:" in printed
     assert "seconds\n" in printed
@@ -131,7 +136,7 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
 
 def test_every_shell_block_is_followed() -> None:
     followed = sum(language == "sh" for section in SECTIONS for language, _ in blocks(section))
-    assert followed == TEXT.count("```sh\n") == 6
+    assert followed == TEXT.count("```sh\n") == 7
 
 
 def test_the_hooks_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
