@@ -15,6 +15,7 @@ asyncio.run(main())
 
 from broker.counters import Counters
 from broker.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from broker.hooks import Arrival, Hooks
 from broker.limits import Limits
 from broker.local import LocalClient
 from broker.message import Hold, Message
@@ -38,6 +39,7 @@ from broker.server import Broker, Listener
 __all__ = [
     "Accepted",
     "AllowAll",
+    "Arrival",
     "Authenticator",
     "Authorizer",
     "Broker",
@@ -49,6 +51,7 @@ __all__ = [
     "EnhancedAuthenticator",
     "Exchange",
     "Hold",
+    "Hooks",
     "Identity",
     "Limits",
     "Listener",

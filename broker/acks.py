@@ -69,7 +69,7 @@ class AckLine:
         while places and (verdict := places[0].verdict) is not None:
             place = places.popleft()
             self._count -= len(place.run) or 1
-            yield place, verdict
+            yield place, verdict  # [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 
     def decided(self) -> None:
         """Some place was decided."""

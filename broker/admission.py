@@ -12,10 +12,11 @@ from broker.client import UNLIMITED_BYTES, Client, State
 from broker.enhanced import Authentication
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
+from broker.hooks import Arrival
 from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason, connect_return_code
+from broker.reasons import Reason, connect_return_code, describe
 from broker.topics import (
     CONTROL,
     refuse_control_characters,
@@ -67,15 +68,18 @@ class Admission:
 
     def ask(self, client: Client, connect: Connect, now: float) -> None:
         """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
+        self._counters.connects_received += 1
         client.speak(connect.version)
         # before the session looks at what it has to send again
         client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
         # a string costs a small client more than it tells; whoever asks for them gets them
         client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
-        client_id = connect.client_id
+        client_id = connect.client_id  # [MQTT-3.1.3-5]
+        longest = max(client_id, connect.username or "", key=len)
+        is_too_long = len(longest.encode()) > self._limits.client_id_bytes
         refuse_control_characters(connect.username or "")
-        if CONTROL.search(client_id):  # text, but none we take
+        if is_too_long or CONTROL.search(client_id):  # text, but none we take
             self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-9] of 3.1.1
             return
         if not client_id:
@@ -85,7 +89,7 @@ class Admission:
                 self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
                 return
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
-            client.client_id_assigned = True
+            client.client_id_assigned = True  # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
         client.connect = connect
         client.state = State.DECIDING
         client.held = True
@@ -110,16 +114,16 @@ class Admission:
     ) -> None:
         """Carry the authenticator's answer out; enter() is called once the client is in."""
         connect = client.connect
-        if connect is None or client.state is not State.DECIDING:
+        if connect is None or client.state is not State.DECIDING:  # [MQTT-3.2.0-2]
             return  # it left meanwhile
         client.held = False
         if isinstance(outcome, Refusal):
-            self.refuse(client, Reason(outcome), now)
+            self.refuse(client, Reason(outcome), now)  # [MQTT-3.1.4-2] [MQTT-3.2.2-8]
             return
-        session = self._registry.get(outcome.client_id)
-        fault = self._find_fault(connect, outcome, session)
-        if fault is not None:
-            self.refuse(client, fault, now)
+        session = self._registry.get(outcome.client_id)  # [MQTT-3.1.3-2]
+        refusal = self._find_refusal(client, connect, outcome, session)
+        if refusal is not None:
+            self.refuse(client, Reason(refusal), now)
             return
         old = session.diary if session is not None else None
         if session is not None and session.client is not None:
@@ -129,13 +133,14 @@ class Admission:
         def go_on() -> None:
             if found.client is not None:  # of two that came at once
                 take_over(found.client)
-            self._registry.attach(client, found, connect)
+            self._registry.attach(client, found, connect)  # [MQTT-3.1.4-4]
             if self._admit(client, connect, present=present):
                 enter(client)
                 return
-            logger.info("closing %r: takes no CONNACK of ours", client.label)
+            logger.info("refused %r: takes no CONNACK of ours", outcome.client_id)
             self._counters.refuse("connect_packet_too_large")
             self._registry.detach(client, now, with_will=False)
+            self._router.hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
             self._close(client, now)
 
         opened = _Opened(self, client, found, now, go_on, is_new=not present)
@@ -148,15 +153,17 @@ class Admission:
         else:
             go_on()
 
-    def _find_fault(
-        self, connect: Connect, outcome: Identity, session: Session | None
-    ) -> Reason | None:
-        if session is not None and session.owner.name != outcome.name:
+    def _find_refusal(
+        self, client: Client, connect: Connect, who: Identity, session: Session | None
+    ) -> Refusal | None:
+        if session is not None and session.owner.name != who.name:
             # one identity must not take another's session, or its place
-            return Reason.CLIENT_ID_NOT_VALID
+            return Refusal.CLIENT_ID_NOT_VALID
         if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
-            return Reason.QUOTA_EXCEEDED
-        return None
+            return Refusal.QUOTA_EXCEEDED
+        return self._router.hooks.refuse_connect(
+            Arrival(who, client.listener, client.peer, client.version, connect.clean_start)
+        )
 
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
         """A session is stored, or cannot be, since its client was let in."""
@@ -179,17 +186,24 @@ class Admission:
 
     def refuse(self, client: Client, reason: Reason, now: float, text: str = "") -> None:
         """Answer with a CONNACK that says no, and close."""
-        self._counters.refuse(f"connect_{reason.name.lower()}")
-        logger.info("refused %s on %s: %s", client.peer or "a client", client.listener, reason.name)
+        kind = f"connect_{reason.name.lower()}"
+        self._counters.refuse(kind)
+        if self._router.story.may_tell(client.peer, kind):
+            who = (
+                (client.connect.client_id, client.connect.username) if client.connect else ("", "")
+            )
+            where = (client.origin, client.listener)
+            why = describe(reason)
+            logger.info("refused %.64r as %.64r from %s on %s: %s", *who, *where, why)
         code = reason if client.five else connect_return_code(reason)
         properties = Properties(reason_string=text) if text else NO_PROPERTIES
         self._send(client, ConnAck(code, properties=properties))  # [MQTT-3.2.2-6] no session
-        self._close(client, now)
+        self._close(client, now)  # [MQTT-3.1.3-8] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
     def _close(self, client: Client, now: float) -> None:
         client.state = State.CLOSED
         client.connect = None
-        client.parts.clear()
+        client.parts.clear()  # [MQTT-3.1.4-6]
         client.deadline = now + self._limits.close_timeout_s
 
     def _check_will(self, connect: Connect) -> None:
@@ -198,24 +212,30 @@ class Admission:
             return
         validate_topic(will.topic)
         validate_response_topic(will.properties.response_topic)
-        if will.topic.count("/") >= self._limits.topic_levels:
-            raise RemoteProtocolError("will topic is too deep", Reason.TOPIC_NAME_INVALID)
+        limits = self._limits
+        if (
+            will.topic.count("/") >= limits.topic_levels
+            or len(will.topic.encode()) > limits.topic_bytes
+        ):
+            raise RemoteProtocolError(
+                "will topic is too deep or too long", Reason.TOPIC_NAME_INVALID
+            )
 
     def _admit(self, client: Client, connect: Connect, *, present: bool) -> bool:
         limits, session = self._limits, client.session
         assert session is not None  # just attached
         client.state = State.ONLINE
         client.connect = client.deadline = None
-        client.will = connect.will
+        client.will = connect.will  # [MQTT-3.1.2-7]
         client.limit_bytes = limits.packet_bytes
         keep_alive_s = self._choose_keep_alive(client, connect.keep_alive_s)
         client.keep_alive_s = keep_alive_s * KEEP_ALIVE_GRACE
         aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
-        if aliases:
+        if aliases:  # [MQTT-3.1.2-27]
             client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
         if not client.five:
             told = present and client.version != MQTT_3_1  # which keeps that byte reserved
-            return self._send(client, ConnAck(0, told))  # [MQTT-3.2.2-2]
+            return self._send(client, ConnAck(0, told))  # [MQTT-3.1.4-5]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(
             session_expiry_s=int(session.expiry_s) if session.expiry_s != asked_s else None,
@@ -228,7 +248,7 @@ class Admission:
         )
         if client.authentication is not None:
             properties = client.authentication.complete(properties)
-        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))
+        return self._send(client, ConnAck(Reason.SUCCESS, present, properties))  # [MQTT-3.1.4-5]
 
     def _choose_keep_alive(self, client: Client, asked_s: int) -> int:
         limit_s = self._limits.keep_alive_s
@@ -240,5 +260,6 @@ class Admission:
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
         if encoded is not None:
             client.out.append(encoded)
+            self._counters.send_control(1, len(encoded))
         self._router.touched.add(client)
         return encoded is not None

@@ -58,10 +58,10 @@ class OutgoingAliases:
         alias = self._aliases.get(name)
         if alias is not None:
             name = NO_TOPIC
-        elif len(self._aliases) >= self._maximum:  # [MQTT-3.1.2-26]
+        elif len(self._aliases) >= self._maximum:  # [MQTT-3.1.2-26] [MQTT-3.3.2-11]
             return None
         else:
-            alias = (len(self._aliases) + 1).to_bytes(2, "big")
+            alias = (len(self._aliases) + 1).to_bytes(2, "big")  # [MQTT-3.3.2-8]
         id_end = topic_end + (2 if output[at] & HAS_ID else 0)
         decoded = decode_length(output, id_end)
         assert decoded is not None  # made by us

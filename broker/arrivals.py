@@ -8,6 +8,7 @@ them has.
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from broker.counters import Counters
 from broker.limits import Limits
@@ -15,15 +16,24 @@ from broker.limits import Limits
 REMEMBERED = 10_000  # addresses whose pace is known; beyond, the one silent longest is forgotten
 
 
+@dataclass(slots=True)
+class Door:
+    """One listener, as far as connections are counted."""
+
+    limit: int | None = None
+    open: int = 0
+
+
 class Pass:
     """One connection's place among all; give it back once, more often does no harm."""
 
-    __slots__ = ("_leave", "_settle", "address", "is_given_back", "is_settled")
+    __slots__ = ("_leave", "_settle", "address", "door", "is_given_back", "is_settled")
 
     def __init__(
-        self, address: str, settle: Callable[[], None], leave: Callable[["Pass"], None]
+        self, address: str, door: Door, settle: Callable[[], None], leave: Callable[["Pass"], None]
     ) -> None:
         self.address = address  # as it is counted
+        self.door = door
         self.is_settled = False
         self.is_given_back = False
         self._settle = settle
@@ -53,27 +63,32 @@ class Arrivals:
         self._by_address: dict[str, int] = {}
         self._paces: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, and when
 
-    def enter(self, peer: str, now: float) -> Pass | None:
+    def enter(self, peer: str, now: float, door: Door | None = None) -> Pass | None:
         """Return a pass; None, counted with its reason, when one connection is too many."""
-        address = find_key(peer)
-        refusal = self._find_refusal(address, now)
+        address, door = find_key(peer), door or Door()
+        refusal = self._find_refusal(address, now, door)
         if refusal:
             self._counters.refuse(refusal)
             return None
         self._open += 1
+        door.open += 1
         self._strangers += 1
         if address:
             self._by_address[address] = self._by_address.get(address, 0) + 1
-        return Pass(address, self._settle, self._leave)
+        return Pass(address, door, self._settle, self._leave)
 
-    def _find_refusal(self, address: str, now: float) -> str:
+    def _find_refusal(self, address: str, now: float, door: Door) -> str:
         limits = self._limits
         if self._open >= limits.connections:
             return "connections"
+        if door.limit is not None and door.open >= door.limit:
+            return "connections_of_listener"
         if self._strangers >= limits.unauthenticated:
             return "unauthenticated"
-        if not address:
-            return ""
+        return self._find_refusal_of(address, now) if address else ""
+
+    def _find_refusal_of(self, address: str, now: float) -> str:
+        limits = self._limits
         if self._by_address.get(address, 0) >= limits.connections_per_address:
             return "connections_per_address"
         if not self._is_in_pace(address, now):
@@ -95,6 +110,7 @@ class Arrivals:
 
     def _leave(self, place: Pass) -> None:
         self._open -= 1
+        place.door.open -= 1
         self._strangers -= not place.is_settled
         if not place.address:
             return

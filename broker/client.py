@@ -85,7 +85,7 @@ class Client:
         self.will: Will | None = None
         self.acks: AckLine | None = None  # made for the first message that may have to wait
         self.aliases: dict[bytes, bytes] | None = None  # alias to topic; made for the first one
-        self.out_aliases: OutgoingAliases | None = None  # if the client takes some
+        self.out_aliases: OutgoingAliases | None = None  # [MQTT-3.3.2-7] if the client takes some
         self.keep_alive_s = 0.0  # with the grace; 0 is off
         self.deadline: float | None = None  # for CONNECT, then for closing
         self.max_packet_bytes = UNLIMITED_BYTES  # what the client takes
@@ -120,6 +120,11 @@ class Client:
     def name(self) -> str:
         """Who this is, for people."""
         return self.identity.name if self.identity is not None else ""
+
+    @property
+    def origin(self) -> str:
+        """Where it came from, for people."""
+        return self.peer or "this machine"
 
     @property
     def label(self) -> str:

@@ -232,8 +232,13 @@ class Connection(asyncio.BufferedProtocol):
     def refuse(self, reason: str) -> None:
         """Close for cause, now."""
         self._broker.counters.refuse(reason)
-        logger.info("closing %s on %s: %s", self._peer or "a client", self._listener.name, reason)
+        self._tell(reason)
         self.abort()
+
+    def _tell(self, reason: str) -> None:
+        if self._broker.core.story.may_tell(self._peer, reason):
+            where = (self._peer or "this machine", self._listener.name)
+            logger.info("closing %s on %s: %s", *where, reason.replace("_", " "))
 
 
 class WebSocketConnection(Connection):
@@ -261,6 +266,7 @@ class WebSocketConnection(Connection):
         self._answer(websocket.take_output())
         if websocket.refusal:
             self._broker.counters.refuse(websocket.refusal)
+            self._tell(websocket.refusal)
         if websocket.done:
             self._finish()
         elif not self.is_online and self.incomplete_bytes > self._broker.limits.connect_bytes:

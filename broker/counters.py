@@ -18,8 +18,19 @@ class Counters:
     messages_dropped: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
+    controls_received: int = 0  # packets other than PUBLISH
+    controls_sent: int = 0
+    control_bytes_received: int = 0
+    control_bytes_sent: int = 0
+    connects_received: int = 0
+    sessions_expired: int = 0
     dropped: Counter[str] = field(default_factory=Counter)  # messages, by reason
     refused: Counter[str] = field(default_factory=Counter)  # connections and requests, by reason
+
+    def send_control(self, packets: int, size_bytes: int) -> None:
+        """Count what is sent beside messages."""
+        self.controls_sent += packets
+        self.control_bytes_sent += size_bytes
 
     def drop(self, reason: str, messages: int = 1) -> None:
         """Count messages that did not reach a client."""

@@ -42,7 +42,7 @@ class Encoder:
 
     def parts(self, version: int, qos: int, *, retain: bool, identifiers: tuple[int, ...]) -> Parts:
         """Return what stands before and behind the packet id (nothing between them at QoS 0)."""
-        first = publish_flags(qos, retain=retain)
+        first = publish_flags(qos, retain=retain)  # [MQTT-3.3.1-3] [MQTT-4.3.1-1]
         kind = (version, first, identifiers)
         made = self._made.get(kind)
         if made is None:

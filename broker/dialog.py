@@ -8,6 +8,7 @@ into fail().
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from broker.client import Client, State
@@ -38,7 +39,8 @@ from broker.packets import (
     Unsubscribe,
 )
 from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import SUBSCRIBE_FAILED_3, Reason
+from broker.reasons import SUBSCRIBE_FAILED_3, Reason, describe
+from broker.story import COMINGS_AND_GOINGS
 from broker.topics import SHARED, strip_share, validate_filter
 from broker.wire import Reader, decode_body, peek_version
 
@@ -95,6 +97,9 @@ class Dialog:
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
+        if packet[0] >> 4 != PacketType.PUBLISH:
+            self._counters.controls_received += 1
+            self._counters.control_bytes_received += len(packet)
         if client.state is State.NEW:
             self._first(client, packet, body_at)
             return
@@ -110,25 +115,32 @@ class Dialog:
 
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
-        self._counters.refuse(error.reason.name.lower())
-        logger.info("closing %r: %s", client.label, error)
+        name = error.reason.name.lower()
+        self._counters.refuse(name)
+        if client.state is not State.ONLINE and self._router.story.may_tell(client.label, name):
+            logger.info("refused %s on %s: %s", client.origin, client.listener, error)
         if client.state is State.DECIDING:  # by an AUTH
-            self._admission.refuse(client, error.reason, self.now, _text(client, error))
+            text = str(error) if client.wants_reasons else ""
+            self._admission.refuse(client, error.reason, self.now, text)
         else:
-            self.end(client, error.reason, _text(client, error))
+            self.end(client, error.reason, str(error))  # [MQTT-4.13.1-1]
 
     def end(self, client: Client, reason: Reason, text: str = "", *, will: bool = True) -> None:
         """Say why (MQTT 5) and close."""
         if client.state is State.CLOSED:
             return
         if client.state is State.ONLINE and client.five:  # [MQTT-3.14.0-1]
-            properties = Properties(reason_string=text) if text else NO_PROPERTIES
-            self.send(client, Disconnect(reason, properties))
-        self.close(client, will=will)
+            tells = bool(text) and client.wants_reasons
+            properties = Properties(reason_string=text) if tells else NO_PROPERTIES
+            self.send(client, Disconnect(reason, properties))  # [MQTT-3.14.2-1] [MQTT-3.14.2-2]
+        self.close(client, reason, text, will=will)
 
-    def close(self, client: Client, *, will: bool) -> None:
+    def close(
+        self, client: Client, reason: Reason | None = None, text: str = "", *, will: bool
+    ) -> None:
         """Let go of the session; the socket closes when all is sent."""
-        client.state = State.CLOSED
+        was_online = client.state is State.ONLINE
+        client.state = State.CLOSED  # [MQTT-3.14.4-1] [MQTT-4.13.2-1]
         client.runs = {}
         client.parts.clear()
         client.connect = None
@@ -137,17 +149,20 @@ class Dialog:
             client.acks.close()
         self._router.touched.add(client)
         self._registry.detach(client, self.now, with_will=will)
+        if was_online:
+            self._tell_gone(client, reason, text)
 
     def send(self, client: Client, packet: Packet) -> None:
         """Put a packet behind what the client is sent already."""
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
         self._router.touched.add(client)
         if encoded is not None:
-            client.out.append(encoded)
+            client.out.append(encoded)  # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
+            self._counters.send_control(1, len(encoded))
         elif not isinstance(packet, Disconnect):  # then nothing is sent but the end
             self._counters.refuse("answer_too_large")
-            logger.info("closing %r: takes no %s of ours", client.label, type(packet).__name__)
-            self.end(client, Reason.PACKET_TOO_LARGE)
+            text = f"takes no {type(packet).__name__} of ours"
+            self.end(client, Reason.PACKET_TOO_LARGE, text)
 
     def acknowledged(self, client: Client) -> None:
         """There is room for what waits for this client."""
@@ -159,9 +174,9 @@ class Dialog:
 
     def pump(self, client: Client, session: Session) -> None:
         """Send what waits."""
-        session.pump(self._router.retained, self.now)
+        is_over = session.pump(self._router.retained, self.now)
         self._router.ledger.flush()
-        if client.out:
+        if client.out or is_over:
             self._router.touched.add(client)
 
     def _first(self, client: Client, packet: bytes, body_at: int) -> None:
@@ -173,17 +188,17 @@ class Dialog:
             version = peek_version(packet[body_at:])
             if version is not None and version >= MQTT_5:
                 client.speak(MQTT_5)
-                self.send(client, ConnAck(exc.reason))
+                self.send(client, ConnAck(exc.reason))  # [MQTT-3.2.2-8] [MQTT-4.12.0-1]
             elif exc.reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
-                self.send(client, ConnAck(1))  # [MQTT-3.1.2-2]
-            raise
+                self.send(client, ConnAck(1))  # [MQTT-3.1.2-2] of 3.1.1
+            raise  # [MQTT-3.1.4-1]; [MQTT-3.1.4-1] of 3.1.1: without CONNACK
 
     # -- acknowledgements of what the client was sent ----------------------------------------
 
     def _puback(self, client: Client, packet: PubAck) -> None:
         assert client.session is not None  # it is online
         packet_id = packet.packet_id.to_bytes(2, "big")
-        if client.session.inflight.acknowledge((packet_id,)):
+        if client.session.inflight.acknowledge((packet_id,)):  # [MQTT-4.4.0-2]
             self._counters.refuse("unknown_packet_id")
         self.acknowledged(client)
 
@@ -192,7 +207,7 @@ class Dialog:
         assert session is not None  # it is online
         packet_id = packet.packet_id.to_bytes(2, "big")
         if packet.reason >= Reason.UNSPECIFIED_ERROR:
-            if session.inflight.finish(packet_id, released=False):
+            if session.inflight.finish(packet_id, released=False):  # [MQTT-4.4.0-2] [MQTT-4.8.2-6]
                 self._counters.drop("refused_by_receiver")
             self.acknowledged(client)
         elif (release := session.inflight.release(packet_id)) is not None:
@@ -208,7 +223,8 @@ class Dialog:
 
     def _send_release(self, client: Client, release: bytes, *, ok: bool = True) -> None:
         if ok and client.state is State.ONLINE:
-            client.out.append(release)  # [MQTT-4.3.3-3]
+            client.out.append(release)  # [MQTT-4.3.3-4] [MQTT-2.2.1-5]
+            self._counters.send_control(1, len(release))
             self._touch(client)
 
     def _pubcomp(self, client: Client, packet: PubComp) -> None:
@@ -249,17 +265,17 @@ class Dialog:
 
     def _answer_subscribe(self, client: Client, packet: Subscribe, codes: list[int]) -> None:
         if client.five:
-            answers = tuple(codes)
+            answers = tuple(codes)  # [MQTT-3.9.3-2]
         else:
-            failed = Reason.UNSPECIFIED_ERROR
+            failed = Reason.UNSPECIFIED_ERROR  # [MQTT-3.9.3-2] of 3.1.1
             # 3.1 has no word for "no": it is granted what it asked for, and gets nothing
             refused = SUBSCRIBE_FAILED_3 if client.version != MQTT_3_1 else None
             answers = tuple(
                 (each.qos if refused is None else refused) if code >= failed else code
                 for each, code in zip(packet.subscriptions, codes, strict=True)
             )
-        # [MQTT-3.8.4-1] [MQTT-3.8.4-6] one answer, one code per filter
-        self.send(client, SubAck(packet.packet_id, answers))
+        # [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] a code for each, in order
+        self.send(client, SubAck(packet.packet_id, answers))  # [MQTT-3.8.4-2] [MQTT-2.2.1-6]
         if client.session is not None:  # the answer did fit
             self.pump(client, client.session)
 
@@ -283,9 +299,14 @@ class Dialog:
         known = topic_filter in session.subscriptions
         refusal = self._refuse_subscription(session, topic_filter, known=known)
         if refusal is not None:
-            self._counters.refuse(f"subscribe_{refusal.name.lower()}")
-            logger.info("%r may not subscribe to %r: %s", client.label, topic_filter, refusal.name)
-            return refusal
+            return self._deny_subscription(client, topic_filter, refusal)
+        granted = self._router.hooks.grant(session.owner, asked)
+        if granted >= Reason.UNSPECIFIED_ERROR:
+            return self._deny_subscription(client, topic_filter, Reason(granted))
+        if client.session is not session:  # a hook disconnected it
+            return Reason.NOT_AUTHORIZED
+        if granted != asked.qos:
+            asked = replace(asked, qos=granted)
         session.subscriptions[topic_filter] = asked
         self._counters.subscriptions += not known
         self._router.subscribe(session, asked)
@@ -293,18 +314,32 @@ class Dialog:
         if topic_filter.startswith(SHARED):  # no retained messages for one of many
             return asked.qos
         if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
-            session.pending_retained[topic_filter] = asked
-        return asked.qos
+            session.pending_retained[topic_filter] = asked  # [MQTT-3.8.4-4]
+        return asked.qos  # [MQTT-3.8.4-7]
+
+    def _deny_subscription(self, client: Client, topic_filter: str, refusal: Reason) -> Reason:
+        kind = f"subscribe_{refusal.name.lower()}"
+        self._counters.refuse(kind)
+        if self._router.story.may_tell(client.label, kind):
+            why = describe(refusal)
+            logger.info("%r may not subscribe to %.200r: %s", client.label, topic_filter, why)
+        return refusal
 
     def _refuse_subscription(
         self, session: Session, topic_filter: str, *, known: bool
     ) -> Reason | None:
         limits = self._limits
-        if strip_share(topic_filter).count("/") >= limits.topic_levels:
+        if (
+            strip_share(topic_filter).count("/") >= limits.topic_levels
+            or len(topic_filter.encode()) > limits.topic_bytes
+        ):
             return Reason.TOPIC_FILTER_INVALID
         if not self._router.may_subscribe(session.owner, topic_filter):
             return Reason.NOT_AUTHORIZED
-        if not known and len(session.subscriptions) >= limits.subscriptions:
+        if not known and (
+            len(session.subscriptions) >= limits.subscriptions
+            or self._router.subscriptions_bytes >= limits.subscriptions_bytes
+        ):
             return Reason.QUOTA_EXCEEDED
         return None
 
@@ -315,16 +350,16 @@ class Dialog:
         gone: list[str] = []
         for topic_filter in packet.topic_filters:
             validate_filter(topic_filter)
-            if session.subscriptions.pop(topic_filter, None) is None:
-                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)
+            if session.subscriptions.pop(topic_filter, None) is None:  # [MQTT-3.10.4-1]
+                codes.append(Reason.NO_SUBSCRIPTION_EXISTED)  # [MQTT-3.11.3-2]
                 continue
             self._counters.subscriptions -= 1
-            self._router.unsubscribe(session, topic_filter)
-            session.forget_retained(topic_filter)
+            self._router.unsubscribe(session, topic_filter)  # [MQTT-3.10.4-2]
+            session.forget_retained(topic_filter)  # [MQTT-3.10.4-3] nothing else
             gone.append(topic_filter)
-            codes.append(Reason.SUCCESS)
-        # [MQTT-3.10.4-4] [MQTT-3.10.4-5] answered even when nothing was subscribed
-        answer = UnsubAck(packet.packet_id, tuple(codes))
+            codes.append(Reason.SUCCESS)  # [MQTT-3.11.3-1]
+        # [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] answered, whatever was subscribed
+        answer = UnsubAck(packet.packet_id, tuple(codes))  # [MQTT-2.2.1-6]
         if session.diary is None or not gone:
             self.send(client, answer)
         else:
@@ -348,8 +383,13 @@ class Dialog:
                 raise RemoteProtocolError("session expiry after a session without")
             session.expiry_s = min(float(expiry_s), self._limits.session_expiry_s)
         # [MQTT-3.14.4-3] a DISCONNECT takes the will back, unless it says otherwise
-        self.close(client, will=packet.reason != Reason.NORMAL_DISCONNECTION)
+        self.close(client, packet.reason, will=packet.reason != Reason.NORMAL_DISCONNECTION)
 
-
-def _text(client: Client, error: RemoteProtocolError) -> str:
-    return str(error) if client.wants_reasons else ""
+    def _tell_gone(self, client: Client, reason: Reason | None, text: str) -> None:
+        identity = client.identity
+        assert identity is not None  # it was online
+        if self._router.story.may_tell(identity.client_id, "disconnected", COMINGS_AND_GOINGS):
+            why = "the connection broke" if reason is None else describe(reason)
+            ending = f": {text}" if text else ""
+            logger.info("%r disconnected: %s%s", identity.client_id, why, ending)
+        self._router.hooks.tell_disconnect(identity, reason)

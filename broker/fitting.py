@@ -19,7 +19,10 @@ def encode_fitting(packet: Packet, client: Client) -> bytes | None:
         return encoded
     if not client.five or not hasattr(packet, "properties"):
         return None
-    # [MQTT-3.2.2-19] [MQTT-3.2.2-20] and their like
+    # [MQTT-3.2.2-19] [MQTT-3.2.2-20] [MQTT-3.4.2-2] [MQTT-3.4.2-3] [MQTT-3.5.2-2] [MQTT-3.5.2-3]
+    # [MQTT-3.6.2-2] [MQTT-3.6.2-3] [MQTT-3.7.2-2] [MQTT-3.7.2-3] [MQTT-3.9.2-1] [MQTT-3.9.2-2]
+    # [MQTT-3.11.2-1] [MQTT-3.11.2-2] [MQTT-3.14.2-3] [MQTT-3.14.2-4] [MQTT-3.15.2-2]
+    # [MQTT-3.15.2-3]
     encoded = encode_packet(_without_text(packet), client.version)
     return encoded if len(encoded) <= client.max_packet_bytes else None
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.limits import Limits
-    from broker.route import Route
+    from broker.route import Receivers, Route
     from broker.router import Router
 
 logger = logging.getLogger(__name__)
@@ -66,24 +66,24 @@ class Incoming:
             packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
         route = self._router.find_route(client, packet.topic.encode())
         self._counters.messages_received += 1
-        if packet.packet_id is None:
+        if packet.packet_id is None:  # [MQTT-3.3.4-1]
             if route.allowed:
-                self._router.deliver(_message(client, packet, now), route.receivers, now)
+                self._deliver(client, packet, route, now)
             else:
                 self._deny(client, route)
             return
         self._check_quota(client)
         line = self.line_of(client)
-        place = line.join(packet.packet_id, packet.qos)
-        decide = place.decide if packet.qos == 1 else self._take(client, place)
+        place = line.join(packet.packet_id, packet.qos)  # [MQTT-2.2.1-5]
+        decide = place.decide if packet.qos == 1 else self._take(client, place)  # [MQTT-4.3.2-5]
         if decide is None:
             return
         if route.allowed:
             self._deliver_held(client, packet, route, decide, now)
         else:
             self._deny(client, route)
-            # [MQTT-3.3.5-2] 3.1.1 has no word for "no": acknowledged, and gone
-            decide(Reason.NOT_AUTHORIZED if client.five else Reason.SUCCESS)
+            # [MQTT-3.3.5-2] of 3.1.1, which has no word for "no": acknowledged, and gone
+            decide(Reason.NOT_AUTHORIZED if client.five else Reason.SUCCESS)  # [MQTT-3.4.2-1]
         if not client.five and len(line) >= self._limits.holds:
             client.held = True  # 3.1.1 has no receive maximum: read no further
             self._router.touched.add(client)
@@ -104,7 +104,7 @@ class Incoming:
         reason = Reason.SUCCESS
         if not session.received.release(packet.packet_id):
             self._counters.refuse("unknown_packet_id")
-            reason = Reason.PACKET_ID_NOT_FOUND
+            reason = Reason.PACKET_ID_NOT_FOUND  # [MQTT-3.7.2-1]
         answer = PubComp(packet.packet_id, reason)  # [MQTT-4.3.3-11]
         if session.diary is None:
             self._voice.send(client, answer)
@@ -117,10 +117,10 @@ class Incoming:
             self._wake()
 
     def _put_topic_back(self, client: Client, packet: Publish, alias: int) -> Publish:
-        if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9]
+        if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9] [MQTT-3.2.2-17] [MQTT-3.3.2-12]
             raise RemoteProtocolError(f"topic alias {alias}", Reason.TOPIC_ALIAS_INVALID)
         if client.aliases is None:
-            client.aliases = {}
+            client.aliases = {}  # [MQTT-3.3.2-7]
         key = alias.to_bytes(2, "big")
         if packet.topic:
             client.aliases[key] = packet.topic.encode()
@@ -135,12 +135,12 @@ class Incoming:
         session, packet_id = client.session, place.packet_id
         assert session is not None  # it is online
         received = session.received
-        if packet_id in received.ids:
+        if packet_id in received.ids:  # [MQTT-4.3.3-10]
             received.repeat(packet_id, place)
             return None
         if received.is_full:
             self._counters.drop("too_many_unreleased")
-            place.decide(Reason.QUOTA_EXCEEDED)
+            place.decide(Reason.QUOTA_EXCEEDED)  # [MQTT-3.5.2-1]
             return None
         received.take(packet_id, place)
         diary = session.diary
@@ -165,7 +165,23 @@ class Incoming:
     def _deny(self, client: Client, route: Route) -> None:
         self._counters.refuse("publish_not_authorized")
         self._counters.drop("publish_not_authorized")
-        logger.debug("%r may not publish to %r", client.label, route.topic)
+        if self._router.story.may_tell(client.label, "publish_not_authorized"):
+            logger.info("%r may not publish to %.200r", client.label, route.topic)
+
+    def _deliver(self, client: Client, packet: Publish, route: Route, now: float) -> None:
+        message, receivers = _message(client, packet, now), route.receivers
+        if route.hooks:
+            screened = self._screen(client, message, route)
+            if isinstance(screened, Reason):
+                return
+            message, receivers = screened
+        self._router.deliver(message, receivers, now)
+
+    def _screen(
+        self, client: Client, message: Message, route: Route
+    ) -> tuple[Message, Receivers] | Reason:
+        assert client.session is not None  # it is online
+        return self._router.screen(message, route.hooks, route.receivers, client.session)
 
     def _deliver_held(
         self,
@@ -175,16 +191,26 @@ class Incoming:
         decide: Callable[[Reason], None],
         now: float,
     ) -> None:
-        receivers = route.receivers
+        message, receivers = None, route.receivers
+        if route.hooks:
+            screened = self._screen(client, _message(client, packet, now), route)
+            if isinstance(screened, Reason):
+                decide(screened if client.five else Reason.SUCCESS)  # as in _deny()
+                return
+            message, receivers = screened
         accepted = Reason.SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
+        if message is None:
+            message = _message(client, packet, now, hold)
+        else:
+            message = replace(message, hold=hold)
         hold.keep()  # by the broker, until all local subscribers have seen it
         session = client.session
         records: tuple[Record, ...] = ()
         if packet.qos > 1 and session is not None and session.diary is not None:
             assert packet.packet_id is not None  # it has a QoS
             records = (Received(session.diary.number, packet.packet_id),)
-        if self._router.deliver(_message(client, packet, now, hold), receivers, now, records):
+        if self._router.deliver(message, receivers, now, records):
             hold.release()
         else:
             hold.refuse()
@@ -203,7 +229,7 @@ class Incoming:
         is_refusal = verdict >= Reason.UNSPECIFIED_ERROR
         if is_refusal and not client.five:  # it has no word for it
             self._counters.refuse(verdict.name.lower())
-            self._voice.end(client, verdict)
+            self._voice.end(client, verdict)  # [MQTT-4.8.0-2] of 3.1.1
             return
         if place.run:
             self._answer_run(client, place.run, verdict)
@@ -248,4 +274,5 @@ def _message(client: Client, packet: Publish, now: float, hold: Hold | None = No
         properties,
         expires_at,
         hold,
+        client.identity,
     )

@@ -76,9 +76,10 @@ class Inflight:
         """How many more packets may be sent now."""
         if self._unsent or self.size_bytes >= self._limit_bytes:
             return 0
-        if self._counters.queued_bytes >= self._limit_bytes_total:
+        # no client holds more than what is left for all (session.py, rule 4)
+        if self._counters.queued_bytes + self.size_bytes >= self._limit_bytes_total:
             return 0
-        return self.window - len(self.packets)
+        return self.window - len(self.packets)  # [MQTT-3.3.4-9] [MQTT-4.9.0-2]
 
     @property
     def last_id(self) -> bytes:
@@ -97,10 +98,10 @@ class Inflight:
         for head, body in parts:
             if not pool:
                 pool = self._make_ids()
-            packet_id = pool.popleft()
+            packet_id = pool.popleft()  # [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
             packet = head + packet_id + body
-            packets[packet_id] = packet
-            append(packet)
+            packets[packet_id] = packet  # [MQTT-4.3.2-3] [MQTT-4.3.3-3]
+            append(packet)  # [MQTT-4.3.2-2] [MQTT-4.3.3-2]
             size += len(packet)
         self._account(size)
         return len(parts)
@@ -164,7 +165,7 @@ class Inflight:
         if self.assigned:
             packet_ids = tuple(packet_ids)
             for packet_id in packet_ids:
-                self.assigned.pop(packet_id, None)
+                self.assigned.pop(packet_id, None)  # [MQTT-4.8.2-6]
         for packet_id in packet_ids:
             packet = take(packet_id, None)
             if packet is None:
@@ -181,9 +182,9 @@ class Inflight:
             if packet_id in self.packets:
                 raise _wrong_answer("PUBREC")
             return None
-        packet = self.packets.pop(packet_id)
-        # [MQTT-4.3.3-4] from now on only the PUBREL is sent; the id is used until PUBCOMP
-        release = self.packets[packet_id] = PUBREL + packet_id
+        packet = self.packets.pop(packet_id)  # [MQTT-4.6.0-4]
+        # [MQTT-4.3.3-6] from now on only the PUBREL is sent; the id is used until PUBCOMP
+        release = self.packets[packet_id] = PUBREL + packet_id  # [MQTT-4.3.3-5] [MQTT-2.2.1-5]
         self._account(len(release) - len(packet))
         return release
 
@@ -198,7 +199,7 @@ class Inflight:
             return False
         packet = self.packets[packet_id]
         if packet.startswith(PUBREL) != released:
-            if released:  # [MQTT-4.3.3-4] nothing was released yet
+            if released:  # [MQTT-4.3.3-3] nothing was released yet
                 raise _wrong_answer("PUBCOMP")
             return False
         del self.packets[packet_id]
@@ -236,14 +237,14 @@ class Inflight:
             self._qos2 &= packets.keys()
         if self.assigned:
             self.assigned = {each: self.assigned[each] for each in packets if each in self.assigned}
-        self.window = window
+        self.window = window  # [MQTT-4.9.0-1]
         self.packets = packets
-        self._unsent = list(reversed(packets))
+        self._unsent = list(reversed(packets))  # [MQTT-4.4.0-1] [MQTT-4.6.0-1]
 
     def send_again(self, append: Callable[[bytes], None]) -> None:
         """Send what is due of what the last connection left behind."""
         while self._unsent and len(self.packets) - len(self._unsent) < self.window:
-            packet = self.packets.get(self._unsent.pop())
+            packet = self.packets.get(self._unsent.pop())  # [MQTT-4.3.3-7] expired or not
             if packet is not None:
                 # [MQTT-4.4.0-1] same packet id; [MQTT-3.3.1-1] DUP set, of a PUBLISH
                 first = packet[0] if packet.startswith(PUBREL) else packet[0] | DUPLICATE

@@ -28,7 +28,10 @@ class Limits:
     connect_bytes: int = 128 * KIB  # a CONNECT: will payload and topic 64 KiB each at most
     packet_bytes: int = 2_000_000  # default of Mosquitto 2.1
     topic_levels: int = 32  # cost of matching follows them
+    topic_bytes: int = 4 * KIB  # also of filters; caches and aliases hold thousands
+    client_id_bytes: int = 1 * KIB  # also of user names
     subscriptions: int = 1_000  # per client
+    subscriptions_bytes: int = 128 * MIB  # what all cost together
     in_flight: int = 1_000  # QoS 1 and 2 messages sent to a client and not acknowledged
     holds: int = 1_000  # QoS 1 and 2 messages of a client that are not acknowledged yet
     topic_aliases: int = 32  # per client and direction

@@ -31,6 +31,7 @@ class Listener:
         str, ...
     ] = ()  # pages that may connect beside those of the same host; "*" is all
     proxies: tuple[str, ...] = ()  # networks; if any, all must say by a PROXY header who they are
+    connections: int | None = None  # at most; beside the limits of the whole broker
 
     def __str__(self) -> str:
         if self.path is not None:

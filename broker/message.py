@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from broker.errors import LocalProtocolError
+from broker.policy import Identity
 from broker.properties import NO_PROPERTIES, Properties
 
 OVERHEAD_BYTES = 200  # of one queued message besides topic and payload, measured with tracemalloc
@@ -73,11 +74,15 @@ class Message:
     properties: Properties = NO_PROPERTIES  # only those that travel with a message
     expires_at: float | None = None  # in the broker's clock
     hold: Hold | None = None  # QoS 1 and 2 from a remote client only
+    publisher: Identity | None = None  # of a remote client's, to ask for its rights again
 
     @property
     def size_bytes(self) -> int:
         """What keeping it costs, about."""
-        return OVERHEAD_BYTES + len(self.topic) + len(self.payload)
+        size = OVERHEAD_BYTES + len(self.topic) + len(self.payload)
+        if self.properties is not NO_PROPERTIES:
+            size += self.properties.size_bytes
+        return size
 
     def is_expired(self, now: float) -> bool:
         """Return whether it must not be delivered any more."""

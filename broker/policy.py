@@ -104,6 +104,20 @@ class Authorizer(Protocol):
         """Return whether the client may receive all that the filter matches."""
 
 
+@runtime_checkable
+class FinerAuthorizer(Protocol):
+    """What an Authorizer may know beside: topics that a subscription matches but must not bring.
+
+    It is asked about a topic when a route is built, only for those who may not read all.
+    """
+
+    def may_read_all(self, identity: Identity, topic_filter: str) -> bool:
+        """Return whether nothing that an allowed filter matches is kept from the client."""
+
+    def may_read(self, identity: Identity, topic: str) -> bool:
+        """Return whether the client may receive messages of the topic."""
+
+
 class AllowAll:
     """Lets everybody do everything: for tests, development and loopback only."""
 

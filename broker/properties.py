@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+PROPERTIES_BYTES = 270  # of one value, and of one pair: measured with sys.getsizeof
+PAIR_BYTES = 170
+
 
 @dataclass(frozen=True, slots=True)
 class Properties:
@@ -34,6 +37,13 @@ class Properties:
     wildcards_available: bool | None = None
     subscription_ids_available: bool | None = None
     shared_subscriptions_available: bool | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """What keeping those of a message costs, about."""
+        pairs = sum(PAIR_BYTES + len(name) + len(value) for name, value in self.user_properties)
+        texts = (self.content_type, self.response_topic, self.correlation_data)
+        return PROPERTIES_BYTES + pairs + sum(len(each) for each in texts if each)
 
 
 NO_PROPERTIES = Properties()

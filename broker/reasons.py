@@ -59,13 +59,20 @@ SUBSCRIBE_FAILED_3 = 0x80  # the only refusal a 3.1.1 SUBACK knows
 _CONNECT_RETURN_CODES = {
     Reason.SUCCESS: 0,
     Reason.UNSUPPORTED_PROTOCOL_VERSION: 1,
-    Reason.CLIENT_ID_NOT_VALID: 2,
+    Reason.CLIENT_ID_NOT_VALID: 2,  # [MQTT-3.1.3-9] of 3.1.1
     Reason.BAD_CREDENTIALS: 4,
     Reason.NOT_AUTHORIZED: 5,
     Reason.BANNED: 5,
     Reason.BAD_AUTHENTICATION_METHOD: 5,
 }
 _CONNECT_UNAVAILABLE = 3
+
+
+def describe(reason: Reason) -> str:
+    """Return the words of a reason, for a log."""
+    if reason == Reason.NORMAL_DISCONNECTION:
+        return "it said good-bye"
+    return reason.name.lower().replace("_", " ")
 
 
 def connect_return_code(reason: Reason) -> int:

@@ -35,7 +35,8 @@ class Received:
     @property
     def is_full(self) -> bool:
         """Whether one more id is one too many."""
-        if self._counters.queued_bytes + ID_BYTES > self._limit_bytes_total:
+        held = ID_BYTES * (len(self.ids) + 1)  # no client holds more than what is left for all
+        if self._counters.queued_bytes + held > self._limit_bytes_total:
             return True
         return len(self.ids) >= self._limit
 
@@ -72,7 +73,7 @@ class Received:
         """Note a PUBREL; return whether it belongs to a message."""
         if packet_id not in self.ids:
             return False
-        self._forget(packet_id)
+        self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
         return True
 
     def restore(self, packet_ids: set[int]) -> None:

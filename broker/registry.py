@@ -11,10 +11,13 @@ from broker.message import Message
 from broker.packets import MQTT_5, Connect, Will
 from broker.policy import Identity
 from broker.properties import NEVER_EXPIRES, Properties
+from broker.reasons import Reason
 from broker.router import Router
 from broker.session import Session
 
 logger = logging.getLogger(__name__)
+
+TICK_WORK = 2_000  # sessions and subscriptions ended at one tick: about 10 ms
 
 
 class Registry:
@@ -35,6 +38,11 @@ class Registry:
         """Whether one more stored session is one too many."""
         return len(self._away) >= self._limits.stored_sessions
 
+    @property
+    def away(self) -> int:
+        """How many sessions are kept for clients that are away."""
+        return len(self._away)
+
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
         return self._sessions.get(client_id)
@@ -53,12 +61,12 @@ class Registry:
 
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
         """Find or make the session of a client that comes; say whether it was there before."""
-        session = self._sessions.get(identity.client_id)
-        present = session is not None and not connect.clean_start
+        session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
+        present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         if session is not None and connect.clean_start:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None
-        if session is None:
+        if session is None:  # [MQTT-3.1.2-6]
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
         is_known = session.owner == identity and not session.is_restored
@@ -99,15 +107,16 @@ class Registry:
             session.forget_retained(topic_filter)
             self._router.unsubscribe(session, topic_filter)
             self._counters.subscriptions -= 1
-        if lost:
-            if session.diary is not None:
-                session.diary.unsubscribed(lost)
+        if lost and session.diary is not None:
+            session.diary.unsubscribed(lost)
+        self._router.keep_within(session)
+        if lost or session.may_read is not None:
             session.drop_unwanted()
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""
         session, will = client.session, client.will
-        client.session = client.will = None
+        client.session = client.will = None  # [MQTT-3.1.2-10]
         if session is None:  # never was online, or was taken over
             return
         session.detach()
@@ -117,20 +126,20 @@ class Registry:
         if will is not None and with_will:
             session.will, session.will_at = will, now + delay_s
         if session.expiry_s <= 0:
-            self.end(session, now)  # [MQTT-3.1.2-23]
+            self.end(session, now)  # [MQTT-4.1.0-2]
             return
         self.leave(session, now)
 
     def leave(self, session: Session, now: float) -> None:
         """Keep a session without a connection."""
         session.expires_at = now + session.expiry_s
-        self._away.add(session)
+        self._away.add(session)  # [MQTT-3.1.2-23]
         is_due = session.will is not None and session.will_at <= now
         if session.diary is not None:
             will = None if is_due else session.will
             session.diary.closed(
                 session.expires_at,
-                _message_of(will, session.owner.name, session.will_at) if will else None,
+                _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
             )
         if is_due:
@@ -156,39 +165,62 @@ class Registry:
 
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
-        for session in tuple(self._away):
+        work = 0
+        for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
             if session.expires_at is not None and session.expires_at <= now:
-                self.end(session, now)
-            elif session.will is not None and session.will_at <= now:
+                self._counters.sessions_expired += 1
+                work += 1 + len(session.subscriptions)
+                self.end(session, now)  # [MQTT-4.1.0-2]
+                if work >= TICK_WORK:  # the rest next time
+                    return
+            elif session.will is not None and session.will_at <= now:  # [MQTT-3.1.2-8]
                 self._publish_will(session, now)
 
     def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
-        will, session.will = session.will, None
+        will, session.will = session.will, None  # [MQTT-3.1.2-10] [MQTT-3.1.2-12] of 3.1.1
         if will is not None and session.diary is not None:
             records = (WillEnded(session.diary.number),)
         if will is not None and not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
             logger.warning("will of %r dropped: not authorized", session.client_id)
             will = None
-        if will is not None:  # [MQTT-3.1.2-14]
-            self._router.publish(_message_of(will, session.owner.name, now), records, now=now)
+        message = None if will is None else self._screen(will, session, now)
+        if message is not None:  # [MQTT-3.1.2-14]
+            self._router.publish(message, records, now=now)
         elif records:
             self._router.ledger.append(records)
 
+    def _screen(self, will: Will, session: Session, now: float) -> Message | None:
+        message = _message_of(will, session.owner, now)
+        hooks = self._router.hooks.find_publish(will.topic)
+        if not hooks:
+            return message
+        screened = self._router.screen(message, hooks, (), session)
+        return None if isinstance(screened, Reason) else screened[0]
 
-def _message_of(will: Will, sender: str, now: float) -> Message:
-    properties = message_properties(will.properties)
+
+def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]
+    properties = message_properties(will.properties)  # [MQTT-3.1.3-10]
     expiry_s = will.properties.message_expiry_s
     expires_at = None if expiry_s is None else now + expiry_s
-    return Message(will.topic, will.payload, will.qos, will.retain, sender, properties, expires_at)
+    return Message(
+        will.topic,
+        will.payload,
+        will.qos,
+        will.retain,
+        owner.name,
+        properties,
+        expires_at,
+        publisher=owner,
+    )
 
 
 def message_properties(properties: Properties) -> Properties:
-    """Return those that travel with a message unchanged."""  # [MQTT-3.3.2-17] and its like
+    """Return those that travel with a message unchanged."""
     return Properties(
-        payload_format=properties.payload_format,
-        content_type=properties.content_type,
-        response_topic=properties.response_topic,
-        correlation_data=properties.correlation_data,
-        user_properties=properties.user_properties,
+        payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
+        content_type=properties.content_type,  # [MQTT-3.3.2-20]
+        response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
+        correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
+        user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
     )

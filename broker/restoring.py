@@ -149,7 +149,7 @@ class Restorer:
             qos2.add(name)
         session.inflight.restore(packets, qos2)
         diary.dropped(dropped)
-        session.enqueue(waiting)
+        session.restore(waiting)
 
     def _restore_will(self, session: Session, will: tuple[int, float, bool]) -> None:
         message_id, due_at, retain = will

@@ -3,9 +3,11 @@
 A tree like that of topics.py, so that a filter costs what it finds, not what is stored.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from broker.message import Message
+from broker.topics import SYS, is_match
 
 
 class _Node:
@@ -29,11 +31,19 @@ class _Unsafe:
 class RetainedStore:
     """Keeps, finds and forgets retained messages."""
 
-    def __init__(self, messages_limit: int, bytes_limit: int) -> None:
+    def __init__(
+        self,
+        messages_limit: int,
+        bytes_limit: int,
+        may_stay: Callable[[Message], bool] = lambda _: True,
+    ) -> None:
         self._messages_limit = messages_limit
         self._bytes_limit = bytes_limit
+        self._may_stay = may_stay  # asked when rights have changed; forgets those that may not
+        self._doubted: set[str] = set()
         self._root = _Node()
-        self._messages: dict[str, Message] = {}
+        self._messages: dict[str, Message] = {}  # [MQTT-3.1.2-7] of 3.1.1
+        self._own: dict[str, Message] = {}  # $SYS: without limits, never stored, few
         self._size_bytes = 0
         self._unsafe: dict[str, _Unsafe] = {}
 
@@ -58,11 +68,17 @@ class RetainedStore:
             node = node.children.setdefault(level, _Node())
         node.message = self._messages[message.topic] = message  # [MQTT-3.3.1-5]
         self._size_bytes += grown
+        self._doubted.discard(message.topic)
         return True
+
+    def keep_own(self, message: Message) -> None:
+        """Keep what the broker says of itself, beside all others."""
+        self._own[message.topic] = message
 
     def forget(self, topic: str) -> None:
         """Remove a topic's message; harmless when there is none."""
         last = self._messages.pop(topic, None)
+        self._doubted.discard(topic)
         if last is None:
             return
         self._size_bytes -= last.size_bytes
@@ -100,44 +116,72 @@ class RetainedStore:
 
     def get(self, topic: str) -> Message | None:
         """Return the message of one topic."""
-        return self._messages.get(topic)
+        message = self._messages.get(topic)
+        if message is None:
+            return self._own.get(topic)
+        if topic in self._doubted:
+            self._doubted.discard(topic)
+            if not self._may_stay(message):
+                return None
+        return message
+
+    def doubt(self) -> None:
+        """Ask, before it is delivered again, whether each message may stay."""
+        self._doubted = {topic for topic, each in self._messages.items() if each.publisher}
+
+    def judge(self, count: int) -> None:
+        """Ask about so many of the messages in doubt."""
+        for topic in tuple(islice(self._doubted, count)):
+            self.get(topic)
+
+    def find_of(self, sender: str) -> list[str]:
+        """Return the topics whose message an identity has left."""
+        return [topic for topic, each in self._messages.items() if each.sender == sender]
 
     def match(self, topic_filter: str) -> Iterator[Message]:
-        """Yield the messages of all topics a filter matches; do not change the store meanwhile."""
-        if "+" not in topic_filter and "#" not in topic_filter:
-            message = self._messages.get(topic_filter)
-            if message is not None:
-                yield message
+        """Yield the messages of all topics a filter matches."""
+        return (message for message in self.walk(topic_filter) if message is not None)
+
+    def walk(self, topic_filter: str) -> Iterator[Message | None]:
+        """Yield what match() does, and None for every topic level looked at: a step of work.
+
+        The store may change meanwhile: what is kept or forgotten then may be found, or not.
+        """
+        levels = topic_filter.split("/")
+        if "+" not in levels and "#" not in levels:
+            yield self.get(topic_filter)
             return
-        nodes = [self._root]
-        for index, level in enumerate(topic_filter.split("/")):
+        if topic_filter.startswith(SYS):
+            yield from [each for each in self._own.values() if is_match(topic_filter, each.topic)]
+        # a stack of its own: topics may be deeper than Python's recursion
+        stack = [(self._root, 0)]
+        while stack:
+            node, depth = stack.pop()
+            if depth == len(levels):
+                yield node.message
+                continue
+            level = levels[depth]
             if level == "#":
-                for node in nodes:
-                    if index and node.message is not None:
-                        yield node.message
-                    yield from _walk(node, is_root=index == 0)
-                return
-            if level == "+":
-                nodes = [
-                    child
-                    for node in nodes
-                    for name, child in node.children.items()
-                    if index or not name.startswith("$")  # [MQTT-4.7.2-1]
-                ]
-            else:
-                nodes = [node.children[level] for node in nodes if level in node.children]
-        yield from (node.message for node in nodes if node.message is not None)
+                yield node.message  # "a/#" matches "a" itself
+                yield from _walk(_find_children(node, level, depth))
+                continue
+            yield None
+            stack += [(child, depth + 1) for child in _find_children(node, level, depth)]
 
 
-def _walk(start: _Node, *, is_root: bool) -> Iterator[Message]:
-    # a stack of its own: topics may be deeper than Python's recursion
-    stack = [
-        child
-        for name, child in start.children.items()
-        if not (is_root and name.startswith("$"))  # [MQTT-4.7.2-1]
-    ]
+def _find_children(node: _Node, level: str, depth: int) -> list[_Node]:
+    if level not in {"+", "#"}:
+        child = node.children.get(level)
+        return [] if child is None else [child]
+    if depth:
+        return list(node.children.values())
+    # [MQTT-4.7.2-1]
+    return [child for name, child in node.children.items() if not name.startswith("$")]
+
+
+def _walk(stack: list[_Node]) -> Iterator[Message | None]:
     while stack:
         node = stack.pop()
-        if node.message is not None:
-            yield node.message
-        stack.extend(node.children.values())
+        yield node.message
+        if node.children:
+            stack.extend(node.children.values())

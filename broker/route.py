@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from broker.client import Client
     from broker.delivery import Encoder
+    from broker.hooks import PublishHook
     from broker.journal.records import Entry
     from broker.packets import Subscription
     from broker.session import Session
@@ -72,7 +73,7 @@ CLOSED_OUTLET = Outlet()
 class Route:
     """What is known of one topic of one client."""
 
-    __slots__ = ("allowed", "outlet", "receivers", "topic")
+    __slots__ = ("allowed", "hooks", "outlet", "receivers", "topic")
 
     def __init__(
         self,
@@ -81,8 +82,10 @@ class Route:
         allowed: bool,
         receivers: Receivers = (),
         outlet: Outlet = CLOSED_OUTLET,
+        hooks: tuple[PublishHook, ...] = (),
     ) -> None:
         self.topic = topic
         self.allowed = allowed
         self.receivers = receivers
         self.outlet = outlet
+        self.hooks = hooks  # with any, the outlet is closed

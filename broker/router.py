@@ -3,25 +3,27 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import repeat
+from itertools import chain, repeat
 
 from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
+from broker.hooks import Hooks, PublishHook
 from broker.inflight import Parts
 from broker.journal.records import Cleared, Entry, Record
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Subscription
-from broker.policy import Authorizer, Identity
+from broker.policy import Authorizer, FinerAuthorizer, Identity
 from broker.reasons import Reason
 from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
 from broker.session import Session
 from broker.shared import SharedGroup
-from broker.topics import SHARED, SubscriptionTree, strip_share, validate_topic
+from broker.story import Story
+from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, validate_topic
 from broker.wire import read_topic
 
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
@@ -40,10 +42,15 @@ class Router:
         self.ledger = Ledger() if ledger is None else ledger
         self.generation = 1  # routes of an older one are not used any more
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
-        self.retained = RetainedStore(limits.retained_messages, limits.retained_bytes)
+        self.retained = RetainedStore(
+            limits.retained_messages, limits.retained_bytes, self._may_stay
+        )
         self._authorizer = authorizer
+        self._finer = authorizer if isinstance(authorizer, FinerAuthorizer) else None
         self._limits = limits
         self.counters = counters
+        self.story = Story(counters)
+        self.hooks = Hooks(counters, self.story, self.changed)
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
@@ -65,6 +72,8 @@ class Router:
             group.add(receiver, subscription)
         else:
             self._tree.add(receiver, subscription)
+            if isinstance(receiver, Session) and not self._may_read_all(receiver, topic_filter):
+                self._filter(receiver)
         self.changed()
 
     def unsubscribe(self, receiver: Receiver, topic_filter: str) -> None:
@@ -79,22 +88,45 @@ class Router:
                 self._tree.remove(group, strip_share(topic_filter))
         self.changed()
 
+    @property
+    def subscriptions_bytes(self) -> int:
+        """What all subscriptions cost, about."""
+        return self._tree.size_bytes
+
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
-        """Ask the authorizer."""
-        return self._authorizer.may_subscribe(identity, strip_share(topic_filter))
+        """Ask the authorizer; what only part of a group may read cannot be shared."""
+        wanted = strip_share(topic_filter)
+        if not self._authorizer.may_subscribe(identity, wanted):
+            return False
+        is_shared = topic_filter.startswith(SHARED)
+        return not is_shared or self._finer is None or self._finer.may_read_all(identity, wanted)
+
+    def keep_within(self, session: Session) -> None:
+        """Keep from a session what its owner may not read of what it subscribed to."""
+        session.may_read = None
+        if not all(self._may_read_all(session, each) for each in session.subscriptions):
+            self._filter(session)
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
-        """Ask the authorizer."""
+        """Ask the authorizer; what the broker says of itself nobody else may say."""
+        if topic.startswith(SYS) or topic == SYS_ROOT:
+            return False
         return self._authorizer.may_publish(identity, topic)
 
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
         """Return each receiver once, with the widest of its matching subscriptions."""
         found: dict[Receiver, Subscription] = {}
-        for receiver, subscription in self._tree.match(topic):
+        several: dict[Receiver, list[Subscription]] = {}
+        for receiver, subscription in self._tree.match(topic):  # [MQTT-3.3.2-3]
             if subscription.no_local and receiver is origin:  # [MQTT-3.8.3-3]
                 continue
-            other = found.get(receiver)
-            found[receiver] = subscription if other is None else _merge(other, subscription)
+            if isinstance(receiver, Session) and not receiver.reads(topic):
+                continue
+            first = found.setdefault(receiver, subscription)
+            if first is not subscription:
+                several.setdefault(receiver, [first]).append(subscription)
+        for receiver, subscriptions in several.items():
+            found[receiver] = _merge(subscriptions)
         return tuple(found.items())
 
     def find_route(self, client: Client, topic_bytes: bytes) -> Route:
@@ -110,7 +142,7 @@ class Router:
 
     def _learn_route(self, client: Client, topic_bytes: bytes) -> Route:
         try:
-            topic = topic_bytes.decode()
+            topic = topic_bytes.decode()  # [MQTT-1.5.4-1] [MQTT-1.5.4-3]
         except UnicodeDecodeError as exc:
             raise RemoteProtocolError(
                 "cannot publish: topic is not UTF-8", Reason.MALFORMED_PACKET
@@ -118,17 +150,28 @@ class Router:
         if "\x00" in topic:
             raise RemoteProtocolError(
                 "cannot publish: U+0000 in topic", Reason.MALFORMED_PACKET
-            )  # [MQTT-1.5.4-2]
+            )  # [MQTT-1.5.4-2] [MQTT-4.7.3-2]
         validate_topic(topic)
+        if len(topic_bytes) > self._limits.topic_bytes:
+            raise RemoteProtocolError(
+                f"cannot publish: topic of more than {self._limits.topic_bytes} bytes",
+                Reason.TOPIC_NAME_INVALID,
+            )
         if topic.count("/") >= self._limits.topic_levels:
             raise RemoteProtocolError(
                 f"cannot publish: more than {self._limits.topic_levels} levels",
                 Reason.TOPIC_NAME_INVALID,
             )
         identity = client.identity
-        if identity is None or not self._authorizer.may_publish(identity, topic):
+        if identity is None or not self.may_publish(identity, topic):
             return Route(topic, allowed=False)
-        return self._build_route(client, topic, self.find_receivers(topic, client.session))
+        receivers, hooks = (
+            self.find_receivers(topic, client.session),
+            self.hooks.find_publish(topic),
+        )
+        if hooks:  # not plain: incoming.py asks them
+            return Route(topic, allowed=True, receivers=receivers, hooks=hooks)
+        return self._build_route(client, topic, receivers)
 
     def deliver(
         self, message: Message, receivers: Receivers, now: float, records: tuple[Record, ...] = ()
@@ -141,7 +184,7 @@ class Router:
         if message.retain:
             if ledger.is_on:
                 self.retained.wait(message.topic)
-            if not self._retain(message):
+            if not self._retain(message):  # [MQTT-3.3.1-8]
                 if ledger.is_on:
                     self.retained.settle(message.topic, message, ok=False)
                     ledger.append(records)
@@ -149,7 +192,7 @@ class Router:
         encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
         self._delivering = True
         for receiver, subscription in receivers:
-            receiver.deliver(encoder, subscription, now)
+            receiver.deliver(encoder, subscription, now)  # [MQTT-4.5.0-1] [MQTT-4.6.0-6]
             if isinstance(receiver, Session) and receiver.client is not None:
                 self.touched.add(receiver.client)
         self._delivering = False
@@ -168,6 +211,45 @@ class Router:
             self._later.append((message, records))
         else:
             self.deliver(message, self.find_receivers(message.topic, None), now, records)
+
+    def tell(self, topic: str, payload: bytes, now: float) -> None:
+        """Say something of the broker itself: retained, but never stored nor queued."""
+        message = Message(topic, payload, retain=True)
+        self.retained.keep_own(message)
+        encoder = Encoder(message, now)
+        for receiver, subscription in self.find_receivers(topic, None):
+            receiver.deliver(encoder, subscription, now)
+            if isinstance(receiver, Session) and receiver.client is not None:
+                self.touched.add(receiver.client)
+
+    def forget_retained_of(self, name: str) -> None:
+        """Forget what an identity has left retained."""
+        for topic in self.retained.find_of(name):
+            self._drop_retained(topic)
+
+    def count_shared(self) -> int:
+        """Return how many subscriptions share."""
+        return sum(map(len, self._groups.values()))
+
+    def screen(
+        self,
+        message: Message,
+        hooks: tuple[PublishHook, ...],
+        receivers: Receivers,
+        origin: Session,
+    ) -> tuple[Message, Receivers] | Reason:
+        """Return what hooks leave of a message and who gets it, or the answer when nobody does."""
+        made = self.hooks.screen(message, hooks)
+        if made is None:
+            self.counters.drop("hook")
+            return Reason.SUCCESS
+        if isinstance(made, Reason):
+            self.counters.refuse("publish_hook")
+            self.counters.drop("hook")
+            return made
+        if made.topic != message.topic:
+            receivers = self.find_receivers(made.topic, origin)
+        return made, receivers
 
     def hand_over(self, delivery: Delivery, now: float) -> None:
         """Give to another member what one that has gone left behind."""
@@ -229,10 +311,33 @@ class Router:
         # a will, and what it ends, is not refused: nobody would send it again
         ledger.append_message(written, done, must=bool(records) and hold is None)
 
+    def _may_read_all(self, session: Session, topic_filter: str) -> bool:
+        return self._finer is None or self._finer.may_read_all(session.owner, topic_filter)
+
+    def _filter(self, session: Session) -> None:
+        finer = self._finer
+        assert finer is not None  # it said that not all may be read
+        session.may_read = lambda topic: finer.may_read(session.owner, topic)
+
+    def _may_stay(self, message: Message) -> bool:
+        # CVE-2018-12546: a retained message must not outlive the right to publish it
+        if message.publisher is None or self.may_publish(message.publisher, message.topic):
+            return True
+        self._drop_retained(message.topic)
+        return False
+
+    def _drop_retained(self, topic: str) -> None:
+        self.retained.forget(topic)
+        self.ledger.append((Cleared(topic),))
+        self.counters.retained = len(self.retained)
+        self.counters.drop("retained_not_authorized")
+
     def _retain(self, message: Message) -> bool:
         kept = True
         if message.payload:
             kept = self.retained.keep(replace(message, hold=None) if message.hold else message)
+            if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
+                self.retained.forget(message.topic)
         else:
             self.retained.forget(message.topic)  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         self.counters.retained = len(self.retained)
@@ -258,7 +363,7 @@ class Router:
             assert isinstance(receiver, Session)  # the caller looked
             other = receiver.client
             if other is not None:
-                largest = min(largest, other.max_packet_bytes)
+                largest = min(largest, other.max_packet_bytes)  # [MQTT-3.1.2-24]
                 outlet.add(other, same=other.five == client.five, qos=subscription.qos)
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it
@@ -269,10 +374,10 @@ class Router:
         return outlet
 
 
-def _merge(one: Subscription, other: Subscription) -> Subscription:
+def _merge(matching: list[Subscription]) -> Subscription:
     # [MQTT-3.3.4-2] the highest QoS of all that match; [MQTT-3.3.4-4] every identifier
     return replace(
-        one if one.qos >= other.qos else other,
-        retain_as_published=one.retain_as_published or other.retain_as_published,
-        identifiers=one.identifiers + other.identifiers,
+        max(matching, key=lambda each: each.qos),
+        retain_as_published=any(each.retain_as_published for each in matching),
+        identifiers=tuple(chain.from_iterable(each.identifiers for each in matching)),
     )

@@ -15,6 +15,7 @@ from broker.connection import READ_BYTES, Connection
 from broker.core import Core
 from broker.counters import Counters
 from broker.errors import BrokerError
+from broker.hooks import Hooks
 from broker.journal import Journal, JournalStatus
 from broker.limits import Limits
 from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reason_of, write_address
@@ -30,6 +31,7 @@ from broker.policy import (
 )
 from broker.pressure import Pressure
 from broker.streams import HAS_EPOLL, Poller
+from broker.sys_topics import SYS_INTERVAL_S, Reporting
 
 __all__ = ["Broker", "Listener"]
 
@@ -49,13 +51,21 @@ class Broker:
         authenticator: Authenticator,
         authorizer: Authorizer,
         limits: Limits | None = None,
-        store: Journal | None = None,
+        *,
+        store: Journal | None = None,  # None: everything is in memory
+        sys_interval_s: float = SYS_INTERVAL_S,  # between two reports in $SYS topics; 0: none
     ) -> None:
         self._listeners = tuple(listeners)
         self._authenticator = authenticator
         self._limits = limits or Limits()
-        self._store = store  # None: everything is in memory
-        self._core = Core(authorizer, self._limits, self._wake, store)
+        self._store = store
+        self._core = Core(
+            authorizer,
+            self._limits,
+            self._wake,
+            store,
+            reporting=Reporting(sys_interval_s, _read_version()) if sys_interval_s else None,
+        )
         self._acceptors: list[Acceptor] = []
         self._addresses: list[tuple[str, int] | Path] = []
         self._connections: set[Connection] = set()
@@ -144,6 +154,11 @@ class Broker:
         if self._store is not None:
             await self._store.close()
 
+    @property
+    def hooks(self) -> Hooks:
+        """What the embedding program is asked: connect, publish, subscribe, disconnect."""
+        return self._core.hooks
+
     def local_client(self, name: str) -> LocalClient:
         """Return a client within this process; the authorizer does not apply to it."""
         return LocalClient(self._core, name, self.now)
@@ -151,6 +166,10 @@ class Broker:
     def disconnect(self, name: str) -> int:
         """Cut every connection of an identity and forget its sessions; return how many were cut."""
         return self._core.disconnect(name, self.now())
+
+    def revoke(self, name: str) -> int:
+        """Disconnect an identity that is no more, and forget what it left retained as well."""
+        return self._core.revoke(name, self.now())
 
     def rights_changed(self) -> None:
         """Ask the authorizer again about everything, stored subscriptions included."""
@@ -228,7 +247,7 @@ class Broker:
 
     async def proceed(self, client: Client, exchange: Exchange | None, data: bytes | None) -> None:
         """Take a step of an authentication method and carry its answer out."""
-        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD
+        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD  # [MQTT-4.12.0-1]
         if exchange is not None:
             try:
                 outcome = await exchange.step(data)
@@ -285,3 +304,12 @@ class Broker:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
             self._loop.call_soon(self.flush)
+
+
+def _read_version() -> str:
+    from importlib import metadata  # 1 MiB that only $SYS topics need
+
+    try:
+        return f"hecate version {metadata.version('hecate-gateway')}"
+    except metadata.PackageNotFoundError:  # run from a folder
+        return "hecate"

@@ -4,15 +4,17 @@ Theory of operation
 -------------------
 A QoS 1 or 2 message is in flight (inflight.py) or waits behind those in flight; it waits when the
 window is full, the client is away, or it reads too slowly. Retained messages wait last, as a
-list of topics only, so that any number of them costs little. Rules after every call:
+walk through the store, so that any number of them costs little. Rules after every call:
 
 1. Nothing new overtakes what waits.
 2. What waits is within the limits; a newcomer beyond them is dropped and counted.
 3. QoS 0 never waits: it is sent, or dropped and counted.
+4. No client holds more than what is left for all: however many fill the total, those that hold
+   little go on. (Dynamic queue thresholds, Choudhury and Hahne 1998, with alpha = 1.)
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from broker.client import Client
@@ -31,7 +33,10 @@ from broker.shared import SharedGroup
 from broker.topics import is_match, strip_share
 from broker.wire import decode_packet, encode_packet
 
-BACKLOG_STEP_BYTES = 65_536  # of retained messages per wake-up, so that others have their turn
+# Of retained messages per wake-up, so that others have their turn: about 1 ms.
+BACKLOG_STEP_BYTES = 16_384
+BACKLOG_STEP_MESSAGE_BYTES = 200  # what sending one costs besides
+BACKLOG_STEP_NODE_BYTES = 20  # what looking at a level of a topic costs
 
 _NOTHING: deque[Delivery] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes
 
@@ -41,13 +46,14 @@ class Session:
 
     __slots__ = (
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
-        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight",
-        "is_restored", "owner", "pending_retained", "subscriptions", "version", "will", "will_at",
+        "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "is_restored",
+        "may_read", "owner", "pending_retained", "subscriptions", "version", "will", "will_at",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
         self.client_id = client_id
         self.owner = owner
+        self.may_read: Callable[[str], bool] | None = None  # None: all that is subscribed
         self.client: Client | None = None
         self.diary: Diary | None = None  # of one that is stored
         self.is_restored = False  # and its owner has not come yet
@@ -64,12 +70,17 @@ class Session:
         self._received: Received | None = None  # made for the first QoS 2 message
         self._waiting = _NOTHING
         self._waiting_bytes = 0
-        self._current: tuple[Subscription, Iterator[str]] | None = None
+        self._current: tuple[Subscription, Iterator[Message | None]] | None = None
 
     @property
     def has_retained_to_send(self) -> bool:
         """Whether pump() would look for retained messages."""
         return self._current is not None or bool(self.pending_retained)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages wait behind those in flight."""
+        return len(self._waiting)
 
     @property
     def received(self) -> Received:
@@ -84,6 +95,10 @@ class Session:
         """How many PUBRECs were sent on this connection and not followed by a PUBREL."""
         return len(self._received.unreleased) if self._received is not None else 0
 
+    def reads(self, topic: str) -> bool:
+        """Return whether the owner may read a topic that is subscribed to."""
+        return self.may_read is None or self.may_read(topic)
+
     def deliver(
         self,
         encoder: Encoder,
@@ -95,19 +110,23 @@ class Session:
         message = encoder.message
         # [MQTT-3.3.1-12] RETAIN is 0 for a new message, [MQTT-3.3.1-13] unless asked otherwise
         retain = message.retain and subscription.retain_as_published
-        qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8]
+        qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8] [MQTT-4.8.2-3]
         if qos:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
             if self.diary is not None:
                 self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder)
             elif self.inflight.append is None or not self._send(delivery, encoder):
-                self.enqueue([delivery])
+                self.enqueue([delivery])  # [MQTT-4.5.0-1]
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
         self._forget([each for each in deliveries if not self._let_wait(each)])
+
+    def restore(self, deliveries: Iterable[Delivery]) -> None:
+        """Let wait what did before a restart; in which order sessions come must not count."""
+        self._forget([each for each in deliveries if not self._let_wait(each, is_new=False)])
 
     def attach(self, client: Client, window: int) -> None:
         """Start a connection: send again what was in flight, then what waits."""
@@ -119,7 +138,7 @@ class Session:
             self._received.unreleased.clear()  # [MQTT-4.9.0-1] the quota starts anew
         self.client = client
         self.version = client.version
-        self.expires_at = self.will = None
+        self.expires_at = self.will = None  # [MQTT-3.1.3-9]
 
     def detach(self) -> None:
         """The connection has ended."""
@@ -130,11 +149,14 @@ class Session:
         """The client takes less than it is sent."""
         self.inflight.append = None
 
-    def pump(self, retained: RetainedStore, now: float) -> None:
-        """Send what waits, as far as the window and the client's reading allow."""
+    def pump(self, retained: RetainedStore, now: float) -> bool:
+        """Send what waits, as far as the window and the client's reading allow.
+
+        Returns whether its turn ended before that: call it again.
+        """
         client = self.client
         if client is None or client.paused:
-            return
+            return False
         append = client.out.append
         self.inflight.send_again(append)
         self.inflight.append = append
@@ -151,7 +173,8 @@ class Session:
         if self._waiting:
             self.inflight.append = None
         elif self.has_retained_to_send:
-            self._send_retained(client, retained, now)
+            return self._send_retained(client, retained, now)
+        return False
 
     def drop_unwanted(self) -> None:
         """Drop what waits but is matched by no subscription any more (rights were taken)."""
@@ -173,7 +196,7 @@ class Session:
     def find_shared(self) -> list[Delivery]:
         """Return what is for another member of its group now that the session ends."""
         waiting = [each for each in self._waiting if each.group is not None and each.qos == 1]
-        return [*(self.inflight.assigned or {}).values(), *waiting]
+        return [*(self.inflight.assigned or {}).values(), *waiting]  # [MQTT-4.8.2-5]
 
     def clear(self, handed_over: int = 0) -> None:
         """Forget all messages; the session has ended."""
@@ -197,15 +220,16 @@ class Session:
         """Write down from now on what happens, or no more."""
         self.diary = self.inflight.diary = diary
 
-    def _let_wait(self, delivery: Delivery) -> bool:
+    def _let_wait(self, delivery: Delivery, *, is_new: bool = True) -> bool:
         """Return False, and count, when there is no room."""
         limits, counters = self._limits, self._counters
         size = delivery.message.size_bytes
         held = self.inflight.size_bytes + self._waiting_bytes
+        share = held if is_new else 0  # rule 4
         if (
             len(self._waiting) >= limits.queued_messages
             or held + size > limits.queued_bytes
-            or counters.queued_bytes + size > limits.queued_bytes_total
+            or counters.queued_bytes + share + size > limits.queued_bytes_total
         ):
             counters.drop("queue_full")
             return False
@@ -214,7 +238,7 @@ class Session:
         self._waiting.append(delivery)
         self._waiting_bytes += size
         counters.queued_bytes += size
-        self.inflight.append = None  # rule 1
+        self.inflight.append = None  # [MQTT-4.6.0-5] [MQTT-4.6.0-6] rule 1
         return True
 
     def _forget(self, deliveries: Iterable[Delivery]) -> None:
@@ -222,8 +246,9 @@ class Session:
             self.diary.dropped([each.message_id for each in deliveries if each.message_id])
 
     def wants(self, topic: str) -> bool:
-        """Return whether a subscription matches."""
-        return any(is_match(strip_share(each), topic) for each in self.subscriptions)
+        """Return whether a subscription matches that the owner may read."""
+        matches = any(is_match(strip_share(each), topic) for each in self.subscriptions)
+        return matches and self.reads(topic)
 
     def _deliver_stored(self, delivery: Delivery, encoder: Encoder) -> None:
         assert self.diary is not None  # the caller looked
@@ -252,7 +277,7 @@ class Session:
         if delivery.message_id:
             return self._send_stored(delivery, parts)
         if delivery.qos > 1:
-            if not self.inflight.offer_qos2(parts):
+            if not self.inflight.offer_qos2(parts):  # [MQTT-4.8.2-4]
                 return False
         elif not self.inflight.offer((parts,)):
             return False
@@ -320,34 +345,37 @@ class Session:
                 del packets[packet_id]
         return packets
 
-    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> None:
+    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> bool:
         size = 0
         while size < BACKLOG_STEP_BYTES:
             if self._current is None:
                 if not self.pending_retained:
-                    return
+                    return False
                 topic_filter = next(iter(self.pending_retained))
                 subscription = self.pending_retained.pop(topic_filter)
-                topics = [message.topic for message in retained.match(topic_filter)]
-                self._current = subscription, iter(topics)
-            subscription, topics_left = self._current
+                self._current = subscription, retained.walk(topic_filter)
+            subscription, left = self._current
             if subscription.qos and self.inflight.room <= 0:
-                return
-            topic = next(topics_left, None)
-            if topic is None:
+                return False
+            size += BACKLOG_STEP_NODE_BYTES
+            try:
+                message = next(left)  # the newest of its topic
+            except StopIteration:
                 self._current = None
                 continue
-            message = retained.get(topic)  # the newest; it may be gone by now
+            if message is not None:
+                message = retained.get(message.topic) if self.reads(message.topic) else None
             if message is not None and not message.is_expired(now):
-                size += len(message.topic) + len(message.payload)
+                size += BACKLOG_STEP_MESSAGE_BYTES + len(message.topic) + len(message.payload)
                 self._send_one_retained(client, message, subscription, now)
+        return True
 
     def _send_one_retained(
         self, client: Client, message: Message, subscription: Subscription, now: float
     ) -> None:
         encoder = Encoder(message, now)
         qos = min(message.qos, subscription.qos)
-        if qos:  # [MQTT-3.3.1-8] RETAIN is 1
+        if qos:  # [MQTT-3.3.1-8] of 3.1.1: RETAIN is 1
             diary = self.diary
             message_id = diary.ledger.take_message_ids() if diary is not None else 0
             delivery = Delivery(message, True, subscription.identifiers, qos, None, message_id)

@@ -33,6 +33,9 @@ class SharedGroup:
         self._members: dict[Session, Subscription] = {}
         self._turns: deque[Session] = deque()
 
+    def __len__(self) -> int:
+        return len(self._members)
+
     @property
     def is_empty(self) -> bool:
         """Whether nobody is left."""
@@ -56,7 +59,7 @@ class SharedGroup:
             return
         self._turns.remove(member)
         self._turns.append(member)
-        member.deliver(encoder, self._members[member], now, self)
+        member.deliver(encoder, self._members[member], now, self)  # [MQTT-3.3.4-5]
         if member.client is not None:
             self._touched.add(member.client)
 

@@ -17,6 +17,11 @@ from broker.packets import Subscription
 from broker.reasons import Reason
 
 SHARED = "$share/"
+SYS_ROOT = "$SYS"
+SYS = "$SYS/"  # what the broker says of itself
+# Of one subscription and of one level of a tree, besides their text, measured with tracemalloc.
+SUBSCRIPTION_BYTES = 500
+NODE_BYTES = 350
 CONTROL = re.compile("[\\x01-\\x1f\\x7f-\\x9f]")
 
 S = TypeVar("S")
@@ -26,7 +31,7 @@ def validate_topic(topic: str) -> None:
     """Raise when this is no name of a topic."""
     if not topic:  # [MQTT-4.7.3-1]
         raise RemoteProtocolError("cannot publish: empty topic")
-    if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2]
+    if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2] [MQTT-4.7.0-1]
         raise RemoteProtocolError("cannot publish: wildcard in topic")
     refuse_control_characters(topic)
 
@@ -38,7 +43,7 @@ def validate_response_topic(topic: str | None) -> None:
 
 
 def refuse_control_characters(name: str) -> None:
-    """Raise for what could forge a line of a log."""  # [MQTT-1.5.4-2] leaves it to us
+    """Raise for what could forge a line of a log."""  # section 1.5.4 leaves it to us
     if CONTROL.search(name):
         raise RemoteProtocolError("control character in a name", Reason.MALFORMED_PACKET)
 
@@ -77,9 +82,25 @@ def is_match(topic_filter: str, topic: str) -> bool:
     for index, level in enumerate(wanted):
         if level == "#":
             return True
-        if index >= len(levels) or level not in {"+", levels[index]}:
+        if index >= len(levels) or level not in {"+", levels[index]}:  # [MQTT-4.7.3-4]
             return False
     return len(wanted) == len(levels)
+
+
+def covers(allowed: str, wanted: str) -> bool:
+    """Return whether every topic that the wanted filter matches also matches the allowed one."""
+    if wanted.startswith("$") and not allowed.startswith("$"):  # [MQTT-4.7.2-1]
+        return False
+    allowed_levels, wanted_levels = allowed.split("/"), wanted.split("/")
+    for position, level in enumerate(allowed_levels):
+        if level == "#":
+            return True
+        if position == len(wanted_levels):
+            return False
+        asked = wanted_levels[position]
+        if asked == "#" or (level not in ("+", asked)):
+            return False
+    return len(allowed_levels) == len(wanted_levels)
 
 
 class _Node(Generic[S]):
@@ -96,23 +117,30 @@ class SubscriptionTree(Generic[S]):
     def __init__(self) -> None:
         self._exact: dict[str, dict[S, Subscription]] = {}
         self._root: _Node[S] = _Node()
+        self.size_bytes = 0  # what all of it costs, about
 
     def add(self, subscriber: S, subscription: Subscription) -> None:
         """Store a subscription; it replaces that of the same filter."""  # [MQTT-3.8.4-3]
         topic_filter = subscription.topic_filter
         if not _has_wildcard(topic_filter):
-            self._exact.setdefault(topic_filter, {})[subscriber] = subscription
+            self._put(
+                self._exact.setdefault(topic_filter, {}), subscriber, subscription
+            )  # [MQTT-3.8.4-3]
             return
         node = self._root
         for level in topic_filter.split("/"):
-            node = node.children.setdefault(level, _Node())
-        node.subscribers[subscriber] = subscription
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = _Node()
+                self.size_bytes += NODE_BYTES + len(level)
+            node = child
+        self._put(node.subscribers, subscriber, subscription)  # [MQTT-3.8.4-3] [MQTT-3.8.4-4]
 
     def remove(self, subscriber: S, topic_filter: str) -> None:
         """Forget a subscription; harmless when there is none."""
         if not _has_wildcard(topic_filter):
             subscribers = self._exact.get(topic_filter, {})
-            subscribers.pop(subscriber, None)
+            self._take(subscribers, subscriber)
             if not subscribers:
                 self._exact.pop(topic_filter, None)
             return
@@ -124,12 +152,13 @@ class SubscriptionTree(Generic[S]):
             if child is None:
                 return
             node = child
-        node.subscribers.pop(subscriber, None)
+        self._take(node.subscribers, subscriber)
         for parent, level in reversed(path):
             child = parent.children[level]
             if child.subscribers or child.children:
                 return
             del parent.children[level]
+            self.size_bytes -= NODE_BYTES + len(level)
 
     def match(self, topic: str) -> Iterator[tuple[S, Subscription]]:
         """Yield every subscription a topic matches; a subscriber may come more than once."""
@@ -146,7 +175,7 @@ class SubscriptionTree(Generic[S]):
                     yield from children["#"].subscribers.items()
                 if wild and "+" in children:
                     following.append(children["+"])
-                if level in children:
+                if level in children:  # [MQTT-4.7.3-4]
                     following.append(children[level])
             nodes = following
             if not nodes:
@@ -155,6 +184,22 @@ class SubscriptionTree(Generic[S]):
             yield from node.subscribers.items()
             if "#" in node.children:  # "a/#" matches "a" itself
                 yield from node.children["#"].subscribers.items()
+
+    def _put(
+        self, subscribers: dict[S, Subscription], subscriber: S, subscription: Subscription
+    ) -> None:
+        self._take(subscribers, subscriber)
+        subscribers[subscriber] = subscription
+        self.size_bytes += _measure(subscription)
+
+    def _take(self, subscribers: dict[S, Subscription], subscriber: S) -> None:
+        taken = subscribers.pop(subscriber, None)
+        if taken is not None:
+            self.size_bytes -= _measure(taken)
+
+
+def _measure(subscription: Subscription) -> int:
+    return SUBSCRIPTION_BYTES + len(subscription.topic_filter)
 
 
 def _has_wildcard(topic_filter: str) -> bool:

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from websockets.http11 import Response
     from websockets.protocol import Event
 
-logger = logging.getLogger(__name__)
 _QUIET = logging.getLogger(f"{__name__}.frames")  # says at INFO what every connection does
 _QUIET.setLevel(logging.WARNING)
 
 PATH = "/mqtt"
-SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3]
+SUBPROTOCOLS = (Subprotocol("mqtt"), Subprotocol("mqttv3.1"))  # [MQTT-6.0.0-3] [MQTT-6.0.0-4]
 HANDSHAKE_BYTES = 16_384  # as much as common HTTP servers take
 ANY_ORIGIN = "*"
 
@@ -65,7 +64,7 @@ class WebSocket:
                 protocol.fail(CloseCode.UNSUPPORTED_DATA, "MQTT is binary")
                 self.refusal = "websocket_text"
                 break
-            if event.opcode in (Opcode.BINARY, Opcode.CONT):
+            if event.opcode in (Opcode.BINARY, Opcode.CONT):  # [MQTT-6.0.0-2]
                 chunks.append(bytes(event.data))
         self._collect()
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -73,7 +72,7 @@ class WebSocket:
     def encode(self, output: bytes) -> bytes:
         """Return MQTT as a frame, behind whatever else is to be sent."""
         if self._protocol.state is State.OPEN:
-            self._protocol.send_binary(output)
+            self._protocol.send_binary(output)  # [MQTT-6.0.0-1]
             self._collect()
         return self.take_output()
 
@@ -92,16 +91,23 @@ class WebSocket:
             self.done = True
 
     def _open(self, events: list[Event]) -> None:
-        if events and isinstance(events[0], Request):
-            response = self._find_fault(events[0]) or self._protocol.accept(events[0])
+        # behind the request came something malformed, for which the package has said good-bye
+        is_over = self._protocol.eof_sent
+        if events and isinstance(events[0], Request) and not is_over:
+            response = self._find_fault(events[0]) or self._accept(events[0])
             self._protocol.send_response(response)
             if response.status_code != 101:
                 self.refusal = "websocket_handshake"
-                logger.info("refused a WebSocket: HTTP status %s", response.status_code)
         self._collect()
         # frames before the answer were read by the package, whatever the answer is
-        if len(events) > 1 or self.unread_bytes > HANDSHAKE_BYTES:
+        if len(events) > 1 or is_over or self.unread_bytes > HANDSHAKE_BYTES:
             self.refusal, self.done = "websocket_handshake", True
+
+    def _accept(self, request: Request) -> Response:
+        try:
+            return self._protocol.accept(request)
+        except UnicodeEncodeError:  # the package's refusal quotes what is not ASCII
+            return self._protocol.reject(400, "headers are ASCII\n")
 
     def _find_fault(self, request: Request) -> Response | None:
         if request.path.partition("?")[0] != PATH:

@@ -141,6 +141,7 @@ async def _start_broker(
         ),
         TopicAuthorizer(store.account_of),
         Limits(),
+        sys_interval_s=0,  # nobody may read it here
     )
     try:
         await broker.start()

@@ -5,12 +5,12 @@ devices, each in its own two.
 """
 
 import hmac
-import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from broker import Credentials, Identity, Refusal
+from broker.topics import covers
 from gateway.addresses import is_loopback
 from gateway.devices.claims import Claims
 from gateway.devices.join import may_be_client_id
@@ -19,8 +19,6 @@ from gateway.uplink.rules import capture
 from protocol.ids import DEVICE_ID
 from protocol.secret import Secret
 from protocol.topics import device_prefix, join_request, join_response
-
-logger = logging.getLogger(__name__)
 
 CONTAINERS = "containers"  # the name of the Unix socket's listener
 CLAIM_USER = "claim"
@@ -65,27 +63,6 @@ class Access:
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
         """Return who logs in, or why not."""
-        identity = await self._identify(credentials)
-        if isinstance(identity, Refusal):
-            logger.info(
-                "refused MQTT client %.64r as %.64r from %s",
-                credentials.client_id, credentials.username, credentials.peer or "this machine",
-            )  # fmt: skip
-        return identity
-
-    def may_publish(self, identity: Identity, topic: str) -> bool:
-        """Return whether an identity may write a topic."""
-        if CLAIM in identity.groups:
-            return topic == join_request(identity.client_id)
-        return any(capture(f, topic) is not None for f in self._writable(identity))
-
-    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
-        """Return whether an identity may read everything that a filter matches."""
-        if CLAIM in identity.groups:
-            return topic_filter == join_response(identity.client_id)
-        return any(covers(f, topic_filter) for f in self._readable(identity))
-
-    async def _identify(self, credentials: Credentials) -> Identity | Refusal:
         user = credentials.username or ""
         if credentials.listener == CONTAINERS:
             return self._container(credentials)
@@ -98,6 +75,18 @@ class Access:
         if DEVICE_ID.fullmatch(user):
             return await self._device(credentials)
         return Refusal.BAD_CREDENTIALS
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:
+        """Return whether an identity may write a topic."""
+        if CLAIM in identity.groups:
+            return topic == join_request(identity.client_id)
+        return any(capture(f, topic) is not None for f in self._writable(identity))
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
+        """Return whether an identity may read everything that a filter matches."""
+        if CLAIM in identity.groups:
+            return topic_filter == join_response(identity.client_id)
+        return any(covers(f, topic_filter) for f in self._readable(identity))
 
     def _container(self, credentials: Credentials) -> Identity | Refusal:
         name = credentials.username or ""
@@ -151,22 +140,6 @@ class Access:
             filters = rights.publish if action == "publish" else rights.subscribe
             return tuple(f for f in filters if not f.startswith("$"))
         return ()
-
-
-def covers(allowed: str, wanted: str) -> bool:
-    """Return whether every topic that the wanted filter matches also matches the allowed one."""
-    if wanted.startswith("$") and not allowed.startswith("$"):  # [MQTT-4.7.2-1]
-        return False
-    allowed_levels, wanted_levels = allowed.split("/"), wanted.split("/")
-    for position, level in enumerate(allowed_levels):
-        if level == "#":
-            return True
-        if position == len(wanted_levels):
-            return False
-        asked = wanted_levels[position]
-        if asked == "#" or (level not in ("+", asked)):
-            return False
-    return len(allowed_levels) == len(wanted_levels)
 
 
 def _person(name: str, credentials: Credentials) -> Identity | Refusal:

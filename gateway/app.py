@@ -302,7 +302,8 @@ def _build_broker(base: _Base) -> Broker:
         Ports(base.services.authenticate, partial(confirm, base.store), time.time),
         loopback_anonymous=settings.anonymous == "loopback",
     )
-    return Broker(listeners, access, access)
+    # nobody may read $SYS here: the gateway has a status and metrics of its own
+    return Broker(listeners, access, access, sys_interval_s=0)
 
 
 async def _build_cloud(

@@ -61,6 +61,10 @@ class PasswordFile:
         self._scram.take(users)
         return gone
 
+    def has(self, name: str) -> bool:
+        """Return whether a user is in the file as it was taken."""
+        return name in self._users
+
     async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
         """Return the user when name and password are right; None for no user of the file."""
         name, password = credentials.username, credentials.password

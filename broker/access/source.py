@@ -34,22 +34,6 @@ class Chain:
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
         """Return who this is, or why it may not connect."""
-        outcome = await self._ask(credentials)
-        if isinstance(outcome, Refusal):
-            _log(credentials, outcome)
-        return outcome
-
-    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
-        """Return a new run of a method; None when no source has it."""
-        for source in self._sources:
-            exchange = (
-                source.begin(method, credentials) if isinstance(source, EnhancedSource) else None
-            )
-            if exchange is not None:
-                return _Vetted(exchange, source, credentials)
-        return None
-
-    async def _ask(self, credentials: Credentials) -> Identity | Refusal:
         for source in self._sources:
             outcome = await source.identify(credentials)
             if isinstance(outcome, Identity) and not is_name(outcome, source):
@@ -60,12 +44,22 @@ class Chain:
         named = credentials.username is not None or credentials.password is not None
         return Refusal.BAD_CREDENTIALS if named else Refusal.NOT_AUTHORIZED
 
+    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+        """Return a new run of a method; None when no source has it."""
+        for source in self._sources:
+            exchange = (
+                source.begin(method, credentials) if isinstance(source, EnhancedSource) else None
+            )
+            if exchange is not None:
+                return _Vetted(exchange, source)
+        return None
+
 
 class _Vetted:
     """An exchange of a source whose names are looked at."""
 
-    def __init__(self, exchange: Exchange, source: Source, credentials: Credentials) -> None:
-        self._exchange, self._source, self._credentials = exchange, source, credentials
+    def __init__(self, exchange: Exchange, source: Source) -> None:
+        self._exchange, self._source = exchange, source
 
     async def step(self, data: bytes | None) -> Step:
         outcome = await self._exchange.step(data)
@@ -74,19 +68,7 @@ class _Vetted:
                 "cannot admit %.64r: a user must not be called so", outcome.identity.name
             )
             return Refusal.NOT_AUTHORIZED
-        if isinstance(outcome, Refusal):
-            _log(self._credentials, outcome)
         return outcome
-
-
-def _log(credentials: Credentials, refusal: Refusal) -> None:
-    logger.info(
-        "refused %.64r as %.64r from %s: %s",
-        credentials.client_id,
-        credentials.username,
-        credentials.peer or "this machine",
-        refusal.name,
-    )
 
 
 def is_name(identity: Identity, source: Source) -> bool:

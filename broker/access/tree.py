@@ -54,13 +54,26 @@ class RightsTree:
             node = kin.setdefault(level, _Node())
         node.rights |= rule.rights
 
-    def match(self, topic: str, identity: Identity) -> Right:
-        """Return the rights of all filters that match a topic."""
-        return self._walk(topic.split("/"), identity)
-
     def cover(self, wanted: str, identity: Identity) -> Right:
-        """Return the rights of all filters that match every topic the wanted filter matches."""
-        return self._walk(wanted.split("/"), identity)
+        """Return the rights of all filters that match a topic, or every topic a filter matches.
+
+        A wildcard that is wanted is matched by the same or a wider one only.
+        """
+        held, nodes = NOTHING, [self._root]
+        for index, level in enumerate(wanted.split("/")):
+            wild = _is_wild(index, level)
+            following: list[_Node] = []
+            for node in nodes:
+                if wild:
+                    held |= node.tail
+                if level != "#":
+                    following += self._steps(node, level, identity, wild=wild)
+            nodes = following
+            if not nodes:
+                return held
+        for node in nodes:
+            held |= node.rights | node.tail  # "a/#" matches "a" itself
+        return held
 
     def overlaps(self, wanted: str, identity: Identity) -> bool:
         """Return whether any filter matches any topic that the wanted filter matches."""
@@ -79,24 +92,6 @@ class RightsTree:
                     following += self._steps(node, level, identity, wild=wild)
             nodes = following
         return any(node.rights or node.tail for node in nodes) or (wanted == "#" and bool(nodes))
-
-    def _walk(self, levels: list[str], identity: Identity) -> Right:
-        """Follow topic or filter; a wildcard in it is matched by the same or a wider one only."""
-        held, nodes = NOTHING, [self._root]
-        for index, level in enumerate(levels):
-            wild = _is_wild(index, level)
-            following: list[_Node] = []
-            for node in nodes:
-                if wild:
-                    held |= node.tail
-                if level != "#":
-                    following += self._steps(node, level, identity, wild=wild)
-            nodes = following
-            if not nodes:
-                return held
-        for node in nodes:
-            held |= node.rights | node.tail  # "a/#" matches "a" itself
-        return held
 
     def _steps(self, node: _Node, level: str, identity: Identity, *, wild: bool) -> Iterator[_Node]:
         if level in node.children:

@@ -15,6 +15,7 @@ from broker.conf.settings import (
     Anonymous,
     BrokerSettings,
     ListenerSettings,
+    MetricsSettings,
     TlsSettings,
     TokenSettings,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "BrokerSettings",
     "ConfError",
     "ListenerSettings",
+    "MetricsSettings",
     "Realms",
     "TlsSettings",
     "TokenSettings",

@@ -24,6 +24,10 @@ def open_listeners(settings: BrokerSettings) -> list[Listener]:
             path=each.path,
             tls=_context(each.tls) if each.tls is not None else None,
             name=each.name,
+            websocket=each.websocket,
+            origins=each.origins,
+            proxies=each.proxies,
+            connections=each.connections,
         )
         for each in settings.listeners
     ]

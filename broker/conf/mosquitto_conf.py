@@ -7,6 +7,8 @@ from pathlib import Path
 from broker.conf.lines import Line
 from broker.conf.mosquitto_listener import (
     LOOPBACK,
+    MAX_CONNECTIONS,
+    WEBSOCKETS,
     Draft,
     build_access,
     build_listener,
@@ -23,8 +25,15 @@ from broker.conf.mosquitto_options import (
     ONLY,
     Options,
 )
-from broker.conf.settings import LEVELS, AccessSettings, Anonymous, BrokerSettings
+from broker.conf.settings import (
+    LEVELS,
+    AccessSettings,
+    Anonymous,
+    BrokerSettings,
+    ListenerSettings,
+)
 from broker.limits import Limits
+from broker.sys_topics import SYS_INTERVAL_S
 
 DEFAULT_PORT = 1883
 TOPIC_BYTES = 65_535 + 2 + 2 + 5  # topic, packet id and header that come on top of a payload
@@ -35,6 +44,7 @@ COUNTS = {
     "max_queued_messages": ("queued_messages", 10_000_000),
     "max_queued_bytes": ("queued_bytes", 1 << 40),
     "max_packet_size": ("packet_bytes", MAX_PACKET_BYTES),
+    "global_max_connections": ("connections", MAX_CONNECTIONS),
 }
 
 
@@ -71,6 +81,7 @@ class _Reader:
                 self._refuse(line, f"only {ONLY[option]} is offered")
         elif option in LISTENER_OPTIONS:
             current.options.add(line)
+            self._take_websocket(line, current)
         elif option in ACCESS_OPTIONS:
             (current.options if self._is_per_listener else self._common).add(line)
         elif option in GLOBAL_OPTIONS:
@@ -93,14 +104,17 @@ class _Reader:
             for option in sorted(self._default.options.names()):
                 self._default.options.refuse(option, "stands above the listener it is meant for")
         common = self._build_access(drafts)
+        listeners = tuple(build_listener(draft) for draft in drafts)
         persists = self._options.flag("persistence")
         location = self._options.path("persistence_location")
+        sys_interval_s = self._options.number("sys_interval", low=0, high=65_535)
         return BrokerSettings(
-            listeners=tuple(build_listener(draft) for draft in drafts),
+            listeners=listeners,
             access=common,
-            limits=self._build_limits(drafts),
+            limits=self._build_limits(listeners),
             data=(location or Path()) if persists else None,
             log_level=min(self._levels, key=LEVELS.index, default="INFO"),
+            sys_interval_s=SYS_INTERVAL_S if sys_interval_s is None else float(sys_interval_s),
             notices=tuple(self._notices),
         )
 
@@ -121,7 +135,7 @@ class _Reader:
                 draft.access = None
         return first
 
-    def _build_limits(self, drafts: list[Draft]) -> Limits:
+    def _build_limits(self, listeners: Sequence[ListenerSettings]) -> Limits:
         values: dict[str, int] = {}
         for option, (name, high) in COUNTS.items():
             count = self._options.number(option, low=0, high=high)
@@ -143,13 +157,9 @@ class _Reader:
         keep_alive_s = self._options.number("max_keepalive", low=0, high=65_535)
         if keep_alive_s:
             values["keep_alive_s"] = keep_alive_s
-        counts = [d.options.number("max_connections", low=-1, high=1_000_000) for d in drafts]
-        if all(count is not None and count > 0 for count in counts):
-            values["connections"] = sum(count or 0 for count in counts)
-            if len(counts) > 1:
-                self._notices.append(
-                    f"max_connections is kept for all listeners together: {values['connections']}"
-                )
+        counts = [each.connections for each in listeners]
+        if "connections" not in values and None not in counts:
+            values["connections"] = sum(count or 0 for count in counts)  # as much as they ask for
         return Limits(**values)
 
     def _take_place(self, line: Line) -> None:
@@ -174,6 +184,15 @@ class _Reader:
         if self._common.names() or len(self._drafts) > 1:
             raise ValueError("must stand above all listeners, users and rights")
         self._is_per_listener = line.value == "true"
+
+    def _take_websocket(self, line: Line, draft: Draft) -> None:
+        if line.option == "websockets_origin":
+            draft.origins.append(line.value)
+        elif line.option == "protocol" and line.value == WEBSOCKETS:
+            self._notices.append(
+                f"{line.where}: websockets are at the path /mqtt, for pages of the same host and "
+                "those named by websockets_origin"
+            )
 
     def _take_log_type(self, line: Line) -> None:
         if line.value in LOG_LEVELS:

@@ -1,6 +1,6 @@
 """One listener of a mosquitto.conf."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.access.certificates import NameField
@@ -16,6 +16,9 @@ from broker.conf.settings import (
 # "" is every address of the machine
 HOSTS = {"": "", "unspec": "", "ipv4": "0.0.0.0", "ipv6": "::"}  # noqa: S104  # as Mosquitto does
 TLS_VERSIONS = {"tlsv1.2": "1.2", "tlsv1.3": "1.3"}
+PROTOCOLS = ("mqtt", "websockets")
+WEBSOCKETS = PROTOCOLS[1]
+MAX_CONNECTIONS = 1_000_000
 LOOPBACK = "127.0.0.1"
 
 
@@ -29,6 +32,7 @@ class Draft:
     path: Path | None = None
     is_given: bool = True  # False: only there to collect what stands above the first listener
     access: AccessSettings | None = None
+    origins: list[str] = field(default_factory=list)  # each line adds one
 
 
 def parse_place(value: str) -> tuple[str, int, Path | None]:
@@ -51,12 +55,21 @@ def build_listener(draft: Draft) -> ListenerSettings:
     if domain not in HOSTS:
         options.refuse("socket_domain", f"{domain!r} is not ipv4 or ipv6")
     host = draft.host or HOSTS.get(domain, "")
+    protocol = options.text("protocol", PROTOCOLS[0])
+    if protocol not in PROTOCOLS:
+        options.refuse("protocol", f"{protocol!r} is not {' or '.join(PROTOCOLS)}")
+    if draft.origins and protocol != WEBSOCKETS:
+        options.refuse("websockets_origin", "stands at a listener without protocol websockets")
+    connections = options.number("max_connections", low=-1, high=MAX_CONNECTIONS)
     return ListenerSettings(
         host="" if draft.path else host,
         port=draft.port,
         path=draft.path,
         tls=_tls(options) if options.names() & TLS_OPTIONS else None,
         access=draft.access,
+        websocket=protocol == WEBSOCKETS,
+        origins=tuple(draft.origins),
+        connections=connections if connections is not None and connections > 0 else None,
     )
 
 

@@ -8,13 +8,16 @@ from broker.conf.lines import Line
 LISTENER_OPTIONS = frozenset({
     "socket_domain", "max_connections", "cafile", "capath", "certfile", "keyfile", "crlfile",
     "ciphers", "tls_version", "require_certificate", "use_identity_as_username",
+    "protocol", "websockets_origin",
 })  # fmt: skip
-TLS_OPTIONS = LISTENER_OPTIONS - {"socket_domain", "max_connections"}
+TLS_OPTIONS = LISTENER_OPTIONS - {
+    "socket_domain", "max_connections", "protocol", "websockets_origin",
+}  # fmt: skip
 ACCESS_OPTIONS = frozenset({"allow_anonymous", "password_file", "acl_file"})
 GLOBAL_OPTIONS = frozenset({
     "persistence", "persistence_location", "max_packet_size", "message_size_limit",
     "max_inflight_messages", "max_queued_messages", "max_queued_bytes", "max_keepalive",
-    "persistent_client_expiration", "log_type",
+    "persistent_client_expiration", "log_type", "sys_interval", "global_max_connections",
 })  # fmt: skip
 
 # options that change nothing a client could notice
@@ -30,7 +33,6 @@ IGNORED = {
     "persistence_file": "stored data has its own file names",
     "pid_file": "the broker stays in the foreground",
     "set_tcp_nodelay": "it is always set",
-    "sys_interval": "",
     "user": "the broker stays the user that started it",
     "websockets_headers_size": "",
     "websockets_log_level": "",
@@ -38,10 +40,9 @@ IGNORED = {
 # options that are fine as long as they say what we do anyhow
 ONLY = {
     "allow_zero_length_clientid": "true",
-    "check_retain_source": "false",
+    "check_retain_source": "true",
     "max_inflight_bytes": "0",
     "memory_limit": "0",
-    "protocol": "mqtt",
     "queue_qos0_messages": "false",
     "retain_available": "true",
     "upgrade_outgoing_qos": "false",
@@ -54,10 +55,13 @@ NOT_OFFERED = {
     "bind_interface": "give the interface's address to listener",
     "clientid_prefixes": "use an access list",
     "connection": "bridges are not offered",
+    "enable_proxy_protocol": "say in a TOML file, by proxies, whose headers are believed",
     "dhparamfile": "key exchange is by elliptic curves",
     "global_plugin": "plugins cannot be loaded",
     "http_dir": "files are not served",
     "max_qos": "it cannot be set",
+    "max_topic_alias": "say it in a TOML file: topic_aliases in [limits]",
+    "max_topic_alias_broker": "say it in a TOML file: topic_aliases in [limits]",
     "mount_point": "topics are not rewritten",
     "plugin": "plugins cannot be loaded",
     "psk_file": "TLS is with certificates",

@@ -69,6 +69,10 @@ class Realm:
             return self._passwords.take(files.users)
         return frozenset()
 
+    def has_user(self, name: str) -> bool:
+        """Return whether the password file knows a user."""
+        return self._passwords is not None and self._passwords.has(name)
+
     def close(self) -> None:
         """End the threads."""
         if self._passwords is not None:
@@ -133,6 +137,20 @@ class Realms:
         """Ask the rights of the listener by which the client came in."""
         rights = self._rights(identity)
         return rights is not None and rights.may_subscribe(identity, topic_filter)
+
+    def may_read_all(self, identity: Identity, topic_filter: str) -> bool:
+        """Ask the rights of the listener by which the client came in."""
+        rights = self._rights(identity)
+        return rights is not None and rights.may_read_all(identity, topic_filter)
+
+    def may_read(self, identity: Identity, topic: str) -> bool:
+        """Ask the rights of the listener by which the client came in."""
+        rights = self._rights(identity)
+        return rights is not None and rights.may_read(identity, topic)
+
+    def has_user(self, name: str) -> bool:
+        """Return whether any password file knows a user."""
+        return any(realm.has_user(name) for realm in self._realms)
 
     def _chain(self, credentials: Credentials) -> Chain:
         return self._own.get(credentials.listener, self._common).chain

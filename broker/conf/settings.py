@@ -1,13 +1,20 @@
 """Everything a broker that runs alone can be told."""
 
+import re
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import ip_network
 from pathlib import Path
 
 from broker.access.certificates import NameField
+from broker.access.source import is_loopback
 from broker.journal import Durability
 from broker.limits import Limits
+from broker.listening import write_address
+from broker.sys_topics import SYS_INTERVAL_S
 
+ANY_ORIGIN = "*"
+ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")  # as browsers send it
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 DURABILITIES: tuple[Durability, ...] = ("synced", "os", "memory")
 TLS_VERSIONS = ("1.2", "1.3")  # older ones are broken
@@ -95,6 +102,24 @@ class ListenerSettings:
     path: Path | None = None
     tls: TlsSettings | None = None
     access: AccessSettings | None = None
+    websocket: bool = False
+    origins: tuple[str, ...] = ()  # pages that may connect beside those of the same host
+    proxies: tuple[str, ...] = ()  # networks whose PROXY headers are believed
+    connections: int | None = None
+
+    def find_fault(self) -> str:
+        """Return what is wrong with the place itself, "" when nothing is."""
+        if self.origins and not self.websocket:
+            return "origins are for websocket = true"
+        for origin in self.origins:
+            if origin != ANY_ORIGIN and not ORIGIN.fullmatch(origin):
+                return f"origin {origin!r} must be like https://example.com, or {ANY_ORIGIN}"
+        for proxy in self.proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as exc:
+                return f"proxies: {exc}"
+        return ""
 
     @property
     def name(self) -> str:
@@ -102,6 +127,24 @@ class ListenerSettings:
         if self.path is not None:
             return str(self.path)
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where Prometheus asks."""
+
+    host: str
+    port: int
+    open_to_network: bool = False
+
+    def find_fault(self) -> str:
+        """Return why it would be open to more than was asked for, "" when it is not."""
+        if self.open_to_network or is_loopback(self.host):
+            return ""
+        return (
+            f"cannot show metrics on {write_address(self.host, self.port)}: anyone on the network "
+            "could read them; add open_to_network = true if that is what you want"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +157,8 @@ class BrokerSettings:
     data: Path | None = None  # None keeps everything in memory
     durability: Durability = DURABILITIES[0]
     log_level: str = "INFO"
+    sys_interval_s: float = SYS_INTERVAL_S
+    metrics: MetricsSettings | None = None
     notices: tuple[str, ...] = ()  # what the file asks and does not get
 
     def find_faults(self) -> list[str]:
@@ -122,6 +167,8 @@ class BrokerSettings:
         if any(each.access is None for each in self.listeners):
             faults.append(self.access.find_fault())
         faults += [_in(each, each.access.find_fault()) for each in self.listeners if each.access]
+        faults += [self.metrics.find_fault()] if self.metrics else []
+        faults += [_in(each, each.find_fault()) for each in self.listeners]
         faults += [_in(each, each.tls.find_fault()) for each in self.listeners if each.tls]
         faults += [_in(each, _find_certificate_fault(self, each)) for each in self.listeners]
         faults += [

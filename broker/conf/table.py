@@ -42,7 +42,15 @@ class Table:
         value = self._take(key, default=False)
         return self._is(key, value, bool) and bool(value)
 
-    def number(self, key: str, default: float, *, above: float) -> float:
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Take a list of texts."""
+        values = self._take(key, [])
+        if isinstance(values, list) and all(isinstance(each, str) for each in values):
+            return tuple(values)
+        self.refuse(key, f"{values!r} is not a list of texts")
+        return ()
+
+    def number(self, key: str, default: float, *, above: float, or_zero: bool = False) -> float:
         """Take a number of the default's type."""
         value = self._take(key, default)
         if isinstance(default, float) and type(value) is int:
@@ -50,8 +58,10 @@ class Table:
         if not isinstance(value, int | float) or type(value) is not type(default):
             self.refuse(key, f"{value!r} is not {_NAMES.get(type(default), 'a number')}")
             return default
+        if or_zero and value == 0:
+            return value
         if not value > above or value == float("inf"):
-            self.refuse(key, f"{value!r} must be above {above:g}")
+            self.refuse(key, f"{value!r} must be above {above:g}{', or 0' if or_zero else ''}")
             return default
         return value
 

@@ -14,12 +14,14 @@ from broker.conf.settings import (
     BrokerSettings,
     ClientCertificates,
     ListenerSettings,
+    MetricsSettings,
     TlsSettings,
     TokenSettings,
     parse_address,
 )
 from broker.conf.table import Table
 from broker.limits import Limits
+from broker.sys_topics import SYS_INTERVAL_S
 
 _Word = TypeVar("_Word", bound=str)
 
@@ -39,7 +41,7 @@ def parse_toml(text: str, folder: Path) -> tuple[BrokerSettings, list[str]]:
     access = _access(top.table("access"))
     listeners = tuple(_listener(table) for table in top.tables("listener"))
     storage = top.table("storage")
-    log = top.table("log")
+    log, metrics = top.table("log"), top.table("metrics")
     settings = BrokerSettings(
         listeners=listeners or (ListenerSettings(),),
         access=access,
@@ -47,27 +49,61 @@ def parse_toml(text: str, folder: Path) -> tuple[BrokerSettings, list[str]]:
         data=storage.path("folder"),
         durability=_word(storage, "durability", DURABILITIES, DURABILITIES[0]),
         log_level=_word(log, "level", LEVELS, "INFO"),
+        sys_interval_s=metrics.number("sys_interval_s", SYS_INTERVAL_S, above=0, or_zero=True),
+        metrics=_metrics(metrics),
     )
-    for table in (storage, log, top):
+    for table in (storage, log, metrics, top):
         table.end()
     return settings, problems or settings.find_faults()
 
 
 def _listener(table: Table) -> ListenerSettings:
     path = table.path("path")
-    host, port = "127.0.0.1", 1883
     if path is not None and table.has("address"):
         table.refuse("path", "a listener has an address or a path")
-    address = table.text("address", "127.0.0.1:1883")
-    try:
-        host, port = parse_address(address)
-    except ValueError as exc:
-        table.refuse("address", f"{address!r} {exc}")
+    host, port = _address(table, "127.0.0.1:1883")
     tls = _tls(table) if any(table.has(key) for key in TLS_KEYS) else None
     access = _access(table.table("access")) if table.has("access") else None
-    table.know(*TLS_KEYS, "access")
+    settings = ListenerSettings(
+        host="" if path else host,
+        port=0 if path else port,
+        path=path,
+        tls=tls,
+        access=access,
+        websocket=table.flag("websocket"),
+        origins=table.texts("origins"),
+        proxies=table.texts("proxies"),
+        connections=_connections(table),
+    )
+    table.know(*TLS_KEYS, "access", "address")
     table.end()
-    return ListenerSettings("" if path else host, 0 if path else port, path, tls, access)
+    return settings
+
+
+def _address(table: Table, default: str) -> tuple[str, int]:
+    address = table.text("address", default)
+    try:
+        return parse_address(address)
+    except ValueError as exc:
+        table.refuse("address", f"{address!r} {exc}")
+        return parse_address(default)
+
+
+def _connections(table: Table) -> int | None:
+    if not table.has("connections"):
+        table.know("connections")
+        return None
+    return int(table.number("connections", 1, above=0))
+
+
+def _metrics(table: Table) -> MetricsSettings | None:
+    is_open = table.flag("open_to_network")
+    if not table.has("address"):
+        table.know("address")
+        if is_open:
+            table.refuse("open_to_network", "goes with address")
+        return None
+    return MetricsSettings(*_address(table, "127.0.0.1:9234"), is_open)
 
 
 def _tls(table: Table) -> TlsSettings:

@@ -136,12 +136,12 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     reader.finish()
     if isinstance(packet, Connect):
         version = packet.version
-    expected = _FLAGS.get(Type(packet_type), 0)
+    expected = _FLAGS.get(Type(packet_type), 0)  # [MQTT-2.2.2-2] of 3.1.1
     if version == MQTT_3_1:
         # its packets may be marked as sent again; where it names no flags, it does not use them
         flags = flags & ~DUPLICATE if expected else 0
-    if flags != expected:
-        raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")
+    if flags != expected:  # [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1]
+        raise malformed(f"flags {flags:#x} in {Type(packet_type).name}")  # [MQTT-3.15.1-1]
     return packet
 
 
@@ -151,5 +151,5 @@ def encode_packet(packet: Packet, version: int) -> bytes:
         return publishing.encode_publish(packet, version)
     packet_type = _TYPE_BY_CLASS[type(packet)]
     body = _ENCODE[packet_type](packet, version)
-    first = packet_type << 4 | _FLAGS.get(packet_type, 0)
+    first = packet_type << 4 | _FLAGS.get(packet_type, 0)  # [MQTT-2.1.3-1]
     return bytes((first,)) + encode_length(len(body)) + body

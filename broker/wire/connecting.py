@@ -13,7 +13,7 @@ _NAMES = {MQTT_3_1: "MQIsdp", MQTT_3_1_1: "MQTT", MQTT_5: "MQTT"}
 CLEAN_START, WILL_FLAG, WILL_RETAIN, PASSWORD, USERNAME = 0x02, 0x04, 0x20, 0x40, 0x80
 WILL_QOS_SHIFT = 3
 
-_DISCONNECT_REASONS = frozenset(
+_DISCONNECT_REASONS = frozenset(  # [MQTT-3.14.2-1]
     {0x00, 0x04, *range(0x80, 0x84), 0x87, 0x89, 0x8B, *range(0x8D, 0x91), *range(0x93, 0xA3)}
 )
 _AUTH_REASONS = frozenset({0x00, 0x18, 0x19})
@@ -33,7 +33,7 @@ def decode_connect(reader: Reader) -> Connect:
     """Read the body of a CONNECT."""
     name = reader.text()
     version = reader.byte()
-    if _NAMES.get(version) != name:  # [MQTT-3.1.2-1] [MQTT-3.1.2-2]
+    if _NAMES.get(version) != name:  # [MQTT-3.1.2-1] [MQTT-3.1.2-2]; [MQTT-3.1.2-1] of 3.1.1
         raise RemoteProtocolError(
             f"cannot speak {name!r} level {version}", Reason.UNSUPPORTED_PROTOCOL_VERSION
         )
@@ -45,16 +45,16 @@ def decode_connect(reader: Reader) -> Connect:
     properties = decode_properties(reader, Type.CONNECT) if five else NO_PROPERTIES
     if properties.authentication_data is not None and properties.authentication_method is None:
         raise RemoteProtocolError("cannot read CONNECT: authentication data without method")
-    client_id = reader.text()
+    client_id = reader.text()  # [MQTT-3.1.3-1] [MQTT-3.1.3-3] [MQTT-3.1.3-4]
     will = _decode_will(reader, flags, five=five)
     if flags & PASSWORD and not flags & USERNAME and not five:
         raise malformed("password without user name")  # [MQTT-3.1.2-22] of 3.1.1
     if version == MQTT_3_1 and not reader.left:
         flags &= ~(USERNAME | PASSWORD)  # may be missing: it says the length takes precedence
-    username = reader.text() if flags & USERNAME else None
+    username = reader.text() if flags & USERNAME else None  # [MQTT-3.1.2-16] [MQTT-3.1.2-17]
     if version == MQTT_3_1 and not reader.left:
         flags &= ~PASSWORD
-    password = reader.binary() if flags & PASSWORD else None
+    password = reader.binary() if flags & PASSWORD else None  # [MQTT-3.1.2-18] [MQTT-3.1.2-19]
     return Connect(
         client_id,
         version,
@@ -76,7 +76,7 @@ def _decode_will(reader: Reader, flags: int, *, five: bool) -> Will | None:
     if qos == 3:
         raise malformed("will QoS 3")  # [MQTT-3.1.2-12]
     properties = decode_properties(reader, WILL) if five else NO_PROPERTIES
-    topic = reader.text()
+    topic = reader.text()  # [MQTT-3.1.2-9] [MQTT-3.1.3-11]
     payload = reader.binary()
     return Will(topic, payload, qos, bool(flags & WILL_RETAIN), properties)
 
@@ -118,7 +118,7 @@ def decode_connack(reader: Reader, version: int) -> ConnAck:
 
 def encode_connack(packet: ConnAck, version: int) -> bytes:
     """Return the body of a CONNACK."""
-    body = bytes((packet.session_present, packet.code))
+    body = bytes((packet.session_present, packet.code))  # [MQTT-3.2.2-1]
     if version < MQTT_5:
         return body
     return body + encode_properties(packet.properties, Type.CONNACK)

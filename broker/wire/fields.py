@@ -39,7 +39,7 @@ def encode_length(value: int) -> bytes:
     if value > MAX_VARINT:
         raise LocalProtocolError(f"cannot encode length {value}: too large")
     encoded = bytearray()
-    while value >= 0x80:
+    while value >= 0x80:  # [MQTT-1.5.5-1]
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     encoded.append(value)
@@ -48,14 +48,14 @@ def encode_length(value: int) -> bytes:
 
 def encode_binary(value: bytes) -> bytes:
     """Return binary data behind its two-byte length."""
-    if len(value) > MAX_U16:
+    if len(value) > MAX_U16:  # [MQTT-4.7.3-3]
         raise LocalProtocolError(f"cannot encode {len(value)} bytes: more than {MAX_U16}")
     return pack_u16(len(value)) + value
 
 
 def encode_text(value: str) -> bytes:
     """Return UTF-8 text behind its two-byte length."""
-    if "\x00" in value:
+    if "\x00" in value:  # [MQTT-1.5.4-2]
         raise LocalProtocolError("cannot encode text: it holds U+0000")
     try:
         return encode_binary(value.encode())
@@ -125,18 +125,18 @@ class Reader:
     def text(self) -> str:
         """Return UTF-8 text."""
         try:
-            value = self.binary().decode()  # [MQTT-1.5.4-1] surrogates are refused by the decoder
+            value = self.binary().decode()  # [MQTT-1.5.4-1] [MQTT-1.5.4-3] no surrogate
         except UnicodeDecodeError as exc:
             raise malformed("text is not UTF-8") from exc
         if "\x00" in value:
-            raise malformed("text holds U+0000")  # [MQTT-1.5.4-2]
+            raise malformed("text holds U+0000")  # [MQTT-1.5.4-2] [MQTT-4.7.3-2]
         return value
 
     def packet_id(self) -> int:
         """Return a packet id, which is never 0."""
         value = self.u16()
         if not value:
-            raise malformed("packet id 0")  # [MQTT-2.2.1-3]
+            raise malformed("packet id 0")  # [MQTT-2.2.1-3]; [MQTT-2.3.1-1] of 3.1.1
         return value
 
     def section(self, size: int) -> "Reader":

@@ -17,6 +17,7 @@ from broker.wire.fields import (
     pack_u32,
 )
 
+MAX_REPEATED = 1_000  # of user properties in one packet: each takes 5 bytes and over 100 in memory
 WILL = 0  # the will's properties have a list of their own; no packet has type 0
 
 _READ: dict[str, Callable[[Reader], Any]] = {
@@ -26,7 +27,7 @@ _READ: dict[str, Callable[[Reader], Any]] = {
     "length": Reader.varint,
     "text": Reader.text,
     "binary": Reader.binary,
-    "pair": lambda reader: (reader.text(), reader.text()),
+    "pair": lambda reader: (reader.text(), reader.text()),  # [MQTT-1.5.7-1]
 }
 _WRITE: dict[str, Callable[[Any], bytes]] = {
     "boolean": lambda value: bytes((value,)),
@@ -50,8 +51,8 @@ _CONNACK = frozenset({Type.CONNACK})
 _TABLE: dict[int, tuple[str, str, frozenset[int]]] = {
     0x01: ("payload_format", "boolean", _MESSAGE),
     0x02: ("message_expiry_s", "four", _MESSAGE),
-    0x03: ("content_type", "text", _MESSAGE),
-    0x08: ("response_topic", "text", _MESSAGE),
+    0x03: ("content_type", "text", _MESSAGE),  # [MQTT-3.3.2-19]
+    0x08: ("response_topic", "text", _MESSAGE),  # [MQTT-3.3.2-13]
     0x09: ("correlation_data", "binary", _MESSAGE),
     0x0B: ("subscription_identifiers", "length", frozenset({Type.PUBLISH, Type.SUBSCRIBE})),
     0x11: ("session_expiry_s", "four", _BOTH | {Type.DISCONNECT}),
@@ -77,6 +78,7 @@ _TABLE: dict[int, tuple[str, str, frozenset[int]]] = {
     0x2A: ("shared_subscriptions_available", "boolean", _CONNACK),
 }
 _REPEATED = frozenset({0x0B, 0x26})
+_REPEATED_FIELDS = frozenset(_TABLE[each][0] for each in _REPEATED)
 _NOT_ZERO = frozenset({0x0B, 0x21, 0x27})
 
 
@@ -96,23 +98,25 @@ def decode_properties(reader: Reader, owner: int) -> Properties:
         value = _READ[kind](section)
         if not value and identifier in _NOT_ZERO:
             raise RemoteProtocolError(f"cannot read packet: {field} is 0")
-        if identifier == 0x23 and not value:
+        if identifier == 0x23 and not value:  # [MQTT-3.3.2-8]
             raise RemoteProtocolError(
                 "cannot read packet: topic alias 0", Reason.TOPIC_ALIAS_INVALID
             )
         if identifier in _REPEATED:
-            found[field] = (*found.get(field, ()), value)
+            _note_repeated(found, field, value)
         elif field in found:
             raise RemoteProtocolError(f"cannot read packet: {field} twice")
         else:
             found[field] = value
+    for field in _REPEATED_FIELDS & found.keys():
+        found[field] = tuple(found[field])
     return Properties(**found)
 
 
 def encode_properties(properties: Properties, owner: int) -> bytes:
     """Return the properties behind their length."""
     if properties is NO_PROPERTIES:
-        return b"\x00"
+        return b"\x00"  # [MQTT-2.2.2-1]
     encoded = bytearray()
     for identifier, (field, kind, owners) in _TABLE.items():
         value = getattr(properties, field)
@@ -123,3 +127,12 @@ def encode_properties(properties: Properties, owner: int) -> bytes:
         for each in value if identifier in _REPEATED else (value,):
             encoded += bytes((identifier,)) + _WRITE[kind](each)
     return encode_length(len(encoded)) + bytes(encoded)
+
+
+def _note_repeated(found: dict[str, Any], field: str, value: Any) -> None:
+    values = found.setdefault(field, [])
+    if len(values) >= MAX_REPEATED:
+        raise RemoteProtocolError(
+            f"cannot read packet: {field} more than {MAX_REPEATED} times", Reason.QUOTA_EXCEEDED
+        )
+    values.append(value)

@@ -26,11 +26,11 @@ from broker.wire.properties import decode_properties, encode_properties
 RETAIN, DUPLICATE = 0x01, 0x08
 PUBLISH = Type.PUBLISH << 4
 
-_RECEIVED = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})
-_RELEASED = frozenset({0x00, 0x92})
+_RECEIVED = frozenset({0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99})  # [MQTT-3.4.2-1]
+_RELEASED = frozenset({0x00, 0x92})  # [MQTT-3.6.2-1] [MQTT-3.7.2-1]
 _ACKNOWLEDGEMENTS: dict[int, tuple[type[Acknowledgement], frozenset[int]]] = {
     Type.PUBACK: (PubAck, _RECEIVED),
-    Type.PUBREC: (PubRec, _RECEIVED),
+    Type.PUBREC: (PubRec, _RECEIVED),  # [MQTT-3.5.2-1]
     Type.PUBREL: (PubRel, _RELEASED),
     Type.PUBCOMP: (PubComp, _RELEASED),
 }
@@ -44,7 +44,7 @@ def decode_publish(reader: Reader, flags: int, version: int) -> Publish:
         raise malformed("QoS 3")  # [MQTT-3.3.1-4]
     if duplicate and not qos:
         raise malformed("DUP at QoS 0")  # [MQTT-3.3.1-2]
-    topic = reader.text()
+    topic = reader.text()  # [MQTT-3.3.2-1]
     packet_id = reader.packet_id() if qos else None  # [MQTT-2.2.1-2]
     properties = decode_properties(reader, Type.PUBLISH) if version == MQTT_5 else NO_PROPERTIES
     return Publish(
@@ -72,9 +72,9 @@ def encode_publish_parts(
     first: int, topic: str, payload: bytes, properties: Properties, version: int
 ) -> tuple[bytes, bytes]:
     """Return what stands before and behind the packet id, for many receivers at once."""
-    name = encode_text(topic)
+    name = encode_text(topic)  # [MQTT-3.3.2-1]
     body = encode_properties(properties, Type.PUBLISH) + payload if version == MQTT_5 else payload
-    length = len(name) + len(body) + (2 if first & 0x06 else 0)
+    length = len(name) + len(body) + (2 if first & 0x06 else 0)  # [MQTT-2.2.1-2]
     return bytes((first,)) + encode_length(length) + name, body
 
 

@@ -1,14 +1,20 @@
 """SUBSCRIBE, UNSUBSCRIBE and their answers to bytes and back."""
 
+from collections.abc import Sized
+
 from broker.errors import RemoteProtocolError
 from broker.packets import MQTT_5, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe
 from broker.packets import PacketType as Type
 from broker.properties import NO_PROPERTIES, Properties
+from broker.reasons import Reason
 from broker.wire.fields import Reader, encode_text, malformed, pack_u16
 from broker.wire.properties import decode_properties, encode_properties
 
 NO_LOCAL, RETAIN_AS_PUBLISHED, RESERVED = 0x04, 0x08, 0xC0
 RETAIN_HANDLING_SHIFT = 4
+MAX_FILTERS = (
+    1_000  # in one packet, which is handled in one go: as many as limits.py allows a client
+)
 
 SUBACK_CODES_3 = frozenset({0, 1, 2, 0x80})
 SUBACK_CODES_5 = frozenset({0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0xA1, 0xA2})
@@ -25,6 +31,7 @@ def decode_subscribe(reader: Reader, version: int) -> Subscribe:
     subscriptions = []
     while reader.left:
         subscriptions.append(_decode_subscription(reader, version, identifiers))
+        _refuse_more(subscriptions)
     if not subscriptions:
         raise RemoteProtocolError("cannot read SUBSCRIBE: no filter")  # [MQTT-3.8.3-2]
     return Subscribe(packet_id, tuple(subscriptions), properties)
@@ -33,11 +40,11 @@ def decode_subscribe(reader: Reader, version: int) -> Subscribe:
 def _decode_subscription(
     reader: Reader, version: int, identifiers: tuple[int, ...]
 ) -> Subscription:
-    topic_filter, options = reader.text(), reader.byte()
+    topic_filter, options = reader.text(), reader.byte()  # [MQTT-3.8.3-1]
     qos = options & 3
     if version < MQTT_5:
         if options > 2:
-            raise malformed("QoS 3, or reserved SUBSCRIBE bits are set")  # [MQTT-3-8.3-4] of 3.1.1
+            raise malformed("QoS 3, or reserved bits are set")  # [MQTT-3.8.3-4] of 3.1.1
         return Subscription(topic_filter, qos)
     retain_handling = options >> RETAIN_HANDLING_SHIFT & 3
     if options & RESERVED:
@@ -88,7 +95,8 @@ def decode_unsubscribe(reader: Reader, version: int) -> Unsubscribe:
     properties = _decode_properties(reader, Type.UNSUBSCRIBE, version)
     filters = []
     while reader.left:
-        filters.append(reader.text())
+        filters.append(reader.text())  # [MQTT-3.10.3-1]
+        _refuse_more(filters)
     if not filters:
         raise RemoteProtocolError("cannot read UNSUBSCRIBE: no filter")  # [MQTT-3.10.3-2]
     return Unsubscribe(packet_id, tuple(filters), properties)
@@ -116,6 +124,13 @@ def encode_unsuback(packet: UnsubAck, version: int) -> bytes:
     if version < MQTT_5:
         return body
     return body + encode_properties(packet.properties, Type.UNSUBACK) + bytes(packet.codes)
+
+
+def _refuse_more(filters: Sized) -> None:
+    if len(filters) > MAX_FILTERS:
+        raise RemoteProtocolError(
+            f"cannot read packet: more than {MAX_FILTERS} filters", Reason.QUOTA_EXCEEDED
+        )
 
 
 def _codes(reader: Reader, allowed: frozenset[int]) -> tuple[int, ...]:

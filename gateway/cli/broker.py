@@ -52,8 +52,16 @@ def broker(  # noqa: PLR0913  # options
     ] = False,
     open_to_network: Annotated[
         bool,
-        typer.Option("--open-to-network", help="With --anonymous: anyone on the network, too."),
+        typer.Option(
+            "--open-to-network", help="With --anonymous or --metrics: anyone on the network, too."
+        ),
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="Where to answer /metrics for Prometheus, and /healthz."
+        ),
+    ] = None,
     config: Annotated[
         Path | None, typer.Option(help="TOML (named .toml) or mosquitto.conf.")
     ] = None,
@@ -76,9 +84,17 @@ def broker(  # noqa: PLR0913  # options
     ] = False,
 ) -> None:
     """Run the broker."""
-    from gateway.cli.solo import Access, configure_from, keep_in, open_to, run_broker
+    from gateway.cli.solo import (
+        Access,
+        configure_from,
+        keep_in,
+        open_to,
+        run_broker,
+        show_metrics,
+    )
 
-    given = listen or anonymous or open_to_network or config or data or durability or check
+    stored = data or durability
+    given = listen or anonymous or open_to_network or metrics or config or stored or check
     if context.invoked_subcommand is not None:
         if given:
             raise OptionError("cannot use these options: they go without a subcommand")
@@ -90,8 +106,10 @@ def broker(  # noqa: PLR0913  # options
     else:
         access = Access.NETWORK if open_to_network else Access.LOOPBACK
         settings = open_to(listen or ["127.0.0.1:1883"], access if anonymous else Access.NO)
-    if open_to_network and not anonymous:
-        raise OptionError("cannot use --open-to-network: it goes with --anonymous")
+    if open_to_network and not anonymous and metrics is None:
+        raise OptionError("cannot use --open-to-network: it goes with --anonymous or --metrics")
+    if metrics is not None:
+        settings = show_metrics(settings, metrics, to_network=open_to_network)
     settings = keep_in(settings, data, durability.value if durability is not None else None)
     run_broker(settings, config, only_check=check)
 

@@ -17,6 +17,7 @@ from broker.conf import (
     Anonymous,
     BrokerSettings,
     ListenerSettings,
+    MetricsSettings,
     Realms,
     load_settings,
     open_listeners,
@@ -25,6 +26,7 @@ from broker.conf.listeners import renew_certificates
 from broker.conf.settings import parse_address
 from broker.journal import Durability, Journal
 from gateway.cli.errors import CliError, OptionError
+from gateway.errors import GatewayError
 from gateway.logs import configure_logs
 
 Access = Anonymous  # who may connect without a password
@@ -51,6 +53,19 @@ def open_to(listen: Sequence[str], access: Access) -> BrokerSettings:
     return BrokerSettings(
         listeners, AccessSettings(anonymous=access, allow_everything=True), log_level="WARNING"
     )
+
+
+def show_metrics(settings: BrokerSettings, address: str, *, to_network: bool) -> BrokerSettings:
+    """Return the settings with metrics at an address."""
+    try:
+        host, port = parse_address(address)
+    except ValueError as exc:
+        raise OptionError(f"cannot show metrics on {address}: {exc}") from exc
+    metrics = MetricsSettings(host, port, to_network)
+    fault = metrics.find_fault()
+    if fault:
+        raise OptionError(fault.replace("open_to_network = true", "--open-to-network"))
+    return replace(settings, metrics=metrics)
 
 
 def run_broker(settings: BrokerSettings, config: Path | None, *, only_check: bool) -> None:
@@ -118,8 +133,14 @@ class _Solo:
 
     def __init__(self, settings: BrokerSettings, realms: Realms, listeners: list[Listener]) -> None:
         self._settings, self._realms, self._listeners = settings, realms, listeners
-        store = _open_store(settings)
-        self._broker = Broker(listeners, realms, realms, settings.limits, store)
+        self._broker = Broker(
+            listeners,
+            realms,
+            realms,
+            settings.limits,
+            store=_open_store(settings),
+            sys_interval_s=settings.sys_interval_s,
+        )
         self._stopped, self._changed = asyncio.Event(), asyncio.Event()
 
     async def serve(self, *, reloads: bool) -> None:
@@ -135,12 +156,24 @@ class _Solo:
             raise CliError(str(exc)) from exc
         reloading = asyncio.create_task(self._reload())
         try:
-            print(self._ready_line(), flush=True)  # noqa: T201
-            await self._stopped.wait()
+            async with contextlib.AsyncExitStack() as stack:
+                shown = await self._show_metrics(stack)
+                print(f"{self._ready_line()}{shown}", flush=True)  # noqa: T201
+                await self._stopped.wait()
+        except GatewayError as exc:
+            raise CliError(str(exc)) from exc
         finally:
             reloading.cancel()
             await asyncio.gather(reloading, return_exceptions=True)
             await self._broker.stop()
+
+    async def _show_metrics(self, stack: contextlib.AsyncExitStack) -> str:
+        if self._settings.metrics is None:
+            return ""
+        from gateway.cli.scraped import serving  # 10 MiB that only who is scraped needs
+
+        address = await stack.enter_async_context(serving(self._broker, self._settings.metrics))
+        return f"; metrics http://{_show(address)}/metrics"
 
     async def _reload(self) -> None:
         """Read all files again whenever asked; if one cannot be used, nothing changes."""
@@ -156,12 +189,15 @@ class _Solo:
                 continue
             gone = self._realms.take(found)
             self._broker.rights_changed()
-            cut = sum(self._broker.disconnect(name) for name in gone)
+            cut = 0
+            for name in gone:
+                is_another = self._realms.has_user(name)  # only its password is
+                cut += (self._broker.disconnect if is_another else self._broker.revoke)(name)
             logger.info("read users, rights and certificates again; cut %d connections", cut)
 
     def _ready_line(self) -> str:
         shown = zip(self._broker.addresses, self._settings.listeners, strict=True)
-        where = ", ".join(f"{_show(address)}{' (TLS)' if s.tls else ''}" for address, s in shown)
+        where = ", ".join(f"{_show(address)}{_kind(settings)}" for address, settings in shown)
         return f"broker ready: MQTT {where}; {_who(self._settings)} may connect"
 
 
@@ -176,6 +212,12 @@ def _who(settings: BrokerSettings) -> str:
     elif Access.LOOPBACK in open_to:
         who.append("anyone on this machine")
     return " and ".join(who)
+
+
+def _kind(listener: ListenerSettings) -> str:
+    kinds = (("WebSocket", listener.websocket), ("TLS", listener.tls), ("PROXY", listener.proxies))
+    named = ", ".join(name for name, is_so in kinds if is_so)
+    return f" ({named})" if named else ""
 
 
 def _show(address: tuple[str, int] | Path) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gateway.access import covers
+from broker.topics import covers
 from gateway.services.containers import Container, State
 from gateway.services.errors import DeployError
 from gateway.services.limits import ServiceLimits

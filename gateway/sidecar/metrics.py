@@ -8,21 +8,11 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from broker.metrics import COUNTERS, GAUGES
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _SEP_STATES = ("disabled", "offline", "connecting", "online", "refused")
-_BROKER_GAUGES = {
-    "connections": "MQTT clients connected now",
-    "subscriptions": "Topic filters subscribed to now",
-    "retained": "Retained messages held now",
-}
-_BROKER_COUNTERS = {
-    "messages_received": "Messages received from MQTT clients",
-    "messages_sent": "Messages sent to MQTT clients",
-    "messages_dropped": "Messages that did not reach a client",
-    "bytes_received": "Bytes received from MQTT clients",
-    "bytes_sent": "Bytes sent to MQTT clients",
-}
 
 
 def render(snapshot: dict[str, Any]) -> bytes:
@@ -30,6 +20,15 @@ def render(snapshot: dict[str, Any]) -> bytes:
     registry = CollectorRegistry()
     registry.register(_Snapshot(snapshot))
     return generate_latest(registry)
+
+
+def broker_metrics(broker: dict[str, Any]) -> Iterator[Metric]:
+    """Yield the broker's part, by the names of a broker that runs alone."""
+    for name, value in broker.items():
+        if name in GAUGES:
+            yield _gauge(f"broker_{name}", GAUGES[name], value)
+        if name in COUNTERS:
+            yield _counter(f"broker_{name}", COUNTERS[name], value)
 
 
 class _Snapshot(Collector):
@@ -41,10 +40,7 @@ class _Snapshot(Collector):
         yield _gauge("ready", "Whether the gateway is ready", snapshot["ready"])
         yield _gauge("uptime_seconds", "Since the start", snapshot["node"]["uptime_s"])
         yield _gauge("cluster_members", "Nodes of the cluster", snapshot["cluster"]["members"])
-        for name, text in _BROKER_GAUGES.items():
-            yield _gauge(f"broker_{name}", text, snapshot["broker"][name])
-        for name, text in _BROKER_COUNTERS.items():
-            yield _counter(f"broker_{name}", text, snapshot["broker"][name])
+        yield from broker_metrics(snapshot["broker"])
         yield from self._sep()
         yield from self._devices()
         yield from self._beps()

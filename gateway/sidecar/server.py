@@ -61,7 +61,9 @@ async def serve(server: Server, listener: socket.socket) -> None:
         _take_name_away(name)
 
 
-def listen_tcp(host: str, port: int) -> socket.socket:
+def listen_tcp(
+    host: str, port: int, setting: str = "[sidecar] port or HECATE_SIDECAR_PORT"
+) -> socket.socket:
     """Return a listening socket; GatewayError names the setting when the port is taken."""
     try:
         family, _, protocol, _, address = socket.getaddrinfo(
@@ -78,8 +80,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
     except OSError as exc:
         listener.close()
         why = os.strerror(exc.errno or 0).lower()
-        setting = "; set [sidecar] port or HECATE_SIDECAR_PORT"
-        hint = setting if exc.errno in (errno.EADDRINUSE, errno.EACCES) else ""
+        hint = f"; set {setting}" if exc.errno in (errno.EADDRINUSE, errno.EACCES) else ""
         raise GatewayError(f"cannot listen on {format_address(host, port)}: {why}{hint}") from exc
     return listener
 

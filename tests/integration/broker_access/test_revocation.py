@@ -129,3 +129,35 @@ def test_empty_files_leave_nothing(
         assert root.gone.get(timeout=10) == "Administrative action"
     with broker.client("root", "") as nobody:
         assert nobody.connect("127.0.0.1", broker.port)[1] == "Bad user name or password"
+
+
+def test_what_a_removed_user_left_retained_is_gone(broker: Alone, tmp_path: Path) -> None:
+    kept = (tmp_path / "passwords").read_text().splitlines(keepends=True)
+    with online(broker, "anna") as anna, online(broker, "ben") as ben:
+        anna.publish("secret/1", b"secret", 1, retain=True)
+        anna.publish("open/1", b"anna's", 1, retain=True)
+        ben.publish("open/2", b"ben's", 1, retain=True)
+        rights(tmp_path, AFTER)  # takes secret/# from anna
+        users(tmp_path, anna="another")  # and ben out
+        with (tmp_path / "passwords").open("a") as file:
+            file.write(kept[0])
+        broker.reload("again; cut 2 connections")
+    with online(broker, "root") as root:
+        root.subscribe("#", 1)
+        assert root.take().payload == b"anna's"
+        root.publish("end", b"end", 1)
+        assert root.take().payload == b"end"
+
+
+def test_what_is_denied_below_a_subscription_does_not_come(broker: Alone, tmp_path: Path) -> None:
+    rights(tmp_path, "user root\ntopic #\nuser anna\ntopic read #\ntopic deny secret/#\n")
+    broker.reload()
+    with online(broker, "root") as root, online(broker, "anna") as anna:
+        root.publish("secret/1", b"kept", 1, retain=True)
+        root.publish("open/1", b"kept", 1, retain=True)
+        assert anna.subscribe("#", 1) == "Granted QoS 1"
+        assert anna.take().topic == "open/1"
+        root.publish("secret/2", b"x", 1)
+        root.publish("open/2", b"x", 1)
+        assert anna.take().topic == "open/2"
+        assert anna.subscribe("secret/#", 1) == "Not authorized"

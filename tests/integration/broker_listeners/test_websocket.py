@@ -104,6 +104,7 @@ def test_mqtt_js(
     assert json.loads(done.stdout) == {"topic": "from/js", "count": 3}
 
 
+# [MQTT-6.0.0-2]
 def test_packets_and_frames_are_cut_alike_or_not(start_broker: Start, dial: Dial) -> None:
     broker = start_broker(Listener(port=0, websocket=True))
     raw = dial(broker)
@@ -123,6 +124,7 @@ def test_packets_and_frames_are_cut_alike_or_not(start_broker: Start, dial: Dial
     until(lambda: broker.broker.counters.connections == 0)
 
 
+# [MQTT-6.0.0-1]
 def test_a_text_frame_closes_that_connection(start_broker: Start, dial: Dial) -> None:
     broker = start_broker(Listener(port=0, websocket=True))
     raw = dial(broker)

@@ -16,7 +16,7 @@ from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 
 from broker import Broker, Credentials, Identity, Listener, Refusal
-from gateway.access import covers
+from broker.topics import covers
 from gateway.inprocess import Receive, Scope, Send
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.pack import pack_image

@@ -28,6 +28,7 @@ def reason_of(peer: Peer) -> Reason:
 # -- from a client -----------------------------------------------------------------------------
 
 
+# [MQTT-3.3.2-12]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_an_alias_stands_for_its_topic_until_it_is_given_another(version: int, qos: int) -> None:
@@ -51,6 +52,7 @@ def test_a_client_is_told_how_many_aliases_it_may_use() -> None:
         assert answer.properties.topic_alias_maximum == (maximum or None)
 
 
+# [MQTT-3.2.2-17] [MQTT-3.3.2-9]
 def test_an_alias_above_the_maximum_closes() -> None:
     client = Rig(Limits(topic_aliases=2)).online("c", MQTT_5)
     client.send(aliased(3, TOPIC))
@@ -67,6 +69,7 @@ def test_an_alias_that_stands_for_nothing_closes() -> None:
     assert reason_of(client) == Reason.PROTOCOL_ERROR
 
 
+# [MQTT-3.3.2-7]
 def test_an_alias_ends_with_its_connection() -> None:
     rig = Rig()
     kept = Properties(session_expiry_s=100)
@@ -153,6 +156,7 @@ def seen(client: Peer) -> list[tuple[str, int | None]]:
     return [(each.topic, each.properties.topic_alias) for each in got]
 
 
+# [MQTT-3.1.2-26] [MQTT-3.3.2-11]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_the_second_message_of_a_topic_comes_without_it(version: int, qos: int) -> None:
@@ -193,6 +197,7 @@ def test_properties_and_payload_stay() -> None:
         assert packet.properties.user_properties == long.user_properties
 
 
+# [MQTT-3.1.2-24]
 def test_an_alias_is_not_given_when_the_packet_would_be_too_large() -> None:
     rig = Rig()
     client, sender = takes_aliases(rig, 1, maximum_packet_bytes=60), rig.online("s")

@@ -8,6 +8,7 @@ from broker.reasons import Reason
 from tests.unit.broker.rig import VERSIONS, Rig, will
 
 
+# [MQTT-3.1.4-5]
 @pytest.mark.parametrize("version", [MQTT_3_1, *VERSIONS])
 def test_lets_in_whom_the_authenticator_names(version: int) -> None:
     rig = Rig()
@@ -26,6 +27,7 @@ def test_lets_in_whom_the_authenticator_names(version: int) -> None:
     assert rig.core.connected() == {"n"}
 
 
+# [MQTT-3.2.0-1]
 def test_what_follows_connect_waits_for_the_decision() -> None:
     rig = Rig()
     rig.decides = False
@@ -45,6 +47,8 @@ def test_what_follows_connect_waits_for_the_decision() -> None:
     ]
 
 
+# [MQTT-3.1.3-8] [MQTT-3.1.4-2] [MQTT-3.1.4-6] [MQTT-3.2.2-7]
+# [MQTT-3.1.3-9] of 3.1.1
 @pytest.mark.parametrize(
     ("refusal", "code_3"),
     [
@@ -80,6 +84,8 @@ def test_connack_says_what_the_broker_can() -> None:
     )
 
 
+# [MQTT-3.1.3-6] [MQTT-3.1.3-7] [MQTT-3.2.2-16]
+# [MQTT-3.1.3-8] of 3.1.1
 def test_assigns_client_ids() -> None:
     rig = Rig()
     (one,), (two,) = (rig.connect("", MQTT_5).take() for _ in range(2))
@@ -91,6 +97,7 @@ def test_assigns_client_ids() -> None:
     assert rig.connect("", clean_start=False).take() == [ConnAck(2)]
 
 
+# [MQTT-3.1.0-1] [MQTT-3.1.0-2]
 def test_the_first_packet_must_be_connect_and_the_second_must_not() -> None:
     rig = Rig()
     early = rig.dial()
@@ -104,6 +111,8 @@ def test_the_first_packet_must_be_connect_and_the_second_must_not() -> None:
     assert packet.reason == Reason.PROTOCOL_ERROR
 
 
+# [MQTT-3.1.2-2] [MQTT-3.1.2-3] [MQTT-3.1.4-1]
+# [MQTT-3.1.2-2] [MQTT-3.1.4-1] of 3.1.1
 @pytest.mark.parametrize(
     ("connect", "answer"),
     [
@@ -159,6 +168,7 @@ def test_a_client_that_leaves_before_the_decision_changes_nothing() -> None:
     assert rig.core.counters.connections == 0
 
 
+# [MQTT-3.2.2-15]
 def test_a_packet_above_the_limit_closes_before_it_has_arrived() -> None:
     rig = Rig(Limits(packet_bytes=1000, connect_bytes=100))
     client = rig.online("c", MQTT_5)

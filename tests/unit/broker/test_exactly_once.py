@@ -38,6 +38,7 @@ def publishes(peer: Peer) -> list[Publish]:
 # -- from a client -----------------------------------------------------------------------------
 
 
+# [MQTT-4.3.3-8] [MQTT-4.3.3-10] [MQTT-4.3.3-11] [MQTT-4.3.3-12]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_message_is_routed_once_until_its_release(version: int) -> None:
     rig = Rig()
@@ -55,6 +56,7 @@ def test_a_message_is_routed_once_until_its_release(version: int) -> None:
     assert listener.messages() == [("a", b"2")]
 
 
+# [MQTT-3.7.2-1]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_unknown_release_is_completed_and_counted(version: int) -> None:
     rig = Rig()
@@ -78,6 +80,7 @@ def test_a_session_without_expiry_forgets_what_was_not_released() -> None:
     assert len(listener.messages()) == 2
 
 
+# [MQTT-3.5.2-1]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_forbidden_topic_goes_nowhere(version: int) -> None:
     rig = Rig()
@@ -90,6 +93,7 @@ def test_a_forbidden_topic_goes_nowhere(version: int) -> None:
     assert listener.messages() == []
 
 
+# [MQTT-3.5.2-1]
 def test_nobody_listening_is_said() -> None:
     client = Rig().online("c", MQTT_5)
     client.send(qos2(1))
@@ -117,6 +121,7 @@ class Keeper:
         hold.refuse()
 
 
+# [MQTT-4.3.3-8] [MQTT-4.6.0-3]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_hold_delays_pubrec_and_everything_behind_it(version: int) -> None:
     rig = Rig()
@@ -147,6 +152,7 @@ def test_a_held_message_that_comes_again_is_answered_once_it_is_safe(version: in
     assert client.take() == [PubComp(1)]
 
 
+# [MQTT-4.3.3-9]
 def test_a_refused_message_may_come_again() -> None:
     rig = Rig()
     keeper, five = Keeper(rig), rig.online("5", MQTT_5)
@@ -186,6 +192,7 @@ def test_a_release_before_its_pubrec_closes() -> None:
     assert packet.reason == Reason.PROTOCOL_ERROR
 
 
+# [MQTT-3.3.4-7]
 def test_more_than_the_receive_maximum_closes() -> None:
     rig = Rig(Limits(holds=3))
     client = rig.online("c", MQTT_5)
@@ -199,6 +206,7 @@ def test_more_than_the_receive_maximum_closes() -> None:
     assert packet.reason == Reason.RECEIVE_MAXIMUM_EXCEEDED
 
 
+# [MQTT-4.9.0-1]
 def test_the_receive_maximum_starts_anew_with_a_connection() -> None:
     rig = Rig(Limits(holds=2))
     client = stored(rig, MQTT_5)
@@ -209,7 +217,7 @@ def test_the_receive_maximum_starts_anew_with_a_connection() -> None:
     assert not client.closed
 
 
-@pytest.mark.parametrize("limits", [Limits(unreleased=2), Limits(queued_bytes_total=2 * ID_BYTES)])
+@pytest.mark.parametrize("limits", [Limits(unreleased=2), Limits(queued_bytes_total=4 * ID_BYTES)])
 def test_packet_ids_kept_are_limited(limits: Limits) -> None:
     rig = Rig(limits)
     five, four = rig.online("5", MQTT_5), rig.online("4")
@@ -236,6 +244,7 @@ def test_a_will_and_a_local_message_at_qos_2(version: int) -> None:
 # -- to a client -------------------------------------------------------------------------------
 
 
+# [MQTT-3.8.4-8]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("published", [0, 1, 2])
 @pytest.mark.parametrize("granted", [0, 1, 2])
@@ -257,6 +266,7 @@ def test_delivers_at_the_lower_qos(
     assert packet.qos == min(published, granted)
 
 
+# [MQTT-2.2.1-5] [MQTT-4.3.3-4]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_four_packets_of_a_delivery(version: int) -> None:
     rig = Rig()
@@ -275,6 +285,7 @@ def test_the_four_packets_of_a_delivery(version: int) -> None:
     assert rig.core.counters.refused["unknown_packet_id"] == 0
 
 
+# [MQTT-2.2.1-5] [MQTT-4.3.3-3] [MQTT-4.3.3-5] [MQTT-4.3.3-6] [MQTT-4.4.0-1]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("next_version", VERSIONS)
 def test_after_a_reconnect_everything_goes_on_where_it_was(version: int, next_version: int) -> None:
@@ -300,6 +311,7 @@ def test_after_a_reconnect_everything_goes_on_where_it_was(version: int, next_ve
     assert stored(rig, next_version).take() == []
 
 
+# [MQTT-4.6.0-4]
 def test_releases_are_sent_again_in_the_order_of_their_pubrecs() -> None:
     rig = Rig()
     client, sender = stored(rig, MQTT_5), rig.online("s")
@@ -311,6 +323,7 @@ def test_releases_are_sent_again_in_the_order_of_their_pubrecs() -> None:
     assert stored(rig, MQTT_5).take() == [PubRel(two), PubRel(one)]
 
 
+# [MQTT-4.4.0-2] [MQTT-4.9.0-2]
 def test_a_message_that_is_not_released_fills_the_window() -> None:
     rig = Rig()
     client = rig.online("c", MQTT_5, properties=Properties(receive_maximum=1))
@@ -343,6 +356,7 @@ def test_the_wrong_acknowledgement_ends_no_message(fault: type[PubAck] | type[Pu
     assert [each.packet_id for each in again if isinstance(each, Publish)] == [double, single]
 
 
+# [MQTT-3.6.2-1]
 def test_unknown_and_late_acknowledgements_end_nothing() -> None:
     rig = Rig()
     client, sender = stored(rig, MQTT_5), rig.online("s")
@@ -372,6 +386,7 @@ def test_what_waits_for_an_absent_client_keeps_its_qos() -> None:
     assert [each.qos for each in publishes(stored(rig, MQTT_3_1_1))] == [1, 2, 1]
 
 
+# [MQTT-3.1.2-25]
 def test_what_the_next_connection_cannot_take_is_given_up() -> None:
     rig = Rig()
     client = stored(rig, MQTT_5)

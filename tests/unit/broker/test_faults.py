@@ -46,6 +46,7 @@ def takes(size: int) -> Properties:
     return Properties(maximum_packet_bytes=size)
 
 
+# [MQTT-3.1.2-24]
 @pytest.mark.parametrize("size", [2, 5, 12])
 def test_a_client_that_takes_no_connack_is_closed_without_a_word(size: int) -> None:
     rig = Rig()
@@ -56,6 +57,7 @@ def test_a_client_that_takes_no_connack_is_closed_without_a_word(size: int) -> N
     assert rig.core.counters.refused["connect_packet_too_large"] == 1
 
 
+# [MQTT-3.1.2-24] [MQTT-4.13.2-1]
 def test_a_refusal_that_does_not_fit_is_not_sent() -> None:
     rig = Rig()
     client = rig.connect("c", MQTT_5, properties=takes(4), will=Will("a\nb", b""))
@@ -63,6 +65,7 @@ def test_a_refusal_that_does_not_fit_is_not_sent() -> None:
     assert client.closed
 
 
+# [MQTT-3.1.2-24]
 @pytest.mark.parametrize("unsubscribe", [False, True])
 def test_an_answer_that_does_not_fit_ends_the_connection(unsubscribe: bool) -> None:
     rig = Rig()
@@ -94,6 +97,7 @@ def test_packet_id_0_is_no_packet_id(version: int, before: bytes, hot_path: bool
     check_ended(client, Reason.MALFORMED_PACKET)
 
 
+# [MQTT-4.3.2-3] [MQTT-4.3.3-3]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("hot_path", [False, True])
 @pytest.mark.parametrize(
@@ -150,6 +154,7 @@ def test_a_will_with_a_bad_response_topic_is_refused(response_topic: str) -> Non
     assert client.closed
 
 
+# [MQTT-3.1.4-1] [MQTT-4.7.0-1]
 @pytest.mark.parametrize("topic", ["", "a/+", "#"])
 def test_a_will_with_a_bad_topic_is_refused(topic: str) -> None:
     client = Rig().connect("c", MQTT_5, will=Will(topic, b""))
@@ -208,6 +213,8 @@ def test_other_characters_are_welcome() -> None:
     assert client.messages() == [(" /~/\u00a0", b"x")]
 
 
+# [MQTT-2.1.3-1] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1]
+# [MQTT-2.2.2-2] of 3.1.1
 @pytest.mark.parametrize(
     ("packet", "answer"),
     [

@@ -32,6 +32,7 @@ def qos1(packet_id: int, topic: str = "a") -> Publish:
     return Publish(topic, b"x", 1, packet_id=packet_id)
 
 
+# [MQTT-4.3.2-4]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_acknowledged_only_when_all_keepers_have_released(version: int) -> None:
     rig = Rig()
@@ -47,6 +48,7 @@ def test_acknowledged_only_when_all_keepers_have_released(version: int) -> None:
     assert client.take() == [PubAck(5)]
 
 
+# [MQTT-4.6.0-2]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_acknowledgements_leave_in_the_order_of_the_publishes(version: int) -> None:
     rig = Rig()
@@ -82,6 +84,8 @@ def test_nothing_overtakes_a_held_acknowledgement(version: int) -> None:
     assert [each.packet_id for each in answers] == [1, 2, 3, 4]
 
 
+# [MQTT-3.4.2-1]
+# [MQTT-4.8.0-2] of 3.1.1
 def test_a_refusal_is_told_to_mqtt_5_and_closes_3_1_1_without_puback() -> None:
     rig = Rig()
     keeper = Keeper(rig)
@@ -123,6 +127,7 @@ def test_a_publisher_that_leaves_meanwhile_breaks_nothing(version: int) -> None:
     assert rig.core.counters.connections == 1
 
 
+# [MQTT-3.3.4-7]
 def test_un_acknowledged_messages_are_bounded_for_mqtt_5() -> None:
     rig = Rig(Limits(holds=2))
     Keeper(rig)

@@ -8,6 +8,7 @@ from broker.reasons import Reason
 from tests.unit.broker.rig import VERSIONS, Rig
 
 
+# [MQTT-3.3.4-1] [MQTT-3.8.4-8] [MQTT-4.3.1-1] [MQTT-4.3.2-2]
 @pytest.mark.parametrize("sender_version", VERSIONS)
 @pytest.mark.parametrize("receiver_version", VERSIONS)
 @pytest.mark.parametrize("published", [0, 1])
@@ -42,6 +43,7 @@ def test_topics_with_the_same_receivers_keep_their_own_qos() -> None:
     assert got == [("low", 0), ("high", 1), ("low", 0), ("high", 1)]
 
 
+# [MQTT-3.8.3-3]
 def test_a_client_receives_what_it_publishes_unless_it_asked_not_to() -> None:
     rig = Rig()
     client = rig.online("c", MQTT_5)
@@ -56,6 +58,7 @@ def test_a_client_receives_what_it_publishes_unless_it_asked_not_to() -> None:
     assert client.messages() == [("a", b"3")]
 
 
+# [MQTT-3.3.4-2] [MQTT-3.3.4-3] [MQTT-3.3.4-4]
 def test_overlapping_subscriptions_give_one_copy_at_the_highest_qos_with_all_identifiers() -> None:
     rig = Rig()
     client = rig.online("c", MQTT_5)
@@ -68,6 +71,7 @@ def test_overlapping_subscriptions_give_one_copy_at_the_highest_qos_with_all_ide
     assert sorted(packet.properties.subscription_identifiers) == [1, 2]
 
 
+# [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-18] [MQTT-3.3.2-20]
 def test_properties_travel_to_mqtt_5_and_are_left_out_for_3_1_1() -> None:
     rig = Rig()
     five, four = rig.online("five", MQTT_5), rig.online("four")
@@ -88,6 +92,8 @@ def test_properties_travel_to_mqtt_5_and_are_left_out_for_3_1_1() -> None:
     assert four.messages() == [("a", b"x")]
 
 
+# [MQTT-3.4.2-1]
+# [MQTT-3.3.5-2] of 3.1.1
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("qos", [0, 1])
 def test_a_forbidden_topic_goes_nowhere_and_is_counted(version: int, qos: int) -> None:
@@ -115,6 +121,7 @@ def test_rights_are_asked_once_for_a_topic_until_they_change() -> None:
     assert rig.rules.asked == 2
 
 
+# [MQTT-3.3.2-2] [MQTT-4.7.0-1] [MQTT-4.7.3-1] [MQTT-4.13.1-1]
 @pytest.mark.parametrize(
     ("topic", "reason"),
     [
@@ -135,6 +142,7 @@ def test_a_bad_topic_closes(topic: str, reason: Reason) -> None:
     assert client.closed
 
 
+# [MQTT-3.3.2-14] [MQTT-3.3.4-6]
 @pytest.mark.parametrize(
     ("properties", "reason"),
     [
@@ -153,6 +161,7 @@ def test_a_property_that_a_client_must_not_send_closes(
     assert packet.reason == reason
 
 
+# [MQTT-3.4.2-1]
 def test_tells_an_mqtt_5_sender_that_nobody_listens() -> None:
     rig = Rig()
     five, four = rig.online("five", MQTT_5), rig.online("four")
@@ -162,6 +171,7 @@ def test_tells_an_mqtt_5_sender_that_nobody_listens() -> None:
     assert four.take() == [PubAck(1)]
 
 
+# [MQTT-3.3.2-5] [MQTT-3.3.2-6]
 def test_a_message_expires_while_it_waits() -> None:
     rig = Rig()
     away = rig.online("away", MQTT_5, properties=Properties(session_expiry_s=1000))
@@ -179,6 +189,7 @@ def test_a_message_expires_while_it_waits() -> None:
     assert rig.core.counters.dropped["expired"] == 1
 
 
+# [MQTT-3.1.2-24] [MQTT-3.1.2-25]
 def test_a_packet_larger_than_the_client_takes_is_not_sent() -> None:
     rig = Rig()
     small = rig.online("small", MQTT_5, properties=Properties(maximum_packet_bytes=60))

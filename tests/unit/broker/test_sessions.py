@@ -19,6 +19,7 @@ def publishes(peer: Peer) -> list[Publish]:
     return [each for each in peer.take() if isinstance(each, Publish)]
 
 
+# [MQTT-3.1.2-5] [MQTT-3.1.2-23] [MQTT-3.2.2-3] [MQTT-4.5.0-1]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("next_version", VERSIONS)
 def test_a_stored_session_keeps_subscriptions_and_qos_1_messages(
@@ -40,6 +41,7 @@ def test_a_stored_session_keeps_subscriptions_and_qos_1_messages(
     ]
 
 
+# [MQTT-3.3.1-1] [MQTT-4.3.2-3] [MQTT-4.4.0-1] [MQTT-4.6.0-1]
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("next_version", VERSIONS)
 def test_what_was_not_acknowledged_comes_again_with_the_same_id(
@@ -62,6 +64,7 @@ def test_what_was_not_acknowledged_comes_again_with_the_same_id(
     assert all(each.duplicate for each in again)
 
 
+# [MQTT-3.3.4-9] [MQTT-4.6.0-5] [MQTT-4.9.0-1]
 def test_what_is_sent_again_keeps_within_a_smaller_receive_maximum() -> None:
     rig = Rig()
     client = stored(rig, "c", MQTT_5)
@@ -82,6 +85,7 @@ def test_what_is_sent_again_keeps_within_a_smaller_receive_maximum() -> None:
     assert seen == [(b"0", True), (b"1", True), (b"2", True), (b"3", False)]
 
 
+# [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]
 def test_receive_maximum_is_honoured_and_the_rest_waits() -> None:
     rig = Rig()
     client = rig.online("c", MQTT_5, properties=Properties(receive_maximum=2))
@@ -96,6 +100,7 @@ def test_receive_maximum_is_honoured_and_the_rest_waits() -> None:
     assert [first.payload, second.payload, third.payload] == [b"0", b"1", b"2"]
 
 
+# [MQTT-3.1.2-4] [MQTT-3.1.4-4] [MQTT-3.2.2-2]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_clean_start_forgets(version: int) -> None:
     rig = Rig()
@@ -111,6 +116,7 @@ def test_clean_start_forgets(version: int) -> None:
     assert rig.core.counters.queued_bytes == 0
 
 
+# [MQTT-3.1.2-6] [MQTT-3.2.2-3] [MQTT-4.1.0-2]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_clean_session_ends_with_its_connection(version: int) -> None:
     rig = Rig()
@@ -123,6 +129,7 @@ def test_a_clean_session_ends_with_its_connection(version: int) -> None:
     assert not answer.session_present
 
 
+# [MQTT-4.1.0-2]
 def test_a_session_expires() -> None:
     rig = Rig()
     client = stored(rig, "c", MQTT_5)
@@ -157,6 +164,7 @@ def test_a_longer_expiry_than_allowed_is_cut_and_said() -> None:
     assert answer.properties.session_expiry_s == 60
 
 
+# [MQTT-3.1.4-3]
 def test_the_second_connection_takes_the_session_over() -> None:
     rig = Rig()
     first = stored(rig, "c", MQTT_5)
@@ -186,6 +194,7 @@ def test_a_publisher_finds_a_subscriber_again_that_came_back() -> None:
     assert back.messages() == [("a", b"back")] * 2
 
 
+# [MQTT-3.1.3-9] of 3.1.1
 def test_nobody_takes_the_session_of_another_identity() -> None:
     rig = Rig()
     victim = rig.online("c", name="victim")
@@ -194,6 +203,7 @@ def test_nobody_takes_the_session_of_another_identity() -> None:
     assert not victim.closed
 
 
+# [MQTT-3.1.2-7] [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.1.2-15] [MQTT-3.14.4-3]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_will_is_published_unless_taken_back(version: int) -> None:
     rig = Rig()
@@ -209,6 +219,7 @@ def test_a_will_is_published_unless_taken_back(version: int) -> None:
     assert packet.retain
 
 
+# [MQTT-3.1.2-8]
 def test_a_will_goes_with_a_disconnect_that_asks_for_it_and_with_a_protocol_error() -> None:
     rig = Rig()
     watcher = rig.online("w")
@@ -218,6 +229,7 @@ def test_a_will_goes_with_a_disconnect_that_asks_for_it_and_with_a_protocol_erro
     assert watcher.messages() == [("will", b"a"), ("will", b"b")]
 
 
+# [MQTT-3.1.2-8] [MQTT-3.1.2-10] [MQTT-3.1.3-9]
 def test_a_will_waits_for_its_delay_or_the_end_of_the_session() -> None:
     rig = Rig()
     watcher = rig.online("w")
@@ -236,6 +248,7 @@ def test_a_will_waits_for_its_delay_or_the_end_of_the_session() -> None:
     assert watcher.messages() == []
 
 
+# [MQTT-3.1.2-8] [MQTT-3.1.3-9]
 def test_a_take_over_publishes_the_will_at_once_unless_it_is_delayed() -> None:
     rig = Rig()
     watcher = rig.online("w")
@@ -258,6 +271,7 @@ def test_a_forbidden_will_is_dropped_and_counted() -> None:
     assert rig.core.counters.dropped["will_not_authorized"] == 1
 
 
+# [MQTT-3.1.2-22] [MQTT-3.2.2-22]
 def test_silence_beyond_one_and_a_half_keep_alives_closes() -> None:
     rig = Rig()
     five, four = rig.online("5", MQTT_5, keep_alive_s=10), rig.online("4", keep_alive_s=10)

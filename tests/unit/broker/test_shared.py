@@ -57,6 +57,7 @@ def test_members_take_turns(version: int, qos: int) -> None:
     assert (payloads(one), payloads(two)) == ([b"0", b"2"], [b"1", b"3"])
 
 
+# [MQTT-4.5.0-1]
 def test_every_group_and_every_filter_of_its_own_gets_a_copy() -> None:
     rig = Rig()
     client, other = rig.online("c"), rig.online("o")
@@ -68,6 +69,7 @@ def test_every_group_and_every_filter_of_its_own_gets_a_copy() -> None:
     assert len(other.take()) == 1
 
 
+# [MQTT-4.8.2-3]
 def test_each_member_has_its_own_options() -> None:
     rig = Rig()
     one, two = rig.online("1", MQTT_5), rig.online("2", MQTT_5)
@@ -188,6 +190,7 @@ def test_a_used_packet_id_does_not_repeat_what_was_acknowledged() -> None:
     assert payloads(two) == []
 
 
+# [MQTT-4.8.2-4] [MQTT-4.8.2-5]
 def test_qos_2_is_completed_with_the_one_who_was_chosen_or_not_at_all() -> None:
     rig = Rig()
     one, two = members(rig, 2, 2, stay=True)
@@ -215,6 +218,7 @@ def test_no_retained_message_is_sent_on_subscribe() -> None:
     assert len(client.subscribe("a/b")) == 1
 
 
+# [MQTT-3.8.3-4]
 def test_no_local_on_a_shared_subscription_closes() -> None:
     client = Rig().online("c", MQTT_5)
     client.send(Subscribe(1, (Subscription(SHARED, no_local=True),)))
@@ -223,6 +227,7 @@ def test_no_local_on_a_shared_subscription_closes() -> None:
     assert packet.reason == Reason.PROTOCOL_ERROR
 
 
+# [MQTT-4.8.2-1] [MQTT-4.8.2-2]
 @pytest.mark.parametrize(
     "topic_filter",
     ["$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/g#/a", "$share/g/a#"],
@@ -279,6 +284,7 @@ def test_a_member_away_with_qos_0_is_not_chosen() -> None:
     assert payloads(stored(rig, "m1")) == [b"0", b"1"]
 
 
+# [MQTT-4.8.2-5]
 def test_qos_2_that_waits_is_given_to_nobody_else() -> None:
     rig = Rig(Limits(in_flight=1))
     one, two = members(rig, 2, 2)

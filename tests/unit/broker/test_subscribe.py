@@ -28,11 +28,14 @@ def granted(peer: Peer, *filters: str, qos: int = 0) -> tuple[int, ...]:
     return answer.codes
 
 
+# [MQTT-3.8.4-2] [MQTT-3.8.4-7]
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_grants_the_qos_asked_for(qos: int) -> None:
     assert granted(Rig().online("c"), "a", qos=qos) == (qos,)
 
 
+# [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.8.4-7] [MQTT-3.9.3-1] [MQTT-3.9.3-2]
+# [MQTT-3.9.3-2] of 3.1.1
 @pytest.mark.parametrize("version", VERSIONS)
 def test_each_filter_has_its_own_answer(version: int) -> None:
     rig = Rig(Limits(subscriptions=2, topic_levels=3))
@@ -46,6 +49,7 @@ def test_each_filter_has_its_own_answer(version: int) -> None:
     assert rig.core.counters.subscriptions == 2
 
 
+# [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1]
 @pytest.mark.parametrize("topic_filter", ["", "a#", "#/a", "a/+b"])
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_filter_that_is_none_closes(topic_filter: str, version: int) -> None:
@@ -54,6 +58,7 @@ def test_a_filter_that_is_none_closes(topic_filter: str, version: int) -> None:
     assert client.closed
 
 
+# [MQTT-3.8.4-3]
 def test_subscribing_again_replaces_the_qos() -> None:
     rig = Rig()
     client, sender = rig.online("c"), rig.online("s")
@@ -66,6 +71,8 @@ def test_subscribing_again_replaces_the_qos() -> None:
     assert rig.core.counters.subscriptions == 1
 
 
+# [MQTT-2.2.1-6] [MQTT-3.10.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [MQTT-3.10.4-6] [MQTT-3.11.3-1]
+# [MQTT-3.11.3-2]
 @pytest.mark.parametrize("version", VERSIONS)
 def test_unsubscribe_stops_and_says_whether_there_was_something(version: int) -> None:
     rig = Rig()
@@ -91,12 +98,15 @@ def test_a_publish_after_a_subscribe_in_one_read_finds_the_new_subscriber() -> N
     assert [type(each) for each in client.take()] == [SubAck, Publish, UnsubAck]
 
 
+# [MQTT-3.12.4-1]
 def test_ping() -> None:
     client = Rig().online("c")
     client.send(PingReq())
     assert client.take() == [PingResp()]
 
 
+# [MQTT-3.3.1-9] [MQTT-3.3.1-12] [MQTT-4.7.2-1]
+# [MQTT-3.3.1-8] of 3.1.1
 def test_retained_messages_come_on_subscribe_with_the_flag() -> None:
     rig = Rig()
     sender, early = rig.online("s"), rig.online("early")
@@ -114,6 +124,7 @@ def test_retained_messages_come_on_subscribe_with_the_flag() -> None:
     assert rig.core.counters.retained == 3
 
 
+# [MQTT-3.3.1-6] [MQTT-3.3.1-7]
 def test_an_empty_retained_message_removes_and_is_delivered() -> None:
     rig = Rig()
     sender, client = rig.online("s"), rig.online("c")
@@ -125,6 +136,7 @@ def test_an_empty_retained_message_removes_and_is_delivered() -> None:
     assert rig.core.counters.retained == 0
 
 
+# [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.3.1-13]
 def test_retain_handling_and_retain_as_published() -> None:
     rig = Rig()
     sender, client = rig.online("s"), rig.online("c", MQTT_5)

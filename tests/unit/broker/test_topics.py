@@ -1,10 +1,12 @@
+from itertools import product
+
 import pytest
 
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import Subscription
 from broker.retained import RetainedStore
-from broker.topics import SubscriptionTree, is_match
+from broker.topics import SubscriptionTree, covers, is_match
 
 # the examples of the standard, section 4.7
 EXAMPLES = [
@@ -29,6 +31,7 @@ EXAMPLES = [
 ]
 
 
+# [MQTT-3.3.2-3] [MQTT-4.7.2-1] [MQTT-4.7.3-4]
 @pytest.mark.parametrize(("topic_filter", "topic", "expected"), EXAMPLES)
 def test_matches_as_in_the_standard(topic_filter: str, topic: str, expected: bool) -> None:
     assert is_match(topic_filter, topic) is expected
@@ -79,3 +82,32 @@ def test_retained_limits() -> None:
     assert not store.keep(Message("b", b"y" * 1000))
     assert store.get("b") == Message("b", b"y")
     assert Limits().retained_messages > 2
+
+
+@pytest.mark.parametrize(
+    ("allowed", "wanted", "covered"),
+    [
+        ("a/#", "a", True),
+        ("a/#", "a/+/b", True),
+        ("a/+", "a/+", True),
+        ("a/+", "a/#", False),
+        ("a/+", "a", False),
+        ("#", "+/b", True),
+        ("#", "$hec/x", False),
+        ("a/b", "a/+", False),
+        ("+", "#", False),
+    ],
+)
+def test_covers(allowed: str, wanted: str, *, covered: bool) -> None:
+    assert covers(allowed, wanted) is covered
+
+
+def test_what_is_covered_matches_no_topic_that_is_not_allowed() -> None:
+    words, topics = ("a", "b", "+", "#", "$a"), ("a", "b", "$a")
+    filters = ["/".join(f) for n in (1, 2, 3) for f in product(words, repeat=n)]
+    filters = [f for f in filters if "#/" not in f]
+    names = ["/".join(t) for n in (1, 2, 3) for t in product(topics, repeat=n)]
+    matched = {f: frozenset(t for t in names if is_match(f, t)) for f in filters}
+    for allowed, wanted in product(filters[::3], filters):
+        if covers(allowed, wanted):
+            assert matched[wanted] <= matched[allowed], (allowed, wanted)

@@ -88,6 +88,7 @@ def test_every_packet_type_has_a_vector() -> None:
     assert types == {kind.name for kind in packets.PacketType}
 
 
+# [MQTT-1.5.5-1]
 @pytest.mark.parametrize(
     ("value", "encoded"),
     [(0, "00"), (127, "7f"), (128, "8001"), (16_383, "ff7f"), (16_384, "808001"),
@@ -144,6 +145,7 @@ def test_all_properties_survive() -> None:
     assert used == {f.name for f in fields(Properties)}
 
 
+# [MQTT-1.5.4-1] [MQTT-1.5.4-2] [MQTT-2.2.1-2] [MQTT-4.7.3-3]
 @pytest.mark.parametrize(
     "packet",
     [

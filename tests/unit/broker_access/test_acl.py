@@ -24,8 +24,7 @@ from broker.access.rules import (
 from broker.access.tree import RightsTree
 from broker.errors import RemoteProtocolError
 from broker.policy import Identity
-from broker.topics import is_match, validate_filter
-from gateway.access import covers
+from broker.topics import covers, is_match, validate_filter
 
 ANNA = Identity("anna", "phone")
 NOBODY = Identity(ANONYMOUS, "any")
@@ -173,16 +172,18 @@ def test_a_share_without_a_filter_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        ("#", False), ("+/+", False), ("plant/#", False), ("plant/+", False),
-        ("plant/safe", False), ("plant/safe/1", False), ("+/safe/1", False),
+        ("#", False), ("+/+", False), ("plant/#", False), ("plant/+", False), ("+/safe/1", False),
+        ("plant/safe", None), ("plant/safe/1", None), ("plant/safe/#", None),
+        ("plant/safe/+", None),
         ("plant/open", True), ("plant/open/#", True), ("office/#", True), ("+", True),
     ],
 )  # fmt: skip
-def test_a_subscription_must_not_touch_a_denial(wanted: str, expected: bool) -> None:
+def test_a_denial_leaves_out_what_it_matches(wanted: str, expected: bool | None) -> None:
     rules = access("user anna\ntopic readwrite #\ntopic deny plant/safe/#")
-    assert reads(rules, wanted) is expected
+    assert reads(rules, wanted) is (expected is not None)
+    assert rules.may_read_all(ANNA, wanted) is bool(expected)
     if "+" not in wanted and "#" not in wanted:
-        assert writes(rules, wanted) is expected
+        assert writes(rules, wanted) is rules.may_read(ANNA, wanted) is bool(expected)
 
 
 def test_denials_win_wherever_they_stand() -> None:
@@ -243,11 +244,30 @@ def test_the_tree_says_what_filter_by_filter_says(filters: list[str], wanted: st
     overlapping = False
     for topic in TOPICS:
         matched = any(is_match(each, topic) for each in filters)
-        assert (tree.match(topic, ANNA) != nobody) is matched
+        assert (tree.cover(topic, ANNA) != nobody) is matched
         if is_match(wanted, topic):
             assert matched or not covered
             overlapping = overlapping or matched
     assert tree_of(*filters, denies=True).overlaps(wanted, ANNA) is overlapping
+
+
+@given(st.lists(FILTERS, max_size=3), st.lists(FILTERS, max_size=3), FILTERS)
+def test_what_may_be_read_of_a_subscription(
+    granted: list[str], denied: list[str], wanted: str
+) -> None:
+    rules = AccessList([
+        *(Rule(EVERYONE, Right.READ, each) for each in granted),
+        *(Rule(EVERYONE, Right.DENY, each) for each in denied),
+    ])  # fmt: skip
+    allowed = rules.may_subscribe(ANNA, wanted)
+    assert allowed <= any(covers(each, wanted) for each in granted)
+    for topic in TOPICS:
+        is_denied = any(is_match(each, topic) for each in denied)
+        is_granted = any(is_match(each, topic) for each in granted)
+        assert rules.may_read(ANNA, topic) is (is_granted and not is_denied)
+        if allowed and is_match(wanted, topic):
+            assert is_granted
+            assert not is_denied or not rules.may_read_all(ANNA, wanted)
 
 
 @pytest.mark.parametrize("wanted", ["a/b/c/d", "user/7/x", "a/+/#", "user/+/x", "$SYS/a"])

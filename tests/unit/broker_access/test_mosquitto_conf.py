@@ -133,9 +133,129 @@ def test_no_limit_there_is_our_limit_here_and_told() -> None:
 
 def test_connections_of_several_listeners() -> None:
     text = "allow_anonymous true\nlistener 1\nmax_connections 5\nlistener 2\nmax_connections 7"
+    assert [each.connections for each in good(text).listeners] == [5, 7]
     assert good(text).limits.connections == 12
-    assert any("for all listeners together: 12" in each for each in good(text).notices)
-    assert good(text.removesuffix("max_connections 7")).limits == Limits()
+    some = good(text.removesuffix("max_connections 7"))
+    assert [each.connections for each in some.listeners] == [5, None]
+    assert some.limits == Limits()
+    assert good(text + "\nglobal_max_connections 9").limits.connections == 9
+
+
+def test_websockets() -> None:
+    settings = good(
+        "allow_anonymous true\nlistener 1\nlistener 2\nprotocol websockets\n"
+        "websockets_origin https://a.example\nwebsockets_origin https://b.example:8443"
+    )
+    one, two = settings.listeners
+    assert (one.websocket, one.origins) == (False, ())
+    assert two.websocket
+    assert two.origins == ("https://a.example", "https://b.example:8443")
+    assert settings.notices[0].startswith("line 4: websockets are at the path /mqtt")
+
+
+def test_how_often_sys_topics_are_told() -> None:
+    assert good("").sys_interval_s == 10
+    assert good("sys_interval 60").sys_interval_s == 60
+    assert good("sys_interval 0").sys_interval_s == 0
+
+
+# the shape of the commented example that Mosquitto installs, with what people turn on
+RICH = """
+per_listener_settings true
+pid_file /run/mosquitto/mosquitto.pid
+user mosquitto
+set_tcp_nodelay true
+sys_interval 30
+max_inflight_messages 40
+max_queued_messages 2000
+max_queued_bytes 0
+max_packet_size 1000000
+message_size_limit 500000
+max_keepalive 600
+memory_limit 0
+persistent_client_expiration 2w
+queue_qos0_messages false
+retain_available true
+allow_zero_length_clientid true
+persistence true
+persistence_location /var/lib/mosquitto/
+persistence_file mosquitto.db
+autosave_interval 1800
+autosave_on_changes false
+log_dest file /var/log/mosquitto/mosquitto.log
+log_type error
+log_type warning
+log_type notice
+log_type information
+connection_messages true
+log_timestamp true
+log_timestamp_format %Y-%m-%dT%H:%M:%S
+
+listener 1883 127.0.0.1
+allow_anonymous true
+
+listener 8883
+max_connections 500
+cafile /etc/mosquitto/ca_certificates/ca.crt
+certfile /etc/mosquitto/certs/server.crt
+keyfile /etc/mosquitto/certs/server.key
+require_certificate true
+use_identity_as_username true
+tls_version tlsv1.2
+acl_file /etc/mosquitto/aclfile
+
+listener 9001
+protocol websockets
+socket_domain ipv4
+websockets_origin https://panel.example
+password_file /etc/mosquitto/pwfile
+acl_file /etc/mosquitto/aclfile
+
+listener 0 /run/mosquitto/mosquitto.sock
+allow_anonymous true
+acl_file /etc/mosquitto/local
+"""
+
+
+def test_a_rich_configuration() -> None:
+    settings, problems = parse(RICH)
+    assert problems == []
+    local, tls, web, unix = settings.listeners
+    assert [each.name for each in settings.listeners] == [
+        "127.0.0.1:1883", ":8883", "0.0.0.0:9001", "/run/mosquitto/mosquitto.sock",
+    ]  # fmt: skip
+    assert (tls.connections, web.websocket) == (500, True)
+    assert None not in {each.access for each in settings.listeners}
+    assert local.access is not None
+    assert local.access.allow_everything
+    assert unix.access is not None
+    assert unix.access.acl_file == Path("/etc/mosquitto/local")
+    assert web.access is not None
+    assert web.access.anonymous is Anonymous.NO
+    limits = settings.limits
+    assert (limits.in_flight, limits.queued_messages, limits.packet_bytes) == (40, 2000, 565_544)
+    assert limits.session_expiry_s == 14 * 86_400
+    assert (settings.sys_interval_s, settings.log_level) == (30, "INFO")
+    told = " ".join(settings.notices)
+    for option in ("pid_file", "user", "log_dest", "persistence_file", "max_queued_bytes 0"):
+        assert f": {option} " in told
+
+
+def test_a_rich_configuration_with_faults_names_them_all() -> None:
+    _, problems = parse(
+        RICH.replace("sys_interval 30", "sys_interval often").replace(
+            "protocol websockets", "protocol http_api\nmount_point house/"
+        )
+        + "plugin /usr/lib/mosquitto_dynamic_security.so\nlistener_allow_anonymous true\n"
+    )
+    assert [each.split(": ", 1)[1] for each in problems] == [
+        "mount_point: topics are not rewritten",
+        "plugin: plugins cannot be loaded",
+        "listener_allow_anonymous: is not known",
+        "protocol: 'http_api' is not mqtt or websockets",
+        "websockets_origin: stands at a listener without protocol websockets",
+        "sys_interval: 'often' is not a number from 0 to 65535",
+    ]
 
 
 def test_storage_and_logs() -> None:
@@ -147,12 +267,11 @@ def test_storage_and_logs() -> None:
 
 
 def test_what_changes_nothing_is_told() -> None:
-    settings = good("pid_file /run/m.pid\nautosave_interval 5\nlog_dest file /x\nsys_interval 5")
+    settings = good("pid_file /run/m.pid\nautosave_interval 5\nlog_dest file /x")
     assert settings.notices == (
         "line 1: pid_file is ignored: the broker stays in the foreground",
         "line 2: autosave_interval is ignored: stored data is written as it comes",
         "line 3: log_dest is ignored: logs go to standard error",
-        "line 4: sys_interval is ignored",
         "without acl_file everyone may read and write everything",
     )
 
@@ -164,8 +283,19 @@ def test_what_changes_nothing_is_told() -> None:
         ("\nplugin x.so", "line 2: plugin: plugins cannot be loaded"),
         ("frobnicate 1", "line 1: frobnicate: is not known"),
         ("Listener 1883", "line 1: Listener: is not known"),
-        ("protocol websockets", "line 1: protocol: only mqtt is offered"),
-        ("check_retain_source true", "line 1: check_retain_source: only false is offered"),
+        ("protocol http_api", "line 1: protocol: 'http_api' is not mqtt or websockets"),
+        ("check_retain_source false", "line 1: check_retain_source: only true is offered"),
+        ("sys_interval -1", "line 1: sys_interval: '-1' is not a number from 0 to 65535"),
+        ("max_topic_alias 5", "line 1: max_topic_alias: say it in a TOML file: topic_aliases"),
+        ("enable_proxy_protocol 2", "line 1: enable_proxy_protocol: say in a TOML file, by"),
+        (
+            "websockets_origin https://a.example",
+            "line 1: websockets_origin: stands at a listener without protocol websockets",
+        ),
+        (
+            "protocol websockets\nwebsockets_origin a.example",
+            "listener 127.0.0.1:1883: origin 'a.example' must be like https://example.com, or *",
+        ),
         ("listener", "line 1: listener: 'missing' is not a port"),
         ("listener x", "line 1: listener: 'x' is not a port"),
         ("listener 70000", "line 1: listener: '70000' is not a port"),

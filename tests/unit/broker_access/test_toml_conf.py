@@ -8,7 +8,7 @@ import pytest
 from broker.access.certificates import NameField
 from broker.conf.errors import ConfError
 from broker.conf.load import load_settings
-from broker.conf.settings import Anonymous, ClientCertificates
+from broker.conf.settings import Anonymous, ClientCertificates, MetricsSettings
 from broker.conf.toml_conf import parse_toml
 from broker.limits import Limits
 
@@ -32,6 +32,18 @@ acl_file = "machines.toml"
 
 [[listener]]
 path = "broker.sock"
+
+[[listener]]
+address = "127.0.0.1:8080"
+websocket = true
+origins = ["https://panel.example", "*"]
+proxies = ["127.0.0.1", "10.0.0.0/8"]
+connections = 50
+
+[metrics]
+address = "0.0.0.0:9234"
+open_to_network = true
+sys_interval_s = 0
 
 [access]
 password_file = "passwords"
@@ -58,7 +70,13 @@ level = "WARNING"
 def test_a_full_file() -> None:
     settings, problems = parse_toml(FULL, Path("/c"))
     assert problems == []
-    one, two, three = settings.listeners
+    one, two, three, four = settings.listeners
+    assert (one.websocket, one.origins, one.proxies, one.connections) == (False, (), (), None)
+    assert (four.websocket, four.connections) == (True, 50)
+    assert four.origins == ("https://panel.example", "*")
+    assert four.proxies == ("127.0.0.1", "10.0.0.0/8")
+    assert settings.metrics == MetricsSettings("0.0.0.0", 9234, open_to_network=True)
+    assert settings.sys_interval_s == 0
     assert (one.host, one.port, one.access) == ("::1", 1884, None)
     assert two.tls is not None
     assert two.access is not None
@@ -98,7 +116,7 @@ def test_every_limit_can_be_set() -> None:
         ("[access]\nanonymous = 'network'", "nobody could read or write anything"),
         ("[access]\npassword_file = 'p'", "nobody could read or write anything"),
         (OPEN + "acl_file = 'a'", "allow_everything and acl_file contradict"),
-        ("port = 1", "port: is not known; known are access, limits, listener, log, storage"),
+        ("port = 1", "port: is not known; known are access, limits, listener, log, metrics"),
         (OPEN + "acl = 'a'", "[access] acl: is not known"),
         ("access = 1", "[access] is not a table"),
         ("[access]\nanonymous = true", "[access] anonymous: True must be one of"),
@@ -135,6 +153,31 @@ def test_every_limit_can_be_set() -> None:
         (OPEN + "[limits]\nconnections = true", "[limits] connections: True is not a whole"),
         (OPEN + "[limits]\nclose_timeout_s = nan", "[limits] close_timeout_s: nan must be above"),
         (OPEN + "[limits]\nclose_timeout_s = inf", "[limits] close_timeout_s: inf must be above"),
+        (OPEN + "[metrics]\naddress = 'x'", "[metrics] address: 'x' must be HOST:PORT"),
+        (OPEN + "[metrics]\naddress = '0.0.0.0:1'", "cannot show metrics on 0.0.0.0:1: anyone on"),
+        (OPEN + "[metrics]\nopen_to_network = true", "[metrics] open_to_network: goes with"),
+        (
+            OPEN + "[metrics]\nsys_interval_s = -1",
+            "[metrics] sys_interval_s: -1.0 must be above 0, or 0",
+        ),
+        (
+            OPEN + "[[listener]]\norigins = ['https://a.b']",
+            "listener 127.0.0.1:1883: origins are for websocket = true",
+        ),
+        (
+            OPEN + "[[listener]]\nwebsocket = true\norigins = ['a.b']",
+            "listener 127.0.0.1:1883: origin 'a.b' must be like https://example.com, or *",
+        ),
+        (
+            OPEN + "[[listener]]\norigins = 'https://a.b'",
+            "[listener 1] origins: 'https://a.b' is not a list of texts",
+        ),
+        (
+            OPEN + "[[listener]]\nproxies = ['10.0.0.1/8']",
+            "listener 127.0.0.1:1883: proxies: 10.0.0.1/8 has host bits set",
+        ),
+        (OPEN + "[[listener]]\nconnections = 0", "[listener 1] connections: 0 must be above 0"),
+        (OPEN + "[[listener]]\nwebsocket = 1", "[listener 1] websocket: 1 is not true or false"),
         (OPEN + "[log]\nlevel = 'info'", "[log] level: 'info' must be one of DEBUG"),
         (OPEN + "[storage]\ndurability = 'maybe'", "[storage] durability: 'maybe' must be one of"),
     ],

@@ -28,6 +28,7 @@ def close_code(output: bytes) -> int:
     return int.from_bytes(output[2:4], "big")
 
 
+# [MQTT-6.0.0-4]
 @pytest.mark.parametrize(
     ("offered", "chosen"),
     [("mqtt", b"mqtt"), ("mqttv3.1", b"mqttv3.1"), ("chat, mqttv3.1,mqtt", b"mqtt")],
@@ -47,6 +48,7 @@ def test_a_handshake_is_answered(offered: str, chosen: bytes) -> None:
     assert not websocket.refusal
 
 
+# [MQTT-6.0.0-3]
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -129,6 +131,7 @@ def test_a_host_that_is_no_host_allows_no_page() -> None:
     assert is_origin_allowed("http://[::1]:80", "[::1]:8083", ())
 
 
+# [MQTT-6.0.0-2]
 def test_one_stream_over_frames_of_any_kind() -> None:
     websocket = opened()
     assert websocket.receive(frame(BINARY, b"ab") + frame(BINARY) + frame(BINARY, b"c")) == b"abc"
@@ -143,12 +146,14 @@ def test_one_stream_over_frames_of_any_kind() -> None:
     assert websocket.unread_bytes == 0
 
 
+# [MQTT-6.0.0-1]
 def test_output_leaves_as_binary_frames_without_masks() -> None:
     websocket = opened()
     for size in (0, 125, 126, 65_535, 65_536):
         assert websocket.encode(b"x" * size) == frame(BINARY, b"x" * size, masked=False)
 
 
+# [MQTT-6.0.0-1]
 @pytest.mark.parametrize(
     ("wrong", "code", "refusal"),
     [

@@ -1,12 +1,10 @@
 import asyncio
 from dataclasses import dataclass
-from itertools import product
 
 import pytest
 
 from broker import Credentials, Identity, Refusal
-from broker.topics import is_match
-from gateway.access import CONTAINERS, Access, Ports, covers
+from gateway.access import CONTAINERS, Access, Ports
 from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of
 from gateway.devices.registry import Device, Registry
@@ -171,32 +169,3 @@ def test_an_identity_of_no_group_has_no_rights() -> None:
     access, _ = make_access()
     assert not access.may_publish(Identity("x", "x"), "a")
     assert not access.may_subscribe(Identity("x", "x"), "a")
-
-
-@pytest.mark.parametrize(
-    ("allowed", "wanted", "covered"),
-    [
-        ("a/#", "a", True),
-        ("a/#", "a/+/b", True),
-        ("a/+", "a/+", True),
-        ("a/+", "a/#", False),
-        ("a/+", "a", False),
-        ("#", "+/b", True),
-        ("#", "$hec/x", False),
-        ("a/b", "a/+", False),
-        ("+", "#", False),
-    ],
-)
-def test_covers(allowed: str, wanted: str, *, covered: bool) -> None:
-    assert covers(allowed, wanted) is covered
-
-
-def test_what_is_covered_matches_no_topic_that_is_not_allowed() -> None:
-    words, topics = ("a", "b", "+", "#", "$a"), ("a", "b", "$a")
-    filters = ["/".join(f) for n in (1, 2, 3) for f in product(words, repeat=n)]
-    filters = [f for f in filters if "#/" not in f]
-    names = ["/".join(t) for n in (1, 2, 3) for t in product(topics, repeat=n)]
-    matched = {f: frozenset(t for t in names if is_match(f, t)) for f in filters}
-    for allowed, wanted in product(filters[::3], filters):
-        if covers(allowed, wanted):
-            assert matched[wanted] <= matched[allowed], (allowed, wanted)
