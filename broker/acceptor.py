@@ -76,7 +76,8 @@ class Acceptor:
                 return
             except OSError as exc:
                 # the connections stay with the kernel; without a pause the loop would spin
-                logger.error("cannot accept on %s: %s", self._listener, reason_of(exc))  # noqa: TRY400
+                if self._broker.core.story.may_tell(self._listener.name, "cannot_accept"):
+                    logger.error("cannot accept on %s: %s", self._listener, reason_of(exc))  # noqa: TRY400
                 self._loop.remove_reader(listening)
                 self._retry = self._loop.call_later(RETRY_S, self.start)
                 return

@@ -189,12 +189,8 @@ class Admission:
         kind = f"connect_{reason.name.lower()}"
         self._counters.refuse(kind)
         if self._router.story.may_tell(client.peer, kind):
-            who = (
-                (client.connect.client_id, client.connect.username) if client.connect else ("", "")
-            )
-            where = (client.origin, client.listener)
-            why = describe(reason)
-            logger.info("refused %.64r as %.64r from %s on %s: %s", *who, *where, why)
+            where, why = (client.origin, client.listener), describe(reason)
+            logger.info("refused %s from %s on %s: %s", _name(client.connect), *where, why)
         code = reason if client.five else connect_return_code(reason)
         properties = Properties(reason_string=text) if text else NO_PROPERTIES
         self._send(client, ConnAck(code, properties=properties))  # [MQTT-3.2.2-6] no session
@@ -263,3 +259,12 @@ class Admission:
             self._counters.send_control(1, len(encoded))
         self._router.touched.add(client)
         return encoded is not None
+
+
+def _name(connect: Connect | None) -> str:
+    """Return what a client that is not in calls itself, for a log."""
+    if connect is None:
+        return "a client"
+    name = repr(connect.client_id[:64]) if connect.client_id else "a client"
+    user = f"as {connect.username[:64]!r}" if connect.username else "without a user"
+    return f"{name} {user}"

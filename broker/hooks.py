@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from broker.counters import Counters
+from broker.errors import LocalProtocolError, RemoteProtocolError
 from broker.message import Message
 from broker.packets import Subscription
 from broker.policy import Identity, Refusal
@@ -77,9 +78,12 @@ class Hooks:
         is given what the one before returned.
 
         Raises:
-            RemoteProtocolError: the filter is none.
+            LocalProtocolError: the filter is none.
         """
-        validate_filter(topic_filter)
+        try:
+            validate_filter(topic_filter)
+        except RemoteProtocolError as exc:  # here the fault is our caller's
+            raise LocalProtocolError(str(exc), exc.reason) from exc
         remove = _add(self._publish, (topic_filter, hook))
         self._changed()
 

@@ -8,9 +8,12 @@ from broker.delivery import Encoder
 from broker.errors import LocalProtocolError, RemoteProtocolError
 from broker.message import Message
 from broker.packets import Subscription
+from broker.story import Story
 from broker.topics import SHARED, validate_filter, validate_topic
 
 logger = logging.getLogger(__name__)
+
+TRACES = 5  # a minute of one local client; it is our own program's fault, but peers trigger it
 
 Handler = Callable[[Message], None]
 
@@ -35,7 +38,7 @@ class LocalClient:
         if topic_filter.startswith(SHARED):
             raise LocalProtocolError("cannot subscribe: local clients share nothing")
         self.unsubscribe(topic_filter)
-        receiver = _LocalReceiver(self.name, handler)
+        receiver = _LocalReceiver(self.name, handler, self._core.story)
         self._receivers[topic_filter] = receiver
         self._core.subscribe(receiver, Subscription(topic_filter, qos=2))
         for message in self._core.retained(topic_filter, self._now()):
@@ -70,11 +73,12 @@ def _check(validate: Callable[[str], None], text: str) -> None:
 class _LocalReceiver:
     """One subscription: overlapping filters of one client each get the message."""
 
-    __slots__ = ("_handler", "_name")
+    __slots__ = ("_handler", "_name", "_story")
 
-    def __init__(self, name: str, handler: Handler) -> None:
+    def __init__(self, name: str, handler: Handler, story: Story) -> None:
         self._name = name
         self._handler = handler
+        self._story = story
 
     def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:  # noqa: ARG002
         """Hand a message over."""
@@ -86,6 +90,7 @@ class _LocalReceiver:
         try:
             self._handler(message)
         except Exception:
-            logger.exception("handler of %s failed on %r", self._name, message.topic)
+            if self._story.may_tell(self._name, "handler_failed", TRACES):
+                logger.exception("handler of %s failed on %r", self._name, message.topic)
             if message.hold is not None and message.hold.keepers > keepers:
                 message.hold.refuse()  # it kept the message and will never let go

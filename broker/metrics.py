@@ -5,6 +5,7 @@ registry.register(BrokerCollector(broker))
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -29,6 +30,17 @@ COUNTERS: Mapping[str, str] = {
     "connects_received": "CONNECT packets received",
     "sessions_expired": "Sessions that ended because their client stayed away",
 }
+# by field of JournalStatus
+STORE_GAUGES: Mapping[str, str] = {
+    "log_bytes": "Bytes of the broker's log on the disk",
+    "live_bytes": "Bytes of it that are still needed, about",
+    "is_full": "Whether messages are refused because the log cannot be written",
+}
+STORE_COUNTERS: Mapping[str, str] = {
+    "written_bytes": "Bytes written to the broker's log",
+    "commits": "Commits of the broker's log",
+    "refused": "Messages and sessions that could not be stored",
+}
 
 
 class BrokerCollector(Collector):
@@ -45,6 +57,8 @@ class BrokerCollector(Collector):
             yield GaugeMetricFamily(PREFIX + name, text, value=getattr(counters, name))
         for name, text in COUNTERS.items():
             yield CounterMetricFamily(PREFIX + name, text, value=getattr(counters, name))
+        if broker.store is not None:
+            yield from store_metrics(asdict(broker.store))
         accepted = "Connections accepted, MQTT or not"
         yield _count("connections_accepted", accepted, counters.connections_total)
         yield _gauge("retained_bytes", "Bytes of retained messages", census.retained_bytes)
@@ -60,6 +74,14 @@ class BrokerCollector(Collector):
         yield sessions
         yield _by_reason("dropped", "Messages that did not reach a client", counters.dropped)
         yield _by_reason("refused", "Requests and connections refused", counters.refused)
+
+
+def store_metrics(status: Mapping[str, float]) -> Iterator[Metric]:
+    """Yield what a journal's status says."""
+    for name, text in STORE_GAUGES.items():
+        yield _gauge(f"store_{name.removeprefix('is_')}", text, float(status[name]))
+    for name, text in STORE_COUNTERS.items():
+        yield _count(f"store_{name}", text, status[name])
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -72,6 +72,8 @@ def describe(reason: Reason) -> str:
     """Return the words of a reason, for a log."""
     if reason == Reason.NORMAL_DISCONNECTION:
         return "it said good-bye"
+    if reason == Reason.DISCONNECT_WITH_WILL:
+        return "it said good-bye, and let its will be known"
     return reason.name.lower().replace("_", " ")
 
 

@@ -182,7 +182,8 @@ class Registry:
             records = (WillEnded(session.diary.number),)
         if will is not None and not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
-            logger.warning("will of %r dropped: not authorized", session.client_id)
+            if self._router.story.may_tell(session.client_id, "will_not_authorized"):
+                logger.info("will of %r dropped: not authorized", session.client_id)
             will = None
         message = None if will is None else self._screen(will, session, now)
         if message is not None:  # [MQTT-3.1.2-14]

@@ -126,7 +126,8 @@ class Broker:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         for listener, address in zip(self._listeners, self._addresses, strict=True):
             where = address if isinstance(address, Path) else write_address(*address)
-            logger.info("MQTT %s listens on %s", listener.name, where)
+            name = "" if listener.name == where else f" ({listener.name})"
+            logger.info("listening on %s%s", where, name)
 
     async def stop(self) -> None:
         """Say good-bye to all clients and close."""
@@ -233,7 +234,8 @@ class Broker:
         try:
             outcome = await self._authenticator.authenticate(credentials)
         except Exception:
-            logger.exception("cannot authenticate %r", credentials.client_id)
+            if self._core.story.may_tell(client.peer, "cannot_authenticate"):
+                logger.exception("cannot authenticate %r", credentials.client_id)
             outcome = Refusal.SERVER_UNAVAILABLE
         self._core.decide(client, outcome, self.now())
         self.flush()

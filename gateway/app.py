@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import Broker, BrokerError, Listener
+from broker.journal import Journal, JournalError
 from gateway.access import CONTAINERS, Access, Ports
 from gateway.account import Account
 from gateway.addresses import format_address
@@ -302,8 +303,11 @@ def _build_broker(base: _Base) -> Broker:
         Ports(base.services.authenticate, partial(confirm, base.store), time.time),
         loopback_anonymous=settings.anonymous == "loopback",
     )
+    store = None
+    if settings.durability != "memory":
+        store = Journal(base.config.node.state / "broker", settings.durability)
     # nobody may read $SYS here: the gateway has a status and metrics of its own
-    return Broker(listeners, access, access, sys_interval_s=0)
+    return Broker(listeners, access, access, store=store, sys_interval_s=0)
 
 
 async def _build_cloud(
@@ -362,6 +366,8 @@ async def _build_cloud(
 
 def _cannot_listen(config: GatewayConfig, exc: BrokerError) -> GatewayError:
     """Return the broker's error with the setting that changes it."""
+    if isinstance(exc, JournalError):
+        return GatewayError(str(exc))
     cause, (what, _, why) = exc.__cause__, str(exc).partition(": ")
     number = cause.errno if isinstance(cause, OSError) else None
     if number is not None and number > 0:

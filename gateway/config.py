@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from broker.journal import Durability
 from gateway.errors import ConfigError
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from protocol.errors import SettingsError
@@ -39,6 +40,7 @@ class BrokerSettings:
     host: str = "127.0.0.1"
     port: int = 1883  # 0: any free one
     anonymous: str = "no"  # "loopback": anyone on this machine may connect without a password
+    durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_port: int = 8883
@@ -49,6 +51,10 @@ class BrokerSettings:
         _check_port("tls_port", self.tls_port)
         if self.anonymous not in ("no", "loopback"):
             raise ValueError(f'anonymous = "{self.anonymous}": must be "no" or "loopback"')
+        if self.durability not in ("synced", "os", "memory"):
+            raise ValueError(
+                f'durability = "{self.durability}": must be "synced", "os" or "memory"'
+            )
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key must be given together")
 

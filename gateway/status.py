@@ -1,7 +1,7 @@
 """One snapshot of all parts: for people, for /readyz, for metrics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from broker import Broker
@@ -163,7 +163,14 @@ class Status:
             "messages_dropped": counters.messages_dropped,
             "bytes_received": counters.bytes_received,
             "bytes_sent": counters.bytes_sent,
+            "store": self._store(),
         }
+
+    def _store(self) -> dict[str, Any] | None:
+        store = self._parts.broker.store
+        if store is None:
+            return None
+        return asdict(store)
 
     def _containers(self) -> list[dict[str, Any]]:
         return [

@@ -17,12 +17,14 @@ broker_app = typer.Typer(
     Ctrl-C or SIGTERM. Port 0 takes any free one. Users, rights, TLS and limits are in a
     configuration file: TOML, or the common part of a mosquitto.conf; docs/broker.md explains them.
     On SIGHUP it reads users, rights and certificates again. Sessions and retained messages are in
-    memory unless --data or the configuration names a folder for them.
+    memory unless --data or the configuration names a folder for them. HECATE_LOG_LEVEL=INFO tells
+    who connects, who is refused and why; topics below $SYS/broker and --metrics tell the numbers.
     """,
     epilog=examples(
         "hecate broker --anonymous",
         "hecate broker --anonymous --listen 127.0.0.1:0 --listen [::1]:1883",
         "hecate broker --anonymous --data /var/lib/hecate-broker",
+        "HECATE_LOG_LEVEL=INFO hecate broker --anonymous --metrics 127.0.0.1:9234",
         "hecate broker --config /etc/hecate/broker.toml",
         "hecate broker --config /etc/mosquitto/mosquitto.conf --check",
     ),

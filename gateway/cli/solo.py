@@ -166,6 +166,7 @@ class _Solo:
             reloading.cancel()
             await asyncio.gather(reloading, return_exceptions=True)
             await self._broker.stop()
+            logger.info("stopped")
 
     async def _show_metrics(self, stack: contextlib.AsyncExitStack) -> str:
         if self._settings.metrics is None:

@@ -8,7 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from broker.metrics import COUNTERS, GAUGES
+from broker.metrics import COUNTERS, GAUGES, store_metrics
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
@@ -41,6 +41,8 @@ class _Snapshot(Collector):
         yield _gauge("uptime_seconds", "Since the start", snapshot["node"]["uptime_s"])
         yield _gauge("cluster_members", "Nodes of the cluster", snapshot["cluster"]["members"])
         yield from broker_metrics(snapshot["broker"])
+        if snapshot["broker"]["store"] is not None:
+            yield from store_metrics(snapshot["broker"]["store"])
         yield from self._sep()
         yield from self._devices()
         yield from self._beps()

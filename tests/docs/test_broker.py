@@ -8,8 +8,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
 
 from broker.conf.mosquitto_options import (
     ACCESS_OPTIONS,
@@ -20,11 +22,15 @@ from broker.conf.mosquitto_options import (
     ONLY,
 )
 from broker.conf.toml_conf import TLS_KEYS
+from tests.integration.broker.conftest import BrokerThread
+from tests.integration.broker.paho_client import Paho
 from tests.peers import require
 from tests.programs import HECATE, ROOT, Program
 
 TEXT = (ROOT / "docs" / "broker.md").read_text()
-SECTIONS = ("Try it", "Users and rights", "Listeners and TLS", "Moving over from Mosquitto")
+SECTIONS = (
+    "Try it", "Users and rights", "Listeners and TLS", "Watching it", "Moving over from Mosquitto",
+)  # fmt: skip
 
 
 def blocks(section: str) -> Iterator[tuple[str, str]]:
@@ -53,7 +59,7 @@ class Reader:
         command.chmod(0o755)
 
     def follow(self, section: str) -> None:
-        self._ports = {port: free_port() for port in ("1883", "8883")}
+        self._ports = {port: free_port() for port in ("1883", "8883", "9234")}
         for language, text in blocks(section):
             if language == "sh":
                 for line in text.splitlines():
@@ -112,7 +118,10 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
     assert "hello\n" in printed
     assert "61\n" in printed
     assert "broker.toml: good configuration for the broker: MQTT 127.0.0.1:" in printed
-    ((_, program),) = blocks("In a program of your own")
+    assert "seconds\n" in printed
+    assert "hecate_broker_connections " in printed
+    assert '{"status":"ok"}' in printed
+    (_, program), _ = blocks("In a program of your own")
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=reader._folder, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False,
@@ -122,7 +131,31 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
 
 def test_every_shell_block_is_followed() -> None:
     followed = sum(language == "sh" for section in SECTIONS for language, _ in blocks(section))
-    assert followed == TEXT.count("```sh\n") == 5
+    assert followed == TEXT.count("```sh\n") == 6
+
+
+def test_the_hooks_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    _, (_, text) = blocks("In a program of your own")
+    page: dict[str, Any] = {}
+    exec(text, page)
+    with ExitStack() as stack:
+        running = BrokerThread()
+        stack.callback(running.stop)
+        running.call(lambda: page["add_hooks"](running.broker))
+        old = stack.enter_context(Paho("old", MQTTProtocolVersion.MQTTv31))
+        assert old.connect("127.0.0.1", running.port)[1] == "Not authorized"
+        client = stack.enter_context(Paho("c", MQTTProtocolVersion.MQTTv5))
+        client.connect("127.0.0.1", running.port)
+        assert client.subscribe("plant/#", 2) == "Granted QoS 1"
+        for payload, answer in (
+            (b"21", "Success"),
+            (b"99", "Payload format invalid"),
+            (b"warm", "Implementation specific error"),
+        ):
+            assert client.publish("plant/1/celsius", payload, 1) == answer
+        assert client.publish("plant/1/state", b"warm", 1) == "Success"
+        assert [client.take().payload for _ in range(2)] == [b"21.0", b"warm"]
+    assert capsys.readouterr().out.startswith("c ")
 
 
 def test_the_page_names_every_option_that_is_kept() -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.errors import RemoteProtocolError
+from broker.errors import LocalProtocolError
 from broker.hooks import Arrival
 from broker.local import LocalClient
 from broker.message import Message
@@ -214,7 +214,7 @@ def test_only_topics_with_a_hook_leave_the_hot_path() -> None:
 
 
 def test_a_filter_that_is_none_is_our_fault() -> None:
-    with pytest.raises(RemoteProtocolError, match="misplaced #"):
+    with pytest.raises(LocalProtocolError, match="misplaced #"):
         Rig().core.hooks.on_publish("a/#/b", lambda message: message)
 
 
