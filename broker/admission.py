@@ -230,7 +230,8 @@ class Admission:
         if aliases:  # [MQTT-3.1.2-27]
             client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
         if not client.five:
-            return self._send(client, ConnAck(0, present))  # [MQTT-3.1.4-5]
+            told = present and client.version != MQTT_3_1  # which keeps that byte reserved
+            return self._send(client, ConnAck(0, told))  # [MQTT-3.1.4-5]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(
             session_expiry_s=int(session.expiry_s) if session.expiry_s != asked_s else None,

@@ -63,11 +63,12 @@ class Authentication:
 
     def take(self, packet: Auth, now: float) -> bool:
         """Take an AUTH, return whether it begins a re-authentication; raise if it must not come."""
+        # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
         if packet.properties.authentication_method != self.method:
             raise RemoteProtocolError("AUTH of another method")
         begins = packet.reason == Reason.RE_AUTHENTICATE and self._turn is Turn.NOBODY
         goes_on = packet.reason == Reason.CONTINUE_AUTHENTICATION and self._turn is Turn.CLIENT
-        if not begins and not goes_on:
+        if not begins and not goes_on:  # [MQTT-4.12.0-3]
             raise RemoteProtocolError("AUTH out of turn")
         if begins and now < self._next_at:
             raise RemoteProtocolError("re-authentication too soon", Reason.QUOTA_EXCEEDED)
@@ -79,12 +80,12 @@ class Authentication:
     def challenge(self, data: bytes | None) -> Auth:
         """Return the AUTH that the client has to answer."""
         self._turn = Turn.CLIENT
-        return self._packet(Reason.CONTINUE_AUTHENTICATION, data)
+        return self._packet(Reason.CONTINUE_AUTHENTICATION, data)  # [MQTT-4.12.0-2]
 
     def finish(self, data: bytes | None) -> Auth:
         """Return the AUTH that ends a re-authentication."""
         self._turn = Turn.NOBODY
-        return self._packet(Reason.SUCCESS, data)
+        return self._packet(Reason.SUCCESS, data)  # [MQTT-3.15.2-1]
 
     def complete(self, properties: Properties) -> Properties:
         """Return the properties of the CONNACK that ends the first exchange."""  # [MQTT-4.12.0-5]
@@ -125,7 +126,7 @@ class Enhanced:
         """Take a client's AUTH."""
         authentication = client.authentication
         if authentication is None:
-            raise RemoteProtocolError("AUTH without a method")
+            raise RemoteProtocolError("AUTH without a method")  # [MQTT-4.12.0-7]
         begins = authentication.take(packet, now)
         if client.state is State.DECIDING:
             client.held = True
@@ -146,7 +147,7 @@ class Enhanced:
             return None
         if authentication is None:
             assert not isinstance(outcome, Challenge | Accepted)  # that takes a method
-            return outcome
+            return outcome  # [MQTT-4.12.0-6]
         if isinstance(outcome, Identity):
             outcome = Accepted(outcome)
         if client.state is State.DECIDING and isinstance(outcome, Accepted):
@@ -154,7 +155,7 @@ class Enhanced:
             authentication.finish(outcome.data)
             return outcome.identity
         if client.state is State.DECIDING and isinstance(outcome, Refusal):
-            return outcome
+            return outcome  # [MQTT-4.12.0-4]
         self._go_on(client, authentication, outcome)
         return None
 
@@ -168,7 +169,7 @@ class Enhanced:
         if isinstance(outcome, Challenge):
             if client.state is State.DECIDING:
                 client.held = False
-            self._voice.send(client, authentication.challenge(outcome.data))  # [MQTT-4.12.0-2]
+            self._voice.send(client, authentication.challenge(outcome.data))
         elif isinstance(outcome, Accepted):
             self._renew(client, outcome.identity, authentication.finish(outcome.data))
         else:

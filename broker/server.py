@@ -249,7 +249,7 @@ class Broker:
 
     async def proceed(self, client: Client, exchange: Exchange | None, data: bytes | None) -> None:
         """Take a step of an authentication method and carry its answer out."""
-        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD
+        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD  # [MQTT-4.12.0-1]
         if exchange is not None:
             try:
                 outcome = await exchange.step(data)

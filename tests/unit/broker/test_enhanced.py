@@ -101,6 +101,7 @@ def check_ended(client: Peer, reason: Reason) -> None:
 
 
 def test_lets_in_after_the_last_step() -> None:
+    # [MQTT-4.12.0-2] [MQTT-3.15.2-1]
     rig = Counter()
     client = online(rig)
     assert rig.core.connected() == {"c"}
@@ -125,12 +126,14 @@ def test_credentials_reach_the_method() -> None:
 
 
 def test_an_unknown_method_is_refused_by_name() -> None:
+    # [MQTT-4.12.0-1]
     check_refused(connect(Counter(), "OTHER"), Reason.BAD_AUTHENTICATION_METHOD)
     check_refused(connect(Rig()), Reason.BAD_AUTHENTICATION_METHOD)
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_wrong_answers_are_refused(first: bool) -> None:
+    # [MQTT-4.12.0-4]
     rig = Counter()
     client = connect(rig, data=b"x" if first else b"0")
     if not first:
@@ -158,6 +161,7 @@ def test_wrong_answers_are_refused(first: bool) -> None:
     ],
 )
 def test_nothing_else_comes_before_connack(packet: Packet) -> None:
+    # [MQTT-3.1.2-30] [MQTT-4.12.0-3]
     rig = Counter()
     client = connect(rig)
     assert client.take() == [auth(b"1?")]
@@ -246,6 +250,7 @@ def test_answers_that_come_too_early_are_a_fault() -> None:
 
 
 def test_re_authentication_renews_rights_and_end() -> None:
+    # [MQTT-3.15.2-1]
     rig = Counter()
     rig.expires_at = 100.0
     client = online(rig)
@@ -265,6 +270,7 @@ def test_re_authentication_renews_rights_and_end() -> None:
 
 
 def test_re_authentication_that_fails_ends_the_connection() -> None:
+    # [MQTT-4.12.1-2]
     for refusal, reason in (
         (Refusal.NOT_AUTHORIZED, Reason.NOT_AUTHORIZED),
         (Refusal.BAD_CREDENTIALS, Reason.NOT_AUTHORIZED),

@@ -269,6 +269,13 @@ def test_3_1_is_granted_what_it_may_not_read() -> None:
     assert codes == [(1, 2), (1, 0x80), (1, Reason.NOT_AUTHORIZED)]
 
 
+def test_3_1_is_not_told_of_its_session() -> None:
+    rig = Rig()
+    for version, told in ((MQTT_3_1, False), (MQTT_3_1, False), (MQTT_3_1_1, True)):
+        client = rig.connect("c", version, clean_start=False)
+        assert client.take() == [ConnAck(0, told)]
+
+
 @pytest.mark.parametrize(
     "connect",
     [

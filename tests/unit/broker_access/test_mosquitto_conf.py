@@ -111,11 +111,12 @@ def test_each_listener_may_have_its_own_users() -> None:
 def test_limits() -> None:
     settings = good(
         "max_inflight_messages 20\nmax_queued_messages 500\nmax_queued_bytes 1000000\n"
-        "max_packet_size 100000\nmax_connections 50\npersistent_client_expiration 14d"
+        "max_packet_size 100000\nmax_connections 50\npersistent_client_expiration 14d\n"
+        "max_keepalive 60"
     )
     assert settings.limits == Limits(
         in_flight=20, queued_messages=500, queued_bytes=1_000_000, packet_bytes=100_000,
-        connections=50, session_expiry_s=14 * 86_400,
+        connections=50, session_expiry_s=14 * 86_400, keep_alive_s=60,
     )  # fmt: skip
     assert good("message_size_limit 1000").limits.packet_bytes == 1000 + 65_544
     both = good("message_size_limit 1000\nmax_packet_size 500")
