@@ -96,7 +96,7 @@ def interference(
         list[str] | None, typer.Option(help=f"Of {', '.join(VARIANTS)}; repeatable.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds for each.")] = 3,
-    seconds: Annotated[float, typer.Option(min=0.2, help="Length of each measurement.")] = 2.5,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Length of each measurement.")] = 2.0,
     into: Annotated[
         Path | None, typer.Option(help="Put the table into this document, in place of the old one.")
     ] = None,
