@@ -375,6 +375,7 @@ def test_unknown_and_late_acknowledgements_end_nothing() -> None:
     assert again[0].packet_id == single
 
 
+# [MQTT-4.5.0-1]
 def test_what_waits_for_an_absent_client_keeps_its_qos() -> None:
     rig = Rig()
     client = stored(rig, MQTT_3_1_1)

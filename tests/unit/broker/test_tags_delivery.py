@@ -154,8 +154,9 @@ def complete(client: Peer) -> list[Publish]:
 
 
 # [MQTT-4.8.2-6] [MQTT-4.4.0-2]
+@pytest.mark.parametrize("comes_back", [False, True])
 @pytest.mark.parametrize("qos", [1, 2])
-def test_what_a_member_refuses_is_given_to_nobody(qos: int) -> None:
+def test_what_a_member_refuses_is_given_to_nobody(qos: int, comes_back: bool) -> None:
     rig = Rig()
     one, two = stored(rig, "1", MQTT_5), stored(rig, "2", MQTT_5)
     for member in (one, two):
@@ -165,8 +166,9 @@ def test_what_a_member_refuses_is_given_to_nobody(qos: int) -> None:
     answer = PubAck if qos == 1 else PubRec
     one.send(answer(packet.packet_id or 0, Reason.UNSPECIFIED_ERROR))
     assert one.take() == []
-    one.hang_up()
-    assert publishes(stored(rig, "1", MQTT_5)) == []
+    if comes_back:
+        one.hang_up()
+        assert publishes(stored(rig, "1", MQTT_5)) == []
     rig.core.disconnect("1", rig.now)
     rig.settle()
     assert two.messages() == []

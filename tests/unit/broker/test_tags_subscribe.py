@@ -138,3 +138,23 @@ def test_one_packet_with_several_filters_does_what_several_packets_do(version: i
     codes = (0, 0x11, 0) if version == MQTT_5 else ()
     assert client.take() == [UnsubAck(2, codes)]
     assert rig.core.counters.subscriptions == 0
+
+
+# [MQTT-3.8.4-8] [MQTT-4.8.2-3]
+@pytest.mark.parametrize("topic_filter", ["a", "+", "$share/g/a"])
+@pytest.mark.parametrize("hot_path", [False, True])
+@pytest.mark.parametrize("published", [0, 1, 2])
+@pytest.mark.parametrize("granted", [0, 1, 2])
+def test_the_lower_qos_counts_on_every_path(
+    granted: int, published: int, hot_path: bool, topic_filter: str
+) -> None:
+    rig = Rig(hot_path=hot_path)
+    client, sender = rig.online("c", MQTT_5), rig.online("s", MQTT_5)
+    client.subscribe(topic_filter, granted)
+    for content_type in (None, "text"):
+        properties = Properties(content_type=content_type)
+        sender.publish(
+            "a", qos=published, packet_id=1 if published else None, properties=properties
+        )
+        sender.send(PubRel(1))
+    assert [each.qos for each in publishes(client)] == [min(granted, published)] * 2
