@@ -233,8 +233,9 @@ class Dialog:
                 )
                 self._touch(client)
 
-        granted = zip(packet.subscriptions, codes, strict=True)
-        session.diary.subscribed([each for each, code in granted if code <= MAX_QOS], done)
+        pairs = zip(packet.subscriptions, codes, strict=True)
+        granted = [each for each, code in pairs if code <= MAX_QOS]
+        session.diary.subscribed(granted, session.pending_retained, done)
 
     def _answer_subscribe(self, client: Client, packet_id: int, codes: list[int]) -> None:
         if client.five:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from broker.journal.records import (
     Acknowledged,
+    CaughtUp,
     Closed,
     Completed,
     Ended,
@@ -39,7 +40,7 @@ from broker.journal.records import (
 from broker.wire import encode_message_properties
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Container, Iterable, Sequence
 
     from broker.client import Client
     from broker.delivery import Delivery
@@ -194,9 +195,17 @@ class Diary:
         """The session is gone; may be said twice."""
         self.ledger.append((Ended(self.number),), done, must=True)
 
-    def subscribed(self, subscriptions: Iterable[Subscription], done: Done) -> None:
-        """Filters were added or replaced."""
-        self.ledger.append([Subscribed(self.number, each) for each in subscriptions], done)
+    def subscribed(
+        self, subscriptions: Iterable[Subscription], pending: Container[str], done: Done
+    ) -> None:
+        """Filters were added or replaced; for those pending retained messages must be sent."""
+        number = self.number
+        records = [Subscribed(number, each, each.topic_filter in pending) for each in subscriptions]
+        self.ledger.append(records, done)
+
+    def caught_up(self, topic_filter: str) -> None:
+        """The retained messages of a filter were sent."""
+        self.ledger.append((CaughtUp(self.number, topic_filter),))
 
     def unsubscribed(self, filters: Iterable[str], done: Done | None = None) -> None:
         """Filters were removed."""

@@ -107,6 +107,8 @@ class Restorer:
             session.subscriptions[subscription.topic_filter] = subscription
             self._router.subscribe(session, subscription)
         self._counters.subscriptions += len(session.subscriptions)
+        for topic_filter in stored.catching_up.keys() & session.subscriptions.keys():
+            session.pending_retained[topic_filter] = session.subscriptions[topic_filter]
         self._restore_queue(session, stored)
         if stored.received:
             session.received.restore(stored.received)

@@ -214,6 +214,8 @@ class Router:
             written.append(Cleared(message.topic))
         retained = self.retained.get(message.topic) if message.retain else None
         hold = message.hold
+        if hold is not None and hold.decided:  # handed over: it was answered before
+            hold = None
         if hold is not None:
             hold.keep()
 

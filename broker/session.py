@@ -336,6 +336,8 @@ class Session:
             topic = next(topics_left, None)
             if topic is None:
                 self._current = None
+                if self.diary is not None:
+                    self.diary.caught_up(subscription.topic_filter)
                 continue
             message = retained.get(topic)  # the newest; it may be gone by now
             if message is not None and not message.is_expired(now):

@@ -52,7 +52,8 @@ class BrokerSettings:
         if self.anonymous not in ("no", "loopback"):
             raise ValueError(f'anonymous = "{self.anonymous}": must be "no" or "loopback"')
         if self.durability not in ("synced", "os", "memory"):
-            raise ValueError(f'durability = "{self.durability}": must be "synced", "os" or "memory"')
+            words = '"synced", "os" or "memory"'
+            raise ValueError(f'durability = "{self.durability}": must be {words}')
         if (self.tls_cert is None) != (self.tls_key is None):
             raise ValueError("tls_cert and tls_key must be given together")
 

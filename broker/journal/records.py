@@ -51,14 +51,22 @@ class Ended(NamedTuple):
 
 
 class Subscribed(NamedTuple):
-    """A subscription was added or replaced."""
+    """A subscription was added or replaced; retained messages may have to be sent for it."""
 
     session_id: int
     subscription: Subscription
+    catches_up: bool = False
 
 
 class Unsubscribed(NamedTuple):
     """A subscription was removed."""
+
+    session_id: int
+    topic_filter: str
+
+
+class CaughtUp(NamedTuple):
+    """All retained messages of a filter were sent, or are queued."""
 
     session_id: int
     topic_filter: str
@@ -153,7 +161,7 @@ class WillEnded(NamedTuple):
 
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
-    | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed
+    | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
 )  # fmt: skip
 
 _U16, _U32, _U64 = Struct(">H"), Struct(">I"), Struct(">Q")
@@ -262,31 +270,34 @@ def _encode_subscribed(record: Subscribed) -> bytes:
     name = each.topic_filter.encode()
     options = (
         each.qos | each.no_local << 2 | each.retain_as_published << 3 | each.retain_handling << 4
-    )
+    ) | record.catches_up << 6
     head = _SUBSCRIBED.pack(4, record.session_id, options, len(each.identifiers), len(name))
     return head + name + b"".join(map(_U32.pack, each.identifiers))
 
 
 def _decode_subscribed(reader: _Reader) -> Subscribed:
     _, session_id, options, identifiers, name = reader.unpack(_SUBSCRIBED)
-    handling = options >> 4
-    if handling > 2:
-        raise JournalError(f"cannot read record: retain handling {handling}")
+    handling = options >> 4 & 3
+    if handling > 2 or options > 0x7F:
+        raise JournalError(f"cannot read record: subscription options {options:#x}")
     subscription = Subscription(
         reader.text(name), _qos(options), bool(options & 4), bool(options & 8), handling,
         reader.numbers(_U32, identifiers),
     )  # fmt: skip
-    return Subscribed(session_id, subscription)
+    return Subscribed(session_id, subscription, bool(options & 0x40))
 
 
-def _encode_unsubscribed(record: Unsubscribed) -> bytes:
+def _encode_filter(record: Unsubscribed | CaughtUp) -> bytes:
     name = record.topic_filter.encode()
-    return _NAMED.pack(5, record.session_id, len(name)) + name
+    return (
+        _NAMED.pack(5 if type(record) is Unsubscribed else 17, record.session_id, len(name)) + name
+    )
 
 
-def _decode_unsubscribed(reader: _Reader) -> Unsubscribed:
-    _, session_id, size = reader.unpack(_NAMED)
-    return Unsubscribed(session_id, reader.text(size))
+def _decode_filter(reader: _Reader) -> Unsubscribed | CaughtUp:
+    kind, session_id, size = reader.unpack(_NAMED)
+    made = Unsubscribed if kind == 5 else CaughtUp
+    return made(session_id, reader.text(size))
 
 
 def _encode_stored(record: Stored) -> bytes:
@@ -368,7 +379,8 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Closed: lambda record: _CLOSED.pack(2, *record),
     Ended: lambda record: _SESSION.pack(3, *record),
     Subscribed: _encode_subscribed,
-    Unsubscribed: _encode_unsubscribed,
+    Unsubscribed: _encode_filter,
+    CaughtUp: _encode_filter,
     Stored: _encode_stored,
     Sent: _encode_sent,
     Acknowledged: _encode_acknowledged,
@@ -385,7 +397,8 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     2: _decode_closed,
     3: lambda reader: Ended(reader.unpack(_SESSION)[1]),
     4: _decode_subscribed,
-    5: _decode_unsubscribed,
+    5: _decode_filter,
+    17: _decode_filter,
     6: _decode_stored,
     7: _decode_sent,
     8: _decode_acknowledged,

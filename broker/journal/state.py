@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.journal.records import (
     Acknowledged,
+    CaughtUp,
     Cleared,
     Closed,
     Completed,
@@ -60,8 +61,8 @@ SPARE_SEGMENTS = 2
 class StoredSession:
     """One session as it must be after a restart."""
 
-    __slots__ = ("client_id", "expires_at", "expiry_s", "groups", "home", "owner", "queue",
-                 "received", "released", "session_id", "subscriptions", "version",
+    __slots__ = ("catching_up", "client_id", "expires_at", "expiry_s", "groups", "home", "owner",
+                 "queue", "received", "released", "session_id", "subscriptions", "version",
                  "will")  # fmt: skip
 
     def __init__(self, session_id: int, home: int) -> None:
@@ -74,6 +75,7 @@ class StoredSession:
         self.expiry_s = 0.0
         self.expires_at: float | None = None  # None: it was connected
         self.subscriptions: dict[str, Subscription] = {}
+        self.catching_up: dict[str, None] = {}  # filters whose retained messages must be sent
         self.queue: dict[int, int] = {}  # message id to packet id, 0 while it waits
         self.released: dict[int, None] = {}  # packet ids that wait for PUBCOMP, in order
         self.received: set[int] = set()  # packet ids of QoS 2 messages that wait for PUBREL
@@ -120,6 +122,7 @@ class Image:
             Cleared: self._cleared,
             WillDelayed: self._will_delayed,
             WillEnded: self._will_ended,
+            CaughtUp: self._caught_up,
         }
 
     def apply(self, record: Record, segment: int) -> None:
@@ -235,10 +238,18 @@ class Image:
             if topic_filter not in session.subscriptions:
                 self.live_bytes += _size_of_filter(topic_filter)
             session.subscriptions[topic_filter] = record.subscription
+            if record.catches_up:
+                session.catching_up[topic_filter] = None
+
+    def _caught_up(self, record: CaughtUp, segment: int) -> None:
+        session = self._session(record.session_id, segment)
+        if session is not None:
+            session.catching_up.pop(record.topic_filter, None)
 
     def _unsubscribed(self, record: Unsubscribed, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
+            session.catching_up.pop(record.topic_filter, None)
             subscription = session.subscriptions.pop(record.topic_filter, None)
             if subscription is not None:
                 self.live_bytes -= _size_of_filter(record.topic_filter)
@@ -377,8 +388,8 @@ def describe_session(session: StoredSession) -> Iterator[Record]:
                   session.expiry_s)  # fmt: skip
     if session.expires_at is not None:
         yield Closed(session_id, session.expires_at)
-    for subscription in session.subscriptions.values():
-        yield Subscribed(session_id, subscription)
+    for topic_filter, subscription in session.subscriptions.items():
+        yield Subscribed(session_id, subscription, topic_filter in session.catching_up)
     for packet_id in session.received:
         yield Received(session_id, packet_id)
     for packet_id in session.released:

@@ -6,6 +6,7 @@ from typing import Any
 from broker.journal import Image
 from broker.journal.records import (
     Acknowledged,
+    CaughtUp,
     Cleared,
     Closed,
     Completed,
@@ -42,6 +43,7 @@ def describe(image: Image) -> dict[str, Any]:
         s.client_id: (
             s.session_id, s.owner, s.groups, s.version, s.expiry_s, s.expires_at,
             dict(sorted(s.subscriptions.items())),
+            sorted(s.catching_up),
             [(m, p, body(m), entry(m, s.session_id)) for m, p in sorted(s.queue.items())],
             set(s.received), set(s.released),
             (body(s.will[0]), s.will[1]) if s.will else None,
@@ -101,6 +103,8 @@ class History:
             ([Closed(number, chance.random() * 1e9)], False),
             ([Ended(number)] if len(live) > 2 else [], False),
             ([Subscribed(number, Subscription(topic, 1, retain_handling=1))], True),
+            ([Subscribed(number, Subscription(topic, 1), True)], True),
+            ([CaughtUp(number, topic)], False),
             ([Unsubscribed(number, topic)], False),
             ([Cleared(topic)], False),
             ([Received(number, packet_id), message], True),

@@ -8,8 +8,10 @@ from broker.journal.log import Log
 from broker.journal.records import Record, encode_records
 from broker.journal.state import Image
 from broker.limits import Limits
+from broker.packets import MQTT_5, ConnAck, SubAck, Subscribe, Subscription
+from broker.properties import Properties
 from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
-from tests.unit.broker.rig import Rig
+from tests.unit.broker.rig import Peer, Rig
 
 HERE = Path("journal")
 SEGMENT_BYTES = 65_536
@@ -83,3 +85,27 @@ class StoredRig(Rig):
         self.store.commit(written, answer=False)
         self.now += away_s
         self._start(self.store.disk.kill())
+
+    def online(self, client_id: str, version: int = MQTT_5, **options: object) -> Peer:
+        """Connect; the session is kept for an hour unless options say otherwise."""
+        options.setdefault("clean_start", False)
+        if version == MQTT_5:
+            options.setdefault("properties", Properties(session_expiry_s=3600))
+        peer = self.connect(client_id, version, **options)
+        self.commit()
+        answer, *peer.kept = peer.take()
+        assert isinstance(answer, ConnAck)
+        assert answer.code == 0
+        self.was_present = answer.session_present
+        return peer
+
+    def subscribe(self, peer: Peer, topic_filter: str, qos: int = 1, **options: object) -> None:
+        """Subscribe, and see that the answer waits for the disk."""
+        subscription = Subscription(topic_filter, qos, **options)  # type: ignore[arg-type]  # test shorthand
+        peer.send(Subscribe(1, (subscription,)))
+        assert not [each for each in peer.take() if isinstance(each, SubAck)]
+        self.commit()
+        answer, *rest = sorted(peer.take(), key=lambda each: not isinstance(each, SubAck))
+        assert isinstance(answer, SubAck)
+        assert answer.codes == (qos,)
+        peer.kept = rest

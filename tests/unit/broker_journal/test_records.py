@@ -3,6 +3,7 @@ import pytest
 from broker.journal.errors import JournalError
 from broker.journal.records import (
     Acknowledged,
+    CaughtUp,
     Cleared,
     Closed,
     Completed,
@@ -31,7 +32,9 @@ ALL: list[Record] = [
     Closed(1, 1.75e9),
     Ended(2),
     Subscribed(1, Subscription("a/+", 2, True, True, 2, (1, 268_435_455))),
+    Subscribed(1, Subscription("a", 1), True),
     Unsubscribed(1, "a/#"),
+    CaughtUp(1, "a/ö"),
     Stored(7, "t/ö", b"\x00\xff", b"\x02\x01\x01", 2, "me", 9.5, True,
            (Entry(1, 2, True, (5, 6)), Entry(2, 0))),
     Sent(1, ((7, 65_535), (8, 1))),
