@@ -24,7 +24,9 @@ from tests.peers import require
 from tests.programs import HECATE, ROOT, Program
 
 TEXT = (ROOT / "docs" / "broker.md").read_text()
-SECTIONS = ("Try it", "Keep data", "Users and rights", "Listeners and TLS", "Moving over from Mosquitto")
+SECTIONS = (
+    "Try it", "Keep data", "Users and rights", "Listeners and TLS", "Moving over from Mosquitto",
+)  # fmt: skip
 
 
 def blocks(section: str) -> Iterator[tuple[str, str]]:
