@@ -162,8 +162,7 @@ def test_the_page_names_every_option_that_is_kept() -> None:
     row = next(line for line in TEXT.splitlines() if line.startswith("| kept |"))
     named = set(re.findall(r"`(\w+)`", row))
     own = {"listener", "port", "bind_address", "per_listener_settings", "include_dir"}
-    later = {"persistence", "persistence_location"}
-    assert named == (LISTENER_OPTIONS | ACCESS_OPTIONS | GLOBAL_OPTIONS | own) - later
+    assert named == LISTENER_OPTIONS | ACCESS_OPTIONS | GLOBAL_OPTIONS | own
     assert not named & (set(IGNORED) | set(NOT_OFFERED) | set(ONLY))
     for key in TLS_KEYS:
         assert f"`{key}`" in TEXT
