@@ -177,7 +177,7 @@ class Registry:
                 self._publish_will(session, now)
 
     def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
-        will, session.will = session.will, None  # [MQTT-3.1.2-10] [MQTT-3.1.2-12] of 3.1.1
+        will, session.will = session.will, None  # [MQTT-3.1.2-10]; [MQTT-3.1.2-12] of 3.1.1
         if will is not None and session.diary is not None:
             records = (WillEnded(session.diary.number),)
         if will is not None and not self._router.may_publish(session.owner, will.topic):

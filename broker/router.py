@@ -340,6 +340,7 @@ class Router:
             kept = self.retained.keep(replace(message, hold=None) if message.hold else message)
             if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
                 self.retained.forget(message.topic)
+                self.ledger.append((Cleared(message.topic),))
         else:
             self.retained.forget(message.topic)  # [MQTT-3.3.1-6] [MQTT-3.3.1-7]
         self.counters.retained = len(self.retained)

@@ -33,6 +33,7 @@ from broker.reasons import Reason
 from broker.wire import decode_packet, encode_packet
 from tests.unit.broker.ends import raw, reason_of, string
 from tests.unit.broker.rig import VERSIONS, Peer, Rig
+from tests.unit.broker.stored_rig import StoredRig
 
 
 def publishes(peer: Peer) -> list[Publish]:
@@ -81,6 +82,20 @@ def test_what_cannot_be_retained_at_qos_0_leaves_nothing_older_behind() -> None:
     assert rig.online("later").subscribe("a") == []
     assert rig.core.counters.retained == 0
     assert rig.core.counters.dropped["retained_full"] == 2
+
+
+# [MQTT-3.3.1-7] of 3.1.1
+def test_nor_does_the_older_one_come_back_after_a_crash() -> None:
+    rig = StoredRig(Limits(retained_bytes=1000))
+    sender = rig.online("s")
+    sender.publish("a", b"old", retain=True)
+    rig.commit()
+    sender.publish("a", b"x" * 1000, retain=True)
+    rig.commit()
+    rig.crash()
+    late = rig.online("late")
+    rig.subscribe(late, "a")
+    assert late.take() == []
 
 
 # [MQTT-3.1.2-7] of 3.1.1
