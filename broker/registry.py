@@ -162,9 +162,7 @@ class Registry:
             elif session.will is not None and session.will_at <= now:
                 self._publish_will(session, now)
 
-    def _publish_will(
-        self, session: Session, now: float, records: tuple[Record, ...] = ()
-    ) -> None:
+    def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
         will, session.will = session.will, None
         if will is not None and session.diary is not None:
             records = (WillEnded(session.diary.number),)

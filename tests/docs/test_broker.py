@@ -24,7 +24,9 @@ from tests.peers import require
 from tests.programs import HECATE, ROOT, Program
 
 TEXT = (ROOT / "docs" / "broker.md").read_text()
-SECTIONS = ("Try it", "Users and rights", "Listeners and TLS", "Moving over from Mosquitto")
+SECTIONS = (
+    "Try it", "Keep data", "Users and rights", "Listeners and TLS", "Moving over from Mosquitto",
+)  # fmt: skip
 
 
 def blocks(section: str) -> Iterator[tuple[str, str]]:
@@ -93,7 +95,10 @@ class Reader:
         )  # fmt: skip
         assert done.returncode == 0, (line, done.stderr)
         self.printed.append(done.stdout)
-        if line.startswith("kill"):
+        if line.startswith("kill -9"):
+            assert self._running
+            self._running.wait()
+        elif line.startswith("kill"):
             assert self._running
             self._running.wait_for("read users, rights and certificates again")
 
@@ -110,6 +115,7 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
         reader.follow(section)
     printed = "".join(reader.printed)
     assert "hello\n" in printed
+    assert "cake\n" in printed
     assert "61\n" in printed
     assert "broker.toml: good configuration for the broker: MQTT 127.0.0.1:" in printed
     ((_, program),) = blocks("In a program of your own")
@@ -122,14 +128,14 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
 
 def test_every_shell_block_is_followed() -> None:
     followed = sum(language == "sh" for section in SECTIONS for language, _ in blocks(section))
-    assert followed == TEXT.count("```sh\n") == 5
+    assert followed == TEXT.count("```sh\n") == 6
 
 
 def test_the_page_names_every_option_that_is_kept() -> None:
     row = next(line for line in TEXT.splitlines() if line.startswith("| kept |"))
     named = set(re.findall(r"`(\w+)`", row))
     own = {"listener", "port", "bind_address", "per_listener_settings", "include_dir"}
-    later = {"persistence", "persistence_location", "max_keepalive"}
+    later = {"max_keepalive"}
     assert named == (LISTENER_OPTIONS | ACCESS_OPTIONS | GLOBAL_OPTIONS | own) - later
     assert not named & (set(IGNORED) | set(NOT_OFFERED) | set(ONLY))
     for key in TLS_KEYS:

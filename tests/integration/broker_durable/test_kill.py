@@ -1,5 +1,6 @@
 """`hecate broker --data`, killed with signal 9: what it acknowledged is there again."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -184,3 +185,51 @@ def test_a_folder_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert done.stderr == f"cannot keep data in {folder}: Not a directory\n"
+
+
+TOML = """
+[[listener]]
+address = "127.0.0.1:PORT"
+[access]
+anonymous = "loopback"
+allow_everything = true
+[storage]
+folder = "data"
+durability = "os"
+"""
+CONF = """
+listener PORT 127.0.0.1
+allow_anonymous true
+persistence true
+persistence_location data
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("broker.toml", TOML), ("mosquitto.conf", CONF)], ids=["toml", "mosquitto"]
+)
+def test_a_configuration_names_the_folder(tmp_path: Path, name: str, text: str) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    (tmp_path / name).write_text(text.replace("PORT", port))
+    command = [*HECATE, "broker", "--config", name]
+    environ = {"PYTHONPATH": str(ROOT)}
+    for payload in (b"", b"kept"):
+        with Program(command, environ, tmp_path) as program, Paho("x", V4) as client:
+            program.wait_for("broker ready")
+            client.connect("127.0.0.1", int(port))
+            client.subscribe("r")
+            if payload:
+                assert client.take().payload == payload
+            client.publish("r", b"kept", 1, retain=True)
+            program.kill()
+    assert (tmp_path / "data" / "lock").exists()
+
+
+def test_memory_writes_nothing(tmp_path: Path) -> None:
+    command = [*HECATE, "broker", "--anonymous", "--listen", "127.0.0.1:0"]
+    folder = tmp_path / "data"
+    with Program([*command, "--data", str(folder), "--durability", "memory"]) as program:
+        program.wait_for("broker ready")
+    assert not folder.exists()

@@ -52,6 +52,14 @@ _STATUS: dict[str, Any] = {
         "messages_dropped": 0,
         "bytes_received": 1,
         "bytes_sent": 1,
+        "store": {
+            "log_bytes": 8_388_608,
+            "live_bytes": 1000,
+            "written_bytes": 5000,
+            "commits": 7,
+            "refused": 0,
+            "full": False,
+        },
     },
     "containers": [
         {
