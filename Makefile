@@ -14,7 +14,7 @@ run: .venv/run  ## Start cloud, gateway, two simulated devices and the example; 
 test: .venv/test check  ## Check, then run all quick tests (under 10 minutes)
 	$(PYTHON) -m pytest -m "not slow" -q
 
-test-slow: .venv/test  ## Fuzzing, crash rounds and soak (under 60 minutes)
+test-slow: .venv/test  ## Fuzzing, kills, power cuts and soak (under 60 minutes)
 	HYPOTHESIS_PROFILE=slow $(PYTHON) -m pytest tests/properties -q --timeout 1200
 	$(PYTHON) -m pytest -m slow -q
 

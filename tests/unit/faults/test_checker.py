@@ -113,6 +113,11 @@ def test_who_begins_anew_is_promised_nothing_old() -> None:
     assert not rules(READY, sent(1), taken(1), lost("s"), online("s", 2, clean=True))
 
 
+def test_a_session_that_is_not_stored_is_promised_nothing() -> None:
+    passing = [Connecting("s", 1, True, False), Connected("s", 1, False, 0.0), *subscribed("s")]
+    assert not rules(online("p"), passing, sent(1), taken(1))
+
+
 # -- twice
 
 
@@ -137,6 +142,21 @@ def test_two_filters_may_bring_two_copies() -> None:
     both = [*READY, *subscribed("s", "t/+"), sent(1, 2), *done(1)]
     assert not rules(both, got(1, 2), got(1, 2, packet_id=2))
     assert rules(both, got(1, 2), got(1, 2, packet_id=2), got(1, 2, packet_id=3)) == {"twice"}
+
+
+def test_a_new_session_begins_to_count_anew() -> None:
+    anew = [lost("s"), *online("s", 2, clean=True), *subscribed("s")]
+    again = [lost("p"), *online("p", 2, present=True), sent(1, 2, again=True), *done(1)]
+    assert not rules(READY, sent(1, 2), got(1, 2), anew, again, got(1, 2, epoch=2, packet_id=2))
+    other = [sent(2, 2), *done(2), got(2, 2, epoch=2, packet_id=1)]
+    start = [*READY, sent(1, 2), *done(1), got(1, 2), *anew, *other]
+    assert not rules(start)
+    assert rules(start, got(2, 2, epoch=2, packet_id=5)) == {"twice"}
+
+
+def test_a_retained_message_may_be_one_that_came_already() -> None:
+    event = Got("s", 1, "p", 1, "t/1", 2, 7, False, True, True)
+    assert not rules(READY, sent(1, 2), *[done(1)], got(1, 2), event)
 
 
 # -- repeated, unmarked
