@@ -100,6 +100,7 @@ def check_ended(client: Peer, reason: Reason) -> None:
     assert client.closed
 
 
+# [MQTT-4.12.0-5]
 def test_lets_in_after_the_last_step() -> None:
     # [MQTT-4.12.0-2] [MQTT-3.15.2-1]
     rig = Counter()
