@@ -1,5 +1,6 @@
 """Rights: default deny, names that cannot trick patterns, and what a decision costs."""
 
+import gc
 import sys
 from itertools import product
 from types import FrameType
@@ -295,10 +296,12 @@ def calls(rules: AccessList, wanted: str) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
+    gc.disable()  # what it finds may call something
     sys.setprofile(on_event)
     try:
         rules.may_subscribe(ANNA, wanted)
         rules.may_publish(ANNA, wanted)
     finally:
         sys.setprofile(None)
+        gc.enable()
     return count // 2
