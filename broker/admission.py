@@ -199,7 +199,7 @@ class Admission:
     def _close(self, client: Client, now: float) -> None:
         client.state = State.CLOSED
         client.connect = None
-        client.parts.clear()  # [MQTT-3.1.4-6]
+        client.forget_input()  # [MQTT-3.1.4-6]
         client.deadline = now + self._limits.close_timeout_s
 
     def _check_will(self, connect: Connect) -> None:

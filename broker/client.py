@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from broker.enhanced import Authentication
     from broker.packets import Connect, Will
     from broker.policy import Credentials, Identity
+    from broker.room import Room
     from broker.route import Outlet, Route
     from broker.session import Session
 
@@ -65,8 +66,8 @@ class Client:
         "acks", "aliases", "authentication", "client_id_assigned", "connect", "deadline", "deaf",
         "five", "generation", "have", "held", "identity", "keep_alive_s", "last_heard",
         "limit_bytes", "link", "listener", "max_packet_bytes", "need", "out", "out_aliases",
-        "outlets", "parts", "paused", "peer", "routes", "runs", "session", "state", "version",
-        "wants_reasons", "will",
+        "outlets", "parts", "paused", "peer", "room", "routes", "runs", "session", "state",
+        "version", "wants_reasons", "will",
     )  # fmt: skip
 
     def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
@@ -95,6 +96,7 @@ class Client:
         self.parts: list[bytes] = []  # of the incomplete packet, joined once it is whole
         self.have = 0
         self.need = 0  # bytes of the incomplete packet, as far as known
+        self.room: Room | None = None  # instead of parts but the first, which is empty then
         self.held = False  # handle no packet now; the rest of what was read waits in parts
         self.deaf = False  # the link does not read
         # output
@@ -115,6 +117,11 @@ class Client:
         """Learn all routes anew."""
         self.routes.clear()
         self.outlets.clear()
+
+    def forget_input(self) -> None:
+        """Handle nothing of what came and was not handled."""
+        self.parts.clear()
+        self.room = None
 
     @property
     def name(self) -> str:

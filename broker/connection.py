@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 from broker.client import Client, State
+from broker.room import is_worth_a_room
 
 if TYPE_CHECKING:
     import ssl
@@ -62,8 +63,14 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's
-        """Lend the one buffer that all connections read into; what is read is copied at once."""
-        return self._buffer
+        """Lend the one buffer that all connections read into; what is read is copied at once.
+
+        The rest of a large packet has a place of its own.
+        """
+        client = self._client
+        if client is None or client.room is None:
+            return self._buffer
+        return client.room.left
 
     def buffer_updated(self, nbytes: int) -> None:
         """Handle one read: up to READ_BYTES."""
@@ -73,9 +80,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._linger_bytes is not None:
             self._linger(nbytes)
             return
+        if client.room is not None:
+            self._broker.grow(client, nbytes)
+            self._broker.pressure.note_incomplete(self)
+            return
         # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
         self._broker.receive(client, bytes(self._buffer[:nbytes]))
         if client.parts:
+            self._open_room(client)
             self._broker.pressure.note_incomplete(self)
 
     def pause_writing(self) -> None:
@@ -166,6 +178,11 @@ class Connection(asyncio.BufferedProtocol):
         assert self._client is not None  # it asks
         self._start_deciding(self._broker.proceed(self._client, self._exchange, data))
 
+    def _open_room(self, client: Client) -> None:
+        have, need = client.have, client.need
+        if is_worth_a_room(have, need) and self._broker.pressure.has_room(need - have):
+            self._broker.core.open_room(client)
+
     def _complete(self, credentials: Credentials) -> Credentials:
         assert self._transport is not None  # it was heard
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
@@ -220,9 +237,11 @@ class Connection(asyncio.BufferedProtocol):
 
     @property
     def incomplete_bytes(self) -> int:
-        """What came of a packet that is not whole."""
+        """What is kept of a packet that is not whole."""
         client = self._client
-        return client.have if client is not None and client.parts else 0
+        if client is None or not client.parts:
+            return 0
+        return client.have if client.room is None else client.room.size_bytes
 
     def pause(self) -> None:
         """Treat the peer as slow until it has read everything."""

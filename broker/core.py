@@ -108,6 +108,15 @@ class Core:
         self._dialog.now = now
         self._flow.receive(client, data, now)
 
+    def open_room(self, client: Client) -> None:
+        """Let the rest of an incomplete packet be read straight into its place."""
+        self._flow.open_room(client)
+
+    def grow(self, client: Client, size: int, now: float) -> None:
+        """Take what was read there."""
+        self._dialog.now = now
+        self._flow.grow(client, size, now)
+
     def write_all(self, now: float) -> None:
         """Write what there is for every client touched, and do what that allows."""
         self._dialog.now = now

@@ -142,7 +142,7 @@ class Dialog:
         was_online = client.state is State.ONLINE
         client.state = State.CLOSED  # [MQTT-3.14.4-1] [MQTT-4.13.2-1]
         client.runs = {}
-        client.parts.clear()
+        client.forget_input()
         client.connect = None
         client.deadline = self.now + self._limits.close_timeout_s
         if client.acks is not None:

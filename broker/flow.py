@@ -32,6 +32,7 @@ from broker.aliases import long_head, read_aliased
 from broker.client import Client, State
 from broker.errors import RemoteProtocolError
 from broker.inflight import Parts, split_packet_ids
+from broker.room import Room
 from broker.route import CLOSED_OUTLET, Route
 from broker.wire import decode_length, encode_length, measure_packet
 
@@ -123,6 +124,25 @@ class Flow:
                 return
             data = b"".join(client.parts)
             client.parts.clear()
+        self._take(client, data)
+
+    def open_room(self, client: Client) -> None:
+        """Let the rest of an incomplete packet be read straight into its place."""
+        client.room = Room(client.need, b"".join(client.parts))
+        client.parts[:] = [b""]
+
+    def grow(self, client: Client, size: int, now: float) -> None:
+        """Take what was read into the client's room."""
+        assert client.room is not None  # it was read into
+        client.last_heard = now
+        client.have += size
+        self._counters.bytes_received += size
+        data = client.room.fill(size)
+        if data:
+            client.forget_input()
+            self._take(client, data)
+
+    def _take(self, client: Client, data: bytes) -> None:
         self._turn = turn = TURN if self._left > 0 else 1
         try:
             used = self._handle(client, data)

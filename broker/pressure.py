@@ -60,6 +60,10 @@ class Pressure:
             self._incomplete_total -= self._incomplete.pop(longest)
             longest.refuse("incomplete_bytes_total")
 
+    def has_room(self, size: int) -> bool:
+        """Whether so much may be kept for a packet before it comes; half is for what came."""
+        return self._incomplete_total + size <= self._limits.incomplete_bytes_total // 2
+
     def forget(self, peer: Peer) -> None:
         """A connection is closed."""
         self._backed_up.discard(peer)

@@ -195,7 +195,17 @@ class Broker:
         loop = self._loop
         assert loop is not None  # it reads
         self._core.receive(client, data, loop.time())
-        self._read_bytes += len(data)
+        self._received(len(data), loop)
+
+    def grow(self, client: Client, size: int) -> None:
+        """Take what one read brought into the client's room."""
+        loop = self._loop
+        assert loop is not None  # it reads
+        self._core.grow(client, size, loop.time())
+        self._received(size, loop)
+
+    def _received(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+        self._read_bytes += size
         if self._read_bytes >= FLUSH_BYTES:
             self.flush()
         elif not self._is_woken and self._core.has_output:

@@ -82,7 +82,7 @@ class Stream(asyncio.Transport):
     """One socket; the transport of a BufferedProtocol."""
 
     __slots__ = (
-        "_buffer", "_chunks", "_high_bytes", "_is_closing", "_is_ending", "_is_lost", "_is_paused",
+        "_chunks", "_high_bytes", "_is_closing", "_is_ending", "_is_lost", "_is_paused",
         "_is_reading", "_low_bytes", "_poller", "_protocol", "_size_bytes", "_socket", "_watched",
     )  # fmt: skip
 
@@ -92,7 +92,6 @@ class Stream(asyncio.Transport):
         self._poller = poller
         self._socket = connected
         self._protocol = protocol
-        self._buffer = protocol.get_buffer(-1)
         self._chunks: deque[bytes | memoryview] | None = None  # made for the first that waits
         self._size_bytes = 0
         self._high_bytes, self._low_bytes = HIGH_BYTES, HIGH_BYTES // 4
@@ -194,7 +193,7 @@ class Stream(asyncio.Transport):
 
     def _read(self) -> int:
         try:
-            received = self._socket.recv_into(self._buffer)
+            received = self._socket.recv_into(self._protocol.get_buffer(-1))
         except (BlockingIOError, InterruptedError):
             return 0
         except OSError as exc:

@@ -6,10 +6,12 @@ from collections.abc import Callable
 import pytest
 
 from broker import Listener
+from broker.packets import Publish
+from broker.wire import encode_packet
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.paho_client import V4, Paho
 from tests.integration.broker_access.certificates import Authority
-from tests.integration.broker_listeners.conftest import Raw, connect_packet, publish_packet
+from tests.integration.broker_listeners.conftest import Raw, connect_packet, publish_packet, until
 
 Dial = Callable[..., Raw]
 
@@ -54,3 +56,31 @@ def test_a_large_message_over_tls(
         payload = bytes(range(256)) * 6_000
         client.publish("big", payload, 1)
         assert client.take().payload == payload
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_packet_that_is_read_into_its_place(
+    start_broker: Callable[..., BrokerThread],
+    dial: Dial,
+    server_tls: ssl.SSLContext,
+    client_tls: ssl.SSLContext,
+    *,
+    secure: bool,
+) -> None:
+    broker = start_broker(Listener(port=0, tls=server_tls if secure else None))
+    got: list[bytes] = []
+    local = broker.broker.local_client("watch")
+    broker.call(lambda: local.subscribe("big", lambda each: got.append(bytes(each.payload))))
+    end = dial(broker, tls=client_tls if secure else None)
+    end.send(connect_packet("a"))
+    end.expect_connack()
+    payload = bytes(range(250)) * 5_000
+    packet = encode_packet(Publish("big", payload), 4)
+    counters = broker.broker.counters
+    before, begun = counters.bytes_received, len(packet) // 2
+    end.send(packet[:begun])
+    until(lambda: counters.bytes_received - before == begun)
+    end.send(packet[begun:] + packet + b"\xc0\x00")
+    assert end.read(2) == b"\xd0\x00"
+    assert got == [payload, payload]
+    assert counters.bytes_received - before == 2 * len(packet) + 2

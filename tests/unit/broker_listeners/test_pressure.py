@@ -59,3 +59,11 @@ def test_beyond_the_total_all_who_left_bytes_unread_are_slow() -> None:
     pressure.forget(one)
     pressure.note_unread(two)
     assert two.pauses == 1
+
+
+def test_half_of_the_total_is_kept_from_what_has_not_come() -> None:
+    pressure = Pressure(Limits(incomplete_bytes_total=100))
+    assert pressure.has_room(50)
+    pressure.note_incomplete(Peer(20))
+    assert pressure.has_room(30)
+    assert not pressure.has_room(31)
