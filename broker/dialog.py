@@ -55,6 +55,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NEW, DECIDING = State.NEW, State.DECIDING  # speed: a look-up in an Enum costs 0.1 us
+PUBLISH = int(PacketType.PUBLISH)
 MAX_QOS = 2  # as an answer to SUBSCRIBE: granted
 ANSWERS = frozenset(
     {PacketType.CONNACK, PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP}
@@ -97,19 +99,20 @@ class Dialog:
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
-        if packet[0] >> 4 != PacketType.PUBLISH:
+        packet_type = packet[0] >> 4
+        if packet_type != PUBLISH:
             self._counters.controls_received += 1
             self._counters.control_bytes_received += len(packet)
-        if client.state is State.NEW:
+        if client.state is NEW:
             self._first(client, packet, body_at)
             return
-        if packet[0] >> 4 in ANSWERS:
-            raise RemoteProtocolError(f"unexpected {PacketType(packet[0] >> 4).name}")
+        if packet_type in ANSWERS:
+            raise RemoteProtocolError(f"unexpected {PacketType(packet_type).name}")
         decoded = decode_body(packet[0], Reader(packet, body_at), client.version)
         handler = self._handlers.get(type(decoded))
         if handler is None:  # [MQTT-3.1.0-2] a second CONNECT
             raise RemoteProtocolError(f"unexpected {type(decoded).__name__}")
-        if client.state is State.DECIDING and not isinstance(decoded, Auth | Disconnect):
+        if client.state is DECIDING and not isinstance(decoded, Auth | Disconnect):
             raise RemoteProtocolError("neither AUTH nor DISCONNECT")  # [MQTT-3.1.2-30]
         handler(client, decoded)
 
@@ -277,7 +280,7 @@ class Dialog:
             )
         # [MQTT-3.8.4-1] [MQTT-3.8.4-5] [MQTT-3.8.4-6] [MQTT-3.9.3-1] a code for each, in order
         self.send(client, SubAck(packet.packet_id, answers))  # [MQTT-3.8.4-2] [MQTT-2.2.1-6]
-        if client.session is not None:  # the answer did fit
+        if client.session is not None and client.session.has_retained_to_send:  # the answer did fit
             self.pump(client, client.session)
 
     def _take_back(self, session: Session, before: dict[str, Subscription | None]) -> None:
@@ -314,7 +317,8 @@ class Dialog:
         # [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]: 0 always, 1 when new, 2 never
         if topic_filter.startswith(SHARED):  # no retained messages for one of many
             return asked.qos
-        if asked.retain_handling == 0 or (asked.retain_handling == 1 and not known):
+        wants = asked.retain_handling == 0 or (asked.retain_handling == 1 and not known)
+        if wants and self._router.retained.may_match(topic_filter):
             session.pending_retained[topic_filter] = asked  # [MQTT-3.8.4-4]
         return asked.qos  # [MQTT-3.8.4-7]
 

@@ -84,6 +84,22 @@ class Message:
             size += self.properties.size_bytes
         return size
 
+    def without_hold(self) -> "Message":
+        """Return the same message, for keeping."""
+        if self.hold is None:
+            return self
+        return Message(  # speed: dataclasses.replace() takes four times as long
+            self.topic,
+            self.payload,
+            self.qos,
+            self.retain,
+            self.sender,
+            self.properties,
+            self.expires_at,
+            None,
+            self.publisher,
+        )
+
     def is_expired(self, now: float) -> bool:
         """Return whether it must not be delivered any more."""
         return self.expires_at is not None and now >= self.expires_at

@@ -65,7 +65,10 @@ class RetainedStore:
             return False
         node = self._root
         for level in message.topic.split("/"):
-            node = node.children.setdefault(level, _Node())
+            child = node.children.get(level)
+            if child is None:
+                child = node.children[level] = _Node()
+            node = child
         node.message = self._messages[message.topic] = message  # [MQTT-3.3.1-5]
         self._size_bytes += grown
         self._doubted.discard(message.topic)
@@ -137,6 +140,12 @@ class RetainedStore:
     def find_of(self, sender: str) -> list[str]:
         """Return the topics whose message an identity has left."""
         return [topic for topic, each in self._messages.items() if each.sender == sender]
+
+    def may_match(self, topic_filter: str) -> bool:
+        """Return whether it is worth to look for what a filter matches."""
+        if "+" in topic_filter or "#" in topic_filter:
+            return bool(self._messages or self._own)
+        return topic_filter in self._messages or topic_filter in self._own
 
     def match(self, topic_filter: str) -> Iterator[Message]:
         """Yield the messages of all topics a filter matches."""

@@ -337,7 +337,7 @@ class Router:
     def _retain(self, message: Message) -> bool:
         kept = True
         if message.payload:
-            kept = self.retained.keep(replace(message, hold=None) if message.hold else message)
+            kept = self.retained.keep(message.without_hold())
             if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
                 self.retained.forget(message.topic)
                 self.ledger.append((Cleared(message.topic),))

@@ -1,6 +1,7 @@
 """Whole packets to bytes and back."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from broker.errors import RemoteProtocolError
@@ -30,7 +31,12 @@ from broker.wire import connecting, publishing, subscribing
 from broker.wire.fields import MAX_VARINT, Reader, decode_length, encode_length, malformed
 
 DUPLICATE = 0x08
-_FLAGS = {Type.PUBREL: 2, Type.SUBSCRIBE: 2, Type.UNSUBSCRIBE: 2}  # [MQTT-2.1.3-1], all others 0
+PUBLISH, AUTH = int(Type.PUBLISH), int(Type.AUTH)  # speed: plain numbers
+_FLAGS: dict[int, int] = {
+    Type.PUBREL: 2,
+    Type.SUBSCRIBE: 2,
+    Type.UNSUBSCRIBE: 2,
+}  # [MQTT-2.1.3-1], all others 0
 _TYPE_BY_CLASS: dict[type, Type] = {
     Connect: Type.CONNECT,
     ConnAck: Type.CONNACK,
@@ -71,17 +77,13 @@ _DECODE: dict[int, Callable[[Reader, int], Any]] = {
 }
 
 
-def _encode_acknowledgement(packet: Any, version: int) -> bytes:
-    return publishing.encode_acknowledgement(_TYPE_BY_CLASS[type(packet)], packet, version)
-
-
 _ENCODE: dict[Type, Callable[[Any, int], bytes]] = {
     Type.CONNECT: lambda packet, _: connecting.encode_connect(packet),
     Type.CONNACK: connecting.encode_connack,
-    Type.PUBACK: _encode_acknowledgement,
-    Type.PUBREC: _encode_acknowledgement,
-    Type.PUBREL: _encode_acknowledgement,
-    Type.PUBCOMP: _encode_acknowledgement,
+    Type.PUBACK: partial(publishing.encode_acknowledgement, Type.PUBACK),
+    Type.PUBREC: partial(publishing.encode_acknowledgement, Type.PUBREC),
+    Type.PUBREL: partial(publishing.encode_acknowledgement, Type.PUBREL),
+    Type.PUBCOMP: partial(publishing.encode_acknowledgement, Type.PUBCOMP),
     Type.SUBSCRIBE: subscribing.encode_subscribe,
     Type.SUBACK: subscribing.encode_suback,
     Type.UNSUBSCRIBE: subscribing.encode_unsubscribe,
@@ -90,6 +92,11 @@ _ENCODE: dict[Type, Callable[[Any, int], bytes]] = {
     Type.PINGRESP: lambda _, __: b"",
     Type.DISCONNECT: connecting.encode_disconnect,
     Type.AUTH: lambda packet, _: connecting.encode_auth(packet),
+}
+# speed: all that a class of packets stands for, found at once
+_WRITERS = {
+    kind: (bytes((each << 4 | _FLAGS.get(each, 0),)), _ENCODE[each])  # [MQTT-2.1.3-1]
+    for kind, each in _TYPE_BY_CLASS.items()
 }
 
 
@@ -127,16 +134,16 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     """Return the packet with this first byte and body; version does not matter for CONNECT."""
     packet_type, flags = first >> 4, first & 0x0F
     packet: Packet
-    if packet_type == Type.PUBLISH:
+    if packet_type == PUBLISH:
         return publishing.decode_publish(reader, flags, version)
     decode = _DECODE.get(packet_type)
-    if decode is None or (packet_type == Type.AUTH and version < MQTT_5):
+    if decode is None or (packet_type == AUTH and version < MQTT_5):
         raise malformed(f"packet type {packet_type} does not exist")
     packet = decode(reader, version)
     reader.finish()
     if isinstance(packet, Connect):
         version = packet.version
-    expected = _FLAGS.get(Type(packet_type), 0)  # [MQTT-2.2.2-2] of 3.1.1
+    expected = _FLAGS.get(packet_type, 0)  # [MQTT-2.2.2-2] of 3.1.1
     if version == MQTT_3_1:
         # its packets may be marked as sent again; where it names no flags, it does not use them
         flags = flags & ~DUPLICATE if expected else 0
@@ -149,7 +156,6 @@ def encode_packet(packet: Packet, version: int) -> bytes:
     """Return a packet as it goes on the wire."""
     if isinstance(packet, Publish):
         return publishing.encode_publish(packet, version)
-    packet_type = _TYPE_BY_CLASS[type(packet)]
-    body = _ENCODE[packet_type](packet, version)
-    first = packet_type << 4 | _FLAGS.get(packet_type, 0)  # [MQTT-2.1.3-1]
-    return bytes((first,)) + encode_length(len(body)) + body
+    first, encode = _WRITERS[type(packet)]
+    body = encode(packet, version)
+    return first + encode_length(len(body)) + body

@@ -17,6 +17,10 @@ def malformed(problem: str) -> RemoteProtocolError:
     return RemoteProtocolError(f"cannot read packet: {problem}", Reason.MALFORMED_PACKET)
 
 
+def _ends_early() -> RemoteProtocolError:
+    return malformed("it ends within a field")
+
+
 def decode_length(buffer: bytes, offset: int) -> tuple[int, int] | None:
     """Return a variable length integer and the offset behind it, or None while incomplete."""
     value = 0
@@ -82,7 +86,7 @@ class Reader:
         """Return the next size bytes."""
         start, stop = self._at, self._at + size
         if stop > self._end:
-            raise malformed("it ends within a field")
+            raise _ends_early()
         self._at = stop
         return self._buffer[start:stop]
 
@@ -92,7 +96,11 @@ class Reader:
 
     def byte(self) -> int:
         """Return a one-byte integer."""
-        return self.take(1)[0]
+        at = self._at
+        if at >= self._end:
+            raise _ends_early()
+        self._at = at + 1
+        return self._buffer[at]
 
     def boolean(self) -> bool:
         """Return a byte that may only be 0 or 1."""
@@ -103,8 +111,12 @@ class Reader:
 
     def u16(self) -> int:
         """Return a two-byte integer."""
-        high, low = self.take(2)
-        return high << 8 | low
+        # speed: no slice; every packet but PING has some
+        at, buffer = self._at, self._buffer
+        if at + 2 > self._end:
+            raise _ends_early()
+        self._at = at + 2
+        return buffer[at] << 8 | buffer[at + 1]
 
     def u32(self) -> int:
         """Return a four-byte integer."""
@@ -114,7 +126,7 @@ class Reader:
         """Return a variable length integer."""
         decoded = decode_length(self._buffer, self._at)
         if decoded is None or decoded[1] > self._end:
-            raise malformed("it ends within a field")
+            raise _ends_early()
         value, self._at = decoded
         return value
 
@@ -143,7 +155,7 @@ class Reader:
         """Return a reader of the next size bytes alone."""
         start = self._at
         if size > self.left:
-            raise malformed("it ends within a field")
+            raise _ends_early()
         self._at += size
         return Reader(self._buffer, start, start + size)
 

@@ -111,3 +111,17 @@ def test_what_is_covered_matches_no_topic_that_is_not_allowed() -> None:
     for allowed, wanted in product(filters[::3], filters):
         if covers(allowed, wanted):
             assert matched[wanted] <= matched[allowed], (allowed, wanted)
+
+
+def test_retained_messages_are_looked_for_where_some_may_be() -> None:
+    retained = RetainedStore(10, 10_000)
+    assert not retained.may_match("#")
+    retained.keep(Message("a/b", b"x"))
+    assert [each for each in ("a/b", "a", "b", "a/+", "c/#") if retained.may_match(each)] == [
+        "a/b", "a/+", "c/#",
+    ]  # fmt: skip
+    retained.forget("a/b")
+    retained.keep_own(Message("$SYS/a", b"x"))
+    assert retained.may_match("$SYS/#")
+    assert retained.may_match("$SYS/a")
+    assert not retained.may_match("a/b")
