@@ -9,6 +9,7 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from broker.counters import Counters
 from broker.limits import Limits
@@ -121,6 +122,7 @@ class Arrivals:
             del self._by_address[place.address]
 
 
+@lru_cache(1_000)  # speed: else an address is parsed for each connection
 def find_key(peer: str) -> str:
     """Return what a peer's address counts as, "" for one without bounds."""
     try:

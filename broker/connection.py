@@ -195,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def _start_deciding(self, asked: Coroutine[None, None, None]) -> None:
-        self._deciding = asyncio.get_running_loop().create_task(self._decide(asked))
+        self._deciding = asyncio.get_running_loop().create_task(asked)
         self._deciding.add_done_callback(self._decided)
 
     def _finish(self) -> None:
@@ -208,9 +208,6 @@ class Connection(asyncio.BufferedProtocol):
         self._linger_bytes -= nbytes
         if self._linger_bytes < 0:
             self.abort()
-
-    async def _decide(self, asked: Coroutine[None, None, None]) -> None:
-        await asked
 
     def admitted(self) -> None:
         """The client is in."""
