@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker.journal import Journal, JournalLimits
-from broker.journal.records import Acknowledged, Entry, Opened, Stored
+from broker.journal.records import Acknowledged, Entry, Opened, Record, Stored
 from tests.integration.broker_journal.simdisk import SimDisk
 from tests.integration.broker_journal.test_journal import store, until
 
@@ -100,7 +100,7 @@ def test_what_must_be_kept_is_answered_when_there_is_room_again() -> None:
     async def run() -> None:
         journal = Journal(Path("j"), disk=disk, limits=LIMITS)
         journal.open()
-        opened = [Opened(1, "c", "o", (), 5, 60.0)]
+        opened: list[Record] = [Opened(1, "c", "o", (), 5, 60.0)]
         early: list[bool] = []
         journal.append(opened, early.append, must=True)  # before the start, too
         journal.start()
