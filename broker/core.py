@@ -108,9 +108,14 @@ class Core:
         self._dialog.now = now
         self._flow.receive(client, data, now)
 
-    def write_all(self, now: float) -> None:
-        """Write what there is for every client touched, and do what that allows."""
+    def write_all(self, now: float, *, in_between: bool = False) -> None:
+        """Write what there is for every client touched, and do what that allows.
+
+        Between two reads of one wake-up nobody's turn comes again.
+        """
         self._dialog.now = now
+        if not in_between:
+            self._flow.wake_up()
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
@@ -118,7 +123,10 @@ class Core:
                 client.link.close()  # [MQTT-3.14.4-2] [MQTT-4.13.1-1]
                 continue
             if client.parts and not client.need and not client.held:  # it was held until now
-                self._flow.receive(client, b"", now)
+                if in_between:
+                    self._router.touched.add(client)
+                else:
+                    self._flow.receive(client, b"", now)
             session = client.session
             if session is not None and session.has_retained_to_send and not client.paused:
                 self._dialog.acknowledged(client)
