@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
 DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
+EXPIRIES = 2_000  # retained messages looked at in a tick: 0.5 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
@@ -171,6 +172,7 @@ class Core:
         self._router.story.tick(now)
         self._registry.tick(now)
         self._router.retained.judge(DOUBTS)
+        self._router.drop_expired(EXPIRIES, now)
         if self._sys_topics.is_due(now):
             for topic, payload in self._sys_topics.report(self.count(), now):
                 self._router.tell(topic, payload, now)
