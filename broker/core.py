@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
 DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
+EXPIRIES = 2_000  # retained messages looked at in a tick: 0.5 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
@@ -117,9 +118,14 @@ class Core:
         self._dialog.now = now
         self._flow.grow(client, size, now)
 
-    def write_all(self, now: float) -> None:
-        """Write what there is for every client touched, and do what that allows."""
+    def write_all(self, now: float, *, in_between: bool = False) -> None:
+        """Write what there is for every client touched, and do what that allows.
+
+        Between two reads of one wake-up nobody's turn comes again.
+        """
         self._dialog.now = now
+        if not in_between:
+            self._flow.wake_up()
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
@@ -127,7 +133,10 @@ class Core:
                 client.link.close()  # [MQTT-3.14.4-2] [MQTT-4.13.1-1]
                 continue
             if client.parts and not client.need and not client.held:  # it was held until now
-                self._flow.receive(client, b"", now)
+                if in_between:
+                    self._router.touched.add(client)
+                else:
+                    self._flow.receive(client, b"", now)
             session = client.session
             if session is not None and session.has_retained_to_send and not client.paused:
                 self._dialog.acknowledged(client)
@@ -172,6 +181,7 @@ class Core:
         self._router.story.tick(now)
         self._registry.tick(now)
         self._router.retained.judge(DOUBTS)
+        self._router.drop_expired(EXPIRIES, now)
         if self._sys_topics.is_due(now):
             for topic, payload in self._sys_topics.report(self.count(), now):
                 self._router.tell(topic, payload, now)

@@ -154,9 +154,12 @@ class Flow:
                 client.have = len(data) - used
         self._left -= turn - self._turn
 
+    def wake_up(self) -> None:
+        """Everybody may have turns again."""
+        self._left = WAKE_UP
+
     def take_writes(self) -> Iterator[tuple[Client, bytes]]:
         """Yield, once, what to write to whom; joined one at a time to keep the peak low."""
-        self._left = WAKE_UP
         touched = tuple(self._touched)
         self._touched.clear()
         for client in touched:
@@ -337,7 +340,7 @@ class Flow:
                 session.diary.sent_run(session.inflight.last_ids(sent), message_ids)
             if sent < len(parts):
                 self._router.let_wait(client, session, parts[sent:], message_ids[sent:])
-                self._turn -= (len(parts) - sent) // TURN_WAITING
+                self._turn -= 1 + (len(parts) - sent) // TURN_WAITING
         if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
             for append in outlet.low_same:

@@ -80,7 +80,7 @@ class Message:
     def size_bytes(self) -> int:
         """What keeping it costs, about."""
         size = OVERHEAD_BYTES + len(self.topic) + len(self.payload)
-        if self.properties is not NO_PROPERTIES:
+        if self.properties is not NO_PROPERTIES and self.properties != NO_PROPERTIES:
             size += self.properties.size_bytes
         return size
 

@@ -41,6 +41,7 @@ class RetainedStore:
         self._bytes_limit = bytes_limit
         self._may_stay = may_stay  # asked when rights have changed; forgets those that may not
         self._doubted: set[str] = set()
+        self._round: Iterator[str] = iter(())  # of find_expired()
         self._root = _Node()
         self._messages: dict[str, Message] = {}  # [MQTT-3.1.2-7] of 3.1.1
         self._own: dict[str, Message] = {}  # $SYS: without limits, never stored, few
@@ -136,6 +137,19 @@ class RetainedStore:
         """Ask about so many of the messages in doubt."""
         for topic in tuple(islice(self._doubted, count)):
             self.get(topic)
+
+    def find_expired(self, count: int, now: float) -> list[str]:
+        """Look at so many messages, all of them in turn; return the topics of those expired."""
+        found = []
+        for _ in range(min(count, len(self._messages))):
+            topic = next(self._round, None)
+            if topic is None:
+                self._round = iter(tuple(self._messages))
+                continue
+            message = self._messages.get(topic)
+            if message is not None and message.is_expired(now):
+                found.append(topic)
+        return found
 
     def find_of(self, sender: str) -> list[str]:
         """Return the topics whose message an identity has left."""

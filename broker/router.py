@@ -328,11 +328,16 @@ class Router:
         self._drop_retained(message.topic)
         return False
 
-    def _drop_retained(self, topic: str) -> None:
+    def drop_expired(self, count: int, now: float) -> None:
+        """Look at so many retained messages; forget those that have expired."""
+        for topic in self.retained.find_expired(count, now):
+            self._drop_retained(topic, "retained_expired")
+
+    def _drop_retained(self, topic: str, reason: str = "retained_not_authorized") -> None:
         self.retained.forget(topic)
         self.ledger.append((Cleared(topic),))
         self.counters.retained = len(self.retained)
-        self.counters.drop("retained_not_authorized")
+        self.counters.drop(reason)
 
     def _retain(self, message: Message) -> bool:
         kept = True

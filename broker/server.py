@@ -211,10 +211,17 @@ class Broker:
         elif not self._is_woken and self._core.has_output:
             # speed: one write per client for all sockets that were ready, see benchmarks/
             self._is_woken = True
-            loop.call_soon(self.flush)
+            loop.call_soon(self._flush_once)
 
     def flush(self) -> None:
         """Write what there is for everybody."""
+        self._read_bytes = 0
+        self._core.write_all(self.now(), in_between=True)
+        if self._core.has_output:
+            self._wake()
+
+    def _flush_once(self) -> None:
+        """Do the same once per wake-up, after which everybody may have turns again."""
         self._is_woken = False
         self._read_bytes = 0
         self._core.write_all(self.now())
@@ -315,7 +322,7 @@ class Broker:
     def _wake(self) -> None:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
-            self._loop.call_soon(self.flush)
+            self._loop.call_soon(self._flush_once)
 
 
 def _read_version() -> str:

@@ -85,7 +85,7 @@ class Checker:
             ),
             WillSet: self._will_set,
             Reading: lambda event: self._retained.reading(event, self.index),
-            Read: lambda event: self._retained.read(event, self.index),
+            Read: self._retained.read,
             Killed: self._wills.killed,
             Started: self._started,
         }

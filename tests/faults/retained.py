@@ -32,14 +32,14 @@ class RetainedRule:
     def reading(self, event: Reading, index: int) -> None:
         self._begun[event.reader] = index, dict(self._acknowledged)
 
-    def read(self, event: Read, index: int) -> None:
+    def read(self, event: Read) -> None:
         begun, acknowledged = self._begun[event.reader]
         last = acknowledged.get(event.topic, 0)
         messages = self._sent.get(event.topic, {})
         allowed = {
             number if message.sent.size else 0
             for number, message in messages.items()
-            if number == last or (number > last and _may_be_there(message, begun, index))
+            if number == last or (number > last and not _was_refused(message, begun))
         }
         if not last:
             allowed.add(0)
@@ -54,5 +54,5 @@ class RetainedRule:
             )
 
 
-def _may_be_there(message: Message, begun: int, now: int) -> bool:
-    return message.index < now and not (message.refused and message.index < begun)
+def _was_refused(message: Message, begun: int) -> bool:
+    return message.refused and message.index < begun

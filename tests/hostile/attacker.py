@@ -301,12 +301,12 @@ def filter_bombs(port: int) -> None:
     for number in range(0, 20_000, 100):
         some = range(number, number + 100)
         sender.send(*(Publish(f"r/{each}/a/b", b"x", retain=True) for each in some))
-    levels = (["honest", "+"], ["+", "#"], ["+"], ["+"], ["+"], ["+", "none"])
-    filters = [
-        "/".join(each[:depth]) for depth in range(1, 7) for each in itertools.product(*levels)
-    ]
-    kept = list(dict.fromkeys(each for each in filters if "#" not in each[:-1]))
-    bomb = subscribe(*kept[:900])
+    levels = (["honest", "+"], [*"0123456789", "+"], ["a", "+"], ["b", "+"])
+    parts = [each for depth in range(1, 5) for each in itertools.product(*levels[:depth])]
+    matching = ["/".join(each) for each in parts if len(each) == 4]
+    matching += ["/".join((*each, "#")) for each in parts]
+    in_vain = [f"+/+/+/none-{each}" for each in range(900 - len(matching))]
+    bomb = subscribe(*matching, *in_vain)
     again(port, itertools.repeat(bomb))
 
 

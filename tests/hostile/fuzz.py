@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing: python -m tests.hostile.fuzz TARGET [libFuzzer's options] [corpus ...].
 
-Where atheris has no wheel, a mutation fuzzer of a few lines takes its place: see mutate.py.
+Where atheris has no wheel, test_targets.py still feeds the same targets, by hypothesis.
 """
 
 import sys

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from broker.journal import Journal, JournalLimits
-from broker.journal.records import Acknowledged, Entry, Opened, Stored
+from broker.journal.records import Acknowledged, Entry, Opened, Record, Stored
 from tests.integration.broker_journal.simdisk import SimDisk
 from tests.integration.broker_journal.test_journal import store, until
 
@@ -92,3 +92,26 @@ def test_starts_on_a_full_disk_and_goes_on_when_there_is_room() -> None:
         await journal.close()
 
     asyncio.run(run())
+
+
+def test_what_must_be_kept_is_answered_when_there_is_room_again() -> None:
+    disk = SimDisk(room=0)
+
+    async def run() -> None:
+        journal = Journal(Path("j"), disk=disk, limits=LIMITS)
+        journal.open()
+        opened: list[Record] = [Opened(1, "c", "o", (), 5, 60.0)]
+        early: list[bool] = []
+        journal.append(opened, early.append, must=True)  # before the start, too
+        journal.start()
+        answers: list[bool] = []
+        journal.append(opened, answers.append, must=True)
+        assert not await store(journal, opened)
+        assert not answers
+        disk.room = ROOM
+        await until(lambda: early == answers == [True], "written")
+        await journal.close()
+
+    asyncio.run(run())
+    image, _ = Journal(Path("j"), disk=SimDisk.of(disk.kill()), limits=LIMITS).open()
+    assert set(image.sessions) == {1}

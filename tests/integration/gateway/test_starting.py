@@ -75,7 +75,9 @@ def test_it_stops_within_five_seconds(tmp_path: Path, number: signal.Signals) ->
 def test_health_is_open_and_the_rest_is_not(lone: Gateway) -> None:
     assert lone.ask("GET", "/healthz", "").json() == {"status": "ok"}
     assert lone.ask("GET", "/readyz", "").json() == {"status": "ready"}
-    assert "hecate_ready 1.0" in lone.ask("GET", "/metrics", "").text
+    metrics = lone.ask("GET", "/metrics", "").text
+    assert "hecate_ready 1.0" in metrics
+    assert "hecate_broker_store_full 0.0" in metrics
     assert "/devices/v1/claims" in lone.ask("GET", "/openapi.json", "").json()["paths"]
     for method, path in (
         ("GET", "/status/v1"),

@@ -114,6 +114,7 @@ class CoreMachine(RuleBasedStateMachine):
             return
         assert answer.codes == (qos,)
         known.filters[topic_filter] = qos
+        self.judge_retained(topic_filter)
         known.expected += [each for each in self.retained.items() if matches(topic_filter, each[0])]
 
     @precondition(lambda self: self.peers)
@@ -166,6 +167,8 @@ class CoreMachine(RuleBasedStateMachine):
         for name in self.peers:
             self.hear(name)
         self.rig.pass_time(seconds)
+        for topic in TOPICS:
+            self.judge_retained(topic)
         now = self.rig.now
         for name, known in tuple(self.known.items()):
             # in 3.1.1 sessions are kept as long as limits allow: a week
@@ -184,6 +187,12 @@ class CoreMachine(RuleBasedStateMachine):
         if peer is not None:
             assert peer.closed
             peer.hang_up()
+
+    def judge_retained(self, topic_filter: str) -> None:
+        """Forget what is looked at and may not be published any more."""
+        for topic in self.rig.rules.no_publish & self.retained.keys():
+            if matches(topic_filter, topic):
+                del self.retained[topic]
 
     def stored_for(self, name: str) -> float:
         session = self.rig.core._registry.get(name)

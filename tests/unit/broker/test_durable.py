@@ -240,8 +240,10 @@ def test_a_clean_start_while_the_session_is_stored() -> None:
 def test_a_session_that_is_not_kept_any_more_does_not_come_back(clean_start: bool) -> None:
     rig = StoredRig()
     reader(rig).hang_up()
-    rig.connect("r", MQTT_5, clean_start=clean_start)
+    again = rig.connect("r", MQTT_5, clean_start=clean_start)
+    assert not again.take()
     rig.commit()
+    assert len(again.take()) == 1
     rig.crash()
     assert not rig.store.image.sessions
     assert rig.core.counters.subscriptions == 0

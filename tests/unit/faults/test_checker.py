@@ -326,6 +326,14 @@ def test_a_will_comes_when_its_client_is_lost() -> None:
     assert not rules(will(), lost("w", at=10), will_comes(), end=20)
     assert not rules(will(), lost("w", at=10), end=11)  # it may still come
     assert not rules(will(), end=20)
+    assert not rules(will(), lost("w", at=10, polite=True), end=20)
+
+
+def test_a_will_is_for_who_had_subscribed() -> None:
+    late = [*online("late"), Subscribing("late", "t/#", 2)]
+    granted = Subscribed("late", "t/#", 2)
+    assert not rules(will(), late, lost("w", at=10), granted, will_comes(), end=20)
+    assert rules(will(), late, granted, lost("w", at=10), will_comes(), end=20) == {"will"}
 
 
 def test_a_will_survives_a_kill_after_a_while() -> None:

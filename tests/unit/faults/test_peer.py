@@ -178,6 +178,9 @@ def test_its_events_make_the_same_state() -> None:
     for name in ("epoch", "number", "unanswered", "unreleased", "granted", "wanted"):
         assert getattr(copy.peer, name) == getattr(line.peer, name), name
     assert line.peer.unreleased == {9}
+    for each in (line, copy):
+        each.peer.publish("t", 1, 40)
+    assert line.events(Sent)[-1] == copy.events(Sent)[-1]
 
 
 def test_speaks_both_versions() -> None:
