@@ -60,6 +60,7 @@ TURN_WAITING = 4  # messages that have to wait for a client, at 4 us each, are o
 WAITING_RUN_BYTES = 1_024  # of plain packets in one go if some receiver takes nothing now
 
 
+CLOSED = State.CLOSED  # speed: a look-up in an Enum costs 0.1 us in Python 3.11
 NOT_NOW = Route("", allowed=False)  # its outlet takes nothing, so a run ends there
 
 
@@ -129,7 +130,7 @@ class Flow:
         except RemoteProtocolError as exc:
             self._dialog.fail(client, exc)
         else:
-            if used < len(data) and client.state is not State.CLOSED:
+            if used < len(data) and client.state is not CLOSED:
                 client.parts.append(data[used:])
                 client.have = len(data) - used
         self._left -= turn - self._turn
@@ -140,7 +141,7 @@ class Flow:
         touched = tuple(self._touched)
         self._touched.clear()
         for client in touched:
-            if client.paused and client.state is not State.CLOSED:
+            if client.paused and client.state is not CLOSED:
                 self._drop_overflow(client)
                 yield client, b""
                 continue
@@ -153,7 +154,9 @@ class Flow:
 
     def _handle(self, client: Client, buffer: bytes) -> int:
         start, size, router = 0, len(buffer), self._router
-        while size - start >= 2 and self._may_go_on(client):
+        while (
+            size - start >= 2 and self._turn > 0 and not client.held and client.state is not CLOSED
+        ):
             if client.generation != router.generation:  # rule 2
                 client.forget_routes()
                 client.generation = router.generation
@@ -192,9 +195,6 @@ class Flow:
         self._turn -= _weigh(buffer[start], end - start)
         self._dialog.handle(client, buffer[start:end], body - start)
         return end
-
-    def _may_go_on(self, client: Client) -> bool:
-        return self._turn > 0 and not client.held and client.state is not State.CLOSED
 
     def _find_route(self, client: Client, topic: bytes) -> Route:
         if self._turn <= 0:
@@ -255,13 +255,14 @@ class Flow:
 
     def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
+        counters = self._counters
         outlet: Outlet | None = None
-        head, step, id_at = NO_ID, 0, 0  # no PUBLISH starts like NO_ID
+        head, step, id_at = b"", 0, 0
         parts: list[Parts] = []
         packet_ids: list[bytes] = []
         try:
             while size - start >= 6 and not client.acks:  # else this PUBACK has to stand in line
-                if not (startswith(head, start) and start + step <= size):
+                if outlet is None or not (startswith(head, start) and start + step <= size):
                     body, end, topic_end = measure_publish(buffer, start, PLAIN_QOS1)
                     if end > size or topic_end + 2 + five > end:
                         break
@@ -275,8 +276,8 @@ class Flow:
                     if found is not outlet:
                         self.send_qos1(client, outlet, parts)
                         outlet, parts = found, []
-                        if any(session.inflight.append is None for session, _ in found.high):
-                            size = min(size, max(end, start + WAITING_RUN_BYTES))
+                        if size - end > WAITING_RUN_BYTES and found.has_waiting:
+                            size = max(end, start + WAITING_RUN_BYTES)
                     head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
                 packet_id = buffer[start + id_at : start + id_at + 2]
                 rest = buffer[start + id_at + 2 : start + step]
@@ -289,7 +290,8 @@ class Flow:
             self.send_qos1(client, outlet, parts)
             if packet_ids:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
-                self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
+                counters.controls_sent += len(packet_ids)
+                counters.control_bytes_sent += 4 * len(packet_ids)
                 self._touched.add(client)
         return start
 
@@ -306,7 +308,6 @@ class Flow:
         self._touched.update(outlet.clients)
         counters, five = self._counters, client.five
         counters.messages_received += len(parts)
-        counters.messages_sent += len(parts) * (len(outlet.low_same) + len(outlet.low_other))
         translated: list[Parts] = []
         for session, same in outlet.high:
             if not same and not translated:
@@ -320,10 +321,12 @@ class Flow:
                 self._turn -= (len(parts) - sent) // TURN_WAITING
         if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
+            counters.messages_sent += len(parts) * len(outlet.low_same)
             for append in outlet.low_same:
                 append(chunk)
         if outlet.low_other:
             chunk = _join_qos0(parts, five, not five)
+            counters.messages_sent += len(parts) * len(outlet.low_other)
             for append in outlet.low_other:
                 append(chunk)
 

@@ -103,7 +103,8 @@ class Inflight:
             packets[packet_id] = packet  # [MQTT-4.3.2-3] [MQTT-4.3.3-3]
             append(packet)  # [MQTT-4.3.2-2] [MQTT-4.3.3-2]
             size += len(packet)
-        self._account(size)
+        self.size_bytes += size
+        self._counters.queued_bytes += size
         return len(parts)
 
     def offer_qos2(self, parts: Parts) -> bool:

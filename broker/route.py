@@ -62,6 +62,11 @@ class Outlet:
         elif not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
             self.limit_qos1 = limit
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some session that must get everything takes nothing now."""
+        return any(session.inflight.append is None for session, _ in self.high)
+
     def takes(self, kind: int) -> int:
         """Return the longest packet the flow may send with this first byte."""
         return self.limit_qos1 if kind & 0x06 else self.limit

@@ -153,10 +153,16 @@ def send_cut(peer: Peer, stream: bytes, cuts: list[int]) -> None:
 cuts = st.lists(st.integers(1, 40), max_size=30)
 SELF = Step(0, (Subscribe(1, (Subscription("a", 1),)), *[Publish("a", b"x", 1, packet_id=3)] * 6))
 
+# more than the window, so that the last one waits
+ALIASED = Step(
+    1, (Publish("", b"", 1, packet_id=1, properties=Properties(topic_alias=1)),) * (1 + 3)
+)
+
 
 @settings(deadline=None)
 @given(steps, cuts)
 @example([SELF, SELF], [])
+@example([ALIASED], [])
 def test_hot_and_readable_path_do_the_same(script: list[Step], cuts: list[int]) -> None:
     assert play(script, cuts, hot_path=True) == play(script, [], hot_path=False)
 
