@@ -3,9 +3,10 @@
 Theory of operation
 -------------------
 receive() is given what one read brought, often hundreds of packets. Packets of the same kind
-come in runs; a plain PUBLISH at QoS 0 or 1 and a PUBACK have a loop of their own that handles a
-whole run, every other packet goes to dialog.py, which is written to be read. Plain means: no
-RETAIN, no DUP, no properties, and a route that knows all it needs. Rules after every call:
+come in runs; a plain PUBLISH and what acknowledges one have a loop of their own that handles a
+whole run (those of QoS 2 in exactly_once.py), every other packet goes to dialog.py, which is
+written to be read. Plain means: no RETAIN, no DUP, no properties, and a route that knows all it
+needs. Rules after every call:
 
 1. Every complete packet was handled, unless the client is held or closed, or its turn (TURN) is
    over; of the rest, below the limit, nothing was handled.
@@ -14,7 +15,7 @@ RETAIN, no DUP, no properties, and a route that knows all it needs. Rules after 
 3. One client's bytes leave in the order they came, in one write per wake-up.
 4. Nothing was raised because of what a peer sent.
 5. What a run did is what dialog.py would have done: every client is sent the same packets in
-   the same order, PUBACKs aside, which leave behind the messages of their run.
+   the same order, PUBACKs and PUBRECs aside, which leave behind the messages of their run.
 
 No asyncio, no socket, no clock: server.py calls receive(), then take_writes().
 
@@ -196,18 +197,23 @@ class Flow:
         self._dialog.handle(client, buffer[start:end], body - start)
         return end
 
-    def _find_route(self, client: Client, topic: bytes) -> Route:
+    def find_route(self, client: Client, topic: bytes) -> Route:
+        """Return where a topic goes, as long as the turn lasts."""
         if self._turn <= 0:
             return NOT_NOW
         self._turn -= 1
         return self._router.find_route(client, topic)
+
+    def spend(self, share: int) -> None:
+        """Use up a share of the turn."""
+        self._turn -= share
 
     def _run_qos0(self, client: Client, buffer: bytes, start: int) -> int:
         # speed: consecutive packets to the same receivers leave as one slice; packets that start
         # like the two before (topic, length) are only compared; the length is read in place
         # (benchmarks/, qos0_1to1 and qos0_mixed)
         size, five, startswith = len(buffer), client.five, buffer.startswith
-        routes, find_route = client.routes, self._find_route
+        routes, find_route = client.routes, self.find_route
         outlet = CLOSED_OUTLET  # takes nothing
         last: Route | None = None
         first, count = start, 0
@@ -269,7 +275,7 @@ class Flow:
                     if five and buffer[topic_end + 2]:  # an alias may stand for the topic
                         break
                     topic = buffer[body + 2 : topic_end]
-                    route = client.routes.get(topic) or self._find_route(client, topic)
+                    route = client.routes.get(topic) or self.find_route(client, topic)
                     found = route.outlet
                     if end - start > found.limit_qos1:
                         break
@@ -311,7 +317,7 @@ class Flow:
         translated: list[Parts] = []
         for session, same in outlet.high:
             if not same and not translated:
-                translated = [_translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
+                translated = [translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
             sent = session.inflight.offer(parts if same else translated)
             counters.messages_sent += sent
             if message_ids and session.diary is not None:
@@ -319,6 +325,12 @@ class Flow:
             if sent < len(parts):
                 self._router.let_wait(client, session, parts[sent:], message_ids[sent:])
                 self._turn -= (len(parts) - sent) // TURN_WAITING
+        if outlet.low_same or outlet.low_other:
+            self.send_low(client, outlet, parts)
+
+    def send_low(self, client: Client, outlet: Outlet, parts: list[Parts]) -> None:
+        """Send to those granted QoS 0."""
+        counters, five = self._counters, client.five
         if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
             counters.messages_sent += len(parts) * len(outlet.low_same)
@@ -346,7 +358,7 @@ class Flow:
                 if found is None or topic is None:
                     break
                 id_end, payload, end = found
-                route = client.routes.get(topic) or self._find_route(client, topic)
+                route = client.routes.get(topic) or self.find_route(client, topic)
                 outlet_found = route.outlet
                 packet_id = buffer[id_end - 2 : id_end] if kind == PLAIN_QOS1 else b""
                 if packet_id == NO_ID or end - start + len(topic) > outlet_found.takes(kind):
@@ -445,7 +457,7 @@ def measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int
     return body, body + length, body + 2 + (buffer[body] << 8 | buffer[body + 1])
 
 
-def _translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -> Parts:
+def translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -> Parts:
     """Return the same message for another QoS or version; first is its new first byte."""
     head, body = parts
     decoded = decode_length(head, 1)
@@ -461,7 +473,7 @@ def _translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -
 
 
 def _join_qos0(parts: list[Parts], from_five: bool, to_five: bool) -> bytes:
-    translated = (_translate_parts(each, PLAIN_QOS0, from_five, to_five) for each in parts)
+    translated = (translate_parts(each, PLAIN_QOS0, from_five, to_five) for each in parts)
     return b"".join(head + body for head, body in translated)
 
 
