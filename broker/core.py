@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from broker.admission import Admission
-from broker.client import Client, Link, State
+from broker.client import CLOSED, Client, Link, State
 from broker.counters import Counters
 from broker.dialog import Dialog
 from broker.durable import Ledger, Store
@@ -116,7 +116,7 @@ class Core:
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
-            if client.state is State.CLOSED:
+            if client.state is CLOSED:
                 client.link.close()  # [MQTT-3.14.4-2] [MQTT-4.13.1-1]
                 continue
             if client.parts and not client.need and not client.held:  # it was held until now

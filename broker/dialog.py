@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from broker.client import Client, State
+from broker.client import DECIDING, NEW, Client, State
 from broker.enhanced import Enhanced
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+PUBLISH = int(PacketType.PUBLISH)
 MAX_QOS = 2  # as an answer to SUBSCRIBE: granted
 ANSWERS = frozenset(
     {PacketType.CONNACK, PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP}
@@ -97,10 +98,10 @@ class Dialog:
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
-        if packet[0] >> 4 != PacketType.PUBLISH:
+        if packet[0] >> 4 != PUBLISH:
             self._counters.controls_received += 1
             self._counters.control_bytes_received += len(packet)
-        if client.state is State.NEW:
+        if client.state is NEW:
             self._first(client, packet, body_at)
             return
         if packet[0] >> 4 in ANSWERS:
@@ -109,7 +110,7 @@ class Dialog:
         handler = self._handlers.get(type(decoded))
         if handler is None:  # [MQTT-3.1.0-2] a second CONNECT
             raise RemoteProtocolError(f"unexpected {type(decoded).__name__}")
-        if client.state is State.DECIDING and not isinstance(decoded, Auth | Disconnect):
+        if client.state is DECIDING and not isinstance(decoded, Auth | Disconnect):
             raise RemoteProtocolError("neither AUTH nor DISCONNECT")  # [MQTT-3.1.2-30]
         handler(client, decoded)
 

@@ -18,6 +18,7 @@ from broker.acks import Place
 from broker.counters import Counters
 from broker.reasons import Reason
 
+FAILURE = Reason.UNSPECIFIED_ERROR  # speed: as in client.py
 ID_BYTES = 150  # of one id: two sets, a dictionary and an int; an estimate, on the safe side
 
 
@@ -75,7 +76,7 @@ class Received:
         place = self._places.pop(packet_id, None)
         if place is None:  # the session has ended
             return
-        if verdict >= Reason.UNSPECIFIED_ERROR:
+        if verdict >= FAILURE:
             self._forget(packet_id)  # [MQTT-4.3.3-9]
         place.decide(verdict)
 

@@ -30,7 +30,12 @@ from broker.wire import connecting, publishing, subscribing
 from broker.wire.fields import MAX_VARINT, Reader, decode_length, encode_length, malformed
 
 DUPLICATE = 0x08
-_FLAGS = {Type.PUBREL: 2, Type.SUBSCRIBE: 2, Type.UNSUBSCRIBE: 2}  # [MQTT-2.1.3-1], all others 0
+PUBLISH = int(Type.PUBLISH)
+_FLAGS: dict[int, int] = {
+    Type.PUBREL: 2,
+    Type.SUBSCRIBE: 2,
+    Type.UNSUBSCRIBE: 2,
+}  # [MQTT-2.1.3-1], all others 0
 _TYPE_BY_CLASS: dict[type, Type] = {
     Connect: Type.CONNECT,
     ConnAck: Type.CONNACK,
@@ -127,7 +132,7 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     """Return the packet with this first byte and body; version does not matter for CONNECT."""
     packet_type, flags = first >> 4, first & 0x0F
     packet: Packet
-    if packet_type == Type.PUBLISH:
+    if packet_type == PUBLISH:
         return publishing.decode_publish(reader, flags, version)
     decode = _DECODE.get(packet_type)
     if decode is None or (packet_type == Type.AUTH and version < MQTT_5):
@@ -136,7 +141,7 @@ def decode_body(first: int, reader: Reader, version: int) -> Packet:
     reader.finish()
     if isinstance(packet, Connect):
         version = packet.version
-    expected = _FLAGS.get(Type(packet_type), 0)  # [MQTT-2.2.2-2] of 3.1.1
+    expected = _FLAGS.get(packet_type, 0)  # [MQTT-2.2.2-2] of 3.1.1
     if version == MQTT_3_1:
         # its packets may be marked as sent again; where it names no flags, it does not use them
         flags = flags & ~DUPLICATE if expected else 0
