@@ -31,6 +31,10 @@ class State(Enum):
     CLOSED = "sends what is left, hears nothing"
 
 
+# speed: a look-up in an Enum costs 0.1 us in Python 3.11; for what is asked once a packet
+NEW, DECIDING, CLOSED = State.NEW, State.DECIDING, State.CLOSED
+
+
 class Link(Protocol):
     """What the socket's side does for a connection."""
 

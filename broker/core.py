@@ -8,10 +8,11 @@ import logging
 from collections.abc import Callable
 
 from broker.admission import Admission
-from broker.client import Client, Link, State
+from broker.client import CLOSED, Client, Link, State
 from broker.counters import Counters
 from broker.dialog import Dialog
 from broker.durable import Ledger, Store
+from broker.exactly_once import ExactlyOnce
 from broker.flow import Flow
 from broker.hooks import Hooks
 from broker.journal.state import Image
@@ -63,7 +64,8 @@ class Core:
         )
         self._flow = Flow(self._router, self._dialog, self.counters)
         self._sys_topics = SysTopics(self.counters, reporting or Reporting())
-        self._runs = self._flow.runs if hot_path else {}
+        exactly_once = ExactlyOnce(self._flow, self._router, self._dialog, limits)
+        self._runs = {**self._flow.runs, **exactly_once.runs} if hot_path else {}
         if store is not None:
             incoming, send = self._dialog.incoming, self._flow.send_qos1
             self._flow.stored_run = StoredRun(self._router, incoming, limits, send).run
@@ -129,7 +131,7 @@ class Core:
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
-            if client.state is State.CLOSED:
+            if client.state is CLOSED:
                 client.link.close()  # [MQTT-3.14.4-2] [MQTT-4.13.1-1]
                 continue
             if client.parts and not client.need and not client.held:  # it was held until now

@@ -11,7 +11,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from broker.client import Client, State
+from broker.client import DECIDING, NEW, Client, State
 from broker.enhanced import Enhanced
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-NEW, DECIDING = State.NEW, State.DECIDING  # speed: a look-up in an Enum costs 0.1 us
 PUBLISH = int(PacketType.PUBLISH)
 MAX_QOS = 2  # as an answer to SUBSCRIBE: granted
 ANSWERS = frozenset(

@@ -3,9 +3,10 @@
 Theory of operation
 -------------------
 receive() is given what one read brought, often hundreds of packets. Packets of the same kind
-come in runs; a plain PUBLISH at QoS 0 or 1 and a PUBACK have a loop of their own that handles a
-whole run, every other packet goes to dialog.py, which is written to be read. Plain means: no
-RETAIN, no DUP, no properties, and a route that knows all it needs. Rules after every call:
+come in runs; a plain PUBLISH and what acknowledges one have a loop of their own that handles a
+whole run (those of QoS 2 in exactly_once.py), every other packet goes to dialog.py, which is
+written to be read. Plain means: no RETAIN, no DUP, no properties, and a route that knows all it
+needs. Rules after every call:
 
 1. Every complete packet was handled, unless the client is held or closed, or its turn (TURN) is
    over; of the rest, below the limit, nothing was handled.
@@ -14,7 +15,7 @@ RETAIN, no DUP, no properties, and a route that knows all it needs. Rules after 
 3. One client's bytes leave in the order they came, in one write per wake-up.
 4. Nothing was raised because of what a peer sent.
 5. What a run did is what dialog.py would have done: every client is sent the same packets in
-   the same order, PUBACKs aside, which leave behind the messages of their run.
+   the same order, PUBACKs and PUBRECs aside, which leave behind the messages of their run.
 
 No asyncio, no socket, no clock: server.py calls receive(), then take_writes().
 
@@ -29,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from broker.aliases import long_head, read_aliased
-from broker.client import Client, State
+from broker.client import CLOSED, NEW, Client
 from broker.errors import RemoteProtocolError
 from broker.inflight import Parts, split_packet_ids
 from broker.room import Room
@@ -149,7 +150,7 @@ class Flow:
         except RemoteProtocolError as exc:
             self._dialog.fail(client, exc)
         else:
-            if used < len(data) and client.state is not State.CLOSED:
+            if used < len(data) and client.state is not CLOSED:
                 client.parts.append(data[used:])
                 client.have = len(data) - used
         self._left -= turn - self._turn
@@ -163,7 +164,7 @@ class Flow:
         touched = tuple(self._touched)
         self._touched.clear()
         for client in touched:
-            if client.paused and client.state is not State.CLOSED:
+            if client.paused and client.state is not CLOSED:
                 self._drop_overflow(client)
                 yield client, b""
                 continue
@@ -176,7 +177,9 @@ class Flow:
 
     def _handle(self, client: Client, buffer: bytes) -> int:
         start, size, router = 0, len(buffer), self._router
-        while size - start >= 2 and self._may_go_on(client):
+        while (
+            size - start >= 2 and self._turn > 0 and not client.held and client.state is not CLOSED
+        ):
             if client.generation != router.generation:  # rule 2
                 client.forget_routes()
                 client.generation = router.generation
@@ -202,7 +205,7 @@ class Flow:
         return start
 
     def _handle_one(self, client: Client, buffer: bytes, start: int) -> int:
-        if client.state is State.NEW and buffer[start] & 0xF0 != CONNECT:  # [MQTT-3.1.0-1]
+        if client.state is NEW and buffer[start] & 0xF0 != CONNECT:  # [MQTT-3.1.0-1]
             raise RemoteProtocolError("the first packet is no CONNECT")
         measured = measure_packet(buffer, start, client.limit_bytes)
         if measured is None:
@@ -216,24 +219,26 @@ class Flow:
         self._dialog.handle(client, buffer[start:end], body - start)
         return end
 
-    def _may_go_on(self, client: Client) -> bool:
-        return self._turn > 0 and not client.held and client.state is not State.CLOSED
-
-    def _find_route(self, client: Client, topic: bytes) -> Route:
+    def find_route(self, client: Client, topic: bytes) -> Route:
+        """Return where a topic goes, as long as the turn lasts."""
         if self._turn <= 0:
             return NOT_NOW
         self._turn -= 1
         return self._router.find_route(client, topic)
+
+    def spend(self, share: int) -> None:
+        """Use up a share of the turn."""
+        self._turn -= share
 
     def _run_qos0(self, client: Client, buffer: bytes, start: int) -> int:
         # speed: consecutive packets to the same receivers leave as one slice; packets that start
         # like the two before (topic, length) are only compared; the length is read in place
         # (benchmarks/, qos0_1to1 and qos0_mixed)
         size, five, startswith = len(buffer), client.five, buffer.startswith
-        routes, find_route = client.routes, self._find_route
+        routes, find_route = client.routes, self.find_route
         outlet = CLOSED_OUTLET  # takes nothing
         last: Route | None = None
-        first, count = start, 0
+        first, count, begin = start, 0, start
         counts: dict[Outlet, int] = {}
         try:
             while size - start >= 4:
@@ -263,9 +268,10 @@ class Flow:
                         count += 1
                 last, start = route, end
         finally:  # also when the next packet is a fault
-            _append_chunk(outlet, buffer[first:start], client.five)
-            counts[outlet] = counts.get(outlet, 0) + count
-            self._note_sent(counts)
+            if start != begin:
+                _append_chunk(outlet, buffer[first:start], client.five)
+                counts[outlet] = counts.get(outlet, 0) + count
+                self._note_sent(counts)
         return start
 
     def _note_sent(self, counts: dict[Outlet, int]) -> None:
@@ -278,28 +284,29 @@ class Flow:
 
     def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
+        counters = self._counters
         outlet: Outlet | None = None
-        head, step, id_at = NO_ID, 0, 0  # no PUBLISH starts like NO_ID
+        head, step, id_at = b"", 0, 0
         parts: list[Parts] = []
         packet_ids: list[bytes] = []
         try:
             while size - start >= 6 and not client.acks:  # else this PUBACK has to stand in line
-                if not (startswith(head, start) and start + step <= size):
+                if outlet is None or not (startswith(head, start) and start + step <= size):
                     body, end, topic_end = measure_publish(buffer, start, PLAIN_QOS1)
                     if end > size or topic_end + 2 + five > end:
                         break
                     if five and buffer[topic_end + 2]:  # an alias may stand for the topic
                         break
                     topic = buffer[body + 2 : topic_end]
-                    route = client.routes.get(topic) or self._find_route(client, topic)
+                    route = client.routes.get(topic) or self.find_route(client, topic)
                     found = route.outlet
                     if end - start > found.limit_qos1:
                         break
                     if found is not outlet:
                         self.send_qos1(client, outlet, parts)
                         outlet, parts = found, []
-                        if any(session.inflight.append is None for session, _ in found.high):
-                            size = min(size, max(end, start + WAITING_RUN_BYTES))
+                        if size - end > WAITING_RUN_BYTES and found.has_waiting:
+                            size = max(end, start + WAITING_RUN_BYTES)
                     head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
                 packet_id = buffer[start + id_at : start + id_at + 2]
                 rest = buffer[start + id_at + 2 : start + step]
@@ -312,7 +319,8 @@ class Flow:
             self.send_qos1(client, outlet, parts)
             if packet_ids:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
-                self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
+                counters.controls_sent += len(packet_ids)
+                counters.control_bytes_sent += 4 * len(packet_ids)
                 self._touched.add(client)
         return start
 
@@ -329,11 +337,10 @@ class Flow:
         self._touched.update(outlet.clients)
         counters, five = self._counters, client.five
         counters.messages_received += len(parts)
-        counters.messages_sent += len(parts) * (len(outlet.low_same) + len(outlet.low_other))
         translated: list[Parts] = []
         for session, same in outlet.high:
             if not same and not translated:
-                translated = [_translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
+                translated = [translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
             sent = session.inflight.offer(parts if same else translated)
             counters.messages_sent += sent
             if message_ids and session.diary is not None:
@@ -341,12 +348,20 @@ class Flow:
             if sent < len(parts):
                 self._router.let_wait(client, session, parts[sent:], message_ids[sent:])
                 self._turn -= 1 + (len(parts) - sent) // TURN_WAITING
+        if outlet.low_same or outlet.low_other:
+            self.send_low(client, outlet, parts)
+
+    def send_low(self, client: Client, outlet: Outlet, parts: list[Parts]) -> None:
+        """Send to those granted QoS 0."""
+        counters, five = self._counters, client.five
         if outlet.low_same:
             chunk = _join_qos0(parts, five, five)
+            counters.messages_sent += len(parts) * len(outlet.low_same)
             for append in outlet.low_same:
                 append(chunk)
         if outlet.low_other:
             chunk = _join_qos0(parts, five, not five)
+            counters.messages_sent += len(parts) * len(outlet.low_other)
             for append in outlet.low_other:
                 append(chunk)
 
@@ -366,7 +381,7 @@ class Flow:
                 if found is None or topic is None:
                     break
                 id_end, payload, end = found
-                route = client.routes.get(topic) or self._find_route(client, topic)
+                route = client.routes.get(topic) or self.find_route(client, topic)
                 outlet_found = route.outlet
                 packet_id = buffer[id_end - 2 : id_end] if kind == PLAIN_QOS1 else b""
                 if packet_id == NO_ID or end - start + len(topic) > outlet_found.takes(kind):
@@ -465,7 +480,7 @@ def measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int
     return body, body + length, body + 2 + (buffer[body] << 8 | buffer[body + 1])
 
 
-def _translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -> Parts:
+def translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -> Parts:
     """Return the same message for another QoS or version; first is its new first byte."""
     head, body = parts
     decoded = decode_length(head, 1)
@@ -481,7 +496,7 @@ def _translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -
 
 
 def _join_qos0(parts: list[Parts], from_five: bool, to_five: bool) -> bytes:
-    translated = (_translate_parts(each, PLAIN_QOS0, from_five, to_five) for each in parts)
+    translated = (translate_parts(each, PLAIN_QOS0, from_five, to_five) for each in parts)
     return b"".join(head + body for head, body in translated)
 
 

@@ -103,17 +103,18 @@ class Inflight:
             packets[packet_id] = packet  # [MQTT-4.3.2-3] [MQTT-4.3.3-3]
             append(packet)  # [MQTT-4.3.2-2] [MQTT-4.3.3-2]
             size += len(packet)
-        self._account(size)
+        self.size_bytes += size
+        self._counters.queued_bytes += size
         return len(parts)
 
-    def offer_qos2(self, parts: Parts) -> bool:
-        """Send a QoS 2 packet; return False when it does not fit."""
-        if not self.offer((parts,)):
-            return False
-        if self._qos2 is None:
-            self._qos2 = set()
-        self._qos2.add(self.last_id)
-        return True
+    def offer_qos2(self, parts: Sequence[Parts]) -> int:
+        """Send the first QoS 2 packets that fit; return how many."""
+        sent = self.offer(parts)
+        if sent:
+            if self._qos2 is None:
+                self._qos2 = set()
+            self._qos2.update(islice(reversed(self.packets), sent))
+        return sent
 
     def take_qos2(self, parts: Parts) -> bytes | None:
         """Take a QoS 2 packet that send_taken() will send; return its id, None: it does not fit."""
@@ -121,7 +122,7 @@ class Inflight:
         if append is None:
             return None
         self.append = _keep_back
-        is_taken = self.offer_qos2(parts)
+        is_taken = self.offer_qos2((parts,))
         self.append = append
         return self.last_id if is_taken else None
 
@@ -175,6 +176,14 @@ class Inflight:
                 size += len(packet)
         self._account(-size)
         return unknown
+
+    def is_exact(self, packet_id: bytes) -> bool:
+        """Return whether a QoS 2 message is in flight under an id."""
+        return self._qos2 is not None and packet_id in self._qos2
+
+    def is_released(self, packet_id: bytes) -> bool:
+        """Return whether a PUBREL is in flight under an id."""
+        return self.is_exact(packet_id) and self.packets[packet_id].startswith(PUBREL)
 
     def release(self, packet_id: bytes) -> bytes | None:
         """Note a PUBREC; return the PUBREL that answers it, None when nothing is in flight."""

@@ -12,10 +12,13 @@ is the same message, which is not taken again. [MQTT-4.3.3-10] Rules after every
 3. What the ids cost counts as queued bytes, for one client and for all.
 """
 
+from collections.abc import Iterable
+
 from broker.acks import Place
 from broker.counters import Counters
 from broker.reasons import Reason
 
+FAILURE = Reason.UNSPECIFIED_ERROR  # speed: as in client.py
 ID_BYTES = 150  # of one id: two sets, a dictionary and an int; an estimate, on the safe side
 
 
@@ -40,6 +43,18 @@ class Received:
             return True
         return len(self.ids) >= self._limit
 
+    @property
+    def room(self) -> int:
+        """How many more ids are surely not too many, each noted after the other."""
+        left = (self._limit_bytes_total - self._counters.queued_bytes) // ID_BYTES - len(self.ids)
+        return min(self._limit - len(self.ids), left // 2)
+
+    def note_run(self, packet_ids: Iterable[bytes]) -> None:
+        """Note messages whose PUBRECs are sent; they are among ids already."""
+        numbers = [int.from_bytes(each, "big") for each in packet_ids]
+        self.unreleased.update(numbers)
+        self._counters.queued_bytes += ID_BYTES * len(numbers)
+
     def take(self, packet_id: int, place: Place) -> None:
         """Note a new message, which waits for its decision."""
         self.ids.add(packet_id)
@@ -61,7 +76,7 @@ class Received:
         place = self._places.pop(packet_id, None)
         if place is None:  # the session has ended
             return
-        if verdict >= Reason.UNSPECIFIED_ERROR:
+        if verdict >= FAILURE:
             self._forget(packet_id)  # [MQTT-4.3.3-9]
         place.decide(verdict)
 
@@ -72,6 +87,13 @@ class Received:
     def release(self, packet_id: int) -> bool:
         """Note a PUBREL; return whether it belongs to a message."""
         if packet_id not in self.ids:
+            return False
+        self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
+        return True
+
+    def release_decided(self, packet_id: int) -> bool:
+        """Note a PUBREL if it belongs to a decided message; return whether it does."""
+        if packet_id not in self.ids or packet_id in self._places:
             return False
         self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
         return True

@@ -10,7 +10,7 @@ from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Connect, Will
 from broker.policy import Identity
-from broker.properties import NEVER_EXPIRES, Properties
+from broker.properties import NEVER_EXPIRES, NO_PROPERTIES, Properties
 from broker.reasons import Reason
 from broker.router import Router
 from broker.session import Session
@@ -218,10 +218,11 @@ def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.
 
 def message_properties(properties: Properties) -> Properties:
     """Return those that travel with a message unchanged."""
-    return Properties(
+    kept = Properties(
         payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
         content_type=properties.content_type,  # [MQTT-3.3.2-20]
         response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
         correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
         user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
     )
+    return NO_PROPERTIES if kept == NO_PROPERTIES else kept  # an alias alone costs nothing

@@ -31,7 +31,7 @@ class Outlet:
     """A set of receivers, prepared for the flow; topics with the same receivers share it."""
 
     __slots__ = (
-        "clients", "entries", "high", "limit", "limit_qos1", "limit_stored", "low_other",
+        "clients", "entries", "exact", "high", "limit", "limit_qos1", "limit_stored", "low_other",
         "low_same", "other", "same",
     )  # fmt: skip
 
@@ -42,7 +42,8 @@ class Outlet:
         self.other: list[Callable[[bytes], None]] = []
         self.low_same: list[Callable[[bytes], None]] = []  # of these, granted QoS 0
         self.low_other: list[Callable[[bytes], None]] = []
-        self.high: list[tuple[Session, bool]] = []  # granted QoS 1; and whether they are "same"
+        self.high: list[tuple[Session, bool]] = []  # granted QoS 1 or 2; whether they are "same"
+        self.exact: set[Session] = set()  # of these, granted QoS 2
         self.entries: tuple[Entry, ...] = ()  # of those among high that are stored
         self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
 
@@ -61,6 +62,11 @@ class Outlet:
             self.limit_stored = limit
         elif not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
             self.limit_qos1 = limit
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some session that must get everything takes nothing now."""
+        return any(session.inflight.append is None for session, _ in self.high)
 
     def takes(self, kind: int) -> int:
         """Return the longest packet the flow may send with this first byte."""

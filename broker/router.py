@@ -272,13 +272,16 @@ class Router:
         session: Session,
         parts: Iterable[Parts],
         message_ids: Sequence[int] = (),
+        *,
+        qos: int = 1,
     ) -> None:
         """Queue what the flow could not send to a session at once."""
         body_at = 1 if client.five else 0  # behind the empty properties
         ids = message_ids if session.diary is not None and message_ids else repeat(0)
         session.enqueue(
             Delivery(
-                Message(read_topic(head), body[body_at:], qos=1, sender=client.name),
+                Message(read_topic(head), body[body_at:], qos=qos, sender=client.name),
+                qos=qos,
                 message_id=message_id,
             )
             for (head, body), message_id in zip(parts, ids, strict=False)
@@ -376,6 +379,8 @@ class Router:
             if subscription.qos:
                 # of one that is away it does not matter: nothing can be sent to it
                 outlet.high.append((receiver, (receiver.version == MQTT_5) == client.five))
+                if subscription.qos > 1:
+                    outlet.exact.add(receiver)
                 if receiver.diary is not None:
                     outlet.entries += (Entry(receiver.diary.number, 1),)
         outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)

@@ -277,7 +277,7 @@ class Session:
         if delivery.message_id:
             return self._send_stored(delivery, parts)
         if delivery.qos > 1:
-            if not self.inflight.offer_qos2(parts):  # [MQTT-4.8.2-4]
+            if not self.inflight.offer_qos2((parts,)):  # [MQTT-4.8.2-4]
                 return False
         elif not self.inflight.offer((parts,)):
             return False

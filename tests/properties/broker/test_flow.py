@@ -39,6 +39,13 @@ class Step:
     packets: tuple[Packet, ...]
 
 
+def count_on(packet: Publish, count: int) -> Publish:
+    """Return the same message under a later packet id."""
+    if packet.packet_id is None:
+        return packet
+    return replace(packet, packet_id=(packet.packet_id + count - 1) % 9 + 1)
+
+
 identifiers = st.sampled_from([(), (), (), (7,)])
 publishes = st.sampled_from([0, 0, 1, 1, 2]).flatmap(
     lambda qos: st.builds(
@@ -61,6 +68,11 @@ aliased = st.builds(
     st.sampled_from([True, True, True, False]),
 )
 runs = st.tuples(publishes | aliased, st.integers(1, 6)).map(lambda pair: [pair[0]] * pair[1])
+numbered = st.tuples(publishes, st.integers(2, 6)).map(
+    lambda pair: [count_on(pair[0], each) for each in range(pair[1])]
+)
+answers = st.integers(2, 4).map(lambda count: [NEXT_ACK] * count)
+releases = st.lists(st.builds(PubRel, st.integers(1, 9)), min_size=2, max_size=5)
 subscriptions = st.builds(
     lambda topic_filter, qos, no_local, ids: Subscribe(
         1,
@@ -79,7 +91,8 @@ others = st.one_of(
     st.builds(Unsubscribe, st.just(2), st.sampled_from(FILTERS).map(lambda each: (each,))),
     st.just(PingReq()),
 )
-sent = st.lists(runs | others.map(lambda each: [each]), max_size=6).map(
+several = runs | numbered | answers | releases
+sent = st.lists(several | others.map(lambda each: [each]), max_size=6).map(
     lambda groups: tuple(packet for group in groups for packet in group)
 )
 steps = st.lists(st.builds(Step, st.integers(0, len(PEERS) - 1), sent), max_size=12)
@@ -88,7 +101,7 @@ steps = st.lists(st.builds(Step, st.integers(0, len(PEERS) - 1), sent), max_size
 def play(
     script: list[Step], cuts: list[int], *, hot_path: bool, tail: bytes = b""
 ) -> tuple[list[object], object]:
-    """Return what every client got, PUBACKs apart, and the counters."""
+    """Return what every client got, PUBACKs and PUBRECs apart, and the counters."""
     rig = Rig(LIMITS, hot_path=hot_path)
     rig.rules.no_publish.add("secret")
     peers = [rig.online(name, version) for name, version in PEERS]
@@ -125,8 +138,8 @@ def play(
     seen: list[object] = []
     for peer in [*peers, back]:
         arrived = peer.take()
-        seen.append([each for each in arrived if not isinstance(each, PubAck)])
-        seen.append([each for each in arrived if isinstance(each, PubAck)])
+        seen.append([each for each in arrived if not isinstance(each, PubAck | PubRec)])
+        seen.append([each for each in arrived if isinstance(each, PubAck | PubRec)])
     counters = rig.core.counters
     counters.bytes_sent = counters.bytes_received = 0  # of no meaning once a client was closed
     return seen, counters
@@ -153,10 +166,16 @@ def send_cut(peer: Peer, stream: bytes, cuts: list[int]) -> None:
 cuts = st.lists(st.integers(1, 40), max_size=30)
 SELF = Step(0, (Subscribe(1, (Subscription("a", 1),)), *[Publish("a", b"x", 1, packet_id=3)] * 6))
 
+# more than the window, so that the last one waits
+ALIASED = Step(
+    1, (Publish("", b"", 1, packet_id=1, properties=Properties(topic_alias=1)),) * (1 + 3)
+)
+
 
 @settings(deadline=None)
 @given(steps, cuts)
 @example([SELF, SELF], [])
+@example([ALIASED], [])
 def test_hot_and_readable_path_do_the_same(script: list[Step], cuts: list[int]) -> None:
     assert play(script, cuts, hot_path=True) == play(script, [], hot_path=False)
 

@@ -193,8 +193,11 @@ def test_a_release_before_its_pubrec_closes() -> None:
 
 
 # [MQTT-3.3.4-7]
-def test_more_than_the_receive_maximum_closes() -> None:
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_more_than_the_receive_maximum_closes(is_plain: bool) -> None:
     rig = Rig(Limits(holds=3))
+    if is_plain:  # else the answers say that nobody is there
+        rig.online("s").subscribe("a", 2)
     client = rig.online("c", MQTT_5)
     client.send(*(qos2(each) for each in (1, 2, 3)))
     client.send(PubRel(2), qos2(4))

@@ -1,0 +1,233 @@
+"""QoS 2 in both directions, one read buffer at a time.
+
+Theory of operation
+-------------------
+As the runs of flow.py: of consecutive PUBLISHes, PUBRECs, PUBRELs or PUBCOMPs those are taken
+that are plain and say what is expected; the answers leave together. The first one that is not
+ends the run, and dialog.py is asked. So nothing here refuses, waits or raises for a packet:
+
+1. A PUBLISH is plain as at QoS 1, has a packet id that is free, and finds no answer waiting.
+2. PUBREL, PUBREC and PUBCOMP are in their form of four bytes, which says success, and their
+   packet id waits for just this packet.
+3. Whoever has a diary is not taken at all: its answers wait until they are written down.
+
+speed: without packet objects and one answer at a time a message costs a tenth (benchmarks/,
+qos2_1to1).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from broker.flow import TURN_WAITING, WAITING_RUN_BYTES, measure_publish, translate_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from broker.client import Client
+    from broker.counters import Counters
+    from broker.flow import Run
+    from broker.inflight import Parts
+    from broker.limits import Limits
+    from broker.route import Outlet, Route
+    from broker.session import Session
+
+PLAIN_QOS1, PLAIN_QOS2 = 0x32, 0x34
+PUBREC, PUBREL, PUBCOMP = b"\x50\x02", b"\x62\x02", b"\x70\x02"  # the short form says success
+SHORT_BYTES = 4  # of these with their packet id
+TURN_PUBLISHES = 16  # at 3 us each, are as much of a turn as a packet that is not plain
+
+
+class Flow(Protocol):
+    """What keeps the turns."""
+
+    def find_route(self, client: Client, topic: bytes) -> Route:
+        """Return where a topic goes."""
+
+    def send_low(self, client: Client, outlet: Outlet, parts: list[Parts]) -> None:
+        """Send to those granted QoS 0."""
+
+    def spend(self, share: int) -> None:
+        """Use up a share of the turn."""
+
+
+class Router(Protocol):
+    """Who has output, and what waits for others."""
+
+    counters: Counters
+    touched: set[Client]
+
+    def let_wait(
+        self,
+        client: Client,
+        session: Session,
+        parts: Iterable[Parts],
+        message_ids: Sequence[int] = (),
+        *,
+        qos: int = 1,
+    ) -> None:
+        """Queue what could not be sent to a session at once."""
+
+
+class Dialog(Protocol):
+    """What handles all other packets."""
+
+    def acknowledged(self, client: Client) -> None:
+        """There is room for what waits for this client."""
+
+
+class ExactlyOnce:
+    """Takes runs of the four packets of QoS 2."""
+
+    def __init__(self, flow: Flow, router: Router, dialog: Dialog, limits: Limits) -> None:
+        self._flow = flow
+        self._router = router
+        self._dialog = dialog
+        self._limits = limits
+        self._counters = router.counters
+        self.runs: dict[int, Run] = {
+            PLAIN_QOS2: self._run_publishes,
+            PUBREC[0]: self._run_pubrecs,
+            PUBREL[0]: self._run_pubrels,
+            PUBCOMP[0]: self._run_pubcomps,
+        }
+
+    def _run_publishes(self, client: Client, buffer: bytes, start: int) -> int:
+        session = client.session
+        if session is None or client.acks or not _takes_short(client, session):
+            return start
+        size, five, startswith = len(buffer), client.five, buffer.startswith
+        received = session.received
+        ids, room = received.ids, received.room
+        if five:
+            room = min(room, self._limits.holds - session.unreleased)  # [MQTT-3.3.4-7]
+        outlet: Outlet | None = None
+        head, step, id_at = b"", 0, 0
+        parts: list[Parts] = []
+        packet_ids: list[bytes] = []
+        try:
+            while size - start >= 6 and len(packet_ids) < room:
+                if outlet is None or not (startswith(head, start) and start + step <= size):
+                    measured = self._find_outlet(client, buffer, start, size)
+                    if measured is None:
+                        break
+                    found, topic_end, end = measured
+                    if found is not outlet:
+                        self._send(client, outlet, parts)
+                        outlet, parts = found, []
+                        if size - end > WAITING_RUN_BYTES and found.has_waiting:
+                            size = max(end, start + WAITING_RUN_BYTES)
+                    head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
+                packet_id = buffer[start + id_at : start + id_at + 2]
+                rest = buffer[start + id_at + 2 : start + step]
+                number = packet_id[0] << 8 | packet_id[1]
+                if not number or number in ids or (five and rest[0]):
+                    break
+                ids.add(number)
+                parts.append((head, rest))
+                packet_ids.append(packet_id)
+                start += step
+        finally:  # also when the next packet is a fault
+            self._send(client, outlet, parts)
+            if packet_ids:
+                received.note_run(packet_ids)
+                self._answer(client, PUBREC, packet_ids)  # [MQTT-4.3.3-8]
+                self._flow.spend(1 + len(packet_ids) // TURN_PUBLISHES)
+        return start
+
+    def _find_outlet(
+        self, client: Client, buffer: bytes, start: int, size: int
+    ) -> tuple[Outlet, int, int] | None:
+        """Return where a plain PUBLISH goes, and the ends of its topic and of itself."""
+        body, end, topic_end = measure_publish(buffer, start, PLAIN_QOS2)
+        if end > size or topic_end + 2 + client.five > end:
+            return None
+        if client.five and buffer[topic_end + 2]:  # an alias may stand for the topic
+            return None
+        topic = buffer[body + 2 : topic_end]
+        outlet = (client.routes.get(topic) or self._flow.find_route(client, topic)).outlet
+        return (outlet, topic_end, end) if end - start <= outlet.limit_qos1 else None
+
+    def _send(self, client: Client, outlet: Outlet | None, parts: list[Parts]) -> None:
+        if outlet is None or not parts:
+            return
+        self._router.touched.update(outlet.clients)
+        self._counters.messages_received += len(parts)
+        for session, same in outlet.high:
+            qos = 2 if session in outlet.exact else 1  # [MQTT-3.8.4-8]
+            fitting = parts
+            if not same or qos == 1:
+                first, to_five = 0x30 | qos << 1, client.five == same
+                fitting = [translate_parts(each, first, client.five, to_five) for each in parts]
+            inflight = session.inflight
+            sent = inflight.offer_qos2(fitting) if qos == 2 else inflight.offer(fitting)
+            self._counters.messages_sent += sent
+            if sent < len(parts):
+                self._router.let_wait(client, session, parts[sent:], qos=qos)
+                self._flow.spend((len(parts) - sent) // TURN_WAITING)
+        if outlet.low_same or outlet.low_other:
+            self._flow.send_low(client, outlet, parts)
+
+    def _run_pubrels(self, client: Client, buffer: bytes, start: int) -> int:
+        session = client.session
+        if session is None or not _takes_short(client, session):
+            return start
+        release, at, size = session.received.release_decided, start, len(buffer)
+        packet_ids: list[bytes] = []
+        while size - at >= SHORT_BYTES and buffer.startswith(PUBREL, at):
+            if not release(buffer[at + 2] << 8 | buffer[at + 3]):
+                break
+            packet_ids.append(buffer[at + 2 : at + 4])
+            at += SHORT_BYTES
+        if packet_ids:
+            self._note_heard(len(packet_ids))
+            self._answer(client, PUBCOMP, packet_ids)  # [MQTT-4.3.3-11]
+        return at
+
+    def _run_pubrecs(self, client: Client, buffer: bytes, start: int) -> int:
+        session = client.session
+        if session is None or session.diary is not None:
+            return start
+        inflight, at, size = session.inflight, start, len(buffer)
+        packet_ids: list[bytes] = []
+        while size - at >= SHORT_BYTES and buffer.startswith(PUBREC, at):
+            packet_id = buffer[at + 2 : at + 4]
+            if not inflight.is_exact(packet_id):
+                break
+            inflight.release(packet_id)
+            packet_ids.append(packet_id)
+            at += SHORT_BYTES
+        if packet_ids:
+            self._note_heard(len(packet_ids))
+            self._answer(client, PUBREL, packet_ids)  # [MQTT-4.3.3-4] [MQTT-2.2.1-5]
+        return at
+
+    def _run_pubcomps(self, client: Client, buffer: bytes, start: int) -> int:
+        session = client.session
+        if session is None or session.diary is not None:
+            return start
+        inflight, at, size = session.inflight, start, len(buffer)
+        while size - at >= SHORT_BYTES and buffer.startswith(PUBCOMP, at):
+            packet_id = buffer[at + 2 : at + 4]
+            if not inflight.is_released(packet_id):
+                break
+            inflight.finish(packet_id, released=True)
+            at += SHORT_BYTES
+        if at != start:
+            self._note_heard((at - start) // SHORT_BYTES)
+            self._dialog.acknowledged(client)
+        return at
+
+    def _note_heard(self, packets: int) -> None:
+        self._counters.controls_received += packets
+        self._counters.control_bytes_received += SHORT_BYTES * packets
+
+    def _answer(self, client: Client, kind: bytes, packet_ids: list[bytes]) -> None:
+        client.out.append(kind + kind.join(packet_ids))
+        self._counters.send_control(len(packet_ids), SHORT_BYTES * len(packet_ids))
+        self._router.touched.add(client)
+
+
+def _takes_short(client: Client, session: Session) -> bool:
+    """Return whether a client may be answered at once, with four bytes."""
+    return session.diary is None and client.max_packet_bytes >= SHORT_BYTES  # [MQTT-3.1.2-24]
