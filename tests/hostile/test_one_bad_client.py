@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 * PATIENCE)]
 
 ROUND_S = float(os.environ.get("HECATE_HOSTILE_ROUND_S", "1"))
 ROUNDS = 3
+ATTEMPTS = 3
 WARM_UP_S = 1.0
 FACTOR = 10
 FLOOR_S = 0.05 * PATIENCE
@@ -81,12 +82,16 @@ async def suffer(name: str, ports: list[int], broker: psutil.Process) -> Outcome
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_others_hardly_notice(name: str, certificates: Path) -> None:
-    with Program([sys.executable, "-m", "tests.hostile.target", str(certificates)]) as program:
-        ports = [int(each) for each in program.wait_for("ready (.*)")[1].split()]
-        outcome = asyncio.run(suffer(name, ports, psutil.Process(program.process.pid)))
+    for _ in range(ATTEMPTS):  # other programs can only make it look worse than it is
+        with Program([sys.executable, "-m", "tests.hostile.target", str(certificates)]) as program:
+            ports = [int(each) for each in program.wait_for("ready (.*)")[1].split()]
+            outcome = asyncio.run(suffer(name, ports, psutil.Process(program.process.pid)))
+        assert not outcome.faults
+        assert outcome.grown_bytes < BOUND_BYTES
+        waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        is_bearable = outcome.attacked_s < max(FACTOR * outcome.calm_s, FLOOR_S * waiting)
+        if is_bearable:
+            break
     calm_ms, attacked_ms = 1000 * outcome.calm_s, 1000 * outcome.attacked_s
     rows.append(f"| {name} | {outcome.grown_bytes / MIB:.1f} | {calm_ms:.1f} | {attacked_ms:.1f} |")
-    assert not outcome.faults
-    assert outcome.grown_bytes < BOUND_BYTES
-    waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert outcome.attacked_s < max(FACTOR * outcome.calm_s, FLOOR_S * waiting), rows[-1]
+    assert is_bearable, rows[-1]
