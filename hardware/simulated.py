@@ -200,6 +200,11 @@ class SimulatedBoard:
         await process.wait()
         if process.stdin is not None:
             process.stdin.close()
+        if process.stdout is not None:  # else its pipe may outlive the loop
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_TIMEOUT_S):
+                    while await process.stdout.read(_LINE_LIMIT):
+                        pass
 
 
 def flash_board(directory: Path, settings: DeviceSettings, program: Path) -> None:
