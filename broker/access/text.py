@@ -16,6 +16,9 @@ def read_text(path: Path) -> str:
         raise AccessError(path, [(exc.strerror or str(exc)).lower()]) from exc
     if len(content) > LIMIT_BYTES:
         raise AccessError(path, [f"larger than {LIMIT_BYTES} bytes"])
+    if b"\0" in content:  # no path, name or word has one
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise AccessError(path, [f"line {line}: has a zero byte"])
     try:
         return content.decode()
     except UnicodeDecodeError as exc:
