@@ -11,9 +11,8 @@ from tests.e2e.test_whole_way import ROOMS, Listener
 
 WARM_UP_S = 30
 SOAK_S = 150
-GROWTH_LIMIT_BYTES = (
-    8 * 2**20
-)  # allocators settle; a leak of one reading's size a message is 30 MiB
+# Allocators settle (5 to 10 MiB seen); a leak of one reading's size a message is 30 MiB.
+GROWTH_LIMIT_BYTES = 16 * 2**20
 FILES_LIMIT = 4
 
 

@@ -89,7 +89,14 @@ def compare(ports: tuple[int, int], script: list[Step], versions: tuple[int, ...
 def lawful(script: list[Step], versions: tuple[int, ...]) -> Iterator[Step]:
     """Yield the steps without what 3.1.1 does not have, and around what LAWFUL lists."""
     wills: set[int] = set()  # of clients that are connected
+    as_published: dict[tuple[int, str], bool] = {}
     for step in script:
+        if isinstance(step, Listen):
+            asked = step.subscription
+            known = (step.who, asked.topic_filter)
+            if as_published.get(known, asked.retain_as_published) != asked.retain_as_published:
+                yield Forget(step.who, asked.topic_filter)
+            as_published[known] = asked.retain_as_published
         if isinstance(step, Listen) and versions[step.who] < MQTT_5:
             asked = step.subscription
             yield Listen(step.who, Subscription(asked.topic_filter, asked.qos))
