@@ -43,8 +43,6 @@ class Poller:
     def open(self, connected: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
         """Give a connected socket to a protocol."""
         connected.setblocking(False)
-        if connected.family != socket.AF_UNIX:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         protocol.connection_made(Stream(self, connected, protocol))
 
     def close(self) -> None:

@@ -78,9 +78,18 @@ def test_kills_at_every_write_without_syncs() -> None:
     check(recording, recording.moments)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_wills_come_after_power_cuts() -> None:
-    recording = Recording(30)
+    due = 0
+    for seed in range(30, 36):  # how many a recording has due depends on the machine
+        due += check_wills(Recording(seed))
+        if due >= 20:
+            return
+    raise AssertionError(f"only {due} wills were due")
+
+
+def check_wills(recording: Recording) -> int:
+    """Come back from moments after the last lost connection; return how many wills were due."""
     asyncio.run(recording.go(100, step_s=0.01, wills_at=20))
     check_load(recording, 100)
     last = recording.moments[-1].at
@@ -90,8 +99,8 @@ def test_wills_come_after_power_cuts() -> None:
         if type(event) is Lost and event.client.startswith("mortal") and event.at < last
     ]
     late = [moment for moment in recording.moments if moment.at > max(lost) + NOTICE_S]
-    # how many wills are due at these moments depends on the machine; the checker looks at all
-    check(recording, random.Random(1).sample(late, 20), with_wills=True)
+    trials = check(recording, random.Random(1).sample(late, 20), with_wills=True)
+    return sum(trial.due_wills for trial in trials)
 
 
 def test_a_disk_without_syncs_is_found_out() -> None:
