@@ -73,7 +73,7 @@ class Core:
     @property
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
-        return bool(self._router.touched)
+        return bool(self._router.touched) or self._router.turns.is_anybody_waiting
 
     @property
     def hooks(self) -> Hooks:
@@ -126,25 +126,21 @@ class Core:
         Between two reads of one wake-up nobody's turn comes again.
         """
         self._dialog.now = now
-        if not in_between:
-            self._flow.wake_up()
+        turns = self._router.turns
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
             if client.state is CLOSED:
                 client.link.close()  # [MQTT-3.14.4-2] [MQTT-4.13.1-1]
                 continue
-            if client.parts and not client.need and not client.held:  # it was held until now
-                if in_between:
-                    self._router.touched.add(client)
-                else:
-                    self._flow.receive(client, b"", now)
-            session = client.session
-            if session is not None and session.has_retained_to_send and not client.paused:
-                self._dialog.acknowledged(client)
             waits = bool(client.parts) and not client.need  # its turn is over, or it is held
+            if waits and not client.held:
+                turns.wait(client)
             if waits or client.held or client.paused or client.deaf:
                 self._set_reading(client, waits=waits)
+        if not in_between:
+            for client in turns.wake_up():
+                self._flow.go_on(client)
 
     def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
         """Take the authenticator's answer, or that of a method to a step."""
@@ -161,6 +157,7 @@ class Core:
         self._clients.discard(client)
         self._ending.discard(client)
         self._router.touched.discard(client)
+        self._router.turns.leave(client)
         self.counters.connections = len(self._clients)
 
     def pause(self, client: Client) -> None:

@@ -40,6 +40,7 @@ from broker.packets import (
 )
 from broker.properties import NO_PROPERTIES, Properties
 from broker.reasons import SUBSCRIBE_FAILED_3, Reason, describe
+from broker.session import BACKLOG_STEP_BYTES
 from broker.story import COMINGS_AND_GOINGS
 from broker.topics import SHARED, strip_share, validate_filter
 from broker.wire import Reader, decode_body, peek_version
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PUBLISH = int(PacketType.PUBLISH)
+TURN_LOOKED_AT_BYTES = 320  # of retained messages are a unit of a turn: a step is 1 ms
 MAX_QOS = 2  # as an answer to SUBSCRIBE: granted
 ANSWERS = frozenset(
     {PacketType.CONNACK, PacketType.SUBACK, PacketType.UNSUBACK, PacketType.PINGRESP}
@@ -176,9 +178,12 @@ class Dialog:
 
     def pump(self, client: Client, session: Session) -> None:
         """Send what waits."""
-        is_over = session.pump(self._router.retained, self.now)
+        looked_at = session.pump(self._router.retained, self.now)
+        self._router.turns.left -= looked_at // TURN_LOOKED_AT_BYTES
         self._router.ledger.flush()
-        if client.out or is_over:
+        if looked_at >= BACKLOG_STEP_BYTES:
+            self._router.turns.wait(client)
+        if client.out:
             self._router.touched.add(client)
 
     def _first(self, client: Client, packet: bytes, body_at: int) -> None:

@@ -20,10 +20,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from broker.flow import TURN_WAITING, WAITING_RUN_BYTES, measure_publish, translate_parts
+from broker.waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
     from broker.client import Client
     from broker.counters import Counters
     from broker.flow import Run
@@ -56,17 +55,6 @@ class Router(Protocol):
 
     counters: Counters
     touched: set[Client]
-
-    def let_wait(
-        self,
-        client: Client,
-        session: Session,
-        parts: Iterable[Parts],
-        message_ids: Sequence[int] = (),
-        *,
-        qos: int = 1,
-    ) -> None:
-        """Queue what could not be sent to a session at once."""
 
 
 class Dialog(Protocol):
@@ -153,6 +141,7 @@ class ExactlyOnce:
             return
         self._router.touched.update(outlet.clients)
         self._counters.messages_received += len(parts)
+        waiting: Waiting | None = None
         for session, same in outlet.high:
             qos = 2 if session in outlet.exact else 1  # [MQTT-3.8.4-8]
             fitting = parts
@@ -163,7 +152,8 @@ class ExactlyOnce:
             sent = inflight.offer_qos2(fitting) if qos == 2 else inflight.offer(fitting)
             self._counters.messages_sent += sent
             if sent < len(parts):
-                self._router.let_wait(client, session, parts[sent:], qos=qos)
+                waiting = waiting or Waiting(client, parts)
+                waiting.add(session, sent, qos)
                 self._flow.spend((len(parts) - sent) // TURN_WAITING)
         if outlet.low_same or outlet.low_other:
             self._flow.send_low(client, outlet, parts)

@@ -35,14 +35,15 @@ from broker.errors import RemoteProtocolError
 from broker.inflight import Parts, split_packet_ids
 from broker.room import Room
 from broker.route import CLOSED_OUTLET, Route
+from broker.waiting import Waiting
 from broker.wire import decode_length, encode_length, measure_packet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from broker.counters import Counters
     from broker.route import Outlet
-    from broker.session import Session
+    from broker.turns import Turns
 
     Run = Callable[[Client, bytes, int], int]
 
@@ -52,13 +53,10 @@ PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 NO_ID = b"\x00\x00"
 PUBLISH_QOS0 = frozenset({0x30, 0x31})
 PUBLISH = 3
-# What one client may have done for it before others have their turn, in packets that are not
-# plain and topics that are new: they cost 10 to 30 us each. Plain packets cost below 1 us.
-TURN = 50
-WAKE_UP = 100  # of all clients at one wake-up; then everybody else has a turn of one
-TURN_BYTES = 32  # of a packet that are one more: the shortest filter or property takes 5
+# What costs a unit of a turn besides every packet that is not plain and every new topic
+TURN_BYTES = 32  # of a packet: the shortest filter or property takes 5
 TURN_PAYLOAD_BYTES = 256  # of a PUBLISH, most of which nobody reads
-TURN_WAITING = 4  # messages that have to wait for a client, at 4 us each, are one more
+TURN_WAITING = 4  # messages that have to wait for a client, at 4 us each
 WAITING_RUN_BYTES = 1_024  # of plain packets in one go if some receiver takes nothing now
 
 
@@ -83,18 +81,10 @@ class Router(Protocol):
 
     generation: int
     touched: set[Client]
+    turns: Turns
 
     def find_route(self, client: Client, topic_bytes: bytes) -> Route:
         """Return where a client's topic goes, and remember; raises for what is no topic."""
-
-    def let_wait(
-        self,
-        client: Client,
-        session: Session,
-        parts: Iterable[Parts],
-        message_ids: Sequence[int] = (),
-    ) -> None:
-        """Queue what could not be sent to a session at once."""
 
 
 class Flow:
@@ -106,8 +96,7 @@ class Flow:
         self._counters = counters
         self._touched = router.touched
         self.stored_run: Run | None = None  # stored_run.py, when there is a store
-        self._turn = 0  # what is left of it
-        self._left = WAKE_UP
+        self._turns = router.turns
         self.runs: dict[int, Run] = {
             PLAIN_QOS0: self._run_qos0,
             PLAIN_QOS1: self._run_qos1,
@@ -143,21 +132,40 @@ class Flow:
             client.forget_input()
             self._take(client, data)
 
+    def go_on(self, client: Client) -> None:
+        """Give a client that stood in line its turn."""
+        session = client.session
+        if self._turns.begin(client):
+            if session is not None and session.has_retained_to_send:
+                self._dialog.acknowledged(client)
+            if client.parts and not client.need and not client.held:
+                data = b"".join(client.parts)
+                client.parts.clear()
+                self._keep(client, data, self._try(client, data))
+            self._turns.end(client)
+            self._touched.add(client)  # it may be read again
+
     def _take(self, client: Client, data: bytes) -> None:
-        self._turn = turn = TURN if self._left > 0 else 1
+        used = 0
+        if self._turns.begin(client):
+            used = self._try(client, data)
+            self._turns.end(client)
+        else:  # it stands in line
+            client.need = 0
+            self._touched.add(client)
+        self._keep(client, data, used)
+
+    def _try(self, client: Client, data: bytes) -> int:
         try:
-            used = self._handle(client, data)
+            return self._handle(client, data)
         except RemoteProtocolError as exc:
             self._dialog.fail(client, exc)
-        else:
-            if used < len(data) and client.state is not CLOSED:
-                client.parts.append(data[used:])
-                client.have = len(data) - used
-        self._left -= turn - self._turn
+            return len(data)
 
-    def wake_up(self) -> None:
-        """Everybody may have turns again."""
-        self._left = WAKE_UP
+    def _keep(self, client: Client, data: bytes, used: int) -> None:
+        if used < len(data) and client.state is not CLOSED:
+            client.parts.append(data[used:])
+            client.have = len(data) - used
 
     def take_writes(self) -> Iterator[tuple[Client, bytes]]:
         """Yield, once, what to write to whom; joined one at a time to keep the peak low."""
@@ -176,9 +184,9 @@ class Flow:
             yield client, output
 
     def _handle(self, client: Client, buffer: bytes) -> int:
-        start, size, router = 0, len(buffer), self._router
+        start, size, router, turns = 0, len(buffer), self._router, self._turns
         while (
-            size - start >= 2 and self._turn > 0 and not client.held and client.state is not CLOSED
+            size - start >= 2 and turns.left > 0 and not client.held and client.state is not CLOSED
         ):
             if client.generation != router.generation:  # rule 2
                 client.forget_routes()
@@ -201,7 +209,7 @@ class Flow:
             # 0: whole packets may be left
             client.need = 0 if client.held or size - start >= 2 else 2
             if not client.need:
-                self._touched.add(client)  # core.py goes on when others had their turn
+                self._touched.add(client)  # core.py lets it stand in line
         return start
 
     def _handle_one(self, client: Client, buffer: bytes, start: int) -> int:
@@ -215,20 +223,20 @@ class Flow:
         if end > len(buffer):
             client.need = end - start
             return start
-        self._turn -= _weigh(buffer[start], end - start)
+        self._turns.left -= _weigh(buffer[start], end - start)
         self._dialog.handle(client, buffer[start:end], body - start)
         return end
 
     def find_route(self, client: Client, topic: bytes) -> Route:
         """Return where a topic goes, as long as the turn lasts."""
-        if self._turn <= 0:
+        if self._turns.left <= 0:
             return NOT_NOW
-        self._turn -= 1
+        self._turns.left -= 1
         return self._router.find_route(client, topic)
 
     def spend(self, share: int) -> None:
         """Use up a share of the turn."""
-        self._turn -= share
+        self._turns.left -= share
 
     def _run_qos0(self, client: Client, buffer: bytes, start: int) -> int:
         # speed: consecutive packets to the same receivers leave as one slice; packets that start
@@ -338,6 +346,7 @@ class Flow:
         counters, five = self._counters, client.five
         counters.messages_received += len(parts)
         translated: list[Parts] = []
+        waiting: Waiting | None = None
         for session, same in outlet.high:
             if not same and not translated:
                 translated = [translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
@@ -346,8 +355,9 @@ class Flow:
             if message_ids and session.diary is not None:
                 session.diary.sent_run(session.inflight.last_ids(sent), message_ids)
             if sent < len(parts):
-                self._router.let_wait(client, session, parts[sent:], message_ids[sent:])
-                self._turn -= 1 + (len(parts) - sent) // TURN_WAITING
+                waiting = waiting or Waiting(client, parts, message_ids)
+                waiting.add(session, sent)
+                self._turns.left -= 1 + (len(parts) - sent) // TURN_WAITING
         if outlet.low_same or outlet.low_other:
             self.send_low(client, outlet, parts)
 

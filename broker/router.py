@@ -1,9 +1,8 @@
 """Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import chain
 
 from broker.client import Client
 from broker.counters import Counters
@@ -11,7 +10,6 @@ from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
 from broker.hooks import Hooks, PublishHook
-from broker.inflight import Parts
 from broker.journal.records import Cleared, Entry, Record
 from broker.limits import Limits
 from broker.message import Message
@@ -24,8 +22,9 @@ from broker.session import Session
 from broker.shared import SharedGroup
 from broker.story import Story
 from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, validate_topic
-from broker.wire import read_topic
+from broker.turns import Turns
 
+TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
 
 
@@ -42,6 +41,7 @@ class Router:
         self.ledger = Ledger() if ledger is None else ledger
         self.generation = 1  # routes of an older one are not used any more
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
+        self.turns = Turns()
         self.retained = RetainedStore(
             limits.retained_messages, limits.retained_bytes, self._may_stay
         )
@@ -191,6 +191,7 @@ class Router:
                 return False
         encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
         self._delivering = True
+        self.turns.left -= len(receivers) // TURN_RECEIVERS
         for receiver, subscription in receivers:
             receiver.deliver(encoder, subscription, now)  # [MQTT-4.5.0-1] [MQTT-4.6.0-6]
             if isinstance(receiver, Session) and receiver.client is not None:
@@ -265,27 +266,6 @@ class Router:
             delivery.group.deliver(encoder, Subscription(message.topic), now)
             if encoder.entries:
                 self._write_down(encoder, ())
-
-    def let_wait(
-        self,
-        client: Client,
-        session: Session,
-        parts: Iterable[Parts],
-        message_ids: Sequence[int] = (),
-        *,
-        qos: int = 1,
-    ) -> None:
-        """Queue what the flow could not send to a session at once."""
-        body_at = 1 if client.five else 0  # behind the empty properties
-        ids = message_ids if session.diary is not None and message_ids else repeat(0)
-        session.enqueue(
-            Delivery(
-                Message(read_topic(head), body[body_at:], qos=qos, sender=client.name),
-                qos=qos,
-                message_id=message_id,
-            )
-            for (head, body), message_id in zip(parts, ids, strict=False)
-        )
 
     def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
         message, ledger = encoder.message, self.ledger

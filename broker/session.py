@@ -149,14 +149,15 @@ class Session:
         """The client takes less than it is sent."""
         self.inflight.append = None
 
-    def pump(self, retained: RetainedStore, now: float) -> bool:
+    def pump(self, retained: RetainedStore, now: float) -> int:
         """Send what waits, as far as the window and the client's reading allow.
 
-        Returns whether its turn ended before that: call it again.
+        Returns what looking for retained messages cost, in bytes about; call it again when
+        that is BACKLOG_STEP_BYTES or more.
         """
         client = self.client
         if client is None or client.paused:
-            return False
+            return 0
         append = client.out.append
         self.inflight.send_again(append)
         self.inflight.append = append
@@ -174,7 +175,7 @@ class Session:
             self.inflight.append = None
         elif self.has_retained_to_send:
             return self._send_retained(client, retained, now)
-        return False
+        return 0
 
     def drop_unwanted(self) -> None:
         """Drop what waits but is matched by no subscription any more (rights were taken)."""
@@ -345,18 +346,18 @@ class Session:
                 del packets[packet_id]
         return packets
 
-    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> bool:
+    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> int:
         size = 0
         while size < BACKLOG_STEP_BYTES:
             if self._current is None:
                 if not self.pending_retained:
-                    return False
+                    break
                 topic_filter = next(iter(self.pending_retained))
                 subscription = self.pending_retained.pop(topic_filter)
                 self._current = subscription, retained.walk(topic_filter)
             subscription, left = self._current
             if subscription.qos and self.inflight.room <= 0:
-                return False
+                break
             size += BACKLOG_STEP_NODE_BYTES
             try:
                 message = next(left)  # the newest of its topic
@@ -370,7 +371,7 @@ class Session:
             if message is not None and not message.is_expired(now):
                 size += BACKLOG_STEP_MESSAGE_BYTES + len(message.topic) + len(message.payload)
                 self._send_one_retained(client, message, subscription, now)
-        return True
+        return size
 
     def _send_one_retained(
         self, client: Client, message: Message, subscription: Subscription, now: float

@@ -3,7 +3,6 @@
 import pytest
 
 from broker.errors import RemoteProtocolError
-from broker.flow import TURN
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import (
@@ -24,6 +23,7 @@ from broker.reasons import Reason
 from broker.registry import TICK_WORK
 from broker.retained import RetainedStore
 from broker.topics import SubscriptionTree
+from broker.turns import TURN, WAKE_UP
 from broker.wire import decode_packet, encode_packet
 from broker.wire.properties import MAX_REPEATED
 from broker.wire.subscribing import MAX_FILTERS
@@ -266,3 +266,67 @@ def test_messages_that_have_to_wait_count() -> None:
     assert rig.core.counters.messages_received - before < 500
     rig.settle()
     assert rig.core.counters.messages_received - before == 5_000
+
+
+def subscribe_to(count: int) -> Subscribe:
+    return Subscribe(1, tuple(Subscription(f"some/topic/{each}") for each in range(count)))
+
+
+def test_who_has_overdrawn_a_turn_waits_until_it_is_paid() -> None:
+    rig = Rig()
+    busy, other = rig.online("busy"), rig.online("other")
+    read(busy, subscribe_to(1_000))
+    owed = busy.client.owes
+    assert owed > 3 * WAKE_UP
+    read(busy, PingReq())
+    for paid in range(owed // WAKE_UP):
+        assert busy.client.owes == owed - (paid + 1) * WAKE_UP + TURN  # the rest of the first
+        read(other, PingReq())
+        rig.core.write_all(rig.now)
+        assert answers(other, PingResp) == 1
+        assert answers(busy, PingResp) == 0
+    rig.settle()
+    assert answers(busy, PingResp) == 1
+    assert busy.client.owes == 0
+
+
+def test_a_wake_up_has_an_end_however_many_want_much() -> None:
+    rig = Rig()
+    busy = [rig.online(f"busy-{each}") for each in range(20)]
+    for _ in range(3):
+        for each in busy:
+            read(each, subscribe_to(100))
+    seen, steps = [0] * len(busy), 0
+    while rig.core.has_output:
+        rig.core.write_all(rig.now)
+        steps += 1
+        now = [answers(each, SubAck) for each in busy]
+        assert steps == 1 or sum(now) <= 2 * WAKE_UP // 50  # each costs more than 50
+        seen = [before + each for before, each in zip(seen, now, strict=True)]
+        assert max(seen) - min(seen) <= 2  # in turn
+    assert seen == [3] * len(busy)
+    assert steps > 20
+
+
+def test_one_that_has_gone_stands_in_line_no_more() -> None:
+    rig = Rig()
+    busy = rig.online("busy")
+    read(busy, *[PingReq()] * (3 * TURN))
+    rig.core.write_all(rig.now)
+    assert rig.core.has_output
+    rig.core.lost(busy.client, rig.now)
+    rig.settle()
+    assert not rig.core.has_output
+
+
+def test_messages_wait_for_each_of_many() -> None:
+    rig = Rig()
+    sender = rig.online("s")
+    away = [rig.online(f"away-{each}", clean_start=False) for each in range(10)]
+    for number, each in enumerate(away):
+        each.subscribe("t", 1 + number % 2)
+        each.hang_up()
+    read(sender, *(Publish("t", b"x", 1, packet_id=each) for each in range(1, 4)))
+    rig.settle()
+    sessions = [rig.online(f"away-{each}", clean_start=False) for each in range(10)]
+    assert [len(each.messages()) for each in sessions] == [3] * 10
