@@ -388,6 +388,6 @@ def expired_retained(port: int) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(5)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))  # as if on a machine of its own
     print("ready", flush=True)  # noqa: T201  # read by who started it
     ATTACKS[sys.argv[1]](int(sys.argv[2]))
