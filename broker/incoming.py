@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+TURN_PAIRS = 8  # user properties of a message, at 3 us each, are a unit of a turn
 PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 SHORT_BYTES = 4  # of it with its packet id
 SUCCESS, FAILURE = Reason.SUCCESS, Reason.UNSPECIFIED_ERROR  # speed: as in client.py
@@ -64,6 +65,7 @@ class Incoming:
     def publish(self, client: Client, packet: Publish, now: float) -> None:
         """Route a message, and acknowledge it when it is safe."""
         _check(packet)
+        self._router.turns.left -= len(packet.properties.user_properties) // TURN_PAIRS
         if packet.properties.topic_alias is not None:
             packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
         route = self._router.find_route(client, packet.topic.encode())

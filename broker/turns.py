@@ -8,15 +8,17 @@ before wake-ups have paid for it. (As deficit round robin, Shreedhar and Varghes
 paid for afterwards.) Rules:
 
 1. One turn is at most TURN units and the packet that overdraws it.
-2. All turns of one wake-up are at most WAKE_UP units; then, who owes nothing has one unit more,
-   so those that want little never stand behind those that want much.
-3. Who owes something, or has more than its turn allowed, stands in line; first come, first served.
+2. All turns of one wake-up are at most WAKE_UP units; then, who owes nothing and has sent its
+   CONNECT has one unit more: those that want little never stand behind those that want much.
+3. Everybody else stands in line; first come, first served.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from typing import TYPE_CHECKING
+
+from broker.client import NEW
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +50,7 @@ class Turns:
         if client in self._line:
             return False
         self._pay(client)
-        if client.owes:
+        if client.owes or (self._budget <= 0 and client.state is NEW):
             self._line[client] = None
             return False
         self._granted = self.left = TURN if self._budget > 0 else 1
