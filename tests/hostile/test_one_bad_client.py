@@ -1,13 +1,12 @@
 """One client at its worst: the broker's memory stays within its limits, others hardly notice.
 
-Times are medians over rounds, against the same broker before the attack. FLOOR_S is what two
-processes that are busy now, broker and attacker, add by sharing processors; where others wait for
-these, too, it grows with them.
+Times are medians over rounds, against the same broker before the attack. On a machine that others
+keep busy, the wall clock says little: then what counts is how much the broker itself did while an
+honest message was under way.
 """
 
 import asyncio
 import os
-import statistics
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ import psutil
 import pytest
 
 from tests.hostile.attacker import ATTACKS
-from tests.hostile.honest import Honest
+from tests.hostile.honest import Delay, Honest
 from tests.hostile.target import BOUND_BYTES
 from tests.integration.broker_access.certificates import Authority
 from tests.programs import PATIENCE, Program
@@ -26,21 +25,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120 * PATIENCE)]
 
 ROUND_S = float(os.environ.get("HECATE_HOSTILE_ROUND_S", "1"))
 ROUNDS = 3
-ATTEMPTS = 3
 WARM_UP_S = 1.0
 FACTOR = 10
-FLOOR_S = 0.1 * PATIENCE
+WORK_S = 0.025  # ten times what a message takes on a quiet machine of 2 cores
 LISTENER = {"half_tls_handshakes": 1, "websocket_pings": 2, "websocket_fragments": 2}
 MIB = 1 << 20
-OPEN: set[str] = set()
 
 rows: list[str] = []
 
 
 @dataclass(frozen=True)
 class Outcome:
-    calm_s: float
-    attacked_s: float
+    calm: Delay
+    attacked: Delay
     grown_bytes: int
     faults: list[str]
 
@@ -55,14 +52,15 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def table() -> Iterator[None]:
     yield
-    head = "| attack | memory, MiB | p99 before, ms | p99 during, ms |\n|---|---|---|---|"
+    head = "| attack | memory, MiB | p99 before, ms | during | of the broker's work | during |"
+    head += "\n|---|--:|--:|--:|--:|--:|"
     sys.stdout.write("\n".join(["", head, *rows, ""]))
 
 
 async def suffer(name: str, ports: list[int], broker: psutil.Process) -> Outcome:
-    async with Honest(ports[0]) as honest:
+    async with Honest(ports[0], broker.pid) as honest:
         await honest.p99(WARM_UP_S)
-        calm_s = statistics.median([await honest.p99(ROUND_S) for _ in range(ROUNDS)])
+        calm = _median([await honest.p99(ROUND_S) for _ in range(ROUNDS)])
         before = peak = broker.memory_info().rss
         port = ports[LISTENER.get(name, 0)]
         attacker = [sys.executable, "-m", "tests.hostile.attacker", name, str(port)]
@@ -78,21 +76,22 @@ async def suffer(name: str, ports: list[int], broker: psutil.Process) -> Outcome
         faults = await honest.find_faults()
         if not is_running:
             faults.append("the attacker gave up: " + "".join(program.lines))
-    return Outcome(calm_s, statistics.median(rounds), peak - before, faults)
+    return Outcome(calm, _median(rounds), peak - before, faults)
 
 
-@pytest.mark.parametrize("name", [each for each in ATTACKS if each not in OPEN])
+def _median(rounds: list[Delay]) -> Delay:
+    return sorted(rounds, key=lambda each: each.wall_s)[len(rounds) // 2]
+
+
+@pytest.mark.parametrize("name", ATTACKS)
 def test_others_hardly_notice(name: str, certificates: Path) -> None:
-    for _ in range(ATTEMPTS):  # other programs can only make it look worse than it is
-        with Program([sys.executable, "-m", "tests.hostile.target", str(certificates)]) as program:
-            ports = [int(each) for each in program.wait_for("ready (.*)")[1].split()]
-            outcome = asyncio.run(suffer(name, ports, psutil.Process(program.process.pid)))
-        assert not outcome.faults
-        assert outcome.grown_bytes < BOUND_BYTES
-        waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-        is_bearable = outcome.attacked_s < max(FACTOR * outcome.calm_s, FLOOR_S * waiting)
-        if is_bearable:
-            break
-    calm_ms, attacked_ms = 1000 * outcome.calm_s, 1000 * outcome.attacked_s
-    rows.append(f"| {name} | {outcome.grown_bytes / MIB:.1f} | {calm_ms:.1f} | {attacked_ms:.1f} |")
-    assert is_bearable, rows[-1]
+    with Program([sys.executable, "-m", "tests.hostile.target", str(certificates)]) as program:
+        ports = [int(each) for each in program.wait_for("ready (.*)")[1].split()]
+        outcome = asyncio.run(suffer(name, ports, psutil.Process(program.process.pid)))
+    calm, attacked = outcome.calm, outcome.attacked
+    times = (calm.wall_s, attacked.wall_s, calm.work_s, attacked.work_s)
+    cells = (f"{outcome.grown_bytes / MIB:.1f}", *(f"{1000 * each:.1f}" for each in times))
+    rows.append(f"| {name} | {' | '.join(cells)} |")
+    assert not outcome.faults
+    assert outcome.grown_bytes < BOUND_BYTES
+    assert attacked.wall_s < FACTOR * calm.wall_s or attacked.work_s < WORK_S, rows[-1]
