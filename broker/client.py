@@ -70,8 +70,8 @@ class Client:
         "acks", "aliases", "authentication", "client_id_assigned", "connect", "deadline", "deaf",
         "five", "generation", "have", "held", "identity", "keep_alive_s", "last_heard",
         "limit_bytes", "link", "listener", "max_packet_bytes", "need", "out", "out_aliases",
-        "outlets", "owes", "parts", "paused", "peer", "room", "routes", "runs", "session", "state",
-        "version", "wants_reasons", "will",
+        "outlets", "paid_at", "parts", "paused", "peer", "room", "routes", "runs", "session",
+        "state", "version", "wants_reasons", "will",
     )  # fmt: skip
 
     def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
@@ -103,7 +103,7 @@ class Client:
         self.room: Room | None = None  # instead of parts but the first, which is empty then
         self.held = False  # handle no packet now; the rest of what was read waits in parts
         self.deaf = False  # the link does not read
-        self.owes = 0  # units of work: turns.py
+        self.paid_at = 0  # the wake-up until which it owes work: turns.py
         # output
         self.out: list[bytes] = []  # emptied, never replaced: routes hold its append
         self.paused = False  # the peer takes less than it is sent

@@ -7,10 +7,11 @@ is known when it is done, so a turn may be overdrawn: the client owes the rest, 
 before wake-ups have paid for it. (As deficit round robin, Shreedhar and Varghese 1996, but work is
 paid for afterwards.) Rules:
 
-1. One turn is at most TURN units and the packet that overdraws it.
-2. All turns of one wake-up are at most WAKE_UP units; then, who owes nothing and has sent its
-   CONNECT has one unit more: those that want little never stand behind those that want much.
-3. Everybody else stands in line; first come, first served.
+1. One turn is at most TURN units and the packet that overdraws it. What is owed shrinks by one
+   unit with every wake-up, and by what is left of its units, first come, first served.
+2. All turns of one wake-up are at most WAKE_UP units; then, who owes at most CREDIT units and has
+   sent its CONNECT has one unit more: who wants little never stands behind those that want much.
+3. Everybody else stands in line.
 """
 
 from __future__ import annotations
@@ -27,16 +28,18 @@ if TYPE_CHECKING:
 
 TURN = 50
 WAKE_UP = 100
+CREDIT = 5  # a few packets of a client that seldom sends any
 
 
 class Turns:
     """The turns of all clients of one broker."""
 
-    __slots__ = ("_budget", "_granted", "_line", "left")
+    __slots__ = ("_budget", "_granted", "_line", "_wake_ups", "left")
 
     def __init__(self) -> None:
         self.left = 0  # of the turn that is; whoever works for a client takes its cost away
         self._granted = 0
+        self._wake_ups = 0
         self._budget = WAKE_UP
         self._line: OrderedDict[Client, None] = OrderedDict()
 
@@ -49,8 +52,7 @@ class Turns:
         """Begin a client's turn; return False when it has to wait in line."""
         if client in self._line:
             return False
-        self._pay(client)
-        if client.owes or (self._budget <= 0 and client.state is NEW):
+        if self._owes(client) or (self._budget <= 0 and client.state is NEW):
             self._line[client] = None
             return False
         self._granted = self.left = TURN if self._budget > 0 else 1
@@ -58,7 +60,8 @@ class Turns:
 
     def end(self, client: Client) -> None:
         """End it: what was used is paid for, now or later."""
-        client.owes = max(-self.left, 0)
+        if self.left < 0:
+            client.paid_at = self._wake_ups - self.left
         self._budget -= self._granted - max(self.left, 0)
 
     def wait(self, client: Client) -> None:
@@ -71,19 +74,23 @@ class Turns:
 
     def wake_up(self) -> Iterator[Client]:
         """Yield those in line whose turn may begin, as far as this wake-up's units go."""
+        self._wake_ups += 1
         self._budget = WAKE_UP
         for _ in range(len(self._line)):
             client = next(iter(self._line), None)
             if client is None:  # the last one has gone
                 return
-            self._pay(client)
-            if client.owes or self._budget <= 0:
+            if self._owes(client) or self._budget <= 0:
                 return
             del self._line[client]
             yield client
 
-    def _pay(self, client: Client) -> None:
-        if client.owes:
-            paid = min(client.owes, max(self._budget, 0))
-            self._budget -= paid
-            client.owes -= paid
+    def _owes(self, client: Client) -> bool:
+        """Pay what a client owes as far as possible; return whether it still owes too much."""
+        owed = client.paid_at - self._wake_ups
+        if owed <= 0:
+            return False
+        paid = min(owed, max(self._budget, 0))
+        self._budget -= paid
+        client.paid_at -= paid
+        return owed - paid > CREDIT
