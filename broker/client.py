@@ -110,7 +110,7 @@ class Client:
         # the flow's
         self.runs: dict[int, Callable[[Client, bytes, int], int]] = {}
         self.routes: dict[bytes, Route] = {}
-        self.outlets: dict[tuple[tuple[int, int], ...], Outlet] = {}  # of those routes
+        self.outlets: dict[tuple[tuple[int, int, bool], ...], Outlet] = {}  # of those routes
         self.generation = 0
 
     def speak(self, version: int) -> None:

@@ -23,6 +23,7 @@ from broker.policy import Authorizer, Identity, Step
 from broker.reasons import Reason
 from broker.registry import Registry
 from broker.restoring import Restorer
+from broker.retained_run import RetainedRun
 from broker.route import Receiver
 from broker.router import Router
 from broker.stored_run import StoredRun
@@ -66,7 +67,9 @@ class Core:
         self._sys_topics = SysTopics(self.counters, reporting or Reporting())
         exactly_once = ExactlyOnce(self._flow, self._router, self._dialog, limits)
         self._runs = {**self._flow.runs, **exactly_once.runs} if hot_path else {}
-        if store is not None:
+        if store is None and hot_path:
+            self._runs |= RetainedRun(self._flow, self._router).runs
+        elif store is not None:
             incoming, send = self._dialog.incoming, self._flow.send_qos1
             self._flow.stored_run = StoredRun(self._router, incoming, limits, send).run
 

@@ -397,25 +397,26 @@ class Flow:
                 if packet_id == NO_ID or end - start + len(topic) > outlet_found.takes(kind):
                     break
                 if outlet_found is not outlet:
-                    self._send_parts(client, outlet, parts, kind)
+                    self.send_parts(client, outlet, parts, kind)
                     outlet, parts = outlet_found, []
                 parts.append((long_head(kind, topic, end - payload), b"\0" + buffer[payload:end]))
                 packet_ids.append(packet_id)
                 start = end
         finally:  # also when the next packet is a fault
-            self._send_parts(client, outlet, parts, kind)
+            self.send_parts(client, outlet, parts, kind)
             if packet_ids and kind == PLAIN_QOS1:
                 client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
                 self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
                 self._touched.add(client)
         return start
 
-    def _send_parts(
+    def send_parts(
         self, client: Client, outlet: Outlet | None, parts: list[Parts], kind: int
     ) -> None:
+        """Send packets of one kind, PLAIN_QOS0 or PLAIN_QOS1, to all receivers."""
         if kind == PLAIN_QOS1:
             self.send_qos1(client, outlet, parts)
-        elif outlet is not None:
+        elif outlet is not None and parts:
             chunk = b"".join([head + body for head, body in parts])
             _append_chunk(outlet, chunk, client.five)
             self._note_sent({outlet: len(parts)})

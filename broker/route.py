@@ -31,8 +31,8 @@ class Outlet:
     """A set of receivers, prepared for the flow; topics with the same receivers share it."""
 
     __slots__ = (
-        "clients", "entries", "exact", "high", "limit", "limit_qos1", "limit_stored", "low_other",
-        "low_same", "other", "same",
+        "clients", "entries", "exact", "high", "is_as_published", "limit", "limit_qos1",
+        "limit_stored", "low_other", "low_same", "other", "same",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -45,6 +45,7 @@ class Outlet:
         self.high: list[tuple[Session, bool]] = []  # granted QoS 1 or 2; whether they are "same"
         self.exact: set[Session] = set()  # of these, granted QoS 2
         self.entries: tuple[Entry, ...] = ()  # of those among high that are stored
+        self.is_as_published = False  # some receiver wants RETAIN as it was
         self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
 
     def add(self, client: Client, *, same: bool, qos: int) -> None:

@@ -341,7 +341,7 @@ class Router:
             if not isinstance(receiver, Session) or subscription.identifiers:
                 # not plain: dialog.py delivers one message at a time
                 return Route(topic, allowed=True, receivers=receivers)
-        kind = tuple((id(receiver), subscription.qos) for receiver, subscription in receivers)
+        kind = tuple((id(each), how.qos, how.retain_as_published) for each, how in receivers)
         outlet = client.outlets.get(kind)
         if outlet is None:
             outlet = client.outlets[kind] = self._build_outlet(client, receivers)
@@ -352,6 +352,7 @@ class Router:
         largest = self._limits.packet_bytes
         for receiver, subscription in receivers:
             assert isinstance(receiver, Session)  # the caller looked
+            outlet.is_as_published |= subscription.retain_as_published
             other = receiver.client
             if other is not None:
                 largest = min(largest, other.max_packet_bytes)  # [MQTT-3.1.2-24]

@@ -28,7 +28,7 @@ TOPICS = ("a", "a/b", "a/b/c", "b", "secret", "ä" * 100)
 FILTERS = ("a", "a/+", "#", "a/b/#", "b", "ä" * 100)
 PEERS = (("four", MQTT_3_1_1), ("five", MQTT_5), ("other four", MQTT_3_1_1), ("other", MQTT_5))
 NEXT_ACK = PubAck(65_000)  # stands for the answer to the oldest packet that wants one
-LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3)
+LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3, retained_messages=4)
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,15 @@ numbered = st.tuples(publishes, st.integers(2, 6)).map(
 answers = st.integers(2, 4).map(lambda count: [NEXT_ACK] * count)
 releases = st.lists(st.builds(PubRel, st.integers(1, 9)), min_size=2, max_size=5)
 subscriptions = st.builds(
-    lambda topic_filter, qos, no_local, ids: Subscribe(
+    lambda topic_filter, qos, no_local, as_published, ids: Subscribe(
         1,
-        (Subscription(topic_filter, qos, no_local),),
+        (Subscription(topic_filter, qos, no_local, as_published),),
         Properties(subscription_identifiers=ids) if ids else NO_PROPERTIES,
     ),
     st.sampled_from(FILTERS),
     st.integers(0, 2),
     st.booleans(),
+    st.sampled_from([False, False, True]),
     identifiers,
 )
 others = st.one_of(
@@ -135,8 +136,10 @@ def play(
             send_cut(peer, stream, cuts)
     send_cut(peers[0], tail, cuts)
     back = rig.online("away", clean_start=False)
+    late = rig.online("late", MQTT_5)
+    late.subscribe("#", 0)
     seen: list[object] = []
-    for peer in [*peers, back]:
+    for peer in [*peers, back, late]:
         arrived = peer.take()
         seen.append([each for each in arrived if not isinstance(each, PubAck | PubRec)])
         seen.append([each for each in arrived if isinstance(each, PubAck | PubRec)])
