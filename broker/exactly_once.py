@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from broker.flow import TURN_WAITING, WAITING_RUN_BYTES, measure_publish, translate_parts
+from broker.flow import TURN_WAITING, WAITING_RUN_BYTES
+from broker.plain import PLAIN_QOS2, measure_publish, translate_parts
 from broker.waiting import Waiting
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from broker.route import Outlet, Route
     from broker.session import Session
 
-PLAIN_QOS1, PLAIN_QOS2 = 0x32, 0x34
 PUBREC, PUBREL, PUBCOMP = b"\x50\x02", b"\x62\x02", b"\x70\x02"  # the short form says success
 SHORT_BYTES = 4  # of these with their packet id
 TURN_PUBLISHES = 16  # at 3 us each, are as much of a turn as a packet that is not plain

@@ -33,10 +33,20 @@ from broker.aliases import long_head, read_aliased
 from broker.client import CLOSED, NEW, Client
 from broker.errors import RemoteProtocolError
 from broker.inflight import Parts, split_packet_ids
+from broker.plain import (
+    PLAIN_QOS0,
+    PLAIN_QOS1,
+    join_qos0,
+    measure_length,
+    measure_publish,
+    split_chunk,
+    translate_chunk,
+    translate_parts,
+)
 from broker.room import Room
 from broker.route import CLOSED_OUTLET, Route
 from broker.waiting import Waiting
-from broker.wire import decode_length, encode_length, measure_packet
+from broker.wire import measure_packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -48,7 +58,6 @@ if TYPE_CHECKING:
     Run = Callable[[Client, bytes, int], int]
 
 CONNECT = 0x10
-PLAIN_QOS0, PLAIN_QOS1 = 0x30, 0x32  # no RETAIN, no DUP [MQTT-3.3.1-3]
 PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 NO_ID = b"\x00\x00"
 PUBLISH_QOS0 = frozenset({0x30, 0x31})
@@ -252,7 +261,7 @@ class Flow:
             while size - start >= 4:
                 length, body = buffer[start + 1], start + 2
                 if length >= 0x80:
-                    length, body = _measure_length(buffer, length, body)
+                    length, body = measure_length(buffer, length, body)
                 end = body + length
                 if buffer[start] != PLAIN_QOS0 or end > size:
                     break
@@ -288,7 +297,7 @@ class Flow:
         for outlet, count in counts.items():
             self._touched.update(outlet.clients)
             counters.messages_received += count
-            counters.messages_sent += count * len(outlet.clients)
+            counters.messages_sent += count * (len(outlet.clients) + len(outlet.groups))
 
     def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
@@ -365,12 +374,12 @@ class Flow:
         """Send to those granted QoS 0."""
         counters, five = self._counters, client.five
         if outlet.low_same:
-            chunk = _join_qos0(parts, five, five)
+            chunk = join_qos0(parts, five, five)
             counters.messages_sent += len(parts) * len(outlet.low_same)
             for append in outlet.low_same:
                 append(chunk)
         if outlet.low_other:
-            chunk = _join_qos0(parts, five, not five)
+            chunk = join_qos0(parts, five, not five)
             counters.messages_sent += len(parts) * len(outlet.low_other)
             for append in outlet.low_other:
                 append(chunk)
@@ -444,7 +453,7 @@ class Flow:
         kept = []
         for chunk in client.out:
             if chunk[0] in PUBLISH_QOS0:
-                self._counters.drop("slow_reader", _count_packets(chunk))
+                self._counters.drop("slow_reader", sum(1 for _ in split_chunk(chunk)))
             else:
                 kept.append(chunk)
         client.out[:] = [b"".join(kept)] if kept else []
@@ -458,75 +467,10 @@ def _append_chunk(outlet: Outlet, chunk: bytes, five: bool) -> None:
     for append in outlet.same:
         append(chunk)
     if outlet.other:
-        chunk = b"".join(_translate_chunk(chunk, to_five=not five))
+        translated = translate_chunk(chunk, to_five=not five)
         for append in outlet.other:
-            append(chunk)
-
-
-def _measure_length(buffer: bytes, first: int, at: int) -> tuple[int, int]:
-    """Return length and start of a body, given the first byte of several and where the second is.
-
-    A length that is not whole reaches beyond the buffer.
-    """
-    second = buffer[at]
-    if 0 < second < 0x80:
-        return first & 0x7F | second << 7, at + 1
-    return decode_length(buffer, at - 1) or (len(buffer), at)
-
-
-def measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int]:
-    """Return where body, packet and topic of a PUBLISH end; beyond the buffer if it is none."""
-    beyond = len(buffer) + 1
-    body = start + 2
-    if buffer[start] != kind:
-        return body, beyond, beyond
-    length = buffer[start + 1]
-    if length & 0x80:
-        decoded = decode_length(buffer, start + 1)
-        if decoded is None:
-            return body, beyond, beyond
-        length, body = decoded
-    if length < 3 or body + 2 > len(buffer):
-        return body, beyond, beyond
-    return body, body + length, body + 2 + (buffer[body] << 8 | buffer[body + 1])
-
-
-def translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) -> Parts:
-    """Return the same message for another QoS or version; first is its new first byte."""
-    head, body = parts
-    decoded = decode_length(head, 1)
-    assert decoded is not None  # it was read before
-    length, topic_at = decoded
-    if from_five and not to_five:
-        body = body[1:]
-    elif to_five and not from_five:
-        body = b"\x00" + body
-    topic = head[topic_at:]
-    length = len(topic) + len(body) + (2 if first & 0x06 else 0)
-    return bytes((first,)) + encode_length(length) + topic, body
-
-
-def _join_qos0(parts: list[Parts], from_five: bool, to_five: bool) -> bytes:
-    translated = (translate_parts(each, PLAIN_QOS0, from_five, to_five) for each in parts)
-    return b"".join(head + body for head, body in translated)
-
-
-def _translate_chunk(chunk: bytes, *, to_five: bool) -> Iterator[bytes]:
-    at = 0
-    while at < len(chunk):
-        body, end, topic_end = measure_publish(chunk, at, PLAIN_QOS0)
-        rest_at = topic_end if to_five else topic_end + 1
-        rest = (b"\x00" if to_five else b"") + chunk[rest_at:end]
-        topic = chunk[body:topic_end]
-        yield b"\x30" + encode_length(len(topic) + len(rest)) + topic + rest
-        at = end
-
-
-def _count_packets(chunk: bytes) -> int:
-    at = count = 0
-    while at < len(chunk):
-        decoded = decode_length(chunk, at + 1)
-        assert decoded is not None  # made by us
-        at = decoded[0] + decoded[1]
-        count += 1
-    return count
+            append(translated)
+    if outlet.groups and chunk:
+        packets = list(split_chunk(chunk))
+        for group in outlet.groups:
+            group.share(packets, five=five)

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from broker.flow import NO_ID, PUBACK, measure_publish
+from broker.flow import NO_ID, PUBACK
 from broker.message import Message
+from broker.plain import measure_publish
 
 if TYPE_CHECKING:
     from broker.client import Client

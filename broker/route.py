@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from broker.journal.records import Entry
     from broker.packets import Subscription
     from broker.session import Session
+    from broker.shared import SharedGroup
 
 NOT_PLAIN = -1  # as the longest packet an outlet takes
 
@@ -31,8 +32,8 @@ class Outlet:
     """A set of receivers, prepared for the flow; topics with the same receivers share it."""
 
     __slots__ = (
-        "clients", "entries", "exact", "high", "is_as_published", "limit", "limit_qos1",
-        "limit_stored", "low_other", "low_same", "other", "same",
+        "clients", "entries", "exact", "groups", "high", "is_as_published", "limit",
+        "limit_qos1", "limit_stored", "low_other", "low_same", "other", "same",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Outlet:
         self.low_other: list[Callable[[bytes], None]] = []
         self.high: list[tuple[Session, bool]] = []  # granted QoS 1 or 2; whether they are "same"
         self.exact: set[Session] = set()  # of these, granted QoS 2
+        self.groups: list[SharedGroup] = []
         self.entries: tuple[Entry, ...] = ()  # of those among high that are stored
         self.is_as_published = False  # some receiver wants RETAIN as it was
         self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
@@ -59,6 +61,8 @@ class Outlet:
     def open(self, limit: int, *, tells_nobody: bool) -> None:
         """Allow the flow to use it for packets of at most limit bytes."""
         self.limit = limit
+        if self.groups:
+            return  # a member that leaves hands over what it has not acknowledged
         if self.entries:  # the PUBACK waits: stored_run.py
             self.limit_stored = limit
         elif not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write

@@ -338,7 +338,7 @@ class Router:
 
     def _build_route(self, client: Client, topic: str, receivers: Receivers) -> Route:
         for receiver, subscription in receivers:
-            if not isinstance(receiver, Session) or subscription.identifiers:
+            if not isinstance(receiver, Session | SharedGroup) or subscription.identifiers:
                 # not plain: dialog.py delivers one message at a time
                 return Route(topic, allowed=True, receivers=receivers)
         kind = tuple((id(each), how.qos, how.retain_as_published) for each, how in receivers)
@@ -351,6 +351,11 @@ class Router:
         outlet = Outlet()
         largest = self._limits.packet_bytes
         for receiver, subscription in receivers:
+            if isinstance(receiver, SharedGroup):
+                outlet.groups.append(receiver)
+                outlet.is_as_published |= receiver.is_as_published
+                largest = min(largest, receiver.open_for())
+                continue
             assert isinstance(receiver, Session)  # the caller looked
             outlet.is_as_published |= subscription.retain_as_published
             other = receiver.client

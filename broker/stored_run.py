@@ -16,8 +16,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from broker.flow import NO_ID, PLAIN_QOS1, measure_publish
+from broker.flow import NO_ID
 from broker.journal.records import Stored
+from broker.plain import PLAIN_QOS1, measure_publish
 from broker.reasons import Reason
 
 if TYPE_CHECKING:

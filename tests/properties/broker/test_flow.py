@@ -25,7 +25,7 @@ from broker.wire import encode_packet
 from tests.unit.broker.rig import Peer, Rig
 
 TOPICS = ("a", "a/b", "a/b/c", "b", "secret", "ä" * 100)
-FILTERS = ("a", "a/+", "#", "a/b/#", "b", "ä" * 100)
+FILTERS = ("a", "a/+", "#", "a/b/#", "b", "ä" * 100, "$share/g/a/#", "$share/h/#")
 PEERS = (("four", MQTT_3_1_1), ("five", MQTT_5), ("other four", MQTT_3_1_1), ("other", MQTT_5))
 NEXT_ACK = PubAck(65_000)  # stands for the answer to the oldest packet that wants one
 LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3, retained_messages=4)
@@ -76,7 +76,7 @@ releases = st.lists(st.builds(PubRel, st.integers(1, 9)), min_size=2, max_size=5
 subscriptions = st.builds(
     lambda topic_filter, qos, no_local, as_published, ids: Subscribe(
         1,
-        (Subscription(topic_filter, qos, no_local, as_published),),
+        (Subscription(topic_filter, qos, no_local and topic_filter[0] != "$", as_published),),
         Properties(subscription_identifiers=ids) if ids else NO_PROPERTIES,
     ),
     st.sampled_from(FILTERS),

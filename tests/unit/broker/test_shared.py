@@ -6,6 +6,7 @@ from broker.errors import LocalProtocolError
 from broker.limits import Limits
 from broker.local import LocalClient
 from broker.packets import (
+    MQTT_3_1_1,
     MQTT_5,
     Disconnect,
     PubAck,
@@ -305,3 +306,44 @@ def test_what_a_member_could_not_take_any_more_is_not_given_to_another() -> None
     rig.online("m0", MQTT_5, clean_start=False, properties=narrow).hang_up()
     assert payloads(two) == []
     assert rig.core.counters.dropped == {"packet_too_large": 1}
+
+
+def play_with_pauses(*, hot_path: bool) -> list[list[bytes]]:
+    rig = Rig(hot_path=hot_path)
+    versions = (MQTT_3_1_1, MQTT_5, MQTT_3_1_1, MQTT_5)
+    peers = [rig.online(f"m{number}", version) for number, version in enumerate(versions)]
+    for each in peers:
+        each.subscribe(SHARED)
+    sender = rig.online("s", MQTT_5)
+    slow: list[tuple[int, ...]] = [(), (1,), (0, 2), (), (3,), ()]
+    for start, paused in enumerate(slow):
+        for number in paused:
+            rig.core.pause(peers[number].client)
+        sender.send(*(Publish("a/b", b"%d.%d" % (start, number)) for number in range(7)))
+        for number in paused:
+            rig.core.resume(peers[number].client, rig.now)
+    rig.settle()
+    return [payloads(each) for each in peers]
+
+
+def test_a_run_goes_round_among_those_that_read() -> None:
+    seen = play_with_pauses(hot_path=True)
+    assert seen == play_with_pauses(hot_path=False)
+    assert sorted(each for some in seen for each in some) == [
+        b"%d.%d" % (n // 7, n % 7) for n in range(42)
+    ]
+    assert seen[0][:3] == [b"0.0", b"0.4", b"1.1"]
+
+
+def test_what_a_run_may_not_share() -> None:
+    rig = Rig()
+    one, two = rig.online("1", MQTT_5), rig.online("2", MQTT_5)
+    one.subscribe(SHARED, identifiers=(7,))
+    two.subscribe(SHARED)
+    publish(rig, 4)
+    identified = [each for each in one.take() if isinstance(each, Publish)]
+    assert [each.properties.subscription_identifiers for each in identified] == [(7,)] * 2
+    assert len(payloads(two)) == 2
+    two.hang_up()
+    publish(rig, 2)
+    assert len(payloads(one)) == 2
