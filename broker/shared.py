@@ -45,6 +45,11 @@ class SharedGroup:
         return not self._members
 
     @property
+    def members(self) -> tuple[Session, ...]:
+        """Who takes turns."""
+        return tuple(self._members)
+
+    @property
     def is_as_published(self) -> bool:
         """Whether some member wants RETAIN as it was published."""
         return any(each.retain_as_published for each in self._members.values())

@@ -170,6 +170,15 @@ cuts = st.lists(st.integers(1, 40), max_size=30)
 SELF = Step(0, (Subscribe(1, (Subscription("a", 1),)), *[Publish("a", b"x", 1, packet_id=3)] * 6))
 
 # more than the window, so that the last one waits
+SHARED_TOO = Step(
+    0,
+    (
+        Subscribe(1, (Subscription("a"),)),
+        Subscribe(1, (Subscription("$share/g/a/#"),)),
+        Publish("a", b""),
+        Publish("a", b"x"),
+    ),
+)
 ALIASED = Step(
     1, (Publish("", b"", 1, packet_id=1, properties=Properties(topic_alias=1)),) * (1 + 3)
 )
@@ -178,6 +187,7 @@ ALIASED = Step(
 @settings(deadline=None)
 @given(steps, cuts)
 @example([SELF, SELF], [])
+@example([SHARED_TOO], [])
 @example([ALIASED], [])
 def test_hot_and_readable_path_do_the_same(script: list[Step], cuts: list[int]) -> None:
     assert play(script, cuts, hot_path=True) == play(script, [], hot_path=False)
