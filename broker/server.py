@@ -210,8 +210,7 @@ class Broker:
             self.flush()
         elif not self._is_woken and self._core.has_output:
             # speed: one write per client for all sockets that were ready, see benchmarks/
-            self._is_woken = True
-            loop.call_soon(self._flush_once)
+            self._wake()
 
     def flush(self) -> None:
         """Write what there is for everybody."""
@@ -322,7 +321,7 @@ class Broker:
     def _wake(self) -> None:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
-            self._loop.call_soon(self._flush_once)
+            (self._poller or self._loop).call_soon(self._flush_once)
 
 
 def _read_version() -> str:
