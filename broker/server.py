@@ -192,19 +192,15 @@ class Broker:
 
     def receive(self, client: Client, data: bytes) -> None:
         """Take what one read brought; write now, or once all ready sockets were read."""
-        loop = self._loop
-        assert loop is not None  # it reads
-        self._core.receive(client, data, loop.time())
-        self._received(len(data), loop)
+        self._core.receive(client, data, self.now())
+        self._received(len(data))
 
     def grow(self, client: Client, size: int) -> None:
         """Take what one read brought into the client's room."""
-        loop = self._loop
-        assert loop is not None  # it reads
-        self._core.grow(client, size, loop.time())
-        self._received(size, loop)
+        self._core.grow(client, size, self.now())
+        self._received(size)
 
-    def _received(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def _received(self, size: int) -> None:
         self._read_bytes += size
         if self._read_bytes >= FLUSH_BYTES:
             self.flush()

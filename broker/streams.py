@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HAS_EPOLL = hasattr(select, "epoll")
+READABLE, WRITABLE = (select.EPOLLIN, select.EPOLLOUT) if HAS_EPOLL else (0, 0)
 TURN_EVENTS = 256
 TURN_BYTES = 1_048_576
 HIGH_BYTES = 65_536  # until set_write_buffer_limits(): asyncio's own
@@ -127,11 +128,25 @@ class Stream(asyncio.Transport):
 
     def on_ready(self, events: int) -> int:
         """Do what the socket is ready for; return how many bytes were read."""
-        if self._chunks and events & ~select.EPOLLIN:
+        if self._chunks and events != READABLE:
             self._send_more()
-        if self._is_reading and events & ~select.EPOLLOUT:
-            return self._read()
-        return 0
+        if not self._is_reading or events == WRITABLE:
+            return 0
+        try:
+            received = self._socket.recv_into(self._protocol.get_buffer(-1))
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            self._fail(exc)
+            return 0
+        if not received:
+            self.close()
+            return 0
+        try:
+            self._protocol.buffer_updated(received)
+        except Exception as exc:  # noqa: BLE001  # a fault of ours costs this connection only
+            self._report(exc)
+        return received
 
     # -- what asyncio's transports can do ---------------------------------------------------
 
@@ -213,23 +228,6 @@ class Stream(asyncio.Transport):
 
     # -- within -----------------------------------------------------------------------------
 
-    def _read(self) -> int:
-        try:
-            received = self._socket.recv_into(self._protocol.get_buffer(-1))
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as exc:
-            self._fail(exc)
-            return 0
-        if not received:
-            self.close()
-            return 0
-        try:
-            self._protocol.buffer_updated(received)
-        except Exception as exc:  # noqa: BLE001  # a fault of ours costs this connection only
-            self._report(exc)
-        return received
-
     def _send_more(self) -> None:
         chunks = self._chunks
         assert chunks is not None  # the caller looked
@@ -270,9 +268,9 @@ class Stream(asyncio.Transport):
     def _watch(self) -> None:
         wanted = 0
         if not self._is_lost:
-            wanted = select.EPOLLIN if self._is_reading else 0
+            wanted = READABLE if self._is_reading else 0
             if self._chunks:
-                wanted |= select.EPOLLOUT
+                wanted |= WRITABLE
         if wanted != self._watched:
             before, self._watched = self._watched, wanted
             self._poller.watch(self, self._socket.fileno(), wanted, before)
