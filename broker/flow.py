@@ -255,8 +255,8 @@ class Flow:
         routes, find_route = client.routes, self.find_route
         outlet = CLOSED_OUTLET  # takes nothing
         last: Route | None = None
-        first, count, begin = start, 0, start
-        counts: dict[Outlet, int] = {}
+        first, count = start, 0
+        counts: dict[Outlet, int] = {}  # but of the last
         try:
             while size - start >= 4:
                 length, body = buffer[start + 1], start + 2
@@ -274,8 +274,9 @@ class Flow:
                 if end - start > route.outlet.limit:
                     break
                 if route.outlet is not outlet:
-                    _append_chunk(outlet, buffer[first:start], client.five)
-                    counts[outlet] = counts.get(outlet, 0) + count
+                    if count:
+                        _append_chunk(outlet, buffer[first:start], five)
+                        counts[outlet] = counts.get(outlet, 0) + count
                     outlet, first, count = route.outlet, start, 0
                 count += 1
                 if route is last:
@@ -285,19 +286,18 @@ class Flow:
                         count += 1
                 last, start = route, end
         finally:  # also when the next packet is a fault
-            if start != begin:
-                _append_chunk(outlet, buffer[first:start], client.five)
-                counts[outlet] = counts.get(outlet, 0) + count
-                self._note_sent(counts)
+            if count:
+                _append_chunk(outlet, buffer[first:start], five)
+                self._note_sent(outlet, count)
+            for each, sent in counts.items():  # speed: once for all that a run sent to them
+                self._note_sent(each, sent)
         return start
 
-    def _note_sent(self, counts: dict[Outlet, int]) -> None:
-        # speed: once for all that a run sent
+    def _note_sent(self, outlet: Outlet, count: int) -> None:
         counters = self._counters
-        for outlet, count in counts.items():
-            self._touched.update(outlet.clients)
-            counters.messages_received += count
-            counters.messages_sent += count * (len(outlet.clients) + len(outlet.groups))
+        self._touched.update(outlet.clients)
+        counters.messages_received += count
+        counters.messages_sent += count * (len(outlet.clients) + len(outlet.groups))
 
     def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
@@ -428,7 +428,7 @@ class Flow:
         elif outlet is not None and parts:
             chunk = b"".join([head + body for head, body in parts])
             _append_chunk(outlet, chunk, client.five)
-            self._note_sent({outlet: len(parts)})
+            self._note_sent(outlet, len(parts))
 
     def _run_pubacks(self, client: Client, buffer: bytes, start: int) -> int:
         size, at, session = len(buffer), start, client.session

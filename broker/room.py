@@ -7,7 +7,7 @@ peer has sent bounds what it makes the broker keep (pressure.py has the total of
 from io import BytesIO
 
 ROOM_BYTES = 131_072  # of a packet that still are to come; below, one more read brings them
-ROOM_SHARE = 4  # a room is at most so many times what has come
+ROOM_SHARE = 8  # a room is at most so many times what has come; one full read begins 2 MiB
 
 
 def is_worth_a_room(have: int, need: int) -> bool:

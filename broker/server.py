@@ -192,26 +192,21 @@ class Broker:
 
     def receive(self, client: Client, data: bytes) -> None:
         """Take what one read brought; write now, or once all ready sockets were read."""
-        loop = self._loop
-        assert loop is not None  # it reads
-        self._core.receive(client, data, loop.time())
-        self._received(len(data), loop)
+        self._core.receive(client, data, self.now())
+        self._received(len(data))
 
     def grow(self, client: Client, size: int) -> None:
         """Take what one read brought into the client's room."""
-        loop = self._loop
-        assert loop is not None  # it reads
-        self._core.grow(client, size, loop.time())
-        self._received(size, loop)
+        self._core.grow(client, size, self.now())
+        self._received(size)
 
-    def _received(self, size: int, loop: asyncio.AbstractEventLoop) -> None:
+    def _received(self, size: int) -> None:
         self._read_bytes += size
         if self._read_bytes >= FLUSH_BYTES:
             self.flush()
         elif not self._is_woken and self._core.has_output:
             # speed: one write per client for all sockets that were ready, see benchmarks/
-            self._is_woken = True
-            loop.call_soon(self._flush_once)
+            self._wake()
 
     def flush(self) -> None:
         """Write what there is for everybody."""
@@ -322,7 +317,7 @@ class Broker:
     def _wake(self) -> None:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
-            self._loop.call_soon(self._flush_once)
+            (self._poller or self._loop).call_soon(self._flush_once)
 
 
 def _read_version() -> str:

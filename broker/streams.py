@@ -7,11 +7,13 @@ that finds 500 sockets ready costs one callback of the loop, not 500. Rules:
 
 1. A turn ends after TURN_BYTES of input; what is ready and was not read is first in the next one,
    so neither a busy client nor all together keep the rest of the process waiting.
-2. A stream calls connection_lost() once, never from within a call of its owner.
-3. What write() is given leaves in its order; what the kernel does not take waits here.
+2. What was to be called at the end of a turn is, before the loop goes on: what came is answered
+   without another iteration of the loop.
+3. A stream calls connection_lost() once, never from within a call of its owner.
+4. What write() is given leaves in its order; what the kernel does not take waits here.
 
 TLS stays with asyncio's transports, and so does everything where there is no epoll.
-speed: benchmarks/, fanin_500_*.
+speed: benchmarks/, fanin_500_* and latency_10k.
 """
 
 from __future__ import annotations
@@ -21,9 +23,13 @@ import select
 import socket
 from collections import deque
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HAS_EPOLL = hasattr(select, "epoll")
+READABLE, WRITABLE = (select.EPOLLIN, select.EPOLLOUT) if HAS_EPOLL else (0, 0)
 TURN_EVENTS = 256
 TURN_BYTES = 1_048_576
 HIGH_BYTES = 65_536  # until set_write_buffer_limits(): asyncio's own
@@ -38,12 +44,21 @@ class Poller:
         self._epoll = select.epoll()
         self._streams: dict[int, Stream] = {}
         self._ready: list[tuple[int, int]] = []  # of this turn, the next one last
+        self._is_in_turn = False
+        self._at_end: list[Callable[[], None]] = []
         loop.add_reader(self._epoll.fileno(), self._take_turn)
 
     def open(self, connected: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
         """Give a connected socket to a protocol."""
         connected.setblocking(False)
         protocol.connection_made(Stream(self, connected, protocol))
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call at the end of this turn; as the loop would, if there is none now."""
+        if self._is_in_turn:
+            self._at_end.append(callback)
+        else:
+            self.loop.call_soon(callback)
 
     def close(self) -> None:
         """Watch nothing any more; streams still open are aborted."""
@@ -64,6 +79,16 @@ class Poller:
             self._epoll.unregister(number)
 
     def _take_turn(self) -> None:
+        self._is_in_turn = True
+        try:
+            self._serve_ready()
+        finally:
+            self._is_in_turn = False
+            called, self._at_end = self._at_end, []
+            for callback in called:
+                callback()
+
+    def _serve_ready(self) -> None:
         left = TURN_BYTES
         ready = self._ready
         if not ready:
@@ -103,11 +128,25 @@ class Stream(asyncio.Transport):
 
     def on_ready(self, events: int) -> int:
         """Do what the socket is ready for; return how many bytes were read."""
-        if self._chunks and events & ~select.EPOLLIN:
+        if self._chunks and events != READABLE:
             self._send_more()
-        if self._is_reading and events & ~select.EPOLLOUT:
-            return self._read()
-        return 0
+        if not self._is_reading or events == WRITABLE:
+            return 0
+        try:
+            received = self._socket.recv_into(self._protocol.get_buffer(-1))
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as exc:
+            self._fail(exc)
+            return 0
+        if not received:
+            self.close()
+            return 0
+        try:
+            self._protocol.buffer_updated(received)
+        except Exception as exc:  # noqa: BLE001  # a fault of ours costs this connection only
+            self._report(exc)
+        return received
 
     # -- what asyncio's transports can do ---------------------------------------------------
 
@@ -189,23 +228,6 @@ class Stream(asyncio.Transport):
 
     # -- within -----------------------------------------------------------------------------
 
-    def _read(self) -> int:
-        try:
-            received = self._socket.recv_into(self._protocol.get_buffer(-1))
-        except (BlockingIOError, InterruptedError):
-            return 0
-        except OSError as exc:
-            self._fail(exc)
-            return 0
-        if not received:
-            self.close()
-            return 0
-        try:
-            self._protocol.buffer_updated(received)
-        except Exception as exc:  # noqa: BLE001  # a fault of ours costs this connection only
-            self._report(exc)
-        return received
-
     def _send_more(self) -> None:
         chunks = self._chunks
         assert chunks is not None  # the caller looked
@@ -246,9 +268,9 @@ class Stream(asyncio.Transport):
     def _watch(self) -> None:
         wanted = 0
         if not self._is_lost:
-            wanted = select.EPOLLIN if self._is_reading else 0
+            wanted = READABLE if self._is_reading else 0
             if self._chunks:
-                wanted |= select.EPOLLOUT
+                wanted |= WRITABLE
         if wanted != self._watched:
             before, self._watched = self._watched, wanted
             self._poller.watch(self, self._socket.fileno(), wanted, before)

@@ -24,6 +24,7 @@ class Owner(asyncio.BufferedProtocol):
         self.writing: list[str] = []
         self.ends: list[Exception | None] = []
         self.fault: Exception | None = None
+        self.then: Callable[[], None] = lambda: None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, Stream)
@@ -36,6 +37,7 @@ class Owner(asyncio.BufferedProtocol):
         if self.fault is not None:
             raise self.fault
         self.received += bytes(self.room[:nbytes])
+        self.then()
 
     def pause_writing(self) -> None:
         self.writing.append("pause")
@@ -270,6 +272,42 @@ def test_a_turn_is_bounded_and_the_next_goes_on_where_it_ended(
             after = [len(owner.received) for owner, _ in pairs]
             seen.append([b - a for a, b in zip(before, after, strict=True)].index(4_096))
         assert sorted(seen[:3]) == sorted(seen[3:]) == [0, 1, 2]
+
+    run(test)
+
+
+def test_what_is_for_the_end_of_a_turn_comes_after_all_reads_and_before_the_loop_goes_on() -> None:
+    async def test(rig: Rig) -> None:
+        pairs = [rig.pair() for _ in range(3)]
+        seen: list[list[bytes]] = []
+        for owner, peer in pairs:
+            owner.then = lambda: rig.poller.call_soon(
+                lambda: seen.append([each.received for each, _ in pairs])
+            )
+            peer.send(b"x")
+        rig.poller._take_turn()
+        assert seen == [[b"x"] * 3] * 3
+        rig.poller.call_soon(lambda: seen.append([]))
+        assert len(seen) == 3  # outside of a turn it is the loop that calls
+        await until(lambda: len(seen) == 4)
+
+    run(test)
+
+
+def test_a_fault_in_a_turn_does_not_keep_the_end_of_it() -> None:
+    async def test(rig: Rig) -> None:
+        owner, peer = rig.pair()
+        ended: list[bool] = []
+
+        def fail() -> None:
+            rig.poller.call_soon(lambda: ended.append(True))
+            raise ValueError("no")
+
+        rig.loop.set_exception_handler(lambda _, __: None)
+        owner.then = fail
+        peer.send(b"x")
+        await until(lambda: ended)
+        await until(lambda: owner.ends)
 
     run(test)
 

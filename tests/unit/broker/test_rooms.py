@@ -2,6 +2,7 @@
 
 import pytest
 
+from broker.connection import READ_BYTES
 from broker.limits import Limits
 from broker.packets import Publish
 from broker.room import ROOM_BYTES, ROOM_SHARE, Room, is_worth_a_room
@@ -78,6 +79,11 @@ def test_a_room_is_bounded_by_what_has_come() -> None:
     assert not is_worth_a_room(need // ROOM_SHARE - 1, need)
     assert not is_worth_a_room(need - ROOM_BYTES + 1, need)
     assert need < Limits().incomplete_bytes_total
+
+
+def test_one_full_read_is_enough_for_a_packet_of_a_mebibyte() -> None:
+    packet = encode_packet(Publish("big", bytes(2**20)), 4)
+    assert is_worth_a_room(READ_BYTES, len(packet))
 
 
 def test_a_room_gives_its_packet_away_once_nobody_can_write_to_it() -> None:
