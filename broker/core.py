@@ -73,7 +73,7 @@ class Core:
     @property
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
-        return bool(self._router.touched)
+        return bool(self._router.touched) or self._ledger.has_collected
 
     @property
     def hooks(self) -> Hooks:
@@ -126,6 +126,7 @@ class Core:
         Between two reads of one wake-up nobody's turn comes again.
         """
         self._dialog.now = now
+        self._ledger.flush()
         if not in_between:
             self._flow.wake_up()
         for client, output in self._flow.take_writes():

@@ -11,7 +11,9 @@ session has None there, which costs nothing. Rules:
    a crash, the id might be given to another message, which its receiver would take for this one.
    A QoS 1 message leaves at once: it may come twice.
 3. Stored stands before every other record about its message; Sent, which are collected while a
-   message is delivered, come right behind it.
+   message is delivered, come right behind it. What is needed no more nobody waits for: that is
+   collected for all sessions, and written down once per wake-up, but before other records of a
+   session (so that none comes behind its Ended).
 4. What adds to the store may be refused; what changes or removes must be kept.
 
 The broker's clock is the loop's; records have the wall clock's. Only this file converts.
@@ -32,6 +34,7 @@ from broker.journal.records import (
     Opened,
     Released,
     Sent,
+    SentSeries,
     Stored,
     Subscribed,
     Unsubscribed,
@@ -44,7 +47,7 @@ if TYPE_CHECKING:
 
     from broker.client import Client
     from broker.delivery import Delivery
-    from broker.journal.records import Record
+    from broker.journal.records import Record, Series
     from broker.message import Message
     from broker.packets import Subscription
     from broker.policy import Identity
@@ -56,7 +59,7 @@ class Store(Protocol):
     """Where records are kept."""
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Keep all or none; done is called later. Without it, or with must, never refuse."""
 
@@ -64,7 +67,10 @@ class Store(Protocol):
 class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
-    __slots__ = ("_next_message", "_next_session", "_sends", "_sent", "_store", "ahead_s", "touch")
+    __slots__ = (
+        "_gone", "_next_message", "_next_session", "_sends", "_sent", "_series", "_store",
+        "ahead_s", "touch",
+    )  # fmt: skip
 
     def __init__(
         self, store: Store | None = None, touch: Callable[[Client], None] = lambda _: None
@@ -74,12 +80,19 @@ class Ledger:
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
+        self._series: list[Series] = []  # the same, of what is about to be appended
         self._sends: list[Done] = []  # what waits for these
+        self._gone: dict[int, list[int]] = {}  # by session, messages that are needed no more
 
     @property
     def is_on(self) -> bool:
         """Whether anything is written down."""
         return self._store is not None
+
+    @property
+    def has_collected(self) -> bool:
+        """Whether flush() has something to write down."""
+        return bool(self._gone or self._sent)
 
     def go_on_from(self, next_session: int, next_message: int) -> None:
         """Give no number that the store knows."""
@@ -109,13 +122,16 @@ class Ledger:
         return first
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Write records down."""
         if self._store is not None:
+            self._append_gone()
             self._store.append(records, done, must=must)
 
-    def append_message(self, records: list[Record], done: Done, *, must: bool = False) -> None:
+    def append_message(
+        self, records: list[Record | Series], done: Done, *, must: bool = False
+    ) -> None:
         """Write a message down, and to whom it was sent."""
         sends = self._take_sent(records)
         if sends:
@@ -123,18 +139,37 @@ class Ledger:
             done = _Together(sends)
         self.append(records, done, must=must)
 
+    def append_series(self, records: list[Series], done: Done) -> None:
+        """Write new messages down, and to whom they were sent; some may be gone already."""
+        if self._store is not None:
+            records += self._series
+            self._series.clear()
+            self._store.append(records, done)
+
     def sent(self, session: int, message_id: int, packet_id: int, send: Done | None) -> None:
         """Note that a message is in flight; send is called once that is safe."""
         self._sent.setdefault(session, []).append((message_id, packet_id))
         if send is not None:
             self._sends.append(send)
 
+    def sent_series(self, session: int, first_id: int, packet_ids: Sequence[bytes]) -> None:
+        """Note that messages whose ids follow one another are in flight."""
+        self._series.append(SentSeries(session, first_id, packet_ids))
+
+    def gone(self, session: int, message_ids: Iterable[int]) -> None:
+        """Note that a session needs messages no more."""
+        if self._store is not None:
+            self._gone.setdefault(session, []).extend(message_ids)
+
     def flush(self) -> None:
-        """Write down what was sent of messages that were stored before."""
+        """Write down what was collected."""
+        if self._store is None:
+            return
         if self._sent:
-            records: list[Record] = []
+            records: list[Record | Series] = []
             sends = self._take_sent(records)
-            self.append(records, _Together(sends) if sends else None, must=True)
+            self._store.append(records, _Together(sends) if sends else None, must=True)
+        self._append_gone()
 
     def describe(
         self, message: Message, message_id: int, entries: Sequence[Entry], *, retained: bool
@@ -152,7 +187,13 @@ class Ledger:
             tuple(entries),
         )
 
-    def _take_sent(self, records: list[Record]) -> list[Done]:
+    def _append_gone(self) -> None:
+        if self._gone and self._store is not None:
+            gone, self._gone = self._gone, {}
+            records = [Acknowledged(session, tuple(ids)) for session, ids in gone.items()]
+            self._store.append(records)
+
+    def _take_sent(self, records: list[Record | Series]) -> list[Done]:
         if self._sent:
             records += [Sent(number, tuple(pairs)) for number, pairs in self._sent.items()]
             self._sent.clear()
@@ -209,7 +250,7 @@ class Diary:
 
     def unsubscribed(self, filters: Iterable[str], done: Done | None = None) -> None:
         """Filters were removed."""
-        records = [Unsubscribed(self.number, each) for each in filters]
+        records: list[Record] = [Unsubscribed(self.number, each) for each in filters]
         self.ledger.append(records, done, must=True)
 
     # -- what it is sent -------------------------------------------------------------------
@@ -230,12 +271,11 @@ class Diary:
         self.messages[packet_id] = message_id
         self.ledger.sent(self.number, message_id, int.from_bytes(packet_id, "big"), send)
 
-    def sent_run(self, packet_ids: Sequence[bytes], message_ids: Iterable[int]) -> None:
-        """The first of some messages are in flight."""
-        messages, note, number = self.messages, self.ledger.sent, self.number
-        for packet_id, message_id in zip(packet_ids, message_ids, strict=False):
-            messages[packet_id] = message_id
-            note(number, message_id, int.from_bytes(packet_id, "big"), None)
+    def sent_run(self, packet_ids: Sequence[bytes], message_ids: Sequence[int]) -> None:
+        """The first of some messages, whose ids follow one another, are in flight."""
+        if packet_ids:
+            self.messages.update(zip(packet_ids, message_ids, strict=False))
+            self.ledger.sent_series(self.number, message_ids[0], packet_ids)
 
     def acknowledged(self, packet_ids: Iterable[bytes]) -> None:
         """Messages in flight are needed no more."""
@@ -245,7 +285,7 @@ class Diary:
     def dropped(self, message_ids: Sequence[int]) -> None:
         """Messages are needed no more."""
         if message_ids:
-            self.ledger.append((Acknowledged(self.number, tuple(message_ids)),))
+            self.ledger.gone(self.number, message_ids)
 
     def released(self, packet_id: bytes, done: Done) -> None:
         """A message has arrived at QoS 2; its packet id is still in use."""

@@ -110,7 +110,7 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         if self._store is not None:
             await self._open(self._store)
-        self._poller = Poller(self._loop) if HAS_EPOLL else None
+        self._poller = Poller(self._loop, self._store) if HAS_EPOLL else None
         arrivals = Arrivals(self._limits, self.counters)
         trusted = [read_networks(listener) for listener in self._listeners]
         for listener, proxies in zip(self._listeners, trusted, strict=True):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from broker.core import Core
 from broker.journal.log import Log
-from broker.journal.records import Record, encode_records
+from broker.journal.records import Record, Series, encode_records
 from broker.journal.state import Image
 from broker.limits import Limits
 from broker.packets import MQTT_5, ConnAck, SubAck, Subscribe, Subscription
@@ -26,13 +26,13 @@ class DiskStore:
     def __init__(self, snapshot: Snapshot) -> None:
         self.disk = SimDisk.of(snapshot)
         self.image = Image()
-        self.pending: list[tuple[Sequence[Record], Done | None, bool]] = []
+        self.pending: list[tuple[Sequence[Record | Series], Done | None, bool]] = []
         self._log = Log(self.disk, HERE, SEGMENT_BYTES, synced=True)
         report = self._log.read(self.image)
         assert not report.damages
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         self.pending.append((records, done, must))
 
