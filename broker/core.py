@@ -94,6 +94,10 @@ class Core:
         """Say what time it is for the store, which has the wall clock's."""
         self._ledger.ahead_s = wall - now
 
+    def write_down(self) -> None:
+        """Give the store what the reads of a wake-up have brought."""
+        self._ledger.flush()
+
     def open(self, link: Link, listener: str, peer: str, now: float) -> Client | None:
         """Take a new connection; None when there are too many."""
         self.counters.connections_total += 1

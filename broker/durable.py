@@ -11,10 +11,13 @@ session has None there, which costs nothing. Rules:
    a crash, the id might be given to another message, which its receiver would take for this one.
    A QoS 1 message leaves at once: it may come twice.
 3. Stored stands before every other record about its message; Sent, which are collected while a
-   message is delivered, come right behind it. What is needed no more nobody waits for: that is
-   collected for all sessions, and written down once per wake-up, but before other records of a
-   session (so that none comes behind its Ended).
-4. What adds to the store may be refused; what changes or removes must be kept.
+   message is delivered, come right behind it.
+4. Acknowledged stands before the Sent that uses a packet id again: else, after a crash, two
+   messages might have the same.
+5. What stored_run.py takes and what was acknowledged is collected while a wake-up lasts, for all
+   clients. flush() writes it down, in the order of these rules; core.py calls it before anything
+   leaves, and append() before it adds anything else.
+6. What adds to the store may be refused; what changes or removes must be kept.
 
 The broker's clock is the loop's; records have the wall clock's. Only this file converts.
 """
@@ -55,6 +58,9 @@ if TYPE_CHECKING:
     Done = Callable[[bool], None]
 
 
+NO_MESSAGE = 1 << 64  # ids are below
+
+
 class Store(Protocol):
     """Where records are kept."""
 
@@ -68,8 +74,8 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_gone", "_next_message", "_next_session", "_sends", "_sent", "_series", "_store",
-        "ahead_s", "touch",
+        "_acknowledged", "_collected_from", "_dropped", "_next_message", "_next_session", "_runs",
+        "_sends", "_sent", "_store", "ahead_s", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -80,9 +86,12 @@ class Ledger:
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
-        self._series: list[Series] = []  # the same, of what is about to be appended
         self._sends: list[Done] = []  # what waits for these
-        self._gone: dict[int, list[int]] = {}  # by session, messages that are needed no more
+        # collected, not appended yet
+        self._runs: list[tuple[list[Series], Done]] = []
+        self._collected_from = NO_MESSAGE  # the first message of these
+        self._acknowledged: dict[int, list[int]] = {}  # by session
+        self._dropped: dict[int, list[int]] = {}  # of the runs
 
     @property
     def is_on(self) -> bool:
@@ -92,7 +101,7 @@ class Ledger:
     @property
     def has_collected(self) -> bool:
         """Whether flush() has something to write down."""
-        return bool(self._gone or self._sent)
+        return bool(self._runs or self._acknowledged or self._dropped or self._sent)
 
     def go_on_from(self, next_session: int, next_message: int) -> None:
         """Give no number that the store knows."""
@@ -126,7 +135,7 @@ class Ledger:
     ) -> None:
         """Write records down."""
         if self._store is not None:
-            self._append_gone()
+            self.flush()
             self._store.append(records, done, must=must)
 
     def append_message(
@@ -139,12 +148,10 @@ class Ledger:
             done = _Together(sends)
         self.append(records, done, must=must)
 
-    def append_series(self, records: list[Series], done: Done) -> None:
-        """Write new messages down, and to whom they were sent; some may be gone already."""
-        if self._store is not None:
-            records += self._series
-            self._series.clear()
-            self._store.append(records, done)
+    def collect_run(self, records: list[Series], first_id: int, done: Done) -> None:
+        """Note new messages, with ids from the first one on."""
+        self._runs.append((records, done))
+        self._collected_from = min(self._collected_from, first_id)
 
     def sent(self, session: int, message_id: int, packet_id: int, send: Done | None) -> None:
         """Note that a message is in flight; send is called once that is safe."""
@@ -153,23 +160,41 @@ class Ledger:
             self._sends.append(send)
 
     def sent_series(self, session: int, first_id: int, packet_ids: Sequence[bytes]) -> None:
-        """Note that messages whose ids follow one another are in flight."""
-        self._series.append(SentSeries(session, first_id, packet_ids))
+        """Note that some messages of the run collected last are in flight."""
+        self._runs[-1][0].append(SentSeries(session, first_id, packet_ids))
 
-    def gone(self, session: int, message_ids: Iterable[int]) -> None:
-        """Note that a session needs messages no more."""
-        if self._store is not None:
-            self._gone.setdefault(session, []).extend(message_ids)
+    def acknowledged(self, session: int, message_ids: Sequence[int]) -> None:
+        """Note that a session needs messages no more, and may use their packet ids again."""
+        if max(message_ids) >= self._collected_from:  # before it can know of them
+            self.flush()
+        self._acknowledged.setdefault(session, []).extend(message_ids)
+
+    def dropped(self, session: int, message_ids: Sequence[int]) -> None:
+        """Note that a session needs messages no more that never were in flight."""
+        is_new = max(message_ids) >= self._collected_from
+        gone = self._dropped if is_new else self._acknowledged
+        gone.setdefault(session, []).extend(message_ids)
 
     def flush(self) -> None:
         """Write down what was collected."""
-        if self._store is None:
+        store = self._store
+        if store is None:
             return
+        if self._acknowledged:  # rule 4
+            store.append(_describe_gone(self._acknowledged))
+            self._acknowledged.clear()
+        if self._runs:
+            for run, done in self._runs:
+                store.append(run, done)
+            self._runs.clear()
+            self._collected_from = NO_MESSAGE
         if self._sent:
             records: list[Record | Series] = []
             sends = self._take_sent(records)
-            self._store.append(records, _Together(sends) if sends else None, must=True)
-        self._append_gone()
+            store.append(records, _Together(sends) if sends else None, must=True)
+        if self._dropped:
+            store.append(_describe_gone(self._dropped))
+            self._dropped.clear()
 
     def describe(
         self, message: Message, message_id: int, entries: Sequence[Entry], *, retained: bool
@@ -186,12 +211,6 @@ class Ledger:
             retained,
             tuple(entries),
         )
-
-    def _append_gone(self) -> None:
-        if self._gone and self._store is not None:
-            gone, self._gone = self._gone, {}
-            records = [Acknowledged(session, tuple(ids)) for session, ids in gone.items()]
-            self._store.append(records)
 
     def _take_sent(self, records: list[Record | Series]) -> list[Done]:
         if self._sent:
@@ -280,12 +299,14 @@ class Diary:
     def acknowledged(self, packet_ids: Iterable[bytes]) -> None:
         """Messages in flight are needed no more."""
         take = self.messages.pop
-        self.dropped([found for each in packet_ids if (found := take(each, 0))])
+        message_ids = [found for each in packet_ids if (found := take(each, 0))]
+        if message_ids:
+            self.ledger.acknowledged(self.number, message_ids)
 
     def dropped(self, message_ids: Sequence[int]) -> None:
-        """Messages are needed no more."""
+        """Messages that wait are needed no more."""
         if message_ids:
-            self.ledger.gone(self.number, message_ids)
+            self.ledger.dropped(self.number, message_ids)
 
     def released(self, packet_id: bytes, done: Done) -> None:
         """A message has arrived at QoS 2; its packet id is still in use."""
@@ -315,6 +336,10 @@ class _Together:
     def __call__(self, ok: bool) -> None:
         for done in self._dones:
             done(ok)
+
+
+def _describe_gone(message_ids: dict[int, list[int]]) -> list[Record]:
+    return [Acknowledged(session, tuple(ids)) for session, ids in message_ids.items()]
 
 
 def _ignore(ok: bool) -> None:

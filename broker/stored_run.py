@@ -7,8 +7,7 @@ and share one place in the client's line of acknowledgements (acks.py), so that 
 all of them go, in order. While a line is not empty, what nobody needs to store takes this way
 too, for its PUBACK has to stand behind. Rules after every call:
 
-1. A message is written down together with what happens to it at once (sent), and before what
-   happens later (dropped, acknowledged).
+1. A message is written down before what happens to it (sent, dropped).
 2. At most ``holds`` messages of a client are not acknowledged; 3.1.1 is not read any further,
    who speaks MQTT 5 and sends more breaks his word, which dialog.py tells him.
 """
@@ -127,13 +126,13 @@ class StoredRun:
                 counters.refuse("not_stored")
             place.decide(Reason.SUCCESS if ok else Reason.QUOTA_EXCEEDED)
 
+        if records:
+            ledger.collect_run(records, first, done)  # rule 1
         for outlet, parts, _ in batches:
             following = first + len(parts)
             self._send(client, outlet, parts, range(first, following) if outlet.entries else ())
             first = following
-        if records:
-            ledger.append_series(records, done)  # rule 1
-        else:
+        if not records:
             place.decide(Reason.SUCCESS)
         if not client.five and len(line) >= self._limits.holds:  # rule 2
             client.held = True

@@ -24,7 +24,10 @@ import select
 import socket
 from collections import deque
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HAS_EPOLL = hasattr(select, "epoll")
 TURN_EVENTS = 256
@@ -34,20 +37,16 @@ HIGH_BYTES = 65_536  # until set_write_buffer_limits(): asyncio's own
 SEND_CHUNKS = 64  # in one call; the system takes at least 1,024
 
 
-class Store(Protocol):
-    """What keeps what clients send."""
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for what is yet to be committed."""
-
-
 class Poller:
     """Tells the streams of one broker that their sockets are ready."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, store: Store | None = None) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        commit: Callable[[], bool] | None = None,  # what a turn brought; whether anybody waits
+    ) -> None:
         self.loop = loop
-        self._store = store
+        self._commit = commit
         self._gathering: asyncio.TimerHandle | None = None
         self._epoll = select.epoll()
         self._streams: dict[int, Stream] = {}
@@ -85,7 +84,7 @@ class Poller:
 
     def _take_turn(self) -> None:
         self._read_ready()
-        if self._store is not None and self._store.is_awaited and not self._ready:  # rule 2
+        if self._commit is not None and self._commit() and not self._ready:  # rule 2
             self.loop.remove_reader(self._epoll.fileno())
             self._gathering = self.loop.call_later(GATHER_S, self._listen)
 

@@ -157,10 +157,12 @@ class Journal:
             self._disk.close(self._lock)
             self._lock = -1
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether somebody waits for what is yet to be handed over."""
-        return self._is_urgent and self._handing_over is not None
+    def commit(self) -> bool:
+        """Commit now what somebody waits for; return whether there was anything."""
+        is_awaited = self._is_urgent and self._handing_over is not None
+        if is_awaited:
+            self._hand_over()
+        return is_awaited
 
     def status(self) -> JournalStatus:
         """Return counts; those of the writer may be one commit old."""
