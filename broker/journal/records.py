@@ -165,7 +165,6 @@ Record = (
 )  # fmt: skip
 
 
-
 class StoredSeries(NamedTuple):
     """New messages of one sender on one topic, at QoS 1; their ids follow one another."""
 
