@@ -76,7 +76,10 @@ class Core:
     @property
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
-        return bool(self._router.touched) or self._router.turns.is_anybody_waiting
+        router = self._router
+        if router.touched or router.turns.is_anybody_waiting:
+            return True
+        return self._ledger.has_collected
 
     @property
     def hooks(self) -> Hooks:
@@ -96,6 +99,10 @@ class Core:
     def set_clock(self, now: float, wall: float) -> None:
         """Say what time it is for the store, which has the wall clock's."""
         self._ledger.ahead_s = wall - now
+
+    def write_down(self) -> None:
+        """Give the store what the reads of a wake-up have brought."""
+        self._ledger.flush()
 
     def open(self, link: Link, listener: str, peer: str, now: float) -> Client | None:
         """Take a new connection; None when there are too many."""
@@ -130,6 +137,7 @@ class Core:
         """
         self._dialog.now = now
         turns = self._router.turns
+        self._ledger.flush()
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)

@@ -12,7 +12,12 @@ session has None there, which costs nothing. Rules:
    A QoS 1 message leaves at once: it may come twice.
 3. Stored stands before every other record about its message; Sent, which are collected while a
    message is delivered, come right behind it.
-4. What adds to the store may be refused; what changes or removes must be kept.
+4. Acknowledged stands before the Sent that uses a packet id again: else, after a crash, two
+   messages might have the same.
+5. What stored_run.py takes and what was acknowledged is collected while a wake-up lasts, for all
+   clients. flush() writes it down, in the order of these rules; core.py calls it before anything
+   leaves, and append() before it adds anything else.
+6. What adds to the store may be refused; what changes or removes must be kept.
 
 The broker's clock is the loop's; records have the wall clock's. Only this file converts.
 """
@@ -32,6 +37,7 @@ from broker.journal.records import (
     Opened,
     Released,
     Sent,
+    SentSeries,
     Stored,
     Subscribed,
     Unsubscribed,
@@ -44,7 +50,7 @@ if TYPE_CHECKING:
 
     from broker.client import Client
     from broker.delivery import Delivery
-    from broker.journal.records import Record
+    from broker.journal.records import Record, Series
     from broker.message import Message
     from broker.packets import Subscription
     from broker.policy import Identity
@@ -52,11 +58,14 @@ if TYPE_CHECKING:
     Done = Callable[[bool], None]
 
 
+NO_MESSAGE = 1 << 64  # ids are below
+
+
 class Store(Protocol):
     """Where records are kept."""
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Keep all or none; done is called later. Without it, or with must, never refuse."""
 
@@ -64,7 +73,10 @@ class Store(Protocol):
 class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
-    __slots__ = ("_next_message", "_next_session", "_sends", "_sent", "_store", "ahead_s", "touch")
+    __slots__ = (
+        "_acknowledged", "_collected_from", "_dropped", "_next_message", "_next_session", "_runs",
+        "_sends", "_sent", "_store", "ahead_s", "touch",
+    )  # fmt: skip
 
     def __init__(
         self, store: Store | None = None, touch: Callable[[Client], None] = lambda _: None
@@ -75,11 +87,21 @@ class Ledger:
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
         self._sends: list[Done] = []  # what waits for these
+        # collected, not appended yet
+        self._runs: list[tuple[list[Series], Done]] = []
+        self._collected_from = NO_MESSAGE  # the first message of these
+        self._acknowledged: dict[int, list[int]] = {}  # by session
+        self._dropped: dict[int, list[int]] = {}  # of the runs
 
     @property
     def is_on(self) -> bool:
         """Whether anything is written down."""
         return self._store is not None
+
+    @property
+    def has_collected(self) -> bool:
+        """Whether flush() has something to write down."""
+        return bool(self._runs or self._acknowledged or self._dropped or self._sent)
 
     def go_on_from(self, next_session: int, next_message: int) -> None:
         """Give no number that the store knows."""
@@ -109,13 +131,16 @@ class Ledger:
         return first
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Write records down."""
         if self._store is not None:
+            self.flush()
             self._store.append(records, done, must=must)
 
-    def append_message(self, records: list[Record], done: Done, *, must: bool = False) -> None:
+    def append_message(
+        self, records: list[Record | Series], done: Done, *, must: bool = False
+    ) -> None:
         """Write a message down, and to whom it was sent."""
         sends = self._take_sent(records)
         if sends:
@@ -123,18 +148,53 @@ class Ledger:
             done = _Together(sends)
         self.append(records, done, must=must)
 
+    def collect_run(self, records: list[Series], first_id: int, done: Done) -> None:
+        """Note new messages, with ids from the first one on."""
+        self._runs.append((records, done))
+        self._collected_from = min(self._collected_from, first_id)
+
     def sent(self, session: int, message_id: int, packet_id: int, send: Done | None) -> None:
         """Note that a message is in flight; send is called once that is safe."""
         self._sent.setdefault(session, []).append((message_id, packet_id))
         if send is not None:
             self._sends.append(send)
 
+    def sent_series(self, session: int, first_id: int, packet_ids: Sequence[bytes]) -> None:
+        """Note that some messages of the run collected last are in flight."""
+        self._runs[-1][0].append(SentSeries(session, first_id, packet_ids))
+
+    def acknowledged(self, session: int, message_ids: Sequence[int]) -> None:
+        """Note that a session needs messages no more, and may use their packet ids again."""
+        if max(message_ids) >= self._collected_from:  # before it can know of them
+            self.flush()
+        self._acknowledged.setdefault(session, []).extend(message_ids)
+
+    def dropped(self, session: int, message_ids: Sequence[int]) -> None:
+        """Note that a session needs messages no more that never were in flight."""
+        is_new = max(message_ids) >= self._collected_from
+        gone = self._dropped if is_new else self._acknowledged
+        gone.setdefault(session, []).extend(message_ids)
+
     def flush(self) -> None:
-        """Write down what was sent of messages that were stored before."""
+        """Write down what was collected."""
+        store = self._store
+        if store is None:
+            return
+        if self._acknowledged:  # rule 4
+            store.append(_describe_gone(self._acknowledged))
+            self._acknowledged.clear()
+        if self._runs:
+            for run, done in self._runs:
+                store.append(run, done)
+            self._runs.clear()
+            self._collected_from = NO_MESSAGE
         if self._sent:
-            records: list[Record] = []
+            records: list[Record | Series] = []
             sends = self._take_sent(records)
-            self.append(records, _Together(sends) if sends else None, must=True)
+            store.append(records, _Together(sends) if sends else None, must=True)
+        if self._dropped:
+            store.append(_describe_gone(self._dropped))
+            self._dropped.clear()
 
     def describe(
         self, message: Message, message_id: int, entries: Sequence[Entry], *, retained: bool
@@ -152,7 +212,7 @@ class Ledger:
             tuple(entries),
         )
 
-    def _take_sent(self, records: list[Record]) -> list[Done]:
+    def _take_sent(self, records: list[Record | Series]) -> list[Done]:
         if self._sent:
             records += [Sent(number, tuple(pairs)) for number, pairs in self._sent.items()]
             self._sent.clear()
@@ -209,7 +269,7 @@ class Diary:
 
     def unsubscribed(self, filters: Iterable[str], done: Done | None = None) -> None:
         """Filters were removed."""
-        records = [Unsubscribed(self.number, each) for each in filters]
+        records: list[Record] = [Unsubscribed(self.number, each) for each in filters]
         self.ledger.append(records, done, must=True)
 
     # -- what it is sent -------------------------------------------------------------------
@@ -230,22 +290,23 @@ class Diary:
         self.messages[packet_id] = message_id
         self.ledger.sent(self.number, message_id, int.from_bytes(packet_id, "big"), send)
 
-    def sent_run(self, packet_ids: Sequence[bytes], message_ids: Iterable[int]) -> None:
-        """The first of some messages are in flight."""
-        messages, note, number = self.messages, self.ledger.sent, self.number
-        for packet_id, message_id in zip(packet_ids, message_ids, strict=False):
-            messages[packet_id] = message_id
-            note(number, message_id, int.from_bytes(packet_id, "big"), None)
+    def sent_run(self, packet_ids: Sequence[bytes], message_ids: Sequence[int]) -> None:
+        """The first of some messages, whose ids follow one another, are in flight."""
+        if packet_ids:
+            self.messages.update(zip(packet_ids, message_ids, strict=False))
+            self.ledger.sent_series(self.number, message_ids[0], packet_ids)
 
     def acknowledged(self, packet_ids: Iterable[bytes]) -> None:
         """Messages in flight are needed no more."""
         take = self.messages.pop
-        self.dropped([found for each in packet_ids if (found := take(each, 0))])
+        message_ids = [found for each in packet_ids if (found := take(each, 0))]
+        if message_ids:
+            self.ledger.acknowledged(self.number, message_ids)
 
     def dropped(self, message_ids: Sequence[int]) -> None:
-        """Messages are needed no more."""
+        """Messages that wait are needed no more."""
         if message_ids:
-            self.ledger.append((Acknowledged(self.number, tuple(message_ids)),))
+            self.ledger.dropped(self.number, message_ids)
 
     def released(self, packet_id: bytes, done: Done) -> None:
         """A message has arrived at QoS 2; its packet id is still in use."""
@@ -275,6 +336,10 @@ class _Together:
     def __call__(self, ok: bool) -> None:
         for done in self._dones:
             done(ok)
+
+
+def _describe_gone(message_ids: dict[int, list[int]]) -> list[Record]:
+    return [Acknowledged(session, tuple(ids)) for session, ids in message_ids.items()]
 
 
 def _ignore(ok: bool) -> None:

@@ -10,7 +10,7 @@ from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
 from broker.hooks import Hooks, PublishHook
-from broker.journal.records import Cleared, Entry, Record
+from broker.journal.records import Cleared, Entry, Record, Series
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Subscription
@@ -270,7 +270,7 @@ class Router:
     def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
         message, ledger = encoder.message, self.ledger
         is_kept = message.retain and bool(message.payload)
-        written = list(records)
+        written: list[Record | Series] = list(records)
         if encoder.entries or is_kept:
             written.append(
                 ledger.describe(message, encoder.message_id, encoder.entries, retained=is_kept)

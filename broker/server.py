@@ -110,7 +110,8 @@ class Broker:
         self._loop = asyncio.get_running_loop()
         if self._store is not None:
             await self._open(self._store)
-        self._poller = Poller(self._loop) if HAS_EPOLL else None
+        commit = self._commit if self._store is not None else None
+        self._poller = Poller(self._loop, commit) if HAS_EPOLL else None
         arrivals = Arrivals(self._limits, self.counters)
         trusted = [read_networks(listener) for listener in self._listeners]
         for listener, proxies in zip(self._listeners, trusted, strict=True):
@@ -305,6 +306,11 @@ class Broker:
         host, port = sockets[0].getsockname()[:2]
         self._addresses.append((host, port))
         return sockets
+
+    def _commit(self) -> bool:
+        assert self._store is not None  # else nobody calls
+        self._core.write_down()
+        return self._store.commit()
 
     def _tick(self) -> None:
         assert self._loop is not None  # it calls

@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from broker.flow import NO_ID
-from broker.journal.records import Stored
+from broker.journal.records import StoredSeries
 from broker.plain import PLAIN_QOS1, measure_publish
 from broker.reasons import Reason
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from broker.acks import AckLine
     from broker.client import Client
     from broker.inflight import Parts
+    from broker.journal.records import Series
     from broker.limits import Limits
     from broker.route import Outlet
     from broker.router import Router
@@ -44,7 +45,7 @@ class Lines(Protocol):
 class _Batch(NamedTuple):
     outlet: Outlet
     parts: list[Parts]
-    topics: list[str]
+    topics: list[tuple[str, int]]  # and with which part each begins
 
 
 class StoredRun:
@@ -83,10 +84,10 @@ class StoredRun:
         packet_ids: list[bytes],
     ) -> int:
         size, five, startswith = len(buffer), client.five, buffer.startswith
-        head, step, id_at, topic = NO_ID, 0, 0, ""  # no PUBLISH starts like NO_ID
+        head, step, id_at = NO_ID, 0, 0  # no PUBLISH starts like NO_ID
         outlet: Outlet | None = None
         parts: list[Parts] = []
-        topics: list[str] = []
+        topics: list[tuple[str, int]] = []
         while size - start >= 6 and len(packet_ids) < room:
             if not (startswith(head, start) and start + step <= size):
                 body, end, topic_end = measure_publish(buffer, start, PLAIN_QOS1)
@@ -102,13 +103,13 @@ class StoredRun:
                     outlet, parts, topics = route.outlet, [], []
                     batches.append(_Batch(outlet, parts, topics))
                 head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
-                topic = route.topic
+                if not topics or topics[-1][0] != route.topic:
+                    topics.append((route.topic, len(parts)))
             packet_id = buffer[start + id_at : start + id_at + 2]
             rest = buffer[start + id_at + 2 : start + step]
             if packet_id == NO_ID or (five and rest[0]):
                 break
             parts.append((head, rest))
-            topics.append(topic)
             packet_ids.append(packet_id)
             start += step
         return start
@@ -127,12 +128,11 @@ class StoredRun:
             place.decide(Reason.SUCCESS if ok else Reason.QUOTA_EXCEEDED)
 
         if records:
-            ledger.append(records, done)  # rule 1
+            ledger.collect_run(records, first, done)  # rule 1
         for outlet, parts, _ in batches:
             following = first + len(parts)
             self._send(client, outlet, parts, range(first, following) if outlet.entries else ())
             first = following
-        ledger.flush()
         if not records:
             place.decide(Reason.SUCCESS)
         if not client.five and len(line) >= self._limits.holds:  # rule 2
@@ -140,16 +140,15 @@ class StoredRun:
             self._router.touched.add(client)
 
 
-def _describe(client: Client, batches: list[_Batch], first: int) -> list[Stored]:
+def _describe(client: Client, batches: list[_Batch], first: int) -> list[Series]:
     # speed: made without Message and Encoder (benchmarks/, QoS 1 to stored sessions)
-    records: list[Stored] = []
+    records: list[Series] = []
     sender, body_at = client.name, 1 if client.five else 0  # behind the empty properties
     for outlet, parts, topics in batches:
-        entries = outlet.entries
-        if entries:
-            records += [
-                Stored(number, topic, rest[body_at:], b"", 1, sender, 0.0, False, entries)
-                for number, ((_, rest), topic) in enumerate(zip(parts, topics, strict=True), first)
-            ]
+        if outlet.entries:
+            ends = [begin for _, begin in topics[1:]]
+            for (topic, begin), end in zip(topics, [*ends, len(parts)], strict=True):
+                payloads = [rest[body_at:] for _, rest in parts[begin:end]]
+                records.append(StoredSeries(first + begin, topic, payloads, sender, outlet.entries))
         first += len(parts)
     return records

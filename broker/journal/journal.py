@@ -11,7 +11,7 @@ from typing import Literal
 from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
 from broker.journal.log import Log, Report
-from broker.journal.records import Record, encode_records
+from broker.journal.records import Record, Series, encode_records
 from broker.journal.state import Image
 from broker.journal.writer import Done, Group, JournalLimits, Writer
 
@@ -57,6 +57,7 @@ class Journal:
         self._in_memory = durability == "memory"
         self._disk: Disk = RealDisk() if disk is None else disk
         self._limits = JournalLimits() if limits is None else limits
+        self._group_bytes = min(self._limits.group_bytes, self._limits.segment_bytes // 8)
         synced = durability == "synced"
         self._log = Log(self._disk, directory, self._limits.segment_bytes, synced=synced)
         self._image = Image()
@@ -102,7 +103,7 @@ class Journal:
             self._hand_over()
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Store records, all or none of them.
 
@@ -128,9 +129,22 @@ class Journal:
             return
         self._queued_bytes += size
         self._pending_bytes += size
-        self._pending.append(Group(body, records, done, must))
+        self._add(body, records, done, must=must)
         if writer is not None:  # else start() hands it over
             self._plan(urgent=done is not None or self._pending_bytes >= EAGER_BYTES)
+
+    def _add(
+        self, body: bytes, records: Sequence[Record | Series], done: Done | None, *, must: bool
+    ) -> None:
+        """Put it behind what waits, into the same group if that is small and as important."""
+        last = self._pending[-1] if self._pending else None
+        if last is None or last.must != must or len(last.body) + len(body) > self._group_bytes:
+            last = Group(b"", [], [], must)
+            self._pending.append(last)
+        last.body += body
+        last.records += records
+        if done is not None:
+            last.dones.append(done)
 
     async def close(self) -> None:
         """Commit what was appended and close the files."""
@@ -142,6 +156,13 @@ class Journal:
         if self._lock >= 0:
             self._disk.close(self._lock)
             self._lock = -1
+
+    def commit(self) -> bool:
+        """Commit now what somebody waits for; return whether there was anything."""
+        is_awaited = self._is_urgent and self._handing_over is not None
+        if is_awaited:
+            self._hand_over()
+        return is_awaited
 
     def status(self) -> JournalStatus:
         """Return counts; those of the writer may be one commit old."""

@@ -7,7 +7,7 @@ are seconds of the wall clock (they must mean something after a restart); 0 is "
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from struct import Struct, error
 from typing import Any, NamedTuple
 
@@ -164,6 +164,28 @@ Record = (
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
 )  # fmt: skip
 
+
+class StoredSeries(NamedTuple):
+    """New messages of one sender on one topic, at QoS 1; their ids follow one another."""
+
+    first_id: int
+    topic: str
+    payloads: Sequence[bytes]
+    sender: str
+    entries: tuple[Entry, ...]  # of all of them
+
+
+class SentSeries(NamedTuple):
+    """Messages of a session are in flight; their ids follow one another."""
+
+    session_id: int
+    first_id: int
+    packet_ids: Sequence[bytes]  # as on the wire
+
+
+# speed: what the broker has much of; on the disk a series is the same records, one by one
+Series = StoredSeries | SentSeries
+
 _U16, _U32, _U64 = Struct(">H"), Struct(">I"), Struct(">Q")
 _SESSION = Struct(">BI")
 _OPENED = Struct(">BIBdHHH")
@@ -171,8 +193,10 @@ _CLOSED = Struct(">BId")
 _SUBSCRIBED = Struct(">BIBBH")
 _NAMED = Struct(">BIH")
 _STORED = Struct(">BQBdHHIII")
+_STORED_HEAD = Struct(">BQ")  # what differs within a series, if the lengths do not
 _ENTRY = Struct(">IB")
 _SENT_PAIR = Struct(">QH")
+_SENT_ID = Struct(">Q2s")  # the same, with the bytes of the packet id
 _RELEASED = Struct(">BIQH")
 _WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
@@ -180,7 +204,7 @@ _CLEARED = Struct(">BH")
 RETAIN_FLAG, IDENTIFIERS_FLAG = 0x04, 0x08  # above the two bits of the QoS
 
 
-def encode_records(records: Iterable[Record]) -> bytes:
+def encode_records(records: Iterable[Record | Series]) -> bytes:
     """Return the bytes of records; JournalError when a value does not fit its field."""
     try:
         return b"".join([_ENCODE[type(record)](record) for record in records])
@@ -306,19 +330,30 @@ def _encode_stored(record: Stored) -> bytes:
     flags = record.qos | RETAIN_FLAG if record.is_retained else record.qos
     head = _STORED.pack(6, record.message_id, flags, record.expires_at, len(topic), len(sender),
                         len(properties), len(payload), len(entries))  # fmt: skip
-    ends = [
-        _encode_marked_entry(entry)
-        if entry.identifiers
-        else _ENTRY.pack(entry.session_id, entry.qos | entry.retain << 2)
-        for entry in entries
-    ]
-    return b"".join((head, topic, sender, properties, payload, *ends))
+    return b"".join((head, topic, sender, properties, payload, *map(_encode_entry, entries)))
 
 
-def _encode_marked_entry(entry: Entry) -> bytes:
-    flags = entry.qos | entry.retain << 2 | IDENTIFIERS_FLAG
-    head = _ENTRY.pack(entry.session_id, flags) + _U16.pack(len(entry.identifiers))
-    return head + b"".join(map(_U32.pack, entry.identifiers))
+def _encode_stored_series(record: StoredSeries) -> bytes:
+    topic, sender = record.topic.encode(), record.sender.encode()
+    entries = b"".join(map(_encode_entry, record.entries))
+    sizes, count, size = (len(topic), len(sender), 0), len(record.entries), -1
+    parts: list[bytes] = []
+    pack, middle = _STORED_HEAD.pack, b""
+    for message_id, payload in enumerate(record.payloads, record.first_id):
+        if len(payload) != size:
+            size = len(payload)
+            whole = _STORED.pack(6, 0, 1, 0.0, *sizes, size, count)
+            middle = whole[_STORED_HEAD.size :] + topic + sender
+        parts += (pack(6, message_id), middle, payload, entries)
+    return b"".join(parts)
+
+
+def _encode_entry(entry: Entry) -> bytes:
+    flags = entry.qos | entry.retain << 2
+    if not entry.identifiers:
+        return _ENTRY.pack(entry.session_id, flags)
+    head = _ENTRY.pack(entry.session_id, flags | IDENTIFIERS_FLAG)
+    return head + _U16.pack(len(entry.identifiers)) + b"".join(map(_U32.pack, entry.identifiers))
 
 
 def _decode_stored(reader: _Reader) -> Stored:
@@ -341,6 +376,12 @@ def _decode_entry(reader: _Reader) -> Entry:
 def _encode_sent(record: Sent) -> bytes:
     head = _NAMED.pack(7, record.session_id, len(record.pairs))
     return head + b"".join([_SENT_PAIR.pack(*pair) for pair in record.pairs])
+
+
+def _encode_sent_series(record: SentSeries) -> bytes:
+    head = _NAMED.pack(7, record.session_id, len(record.packet_ids))
+    ids = range(record.first_id, record.first_id + len(record.packet_ids))
+    return head + b"".join(map(_SENT_ID.pack, ids, record.packet_ids))
 
 
 def _decode_sent(reader: _Reader) -> Sent:
@@ -382,7 +423,9 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Unsubscribed: _encode_filter,
     CaughtUp: _encode_filter,
     Stored: _encode_stored,
+    StoredSeries: _encode_stored_series,
     Sent: _encode_sent,
+    SentSeries: _encode_sent_series,
     Acknowledged: _encode_acknowledged,
     Released: lambda record: _RELEASED.pack(9, *record),
     Completed: lambda record: _NAMED.pack(10, *record),

@@ -37,7 +37,10 @@ from broker.journal.records import (
     Released,
     Renewed,
     Sent,
+    SentSeries,
+    Series,
     Stored,
+    StoredSeries,
     Subscribed,
     Unsubscribed,
     WillDelayed,
@@ -85,10 +88,10 @@ class StoredSession:
 class _Kept:
     __slots__ = ("home", "refs", "size")
 
-    def __init__(self, home: int, size: int) -> None:
+    def __init__(self, home: int, size: int, refs: int = 0) -> None:
         self.home = home
         self.size = size
-        self.refs = 0
+        self.refs = refs
 
 
 class Image:
@@ -113,7 +116,9 @@ class Image:
             Subscribed: self._subscribed,
             Unsubscribed: self._unsubscribed,
             Stored: self._stored,
+            StoredSeries: self._stored_series,
             Sent: self._sent,
+            SentSeries: self._sent_series,
             Acknowledged: self._acknowledged,
             Released: self._released,
             Completed: self._completed,
@@ -125,7 +130,7 @@ class Image:
             CaughtUp: self._caught_up,
         }
 
-    def apply(self, record: Record, segment: int) -> None:
+    def apply(self, record: Record | Series, segment: int) -> None:
         """Take one record that stands in a segment."""
         self._apply[type(record)](record, segment)
 
@@ -270,8 +275,8 @@ class Image:
         message_id = record.message_id
         kept = self.messages.get(message_id)
         if kept is None:
-            kept = _Kept(segment, _size_of_message(record))
-            kept.refs = len(self._wills.get(message_id, ()))
+            refs = len(self._wills.get(message_id, ()))
+            kept = _Kept(segment, _size_of_message(record), refs)
         refs = kept.refs
         for entry in record.entries:
             session = self._session(entry.session_id, segment)
@@ -288,6 +293,28 @@ class Image:
             self._keep(record, kept, segment, refs)
         if last is not None and last != message_id:
             self._let_go(last)
+
+    def _stored_series(self, record: StoredSeries, segment: int) -> None:
+        first, payloads, messages = record.first_id, record.payloads, self.messages
+        following = first + len(payloads)
+        self.next_message_id = max(self.next_message_id, following)
+        refs = 0
+        for entry in record.entries:
+            session = self._session(entry.session_id, segment)
+            if session is not None:
+                session.queue.update(dict.fromkeys(range(first, following), 0))
+                refs += 1
+        if not refs:
+            return
+        overhead = len(record.topic) + MESSAGE_BYTES + ENTRY_BYTES * len(record.entries)
+        for message_id, payload in enumerate(payloads, first):
+            messages[message_id] = _Kept(segment, overhead + len(payload), refs)
+            if self.bodies is not None:
+                self.bodies[message_id] = Stored(
+                    message_id, record.topic, payload, sender=record.sender, entries=record.entries
+                )
+        self.live[segment] += len(payloads)
+        self.live_bytes += overhead * len(payloads) + sum(map(len, payloads))
 
     def _keep(self, record: Stored, kept: _Kept, segment: int, refs: int) -> None:
         if kept.refs and record.message_id in self.messages:
@@ -320,12 +347,17 @@ class Image:
                 if message_id in queue:
                     queue[message_id] = packet_id
 
+    def _sent_series(self, record: SentSeries, segment: int) -> None:
+        ids = enumerate(map(_decode_packet_id, record.packet_ids), record.first_id)
+        self._sent(Sent(record.session_id, tuple(ids)), segment)
+
     def _acknowledged(self, record: Acknowledged, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
+            take, let_go = session.queue.pop, self._let_go
             for message_id in record.message_ids:
-                if session.queue.pop(message_id, None) is not None:
-                    self._let_go(message_id)
+                if take(message_id, None) is not None:
+                    let_go(message_id)
 
     def _released(self, record: Released, segment: int) -> None:
         session = self._session(record.session_id, segment)
@@ -417,6 +449,10 @@ def _set_identity(session: StoredSession, record: Opened | Renewed) -> None:
 def _size_of_message(record: Stored) -> int:
     body = len(record.topic) + len(record.payload) + len(record.properties)
     return body + MESSAGE_BYTES + ENTRY_BYTES * len(record.entries)
+
+
+def _decode_packet_id(packet_id: bytes) -> int:
+    return int.from_bytes(packet_id, "big")
 
 
 def _size_of_filter(topic_filter: str) -> int:

@@ -6,11 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from broker.journal.cleaning import Cleaning
 from broker.journal.log import Log
-from broker.journal.records import Record, encode_records
+from broker.journal.records import Record, Series, encode_records
 from broker.journal.state import Image, should_clean
 
 logger = logging.getLogger(__name__)
@@ -28,17 +27,22 @@ class JournalLimits:
     segment_bytes: int = 4 * 1024 * 1024  # room is taken, given back and read in such pieces
     queued_bytes: int = 16 * 1024 * 1024  # not committed yet; beyond it callers are refused
     batch_bytes: int = 1024 * 1024  # one commit
+    group_bytes: int = 4096  # one checksum: a damaged block of the disk costs about as much
     interval_s: float = 0.002  # between two commits: fewer writes of the same block
     lazy_s: float = 0.1  # what nobody waits for may wait so long for company
     retry_s: float = 1.0  # between two attempts while the disk is full
 
 
-class Group(NamedTuple):
-    """What one append() brought; what must be kept is not refused but tried until it is written."""
+@dataclass(slots=True)
+class Group:
+    """What some append() brought; what must be kept is not refused but tried until it is written.
+
+    All of it is there after a crash, or nothing.
+    """
 
     body: bytes
-    records: Sequence[Record]
-    done: Done | None
+    records: list[Record | Series]
+    dones: list[Done]
     must: bool
 
 
@@ -177,8 +181,7 @@ class Writer:
         self._log.write(bodies, is_urgent=is_urgent)
         self.commits += 1
         size = sum(len(group.body) for group in groups)
-        dones = [group.done for group in groups if group.done is not None]
-        self._finish(dones, True, size)
+        self._finish(_dones_of(groups), True, size)
         self._apply(copies)
         self._apply(groups)
         copied = sum(len(group.body) for group in copies)
@@ -186,8 +189,7 @@ class Writer:
 
     def _refuse(self, groups: list[Group]) -> None:
         if groups:
-            dones = [group.done for group in groups if group.done is not None]
-            self._finish(dones, False, sum(len(group.body) for group in groups))
+            self._finish(_dones_of(groups), False, sum(len(group.body) for group in groups))
 
     def _apply(self, groups: list[Group]) -> None:
         apply, number = self._image.apply, self._log.number
@@ -208,7 +210,7 @@ class Writer:
                 buffer = b""
             self._cleaning = Cleaning(self._image, oldest, buffer)
         copies = self._cleaning.step(CLEAN_STEP_BYTES)
-        return [Group(encode_records(copy), copy, None, True) for copy in copies]
+        return [Group(encode_records(copy), [*copy], [], True) for copy in copies]
 
     def _wants_cleaning(self) -> bool:
         if self._cleaning is not None:
@@ -237,3 +239,7 @@ class Writer:
                 logger.warning("cannot remove segment %s of the journal: %s", oldest, exc)
                 return
             del self._image.live[oldest.number]
+
+
+def _dones_of(groups: list[Group]) -> list[Done]:
+    return [done for group in groups for done in group.dones]

@@ -105,6 +105,26 @@ def test_one_wake_up_is_one_commit(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_what_comes_at_once_shares_checksums_but_not_too_many_do(tmp_path: Path) -> None:
+    limits = JournalLimits(group_bytes=1_000)
+
+    async def run() -> None:
+        journal = Journal(tmp_path, limits=limits)
+        journal.open()
+        journal.start()
+        journal.append([OPENED])
+        answers: list[bool] = []
+        for number in range(2, 102):
+            journal.append([message(number, bytes(100))], answers.append)
+        await until(lambda: len(answers) == 100, "stored")
+        await journal.close()
+
+    asyncio.run(run())
+    image, report = Journal(tmp_path, limits=limits).open()
+    assert len(image.messages) == 100
+    assert 10 < report.groups < 50
+
+
 def test_memory_needs_no_directory() -> None:
     async def run() -> None:
         journal = Journal(Path("/nowhere"), "memory")

@@ -52,9 +52,9 @@ class Owner(asyncio.BufferedProtocol):
 class Rig:
     """One poller, and pairs of an owner and its peer's socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, commit: Callable[[], bool] | None = None) -> None:
         self.loop = asyncio.get_running_loop()
-        self.poller = Poller(self.loop)
+        self.poller = Poller(self.loop, commit)
         self.peers: list[socket.socket] = []
 
     def pair(self, *, tcp: bool = False) -> tuple[Owner, socket.socket]:
@@ -80,8 +80,8 @@ def _tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 @asynccontextmanager
-async def new_rig() -> AsyncIterator[Rig]:
-    rig = Rig()
+async def new_rig(commit: Callable[[], bool] | None = None) -> AsyncIterator[Rig]:
+    rig = Rig(commit)
     try:
         yield rig
     finally:
@@ -118,6 +118,43 @@ def test_what_the_kernel_does_not_take_follows_in_order() -> None:
         assert owner.ends == [None]
 
     run(test)
+
+
+@pytest.mark.parametrize("is_awaited", [True, False])
+def test_input_gathers_while_a_commit_is_awaited(
+    monkeypatch: pytest.MonkeyPatch, is_awaited: bool
+) -> None:
+    monkeypatch.setattr(streams, "GATHER_S", 60.0)
+
+    async def body() -> None:
+        turns: list[None] = []
+
+        def commit() -> bool:
+            turns.append(None)
+            return is_awaited
+
+        async with new_rig(commit) as rig:
+            (first, peer), (second, other) = rig.pair(), rig.pair()
+            peer.send(b"one")
+            await until(lambda: turns)
+            other.send(b"two")
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert first.received == b"one"
+            assert second.received == (b"" if is_awaited else b"two")
+
+    asyncio.run(body())
+
+
+def test_what_gathered_is_read() -> None:
+    async def body() -> None:
+        async with new_rig(lambda: True) as rig:
+            owner, peer = rig.pair()
+            for number in range(1, 6):
+                peer.send(b"x")
+                await until(lambda: len(owner.received) == number)  # noqa: B023  # at once
+
+    asyncio.run(body())
 
 
 def test_the_owner_pauses_above_the_limit_and_resumes_below() -> None:

@@ -20,7 +20,9 @@ from broker.journal.records import (
     Released,
     Renewed,
     Sent,
+    SentSeries,
     Stored,
+    StoredSeries,
     Subscribed,
     Unsubscribed,
     WillDelayed,
@@ -31,6 +33,7 @@ from broker.journal.records import (
 from broker.journal.segments import HEAD, encode_batch, read_segment
 from broker.journal.state import Image
 from broker.packets import Subscription
+from tests.integration.broker_journal.model import describe
 
 SESSION = st.integers(0, 0xFFFF_FFFF)
 FEW = st.integers(1, 4)
@@ -39,9 +42,13 @@ PACKET = st.integers(0, 0xFFFF)
 TIME = st.floats(allow_nan=False, allow_infinity=False)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 BYTES = st.binary(max_size=40)
+SOME_BYTES = st.lists(BYTES, min_size=1, max_size=5)
 QOS = st.integers(0, 2)
 IDS = st.lists(st.integers(0, 0xFFFF_FFFF), max_size=3).map(tuple)
 ENTRY = st.builds(Entry, SESSION, QOS, st.booleans(), IDS)
+ENTRIES = st.lists(
+    st.builds(Entry, FEW, QOS, st.booleans(), IDS), max_size=3, unique_by=lambda each: each[0]
+).map(tuple)
 IDENTITY = (TEXT, TEXT, st.lists(TEXT, max_size=3).map(tuple), st.integers(0, 255), TIME)
 SUBSCRIPTION = st.builds(
     Subscription, TEXT, QOS, st.booleans(), st.booleans(), st.integers(0, 2), IDS
@@ -80,6 +87,31 @@ BATCHES = st.lists(st.lists(st.binary(min_size=1, max_size=30), max_size=4), max
 @given(ANY)
 def test_records_come_back(given_records: list[Record]) -> None:
     assert decode_records(encode_records(given_records)) == given_records
+
+
+@given(
+    st.builds(StoredSeries, st.integers(1, 5), TEXT, SOME_BYTES, TEXT, ENTRIES),
+    st.builds(SentSeries, FEW, FEW, st.lists(st.binary(min_size=2, max_size=2), max_size=4)),
+    st.sets(FEW),
+)
+def test_a_series_is_what_is_read_of_it(
+    stored: StoredSeries, sent: SentSeries, sessions: set[int]
+) -> None:
+    one, other = Image(), Image()
+    for image in (one, other):
+        for number in sorted(sessions):
+            image.apply(Opened(number, f"c{number}", "o", (), 5, 60.0), 1)
+        image.settle()
+    written = decode_records(encode_records([stored, sent]))
+    assert len(written) == len(stored.payloads) + 1
+    for series in (stored, sent):
+        one.apply(series, 2)
+    for record in written:
+        other.apply(record, 2)
+    check(one)
+    assert describe(one) == describe(other)
+    assert (one.live, one.live_bytes) == (other.live, other.live_bytes)
+    assert one.next_message_id == other.next_message_id
 
 
 @given(st.binary(max_size=300))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from broker.core import Core
 from broker.journal.log import Log
-from broker.journal.records import Record, encode_records
+from broker.journal.records import Record, Series, encode_records
 from broker.journal.state import Image
 from broker.limits import Limits
 from broker.packets import MQTT_5, ConnAck, SubAck, Subscribe, Subscription
@@ -18,6 +18,7 @@ SEGMENT_BYTES = 65_536
 WALL_S = 1_000_000_000.0  # ahead of the rig's clock
 
 Done = Callable[[bool], None]
+Group = tuple[Sequence[Record | Series], Done | None, bool]
 
 
 class DiskStore:
@@ -26,13 +27,14 @@ class DiskStore:
     def __init__(self, snapshot: Snapshot) -> None:
         self.disk = SimDisk.of(snapshot)
         self.image = Image()
-        self.pending: list[tuple[Sequence[Record], Done | None, bool]] = []
+        self.pending: list[Group] = []
+        self.written: list[Group] = []
         self._log = Log(self.disk, HERE, SEGMENT_BYTES, synced=True)
         report = self._log.read(self.image)
         assert not report.damages
 
     def append(
-        self, records: Sequence[Record], done: Done | None = None, *, must: bool = False
+        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         self.pending.append((records, done, must))
 
@@ -41,6 +43,7 @@ class DiskStore:
         taken, self.pending = self.pending[:count], self.pending[count:]
         if taken:
             self._log.write([encode_records(records) for records, _, _ in taken])
+            self.written += taken
         for _, done, _ in taken:
             if done is not None and answer:
                 done(True)

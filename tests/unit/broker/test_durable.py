@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 
+from broker.journal.state import Image
 from broker.limits import Limits
 from broker.packets import (
     MQTT_3_1_1,
@@ -23,6 +24,7 @@ from broker.packets import (
 )
 from broker.properties import Properties
 from broker.reasons import Reason
+from broker.wire import encode_packet
 from tests.unit.broker.rig import Peer
 from tests.unit.broker.stored_rig import StoredRig
 
@@ -441,6 +443,7 @@ def test_what_the_queue_has_no_room_for_is_not_stored() -> None:
     rig.commit()
     assert rig.core.counters.dropped["queue_full"] == 3
     rig.crash()
+    assert not rig.core.counters.dropped["queue_full"], "they are in the store"
     assert [payload for _, payload in rig.online("r").messages()] == [b"1", b"2"]
 
 
@@ -457,3 +460,40 @@ def test_fewer_fit_after_a_restart_with_other_limits() -> None:
     rig.crash()
     (session,) = rig.store.image.sessions.values()
     assert len(session.queue) == 3
+
+
+def test_a_packet_id_is_used_again_when_it_is_written_down_that_it_is_free() -> None:
+    """PUBACKs, and PUBLISHes that go under their ids, come in one wake-up; the crash in between."""
+    rig = StoredRig()
+    peer, other = reader(rig), sender(rig)
+    other.send(*(Publish("a/b", b"%d" % each, 1, packet_id=each) for each in range(1, 17)))
+    rig.commit()
+    used = [each.packet_id for each in peer.take() if isinstance(each, Publish)]
+    more = [Publish("a/b", b"%d" % each, 1, packet_id=each) for each in range(17, 33)]
+    rig.core.receive(peer.client, b"".join(b"\x40\x02%b" % _wire(each) for each in used), rig.now)
+    rig.core.receive(other.client, b"".join(encode_packet(each, MQTT_5) for each in more), rig.now)
+    rig.settle()
+    for written in range(len(rig.store.pending) + 1):
+        image = Image()
+        for records, _, _ in [*rig.store.written, *rig.store.pending[:written]]:
+            for record in records:
+                image.apply(record, 1)
+        (session,) = (each for each in image.sessions.values() if each.client_id == "r")
+        in_flight = [packet_id for packet_id in session.queue.values() if packet_id]
+        assert len(in_flight) == len(set(in_flight)), "two messages have one packet id"
+
+
+def test_who_acknowledges_what_he_cannot_know_of_leaves_nothing_behind() -> None:
+    rig = StoredRig()
+    peer, other = reader(rig), sender(rig)
+    publish = encode_packet(Publish("a/b", b"1", 1, packet_id=1), MQTT_5)
+    rig.core.receive(other.client, publish, rig.now)
+    rig.core.receive(peer.client, b"\x40\x02\x00\x01", rig.now)
+    rig.commit()
+    rig.crash()
+    assert not rig.store.image.messages
+
+
+def _wire(packet_id: int | None) -> bytes:
+    assert packet_id is not None
+    return packet_id.to_bytes(2, "big")
