@@ -24,7 +24,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def find_left_thread() -> str | None:
-    """Return the name of a thread for which Python would wait for ever, once all had time to end."""
+    """Return the name of a thread for which Python would wait for ever; all had time to end."""
     for thread in threading.enumerate():
         if thread is threading.current_thread() or thread.daemon or thread.name.startswith(POOLS):
             continue
