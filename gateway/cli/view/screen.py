@@ -184,8 +184,8 @@ def _footer(picture: Picture, hint: str) -> RenderableType:
         plural(broker.subscriptions, "subscription"),
     ]
     grid = Table.grid(expand=True, padding=(0, 1))
-    grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-    grid.add_column(justify="right", no_wrap=True, style="dim", min_width=len(hint))
+    grid.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+    grid.add_column(justify="right", no_wrap=True, style="dim", width=len(hint))
     grid.add_row("  " + " · ".join(words), hint)
     return grid
 
