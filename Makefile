@@ -4,6 +4,8 @@
 .PHONY: help run test test-slow check bench format clean
 
 PYTHON := .venv/bin/python
+# Whole files go to one of two processes, in their order: long ones come before many short ones.
+PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:  ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,10 +14,10 @@ run: .venv/run  ## Start cloud, gateway, two simulated devices and the example; 
 	@exec .venv/bin/hecate up
 
 test: .venv/test check  ## Check, then run all quick tests (under 10 minutes)
-	$(PYTHON) -m pytest -m "not slow" -q
+	$(PYTHON) -m pytest -m "not slow" -q $(PARALLEL)
 
 test-slow: .venv/test  ## Fuzzing, kills, power cuts and soak (under 60 minutes)
-	HYPOTHESIS_PROFILE=slow $(PYTHON) -m pytest tests/properties -q --timeout 1200
+	HYPOTHESIS_PROFILE=slow $(PYTHON) -m pytest tests/properties -q $(PARALLEL) --timeout 1200
 	$(PYTHON) -m pytest -m slow -q
 
 check: .venv/test  ## Format, lint, types, imports, sizes, device syntax

@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -22,15 +23,31 @@ settings.register_profile("slow", settings.get_profile("quick"), max_examples=1_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+def find_left_thread() -> str | None:
+    """Return the name of a thread for which Python would wait for ever; all had time to end."""
+    for thread in threading.enumerate():
+        if thread is threading.current_thread() or thread.daemon or thread.name.startswith(POOLS):
+            continue
+        thread.join(END_S)
+        if thread.is_alive():
+            return thread.name
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> Iterator[None]:
+    """Fail the last test of a process when one of its tests left a thread behind."""
+    yield
+    if nextitem is None:
+        name = find_left_thread()
+        assert name is None, f"a test left the thread {name!r} running"
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure() -> None:
-    """Fail when a test left a thread behind: Python would wait for it for ever."""
-    for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            if thread.name.startswith(POOLS):
-                continue
-            thread.join(END_S)
-            if thread.is_alive():
-                sys.stderr.write(f"a test left the thread {thread.name!r} running\n")
-                sys.stderr.flush()
-                os._exit(1)
+    """End all the same when a thread is left."""
+    name = find_left_thread()
+    if name is not None:
+        sys.stderr.write(f"a test left the thread {name!r} running\n")
+        sys.stderr.flush()
+        os._exit(1)

@@ -16,6 +16,7 @@ from typing import Self, TypeVar
 T = TypeVar("T")
 
 PATIENCE = float(os.environ.get("HECATE_TEST_PATIENCE", "1"))  # stretches every wait
+FIRST_LOOK_S, LAST_LOOK_S = 0.002, 0.05  # pauses of until(): most of what it waits for is near
 HECATE = (sys.executable, "-m", "gateway")
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -103,13 +104,15 @@ class Program:
 def until(condition: Callable[[], T], what: str, timeout_s: float = 20) -> T:
     """Return the condition's first true value; fail when there is none in time."""
     deadline = time.monotonic() + timeout_s * PATIENCE
+    pause_s = FIRST_LOOK_S
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
             raise AssertionError(f"waited {timeout_s:g} s in vain: {what}")
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, LAST_LOOK_S)
 
 
 def run(command: Sequence[str] | str, timeout_s: float = 60, **environ: str) -> str:

@@ -21,8 +21,9 @@ Behind the last batch there may be anything. All of this is pure: bytes in, grou
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from struct import Struct
 from zlib import crc32
 
@@ -91,19 +92,22 @@ def encode_batch(marker: bytes, serial: int, synced: int, groups: Sequence[bytes
 
 def read_segment(buffer: bytes, marker: bytes) -> Iterator[bytes | Damage]:
     """Yield the bodies of all groups that may be applied, and what could not be read."""
-    batches = list(_find_batches(buffer, marker))
+
+    @cache
+    def count_settled() -> int:  # goes through the whole segment, so only damage asks
+        return max((batch.synced for batch in _find_batches(buffer, marker)), default=0)
+
     if not buffer.startswith(HEAD):
-        is_tail = not batches  # it was made, and never used
+        is_tail = next(_find_batches(buffer, marker), None) is None  # it was made, and never used
         yield Damage(0, min(len(buffer), len(HEAD)), "head is not that of a segment", is_tail)
-    settled = max((batch.synced for batch in batches), default=0)
     at, serial = len(HEAD), 0
-    for batch in batches:
+    for batch in _find_batches(buffer, marker):
         if batch.offset > at or batch.serial > serial:
-            is_tail = batch.serial > settled
+            is_tail = batch.serial > count_settled()
             yield Damage(at, batch.offset - at, "no batch here", is_tail)
             if is_tail:
                 return
-        for piece in _read_groups(buffer, batch, is_tail=batch.serial >= settled):
+        for piece in _read_groups(buffer, batch, count_settled):
             yield piece
             if isinstance(piece, Damage) and piece.is_tail:
                 return
@@ -132,7 +136,9 @@ def _find_batches(buffer: bytes, marker: bytes) -> Iterator[_Batch]:
             at += 1
 
 
-def _read_groups(buffer: bytes, batch: _Batch, *, is_tail: bool) -> Iterator[bytes | Damage]:
+def _read_groups(
+    buffer: bytes, batch: _Batch, count_settled: Callable[[], int]
+) -> Iterator[bytes | Damage]:
     at, end = batch.offset + _BATCH.size, min(batch.end, len(buffer))
     while at + _GROUP.size <= end:
         length, checksum = _GROUP.unpack_from(buffer, at)
@@ -143,9 +149,11 @@ def _read_groups(buffer: bytes, batch: _Batch, *, is_tail: bool) -> Iterator[byt
         if crc32(body, batch.checksum) == checksum:
             yield body
         else:
+            is_tail = batch.serial >= count_settled()
             yield Damage(at, _GROUP.size + length, "checksum of a group is wrong", is_tail)
             if is_tail:
                 return
         at = start + length
     if at < batch.end:
+        is_tail = batch.serial >= count_settled()
         yield Damage(at, batch.end - at, "a batch is cut or damaged", is_tail)

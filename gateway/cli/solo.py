@@ -204,7 +204,7 @@ class _Solo:
 
 def _who(settings: BrokerSettings) -> str:
     every = [each.access or settings.access for each in settings.listeners]
-    open_to = {access.anonymous for access in every}
+    open_to = {_who_comes(each, settings) for each in settings.listeners}
     who = []
     if any(each.password_file or each.tokens or each.certificate_name for each in every):
         who.append("users")
@@ -213,6 +213,15 @@ def _who(settings: BrokerSettings) -> str:
     elif Access.LOOPBACK in open_to:
         who.append("anyone on this machine")
     return " and ".join(who)
+
+
+def _who_comes(listener: ListenerSettings, settings: BrokerSettings) -> Access:
+    """Return who may connect there without a password, and can."""
+    access = (listener.access or settings.access).anonymous
+    is_far = listener.path is None and not (listener.host and is_loopback(listener.host))
+    if access is Access.NETWORK and not is_far and not listener.proxies:
+        return Access.LOOPBACK
+    return access
 
 
 def _kind(listener: ListenerSettings) -> str:

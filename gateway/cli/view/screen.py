@@ -177,15 +177,15 @@ def _footer(picture: Picture, hint: str) -> RenderableType:
     broker = picture.snapshot.broker
     words = [
         f"MQTT {', '.join(broker.listeners)}".strip(),
-        plural(broker.connections, "connection"),
-        plural(broker.subscriptions, "subscription"),
         f"{broker.messages_received:,} in",
         f"{broker.messages_sent:,} out",
         f"{broker.messages_dropped:,} dropped",
+        plural(broker.connections, "connection"),
+        plural(broker.subscriptions, "subscription"),
     ]
     grid = Table.grid(expand=True, padding=(0, 1))
-    grid.add_column(no_wrap=True, overflow="ellipsis", style="dim")
-    grid.add_column(justify="right", no_wrap=True, style="dim")
+    grid.add_column(no_wrap=True, overflow="ellipsis", style="dim", ratio=1)
+    grid.add_column(justify="right", no_wrap=True, style="dim", width=len(hint))
     grid.add_row("  " + " · ".join(words), hint)
     return grid
 

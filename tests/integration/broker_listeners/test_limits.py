@@ -98,6 +98,7 @@ def test_who_is_connected_is_known_by_name(start_broker: Start, dial: Dial) -> N
     second = dial(broker, first=connect_packet("a"))  # takes over
     second.expect_connack()
     assert first.read_to_end() == b""
+    first.socket.close()
     assert is_connected()
     second.socket.close()
     until(lambda: not is_connected())

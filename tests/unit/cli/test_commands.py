@@ -7,13 +7,14 @@ from typing import NoReturn
 import pytest
 from typer.testing import CliRunner
 
+from broker.conf import AccessSettings, BrokerSettings, ListenerSettings
 from gateway.__main__ import main
 from gateway.cli.app import app
 from gateway.cli.deploy import pack_folder, parse_env
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.records import device_row, node_row, rows_of
 from gateway.cli.sidecar import find_target, is_loopback
-from gateway.cli.solo import Access, check_access, parse_listener
+from gateway.cli.solo import Access, _who, check_access, parse_listener
 from tests.unit.cli.status_documents import NODE_ID, NOW
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -30,6 +31,21 @@ def test_every_command_explains_itself(command: str) -> None:
     if command not in ("", "config"):
         assert "Examples:" in result.stdout
         assert f"hecate {command}" in result.stdout.partition("Examples:")[2]
+
+
+@pytest.mark.parametrize(
+    ("listener", "who"),
+    [
+        (ListenerSettings("127.0.0.1"), "anyone on this machine"),
+        (ListenerSettings(path=Path("broker.sock")), "anyone on this machine"),
+        (ListenerSettings("127.0.0.1", proxies=("127.0.0.1",)), "anyone on the network"),
+        (ListenerSettings("0.0.0.0"), "anyone on the network"),
+        (ListenerSettings(""), "anyone on the network"),
+    ],
+)
+def test_the_ready_line_tells_who_can_come(listener: ListenerSettings, who: str) -> None:
+    access = AccessSettings(anonymous=Access.NETWORK, allow_everything=True)
+    assert _who(BrokerSettings((listener,), access)) == who
 
 
 def test_the_document_is_that_of_the_help() -> None:

@@ -38,6 +38,11 @@ def test_the_screen_shows_each_part_with_its_numbers() -> None:
         assert words in screen
 
 
+@pytest.mark.parametrize("width", [40, 80, 100])
+def test_the_way_out_is_never_cut_off(width: int) -> None:
+    assert "Ctrl-C ends everything" in draw(status(), width)
+
+
 @pytest.mark.parametrize("width", [40, 80, 110, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
     lines = draw(status(devices=[device(name="x" * 64, id=f"dev-{n}") for n in range(20)]), width)
