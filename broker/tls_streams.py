@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from broker.streams import Poller, Stream
 
 TURN_S = 0.001  # of handshakes at once; whoever is connected waits that much longer
-RECEIVE_BYTES = 131_072  # at once, encrypted; twice as much no longer fits into near caches
-PIECE_BYTES = 32_768  # given to OpenSSL at once
+RECEIVE_BYTES = 262_144  # at once, encrypted; a busy publisher fills it
+PIECE_BYTES = 65_536  # given to OpenSSL at once; each piece ends in a record, and that costs 3 us
 RECORD_BYTES = 16_384  # what a record carries at most
 HELLO_BYTES = 4_096  # received at once in a handshake; certificates come in several
 
