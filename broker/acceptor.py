@@ -6,6 +6,7 @@ import asyncio
 import logging
 import ssl
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.arrivals import Door
@@ -13,6 +14,7 @@ from broker.connection import Connection, WebSocketConnection
 from broker.errors import RemoteProtocolError
 from broker.listening import Network, is_within, reason_of
 from broker.proxy_protocol import decode_header, measure_header
+from broker.tls_streams import Hall
 
 if TYPE_CHECKING:
     import socket
@@ -50,6 +52,9 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._retry: asyncio.TimerHandle | None = None
+        self._hall: Hall | None = None
+        if poller is not None and listener.tls is not None:
+            self._hall = Hall(poller, listener.tls, broker.limits.connect_timeout_s)
 
     def start(self) -> None:
         """Take connections."""
@@ -64,6 +69,8 @@ class Acceptor:
         for listening in self._sockets:
             self._loop.remove_reader(listening)
             listening.close()
+        if self._hall is not None:
+            self._hall.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -97,13 +104,20 @@ class Acceptor:
             self._tell(peer, "too_many", "a limit of connections is reached")
             accepted.close()
             return
-        if self._poller is not None and not self._proxies and self._listener.tls is None:
-            self._poller.open(accepted, self._make_connection(peer, place))
+        if self._poller is not None and not self._proxies:
+            self._open(self._poller, accepted, peer, place)
             return
         accepted.setblocking(False)
         task = self._loop.create_task(self._begin(accepted, peer, place))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _open(self, poller: Poller, accepted: socket.socket, peer: str, place: Pass) -> None:
+        if self._hall is None:
+            poller.open(accepted, self._make_connection(peer, place))
+            return
+        make = partial(self._make_connection, peer, place)
+        self._hall.enter(accepted, make, partial(self._end_handshake, peer, place))
 
     async def _begin(self, accepted: socket.socket, peer: str, place: Pass) -> None:
         if self._proxies:
@@ -114,9 +128,7 @@ class Acceptor:
         try:
             await self._connect(accepted, peer, place)
         except OSError as exc:
-            self._broker.counters.refuse("tls_handshake")
-            self._tell(peer, "tls_handshake", f"TLS: {_tls_reason(exc)}")
-            place.give_back()
+            self._end_handshake(peer, place, exc)
             # asyncio's frames hold the error that holds them, with 100 KB of OpenSSL's
             traceback.clear_frames(exc.__traceback__)
         except BaseException:
@@ -124,22 +136,23 @@ class Acceptor:
             raise
 
     async def _connect(self, accepted: socket.socket, peer: str, place: Pass) -> None:
-        def connect() -> Connection:
-            return self._make_connection(peer, place)
-
+        if self._poller is not None:
+            self._open(self._poller, accepted, peer, place)
+            return
         limits, tls = self._broker.limits, self._listener.tls
-        if tls is not None:
-            await self._loop.connect_accepted_socket(
-                connect,
-                accepted,
-                ssl=tls,
-                ssl_handshake_timeout=limits.connect_timeout_s,
-                ssl_shutdown_timeout=limits.close_timeout_s,
-            )
-        elif self._poller is not None:
-            self._poller.open(accepted, connect())
-        else:
-            await self._loop.connect_accepted_socket(connect, accepted)
+        await self._loop.connect_accepted_socket(
+            partial(self._make_connection, peer, place),
+            accepted,
+            ssl=tls,
+            ssl_handshake_timeout=limits.connect_timeout_s if tls else None,
+            ssl_shutdown_timeout=limits.close_timeout_s if tls else None,
+        )
+
+    def _end_handshake(self, peer: str, place: Pass, error: OSError | None) -> None:
+        if error is not None:
+            self._broker.counters.refuse("tls_handshake")
+            self._tell(peer, "tls_handshake", f"TLS: {_tls_reason(error)}")
+        place.give_back()
 
     def _make_connection(self, peer: str, place: Pass) -> Connection:
         kind = WebSocketConnection if self._listener.websocket else Connection

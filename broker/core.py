@@ -77,9 +77,8 @@ class Core:
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
         router = self._router
-        if router.touched or router.turns.is_anybody_waiting:
-            return True
-        return self._ledger.has_collected
+        waits = router.touched or router.turns.is_anybody_waiting
+        return bool(waits) or self._ledger.has_collected
 
     @property
     def hooks(self) -> Hooks:

@@ -1,4 +1,4 @@
-"""Plain sockets of connections: what asyncio's transport does, at a third of its cost.
+"""Sockets of connections: what asyncio's transport does, at a third of its cost.
 
 Theory of operation
 -------------------
@@ -15,7 +15,7 @@ that finds 500 sockets ready costs one callback of the loop, not 500. Rules:
 4. A stream calls connection_lost() once, never from within a call of its owner.
 5. What write() is given leaves in its order; what the kernel does not take waits here.
 
-TLS stays with asyncio's transports, and so does everything where there is no epoll.
+TLS is a layer above (tls_streams.py). Where there is no epoll, asyncio's transports do it all.
 speed: benchmarks/, fanin_500_* and latency_10k; for rule 3 durable_20k.
 """
 
@@ -26,7 +26,7 @@ import select
 import socket
 from collections import deque
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,6 +175,10 @@ class Stream(asyncio.Transport):
             return self._socket.getpeername()
         return self._socket if name == "socket" else default
 
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        """Have another one be told what happens from now on."""
+        self._protocol = cast("asyncio.BufferedProtocol", protocol)
+
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Send now what the kernel takes; the rest waits."""
         if self._is_lost or not data:
@@ -244,6 +248,14 @@ class Stream(asyncio.Transport):
     def abort(self) -> None:
         """Close now."""
         self._fail(None)
+
+    def go_on(self) -> None:
+        """Let the protocol do what it put off: it is told of 0 bytes."""
+        if not self._is_closing:
+            try:
+                self._protocol.buffer_updated(0)
+            except Exception as exc:  # noqa: BLE001  # as below
+                self._report(exc)
 
     # -- within -----------------------------------------------------------------------------
 
