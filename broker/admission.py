@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.counters import Counters
+    from broker.durable import Diary
     from broker.limits import Limits
     from broker.registry import Registry
     from broker.router import Router
@@ -143,15 +144,22 @@ class Admission:
             self._router.hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
             self._close(client, now)
 
-        opened = _Opened(self, client, found, now, go_on, is_new=not present)
-        if found.diary is not None:
-            client.held = True
-            found.diary.opened(outcome, client.version, found.expiry_s, opened, must=present)
-        elif old is not None:  # it must not come back
-            client.held = True
-            old.ended(opened)
-        else:
+        if found.diary is None and old is None:
             go_on()
+        else:
+            self._write_down(_Opened(self, client, found, now, go_on, is_new=not present), old)
+
+    def _write_down(self, waiting: _Opened, old: Diary | None) -> None:
+        """Let a client wait until its session is stored, or the old one is not any more."""
+        client, session = waiting.client, waiting.session
+        client.held = True
+        if session.diary is not None:
+            must = not waiting.is_new
+            session.diary.opened(
+                session.owner, client.version, session.expiry_s, waiting, must=must
+            )
+        elif old is not None:  # it must not come back
+            old.ended(waiting)
 
     def _find_refusal(
         self, client: Client, connect: Connect, who: Identity, session: Session | None
@@ -159,9 +167,12 @@ class Admission:
         if session is not None and session.owner.name != who.name:
             # one identity must not take another's session, or its place
             return Refusal.CLIENT_ID_NOT_VALID
-        if session is None and self._registry.expiry_s(connect) > 0 and self._registry.is_full:
+        if session is None and self._registry.is_full and self._registry.expiry_s(connect) > 0:
             return Refusal.QUOTA_EXCEEDED
-        return self._router.hooks.refuse_connect(
+        hooks = self._router.hooks
+        if not hooks.asks_connect:
+            return None
+        return hooks.refuse_connect(
             Arrival(who, client.listener, client.peer, client.version, connect.clean_start)
         )
 

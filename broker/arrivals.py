@@ -7,7 +7,6 @@ them has.
 
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,29 +27,26 @@ class Door:
 class Pass:
     """One connection's place among all; give it back once, more often does no harm."""
 
-    __slots__ = ("_leave", "_settle", "address", "door", "is_given_back", "is_settled")
+    __slots__ = ("_arrivals", "address", "door", "is_given_back", "is_settled")
 
-    def __init__(
-        self, address: str, door: Door, settle: Callable[[], None], leave: Callable[["Pass"], None]
-    ) -> None:
+    def __init__(self, arrivals: "Arrivals", address: str, door: Door) -> None:
         self.address = address  # as it is counted
         self.door = door
         self.is_settled = False
         self.is_given_back = False
-        self._settle = settle
-        self._leave = leave
+        self._arrivals = arrivals
 
     def settle(self) -> None:
         """The authenticator said yes."""
         if not self.is_settled and not self.is_given_back:
             self.is_settled = True
-            self._settle()
+            self._arrivals.settle()
 
     def give_back(self) -> None:
         """The connection is no more."""
         if not self.is_given_back:
             self.is_given_back = True
-            self._leave(self)
+            self._arrivals.leave(self)
 
 
 class Arrivals:
@@ -76,7 +72,24 @@ class Arrivals:
         self._strangers += 1
         if address:
             self._by_address[address] = self._by_address.get(address, 0) + 1
-        return Pass(address, door, self._settle, self._leave)
+        return Pass(self, address, door)
+
+    def settle(self) -> None:
+        """One is no stranger any more; its pass says so."""
+        self._strangers -= 1
+
+    def leave(self, place: Pass) -> None:
+        """One is gone; its pass says so."""
+        self._open -= 1
+        place.door.open -= 1
+        self._strangers -= not place.is_settled
+        if not place.address:
+            return
+        left = self._by_address[place.address] - 1
+        if left:
+            self._by_address[place.address] = left
+        else:
+            del self._by_address[place.address]
 
     def _find_refusal(self, address: str, now: float, door: Door) -> str:
         limits = self._limits
@@ -105,21 +118,6 @@ class Arrivals:
         if len(self._paces) > REMEMBERED:
             self._paces.popitem(last=False)
         return is_in_pace
-
-    def _settle(self) -> None:
-        self._strangers -= 1
-
-    def _leave(self, place: Pass) -> None:
-        self._open -= 1
-        place.door.open -= 1
-        self._strangers -= not place.is_settled
-        if not place.address:
-            return
-        left = self._by_address[place.address] - 1
-        if left:
-            self._by_address[place.address] = left
-        else:
-            del self._by_address[place.address]
 
 
 @lru_cache(1_000)  # speed: else an address is parsed for each connection

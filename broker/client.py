@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 UNLIMITED_BYTES = 1 << 62
 
+_NO_RUNS: dict[int, Callable[[Client, bytes, int], int]] = {}  # never written to
+
 
 class State(Enum):
     """Where a connection is in its life; it only goes down this list."""
@@ -108,7 +110,7 @@ class Client:
         self.out: list[bytes] = []  # emptied, never replaced: routes hold its append
         self.paused = False  # the peer takes less than it is sent
         # the flow's
-        self.runs: dict[int, Callable[[Client, bytes, int], int]] = {}
+        self.runs = _NO_RUNS
         self.routes: dict[bytes, Route] = {}
         self.outlets: dict[tuple[tuple[int, int, bool], ...], Outlet] = {}  # of those routes
         self.generation = 0

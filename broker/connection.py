@@ -33,7 +33,7 @@ class Connection(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_broker", "_buffer", "_client", "_deciding", "_exchange", "_has_spoken", "_linger_bytes",
-        "_listener", "_name", "_peer", "_place", "_transport", "closed",
+        "_listener", "_name", "_peer", "_place", "_transport",
     )  # fmt: skip
 
     def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
@@ -49,7 +49,6 @@ class Connection(asyncio.BufferedProtocol):
         self._exchange: Exchange | None = None  # the last that was begun
         self._has_spoken = False
         self._linger_bytes: int | None = None  # left of LINGER_BYTES, once we have said our last
-        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     # -- called by the loop ----------------------------------------------------------------
 
@@ -113,7 +112,6 @@ class Connection(asyncio.BufferedProtocol):
             self._broker.core.lost(self._client, self._broker.now())
             self._client = None
             self._broker.flush()
-        self.closed.set_result(None)
 
     # -- called by the core ----------------------------------------------------------------
 
@@ -164,10 +162,11 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def authenticate(self, credentials: Credentials) -> None:
-        """Ask in a task of this connection; connection_lost() ends it."""
+        """Ask; what has to wait does so in a task of this connection."""
         assert self._client is not None  # it asks
-        asked = self._broker.authenticate(self._client, self._complete(credentials))
-        self._start_deciding(asked)
+        waits = self._broker.authenticate(self._client, self._complete(credentials))
+        if waits is not None:
+            self._start_deciding(waits)
 
     def begin(self, method: str, credentials: Credentials, data: bytes | None) -> None:
         """Begin an authentication of several steps."""
@@ -196,6 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         )
 
     def _start_deciding(self, asked: Coroutine[None, None, None]) -> None:
+        """Wait for an answer; connection_lost() ends that."""
         self._deciding = asyncio.get_running_loop().create_task(asked)
         self._deciding.add_done_callback(self._decided)
 

@@ -103,6 +103,11 @@ class Hooks:
 
     # -- asked by the broker -----------------------------------------------------------------
 
+    @property
+    def asks_connect(self) -> bool:
+        """Whether anybody wants to be asked before a client is let in."""
+        return bool(self._connect)
+
     def refuse_connect(self, arrival: Arrival) -> Refusal | None:
         """Return why a client may not come in, None when it may."""
         who = arrival.identity.name

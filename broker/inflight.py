@@ -240,13 +240,16 @@ class Inflight:
         packets are those in flight in the form the new connection wants; what is missing is
         given up.
         """
+        self.window = window  # [MQTT-4.9.0-1]
+        if not self.packets:
+            self._unsent.clear()
+            return
         self._account(sum(map(len, packets.values())) - self.size_bytes)
         self._pool.extend(self.packets.keys() - packets.keys())
         if self._qos2 is not None:
             self._qos2 &= packets.keys()
         if self.assigned:
             self.assigned = {each: self.assigned[each] for each in packets if each in self.assigned}
-        self.window = window  # [MQTT-4.9.0-1]
         self.packets = packets
         self._unsent = list(reversed(packets))  # [MQTT-4.4.0-1] [MQTT-4.6.0-1]
 

@@ -1,5 +1,6 @@
 """Who may connect, publish and subscribe. Nobody, unless a policy says so."""
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol, runtime_checkable
@@ -49,9 +50,15 @@ class Refusal(IntEnum):
 
 
 class Authenticator(Protocol):
-    """Decides who a client is; the client's further bytes wait for it."""
+    """Decides who a client is; the client's further bytes wait for it.
 
-    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+    It is an "async def", or a plain function when the answer is often at hand: a connection whose
+    authenticator need not wait needs no task.
+    """
+
+    def authenticate(
+        self, credentials: Credentials
+    ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
         """Return who this is, or why it may not connect."""
 
 

@@ -1,10 +1,11 @@
 """Listeners and connections: the only asyncio of the broker."""
 
 import asyncio
+import contextlib
 import logging
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -26,6 +27,7 @@ from broker.policy import (
     Credentials,
     EnhancedAuthenticator,
     Exchange,
+    Identity,
     Refusal,
     Step,
 )
@@ -74,6 +76,7 @@ class Broker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
         self._ticker: asyncio.TimerHandle | None = None
+        self._last_closed: asyncio.Event | None = None  # while it stops
         self._is_woken = False
         self._read_bytes = 0
         self.read_buffer = memoryview(bytearray(READ_BYTES))
@@ -143,13 +146,10 @@ class Broker:
             self._ticker.cancel()
         self._core.shut_down(self.now())
         self.flush()
-        if self._connections:
-            await asyncio.wait([each.closed for each in self._connections], timeout=STOP_S)
-        left = tuple(self._connections)
-        for connection in left:
+        await self._wait_for_connections()
+        for connection in tuple(self._connections):
             connection.abort()
-        if left:
-            await asyncio.wait([each.closed for each in left], timeout=STOP_S)
+        await self._wait_for_connections()
         if self._poller is not None:
             self._poller.close()
             self._poller = None
@@ -240,6 +240,8 @@ class Broker:
     def forget(self, connection: Connection, name: str) -> None:
         """A connection is closed; the name is what its client was called, if it was in."""
         self._connections.discard(connection)
+        if self._last_closed is not None and not self._connections:
+            self._last_closed.set()
         self.pressure.forget(connection)
         named = self._named.get(name)
         if named is not None:
@@ -247,16 +249,18 @@ class Broker:
             if not named:
                 del self._named[name]
 
-    async def authenticate(self, client: Client, credentials: Credentials) -> None:
-        """Ask the authenticator and carry its answer out."""
+    def authenticate(
+        self, client: Client, credentials: Credentials
+    ) -> Coroutine[None, None, None] | None:
+        """Ask the authenticator and carry its answer out; if it waits, return what does so."""
         try:
-            outcome = await self._authenticator.authenticate(credentials)
-        except Exception:
-            if self._core.story.may_tell(client.peer, "cannot_authenticate"):
-                logger.exception("cannot authenticate %r", credentials.client_id)
-            outcome = Refusal.SERVER_UNAVAILABLE
-        self._core.decide(client, outcome, self.now())
-        self._wake()  # speed: one flush for all that come at once
+            answer = self._authenticator.authenticate(credentials)
+        except Exception as exc:  # noqa: BLE001  # told there
+            answer = self._fail(client, credentials, exc)
+        if not isinstance(answer, Identity | Refusal):
+            return self._decide_later(client, credentials, answer)
+        self._core.decide(client, answer, self.now())
+        return None
 
     def begin(self, method: str, credentials: Credentials) -> Exchange | None:
         """Return a new run of an authentication method, None when nobody knows it."""
@@ -277,6 +281,21 @@ class Broker:
         self._core.decide(client, outcome, self.now())
         self._wake()
 
+    async def _decide_later(
+        self, client: Client, credentials: Credentials, answer: Awaitable[Identity | Refusal]
+    ) -> None:
+        try:
+            outcome = await answer
+        except Exception as exc:  # noqa: BLE001  # told there
+            outcome = self._fail(client, credentials, exc)
+        self._core.decide(client, outcome, self.now())
+        self._wake()  # speed: one flush for all that come at once
+
+    def _fail(self, client: Client, credentials: Credentials, error: Exception) -> Refusal:
+        if self._core.story.may_tell(client.peer, "cannot_authenticate"):
+            logger.error("cannot authenticate %r", credentials.client_id, exc_info=error)
+        return Refusal.SERVER_UNAVAILABLE
+
     @property
     def core(self) -> Core:
         """The broker without sockets."""
@@ -292,6 +311,12 @@ class Broker:
         self._core.restore(image, self.now(), time.time())
         store.start()
         self._core.tick(self.now())  # wills that are due, sessions that are over
+
+    async def _wait_for_connections(self) -> None:
+        if self._connections:
+            self._last_closed = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._last_closed.wait(), STOP_S)
 
     async def _bind(
         self, loop: asyncio.AbstractEventLoop, listener: Listener

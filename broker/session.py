@@ -336,6 +336,8 @@ class Session:
 
     def _packets_for(self, client: Client) -> dict[bytes, bytes]:
         packets = dict(self.inflight.packets)
+        if not packets:
+            return packets
         for packet_id, packet in packets.copy().items():
             if packet.startswith(PUBREL):  # the same in all versions
                 continue

@@ -29,7 +29,7 @@ class CertificateSource:
     def __init__(self, field: NameField) -> None:
         self._field = field
 
-    async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
+    def identify(self, credentials: Credentials) -> Identity | Refusal | None:
         """Return whom the certificate names; None without one."""
         if credentials.certificate is None:
             return None

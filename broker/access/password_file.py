@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from broker.access.errors import AccessError
 from broker.access.passwords import MAX_PASSWORD_BYTES, PasswordHash, parse_passwords
 from broker.access.scram import METHOD
 from broker.access.scram_users import ScramExchange, ScramUsers
+from broker.access.source import Known
 from broker.access.text import read_text
 from broker.policy import Credentials, Exchange, Identity, Refusal
 
@@ -65,7 +66,7 @@ class PasswordFile:
         """Return whether a user is in the file as it was taken."""
         return name in self._users
 
-    async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
+    def identify(self, credentials: Credentials) -> Known | Awaitable[Known]:
         """Return the user when name and password are right; None for no user of the file."""
         name, password = credentials.username, credentials.password
         if not name:
@@ -74,15 +75,9 @@ class PasswordFile:
         unknown = None if kept is None else Refusal.BAD_CREDENTIALS
         if not password or len(password) > MAX_PASSWORD_BYTES or 0 in password:
             return unknown  # to HMAC, a zero at the end is as if it were not there
-        if kept is None or not self._remembers(name, password):
-            if self._asked >= self._limit:
-                return Refusal.SERVER_BUSY
-            right = await self._check(kept or self._decoy(), password)
-            # the file may have been read meanwhile
-            if kept is None or not right or self._users.get(name) is not kept:
-                return unknown
-            self._known[name] = self._digest(name, password)
-        return Identity(name, credentials.client_id)
+        if kept is not None and self._remembers(name, password):
+            return Identity(name, credentials.client_id)
+        return self._identify_slowly(name, password, kept, credentials.client_id)
 
     def begin(self, method: str, credentials: Credentials) -> Exchange | None:
         """Return a run of SCRAM-SHA-256, if any user has an entry for it."""
@@ -93,6 +88,19 @@ class PasswordFile:
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _identify_slowly(
+        self, name: str, password: bytes, kept: PasswordHash | None, client_id: str
+    ) -> Known:
+        if self._asked >= self._limit:
+            return Refusal.SERVER_BUSY
+        right = await self._check(kept or self._decoy(), password)
+        if kept is None:
+            return None
+        if not right or self._users.get(name) is not kept:  # the file was read meanwhile
+            return Refusal.BAD_CREDENTIALS
+        self._known[name] = self._digest(name, password)
+        return Identity(name, client_id)
 
     async def _check(self, kept: PasswordHash | None, password: bytes) -> bool:
         if kept is None:

@@ -2,7 +2,8 @@
 
 import ipaddress
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 from broker.access.rules import ANONYMOUS
@@ -10,11 +11,13 @@ from broker.policy import Accepted, Credentials, Exchange, Identity, Refusal, St
 
 logger = logging.getLogger(__name__)
 
+Known = Identity | Refusal | None
+
 
 class Source(Protocol):
-    """One place where clients are known."""
+    """One place where clients are known; identify() is an "async def" if it has to wait."""
 
-    async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
+    def identify(self, credentials: Credentials) -> Known | Awaitable[Known]:
         """Return who this is, why it may not connect, or None when it is not known here."""
 
 
@@ -32,17 +35,11 @@ class Chain:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = tuple(sources)
 
-    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+    def authenticate(
+        self, credentials: Credentials
+    ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
         """Return who this is, or why it may not connect."""
-        for source in self._sources:
-            outcome = await source.identify(credentials)
-            if isinstance(outcome, Identity) and not is_name(outcome, source):
-                logger.warning("cannot admit %.64r: a user must not be called so", outcome.name)
-                return Refusal.BAD_CREDENTIALS
-            if outcome is not None:
-                return outcome
-        named = credentials.username is not None or credentials.password is not None
-        return Refusal.BAD_CREDENTIALS if named else Refusal.NOT_AUTHORIZED
+        return self._ask(iter(self._sources), credentials)
 
     def begin(self, method: str, credentials: Credentials) -> Exchange | None:
         """Return a new run of a method; None when no source has it."""
@@ -53,6 +50,31 @@ class Chain:
             if exchange is not None:
                 return _Vetted(exchange, source)
         return None
+
+    def _ask(
+        self, left: Iterator[Source], credentials: Credentials
+    ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
+        for source in left:
+            known = source.identify(credentials)
+            if isinstance(known, Identity | Refusal):
+                return _vet(known, source)
+            if known is not None:
+                return self._wait(known, source, left, credentials)
+        named = credentials.username is not None or credentials.password is not None
+        return Refusal.BAD_CREDENTIALS if named else Refusal.NOT_AUTHORIZED
+
+    async def _wait(
+        self,
+        known: Awaitable[Known],
+        source: Source,
+        left: Iterator[Source],
+        credentials: Credentials,
+    ) -> Identity | Refusal:
+        outcome = await known
+        if outcome is not None:
+            return _vet(outcome, source)
+        answer = self._ask(left, credentials)
+        return answer if isinstance(answer, Identity | Refusal) else await answer
 
 
 class _Vetted:
@@ -71,6 +93,13 @@ class _Vetted:
         return outcome
 
 
+def _vet(known: Identity | Refusal, source: Source) -> Identity | Refusal:
+    if isinstance(known, Identity) and not is_name(known, source):
+        logger.warning("cannot admit %.64r: a user must not be called so", known.name)
+        return Refusal.BAD_CREDENTIALS
+    return known
+
+
 def is_name(identity: Identity, source: Source) -> bool:
     """Return whether a source may give this name; only one may say "anonymous"."""
     return bool(identity.name) and (
@@ -85,7 +114,7 @@ class AnonymousSource:
         self._network = network
         self._ignores_names = ignores_names  # where nobody could vouch for a name anyhow
 
-    async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
+    def identify(self, credentials: Credentials) -> Known:
         """Return the identity that all without a user share."""
         named = credentials.username is not None or credentials.password is not None
         if named and not self._ignores_names:
@@ -95,6 +124,7 @@ class AnonymousSource:
         return Refusal.NOT_AUTHORIZED
 
 
+@lru_cache(1_000)  # speed: else an address is parsed for each connection
 def is_loopback(host: str) -> bool:
     """Return whether an address is this machine's own; "" is a Unix socket."""
     if host in ("", "localhost"):

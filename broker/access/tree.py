@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from broker.access.rules import Right, Rule, expand, has_variable
+from broker.access.rules import Rule, expand, has_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from broker.policy import Identity
 
-NOTHING = Right(0)
+NOTHING = 0  # speed: rights are plain numbers here, see acl.py
 
 
 class _Node:
@@ -47,14 +47,14 @@ class RightsTree:
         node = self._root
         for level in rule.topic_filter.split("/"):
             if level == "#":
-                node.tail |= rule.rights
+                node.tail |= int(rule.rights)
                 return
             is_template = rule.is_pattern and has_variable(level)
             kin = node.templates if is_template else node.children
             node = kin.setdefault(level, _Node())
-        node.rights |= rule.rights
+        node.rights |= int(rule.rights)
 
-    def cover(self, wanted: str, identity: Identity) -> Right:
+    def cover(self, wanted: str, identity: Identity) -> int:
         """Return the rights of all filters that match a topic, or every topic a filter matches.
 
         A wildcard that is wanted is matched by the same or a wider one only.

@@ -15,7 +15,7 @@ from broker.conf.settings import AccessSettings, Anonymous, BrokerSettings
 from broker.policy import Accepted, Credentials, Exchange, Identity, Refusal, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from joserfc.jwk import KeySet
 
@@ -116,10 +116,14 @@ class Realms:
         for realm in self._realms:
             realm.close()
 
-    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+    def authenticate(
+        self, credentials: Credentials
+    ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
         """Ask the users of the listener."""
-        outcome = await self._chain(credentials).authenticate(credentials)
-        return outcome if isinstance(outcome, Refusal) else self._mark(outcome, credentials)
+        answer = self._chain(credentials).authenticate(credentials)
+        if isinstance(answer, Identity):
+            return self._mark(answer, credentials)
+        return answer if isinstance(answer, Refusal) else self._wait(answer, credentials)
 
     def begin(self, method: str, credentials: Credentials) -> Exchange | None:
         """Ask the users of the listener, by a method of several steps."""
@@ -152,6 +156,12 @@ class Realms:
         """Return whether any password file knows a user."""
         return any(realm.has_user(name) for realm in self._realms)
 
+    async def _wait(
+        self, answer: Awaitable[Identity | Refusal], credentials: Credentials
+    ) -> Identity | Refusal:
+        outcome = await answer
+        return outcome if isinstance(outcome, Refusal) else self._mark(outcome, credentials)
+
     def _chain(self, credentials: Credentials) -> Chain:
         return self._own.get(credentials.listener, self._common).chain
 
@@ -160,7 +170,9 @@ class Realms:
         groups = {group for group in identity.groups if not group.startswith(MARK)}
         if credentials.listener in self._own:
             groups.add(MARK + credentials.listener)
-        return replace(identity, groups=frozenset(groups))
+        return (
+            identity if groups == identity.groups else replace(identity, groups=frozenset(groups))
+        )
 
     def _rights(self, identity: Identity) -> AccessList | None:
         for group in identity.groups:

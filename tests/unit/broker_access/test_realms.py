@@ -35,7 +35,12 @@ def realms(tmp_path: Path) -> Iterator[Realms]:
 
 def login(realms: Realms, user: str, port: int) -> Identity | Refusal:
     credentials = Credentials("c1", user, user.encode(), f"127.0.0.1:{port}", "127.0.0.1")
-    return asyncio.run(realms.authenticate(credentials))
+
+    async def wait() -> Identity | Refusal:
+        answer = realms.authenticate(credentials)
+        return answer if isinstance(answer, Identity | Refusal) else await answer
+
+    return asyncio.run(wait())
 
 
 def identity(realms: Realms, user: str, port: int) -> Identity:

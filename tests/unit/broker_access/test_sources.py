@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -18,16 +17,19 @@ from broker.access.http_callback import HttpQuestion
 from broker.access.password_file import PasswordFile
 from broker.access.passwords import Cost, hash_password
 from broker.access.rules import ANONYMOUS
-from broker.access.source import AnonymousSource, Chain, is_loopback
+from broker.access.source import AnonymousSource, Chain, Known, is_loopback
 from broker.policy import Credentials, Identity, Refusal
 
-T = TypeVar("T")
 CHEAP = Cost(1, 1, 1)
 BAD, NO, BUSY = Refusal.BAD_CREDENTIALS, Refusal.NOT_AUTHORIZED, Refusal.SERVER_BUSY
 
 
-def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(coroutine)
+async def wait(answer: Known | Awaitable[Known]) -> Known:
+    return await answer if isinstance(answer, Awaitable) else answer
+
+
+def run(answer: Known | Awaitable[Known]) -> Known:
+    return asyncio.run(wait(answer))
 
 
 def client(
@@ -131,14 +133,15 @@ class Slow:
 
 def test_only_a_few_are_checked_at_once_and_only_some_wait() -> None:
     async def storm() -> list[Identity | Refusal | None]:
-        tasks = [asyncio.create_task(source.identify(client("anna", b"right"))) for _ in range(10)]
+        waiting = [wait(source.identify(client("anna", b"right"))) for _ in range(10)]
+        tasks = [asyncio.create_task(each) for each in waiting]
         await asyncio.to_thread(slow.full.wait, 10)
         slow.go.set()
         return await asyncio.gather(*tasks)
 
     source, slow = PasswordFile(Path("unused"), at_once=2, waiting=3), Slow(2)
     source.take({"anna": slow})
-    outcomes = run(storm())
+    outcomes = asyncio.run(storm())
     assert outcomes.count(BUSY) == 5
     assert outcomes.count(Identity("anna", "c1")) == 5
     assert slow.most == 2
@@ -147,7 +150,7 @@ def test_only_a_few_are_checked_at_once_and_only_some_wait() -> None:
 
 def test_a_check_that_outlives_its_line_lets_nobody_in() -> None:
     async def race() -> Identity | Refusal | None:
-        task = asyncio.create_task(source.identify(client("anna", b"right")))
+        task = asyncio.create_task(wait(source.identify(client("anna", b"right"))))
         await asyncio.to_thread(slow.full.wait, 10)
         source.take({"anna": Slow(1)})
         slow.go.set()
@@ -179,6 +182,22 @@ def test_anonymous_clients_come_from_where_they_may() -> None:
 )  # fmt: skip
 def test_is_loopback(peer: str, here: bool) -> None:
     assert is_loopback(peer) is here
+
+
+def test_nobody_waits_for_what_is_known(passwords: PasswordFile) -> None:
+    asked = []
+
+    async def ask(credentials: Credentials) -> Identity | Refusal | None:
+        asked.append(credentials.username)
+        return None
+
+    chain = Chain([passwords, CallbackSource(ask), AnonymousSource(network=True)])
+    run(chain.authenticate(client("anna", b"secret")))
+    assert chain.authenticate(client("anna", b"secret")) == Identity("anna", "c1")
+    assert chain.authenticate(client("anna")) is BAD
+    assert not asked
+    nameless = Chain([passwords, AnonymousSource(network=True)])
+    assert nameless.authenticate(client()) == Identity(ANONYMOUS, "c1")
 
 
 def test_the_first_that_knows_decides(passwords: PasswordFile) -> None:
@@ -237,7 +256,7 @@ def test_a_callback_is_asked_a_bounded_number_of_times_at_once() -> None:
         gate.set()
         return await asyncio.gather(*tasks)
 
-    assert sorted(map(str, run(storm()))) == sorted([str(BUSY), str(BUSY), "None", "None"])
+    assert sorted(map(str, asyncio.run(storm()))) == sorted([str(BUSY), str(BUSY), "None", "None"])
 
 
 def over_http(answer: Callable[[httpx.Request], httpx.Response]) -> Identity | Refusal | None:
