@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from broker import Credentials, Identity, Refusal
+from broker import Credentials, Identity, Limits, Refusal
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker_listeners.conftest import Raw, connect_packet, until
 
@@ -69,9 +69,9 @@ def test_who_cannot_be_asked_about_is_told_so(
     dial(broker, first=connect_packet("now")).expect_connack()
 
 
-def test_nobody_goes_on_asking_about_one_that_left(start_broker: Start, dial: Dial) -> None:
+def test_nobody_goes_on_asking_for_ever(start_broker: Start, dial: Dial) -> None:
     oracle = Oracle()
-    broker = start_broker(authenticator=oracle)
+    broker = start_broker(authenticator=oracle, limits=Limits(connect_timeout_s=0.5))
     raw = dial(broker, first=connect_packet("much later"))
     until(lambda: oracle.waiting == 1)
     raw.socket.close()
