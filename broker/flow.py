@@ -256,7 +256,7 @@ class Flow:
         outlet = CLOSED_OUTLET  # takes nothing
         last: Route | None = None
         first, count = start, 0
-        counts: dict[Outlet, int] = {}  # but of the last
+        counts: dict[Outlet, int] = {}  # of what was sent before, by outlet
         try:
             while size - start >= 4:
                 length, body = buffer[start + 1], start + 2
@@ -286,12 +286,17 @@ class Flow:
                         count += 1
                 last, start = route, end
         finally:  # also when the next packet is a fault
-            if count:
-                _append_chunk(outlet, buffer[first:start], five)
-                self._note_sent(outlet, count)
-            for each, sent in counts.items():  # speed: once for all that a run sent to them
-                self._note_sent(each, sent)
+            self._end_run(outlet, buffer[first:start], five, count, counts)
         return start
+
+    def _end_run(
+        self, last: Outlet, chunk: bytes, five: bool, count: int, counts: dict[Outlet, int]
+    ) -> None:
+        if count:
+            _append_chunk(last, chunk, five)
+            self._note_sent(last, count)
+        for outlet, sent in counts.items():  # speed: once for all that a run sent there before
+            self._note_sent(outlet, sent)
 
     def _note_sent(self, outlet: Outlet, count: int) -> None:
         counters = self._counters
