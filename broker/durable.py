@@ -181,20 +181,19 @@ class Ledger:
         if store is None:
             return
         if self._acknowledged:  # rule 4
-            store.append(_describe_gone(self._acknowledged))
-            self._acknowledged.clear()
+            gone, self._acknowledged = self._acknowledged, {}
+            store.append(_describe_gone(gone))
         if self._runs:
-            for run, done in self._runs:
+            runs, self._runs, self._collected_from = self._runs, [], NO_MESSAGE
+            for run, done in runs:
                 store.append(run, done)
-            self._runs.clear()
-            self._collected_from = NO_MESSAGE
         if self._sent:
             records: list[Record | Series] = []
             sends = self._take_sent(records)
             store.append(records, _Together(sends) if sends else None, must=True)
         if self._dropped:
-            store.append(_describe_gone(self._dropped))
-            self._dropped.clear()
+            gone, self._dropped = self._dropped, {}
+            store.append(_describe_gone(gone))
 
     def describe(
         self, message: Message, message_id: int, entries: Sequence[Entry], *, retained: bool

@@ -145,10 +145,11 @@ def _describe(client: Client, batches: list[_Batch], first: int) -> list[Series]
     records: list[Series] = []
     sender, body_at = client.name, 1 if client.five else 0  # behind the empty properties
     for outlet, parts, topics in batches:
-        if outlet.entries:
-            ends = [begin for _, begin in topics[1:]]
-            for (topic, begin), end in zip(topics, [*ends, len(parts)], strict=True):
+        entries = outlet.entries
+        if entries:
+            ends = [*(begin for _, begin in topics[1:]), len(parts)]
+            for (topic, begin), end in zip(topics, ends, strict=True):
                 payloads = [rest[body_at:] for _, rest in parts[begin:end]]
-                records.append(StoredSeries(first + begin, topic, payloads, sender, outlet.entries))
+                records.append(StoredSeries(first + begin, topic, payloads, sender, entries))
         first += len(parts)
     return records

@@ -193,7 +193,6 @@ _CLOSED = Struct(">BId")
 _SUBSCRIBED = Struct(">BIBBH")
 _NAMED = Struct(">BIH")
 _STORED = Struct(">BQBdHHIII")
-_STORED_HEAD = Struct(">BQ")  # what differs within a series, if the lengths do not
 _ENTRY = Struct(">IB")
 _SENT_PAIR = Struct(">QH")
 _SENT_ID = Struct(">Q2s")  # the same, with the bytes of the packet id
@@ -335,16 +334,16 @@ def _encode_stored(record: Stored) -> bytes:
 
 def _encode_stored_series(record: StoredSeries) -> bytes:
     topic, sender = record.topic.encode(), record.sender.encode()
-    entries = b"".join(map(_encode_entry, record.entries))
-    sizes, count, size = (len(topic), len(sender), 0), len(record.entries), -1
+    middle, end = topic + sender, b"".join(map(_encode_entry, record.entries))
+    topic_bytes, sender_bytes, entries = len(topic), len(sender), len(record.entries)
+    pack, message_id = _STORED.pack, record.first_id
     parts: list[bytes] = []
-    pack, middle = _STORED_HEAD.pack, b""
-    for message_id, payload in enumerate(record.payloads, record.first_id):
-        if len(payload) != size:
-            size = len(payload)
-            whole = _STORED.pack(6, 0, 1, 0.0, *sizes, size, count)
-            middle = whole[_STORED_HEAD.size :] + topic + sender
-        parts += (pack(6, message_id), middle, payload, entries)
+    for payload in record.payloads:
+        parts += (
+            pack(6, message_id, 1, 0.0, topic_bytes, sender_bytes, 0, len(payload), entries),
+            middle, payload, end,
+        )  # fmt: skip
+        message_id += 1
     return b"".join(parts)
 
 
