@@ -38,6 +38,7 @@ TURN_S = 0.001  # of handshakes at once; whoever is connected waits that much lo
 RECEIVE_BYTES = 262_144  # at once, encrypted; a busy publisher fills it
 PIECE_BYTES = 65_536  # given to OpenSSL at once; each piece ends in a record, and that costs 3 us
 RECORD_BYTES = 16_384  # what a record carries at most
+OWED_BYTES = 16_384  # of answers to new keys that wait for the peer; each has 27 bytes
 HELLO_BYTES = 4_096  # received at once in a handshake; certificates come in several
 
 
@@ -186,8 +187,8 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
     """One open connection: the protocol of a Stream, the transport of another protocol."""
 
     __slots__ = (
-        "_hall", "_incoming", "_is_ending", "_is_over", "_is_reading", "_outgoing", "_protocol",
-        "_received", "_stream", "_tls",
+        "_hall", "_incoming", "_is_ending", "_is_over", "_is_reading", "_outgoing", "_owed_bytes",
+        "_protocol", "_received", "_stream", "_tls",
     )  # fmt: skip
 
     def __init__(
@@ -204,6 +205,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
         self._incoming, self._outgoing = buffers
         self._protocol = protocol
         self._received = memoryview(b"")  # what OpenSSL was not given yet
+        self._owed_bytes = 0  # of answers that wait
         self._is_reading = False
         self._is_over = False  # the peer has ended
         self._is_ending = False  # nothing more is written
@@ -299,8 +301,8 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
             return
         if self._received:
             self._received = memoryview(bytes(self._received))  # others use the buffer now
-        if self._outgoing.pending:  # the answer to a new key
-            self._stream.write(self._outgoing.read())
+        if self._outgoing.pending:
+            self._answer(self._outgoing.read())
         if self._is_over:
             self._hall.loop.call_soon(self.close)  # behind the answers to what came last
         elif self._is_reading:
@@ -367,6 +369,14 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
             at += tls.write(view[at : at + PIECE_BYTES])
             pieces.append(outgoing.read())
         return b"".join(pieces)
+
+    def _answer(self, answer: bytes) -> None:
+        """Send our part of new keys, but not to who only asks for more."""
+        self._stream.write(answer)
+        waiting_bytes = self._stream.get_write_buffer_size()
+        self._owed_bytes = self._owed_bytes + len(answer) if waiting_bytes else 0
+        if self._owed_bytes > OWED_BYTES:
+            self.abort()
 
     def _has_more(self) -> bool:
         return bool(self._received or self._incoming.pending or self._tls.pending())

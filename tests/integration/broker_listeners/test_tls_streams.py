@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 import io
+import re
 import socket
 import ssl
 import struct
 import subprocess
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from broker import Limits, Listener, tls_streams
 from broker.streams import HAS_EPOLL, Poller
@@ -25,7 +30,7 @@ from tests.integration.broker_listeners.conftest import (
     publish_packet,
     until,
 )
-from tests.integration.broker_listeners.test_streams import MUCH, Owner
+from tests.integration.broker_listeners.test_streams import Owner
 from tests.integration.broker_listeners.test_streams import until as until_async
 from tests.peers import require
 
@@ -34,6 +39,7 @@ pytestmark = pytest.mark.skipif(not HAS_EPOLL, reason="asyncio's transports do i
 Dial = Callable[..., Raw]
 Start = Callable[..., BrokerThread]
 
+MUCH = bytes(range(256)) * 4_096  # 1 MiB: more than a socket pair holds
 PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close() sends a reset
 
@@ -119,7 +125,7 @@ def test_much_goes_both_ways_and_the_end_is_told(run: Run) -> None:
             until_async(lambda: len(owner.received) == len(MUCH)),
         )
         assert owner.received == MUCH
-        owner.tls.set_write_buffer_limits(high=1_000_000)
+        owner.tls.set_write_buffer_limits(high=100_000)
         owner.tls.write(MUCH)
         assert owner.tls.get_write_buffer_size() > 0
         assert owner.writing == ["pause"]
@@ -139,12 +145,13 @@ def test_what_is_decrypted_waits_for_its_owner_in_order(run: Run) -> None:
         owner.is_hasty = False
         sent = MUCH[:100_000]
         await asyncio.to_thread(peer.send, sent)
-        while len(owner.received) < len(sent):
-            before = len(owner.received)
+        before = 0
+        while before < len(sent):
             await until_async(lambda before=before: len(owner.received) > before)  # type: ignore[misc]  # bound now
             for _ in range(3):
                 await asyncio.sleep(0)
             assert len(owner.received) - before <= len(owner.room)
+            before = len(owner.received)
             owner.tls.resume_reading()
         assert owner.received == sent
 
@@ -250,6 +257,58 @@ def test_handshakes_line_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(after - before <= 1 for before, after in pairwise(answered))
 
     run(test)
+
+
+def test_who_asks_for_new_keys_and_reads_nothing_is_cut(
+    run: Run, client_tls: ssl.SSLContext, tmp_path: Path
+) -> None:
+    client_tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    client_tls.keylog_filename = str(tmp_path / "keys")
+
+    async def test(rig: Rig) -> None:
+        owner, peer = await rig.pair()
+        asks = NewKeys(tmp_path / "keys", peer.socket)
+        rig.peers.append(asks.wire)
+        for _ in range(50):  # who reads may ask as often as it likes
+            await asyncio.to_thread(asks.send)
+        owner.tls.set_write_buffer_limits(high=len(MUCH) * 2)
+        owner.tls.write(MUCH)
+        waiting = owner.tls.get_write_buffer_size()
+        for _ in range(10_000):
+            await asyncio.to_thread(asks.send)
+            await asyncio.sleep(0)
+            if owner.tls.is_closing():
+                break
+            assert owner.tls.get_write_buffer_size() <= waiting + tls_streams.OWED_BYTES
+        assert owner.tls.is_closing()
+        await until_async(lambda: owner.ends)
+
+    run(test)
+
+
+class NewKeys:
+    """Sends KeyUpdate messages of TLS 1.3 that ask for one (RFC 8446, section 4.6.3)."""
+
+    def __init__(self, keys: Path, peer: socket.socket) -> None:
+        found = re.search(r"CLIENT_TRAFFIC_SECRET_0 \S+ (\S+)", keys.read_text())
+        assert found
+        assert isinstance(peer, ssl.SSLSocket)
+        self._secret = bytes.fromhex(found[1])
+        self._hash = hashes.SHA384() if len(self._secret) == 48 else hashes.SHA256()
+        self.wire = socket.socket(fileno=peer.detach())
+
+    def send(self) -> None:
+        message = b"\x18\x00\x00\x01\x01" + b"\x16"
+        head = b"\x17\x03\x03" + (len(message) + 16).to_bytes(2, "big")
+        key, nonce = self._expand(b"key", 32), self._expand(b"iv", 12)
+        sealed = AESGCM(key).encrypt(nonce, message, head)  # the first under this key
+        self.wire.sendall(head + sealed)
+        self._secret = self._expand(b"traffic upd", len(self._secret))
+
+    def _expand(self, label: bytes, size: int) -> bytes:
+        label = b"tls13 " + label
+        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\x00"
+        return HKDFExpand(self._hash, size, info).derive(self._secret)
 
 
 def _has_answer(peer: socket.socket) -> bool:
@@ -382,6 +441,22 @@ def test_what_came_before_a_half_close_counts(
     assert raw.read_to_end() == b""
     until(lambda: broker.broker.counters.connections == 0)
     assert broker.broker.counters.messages_received == 20
+
+
+def test_without_epoll_the_loop_does_it(
+    start_broker: Start,
+    dial: Dial,
+    server_tls: ssl.SSLContext,
+    client_tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("broker.server.HAS_EPOLL", False)
+    broker = start_broker(Listener(port=0, tls=server_tls), Listener(port=0))
+    for raw in dial(broker, tls=client_tls), dial(broker, 1):
+        raw.send(connect_packet("a"))
+        raw.expect_connack()
+    dial(broker, first=connect_packet("plain")).read_to_end()
+    until(lambda: broker.broker.counters.refused["tls_handshake"] == 1)
 
 
 @pytest.mark.parametrize(
