@@ -13,6 +13,7 @@ from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
 from gateway.cli.view.words import duration
 from protocol.codes import REQUEST_BEP
+from protocol.ids import DEVICE_ID
 
 RATE_S = 1.0  # between two looks, to see how fast messages come
 
@@ -98,8 +99,8 @@ async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json:
 
 async def revoke_device(target: Target, device_id: str) -> None:
     """Revoke a device."""
-    if not device_id or "/" in device_id:
-        raise CliError(f"cannot revoke {device_id!r}: not a device id")
+    if not DEVICE_ID.fullmatch(device_id):
+        raise CliError(f"cannot revoke {device_id!r}: not a device id, see `hecate devices`")
     async with Sidecar(target) as sidecar:
         await sidecar.call(f"revoke {device_id}", "DELETE", f"/devices/v1/devices/{device_id}")
     console().print(f"revoked {device_id}")

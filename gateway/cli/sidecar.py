@@ -117,8 +117,8 @@ class Sidecar:
         answer = await self.call(f"call {method}", "POST", "/jsonrpc/v1", json=body)
         if not isinstance(answer, dict) or not isinstance(answer.get("result"), dict):
             error = answer.get("error") if isinstance(answer, dict) else None
-            why = error.get("message") if isinstance(error, dict) else "not a JSON-RPC answer"
-            raise CliError(f"cannot call {method}: {why}")
+            why = str(error.get("message") if isinstance(error, dict) else "not a JSON-RPC answer")
+            raise CliError(why if why.startswith("cannot ") else f"cannot call {method}: {why}")
         result: dict[str, Any] = answer["result"]
         return result
 

@@ -117,11 +117,11 @@ class JsonRpc:
                     "cannot make code: params must be [token, expiry, node id, operation]",
                 )
         if not re.fullmatch(r"[0-9]{1,15}", str(expiry)):
-            raise RpcError(INVALID_PARAMS, f"cannot make code: expiry {str(expiry)[:32]!r}")
+            raise RpcError(INVALID_PARAMS, f"cannot make code: {str(expiry)[:32]!r} is no expiry")
         if not NODE_ID.fullmatch(node_id):
-            raise RpcError(INVALID_PARAMS, f"cannot make code: node id {node_id[:64]!r}")
+            raise RpcError(INVALID_PARAMS, f"cannot make code: {node_id[:64]!r} is no node id")
         if not _OPERATION.fullmatch(operation):
-            raise RpcError(INVALID_PARAMS, f"cannot make code: operation {operation[:64]!r}")
+            raise RpcError(INVALID_PARAMS, f"cannot make code: {operation[:64]!r} is no operation")
         if not self._node.account.key:
             raise RpcError(FAILED, "cannot make code: this node is in no account")
         expires = expiry_seconds(int(expiry))

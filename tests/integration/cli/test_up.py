@@ -177,6 +177,11 @@ def test_the_other_commands_speak_to_it(up: Up, state: Path) -> None:
     unknown = own(state, up, "devices", "revoke", "dev-000000000000")
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("cannot revoke dev-000000000000: ")
+    nowhere = own(state, up, "code", "nonsense")
+    assert (nowhere.returncode, nowhere.stderr) == (
+        1,
+        "cannot make code: 'nonsense' is no node id\n",
+    )
 
 
 def test_a_deployment_prints_its_url(up: Up, state: Path) -> None:

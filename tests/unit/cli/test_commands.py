@@ -100,7 +100,7 @@ def test_wrong_options_end_with_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "nodes", "devices", "devices claim", "devices revoke dev-1"]
+    "command", ["status", "nodes", "devices", "devices claim", "devices revoke dev-0123456789ab"]
 )
 def test_no_gateway_is_said_with_what_to_do(
     command: str,
@@ -115,6 +115,17 @@ def test_no_gateway_is_said_with_what_to_do(
     error = capsys.readouterr().err
     assert error.startswith("cannot ")
     assert "no gateway answers at http://127.0.0.1:1; start one with `hecate up`" in error
+
+
+def test_what_is_no_device_id_is_told_before_anybody_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "api-key").write_text("key")
+    arguments = ["devices", "revoke", "kitchen", "--state", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["hecate", *arguments])
+    assert main() == 1
+    why = "cannot revoke 'kitchen': not a device id, see `hecate devices`\n"
+    assert capsys.readouterr().err == why
 
 
 def test_a_missing_key_names_the_file(
