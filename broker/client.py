@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker.packets import MQTT_3_1_1, MQTT_5
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from broker.acks import AckLine
     from broker.aliases import OutgoingAliases
@@ -124,6 +124,13 @@ class Client:
         """Learn all routes anew."""
         self.routes.clear()
         self.outlets.clear()
+
+    def drop_routes(self, topics: Collection[bytes]) -> None:
+        """Learn the routes of some topics anew; outlets that no other has go with them."""
+        dropped = [self.routes.pop(each) for each in topics if each in self.routes]
+        if dropped:
+            used = {route.outlet for route in self.routes.values()}
+            self.outlets = {kind: each for kind, each in self.outlets.items() if each in used}
 
     def forget_input(self) -> None:
         """Handle nothing of what came and was not handled."""

@@ -266,7 +266,7 @@ class Core:
         A retained message stays only if who published it still may: checked before it is
         delivered again, and a few at every tick.
         """
-        self._router.changed()
+        self._router.changes.note_all()
         self._router.retained.doubt()
         for session in self._registry:
             if not session.is_restored:  # else it is asked when its owner comes
@@ -297,7 +297,7 @@ class Core:
 
     def _renewed(self, client: Client) -> None:
         """A client has re-authenticated: its rights and its end may be others."""
-        self._router.changed()
+        self._router.changes.note_all()
         if client.session is not None:
             self._registry.drop_forbidden(client.session)
         self._note_end(client)

@@ -246,12 +246,13 @@ class Dialog:
     def _subscribe(self, client: Client, packet: Subscribe) -> None:
         session = client.session
         assert session is not None and client.identity is not None  # noqa: PT018  # it is online
-        for each in packet.subscriptions:
-            validate_filter(each.topic_filter)
-            if each.no_local and each.topic_filter.startswith(SHARED):  # [MQTT-3.8.3-4]
-                raise RemoteProtocolError("no-local on a shared subscription")
         filters = [each.topic_filter for each in packet.subscriptions]
-        before = {each: session.subscriptions.get(each) for each in filters}
+        for topic_filter, each in zip(filters, packet.subscriptions, strict=True):
+            validate_filter(topic_filter)
+            if each.no_local and topic_filter.startswith(SHARED):  # [MQTT-3.8.3-4]
+                raise RemoteProtocolError("no-local on a shared subscription")
+        kept = session.subscriptions
+        before = {each: kept.get(each) for each in filters} if session.diary is not None else {}
         codes = [self._subscribe_one(client, session, each) for each in packet.subscriptions]
         if session.diary is None or min(codes) > MAX_QOS:
             self._answer_subscribe(client, packet, codes)
@@ -338,10 +339,10 @@ class Dialog:
         self, session: Session, topic_filter: str, *, known: bool
     ) -> Reason | None:
         limits = self._limits
-        if (
-            strip_share(topic_filter).count("/") >= limits.topic_levels
-            or len(topic_filter.encode()) > limits.topic_bytes
-        ):
+        is_deep = topic_filter.count("/") >= limits.topic_levels
+        if is_deep and strip_share(topic_filter).count("/") >= limits.topic_levels:
+            return Reason.TOPIC_FILTER_INVALID
+        if len(topic_filter.encode()) > limits.topic_bytes:
             return Reason.TOPIC_FILTER_INVALID
         if not self._router.may_subscribe(session.owner, topic_filter):
             return Reason.NOT_AUTHORIZED

@@ -10,8 +10,8 @@ needs. Rules after every call:
 
 1. Every complete packet was handled, unless the client is held or closed, or its turn (TURN) is
    over; of the rest, below the limit, nothing was handled.
-2. A route is never older than subscriptions, rights and connections: a new generation empties
-   the client's cache before the next packet.
+2. A route is never older than subscriptions, rights and connections: before the next packet those
+   that a change concerns are dropped from the client's cache (changes.py).
 3. One client's bytes leave in the order they came, in one write per wake-up.
 4. Nothing was raised because of what a peer sent.
 5. What a run did is what dialog.py would have done: every client is sent the same packets in
@@ -51,6 +51,7 @@ from broker.wire import measure_packet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from broker.changes import Changes
     from broker.counters import Counters
     from broker.route import Outlet
     from broker.turns import Turns
@@ -88,7 +89,7 @@ class Dialog(Protocol):
 class Router(Protocol):
     """What knows subscriptions and rights."""
 
-    generation: int
+    changes: Changes
     touched: set[Client]
     turns: Turns
 
@@ -193,13 +194,13 @@ class Flow:
             yield client, output
 
     def _handle(self, client: Client, buffer: bytes) -> int:
-        start, size, router, turns = 0, len(buffer), self._router, self._turns
+        start, size, turns = 0, len(buffer), self._turns
+        changes = self._router.changes
         while (
             size - start >= 2 and turns.left > 0 and not client.held and client.state is not CLOSED
         ):
-            if client.generation != router.generation:  # rule 2
-                client.forget_routes()
-                client.generation = router.generation
+            if client.generation != changes.generation:  # rule 2
+                changes.catch_up(client)
             run = client.runs.get(buffer[start])  # empty until CONNECT was accepted
             if run is not None:
                 after = run(client, buffer, start)

@@ -92,8 +92,7 @@ class Registry:
         self._away.discard(session)
         client.session = session
         client.identity = session.owner
-        if session.subscriptions:
-            self._router.changed()
+        self._router.changes.note_session(session.subscriptions)
 
     def drop_forbidden(self, session: Session) -> None:
         """Drop the subscriptions its owner has no right to any more, and what only they wanted."""
@@ -110,6 +109,7 @@ class Registry:
         if lost and session.diary is not None:
             session.diary.unsubscribed(lost)
         self._router.keep_within(session)
+        self._router.changes.note_session(session.subscriptions)
         if lost or session.may_read is not None:
             session.drop_unwanted()
 
@@ -120,8 +120,7 @@ class Registry:
         if session is None:  # never was online, or was taken over
             return
         session.detach()
-        if session.subscriptions:
-            self._router.changed()
+        self._router.changes.note_session(session.subscriptions)
         delay_s = float(will.properties.will_delay_s or 0) if will is not None else 0.0
         if will is not None and with_will:
             session.will, session.will_at = will, now + delay_s

@@ -56,7 +56,7 @@ class Restorer:
         self._counters.retained = len(self._router.retained)
         for stored in sorted(image.sessions.values(), key=lambda each: each.session_id):
             self._restore_session(stored)
-        self._router.changed()
+        self._router.changes.note_all()
 
     def _body(self, message_id: int) -> _Body:
         found = self._bodies.get(message_id)

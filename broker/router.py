@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import replace
 from itertools import chain
 
+from broker.changes import Changes
 from broker.client import Client
 from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
@@ -39,7 +40,7 @@ class Router:
         ledger: Ledger | None = None,
     ) -> None:
         self.ledger = Ledger() if ledger is None else ledger
-        self.generation = 1  # routes of an older one are not used any more
+        self.changes = Changes()  # of what routes depend on
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
         self.turns = Turns()
         self.retained = RetainedStore(
@@ -50,15 +51,11 @@ class Router:
         self._limits = limits
         self.counters = counters
         self.story = Story(counters)
-        self.hooks = Hooks(counters, self.story, self.changed)
+        self.hooks = Hooks(counters, self.story, self.changes.note_all)
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
         self._later: deque[tuple[Message, tuple[Record, ...]]] = deque()
-
-    def changed(self) -> None:
-        """Subscriptions, rights or connections are not what they were: forget all routes."""
-        self.generation += 1
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add or replace a subscription."""
@@ -74,7 +71,7 @@ class Router:
             self._tree.add(receiver, subscription)
             if isinstance(receiver, Session) and not self._may_read_all(receiver, topic_filter):
                 self._filter(receiver)
-        self.changed()
+        self.changes.note(topic_filter)
 
     def unsubscribe(self, receiver: Receiver, topic_filter: str) -> None:
         """Remove a subscription."""
@@ -86,7 +83,7 @@ class Router:
             if group.is_empty:
                 del self._groups[topic_filter]
                 self._tree.remove(group, strip_share(topic_filter))
-        self.changed()
+        self.changes.note(topic_filter)
 
     @property
     def subscriptions_bytes(self) -> int:

@@ -10,7 +10,7 @@ the number of filters stored. Empty nodes are removed, so the tree is as large a
 
 import re
 from collections.abc import Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from broker.errors import RemoteProtocolError
 from broker.packets import Subscription
@@ -23,6 +23,8 @@ SYS = "$SYS/"  # what the broker says of itself
 SUBSCRIPTION_BYTES = 500
 NODE_BYTES = 350
 CONTROL = re.compile("[\\x01-\\x1f\\x7f-\\x9f]")
+
+_NOTHING: dict[Any, Any] = {}  # never written to; most nodes have children or subscribers only
 
 S = TypeVar("S")
 
@@ -60,11 +62,15 @@ def validate_filter(topic_filter: str) -> None:
     if "#" not in topic_filter and "+" not in topic_filter:
         return
     levels = topic_filter.split("/")
-    for index, level in enumerate(levels):
-        if "#" in level and (level != "#" or index != len(levels) - 1):  # [MQTT-4.7.1-1]
-            raise RemoteProtocolError("cannot subscribe: misplaced #", Reason.MALFORMED_PACKET)
-        if "+" in level and level != "+":  # [MQTT-4.7.1-2]
-            raise RemoteProtocolError("cannot subscribe: misplaced +", Reason.MALFORMED_PACKET)
+    if topic_filter.count("#") > (levels[-1] == "#"):  # [MQTT-4.7.1-1] the last level, alone
+        raise RemoteProtocolError("cannot subscribe: misplaced #", Reason.MALFORMED_PACKET)
+    if topic_filter.count("+") > levels.count("+"):  # [MQTT-4.7.1-2] a level, alone
+        raise RemoteProtocolError("cannot subscribe: misplaced +", Reason.MALFORMED_PACKET)
+
+
+def has_wildcard(topic_filter: str) -> bool:
+    """Return whether a filter may match more than one topic."""
+    return "+" in topic_filter or "#" in topic_filter
 
 
 def strip_share(topic_filter: str) -> str:
@@ -107,8 +113,8 @@ class _Node(Generic[S]):
     __slots__ = ("children", "subscribers")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[S]] = {}
-        self.subscribers: dict[S, Subscription] = {}
+        self.children: dict[str, _Node[S]] = _NOTHING
+        self.subscribers: dict[S, Subscription] = _NOTHING
 
 
 class SubscriptionTree(Generic[S]):
@@ -122,25 +128,16 @@ class SubscriptionTree(Generic[S]):
     def add(self, subscriber: S, subscription: Subscription) -> None:
         """Store a subscription; it replaces that of the same filter."""  # [MQTT-3.8.4-3]
         topic_filter = subscription.topic_filter
-        if not _has_wildcard(topic_filter):
-            self._put(
-                self._exact.setdefault(topic_filter, {}), subscriber, subscription
-            )  # [MQTT-3.8.4-3]
-            return
-        node = self._root
-        for level in topic_filter.split("/"):
-            child = node.children.get(level)
-            if child is None:
-                child = node.children[level] = _Node()
-                self.size_bytes += NODE_BYTES + len(level)
-            node = child
-        self._put(node.subscribers, subscriber, subscription)  # [MQTT-3.8.4-3] [MQTT-3.8.4-4]
+        subscribers = self._make_place(topic_filter)
+        if subscriber not in subscribers:
+            self.size_bytes += SUBSCRIPTION_BYTES + len(topic_filter)
+        subscribers[subscriber] = subscription  # [MQTT-3.8.4-3] [MQTT-3.8.4-4]
 
     def remove(self, subscriber: S, topic_filter: str) -> None:
         """Forget a subscription; harmless when there is none."""
-        if not _has_wildcard(topic_filter):
+        if not has_wildcard(topic_filter):
             subscribers = self._exact.get(topic_filter, {})
-            self._take(subscribers, subscriber)
+            self._take(subscribers, subscriber, topic_filter)
             if not subscribers:
                 self._exact.pop(topic_filter, None)
             return
@@ -152,7 +149,7 @@ class SubscriptionTree(Generic[S]):
             if child is None:
                 return
             node = child
-        self._take(node.subscribers, subscriber)
+        self._take(node.subscribers, subscriber, topic_filter)
         for parent, level in reversed(path):
             child = parent.children[level]
             if child.subscribers or child.children:
@@ -185,22 +182,24 @@ class SubscriptionTree(Generic[S]):
             if "#" in node.children:  # "a/#" matches "a" itself
                 yield from node.children["#"].subscribers.items()
 
-    def _put(
-        self, subscribers: dict[S, Subscription], subscriber: S, subscription: Subscription
-    ) -> None:
-        self._take(subscribers, subscriber)
-        subscribers[subscriber] = subscription
-        self.size_bytes += _measure(subscription)
+    def _make_place(self, topic_filter: str) -> dict[S, Subscription]:
+        """Return where the subscribers of a filter are."""
+        if not has_wildcard(topic_filter):
+            return self._exact.setdefault(topic_filter, {})
+        node = self._root
+        for level in topic_filter.split("/"):
+            child = node.children.get(level)
+            if child is None:
+                child = _Node()
+                if node.children is _NOTHING:
+                    node.children = {}
+                node.children[level] = child
+                self.size_bytes += NODE_BYTES + len(level)
+            node = child
+        if node.subscribers is _NOTHING:
+            node.subscribers = {}
+        return node.subscribers
 
-    def _take(self, subscribers: dict[S, Subscription], subscriber: S) -> None:
-        taken = subscribers.pop(subscriber, None)
-        if taken is not None:
-            self.size_bytes -= _measure(taken)
-
-
-def _measure(subscription: Subscription) -> int:
-    return SUBSCRIPTION_BYTES + len(subscription.topic_filter)
-
-
-def _has_wildcard(topic_filter: str) -> bool:
-    return "+" in topic_filter or "#" in topic_filter
+    def _take(self, subscribers: dict[S, Subscription], subscriber: S, topic_filter: str) -> None:
+        if subscribers.pop(subscriber, None) is not None:
+            self.size_bytes -= SUBSCRIPTION_BYTES + len(topic_filter)

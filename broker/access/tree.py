@@ -66,7 +66,7 @@ class RightsTree:
             for node in nodes:
                 if wild:
                     held |= node.tail
-                if level != "#":
+                if level != "#" and (node.children or node.templates):
                     following += self._steps(node, level, identity, wild=wild)
             nodes = following
             if not nodes:
