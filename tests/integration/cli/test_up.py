@@ -34,20 +34,25 @@ class Up:
 
     process: subprocess.Popen[str]
     lines: list[str] = field(default_factory=list)
+    unread: bytes = b""
 
     def read_until(self, wanted: str, timeout_s: float = START_S) -> str:
         """Return the first new line that holds a text."""
         assert self.process.stdout is not None
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            readable, _, _ = select.select([self.process.stdout], [], [], 1)
-            line = self.process.stdout.readline() if readable else None
-            if line == "":
-                raise AssertionError(f"ended before {wanted!r}:\n" + "\n".join(self.lines))
-            if line is not None:
-                self.lines.append(line.rstrip("\n"))
-                if wanted in line:
-                    return line
+            line, end, rest = self.unread.partition(b"\n")
+            if end:
+                self.unread = rest
+                self.lines.append(line.decode())
+                if wanted in self.lines[-1]:
+                    return self.lines[-1]
+            elif select.select([self.process.stdout], [], [], 1)[0]:
+                # not readline(): select() knows nothing of the lines that it keeps
+                chunk = os.read(self.process.stdout.fileno(), 65_536)
+                if not chunk:
+                    raise AssertionError(f"ended before {wanted!r}:\n" + "\n".join(self.lines))
+                self.unread += chunk
         raise AssertionError(f"no {wanted!r} in:\n" + "\n".join(self.lines))
 
     def commands(self) -> list[str]:
@@ -61,7 +66,7 @@ class Up:
         children = psutil.Process(self.process.pid).children(recursive=True)
         self.process.send_signal(number)
         rest, _ = self.process.communicate(timeout=60)
-        self.lines += rest.splitlines()
+        self.lines += (self.unread.decode() + rest).splitlines()
         gone, alive = psutil.wait_procs(children, timeout=10)
         assert not alive
         assert gone
