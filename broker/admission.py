@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.aliases import OutgoingAliases
-from broker.client import UNLIMITED_BYTES, Client, State
+from broker.client import CLOSED, DECIDING, ONLINE, UNLIMITED_BYTES, Client
 from broker.enhanced import Authentication
 from broker.errors import RemoteProtocolError
 from broker.fitting import encode_fitting
@@ -77,9 +77,10 @@ class Admission:
         client.wants_reasons = connect.properties.request_problem_information is True
         self._check_will(connect)
         client_id = connect.client_id  # [MQTT-3.1.3-5]
-        longest = max(client_id, connect.username or "", key=len)
-        is_too_long = len(longest.encode()) > self._limits.client_id_bytes
-        refuse_control_characters(connect.username or "")
+        username = connect.username or ""
+        longest = max(len(client_id.encode()), len(username.encode()))
+        is_too_long = longest > self._limits.client_id_bytes
+        refuse_control_characters(username)
         if is_too_long or CONTROL.search(client_id):  # text, but none we take
             self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-9] of 3.1.1
             return
@@ -92,7 +93,7 @@ class Admission:
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
             client.client_id_assigned = True  # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
         client.connect = connect
-        client.state = State.DECIDING
+        client.state = DECIDING
         client.held = True
         self._router.touched.add(client)
         credentials = Credentials(
@@ -115,7 +116,7 @@ class Admission:
     ) -> None:
         """Carry the authenticator's answer out; enter() is called once the client is in."""
         connect = client.connect
-        if connect is None or client.state is not State.DECIDING:  # [MQTT-3.2.0-2]
+        if connect is None or client.state is not DECIDING:  # [MQTT-3.2.0-2]
             return  # it left meanwhile
         client.held = False
         if isinstance(outcome, Refusal):
@@ -180,7 +181,7 @@ class Admission:
         """A session is stored, or cannot be, since its client was let in."""
         client, session, now = waiting.client, waiting.session, waiting.now
         is_there = self._registry.get(session.client_id) is session
-        if ok and is_there and client.state is State.DECIDING:
+        if ok and is_there and client.state is DECIDING:
             client.held = False
             waiting.go_on()
             self._router.ledger.touch(client)
@@ -190,7 +191,7 @@ class Admission:
                 self._registry.leave(session, now)
             else:
                 self._registry.end(session, now)
-        if client.state is State.DECIDING:
+        if client.state is DECIDING:
             client.held = False
             self.refuse(client, Reason.SERVER_BUSY if ok else Reason.QUOTA_EXCEEDED, now)
             self._router.ledger.touch(client)
@@ -208,7 +209,7 @@ class Admission:
         self._close(client, now)  # [MQTT-3.1.3-8] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
     def _close(self, client: Client, now: float) -> None:
-        client.state = State.CLOSED
+        client.state = CLOSED
         client.connect = None
         client.forget_input()  # [MQTT-3.1.4-6]
         client.deadline = now + self._limits.close_timeout_s
@@ -231,7 +232,7 @@ class Admission:
     def _admit(self, client: Client, connect: Connect, *, present: bool) -> bool:
         limits, session = self._limits, client.session
         assert session is not None  # just attached
-        client.state = State.ONLINE
+        client.state = ONLINE
         client.connect = client.deadline = None
         client.will = connect.will  # [MQTT-3.1.2-7]
         client.limit_bytes = limits.packet_bytes
