@@ -158,7 +158,11 @@ def test_what_is_decrypted_waits_for_its_owner_in_order(run: Run) -> None:
     run(test)
 
 
-def test_others_data_is_not_mixed_with_what_waits(run: Run) -> None:
+def test_others_data_is_not_mixed_with_what_waits(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls_streams, "PIECE_BYTES", 1_000)
+
     async def test(rig: Rig) -> None:
         (slow, slow_peer), (fast, fast_peer) = await rig.pair(), await rig.pair()
         slow.is_hasty = False
@@ -384,6 +388,9 @@ def test_a_peer_may_vanish_in_a_handshake(
             raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         raw.socket.close()
         until(lambda number=number: broker.broker.counters.refused["tls_handshake"] == number)  # type: ignore[misc]  # bound now
+    hall = broker.broker._acceptors[0]._hall
+    assert hall is not None
+    assert not hall._deadlines
     last = dial(broker, tls=client_tls)
     last.send(connect_packet("a"))
     last.expect_connack()
@@ -486,7 +493,7 @@ def test_keys_anew(
         try:
             client.stdin.write(connect_packet("a"))
             client.stdin.flush()
-            until(lambda: broker.broker.counters.connections == 1)
+            until(lambda: broker.broker.connected() == {"a"})
             client.stdin.write(command + b"\n")
             client.stdin.flush()
             if command == b"R":  # is not allowed, whoever asks
