@@ -7,9 +7,9 @@ that finds 500 sockets ready costs one callback of the loop, not 500. Rules:
 
 1. A turn ends after TURN_BYTES of input; what is ready and was not read is first in the next one,
    so neither a busy client nor all together keep the rest of the process waiting.
-2. After a turn that brought something to be stored, and somebody waits to hear that it is, input
-   gathers for GATHER_S: more of it then shares one reading, one commit and one answer, and the
-   thread that commits has the interpreter to itself.
+2. After a turn of several sockets that brought something to be stored, and somebody waits to hear
+   that it is, input gathers for GATHER_S: more of it then shares one reading, one commit and one
+   answer, and the thread that commits has the interpreter to itself.
 3. A stream calls connection_lost() once, never from within a call of its owner.
 4. What write() is given leaves in its order; what the kernel does not take waits here.
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 HAS_EPOLL = hasattr(select, "epoll")
 TURN_EVENTS = 256
 TURN_BYTES = 1_048_576
+GATHER_SOCKETS = 4  # fewer have nothing to share
 GATHER_S = 0.002  # commits are as far apart, so nobody hears of his message any later
 HIGH_BYTES = 65_536  # until set_write_buffer_limits(): asyncio's own
 SEND_CHUNKS = 64  # in one call; the system takes at least 1,024
@@ -83,22 +84,27 @@ class Poller:
         self.loop.add_reader(self._epoll.fileno(), self._take_turn)
 
     def _take_turn(self) -> None:
-        self._read_ready()
-        if self._commit is not None and self._commit() and not self._ready:  # rule 2
+        count = self._read_ready()
+        if self._commit is None or not self._commit():
+            return
+        if count >= GATHER_SOCKETS and not self._ready:  # rule 2
             self.loop.remove_reader(self._epoll.fileno())
             self._gathering = self.loop.call_later(GATHER_S, self._listen)
 
-    def _read_ready(self) -> None:
-        left = TURN_BYTES
+    def _read_ready(self) -> int:
+        """Read what is ready, up to TURN_BYTES; return how many sockets had a turn."""
+        left, count = TURN_BYTES, 0
         ready = self._ready
         if not ready:
             ready.extend(self._epoll.poll(0, TURN_EVENTS))
             ready.reverse()
         while ready and left > 0:
             number, events = ready.pop()
+            count += 1
             stream = self._streams.get(number)
             if stream is not None:  # else it was closed in this turn
                 left -= stream.on_ready(events)
+        return count
 
 
 class Stream(asyncio.Transport):
