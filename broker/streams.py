@@ -9,9 +9,9 @@ that finds 500 sockets ready costs one callback of the loop, not 500. Rules:
    so neither a busy client nor all together keep the rest of the process waiting.
 2. What was to be called at the end of a turn is, before the loop goes on: what came is answered
    without another iteration of the loop.
-3. After a turn that brought something to be stored, and somebody waits to hear that it is, input
-   gathers for GATHER_S: more of it then shares one reading, one commit and one answer, and the
-   thread that commits has the interpreter to itself.
+3. After a turn of several sockets that brought something to be stored, and somebody waits to hear
+   that it is, input gathers for GATHER_S: more of it then shares one reading, one commit and one
+   answer, and the thread that commits has the interpreter to itself.
 4. A stream calls connection_lost() once, never from within a call of its owner.
 5. What write() is given leaves in its order; what the kernel does not take waits here.
 
@@ -35,6 +35,7 @@ HAS_EPOLL = hasattr(select, "epoll")
 READABLE, WRITABLE = (select.EPOLLIN, select.EPOLLOUT) if HAS_EPOLL else (0, 0)
 TURN_EVENTS = 256
 TURN_BYTES = 1_048_576
+GATHER_SOCKETS = 4  # fewer have nothing to share
 GATHER_S = 0.002  # commits are as far apart, so nobody hears of his message any later
 HIGH_BYTES = 65_536  # until set_write_buffer_limits(): asyncio's own
 SEND_CHUNKS = 64  # in one call; the system takes at least 1,024
@@ -97,27 +98,31 @@ class Poller:
     def _take_turn(self) -> None:
         self._is_in_turn = True
         try:
-            self._read_ready()
+            count = self._read_ready()
         finally:
             self._is_in_turn = False
             called, self._at_end = self._at_end, []
             for callback in called:
                 callback()
-        if self._commit is not None and self._commit() and not self._ready:  # rule 3
+        is_awaited = self._commit is not None and self._commit()
+        if is_awaited and count >= GATHER_SOCKETS and not self._ready:  # rule 3
             self.loop.remove_reader(self._epoll.fileno())
             self._gathering = self.loop.call_later(GATHER_S, self._listen)
 
-    def _read_ready(self) -> None:
-        left = TURN_BYTES
+    def _read_ready(self) -> int:
+        """Read what is ready, up to TURN_BYTES; return how many sockets had a turn."""
+        left, count = TURN_BYTES, 0
         ready = self._ready
         if not ready:
             ready.extend(self._epoll.poll(0, TURN_EVENTS))
             ready.reverse()
         while ready and left > 0:
             number, events = ready.pop()
+            count += 1
             stream = self._streams.get(number)
             if stream is not None:  # else it was closed in this turn
                 left -= stream.on_ready(events)
+        return count
 
 
 class Stream(asyncio.Transport):

@@ -120,11 +120,13 @@ def test_what_the_kernel_does_not_take_follows_in_order() -> None:
     run(test)
 
 
-@pytest.mark.parametrize("is_awaited", [True, False])
-def test_input_gathers_while_a_commit_is_awaited(
-    monkeypatch: pytest.MonkeyPatch, is_awaited: bool
+@pytest.mark.parametrize(("is_awaited", "sockets"), [(True, 1), (True, 2), (False, 1)])
+def test_input_gathers_while_a_commit_is_awaited_after_a_turn_of_several_sockets(
+    monkeypatch: pytest.MonkeyPatch, is_awaited: bool, sockets: int
 ) -> None:
     monkeypatch.setattr(streams, "GATHER_S", 60.0)
+    monkeypatch.setattr(streams, "GATHER_SOCKETS", sockets)
+    gathers = is_awaited and sockets == 1
 
     async def body() -> None:
         turns: list[None] = []
@@ -141,12 +143,14 @@ def test_input_gathers_while_a_commit_is_awaited(
             for _ in range(10):
                 await asyncio.sleep(0)
             assert first.received == b"one"
-            assert second.received == (b"" if is_awaited else b"two")
+            assert second.received == (b"" if gathers else b"two")
 
     asyncio.run(body())
 
 
-def test_what_gathered_is_read() -> None:
+def test_what_gathered_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "GATHER_SOCKETS", 1)
+
     async def body() -> None:
         async with new_rig(lambda: True) as rig:
             owner, peer = rig.pair()
