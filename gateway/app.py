@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from broker import Broker, BrokerError, Listener
 from broker.journal import Journal, JournalError
+from broker.pauses import spare_what_stays
 from gateway.access import CONTAINERS, Access, Ports
 from gateway.account import Account
 from gateway.addresses import format_address
@@ -209,6 +210,7 @@ class Gateway:
             if not status.reasons():
                 break
             await asyncio.sleep(READY_POLL_S)
+        spare_what_stays()
         listening = node.listening
         sys.stdout.write(
             f"gateway ready: node {node.node_id[:12]}, MQTT {status.listeners[0]}, "

@@ -25,6 +25,7 @@ from broker.conf import (
 from broker.conf.listeners import renew_certificates
 from broker.conf.settings import parse_address
 from broker.journal import Durability, Journal
+from broker.pauses import look_seldom, spare_what_stays
 from gateway.cli.errors import CliError, OptionError
 from gateway.errors import GatewayError
 from gateway.logs import configure_logs
@@ -158,6 +159,8 @@ class _Solo:
         try:
             async with contextlib.AsyncExitStack() as stack:
                 shown = await self._show_metrics(stack)
+                look_seldom()
+                spare_what_stays()
                 print(f"{self._ready_line()}{shown}", flush=True)  # noqa: T201
                 await self._stopped.wait()
         except GatewayError as exc:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from broker import AllowAll, Broker, Limits, Listener
+from broker.pauses import look_seldom, spare_what_stays
 
 MIB = 1 << 20
 
@@ -48,6 +49,8 @@ async def main(folder: Path) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     async with Broker(listeners, AllowAll(), AllowAll(), LIMITS) as broker:
+        look_seldom()  # as `hecate broker` does
+        spare_what_stays()
         ports = [address[1] for address in broker.addresses if isinstance(address, tuple)]
         print("ready", *ports, flush=True)  # noqa: T201  # read by who started it
         await stopped.wait()
