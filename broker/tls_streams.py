@@ -26,7 +26,7 @@ import asyncio
 import contextlib
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
     import socket
@@ -40,6 +40,31 @@ PIECE_BYTES = 65_536  # given to OpenSSL at once; each piece ends in a record, a
 RECORD_BYTES = 16_384  # what a record carries at most
 OWED_BYTES = 16_384  # of answers to new keys that wait for the peer; each has 27 bytes
 HELLO_BYTES = 4_096  # received at once in a handshake; certificates come in several
+
+
+class Owner(Protocol):
+    """Who takes an open connection: an asyncio.BufferedProtocol that can also cut it."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take it."""
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend room for what comes."""
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Take what came."""
+
+    def pause_writing(self) -> None:
+        """Write no more for now."""
+
+    def resume_writing(self) -> None:
+        """Write again."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is no more."""
+
+    def refuse(self, reason: str) -> None:
+        """Count and tell why, and abort."""
 
 
 class Hall:
@@ -58,7 +83,7 @@ class Hall:
     def enter(
         self,
         accepted: socket.socket,
-        make: Callable[[], asyncio.BufferedProtocol],
+        make: Callable[[], Owner],
         fail: Callable[[OSError | None], None],
     ) -> None:
         """Begin a handshake, after which make() is asked for who takes the connection.
@@ -119,7 +144,7 @@ class Handshake(asyncio.BufferedProtocol):
     def __init__(
         self,
         hall: Hall,
-        make: Callable[[], asyncio.BufferedProtocol],
+        make: Callable[[], Owner],
         fail: Callable[[OSError | None], None],
     ) -> None:
         self._hall = hall
@@ -197,7 +222,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
         stream: Stream,
         tls: ssl.SSLObject,
         buffers: tuple[ssl.MemoryBIO, ssl.MemoryBIO],
-        protocol: asyncio.BufferedProtocol,
+        protocol: Owner,
     ) -> None:
         self._hall = hall
         self._stream = stream
@@ -286,7 +311,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Lend the hall's buffer, hardly more of it than the protocol reads at once."""
-        wanted: memoryview = self._protocol.get_buffer(sizehint)  # type: ignore[assignment]  # as below
+        wanted = self._protocol.get_buffer(sizehint)
         return self._hall.buffer[: max(len(wanted), RECORD_BYTES)]
 
     def buffer_updated(self, nbytes: int) -> None:
@@ -297,7 +322,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
             self._pass_on()
         except ssl.SSLError:
             self._stream.write(self._outgoing.read())  # why, for the peer
-            self.abort()
+            self._protocol.refuse("tls_broken")
             return
         if self._received:
             self._received = memoryview(bytes(self._received))  # others use the buffer now
@@ -332,7 +357,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
     def _pass_on(self) -> None:
         protocol = self._protocol
         while self._is_reading:
-            buffer: memoryview = protocol.get_buffer(-1)  # type: ignore[assignment]  # ours lend views
+            buffer = protocol.get_buffer(-1)
             room = len(buffer)  # the protocol may release the view
             taken = self._decrypt(buffer)
             if taken:
@@ -376,7 +401,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
         waiting_bytes = self._stream.get_write_buffer_size()
         self._owed_bytes = self._owed_bytes + len(answer) if waiting_bytes else 0
         if self._owed_bytes > OWED_BYTES:
-            self.abort()
+            self._protocol.refuse("tls_new_keys")
 
     def _has_more(self) -> bool:
         return bool(self._received or self._incoming.pending or self._tls.pending())

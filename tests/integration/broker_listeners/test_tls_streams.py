@@ -48,6 +48,7 @@ class TlsOwner(Owner):
     """Remembers what it was told; pauses after the first read if it shall."""
 
     is_hasty = True
+    refused = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, TlsStream)
@@ -57,6 +58,10 @@ class TlsOwner(Owner):
         super().buffer_updated(nbytes)
         if not self.is_hasty:
             self.tls.pause_reading()
+
+    def refuse(self, reason: str) -> None:
+        self.refused = reason
+        self.tls.abort()
 
 
 class Rig:
@@ -221,7 +226,7 @@ def test_what_is_no_tls_ends_it(run: Run) -> None:
         rig.peers.append(plain)
         plain.send(b"\x17\x03\x03\x00\x20" + bytes(32))
         await until_async(lambda: owner.ends)
-        assert owner.received == b""
+        assert (owner.received, owner.refused) == (b"", "tls_broken")
 
     run(test)
 
@@ -285,6 +290,7 @@ def test_who_asks_for_new_keys_and_reads_nothing_is_cut(
                 break
             assert owner.tls.get_write_buffer_size() <= waiting + tls_streams.OWED_BYTES
         assert owner.tls.is_closing()
+        assert owner.refused == "tls_new_keys"
         await until_async(lambda: owner.ends)
 
     run(test)
