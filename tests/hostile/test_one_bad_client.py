@@ -30,6 +30,7 @@ WARM_UP_S = 1.0
 ATTEMPTS = 3
 FACTOR = 10
 WORK_S = 0.025  # ten times what a message takes on a quiet machine of 2 cores
+WALL_S = 0.1 * PATIENCE  # a broker that waits for something does not work, either
 LISTENER = {"half_tls_handshakes": 1, "websocket_pings": 2, "websocket_fragments": 2}
 MIB = 1 << 20
 
@@ -94,7 +95,9 @@ def test_others_hardly_notice(name: str, certificates: Path) -> None:
         assert not outcome.faults
         assert outcome.grown_bytes < BOUND_BYTES
         calm, attacked = outcome.calm, outcome.attacked
-        is_bearable = attacked.wall_s < FACTOR * calm.wall_s or attacked.work_s < WORK_S
+        waiting = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+        is_short = attacked.work_s < WORK_S and attacked.wall_s < WALL_S * waiting
+        is_bearable = attacked.wall_s < FACTOR * calm.wall_s or is_short
         if is_bearable:
             break
     times = (calm.wall_s, attacked.wall_s, calm.work_s, attacked.work_s)

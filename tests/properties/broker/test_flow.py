@@ -169,7 +169,6 @@ def send_cut(peer: Peer, stream: bytes, cuts: list[int]) -> None:
 cuts = st.lists(st.integers(1, 40), max_size=30)
 SELF = Step(0, (Subscribe(1, (Subscription("a", 1),)), *[Publish("a", b"x", 1, packet_id=3)] * 6))
 
-# more than the window, so that the last one waits
 SHARED_TOO = Step(
     0,
     (
@@ -179,6 +178,7 @@ SHARED_TOO = Step(
         Publish("a", b"x"),
     ),
 )
+# more than the window, so that the last one waits
 ALIASED = Step(
     1, (Publish("", b"", 1, packet_id=1, properties=Properties(topic_alias=1)),) * (1 + 3)
 )
