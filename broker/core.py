@@ -270,7 +270,7 @@ class Core:
         self._router.retained.doubt()
         for session in self._registry:
             if not session.is_restored:  # else it is asked when its owner comes
-                self._registry.drop_forbidden(session)
+                self._registry.drop_forbidden(session, self._dialog.now)
 
     def count(self) -> Census:
         """Count what is there now; takes a few milliseconds with 10,000 sessions."""
@@ -299,7 +299,7 @@ class Core:
         """A client has re-authenticated: its rights and its end may be others."""
         self._router.changes.note_all()
         if client.session is not None:
-            self._registry.drop_forbidden(client.session)
+            self._registry.drop_forbidden(client.session, self._dialog.now)
         self._note_end(client)
 
     def _note_end(self, client: Client) -> None:

@@ -90,7 +90,7 @@ class Restorer:
     def _restore_session(self, stored: StoredSession) -> None:
         assert stored.client_id is not None  # the image was settled
         owner = Identity(stored.owner, stored.client_id, frozenset(stored.groups))
-        session = Session(stored.client_id, owner, self._limits, self._counters)
+        session = self._registry.make(owner)
         diary = self._ledger.open_diary(stored.session_id)
         assert diary is not None  # there is a store
         session.keep_diary(diary)
@@ -143,6 +143,7 @@ class Restorer:
             )
             packets[name] = head + name + body
             diary.messages[name] = message_id
+            session.note_deadline(name, message)
             if entry.qos > 1:
                 qos2.add(name)
         for packet_id in stored.released:
@@ -151,7 +152,7 @@ class Restorer:
             qos2.add(name)
         session.inflight.restore(packets, qos2)
         diary.dropped(dropped)
-        session.restore(waiting)
+        session.restore(waiting, self._now)
 
     def _restore_will(self, session: Session, will: tuple[int, float, bool]) -> None:
         message_id, due_at, retain = will
