@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
 DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
-EXPIRIES = 2_000  # retained messages looked at in a tick: 0.5 ms
+EXPIRIES = 2_000  # retained messages that expire in a tick: about 10 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
@@ -92,12 +92,13 @@ class Core:
 
     def restore(self, image: Image, now: float, wall: float) -> None:
         """Take what the store holds; before the first connection."""
-        self.set_clock(now, wall)
+        self._dialog.now = now
+        self._ledger.start_clock(image.clock, now, wall)
         Restorer(image, self._router, self._registry, self._limits, now).run()
 
-    def set_clock(self, now: float, wall: float) -> None:
-        """Say what time it is for the store, which has the wall clock's."""
-        self._ledger.ahead_s = wall - now
+    def note_wall(self, now: float, wall: float) -> None:
+        """Take what the wall clock says; only the store, for the next start, needs to know."""
+        self._ledger.note_wall(now, wall)
 
     def write_down(self) -> None:
         """Give the store what the reads of a wake-up have brought."""
@@ -294,6 +295,7 @@ class Core:
         self._dialog.now = now
         for client in tuple(self._clients):
             self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN, will=False)
+        self._ledger.note_end(now)
 
     def _renewed(self, client: Client) -> None:
         """A client has re-authenticated: its rights and its end may be others."""

@@ -135,9 +135,7 @@ class Incoming:
             raise RemoteProtocolError(f"topic alias {alias} stands for no topic")
         return replace(packet, topic=topic.decode())
 
-    def _take(
-        self, client: Client, place: Place, now: float
-    ) -> Callable[[Reason], None] | None:
+    def _take(self, client: Client, place: Place, now: float) -> Callable[[Reason], None] | None:
         """Return what decides about a QoS 2 message, None when there is nothing to decide."""
         session, packet_id = client.session, place.packet_id
         assert session is not None  # it is online

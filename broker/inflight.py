@@ -46,7 +46,8 @@ class Inflight:
 
     __slots__ = (
         "_counters", "_ids_made", "_kept_back", "_limit_bytes", "_limit_bytes_total",
-        "_max_packet_id", "_pool", "_qos2", "_unsent", "append", "assigned", "diary", "packets", "size_bytes", "window",
+        "_max_packet_id", "_pool", "_qos2", "_unsent", "append", "assigned",
+        "diary", "packets", "size_bytes", "window",
     )  # fmt: skip
 
     def __init__(

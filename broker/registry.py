@@ -149,6 +149,7 @@ class Registry:
             will = None if is_due else session.will
             session.diary.closed(
                 session.expires_at,
+                now,
                 _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
             )

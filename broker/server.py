@@ -345,7 +345,7 @@ class Broker:
     def _tick(self) -> None:
         assert self._loop is not None  # it calls
         self._ticker = self._loop.call_later(TICK_S, self._tick)
-        self._core.set_clock(self.now(), time.time())  # it may have been set
+        self._core.note_wall(self.now(), time.time())
         self._core.tick(self.now())
         self._core.end_expired(time.time(), self.now())
         self.flush()

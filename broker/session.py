@@ -23,19 +23,18 @@ from math import inf
 
 from broker.client import Client
 from broker.counters import Counters
-from broker.delivery import Delivery, Encoder, left_of
+from broker.delivery import Delivery, Encoder
 from broker.durable import Diary
 from broker.inflight import PUBREL, Inflight, Parts
 from broker.limits import Limits
 from broker.message import Message
-from broker.packets import MQTT_5, Publish, Subscription, Will
+from broker.packets import MQTT_5, Subscription, Will
 from broker.policy import Identity
-from broker.properties import NO_PROPERTIES
 from broker.received import Received
+from broker.resending import shorten_life, transcode
 from broker.retained import RetainedStore
 from broker.shared import SharedGroup
 from broker.topics import is_match, strip_share
-from broker.wire import decode_packet, encode_packet
 
 # Of retained messages per wake-up, so that others have their turn: about 1 ms.
 BACKLOG_STEP_BYTES = 16_384
@@ -132,9 +131,7 @@ class Session:
         if qos:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
             if self.diary is not None:
-                self._deliver_stored(
-                    replace(delivery, message_id=encoder.message_id), encoder, now
-                )
+                self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder, now)
             elif self.inflight.append is None or not self._send(delivery, encoder):
                 self.enqueue([delivery], now)  # [MQTT-4.5.0-1]
         elif self.client is not None and not message.is_expired(now):
@@ -449,7 +446,7 @@ class Session:
             if packet.startswith(PUBREL):  # the same in all versions
                 continue
             if client.version != self.version and MQTT_5 in {client.version, self.version}:
-                packets[packet_id] = _transcode(packet, self.version, client.version)
+                packets[packet_id] = transcode(packet, self.version, client.version)
             if len(packets[packet_id]) > client.max_packet_bytes:
                 self._counters.drop("packet_too_large")  # [MQTT-3.1.2-25]
                 del packets[packet_id]
@@ -460,7 +457,7 @@ class Session:
         append, deadlines = client.out.append, self._deadlines
         if not deadlines or client.version != MQTT_5:  # no other version tells it
             return append
-        return lambda packet: append(_shorten_life(packet, deadlines, now))
+        return lambda packet: append(shorten_life(packet, deadlines, now))
 
     def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> int:
         size = 0
@@ -499,32 +496,7 @@ class Session:
             message_id = diary.ledger.take_message_ids() if diary is not None else 0
             delivery = Delivery(message, True, subscription.identifiers, qos, None, message_id)
             if diary is not None:
-                diary.stored(delivery)
+                diary.stored(delivery, now)
             self._send(delivery, encoder)
         else:
             self._send_qos0(client, encoder, retain=True, subscription=subscription)
-
-
-def _transcode(packet: bytes, old: int, new: int) -> bytes:
-    decoded = decode_packet(packet, old)
-    assert decoded is not None  # made by us
-    publish = decoded[0]
-    assert isinstance(publish, Publish)
-    return encode_packet(replace(publish, properties=NO_PROPERTIES), new)
-
-
-def _shorten_life(packet: bytes, deadlines: dict[bytes, float], now: float) -> bytes:
-    """Return a packet with what is left of its message's life. [MQTT-3.3.2-6]"""
-    if packet.startswith(PUBREL):
-        return packet
-    decoded = decode_packet(packet, MQTT_5)
-    assert decoded is not None  # made by us
-    publish = decoded[0]
-    assert isinstance(publish, Publish)
-    before_s, packet_id = publish.properties.message_expiry_s, publish.packet_id or 0
-    deadline = deadlines.get(packet_id.to_bytes(2, "big"))
-    if before_s is None or deadline is None:  # the id was another message's
-        return packet
-    left_s = min(left_of(deadline, now), before_s)
-    properties = replace(publish.properties, message_expiry_s=left_s)
-    return encode_packet(replace(publish, properties=properties), MQTT_5)
