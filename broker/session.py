@@ -213,9 +213,11 @@ class Session:
             if is_denied is None:
                 is_denied = verdicts[topic] = self._is_denied(topic, lost)
             (gone if is_denied else kept).append(each)
-        self._replace_waiting(kept, gone)
+        if gone:
+            self._replace_waiting(kept, gone)
         shared = [each for each in gone if each.group is not None and each.qos == 1]
-        self._counters.drop("not_authorized", len(gone) - len(shared))
+        if len(gone) > len(shared):
+            self._counters.drop("not_authorized", len(gone) - len(shared))
         return shared
 
     def drop_expired(self, now: float) -> None:
@@ -234,8 +236,9 @@ class Session:
             if expires_at is not None and expires_at < earliest:
                 earliest = expires_at
         self._next_expiry = max(earliest, now + EXPIRY_STEP_S)
-        self._replace_waiting(kept, gone)
-        self._counters.drop("expired", len(gone))
+        if gone:
+            self._replace_waiting(kept, gone)
+            self._counters.drop("expired", len(gone))
 
     def clear_waiting(self) -> None:
         """Forget what waits."""
@@ -328,8 +331,6 @@ class Session:
             self.inflight.append = None
 
     def _replace_waiting(self, kept: list[Delivery], gone: list[Delivery]) -> None:
-        if not gone:
-            return
         size = sum(each.message.size_bytes for each in gone)
         self._waiting = deque(kept) if kept else _NOTHING
         self._waiting_bytes -= size

@@ -1,4 +1,4 @@
-"""Sessions resumed in every way: they are there, and what was acknowledged is delivered in order."""
+"""Sessions resumed in every way: all that was acknowledged is delivered, in order."""
 
 from dataclasses import dataclass
 from itertools import product
