@@ -56,6 +56,7 @@ class Core:
         self._wake = wake
         self._clients: set[Client] = set()
         self._ending: set[Client] = set()  # whose credentials end
+        self._not_stored = 0  # refusals, at the last tick
         self._ledger = Ledger(store, self._touch)
         self._router = Router(authorizer, limits, self.counters, self._ledger)
         self._registry = Registry(self._router, limits, self.counters)
@@ -190,6 +191,10 @@ class Core:
         self._dialog.now = now
         self._router.story.tick(now)
         self._registry.tick(now)
+        refused = self.counters.refused["not_stored"]
+        if refused != self._not_stored:  # on a full disk what has expired makes room, too
+            self._not_stored = refused
+            self._registry.drop_expired_messages(now)
         self._router.retained.judge(DOUBTS)
         self._router.drop_expired(EXPIRIES, now)
         if self._sys_topics.is_due(now):
@@ -254,6 +259,16 @@ class Core:
                     self._registry.end(session, now)
         self._wake()
         return cut
+
+    def cut(self, name: str, now: float) -> int:
+        """Cut every connection of an identity, whose sessions stay; return how many were cut."""
+        self._dialog.now = now
+        clients = [each.client for each in self._registry if each.owner.name == name]
+        connected = [each for each in clients if each is not None]
+        for client in connected:
+            self._dialog.end(client, Reason.ADMINISTRATIVE_ACTION)
+        self._wake()
+        return len(connected)
 
     def revoke(self, name: str, now: float) -> int:
         """Disconnect an identity that is no more; what it left retained is forgotten."""

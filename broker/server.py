@@ -174,6 +174,10 @@ class Broker:
         """Cut every connection of an identity and forget its sessions; return how many were cut."""
         return self._core.disconnect(name, self.now())
 
+    def cut(self, name: str) -> int:
+        """Cut every connection of an identity, which may come back to its sessions."""
+        return self._core.cut(name, self.now())
+
     def revoke(self, name: str) -> int:
         """Disconnect an identity that is no more, and forget what it left retained as well."""
         return self._core.revoke(name, self.now())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ALL = "user root\ntopic #\nuser anna\ntopic #\n"
 STAYS = Properties(session_expiry_s=1000)
-TIGHT = Limits(queued_bytes=1_000_000, queued_bytes_total=2_000_000)
+TIGHT = Limits(in_flight=1, queued_bytes=1_000_000, queued_bytes_total=2_000_000)
 
 
 class Knowing(Changing):
@@ -114,6 +114,8 @@ def filled() -> ListedAndStored:
 )
 def test_a_reload_that_denies_nothing_loses_nothing(text: str) -> None:
     rig = filled()
+    for name in ("1", "2"):
+        rig.online(name, name="anna").hang_up()  # else a reload leaves them alone
     rig.change(text)
     assert not rig.core.counters.dropped
     rig.change(ALL)
@@ -165,6 +167,21 @@ def test_what_waits_for_a_group_goes_to_another_member(qos: int) -> None:
     rig.settle()
     assert other.messages() == [("a", b"for one of them")]
     assert not rig.core.counters.dropped
+
+
+# case B9
+def test_one_with_another_password_comes_back_to_its_session() -> None:
+    rig = ListedAndStored()
+    peer, other = joined(rig, "r", "a"), joined(rig, "away", "a")
+    other.hang_up()
+    assert rig.core.cut("anna", rig.now) == 1
+    assert rig.core.cut("anna", rig.now) == 0
+    rig.settle()
+    assert peer.closed
+    publish(rig, "a")
+    for name in ("r", "away"):
+        assert topics(rig.online(name, name="anna")) == ["a"]
+        assert rig.was_present
 
 
 # case B9

@@ -226,3 +226,21 @@ def test_what_waits_is_not_searched_for_each_refusal() -> None:
     fill(rig, "a", 100, soon=False)
     assert not looked, "the total is not what is full"
     assert session.waiting == 10
+
+
+# case B6
+def test_expired_messages_leave_a_full_disk() -> None:
+    rig = StoredRig()
+    subscribed(rig, "r", "a").hang_up()
+    fill(rig, "a", 10)
+    rig.pass_time(3)
+    assert rig.core.count().waiting == 10
+    sender = online(rig, "s", stays=False)
+    sender.send(Publish("a", b"x", 1, packet_id=1))
+    rig.store.refuse()
+    rig.settle()
+    rig.pass_time(1)
+    assert rig.core.count().waiting <= 1
+    rig.commit()
+    rig.crash()
+    assert not rig.store.image.messages
