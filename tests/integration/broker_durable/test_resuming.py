@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
@@ -95,6 +96,5 @@ def test_a_clock_that_is_set_back_gives_no_life(synced: Runner, dies: bool) -> N
     with synced.client("away", V5, stays=True) as away:
         away.subscribe("kept", 1)
         for _ in range(2):
-            left = away.take().properties
-            assert left is not None
-            assert 1 <= left.MessageExpiryInterval <= 60
+            properties: Any = away.take().properties
+            assert 1 <= properties.MessageExpiryInterval <= 60
