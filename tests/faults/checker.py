@@ -123,6 +123,10 @@ class Checker:
         """Return the wills that had to come before the end and did not."""
         return self._wills.missing(self.receivers, end)
 
+    def last_will_due(self) -> float:
+        """Return when the last will must have come, as far as is known."""
+        return self._wills.last_due()
+
     def due_wills(self, end: float) -> int:
         """Return how many wills must have come."""
         return self._wills.due(end)
