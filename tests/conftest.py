@@ -32,10 +32,11 @@ def pytest_configure() -> None:
     find_seed()
 
 
-def pytest_report_header() -> str:
-    """Name the share and its seed."""
-    seed = find_seed()
-    return f"share of slow tests: HECATE_TEST_SHARE={SHARE:g} HECATE_TEST_SEED={seed}"
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the share and its seed, with -q too."""
+    terminalreporter.write_line(
+        f"share of slow tests: HECATE_TEST_SHARE={SHARE:g} HECATE_TEST_SEED={find_seed()}"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ A test marked whole_in_any_share keeps all its cases.
 
 HECATE_TEST_SHARE is the share, from 0 to 1. HECATE_TEST_SEED decides which cases are in it; by
 default it is made of the commit's id, so that every commit is tested by cases of its own, and the
-same commit by the same ones. The head of each run names both.
+same commit by the same ones. The end of each run's output names both.
 """
 
 import os
