@@ -14,6 +14,7 @@ from rich.progress import Progress
 
 from tests.faults.checker import describe
 from tests.faults.cuts import Recording, come_back_from_all
+from tests.faults.queues import QueueRun, make_subject
 from tests.faults.rounds import Outcome, Run
 from tests.faults.subjects import MOSQUITTO_SAVES, Hecate, Mosquitto, Subject
 
@@ -23,7 +24,7 @@ console = Console(highlight=False)
 def main() -> int:
     """Run what is asked for; the exit code says whether promises were broken."""
     options = _parse()
-    return _cut(options) if options.what == "cuts" else _kill(options)
+    return {"kill": _kill, "cuts": _cut, "queues": _queue}[options.what](options)
 
 
 def _parse() -> argparse.Namespace:
@@ -43,7 +44,10 @@ def _parse() -> argparse.Namespace:
     cuts.add_argument("--moments", type=int, help="try so many only")
     cuts.add_argument("--durability", choices=("synced", "os"), default="synced")
     cuts.add_argument("--loss", choices=("power", "process"), default="power")
-    for each in (kill, cuts):
+    queues = kinds.add_parser("queues", help="queues near their bounds: reloads, expiry, kills")
+    queues.add_argument("--rounds", type=int, default=20)
+    queues.add_argument("--durability", choices=("synced", "os", "memory"), default="synced")
+    for each in (kill, cuts, queues):
         each.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -61,6 +65,19 @@ def _kill(options: argparse.Namespace) -> int:
     for trouble in subject.troubles:
         console.print(trouble)
     return 1 if outcome.findings or subject.troubles else 0
+
+
+def _queue(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        subject = make_subject(Path(folder), options.durability)
+        run = QueueRun(subject, options.seed, kills=options.durability != "memory")
+        findings = asyncio.run(run.go(options.rounds))
+    console.print(f"{options.rounds} rounds, {run.reloads} reloads, {run.kills} kills")
+    console.print(run.numbers)
+    console.print(describe(findings) or "all promises kept")
+    for trouble in subject.troubles:
+        console.print(trouble)
+    return 1 if findings or subject.troubles else 0
 
 
 def _subject(options: argparse.Namespace, folder: Path) -> Subject:
