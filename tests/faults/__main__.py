@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from rich.progress import Progress
 
 from tests.faults.checker import describe
 from tests.faults.cuts import Recording, come_back_from_all
-from tests.faults.queues import QueueRun, make_subject
+from tests.faults.queues import QueueRun, Shares, make_subject
 from tests.faults.rounds import Outcome, Run
 from tests.faults.subjects import MOSQUITTO_SAVES, Hecate, Mosquitto, Subject
 
@@ -47,6 +48,8 @@ def _parse() -> argparse.Namespace:
     queues = kinds.add_parser("queues", help="queues near their bounds: reloads, expiry, kills")
     queues.add_argument("--rounds", type=int, default=20)
     queues.add_argument("--durability", choices=("synced", "os", "memory"), default="synced")
+    for name, share in asdict(Shares()).items():
+        queues.add_argument(f"--{name}", type=float, default=share, help="share of what happens")
     for each in (kill, cuts, queues):
         each.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
@@ -70,7 +73,9 @@ def _kill(options: argparse.Namespace) -> int:
 def _queue(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         subject = make_subject(Path(folder), options.durability)
-        run = QueueRun(subject, options.seed, kills=options.durability != "memory")
+        kills = 0 if options.durability == "memory" else options.kills
+        shares = Shares(kills, options.reloads, options.expiring)
+        run = QueueRun(subject, options.seed, shares)
         findings = asyncio.run(run.go(options.rounds))
     console.print(f"{options.rounds} rounds, {run.reloads} reloads, {run.kills} kills")
     console.print(run.numbers)

@@ -11,6 +11,7 @@ import asyncio
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from broker.packets import MQTT_3_1_1, MQTT_5
@@ -31,8 +32,18 @@ QUEUES = 3
 LIFE_S = (0.4, 1.5)  # of a round
 STEP_S = 0.004
 REST_S = (0.3, 2.5)
-RELOADS = 0.7  # share of rounds
-KILLS = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How often something happens."""
+
+    kills: float = 0.3  # of rounds
+    reloads: float = 0.7  # of rounds
+    expiring: float = 0.5  # of turns
+
+
+USUAL = Shares()
 
 
 def make_subject(folder: Path, durability: str = "synced") -> HecateWithRights:
@@ -45,12 +56,11 @@ def make_subject(folder: Path, durability: str = "synced") -> HecateWithRights:
 class Queue:
     """One sender, one keeper, and what waits between them."""
 
-    def __init__(
-        self, number: int, stage: Stage, chance: random.Random, filling: "set[Queue]"
-    ) -> None:
+    def __init__(self, number: int, run: "QueueRun", shares: Shares, filling: "set[Queue]") -> None:
+        self._expiring = shares.expiring
         self._filling = filling  # of all queues at most one, so that they become unequal
-        self._stage = stage
-        self._chance = chance
+        self._stage = run.stage
+        self._chance = run.chance
         self._topic = f"queue/{number}/a"
         self.sender = self._make(f"fills-{number}", Habits(window=3))
         version = MQTT_3_1_1 if number % 2 else MQTT_5
@@ -82,7 +92,7 @@ class Queue:
             while self._filling:
                 yield
             self._filling.add(self)
-            if chance.random() < 0.5:
+            if chance.random() >= self._expiring:
                 yield from self._fill(chance.choice((30, 60, 90, 90)))
             else:
                 yield from self._fill_with_expiring()
@@ -142,28 +152,28 @@ class Queue:
 
 
 class QueueRun:
-    """One run; who cannot be killed without forgetting is only reloaded."""
+    """One run."""
 
-    def __init__(self, subject: HecateWithRights, seed: int, *, kills: bool = True) -> None:
+    def __init__(self, subject: HecateWithRights, seed: int, shares: Shares = USUAL) -> None:
         self._subject = subject
-        self._chance = random.Random(seed)
-        self._kills = KILLS if kills else 0.0
-        self.stage = Stage(self._chance)
+        self._shares = shares
+        self.chance = random.Random(seed)
+        self.stage = Stage(self.chance)
         filling: set[Queue] = set()
-        self.queues = [Queue(number, self.stage, self._chance, filling) for number in range(QUEUES)]
+        self.queues = [Queue(number, self, shares, filling) for number in range(QUEUES)]
         self.reloads = self.kills = 0
 
     async def go(self, rounds: int) -> list[Finding]:
         """Run the rounds; let everybody have what is theirs; return what was broken."""
-        chance, stage = self._chance, self.stage
+        chance, stage = self.chance, self.stage
         try:
             await self._start()
             for _ in range(rounds):
                 await self._live(chance.uniform(*LIFE_S))
-                if chance.random() < RELOADS:
+                if chance.random() < self._shares.reloads:
                     self._subject.reload()
                     self.reloads += 1
-                if chance.random() < self._kills:
+                if chance.random() < self._shares.kills:
                     await self._kill()
                     await self._start()
             await self._live(LIFE_S[0])
