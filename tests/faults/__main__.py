@@ -15,6 +15,7 @@ from rich.progress import Progress
 
 from tests.faults.checker import describe
 from tests.faults.cuts import Recording, come_back_from_all
+from tests.faults.link import ENDS, LinkRun, Site
 from tests.faults.queues import QueueRun, Shares, make_subject
 from tests.faults.rounds import Outcome, Run
 from tests.faults.subjects import MOSQUITTO_SAVES, Hecate, Mosquitto, Subject
@@ -25,7 +26,8 @@ console = Console(highlight=False)
 def main() -> int:
     """Run what is asked for; the exit code says whether promises were broken."""
     options = _parse()
-    return {"kill": _kill, "cuts": _cut, "queues": _queue}[options.what](options)
+    whats = {"kill": _kill, "cuts": _cut, "queues": _queue, "link": _link}
+    return whats[options.what](options)
 
 
 def _parse() -> argparse.Namespace:
@@ -50,7 +52,10 @@ def _parse() -> argparse.Namespace:
     queues.add_argument("--durability", choices=("synced", "os", "memory"), default="synced")
     for name, share in asdict(Shares()).items():
         queues.add_argument(f"--{name}", type=float, default=share, help="share of what happens")
-    for each in (kill, cuts, queues):
+    link = kinds.add_parser("link", help="end gateway and cloud by turns")
+    link.add_argument("--rounds", type=int, default=5)
+    link.add_argument("--end", choices=ENDS, action="append", dest="ends", help="only this one")
+    for each in (kill, cuts, queues, link):
         each.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -83,6 +88,15 @@ def _queue(options: argparse.Namespace) -> int:
     for trouble in subject.troubles:
         console.print(trouble)
     return 1 if findings or subject.troubles else 0
+
+
+def _link(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        run = LinkRun(Site(Path(folder)), options.seed, tuple(options.ends or ENDS))
+        findings = asyncio.run(run.go(options.rounds))
+    console.print(f"{options.rounds} rounds, {run.numbers}")
+    console.print(describe(findings) or "all promises kept")
+    return 1 if findings else 0
 
 
 def _subject(options: argparse.Namespace, folder: Path) -> Subject:
