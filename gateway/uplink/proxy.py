@@ -77,24 +77,24 @@ def connect_through(proxy: Proxy, host: str, port: int, timeout_s: float) -> soc
     sock = socket.create_connection((proxy.host, proxy.port), timeout=timeout_s)
     try:
         sock.sendall("\r\n".join([*head, "", ""]).encode())
-        status = _read_status(sock)
-        if not 200 <= status < 300:
-            raise ConnectionRefusedError(f"the proxy {proxy} answers CONNECT with {status}")
+        _check_answer(sock, proxy)
     except BaseException:
         sock.close()
         raise
     return sock
 
 
-def _read_status(sock: socket.socket) -> int:
+def _check_answer(sock: socket.socket, proxy: Proxy) -> None:
     """Read an answer's head and no byte behind it: those are the peer's."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)
         if not byte or len(head) >= HEAD_LIMIT_BYTES:
-            raise ConnectionResetError("the proxy closed the connection")
+            raise ConnectionResetError(f"the proxy {proxy} closed the connection")
         head += byte
     words = head.split(b"\r\n", 1)[0].split()
-    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        raise ConnectionResetError("the proxy does not answer in HTTP")
-    return int(words[1])
+    if len(words) < 2 or not words[0].startswith(b"HTTP/"):
+        raise ConnectionResetError(f"the proxy {proxy} does not answer in HTTP")
+    if not words[1].startswith(b"2"):
+        status = words[1].decode("ascii", "replace")
+        raise ConnectionRefusedError(f"the proxy {proxy} answers CONNECT with {status}")

@@ -97,6 +97,12 @@ class Spool:
     def append(self, topic: str, payload: bytes, done: Done, *, retain: bool) -> None:
         """Store a message; done(True) once it is on disk, done(False) when it is not kept."""
         new = Append(topic, payload, retain, done)
+        if new.size > self._limit_bytes:
+            self.put_aside(
+                topic, payload, f"{new.size} bytes, larger than the spool", retain=retain
+            )
+            done(True)
+            return
         # rows on disk make room for new ones where the rule says so; new ones do not
         held_bytes = 0 if self._rule is WhenFull.DROP_OLDEST else self._held.bytes
         if held_bytes + self._pending_bytes + new.size > self._limit_bytes:

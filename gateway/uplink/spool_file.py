@@ -4,9 +4,10 @@ Schema versions (PRAGMA user_version): 0 has the table of messages; 1 has that o
 aside beside it. A file of an older version is changed when it is opened.
 
 A full disk: deleting needs space, too (a page that is changed is written to the log first). So
-some is reserved. When a round finds the disk full, the reserve is released, what the cloud has is
-deleted in small steps, and the round is tried again. When nothing is left to deliver, a new file
-takes the place of the old one, whose space the system gets back; then the reserve is taken again.
+some is reserved. When a round that deletes finds the disk full, the reserve is released, what the
+cloud has is deleted in small steps, and what is new is stored in the pages that became free. When
+nothing is left to deliver, a new file takes the place of the old one, whose space the system gets
+back. The reserve is taken again as soon as there is room for it.
 """
 
 import logging
@@ -166,7 +167,8 @@ class SpoolFile:
 
     def _write_on_full_disk(self, work: Round, error: str) -> Outcome:
         """Delete first; store what then fits into the space that the file has already."""
-        self._reserve.release()
+        if work.watermark or work.asides or self._drops_oldest:
+            self._reserve.release()
         self._is_short = True
         count, dropped = len(work.appends), 0
         stored = is_rest_done = False
@@ -174,10 +176,14 @@ class SpoolFile:
             self._delete_in_steps(work.watermark)
             self._commit(replace(work, appends=[]), [])
             is_rest_done = True
+        except _FAILURES as exc:
+            error = str(exc)
+        try:
+            if is_rest_done or not work.asides:
+                is_rest_done = self._renew_if_empty(work.watermark) or is_rest_done
             if self._drops_oldest and not self._fits(work.appends):
                 dropped = self._drop_oldest(2 * sum(append.size for append in work.appends))
-            self._renew_if_empty()
-            if self._fits(work.appends):
+            if count and self._fits(work.appends):
                 self._commit(Round(), work.appends)
                 stored = True
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -313,11 +319,11 @@ class SpoolFile:
             self._is_short = False
         return Outcome(self._held, stored, dropped, error, is_rest_done)
 
-    def _renew_if_empty(self) -> None:
-        """Put a new file in the place of one that holds nothing to deliver."""
+    def _renew_if_empty(self, watermark: int) -> bool:
+        """Put a new file in the place of one that holds nothing to deliver; return whether."""
         database = self._database
-        if database.execute("SELECT 1 FROM spool LIMIT 1").fetchone():
-            return
+        if database.execute("SELECT 1 FROM spool WHERE row_id > ?", (watermark,)).fetchone():
+            return False
         asides = database.execute(
             "SELECT topic, payload, retain, size, reason, at FROM set_aside ORDER BY row_id"
         ).fetchall()
@@ -334,6 +340,7 @@ class SpoolFile:
         database.execute("COMMIT")
         self._held = Held(0, 0, *self._asides())
         logger.info("spool %s was renewed: the disk was full", self._path)
+        return True
 
 
 def _open(path: Path) -> sqlite3.Connection:
