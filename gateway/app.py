@@ -326,10 +326,11 @@ async def _build_cloud(
     from gateway.bep import Beps
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
+    from gateway.tunnel.dial import dial_tcp
     from gateway.uplink.cloud_api import CloudApi
     from gateway.uplink.connection import Endpoint
     from gateway.uplink.driver import Carried, NodePorts, Uplink
-    from gateway.uplink.proxy import find_proxy
+    from gateway.uplink.proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
     from gateway.uplink.spool import Spool
     from gateway.uplink.spooled import WhenFull
@@ -347,7 +348,8 @@ async def _build_cloud(
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, rule)
     await spool.open()
     stack.push_async_callback(spool.close)
-    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now)
+    dial = dial_through(settings.proxy, scheme, dial_tcp)
+    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial)
     stack.push_async_callback(tunnel.stop)
     sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)

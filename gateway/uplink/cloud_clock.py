@@ -1,8 +1,8 @@
 """Measures how far this node's clock is from the cloud's, at the cloud's answers.
 
-An answer's Date (RFC 9110, 6.6.1) has whole seconds, so it says that the difference lies in an
-interval as wide as the round trip and one second more. An interval that holds zero is no
-difference. What the cloud and this node check of each other by time uses now(): assertions,
+An answer's Date (RFC 9110, 6.6.1) has whole seconds, and servers make it once a second, so it says
+that the difference lies in an interval as wide as the round trip and two seconds more. An interval
+that holds zero is no difference. What the cloud and this node check of each other by time uses now(): assertions,
 records, access tokens, SEP envelopes, BEPs. Over TLS nobody else can set it; without TLS, whoever
 could change a Date could read the tokens beside it.
 
@@ -13,6 +13,7 @@ monotonic clock shows that, and the difference follows.
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
+DATE_S = 2.0  # by which a Date may be old
 SET_S = 2.0  # by which two clocks of one machine differ only when one was set
 ROUND_TRIP_LIMIT_S = 10.0  # an answer that took longer says too little
 
@@ -48,7 +49,7 @@ class CloudClock:
         except (TypeError, ValueError, OverflowError):
             return
         now = self._clock()
-        least, most = dated - now, dated + 1.0 - (now - took_s)
+        least, most = dated - now, dated + DATE_S - (now - took_s)
         self._offset_s = 0.0 if least <= 0 <= most else (least + most) / 2
         self._measured_at = (now, self._monotonic())
         self.is_measured = True

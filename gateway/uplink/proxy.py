@@ -4,17 +4,23 @@ The setting counts before the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, N
 case). A proxy of the environment is not used for loopback, which no proxy reaches.
 """
 
+import asyncio
 import base64
 import logging
 import socket
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from gateway.addresses import format_address, is_loopback
+from protocol.join import tune
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
 
+Dial = Callable[[str, int], Awaitable[socket.socket]]
+
+TIMEOUT_S = 4.0
 DEFAULT_PORT = 3128  # what Squid listens on
 HEAD_LIMIT_BYTES = 16 * 1024
 
@@ -82,6 +88,20 @@ def connect_through(proxy: Proxy, host: str, port: int, timeout_s: float) -> soc
         sock.close()
         raise
     return sock
+
+
+def dial_through(setting: str, scheme: str, direct: Dial) -> Dial:
+    """Return what opens connections like another, through the proxy for a host if there is one."""
+
+    async def dial(host: str, port: int) -> socket.socket:
+        proxy = find_proxy(setting, scheme, host)
+        if proxy is None:
+            return await direct(host, port)
+        sock = await asyncio.to_thread(connect_through, proxy, host, port, TIMEOUT_S)
+        tune(sock)
+        return sock
+
+    return dial
 
 
 def _check_answer(sock: socket.socket, proxy: Proxy) -> None:
