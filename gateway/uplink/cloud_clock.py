@@ -2,9 +2,9 @@
 
 An answer's Date (RFC 9110, 6.6.1) has whole seconds, and servers make it once a second, so it says
 that the difference lies in an interval as wide as the round trip and two seconds more. An interval
-that holds zero is no difference. What the cloud and this node check of each other by time uses now(): assertions,
-records, access tokens, SEP envelopes, BEPs. Over TLS nobody else can set it; without TLS, whoever
-could change a Date could read the tokens beside it.
+that holds zero is no difference. What the cloud and this node check of each other by time uses
+now(): assertions, records, access tokens, SEP envelopes, BEPs. Over TLS nobody else can set it;
+without TLS, whoever could change a Date could read the tokens beside it.
 
 The node's clock may be set while the program runs (by NTP after a start without a battery). A
 monotonic clock shows that, and the difference follows.
