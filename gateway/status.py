@@ -15,7 +15,7 @@ from gateway.tunnel import TunnelHost
 from gateway.uplink.link import Link, State
 from gateway.uplink.spool import Spool, SpoolStatus
 
-STARTED = "started"  # of a container
+STARTED, STOPPED = "started", "stopped"  # of a container; one that a person stopped is well
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Status:
         found += [
             f"container {c.id}: {c.error or c.state}"
             for c in parts.services.containers()
-            if c.error or c.state != STARTED
+            if c.error or c.state not in (STARTED, STOPPED)
         ]
         return found
 
@@ -183,6 +183,10 @@ class Status:
                 "expose": c.expose,
                 "error": c.error,
                 "handled": c.handled,
+                "started_at": c.started_at,
+                "restarts": c.restarts,
+                "last_end": c.last_end,
+                "last_end_at": c.last_end_at,
             }
             for c in self._parts.services.containers()
         ]

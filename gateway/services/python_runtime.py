@@ -78,8 +78,8 @@ class PythonRuntime:
         )
         copying = asyncio.create_task(log.copy(os.fdopen(output, "rb", buffering=0)))
         liveness_s = start.version.manifest.limits.liveness_s or self._limits.liveness_s
-        given = Given(log, copying, scratch, Liveness(liveness_s), self._limits.stop_s, on_end)
-        return PythonProcess(child, (reader, writer), start, given)
+        handed = Given(log, copying, scratch, Liveness(liveness_s), self._limits.stop_s, on_end)
+        return PythonProcess(child, (reader, writer), start, handed)
 
 
 def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
