@@ -32,7 +32,7 @@ from gateway.services.manifest import check_base
 from gateway.services.retention import needless_images
 from gateway.services.routes import Route, Routes
 from gateway.services.runtime import Version
-from gateway.services.supervisor import RESPOND_S, Supervisor, Surroundings
+from gateway.services.supervisor import Supervisor, Surroundings
 from microservice.service import Info
 
 logger = logging.getLogger(__name__)
@@ -212,7 +212,7 @@ class Deployments:
             raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
         supervisor = deployed.supervisor
         runs = supervisor.state is State.STARTED and supervisor.version == version
-        if not runs or not await supervisor.responds(RESPOND_S):
+        if not runs or not await supervisor.responds(self._around.limits.respond_s):
             await self._record(container_id, stopped=False)
             await self._deploy(container_id, supervisor, version)
         return self._containers[container_id]

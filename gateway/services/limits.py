@@ -17,6 +17,7 @@ class ServiceLimits:
     env_bytes: int = 32 * 1024
     ready_s: float = 20.0  # from start to ready: the slowest board imports for some seconds
     liveness_s: float = 20.0  # below handler_s: a handler that awaits never blocks for so long
+    respond_s: float = 2.0  # to a control message, before a deployment takes it for blocked
     stop_s: float = 3.5  # a gateway stops within 5 s
     handler_s: float = 30.0
     answer_s: float = 35.0  # head of the answer, after the last byte of the request

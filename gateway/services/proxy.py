@@ -20,7 +20,7 @@ from gateway.sidecar.problems import problem_response
 from protocol.http_body import HOP_BY_HOP
 
 # What one client may hold that reads nothing. An asyncio stream would read 256 KiB at once.
-READ_BYTES = 32 * 1024
+READ_BYTES = 64 * 1024
 CONNECT_RETRY_S = 0.02
 HEADER_LIMIT_BYTES = 64 * 1024
 CONNECT_S = 5.0
@@ -127,11 +127,19 @@ class Exchange:
         self._limit.reschedule(None)
         headers = [(name, value) for name, value in event.headers if name not in _DROPPED]
         await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
-        while not isinstance(event := await self._next(process), h11.EndOfMessage):
-            if not isinstance(event, h11.Data):
-                raise _ProcessGoneError("its process hung up")
-            await self._send_body(send, bytes(event.data))
+        del event, headers
+        while (piece := await self._piece(process)) is not None:
+            await self._send_body(send, piece)
         await send({"type": "http.response.body"})
+
+    async def _piece(self, process: socket.socket) -> bytes | None:
+        """Return the next piece of the answer's body; None at its end. Keeps no copy."""
+        event = await self._next(process)
+        if isinstance(event, h11.EndOfMessage):
+            return None
+        if not isinstance(event, h11.Data):
+            raise _ProcessGoneError("its process hung up")
+        return bytes(event.data)
 
     async def _send_body(self, send: Send, piece: bytes) -> None:
         try:

@@ -27,8 +27,6 @@ from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-RESPOND_S = 2.0  # for an answer to a control message, before it counts as blocked
-
 Clock = Callable[[], float]
 
 
@@ -219,7 +217,7 @@ class Supervisor:
 
     async def _switch(self, version: Version, old: Process | None) -> None:
         """Let a new process of the version take over; ProcessError leaves all as it was."""
-        answers = old is not None and await old.responds(RESPOND_S)
+        answers = old is not None and await old.responds(self._around.limits.respond_s)
         new = await self._start(version)
         paused: Process | None = None
         limit_s = version.manifest.limits.start_s or self._around.limits.ready_s
