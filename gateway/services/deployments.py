@@ -345,7 +345,10 @@ class Deployments:
     ) -> Deployed:
         there = len(self._containers) + self._creating
         if there >= self._around.limits.containers:
-            raise ConflictError(f"cannot deploy {container_id}: there are {there} containers")
+            raise ConflictError(
+                f"cannot deploy {container_id}: there are {there} containers already; "
+                "`hecate rm NAME` removes one"
+            )
         self._check_base(container_id, version.base)
         stored = StoredContainer(
             container_id, client_id, name, version.image_id, now,

@@ -120,7 +120,7 @@ class ServiceHost:
         self._requests[name] += 1
         try:
             exchange = Exchange(
-                process.http_socket, route.base, self._limits.answer_s, self._limits.send_s
+                process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
             )
             await exchange.carry(scope, receive, send)
         finally:

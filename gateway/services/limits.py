@@ -21,7 +21,7 @@ class ServiceLimits:
     stop_s: float = 3.5  # a gateway stops within 5 s
     handler_s: float = 30.0
     answer_s: float = 35.0  # head of the answer, after the last byte of the request
-    send_s: float = 60.0  # a client that takes nothing of its answer for so long is given up
+    stall_s: float = 60.0  # a caller that takes or sends nothing for so long is given up
     requests: int = 64  # at once, per container
     followers: int = 16  # of logs, at once
     concurrency: int = 16  # handlers at once, per container

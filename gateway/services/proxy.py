@@ -8,7 +8,8 @@ gateway one piece here and what the server holds to send; the rest waits in the 
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +33,7 @@ _REPLACED = frozenset(
 )  # fmt: skip
 
 Headers = list[tuple[bytes, bytes]]
+Bounded = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
 
 class _ClientGoneError(Exception):
@@ -43,15 +45,19 @@ class _ProcessGoneError(Exception):
 
 
 class _StalledError(Exception):
-    pass
+    """A side sends nothing of what it began to send, or takes nothing."""
+
+    def __init__(self, who: str, status: int) -> None:
+        super().__init__(who)
+        self.status = status
 
 
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, socket: Path, base: str, answer_s: float, send_s: float) -> None:
+    def __init__(self, socket: Path, base: str, answer_s: float, stall_s: float) -> None:
         self._socket, self._base = socket, base
-        self._answer_s, self._send_s = answer_s, send_s
+        self._answer_s, self._stall_s = answer_s, stall_s
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT_BYTES)
         self._answering = False
         self._limit = asyncio.timeout(None)
@@ -79,9 +85,11 @@ class Exchange:
             why = f"the microservice gave no answer in {self._answer_s:g} s"
             await problem_response(504, why)(scope, receive, send)
         except _StalledError as exc:
-            raise ConnectionAbortedError(
-                f"the client read nothing of the answer for {self._send_s:g} s"
-            ) from exc
+            if self._answering:
+                raise ConnectionAbortedError(f"the answer is cut off: {exc}") from exc
+            await problem_response(exc.status, f"cannot carry the request: {exc}")(
+                scope, receive, send
+            )
         except (_ProcessGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
             if self._answering:  # all that can be said now is an answer that is cut off
                 raise ConnectionAbortedError(
@@ -97,7 +105,7 @@ class Exchange:
 
     async def _upload(self, scope: Scope, receive: Receive, process: socket.socket) -> None:
         """Send the request; then wait for the client to hang up."""
-        body = _Body(receive)
+        body = _Body(receive, partial(self._bounded, "the client sends nothing more of it", 408))
         headers = _request_headers(scope, self._base)
         framed = {b"content-length", b"transfer-encoding"} & {name for name, _ in headers}
         if not framed and await body.is_there():  # it came in an envelope, which has no framing
@@ -106,11 +114,10 @@ class Exchange:
             method=scope["method"], target=_target(scope, self._base), headers=headers
         )
         with contextlib.suppress(ConnectionError):  # an early answer may close this direction
-            loop = asyncio.get_running_loop()
-            await loop.sock_sendall(process, self._http.send(request) or b"")
-            async for chunk in body.chunks():
-                await loop.sock_sendall(process, self._http.send(h11.Data(data=chunk)) or b"")
-            await loop.sock_sendall(process, self._http.send(h11.EndOfMessage()) or b"")
+            await self._forward(process, self._http.send(request) or b"")
+            async for piece in body.chunks():
+                await self._forward(process, self._http.send(h11.Data(data=piece)) or b"")
+            await self._forward(process, self._http.send(h11.EndOfMessage()) or b"")
         if not self._answering:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._answer_s)
         while (await receive())["type"] != "http.disconnect":
@@ -142,11 +149,21 @@ class Exchange:
         return bytes(event.data)
 
     async def _send_body(self, send: Send, piece: bytes) -> None:
+        async with self._bounded("the client takes nothing of it", 504):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _forward(self, process: socket.socket, piece: bytes) -> None:
+        async with self._bounded("the microservice takes nothing of it", 504):
+            await asyncio.get_running_loop().sock_sendall(process, piece)
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, why: str, status: int) -> AsyncIterator[None]:
+        """Give up when one piece takes too long: it has one of the container's few places."""
         try:
-            async with asyncio.timeout(self._send_s):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            async with asyncio.timeout(self._stall_s):
+                yield
         except TimeoutError as exc:
-            raise _StalledError from exc
+            raise _StalledError(f"{why} for {self._stall_s:g} s", status) from exc
 
     async def _next(self, process: socket.socket) -> Any:
         loop = asyncio.get_running_loop()
@@ -178,8 +195,8 @@ async def _connect(path: Path) -> socket.socket:
 class _Body:
     """The body of a request."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, bounded: Bounded) -> None:
+        self._receive, self._bounded = receive, bounded
         self._chunk = b""
         self._more = True
 
@@ -196,7 +213,8 @@ class _Body:
             self._chunk = b""
 
     async def _read(self) -> None:
-        event = await self._receive()
+        async with self._bounded():
+            event = await self._receive()
         if event["type"] == "http.disconnect":
             raise _ClientGoneError
         self._chunk = event.get("body", b"")

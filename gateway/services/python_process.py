@@ -178,6 +178,7 @@ class PythonProcess:
         try:
             while line := await self._reader.readline():
                 self._note(decode_report(line))
+                await asyncio.sleep(0)  # one that says much does not keep the loop to itself
         except (ControlError, ValueError) as exc:  # ValueError: a line beyond the limit
             self._said = f"it does not speak the control protocol: {exc}"
             await self._kill()

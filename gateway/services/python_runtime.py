@@ -135,4 +135,5 @@ def _make_folders(directory: Path) -> Path:
     scratch = directory / "tmp" / secrets.token_hex(8)
     for folder in (directory / "data", scratch):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (directory / LOG_NAME).touch(mode=0o600)
     return scratch

@@ -132,7 +132,8 @@ class Supervisor:
 
     async def close(self) -> None:
         """End its process; the supervisor cannot be used again."""
-        await self._request(_End.CLOSE)
+        if not self._task.done():
+            await self._request(_End.CLOSE)
         await self._task
 
     def rights_version(self, password: bytes) -> Version | None:

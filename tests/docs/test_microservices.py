@@ -128,7 +128,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"`[limits] start_s`, {limits.ready_s:g} s" in TEXT
     assert f"`[limits] liveness_s`, {limits.liveness_s:g} s" in TEXT
     assert f"`[limits] memory_mib`, {LimitSettings().memory_mib} MiB" in TEXT
-    assert f"for {limits.send_s:g} s | the call is given up" in TEXT
+    assert f"for {limits.stall_s:g} s | the call is given up" in TEXT
     assert "newest three others" in TEXT
     assert limits.old_versions == 3
     assert f"When there are {limits.images}," in TEXT

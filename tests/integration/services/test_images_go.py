@@ -5,6 +5,8 @@ import os
 import threading
 from pathlib import Path
 
+import pytest
+
 from tests.integration.services.world import World, world, write_service
 
 GOOD = '\n@service.get("/")\nasync def root(_): return {"version": VERSION}\n'
@@ -70,7 +72,9 @@ def test_one_image_may_be_uploaded_twice_at_the_same_time(tmp_path: Path) -> Non
 
 
 # case G13
-def test_the_loop_goes_on_while_an_image_is_unpacked(tmp_path: Path) -> None:
+def test_the_loop_goes_on_while_an_image_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Disk work is in other threads: sync calls block the thread, and time is not judged."""
     source = write_version(tmp_path / "src", 1)
     for number in range(200):
@@ -84,11 +88,8 @@ def test_the_loop_goes_on_while_an_image_is_unpacked(tmp_path: Path) -> None:
 
     async def run() -> None:
         async with world(tmp_path) as here:
-            os.fsync = watched
-            try:
-                assert (await here.upload(source)).status_code == 201
-            finally:
-                os.fsync = real
+            monkeypatch.setattr(os, "fsync", watched)
+            assert (await here.upload(source)).status_code == 201
             assert threads
             assert "MainThread" not in threads
 

@@ -124,6 +124,24 @@ def test_deploying_a_blocked_service_again_starts_it_anew(tmp_path: Path) -> Non
 
 
 # case G8
+def test_a_blocked_service_can_be_stopped_and_removed(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path, liveness_s=600.0, stop_s=0.3) as here:
+            await here.deploy(write_service(tmp_path / "src", CODE), "probe")
+            pids = [await ask(here, path) for path in ("", "child")]
+            spinning = asyncio.create_task(here.http.get("/api/probe/v1/spin"))
+            await until((tmp_path / "state/containers/api-probe/data/spinning").exists)
+            one = "/mcm/v1/containers/api-probe"
+            assert (await here.http.put(one, json={"state": "stopped"})).is_success
+            assert not any(is_alive(pid) for pid in pids)
+            await spinning
+            assert (await here.http.delete(one)).is_success
+            assert here.host.containers() == []
+
+    asyncio.run(run())
+
+
+# case G8
 def test_the_end_of_a_process_is_noticed_though_its_child_lives(tmp_path: Path) -> None:
     async def run() -> None:
         async with world(tmp_path) as here:

@@ -110,7 +110,7 @@ def test_a_log_has_the_time_of_each_line_and_can_be_followed(tmp_path: Path) -> 
             assert re.fullmatch(f"{STAMP}two\n{STAMP}three\n", log)
             assert (await here.http.get(f"{ONE}/logs", params={"tail": 0})).text == ""
             assert (await here.http.get(f"{ONE}/logs", params={"tail": -1})).status_code == 422
-            query = {"tail": 1, "follow": "true"}
+            query = {"tail": "1", "follow": "true"}
             async with here.http.stream("GET", f"{ONE}/logs", params=query) as response:
                 lines = response.aiter_lines()
                 assert (await anext(lines)).endswith(" three")
@@ -172,12 +172,18 @@ async def much(_):
             yield bytes(65536)
     return Response(chunks())
 
+@service.post("/take")
+async def take(request): return {"size": len(await request.body())}
+
+@service.post("/ignore")
+async def ignore(_): await asyncio.sleep(60)
+
 @service.get("/")
 async def root(_): return {}
 """
 
     async def run() -> None:
-        async with world(tmp_path, requests=4, send_s=0.5) as here:
+        async with world(tmp_path, requests=4, stall_s=0.5) as here:
             await here.deploy(write_service(tmp_path / "src", code), "probe")
             clients = []
             for _ in range(4):
@@ -190,5 +196,14 @@ async def root(_): return {}
             assert (await here.http.get("/api/probe/v1/")).status_code == 200
             for writer in clients:
                 writer.transport.abort()
+            # the other direction: half a body, and a body that the service does not read
+            reader, writer = await asyncio.open_unix_connection(str(tmp_path / "api.sock"))
+            head = b"POST /api/probe/v1/take HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+            writer.write(head + b"half")
+            assert b" 408 " in await reader.readline()
+            writer.transport.abort()
+            ignored = await here.http.post("/api/probe/v1/ignore", content=bytes(4_000_000))
+            assert ignored.status_code == 504
+            assert "the microservice takes nothing of it" in ignored.json()["detail"]
 
     asyncio.run(run())

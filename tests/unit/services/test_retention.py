@@ -1,3 +1,5 @@
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +41,7 @@ def test_a_client_that_fills_the_gateway_loses_its_own() -> None:
     st.integers(0, 4), st.integers(0, 12), st.randoms(),
 )  # fmt: skip
 def test_used_ones_never_go_and_the_limit_holds(
-    made: list[tuple[str, int, str]], keep: int, limit: int, random: "st.Random"
+    made: list[tuple[str, int, str]], keep: int, limit: int, random: Random
 ) -> None:
     images = [image(f"{n}-v{v}", position, c) for position, (n, v, c) in enumerate(made)]
     used = {i.image_id for i in images if random.random() < 0.3}
