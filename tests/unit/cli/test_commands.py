@@ -239,7 +239,7 @@ def test_settings_of_a_container() -> None:
 
 
 def test_a_folder_that_is_no_microservice_says_why(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match=r"cannot pack .*microservice.toml"):
+    with pytest.raises(CliError, match=r"cannot deploy .*microservice.toml"):
         pack_folder(tmp_path)
     with pytest.raises(CliError, match="no such folder"):
         pack_folder(tmp_path / "none")
