@@ -204,7 +204,9 @@ class Incoming:
                 return
             message, receivers = screened
         accepted = SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
-        hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
+        hold = Hold(
+            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED), can_tell=client.five
+        )
         if message is None:
             message = _message(client, packet, now, hold)
         else:
