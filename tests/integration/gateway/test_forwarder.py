@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,9 +73,10 @@ async def forward(
             forwarder.begin(connection, MqttLimits())
             run = asyncio.create_task(forwarder.run())
             done = asyncio.create_task(until(is_done))
-            ended = asyncio.ensure_future(connection.closed)
-            await asyncio.wait({run, done, ended}, return_when=asyncio.FIRST_COMPLETED)
-            closed: Closed | None = connection.closed.result() if ended.done() else None
+            ended = connection.closed
+            watched: set[asyncio.Future[Any]] = {run, done, ended}
+            await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
+            closed: Closed | None = ended.result() if ended.done() else None
             for task in (run, done):
                 task.cancel()
             (fault, _) = await asyncio.gather(run, done, return_exceptions=True)

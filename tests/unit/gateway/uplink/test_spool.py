@@ -200,9 +200,8 @@ def test_what_is_set_aside_survives_and_is_bounded(tmp_path: Path) -> None:
 def test_a_message_that_sqlite_refuses_takes_no_other_along(tmp_path: Path) -> None:
     async def body(spool: Spool) -> None:
         bad = "lone surrogate \ud800"
-        assert await asyncio.gather(
-            put(spool, "a", b"1"), put(spool, bad, b""), put(spool, "b", b"2")
-        ) == [True, False, True]
+        puts = [put(spool, "a", b"1"), put(spool, bad, b""), put(spool, "b", b"2")]
+        assert await asyncio.gather(*puts) == [True, False, True]
         assert [entry.topic for entry in await spool.read(0, 10)] == ["a", "b"]
         assert await put(spool, "c", b"3")
 
