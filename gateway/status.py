@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.uplink.driver import Uplink
     from gateway.uplink.spool import Spool
 
-STARTED = "started"  # of a container
+STARTED, STOPPED = "started", "stopped"  # of a container; one that a person stopped is well
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Status:
         found += [
             f"container {c.id}: {c.error or c.state}"
             for c in parts.services.containers()
-            if c.error or c.state != STARTED
+            if c.error or c.state not in (STARTED, STOPPED)
         ]
         return found
 
@@ -196,6 +196,10 @@ class Status:
                 "expose": c.expose,
                 "error": c.error,
                 "handled": c.handled,
+                "started_at": c.started_at,
+                "restarts": c.restarts,
+                "last_end": c.last_end,
+                "last_end_at": c.last_end_at,
             }
             for c in self._parts.services.containers()
         ]

@@ -87,11 +87,16 @@ class _Snapshot(Collector):
         handled = CounterMetricFamily(
             "hecate_container_handled", "Triggers handled", labels=["container"]
         )
+        restarts = CounterMetricFamily(
+            "hecate_container_restarts", "Processes that ended unasked", labels=["container"]
+        )
         for container in self._snapshot["containers"]:
+            restarts.add_metric([container["id"]], container["restarts"])
             up.add_metric([container["id"]], container["state"] == "started")
             handled.add_metric([container["id"]], container["handled"])
         yield up
         yield handled
+        yield restarts
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
