@@ -6,8 +6,9 @@ A broker answers a message that it does not take by a reason code, or by closing
 and then nothing says which of the messages on their way it was. So those are sent again one at a
 time. A row is found that is alone on its way at the second break that the broker gives a reason
 for, or at the second one in a row without: then it may be the broker that crashes, and not every
-message on its way at a crash may be accused. A broker that is full for all refuses with "quota exceeded": that is tried again later, and
-a row counts as refused only if the one behind it is taken.
+message on its way at a crash may be accused. A broker that is full for all refuses with "quota
+exceeded": that is tried again later, and a row counts as refused only if the one behind it is
+taken.
 
 Not counted are breaks that no row causes: a network that is silent, a broker that says it stops,
 a row that was on its way for longer than a broker needs to close.

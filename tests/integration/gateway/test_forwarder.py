@@ -11,7 +11,9 @@ import pytest
 from broker import AllowAll, Broker, Identity, Limits, Listener, Message
 from gateway.errors import LinkLost, NotSpoken
 from gateway.uplink.connection import Closed, Connection, Endpoint
+from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
+from gateway.uplink.rules import Rules, TopicRule
 from gateway.uplink.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.secret import Secret
@@ -243,5 +245,36 @@ def test_a_broker_that_knows_no_mqtt_5_is_noticed(
         await old.open()
         await old.close()
         server.close()
+
+    asyncio.run(run())
+
+
+# case G18
+def test_a_filter_that_the_cloud_denies_is_named_and_keeps_no_other_away() -> None:
+    class Denying(AllowAll):
+        def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:  # noqa: ARG002
+            return not topic_filter.endswith("/secret/#")
+
+    async def run() -> None:
+        policy = Denying()
+        rules = Rules([TopicRule("secret/#", "down"), TopicRule("fine/#", "down")])
+        async with Broker([Listener(port=0)], policy, policy, sys_interval_s=0) as broker:
+            local = broker.local_client("local")
+            downlinks = Downlinks(NODE, rules, local, lambda _payload: None)
+            heard: list[str] = []
+            local.subscribe("fine/#", lambda message: heard.append(message.topic))
+            (address,) = broker.addresses
+            assert isinstance(address, tuple)
+            for five in (True, False):
+                endpoint = Endpoint("127.0.0.1", int(address[1]), None)
+                connection = Connection(NODE, Secret("x"), endpoint, five=five)
+                connection.on_message = downlinks.on_message
+                await connection.open()
+                await downlinks.subscribe(connection, MqttLimits())
+                assert list(downlinks.denied) == ["secret/#"]
+                heard.clear()
+                local.publish(f"nodes/{NODE}/down/fine/x", b"1")
+                await until(lambda: heard == ["fine/x"])
+                await connection.close()
 
     asyncio.run(run())
