@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.services.containers import State
 from gateway.services.limits import ServiceLimits
 from gateway.services.manifest import LimitSettings
 from tests.integration.gateway.peers import Gateway
@@ -121,6 +122,19 @@ def test_what_cannot_be_is_told_with_what_to_do(gateway: Gateway, tmp_path: Path
     code, out, error = person.type("hecate invoke there /nothing --json")
     assert (code, error) == (1, "")
     assert json.loads(out)["status"] == 404
+
+
+def test_the_description_of_a_container_names_its_fields(gateway: Gateway, tmp_path: Path) -> None:
+    person = Person(tmp_path, gateway)
+    person.type("hecate init fields")
+    person.type("hecate deploy fields")
+    (row,) = (c for c in gateway.call("GET", "/mcm/v1/containers")["data"] if c["name"] == "fields")
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    (text,) = re.findall(r"^A container object holds (.*?)\n\n", page + "\n\n", re.M | re.S)
+    named = set(re.findall(r"`(\w+)`", text))
+    states = {state.value for state in State}
+    assert named == set(row) | states
+    assert set(row["lastEnd"]) == {"reason", "at"}
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
