@@ -171,7 +171,10 @@ class Exchange:
     async def _next(self, process: socket.socket) -> Any:
         loop = asyncio.get_running_loop()
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await loop.sock_recv(process, READ_BYTES))
+            data = await loop.sock_recv(process, READ_BYTES)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise _ProcessGoneError("its process ended, `hecate ps` says why")
+            self._http.receive_data(data)
         return event
 
 
