@@ -18,7 +18,7 @@ from gateway.cli.view.snapshot import (
     Snapshot,
 )
 from gateway.cli.view.watch import Picture
-from gateway.cli.view.words import ago, duration, plural, size
+from gateway.cli.view.words import ago, duration, plural, restarted, size
 
 T = TypeVar("T")
 GOOD, WAITING, BAD = "green", "yellow", "red"
@@ -126,6 +126,8 @@ def _containers(containers: tuple[ContainerView, ...]) -> Table | None:
     grid = _grid("left", "wide", "right")
     for container in _first(containers):
         note = container.error or container.path or container.state
+        if not container.error and container.restarts:
+            note = f"{note}  {restarted(container.restarts, container.last_end)}"
         handled = f"{container.handled:,} handled" if not container.error else container.state
         grid.add_row(
             _dot(BAD if container.error else _colour(container.state)),

@@ -97,6 +97,15 @@ def test_a_failure_is_red_and_in_words() -> None:
     assert len(re.findall("\x1b\\[31m *●", screen)) == 2
 
 
+# case G8
+def test_one_that_was_started_again_says_how_often_and_why() -> None:
+    document = status()
+    document["containers"][0] |= {"restarts": 2, "last_end": "it answered no control message"}
+    assert "2 restarts, the last: it answered no" in draw(document, 160)
+    (line,) = (one for one in Watch().changes(parse_snapshot(document)) if "microservice" in one)
+    assert "started (2 restarts, the last: it answered no control message)" in line
+
+
 def test_a_gateway_that_is_not_ready_says_why() -> None:
     screen = draw(status(ready=False, reasons=["SEP connecting"]))
     assert "not ready: SEP connecting" in screen
