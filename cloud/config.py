@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from broker.journal import Durability
 from protocol.errors import SettingsError
 from protocol.settings import load_settings
 
@@ -43,10 +44,14 @@ class MqttSettings:
 
     host: str = "127.0.0.1"
     port: int = 1884
+    durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
 
     def check(self) -> None:
-        """Refuse what cannot be listened on."""
+        """Refuse what cannot be listened on, and unknown words."""
         _check_port(self.port)
+        if self.durability not in ("synced", "os", "memory"):
+            words = '"synced", "os" or "memory"'
+            raise ValueError(f'durability = "{self.durability}": must be {words}')
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ class RelaySettings:
 class StoreSettings:
     """Where state is kept."""
 
-    directory: Path = Path()  # Path() = $XDG_STATE_HOME/hecate/cloud
+    directory: Path = Path()  # database, keys, journal; Path() = $XDG_STATE_HOME/hecate/cloud
 
 
 @dataclass(frozen=True)

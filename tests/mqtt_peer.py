@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.programs import until
 
 if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 
@@ -24,14 +25,22 @@ class Mqtt:
         password: str | None = None,
         client_id: str = "peer",
         version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        *,
+        clean_start: bool = True,
+        properties: "Properties | None" = None,
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None
         self.lost = threading.Event()
         self._granted: dict[int, list[ReasonCode]] = {}
         self._acknowledged: dict[int, ReasonCode] = {}
+        is_five = version is MQTTProtocolVersion.MQTTv5
         self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if is_five else clean_start,
+            protocol=version,
+            reconnect_on_failure=False,
         )
         if username is not None:
             self.client.username_pw_set(username, password)
@@ -40,7 +49,8 @@ class Mqtt:
         self.client.on_message = lambda *a: self.messages.append(a[2])
         self.client.on_subscribe = self._on_subscribe
         self.client.on_publish = self._on_publish
-        self.client.connect("127.0.0.1", port)
+        start = clean_start if is_five else paho.MQTT_CLEAN_START_FIRST_ONLY
+        self.client.connect("127.0.0.1", port, clean_start=start, properties=properties)
         self.client.loop_start()
         until(lambda: self.reason is not None, "CONNACK")
 

@@ -95,7 +95,7 @@ async def remove_node(parts: PartsOf, caller: AnyCaller, node_id: NodeId) -> Res
     """Forget a node and its account, end its BEPs, cut its connection; it may register again."""
     await parts.registry.remove(caller, node_id)
     await parts.placing.revoke_all(node_id, parts.clock())
-    parts.broker.disconnect(node_id)
+    parts.broker.revoke(node_id)  # what it left retained is not for its next owner
     parts.broker.rights_changed()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
