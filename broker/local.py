@@ -8,6 +8,7 @@ from broker.delivery import Encoder
 from broker.errors import LocalProtocolError, RemoteProtocolError
 from broker.message import Message
 from broker.packets import Subscription
+from broker.router import Done
 from broker.story import Story
 from broker.topics import SHARED, validate_filter, validate_topic
 
@@ -50,12 +51,36 @@ class LocalClient:
         if receiver is not None:
             self._core.unsubscribe(receiver, topic_filter)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Publish to everybody, the process's own subscribers included."""
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        expiry_s: float | None = None,
+        stored: bool = True,
+        done: Done | None = None,
+    ) -> None:
+        """Publish to everybody, the process's own subscribers included.
+
+        Args:
+            topic: where to; no wildcards.
+            payload: what.
+            qos: 0, 1 or 2.
+            retain: keep it for those who subscribe later.
+            expiry_s: how long it may wait for its receivers; None is for ever.
+            stored: False lets it wait in memory only; of no effect on what is retained.
+            done: called once, now or later: True when all that must survive is safe, as the
+                broker's durability has it; False when it is not kept, and may be published again.
+        """
         _check(validate_topic, topic)
         if qos not in {0, 1, 2}:
             raise LocalProtocolError(f"cannot publish at QoS {qos}: there are 0, 1 and 2")
-        self._core.publish(Message(topic, payload, qos, retain), self._now())
+        now = self._now()
+        expires_at = None if expiry_s is None else now + expiry_s
+        message = Message(topic, payload, qos, retain, expires_at=expires_at)
+        self._core.publish(message, now, stored=stored, done=done)
 
     def close(self) -> None:
         """Drop all subscriptions."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from broker.client import Client
 from broker.counters import Counters
+from broker.hooks import NoRoom
 from broker.journal.records import Ended, Record, WillEnded
 from broker.limits import Limits
 from broker.message import Message
@@ -196,7 +197,7 @@ class Registry:
         if not hooks:
             return message
         screened = self._router.screen(message, hooks, (), session)
-        return None if isinstance(screened, Reason) else screened[0]
+        return None if isinstance(screened, Reason | NoRoom) else screened[0]
 
 
 def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]

@@ -1,6 +1,7 @@
 """Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
@@ -10,7 +11,7 @@ from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
-from broker.hooks import Hooks, PublishHook
+from broker.hooks import Hooks, NoRoom, PublishHook
 from broker.journal.records import Cleared, Entry, Record, Series
 from broker.limits import Limits
 from broker.message import Message
@@ -24,6 +25,8 @@ from broker.shared import SharedGroup
 from broker.story import Story
 from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, validate_topic
 from broker.turns import Turns
+
+Done = Callable[[bool], None]
 
 TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
@@ -55,7 +58,7 @@ class Router:
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
-        self._later: deque[tuple[Message, tuple[Record, ...]]] = deque()
+        self._later: deque[tuple[Message, tuple[Record, ...], bool, Done | None]] = deque()
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add or replace a subscription."""
@@ -171,11 +174,19 @@ class Router:
         return self._build_route(client, topic, receivers)
 
     def deliver(
-        self, message: Message, receivers: Receivers, now: float, records: tuple[Record, ...] = ()
+        self,
+        message: Message,
+        receivers: Receivers,
+        now: float,
+        records: tuple[Record, ...] = (),
+        *,
+        stored: bool = True,
+        done: Done | None = None,
     ) -> bool:
         """Give a message to its receivers; return False when it had to be retained and was not.
 
-        records are written down together with it; its hold lasts until that is safe.
+        records are written down together with it; its hold lasts until that is safe, and done is
+        told. What is not to be stored waits for its receivers in memory only.
         """
         ledger = self.ledger
         if message.retain:
@@ -185,8 +196,11 @@ class Router:
                 if ledger.is_on:
                     self.retained.settle(message.topic, message, ok=False)
                     ledger.append(records)
+                if done is not None:
+                    done(False)
                 return False
-        encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
+        is_stored = ledger.is_on and (stored or message.retain)
+        encoder = Encoder(message, now, ledger.take_message_ids() if is_stored else 0)
         self._delivering = True
         self.turns.left -= len(receivers) // TURN_RECEIVERS
         for receiver, subscription in receivers:
@@ -195,20 +209,32 @@ class Router:
                 self.touched.add(receiver.client)
         self._delivering = False
         if ledger.is_on and (records or encoder.entries or message.retain):
-            self._write_down(encoder, records)
+            self._write_down(encoder, records, done)
+        elif done is not None:
+            done(True)
         while self._later:
-            self.publish(*self._later.popleft(), now=now)
+            later, its_records, its_stored, its_done = self._later.popleft()
+            self.publish(later, its_records, now=now, stored=its_stored, done=its_done)
         return True
 
-    def publish(self, message: Message, records: tuple[Record, ...] = (), *, now: float) -> None:
+    def publish(
+        self,
+        message: Message,
+        records: tuple[Record, ...] = (),
+        *,
+        now: float,
+        stored: bool = True,
+        done: Done | None = None,
+    ) -> None:
         """Find the receivers of a message and give it to them.
 
         What a local subscriber publishes while it is given a message follows that message.
         """
         if self._delivering:
-            self._later.append((message, records))
+            self._later.append((message, records, stored, done))
         else:
-            self.deliver(message, self.find_receivers(message.topic, None), now, records)
+            receivers = self.find_receivers(message.topic, None)
+            self.deliver(message, receivers, now, records, stored=stored, done=done)
 
     def tell(self, topic: str, payload: bytes, now: float) -> None:
         """Say something of the broker itself: retained, but never stored nor queued."""
@@ -235,13 +261,13 @@ class Router:
         hooks: tuple[PublishHook, ...],
         receivers: Receivers,
         origin: Session,
-    ) -> tuple[Message, Receivers] | Reason:
+    ) -> tuple[Message, Receivers] | Reason | NoRoom:
         """Return what hooks leave of a message and who gets it, or the answer when nobody does."""
         made = self.hooks.screen(message, hooks)
         if made is None:
             self.counters.drop("hook")
             return Reason.SUCCESS
-        if isinstance(made, Reason):
+        if isinstance(made, Reason | NoRoom):
             self.counters.refuse("publish_hook")
             self.counters.drop("hook")
             return made
@@ -264,7 +290,9 @@ class Router:
             if encoder.entries:
                 self._write_down(encoder, ())
 
-    def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
+    def _write_down(
+        self, encoder: Encoder, records: tuple[Record, ...], told: Done | None = None
+    ) -> None:
         message, ledger = encoder.message, self.ledger
         is_kept = message.retain and bool(message.payload)
         written: list[Record | Series] = list(records)
@@ -289,6 +317,8 @@ class Router:
                 self.counters.refuse("not_stored")
             if hold is not None:
                 hold.release() if ok else hold.refuse()
+            if told is not None:
+                told(ok)
 
         # a will, and what it ends, is not refused: nobody would send it again
         ledger.append_message(written, done, must=bool(records) and hold is None)

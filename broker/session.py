@@ -113,12 +113,17 @@ class Session:
         qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8] [MQTT-4.8.2-3]
         if qos:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
-            if self.diary is not None:
+            if self.diary is not None and encoder.message_id:
                 self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder)
             elif self.inflight.append is None or not self._send(delivery, encoder):
                 self.enqueue([delivery])  # [MQTT-4.5.0-1]
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
+
+    def has_room(self, size: int) -> bool:
+        """Return whether one more QoS 1 message is sent, or waits, rather than dropped."""
+        can_send = self.inflight.append is not None and self.inflight.room > 0
+        return can_send or self._can_wait(size, is_new=True)
 
     def enqueue(self, deliveries: Iterable[Delivery]) -> None:
         """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
@@ -223,15 +228,9 @@ class Session:
 
     def _let_wait(self, delivery: Delivery, *, is_new: bool = True) -> bool:
         """Return False, and count, when there is no room."""
-        limits, counters = self._limits, self._counters
+        counters = self._counters
         size = delivery.message.size_bytes
-        held = self.inflight.size_bytes + self._waiting_bytes
-        share = held if is_new else 0  # rule 4
-        if (
-            len(self._waiting) >= limits.queued_messages
-            or held + size > limits.queued_bytes
-            or counters.queued_bytes + share + size > limits.queued_bytes_total
-        ):
+        if not self._can_wait(size, is_new=is_new):
             counters.drop("queue_full")
             return False
         if self._waiting is _NOTHING:
@@ -241,6 +240,16 @@ class Session:
         counters.queued_bytes += size
         self.inflight.append = None  # [MQTT-4.6.0-5] [MQTT-4.6.0-6] rule 1
         return True
+
+    def _can_wait(self, size: int, *, is_new: bool) -> bool:
+        limits = self._limits
+        held = self.inflight.size_bytes + self._waiting_bytes
+        share = held if is_new else 0  # rule 4
+        return (
+            len(self._waiting) < limits.queued_messages
+            and held + size <= limits.queued_bytes
+            and self._counters.queued_bytes + share + size <= limits.queued_bytes_total
+        )
 
     def _forget(self, deliveries: Iterable[Delivery]) -> None:
         if self.diary is not None:
