@@ -168,7 +168,8 @@ class Admission:
         if session is not None and session.owner.name != who.name:
             # one identity must not take another's session, or its place
             return Refusal.CLIENT_ID_NOT_VALID
-        if session is None and self._registry.is_full and self._registry.expiry_s(connect) > 0:
+        is_new = session is None and self._registry.expiry_s(connect, who) > 0
+        if is_new and self._registry.is_full_for(who.name):
             return Refusal.QUOTA_EXCEEDED
         hooks = self._router.hooks
         if not hooks.asks_connect:

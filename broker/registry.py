@@ -1,6 +1,7 @@
 """All sessions: who is connected, who is away and for how long, whose will waits."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 
 from broker.client import Client
@@ -30,6 +31,7 @@ class Registry:
         self._counters = counters
         self._sessions: dict[str, Session] = {}
         self._away: set[Session] = set()
+        self._by_owner: Counter[str] = Counter()  # sessions of each identity
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
@@ -44,12 +46,19 @@ class Registry:
         """How many sessions are kept for clients that are away."""
         return len(self._away)
 
+    def is_full_for(self, name: str) -> bool:
+        """Return whether one more stored session of an identity is one too many."""
+        limit = self._limits.sessions_per_identity
+        return self.is_full or (limit is not None and self._by_owner[name] >= limit)
+
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
         return self._sessions.get(client_id)
 
-    def expiry_s(self, connect: Connect) -> float:
+    def expiry_s(self, connect: Connect, identity: Identity) -> float:
         """Return how long the session is kept after its connection."""
+        if not identity.keeps_session:
+            return 0.0
         asked = float(connect.properties.session_expiry_s or 0)
         if connect.version < MQTT_5 and not connect.clean_start:
             asked = NEVER_EXPIRES
@@ -58,6 +67,7 @@ class Registry:
     def add(self, session: Session) -> None:
         """Take a session that was stored; its client is away."""
         self._sessions[session.client_id] = session
+        self._by_owner[session.owner.name] += 1
         self._away.add(session)
 
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
@@ -70,10 +80,11 @@ class Registry:
         if session is None:  # [MQTT-3.1.2-6]
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
+            self._by_owner[identity.name] += 1
         is_known = session.owner == identity and not session.is_restored
         session.is_restored = False
         session.owner = identity
-        session.expiry_s = self.expiry_s(connect)
+        session.expiry_s = self.expiry_s(connect, identity)
         session.expires_at = None
         if session.expiry_s > 0:
             if session.diary is None:
@@ -149,6 +160,9 @@ class Registry:
         """Forget a session and all it holds."""
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]
+            self._by_owner[session.owner.name] -= 1
+            if not self._by_owner[session.owner.name]:
+                del self._by_owner[session.owner.name]
         self._away.discard(session)
         for topic_filter in session.subscriptions:
             self._router.unsubscribe(session, topic_filter)

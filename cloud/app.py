@@ -16,9 +16,10 @@ from dataclasses import dataclass, replace
 
 from broker import Broker, BrokerError, Limits, Listener
 from broker.journal import Journal, JournalError
-from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer
+from cloud.broker_policy import SESSIONS_PER_IDENTITY, TokenAuthenticator, TopicAuthorizer
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
+from cloud.downlink import CommandGate
 from cloud.errors import StartError
 from cloud.health import Health
 from cloud.identity.development import DevelopmentProvider
@@ -140,12 +141,17 @@ async def _start_broker(
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,
+            lambda node_id: store.node(node_id) is not None,
         ),
         TopicAuthorizer(store.account_of),
-        Limits(),
+        Limits(
+            sessions_per_identity=SESSIONS_PER_IDENTITY,
+            stored_sessions=config.mds.node_limit + Limits().stored_sessions,
+        ),
         store=_journal(config),
         sys_interval_s=0,  # nobody may read it here
     )
+    CommandGate(broker, metrics.commands_refused.inc)
     try:
         await broker.start()
     except JournalError as exc:

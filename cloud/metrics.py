@@ -27,6 +27,9 @@ class Metrics:
         self.tokens_issued = self._counter("tokens_issued", "Access tokens given", "kind")
         self.tokens_refused = self._counter("tokens_refused", "Tokens not accepted", "where")
         self.registrations = self._counter("node_registrations", "Node records stored")
+        self.commands_refused = self._counter(
+            "commands_refused", "Commands that their node's queue had no room for"
+        )
         self.beps_placed = self._counter("beps_placed", "BEPs made")
         self.sep_seconds = Histogram(
             "hecate_sep_seconds",
