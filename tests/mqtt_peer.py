@@ -31,6 +31,7 @@ class Mqtt:
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None
+        self.session_present = False
         self.lost = threading.Event()
         self._granted: dict[int, list[ReasonCode]] = {}
         self._acknowledged: dict[int, ReasonCode] = {}
@@ -94,6 +95,7 @@ class Mqtt:
         self.close()
 
     def _on_connect(self, *arguments: Any) -> None:
+        self.session_present = arguments[2].session_present
         self.reason = arguments[3]
 
     def _on_subscribe(self, *arguments: Any) -> None:

@@ -1,7 +1,8 @@
 """One connection to the cloud's broker: paho-mqtt, driven by the event loop.
 
-Each connection is a new client with a clean session: what was not acknowledged is in the spool
-and goes out again from there, in order.
+Each connection is a new client: what was not acknowledged is in the spool and goes out again from
+there, in order. The session at the broker goes on: what the cloud sends at QoS 1 waits there while
+this node is away, and is acknowledged by hand.
 """
 
 import asyncio
@@ -18,11 +19,12 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.errors import LinkLost, Refused
+from gateway.uplink.downlink import CloudMessage
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 30
+KEEP_ALIVE_S = 10  # the cloud knows within 15 s, less than callers wait, that a node is gone
 CONNECT_TIMEOUT_S = 4.0  # below the 5 s in which a gateway stops
 SET_UP_TIMEOUT_S = 10.0
 MISC_INTERVAL_S = 1.0
@@ -39,7 +41,7 @@ class Connection:
     """An MQTT 3.1.1 connection; callbacks run on the event loop and must not block."""
 
     def __init__(self, client_id: str, password: Secret, tls: ssl.SSLContext | None) -> None:
-        self.on_message: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self.on_message: Callable[[CloudMessage], None] = lambda _message: None
         self.on_acknowledged: Callable[[int], None] = lambda _packet_id: None
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
         self.closed: asyncio.Future[str] = self._loop.create_future()  # why it ended
@@ -48,7 +50,11 @@ class Connection:
         self._subscribed: dict[int, asyncio.Future[None]] = {}
         self._misc: asyncio.TimerHandle | None = None
         self._client = client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, clean_session=True, protocol=paho.MQTTv311
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=False,
+            protocol=paho.MQTTv311,
+            manual_ack=True,
         )
         client.username_pw_set(client_id, password.reveal())
         if tls is not None:
@@ -59,7 +65,9 @@ class Connection:
         client.on_disconnect = self._on_disconnect
         client.on_subscribe = self._on_subscribe
         client.on_publish = self._on_publish
-        client.on_message = lambda _c, _u, m: self.on_message(m.topic, bytes(m.payload))
+        client.on_message = lambda _c, _u, m: self.on_message(
+            CloudMessage(m.topic, bytes(m.payload), m.qos, m.mid)
+        )
         client.on_socket_open = lambda _c, _u, s: self._soon(self._watch, s)
         client.on_socket_close = lambda _c, _u, s: self._soon(self._unwatch, s.fileno())
         client.on_socket_register_write = lambda _c, _u, s: self._soon(self._want_write, s)
@@ -112,6 +120,10 @@ class Connection:
         if qos == 0:
             self._unsent.add(packet_id)
         return packet_id
+
+    def acknowledge(self, packet_id: int) -> None:
+        """Acknowledge a message of QoS 1 that on_message was given."""
+        self._client.ack(packet_id, 1)
 
     @property
     def unsent(self) -> int:

@@ -21,6 +21,7 @@ from gateway.errors import GatewayError, LinkLost, Refused, UplinkError
 from gateway.sep import SepService
 from gateway.uplink.cloud_api import CloudApi
 from gateway.uplink.connection import PUBACK_WINDOW, Connection
+from gateway.uplink.downlink import CloudMessage, Downlink
 from gateway.uplink.link import Link, State
 from gateway.uplink.rules import Rules
 from gateway.uplink.spool import Spool
@@ -136,7 +137,8 @@ class Uplink:
         token = await self._api.access_token()
         await self._register()
         connection = Connection(self._node.node_id, token, self._tls)
-        connection.on_message = self._on_cloud
+        downlink = Downlink(self._local, self._rules, connection.acknowledge)
+        connection.on_message = partial(self._on_cloud, downlink)
         connection.on_acknowledged = self._on_acknowledged
         host, port = self._settings.mqtt_address
         try:
@@ -150,6 +152,7 @@ class Uplink:
             await self._serve(connection)
         finally:
             self._connection = None
+            downlink.close()
             await connection.close()
 
     async def _serve(self, connection: Connection) -> None:
@@ -255,16 +258,13 @@ class Uplink:
             topic = uplinked(self._node.node_id, name)
             connection.publish(topic, message.payload, qos=0, retain=message.retain)
 
-    def _on_cloud(self, topic: str, payload: bytes) -> None:
-        if topic.startswith("$hec/sep/"):
-            self._sep.handle(payload, self._node.node_id, self._send_answer)
-            return
-        route = self._rules.route_down(topic.removeprefix(downlinked(self._node.node_id, "")))
-        if route is None:
-            logger.warning("no rule for %.120s from the cloud", topic)
+    def _on_cloud(self, downlink: Downlink, message: CloudMessage) -> None:
+        if message.topic.startswith("$hec/sep/"):
+            downlink.accept(message)
+            self._sep.handle(message.payload, self._node.node_id, self._send_answer)
         else:
-            rule, name = route
-            self._local.publish(name, payload, qos=rule.qos)
+            prefix = downlinked(self._node.node_id, "")
+            downlink.forward(message.topic.removeprefix(prefix), message)
 
     def _send_answer(self, topic: str, payload: bytes) -> None:
         connection = self._online()

@@ -1,0 +1,121 @@
+"""Hands what comes from the cloud to the local broker, and acknowledges it when that has it.
+
+Theory of operation
+-------------------
+A command waits in this node's session at the cloud's broker until it is acknowledged there. The
+acknowledgement is sent when the local broker has taken responsibility: when all that must survive
+is safe, as its durability has it. Three rules:
+
+1. Messages are acknowledged in the order they came in. [MQTT-4.6.0-2]
+2. What the local broker cannot keep now (its disk is full) is given to it again every RETRY_S and
+   stays unacknowledged; it leaves the line, so that nothing waits behind it.
+3. An end of the connection ends this object; the cloud sends again what was not acknowledged.
+
+The line is bounded by what the cloud's broker has in flight to one client.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from broker import LocalClient, LocalProtocolError
+from gateway.uplink.rules import Rules
+
+logger = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CloudMessage:
+    """A message as the cloud's broker delivered it."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    packet_id: int = 0
+    expiry_s: float | None = None  # what is left of it
+
+
+@dataclass(eq=False, slots=True)
+class _Unacknowledged:
+    packet_id: int
+    is_safe: bool = False
+
+
+class Downlink:
+    """What one connection to the cloud has brought and not acknowledged."""
+
+    def __init__(
+        self, local: LocalClient, rules: Rules, acknowledge: Callable[[int], None]
+    ) -> None:
+        self._local, self._rules, self._acknowledge = local, rules, acknowledge
+        self._line: deque[_Unacknowledged] = deque()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Acknowledge nothing more: the connection has ended."""
+        self._is_closed = True
+        self._line.clear()
+
+    def accept(self, message: CloudMessage) -> None:
+        """Acknowledge a message, in its turn, that needs nothing of the local broker."""
+        if message.qos:
+            self._line.append(_Unacknowledged(message.packet_id, is_safe=True))
+            self._advance()
+
+    def forward(self, topic: str, message: CloudMessage) -> None:
+        """Publish a command under its local topic; topic is its name in the cloud, made bare."""
+        route = self._rules.route_down(topic)
+        if route is None:
+            logger.warning("no rule for %.120s from the cloud", message.topic)
+            self.accept(message)
+            return
+        rule, name = route
+        if not message.qos:
+            self._publish(name, message, rule.qos, lambda _: None)
+            return
+        waiting = _Unacknowledged(message.packet_id)
+        self._line.append(waiting)
+        self._submit(name, message, rule.qos, waiting)
+
+    def _submit(
+        self, name: str, message: CloudMessage, qos: int, waiting: _Unacknowledged
+    ) -> None:
+        if not self._is_closed:
+            self._publish(name, message, qos, partial(self._decide, name, message, qos, waiting))
+
+    def _publish(
+        self, name: str, message: CloudMessage, qos: int, done: Callable[[bool], None]
+    ) -> None:
+        try:
+            self._local.publish(
+                name, message.payload, qos=qos, expiry_s=message.expiry_s, done=done
+            )
+        except LocalProtocolError as exc:
+            logger.warning("dropped %.120s from the cloud: %s", message.topic, exc)
+            done(True)  # it would be the same the next time
+
+    def _decide(
+        self, name: str, message: CloudMessage, qos: int, waiting: _Unacknowledged, ok: bool
+    ) -> None:
+        if self._is_closed:
+            return
+        if not ok:
+            if waiting in self._line:
+                logger.warning("cannot keep commands of the cloud now; trying again")
+                self._line.remove(waiting)  # rule 2
+            again = partial(self._submit, name, message, qos, waiting)
+            asyncio.get_running_loop().call_later(RETRY_S, again)
+        elif waiting in self._line:
+            waiting.is_safe = True
+        else:
+            self._acknowledge(waiting.packet_id)
+        self._advance()
+
+    def _advance(self) -> None:
+        while self._line and self._line[0].is_safe:
+            self._acknowledge(self._line.popleft().packet_id)

@@ -1,0 +1,82 @@
+"""Commands on their way down: in which order, and when, they are acknowledged."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from broker import LocalProtocolError
+from gateway.uplink import downlink
+from gateway.uplink.downlink import CloudMessage, Downlink
+from gateway.uplink.rules import DOWN, Rules, TopicRule
+
+RULES = Rules([TopicRule("c/#", DOWN)])
+
+
+class SlowBroker:
+    """Stands for the local broker: says when a test wants it to what is safe."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[bool], None]] = []
+        self.published: list[tuple[str, bytes]] = []
+
+    def publish(self, topic: str, payload: bytes, **options: Any) -> None:
+        if payload == b"bad":
+            raise LocalProtocolError("cannot publish")
+        self.published.append((topic, payload))
+        self.waiting.append(options["done"])
+
+
+def build() -> tuple[Downlink, SlowBroker, list[int]]:
+    broker, acknowledged = SlowBroker(), []
+    return Downlink(broker, RULES, acknowledged.append), broker, acknowledged  # type: ignore[arg-type]
+
+
+def command(number: int, payload: bytes = b"x") -> CloudMessage:
+    return CloudMessage("nodes/n/down/c/x", payload, 1, number)
+
+
+# case G10
+def test_acknowledgements_keep_the_order_and_wait_for_the_broker() -> None:
+    down, broker, acknowledged = build()
+    for number in (1, 2):
+        down.forward("c/x", command(number))
+    down.accept(command(3))
+    down.forward("elsewhere", command(4))
+    down.forward("c/x", command(5, b"bad"))
+    broker.waiting[1](True)
+    assert acknowledged == []
+    broker.waiting[0](True)
+    assert acknowledged == [1, 2, 3, 4, 5]
+    assert broker.published == [("c/x", b"x")] * 2
+
+
+# case G10
+def test_what_cannot_be_kept_is_tried_again_and_holds_nothing_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(downlink, "RETRY_S", 0)
+
+    async def scenario() -> None:
+        down, broker, acknowledged = build()
+        for number in (1, 2):
+            down.forward("c/x", command(number))
+        broker.waiting[0](False)
+        broker.waiting[1](True)
+        assert acknowledged == [2]
+        while len(broker.waiting) < 3:
+            await asyncio.sleep(0)
+        broker.waiting[2](True)
+        assert acknowledged == [2, 1]
+
+    asyncio.run(scenario())
+
+
+# case G10
+def test_nothing_is_acknowledged_after_the_end_of_the_connection() -> None:
+    down, broker, acknowledged = build()
+    down.forward("c/x", command(1))
+    down.close()
+    broker.waiting[0](True)
+    assert acknowledged == []
