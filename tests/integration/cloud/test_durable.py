@@ -1,6 +1,5 @@
 """What the cloud's broker has acknowledged survives the cloud's end."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from cloud.broker_policy import SESSIONS_PER_IDENTITY
 from cloud.config import MqttSettings
 from tests.integration.cloud.conftest import command, start
-from tests.integration.cloud.peers import Cloud, Node
+from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
 from tests.mqtt_peer import Mqtt
 from tests.programs import Program, until
 
@@ -111,3 +111,62 @@ def test_a_node_that_is_forgotten_leaves_nothing_retained(tmp_path: Path) -> Non
         until(lambda: app.payloads(f"{own}/fence"), "the fence comes")
         assert not app.payloads(f"{own}/state")
     assert cloud.program.stop() == 0
+
+
+# case G10
+def test_senders_are_told_when_the_queue_of_a_node_is_full(
+    cloud: Cloud, provider: OpenIdProvider, node: Node
+) -> None:
+    me = provider.id_token(sub="farmer")
+    account = node.associate(me)
+    signed_in = cloud.sign_in(me, scope="hec:data").raise_for_status()
+    token = str(signed_in.json()["access_token"])
+    keep = Properties(PacketTypes.CONNECT)
+    keep.SessionExpiryInterval = 3600
+    port, command = cloud.mqtt_port, f"nodes/{node.node_id}/down/x"
+    with Mqtt(port, node.node_id, node.token(), node.node_id, properties=keep) as gateway:
+        assert gateway.subscribe(f"nodes/{node.node_id}/down/#")
+    with Mqtt(port, account, token, "five") as app:
+        taken = [app.publish(command, bytes([n]) * 1_000_000) for n in range(6)]
+        assert taken == [True] * 4 + [False] * 2
+        assert app.publish(f"nodes/{node.node_id}/down/y", b"small"), "there is room for it"
+    old = MQTTProtocolVersion.MQTTv311
+    with Mqtt(port, account, token, "old", old) as app:
+        told = app.client.publish(command, bytes(1_000_000), 1)
+        assert app.lost.wait(10)
+        assert not told.is_published()
+    assert cloud.metric("hecate_commands_refused_total") >= 3
+    with Mqtt(
+        port, node.node_id, node.token(), node.node_id, clean_start=False, properties=keep
+    ) as gateway:
+        until(lambda: len(gateway.messages) >= 5, "what was taken comes")
+        assert [bytes(m.payload)[0] for m in gateway.messages[:4]] == [0, 1, 2, 3]
+    with Mqtt(port, account, token, "five") as app:
+        assert app.publish(command, bytes(1_000_000)), "there is room again"
+
+
+# case G10
+def test_a_stranger_neither_takes_client_ids_nor_fills_the_store_of_sessions(
+    cloud: Cloud, node: Node
+) -> None:
+    stranger = Node(cloud)
+    token = stranger.token()
+    keep = Properties(PacketTypes.CONNECT)
+    keep.SessionExpiryInterval = 3600
+    port = cloud.mqtt_port
+    with Mqtt(port, stranger.node_id, token, node.node_id, properties=keep) as first:
+        assert first.is_in
+        with node.connect() as gateway:
+            assert gateway.is_in, "its client id is its own"
+            assert not first.lost.is_set()
+    # nobody registered it: its sessions end with their connections
+    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, properties=keep) as again:
+        assert again.subscribe(f"nodes/{stranger.node_id}/down/#")
+    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, properties=keep) as again:
+        assert not again.session_present
+    stranger.register(token).raise_for_status()
+    let_in = []
+    for number in range(SESSIONS_PER_IDENTITY + 2):
+        with Mqtt(port, stranger.node_id, token, f"c{number}", properties=keep) as client:
+            let_in.append(client.is_in)
+    assert let_in == [True] * SESSIONS_PER_IDENTITY + [False] * 2
