@@ -127,6 +127,8 @@ class SignallingSettings:
     timeout_s: float = 20.0  # edge-api: runtimes of this kind give a request 20 to 30 s
     open_limit: int = 1000
     open_limit_node: int = 32
+    open_limit_caller: int = 250  # of one address (IPv6: /64) to all nodes
+    open_limit_caller_node: int = 16  # of one address to one node; keep it below open_limit_node
     replica: str = ""  # "" = a new random name at each start
     bep_ttl_s: float = 3600.0
     bep_ttl_limit_s: float = 24 * 3600.0
@@ -134,7 +136,10 @@ class SignallingSettings:
 
     def check(self) -> None:
         """Refuse limits that admit nothing and names that are not one topic level."""
-        for name in ("timeout_s", "open_limit", "open_limit_node", "bep_ttl_s", "bep_limit_node"):
+        for name in (
+            "timeout_s", "open_limit", "open_limit_node", "open_limit_caller",
+            "open_limit_caller_node", "bep_ttl_s", "bep_limit_node",
+        ):  # fmt: skip
             _check_positive(name, getattr(self, name))
         if self.bep_ttl_limit_s < self.bep_ttl_s:
             raise ValueError("bep_ttl_limit_s must be at least bep_ttl_s")

@@ -28,6 +28,7 @@ class Mqtt:
         *,
         clean_start: bool = True,
         properties: "Properties | None" = None,
+        keep_alive_s: int = 60,
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None
@@ -51,7 +52,9 @@ class Mqtt:
         self.client.on_subscribe = self._on_subscribe
         self.client.on_publish = self._on_publish
         start = clean_start if is_five else paho.MQTT_CLEAN_START_FIRST_ONLY
-        self.client.connect("127.0.0.1", port, clean_start=start, properties=properties)
+        self.client.connect(
+            "127.0.0.1", port, keep_alive_s, clean_start=start, properties=properties
+        )
         self.client.loop_start()
         until(lambda: self.reason is not None, "CONNACK")
 
