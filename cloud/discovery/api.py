@@ -12,7 +12,7 @@ from cloud.guard import AnyCaller, NodeCaller
 from cloud.parts import PartsOf
 from protocol.errors import TokenError, WireError
 from protocol.ids import NODE_ID, encode_base64url
-from protocol.records import open_record, to_fields
+from protocol.records import open_registration, to_fields
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +55,13 @@ async def register(request: Request, parts: PartsOf, caller: NodeCaller) -> dict
     """Store the calling node's signed record; return it with account and SEP address filled in."""
     now = parts.clock()
     try:
-        record = open_record((await request.body()).decode("ascii").strip(), now)
+        signed = (await request.body()).decode("ascii").strip()
+        record, membership = open_registration(signed, now)
     except (TokenError, WireError, UnicodeDecodeError) as exc:
         logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
         why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
         raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
-    stored = await parts.registry.register(caller, record, now)
+    stored = await parts.registry.register(caller, record, now, membership)
     parts.metrics.registrations.inc()
     return to_fields(stored)
 
