@@ -8,9 +8,11 @@ from pathlib import Path
 
 from broker.journal import Durability
 from protocol.errors import SettingsError
+from protocol.secret import Secret
 from protocol.settings import load_settings
 
 REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
+METRICS_TOKEN_CHARACTERS = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised, never chosen
 
@@ -152,6 +154,18 @@ class SignallingSettings:
 
 
 @dataclass(frozen=True)
+class MetricsSettings:
+    """Who may read /metrics, and in /readyz the reasons: this machine, and who has the token."""
+
+    token: Secret = field(default_factory=lambda: Secret(""))  # Authorization: Bearer; "" = nobody
+
+    def check(self) -> None:
+        """Refuse a token that can be guessed."""
+        if 0 < len(self.token.reveal()) < METRICS_TOKEN_CHARACTERS:
+            raise ValueError(f"token must have at least {METRICS_TOKEN_CHARACTERS} characters")
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """Logging."""
 
@@ -175,6 +189,7 @@ class CloudConfig:
     mst: TokenSettings = field(default_factory=TokenSettings)
     mid: IdentitySettings = field(default_factory=IdentitySettings)
     mss: SignallingSettings = field(default_factory=SignallingSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
