@@ -189,16 +189,10 @@ class Router:
         told. What is not to be stored waits for its receivers in memory only.
         """
         ledger = self.ledger
-        if message.retain:
-            if ledger.is_on:
-                self.retained.wait(message.topic)
-            if not self._retain(message):  # [MQTT-3.3.1-8]
-                if ledger.is_on:
-                    self.retained.settle(message.topic, message, ok=False)
-                    ledger.append(records)
-                if done is not None:
-                    done(False)
-                return False
+        if message.retain and not self._keep_retained(message, records):
+            if done is not None:
+                done(False)
+            return False
         is_stored = ledger.is_on and (stored or message.retain)
         encoder = Encoder(message, now, ledger.take_message_ids() if is_stored else 0)
         self._delivering = True
@@ -289,6 +283,18 @@ class Router:
             delivery.group.deliver(encoder, Subscription(message.topic), now)
             if encoder.entries:
                 self._write_down(encoder, ())
+
+    def _keep_retained(self, message: Message, records: tuple[Record, ...]) -> bool:
+        """Return whether a message is retained now; if not, write down what came with it."""
+        ledger = self.ledger
+        if ledger.is_on:
+            self.retained.wait(message.topic)
+        if self._retain(message):  # [MQTT-3.3.1-8]
+            return True
+        if ledger.is_on:
+            self.retained.settle(message.topic, message, ok=False)
+            ledger.append(records)
+        return False
 
     def _write_down(
         self, encoder: Encoder, records: tuple[Record, ...], told: Done | None = None

@@ -48,9 +48,8 @@ class ReplayGuard:
         self._forget_expired(now)
         if len(message_id) != ID_BYTES:
             return Verdict.MALFORMED
-        if not now <= expires + LEEWAY_S:  # not a number is late, too
-            return Verdict.EXPIRED
-        if expires + LEEWAY_S <= self._forgotten_until:
+        latest = expires + LEEWAY_S
+        if not now <= latest or latest <= self._forgotten_until:  # not a number is late, too
             return Verdict.EXPIRED
         if expires > now + VALID_LIMIT_S + LEEWAY_S:
             return Verdict.TOO_LONG
@@ -59,7 +58,7 @@ class ReplayGuard:
         if len(self._seen) >= self._limit:
             return Verdict.TOO_MANY
         self._seen.add(message_id)
-        heapq.heappush(self._by_expiry, (expires + LEEWAY_S, message_id))
+        heapq.heappush(self._by_expiry, (latest, message_id))
         return Verdict.ADMITTED
 
     def _forget_expired(self, now: float) -> None:

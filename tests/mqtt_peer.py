@@ -108,6 +108,16 @@ class Mqtt:
         self._acknowledged[arguments[2]] = arguments[3]
 
 
+def kept_for(seconds: int) -> "Properties":
+    """Return the properties of a CONNECT whose session outlives its connection."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = seconds
+    return properties
+
+
 def _read(payload: bytes) -> Any:
     try:
         return json.loads(payload)

@@ -82,9 +82,7 @@ class Downlink:
         self._line.append(waiting)
         self._submit(name, message, rule.qos, waiting)
 
-    def _submit(
-        self, name: str, message: CloudMessage, qos: int, waiting: _Unacknowledged
-    ) -> None:
+    def _submit(self, name: str, message: CloudMessage, qos: int, waiting: _Unacknowledged) -> None:
         if not self._is_closed:
             self._publish(name, message, qos, partial(self._decide, name, message, qos, waiting))
 
@@ -92,9 +90,7 @@ class Downlink:
         self, name: str, message: CloudMessage, qos: int, done: Callable[[bool], None]
     ) -> None:
         try:
-            self._local.publish(
-                name, message.payload, qos=qos, expiry_s=message.expiry_s, done=done
-            )
+            self._local.submit(name, message.payload, done, qos=qos, expiry_s=message.expiry_s)
         except LocalProtocolError as exc:
             logger.warning("dropped %.120s from the cloud: %s", message.topic, exc)
             done(True)  # it would be the same the next time

@@ -119,7 +119,7 @@ def test_a_request_ends_when_its_node_is_lost(patient: Cloud, end: str) -> None:
         until(lambda: node.requests, "the request is at the node")
         if end == "connection lost":
             carrier = mqtt.client.socket()
-            assert carrier is not None
+            assert isinstance(carrier, socket.socket)
             carrier.shutdown(socket.SHUT_RDWR)
         elif end == "good-bye":
             mqtt.client.disconnect()

@@ -7,14 +7,12 @@ from signal import SIGKILL, SIGTERM, Signals
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from cloud.broker_policy import SESSIONS_PER_IDENTITY
 from cloud.config import MqttSettings
 from tests.integration.cloud.conftest import command, start
 from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
-from tests.mqtt_peer import Mqtt
+from tests.mqtt_peer import Mqtt, kept_for
 from tests.programs import Program, until
 
 MESSAGES = 500
@@ -26,10 +24,7 @@ def application(cloud: Cloud, account: str, version: MQTTProtocolVersion) -> Ite
     """Give a client whose session outlives its connection."""
     signed_in = cloud.sign_in(cloud.dev_id_token(), scope="hec:data").raise_for_status()
     token = str(signed_in.json()["access_token"])
-    properties = None
-    if version is MQTTProtocolVersion.MQTTv5:
-        properties = Properties(PacketTypes.CONNECT)
-        properties.SessionExpiryInterval = 3600
+    properties = kept_for(3600) if version is MQTTProtocolVersion.MQTTv5 else None
     with Mqtt(
         cloud.mqtt_port, account, token, "app", version, clean_start=False, properties=properties
     ) as client:
@@ -54,9 +49,7 @@ def test_what_was_acknowledged_survives_the_end_of_the_cloud(
         assert app.subscribe(f"{own}/readings/#")
     with node.connect() as gateway:
         assert gateway.publish(f"{own}/state", b"kept", retain=True)
-        sent = [
-            gateway.client.publish(f"{own}/readings/t", str(n), qos=1) for n in range(MESSAGES)
-        ]
+        sent = [gateway.client.publish(f"{own}/readings/t", str(n), qos=1) for n in range(MESSAGES)]
         for each in sent:
             each.wait_for_publish(30)
         assert all(each.is_published() for each in sent)
@@ -121,8 +114,7 @@ def test_senders_are_told_when_the_queue_of_a_node_is_full(
     account = node.associate(me)
     signed_in = cloud.sign_in(me, scope="hec:data").raise_for_status()
     token = str(signed_in.json()["access_token"])
-    keep = Properties(PacketTypes.CONNECT)
-    keep.SessionExpiryInterval = 3600
+    keep = kept_for(3600)
     port, command = cloud.mqtt_port, f"nodes/{node.node_id}/down/x"
     with Mqtt(port, node.node_id, node.token(), node.node_id, properties=keep) as gateway:
         assert gateway.subscribe(f"nodes/{node.node_id}/down/#")
@@ -151,8 +143,7 @@ def test_a_stranger_neither_takes_client_ids_nor_fills_the_store_of_sessions(
 ) -> None:
     stranger = Node(cloud)
     token = stranger.token()
-    keep = Properties(PacketTypes.CONNECT)
-    keep.SessionExpiryInterval = 3600
+    keep = kept_for(3600)
     port = cloud.mqtt_port
     with Mqtt(port, stranger.node_id, token, node.node_id, properties=keep) as first:
         assert first.is_in

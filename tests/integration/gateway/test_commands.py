@@ -9,12 +9,10 @@ from typing import Any
 import httpx
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 
 from tests.integration.gateway.peers import Cloud, join
 from tests.integration.gateway.test_uplink import Node
-from tests.mqtt_peer import Mqtt
+from tests.mqtt_peer import Mqtt, kept_for
 from tests.programs import until
 
 COMMANDS = 600
@@ -24,8 +22,7 @@ BEFORE = 100  # so many have arrived when the gateway ends
 @contextmanager
 def device_of(node: Node, credentials: dict[str, Any]) -> Iterator[Mqtt]:
     """Give a device whose session outlives its connection."""
-    properties = Properties(PacketTypes.CONNECT)
-    properties.SessionExpiryInterval = 3600
+    properties = kept_for(3600)
     user, password = credentials["username"], credentials["password"]
     with Mqtt(
         node.mqtt_port, user, password, user, clean_start=False, properties=properties

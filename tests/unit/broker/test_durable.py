@@ -508,13 +508,13 @@ def test_a_local_client_learns_when_its_message_is_safe() -> None:
     rig.settle()
     told: list[bool] = []
     local = LocalClient(rig.core, "us", lambda: rig.now)
-    local.publish("b", b"nobody stores it", qos=1, done=told.append)
+    local.submit("b", b"nobody stores it", told.append)
     assert told == [True]
-    local.publish("a/b", b"1", qos=1, done=told.append)
+    local.submit("a/b", b"1", told.append)
     assert told == [True], "not before it is on the disk"
     rig.commit()
     assert told == [True, True]
-    local.publish("a/b", b"2", qos=1, done=told.append)
+    local.submit("a/b", b"2", told.append)
     rig.store.refuse()
     assert told == [True, True, False]
     rig.crash()

@@ -51,7 +51,13 @@ def ask(origin: str, shown: str) -> dict[str, Any]:
 # case CL10
 @pytest.mark.parametrize(
     ("origin", "shown"),
-    [("loopback", ""), ("network", KEY), ("network", "viewer"), ("sep", "viewer"), ("bep", "viewer")],
+    [
+        ("loopback", ""),
+        ("network", KEY),
+        ("network", "viewer"),
+        ("sep", "viewer"),
+        ("bep", "viewer"),
+    ],
 )
 def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -> None:
     assert ask(origin, shown) == {"reasons": REASONS}
