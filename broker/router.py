@@ -14,9 +14,9 @@ from broker.errors import RemoteProtocolError
 from broker.hooks import Hooks, NoRoom, PublishHook
 from broker.journal.records import Cleared, Entry, Record, Series
 from broker.limits import Limits
-from broker.message import Message
+from broker.message import Hold, Message
 from broker.packets import MQTT_5, Subscription
-from broker.policy import Authorizer, FinerAuthorizer, Identity
+from broker.policy import Authorizer, FinerAuthorizer, Identity, IdentityDirectory
 from broker.reasons import Reason
 from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
@@ -29,6 +29,7 @@ from broker.turns import Turns
 Done = Callable[[bool], None]
 
 TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
+EXPIRED_STEP = 100  # expired retained messages forgotten for one that has no room: 1 ms
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
 
 
@@ -51,6 +52,7 @@ class Router:
         )
         self._authorizer = authorizer
         self._finer = authorizer if isinstance(authorizer, FinerAuthorizer) else None
+        self._directory = authorizer if isinstance(authorizer, IdentityDirectory) else None
         self._limits = limits
         self.counters = counters
         self.story = Story(counters)
@@ -112,6 +114,10 @@ class Router:
         if topic.startswith(SYS) or topic == SYS_ROOT:
             return False
         return self._authorizer.may_publish(identity, topic)
+
+    def knows(self, identity: Identity) -> bool | None:
+        """Ask the authorizer whether an identity still is; None: that is told when it logs in."""
+        return True if self._directory is None else self._directory.knows(identity)
 
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
         """Return each receiver once, with the widest of its matching subscriptions."""
@@ -189,7 +195,7 @@ class Router:
         told. What is not to be stored waits for its receivers in memory only.
         """
         ledger = self.ledger
-        if message.retain and not self._keep_retained(message, records):
+        if message.retain and not self._take_retained(message, records, now):
             if done is not None:
                 done(False)
             return False
@@ -203,7 +209,7 @@ class Router:
                 self.touched.add(receiver.client)
         self._delivering = False
         if ledger.is_on and (records or encoder.entries or message.retain):
-            self._write_down(encoder, records, done)
+            self._write_down(encoder, records, now, done)
         elif done is not None:
             done(True)
         while self._later:
@@ -282,14 +288,14 @@ class Router:
             encoder = Encoder(message, now, message_id)
             delivery.group.deliver(encoder, Subscription(message.topic), now)
             if encoder.entries:
-                self._write_down(encoder, ())
+                self._write_down(encoder, (), now)
 
-    def _keep_retained(self, message: Message, records: tuple[Record, ...]) -> bool:
+    def _take_retained(self, message: Message, records: tuple[Record, ...], now: float) -> bool:
         """Return whether a message is retained now; if not, write down what came with it."""
         ledger = self.ledger
         if ledger.is_on:
             self.retained.wait(message.topic)
-        if self._retain(message):  # [MQTT-3.3.1-8]
+        if self._retain(message, now):  # [MQTT-3.3.1-8]
             return True
         if ledger.is_on:
             self.retained.settle(message.topic, message, ok=False)
@@ -297,9 +303,15 @@ class Router:
         return False
 
     def _write_down(
-        self, encoder: Encoder, records: tuple[Record, ...], told: Done | None = None
+        self,
+        encoder: Encoder,
+        records: tuple[Record, ...],
+        now: float,
+        told: Done | None = None,
     ) -> None:
         message, ledger = encoder.message, self.ledger
+        if message.expires_at is not None:
+            ledger.note_end(now)
         is_kept = message.retain and bool(message.payload)
         written: list[Record | Series] = list(records)
         if encoder.entries or is_kept:
@@ -309,11 +321,8 @@ class Router:
         if message.retain and not is_kept:
             written.append(Cleared(message.topic))
         retained = self.retained.get(message.topic) if message.retain else None
-        hold = message.hold
-        if hold is not None and hold.decided:  # handed over: it was answered before
-            hold = None
-        if hold is not None:
-            hold.keep()
+        is_held = message.hold is not None and not message.hold.decided
+        tell = _answer_of(message.hold, told)
 
         def done(ok: bool) -> None:
             if message.retain:
@@ -321,13 +330,10 @@ class Router:
                 self.counters.retained = len(self.retained)
             if not ok:
                 self.counters.refuse("not_stored")
-            if hold is not None:
-                hold.release() if ok else hold.refuse()
-            if told is not None:
-                told(ok)
+            tell(ok)
 
         # a will, and what it ends, is not refused: nobody would send it again
-        ledger.append_message(written, done, must=bool(records) and hold is None)
+        ledger.append_message(written, done, must=bool(records) and not is_held)
 
     def _may_read_all(self, session: Session, topic_filter: str) -> bool:
         return self._finer is None or self._finer.may_read_all(session.owner, topic_filter)
@@ -339,15 +345,21 @@ class Router:
 
     def _may_stay(self, message: Message) -> bool:
         # CVE-2018-12546: a retained message must not outlive the right to publish it
-        if message.publisher is None or self.may_publish(message.publisher, message.topic):
+        publisher = message.publisher
+        if publisher is None:
+            return True
+        known = self.knows(publisher)
+        if known is None or (known and self.may_publish(publisher, message.topic)):
             return True
         self._drop_retained(message.topic)
         return False
 
-    def drop_expired(self, count: int, now: float) -> None:
-        """Look at so many retained messages; forget those that have expired."""
-        for topic in self.retained.find_expired(count, now):
+    def drop_expired(self, count: int, now: float) -> int:
+        """Forget so many of the retained messages that have expired; return how many it were."""
+        topics = self.retained.take_expired(count, now)
+        for topic in topics:
             self._drop_retained(topic, "retained_expired")
+        return len(topics)
 
     def _drop_retained(self, topic: str, reason: str = "retained_not_authorized") -> None:
         self.retained.forget(topic)
@@ -355,10 +367,10 @@ class Router:
         self.counters.retained = len(self.retained)
         self.counters.drop(reason)
 
-    def _retain(self, message: Message) -> bool:
+    def _retain(self, message: Message, now: float) -> bool:
         kept = True
         if message.payload:
-            kept = self.retained.keep(message.without_hold())
+            kept = self._keep_retained(message.without_hold(), now)
             if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
                 self.retained.forget(message.topic)
                 self.ledger.append((Cleared(message.topic),))
@@ -368,6 +380,12 @@ class Router:
         if not kept:
             self.counters.drop("retained_full")
         return kept
+
+    def _keep_retained(self, message: Message, now: float) -> bool:
+        while not self.retained.keep(message):
+            if not self.drop_expired(EXPIRED_STEP, now):  # [MQTT-3.3.2-5] before it is refused
+                return False
+        return True
 
     def _build_route(self, client: Client, topic: str, receivers: Receivers) -> Route:
         for receiver, subscription in receivers:
@@ -409,6 +427,18 @@ class Router:
             return outlet  # a run would change the order for one that has a message twice
         outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
         return outlet
+
+
+def _answer_of(hold: Hold | None, told: Done | None) -> Done:
+    """Keep a hold; return what lets it go, or tells a local publisher."""
+    if hold is None or hold.decided:  # handed over: it was answered before
+        return told or _tell_nobody
+    hold.keep()
+    return lambda ok: hold.release() if ok else hold.refuse()
+
+
+def _tell_nobody(ok: bool) -> None:
+    """Nobody waits for the answer."""
 
 
 def _merge(matching: list[Subscription]) -> Subscription:

@@ -16,7 +16,12 @@ from dataclasses import dataclass, replace
 
 from broker import Broker, BrokerError, Limits, Listener
 from broker.journal import Journal, JournalError
-from cloud.broker_policy import SESSIONS_PER_IDENTITY, TokenAuthenticator, TopicAuthorizer
+from cloud.broker_policy import (
+    SESSIONS_PER_IDENTITY,
+    TokenAuthenticator,
+    TopicAuthorizer,
+    announce,
+)
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
 from cloud.downlink import CommandGate
@@ -123,6 +128,7 @@ async def _start_parts(
         placing=placing,
         metrics=metrics,
         health=health,
+        mqtt_limits=announce(broker.limits),
     )
     _watch(parts)
     return parts, broker_address, format_address(*address)
@@ -137,7 +143,7 @@ async def _start_broker(
 ) -> tuple[Broker, str]:
     listener = (config.mqtt.host, config.mqtt.port)
     broker = Broker(
-        [Listener(*listener)],
+        [Listener(*listener, websocket=True, plain_too=True)],
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,

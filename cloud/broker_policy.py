@@ -10,10 +10,11 @@ one out by its client id. The session of a node's uplink is named by its node id
 import logging
 from collections.abc import Callable
 
-from broker import Credentials, Identity, Refusal
+from broker import Credentials, Identity, Limits, Refusal
 from cloud.tokens.access import DATA, NODE, Caller
 from protocol.errors import TokenError
 from protocol.ids import NODE_ID
+from protocol.mqtt_limits import MqttLimits
 from protocol.tokens import LEEWAY_S
 
 logger = logging.getLogger(__name__)
@@ -99,6 +100,16 @@ def name_session(subject: str, client_id: str) -> str:
     if client_id == subject or client_id.startswith(f"{subject}/"):
         return client_id
     return f"{subject}/{client_id}"
+
+
+def announce(limits: Limits) -> MqttLimits:
+    """Return what nodes are told: the broker's limits and what _is_uplink() denies them."""
+    return MqttLimits(
+        topic_levels=limits.topic_levels,
+        topic_bytes=limits.topic_bytes,
+        packet_bytes=limits.packet_bytes,
+        denied=("down/#",),  # which matches "down", too
+    )
 
 
 def _is_uplink(node_id: str, topic: str) -> bool:

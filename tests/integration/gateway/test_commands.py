@@ -10,8 +10,8 @@ import httpx
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from tests.integration.gateway.nodes import Node
 from tests.integration.gateway.peers import Cloud, join
-from tests.integration.gateway.test_uplink import Node
 from tests.mqtt_peer import Mqtt, kept_for
 from tests.programs import until
 

@@ -6,14 +6,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker import LocalProtocolError
-from gateway.uplink import downlink
-from gateway.uplink.downlink import CloudMessage, Downlink
-from gateway.uplink.rules import DOWN, Rules, TopicRule
+from gateway.uplink import intake
+from gateway.uplink.intake import CloudMessage, Intake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-RULES = Rules([TopicRule("c/#", DOWN)])
 
 
 class SlowBroker:
@@ -30,9 +27,9 @@ class SlowBroker:
         self.waiting.append(done)
 
 
-def build() -> tuple[Downlink, SlowBroker, list[int]]:
+def build() -> tuple[Intake, SlowBroker, list[int]]:
     broker, acknowledged = SlowBroker(), list[int]()
-    return Downlink(broker, RULES, acknowledged.append), broker, acknowledged  # type: ignore[arg-type]
+    return Intake(broker, acknowledged.append), broker, acknowledged  # type: ignore[arg-type]
 
 
 def command(number: int, payload: bytes = b"x") -> CloudMessage:
@@ -43,14 +40,14 @@ def command(number: int, payload: bytes = b"x") -> CloudMessage:
 def test_acknowledgements_keep_the_order_and_wait_for_the_broker() -> None:
     down, broker, acknowledged = build()
     for number in (1, 2):
-        down.forward("c/x", command(number))
+        down.forward("c/x", 1, command(number))
     down.accept(command(3))
-    down.forward("elsewhere", command(4))
-    down.forward("c/x", command(5, b"bad"))
+    down.forward("c/x", 1, command(4, b"bad"))
     broker.waiting[1](True)
     assert acknowledged == []
     broker.waiting[0](True)
-    assert acknowledged == [1, 2, 3, 4, 5]
+    assert acknowledged == [1, 2, 3, 4]
+    assert down.dropped == 1
     assert broker.published == [("c/x", b"x")] * 2
 
 
@@ -58,12 +55,12 @@ def test_acknowledgements_keep_the_order_and_wait_for_the_broker() -> None:
 def test_what_cannot_be_kept_is_tried_again_and_holds_nothing_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(downlink, "RETRY_S", 0)
+    monkeypatch.setattr(intake, "RETRY_S", 0)
 
     async def scenario() -> None:
         down, broker, acknowledged = build()
         for number in (1, 2):
-            down.forward("c/x", command(number))
+            down.forward("c/x", 1, command(number))
         broker.waiting[0](False)
         broker.waiting[1](True)
         assert acknowledged == [2]
@@ -78,7 +75,7 @@ def test_what_cannot_be_kept_is_tried_again_and_holds_nothing_up(
 # case G10
 def test_nothing_is_acknowledged_after_the_end_of_the_connection() -> None:
     down, broker, acknowledged = build()
-    down.forward("c/x", command(1))
+    down.forward("c/x", 1, command(1))
     down.close()
     broker.waiting[0](True)
     assert acknowledged == []

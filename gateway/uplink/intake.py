@@ -1,4 +1,4 @@
-"""Hands what comes from the cloud to the local broker, and acknowledges it when that has it.
+"""Hands what one connection brings to the local broker, and acknowledges it when that has it.
 
 Theory of operation
 -------------------
@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from broker import LocalClient, LocalProtocolError
-from gateway.uplink.rules import Rules
 
 logger = logging.getLogger(__name__)
 
@@ -42,19 +41,20 @@ class CloudMessage:
 
 @dataclass(eq=False, slots=True)
 class _Unacknowledged:
-    packet_id: int
+    name: str  # of the local topic
+    qos: int  # at the local broker
+    message: CloudMessage
     is_safe: bool = False
 
 
-class Downlink:
+class Intake:
     """What one connection to the cloud has brought and not acknowledged."""
 
-    def __init__(
-        self, local: LocalClient, rules: Rules, acknowledge: Callable[[int], None]
-    ) -> None:
-        self._local, self._rules, self._acknowledge = local, rules, acknowledge
+    def __init__(self, local: LocalClient, acknowledge: Callable[[int], None]) -> None:
+        self._local, self._acknowledge = local, acknowledge
         self._line: deque[_Unacknowledged] = deque()
         self._is_closed = False
+        self.dropped = 0
 
     def close(self) -> None:
         """Acknowledge nothing more: the connection has ended."""
@@ -64,54 +64,48 @@ class Downlink:
     def accept(self, message: CloudMessage) -> None:
         """Acknowledge a message, in its turn, that needs nothing of the local broker."""
         if message.qos:
-            self._line.append(_Unacknowledged(message.packet_id, is_safe=True))
+            self._line.append(_Unacknowledged("", 0, message, is_safe=True))
             self._advance()
 
-    def forward(self, topic: str, message: CloudMessage) -> None:
-        """Publish a command under its local topic; topic is its name in the cloud, made bare."""
-        route = self._rules.route_down(topic)
-        if route is None:
-            logger.warning("no rule for %.120s from the cloud", message.topic)
-            self.accept(message)
-            return
-        rule, name = route
-        if not message.qos:
-            self._publish(name, message, rule.qos, lambda _: None)
-            return
-        waiting = _Unacknowledged(message.packet_id)
-        self._line.append(waiting)
-        self._submit(name, message, rule.qos, waiting)
+    def forward(self, name: str, qos: int, message: CloudMessage) -> None:
+        """Publish a command under its local topic."""
+        waiting = _Unacknowledged(name, qos, message)
+        if message.qos:
+            self._line.append(waiting)
+        self._submit(waiting)
 
-    def _submit(self, name: str, message: CloudMessage, qos: int, waiting: _Unacknowledged) -> None:
-        if not self._is_closed:
-            self._publish(name, message, qos, partial(self._decide, name, message, qos, waiting))
-
-    def _publish(
-        self, name: str, message: CloudMessage, qos: int, done: Callable[[bool], None]
-    ) -> None:
+    def _submit(self, waiting: _Unacknowledged) -> None:
+        if self._is_closed:
+            return
+        message = waiting.message
+        done = partial(self._decide, waiting) if message.qos else _ignore
         try:
-            self._local.submit(name, message.payload, done, qos=qos, expiry_s=message.expiry_s)
+            self._local.submit(
+                waiting.name, message.payload, done, qos=waiting.qos, expiry_s=message.expiry_s
+            )
         except LocalProtocolError as exc:
-            logger.warning("dropped %.120s from the cloud: %s", message.topic, exc)
+            self.dropped += 1
+            logger.warning("cannot publish %.120s from the cloud: %s", message.topic, exc)
             done(True)  # it would be the same the next time
 
-    def _decide(
-        self, name: str, message: CloudMessage, qos: int, waiting: _Unacknowledged, ok: bool
-    ) -> None:
+    def _decide(self, waiting: _Unacknowledged, ok: bool) -> None:
         if self._is_closed:
             return
         if not ok:
             if waiting in self._line:
-                logger.warning("cannot keep commands of the cloud now; trying again")
+                logger.warning("cannot keep a command of the cloud now; trying again")
                 self._line.remove(waiting)  # rule 2
-            again = partial(self._submit, name, message, qos, waiting)
-            asyncio.get_running_loop().call_later(RETRY_S, again)
+            asyncio.get_running_loop().call_later(RETRY_S, self._submit, waiting)
         elif waiting in self._line:
             waiting.is_safe = True
         else:
-            self._acknowledge(waiting.packet_id)
+            self._acknowledge(waiting.message.packet_id)
         self._advance()
 
     def _advance(self) -> None:
         while self._line and self._line[0].is_safe:
-            self._acknowledge(self._line.popleft().packet_id)
+            self._acknowledge(self._line.popleft().message.packet_id)
+
+
+def _ignore(_ok: bool) -> None:  # a QoS 0 sender is told nothing
+    return
