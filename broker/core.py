@@ -25,7 +25,7 @@ from broker.registry import Registry
 from broker.restoring import Restorer
 from broker.retained_run import RetainedRun
 from broker.route import Receiver
-from broker.router import Router
+from broker.router import Done, Router
 from broker.stored_run import StoredRun
 from broker.story import COMINGS_AND_GOINGS, Story
 from broker.sys_topics import Census, Reporting, SysTopics
@@ -224,12 +224,19 @@ class Core:
                 logger.info("closing %r: the credentials of %s ended", client.label, client.name)
                 self._dialog.end(client, Reason.MAXIMUM_CONNECT_TIME)
 
-    def publish(self, message: Message, now: float) -> None:
-        """Publish what a local client says."""
+    def publish(
+        self, message: Message, now: float, *, stored: bool = True, done: Done | None = None
+    ) -> None:
+        """Publish what a local client says; done is told whether it is safe."""
         self._dialog.now = now
         self.counters.messages_received += 1
-        self._router.publish(message, now=now)
+        self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
+
+    def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
+        """Return whether a session takes one more message; True when there is none."""
+        session = self._registry.get(client_id)
+        return session is None or session.has_room(size_bytes, now)
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add a local client's subscription."""

@@ -195,6 +195,10 @@ class Broker:
         """Return whether an identity is connected now."""
         return any(each.is_online for each in self._named.get(name, ()))
 
+    def has_room(self, client_id: str, size_bytes: int) -> bool:
+        """Return whether a session takes one more message of QoS 1; True when there is none."""
+        return self._core.has_room(client_id, size_bytes, self.now())
+
     def now(self) -> float:
         """Return the loop's time; 0 before the start."""
         return self._loop.time() if self._loop is not None else 0.0
