@@ -40,6 +40,7 @@ from protocol.tokens import LEEWAY_S
 logger = logging.getLogger(__name__)
 
 PURGE_INTERVAL_S = 60.0
+SWEEP_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         purge = tasks.create_task(_purge(store), name="purge")
         stack.callback(purge.cancel)
+        sweep = tasks.create_task(_sweep(parts.placing), name="sweep")
+        stack.callback(sweep.cancel)
         serving = tasks.create_task(server.serve([api_socket]), name="api")
         stack.push_async_callback(_stop_server, server, parts, serving)
         await _until_started(server, serving)
@@ -233,3 +236,12 @@ async def _purge(store: Store) -> None:
         except sqlite3.Error as exc:
             logger.warning("cannot purge store: %s", exc)
         await asyncio.sleep(PURGE_INTERVAL_S)
+
+
+async def _sweep(placing: Placing) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL_S)
+        try:
+            await placing.sweep(time.time(), time.monotonic())
+        except sqlite3.Error as exc:
+            logger.warning("cannot end BEPs that nobody serves: %s", exc)

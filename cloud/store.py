@@ -23,6 +23,10 @@ from cloud.signalling.bep import Bep, RelayAddress
 from protocol.records import NodeRecord, from_fields, to_fields
 
 ACCOUNT_KEY_BYTES = 32
+_SELECT_BEPS = (
+    "SELECT bep_id, node_id, relay_host, relay_port, expires_at, run FROM beps "
+    "WHERE NOT revoked AND expires_at > ?"
+)
 BUSY_TIMEOUT_S = 5.0
 
 # One script per version of the schema; a database is brought up to the last. Append only.
@@ -61,6 +65,7 @@ MIGRATIONS = (
     );
     CREATE INDEX used_assertions_by_expiry ON used_assertions (expires_at);
     """,
+    "ALTER TABLE beps ADD COLUMN run TEXT NOT NULL DEFAULT '';",
 )
 
 
@@ -176,20 +181,32 @@ class Store:
             if count >= limit:
                 return False
             db.execute(
-                "INSERT INTO beps VALUES (?, ?, ?, ?, ?, 0)",
-                (bep.bep_id, bep.node_id, bep.relay.host, bep.relay.port, bep.expires_at),
+                "INSERT INTO beps (bep_id, node_id, relay_host, relay_port, expires_at, run) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    bep.bep_id,
+                    bep.node_id,
+                    bep.relay.host,
+                    bep.relay.port,
+                    bep.expires_at,
+                    bep.run,
+                ),
             )
         return True
 
     def beps_of(self, node_id: str, now: float) -> list[Bep]:
         """Return a node's BEPs that live."""
         rows = self._rows(
-            "SELECT bep_id, node_id, relay_host, relay_port, expires_at FROM beps "
-            "WHERE node_id = ? AND NOT revoked AND expires_at > ? ORDER BY expires_at, bep_id",
-            node_id,
-            now,
+            f"{_SELECT_BEPS} AND node_id = ? ORDER BY expires_at, bep_id", now, node_id
         )
-        return [Bep(row[0], row[1], RelayAddress(row[2], row[3]), row[4]) for row in rows]
+        return [_bep(*row) for row in rows]
+
+    def beps_at(self, relay: RelayAddress, now: float) -> list[Bep]:
+        """Return the BEPs that live at a relay."""
+        rows = self._rows(
+            f"{_SELECT_BEPS} AND relay_host = ? AND relay_port = ?", now, relay.host, relay.port
+        )
+        return [_bep(*row) for row in rows]
 
     def revoke_bep(self, bep_id: str, node_id: str) -> bool:
         """Mark a node's BEP as revoked; False when the node has no such BEP that lives."""
@@ -267,3 +284,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 def _record(text: str, account_id: str | None) -> NodeRecord:
     return from_fields(json.loads(text)).with_account(account_id or "")
+
+
+def _bep(bep_id: str, node_id: str, host: str, port: int, expires_at: float, run: str) -> Bep:
+    return Bep(bep_id, node_id, RelayAddress(host, port), expires_at, run)

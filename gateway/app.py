@@ -48,6 +48,7 @@ from gateway.tokens import AccessTokens
 from protocol.records import NodeRecord
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.bep import Beps
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.uplink.cloud_api import CloudApi
@@ -99,6 +100,7 @@ class _Cloud:
     sep: "SepService"
     tunnel: "TunnelHost"
     api: "CloudApi"
+    beps: "Beps"
     calls: CloudCalls
     parts: CloudParts
 
@@ -126,7 +128,7 @@ class Gateway:
             try:
                 await stopping.wait()
                 logger.info("stopping")
-                await self._stop_containers()
+                await asyncio.gather(self._stop_containers(), self._end_beps())
             finally:
                 await self._broker.stop()
             for task in running:
@@ -148,6 +150,7 @@ class Gateway:
             )
             listener = listen_unix(self._base.sockets / VISITORS)
             parts["visitors"] = serve(make_server(door), listener)
+            parts["beps"] = self._keep_up(self.cloud.beps.run)
             parts["uplink"] = self._keep_up(self.cloud.uplink.run)
         return parts
 
@@ -187,6 +190,10 @@ class Gateway:
         except TimeoutError:
             logger.warning("containers did not stop within %.0f s", CONTAINERS_STOP_S)
 
+    async def _end_beps(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.beps.stop()
+
     def _on_services_changed(self) -> None:
         self._broker.rights_changed()
         self.cluster.publish()
@@ -199,7 +206,7 @@ class Gateway:
             try:
                 await run()
             except Exception:
-                logger.exception("the uplink failed; starting it again in %.0f s", RESTART_S)
+                logger.exception("a part of the uplink failed; starting it again in %.0f s", RESTART_S)
             await asyncio.sleep(RESTART_S)
 
     async def _announce(self) -> None:
@@ -332,6 +339,7 @@ async def _build_cloud(
     stack.push_async_callback(spool.close)
     tunnel = TunnelHost(base.sockets / VISITORS)
     stack.push_async_callback(tunnel.stop)
+    beps = Beps(node.node_id, node.account, api, tunnel, clock)
     sep = SepService(node.identity, clock)
     stack.push_async_callback(sep.stop)
 
@@ -357,10 +365,11 @@ async def _build_cloud(
         sep=sep,
         tunnel=tunnel,
         api=api,
+        beps=beps,
         calls=CloudCalls(
             uplink.associate,
             api.account_nodes,
-            Beps(node.node_id, node.account, api, tunnel, clock),
+            beps,
         ),
         parts=CloudParts(uplink.link, spool, config.cloud.url),
     )

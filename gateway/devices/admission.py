@@ -75,7 +75,7 @@ class Admission:
         device = self.registry.remove(device_id)
         if device is None:
             return False
-        self._broker.disconnect(device_id)
+        self._broker.revoke(device_id)
         self._local.publish(f"{device_prefix(device_id)}/status", b"", retain=True)
         await self._store.delete_device(device_id)
         logger.info("device %s (%s) revoked", device.name, device_id)

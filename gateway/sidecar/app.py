@@ -11,6 +11,7 @@ from gateway.cluster.members import Cluster
 from gateway.devices.admission import Admission
 from gateway.node import Node
 from gateway.services import ServiceHost
+from gateway.sidecar.beps import beps_router
 from gateway.sidecar.devices import devices_router
 from gateway.sidecar.guard import Guard
 from gateway.sidecar.health import health_router, openapi_router
@@ -75,6 +76,7 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
     app.include_router(nodes_router(guard, parts.node, parts.cluster, account_nodes))
     app.include_router(jsonrpc_router(guard, rpc))
     app.include_router(devices_router(guard, parts.admission, parts.status))
+    app.include_router(beps_router(guard, cloud.beps if cloud else None))
     app.include_router(parts.services.mcm_router(guard.client_id))
     app.include_router(openapi_router(app, guard))
     microservices = Microservices(parts.services, cloud.beps if cloud else None, guard)

@@ -15,7 +15,7 @@ from gateway.backoff import delays
 from gateway.errors import LinkLost, Refused, UplinkError
 from gateway.tunnel import BepGrant
 from protocol.errors import WireError
-from protocol.ids import decode_base64url
+from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
 from protocol.records import NodeRecord, from_fields
 from protocol.secret import Secret
@@ -49,6 +49,7 @@ class CloudApi:
         self._key, self._clock, self._rng = key, clock, rng or random.Random()  # noqa: S311  # spreads retries
         self._token = Secret("")
         self._renew_at = 0.0
+        self._run = new_run_id()  # of this process: BEPs do not outlive it
         self._one_renewal = asyncio.Lock()
         host = urlsplit(url).hostname or ""
         self._http = httpx.AsyncClient(
@@ -131,7 +132,8 @@ class CloudApi:
 
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Ask for a tunnel to this node."""
-        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json={"ttl_s": ttl_s})
+        wish = {"ttl_s": ttl_s, "run": self._run}
+        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json=wish)
         try:
             relay = answer["relay"]
             return BepGrant(
@@ -148,6 +150,16 @@ class CloudApi:
     async def delete_bep(self, bep_id: str) -> None:
         """Give a tunnel back."""
         await self._call("delete BEP", "DELETE", f"/mss/v1/beps/{bep_id}")
+
+    async def beps(self) -> list[dict[str, Any]]:
+        """Return this node's tunnels as mSS counts them."""
+        beps = (await self._call("list BEPs", "GET", "/mss/v1/beps")).get("data")
+        return [bep for bep in beps if isinstance(bep, dict)] if isinstance(beps, list) else []
+
+    async def delete_beps(self, *, earlier_only: bool) -> None:
+        """Give all tunnels of this node back, or those of its earlier runs."""
+        params = {"keep_run": self._run} if earlier_only else {}
+        await self._call("give BEPs back", "DELETE", "/mss/v1/beps", params=params)
 
     async def _renew(self) -> None:
         node_id, now = self._key.node_id, self._clock()
