@@ -206,7 +206,9 @@ class Gateway:
             try:
                 await run()
             except Exception:
-                logger.exception("a part of the uplink failed; starting it again in %.0f s", RESTART_S)
+                logger.exception(
+                    "a part of the uplink failed; starting it again in %.0f s", RESTART_S
+                )
             await asyncio.sleep(RESTART_S)
 
     async def _announce(self) -> None:

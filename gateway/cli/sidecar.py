@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from gateway.cli.contexts import DEFAULT_URL, check_url, find_context
 from gateway.cli.errors import CliError
 from gateway.config import load_gateway_config
 from gateway.errors import ConfigError
 from protocol.secret import Secret
 
-DEFAULT_URL = "http://127.0.0.1:8083"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
 
@@ -26,15 +26,29 @@ class Target:
 
     url: str
     key: Secret
+    context: str = ""  # its name, if one is in use
+
+    @property
+    def where(self) -> str:
+        """Return the gateway as messages name it."""
+        return f"{self.url} (context {self.context})" if self.context else self.url
 
 
 def find_target(url: str | None, state: Path | None, environ: Mapping[str, str]) -> Target:
-    """Return the gateway that options and environment name; CliError when there is no key."""
-    url = (url or environ.get("HECATE_URL") or DEFAULT_URL).rstrip("/")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise CliError(f"cannot use {url}: must be like {DEFAULT_URL}")
-    key = environ.get("HECATE_API_KEY", "")
-    return Target(url, Secret(key) if key else read_key(find_state(state, environ) / "api-key"))
+    """Return the gateway that options, environment or context name; CliError without a key.
+
+    A context counts only as a whole: its key never goes to a URL that was given, nor the key of a
+    folder that was given to its URL.
+    """
+    url = url or environ.get("HECATE_URL") or ""
+    context = find_context(environ) if not url and state is None else None
+    url = check_url(url or (context.url if context else DEFAULT_URL))
+    name = context.name if context else ""
+    key = Secret(environ.get("HECATE_API_KEY", "")) or (context.key if context else Secret(""))
+    if not key:
+        folder = context.state if context and context.state else find_state(state, environ)
+        key = read_key(folder / "api-key")
+    return Target(url, key, name)
 
 
 def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
@@ -54,7 +68,8 @@ def read_key(path: Path) -> Secret:
     except OSError as exc:
         raise CliError(
             f"cannot read API key {path}: {(exc.strerror or str(exc)).lower()}; start the gateway "
-            "first, or give --state DIR or HECATE_API_KEY"
+            "first, or give --state DIR or HECATE_API_KEY, or choose a gateway with "
+            "`hecate context use`"
         ) from exc
     if not key:
         raise CliError(f"cannot read API key {path}: it is empty")
@@ -65,7 +80,7 @@ class Sidecar:
     """A connection to one gateway's API; use as an async context manager."""
 
     def __init__(self, target: Target, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = target.url
+        self.url, self._where = target.url, target.where
         self._http = httpx.AsyncClient(
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.key.reveal()}"},
@@ -97,7 +112,7 @@ class Sidecar:
         try:
             response = await self._http.request(method, path, **request)
         except httpx.HTTPError as exc:
-            raise CliError(f"cannot {what}: {_why_no_answer(exc, self.url)}") from exc
+            raise CliError(f"cannot {what}: {_why_no_answer(exc, self._where)}") from exc
         return decode_answer(what, response)
 
     async def unready(self) -> list[str]:

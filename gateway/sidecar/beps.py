@@ -32,13 +32,9 @@ def beps_router(guard: Guard, beps: "Beps | None") -> APIRouter:
         try:
             ended = beps is not None and await beps.end(bep_id)
         except BepError as exc:
-            raise Problem(
-                HTTPStatus.SERVICE_UNAVAILABLE, str(exc), {"Retry-After": "5"}
-            ) from exc
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), {"Retry-After": "5"}) from exc
         if not ended:
-            raise Problem(
-                HTTPStatus.NOT_FOUND, "cannot end BEP: this node has none with this id"
-            )
+            raise Problem(HTTPStatus.NOT_FOUND, "cannot end BEP: this node has none with this id")
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
     return router
