@@ -32,6 +32,7 @@ from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
+from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
 from cloud.web import build_web
 from protocol.secret import Secret
@@ -118,6 +119,7 @@ async def _start_parts(
         broker=broker,
         registry=Registry(store, public_url, config.mds.node_limit),
         sign_in=_build_sign_in(config, store, issuer),
+        device_grants=DeviceGrants(store, issuer, public_url),
         sep=sep,
         patience=patience,
         placing=placing,

@@ -20,6 +20,7 @@ from typing import Any
 
 from cloud.errors import StartError
 from cloud.signalling.bep import Bep, RelayAddress
+from cloud.tokens.device_code import DeviceGrant
 from protocol.records import NodeRecord, from_fields, to_fields
 
 ACCOUNT_KEY_BYTES = 32
@@ -66,6 +67,19 @@ MIGRATIONS = (
     CREATE INDEX used_assertions_by_expiry ON used_assertions (expires_at);
     """,
     "ALTER TABLE beps ADD COLUMN run TEXT NOT NULL DEFAULT '';",
+    """
+    CREATE TABLE device_grants (
+        device_digest TEXT PRIMARY KEY,
+        user_code TEXT NOT NULL UNIQUE,
+        node_id TEXT NOT NULL UNIQUE,
+        node_name TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        expires_at REAL NOT NULL,
+        account_id TEXT NOT NULL DEFAULT '',
+        denied INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX device_grants_by_expiry ON device_grants (expires_at);
+    """,
 )
 
 
@@ -242,11 +256,64 @@ class Store:
             )
         return done.rowcount == 1
 
+    def add_grant(self, grant: DeviceGrant, now: float, limit: int) -> bool:
+        """Store a grant in place of its node's earlier one; False when too many wait."""
+        with self._write() as db:
+            db.execute(
+                "DELETE FROM device_grants WHERE expires_at <= ? OR node_id = ?",
+                (now, grant.node_id),
+            )
+            (count,) = db.execute("SELECT count(*) FROM device_grants").fetchone()
+            if count >= limit:
+                return False
+            db.execute(
+                "INSERT INTO device_grants VALUES (?, ?, ?, ?, ?, ?, '', 0)",
+                (
+                    grant.device_digest,
+                    grant.user_code,
+                    grant.node_id,
+                    grant.node_name,
+                    grant.scope,
+                    grant.expires_at,
+                ),
+            )
+        return True
+
+    def decide_grant(
+        self, user_code: str, account_id: str, now: float, *, allow: bool
+    ) -> DeviceGrant | None:
+        """Note what an account says to a code; None when nobody waits with it."""
+        with self._write() as db:
+            done = db.execute(
+                "UPDATE device_grants SET account_id = ?, denied = ? "
+                "WHERE user_code = ? AND expires_at > ? AND account_id = '' AND NOT denied",
+                (account_id if allow else "", not allow, user_code, now),
+            )
+            if done.rowcount != 1:
+                return None
+            row = db.execute(
+                "SELECT * FROM device_grants WHERE user_code = ?", (user_code,)
+            ).fetchone()
+        return _grant(row)
+
+    def take_grant(self, device_digest: str, now: float) -> DeviceGrant | None:
+        """Return a grant; one that is decided or has expired is forgotten."""
+        rows = self._rows("SELECT * FROM device_grants WHERE device_digest = ?", device_digest)
+        if not rows:
+            return None
+        grant = _grant(rows[0])
+        if not grant.account_id and not grant.denied and grant.expires_at > now:
+            return grant
+        with self._write() as db:
+            gone = db.execute("DELETE FROM device_grants WHERE device_digest = ?", (device_digest,))
+        return grant if gone.rowcount == 1 else None
+
     def purge(self, now: float, margin_s: float) -> None:
         """Forget what expired more than a margin ago."""
         with self._write() as db:
             db.execute("DELETE FROM used_assertions WHERE expires_at < ?", (now - margin_s,))
             db.execute("DELETE FROM beps WHERE expires_at < ?", (now - margin_s,))
+            db.execute("DELETE FROM device_grants WHERE expires_at < ?", (now - margin_s,))
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         with self._read_lock:
@@ -288,3 +355,8 @@ def _record(text: str, account_id: str | None) -> NodeRecord:
 
 def _bep(bep_id: str, node_id: str, host: str, port: int, expires_at: float, run: str) -> Bep:
     return Bep(bep_id, node_id, RelayAddress(host, port), expires_at, run)
+
+
+def _grant(row: tuple[Any, ...]) -> DeviceGrant:
+    *text, denied = row
+    return DeviceGrant(*text, bool(denied))

@@ -81,8 +81,8 @@ async def make_bep(
     parts: PartsOf, caller: NodeCaller, wish: BepRequest | None = None
 ) -> dict[str, Any]:
     """Give the calling node a tunnel: a URL for visitors, a relay and the token to serve there."""
-    wish = wish or BepRequest()
-    grant = await parts.placing.place(caller.node_id, wish.ttl_s, wish.run, parts.clock())
+    ttl_s, run = (wish.ttl_s, wish.run) if wish else (None, "")
+    grant = await parts.placing.place(caller.node_id, ttl_s, run, parts.clock())
     parts.metrics.beps_placed.inc()
     return grant.answer()
 
