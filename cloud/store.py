@@ -15,6 +15,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -358,5 +359,4 @@ def _bep(bep_id: str, node_id: str, host: str, port: int, expires_at: float, run
 
 
 def _grant(row: tuple[Any, ...]) -> DeviceGrant:
-    *text, denied = row
-    return DeviceGrant(*text, bool(denied))
+    return replace(DeviceGrant(*row), denied=bool(row[-1]))  # SQLite has numbers only

@@ -325,6 +325,7 @@ async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
     from gateway.bep import Beps
+    from gateway.membership import Membership
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.uplink.cloud_api import CloudApi
@@ -362,6 +363,8 @@ async def _build_cloud(
             sep=sep,
         ),
     )
+    membership = Membership(node.account, api, uplink.associate, node.edge_id_token, clock)
+    stack.push_async_callback(membership.cancel)
     return _Cloud(
         uplink=uplink,
         sep=sep,
@@ -372,6 +375,8 @@ async def _build_cloud(
             uplink.associate,
             api.account_nodes,
             beps,
+            membership,
+            config.cloud.url,
         ),
         parts=CloudParts(uplink.link, spool, config.cloud.url),
     )

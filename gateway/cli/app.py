@@ -12,6 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli import remote
+from gateway.cli.account import account_app
 from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
 from gateway.cli.context import context_app
@@ -220,6 +221,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+app.add_typer(account_app, name="account")
 app.add_typer(beps_app, name="beps")
 app.add_typer(context_app, name="context")
 app.add_typer(config_app, name="config")

@@ -13,6 +13,7 @@ import httpx
 from gateway.addresses import is_loopback
 from gateway.backoff import delays
 from gateway.errors import LinkLost, Refused, UplinkError
+from gateway.membership import Codes, Wait
 from gateway.tunnel import BepGrant
 from protocol.errors import WireError
 from protocol.ids import decode_base64url, new_run_id
@@ -30,6 +31,8 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
 RENEW_BEFORE = 0.2  # of a token's life: what is left for trying again
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEVICE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+CODE_INTERVAL_S = 5.0  # RFC 8628, 3.2, when the cloud names none
 
 # RFC 9110, 15.5: what may go away by itself; 401 is answered by a new token
 _TRANSIENT = frozenset({408, 425, 429})
@@ -117,6 +120,42 @@ class CloudApi:
             token=account_token,
         )
         return str(answer.get("accountId", ""))
+
+    async def authorize_device(self, edge_id_token: Secret) -> Codes:
+        """Ask for a code with which this node can join an account (RFC 8628, 3.1)."""
+        form = {"edge_id_token": edge_id_token.reveal()}
+        path = "/mst/v1/oauth/device_authorization"
+        answer = await self._send("join account", "POST", path, Secret(""), data=form)
+        try:
+            return Codes(
+                user_code=str(answer["user_code"]),
+                verification_uri=str(answer["verification_uri"]),
+                verification_uri_complete=str(
+                    answer.get("verification_uri_complete") or answer["verification_uri"]
+                ),
+                expires_at=self._clock() + float(answer["expires_in"]),
+                interval_s=float(answer.get("interval", CODE_INTERVAL_S)),
+                device_code=Secret(str(answer["device_code"])),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise LinkLost("cannot join account: the answer is malformed") from exc
+
+    async def token_for_code(self, device_code: Secret) -> Secret | Wait:
+        """Ask for the token of an account whose owner has typed the code (RFC 8628, 3.4)."""
+        form = {"grant_type": DEVICE_GRANT_TYPE, "device_code": device_code.reveal()}
+        try:
+            answer = await self._send(
+                "join account", "POST", "/mst/v1/oauth/token", Secret(""), data=form
+            )
+        except Refused as exc:
+            if exc.code in ("authorization_pending", "slow_down"):
+                return Wait(slower=exc.code == "slow_down")
+            raise
+        return Secret(str(answer.get("access_token", "")))
+
+    async def leave_account(self) -> None:
+        """Have the cloud forget this node and its account; it registers again by itself."""
+        await self._call("leave account", "DELETE", f"/mds/v1/nodes/{self._key.node_id}")
 
     async def signing_keys(self) -> dict[str, Any]:
         """Return the keys that sign access tokens, as a JSON Web Key Set."""
@@ -228,7 +267,8 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     """
     status = response.status_code
     if not 200 <= status < 300:
-        raise classify(what, status, _reason(response))
+        problem = _problem(response)
+        raise classify(what, status, problem.get("detail", ""), problem.get("error", ""))
     if not response.content:
         return {}
     try:
@@ -240,18 +280,20 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def classify(what: str, status: int, reason: str) -> UplinkError:
-    """Return the error an HTTP status stands for."""
+def classify(what: str, status: int, reason: str, code: str = "") -> UplinkError:
+    """Return the error an HTTP status stands for; code is OAuth's, if there is one."""
     message = f"cannot {what}: {reason or f'HTTP {status}'}"
     if status >= 500 or status in _TRANSIENT:
         return LinkLost(message)
-    return _BadToken(message) if status == 401 else Refused(message)
+    return _BadToken(message, code) if status == 401 else Refused(message, code)
 
 
-def _reason(response: httpx.Response) -> str:
+def _problem(response: httpx.Response) -> dict[str, str]:
+    """Return the texts of a problem document, shortened."""
     try:
         problem = response.json()
     except ValueError:
-        return ""
-    detail = problem.get("detail") if isinstance(problem, Mapping) else None
-    return detail[:300] if isinstance(detail, str) else ""
+        return {}
+    if not isinstance(problem, Mapping):
+        return {}
+    return {str(k): v[:300] for k, v in problem.items() if isinstance(v, str)}

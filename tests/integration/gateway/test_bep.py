@@ -104,7 +104,7 @@ def test_a_gateway_that_starts_again_has_all_its_beps_to_give(
     climate.until_ready()
 
     def given_back() -> bool:
-        listed = climate.call("GET", "/beps/v1/beps")
+        listed: dict[str, object] = climate.call("GET", "/beps/v1/beps")
         return listed == {"data": [], "problem": ""}
 
     until(given_back, "what the earlier run left is given back")
