@@ -140,7 +140,7 @@ def show_contexts(*, as_json: bool) -> None:
 
 def read_key_file(name: str) -> "Secret":
     """Return the API key in a file; CliError when there is none."""
-    from protocol.secret import Secret
+    from gateway.cli.sidecar import check_key
 
     where = "standard input" if name == "-" else name
     try:
@@ -152,10 +152,9 @@ def read_key_file(name: str) -> "Secret":
     except (OSError, UnicodeDecodeError) as exc:
         why = getattr(exc, "strerror", None) or "not ASCII"
         raise CliError(f"cannot read API key from {where}: {why.lower()}") from exc
-    if not key or not key.isascii() or not key.isprintable():
-        why = "it is empty" if not key else "it holds what is no key"
-        raise CliError(f"cannot read API key from {where}: {why}")
-    return Secret(key)
+    if not key:
+        raise CliError(f"cannot read API key from {where}: it is empty")
+    return check_key(key, where)
 
 
 def _fields(context: "Context", current: str) -> dict[str, object]:

@@ -134,6 +134,8 @@ def check_url(url: str) -> str:
     url = url.rstrip("/")
     try:
         parts = urlsplit(url)
+        if parts.username is not None or parts.password is not None:  # it would be printed
+            raise CliError("cannot use this URL: it names a user or password; leave them out")
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is none, an IPv6 address that is not closed
         good = False

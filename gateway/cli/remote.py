@@ -8,6 +8,8 @@ import typer
 
 from gateway.cli.options import Given, Json, State, Url, examples, run, target_of
 
+CLAIM_TTL_LIMIT_S = 30 * 24 * 3600  # of the gateway
+
 devices_app = typer.Typer(
     rich_markup_mode=None,
     help="List devices, let them join, or cut them off.",
@@ -103,7 +105,10 @@ def devices_claim(
     uses: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="How many devices may use it.")
     ] = 1,
-    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long it is good.")] = 3600,
+    ttl: Annotated[
+        int,
+        typer.Option(metavar="SECONDS", min=1, max=CLAIM_TTL_LIMIT_S, help="How long it is good."),
+    ] = 3600,
     url: Url = None,
     state: State = None,
     as_json: Json = False,

@@ -17,6 +17,8 @@ from gateway.config import load_gateway_config
 from gateway.errors import ConfigError
 from protocol.secret import Secret
 
+KEY_LIMIT = 4096
+OTHER_KEY = "give --state DIR or HECATE_API_KEY"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
 
@@ -44,7 +46,9 @@ def find_target(url: str | None, state: Path | None, environ: Mapping[str, str])
     context = find_context(environ) if not url and state is None else None
     url = check_url(url or (context.url if context else DEFAULT_URL))
     name = context.name if context else ""
-    key = Secret(environ.get("HECATE_API_KEY", "")) or (context.key if context else Secret(""))
+    key = check_key(environ.get("HECATE_API_KEY", ""), "HECATE_API_KEY")
+    if not key and context is not None:
+        key = context.key
     if not key:
         folder = context.state if context and context.state else find_state(state, environ)
         key = read_key(folder / "api-key")
@@ -64,15 +68,31 @@ def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
 def read_key(path: Path) -> Secret:
     """Return the API key in a file; CliError says where else it may come from."""
     try:
-        key = path.read_text().strip()
+        with path.open(encoding="ascii") as file:
+            key = file.read(KEY_LIMIT).strip()
+    except PermissionError as exc:
+        raise CliError(
+            f"cannot read API key {path}: permission denied; run this as the user of the gateway, "
+            "or give HECATE_API_KEY"
+        ) from exc
     except OSError as exc:
         raise CliError(
             f"cannot read API key {path}: {(exc.strerror or str(exc)).lower()}; start the gateway "
-            "first, or give --state DIR or HECATE_API_KEY, or choose a gateway with "
-            "`hecate context use`"
+            f"first, or {OTHER_KEY}"
         ) from exc
+    except UnicodeDecodeError as exc:
+        raise CliError(f"cannot read API key {path}: it holds no key; {OTHER_KEY}") from exc
     if not key:
-        raise CliError(f"cannot read API key {path}: it is empty")
+        raise CliError(f"cannot read API key {path}: it is empty; {OTHER_KEY}")
+    return check_key(key, str(path))
+
+
+def check_key(key: str, where: str) -> Secret:
+    """Return a key that can be shown to a gateway; CliError when it cannot be one."""
+    if not key.isascii() or not key.isprintable():
+        raise CliError(
+            f"cannot use the API key of {where}: it holds characters that no key has; {OTHER_KEY}"
+        )
     return Secret(key)
 
 
@@ -113,6 +133,9 @@ class Sidecar:
             response = await self._http.request(method, path, **request)
         except httpx.HTTPError as exc:
             raise CliError(f"cannot {what}: {_why_no_answer(exc, self._where)}") from exc
+        why = _why_refused(response, path)
+        if why:
+            raise CliError(f"cannot {what}: {self._where} {why}")
         return decode_answer(what, response)
 
     async def unready(self) -> list[str]:
@@ -171,9 +194,25 @@ def _problem(response: httpx.Response) -> str:
     return str(text) if text else f"HTTP {response.status_code}"
 
 
+def _why_refused(response: httpx.Response, path: str) -> str:
+    """Return what a person can mend in the command itself; "" for what the server says best."""
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        return f"does not take this API key; {OTHER_KEY}"
+    if response.status_code == httpx.codes.NOT_FOUND:
+        of_gateway = _problem(response).startswith("cannot ")
+        if not of_gateway or _problem(response).startswith(f"cannot find {path}"):
+            return "is not the API of a gateway, or of an older one; give another --url"
+    return ""
+
+
 def _why_no_answer(exc: httpx.HTTPError, url: str) -> str:
+    if isinstance(exc, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(exc):
+        return f"{url} has a certificate that this machine does not trust ({exc})"
+    if isinstance(exc, httpx.ConnectError) and "SSL" in str(exc):
+        return f"{url} does not speak TLS ({exc}); is it http://?"
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         return f"no gateway answers at {url}; start one with `hecate up`, or give --url"
     if isinstance(exc, httpx.TimeoutException):
         return f"{url} did not answer in time"
-    return f"the connection to {url} broke ({str(exc) or type(exc).__name__})"
+    why = str(exc) or type(exc).__name__
+    return f"the connection to {url} broke ({why}); is it the API of a gateway?"
