@@ -29,6 +29,7 @@ _SELECT_BEPS = (
     "SELECT bep_id, node_id, relay_host, relay_port, expires_at, run FROM beps "
     "WHERE NOT revoked AND expires_at > ?"
 )
+_NO_NODE = "node_id NOT IN (SELECT node_id FROM nodes)"
 BUSY_TIMEOUT_S = 5.0
 
 # One script per version of the schema; a database is brought up to the last. Append only.
@@ -238,6 +239,10 @@ class Store:
             row[0]
             for row in self._rows("SELECT bep_id FROM beps WHERE revoked AND expires_at > ?", now)
         ]
+
+    def orphaned_beps(self, now: float) -> list[Bep]:
+        """Return the BEPs that live though their node is forgotten."""
+        return [_bep(*row) for row in self._rows(f"{_SELECT_BEPS} AND {_NO_NODE}", now)]
 
     def count_beps(self, now: float) -> int:
         """Return how many BEPs live."""

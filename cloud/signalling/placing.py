@@ -98,12 +98,14 @@ class Placing:
             logger.info("ended %d BEPs of node %s", len(gone), node_id[:12])
 
     async def sweep(self, wall: float, now: float) -> None:
-        """End the BEPs of this process's relay that no node serves."""
+        """End the BEPs of this process's relay that no node serves, and those of no node."""
         stored = {bep.bep_id: bep.node_id for bep in self._store.beps_at(self._address, wall)}
         served = {bep.id for bep in self._relay.beps()}
         for bep_id in self._unserved.find(stored, served, now):
             await self._end(bep_id, stored[bep_id])
             logger.info("ended a BEP that node %s no longer serves", stored[bep_id][:12])
+        for bep in self._store.orphaned_beps(wall):  # forgotten while one was made
+            await self._end(bep.bep_id, bep.node_id)
 
     async def _end(self, bep_id: str, node_id: str) -> bool:
         if not await asyncio.to_thread(self._store.revoke_bep, bep_id, node_id):

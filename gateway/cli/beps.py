@@ -18,7 +18,7 @@ beps_app = typer.Typer(
     rich_markup_mode=None,
     help="List the tunnels (BEPs) to a gateway, or end them.",
     epilog=examples(
-        "hecate beps", "hecate beps --json | jq -r .data[].url", "hecate beps end --all"
+        "hecate beps", "hecate beps --json | jq -r '.data[].url'", "hecate beps end --all"
     ),
 )
 

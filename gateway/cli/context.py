@@ -71,6 +71,7 @@ def add(
         str | None, typer.Option(metavar="FILE", help="File with its API key; - for stdin.")
     ] = None,
     use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Add a context.
 
@@ -86,13 +87,13 @@ def add(
     folder = Path(os.path.abspath(state.expanduser())) if state is not None else None  # noqa: PTH100
     contexts = load_contexts(os.environ).with_added(Context(name, check_url(url), folder, key))
     save_contexts(contexts.with_current(name) if use else contexts, os.environ)
-    print(f"context {name} is added{' and in use' if use else ''}")  # noqa: T201
+    _tell(name, f"is added{' and in use' if use else ''}", as_json=as_json)
 
 
 @context_app.command(
     "use", epilog=examples("hecate context use barn", "hecate context use default")
 )
-def use_context(name: Name) -> None:
+def use_context(name: Name, as_json: Json = False) -> None:
     """Use a context from now on.
 
     `default` is the gateway of this machine.
@@ -100,7 +101,7 @@ def use_context(name: Name) -> None:
     from gateway.cli.contexts import VARIABLE, load_contexts, save_contexts
 
     save_contexts(load_contexts(os.environ).with_current(name), os.environ)
-    print(f"context {name} is in use")  # noqa: T201
+    _tell(name, "is in use", as_json=as_json)
     if os.environ.get(VARIABLE, name) != name:
         sys.stderr.write(f"{VARIABLE}={os.environ[VARIABLE]} of the environment goes before it\n")
 
@@ -112,12 +113,12 @@ def list_contexts(command: typer.Context, as_json: Json = False) -> None:
 
 
 @context_app.command("rm", epilog=examples("hecate context rm barn"))
-def remove(name: Name) -> None:
+def remove(name: Name, as_json: Json = False) -> None:
     """Remove a context, and the key that was kept with it."""
     from gateway.cli.contexts import load_contexts, save_contexts
 
     save_contexts(load_contexts(os.environ).without(name), os.environ)
-    print(f"context {name} is removed")  # noqa: T201
+    _tell(name, "is removed", as_json=as_json)
 
 
 def show_contexts(*, as_json: bool) -> None:
@@ -155,6 +156,17 @@ def read_key_file(name: str) -> "Secret":
     if not key:
         raise CliError(f"cannot read API key from {where}: it is empty")
     return check_key(key, where)
+
+
+def _tell(name: str, what: str, *, as_json: bool) -> None:
+    """Say what was done, or print the context in use."""
+    from gateway.cli.contexts import load_contexts
+    from gateway.cli.output import print_json
+
+    if as_json:
+        print_json({"name": name, "current": load_contexts(os.environ).current})
+    else:
+        print(f"context {name} {what}")  # noqa: T201
 
 
 def _fields(context: "Context", current: str) -> dict[str, object]:

@@ -124,6 +124,21 @@ def devices_claim(
     run(make_claim(target, uses, ttl, as_json=as_json or before.as_json))
 
 
+@devices_app.command("unclaim", epilog=examples("hecate devices unclaim"))
+def devices_unclaim(
+    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
+) -> None:
+    """End all claim tokens.
+
+    None of them lets a device join any more. Devices that have joined stay.
+    """
+    from gateway.cli.queries import end_claims
+
+    before: Given = context.obj
+    target = target_of(url or before.url, state or before.state)
+    run(end_claims(target, as_json=as_json or before.as_json))
+
+
 @devices_app.command("revoke", epilog=examples("hecate devices revoke dev-0123456789ab"))
 def devices_revoke(
     context: typer.Context,

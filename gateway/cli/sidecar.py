@@ -196,12 +196,18 @@ def _problem(response: httpx.Response) -> str:
 
 def _why_refused(response: httpx.Response, path: str) -> str:
     """Return what a person can mend in the command itself; "" for what the server says best."""
+    problem = _problem(response)
     if response.status_code == httpx.codes.UNAUTHORIZED:
-        return f"does not take this API key; {OTHER_KEY}"
-    if response.status_code == httpx.codes.NOT_FOUND:
-        of_gateway = _problem(response).startswith("cannot ")
-        if not of_gateway or _problem(response).startswith(f"cannot find {path}"):
-            return "is not the API of a gateway, or of an older one; give another --url"
+        why = problem.removeprefix("cannot accept token: ")
+        why = f" ({why})" if why != problem and "malformed" not in why else ""
+        return f"does not take this API key or access token{why}; {OTHER_KEY}"
+    if response.status_code == httpx.codes.FORBIDDEN and "lacks scope" in problem:
+        scope = problem.rpartition(" ")[2]
+        return f"wants an access token with scope {scope}, or its API key; {OTHER_KEY}"
+    if response.status_code == httpx.codes.NOT_FOUND and (
+        not problem.startswith("cannot ") or problem.startswith(f"cannot find {path}")
+    ):
+        return "is not the API of a gateway, or of an older one; give another --url"
     return ""
 
 
