@@ -53,6 +53,7 @@ class Beps:
         self._tunnel, self._clock = tunnel, clock
         self._given: dict[tuple[str, str], BepGrant] = {}
         self._one_at_a_time = asyncio.Lock()
+        self._giving_back: set[asyncio.Task[None]] = set()
         self._asked = False  # mSS for one, in this run
         self._stopping = False
 
@@ -76,7 +77,11 @@ class Beps:
                 if self._asked:
                     await self._api.delete_beps(earlier_only=False)
         except (UplinkError, TimeoutError) as exc:
-            logger.info("cannot give BEPs back: %s; the cloud ends them by itself", exc)
+            why = str(exc) or f"no answer within {STOP_S:g} s"
+            logger.info("%s; the cloud ends them by itself", why)
+        for task in self._giving_back:
+            task.cancel()
+        await asyncio.gather(*self._giving_back, return_exceptions=True)
         await self._tunnel.stop()
 
     async def request(self, code: str, label: str) -> OpenBep:
@@ -145,10 +150,16 @@ class Beps:
         except TunnelError as exc:
             await self._give_back(grant)
             raise BepError(str(exc)) from exc
+        except asyncio.CancelledError:  # who asked has left, and nobody knows of this one
+            task = asyncio.create_task(self._give_back(grant), name="give BEP back")
+            self._giving_back.add(task)
+            task.add_done_callback(self._giving_back.discard)
+            raise
         self._given[code, label] = grant
         return grant
 
     async def _give_back(self, grant: BepGrant) -> None:
+        await self._tunnel.close(grant.bep_id)
         try:
             await self._api.delete_bep(grant.bep_id)
         except UplinkError as exc:

@@ -114,7 +114,10 @@ class JsonRpc:
         if not _OPERATION.fullmatch(operation):
             raise RpcError(INVALID_PARAMS, f"cannot make code: {operation[:64]!r} is no operation")
         if not self._node.account.key:
-            raise RpcError(FAILED, "cannot make code: this node is in no account")
+            raise RpcError(
+                FAILED,
+                "cannot make code: this node is in no account; join one with `hecate account join`",
+            )
         expires = expiry_seconds(int(expiry))
         code = make_code(self._node.account.key, expires, node_id, operation)
         return {"edgeHmacCode": code}

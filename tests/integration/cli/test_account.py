@@ -88,6 +88,19 @@ def test_a_gateway_joins_an_account_by_its_code_and_leaves_it(
     assert node.status()["node"]["accountId"] == ""
 
 
+def test_a_refused_gateway_says_so(person: Person, cloud: Cloud, node: Gateway) -> None:
+    at = ("--url", node.url, "--state", str(node.state))
+    token = person.home / "token"
+    token.write_text(cloud.log_in(""))
+    with Program((*HECATE, "account", "join", *at)) as waiting:
+        code = waiting.wait_for(r"^code (\S+),")[1]
+        refuse = ("account", "approve", code, "--refuse", "--token-file", str(token))
+        assert "is refused by account acc-" in person.done(*refuse, *at)
+        assert waiting.wait_for("^cannot join account: .*the owner of the account said no")
+        assert waiting.wait() == 1
+    assert person.done("account", *at) == "no account\n"
+
+
 def test_beps_are_listed_and_ended(person: Person, cloud: Cloud, node: Gateway) -> None:  # case G7
     node.until_ready()
     node.rpc("associateAccount", cloud.log_in(node.rpc("getEdgeIdToken")["id_token"]))
