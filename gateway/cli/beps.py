@@ -77,7 +77,8 @@ async def list_beps(target: "Target", *, as_json: bool) -> None:
         "no BEPs; `hecate code` makes a code that opens one",
     )
     if answer["problem"]:
-        notes().print(f"only what this gateway serves is shown: {answer['problem']}", style="dim")
+        why = f"only what this gateway serves is shown: {answer['problem']}"
+        notes().print(why, style="dim", soft_wrap=True)
 
 
 async def end_beps(target: "Target", bep_id: str | None, *, as_json: bool) -> None:

@@ -39,7 +39,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     too narrow for the table, each cell stands on a line of its own.
     """
     if not rows:
-        notes().print(empty, style="dim")
+        notes().print(empty, style="dim", soft_wrap=True)
         return
     out = console()
     if not out.is_terminal:

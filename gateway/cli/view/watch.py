@@ -69,7 +69,7 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
     facts = {
         f"node {snapshot.node_id[:12]}": snapshot.role or "starting",
         "ready": "yes" if snapshot.ready else f"no ({', '.join(snapshot.reasons) or 'starting'})",
-        "SEP": " ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
+        "SEP": ": ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
     }
     for device in snapshot.devices:
         name = f"device {device.name or device.device_id} ({device.device_id})"
