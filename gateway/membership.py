@@ -27,18 +27,9 @@ class Codes:
     user_code: str
     verification_uri: str
     verification_uri_complete: str
-    expires_at: float
+    lasts_s: float
     interval_s: float
     device_code: Secret
-
-    def shown(self) -> dict[str, Any]:
-        """Return what people may see."""
-        return {
-            "user_code": self.user_code,
-            "verification_uri": self.verification_uri,
-            "verification_uri_complete": self.verification_uri_complete,
-            "expires_at": self.expires_at,
-        }
 
 
 class Cloud(Protocol):
@@ -75,13 +66,20 @@ class Membership:
         self._account, self._cloud, self._associate = account, cloud, associate
         self._edge_id_token, self._clock = edge_id_token, clock
         self._codes: Codes | None = None
+        self._expires_at = 0.0  # when the codes end
         self._asking: asyncio.Task[None] | None = None
         self._why = ""  # the last code brought no account
         self._one_at_a_time = asyncio.Lock()
 
     def status(self) -> dict[str, Any]:
         """Return the account, the code that is shown, and why the last one failed."""
-        shown = self._codes.shown() if self._codes is not None else None
+        codes = self._codes
+        shown = codes and {
+            "user_code": codes.user_code,
+            "verification_uri": codes.verification_uri,
+            "verification_uri_complete": codes.verification_uri_complete,
+            "expires_at": self._expires_at,
+        }
         return {"accountId": self._account.account_id, "join": shown, "error": self._why}
 
     async def join(self) -> None:
@@ -96,7 +94,7 @@ class Membership:
                     f"cannot join account: this node is a member of {self._account.account_id}; "
                     "leave it first with `hecate account leave`"
                 )
-            if self._codes is not None and self._clock() < self._codes.expires_at:
+            if self._codes is not None and self._clock() < self._expires_at:
                 return
             await self._stop_asking()
             try:
@@ -104,6 +102,7 @@ class Membership:
             except UplinkError as exc:
                 raise AccountError(str(exc)) from exc
             self._codes, self._why = codes, ""
+            self._expires_at = self._clock() + codes.lasts_s
             self._asking = asyncio.create_task(self._ask(codes), name="join account")
 
     async def cancel(self) -> None:
@@ -145,7 +144,7 @@ class Membership:
             try:
                 answer = await self._cloud.token_for_code(codes.device_code)
             except LinkLost as exc:
-                if self._clock() >= codes.expires_at:
+                if self._clock() >= self._expires_at:
                     raise
                 logger.debug("%s; asking again", exc)
                 await asyncio.sleep(ASK_AGAIN_S)

@@ -35,7 +35,7 @@ app = typer.Typer(
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
     Environment: HECATE_CONTEXT says which gateway of `hecate context`, or HECATE_URL and
-    HECATE_API_KEY do; NO_COLOR is respected.
+    HECATE_API_KEY do; HECATE_CA_FILE who may vouch for its https; NO_COLOR is respected.
     """,
 )
 config_app = typer.Typer(

@@ -61,7 +61,7 @@ def context(command: typer.Context, as_json: Json = False) -> None:
         "hecate context add barn --url http://barn:8083 --key-file -",
     ),
 )
-def add(
+def add(  # noqa: PLR0913  # options
     name: Annotated[str, typer.Argument(metavar="NAME", help="What you call the gateway.")],
     url: Annotated[str, typer.Option(help="The gateway's API, like http://192.0.2.7:8083.")],
     state: Annotated[
@@ -69,6 +69,9 @@ def add(
     ] = None,
     key_file: Annotated[
         str | None, typer.Option(metavar="FILE", help="File with its API key; - for stdin.")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The authority of its https, if private.")
     ] = None,
     use: Annotated[bool, typer.Option("--use", help="Use it from now on.")] = False,
     as_json: Json = False,
@@ -84,8 +87,8 @@ def add(
     if state is not None and key_file is not None:
         raise OptionError(f"cannot add context {name!r}: give --state or --key-file, not both")
     key = read_key_file(key_file) if key_file is not None else Secret("")
-    folder = Path(os.path.abspath(state.expanduser())) if state is not None else None  # noqa: PTH100
-    contexts = load_contexts(os.environ).with_added(Context(name, check_url(url), folder, key))
+    context = Context(name, check_url(url), _absolute(state), key, _absolute(ca_file))
+    contexts = load_contexts(os.environ).with_added(context)
     save_contexts(contexts.with_current(name) if use else contexts, os.environ)
     _tell(name, f"is added{' and in use' if use else ''}", as_json=as_json)
 
@@ -158,6 +161,11 @@ def read_key_file(name: str) -> "Secret":
     return check_key(key, where)
 
 
+def _absolute(path: Path | None) -> Path | None:
+    """Return a path that holds wherever the next command is typed; symbolic links stay."""
+    return path and Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
+
+
 def _tell(name: str, what: str, *, as_json: bool) -> None:
     """Say what was done, or print the context in use."""
     from gateway.cli.contexts import load_contexts
@@ -175,6 +183,7 @@ def _fields(context: "Context", current: str) -> dict[str, object]:
         "url": context.url,
         "state": str(context.state) if context.state is not None else None,
         "has_key": bool(context.key),
+        "ca_file": str(context.ca_file) if context.ca_file is not None else None,
         "current": context.name == current,
     }
 

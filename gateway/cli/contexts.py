@@ -1,6 +1,7 @@
 """Keeps the gateways that commands can speak to, by name, and says which is in use.
 
-    contexts.json   {"version": 1, "current": "barn", "contexts": {"barn": {"url", "state", "key"}}}
+    contexts.json   {"version": 1, "current": NAME,
+                     "contexts": {NAME: {"url", "state"?, "key"?, "ca_file"?}}}
 
 A context has a state folder, where its API key is, or the key itself. The file is readable by its
 owner only, and no command prints a key.
@@ -16,7 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.cli.errors import CliError
-from gateway.cli.files import write_private
 from protocol.secret import Secret
 
 DEFAULT_URL = "http://127.0.0.1:8083"
@@ -36,6 +36,7 @@ class Context:
     url: str
     state: Path | None = None
     key: Secret = field(default_factory=lambda: Secret(""))
+    ca_file: Path | None = None  # the authority of its https
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +114,12 @@ def load_contexts(environ: Mapping[str, str]) -> Contexts:
 
 def save_contexts(contexts: Contexts, environ: Mapping[str, str]) -> None:
     """Keep contexts; CliError when the file cannot be written."""
+    from gateway.identity import write_private  # with it come all of its keys
+
     path = file_of(environ)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(path, json.dumps(_encode(contexts), indent=2) + "\n")
+        write_private(path, (json.dumps(_encode(contexts), indent=2) + "\n").encode())
     except OSError as exc:
         why = (exc.strerror or str(exc)).lower()
         raise CliError(f"cannot write contexts {path}: {why}") from exc
@@ -153,6 +156,7 @@ def _decode(kept: Any) -> Contexts:
             str(each["url"]),
             Path(each["state"]) if each.get("state") else None,
             Secret(str(each.get("key") or "")),
+            Path(each["ca_file"]) if each.get("ca_file") else None,
         )
         for name, each in kept["contexts"].items()
     )
@@ -172,6 +176,8 @@ def _entries(known: Iterable[Context]) -> Iterable[tuple[str, dict[str, str]]]:
         entry = {"url": context.url}
         if context.state is not None:
             entry["state"] = str(context.state)
+        if context.ca_file is not None:
+            entry["ca_file"] = str(context.ca_file)
         if context.key:
             entry["key"] = context.key.reveal()
         yield context.name, entry

@@ -14,7 +14,14 @@ from gateway.cli.context import read_key_file
 from gateway.cli.contexts import check_url
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json
-from gateway.cli.sidecar import Sidecar, Target, decode_answer, find_state, is_loopback
+from gateway.cli.sidecar import (
+    Sidecar,
+    Target,
+    decode_answer,
+    find_state,
+    is_loopback,
+    trust_of,
+)
 from gateway.cli.view.words import duration
 
 POLL_S = 1.0
@@ -112,7 +119,9 @@ async def approve_code(
     form = {**who, "user_code": code, "allow": "true" if allow else "false"}
     token = form.pop("token", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=not is_loopback(url)) as http:
+    async with httpx.AsyncClient(
+        timeout=TIMEOUT_S, verify=trust_of(url, os.environ), trust_env=not is_loopback(url)
+    ) as http:
         try:
             response = await http.post(f"{url}/mid/v1/device", data=form, headers=headers)
         except httpx.HTTPError as exc:

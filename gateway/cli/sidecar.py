@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ class Target:
     url: str
     key: Secret
     context: str = ""  # its name, if one is in use
+    ca_file: Path | None = None  # who may vouch for its https
 
     @property
     def where(self) -> str:
@@ -52,7 +54,7 @@ def find_target(url: str | None, state: Path | None, environ: Mapping[str, str])
     if not key:
         folder = context.state if context and context.state else find_state(state, environ)
         key = read_key(folder / "api-key")
-    return Target(url, key, name)
+    return Target(url, key, name, context.ca_file if context else None)
 
 
 def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
@@ -105,6 +107,7 @@ class Sidecar:
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.key.reveal()}"},
             timeout=httpx.Timeout(timeout_s, connect=5),
+            verify=trust_of(target.url, os.environ, target.ca_file),
             trust_env=not is_loopback(target.url),  # a proxy cannot reach this machine
         )
 
@@ -174,6 +177,20 @@ def decode_answer(what: str, response: httpx.Response) -> Any:
         raise CliError(f"cannot {what}: {response.url} did not answer with JSON") from exc
 
 
+def trust_of(
+    url: str, environ: Mapping[str, str], ca_file: Path | None = None
+) -> ssl.SSLContext | bool:
+    """Return who may vouch for a server: those of a context or HECATE_CA_FILE, or the system's."""
+    file = str(ca_file or environ.get("HECATE_CA_FILE", ""))
+    if not file or not url.startswith("https:"):
+        return url.startswith("https:")  # plain HTTP verifies nothing, and loads nothing
+    where = f"--ca-file of the context, {file}" if ca_file else f"HECATE_CA_FILE = {file}"
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as exc:
+        raise CliError(f"cannot use {where}: {exc.strerror or exc}") from exc
+
+
 def is_loopback(url: str) -> bool:
     """Return whether a URL stays on this machine."""
     host = urlsplit(url).hostname or ""
@@ -213,7 +230,11 @@ def _why_refused(response: httpx.Response, path: str) -> str:
 
 def _why_no_answer(exc: httpx.HTTPError, url: str) -> str:
     if isinstance(exc, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(exc):
-        return f"{url} has a certificate that this machine does not trust ({exc})"
+        why = str(exc).partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return (
+            f"{url} has a certificate that this machine does not trust ({why or exc}); "
+            "give HECATE_CA_FILE, or --ca-file of `hecate context add`"
+        )
     if isinstance(exc, httpx.ConnectError) and "SSL" in str(exc):
         return f"{url} does not speak TLS ({exc}); is it http://?"
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):

@@ -133,7 +133,7 @@ class CloudApi:
                 verification_uri_complete=str(
                     answer.get("verification_uri_complete") or answer["verification_uri"]
                 ),
-                expires_at=self._clock() + float(answer["expires_in"]),
+                lasts_s=float(answer["expires_in"]),
                 interval_s=float(answer.get("interval", CODE_INTERVAL_S)),
                 device_code=Secret(str(answer["device_code"])),
             )

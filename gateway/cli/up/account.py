@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from gateway.cli.errors import CliError
-from gateway.cli.files import write_private
 from gateway.cli.sidecar import Sidecar, decode_answer
+from gateway.identity import write_private
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -98,4 +98,4 @@ class Account:
 
 def write_secret(path: Path, secret: Secret) -> None:
     """Replace a file's content in one step; it is never readable by others, nor half written."""
-    write_private(path, secret.reveal())
+    write_private(path, secret.reveal().encode())

@@ -1,11 +1,14 @@
 """The third of the four steps: codes, and what visitors of a BEP reach."""
 
+import signal
 import time
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from gateway.identity import load_identity
+from protocol.tokens import sign_as_node
 from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import HECATE, run, until
 
@@ -126,3 +129,37 @@ def test_a_bep_is_listed_and_ended(cloud: Cloud, climate: Gateway) -> None:  # c
     assert climate.call("GET", "/beps/v1/beps")["data"] == []
     assert climate.status()["beps"] == []
     assert httpx.get(href, timeout=30, trust_env=False).status_code == 404
+
+
+def test_a_bep_that_only_the_cloud_knows_is_shown_and_ended(
+    cloud: Cloud, climate: Gateway
+) -> None:  # case G7
+    end_all(climate)
+    key = load_identity(climate.state).key
+    claims = {"iss": key.node_id, "sub": key.node_id, "aud": "mst"}
+    form = {
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "assertion": sign_as_node(claims, key, time.time(), 60),
+    }
+    with httpx.Client(base_url=cloud.url, trust_env=False) as http:
+        token = http.post("/mst/v1/oauth/token", data=form).json()["access_token"]
+        bearer = {"Authorization": f"Bearer {token}"}
+        made = http.post("/mss/v1/beps", json={}, headers=bearer).json()
+    (bep,) = climate.call("GET", "/beps/v1/beps")["data"]
+    assert (bep["id"], bep["state"], bep["visitors"]) == (made["id"], "unserved", 0)
+    assert climate.ask("DELETE", f"/beps/v1/beps/{bep['id']}").status_code == 204
+    assert climate.call("GET", "/beps/v1/beps")["data"] == []
+
+
+def test_a_cloud_that_hangs_does_not_hold_the_stop(
+    cloud: Cloud, climate: Gateway
+) -> None:  # case G7
+    visit(cloud, climate, f"?hmac={code_for(climate)}").raise_for_status()
+    cloud.program.process.send_signal(signal.SIGSTOP)
+    try:
+        assert climate.stop() == 0  # in its 5 s: the peer waits no longer than 8
+    finally:
+        cloud.program.process.send_signal(signal.SIGCONT)
+    climate.start()
+    climate.until_ready()
+    until(lambda: climate.call("GET", "/beps/v1/beps")["data"] == [], "what was left is given back")

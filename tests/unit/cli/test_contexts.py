@@ -14,7 +14,7 @@ from gateway.cli.contexts import (
     save_contexts,
 )
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import find_target
+from gateway.cli.sidecar import find_target, trust_of
 from protocol.secret import Secret
 
 FAR = Context("far", "http://far:1", key=Secret("far-key"))
@@ -80,3 +80,15 @@ def test_a_file_that_cannot_be_used_is_named(text: str, home: dict[str, str]) ->
 def test_urls_that_are_refused(url: str) -> None:
     with pytest.raises(CliError, match="must be like http:"):
         check_url(url)
+
+
+def test_who_vouches_for_https(tmp_path: Path) -> None:
+    none, no_certificate = tmp_path / "none", tmp_path / "no-certificate"
+    no_certificate.write_text("x")
+    assert trust_of("http://h", {"HECATE_CA_FILE": str(none)}, none) is False
+    assert trust_of("https://h", {}) is True
+    for file in (none, no_certificate):
+        with pytest.raises(CliError, match=r"^cannot use HECATE_CA_FILE = "):
+            trust_of("https://h", {"HECATE_CA_FILE": str(file)})
+        with pytest.raises(CliError, match=r"^cannot use --ca-file of the context"):
+            trust_of("https://h", {}, file)
