@@ -224,6 +224,11 @@ class Store:
         )
         return [_bep(*row) for row in rows]
 
+    def count_recent_beps(self, node_id: str, now: float) -> int:
+        """Return how many BEPs of a node have not expired, those that have ended included."""
+        sql = "SELECT count(*) FROM beps WHERE node_id = ? AND expires_at > ?"
+        return int(self._rows(sql, node_id, now)[0][0])
+
     def revoke_bep(self, bep_id: str, node_id: str) -> bool:
         """Mark a node's BEP as revoked; False when the node has no such BEP that lives."""
         with self._write() as db:

@@ -22,7 +22,7 @@ ASK_AGAIN_S = 5.0  # when the cloud could not be reached
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What the cloud gave: a code to show, and one to ask with."""
+    """Two codes of the cloud: one to show, one to ask with."""
 
     user_code: str
     verification_uri: str
@@ -33,7 +33,7 @@ class Codes:
 
 
 class Cloud(Protocol):
-    """What is asked of the cloud."""
+    """Asks the cloud for codes and tokens."""
 
     async def authorize_device(self, edge_id_token: Secret) -> Codes:
         """Return new codes; UplinkError when there are none."""

@@ -13,7 +13,7 @@ from gateway.cli.errors import CliError
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a command printed, and its exit code."""
+    """A command's exit code, and the texts that it printed."""
 
     code: int
     out: str
@@ -22,7 +22,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who types commands; `home` keeps what they keep."""
+    """A person who types commands; `home` is their home."""
 
     home: Path
 

@@ -19,7 +19,7 @@ router = APIRouter(prefix="/mid/v1", tags=["mID: identity"])
 
 
 class Saying(BaseModel):
-    """What a person says to a node that shows a code, and who they are."""
+    """A person's answer to a node that shows a code, and the proof of who they are."""
 
     user_code: str = Field(max_length=32, description="The code that the node shows")
     allow: bool = Field(True, description="false: refuse it")
@@ -29,7 +29,7 @@ class Saying(BaseModel):
 
 
 class Decision(BaseModel):
-    """What was decided, about which node."""
+    """The decision about a node."""
 
     node_id: str
     node_name: str

@@ -22,6 +22,10 @@ from protocol.ids import new_bep_id
 
 logger = logging.getLogger(__name__)
 
+# An ended BEP is remembered until its token expires, here and at the relay, which remembers a
+# bounded number of all nodes: one node may not push out what the others have ended.
+ENDED_PER_BEP = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:
@@ -73,6 +77,12 @@ class Placing:
             await self.revoke_all(node_id, now, keep_run=run)
         bep = Bep(new_bep_id(), node_id, self._address, expires_at, run)
         limit = self._settings.bep_limit_node
+        if self._store.count_recent_beps(node_id, now) >= ENDED_PER_BEP * limit:
+            raise ProblemError(
+                HTTPStatus.TOO_MANY_REQUESTS,
+                f"cannot make BEP: this node has had {ENDED_PER_BEP * limit} that would not have "
+                "expired yet; use each for longer, or wait",
+            )
         if not await asyncio.to_thread(self._store.add_bep, bep, now, limit):
             raise ProblemError(
                 HTTPStatus.TOO_MANY_REQUESTS,

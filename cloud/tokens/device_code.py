@@ -1,4 +1,4 @@
-"""What the device authorisation grant (RFC 8628) deals in: codes, and grants that wait. Pure."""
+"""Makes the codes of device authorisation (RFC 8628), and describes a grant that waits. Pure."""
 
 import hashlib
 import secrets

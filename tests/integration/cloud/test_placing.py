@@ -7,11 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from cloud.config import SignallingSettings
+from cloud.errors import ProblemError
 from cloud.keyring import open_keyring
 from cloud.relay import Relay, RelayLimits
 from cloud.signalling.bep import RelayAddress
-from cloud.signalling.placing import Grant, Placing
+from cloud.signalling.placing import ENDED_PER_BEP, Grant, Placing
 from cloud.signalling.unserved import UNSERVED_S
 from cloud.store import Store
 from cloud.tokens.issuer import Issuer
@@ -45,7 +48,7 @@ class Here:
 
 
 @asynccontextmanager
-async def here(state: Path) -> AsyncIterator[Here]:
+async def here(state: Path, bep_limit: int = 8) -> AsyncIterator[Here]:
     keyring = open_keyring(state)
     issuer = Issuer("http://cloud", keyring.signing, keyring.published(), 3600)
     store = Store(state / "cloud.db")
@@ -53,7 +56,7 @@ async def here(state: Path) -> AsyncIterator[Here]:
     relay = Relay(lambda: issuer.published, RelayLimits(grace_s=0.2, idle_s=900))
     host, port = await relay.start("127.0.0.1", 0)
     try:
-        settings = SignallingSettings()
+        settings = SignallingSettings(bep_limit_node=bep_limit)
         placing = Placing(store, issuer, relay, RelayAddress(host, port), settings)
         yield Here(placing, store, relay, port)
     finally:
@@ -105,5 +108,19 @@ def test_a_bep_that_nobody_comes_to_serve_is_freed(tmp_path: Path) -> None:  # c
             assert [b.bep_id for b in it.store.beps_of(NODE, time.time())] == [served.bep.bep_id]
             assert unserved.bep.bep_id in it.store.revoked_beps(time.time())
             control.close()
+
+    asyncio.run(main())
+
+
+def test_one_node_cannot_fill_the_memory_of_ended_beps(tmp_path: Path) -> None:  # case G7, its kind
+    async def main() -> None:
+        async with here(tmp_path, bep_limit=1) as it:
+            now = time.time()
+            for _ in range(ENDED_PER_BEP):
+                grant = await it.placing.place(NODE, 60, "run", now)
+                await it.placing.revoke(grant.bep.bep_id, NODE)
+            with pytest.raises(ProblemError, match="would not have expired yet"):
+                await it.placing.place(NODE, 60, "run", now)
+            await it.placing.place(NODE, 60, "run", now + 61)
 
     asyncio.run(main())

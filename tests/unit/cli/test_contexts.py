@@ -1,4 +1,4 @@
-"""Which gateway counts: option, environment, context, default."""
+"""Options, environment, contexts and the default: the order in which they count."""
 
 from collections.abc import Mapping
 from pathlib import Path
