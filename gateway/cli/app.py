@@ -116,7 +116,9 @@ def up(  # noqa: PLR0913  # options
     state: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for all state. [default: ~/.local/state/hecate]", show_default=False
+            readable=False,  # whether it is shows later, and is told with what to do
+            help="Folder for all state. [default: ~/.local/state/hecate]",
+            show_default=False,
         ),
     ] = None,
     plain: Annotated[

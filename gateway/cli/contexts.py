@@ -46,12 +46,12 @@ class Contexts:
     current: str
     known: tuple[Context, ...]
 
-    def find(self, name: str) -> Context:
-        """Return a context; CliError when there is none of that name."""
+    def find(self, name: str, verb: str = "use") -> Context:
+        """Return a context; CliError, "cannot <verb> …", when there is none of that name."""
         for context in self.known:
             if context.name == name:
                 return context
-        raise CliError(f"cannot use context {name!r}: there is none of this name; {LIST}")
+        raise CliError(f"cannot {verb} context {name!r}: there is none of this name; {LIST}")
 
     def with_added(self, context: Context) -> "Contexts":
         """Return these and one more; CliError when its name is taken or not allowed."""
@@ -75,7 +75,9 @@ class Contexts:
 
     def without(self, name: str) -> "Contexts":
         """Return these without one; when it was in use, none is."""
-        gone = self.find(name)
+        if name == DEFAULT_NAME:
+            raise CliError(f"cannot remove context {name!r}: it is the gateway of this machine")
+        gone = self.find(name, "remove")
         known = tuple(context for context in self.known if context is not gone)
         return Contexts(DEFAULT_NAME if self.current == name else self.current, known)
 

@@ -160,7 +160,7 @@ async def _until_joined(sidecar: Sidecar) -> str:
 def _show_code(shown: dict[str, Any], *, to_notes: bool = False) -> None:
     out = notes() if to_notes else console()
     left_s = float(shown.get("expires_at") or 0) - time.time()
-    out.print(f"code {shown.get('user_code')}, good for {duration(left_s)}", soft_wrap=True)
+    out.print(f"code {shown.get('user_code')}, good for {duration(round(left_s))}", soft_wrap=True)
     out.print(
         f"type it at {shown.get('verification_uri_complete')}, or run "
         f"`hecate account approve {shown.get('user_code')}` where the account is",

@@ -25,6 +25,7 @@ Url = Annotated[
 State = Annotated[
     Path | None,
     typer.Option(
+        readable=False,  # whether it is shows later, and is told with what to do
         help="The gateway's state folder, where its API key is. [default: ~/.local/state/hecate]",
         show_default=False,
     ),

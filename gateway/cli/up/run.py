@@ -53,7 +53,10 @@ def run_up(plan: Plan, show: Show) -> int:
         for folder in (plan.state, plan.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise CliError(f"cannot use state folder {exc.filename}: {exc.strerror}") from exc
+        why = (exc.strerror or str(exc)).lower()
+        raise CliError(
+            f"cannot use state folder {exc.filename}: {why}; give another with --state"
+        ) from exc
     try:
         if plan.devices:
             find_micropython()
