@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from broker import Broker, BrokerError, Limits, Listener
-from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer
+from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer, announce
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
 from cloud.health import Health
@@ -125,6 +125,7 @@ async def _start_parts(
         placing=placing,
         metrics=metrics,
         health=health,
+        mqtt_limits=announce(broker.limits),
     )
     _watch(parts)
     return parts, broker_address, format_address(*address)
@@ -139,7 +140,7 @@ async def _start_broker(
 ) -> tuple[Broker, str]:
     listener = (config.mqtt.host, config.mqtt.port)
     broker = Broker(
-        [Listener(*listener)],
+        [Listener(*listener, websocket=True, plain_too=True)],
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,

@@ -20,6 +20,7 @@ from cloud.signalling.sep import Sep
 from cloud.store import Store
 from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
+from protocol.mqtt_limits import MqttLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Parts:
     placing: Placing
     metrics: Metrics
     health: Health
+    mqtt_limits: MqttLimits
     clock: Callable[[], float] = time.time
 
 

@@ -20,6 +20,7 @@ from errno import EACCES, EADDRINUSE
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from broker import Broker, BrokerError, Listener
 from broker.journal import Journal, JournalError
@@ -45,6 +46,7 @@ from gateway.status import CloudParts, Parts, Status
 from gateway.store import Store
 from gateway.tls import client_context, server_context
 from gateway.tokens import AccessTokens
+from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
@@ -89,6 +91,7 @@ class _Base:
     registry: Registry
     claims: Claims
     services: ServiceHost
+    cloud_clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
 
 
@@ -232,7 +235,7 @@ class Gateway:
 async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
     """Build all parts and join them; nothing listens and nothing runs yet."""
     base = await _build_base(config, stack)
-    node, clock = base.node, time.time
+    node, clock, cloud_clock = base.node, time.time, base.cloud_clock
     broker = _build_broker(base)
     admission = Admission(base.store, base.registry, base.claims, broker)
     cluster = Cluster(node.node_id, broker, node.signed_record, clock)
@@ -250,7 +253,11 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
         clock,
     )
     tokens = AccessTokens(
-        node.node_id, node.account, base.store, cloud.api.signing_keys if cloud else None, clock
+        node.node_id,
+        node.account,
+        base.store,
+        cloud.api.signing_keys if cloud else None,
+        cloud_clock.now,
     )
     await tokens.load()
     sidecar = build_sidecar(
@@ -262,7 +269,7 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
             admission=admission,
             services=base.services,
             cloud=cloud.calls if cloud else None,
-            clock=clock,
+            clock=cloud_clock.now,
         )
     )
     node.services = base.services.services
@@ -283,7 +290,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     account = Account(store)
     await account.load()
     name = config.node.name or socket.gethostname()[:64]
-    node = Node(identity, name, account, time.time)
+    cloud_clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+    node = Node(identity, name, account, cloud_clock.now)
     sockets = make_private(
         runtime_folder(state, os.environ.get("XDG_RUNTIME_DIR", ""), os.getuid())
     )
@@ -296,7 +304,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     logger.info("node %s (%s), state in %s", node.node_id[:12], name, state)
     return _Base(
         config, store, node, Registry(await store.devices()), Claims(await store.claims()),
-        services, sockets,
+        services, cloud_clock, sockets,
     )  # fmt: skip
 
 
@@ -328,22 +336,33 @@ async def _build_cloud(
     from gateway.membership import Membership
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
+    from gateway.tunnel.dial import dial_tcp
     from gateway.uplink.cloud_api import CloudApi
+    from gateway.uplink.connection import Endpoint
     from gateway.uplink.driver import Carried, NodePorts, Uplink
+    from gateway.uplink.proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
     from gateway.uplink.spool import Spool
+    from gateway.uplink.spooled import WhenFull
 
-    config, node, clock = base.config, base.node, time.time
-    tls = client_context(config.cloud.ca_file) if config.cloud.tls else None
-    api = CloudApi(config.cloud.url, node.identity.key, tls, clock)
+    config, node, clock = base.config, base.node, base.cloud_clock
+    settings = config.cloud
+    tls = client_context(settings.ca_file) if settings.tls else None
+    scheme = urlsplit(settings.url).scheme
+    host, port = settings.mqtt_address
+    endpoint = Endpoint(host, port, tls, find_proxy(settings.proxy, scheme, host))
+    proxy = find_proxy(settings.proxy, scheme, urlsplit(settings.url).hostname or "")
+    api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
-    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes)
+    rule = WhenFull(config.spool.when_full)
+    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, rule)
     await spool.open()
     stack.push_async_callback(spool.close)
-    tunnel = TunnelHost(base.sockets / VISITORS)
+    dial = dial_through(settings.proxy, scheme, dial_tcp)
+    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial)
     stack.push_async_callback(tunnel.stop)
-    beps = Beps(node.node_id, node.account, api, tunnel, clock)
-    sep = SepService(node.identity, clock)
+    beps = Beps(node.node_id, node.account, api, tunnel, clock.now)
+    sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)
 
     def on_registered(stored: NodeRecord) -> None:
@@ -351,8 +370,7 @@ async def _build_cloud(
         cluster.publish()
 
     uplink = Uplink(
-        config.cloud,
-        tls,
+        endpoint,
         NodePorts(node.node_id, node.signed_record, on_registered),
         Carried(
             api=api,
@@ -363,7 +381,7 @@ async def _build_cloud(
             sep=sep,
         ),
     )
-    membership = Membership(node.account, api, uplink.associate, node.edge_id_token, clock)
+    membership = Membership(node.account, api, uplink.associate, node.edge_id_token, time.time)
     stack.push_async_callback(membership.cancel)
     return _Cloud(
         uplink=uplink,
@@ -376,9 +394,9 @@ async def _build_cloud(
             api.account_nodes,
             beps,
             membership,
-            config.cloud.url,
+            settings.url,
         ),
-        parts=CloudParts(uplink.link, spool, config.cloud.url),
+        parts=CloudParts(uplink, spool, clock, settings.url),
     )
 
 

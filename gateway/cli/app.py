@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.cli import remote
+from gateway.cli import microservices, remote
 from gateway.cli.account import account_app
 from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
@@ -30,7 +30,9 @@ app = typer.Typer(
     Try it, no hardware needed:
       hecate up                   everything on this machine, with two simulated devices
       hecate devices claim        let a real device join
+      hecate init DIR             write a minimal microservice
       hecate deploy DIR           run a microservice of your own
+      hecate ps                   see what runs, and why something does not
 
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
@@ -223,6 +225,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+microservices.register(app)
 app.add_typer(account_app, name="account")
 app.add_typer(beps_app, name="beps")
 app.add_typer(context_app, name="context")
