@@ -20,7 +20,7 @@ from gateway.errors import ConfigError
 from protocol.secret import Secret
 
 KEY_LIMIT = 4096
-NO_TOKEN = "cannot accept token: "
+NOT_ACCEPTED = "cannot accept token: "
 OTHER_KEY = "give --state DIR or HECATE_API_KEY"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
@@ -229,7 +229,7 @@ def _problem(response: httpx.Response) -> str:
 def _why_refused(response: httpx.Response, path: str) -> str:
     """Return what a person can mend in the command itself; "" for what the server says best."""
     problem = _problem(response)
-    why = problem.removeprefix(NO_TOKEN)
+    why = problem.removeprefix(NOT_ACCEPTED)
     if response.status_code == httpx.codes.UNAUTHORIZED or why != problem:  # mCM answers 403
         why = f" ({why})" if why != problem and "malformed" not in why else ""
         return f"does not take this API key or access token{why}; {OTHER_KEY}"
