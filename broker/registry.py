@@ -51,8 +51,7 @@ class Registry:
 
     def is_full_for(self, name: str, now: float) -> bool:
         """Return whether one more stored session of an identity is one too many."""
-        limit = self._limits.sessions_per_identity
-        return self.is_full(now) or (limit is not None and self._by_owner[name] >= limit)
+        return self.is_full(now) or self._by_owner[name] >= self._limits.sessions_per_identity
 
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
