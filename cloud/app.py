@@ -15,9 +15,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from broker import Broker, BrokerError, Limits, Listener
-from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer, announce
+from broker.journal import Journal, JournalError
+from cloud.broker_policy import (
+    SESSIONS_PER_IDENTITY,
+    TokenAuthenticator,
+    TopicAuthorizer,
+    announce,
+)
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
+from cloud.downlink import CommandGate
+from cloud.errors import StartError
 from cloud.health import Health
 from cloud.identity.development import DevelopmentProvider
 from cloud.identity.oidc import OpenIdProvider
@@ -139,18 +147,32 @@ async def _start_broker(
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,
+            lambda node_id: store.node(node_id) is not None,
         ),
         TopicAuthorizer(store.account_of),
-        Limits(),
+        Limits(
+            sessions_per_identity=SESSIONS_PER_IDENTITY,
+            stored_sessions=config.mds.node_limit + Limits().stored_sessions,
+        ),
+        store=_journal(config),
         sys_interval_s=0,  # nobody may read it here
     )
+    CommandGate(broker, metrics.commands_refused.inc)
     try:
         await broker.start()
+    except JournalError as exc:
+        raise StartError(str(exc)) from exc
     except BrokerError as exc:
         raise cannot_listen(*listener, exc.__cause__ or exc, "mqtt") from exc
     stack.push_async_callback(broker.stop)
     address = broker.addresses[0]
     return broker, format_address(*address) if isinstance(address, tuple) else str(address)
+
+
+def _journal(config: CloudConfig) -> Journal | None:
+    if config.mqtt.durability == "memory":
+        return None
+    return Journal(config.store.directory / "broker", config.mqtt.durability)
 
 
 async def _start_relay(
@@ -206,7 +228,11 @@ def _watch(parts: Parts) -> None:
             return f"store: {exc}"
         return ""
 
-    parts.health.checks.append(check_store)
+    def check_journal() -> str:
+        kept = parts.broker.store
+        return "broker: its disk is full" if kept is not None and kept.is_full else ""
+
+    parts.health.checks += [check_store, check_journal]
     metrics = parts.metrics
     metrics.watch("sep_open_requests", "Requests to nodes that wait", lambda: len(parts.sep))
     metrics.watch("clients", "MQTT clients connected", lambda: len(parts.broker.connected()))

@@ -61,6 +61,17 @@ MIGRATIONS = (
     );
     CREATE INDEX used_assertions_by_expiry ON used_assertions (expires_at);
     """,
+    """
+    ALTER TABLE nodes ADD COLUMN vouched_until REAL NOT NULL DEFAULT 0;
+    UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id);
+    CREATE INDEX nodes_by_vouching ON nodes (vouched_until) WHERE vouched_until > 0;
+    """,
+)
+
+# Makes members their own supernodes.
+_SET_FREE = (
+    "UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id), vouched_until = 0 "
+    "WHERE vouched_until > 0"
 )
 
 
@@ -114,8 +125,13 @@ class Store:
 
     # Nodes -----------------------------------------------------------------------------
 
-    def save_node(self, record: NodeRecord, now: float, limit: int) -> NodeRecord | None:
-        """Store a record, keeping the node's account; None when there are too many nodes."""
+    def save_node(
+        self, record: NodeRecord, now: float, limit: int, vouched_until: float = 0.0
+    ) -> NodeRecord | None:
+        """Store a record, keeping the node's account; None when there are too many nodes.
+
+        The supernode of a member vouches for it until a time; then it is its own again.
+        """
         with self._write() as db:
             known = db.execute(
                 "SELECT account_id FROM nodes WHERE node_id = ?", (record.node_id,)
@@ -126,9 +142,11 @@ class Store:
                     return None
             stored = record.with_account((known and known[0]) or "")
             db.execute(
-                "INSERT INTO nodes VALUES (?, NULL, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE "
-                "SET record = excluded.record, seen_at = excluded.seen_at",
-                (record.node_id, json.dumps(to_fields(stored)), now, now),
+                "INSERT INTO nodes (node_id, record, registered_at, seen_at, vouched_until) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE SET "
+                "record = excluded.record, seen_at = excluded.seen_at, "
+                "vouched_until = excluded.vouched_until",
+                (record.node_id, json.dumps(to_fields(stored)), now, now, vouched_until),
             )
         return stored
 
@@ -160,8 +178,12 @@ class Store:
         return done.rowcount == 1
 
     def delete_node(self, node_id: str) -> bool:
-        """Forget a node; False when it is not known."""
+        """Forget a node; False when it is not known. It vouches for no member any more."""
         with self._write() as db:
+            db.execute(
+                f"{_SET_FREE} AND json_extract(record, '$.supernodeId') = ?",
+                (node_id,),
+            )
             return db.execute("DELETE FROM nodes WHERE node_id = ?", (node_id,)).rowcount == 1
 
     # BEPs ------------------------------------------------------------------------------
@@ -226,8 +248,9 @@ class Store:
         return done.rowcount == 1
 
     def purge(self, now: float, margin_s: float) -> None:
-        """Forget what expired more than a margin ago."""
+        """Forget what expired more than a margin ago; set free whom nobody vouches for now."""
         with self._write() as db:
+            db.execute(f"{_SET_FREE} AND vouched_until < ?", (now,))
             db.execute("DELETE FROM used_assertions WHERE expires_at < ?", (now - margin_s,))
             db.execute("DELETE FROM beps WHERE expires_at < ?", (now - margin_s,))
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
 
 logger = logging.getLogger(__name__)
 
+UPLINK = "uplink"
 VISITORS = "visitors.sock"  # where tunnels bring the visitors of BEPs
 READY_WAIT_S = 3.0  # for SEP and containers, before the line is printed without them
 READY_POLL_S = 0.05
@@ -123,16 +124,18 @@ class Gateway:
             self.cloud.uplink.attach()  # before the broker: it acknowledges what nobody keeps
         await self._start_broker()
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part, name=name) for name, part in self._parts(api).items()
-            ]
+            running = {
+                name: tasks.create_task(part, name=name) for name, part in self._parts(api).items()
+            }
             try:
                 await stopping.wait()
                 logger.info("stopping")
+                if UPLINK in running:  # or it would take commands that no broker keeps any more
+                    running[UPLINK].cancel()
                 await self._stop_containers()
             finally:
                 await self._broker.stop()
-            for task in running:
+            for task in running.values():
                 task.cancel()
         await self.admission.save()
 
@@ -151,7 +154,7 @@ class Gateway:
             )
             listener = listen_unix(self._base.sockets / VISITORS)
             parts["visitors"] = serve(make_server(door), listener)
-            parts["uplink"] = self._keep_up(self.cloud.uplink.run)
+            parts[UPLINK] = self._keep_up(self.cloud.uplink.run)
         return parts
 
     def _listen(self) -> socket.socket:

@@ -97,6 +97,14 @@ class Guard:
         if origin_of(request.scope) is not Origin.LOOPBACK:
             await self.viewer(request)
 
+    async def is_on_loopback_or_viewer(self, request: Request) -> bool:
+        """Return whether a request comes from this machine or from a viewer."""
+        try:
+            await self.on_loopback_or_viewer(request)
+        except Problem:
+            return False
+        return True
+
     async def _with_scope(self, request: Request, scope: str) -> Caller:
         caller = await self.caller(request)
         if not caller.may(scope):
