@@ -15,6 +15,7 @@ OPEN = {
     "POST /mid/v1/token",
     "POST /mid/v1/dev/login",
     "GET /mss/v1/sealing-key",
+    "GET /mss/v1/mqtt",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
