@@ -91,10 +91,13 @@ class Core:
         """Which lines of the log peers may still cause."""
         return self._router.story
 
-    def restore(self, image: Image, now: float, wall: float) -> None:
-        """Take what the store holds; before the first connection."""
+    def restore(self, image: Image, now: float, wall: float, boot: str = "") -> None:
+        """Take what the store holds; before the first connection.
+
+        boot names the start of the machine since which the seconds are that now counts.
+        """
         self._dialog.now = now
-        self._ledger.start_clock(image.clock, now, wall)
+        self._ledger.start_clock(image.clock, now, wall, boot)
         Restorer(image, self._router, self._registry, self._limits, now).run()
 
     def note_wall(self, now: float, wall: float) -> None:

@@ -38,7 +38,7 @@ BLOCKED_HINT = "a handler must await, or use asyncio.to_thread"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ProcessResources:
     """What a process gets from its runtime."""
 
     log: ContainerLog
@@ -57,7 +57,7 @@ class PythonProcess:
         child: asyncio.subprocess.Process,
         control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         start: Start,
-        given: Given,
+        given: ProcessResources,
     ) -> None:
         self.http_socket: Path = start.http_socket
         self.password = start.password

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from gateway.cli.view.snapshot import Snapshot, parse_reading
+from gateway.cli.view.words import restarted
 
 WINDOW_S = 5.0  # long enough to smooth a device that sends once a second
 READINGS_PER_DEVICE = 3  # what fits on one line of the screen
@@ -76,8 +77,8 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
         name = f"device {device.name or device.device_id} ({device.device_id})"
         facts[name] = "online" if device.online else "offline"
     for container in snapshot.containers:
-        error = f" ({container.error})" if container.error else ""
-        facts[f"microservice {container.name}"] = f"{container.state}{error}"
+        why = container.error or restarted(container.restarts, container.last_end)
+        facts[f"microservice {container.name}"] = container.state + (f" ({why})" if why else "")
     for bep in snapshot.beps:
         facts[f"BEP {bep.bep_id}"] = f"{bep.state} at {bep.url}"
     return facts

@@ -69,7 +69,9 @@ def test_a_blocked_service_is_ended_with_all_it_started_and_started_again(tmp_pa
             assert all(is_alive(pid) for pid in pids)
             spinning = asyncio.create_task(here.http.get("/api/probe/v1/spin"))
             await until(lambda: here.host.containers()[0].restarts == 1)
-            assert (await spinning).status_code == 502
+            cut = await spinning
+            assert cut.status_code == 502
+            assert cut.json()["detail"].endswith("its process ended, `hecate ps` says why")
             assert not any(is_alive(pid) for pid in pids)
             await until(lambda: here.state("api-probe") == "started")
             assert await ask(here, "") not in pids
