@@ -33,6 +33,7 @@ class RelayAnswer(BaseModel):
 
     host: str
     port: int
+    tls: bool = Field(False, description="Whether the node must use TLS there")
 
 
 class BepAnswer(BaseModel):
@@ -83,7 +84,7 @@ async def make_bep(
 @router.get("/beps", summary="The calling node's BEPs", response_model=BepList)
 async def list_beps(parts: PartsOf, caller: NodeCaller) -> dict[str, Any]:
     """Return the BEPs that have neither expired nor been deleted; without their tokens."""
-    return {"data": [describe(b) for b in parts.store.beps_of(caller.node_id, parts.clock())]}
+    return {"data": [describe(b) for b in parts.placing.beps_of(caller.node_id, parts.clock())]}
 
 
 @router.delete("/beps/{bep_id}", status_code=204, summary="End a BEP")

@@ -3,10 +3,11 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from gateway.sidecar.guard import Guard
 from gateway.status import Status
+from web import SafeJsonResponse
 
 
 def health_router(status: Status, guard: Guard) -> APIRouter:
@@ -21,8 +22,8 @@ def health_router(status: Status, guard: Guard) -> APIRouter:
     async def readyz() -> Response:
         reasons = status.reasons()
         if reasons:
-            return JSONResponse({"status": "starting", "reasons": reasons}, 503)
-        return JSONResponse({"status": "ready"})
+            return SafeJsonResponse({"status": "starting", "reasons": reasons}, 503)
+        return SafeJsonResponse({"status": "ready"})
 
     @router.get(
         "/status/v1", summary="One snapshot of everything", dependencies=[Depends(guard.manager)]
