@@ -48,7 +48,9 @@ class MqttSettings:
 
     host: str = "127.0.0.1"
     port: int = 1884
-    tls_cert: Path | None = None  # PEM; with it the port speaks MQTT over TLS; read again when renewed
+    tls_cert: Path | None = (
+        None  # PEM; with it the port speaks MQTT over TLS; read again when renewed
+    )
     tls_key: Path | None = None
     plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 

@@ -243,7 +243,6 @@ class Gateway:
         )
         sys.stdout.flush()
 
-
     def _warn_of_plain_mqtt(self) -> str:
         host = self._base.config.broker.host
         return "" if is_loopback_host(host) else " (network, not encrypted)"

@@ -5,8 +5,7 @@ import logging
 import ssl
 from pathlib import Path
 
-from cryptography import x509
-
+from web.authority import decode_certificate, names_of
 from web.errors import CertificateError
 
 POLL_S = 10.0  # a renewal is days ahead of the expiry
@@ -58,13 +57,13 @@ class ServerCertificate:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         try:
             context.load_cert_chain(self._certificate, self._key, self._refuse_to_ask)
-            leaf = x509.load_pem_x509_certificate(self._certificate.read_bytes())
-        except (OSError, ValueError) as exc:  # ssl.SSLError is an OSError
+            leaf = decode_certificate(self._certificate.read_bytes())
+        except (OSError, CertificateError) as exc:  # ssl.SSLError is an OSError
             raise self._error(exc) from exc
-        return context, _names(leaf)
+        return context, names_of(leaf)
 
     def _refuse_to_ask(self) -> str:
-        raise self._error(ValueError("the key has a password; a server starts without a person"))
+        raise CertificateError("the key has a password; a server starts without a person")
 
     def _read_stamp(self) -> Stamp:
         try:
@@ -76,15 +75,6 @@ class ServerCertificate:
     def _error(self, exc: Exception) -> CertificateError:
         why = getattr(exc, "strerror", None) or str(exc)
         return CertificateError(
-            f"cannot use {self.section} tls_cert = {self._certificate}, tls_key = {self._key}: {why}"
+            f"cannot use {self.section} tls_cert = {self._certificate}, "
+            f"tls_key = {self._key}: {why}"
         )
-
-
-def _names(certificate: x509.Certificate) -> frozenset[str]:
-    """Return the names and addresses that a certificate is for, in lower case."""
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return frozenset()
-    names = {name.lower() for name in found.get_values_for_type(x509.DNSName)}
-    return frozenset(names | {str(a) for a in found.get_values_for_type(x509.IPAddress)})

@@ -76,4 +76,3 @@ def _check_text(text: str) -> None:
         text.encode()
     except UnicodeEncodeError as exc:
         raise JsonError("a text holds half of a surrogate pair") from exc
-

@@ -108,9 +108,10 @@ def is_same_host(origin: str, host: str) -> bool:
         default = {"http": 80, "https": 443}.get(parts.scheme)
         if default is None or not parts.hostname:
             return False
-        return (parts.hostname, parts.port or default) == (own.hostname, own.port or default)
+        page, server = parts.port or default, own.port or default
     except ValueError:
         return False
+    return (parts.hostname, page) == (own.hostname, server)
 
 
 def matches(pattern: str, name: str) -> bool:

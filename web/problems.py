@@ -19,9 +19,7 @@ def problem_document(status: int, detail: str, **extra: Any) -> dict[str, Any]:
     }
 
 
-def encode_raw_problem(
-    status: int, detail: str, headers: Mapping[str, str] | None = None
-) -> bytes:
+def encode_raw_problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> bytes:
     """Return a whole HTTP response that ends its connection."""
     body = json.dumps(problem_document(status, detail)).encode()
     lines = {

@@ -69,8 +69,7 @@ class HttpServer(uvicorn.Server):
             self.should_exit = True
             await serving
             listener.close()
-            if name:
-                Path(name).unlink(missing_ok=True)
+            _remove(name)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve."""
@@ -89,6 +88,12 @@ class HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signal handlers as they are."""
         yield
+
+
+def _remove(name: str) -> None:
+    """Remove the name of a Unix socket that is closed."""
+    if name:
+        Path(name).unlink(missing_ok=True)
 
 
 def _with_tls(

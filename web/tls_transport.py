@@ -1,8 +1,8 @@
 """Puts TLS between a transport and a protocol of asyncio.
 
-asyncio's own TLS tells the protocol of a connection after the handshake only, so that whoever never
-begins one is in no table, and it holds 256 KiB of buffer for each connection. Here the protocol owns
-the connection from the first moment, and the buffers are OpenSSL's.
+asyncio's own TLS tells the protocol of a connection after the handshake only, so that whoever
+never begins one is in no table, and it holds 256 KiB of buffer for each connection. Here the
+protocol owns the connection from the first moment, and the buffers are OpenSSL's.
 """
 
 import asyncio

@@ -13,6 +13,7 @@ import typer
 
 from gateway.cli import remote
 from gateway.cli.broker import broker_app
+from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
 
 app = typer.Typer(
@@ -31,7 +32,8 @@ app = typer.Typer(
 
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
-    Environment: HECATE_URL and HECATE_API_KEY say which gateway; NO_COLOR is respected.
+    Environment: HECATE_URL and HECATE_API_KEY say which gateway, HECATE_CA_FILE who may vouch
+    for its https; NO_COLOR is respected.
     """,
 )
 config_app = typer.Typer(
@@ -200,6 +202,7 @@ def config_check(
 app.add_typer(broker_app, name="broker")
 remote.register(app)
 app.add_typer(config_app, name="config")
+app.add_typer(keys_app, name="keys")
 
 
 def _become(arguments: list[str]) -> NoReturn:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -14,11 +15,13 @@ from starlette.routing import Route
 from broker import Broker
 from broker.conf import MetricsSettings
 from broker.metrics import BrokerCollector
-from gateway.inprocess import App
 from gateway.sidecar.server import listen_tcp, make_server, serve
 from web.addresses import is_loopback_host
 from web.host_guard import HostGuard
 from web.origins import HostPolicy
+
+if TYPE_CHECKING:
+    from gateway.inprocess import App
 
 
 def make_app(broker: Broker) -> Starlette:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class Sidecar:
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.key.reveal()}"},
             timeout=httpx.Timeout(timeout_s, connect=5),
+            verify=_trust(target.url, os.environ),
             trust_env=not is_loopback(target.url),  # a proxy cannot reach this machine
         )
 
@@ -134,6 +136,17 @@ def decode_answer(what: str, response: httpx.Response) -> Any:
         return response.json()
     except ValueError as exc:
         raise CliError(f"cannot {what}: {response.url} did not answer with JSON") from exc
+
+
+def _trust(url: str, environ: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """Return who may vouch for a gateway: the authorities of HECATE_CA_FILE, or the system's."""
+    file = environ.get("HECATE_CA_FILE", "")
+    if not file or not url.startswith("https:"):
+        return url.startswith("https:")  # plain HTTP verifies nothing, and loads nothing
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as exc:
+        raise CliError(f"cannot use HECATE_CA_FILE = {file}: {exc.strerror or exc}") from exc
 
 
 def is_loopback(url: str) -> bool:

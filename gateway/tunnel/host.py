@@ -87,7 +87,9 @@ class TunnelHost:
     def _shared(self) -> Site:
         if self._site is None:
             limits = JoinLimits(pipes=self._limits.pipes, idle_s=self._limits.stream_idle_s)
-            self._site = Site(self._target, self._limits, Joiner(limits), self._dial, self._dial_tls)
+            self._site = Site(
+                self._target, self._limits, Joiner(limits), self._dial, self._dial_tls
+            )
         return self._site
 
     async def _dial_tls(self, host: str, port: int) -> socket.socket:

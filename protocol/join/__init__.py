@@ -5,4 +5,13 @@ from protocol.join.joint import Joint
 from protocol.join.sockets import CoupledSocket, cut, tune
 from protocol.join.tls import accept_tls, connect_tls
 
-__all__ = ["CoupledSocket", "JoinLimits", "Joiner", "Joint", "accept_tls", "connect_tls", "cut", "tune"]
+__all__ = [
+    "CoupledSocket",
+    "JoinLimits",
+    "Joiner",
+    "Joint",
+    "accept_tls",
+    "connect_tls",
+    "cut",
+    "tune",
+]

@@ -197,7 +197,7 @@ class TlsCoupling:
             self._break(str(exc))
 
     def _look_again(self) -> None:
-        """Find out whether the outer socket has closed, of which a half-closed one tells nothing."""
+        """Find out whether the outer socket has closed: a half-closed one does not tell."""
         self._linger = None
         if self._is_inner_closed():
             self._break("its last bytes were not read in time")
