@@ -8,7 +8,7 @@ from pathlib import Path
 from web.authority import decode_certificate, names_of
 from web.errors import CertificateError
 
-POLL_S = 10.0  # a renewal is days ahead of the expiry
+POLL_S = 2.0  # two calls of stat
 
 logger = logging.getLogger(__name__)
 

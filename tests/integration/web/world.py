@@ -1,11 +1,9 @@
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 import asyncio
 import contextlib
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
-
-import pytest
 
 from web import HttpLimits, HttpServer, listen_tcp
 
