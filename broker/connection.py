@@ -196,6 +196,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _start_deciding(self, asked: Coroutine[None, None, None]) -> None:
         """Wait for an answer; connection_lost() ends that."""
+        self._place.ask()
         self._deciding = asyncio.get_running_loop().create_task(asked)
         self._deciding.add_done_callback(self._decided)
 
