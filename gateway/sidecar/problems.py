@@ -46,6 +46,13 @@ def add_problem_handlers(app: FastAPI) -> None:
             HTTPStatus.UNPROCESSABLE_ENTITY, f"cannot read request: {where}: {first['msg']}"
         )
 
+    @app.exception_handler(UnicodeError)
+    async def on_text(_request: Request, _exc: UnicodeError) -> Response:
+        # forms choose their charset, and some of those make texts that UTF-8 does not have
+        return problem_response(
+            HTTPStatus.BAD_REQUEST, "cannot read request: a text is not Unicode"
+        )
+
     @app.exception_handler(ClientDisconnect)
     async def on_hang_up(_request: Request, _exc: ClientDisconnect) -> Response:
         return problem_response(HTTPStatus.BAD_REQUEST, "cannot read request: it ended early")
