@@ -18,7 +18,7 @@ GREETINGS = {
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # conditions of the server, which tells nobody
             await asyncio.sleep(0.01)
 
 
