@@ -7,7 +7,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from broker.arrivals import find_key
 from broker.client import Client, State
+from broker.listening import own_names
 from broker.room import is_worth_a_room
 
 if TYPE_CHECKING:
@@ -269,7 +271,10 @@ class WebSocketConnection(Connection):
 
         super().__init__(broker, listener, peer, place)
         frame_bytes = broker.limits.packet_bytes + FRAME_ROOM_BYTES
-        self._websocket = WebSocket(listener.origins, frame_bytes)
+        # a proxy here is told by its PROXY header, or its pages are listed
+        is_browser_here = bool(peer) and not find_key(peer)
+        hosts = own_names(listener) if is_browser_here else None
+        self._websocket = WebSocket(listener.origins, frame_bytes, hosts)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's
         """Lend a part of the one buffer, so that others have their turn."""

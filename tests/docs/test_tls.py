@@ -145,8 +145,8 @@ def test_the_whole_way_goes_over_tls(chain: Chain, tmp_path: Path) -> None:
     assert status["sep"]["url"].startswith(f"{chain.cloud.replace('localhost', '127.0.0.1')}/sep/")
     token = chain.log_in()
     account = chain.rpc("associateAccount", token)["accountId"]
-    environ = {"HECATE_CA_FILE": str(chain.ca), "HECATE_API_KEY": chain.key}
-    run((*HECATE, "deploy", "examples/climate", "--url", chain.sidecar), **environ)
+    deploy = (*HECATE, "deploy", "examples/climate", "--url", chain.sidecar)
+    run(deploy, HECATE_CA_FILE=str(chain.ca), HECATE_API_KEY=chain.key)
 
     # a reading: device to cloud application
     with Mqtt(chain.cloud_mqtt, account, token, "app", tls=chain.trust()) as application:
