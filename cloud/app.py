@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from broker import Broker, BrokerError, Limits, Listener
 from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer
@@ -122,6 +123,10 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
             config, certificates, public_url, store, stack
         )
         server = build_server(build_web(parts), config.api, certificates.api)
+        for name in server.door.counts():
+            parts.metrics.watch(
+                f"api_{name}", f"HTTP: {name.replace('_', ' ')}", partial(_count, server, name)
+            )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         for certificate in certificates.all():
             following = tasks.create_task(certificate.follow(), name=f"TLS {certificate.section}")
@@ -263,6 +268,10 @@ def _watch(parts: Parts) -> None:
     metrics.watch("clients", "MQTT clients connected", lambda: len(parts.broker.connected()))
     metrics.watch("beps", "BEPs that live", lambda: parts.store.count_beps(time.time()))
     metrics.watch_broker(parts.broker)
+
+
+def _count(server: HttpServer, name: str) -> float:
+    return server.door.counts()[name]
 
 
 async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> None:

@@ -178,7 +178,9 @@ class Gateway:
             lambda: own | certificate.names if certificate else own, "[sidecar]", settings.origins
         )
         app = HostGuard(self._sidecar.api, policy)
-        return serve(make_server(app, certificate.context if certificate else None), api)
+        server = make_server(app, certificate.context if certificate else None)
+        self._status.api_counts = server.door.counts
+        return serve(server, api)
 
     async def _start_broker(self) -> None:
         try:

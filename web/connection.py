@@ -42,6 +42,16 @@ class Door:
     table: "ConnectionTable[HttpConnection]"
     timeouts: dict[str, int] = field(default_factory=lambda: {"head": 0, "body": 0, "answer": 0})
 
+    def counts(self) -> dict[str, int]:
+        """Return how many connections there are, and how many were turned away or cut."""
+        counters = self.table.counters
+        return {
+            "connections": len(self.table),
+            "connections_refused": counters.refused,
+            "connections_evicted": counters.evicted,
+            "connections_timed_out": sum(self.timeouts.values()),
+        }
+
 
 class HttpConnection(H11Protocol):
     """An HTTP/1.1 connection with deadlines."""

@@ -17,7 +17,7 @@ class HttpLimits:
     head_s: float = 10.0  # from the first byte, TLS included, to the whole request head
     idle_s: float = 30.0  # between requests
     progress_s: float = 20.0  # in which a body, or the reading of an answer, must progress
-    progress_bytes: int = 4096  # by so much, or to its end: 1,638 bit/s are below any modem
+    progress_bytes: int = 1024  # by so much, or to its end: 410 bit/s are below any modem
     close_s: float = 5.0  # for the last bytes of an answer before the connection ends
     stop_s: float = 1.0  # for open requests when the server stops
 

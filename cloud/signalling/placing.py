@@ -36,7 +36,7 @@ def describe(bep: Bep) -> dict[str, Any]:
     return {
         "id": bep.bep_id,
         "url": f"{scheme}://{format_address(relay.host, relay.port)}/{bep.bep_id}",
-        "relay": {"host": relay.host, "port": relay.port, "tls": relay.tls},
+        "relay": {"host": relay.host, "port": relay.port} | ({"tls": True} if relay.tls else {}),
         "expires_at": bep.expires_at,
     }
 

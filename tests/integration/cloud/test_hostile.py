@@ -36,6 +36,8 @@ def test_a_burst_of_connections_locks_nobody_out(cloud: Cloud, greeting: bytes) 
         for path in ("/healthz", "/mst/v1/jwks.json"):
             assert cloud.call("GET", path).status_code == 200
         assert Node(cloud).register().status_code == 201
+        assert cloud.metric("hecate_api_connections_evicted") >= 10
+        assert cloud.metric("hecate_api_connections_refused") == 0
     finally:
         for peer in peers:
             peer.close()

@@ -32,6 +32,12 @@ def test_a_burst_of_connections_locks_nobody_out(lone: Gateway, greeting: bytes)
         for _ in range(3):
             assert lone.ask("GET", "/healthz", "").status_code == 200
         assert lone.rpc("getMe")["nodeId"] == lone.node_id
+        counts = lone.status()["api"]
+        assert counts["connections"] <= 512
+        assert counts["connections_evicted"] >= CONNECTIONS - 512
+        assert counts["connections_refused"] == 0
+        text = lone.ask("GET", "/metrics", "").text
+        assert "hecate_api_connections_evicted_total" in text
     finally:
         for peer in peers:
             peer.close()
