@@ -79,7 +79,8 @@ class Incoming:
         self._check_quota(client)
         line = self.line_of(client)
         place = line.join(packet.packet_id, packet.qos)  # [MQTT-2.2.1-5]
-        decide = place.decide if packet.qos == 1 else self._take(client, place)  # [MQTT-4.3.2-5]
+        # [MQTT-4.3.2-5]
+        decide = place.decide if packet.qos == 1 else self._take(client, place, now)
         if decide is None:
             return
         if route.allowed:
@@ -134,7 +135,7 @@ class Incoming:
             raise RemoteProtocolError(f"topic alias {alias} stands for no topic")
         return replace(packet, topic=topic.decode())
 
-    def _take(self, client: Client, place: Place) -> Callable[[Reason], None] | None:
+    def _take(self, client: Client, place: Place, now: float) -> Callable[[Reason], None] | None:
         """Return what decides about a QoS 2 message, None when there is nothing to decide."""
         session, packet_id = client.session, place.packet_id
         assert session is not None  # it is online
@@ -142,7 +143,7 @@ class Incoming:
         if packet_id in received.ids:  # [MQTT-4.3.3-10]
             received.repeat(packet_id, place)
             return None
-        if received.is_full:
+        if received.is_full and not session.has_room_for_id(now):
             self._counters.drop("too_many_unreleased")
             place.decide(Reason.QUOTA_EXCEEDED)  # [MQTT-3.5.2-1]
             return None
@@ -203,7 +204,9 @@ class Incoming:
                 return
             message, receivers = screened
         accepted = SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
-        hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
+        hold = Hold(
+            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED), can_tell=client.five
+        )
         if message is None:
             message = _message(client, packet, now, hold)
         else:

@@ -93,4 +93,4 @@ class _LocalReceiver:
             if self._story.may_tell(self._name, "handler_failed", TRACES):
                 logger.exception("handler of %s failed on %r", self._name, message.topic)
             if message.hold is not None and message.hold.keepers > keepers:
-                message.hold.refuse()  # it kept the message and will never let go
+                message.hold.decline()  # it kept the message and will never let go

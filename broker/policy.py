@@ -125,6 +125,14 @@ class FinerAuthorizer(Protocol):
         """Return whether the client may receive messages of the topic."""
 
 
+@runtime_checkable
+class IdentityDirectory(Protocol):
+    """What an Authorizer may know beside: which of the identities of an earlier run still are."""
+
+    def knows(self, identity: Identity) -> bool | None:
+        """Return False for one that is no more, None for one whose rights its login will tell."""
+
+
 class AllowAll:
     """Lets everybody do everything: for tests, development and loopback only."""
 

@@ -18,6 +18,7 @@ from broker.session import Session
 logger = logging.getLogger(__name__)
 
 TICK_WORK = 2_000  # sessions and subscriptions ended at one tick: about 10 ms
+LOOK_S = 0.1  # between two looks at all sessions for what has expired, 1 ms each
 
 
 class Registry:
@@ -29,13 +30,15 @@ class Registry:
         self._counters = counters
         self._sessions: dict[str, Session] = {}
         self._away: set[Session] = set()
+        self._looked_at = self._ended_at = -LOOK_S  # for expired messages, and for sessions
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one more stored session is one too many."""
+    def is_full(self, now: float) -> bool:
+        """Return whether one more stored session is one too many; those that are over go first."""
+        if len(self._away) >= self._limits.stored_sessions:
+            self.end_expired(now)
         return len(self._away) >= self._limits.stored_sessions
 
     @property
@@ -54,6 +57,12 @@ class Registry:
             asked = NEVER_EXPIRES
         return min(asked, self._limits.session_expiry_s)
 
+    def make(self, owner: Identity) -> Session:
+        """Return a new session."""
+        return Session(
+            owner.client_id, owner, self._limits, self._counters, self.drop_expired_messages
+        )
+
     def add(self, session: Session) -> None:
         """Take a session that was stored; its client is away."""
         self._sessions[session.client_id] = session
@@ -67,21 +76,19 @@ class Registry:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None
         if session is None:  # [MQTT-3.1.2-6]
-            session = Session(identity.client_id, identity, self._limits, self._counters)
+            session = self.make(identity)
             self._sessions[identity.client_id] = session
         is_known = session.owner == identity and not session.is_restored
         session.is_restored = False
         session.owner = identity
         session.expiry_s = self.expiry_s(connect)
         session.expires_at = None
-        if session.expiry_s > 0:
-            if session.diary is None:
-                session.keep_diary(self._router.ledger.open_diary())
-        elif session.diary is not None:  # from now on it ends with its connection
-            session.diary.ended()
-            session.keep_diary(None)
+        # one that was stored stays so until it ends: its messages have numbers in the store, and
+        # the next client of two that come at once may want it kept
+        if session.expiry_s > 0 and session.diary is None:
+            session.keep_diary(self._router.ledger.open_diary())
         if not is_known:
-            self.drop_forbidden(session)
+            self.drop_forbidden(session, now)
         return session, present
 
     def attach(self, client: Client, session: Session, connect: Connect) -> None:
@@ -94,8 +101,11 @@ class Registry:
         client.identity = session.owner
         self._router.changes.note_session(session.subscriptions)
 
-    def drop_forbidden(self, session: Session) -> None:
-        """Drop the subscriptions its owner has no right to any more, and what only they wanted."""
+    def drop_forbidden(self, session: Session, now: float) -> None:
+        """Drop the subscriptions its owner has no right to any more, and what only they wanted.
+
+        What came through a shared subscription goes to another member.
+        """
         lost = [
             topic_filter
             for topic_filter in session.subscriptions
@@ -111,7 +121,8 @@ class Registry:
         self._router.keep_within(session)
         self._router.changes.note_session(session.subscriptions)
         if lost or session.may_read is not None:
-            session.drop_unwanted()
+            for delivery in session.drop_denied(lost):
+                self._router.hand_over(delivery, now)
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""
@@ -138,6 +149,7 @@ class Registry:
             will = None if is_due else session.will
             session.diary.closed(
                 session.expires_at,
+                now,
                 _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
             )
@@ -162,8 +174,21 @@ class Registry:
         ended = (Ended(diary.number),) if diary is not None else ()
         self._publish_will(session, now, ended)  # [MQTT-3.1.2-8] it does not outlive its session
 
+    def drop_expired_messages(self, now: float) -> None:
+        """Drop what waits for any session and has expired."""
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            for session in self._sessions.values():
+                session.drop_expired(now)
+
+    def end_expired(self, now: float) -> None:
+        """Do what tick() does, before something is refused."""
+        if now - self._ended_at >= LOOK_S:
+            self.tick(now)
+
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
+        self._ended_at = now
         work = 0
         for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
             if session.expires_at is not None and session.expires_at <= now:

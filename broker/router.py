@@ -15,7 +15,7 @@ from broker.journal.records import Cleared, Entry, Record, Series
 from broker.limits import Limits
 from broker.message import Message
 from broker.packets import MQTT_5, Subscription
-from broker.policy import Authorizer, FinerAuthorizer, Identity
+from broker.policy import Authorizer, FinerAuthorizer, Identity, IdentityDirectory
 from broker.reasons import Reason
 from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
@@ -26,6 +26,7 @@ from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, 
 from broker.turns import Turns
 
 TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
+EXPIRED_STEP = 100  # expired retained messages forgotten for one that has no room: 1 ms
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
 
 
@@ -48,6 +49,7 @@ class Router:
         )
         self._authorizer = authorizer
         self._finer = authorizer if isinstance(authorizer, FinerAuthorizer) else None
+        self._directory = authorizer if isinstance(authorizer, IdentityDirectory) else None
         self._limits = limits
         self.counters = counters
         self.story = Story(counters)
@@ -109,6 +111,10 @@ class Router:
         if topic.startswith(SYS) or topic == SYS_ROOT:
             return False
         return self._authorizer.may_publish(identity, topic)
+
+    def knows(self, identity: Identity) -> bool | None:
+        """Ask the authorizer whether an identity still is; None: that is told when it logs in."""
+        return True if self._directory is None else self._directory.knows(identity)
 
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
         """Return each receiver once, with the widest of its matching subscriptions."""
@@ -181,7 +187,7 @@ class Router:
         if message.retain:
             if ledger.is_on:
                 self.retained.wait(message.topic)
-            if not self._retain(message):  # [MQTT-3.3.1-8]
+            if not self._retain(message, now):  # [MQTT-3.3.1-8]
                 if ledger.is_on:
                     self.retained.settle(message.topic, message, ok=False)
                     ledger.append(records)
@@ -195,7 +201,7 @@ class Router:
                 self.touched.add(receiver.client)
         self._delivering = False
         if ledger.is_on and (records or encoder.entries or message.retain):
-            self._write_down(encoder, records)
+            self._write_down(encoder, records, now)
         while self._later:
             self.publish(*self._later.popleft(), now=now)
         return True
@@ -262,10 +268,12 @@ class Router:
             encoder = Encoder(message, now, message_id)
             delivery.group.deliver(encoder, Subscription(message.topic), now)
             if encoder.entries:
-                self._write_down(encoder, ())
+                self._write_down(encoder, (), now)
 
-    def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
+    def _write_down(self, encoder: Encoder, records: tuple[Record, ...], now: float) -> None:
         message, ledger = encoder.message, self.ledger
+        if message.expires_at is not None:
+            ledger.note_end(now)
         is_kept = message.retain and bool(message.payload)
         written: list[Record | Series] = list(records)
         if encoder.entries or is_kept:
@@ -303,15 +311,21 @@ class Router:
 
     def _may_stay(self, message: Message) -> bool:
         # CVE-2018-12546: a retained message must not outlive the right to publish it
-        if message.publisher is None or self.may_publish(message.publisher, message.topic):
+        publisher = message.publisher
+        if publisher is None:
+            return True
+        known = self.knows(publisher)
+        if known is None or (known and self.may_publish(publisher, message.topic)):
             return True
         self._drop_retained(message.topic)
         return False
 
-    def drop_expired(self, count: int, now: float) -> None:
-        """Look at so many retained messages; forget those that have expired."""
-        for topic in self.retained.find_expired(count, now):
+    def drop_expired(self, count: int, now: float) -> int:
+        """Forget so many of the retained messages that have expired; return how many it were."""
+        topics = self.retained.take_expired(count, now)
+        for topic in topics:
             self._drop_retained(topic, "retained_expired")
+        return len(topics)
 
     def _drop_retained(self, topic: str, reason: str = "retained_not_authorized") -> None:
         self.retained.forget(topic)
@@ -319,10 +333,10 @@ class Router:
         self.counters.retained = len(self.retained)
         self.counters.drop(reason)
 
-    def _retain(self, message: Message) -> bool:
+    def _retain(self, message: Message, now: float) -> bool:
         kept = True
         if message.payload:
-            kept = self.retained.keep(message.without_hold())
+            kept = self._keep_retained(message.without_hold(), now)
             if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
                 self.retained.forget(message.topic)
                 self.ledger.append((Cleared(message.topic),))
@@ -332,6 +346,12 @@ class Router:
         if not kept:
             self.counters.drop("retained_full")
         return kept
+
+    def _keep_retained(self, message: Message, now: float) -> bool:
+        while not self.retained.keep(message):
+            if not self.drop_expired(EXPIRED_STEP, now):  # [MQTT-3.3.2-5] before it is refused
+                return False
+        return True
 
     def _build_route(self, client: Client, topic: str, receivers: Receivers) -> Route:
         for receiver, subscription in receivers:

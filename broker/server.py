@@ -174,6 +174,10 @@ class Broker:
         """Cut every connection of an identity and forget its sessions; return how many were cut."""
         return self._core.disconnect(name, self.now())
 
+    def cut(self, name: str) -> int:
+        """Cut every connection of an identity, which may come back to its sessions."""
+        return self._core.cut(name, self.now())
+
     def revoke(self, name: str) -> int:
         """Disconnect an identity that is no more, and forget what it left retained as well."""
         return self._core.revoke(name, self.now())
@@ -345,7 +349,7 @@ class Broker:
     def _tick(self) -> None:
         assert self._loop is not None  # it calls
         self._ticker = self._loop.call_later(TICK_S, self._tick)
-        self._core.set_clock(self.now(), time.time())  # it may have been set
+        self._core.note_wall(self.now(), time.time())
         self._core.tick(self.now())
         self._core.end_expired(time.time(), self.now())
         self.flush()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from broker import Broker, BrokerError, Limits, Listener
-from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer
+from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer, announce
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
 from cloud.health import Health
@@ -151,7 +151,7 @@ async def _start_parts(
     issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
     metrics, health = Metrics(), Health()
     tls = certificates.mqtt.context if certificates.mqtt else None
-    listener = Listener(config.mqtt.host, config.mqtt.port, tls=tls)
+    listener = Listener(config.mqtt.host, config.mqtt.port, tls=tls, websocket=True, plain_too=True)
     broker, broker_address = await _start_broker(listener, issuer, store, metrics, stack)
     relay, address = await _start_relay(config, certificates.relay, issuer, store, stack)
     patience = Patience()
@@ -171,6 +171,7 @@ async def _start_parts(
         placing=placing,
         metrics=metrics,
         health=health,
+        mqtt_limits=announce(broker.limits),
     )
     _watch(parts)
     return parts, broker_address, format_address(*address)

@@ -7,10 +7,11 @@ registry.
 import logging
 from collections.abc import Callable
 
-from broker import Credentials, Identity, Refusal
+from broker import Credentials, Identity, Limits, Refusal
 from cloud.tokens.access import DATA, NODE, Caller
 from protocol.errors import TokenError
 from protocol.ids import NODE_ID
+from protocol.mqtt_limits import MqttLimits
 from protocol.tokens import LEEWAY_S
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,16 @@ class TopicAuthorizer:
         if levels[0] != "nodes" or not NODE_ID.fullmatch(levels[1]):
             return False
         return self._account_of(levels[1]) == identity.name
+
+
+def announce(limits: Limits) -> MqttLimits:
+    """Return what nodes are told: the broker's limits and what _is_uplink() denies them."""
+    return MqttLimits(
+        topic_levels=limits.topic_levels,
+        topic_bytes=limits.topic_bytes,
+        packet_bytes=limits.packet_bytes,
+        denied=("down/#",),  # which matches "down", too
+    )
 
 
 def _is_uplink(node_id: str, topic: str) -> bool:

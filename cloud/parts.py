@@ -19,6 +19,7 @@ from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
 from cloud.tokens.issuer import Issuer
+from protocol.mqtt_limits import MqttLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Parts:
     placing: Placing
     metrics: Metrics
     health: Health
+    mqtt_limits: MqttLimits
     clock: Callable[[], float] = time.time
 
 

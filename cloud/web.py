@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud import health_api, problems
+from cloud import health_api, limits_api, problems
 from cloud.discovery import api as discovery
 from cloud.errors import ProblemError
 from cloud.identity import api as identity
@@ -52,6 +52,7 @@ def build_web(parts: Parts) -> FastAPI:
         identity.router,
         discovery.router,
         bep_api.router,
+        limits_api.router,
         health_api.router,
     ]
     if parts.config.mid.development:

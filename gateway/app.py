@@ -47,6 +47,7 @@ from gateway.status import CloudParts, Parts, Status
 from gateway.store import Store
 from gateway.tls import client_context, server_certificate
 from gateway.tokens import AccessTokens
+from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
 from web import ServerCertificate
 from web.addresses import is_loopback_host
@@ -94,6 +95,7 @@ class _Base:
     registry: Registry
     claims: Claims
     services: ServiceHost
+    cloud_clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
     broker_certificate: ServerCertificate | None
     sidecar_certificate: ServerCertificate | None
@@ -253,7 +255,7 @@ class Gateway:
 async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
     """Build all parts and join them; nothing listens and nothing runs yet."""
     base = await _build_base(config, stack)
-    node, clock = base.node, time.time
+    node, clock, cloud_clock = base.node, time.time, base.cloud_clock
     broker = _build_broker(base)
     admission = Admission(base.store, base.registry, base.claims, broker)
     cluster = Cluster(node.node_id, broker, node.signed_record, clock)
@@ -271,7 +273,11 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
         clock,
     )
     tokens = AccessTokens(
-        node.node_id, node.account, base.store, cloud.api.signing_keys if cloud else None, clock
+        node.node_id,
+        node.account,
+        base.store,
+        cloud.api.signing_keys if cloud else None,
+        cloud_clock.now,
     )
     await tokens.load()
     sidecar = build_sidecar(
@@ -283,7 +289,7 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
             admission=admission,
             services=base.services,
             cloud=cloud.calls if cloud else None,
-            clock=clock,
+            clock=cloud_clock.now,
         )
     )
     node.services = base.services.services
@@ -304,7 +310,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     account = Account(store)
     await account.load()
     name = config.node.name or socket.gethostname()[:64]
-    node = Node(identity, name, account, time.time)
+    cloud_clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+    node = Node(identity, name, account, cloud_clock.now)
     sockets = make_private(
         runtime_folder(state, os.environ.get("XDG_RUNTIME_DIR", ""), os.getuid())
     )
@@ -317,7 +324,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     logger.info("node %s (%s), state in %s", node.node_id[:12], name, state)
     return _Base(
         config, store, node, Registry(await store.devices()), Claims(await store.claims()),
-        services, sockets,
+        services, cloud_clock, sockets,
         server_certificate(config.broker.tls_cert, config.broker.tls_key, "[broker]"),
         server_certificate(config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"),
     )  # fmt: skip
@@ -350,25 +357,35 @@ async def _build_cloud(
     from gateway.bep import Beps
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
+    from gateway.tunnel.dial import dial_tcp
     from gateway.uplink.cloud_api import CloudApi
+    from gateway.uplink.connection import Endpoint
     from gateway.uplink.driver import Carried, NodePorts, Uplink
+    from gateway.uplink.proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
     from gateway.uplink.spool import Spool
+    from gateway.uplink.spooled import WhenFull
 
-    config, node, clock = base.config, base.node, time.time
-    tls = client_context(config.cloud.ca_file) if config.cloud.tls else None
-    api = CloudApi(config.cloud.url, node.identity.key, tls, clock)
+    config, node, clock = base.config, base.node, base.cloud_clock
+    settings = config.cloud
+    tls = client_context(settings.ca_file) if settings.tls else None
+    scheme = urlsplit(settings.url).scheme
+    host, port = settings.mqtt_address
+    endpoint = Endpoint(host, port, tls, find_proxy(settings.proxy, scheme, host))
+    proxy = find_proxy(settings.proxy, scheme, urlsplit(settings.url).hostname or "")
+    api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
-    if not config.cloud.tls and not is_loopback_host(urlsplit(config.cloud.url).hostname or ""):
-        logger.warning("the link to %s is not encrypted: use https", config.cloud.url)
-    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes)
+    if not settings.tls and not is_loopback_host(urlsplit(settings.url).hostname or ""):
+        logger.warning("the link to %s is not encrypted: use https", settings.url)
+    rule = WhenFull(config.spool.when_full)
+    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, rule)
     await spool.open()
     stack.push_async_callback(spool.close)
-    tunnel = TunnelHost(
-        base.sockets / VISITORS, trust=partial(client_context, config.cloud.ca_file)
-    )
+    dial = dial_through(settings.proxy, scheme, dial_tcp)
+    trust = partial(client_context, settings.ca_file)
+    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial, trust=trust)
     stack.push_async_callback(tunnel.stop)
-    sep = SepService(node.identity, clock)
+    sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)
 
     def on_registered(stored: NodeRecord) -> None:
@@ -376,8 +393,7 @@ async def _build_cloud(
         cluster.publish()
 
     uplink = Uplink(
-        config.cloud,
-        tls,
+        endpoint,
         NodePorts(node.node_id, node.signed_record, on_registered),
         Carried(
             api=api,
@@ -396,9 +412,9 @@ async def _build_cloud(
         calls=CloudCalls(
             uplink.associate,
             api.account_nodes,
-            Beps(node.node_id, node.account, api, tunnel, clock),
+            Beps(node.node_id, node.account, api, tunnel, clock.now),
         ),
-        parts=CloudParts(uplink.link, spool, config.cloud.url),
+        parts=CloudParts(uplink, spool, clock, settings.url),
     )
 
 

@@ -5,6 +5,7 @@ GatewayError           the gateway cannot start or go on; the message is for a p
 ├─ UplinkError         a call to the cloud failed
 │  ├─ Refused          it will fail again until something changes: retry seldom
 │  └─ LinkLost         it may work the next time: retry with backoff
+│     └─ NotSpoken     it may work with an older version of MQTT
 └─ BepError            a tunnel cannot be had now
 """
 
@@ -27,6 +28,10 @@ class Refused(UplinkError):  # noqa: N818  # says what happened
 
 class LinkLost(UplinkError):  # noqa: N818  # says what happened
     """The connection broke, the cloud is away or overloaded."""
+
+
+class NotSpoken(LinkLost):
+    """The peer answers, and not in this version of MQTT."""
 
 
 class BepError(GatewayError):

@@ -37,6 +37,8 @@ class Cleaning:
         return found
 
     def _find_copies(self) -> Iterator[list[Record]]:
+        if self._image.clock is not None:  # the last one may be in this segment
+            yield [self._image.clock]
         number = self.name.number
         sessions = self._image.sessions
         for session_id in [each.session_id for each in sessions.values() if each.home == number]:

@@ -2,8 +2,11 @@
 
 A record is one byte that names its kind, then fixed fields, then those whose length they tell;
 numbers are big-endian, texts UTF-8. Session ids and message ids are the journal's own: they only
-grow, so the order of message ids is the order in which a session's messages were queued. Instants
-are seconds of the wall clock (they must mean something after a restart); 0 is "never".
+grow, so the order of message ids is the order in which a session's messages were queued.
+
+Instants are seconds of the journal's clock; 0 is "never". It begins as the wall clock and runs on
+with the broker's, so that nothing gains or loses life when the wall clock is set. ClockRead says
+where both were, so that the next start can tell how long the broker was down.
 """
 
 import math
@@ -81,6 +84,13 @@ class Entry(NamedTuple):
     identifiers: tuple[int, ...] = ()
 
 
+class Publisher(NamedTuple):
+    """Who left a retained message, besides the name: to ask for the right to it again."""
+
+    client_id: str
+    groups: tuple[str, ...] = ()
+
+
 class Stored(NamedTuple):
     """A message, once, for all who must get it; is_retained also makes it its topic's retained."""
 
@@ -93,6 +103,7 @@ class Stored(NamedTuple):
     expires_at: float = 0.0
     is_retained: bool = False
     entries: tuple[Entry, ...] = ()
+    publisher: Publisher | None = None  # None: local, or of a message that is not retained
 
 
 class Sent(NamedTuple):
@@ -159,9 +170,17 @@ class WillEnded(NamedTuple):
     session_id: int
 
 
+class ClockRead(NamedTuple):
+    """The journal's clock and the wall clock at one moment."""
+
+    at: float
+    wall: float
+
+
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
+    | ClockRead
 )  # fmt: skip
 
 
@@ -193,14 +212,16 @@ _CLOSED = Struct(">BId")
 _SUBSCRIBED = Struct(">BIBBH")
 _NAMED = Struct(">BIH")
 _STORED = Struct(">BQBdHHIII")
+_PUBLISHER = Struct(">HH")
 _ENTRY = Struct(">IB")
 _SENT_PAIR = Struct(">QH")
 _SENT_ID = Struct(">Q2s")  # the same, with the bytes of the packet id
 _RELEASED = Struct(">BIQH")
 _WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
+_CLOCK = Struct(">Bdd")
 
-RETAIN_FLAG, IDENTIFIERS_FLAG = 0x04, 0x08  # above the two bits of the QoS
+RETAIN_FLAG, IDENTIFIERS_FLAG, PUBLISHER_FLAG = 0x04, 0x08, 0x10  # above two bits of the QoS
 
 
 def encode_records(records: Iterable[Record | Series]) -> bytes:
@@ -272,8 +293,12 @@ def _encode_opened(record: Opened | Renewed) -> bytes:
     kind = 1 if type(record) is Opened else 16
     head = _OPENED.pack(kind, record.session_id, record.version, record.expiry_s, len(client_id),
                         len(owner), len(record.groups))  # fmt: skip
-    groups = [name.encode() for name in record.groups]
-    return head + client_id + owner + b"".join(_U16.pack(len(name)) + name for name in groups)
+    return head + client_id + owner + _encode_texts(record.groups)
+
+
+def _encode_texts(texts: Iterable[str]) -> bytes:
+    encoded = [text.encode() for text in texts]
+    return b"".join(_U16.pack(len(text)) + text for text in encoded)
 
 
 def _decode_opened(reader: _Reader) -> Opened | Renewed:
@@ -327,9 +352,14 @@ def _encode_stored(record: Stored) -> bytes:
     topic, sender = record.topic.encode(), record.sender.encode()
     payload, properties, entries = record.payload, record.properties, record.entries
     flags = record.qos | RETAIN_FLAG if record.is_retained else record.qos
+    end = b""
+    if record.publisher is not None:
+        flags |= PUBLISHER_FLAG
+        client_id, groups = record.publisher.client_id.encode(), record.publisher.groups
+        end = _PUBLISHER.pack(len(client_id), len(groups)) + client_id + _encode_texts(groups)
     head = _STORED.pack(6, record.message_id, flags, record.expires_at, len(topic), len(sender),
                         len(properties), len(payload), len(entries))  # fmt: skip
-    return b"".join((head, topic, sender, properties, payload, *map(_encode_entry, entries)))
+    return b"".join((head, topic, sender, properties, payload, *map(_encode_entry, entries), end))
 
 
 def _encode_stored_series(record: StoredSeries) -> bytes:
@@ -362,7 +392,13 @@ def _decode_stored(reader: _Reader) -> Stored:
     return Stored(
         message_id, name, reader.take(payload), bag, _qos(flags), by, _instant(expires_at),
         bool(flags & RETAIN_FLAG), tuple(_decode_entry(reader) for _ in range(entries)),
+        _decode_publisher(reader) if flags & PUBLISHER_FLAG else None,
     )  # fmt: skip
+
+
+def _decode_publisher(reader: _Reader) -> Publisher:
+    client_id, groups = reader.unpack(_PUBLISHER)
+    return Publisher(reader.text(client_id), reader.texts(groups))
 
 
 def _decode_entry(reader: _Reader) -> Entry:
@@ -413,6 +449,11 @@ def _decode_will(reader: _Reader) -> WillDelayed:
     return WillDelayed(session_id, message_id, _instant(due_at), bool(retain))
 
 
+def _decode_clock(reader: _Reader) -> ClockRead:
+    _, at, wall = reader.unpack(_CLOCK)
+    return ClockRead(_instant(at), _instant(wall))
+
+
 _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Opened: _encode_opened,
     Renewed: _encode_opened,
@@ -433,6 +474,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Cleared: _encode_cleared,
     WillDelayed: lambda record: _WILL.pack(14, *record),
     WillEnded: lambda record: _SESSION.pack(15, *record),
+    ClockRead: lambda record: _CLOCK.pack(20, *record),
 }
 _DECODE: dict[int, Callable[[_Reader], Record]] = {
     1: _decode_opened,
@@ -452,4 +494,5 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     14: _decode_will,
     15: lambda reader: WillEnded(reader.unpack(_SESSION)[1]),
     16: _decode_opened,
+    20: _decode_clock,
 }

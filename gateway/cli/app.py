@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.cli import remote
+from gateway.cli import microservices, remote
 from gateway.cli.broker import broker_app
 from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
@@ -28,7 +28,9 @@ app = typer.Typer(
     Try it, no hardware needed:
       hecate up                   everything on this machine, with two simulated devices
       hecate devices claim        let a real device join
+      hecate init DIR             write a minimal microservice
       hecate deploy DIR           run a microservice of your own
+      hecate ps                   see what runs, and why something does not
 
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
@@ -201,6 +203,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+microservices.register(app)
 app.add_typer(config_app, name="config")
 app.add_typer(keys_app, name="keys")
 

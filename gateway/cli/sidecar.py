@@ -1,9 +1,10 @@
 """The sidecar API of a gateway, as the commands use it."""
 
+import contextlib
 import ipaddress
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -101,6 +102,19 @@ class Sidecar:
         except httpx.HTTPError as exc:
             raise CliError(f"cannot {what}: {_why_no_answer(exc, self.url)}") from exc
         return decode_answer(what, response)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, what: str, method: str, path: str, **request: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """Lend an answer whose body comes piece by piece; CliError when the connection fails."""
+        if request.get("timeout", ...) is None:
+            del request["timeout"]
+        try:
+            async with self._http.stream(method, path, **request) as response:
+                yield response
+        except httpx.HTTPError as exc:
+            raise CliError(f"cannot {what}: {_why_no_answer(exc, self.url)}") from exc
 
     async def unready(self) -> list[str]:
         """Return why the gateway is not ready; nothing when it is."""

@@ -38,9 +38,9 @@ async def dial_tcp(host: str, port: int) -> socket.socket:
     raise problem
 
 
-async def dial_tls(host: str, port: int, context: ssl.SSLContext) -> socket.socket:
+async def dial_tls(dial: Dial, host: str, port: int, context: ssl.SSLContext) -> socket.socket:
     """Return a plain socket in the place of a TLS connection; OSError when there is none."""
-    carrier = await dial_tcp(host, port)
+    carrier = await dial(host, port)
     try:
         return await connect_tls(carrier, context, host)
     except BaseException:

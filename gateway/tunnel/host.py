@@ -93,7 +93,7 @@ class TunnelHost:
         return self._site
 
     async def _dial_tls(self, host: str, port: int) -> socket.socket:
-        return await dial_tls(host, port, self._trust())
+        return await dial_tls(self._dial, host, port, self._trust())
 
     def _ended(self, bep_id: str, task: asyncio.Task[None]) -> None:
         del self._tunnels[bep_id]

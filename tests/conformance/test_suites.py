@@ -13,6 +13,7 @@ SIZES = {PAHO_3: 9, PAHO_5: 27, SEQUENCES: 1_800}  # at least so many cases; few
 
 
 @pytest.mark.slow
+@pytest.mark.whole_in_any_share
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("suite", "start"),

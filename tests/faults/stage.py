@@ -47,7 +47,7 @@ class Stage:
 
     def started(self, address: Address) -> None:
         """The broker is there."""
-        self.sockets.address = address
+        self.sockets.addresses[""] = address
         self.record(Started(time.monotonic()))
 
     def killed(self) -> None:

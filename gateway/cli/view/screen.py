@@ -143,6 +143,8 @@ def _cloud(snapshot: Snapshot, now: float) -> Table:
         Text(sep.error or sep.url, style=BAD if sep.error else "dim"),
         _spool(sep),
     )
+    for note in _first(sep.notes):
+        grid.add_row(_dot(BAD), Text("cloud"), Text(note, style=BAD), "")
     for bep in _first(snapshot.beps):
         grid.add_row(
             _dot(_colour(bep.state)),

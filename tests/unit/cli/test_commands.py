@@ -1,6 +1,6 @@
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NoReturn
 
@@ -64,9 +64,14 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'rich', 'httpx', 'fastapi', 'asyncio', 'cryptography', 'paho'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    began = time.monotonic()
+    before = _children_work_s()
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
-    assert time.monotonic() - began < 5  # 0.15 s; a loaded machine is slower
+    assert _children_work_s() - before < 1.5  # 0.15 s of a processor
+
+
+def _children_work_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.parametrize(
@@ -234,7 +239,7 @@ def test_settings_of_a_container() -> None:
 
 
 def test_a_folder_that_is_no_microservice_says_why(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match=r"cannot pack .*microservice.toml"):
+    with pytest.raises(CliError, match=r"cannot deploy .*microservice.toml"):
         pack_folder(tmp_path)
     with pytest.raises(CliError, match="no such folder"):
         pack_folder(tmp_path / "none")

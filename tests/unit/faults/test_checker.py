@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.checker import check, describe
 from tests.faults.events import (
+    FOREVER,
     Completed,
     Connected,
     Connecting,
@@ -29,7 +30,7 @@ from tests.faults.events import (
 
 def online(client: str, epoch: int = 1, *, present: bool = False, clean: bool = False,
            at: float = 0.0) -> list[Event]:  # fmt: skip
-    return [Connecting(client, epoch, clean, True), Connected(client, epoch, present, at)]
+    return [Connecting(client, epoch, clean, FOREVER), Connected(client, epoch, present, at)]
 
 
 def lost(client: str, epoch: int = 1, at: float = 0.0, *, polite: bool = False) -> Event:
@@ -114,7 +115,7 @@ def test_who_begins_anew_is_promised_nothing_old() -> None:
 
 
 def test_a_session_that_is_not_stored_is_promised_nothing() -> None:
-    passing = [Connecting("s", 1, True, False), Connected("s", 1, False, 0.0), *subscribed("s")]
+    passing = [Connecting("s", 1, True, 0.0), Connected("s", 1, False, 0.0), *subscribed("s")]
     assert not rules(online("p"), passing, sent(1), taken(1))
 
 
@@ -263,7 +264,7 @@ def test_a_topic_of_two_senders_cannot_be_followed() -> None:
 def test_a_session_is_there_again() -> None:
     assert rules(online("s"), lost("s"), online("s", 2)) == {"session"}
     assert not rules(online("s"), lost("s"), online("s", 2, present=True))
-    assert not rules(Connecting("s", 1, False, True), online("s", 2))  # there was no CONNACK
+    assert not rules(Connecting("s", 1, False, FOREVER), online("s", 2))  # there was no CONNACK
     assert not rules(online("s"), lost("s"), online("s", 2, clean=True))
 
 
@@ -273,10 +274,10 @@ def test_a_session_nobody_wants_is_not() -> None:
 
 
 def test_a_session_may_be_there_without_connack() -> None:
-    asked = Connecting("s", 1, False, True)
+    asked = Connecting("s", 1, False, FOREVER)
     assert not rules(asked, online("s", 2, present=True))
     assert not rules(asked, online("s", 2))
-    assert rules(Connecting("s", 1, True, False), online("s", 2, present=True)) == {"session"}
+    assert rules(Connecting("s", 1, True, 0.0), online("s", 2, present=True)) == {"session"}
 
 
 def test_a_lost_session_is_one_finding_only() -> None:
@@ -313,7 +314,7 @@ def test_an_answer_to_nothing() -> None:
 
 def will(delay_s: float = 1.0) -> list[Event]:
     set_ = WillSet("w", 1, "t/will", 2, delay_s)
-    return [*online("s"), *subscribed("s"), Connecting("w", 1, False, True), set_,
+    return [*online("s"), *subscribed("s"), Connecting("w", 1, False, FOREVER), set_,
             Connected("w", 1, False, 0.0)]  # fmt: skip
 
 

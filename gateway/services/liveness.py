@@ -1,0 +1,26 @@
+"""Judges whether a process still answers; counts questions, not time.
+
+A gateway that was suspended itself asks once when it goes on, and hears the answer; with a clock
+it would find the process silent for as long as it slept.
+"""
+
+QUESTIONS = 4  # unanswered, one after the other, mean that it is blocked
+
+
+class Liveness:
+    """The questions that one process has not answered."""
+
+    def __init__(self, bound_s: float) -> None:
+        self.bound_s, self.interval_s = bound_s, bound_s / QUESTIONS
+        self._unanswered = 0
+
+    def ask(self) -> bool:
+        """Note a further question; return False instead when too many were not answered."""
+        if self._unanswered >= QUESTIONS:
+            return False
+        self._unanswered += 1
+        return True
+
+    def answered(self) -> None:
+        """Note an answer."""
+        self._unanswered = 0
