@@ -83,7 +83,11 @@ def test_trickling_bytes_win_no_time(greeting: bytes) -> None:
                 while not answer.done():
                     writer.write(b"x")
                     await asyncio.sleep(0.02)
-            assert answer.result().startswith(b"HTTP/1.1 408 ")
+            try:
+                assert answer.result().startswith(b"HTTP/1.1 408 ")
+            except ConnectionResetError:
+                pass  # a byte crossed the answer
+            assert sum(served.server.door.timeouts.values()) == 1
             writer.close()
 
     asyncio.run(scenario())
