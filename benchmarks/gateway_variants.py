@@ -8,6 +8,7 @@ broker's loop owns, which is not safe: this shows what such a gateway would gain
 import asyncio
 import contextlib
 import socket
+import ssl
 import sys
 import threading
 from collections import deque
@@ -57,9 +58,9 @@ class Turns:
             turn.get_loop().call_soon(self._open)
 
 
-def serve_in_turns(app: App) -> Server:
+def serve_in_turns(app: App, tls: ssl.SSLContext | None = None) -> Server:
     """Return a server whose requests take turns."""
-    return make_server(Turns(app))
+    return make_server(Turns(app), tls)
 
 
 if __name__ == "__main__":

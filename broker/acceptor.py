@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import traceback
 from functools import partial
+from socket import SHUT_RDWR
 from typing import TYPE_CHECKING
 
 from broker.arrivals import Door
@@ -101,7 +103,8 @@ class Acceptor:
             return
         # whom a proxy speaks for is counted once it has said so
         known = "" if self._proxies else peer
-        place = self._arrivals.enter(known, self._loop.time(), self._door)
+        cut = partial(_hang_up, accepted)
+        place = self._arrivals.enter(known, self._loop.time(), self._door, cut)
         if place is None:
             self._tell(peer, "too_many", "a limit of connections is reached")
             accepted.close()
@@ -172,7 +175,8 @@ class Acceptor:
                 said = decode_header(await self._receive_header(accepted))
             place.give_back()
             peer = peer if said is None else said
-            allowed = self._arrivals.enter(said or "", self._loop.time(), self._door)
+            cut = partial(_hang_up, accepted)
+            allowed = self._arrivals.enter(said or "", self._loop.time(), self._door, cut)
         except (RemoteProtocolError, OSError) as exc:  # a timeout is an OSError
             self._broker.counters.refuse("proxy_header")
             self._tell(peer, "proxy_header", str(exc) or "timeout")
@@ -195,6 +199,12 @@ class Acceptor:
                 raise RemoteProtocolError("the stream ends in a PROXY header")
             header += received
         return header
+
+
+def _hang_up(accepted: socket.socket) -> None:
+    """End a connection whose owner then reads its end, whatever it is doing."""
+    with contextlib.suppress(OSError):  # it has ended
+        accepted.shutdown(SHUT_RDWR)
 
 
 def _tls_reason(error: OSError) -> str:

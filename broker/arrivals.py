@@ -3,10 +3,15 @@
 The machine's own addresses have no bounds of their own: proxies connect from there. Nor has a Unix
 socket, which knows none. An address of IPv6 counts with its whole /64, which anyone who has one of
 them has.
+
+Strangers, who have not been authenticated yet, are bounded in all, this machine's among them. When
+there are too many, the oldest without a CONNECT is cut, at the address that has most of those:
+honest clients send theirs at once, so that no number of silent connections keeps one out.
 """
 
 import ipaddress
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,20 +32,27 @@ class Door:
 class Pass:
     """One connection's place among all; give it back once, more often does no harm."""
 
-    __slots__ = ("_arrivals", "address", "door", "is_given_back", "is_settled")
+    __slots__ = ("_arrivals", "address", "cut", "door", "is_given_back", "is_settled")
 
-    def __init__(self, arrivals: "Arrivals", address: str, door: Door) -> None:
+    def __init__(
+        self, arrivals: "Arrivals", address: str, door: Door, cut: Callable[[], None]
+    ) -> None:
         self.address = address  # as it is counted
         self.door = door
+        self.cut = cut  # ends the connection
         self.is_settled = False
         self.is_given_back = False
         self._arrivals = arrivals
+
+    def ask(self) -> None:
+        """The authenticator is asked: the connection is not cut for another one any more."""
+        self._arrivals.stop_waiting(self)
 
     def settle(self) -> None:
         """The authenticator said yes."""
         if not self.is_settled and not self.is_given_back:
             self.is_settled = True
-            self._arrivals.settle()
+            self._arrivals.settle(self)
 
     def give_back(self) -> None:
         """The connection is no more."""
@@ -57,32 +69,52 @@ class Arrivals:
         self._counters = counters
         self._open = 0
         self._strangers = 0  # not authenticated yet
+        self._waiting: dict[
+            str, dict[Pass, None]
+        ] = {}  # without a CONNECT, by address, the oldest first
         self._by_address: dict[str, int] = {}
         self._paces: OrderedDict[str, tuple[float, float]] = OrderedDict()  # left, and when
 
-    def enter(self, peer: str, now: float, door: Door | None = None) -> Pass | None:
-        """Return a pass; None, counted with its reason, when one connection is too many."""
+    def enter(
+        self,
+        peer: str,
+        now: float,
+        door: Door | None = None,
+        cut: Callable[[], None] = lambda: None,
+    ) -> Pass | None:
+        """Return a pass; None, counted with its reason, when one connection is too many.
+
+        cut is called if the connection is silent when another one needs the room.
+        """
         address, door = find_key(peer), door or Door()
         refusal = self._find_refusal(address, now, door)
         if refusal:
             self._counters.refuse(refusal)
+            return None
+        if self._strangers >= self._limits.unauthenticated and not self._evict():
+            self._counters.refuse("unauthenticated")
             return None
         self._open += 1
         door.open += 1
         self._strangers += 1
         if address:
             self._by_address[address] = self._by_address.get(address, 0) + 1
-        return Pass(self, address, door)
+        place = Pass(self, address, door, cut)
+        self._waiting.setdefault(address, {})[place] = None
+        return place
 
-    def settle(self) -> None:
+    def settle(self, place: Pass) -> None:
         """One is no stranger any more; its pass says so."""
         self._strangers -= 1
+        self.stop_waiting(place)
 
     def leave(self, place: Pass) -> None:
         """One is gone; its pass says so."""
         self._open -= 1
         place.door.open -= 1
-        self._strangers -= not place.is_settled
+        if not place.is_settled:
+            self._strangers -= 1
+            self.stop_waiting(place)
         if not place.address:
             return
         left = self._by_address[place.address] - 1
@@ -91,14 +123,31 @@ class Arrivals:
         else:
             del self._by_address[place.address]
 
+    def stop_waiting(self, place: Pass) -> None:
+        """One is silent no more; its pass says so."""
+        waiting = self._waiting.get(place.address)
+        if waiting is not None:
+            waiting.pop(place, None)
+            if not waiting:
+                del self._waiting[place.address]
+
+    def _evict(self) -> bool:
+        """Cut a silent one; return whether there was any."""
+        waiting = max(self._waiting.values(), key=len, default=None)
+        if waiting is None:
+            return False
+        oldest = next(iter(waiting))
+        oldest.give_back()  # at once: a burst within one turn of the loop counts it once
+        self._counters.refuse("unauthenticated")
+        oldest.cut()
+        return True
+
     def _find_refusal(self, address: str, now: float, door: Door) -> str:
         limits = self._limits
         if self._open >= limits.connections:
             return "connections"
         if door.limit is not None and door.open >= door.limit:
             return "connections_of_listener"
-        if self._strangers >= limits.unauthenticated:
-            return "unauthenticated"
         return self._find_refusal_of(address, now) if address else ""
 
     def _find_refusal_of(self, address: str, now: float) -> str:

@@ -7,7 +7,9 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
+from broker.arrivals import find_key
 from broker.client import Client, State
+from broker.listening import own_names
 from broker.room import is_worth_a_room
 
 if TYPE_CHECKING:
@@ -197,6 +199,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _start_deciding(self, asked: Coroutine[None, None, None]) -> None:
         """Wait for an answer; connection_lost() ends that."""
+        self._place.ask()
         self._deciding = asyncio.get_running_loop().create_task(asked)
         self._deciding.add_done_callback(self._decided)
 
@@ -272,7 +275,10 @@ class WebSocketConnection(Connection):
         from broker.websocket import WebSocket  # 3 MiB that only its listeners need
 
         frame_bytes = self._broker.limits.packet_bytes + FRAME_ROOM_BYTES
-        self._websocket = WebSocket(self._listener.origins, frame_bytes)
+        # a proxy here is told by its PROXY header, or its pages are listed
+        is_browser_here = bool(self._peer) and not find_key(self._peer)
+        hosts = own_names(self._listener) if is_browser_here else None
+        self._websocket = WebSocket(self._listener.origins, frame_bytes, hosts)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's
         """Lend a part of the one buffer, so that others have their turn."""

@@ -53,6 +53,13 @@ def read_networks(listener: Listener) -> tuple[Network, ...]:
         raise BrokerError(f"cannot listen on {listener}: proxies: {exc}") from exc
 
 
+def own_names(listener: Listener) -> frozenset[str]:
+    """Return the names of this machine, in lower case, and of what a listener is told."""
+    machine = socket.gethostname().lower()
+    short = machine.partition(".")[0]
+    return frozenset({machine, short, f"{short}.local", listener.host.lower()})
+
+
 def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
     """Return whether an address is in one of the networks; whoever reached a Unix socket is."""
     if not peer:

@@ -6,6 +6,7 @@ here: binary frames only, cut in any way; one path; the subprotocols of MQTT; no
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -33,11 +34,19 @@ ANY_ORIGIN = "*"
 class WebSocket:
     """The server's end of one connection."""
 
-    def __init__(self, origins: tuple[str, ...], frame_bytes: int) -> None:
+    def __init__(
+        self, origins: tuple[str, ...], frame_bytes: int, hosts: frozenset[str] | None = None
+    ) -> None:
+        """Take whose pages may connect; with hosts, only pages of these and of addresses are own.
+
+        A page can bind its own name to this machine's loopback (DNS rebinding): for a browser here
+        the name of the host says nothing unless it is known.
+        """
         self.done = False  # nothing more is read; close when the output is written
         self.refusal = ""  # why it is closed for cause, as counters call it
         self.unread_bytes = 0  # of a frame or a handshake that is not whole
         self._origins = origins
+        self._hosts = hosts
         self._protocol = ServerProtocol(
             subprotocols=SUBPROTOCOLS, max_size=frame_bytes, logger=_QUIET
         )
@@ -116,8 +125,8 @@ class WebSocket:
             host, origin = request.headers["Host"], request.headers.get("Origin")
         except (KeyError, MultipleValuesError):
             return self._protocol.reject(400, "one Host, and one Origin at most\n")
-        if origin is not None and not is_origin_allowed(origin, host, self._origins):
-            return self._protocol.reject(403, "this page may not connect\n")
+        if origin is not None and not is_origin_allowed(origin, host, self._origins, self._hosts):
+            return self._protocol.reject(403, "this page may not connect: it is in no origins\n")
         return None
 
     def _collect(self) -> None:
@@ -132,12 +141,23 @@ class WebSocket:
             self.refusal = "websocket_protocol"
 
 
-def is_origin_allowed(origin: str, host: str, origins: tuple[str, ...]) -> bool:
+def is_origin_allowed(
+    origin: str, host: str, origins: tuple[str, ...], hosts: frozenset[str] | None = None
+) -> bool:
     """Return whether a page may connect: one of the same host, or one that is listed."""
     if ANY_ORIGIN in origins or origin in origins:
         return True
     try:
         own = urlsplit(f"//{host}").hostname
-        return own is not None and urlsplit(origin).hostname == own
+        is_own = own is not None and urlsplit(origin).hostname == own
     except ValueError:
         return False
+    return is_own and (hosts is None or _is_known(own or "", hosts))
+
+
+def _is_known(name: str, hosts: frozenset[str]) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name in hosts or name == "localhost" or name.endswith(".localhost")
+    return True  # nobody can bind an address

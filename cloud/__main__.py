@@ -14,6 +14,7 @@ from cloud.config import CloudConfig, StoreSettings, load_cloud_config
 from cloud.errors import StartError
 from cloud.logs import set_up_logging
 from protocol.errors import SettingsError
+from web.tls_settings import check_listener
 
 
 def serve(
@@ -59,6 +60,11 @@ def _with_options(
         api, mqtt = replace(api, host=host), replace(mqtt, host=host)
         relay = replace(relay, host=host)
     port, mqtt_port, relay_port = ports
+    for section, listener in (("api", api), ("mqtt", mqtt), ("relay", relay)):
+        try:
+            check_listener(listener)
+        except ValueError as exc:  # a host from the command line
+            raise SettingsError(f"cannot start: [{section}] {exc}") from exc
     return replace(
         config,
         api=api if port is None else replace(api, port=port),

@@ -13,6 +13,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from broker import Broker, BrokerError, Limits, Listener
 from broker.journal import Journal, JournalError
@@ -34,7 +35,7 @@ from cloud.keyring import open_directory, open_keyring, open_password, open_sign
 from cloud.metrics import Metrics
 from cloud.parts import Parts
 from cloud.relay import Relay, RelayError
-from cloud.server import Server, bind, build_server, cannot_listen
+from cloud.server import bind, build_server, cannot_listen, certificate_of
 from cloud.signalling.bep import RelayAddress
 from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
@@ -45,6 +46,7 @@ from cloud.tokens.issuer import Issuer
 from cloud.web import build_web
 from protocol.secret import Secret
 from protocol.tokens import LEEWAY_S
+from web import HttpServer, ServerCertificate
 
 logger = logging.getLogger(__name__)
 
@@ -59,10 +61,44 @@ class Addresses:
     api: str
     mqtt: str
     relay: str
+    schemes: tuple[str, str, str] = ("http://", "", "")  # of API, MQTT and relay
 
     def line(self) -> str:
         """Return the line that says that the cloud is ready."""
-        return f"cloud ready: API http://{self.api}, MQTT {self.mqtt}, relay {self.relay}"
+        api, mqtt, relay = self.schemes
+        return (
+            f"cloud ready: API {api}{self.api}, MQTT {mqtt}{self.mqtt}, relay {relay}{self.relay}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """What each listener shows its peers; None for a plain one."""
+
+    api: ServerCertificate | None
+    mqtt: ServerCertificate | None
+    relay: ServerCertificate | None
+
+    @classmethod
+    def of(cls, config: CloudConfig) -> "Certificates":
+        """Read the files that the configuration names; StartError when they do not serve."""
+        return cls(
+            certificate_of(config.api, "api"),
+            certificate_of(config.mqtt, "mqtt"),
+            certificate_of(config.relay, "relay"),
+        )
+
+    def all(self) -> list[ServerCertificate]:
+        """Return those that there are."""
+        return [one for one in (self.api, self.mqtt, self.relay) if one is not None]
+
+    def schemes(self) -> tuple[str, str, str]:
+        """Return what stands before the addresses of API, MQTT and relay."""
+        return (
+            "https://" if self.api else "http://",
+            "mqtts://" if self.mqtt else "",
+            "https://" if self.relay else "",
+        )
 
 
 async def run_cloud(config: CloudConfig, announce: Callable[[str], None] = print) -> None:
@@ -84,6 +120,7 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
     open_directory(config.store.directory)
     _warn_of_unreachable(config)
     config = replace(config, mss=config.mss.with_replica())
+    certificates = Certificates.of(config)
     async with contextlib.AsyncExitStack() as stack:
         api_socket = bind(config.api)
         stack.callback(api_socket.close)
@@ -91,11 +128,19 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
         api = format_address(api_host, api_port)
         store = Store(config.store.directory / "cloud.db")
         stack.callback(store.close)
+        public_url = config.api.public_url.rstrip("/") or f"{certificates.schemes()[0]}{api}"
         parts, broker_address, relay_address = await _start_parts(
-            config, config.api.public_url.rstrip("/") or f"http://{api}", store, stack
+            config, certificates, public_url, store, stack
         )
-        server = build_server(build_web(parts), config.api)
+        server = build_server(build_web(parts), config.api, certificates.api)
+        for name in server.door.counts():
+            parts.metrics.watch(
+                f"api_{name}", f"HTTP: {name.replace('_', ' ')}", partial(_count, server, name)
+            )
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        for certificate in certificates.all():
+            following = tasks.create_task(certificate.follow(), name=f"TLS {certificate.section}")
+            stack.callback(following.cancel)
         purge = tasks.create_task(_purge(store), name="purge")
         stack.callback(purge.cancel)
         sweep = tasks.create_task(_sweep(parts.placing), name="sweep")
@@ -104,17 +149,23 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
         stack.push_async_callback(_stop_server, server, parts, serving)
         await _until_started(server, serving)
         logger.info("API listens on %s, state is in %s", api, config.store.directory)
-        yield Addresses(api, broker_address, relay_address)
+        yield Addresses(api, broker_address, relay_address, certificates.schemes())
 
 
 async def _start_parts(
-    config: CloudConfig, public_url: str, store: Store, stack: contextlib.AsyncExitStack
+    config: CloudConfig,
+    certificates: Certificates,
+    public_url: str,
+    store: Store,
+    stack: contextlib.AsyncExitStack,
 ) -> tuple[Parts, str, str]:
     keyring = open_keyring(config.store.directory)
     issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
     metrics, health = Metrics(), Health()
-    broker, broker_address = await _start_broker(config, issuer, store, metrics, stack)
-    relay, address = await _start_relay(config, issuer, store, stack)
+    broker, broker_address = await _start_broker(
+        config, certificates.mqtt, issuer, store, metrics, stack
+    )
+    relay, address = await _start_relay(config, certificates.relay, issuer, store, stack)
     patience = Patience()
     sep = Sep(broker, keyring.sealing, config.mss, metrics, patience)
     stack.callback(sep.close)
@@ -139,16 +190,18 @@ async def _start_parts(
     return parts, broker_address, format_address(*address)
 
 
-async def _start_broker(
+async def _start_broker(  # builds one part of all others
     config: CloudConfig,
+    certificate: ServerCertificate | None,
     issuer: Issuer,
     store: Store,
     metrics: Metrics,
     stack: contextlib.AsyncExitStack,
 ) -> tuple[Broker, str]:
-    listener = (config.mqtt.host, config.mqtt.port)
+    tls = certificate.context if certificate else None
+    listener = Listener(config.mqtt.host, config.mqtt.port, tls=tls, websocket=True, plain_too=True)
     broker = Broker(
-        [Listener(*listener, websocket=True, plain_too=True)],
+        [listener],
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,
@@ -168,7 +221,8 @@ async def _start_broker(
     except JournalError as exc:
         raise StartError(str(exc)) from exc
     except BrokerError as exc:
-        raise cannot_listen(*listener, exc.__cause__ or exc, "mqtt") from exc
+        cause = exc.__cause__ or exc
+        raise cannot_listen(listener.host, listener.port, cause, "mqtt") from exc
     stack.push_async_callback(broker.stop)
     address = broker.addresses[0]
     return broker, format_address(*address) if isinstance(address, tuple) else str(address)
@@ -181,9 +235,13 @@ def _journal(config: CloudConfig) -> Journal | None:
 
 
 async def _start_relay(
-    config: CloudConfig, issuer: Issuer, store: Store, stack: contextlib.AsyncExitStack
+    config: CloudConfig,
+    certificate: ServerCertificate | None,
+    issuer: Issuer,
+    store: Store,
+    stack: contextlib.AsyncExitStack,
 ) -> tuple[Relay, tuple[str, int]]:
-    relay = Relay(lambda: issuer.published)
+    relay = Relay(lambda: issuer.published, tls=certificate.context if certificate else None)
     for bep_id in store.revoked_beps(time.time()):
         relay.revoke(bep_id)  # a relay forgets; their tokens would be good again
     listener = (config.relay.host, config.relay.port)
@@ -204,7 +262,9 @@ def _warn_of_unreachable(config: CloudConfig) -> None:
 
 def _public_relay(config: CloudConfig, address: tuple[str, int]) -> RelayAddress:
     return RelayAddress(
-        config.relay.public_host or address[0], config.relay.public_port or address[1]
+        config.relay.public_host or address[0],
+        config.relay.public_port or address[1],
+        config.relay.tls_cert is not None,
     )
 
 
@@ -245,13 +305,17 @@ def _watch(parts: Parts) -> None:
     metrics.watch_broker(parts.broker)
 
 
-async def _until_started(server: Server, serving: asyncio.Task[None]) -> None:
+def _count(server: HttpServer, name: str) -> float:
+    return server.door.counts()[name]
+
+
+async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> None:
     started = asyncio.ensure_future(server.listening.wait())
     await asyncio.wait({started, serving}, return_when=asyncio.FIRST_COMPLETED)
     started.cancel()
 
 
-async def _stop_server(server: Server, parts: Parts, serving: asyncio.Task[None]) -> None:
+async def _stop_server(server: HttpServer, parts: Parts, serving: asyncio.Task[None]) -> None:
     parts.health.checks.append(lambda: "the cloud stops")
     parts.patience.stop()
     server.should_exit = True

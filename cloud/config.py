@@ -10,6 +10,7 @@ from broker.journal import Durability
 from protocol.errors import SettingsError
 from protocol.secret import Secret
 from protocol.settings import load_settings
+from web.tls_settings import check_listener
 
 REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
 METRICS_TOKEN_CHARACTERS = 16
@@ -28,13 +29,17 @@ class ApiSettings:
 
     host: str = "127.0.0.1"
     port: int = 8080
-    public_url: str = ""  # as callers reach it; "" = http://host:port
+    public_url: str = ""  # as callers reach it; "" = http://host:port, or https
     trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
     connection_limit: int = 2000
+    tls_cert: Path | None = None  # PEM; with it the API speaks HTTPS; read again when renewed
+    tls_key: Path | None = None
+    plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
         """Refuse what cannot be served."""
         _check_port(self.port)
+        check_listener(self)
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
             raise ValueError("public_url must start with http:// or https://")
         _check_positive("connection_limit", self.connection_limit)
@@ -47,6 +52,11 @@ class MqttSettings:
     host: str = "127.0.0.1"
     port: int = 1884
     durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
+    tls_cert: Path | None = (
+        None  # PEM; with it the port speaks MQTT over TLS; read again when renewed
+    )
+    tls_key: Path | None = None
+    plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
         """Refuse what cannot be listened on, and unknown words."""
@@ -54,6 +64,7 @@ class MqttSettings:
         if self.durability not in ("synced", "os", "memory"):
             words = '"synced", "os" or "memory"'
             raise ValueError(f'durability = "{self.durability}": must be {words}')
+        check_listener(self)
 
 
 @dataclass(frozen=True)
@@ -64,10 +75,14 @@ class RelaySettings:
     port: int = 8443
     public_host: str = ""  # as nodes and visitors reach it; "" = host
     public_port: int = 0  # 0 = the port listened on
+    tls_cert: Path | None = None  # PEM; with it BEP URLs are https; read again when renewed
+    tls_key: Path | None = None
+    plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
         """Refuse what cannot be listened on."""
         _check_port(self.port)
+        check_listener(self)
         _check_port(self.public_port)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from web.problems import problem_document
+
 
 class CloudError(Exception):
     """Base of this package's errors; messages read "cannot X: why"."""
@@ -43,10 +45,4 @@ class ProblemError(CloudError):
 
     def document(self) -> dict[str, Any]:
         """Return the problem document."""
-        return {
-            "type": "about:blank",  # RFC 9457, 4.2.1: the title is that of the status
-            "title": self.status.phrase,
-            "status": int(self.status),
-            "detail": self.detail,
-            **self.extra,
-        }
+        return problem_document(self.status, self.detail, **self.extra)

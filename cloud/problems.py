@@ -8,15 +8,14 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from cloud.errors import ProblemError
+from web import SafeJsonResponse
+from web.problems import MEDIA_TYPE
 
 logger = logging.getLogger(__name__)
-
-MEDIA_TYPE = "application/problem+json"
 
 SCHEMA = {
     "title": "Problem",
@@ -35,9 +34,9 @@ SCHEMA = {
 }
 
 
-def problem_response(problem: ProblemError) -> JSONResponse:
+def problem_response(problem: ProblemError) -> SafeJsonResponse:
     """Return a problem as a response."""
-    return JSONResponse(
+    return SafeJsonResponse(
         problem.document(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
     )
 
@@ -46,16 +45,16 @@ def install(app: FastAPI) -> None:
     """Make an application answer with problem documents only."""
 
     @app.exception_handler(ProblemError)
-    async def on_problem(_: Request, exc: ProblemError) -> JSONResponse:
+    async def on_problem(_: Request, exc: ProblemError) -> SafeJsonResponse:
         return problem_response(exc)
 
     @app.exception_handler(HTTPException)
-    async def on_http(request: Request, exc: HTTPException) -> JSONResponse:
+    async def on_http(request: Request, exc: HTTPException) -> SafeJsonResponse:
         status = HTTPStatus(exc.status_code)
         return problem_response(ProblemError(status, _explain(request, status, exc), exc.headers))
 
     @app.exception_handler(RequestValidationError)
-    async def on_invalid(_: Request, exc: RequestValidationError) -> JSONResponse:
+    async def on_invalid(_: Request, exc: RequestValidationError) -> SafeJsonResponse:
         errors = [_describe(error) for error in exc.errors()]
         first = f"{errors[0]['where']}: {errors[0]['why']}" if errors else "malformed"
         status = HTTPStatus.UNPROCESSABLE_ENTITY
@@ -64,14 +63,21 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(ClientDisconnect)
-    async def on_hang_up(_: Request, exc: ClientDisconnect) -> JSONResponse:
+    async def on_hang_up(_: Request, exc: ClientDisconnect) -> SafeJsonResponse:
         logger.debug("a caller hung up: %s", exc)
         return problem_response(
             ProblemError(HTTPStatus.BAD_REQUEST, "cannot read request: it ended early")
         )
 
+    @app.exception_handler(UnicodeError)
+    async def on_text(_: Request, _exc: UnicodeError) -> SafeJsonResponse:
+        # Forms choose their charset, and some of those make texts that UTF-8 does not have
+        return problem_response(
+            ProblemError(HTTPStatus.BAD_REQUEST, "cannot read request: a text is not Unicode")
+        )
+
     @app.exception_handler(sqlite3.Error)
-    async def on_store(_: Request, exc: sqlite3.Error) -> JSONResponse:
+    async def on_store(_: Request, exc: sqlite3.Error) -> SafeJsonResponse:
         logger.error("cannot use store: %s", exc)
         return problem_response(
             ProblemError(
@@ -80,7 +86,7 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(Exception)
-    async def on_bug(_: Request, exc: Exception) -> JSONResponse:
+    async def on_bug(_: Request, exc: Exception) -> SafeJsonResponse:
         logger.error("a request failed", exc_info=exc)
         return problem_response(
             ProblemError(

@@ -18,6 +18,7 @@ from cloud.metrics import Metrics
 from cloud.parts import Parts
 from cloud.signalling import bep_api, sep_api
 from cloud.tokens import api as tokens
+from web import SafeJsonResponse
 
 VERSION = "0.1.0"
 BODY_LIMIT_BYTES = 64 * 1024  # forms with tokens, node records: 8 KiB at most; not the SEP
@@ -43,6 +44,7 @@ def build_web(parts: Parts) -> FastAPI:
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=SafeJsonResponse,
     )
     app.state.parts = parts
     routers = [

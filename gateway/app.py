@@ -39,15 +39,20 @@ from gateway.node import Node
 from gateway.services import NodeInfo, ServiceHost
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.sidecar.guard import Guard
+from gateway.sidecar.names import own_names
 from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
 from gateway.sidecar.visitors import Visitors
 from gateway.state import hold_state, make_private, runtime_folder
 from gateway.status import CloudParts, Parts, Status
 from gateway.store import Store
-from gateway.tls import client_context, server_context
+from gateway.tls import client_context, server_certificate
 from gateway.tokens import AccessTokens
 from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
+from web import ServerCertificate
+from web.addresses import is_loopback_host
+from web.host_guard import HostGuard
+from web.origins import HostPolicy
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.bep import Beps
@@ -94,6 +99,8 @@ class _Base:
     services: ServiceHost
     cloud_clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
+    broker_certificate: ServerCertificate | None
+    sidecar_certificate: ServerCertificate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,12 +150,16 @@ class Gateway:
 
     def _parts(self, api: socket.socket) -> dict[str, Coroutine[None, None, None]]:
         parts = {
-            "sidecar": serve(make_server(self._sidecar.api), api),
+            "sidecar": self._serve_sidecar(api),
             "devices": self.admission.run(),
             "cluster": self.cluster.run(),
             "containers": self._start_containers(),
             "ready": self._announce(),
         }
+        base = self._base
+        for certificate in (base.broker_certificate, base.sidecar_certificate):
+            if certificate is not None:
+                parts[f"certificate of {certificate.section}"] = certificate.follow()
         if self.cloud is not None:
             tunnel = self.cloud.tunnel
             door = Visitors(
@@ -165,7 +176,19 @@ class Gateway:
         listener = listen_tcp(settings.host, settings.port)
         listening = self._base.node.listening
         listening.api_host, listening.api_port = settings.host, listener.getsockname()[1]
+        listening.api_scheme = "http" if self._base.sidecar_certificate is None else "https"
         return listener
+
+    def _serve_sidecar(self, api: socket.socket) -> Coroutine[None, None, None]:
+        settings, certificate = self._base.config.sidecar, self._base.sidecar_certificate
+        own = own_names(self._base.node.name, settings.host, settings.hosts)
+        policy = HostPolicy(
+            lambda: own | certificate.names if certificate else own, "[sidecar]", settings.origins
+        )
+        app = HostGuard(self._sidecar.api, policy)
+        server = make_server(app, certificate.context if certificate else None)
+        self._status.api_counts = server.door.counts
+        return serve(server, api)
 
     async def _start_broker(self) -> None:
         try:
@@ -228,11 +251,17 @@ class Gateway:
         spare_what_stays()
         listening = node.listening
         sys.stdout.write(
-            f"gateway ready: node {node.node_id[:12]}, MQTT {status.listeners[0]}, "
-            f"API http://{format_address(listening.api_host, listening.api_port)}, "
+            f"gateway ready: node {node.node_id[:12]}, MQTT {status.listeners[0]}"
+            f"{self._warn_of_plain_mqtt()}, "
+            f"API {listening.api_scheme}://"
+            f"{format_address(listening.api_host, listening.api_port)}, "
             f"{status.role()}, SEP {status.sep_state()}\n"
         )
         sys.stdout.flush()
+
+    def _warn_of_plain_mqtt(self) -> str:
+        host = self._base.config.broker.host
+        return "" if is_loopback_host(host) else " (network, not encrypted)"
 
 
 async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
@@ -308,14 +337,16 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     return _Base(
         config, store, node, Registry(await store.devices()), Claims(await store.claims()),
         services, cloud_clock, sockets,
+        server_certificate(config.broker.tls_cert, config.broker.tls_key, "[broker]"),
+        server_certificate(config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"),
     )  # fmt: skip
 
 
 def _build_broker(base: _Base) -> Broker:
     settings = base.config.broker
     listeners = [Listener(host=settings.host, port=settings.port)]
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = server_context(settings.tls_cert, settings.tls_key)
+    if base.broker_certificate is not None:
+        tls = base.broker_certificate.context
         listeners.append(Listener(host=settings.host, port=settings.tls_port, tls=tls, name="tls"))
     listeners.append(Listener(path=base.sockets / "broker.sock", name=CONTAINERS))
     access = Access(
@@ -357,12 +388,15 @@ async def _build_cloud(
     proxy = find_proxy(settings.proxy, scheme, urlsplit(settings.url).hostname or "")
     api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
+    if not settings.tls and not is_loopback_host(urlsplit(settings.url).hostname or ""):
+        logger.warning("the link to %s is not encrypted: use https", settings.url)
     rule = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, rule)
     await spool.open()
     stack.push_async_callback(spool.close)
     dial = dial_through(settings.proxy, scheme, dial_tcp)
-    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial)
+    trust = partial(client_context, settings.ca_file)
+    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial, trust=trust)
     stack.push_async_callback(tunnel.stop)
     beps = Beps(node.node_id, node.account, api, tunnel, clock.now)
     sep = SepService(node.identity, clock.now)

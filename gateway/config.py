@@ -16,6 +16,7 @@ from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from gateway.uplink.spooled import WhenFull
 from protocol.errors import SettingsError
 from protocol.settings import load_settings
+from web.tls_settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
 DEFAULT_STATE = Path("~/.local/state/hecate")
@@ -43,7 +44,7 @@ class BrokerSettings:
     port: int = 1883  # 0: any free one
     anonymous: str = "no"  # "loopback": anyone on this machine may connect without a password
     durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
-    tls_cert: Path | None = None
+    tls_cert: Path | None = None  # PEM; with it devices can use tls_port; read again when renewed
     tls_key: Path | None = None
     tls_port: int = 8883
 
@@ -56,8 +57,7 @@ class BrokerSettings:
         if self.durability not in ("synced", "os", "memory"):
             words = '"synced", "os" or "memory"'
             raise ValueError(f'durability = "{self.durability}": must be {words}')
-        if (self.tls_cert is None) != (self.tls_key is None):
-            raise ValueError("tls_cert and tls_key must be given together")
+        check_tls_files(self.tls_cert, self.tls_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +66,16 @@ class SidecarSettings:
 
     host: str = "127.0.0.1"
     port: int = 8083  # 0: any free one
+    tls_cert: Path | None = None  # PEM; with it the API speaks HTTPS; read again when renewed
+    tls_key: Path | None = None
+    plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
+    hosts: tuple[str, ...] = ()  # further names that callers use; "*.example.com" is all below
+    origins: tuple[str, ...] = ()  # web pages of other sites that may call: "https://example.com"
 
     def check(self) -> None:
-        """Refuse a port out of range."""
+        """Refuse a port out of range, half a TLS configuration, and plain HTTP for the network."""
         _check_port("port", self.port)
+        check_listener(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,7 @@ class CloudSettings:
     url: str = ""  # http://… or https://…
     mqtt_host: str = ""  # the URL's host when empty
     mqtt_port: int = 1884
-    ca_file: Path | None = None  # the system's authorities when none
+    ca_file: Path | None = None  # who may vouch for the cloud; the system's authorities when none
     proxy: str = ""  # http://[user:password@]host:port; HTTPS_PROXY and the like when empty
 
     def check(self) -> None:

@@ -21,6 +21,7 @@ class Listening:
 
     api_host: str = ""
     api_port: int = 0
+    api_scheme: str = "http"
     sep_url: str = ""  # as the cloud says
 
 
@@ -78,9 +79,8 @@ class Node:
         if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
             host = local_address()
         if host and not is_loopback(host) and host != "localhost":  # of use to others
-            found.append(
-                Address("local", f"http://{format_address(host, self.listening.api_port)}")
-            )
+            where = format_address(host, self.listening.api_port)
+            found.append(Address("local", f"{self.listening.api_scheme}://{where}"))
         if self.listening.sep_url:
             found.append(Address(PROXY, self.listening.sep_url))
         return found

@@ -52,6 +52,7 @@ class Status:
     def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
         self._parts, self._clock, self._started_at = parts, clock, clock()
         self.listeners: tuple[str, ...] = ()  # of the broker; empty until it listens
+        self.api_counts: Callable[[], dict[str, int]] = dict  # of the sidecar, once it listens
         self.services_loaded = False
 
     def reasons(self) -> list[str]:
@@ -104,6 +105,7 @@ class Status:
             "beps": self._beps(),
             "devices": self.devices(),
             "broker": self._broker(),
+            "api": self.api_counts(),
             "containers": self._containers(),
         }
 

@@ -1,21 +1,22 @@
-"""TLS contexts from the configuration."""
+"""Reads the TLS settings of the configuration."""
 
 import ssl
 from pathlib import Path
 
 from gateway.errors import ConfigError
+from web import CertificateError, ServerCertificate
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return a context for devices to connect to; ConfigError when the files do not serve."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+def server_certificate(
+    certificate: Path | None, key: Path | None, section: str
+) -> ServerCertificate | None:
+    """Return what a listener shows its peers; None without files, ConfigError for bad ones."""
+    if certificate is None or key is None:
+        return None
     try:
-        context.load_cert_chain(certificate, key)
-    except OSError as exc:  # ssl.SSLError is one, too
-        raise ConfigError(
-            f"cannot use [broker] tls_cert = {certificate}, tls_key = {key}: {exc}"
-        ) from exc
-    return context
+        return ServerCertificate(certificate, key, section)
+    except CertificateError as exc:
+        raise ConfigError(str(exc)) from exc
 
 
 def client_context(ca_file: Path | None) -> ssl.SSLContext:

@@ -1,5 +1,6 @@
 """Tokens: short-lived ES256 JWTs, checked against a published key or against the key they carry."""
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +16,9 @@ from protocol.keys import NodeKey, public_key_id
 ALGORITHM = "ES256"
 LEEWAY_S = 30  # clocks of gateways without a battery-backed clock drift
 LIMIT_CHARACTERS = 8192
+LATEST_S = 1e11  # in the year 5138: beyond, sums of times lose seconds
+# what decoding raises: the JSON of a peer nests too deep, or has numbers of 5,000 digits
+MALFORMED = (JoseError, ValueError, TypeError, KeyError, RecursionError, OverflowError)
 
 Claims = dict[str, Any]
 
@@ -35,7 +39,7 @@ def verify_token(token: str, keys: KeySet, audience: str, now: float) -> Claims:
         raise TokenError("cannot accept token: too long")
     try:
         decoded = jwt.decode(token, keys, algorithms=[ALGORITHM])
-    except (JoseError, ValueError, TypeError, KeyError) as exc:
+    except MALFORMED as exc:
         raise TokenError("cannot accept token: malformed or not signed by a known key") from exc
     return _checked(decoded.claims, audience, now)
 
@@ -62,12 +66,20 @@ def verify_from_node(
     try:
         key = _carried_key(token)
         decoded = jwt.decode(token, key, algorithms=[ALGORITHM])
-    except (JoseError, ValueError, TypeError, KeyError) as exc:
+    except MALFORMED as exc:
         raise TokenError("cannot accept token: malformed or not signed by its key") from exc
     public = key.public_key
     if not isinstance(public, ec.EllipticCurvePublicKey):
         raise TokenError("cannot accept token: not a P-256 key")
     return public_key_id(public), _checked(decoded.claims, audience, now)
+
+
+def check_carriable(claims: Mapping[str, Any]) -> None:
+    """Refuse with a TokenError claims that JSON in Python has and UTF-8 or a database has not."""
+    try:
+        json.dumps(claims, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, RecursionError) as exc:  # NaN, half of a surrogate pair, deep nesting
+        raise TokenError("cannot accept token: its claims are malformed") from exc
 
 
 def _carried_key(token: str) -> ECKey:
@@ -86,10 +98,13 @@ def _stamped(claims: Mapping[str, Any], now: float, ttl_s: float) -> Claims:
 
 
 def _checked(claims: Claims, audience: str, now: float) -> Claims:
+    check_carriable(claims)
     expires = claims.get("exp")
     if not isinstance(expires, int | float) or isinstance(expires, bool):
         raise TokenError("cannot accept token: no expiry")
-    if not now <= expires + LEEWAY_S:  # also when it is NaN, which JSON in Python may be
+    if abs(expires) > LATEST_S:
+        raise TokenError("cannot accept token: expiry out of range")
+    if not now <= expires + LEEWAY_S:
         raise TokenError("cannot accept token: expired")
     if claims.get("aud") != audience:
         raise TokenError(f"cannot accept token: not meant for {audience!r}")

@@ -11,6 +11,8 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.programs import until
 
 if TYPE_CHECKING:
+    import ssl
+
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -29,6 +31,7 @@ class Mqtt:
         clean_start: bool = True,
         properties: "Properties | None" = None,
         keep_alive_s: int = 60,
+        tls: "ssl.SSLContext | None" = None,
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None
@@ -46,6 +49,8 @@ class Mqtt:
         )
         if username is not None:
             self.client.username_pw_set(username, password)
+        if tls is not None:
+            self.client.tls_set_context(tls)
         self.client.on_connect = self._on_connect
         self.client.on_disconnect = lambda *_: self.lost.set()
         self.client.on_message = lambda *a: self.messages.append(a[2])

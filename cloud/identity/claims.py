@@ -5,7 +5,7 @@ from typing import Any
 
 from cloud.identity.provider import Person
 from protocol.errors import TokenError
-from protocol.tokens import LEEWAY_S
+from protocol.tokens import LATEST_S, LEEWAY_S
 
 SUBJECT_LIMIT = 255  # OpenID Connect Core, 2: sub
 
@@ -23,7 +23,7 @@ def check_claims(claims: Mapping[str, Any], issuer: str, client_id: str, now: fl
     expires = claims.get("exp")
     if isinstance(expires, bool) or not isinstance(expires, int | float):
         raise TokenError("cannot accept ID token: no expiry")
-    if now > expires + LEEWAY_S:
+    if not now <= expires + LEEWAY_S or expires > LATEST_S:
         raise TokenError("cannot accept ID token: expired")
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_LIMIT:

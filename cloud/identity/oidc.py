@@ -7,13 +7,13 @@ from typing import Any
 
 import httpx
 from joserfc import jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from cloud.errors import CloudError
 from cloud.identity.claims import check_claims
 from cloud.identity.provider import Person
 from protocol.errors import TokenError
+from protocol.tokens import MALFORMED, check_carriable
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class OpenIdProvider:
                     raise self._unreachable()
                 try:
                     self._keys = await _fetch_keys(self.issuer)
-                except (httpx.HTTPError, ValueError, KeyError, TypeError, JoseError) as exc:
+                except (httpx.HTTPError, *MALFORMED) as exc:
                     logger.warning("cannot fetch keys of %s: %s", self.issuer, exc)
                     self._failed_at = now
                     raise self._unreachable() from exc
@@ -97,6 +97,8 @@ async def _fetch_json(client: httpx.AsyncClient, url: str) -> Any:
 
 def _decode(id_token: str, keys: KeySet) -> dict[str, Any]:
     try:
-        return dict(jwt.decode(id_token, keys, algorithms=ALGORITHMS).claims)
-    except (JoseError, ValueError, TypeError, KeyError) as exc:
+        claims = dict(jwt.decode(id_token, keys, algorithms=ALGORITHMS).claims)
+    except MALFORMED as exc:
         raise TokenError("cannot accept ID token: malformed or not signed by a known key") from exc
+    check_carriable(claims)
+    return claims

@@ -4,11 +4,10 @@ import json
 from dataclasses import dataclass
 from typing import Protocol
 
-from joserfc.errors import JoseError
 from joserfc.jws import extract_compact
 
 from protocol.errors import TokenError
-from protocol.tokens import LIMIT_CHARACTERS
+from protocol.tokens import LIMIT_CHARACTERS, MALFORMED
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ def issuer_of(id_token: str) -> str:
     try:
         claims = json.loads(extract_compact(id_token.encode()).payload)
         issuer = claims["iss"]
-    except (JoseError, ValueError, KeyError, TypeError) as exc:
+    except MALFORMED as exc:
         raise TokenError("cannot accept ID token: malformed") from exc
     if not isinstance(issuer, str):
         raise TokenError("cannot accept ID token: malformed")

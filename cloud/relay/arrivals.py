@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,13 +11,14 @@ from functools import partial
 from cloud.relay.errors import RelayError
 from cloud.relay.limits import RelayLimits
 from protocol.errors import WireError
-from protocol.join import cut, tune
+from protocol.join import accept_tls, cut, tune
 from protocol.preface import Preface, Role, Visit, sniff
 
 BACKLOG = 1024
 ACCEPTS_PER_WAKE = 64
 PAUSE_S = 1.0  # when the process has no file descriptors left
 READ_BYTES = 4096
+TLS_HANDSHAKE = 0x16  # RFC 8446, 5.1: the first byte of a ClientHello
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,9 @@ class Arrivals:
         limits: RelayLimits,
         on_arrival: Callable[[Peer, Preface | Visit], None],
         on_nonsense: Callable[[Peer], None],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        self._tls = tls
         self._limits, self._on_arrival, self._on_nonsense = limits, on_arrival, on_nonsense
         self._loop = asyncio.get_running_loop()
         self._unidentified: dict[socket.socket, asyncio.Task[None]] = {}  # oldest first
@@ -121,15 +125,30 @@ class Arrivals:
         peer = Peer(sock)
         try:
             async with asyncio.timeout(self._limits.identify_s):
+                if self._tls is not None:
+                    await self._begin_tls(peer, self._tls)
                 first = await self._read_first(peer)
         except WireError as exc:
             logger.debug("%s", exc)
             self._on_nonsense(peer)
         except (OSError, TimeoutError) as exc:
             logger.debug("cannot identify connection: %s", type(exc).__name__)
-            cut(sock)
+            cut(peer.sock)
+        except asyncio.CancelledError:
+            cut(peer.sock)
+            raise
         else:
             self._on_arrival(peer, first)
+
+    async def _begin_tls(self, peer: Peer, tls: ssl.SSLContext) -> None:
+        """Put a plain socket in the place of a TLS connection; refuse whoever begins in plain."""
+        data = await self._loop.sock_recv(peer.sock, READ_BYTES)
+        if not data:
+            raise ConnectionAbortedError
+        if data[0] != TLS_HANDSHAKE:
+            peer.received = data
+            raise WireError("cannot serve connection: this relay speaks TLS only")
+        peer.sock = await accept_tls(peer.sock, tls, data)
 
     async def _read_first(self, peer: Peer) -> Preface | Visit:
         while True:

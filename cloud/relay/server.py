@@ -14,11 +14,13 @@ from cloud.relay.limits import RelayLimits
 from cloud.relay.problems import is_http
 from protocol.errors import TokenError
 from protocol.ids import BEP_ID, NODE_ID
-from protocol.join import cut
+from protocol.join import CoupledSocket, cut
 from protocol.preface import Preface, Role, Status, Visit
 from protocol.tokens import verify_token
 
 if TYPE_CHECKING:
+    import ssl
+
     from joserfc.jwk import KeySet
 
 AUDIENCE = "relay"
@@ -35,8 +37,9 @@ class Relay:
         keys: Callable[[], "KeySet"],
         limits: RelayLimits | None = None,
         clock: Callable[[], float] = time.time,
+        tls: "ssl.SSLContext | None" = None,
     ) -> None:
-        self._keys, self._clock = keys, clock
+        self._keys, self._clock, self._tls = keys, clock, tls
         self._limits = limits or RelayLimits()
         self._beps: Beps[Peer] = Beps(self._limits)
         self._doer: Doer | None = None
@@ -45,7 +48,7 @@ class Relay:
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the real address. Raises RelayError."""
-        arrivals = Arrivals(self._limits, self._arrived, self._nonsense)
+        arrivals = Arrivals(self._limits, self._arrived, self._nonsense, self._tls)
         address = arrivals.listen(host, port)
         self._arrivals = arrivals
         self._doer = Doer(self._beps, self._limits, time.monotonic)
@@ -94,7 +97,10 @@ class Relay:
 
     def _nonsense(self, peer: Peer) -> None:
         if is_http(peer.received):
-            self._do([Reject(peer, 404, "the path does not start with a BEP id")])
+            why = "the path does not start with a BEP id"
+            if self._tls is not None and not isinstance(peer.sock, CoupledSocket):
+                why = "this relay is reached by https:// only"
+            self._do([Reject(peer, 404, why)])
         else:
             cut(peer.sock)
 

@@ -13,6 +13,7 @@ class RelayAddress:
 
     host: str
     port: int
+    tls: bool = False  # BEP URLs are https, and nodes use TLS, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,7 @@ class RelayAnswer(BaseModel):
 
     host: str
     port: int
+    tls: bool = Field(False, description="Whether the node must use TLS there")
 
 
 class BepAnswer(BaseModel):
@@ -76,7 +77,13 @@ async def show_sealing_key(parts: PartsOf) -> dict[str, str]:
     return {"key": encode_base64url(parts.keyring.sealing.public)}
 
 
-@router.post("/beps", status_code=201, summary="Ask for a BEP", response_model=GrantAnswer)
+@router.post(
+    "/beps",
+    status_code=201,
+    summary="Ask for a BEP",
+    response_model=GrantAnswer,
+    response_model_exclude_unset=True,
+)
 async def make_bep(
     parts: PartsOf, caller: NodeCaller, wish: BepRequest | None = None
 ) -> dict[str, Any]:
@@ -87,10 +94,15 @@ async def make_bep(
     return grant.answer()
 
 
-@router.get("/beps", summary="The calling node's BEPs", response_model=BepList)
+@router.get(
+    "/beps",
+    summary="The calling node's BEPs",
+    response_model=BepList,
+    response_model_exclude_unset=True,
+)
 async def list_beps(parts: PartsOf, caller: NodeCaller) -> dict[str, Any]:
     """Return the BEPs that have neither expired nor been deleted; without their tokens."""
-    return {"data": [describe(b) for b in parts.store.beps_of(caller.node_id, parts.clock())]}
+    return {"data": [describe(b) for b in parts.placing.beps_of(caller.node_id, parts.clock())]}
 
 
 @router.delete("/beps", status_code=204, summary="End the calling node's BEPs")

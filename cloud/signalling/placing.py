@@ -7,7 +7,7 @@ the relay has ended it, or when nobody comes to serve it.
 
 import asyncio
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -41,10 +41,12 @@ class Grant:
 
 def describe(bep: Bep) -> dict[str, Any]:
     """Return a BEP as the API shows it."""
+    relay = bep.relay
+    scheme = "https" if relay.tls else "http"
     return {
         "id": bep.bep_id,
-        "url": f"http://{format_address(bep.relay.host, bep.relay.port)}/{bep.bep_id}",
-        "relay": {"host": bep.relay.host, "port": bep.relay.port},
+        "url": f"{scheme}://{format_address(relay.host, relay.port)}/{bep.bep_id}",
+        "relay": {"host": relay.host, "port": relay.port} | ({"tls": True} if relay.tls else {}),
         "expires_at": bep.expires_at,
     }
 
@@ -91,6 +93,14 @@ class Placing:
             )
         logger.info("placed a BEP for node %s for %.0f s", node_id[:12], expires_at - now)
         return Grant(bep, self._issuer.for_relay(bep, now))
+
+    def beps_of(self, node_id: str, now: float) -> list[Bep]:
+        """Return a node's BEPs that live; the relay has TLS or not since its own start."""
+        tls = self._address.tls
+        return [
+            replace(bep, relay=replace(bep.relay, tls=tls))
+            for bep in self._store.beps_of(node_id, now)
+        ]
 
     async def revoke(self, bep_id: str, node_id: str) -> None:
         """End a node's BEP and cut its streams; ProblemError when the node has no such BEP."""

@@ -16,6 +16,7 @@ from gateway.cli.account import account_app
 from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
 from gateway.cli.context import context_app
+from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
 
 app = typer.Typer(
@@ -230,6 +231,7 @@ app.add_typer(account_app, name="account")
 app.add_typer(beps_app, name="beps")
 app.add_typer(context_app, name="context")
 app.add_typer(config_app, name="config")
+app.add_typer(keys_app, name="keys")
 
 
 def _become(arguments: list[str]) -> NoReturn:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -15,6 +16,12 @@ from broker import Broker
 from broker.conf import MetricsSettings
 from broker.metrics import BrokerCollector
 from gateway.sidecar.server import listen_tcp, make_server, serve
+from web.addresses import is_loopback_host
+from web.host_guard import HostGuard
+from web.origins import HostPolicy
+
+if TYPE_CHECKING:
+    from gateway.inprocess import App
 
 
 def make_app(broker: Broker) -> Starlette:
@@ -39,7 +46,10 @@ async def serving(broker: Broker, settings: MetricsSettings) -> AsyncIterator[tu
         GatewayError: the port cannot be had.
     """
     listener = listen_tcp(settings.host, settings.port, setting="--metrics or [metrics] address")
-    task = asyncio.create_task(serve(make_server(make_app(broker)), listener))
+    app: App = make_app(broker)
+    if is_loopback_host(settings.host):  # no page of another site may read it
+        app = HostGuard(app, HostPolicy(tuple, "[metrics]"))
+    task = asyncio.create_task(serve(make_server(app), listener))
     try:
         yield listener.getsockname()[:2]
     finally:

@@ -10,6 +10,7 @@ from gateway.cluster.election import Election, Role
 from protocol.errors import ContractError
 from protocol.records import NodeRecord, open_record
 from protocol.topics import NODES, node_record
+from web import parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Cluster:
             self._records.pop(node_id, None)
             return
         try:
-            record = open_record(str(json.loads(message.payload)["record"]), self._clock())
+            record = open_record(str(parse_json(message.payload)["record"]), self._clock())
         except (ContractError, ValueError, TypeError, KeyError) as exc:
             logger.warning("ignored the record of node %.12s: %s", node_id, exc)
             return

@@ -1,7 +1,6 @@
 """The mCM API: /mcm/v1/images and /mcm/v1/containers."""
 
 import contextlib
-import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from http import HTTPStatus
@@ -25,6 +24,7 @@ from gateway.services.errors import (
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_api import add_log_route
 from gateway.sidecar.problems import Problem
+from web import JsonError, parse_json
 
 PREFIX = "/mcm/v1"
 FORM_OVERHEAD_BYTES = 16 * 1024  # boundaries and other fields around the image
@@ -274,9 +274,9 @@ async def _container_fields(request: Request) -> dict[str, Any]:
     """Return the object in a JSON body, whatever its content type says."""
     body = b"".join([chunk async for chunk in _bounded(request, BODY_LIMIT_BYTES)])
     try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not JSON") from exc
+        fields = parse_json(body)
+    except JsonError as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read container: {exc}") from exc
     if not isinstance(fields, dict):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not an object")
     return fields

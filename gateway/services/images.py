@@ -4,7 +4,6 @@ Only regular files count. A link, a device, an absolute path or one with .. refu
 image: nobody makes such a tar for us by accident. Sizes are added up before anything is copied.
 """
 
-import json
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from typing import IO, Any
 from gateway.services.errors import ImageError, ImageSizeError
 from gateway.services.manifest import FILE_NAME, Manifest, parse_manifest
 from gateway.services.tars import ImageLimits, check_headers, digest_of, list_members
+from web import JsonError, parse_json
 
 CHUNK_BYTES = 64 * 1024
 JSON_LIMIT_BYTES = 1024 * 1024  # manifest.json, the config
@@ -232,9 +232,9 @@ def _json(member: IO[bytes], what: str) -> Any:
     if len(text) > JSON_LIMIT_BYTES:
         raise ImageSizeError(f"cannot read image: {what} is too long")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as exc:
-        raise ImageError(f"cannot read image: {what} is not JSON") from exc
+        return parse_json(text)
+    except JsonError as exc:
+        raise ImageError(f"cannot read image: {what}: {exc}") from exc
 
 
 def _texts(table: dict[str, Any], key: str) -> list[str]:

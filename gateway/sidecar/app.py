@@ -22,6 +22,7 @@ from gateway.sidecar.nodes import nodes_router
 from gateway.sidecar.problems import add_problem_handlers
 from gateway.status import Status
 from protocol.secret import Secret
+from web import SafeJsonResponse
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.bep import Beps
@@ -71,6 +72,7 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=SafeJsonResponse,
     )
     add_problem_handlers(app)
     guard, cloud = parts.guard, parts.cloud

@@ -13,6 +13,7 @@ from gateway.sidecar.guard import Guard
 from gateway.sidecar.problems import Problem
 from gateway.status import Status
 from protocol.ids import DEVICE_ID
+from web import JsonError, parse_json
 
 TTL_LIMIT_S = 30 * 24 * 3600
 USES_LIMIT = 1000
@@ -88,7 +89,11 @@ def devices_router(guard: Guard, admission: Admission, status: Status) -> APIRou
 
 def _read_wish(body: bytes) -> ClaimWish:
     try:
-        return ClaimWish.model_validate_json(body) if body.strip() else ClaimWish()
+        return ClaimWish.model_validate(parse_json(body)) if body.strip() else ClaimWish()
+    except JsonError as exc:
+        raise Problem(
+            HTTPStatus.UNPROCESSABLE_ENTITY, f"cannot make claim token: body: {exc}"
+        ) from exc
     except ValidationError as exc:
         first = exc.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"

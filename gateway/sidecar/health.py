@@ -3,10 +3,11 @@
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from gateway.sidecar.guard import Guard
 from gateway.status import Status
+from web import SafeJsonResponse
 
 
 def health_router(status: Status, guard: Guard) -> APIRouter:
@@ -21,11 +22,11 @@ def health_router(status: Status, guard: Guard) -> APIRouter:
     async def readyz(request: Request) -> Response:
         reasons = status.reasons()
         if not reasons:
-            return JSONResponse({"status": "ready"})
+            return SafeJsonResponse({"status": "ready"})
         answer: dict[str, Any] = {"status": "starting"}
         if await guard.is_on_loopback_or_viewer(request):  # names and exit codes of containers
             answer["reasons"] = reasons
-        return JSONResponse(answer, 503)
+        return SafeJsonResponse(answer, 503)
 
     @router.get(
         "/status/v1", summary="One snapshot of everything", dependencies=[Depends(guard.manager)]

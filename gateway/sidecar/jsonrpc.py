@@ -1,6 +1,5 @@
 """JSON-RPC 2.0: who this node is, association with an account, codes for BEPs."""
 
-import json
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -17,6 +16,7 @@ from gateway.sidecar.guard import ACCOUNT_KEY, ASSOCIATE, Caller, Guard
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
 from protocol.secret import Secret
+from web import JsonError, parse_json
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class JsonRpc:
         call_id = None
         try:
             request = _parse(body)
-            call_id = request.get("id")
+            call_id = _id_of(request)
             result = await self._call(request.get("method"), request.get("params"), caller)
         except RpcError as exc:
             error = {"code": exc.code, "message": str(exc)}
@@ -138,12 +138,19 @@ def jsonrpc_router(guard: Guard, rpc: JsonRpc) -> APIRouter:
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        request = json.loads(body)  # whatever the content type says
-    except (ValueError, RecursionError) as exc:
+        request = parse_json(body)  # whatever the content type says
+    except JsonError as exc:
         raise RpcError(PARSE_ERROR, "Parse error") from exc
     if not isinstance(request, dict):
         raise RpcError(INVALID_REQUEST, "Invalid Request")
     return request
+
+
+def _id_of(request: dict[str, Any]) -> str | int | float | None:
+    call_id = request.get("id")
+    if isinstance(call_id, bool) or not isinstance(call_id, str | int | float | None):
+        raise RpcError(INVALID_REQUEST, "Invalid Request")  # JSON-RPC 2.0, 4
+    return call_id
 
 
 def _require(caller: Caller, scope: str) -> None:

@@ -43,6 +43,9 @@ class _Snapshot(Collector):
         yield from broker_metrics(snapshot["broker"])
         if snapshot["broker"]["store"] is not None:
             yield from store_metrics(snapshot["broker"]["store"])
+        for name, value in snapshot["api"].items():
+            kind = _gauge if name == "connections" else _counter
+            yield kind(f"api_{name}", f"HTTP: {name.replace('_', ' ')}", value)
         yield from self._sep()
         yield from self._devices()
         yield from self._beps()

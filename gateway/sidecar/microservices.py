@@ -30,6 +30,7 @@ class Microservices:
             return
         path: str = scope["path"]
         route = self._services.find(path)
+        response: Response
         if route is None:
             response = problem_response(
                 HTTPStatus.NOT_FOUND, f"cannot find {path[:200]}: no such route or microservice"

@@ -5,10 +5,13 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
-MEDIA_TYPE = "application/problem+json"
+from web.responses import problem_response
+
+__all__ = ["Problem", "add_problem_handlers", "problem_response"]
 
 
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457
@@ -19,19 +22,6 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, headers
-
-
-def problem_response(
-    status: int, detail: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """Return a problem document."""
-    title = HTTPStatus(status).phrase
-    return JSONResponse(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail},
-        status,
-        headers=dict(headers or {}),
-        media_type=MEDIA_TYPE,
-    )
 
 
 def add_problem_handlers(app: FastAPI) -> None:
@@ -55,6 +45,17 @@ def add_problem_handlers(app: FastAPI) -> None:
         return problem_response(
             HTTPStatus.UNPROCESSABLE_ENTITY, f"cannot read request: {where}: {first['msg']}"
         )
+
+    @app.exception_handler(UnicodeError)
+    async def on_text(_request: Request, _exc: UnicodeError) -> Response:
+        # forms choose their charset, and some of those make texts that UTF-8 does not have
+        return problem_response(
+            HTTPStatus.BAD_REQUEST, "cannot read request: a text is not Unicode"
+        )
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_hang_up(_request: Request, _exc: ClientDisconnect) -> Response:
+        return problem_response(HTTPStatus.BAD_REQUEST, "cannot read request: it ended early")
 
     @app.exception_handler(Exception)
     async def on_fault(_request: Request, _exc: Exception) -> Response:

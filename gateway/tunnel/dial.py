@@ -3,17 +3,18 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gateway.tunnel.errors import RefusedError
-from protocol.join import tune
+from protocol.join import connect_tls, tune
 from protocol.preface import Preface, Role, Status, encode_preface
 from protocol.secret import Secret
 
 LOCAL_RETRY_S = 0.02
 
-Dial = Callable[[str, int], Awaitable[socket.socket]]  # the seam for TLS: gives a tuned socket
+Dial = Callable[[str, int], Awaitable[socket.socket]]  # gives a tuned socket
 
 
 async def dial_tcp(host: str, port: int) -> socket.socket:
@@ -35,6 +36,16 @@ async def dial_tcp(host: str, port: int) -> socket.socket:
             undo.pop_all()
             return sock
     raise problem
+
+
+async def dial_tls(dial: Dial, host: str, port: int, context: ssl.SSLContext) -> socket.socket:
+    """Return a plain socket in the place of a TLS connection; OSError when there is none."""
+    carrier = await dial(host, port)
+    try:
+        return await connect_tls(carrier, context, host)
+    except BaseException:
+        carrier.close()
+        raise
 
 
 async def introduce(sock: socket.socket, role: Role, token: Secret) -> None:

@@ -2,11 +2,14 @@
 
 import asyncio
 import logging
+import socket
+import ssl
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
-from gateway.tunnel.dial import Dial, dial_tcp
+from gateway.tunnel.dial import Dial, dial_tcp, dial_tls
 from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.limits import TunnelLimits
 from gateway.tunnel.tunnel import Site, Tunnel
@@ -28,8 +31,11 @@ class TunnelHost:
         limits: TunnelLimits | None = None,
         clock: Callable[[], float] = time.time,
         dial: Dial = dial_tcp,
+        trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
+        """Take what is served, and how relays are reached; trust is asked for TLS ones only."""
         self._target, self._clock, self._dial = target, clock, dial
+        self._trust = cache(trust)  # authorities cost 2 MB, which plain relays save
         self._limits = limits or TunnelLimits()
         self._tunnels: dict[str, Tunnel] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -83,8 +89,13 @@ class TunnelHost:
     def _shared(self) -> Site:
         if self._site is None:
             limits = JoinLimits(pipes=self._limits.pipes, idle_s=self._limits.stream_idle_s)
-            self._site = Site(self._target, self._limits, Joiner(limits), self._dial)
+            self._site = Site(
+                self._target, self._limits, Joiner(limits), self._dial, self._dial_tls
+            )
         return self._site
+
+    async def _dial_tls(self, host: str, port: int) -> socket.socket:
+        return await dial_tls(self._dial, host, port, self._trust())
 
     def _ended(self, bep_id: str, task: asyncio.Task[None]) -> None:
         del self._tunnels[bep_id]

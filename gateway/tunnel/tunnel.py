@@ -30,6 +30,7 @@ class Site:
     limits: TunnelLimits
     joiner: Joiner
     dial: Dial
+    dial_secure: Dial
 
 
 class Tunnel:
@@ -169,7 +170,8 @@ class Tunnel:
     async def _reach(self, role: Role) -> socket.socket:
         with contextlib.ExitStack() as undo:
             async with asyncio.timeout(self._site.limits.dial_s):
-                sock = await self._site.dial(self._grant.host, self._grant.port)
+                dial = self._site.dial_secure if self._grant.tls else self._site.dial
+                sock = await dial(self._grant.host, self._grant.port)
                 undo.callback(sock.close)
                 await introduce(sock, role, self._grant.token)
             undo.pop_all()

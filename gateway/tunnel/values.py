@@ -16,6 +16,7 @@ class BepGrant:
     port: int
     token: Secret
     expires_at: float  # unix seconds
+    tls: bool = False  # the relay is reached over TLS
 
 
 @dataclass(frozen=True, slots=True)

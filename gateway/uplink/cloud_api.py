@@ -186,6 +186,7 @@ class CloudApi:
                 port=int(relay["port"]),
                 token=Secret(str(answer["token"])),
                 expires_at=float(answer["expires_at"]),
+                tls=relay.get("tls") is True,
             )
         except (KeyError, TypeError, ValueError) as exc:
             raise LinkLost("cannot get BEP: the answer is malformed") from exc

@@ -2,6 +2,16 @@
 
 from protocol.join.joiner import Joiner, JoinLimits
 from protocol.join.joint import Joint
-from protocol.join.sockets import cut, tune
+from protocol.join.sockets import CoupledSocket, cut, tune
+from protocol.join.tls import accept_tls, connect_tls
 
-__all__ = ["JoinLimits", "Joiner", "Joint", "cut", "tune"]
+__all__ = [
+    "CoupledSocket",
+    "JoinLimits",
+    "Joiner",
+    "Joint",
+    "accept_tls",
+    "connect_tls",
+    "cut",
+    "tune",
+]

@@ -21,7 +21,7 @@ import socket
 from collections.abc import Callable
 
 from protocol.join.pipes import UNSUPPORTED, Buffer, Memory, Pipe, PipePool
-from protocol.join.sockets import cut
+from protocol.join.sockets import cut, was_cut
 
 
 class Joint:
@@ -123,6 +123,7 @@ class Flow:
     def _fill(self, buffer: Buffer) -> None:
         try:
             self.source_ended = buffer.fill(self.source) == 0
+            self.joint.was_reset |= self.source_ended and was_cut(self.source)
         except BlockingIOError:
             self.source_ready = False
         except OSError as exc:

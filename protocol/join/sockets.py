@@ -3,9 +3,33 @@
 import contextlib
 import socket
 import struct
+from typing import Protocol
 
 KEEP_IDLE_S, KEEP_EVERY_S, KEEP_PROBES = 15, 5, 3  # a dead peer is noticed within 30 s
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Coupling(Protocol):
+    """The other half of a coupled socket."""
+
+    was_cut: bool
+
+    def cut(self) -> None:
+        """End the connection behind it with a reset."""
+
+
+class CoupledSocket(socket.socket):
+    """A Unix socket in the place of a TLS connection; knows resets, which Unix sockets lack."""
+
+    def __init__(self, sock: socket.socket, coupling: Coupling) -> None:
+        """Take over a socket."""
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self.coupling = coupling
+
+
+def was_cut(sock: socket.socket) -> bool:
+    """Return whether the connection behind a coupled socket ended with a reset."""
+    return isinstance(sock, CoupledSocket) and sock.coupling.was_cut
 
 
 def tune(sock: socket.socket) -> None:
@@ -22,6 +46,8 @@ def tune(sock: socket.socket) -> None:
 
 def cut(sock: socket.socket) -> None:
     """Close at once: what was sent but not yet received is lost, the peer sees a reset."""
+    if isinstance(sock, CoupledSocket):
+        sock.coupling.cut()
     with contextlib.suppress(OSError):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     sock.close()

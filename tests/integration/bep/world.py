@@ -22,6 +22,7 @@ from protocol.ids import new_bep_id
 from protocol.preface import Preface, Role, encode_preface
 from protocol.secret import Secret
 from protocol.tokens import sign_token
+from tests.certificates import Files
 from tests.programs import PATIENCE
 
 KEY = ECKey.generate_key("P-256", auto_kid=True)
@@ -72,6 +73,7 @@ class World:
     relay: Relay
     host: TunnelHost
     address: tuple[str, int]
+    files: Files | None = None  # when the relay has TLS
     seen: list[str] = field(default_factory=list)  # paths that reached the server
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -83,8 +85,10 @@ class World:
         return grant
 
     def grant(self, bep_id: str, secret: Secret, ttl_s: float = 60) -> BepGrant:
-        url = f"http://{self.address[0]}:{self.address[1]}/{bep_id}"
-        return BepGrant(bep_id, url, *self.address, secret, time.time() + ttl_s)
+        scheme = "http" if self.files is None else "https"
+        url = f"{scheme}://{self.address[0]}:{self.address[1]}/{bep_id}"
+        expires_at = time.time() + ttl_s
+        return BepGrant(bep_id, url, *self.address, secret, expires_at, tls=self.files is not None)
 
     def bep(self, bep_id: str) -> RelayedBep:
         return next(bep for bep in self.relay.beps() if bep.id == bep_id)
@@ -151,13 +155,16 @@ async def world(
     tunnel_limits: TunnelLimits | None = None,
     target: Path | None = None,
     dial: Dial = dial_tcp,
+    files: Files | None = None,
 ) -> AsyncIterator[World]:
-    """Run all of it; target replaces the HTTP server."""
+    """Run all of it; target replaces the HTTP server, files make the relay speak TLS."""
     path = directory / "http"
-    relay = Relay(keys, relay_limits)
+    relay = Relay(keys, relay_limits, tls=files.server_context() if files else None)
     host = TunnelHost(target or path, tunnel_limits, dial=dial)
+    if files is not None:
+        host = TunnelHost(target or path, tunnel_limits, trust=files.client_context)
     address = await relay.start("127.0.0.1", 0)
-    made = World(relay, host, address)
+    made = World(relay, host, address, files)
     try:
         async with _http_server(path, made.serve):
             try:

@@ -1,6 +1,8 @@
 import asyncio
 from collections.abc import Callable
 
+import pytest
+
 from broker import AllowAll, Credentials, Identity, Limits, Listener, Refusal
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker_listeners.conftest import (
@@ -32,18 +34,28 @@ def test_strangers_are_bounded_and_the_known_do_not_count(start_broker: Start, d
     waiting = [dial(broker, first=connect_packet(name)) for name in "ab"]
     silent = dial(broker)
     until(lambda: broker.broker.counters.connections == 3)
-    assert dial(broker).read_to_end() == b""
+    waiting.append(dial(broker, first=connect_packet("c")))
+    assert silent.read_to_end() == b""
     assert broker.broker.counters.refused == {"unauthenticated": 1}
+    until(lambda: broker.broker.counters.connects_received == 3)
+    assert dial(broker).read_to_end() == b""  # all three wait for the authenticator
+    assert broker.broker.counters.refused == {"unauthenticated": 2}
     broker.call(slow.go.set)
     for raw in waiting:
         raw.expect_connack()
-    more = [dial(broker) for _ in range(2)]
-    until(lambda: broker.broker.counters.connections == 5)
-    assert dial(broker).read_to_end() == b""
-    silent.socket.close()
-    until(lambda: broker.broker.counters.connections == 4)
-    more[0].send(connect_packet("c"))
-    more[0].expect_connack()
+
+
+# case G5, case CL1
+@pytest.mark.parametrize("greeting", [b"", b"\x10", b"\x10\xff\x01"])
+def test_a_burst_of_the_silent_keeps_nobody_out(
+    start_broker: Start, dial: Dial, greeting: bytes
+) -> None:
+    broker = start_broker(limits=Limits(unauthenticated=5))
+    silent = [dial(broker, first=greeting) for _ in range(40)]
+    for name in "abc":
+        dial(broker, first=connect_packet(name)).expect_connack()
+    assert silent[0].read_to_end() == b""
+    assert broker.broker.counters.refused == {"unauthenticated": 36}
 
 
 def test_an_address_that_comes_too_often_is_refused(start_broker: Start, dial: Dial) -> None:

@@ -39,22 +39,40 @@ def test_connections_in_all_are_bounded() -> None:
 
 def test_strangers_are_bounded_until_they_are_known() -> None:
     gate, counters = arrivals(unauthenticated=2)
-    first, second = gate.enter(HERE, 0.0), gate.enter("", 0.0)
+    cut: list[str] = []
+    known = gate.enter(HERE, 0.0, None, lambda: cut.append("known"))
+    assert known is not None
+    known.settle()
+    known.settle()
+    first = gate.enter(HERE, 0.0, None, lambda: cut.append("first"))
+    second = gate.enter(HERE, 0.0, None, lambda: cut.append("second"))
     assert first is not None
     assert second is not None
-    assert gate.enter(THERE, 0.0) is None
-    assert counters.refused == {"unauthenticated": 1}
-    first.settle()
-    first.settle()
-    third = gate.enter(THERE, 0.0)
-    assert third is not None
-    assert gate.enter(THERE, 0.0) is None
-    first.give_back()  # was no stranger any more
-    assert gate.enter(THERE, 0.0) is None
-    third.give_back()
-    third.settle()  # too late to count
     assert gate.enter(THERE, 0.0) is not None
-    assert gate.enter(THERE, 0.0) is None
+    assert cut == ["first"]
+    assert counters.refused == {"unauthenticated": 1}
+    first.give_back()  # it counts once
+    first.settle()
+    second.give_back()
+    assert gate.enter("", 0.0) is not None
+    assert cut == ["first"]
+
+
+# case G5, case CL1
+def test_no_number_of_silent_connections_keeps_one_out() -> None:
+    gate, counters = arrivals(unauthenticated=4)
+    cut: list[int] = []
+    for number in range(100):  # a burst: nobody has noticed its end yet
+        place = gate.enter("127.0.0.1", 0.0, None, lambda number=number: cut.append(number))  # type: ignore[misc]
+        assert place is not None
+    assert cut == list(range(96))
+    assert counters.refused == {"unauthenticated": 96}
+    honest = gate.enter(THERE, 0.0, None, lambda: cut.append(-1))
+    for _ in range(10):
+        gate.enter("127.0.0.1", 0.0)
+    assert honest is not None
+    honest.ask()
+    assert -1 not in cut  # the address with most loses
 
 
 def test_an_address_comes_at_its_pace_after_a_burst() -> None:

@@ -217,3 +217,29 @@ def test_closing_before_the_handshake_is_closing() -> None:
     websocket = WebSocket((), FRAME_BYTES)
     websocket.close()
     assert websocket.done
+
+
+# case G6
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("evil.example:8083", False),
+        ("127.0.0.1.evil.example", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1:8083", True),
+        ("[::1]:8083", True),
+        ("192.0.2.1", True),
+        ("localhost:8083", True),
+        ("barn.local", True),
+    ],
+)
+def test_a_page_that_bound_its_own_name_to_this_machine_may_not_connect(
+    host: str, *, allowed: bool
+) -> None:
+    hosts = frozenset({"barn.local"})
+    assert is_origin_allowed(f"http://{host}", host, (), hosts) is allowed
+    listed = is_origin_allowed(f"http://{host}", host, (f"http://{host}",), hosts)
+    assert listed
+    websocket = WebSocket((), FRAME_BYTES, hosts)
+    websocket.receive(handshake(Host=host, Origin=f"http://{host}"))
+    assert websocket.take_output().startswith(b"HTTP/1.1 101 " if allowed else b"HTTP/1.1 403 ")

@@ -1,0 +1,1 @@
+"""Makes certificates for those who have none: `hecate keys make`."""

@@ -1,0 +1,50 @@
+"""The commands of `hecate keys`: their names, options and help."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gateway.cli.options import Json, examples
+
+keys_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Make keys and certificates for TLS."
+)
+
+
+@keys_app.callback()
+def keys() -> None:
+    """Make keys and certificates for TLS."""
+
+
+@keys_app.command(
+    "make",
+    epilog=examples(
+        "hecate keys make /etc/hecate/tls",
+        "hecate keys make tls --name hecate.example.com --address 203.0.113.7",
+    ),
+)
+def make(
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder for the files; made if it is not there.")
+    ],
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A name callers use; may be given several times."),
+    ] = None,
+    address: Annotated[
+        list[str] | None,
+        typer.Option(metavar="IP", help="An address callers use; may be given several times."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a small certificate authority, and certificates for gateway, cloud and relay.
+
+    For those who have no certificates of their own. They are for this machine's names and
+    addresses and for those given. Keys that are there already are kept; a certificate is made
+    again when it ends within 60 days or lacks a name, and running servers take it up by
+    themselves. Every file is readable by its owner only.
+    """
+    from gateway.cli.keys.make import make_keys
+
+    print(make_keys(directory, name or [], address or [], as_json=as_json))  # noqa: T201

@@ -1,0 +1,25 @@
+"""Serves HTTP with bounds that hold against silent, slow and greedy peers.
+
+The gateway's sidecar and the cloud's API run on it. It knows nothing of nodes or clouds.
+"""
+
+from web.certificates import ServerCertificate
+from web.errors import CertificateError, JsonError, ListenError
+from web.json_body import parse_json
+from web.limits import HttpLimits
+from web.listening import listen_tcp, listen_unix
+from web.responses import SafeJsonResponse
+from web.server import HttpServer
+
+__all__ = [
+    "CertificateError",
+    "HttpLimits",
+    "HttpServer",
+    "JsonError",
+    "ListenError",
+    "SafeJsonResponse",
+    "ServerCertificate",
+    "listen_tcp",
+    "listen_unix",
+    "parse_json",
+]

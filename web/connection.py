@@ -1,0 +1,183 @@
+"""Serves one HTTP connection, and ends it when its peer only holds it.
+
+uvicorn parses and answers; what is added here is time: a deadline for the request head, for the
+progress of its body and of the reading of its answer.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any, cast
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from web.limits import HttpLimits
+from web.problems import encode_raw_problem
+
+if TYPE_CHECKING:
+    from uvicorn.config import Config
+    from uvicorn.server import ServerState
+
+    from web.connection_table import ConnectionTable
+
+_BUSY = encode_raw_problem(503, "cannot serve: all connections are in use; try again")
+_HEAD_LATE = encode_raw_problem(408, "cannot read request: its head did not come in time")
+_BODY_LATE = encode_raw_problem(408, "cannot read request: its body made no progress")
+
+
+class Phase(Enum):
+    """What a connection is doing."""
+
+    IDLE = auto()  # no byte of a request
+    HEAD = auto()  # some bytes of one; TLS handshakes count as silence
+    BODY = auto()  # the head is whole, the body is not
+    ANSWER = auto()  # the request is whole
+
+
+@dataclass(slots=True)
+class Door:
+    """What the connections of one server share."""
+
+    limits: HttpLimits
+    table: "ConnectionTable[HttpConnection]"
+    timeouts: dict[str, int] = field(default_factory=lambda: {"head": 0, "body": 0, "answer": 0})
+
+    def counts(self) -> dict[str, int]:
+        """Return how many connections there are, and how many were turned away or cut."""
+        counters = self.table.counters
+        return {
+            "connections": len(self.table),
+            "connections_refused": counters.refused,
+            "connections_evicted": counters.evicted,
+            "connections_timed_out": sum(self.timeouts.values()),
+        }
+
+
+class HttpConnection(H11Protocol):
+    """An HTTP/1.1 connection with deadlines."""
+
+    def __init__(
+        self,
+        door: Door,
+        config: "Config",
+        server_state: "ServerState",
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._door = door
+        self._phase = Phase.IDLE
+        self._deadline = 0.0
+        self._progress_bytes = 0  # of a body since the last deadline
+        self._unsent_bytes: int | None = None  # when the peer last took something of an answer
+        self._unsent_deadline = 0.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Find room for the connection, or refuse it."""
+        super().connection_made(transport)
+        peer = self.client[0] if self.client else ""
+        is_admitted, evicted = self._door.table.enter(self, peer)
+        self._deadline = self.loop.time() + self._door.limits.head_s
+        if evicted is not None:
+            evicted.transport.abort()
+        if not is_admitted:
+            transport.write(_BUSY)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the room back."""
+        self._door.table.leave(self)
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn forgets it when the peer reset
+
+    def data_received(self, data: bytes) -> None:
+        """Note what came, then let uvicorn parse it."""
+        if self.transport.is_closing():
+            return
+        self._progress_bytes += len(data)
+        super().data_received(data)
+        if self._phase is Phase.IDLE:
+            self._phase = Phase.HEAD
+            self._deadline = self.loop.time() + self._door.limits.head_s
+        self._follow(self.loop.time())
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        self._follow(self.loop.time())
+
+    def tick(self, now: float) -> None:
+        """End the connection when its time is up."""
+        self._follow(now)
+        if self._watch_unsent(now) or self.transport.is_closing():
+            return
+        if now < self._deadline or self._phase is Phase.ANSWER:
+            return
+        if self._phase is Phase.BODY:
+            if not self.flow.read_paused:  # else the application is slow, not the peer
+                self._end("body", b"" if self.cycle.response_started else _BODY_LATE)
+        else:
+            self._end("head", _HEAD_LATE if self._phase is Phase.HEAD else b"")
+
+    def _follow(self, now: float) -> None:
+        """Find the phase, and note progress within it."""
+        door, phase = self._door, self._find_phase()
+        if phase is Phase.ANSWER:
+            if self._phase is not Phase.ANSWER:
+                door.table.work(self)
+        elif phase is Phase.BODY:
+            if self.flow.read_paused:
+                door.table.work(self)
+            elif self._phase is not Phase.BODY or self._progress_bytes >= self._least_bytes:
+                door.table.progress(self)
+                self._progress_bytes = 0
+                self._deadline = now + door.limits.progress_s
+        elif self._phase in (Phase.BODY, Phase.ANSWER):
+            door.table.progress(self)
+            self._deadline = now + door.limits.idle_s
+        self._phase = phase
+
+    @property
+    def _least_bytes(self) -> int:
+        return self._door.limits.progress_bytes
+
+    def _find_phase(self) -> Phase:
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            return Phase.BODY if cycle.more_body else Phase.ANSWER
+        if self._phase in (Phase.BODY, Phase.ANSWER):
+            return Phase.HEAD if self.conn.trailing_data[0] else Phase.IDLE
+        return self._phase
+
+    def _watch_unsent(self, now: float) -> bool:
+        """Cut a peer that does not read its answer; return whether it was cut."""
+        limits, unsent = self._door.limits, self.transport.get_write_buffer_size()
+        before = self._unsent_bytes
+        if not unsent:
+            self._unsent_bytes = None
+        elif before is None or before - unsent >= limits.progress_bytes or unsent > before:
+            self._unsent_bytes = unsent
+            is_last = self.transport.is_closing()
+            self._unsent_deadline = now + (limits.close_s if is_last else limits.progress_s)
+        elif now >= self._unsent_deadline:
+            self._door.timeouts["answer"] += 1
+            self.transport.abort()
+            return True
+        return False
+
+    def _end(self, what: str, answer: bytes) -> None:
+        self._door.timeouts[what] += 1
+        if answer:
+            self.transport.write(answer)
+        self.transport.close()
+
+
+class HttpFactory:
+    """Makes the connections of one server, as uvicorn asks for them."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+
+    def __call__(self, **parts: Any) -> asyncio.Protocol:
+        """Return the protocol of a new connection."""
+        return cast("asyncio.Protocol", HttpConnection(self._door, **parts))

@@ -1,0 +1,109 @@
+"""Serves an ASGI application on sockets that listen already, plain or with TLS."""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from web.connection import Door, HttpConnection, HttpFactory
+from web.connection_table import ConnectionTable
+from web.limits import HttpLimits
+from web.tls_transport import HandshakeQueue, TlsProtocol
+
+TICKS_PER_SWEEP = 5  # of 0.1 s: all limits are seconds
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class HttpServer(uvicorn.Server):
+    """An HTTP server with bounds; it leaves signals to the process.
+
+    Args:
+        app: the application.
+        limits: how much peers may hold.
+        tls: a context, which the server ends TLS with; None for plain HTTP.
+        proxies: addresses whose X-Forwarded-For is believed and that have no bound of their own.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        limits: HttpLimits,
+        tls: ssl.SSLContext | None = None,
+        proxies: Sequence[str] = (),
+    ) -> None:
+        self.door = Door(limits, ConnectionTable[HttpConnection](limits, frozenset(proxies)))
+        self.listening = asyncio.Event()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=_with_tls(HttpFactory(self.door), tls),  # type: ignore[arg-type]  # a factory
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                # a caller may not choose the address it comes from
+                proxy_headers=bool(proxies),
+                forwarded_allow_ips=list(proxies),
+                timeout_keep_alive=int(limits.idle_s),
+                timeout_graceful_shutdown=int(limits.stop_s),
+            )
+        )
+
+    async def run_on(self, listener: socket.socket) -> None:
+        """Serve until cancelled or told to stop; open requests get a moment to end."""
+        name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
+        serving = asyncio.ensure_future(self.serve(sockets=[listener]))
+        try:
+            await asyncio.shield(serving)
+        finally:
+            self.should_exit = True
+            await serving
+            listener.close()
+            _remove(name)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to serve."""
+        await super().startup(sockets)
+        self.listening.set()
+
+    async def on_tick(self, counter: int) -> bool:
+        """End the connections whose time is up."""
+        if counter % TICKS_PER_SWEEP == 0:
+            now = asyncio.get_running_loop().time()
+            for connection in self.door.table.all():
+                connection.tick(now)
+        return await super().on_tick(counter)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signal handlers as they are."""
+        yield
+
+
+def _remove(name: str) -> None:
+    """Remove the name of a Unix socket that is closed."""
+    if name:
+        Path(name).unlink(missing_ok=True)
+
+
+def _with_tls(
+    make: Callable[..., asyncio.Protocol], tls: ssl.SSLContext | None
+) -> Callable[..., asyncio.Protocol]:
+    if tls is None:
+        return make
+    queue = HandshakeQueue()
+
+    def make_secure(**parts: Any) -> asyncio.Protocol:
+        return TlsProtocol(tls, make(**parts), queue)
+
+    return make_secure
