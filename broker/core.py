@@ -168,6 +168,9 @@ class Core:
         self._ending.discard(client)
         self._router.touched.discard(client)
         self._router.turns.leave(client)
+        # routes of others may still name it, and its own may name it as well
+        client.out.clear()
+        client.forget_routes()
         self.counters.connections = len(self._clients)
 
     def pause(self, client: Client) -> None:
