@@ -293,10 +293,12 @@ class Core:
         return frozenset(client.name for client in self._clients if client.state is State.ONLINE)
 
     def shut_down(self, now: float) -> None:
-        """Tell everybody that the broker stops."""
+        """Publish the wills that are due, and tell everybody that the broker stops."""
         self._dialog.now = now
+        for session in self._registry:  # while all are there to hear them
+            self._registry.publish_last(session.client, session, now)
         for client in tuple(self._clients):
-            self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN, will=False)
+            self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN)
 
     def _renewed(self, client: Client) -> None:
         """A client has re-authenticated: its rights and its end may be others."""

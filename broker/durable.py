@@ -7,6 +7,7 @@ session has None there, which costs nothing. Rules:
 
 1. Whoever relies on an answer (CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) gets it
    when the records it speaks of are safe.
+   So is the will of a client that comes, whether its session is kept or not.
 2. A QoS 2 message leaves when it is safe that it was sent, and under which packet id: else, after
    a crash, the id might be given to another message, which its receiver would take for this one.
    A QoS 1 message leaves at once: it may come twice.
@@ -24,7 +25,7 @@ The broker's clock is the loop's; records have the wall clock's. Only this file 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from broker.journal.records import (
     Acknowledged,
@@ -42,6 +43,8 @@ from broker.journal.records import (
     Subscribed,
     Unsubscribed,
     WillDelayed,
+    WillEnded,
+    WillHeld,
 )
 from broker.wire import encode_message_properties
 
@@ -68,6 +71,13 @@ class Store(Protocol):
         self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Keep all or none; done is called later. Without it, or with must, never refuse."""
+
+
+class HeldWill(NamedTuple):
+    """The will of a client that comes."""
+
+    message: Message  # its properties say after how long it expires
+    delay_s: float
 
 
 class Ledger:
@@ -222,33 +232,63 @@ class Ledger:
 class Diary:
     """Writes down what one session does."""
 
-    __slots__ = ("ledger", "messages", "number")
+    __slots__ = ("has_will", "ledger", "messages", "number")
 
     def __init__(self, ledger: Ledger, number: int) -> None:
         self.ledger = ledger
         self.number = number
+        self.has_will = False  # of the connection that is
         self.messages: dict[bytes, int] = {}  # in flight and not released: packet id to message id
 
     # -- the session -----------------------------------------------------------------------
 
     def opened(
-        self, owner: Identity, version: int, expiry_s: float, done: Done, *, must: bool
+        self,
+        owner: Identity,
+        version: int,
+        expiry_s: float,
+        done: Done,
+        *,
+        must: bool,
+        will: HeldWill | None = None,
     ) -> None:
         """A client comes; done says whether it may go on."""
+        ledger, number = self.ledger, self.number
         groups = tuple(sorted(owner.groups))
-        record = Opened(self.number, owner.client_id, owner.name, groups, version, expiry_s)
-        self.ledger.append((record,), done, must=must)
+        records: list[Record] = [
+            Opened(number, owner.client_id, owner.name, groups, version, expiry_s)
+        ]
+        self.has_will = will is not None
+        if will is not None:
+            message, message_id = will.message, ledger.take_message_ids()
+            records.append(WillHeld(number, message_id, will.delay_s, message.retain))
+            records.append(ledger.describe(message, message_id, (), retained=False))
+        ledger.append(records, done, must=must)
 
-    def closed(self, expires_at: float, will: Message | None = None, will_at: float = 0.0) -> None:
-        """The connection has ended; a will may wait, its expiry counted from will_at."""
+    def closed(
+        self,
+        expires_at: float,
+        will: Message | None = None,
+        will_at: float = 0.0,
+        *,
+        takes_back: bool = False,
+    ) -> None:
+        """The connection has ended; its will may wait, its expiry counted from will_at."""
         ledger = self.ledger
         records: list[Record] = [Closed(self.number, ledger.wall(expires_at))]
-        if will is not None:
+        if takes_back and self.has_will:
+            records.append(WillEnded(self.number))
+        elif will is not None:
             message_id = ledger.take_message_ids()
             due_at = ledger.wall(will_at)
             records.append(WillDelayed(self.number, message_id, due_at, will.retain))
             records.append(ledger.describe(will, message_id, (), retained=False))
         ledger.append(records)
+
+    def will_waits(self, message_id: int, will_at: float, *, retain: bool) -> None:
+        """A will that was held is due at some time."""
+        due_at = self.ledger.wall(will_at)
+        self.ledger.append((WillDelayed(self.number, message_id, due_at, retain),))
 
     def ended(self, done: Done | None = None) -> None:
         """The session is gone; may be said twice."""

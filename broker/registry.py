@@ -2,9 +2,11 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 from broker.client import Client
 from broker.counters import Counters
+from broker.durable import HeldWill
 from broker.journal.records import Ended, Record, WillEnded
 from broker.limits import Limits
 from broker.message import Message
@@ -62,10 +64,10 @@ class Registry:
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
         """Find or make the session of a client that comes; say whether it was there before."""
         session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
-        present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
-        if session is not None and connect.clean_start:
-            self.end(session, now)  # [MQTT-3.1.2-4]
+        if session is not None and (connect.clean_start or session.expiry_s <= 0):
+            self.end(session, now)  # [MQTT-3.1.2-4]; or it is there for its will alone
             session = None
+        present = session is not None  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         if session is None:  # [MQTT-3.1.2-6]
             session = Session(identity.client_id, identity, self._limits, self._counters)
             self._sessions[identity.client_id] = session
@@ -80,6 +82,8 @@ class Registry:
         elif session.diary is not None:  # from now on it ends with its connection
             session.diary.ended()
             session.keep_diary(None)
+        if connect.will is not None and session.diary is None:
+            session.will_diary = self._router.ledger.open_diary()
         if not is_known:
             self.drop_forbidden(session)
         return session, present
@@ -140,6 +144,7 @@ class Registry:
                 session.expires_at,
                 _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
+                takes_back=session.will is None,
             )
         if is_due:
             self._publish_will(session, now)
@@ -153,8 +158,9 @@ class Registry:
             self._router.unsubscribe(session, topic_filter)
         self._counters.subscriptions -= len(session.subscriptions)
         session.subscriptions.clear()
-        diary = session.diary
+        diary = session.diary or session.will_diary
         session.keep_diary(None)
+        session.will_diary = None
         shared = session.find_shared()
         session.clear(len(shared))
         for delivery in shared:
@@ -175,10 +181,22 @@ class Registry:
             elif session.will is not None and session.will_at <= now:  # [MQTT-3.1.2-8]
                 self._publish_will(session, now)
 
+    def publish_last(self, client: Client | None, session: Session, now: float) -> None:
+        """Publish a will that does not outlive the broker: all but those a store keeps waiting."""
+        if client is not None and client.will is not None:
+            will = client.will
+            if session.diary is not None and will.properties.will_delay_s:
+                return
+            client.will, session.will = None, will
+        elif session.will is None or session.diary is not None:
+            return
+        self._publish_will(session, now)
+
     def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
         will, session.will = session.will, None  # [MQTT-3.1.2-10]; [MQTT-3.1.2-12] of 3.1.1
-        if will is not None and session.diary is not None:
-            records = (WillEnded(session.diary.number),)
+        diary = session.diary or session.will_diary
+        if will is not None and diary is not None:
+            records = (WillEnded(diary.number),)
         if will is not None and not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
             if self._router.story.may_tell(session.client_id, "will_not_authorized"):
@@ -197,6 +215,14 @@ class Registry:
             return message
         screened = self._router.screen(message, hooks, (), session)
         return None if isinstance(screened, Reason) else screened[0]
+
+
+def hold_will(will: Will, owner: Identity) -> HeldWill:
+    """Return a will as it is stored while its client is connected."""
+    properties = will.properties
+    kept = replace(message_properties(properties), message_expiry_s=properties.message_expiry_s)
+    message = Message(will.topic, will.payload, will.qos, will.retain, owner.name, kept)
+    return HeldWill(message, float(properties.will_delay_s or 0))
 
 
 def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]

@@ -48,6 +48,7 @@ class Session:
         "_counters", "_current", "_limits", "_received", "_waiting", "_waiting_bytes",
         "client", "client_id", "diary", "expires_at", "expiry_s", "inflight", "is_restored",
         "may_read", "owner", "pending_retained", "subscriptions", "version", "will", "will_at",
+        "will_diary",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity, limits: Limits, counters: Counters) -> None:
@@ -65,6 +66,7 @@ class Session:
         self.expires_at: float | None = None  # set while away
         self.will: Will | None = None  # waits for will_at while away
         self.will_at = 0.0
+        self.will_diary: Diary | None = None  # of the will alone, where the session is not stored
         self._limits = limits
         self._counters = counters
         self._received: Received | None = None  # made for the first QoS 2 message

@@ -82,10 +82,10 @@ class Journal:
             raise self._refuse(exc.strerror) from exc
         try:
             report = self._log.read(self._image)
-        except OSError as exc:
+        except (OSError, JournalError) as exc:
             self._disk.close(self._lock)
             self._lock = -1
-            raise self._refuse(exc.strerror) from exc
+            raise self._refuse(getattr(exc, "strerror", None) or str(exc)) from exc
         _log_report(self._image, report)
         return self._image, report
 

@@ -26,6 +26,7 @@ from broker.journal.segments import (
     BATCH_OVERHEAD_BYTES,
     HEAD,
     MARKER_BYTES,
+    VERSION,
     Damage,
     SegmentName,
     encode_batch,
@@ -33,6 +34,7 @@ from broker.journal.segments import (
     measure_used,
     parse_name,
     read_segment,
+    read_version,
 )
 from broker.journal.state import Image
 
@@ -68,7 +70,7 @@ class _Segment:
 
 
 class Log:
-    """Appends batches; any method may raise OSError."""
+    """Appends batches; any method may raise OSError, read() also JournalError."""
 
     def __init__(self, disk: Disk, directory: Path, segment_bytes: int, *, synced: bool) -> None:
         self._disk = disk
@@ -121,6 +123,12 @@ class Log:
             except OSError as exc:
                 report.damages.append((str(name), Damage(0, 0, f"cannot be read: {exc}")))
                 buffer = b""
+            is_newest = report.segments + 1 == len(names)
+            if is_newest and (version := read_version(buffer) or 0) > VERSION:
+                raise JournalError(
+                    f"{name} is of a later version of Hecate (journal {version}, this one reads "
+                    f"{VERSION}); start that version, or use another folder"
+                )
             self._read_one(name, buffer, image, report)
             report.segments += 1
         report.orphans = image.settle()

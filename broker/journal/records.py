@@ -16,7 +16,10 @@ from broker.packets import Subscription
 
 
 class Opened(NamedTuple):
-    """A client is connected to its session, new or not; clears what Closed and WillDelayed said."""
+    """A client is connected to its session, new or not; clears what Closed and wills said.
+
+    With an expiry of 0 it is there for its will alone.
+    """
 
     session_id: int
     client_id: str
@@ -144,8 +147,20 @@ class Cleared(NamedTuple):
     topic: str
 
 
+class WillHeld(NamedTuple):
+    """The will of a client that is connected; its message is a Stored behind it, as below.
+
+    When the message expires is counted from its publication: its properties say how long it takes.
+    """
+
+    session_id: int
+    message_id: int
+    delay_s: float
+    retain: bool = False
+
+
 class WillDelayed(NamedTuple):
-    """A will waits; its message is a Stored behind this record in the same append."""
+    """A will waits; its message is a Stored behind this record in the same append, or held."""
 
     session_id: int
     message_id: int
@@ -162,6 +177,7 @@ class WillEnded(NamedTuple):
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
+    | WillHeld
 )  # fmt: skip
 
 
@@ -408,9 +424,10 @@ def _decode_cleared(reader: _Reader) -> Cleared:
     return Cleared(reader.text(reader.unpack(_CLEARED)[1]))
 
 
-def _decode_will(reader: _Reader) -> WillDelayed:
-    _, session_id, message_id, due_at, retain = reader.unpack(_WILL)
-    return WillDelayed(session_id, message_id, _instant(due_at), bool(retain))
+def _decode_will(reader: _Reader) -> WillDelayed | WillHeld:
+    kind, session_id, message_id, time, retain = reader.unpack(_WILL)
+    made = WillDelayed if kind == 14 else WillHeld
+    return made(session_id, message_id, _instant(time), bool(retain))
 
 
 _ENCODE: dict[type, Callable[[Any], bytes]] = {
@@ -433,6 +450,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Cleared: _encode_cleared,
     WillDelayed: lambda record: _WILL.pack(14, *record),
     WillEnded: lambda record: _SESSION.pack(15, *record),
+    WillHeld: lambda record: _WILL.pack(18, *record),
 }
 _DECODE: dict[int, Callable[[_Reader], Record]] = {
     1: _decode_opened,
@@ -452,4 +470,5 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     14: _decode_will,
     15: lambda reader: WillEnded(reader.unpack(_SESSION)[1]),
     16: _decode_opened,
+    18: _decode_will,
 }

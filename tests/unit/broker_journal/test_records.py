@@ -21,6 +21,7 @@ from broker.journal.records import (
     Unsubscribed,
     WillDelayed,
     WillEnded,
+    WillHeld,
     decode_records,
     encode_records,
 )
@@ -46,6 +47,7 @@ ALL: list[Record] = [
     Cleared("t"),
     WillDelayed(1, 8, 1.5),
     WillEnded(1),
+    WillHeld(1, 8, 2.5, True),
 ]  # fmt: skip
 
 
