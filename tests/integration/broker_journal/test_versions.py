@@ -42,7 +42,7 @@ def test_a_folder_of_version_2_is_read_as_it_was(tmp_path: Path) -> None:
     core.restore(image, 1_000.0, 2e9)
     census = core.count()
     assert (census.away, census.waiting) == (3, 3)
-    (session,) = (each for each in core._registry if each.client_id == "mortal")  # noqa: SLF001
+    (session,) = (each for each in core._registry if each.client_id == "mortal")
     assert session.will == PacketWill("w/mortal", b"dead", 1, retain=True)
 
 
