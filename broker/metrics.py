@@ -29,6 +29,7 @@ COUNTERS: Mapping[str, str] = {
     "bytes_sent": "Bytes sent to MQTT clients",
     "connects_received": "CONNECT packets received",
     "sessions_expired": "Sessions that ended because their client stayed away",
+    "store_damages": "Places and sessions of the broker's log that could not be read at the start",
 }
 # by field of JournalStatus
 STORE_GAUGES: Mapping[str, str] = {

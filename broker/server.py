@@ -307,7 +307,8 @@ class Broker:
         return self._limits
 
     async def _open(self, store: Journal) -> None:
-        image, _ = await asyncio.to_thread(store.open)
+        image, report = await asyncio.to_thread(store.open)
+        self.counters.store_damages = report.faults
         self._core.restore(image, self.now(), time.time())
         store.start()
         self._core.tick(self.now())  # wills that are due, sessions that are over

@@ -86,7 +86,7 @@ class Journal:
             self._disk.close(self._lock)
             self._lock = -1
             raise self._refuse(getattr(exc, "strerror", None) or str(exc)) from exc
-        _log_report(self._image, report)
+        _log_report(self._directory, self._image, report)
         return self._image, report
 
     def _refuse(self, why: str | None) -> JournalError:
@@ -223,7 +223,13 @@ class Journal:
             self._ended.set_result(None)
 
 
-def _log_report(image: Image, report: Report) -> None:
+def _log_report(directory: Path, image: Image, report: Report) -> None:
+    if not report.is_clean:
+        logger.warning(
+            "data in %s are damaged: at most %d bytes in %d places are lost, and %d sessions whose "
+            "beginning was there; a backup of the folder may have them",
+            directory, report.lost_bytes, len(report.damages), report.orphans,
+        )  # fmt: skip
     for name, damage in report.damages[:DAMAGES_LOGGED]:
         logger.warning("journal %s is damaged at byte %d (%d bytes): %s",
                        name, damage.offset, damage.length, damage.problem)  # fmt: skip

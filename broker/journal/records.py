@@ -174,10 +174,17 @@ class WillEnded(NamedTuple):
     session_id: int
 
 
+class SegmentEnded(NamedTuple):
+    """How far the segment before this one is written; made by the log only, changes nothing."""
+
+    number: int
+    size: int
+
+
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
-    | WillHeld
+    | WillHeld | SegmentEnded
 )  # fmt: skip
 
 
@@ -215,6 +222,7 @@ _SENT_ID = Struct(">Q2s")  # the same, with the bytes of the packet id
 _RELEASED = Struct(">BIQH")
 _WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
+_SEGMENT = Struct(">BIQ")
 
 RETAIN_FLAG, IDENTIFIERS_FLAG = 0x04, 0x08  # above the two bits of the QoS
 
@@ -451,6 +459,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     WillDelayed: lambda record: _WILL.pack(14, *record),
     WillEnded: lambda record: _SESSION.pack(15, *record),
     WillHeld: lambda record: _WILL.pack(18, *record),
+    SegmentEnded: lambda record: _SEGMENT.pack(19, *record),
 }
 _DECODE: dict[int, Callable[[_Reader], Record]] = {
     1: _decode_opened,
@@ -471,4 +480,5 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     15: lambda reader: WillEnded(reader.unpack(_SESSION)[1]),
     16: _decode_opened,
     18: _decode_will,
+    19: lambda reader: SegmentEnded(*reader.unpack(_SEGMENT)[1:]),
 }

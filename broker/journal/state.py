@@ -36,6 +36,7 @@ from broker.journal.records import (
     Record,
     Released,
     Renewed,
+    SegmentEnded,
     Sent,
     SentSeries,
     Series,
@@ -138,6 +139,7 @@ class Image:
             WillDelayed: self._will_delayed,
             WillEnded: self._will_ended,
             WillHeld: self._will_held,
+            SegmentEnded: lambda _record, _segment: None,
             CaughtUp: self._caught_up,
         }
 
