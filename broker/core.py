@@ -78,7 +78,7 @@ class Core:
         """Whether take_writes() has something to do."""
         router = self._router
         waits = router.touched or router.turns.is_anybody_waiting
-        return bool(waits) or self._ledger.has_collected
+        return bool(waits) or self._ledger.has_collected or router.backpressure.is_over
 
     @property
     def hooks(self) -> Hooks:
@@ -137,6 +137,10 @@ class Core:
         self._dialog.now = now
         turns = self._router.turns
         self._ledger.flush()
+        if not in_between:
+            for client in self._router.backpressure.release(self._dialog.incoming.has_room):
+                turns.wait(client)
+                self._router.touched.add(client)
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
@@ -168,6 +172,7 @@ class Core:
         self._ending.discard(client)
         self._router.touched.discard(client)
         self._router.turns.leave(client)
+        self._router.backpressure.leave(client)
         # routes of others may still name it, and its own may name it as well
         client.out.clear()
         client.forget_routes()

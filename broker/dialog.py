@@ -117,6 +117,10 @@ class Dialog:
             raise RemoteProtocolError("neither AUTH nor DISCONNECT")  # [MQTT-3.1.2-30]
         handler(client, decoded)
 
+    def is_for_store(self, client: Client, first: int, topic: bytes) -> bool:
+        """Return whether a PUBLISH with this first byte would add to the store."""
+        return self.incoming.is_for_store(client, first, topic)
+
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
         name = error.reason.name.lower()

@@ -62,10 +62,15 @@ if TYPE_CHECKING:
 
 
 NO_MESSAGE = 1 << 64  # ids are below
+MUCH_BYTES = 65_536
 
 
 class Store(Protocol):
     """Where records are kept."""
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether those who bring more should wait."""
 
     def append(
         self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
@@ -84,8 +89,8 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_acknowledged", "_collected_from", "_dropped", "_next_message", "_next_session", "_runs",
-        "_sends", "_sent", "_store", "ahead_s", "touch",
+        "_acknowledged", "_collected_bytes", "_collected_from", "_dropped", "_next_message",
+        "_next_session", "_runs", "_sends", "_sent", "_store", "ahead_s", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +105,7 @@ class Ledger:
         # collected, not appended yet
         self._runs: list[tuple[list[Series], Done]] = []
         self._collected_from = NO_MESSAGE  # the first message of these
+        self._collected_bytes = 0
         self._acknowledged: dict[int, list[int]] = {}  # by session
         self._dropped: dict[int, list[int]] = {}  # of the runs
 
@@ -107,6 +113,11 @@ class Ledger:
     def is_on(self) -> bool:
         """Whether anything is written down."""
         return self._store is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether what adds to the store should wait."""
+        return self._store is not None and self._store.is_behind
 
     @property
     def has_collected(self) -> bool:
@@ -158,8 +169,9 @@ class Ledger:
             done = _Together(sends)
         self.append(records, done, must=must)
 
-    def collect_run(self, records: list[Series], first_id: int, done: Done) -> None:
-        """Note new messages, with ids from the first one on."""
+    def collect_run(self, records: list[Series], first_id: int, size: int, done: Done) -> None:
+        """Note new messages, with ids from the first one on, of so many bytes."""
+        self._collected_bytes += size
         self._runs.append((records, done))
         self._collected_from = min(self._collected_from, first_id)
 
@@ -185,6 +197,11 @@ class Ledger:
         gone = self._dropped if is_new else self._acknowledged
         gone.setdefault(session, []).extend(message_ids)
 
+    def flush_much(self) -> None:
+        """Write down what was collected, if that is much: the store may fall behind by it."""
+        if self._collected_bytes >= MUCH_BYTES:
+            self.flush()
+
     def flush(self) -> None:
         """Write down what was collected."""
         store = self._store
@@ -195,6 +212,7 @@ class Ledger:
             store.append(_describe_gone(gone))
         if self._runs:
             runs, self._runs, self._collected_from = self._runs, [], NO_MESSAGE
+            self._collected_bytes = 0
             for run, done in runs:
                 store.append(run, done)
         if self._sent:

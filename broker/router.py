@@ -4,6 +4,7 @@ from collections import deque
 from dataclasses import replace
 from itertools import chain
 
+from broker.backpressure import Backpressure
 from broker.changes import Changes
 from broker.client import Client
 from broker.counters import Counters
@@ -43,6 +44,7 @@ class Router:
         self.changes = Changes()  # of what routes depend on
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
         self.turns = Turns()
+        self.backpressure = Backpressure(self.ledger, counters)
         self.retained = RetainedStore(
             limits.retained_messages, limits.retained_bytes, self._may_stay
         )
@@ -373,6 +375,13 @@ class Router:
             return outlet  # a run would change the order for one that has a message twice
         outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
         return outlet
+
+
+def is_stored(receiver: Receiver) -> bool:
+    """Return whether what a receiver is given goes to the store, or may."""
+    if isinstance(receiver, Session):
+        return receiver.diary is not None
+    return isinstance(receiver, SharedGroup) and any(map(is_stored, receiver.members))
 
 
 def _merge(matching: list[Subscription]) -> Subscription:
