@@ -72,6 +72,7 @@ class Admission:
         """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
         self._counters.connects_received += 1
         client.speak(connect.version)
+        client.is_bridge = connect.is_bridge
         # before the session looks at what it has to send again
         client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
         # a string costs a small client more than it tells; whoever asks for them gets them

@@ -343,7 +343,8 @@ class Core:
 
     def _tell_connected(self, client: Client, client_id: str) -> None:
         if self._router.story.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
-            version, where = VERSIONS[client.version], (client.origin, client.listener)
+            version = VERSIONS[client.version] + " (bridge)" * client.is_bridge
+            where = (client.origin, client.listener)
             logger.info(
                 "%r connected: user %r from %s on %s, %s", client_id, client.name, *where, version
             )

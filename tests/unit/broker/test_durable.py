@@ -497,3 +497,14 @@ def test_who_acknowledges_what_he_cannot_know_of_leaves_nothing_behind() -> None
 def _wire(packet_id: int | None) -> bytes:
     assert packet_id is not None
     return packet_id.to_bytes(2, "big")
+
+
+def test_a_lower_qos_that_a_hook_grants_is_what_is_stored() -> None:
+    rig = StoredRig()
+    rig.core.hooks.on_subscribe(lambda _who, _asked: 0)
+    peer = rig.online("r")
+    peer.send(Subscribe(1, (Subscription("a/#", 1),)))
+    rig.commit()
+    rig.crash()
+    (session,) = rig.store.image.sessions.values()
+    assert session.subscriptions["a/#"].qos == 0
