@@ -228,6 +228,8 @@ class Connection:
             self.on_message(_read_message(message))
         except Exception:  # one message may not end what follows it
             logger.exception("cannot take a message from the cloud")
+            if message.qos:  # or it would come again with each connection
+                self.acknowledge(message.mid)
 
     # the socket on the event loop ------------------------------------------------------
 

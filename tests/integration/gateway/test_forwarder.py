@@ -268,7 +268,7 @@ def test_a_filter_that_the_cloud_denies_is_named_and_keeps_no_other_away() -> No
             for five in (True, False):
                 endpoint = Endpoint("127.0.0.1", int(address[1]), None)
                 connection = Connection(NODE, Secret("x"), endpoint, five=five)
-                connection.on_message = downlinks.on_message
+                connection.on_message = downlinks.begin(connection.acknowledge)
                 await connection.open()
                 await downlinks.subscribe(connection, MqttLimits())
                 assert list(downlinks.denied) == ["secret/#"]
