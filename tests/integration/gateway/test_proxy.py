@@ -79,7 +79,7 @@ def test_mqtt_over_secure_websocket_through_a_proxy(tmp_path: Path) -> None:
     server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     server.load_cert_chain(*authority.sign("server"))
     client = ssl.create_default_context(cafile=str(authority.file))
-    payload = bytes(range(256)) * 1_000
+    payload = bytes(range(256)) * 100
 
     async def run() -> None:
         policy = AllowAll()
