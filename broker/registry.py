@@ -51,8 +51,7 @@ class Registry:
 
     def is_full_for(self, name: str, now: float) -> bool:
         """Return whether one more stored session of an identity is one too many."""
-        limit = self._limits.sessions_per_identity
-        return self.is_full(now) or (limit is not None and self._by_owner[name] >= limit)
+        return self.is_full(now) or self._by_owner[name] >= self._limits.sessions_per_identity
 
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
@@ -83,6 +82,8 @@ class Registry:
         """Find or make the session of a client that comes; say whether it was there before."""
         session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
         present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+        if session is not None and session.opening is not None and not session.version:
+            present = False  # who made it is not in yet, and has been told nothing
         if session is not None and connect.clean_start:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None

@@ -40,6 +40,7 @@ from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
+from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
 from cloud.web import build_web
 from protocol.secret import Secret
@@ -48,6 +49,7 @@ from protocol.tokens import LEEWAY_S
 logger = logging.getLogger(__name__)
 
 PURGE_INTERVAL_S = 60.0
+SWEEP_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         purge = tasks.create_task(_purge(store), name="purge")
         stack.callback(purge.cancel)
+        sweep = tasks.create_task(_sweep(parts.placing), name="sweep")
+        stack.callback(sweep.cancel)
         serving = tasks.create_task(server.serve([api_socket]), name="api")
         stack.push_async_callback(_stop_server, server, parts, serving)
         await _until_started(server, serving)
@@ -123,6 +127,7 @@ async def _start_parts(
         broker=broker,
         registry=Registry(store, public_url, config.mds.node_limit),
         sign_in=_build_sign_in(config, store, issuer),
+        device_grants=DeviceGrants(store, issuer, public_url),
         sep=sep,
         patience=patience,
         placing=placing,
@@ -260,3 +265,12 @@ async def _purge(store: Store) -> None:
         except sqlite3.Error as exc:
             logger.warning("cannot purge store: %s", exc)
         await asyncio.sleep(PURGE_INTERVAL_S)
+
+
+async def _sweep(placing: Placing) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL_S)
+        try:
+            await placing.sweep(time.time(), time.monotonic())
+        except sqlite3.Error as exc:
+            logger.warning("cannot end BEPs that nobody serves: %s", exc)

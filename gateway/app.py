@@ -50,6 +50,7 @@ from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.bep import Beps
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.uplink.cloud_api import CloudApi
@@ -103,6 +104,7 @@ class _Cloud:
     sep: "SepService"
     tunnel: "TunnelHost"
     api: "CloudApi"
+    beps: "Beps"
     calls: CloudCalls
     parts: CloudParts
 
@@ -132,7 +134,7 @@ class Gateway:
                 logger.info("stopping")
                 if UPLINK in running:  # or it would take commands that no broker keeps any more
                     running[UPLINK].cancel()
-                await self._stop_containers()
+                await asyncio.gather(self._stop_containers(), self._end_beps())
             finally:
                 await self._broker.stop()
             for task in running.values():
@@ -155,6 +157,7 @@ class Gateway:
             listener = listen_unix(self._base.sockets / VISITORS)
             parts["visitors"] = serve(make_server(door), listener)
             parts[UPLINK] = self._keep_up(self.cloud.uplink.run)
+            parts["beps"] = self._keep_up(self.cloud.beps.run)
         return parts
 
     def _listen(self) -> socket.socket:
@@ -193,6 +196,10 @@ class Gateway:
         except TimeoutError:
             logger.warning("containers did not stop within %.0f s", CONTAINERS_STOP_S)
 
+    async def _end_beps(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.beps.stop()
+
     def _on_services_changed(self) -> None:
         self._broker.rights_changed()
         self.cluster.publish()
@@ -205,7 +212,9 @@ class Gateway:
             try:
                 await run()
             except Exception:
-                logger.exception("the uplink failed; starting it again in %.0f s", RESTART_S)
+                logger.exception(
+                    "a part of the uplink failed; starting it again in %.0f s", RESTART_S
+                )
             await asyncio.sleep(RESTART_S)
 
     async def _announce(self) -> None:
@@ -327,6 +336,7 @@ async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
     from gateway.bep import Beps
+    from gateway.membership import Membership
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
@@ -354,6 +364,7 @@ async def _build_cloud(
     dial = dial_through(settings.proxy, scheme, dial_tcp)
     tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial)
     stack.push_async_callback(tunnel.stop)
+    beps = Beps(node.node_id, node.account, api, tunnel, clock.now)
     sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)
 
@@ -373,15 +384,20 @@ async def _build_cloud(
             sep=sep,
         ),
     )
+    membership = Membership(node.account, api, uplink.associate, node.edge_id_token, time.time)
+    stack.push_async_callback(membership.cancel)
     return _Cloud(
         uplink=uplink,
         sep=sep,
         tunnel=tunnel,
         api=api,
+        beps=beps,
         calls=CloudCalls(
             uplink.associate,
             api.account_nodes,
-            Beps(node.node_id, node.account, api, tunnel, clock.now),
+            beps,
+            membership,
+            settings.url,
         ),
         parts=CloudParts(uplink, spool, clock, settings.url),
     )

@@ -79,6 +79,10 @@ class Guard:
         """Return a caller who may see the clusters; Problem 401 or 403 for others."""
         return await self._with_scope(request, CLUSTERS)
 
+    async def associator(self, request: Request) -> Caller:
+        """Return a caller who may change this node's account; Problem 401 or 403 for others."""
+        return await self._with_scope(request, ASSOCIATE)
+
     async def client_id(self, request: Request) -> str:
         """Return whose microservices a manager works on; Problem 403 for who may not."""
         try:

@@ -70,7 +70,7 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
     facts = {
         f"node {snapshot.node_id[:12]}": snapshot.role or "starting",
         "ready": "yes" if snapshot.ready else f"no ({', '.join(snapshot.reasons) or 'starting'})",
-        "SEP": " ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
+        "SEP": ": ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
     }
     facts |= {f"cloud note {number}": note for number, note in enumerate(snapshot.sep.notes, 1)}
     for device in snapshot.devices:

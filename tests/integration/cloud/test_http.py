@@ -11,9 +11,12 @@ from tests.twin import Twin
 
 OPEN = {
     "POST /mst/v1/oauth/token",
+    "POST /mst/v1/oauth/device_authorization",
     "GET /mst/v1/jwks.json",
     "POST /mid/v1/token",
     "POST /mid/v1/dev/login",
+    "GET /mid/v1/device",
+    "POST /mid/v1/device",  # it asks who decides
     "GET /mss/v1/sealing-key",
     "GET /mss/v1/mqtt",
     "GET /healthz",

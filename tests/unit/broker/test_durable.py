@@ -224,7 +224,7 @@ def test_two_clients_of_one_name_while_the_session_is_stored() -> None:
     assert first.closed
     (answer,) = second.take()
     assert isinstance(answer, ConnAck)
-    assert answer.code == 0
+    assert (answer.code, answer.session_present) == (0, False)
     assert not second.closed
 
 

@@ -88,6 +88,15 @@ def test_beps_of_a_node_until_revoked_or_expired(store: Store) -> None:
     assert store.revoked_beps(1) == []
 
 
+def test_beps_know_their_run_and_their_relay(store: Store) -> None:  # case G7
+    here = Bep("x" * 22, A, RELAY, 100.0, "run-1")
+    elsewhere = Bep("y" * 22, B, RelayAddress("other", 8443), 100.0)
+    assert store.add_bep(here, 1, 8)
+    assert store.add_bep(elsewhere, 1, 8)
+    assert store.beps_at(RELAY, 1) == store.beps_of(A, 1) == [here]
+    assert store.beps_at(RELAY, 101) == []
+
+
 def test_an_assertion_is_good_once(store: Store) -> None:
     assert store.use_once(A, "jti", 100)
     assert not store.use_once(A, "jti", 100)
