@@ -177,8 +177,8 @@ class Admission:
         if session is not None and session.owner.name != who.name:
             # one identity must not take another's session, or its place
             return Refusal.CLIENT_ID_NOT_VALID
-        is_kept = self._registry.expiry_s(connect) > 0
-        if session is None and is_kept and self._registry.is_full(now):
+        is_kept = self._registry.expiry_s(connect, who) > 0
+        if session is None and is_kept and self._registry.is_full_for(who.name, now):
             return Refusal.QUOTA_EXCEEDED
         hooks = self._router.hooks
         if not hooks.asks_connect:

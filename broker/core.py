@@ -25,7 +25,7 @@ from broker.registry import Registry
 from broker.restoring import Restorer
 from broker.retained_run import RetainedRun
 from broker.route import Receiver
-from broker.router import Router
+from broker.router import Done, Router
 from broker.stored_run import StoredRun
 from broker.story import COMINGS_AND_GOINGS, Story
 from broker.sys_topics import Census, Reporting, SysTopics
@@ -91,10 +91,13 @@ class Core:
         """Which lines of the log peers may still cause."""
         return self._router.story
 
-    def restore(self, image: Image, now: float, wall: float) -> None:
-        """Take what the store holds; before the first connection."""
+    def restore(self, image: Image, now: float, wall: float, boot: str = "") -> None:
+        """Take what the store holds; before the first connection.
+
+        boot names the start of the machine since which the seconds are that now counts.
+        """
         self._dialog.now = now
-        self._ledger.start_clock(image.clock, now, wall)
+        self._ledger.start_clock(image.clock, now, wall, boot)
         Restorer(image, self._router, self._registry, self._limits, now).run()
 
     def note_wall(self, now: float, wall: float) -> None:
@@ -221,12 +224,19 @@ class Core:
                 logger.info("closing %r: the credentials of %s ended", client.label, client.name)
                 self._dialog.end(client, Reason.MAXIMUM_CONNECT_TIME)
 
-    def publish(self, message: Message, now: float) -> None:
-        """Publish what a local client says."""
+    def publish(
+        self, message: Message, now: float, *, stored: bool = True, done: Done | None = None
+    ) -> None:
+        """Publish what a local client says; done is told whether it is safe."""
         self._dialog.now = now
         self.counters.messages_received += 1
-        self._router.publish(message, now=now)
+        self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
+
+    def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
+        """Return whether a session takes one more message; True when there is none."""
+        session = self._registry.get(client_id)
+        return session is None or session.has_room(size_bytes, now)
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add a local client's subscription."""

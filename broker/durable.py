@@ -65,7 +65,8 @@ if TYPE_CHECKING:
 
 
 NO_MESSAGE = 1 << 64  # ids are below
-CLOCK_READ_S = 60.0  # between two of them: so much life a kill and a clock set back may give back
+CLOCK_READ_S = 60.0  # between two of them: so much life is given back by a power cut, if the
+# wall clock is set back as well
 CLOCK_STEP_S = 1.0  # by which the wall clock was set, not corrected
 
 
@@ -82,7 +83,7 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_acknowledged", "_ahead_s", "_clock_read_at", "_collected_from", "_dropped",
+        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_from", "_dropped",
         "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
         "touch",
     )  # fmt: skip
@@ -93,6 +94,7 @@ class Ledger:
         self.touch = touch  # lets a client's output leave that no read has caused
         self._ahead_s = self._wall_ahead_s = 0.0  # the journal's clock and the wall's, of ours
         self._clock_read_at = -inf
+        self._boot = ""
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
@@ -117,11 +119,11 @@ class Ledger:
         """Give no number that the store knows."""
         self._next_session, self._next_message = next_session, next_message
 
-    def start_clock(self, last: ClockRead | None, now: float, wall: float) -> None:
-        """Go on with the store's clock, which stood still only if the wall clock was set back."""
+    def start_clock(self, last: ClockRead | None, now: float, wall: float, boot: str) -> None:
+        """Go on with the store's clock; now is the time since a start of the machine."""
         self._wall_ahead_s = wall - now
-        at = wall if last is None else last.at + max(wall - last.wall, 0.0)
-        self._ahead_s = at - now
+        self._boot = boot
+        self._ahead_s = _go_on_from(last, now, wall, boot) - now
         self.read_clock(now)
 
     def note_wall(self, now: float, wall: float) -> None:
@@ -136,7 +138,8 @@ class Ledger:
         """Write down both clocks; rule 7. What was collected may be written behind it."""
         self._clock_read_at = now
         if self._store is not None:
-            self._store.append((ClockRead(now + self._ahead_s, now + self._wall_ahead_s),))
+            wall = now + self._wall_ahead_s
+            self._store.append((ClockRead(now + self._ahead_s, wall, now, self._boot),))
 
     def note_end(self, now: float) -> None:
         """Write down both clocks before something that has an end, unless that was just done."""
@@ -377,6 +380,15 @@ class _Together:
     def __call__(self, ok: bool) -> None:
         for done in self._dones:
             done(ok)
+
+
+def _go_on_from(last: ClockRead | None, now: float, wall: float, boot: str) -> float:
+    """Return what the store's clock shows, given what it showed last."""
+    if last is None:
+        return wall
+    if boot and last.boot == boot and now >= last.uptime:
+        return last.at + now - last.uptime
+    return last.at + max(wall - last.wall, 0.0)  # else it was set back meanwhile
 
 
 def _publisher_of(message: Message) -> Publisher | None:

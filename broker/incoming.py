@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker.acks import AckLine, Place
 from broker.client import Client, State
 from broker.errors import RemoteProtocolError
+from broker.hooks import NoRoom
 from broker.journal.records import Received, Record
 from broker.message import Hold, Message
 from broker.packets import Packet, PubAck, PubComp, Publish, PubRec, PubRel
@@ -177,14 +178,14 @@ class Incoming:
         message, receivers = _message(client, packet, now), route.receivers
         if route.hooks:
             screened = self._screen(client, message, route)
-            if isinstance(screened, Reason):
+            if isinstance(screened, Reason | NoRoom):
                 return
             message, receivers = screened
         self._router.deliver(message, receivers, now)
 
     def _screen(
         self, client: Client, message: Message, route: Route
-    ) -> tuple[Message, Receivers] | Reason:
+    ) -> tuple[Message, Receivers] | Reason | NoRoom:
         assert client.session is not None  # it is online
         return self._router.screen(message, route.hooks, route.receivers, client.session)
 
@@ -199,6 +200,9 @@ class Incoming:
         message, receivers = None, route.receivers
         if route.hooks:
             screened = self._screen(client, _message(client, packet, now), route)
+            if isinstance(screened, NoRoom):
+                decide(Reason.QUOTA_EXCEEDED)  # which ends the connection of an older client
+                return
             if isinstance(screened, Reason):
                 decide(screened if client.five else Reason.SUCCESS)  # as in _deny()
                 return

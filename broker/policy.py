@@ -34,6 +34,7 @@ class Identity:
     client_id: str
     groups: frozenset[str] = frozenset()
     expires_at: float | None = None
+    keeps_session: bool = True  # False: its session ends with its connection, whatever it asks
 
 
 class Refusal(IntEnum):

@@ -1,10 +1,12 @@
 """All sessions: who is connected, who is away and for how long, whose will waits."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 
 from broker.client import Client
 from broker.counters import Counters
+from broker.hooks import NoRoom
 from broker.journal.records import Ended, Record, WillEnded
 from broker.limits import Limits
 from broker.message import Message
@@ -30,6 +32,7 @@ class Registry:
         self._counters = counters
         self._sessions: dict[str, Session] = {}
         self._away: set[Session] = set()
+        self._by_owner: Counter[str] = Counter()  # sessions of each identity
         self._looked_at = self._ended_at = -LOOK_S  # for expired messages, and for sessions
 
     def __iter__(self) -> Iterator[Session]:
@@ -46,12 +49,18 @@ class Registry:
         """How many sessions are kept for clients that are away."""
         return len(self._away)
 
+    def is_full_for(self, name: str, now: float) -> bool:
+        """Return whether one more stored session of an identity is one too many."""
+        return self.is_full(now) or self._by_owner[name] >= self._limits.sessions_per_identity
+
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
         return self._sessions.get(client_id)
 
-    def expiry_s(self, connect: Connect) -> float:
+    def expiry_s(self, connect: Connect, identity: Identity) -> float:
         """Return how long the session is kept after its connection."""
+        if not identity.keeps_session:
+            return 0.0
         asked = float(connect.properties.session_expiry_s or 0)
         if connect.version < MQTT_5 and not connect.clean_start:
             asked = NEVER_EXPIRES
@@ -66,22 +75,26 @@ class Registry:
     def add(self, session: Session) -> None:
         """Take a session that was stored; its client is away."""
         self._sessions[session.client_id] = session
+        self._by_owner[session.owner.name] += 1
         self._away.add(session)
 
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
         """Find or make the session of a client that comes; say whether it was there before."""
         session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
         present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+        if session is not None and session.opening is not None and not session.version:
+            present = False  # who made it is not in yet, and has been told nothing
         if session is not None and connect.clean_start:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None
         if session is None:  # [MQTT-3.1.2-6]
             session = self.make(identity)
             self._sessions[identity.client_id] = session
+            self._by_owner[identity.name] += 1
         is_known = session.owner == identity and not session.is_restored
         session.is_restored = False
         session.owner = identity
-        session.expiry_s = self.expiry_s(connect)
+        session.expiry_s = self.expiry_s(connect, identity)
         session.expires_at = None
         # one that was stored stays so until it ends: its messages have numbers in the store, and
         # the next client of two that come at once may want it kept
@@ -160,6 +173,9 @@ class Registry:
         """Forget a session and all it holds."""
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]
+            self._by_owner[session.owner.name] -= 1
+            if not self._by_owner[session.owner.name]:
+                del self._by_owner[session.owner.name]
         self._away.discard(session)
         for topic_filter in session.subscriptions:
             self._router.unsubscribe(session, topic_filter)
@@ -221,7 +237,7 @@ class Registry:
         if not hooks:
             return message
         screened = self._router.screen(message, hooks, (), session)
-        return None if isinstance(screened, Reason) else screened[0]
+        return None if isinstance(screened, Reason | NoRoom) else screened[0]
 
 
 def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]

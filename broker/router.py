@@ -1,6 +1,7 @@
 """Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
@@ -10,10 +11,10 @@ from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
-from broker.hooks import Hooks, PublishHook
+from broker.hooks import Hooks, NoRoom, PublishHook
 from broker.journal.records import Cleared, Entry, Record, Series
 from broker.limits import Limits
-from broker.message import Message
+from broker.message import Hold, Message
 from broker.packets import MQTT_5, Subscription
 from broker.policy import Authorizer, FinerAuthorizer, Identity, IdentityDirectory
 from broker.reasons import Reason
@@ -24,6 +25,8 @@ from broker.shared import SharedGroup
 from broker.story import Story
 from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, validate_topic
 from broker.turns import Turns
+
+Done = Callable[[bool], None]
 
 TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
 EXPIRED_STEP = 100  # expired retained messages forgotten for one that has no room: 1 ms
@@ -57,7 +60,7 @@ class Router:
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
-        self._later: deque[tuple[Message, tuple[Record, ...]]] = deque()
+        self._later: deque[tuple[Message, tuple[Record, ...], bool, Done | None]] = deque()
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add or replace a subscription."""
@@ -177,22 +180,27 @@ class Router:
         return self._build_route(client, topic, receivers)
 
     def deliver(
-        self, message: Message, receivers: Receivers, now: float, records: tuple[Record, ...] = ()
+        self,
+        message: Message,
+        receivers: Receivers,
+        now: float,
+        records: tuple[Record, ...] = (),
+        *,
+        stored: bool = True,
+        done: Done | None = None,
     ) -> bool:
         """Give a message to its receivers; return False when it had to be retained and was not.
 
-        records are written down together with it; its hold lasts until that is safe.
+        records are written down together with it; its hold lasts until that is safe, and done is
+        told. What is not to be stored waits for its receivers in memory only.
         """
         ledger = self.ledger
-        if message.retain:
-            if ledger.is_on:
-                self.retained.wait(message.topic)
-            if not self._retain(message, now):  # [MQTT-3.3.1-8]
-                if ledger.is_on:
-                    self.retained.settle(message.topic, message, ok=False)
-                    ledger.append(records)
-                return False
-        encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
+        if message.retain and not self._take_retained(message, records, now):
+            if done is not None:
+                done(False)
+            return False
+        is_stored = ledger.is_on and (stored or message.retain)
+        encoder = Encoder(message, now, ledger.take_message_ids() if is_stored else 0)
         self._delivering = True
         self.turns.left -= len(receivers) // TURN_RECEIVERS
         for receiver, subscription in receivers:
@@ -201,20 +209,32 @@ class Router:
                 self.touched.add(receiver.client)
         self._delivering = False
         if ledger.is_on and (records or encoder.entries or message.retain):
-            self._write_down(encoder, records, now)
+            self._write_down(encoder, records, now, done)
+        elif done is not None:
+            done(True)
         while self._later:
-            self.publish(*self._later.popleft(), now=now)
+            later, its_records, its_stored, its_done = self._later.popleft()
+            self.publish(later, its_records, now=now, stored=its_stored, done=its_done)
         return True
 
-    def publish(self, message: Message, records: tuple[Record, ...] = (), *, now: float) -> None:
+    def publish(
+        self,
+        message: Message,
+        records: tuple[Record, ...] = (),
+        *,
+        now: float,
+        stored: bool = True,
+        done: Done | None = None,
+    ) -> None:
         """Find the receivers of a message and give it to them.
 
         What a local subscriber publishes while it is given a message follows that message.
         """
         if self._delivering:
-            self._later.append((message, records))
+            self._later.append((message, records, stored, done))
         else:
-            self.deliver(message, self.find_receivers(message.topic, None), now, records)
+            receivers = self.find_receivers(message.topic, None)
+            self.deliver(message, receivers, now, records, stored=stored, done=done)
 
     def tell(self, topic: str, payload: bytes, now: float) -> None:
         """Say something of the broker itself: retained, but never stored nor queued."""
@@ -241,13 +261,13 @@ class Router:
         hooks: tuple[PublishHook, ...],
         receivers: Receivers,
         origin: Session,
-    ) -> tuple[Message, Receivers] | Reason:
+    ) -> tuple[Message, Receivers] | Reason | NoRoom:
         """Return what hooks leave of a message and who gets it, or the answer when nobody does."""
         made = self.hooks.screen(message, hooks)
         if made is None:
             self.counters.drop("hook")
             return Reason.SUCCESS
-        if isinstance(made, Reason):
+        if isinstance(made, Reason | NoRoom):
             self.counters.refuse("publish_hook")
             self.counters.drop("hook")
             return made
@@ -270,7 +290,25 @@ class Router:
             if encoder.entries:
                 self._write_down(encoder, (), now)
 
-    def _write_down(self, encoder: Encoder, records: tuple[Record, ...], now: float) -> None:
+    def _take_retained(self, message: Message, records: tuple[Record, ...], now: float) -> bool:
+        """Return whether a message is retained now; if not, write down what came with it."""
+        ledger = self.ledger
+        if ledger.is_on:
+            self.retained.wait(message.topic)
+        if self._retain(message, now):  # [MQTT-3.3.1-8]
+            return True
+        if ledger.is_on:
+            self.retained.settle(message.topic, message, ok=False)
+            ledger.append(records)
+        return False
+
+    def _write_down(
+        self,
+        encoder: Encoder,
+        records: tuple[Record, ...],
+        now: float,
+        told: Done | None = None,
+    ) -> None:
         message, ledger = encoder.message, self.ledger
         if message.expires_at is not None:
             ledger.note_end(now)
@@ -283,11 +321,8 @@ class Router:
         if message.retain and not is_kept:
             written.append(Cleared(message.topic))
         retained = self.retained.get(message.topic) if message.retain else None
-        hold = message.hold
-        if hold is not None and hold.decided:  # handed over: it was answered before
-            hold = None
-        if hold is not None:
-            hold.keep()
+        is_held = message.hold is not None and not message.hold.decided
+        tell = _answer_of(message.hold, told)
 
         def done(ok: bool) -> None:
             if message.retain:
@@ -295,11 +330,10 @@ class Router:
                 self.counters.retained = len(self.retained)
             if not ok:
                 self.counters.refuse("not_stored")
-            if hold is not None:
-                hold.release() if ok else hold.refuse()
+            tell(ok)
 
         # a will, and what it ends, is not refused: nobody would send it again
-        ledger.append_message(written, done, must=bool(records) and hold is None)
+        ledger.append_message(written, done, must=bool(records) and not is_held)
 
     def _may_read_all(self, session: Session, topic_filter: str) -> bool:
         return self._finer is None or self._finer.may_read_all(session.owner, topic_filter)
@@ -393,6 +427,18 @@ class Router:
             return outlet  # a run would change the order for one that has a message twice
         outlet.open(largest - SIZE_MARGIN, tells_nobody=client.five and not receivers)
         return outlet
+
+
+def _answer_of(hold: Hold | None, told: Done | None) -> Done:
+    """Keep a hold; return what lets it go, or tells a local publisher."""
+    if hold is None or hold.decided:  # handed over: it was answered before
+        return told or _tell_nobody
+    hold.keep()
+    return lambda ok: hold.release() if ok else hold.refuse()
+
+
+def _tell_nobody(ok: bool) -> None:
+    """Nobody waits for the answer."""
 
 
 def _merge(matching: list[Subscription]) -> Subscription:

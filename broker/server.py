@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0  # exact enough for keep-alives in seconds
 FLUSH_BYTES = 65_536  # of input after which output is written at once, to keep the peak low
 STOP_S = 1.0  # for clients to take their last packet
+BOOT_ID, BOOT_ID_CHARACTERS = Path("/proc/sys/kernel/random/boot_id"), 64  # of Linux
 KEPT_BYTES = 1_048_576  # free memory, of which twice as much is not given back to the system
 
 
@@ -194,6 +195,10 @@ class Broker:
         """Return whether an identity is connected now."""
         return any(each.is_online for each in self._named.get(name, ()))
 
+    def has_room(self, client_id: str, size_bytes: int) -> bool:
+        """Return whether a session takes one more message of QoS 1; True when there is none."""
+        return self._core.has_room(client_id, size_bytes, self.now())
+
     def now(self) -> float:
         """Return the loop's time; 0 before the start."""
         return self._loop.time() if self._loop is not None else 0.0
@@ -312,7 +317,8 @@ class Broker:
 
     async def _open(self, store: Journal) -> None:
         image, _ = await asyncio.to_thread(store.open)
-        self._core.restore(image, self.now(), time.time())
+        boot = await asyncio.to_thread(_read_boot)
+        self._core.restore(image, self.now(), time.time(), boot)
         store.start()
         self._core.tick(self.now())  # wills that are due, sessions that are over
 
@@ -358,6 +364,14 @@ class Broker:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
             (self._poller or self._loop).call_soon(self._flush_once)
+
+
+def _read_boot() -> str:
+    """Return what names this start of the machine, since which the loop counts; "" elsewhere."""
+    try:
+        return BOOT_ID.read_text().strip()[:BOOT_ID_CHARACTERS]
+    except OSError:
+        return ""
 
 
 def _read_version() -> str:

@@ -130,12 +130,17 @@ class Session:
         qos = min(message.qos, subscription.qos)  # [MQTT-3.8.4-8] [MQTT-4.8.2-3]
         if qos:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
-            if self.diary is not None:
+            if self.diary is not None and encoder.message_id:
                 self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder, now)
             elif self.inflight.append is None or not self._send(delivery, encoder):
                 self.enqueue([delivery], now)  # [MQTT-4.5.0-1]
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
+
+    def has_room(self, size: int, now: float) -> bool:
+        """Return whether one more QoS 1 message is sent, or waits, rather than dropped."""
+        can_send = self.inflight.append is not None and self.inflight.room > 0
+        return can_send or self._can_wait(size, now, is_new=True)
 
     def enqueue(self, deliveries: Iterable[Delivery], now: float) -> None:
         """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
@@ -276,15 +281,9 @@ class Session:
 
     def _let_wait(self, delivery: Delivery, now: float, *, is_new: bool = True) -> bool:
         """Return False, and count, when there is no room."""
-        limits, counters, message = self._limits, self._counters, delivery.message
+        counters, message = self._counters, delivery.message
         size = message.size_bytes
-        held = self.inflight.size_bytes + self._waiting_bytes
-        share = held if is_new else 0  # rule 4
-        if (
-            len(self._waiting) >= limits.queued_messages
-            or held + size > limits.queued_bytes
-            or counters.queued_bytes + share + size > limits.queued_bytes_total
-        ) and not self._make_room(size, now, is_new=is_new):
+        if not self._can_wait(size, now, is_new=is_new):
             counters.drop("queue_full")
             return False
         if self._waiting is _NOTHING:
@@ -296,6 +295,17 @@ class Session:
             self._next_expiry = message.expires_at
         self.inflight.append = None  # [MQTT-4.6.0-5] [MQTT-4.6.0-6] rule 1
         return True
+
+    def _can_wait(self, size: int, now: float, *, is_new: bool) -> bool:
+        """Return whether a message fits; what has expired makes room for it."""
+        limits = self._limits
+        held = self.inflight.size_bytes + self._waiting_bytes
+        share = held if is_new else 0  # rule 4
+        return (
+            len(self._waiting) < limits.queued_messages
+            and held + size <= limits.queued_bytes
+            and self._counters.queued_bytes + share + size <= limits.queued_bytes_total
+        ) or self._make_room(size, now, is_new=is_new)
 
     def _make_room(self, size: int, now: float, *, is_new: bool) -> bool:
         """Drop what has expired; return whether a newcomer fits now. Rule 5, [MQTT-3.3.2-5]."""

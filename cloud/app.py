@@ -16,9 +16,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from broker import Broker, BrokerError, Limits, Listener
-from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer, announce
+from broker.journal import Journal, JournalError
+from cloud.broker_policy import (
+    SESSIONS_PER_IDENTITY,
+    TokenAuthenticator,
+    TopicAuthorizer,
+    announce,
+)
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
+from cloud.downlink import CommandGate
+from cloud.errors import StartError
 from cloud.health import Health
 from cloud.identity.development import DevelopmentProvider
 from cloud.identity.oidc import OpenIdProvider
@@ -33,6 +41,7 @@ from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
+from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
 from cloud.web import build_web
 from protocol.secret import Secret
@@ -42,6 +51,7 @@ from web import HttpServer, ServerCertificate
 logger = logging.getLogger(__name__)
 
 PURGE_INTERVAL_S = 60.0
+SWEEP_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +143,8 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
             stack.callback(following.cancel)
         purge = tasks.create_task(_purge(store), name="purge")
         stack.callback(purge.cancel)
+        sweep = tasks.create_task(_sweep(parts.placing), name="sweep")
+        stack.callback(sweep.cancel)
         serving = tasks.create_task(server.serve([api_socket]), name="api")
         stack.push_async_callback(_stop_server, server, parts, serving)
         await _until_started(server, serving)
@@ -150,9 +162,9 @@ async def _start_parts(
     keyring = open_keyring(config.store.directory)
     issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
     metrics, health = Metrics(), Health()
-    tls = certificates.mqtt.context if certificates.mqtt else None
-    listener = Listener(config.mqtt.host, config.mqtt.port, tls=tls, websocket=True, plain_too=True)
-    broker, broker_address = await _start_broker(listener, issuer, store, metrics, stack)
+    broker, broker_address = await _start_broker(
+        config, certificates.mqtt, issuer, store, metrics, stack
+    )
     relay, address = await _start_relay(config, certificates.relay, issuer, store, stack)
     patience = Patience()
     sep = Sep(broker, keyring.sealing, config.mss, metrics, patience)
@@ -166,6 +178,7 @@ async def _start_parts(
         broker=broker,
         registry=Registry(store, public_url, config.mds.node_limit),
         sign_in=_build_sign_in(config, store, issuer),
+        device_grants=DeviceGrants(store, issuer, public_url),
         sep=sep,
         patience=patience,
         placing=placing,
@@ -178,30 +191,47 @@ async def _start_parts(
 
 
 async def _start_broker(
-    listener: Listener,
+    config: CloudConfig,
+    certificate: ServerCertificate | None,
     issuer: Issuer,
     store: Store,
     metrics: Metrics,
     stack: contextlib.AsyncExitStack,
 ) -> tuple[Broker, str]:
+    tls = certificate.context if certificate else None
+    listener = Listener(config.mqtt.host, config.mqtt.port, tls=tls, websocket=True, plain_too=True)
     broker = Broker(
         [listener],
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,
+            lambda node_id: store.node(node_id) is not None,
         ),
         TopicAuthorizer(store.account_of),
-        Limits(),
+        Limits(
+            sessions_per_identity=SESSIONS_PER_IDENTITY,
+            stored_sessions=config.mds.node_limit + Limits().stored_sessions,
+        ),
+        store=_journal(config),
         sys_interval_s=0,  # nobody may read it here
     )
+    CommandGate(broker, metrics.commands_refused.inc)
     try:
         await broker.start()
+    except JournalError as exc:
+        raise StartError(str(exc)) from exc
     except BrokerError as exc:
         cause = exc.__cause__ or exc
         raise cannot_listen(listener.host, listener.port, cause, "mqtt") from exc
     stack.push_async_callback(broker.stop)
     address = broker.addresses[0]
     return broker, format_address(*address) if isinstance(address, tuple) else str(address)
+
+
+def _journal(config: CloudConfig) -> Journal | None:
+    if config.mqtt.durability == "memory":
+        return None
+    return Journal(config.store.directory / "broker", config.mqtt.durability)
 
 
 async def _start_relay(
@@ -263,7 +293,11 @@ def _watch(parts: Parts) -> None:
             return f"store: {exc}"
         return ""
 
-    parts.health.checks.append(check_store)
+    def check_journal() -> str:
+        kept = parts.broker.store
+        return "broker: its disk is full" if kept is not None and kept.is_full else ""
+
+    parts.health.checks += [check_store, check_journal]
     metrics = parts.metrics
     metrics.watch("sep_open_requests", "Requests to nodes that wait", lambda: len(parts.sep))
     metrics.watch("clients", "MQTT clients connected", lambda: len(parts.broker.connected()))
@@ -295,3 +329,12 @@ async def _purge(store: Store) -> None:
         except sqlite3.Error as exc:
             logger.warning("cannot purge store: %s", exc)
         await asyncio.sleep(PURGE_INTERVAL_S)
+
+
+async def _sweep(placing: Placing) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL_S)
+        try:
+            await placing.sweep(time.time(), time.monotonic())
+        except sqlite3.Error as exc:
+            logger.warning("cannot end BEPs that nobody serves: %s", exc)

@@ -3,9 +3,10 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from cloud.guard import AnyCaller
 from cloud.parts import PartsOf
 
-router = APIRouter(tags=["mSS"])
+router = APIRouter(prefix="/mss/v1", tags=["mSS: signalling"])
 
 
 class MqttLimitsAnswer(BaseModel):
@@ -18,10 +19,10 @@ class MqttLimitsAnswer(BaseModel):
 
 
 @router.get(
-    "/mss/v1/mqtt",
+    "/mqtt",
     summary="What does the broker take of a node?",
     response_model=MqttLimitsAnswer,
 )
-async def mqtt_limits(parts: PartsOf) -> MqttLimitsAnswer:
+async def mqtt_limits(parts: PartsOf, caller: AnyCaller) -> MqttLimitsAnswer:  # noqa: ARG001  # must have a token
     """Return the limits; `denied` holds filters of topics below `nodes/<node id>/`."""
     return MqttLimitsAnswer(**parts.mqtt_limits.fields())

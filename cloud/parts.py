@@ -18,6 +18,7 @@ from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
+from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
 from protocol.mqtt_limits import MqttLimits
 
@@ -33,6 +34,7 @@ class Parts:
     broker: Broker
     registry: Registry
     sign_in: SignIn
+    device_grants: DeviceGrants
     sep: Sep
     patience: Patience
     placing: Placing

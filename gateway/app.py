@@ -55,6 +55,7 @@ from web.host_guard import HostGuard
 from web.origins import HostPolicy
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.bep import Beps
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.uplink.cloud_api import CloudApi
@@ -62,6 +63,7 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
 
 logger = logging.getLogger(__name__)
 
+UPLINK = "uplink"
 VISITORS = "visitors.sock"  # where tunnels bring the visitors of BEPs
 READY_WAIT_S = 3.0  # for SEP and containers, before the line is printed without them
 READY_POLL_S = 0.05
@@ -109,6 +111,7 @@ class _Cloud:
     sep: "SepService"
     tunnel: "TunnelHost"
     api: "CloudApi"
+    beps: "Beps"
     calls: CloudCalls
     parts: CloudParts
 
@@ -130,16 +133,18 @@ class Gateway:
             self.cloud.uplink.attach()  # before the broker: it acknowledges what nobody keeps
         await self._start_broker()
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part, name=name) for name, part in self._parts(api).items()
-            ]
+            running = {
+                name: tasks.create_task(part, name=name) for name, part in self._parts(api).items()
+            }
             try:
                 await stopping.wait()
                 logger.info("stopping")
-                await self._stop_containers()
+                if UPLINK in running:  # or it would take commands that no broker keeps any more
+                    running[UPLINK].cancel()
+                await asyncio.gather(self._stop_containers(), self._end_beps())
             finally:
                 await self._broker.stop()
-            for task in running:
+            for task in running.values():
                 task.cancel()
         await self.admission.save()
 
@@ -162,7 +167,8 @@ class Gateway:
             )
             listener = listen_unix(self._base.sockets / VISITORS)
             parts["visitors"] = serve(make_server(door), listener)
-            parts["uplink"] = self._keep_up(self.cloud.uplink.run)
+            parts[UPLINK] = self._keep_up(self.cloud.uplink.run)
+            parts["beps"] = self._keep_up(self.cloud.beps.run)
         return parts
 
     def _listen(self) -> socket.socket:
@@ -213,6 +219,10 @@ class Gateway:
         except TimeoutError:
             logger.warning("containers did not stop within %.0f s", CONTAINERS_STOP_S)
 
+    async def _end_beps(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.beps.stop()
+
     def _on_services_changed(self) -> None:
         self._broker.rights_changed()
         self.cluster.publish()
@@ -225,7 +235,9 @@ class Gateway:
             try:
                 await run()
             except Exception:
-                logger.exception("the uplink failed; starting it again in %.0f s", RESTART_S)
+                logger.exception(
+                    "a part of the uplink failed; starting it again in %.0f s", RESTART_S
+                )
             await asyncio.sleep(RESTART_S)
 
     async def _announce(self) -> None:
@@ -355,6 +367,7 @@ async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
     from gateway.bep import Beps
+    from gateway.membership import Membership
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
@@ -385,6 +398,7 @@ async def _build_cloud(
     trust = partial(client_context, settings.ca_file)
     tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial, trust=trust)
     stack.push_async_callback(tunnel.stop)
+    beps = Beps(node.node_id, node.account, api, tunnel, clock.now)
     sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)
 
@@ -404,15 +418,20 @@ async def _build_cloud(
             sep=sep,
         ),
     )
+    membership = Membership(node.account, api, uplink.associate, node.edge_id_token, time.time)
+    stack.push_async_callback(membership.cancel)
     return _Cloud(
         uplink=uplink,
         sep=sep,
         tunnel=tunnel,
         api=api,
+        beps=beps,
         calls=CloudCalls(
             uplink.associate,
             api.account_nodes,
-            Beps(node.node_id, node.account, api, tunnel, clock.now),
+            beps,
+            membership,
+            settings.url,
         ),
         parts=CloudParts(uplink, spool, clock, settings.url),
     )

@@ -32,7 +32,7 @@ class HttpProxy:
         trace: TracebackType | None,
     ) -> None:
         for sock in (self._server, *self._open):
-            with_shutdown(sock)
+            close(sock)
 
     def _accept(self) -> None:
         while True:
@@ -50,7 +50,7 @@ class HttpProxy:
             pass
         finally:
             self._open.discard(client)
-            with_shutdown(client)
+            close(client)
 
     def _forward(self, client: socket.socket) -> None:
         head = b""
@@ -95,10 +95,10 @@ def pump(source: socket.socket, sink: socket.socket) -> None:
             sink.sendall(received)
     except OSError:
         pass
-    with_shutdown(sink)
+    close(sink)
 
 
-def with_shutdown(sock: socket.socket) -> None:
+def close(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
     sock.close()

@@ -13,6 +13,7 @@ from tests.programs import until
 if TYPE_CHECKING:
     import ssl
 
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 
@@ -28,14 +29,23 @@ class Mqtt:
         version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
         *,
         tls: "ssl.SSLContext | None" = None,
+        clean_start: bool = True,
+        properties: "Properties | None" = None,
+        keep_alive_s: int = 60,
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None
+        self.session_present = False
         self.lost = threading.Event()
         self._granted: dict[int, list[ReasonCode]] = {}
         self._acknowledged: dict[int, ReasonCode] = {}
+        is_five = version is MQTTProtocolVersion.MQTTv5
         self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if is_five else clean_start,
+            protocol=version,
+            reconnect_on_failure=False,
         )
         if username is not None:
             self.client.username_pw_set(username, password)
@@ -46,7 +56,10 @@ class Mqtt:
         self.client.on_message = lambda *a: self.messages.append(a[2])
         self.client.on_subscribe = self._on_subscribe
         self.client.on_publish = self._on_publish
-        self.client.connect("127.0.0.1", port)
+        start = clean_start if is_five else paho.MQTT_CLEAN_START_FIRST_ONLY
+        self.client.connect(
+            "127.0.0.1", port, keep_alive_s, clean_start=start, properties=properties
+        )
         self.client.loop_start()
         until(lambda: self.reason is not None, "CONNACK")
 
@@ -90,6 +103,7 @@ class Mqtt:
         self.close()
 
     def _on_connect(self, *arguments: Any) -> None:
+        self.session_present = arguments[2].session_present
         self.reason = arguments[3]
 
     def _on_subscribe(self, *arguments: Any) -> None:
@@ -97,6 +111,16 @@ class Mqtt:
 
     def _on_publish(self, *arguments: Any) -> None:
         self._acknowledged[arguments[2]] = arguments[3]
+
+
+def kept_for(seconds: int) -> "Properties":
+    """Return the properties of a CONNECT whose session outlives its connection."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = seconds
+    return properties
 
 
 def _read(payload: bytes) -> Any:

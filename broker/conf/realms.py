@@ -161,9 +161,9 @@ class Realms:
         return rights is not None and rights.may_read(identity, topic)
 
     def knows(self, identity: Identity) -> bool | None:
-        """Ask the users of the listener by which the client came in."""
+        """Ask the users of the listener by which the client came in, if there still is one."""
         realm = self._realm_of(identity)
-        return realm is not None and realm.knows(identity.name)
+        return realm is None or realm.knows(identity.name)
 
     def has_user(self, name: str) -> bool:
         """Return whether any password file knows a user."""

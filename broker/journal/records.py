@@ -6,7 +6,8 @@ grow, so the order of message ids is the order in which a session's messages wer
 
 Instants are seconds of the journal's clock; 0 is "never". It begins as the wall clock and runs on
 with the broker's, so that nothing gains or loses life when the wall clock is set. ClockRead says
-where both were, so that the next start can tell how long the broker was down.
+where the clocks were, so that the next start can tell how long the broker was down: by the time
+since the machine's start, which nobody sets, or by the wall clock if the machine was down as well.
 """
 
 import math
@@ -171,10 +172,12 @@ class WillEnded(NamedTuple):
 
 
 class ClockRead(NamedTuple):
-    """The journal's clock and the wall clock at one moment."""
+    """The journal's clock, the wall clock and the machine's time since its start at one moment."""
 
     at: float
     wall: float
+    uptime: float = 0.0
+    boot: str = ""  # names the start of the machine; "": it has no name
 
 
 Record = (
@@ -219,7 +222,7 @@ _SENT_ID = Struct(">Q2s")  # the same, with the bytes of the packet id
 _RELEASED = Struct(">BIQH")
 _WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
-_CLOCK = Struct(">Bdd")
+_CLOCK = Struct(">BdddB")
 
 RETAIN_FLAG, IDENTIFIERS_FLAG, PUBLISHER_FLAG = 0x04, 0x08, 0x10  # above two bits of the QoS
 
@@ -449,9 +452,14 @@ def _decode_will(reader: _Reader) -> WillDelayed:
     return WillDelayed(session_id, message_id, _instant(due_at), bool(retain))
 
 
+def _encode_clock(record: ClockRead) -> bytes:
+    boot = record.boot.encode()
+    return _CLOCK.pack(20, record.at, record.wall, record.uptime, len(boot)) + boot
+
+
 def _decode_clock(reader: _Reader) -> ClockRead:
-    _, at, wall = reader.unpack(_CLOCK)
-    return ClockRead(_instant(at), _instant(wall))
+    _, at, wall, uptime, boot = reader.unpack(_CLOCK)
+    return ClockRead(_instant(at), _instant(wall), _instant(uptime), reader.text(boot))
 
 
 _ENCODE: dict[type, Callable[[Any], bytes]] = {
@@ -474,7 +482,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Cleared: _encode_cleared,
     WillDelayed: lambda record: _WILL.pack(14, *record),
     WillEnded: lambda record: _SESSION.pack(15, *record),
-    ClockRead: lambda record: _CLOCK.pack(20, *record),
+    ClockRead: _encode_clock,
 }
 _DECODE: dict[int, Callable[[_Reader], Record]] = {
     1: _decode_opened,

@@ -11,7 +11,7 @@ import httpx
 
 from gateway.cli.containers import BASE_KEY, CONTAINERS, find_container
 from gateway.cli.errors import CliError, OptionError
-from gateway.cli.output import print_json
+from gateway.cli.output import notes, print_json
 from gateway.cli.sidecar import Sidecar, Target
 
 CALL_S = 40.0  # the gateway gives a microservice 35 s for the head of its answer
@@ -65,9 +65,13 @@ async def show_logs(target: Target, name: str, tail: int, *, follow: bool, as_js
             if response.is_error:
                 await response.aread()
                 raise CliError(f"cannot read the log of {name}: {_why(response)}")
+            said = False
             async for line in _lines(response):
+                said = True
                 sys.stdout.write(_shown(line, as_json=as_json) + "\n")
                 sys.stdout.flush()
+    if not said:
+        notes().print(f"{name} has printed nothing", style="dim")
 
 
 def read_body(data: str | None) -> bytes:

@@ -73,7 +73,10 @@ async def deploy_folder(
 def pack_folder(directory: Path) -> Package:
     """Return the package of a folder; CliError says what is wrong with it."""
     if not directory.is_dir():
-        raise CliError(f"cannot deploy {directory}: no such folder")
+        what = "not a folder" if directory.exists() else "no such folder"
+        raise CliError(
+            f"cannot deploy {directory}: {what}; `hecate init DIR` makes one with a microservice"
+        )
     if missing := explain_missing(directory):
         raise CliError(f"cannot deploy {directory}: {missing}")
     try:

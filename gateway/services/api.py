@@ -19,6 +19,7 @@ from gateway.services.errors import (
     ImageSizeError,
     NotFoundError,
     ServicesError,
+    StorageError,
 )
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_api import add_log_route
@@ -34,6 +35,7 @@ _STATUS = {
     ConflictError: HTTPStatus.CONFLICT,
     DeployError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ImageSizeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 _IMAGE_FORM = {
     "requestBody": {
@@ -219,6 +221,9 @@ async def _upload(request: Request, limit_bytes: int) -> AsyncIterator[UploadFil
         form = await MultiPartParser(request.headers, body, max_files=1, max_fields=8).parse()
     except (MultiPartException, KeyError) as exc:
         raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read form: {exc}") from exc
+    except OSError as exc:  # what is uploaded goes to a temporary file
+        why = f"cannot store image: {exc.strerror or exc}"
+        raise Problem(HTTPStatus.INSUFFICIENT_STORAGE, why) from exc
     part = form.get("image")
     if not isinstance(part, UploadFile):
         raise Problem(HTTPStatus.BAD_REQUEST, "no image received: needs a form part 'image'")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.services.errors import ImageError, ServicesError
+from gateway.services.errors import ImageError, ServicesError, StorageError
 from gateway.services.images import Image, ImageFile
 from gateway.services.manifest import FILE_NAME, Manifest, parse_manifest
 
@@ -162,7 +162,7 @@ class Catalogue:
         try:
             lent = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
         except OSError as exc:
-            raise ServicesError(f"cannot store image: {exc.strerror or exc}") from exc
+            raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
         with lent as name:
             yield Path(name)
 
@@ -176,7 +176,7 @@ class Catalogue:
             _sync(unpacked)
         except OSError as exc:
             why = exc.strerror or str(exc)
-            raise ServicesError(f"cannot store image {image.name}: {why}") from exc
+            raise StorageError(f"cannot store image {image.name}: {why}") from exc
         return unpacked
 
     def put_content(self, digest: str, unpacked: Path) -> None:
@@ -188,7 +188,7 @@ class Catalogue:
             unpacked.rename(target)
             _sync(target.parent)
         except OSError as exc:
-            raise ServicesError(f"cannot store image: {exc.strerror or exc}") from exc
+            raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
 
     def sweep(self, in_use: Set[str]) -> None:
         """Remove contents that no image, no container and none of the digests in use mentions."""
@@ -218,7 +218,7 @@ class Catalogue:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as exc:
-            raise ServicesError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
+            raise StorageError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
 
 
 def _unpack(image: Image, file: ImageFile, directory: Path) -> None:

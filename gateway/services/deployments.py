@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import logging
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -21,11 +20,10 @@ from gateway.services.disk import DiskThread
 from gateway.services.errors import (
     ConflictError,
     DeployError,
-    ImageError,
     NotFoundError,
     ServicesError,
 )
-from gateway.services.images import read_image
+from gateway.services.image_store import ImageStore
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.log import LOG_NAME
 from gateway.services.manifest import check_base
@@ -64,13 +62,11 @@ class Deployments:
     def __init__(self, catalogue: Catalogue, around: Surroundings, node: NodeInfo) -> None:
         self._catalogue, self._around, self._node = catalogue, around, node
         self._disk = DiskThread("services-disk")
-        self._images = {image.image_id: image for image in catalogue.images()}
+        self._images = ImageStore(catalogue, self._disk)
         self._containers: dict[str, Deployed] = {}
         self._reserved: dict[str, str] = {}  # bases of versions that are being started
-        self._pinned: Counter[str] = Counter()  # digests that are about to be mentioned
         # taken in this order: an image's, a container's, that of its row
-        self._image_turns, self._container_turns = KeyedLocks(), KeyedLocks()
-        self._record_turns = KeyedLocks()
+        self._container_turns, self._record_turns = KeyedLocks(), KeyedLocks()
         self._creating = 0
         self.routes = Routes()
 
@@ -78,7 +74,7 @@ class Deployments:
 
     def images(self, client_id: str) -> list[StoredImage]:
         """Return a client's images."""
-        return [image for image in self._images.values() if image.client_id == client_id]
+        return self._images.of(client_id)
 
     def containers(self, client_id: str | None = None) -> list[Deployed]:
         """Return a client's containers, or all."""
@@ -108,7 +104,7 @@ class Deployments:
 
     async def resume(self) -> None:
         """Start what ran when the gateway stopped."""
-        await self._disk.run(self._catalogue.sweep, set())
+        await self._images.sweep(set())
         for stored in await self._disk.run(self._catalogue.containers):
             try:
                 version = await self._version(
@@ -141,40 +137,32 @@ class Deployments:
             ImageError: it cannot be used.
             DeployError: a container does not become ready with it; everything is as it was.
         """
-        async with self._scratch() as scratch:
-            with (scratch / "layer").open("w+b") as layer:
-                limits = self._around.limits.image
-                image = await asyncio.to_thread(read_image, source, layer, limits)
-                if image.runtime not in self._around.runtimes:
-                    raise ImageError(
-                        f"cannot run image: this gateway has no {image.runtime} runtime"
-                    )
-                unpacked = await asyncio.to_thread(self._catalogue.unpack, image, scratch)
+        limits, runtimes = self._around.limits.image, set(self._around.runtimes)
+        async with self._images.read(source, limits, runtimes) as (image, unpacked):
             stored = StoredImage(
                 f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
                 image.digest, image.runtime, image.size, now,
             )  # fmt: skip
-            with self._pin(image.digest):
-                await self._disk.run(self._catalogue.put_content, image.digest, unpacked)
-                async with self._image_turns.turn(stored.image_id):
-                    self._check_owner(stored)
+            with self._images.pin(image.digest):
+                await self._images.keep_content(image.digest, unpacked)
+                async with self._images.turns.turn(stored.image_id):
+                    self._images.check_owner(stored)
                     await self._roll_out(stored)
-                    await self._disk.run(self._catalogue.put_image, stored)
-                    self._images[stored.image_id] = stored
+                    await self._images.put(stored)
         logger.info("image %s is %.19s… (%d bytes)", stored.image_id, image.digest, image.size)
         await self._tidy()
         return stored
 
     async def delete_image(self, client_id: str, image_id: str) -> StoredImage:
         """Remove an image that no container uses."""
-        async with self._image_turns.turn(image_id):
+        async with self._images.turns.turn(image_id):
             image = self._images.get(image_id)
             if image is None or image.client_id != client_id:
                 raise NotFoundError(f"cannot find image {image_id}")
             users = [c.stored.container_id for c in self._users(image_id)]
             if users:
                 raise ConflictError(f"cannot delete image {image_id}: {', '.join(users)} uses it")
-            await self._drop_image(image_id)
+            await self._images.drop(image_id)
         await self._sweep()
         return image
 
@@ -197,7 +185,7 @@ class Deployments:
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
         container_id = f"{client_id}-{name}"
         async with self._container_turns.turn(container_id):
-            with self._pin(image.digest):
+            with self._images.pin(image.digest):
                 return await self._put_container(container_id, name, image, env, now)
 
     async def _put_container(
@@ -284,30 +272,15 @@ class Deployments:
         """Remove the images that are needed no more, and the contents that nothing mentions."""
         limits = self._around.limits
         used = {one.stored.image_id for one in self._containers.values()}
-        for image in needless_images(
-            self._images.values(), used, limits.old_versions, limits.images
-        ):
-            async with self._image_turns.turn(image.image_id):
+        for image in needless_images(self._images.all(), used, limits.old_versions, limits.images):
+            async with self._images.turns.turn(image.image_id):
                 if self._images.get(image.image_id) is image and not self._users(image.image_id):
-                    await self._drop_image(image.image_id)
+                    await self._images.drop(image.image_id)
                     logger.info("image %s removed: no container uses it", image.image_id)
         await self._sweep()
 
-    async def _drop_image(self, image_id: str) -> None:
-        await self._disk.run(self._catalogue.drop_image, image_id)
-        del self._images[image_id]
-
     async def _sweep(self) -> None:
-        await self._disk.run(self._catalogue.sweep, self._in_use())
-
-    @contextlib.asynccontextmanager
-    async def _scratch(self) -> AsyncIterator[Path]:
-        lent = self._catalogue.scratch()
-        path = await asyncio.to_thread(lent.__enter__)
-        try:
-            yield path
-        finally:
-            await asyncio.to_thread(lent.__exit__, None, None, None)
+        await self._images.sweep({c.supervisor.version.digest for c in self.containers()})
 
     async def _roll_out(self, image: StoredImage) -> None:
         switched: list[tuple[Deployed, Version]] = []
@@ -335,7 +308,7 @@ class Deployments:
         self._check_base(container_id, version.base)
         self._reserved[container_id] = version.base
         try:
-            with self._pin(version.digest):
+            with self._images.pin(version.digest):
                 await supervisor.deploy(version)
         finally:
             self._reserved.pop(container_id, None)
@@ -405,11 +378,6 @@ class Deployments:
             f"/{client_id}{base}" if base else "", dict(env),
         )  # fmt: skip
 
-    def _check_owner(self, image: StoredImage) -> None:
-        known = self._images.get(image.image_id)
-        if known is not None and known.client_id != image.client_id:
-            raise ConflictError(f"cannot store image {image.image_id}: the id is another client's")
-
     def _check_base(self, container_id: str, base: str) -> None:
         if not base:
             return
@@ -428,17 +396,3 @@ class Deployments:
 
     def _users(self, image_id: str) -> list[Deployed]:
         return [c for c in self._containers.values() if c.stored.image_id == image_id]
-
-    def _in_use(self) -> set[str]:
-        running = {c.supervisor.version.digest for c in self._containers.values()}
-        return running | set(self._pinned)
-
-    @contextlib.contextmanager
-    def _pin(self, digest: str) -> Iterator[None]:
-        self._pinned[digest] += 1
-        try:
-            yield
-        finally:
-            self._pinned[digest] -= 1
-            if not self._pinned[digest]:
-                del self._pinned[digest]

@@ -49,12 +49,14 @@ def add_log_route(
     async def lines(path: Path, tail: int, is_there: Callable[[], bool]) -> AsyncIterator[bytes]:
         reader = LogReader(path)
         try:
-            yield await asyncio.to_thread(reader.tail, tail)
-            while is_there():
+            await asyncio.to_thread(reader.seek_tail, tail)
+            while True:
                 if piece := await asyncio.to_thread(reader.more):
                     yield piece
-                else:
+                elif is_there():
                     await asyncio.sleep(FOLLOW_S)
+                else:
+                    return
         finally:
             reader.close()
 

@@ -1,4 +1,4 @@
-"""Reads a container's log: its last lines, then what is added to it. Every call blocks."""
+"""Reads a container's log from its last lines on, piece by piece. Every call blocks."""
 
 import contextlib
 import os
@@ -7,8 +7,7 @@ from typing import IO
 
 from gateway.services.log import OLDER
 
-PIECE_BYTES = 64 * 1024
-TAIL_LIMIT_BYTES = 1024 * 1024  # read back from the end, at most
+PIECE_BYTES = 64 * 1024  # what one reader holds of a log, however many lines it wants
 
 
 class LogReader:
@@ -18,25 +17,32 @@ class LogReader:
         self._path = path
         self._file: IO[bytes] | None = None
 
-    def tail(self, lines: int) -> bytes:
-        """Return the last lines, and stand behind them."""
-        self._open()
-        current = _last_bytes(self._file)
-        if current.count(b"\n") < lines:
+    def seek_tail(self, lines: int) -> None:
+        """Go to where the last lines begin."""
+        self._open(self._path)
+        found = _seek_lines(self._file, lines) if self._file else 0
+        if found < lines:
             with contextlib.suppress(OSError), self._path.with_suffix(OLDER).open("rb") as before:
-                current = _last_bytes(before) + current
-        return b"".join(current.splitlines(keepends=True)[-lines:]) if lines else b""
+                if _seek_lines(before, lines - found):
+                    at = before.tell()
+                    self._open(self._path.with_suffix(OLDER))
+                    if self._file is not None:
+                        self._file.seek(at)
 
     def more(self) -> bytes:
-        """Return a piece of what was added since; b"" when nothing was."""
-        if self._file is None:
-            self._open()
-        piece = self._file.read(PIECE_BYTES) if self._file else b""
-        if not piece and self._file is not None and self._is_old():
-            piece = self._file.read(PIECE_BYTES)  # what came between the two looks
-            if not piece:
-                self.close()
-        return piece
+        """Return the next piece; b"" when there is none yet."""
+        while True:
+            if self._file is None:
+                self._open(self._path)
+            if self._file is None:
+                return b""
+            # read again when it is not the log any more: it may have grown between the two looks
+            piece = self._file.read(PIECE_BYTES)
+            if not piece and not self._is_old(self._file):
+                return b""
+            if piece := piece or self._file.read(PIECE_BYTES):
+                return piece
+            self.close()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -44,26 +50,36 @@ class LogReader:
             self._file.close()
             self._file = None
 
-    def _open(self) -> None:
+    def _open(self, path: Path) -> None:
         self.close()
         with contextlib.suppress(OSError):  # nothing was printed yet
-            self._file = self._path.open("rb", buffering=0)
+            self._file = path.open("rb", buffering=0)
 
-    def _is_old(self) -> bool:
-        if self._file is None:
-            return False
+    def _is_old(self, file: IO[bytes]) -> bool:
         try:
-            ours, current = os.fstat(self._file.fileno()), self._path.stat()
+            ours, current = os.fstat(file.fileno()), self._path.stat()
         except OSError:
             return False
         return (ours.st_dev, ours.st_ino) != (current.st_dev, current.st_ino)
 
 
-def _last_bytes(file: IO[bytes] | None) -> bytes:
-    """Return the end of a file, from the beginning of a line; stand behind it."""
-    if file is None:
-        return b""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - TAIL_LIMIT_BYTES))
-    end = file.read(TAIL_LIMIT_BYTES)
-    return end if size <= TAIL_LIMIT_BYTES else end.partition(b"\n")[2]
+def _seek_lines(file: IO[bytes], lines: int) -> int:
+    """Go to where the last lines of a file begin; return how many there are, at most `lines`."""
+    size = end = file.seek(0, os.SEEK_END)
+    if not lines or not size:
+        return 0
+    found = 0
+    while end > 0:
+        start = max(0, end - PIECE_BYTES)
+        file.seek(start)
+        block = file.read(end - start)
+        # the line feed at the very end begins no line
+        at = len(block) - 1 if end == size and block.endswith(b"\n") else len(block)
+        while (at := block.rfind(b"\n", 0, at)) >= 0:
+            found += 1
+            if found == lines:
+                file.seek(start + at + 1)
+                return found
+        end = start
+    file.seek(0)
+    return found + 1

@@ -7,6 +7,7 @@ gateway one piece here and what the server holds to send; the rest waits in the 
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable
 from functools import partial
@@ -19,6 +20,8 @@ import h11
 from gateway.inprocess import Receive, Scope, Send
 from gateway.sidecar.problems import problem_response
 from protocol.http_body import HOP_BY_HOP
+
+logger = logging.getLogger(__name__)
 
 # What one client may hold that reads nothing. An asyncio stream would read 256 KiB at once.
 READ_BYTES = 64 * 1024
@@ -85,11 +88,11 @@ class Exchange:
             why = f"the microservice gave no answer in {self._answer_s:g} s"
             await problem_response(504, why)(scope, receive, send)
         except _StalledError as exc:
-            if self._answering:
-                raise ConnectionAbortedError(f"the answer is cut off: {exc}") from exc
-            await problem_response(exc.status, f"cannot carry the request: {exc}")(
-                scope, receive, send
-            )
+            if self._answering:  # the server closes a connection whose answer is not complete
+                logger.debug("an answer is cut off: %s", exc)
+            else:
+                why = f"cannot carry the request: {exc}"
+                await problem_response(exc.status, why)(scope, receive, send)
         except (_ProcessGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
             if self._answering:  # all that can be said now is an answer that is cut off
                 raise ConnectionAbortedError(
@@ -168,7 +171,10 @@ class Exchange:
     async def _next(self, process: socket.socket) -> Any:
         loop = asyncio.get_running_loop()
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await loop.sock_recv(process, READ_BYTES))
+            data = await loop.sock_recv(process, READ_BYTES)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise _ProcessGoneError("its process ended, `hecate ps` says why")
+            self._http.receive_data(data)
         return event
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.services.liveness import Liveness
+from gateway.services.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.log import ContainerLog
 from gateway.services.process_tree import end_tree
 from gateway.services.runtime import ProcessError, Start
@@ -38,7 +38,7 @@ BLOCKED_HINT = "a handler must await, or use asyncio.to_thread"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ProcessResources:
     """What a process gets from its runtime."""
 
     log: ContainerLog
@@ -57,7 +57,7 @@ class PythonProcess:
         child: asyncio.subprocess.Process,
         control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         start: Start,
-        given: Given,
+        given: ProcessResources,
     ) -> None:
         self.http_socket: Path = start.http_socket
         self.password = start.password
@@ -69,7 +69,7 @@ class PythonProcess:
         self._reader, self._writer = control
         self._said = ""  # why it failed, in its own words
         self._step = "starting the interpreter"
-        self._blocked = False
+        self._blocked, self._limiter = False, ReportLimiter()
         self._dead, self._gone = asyncio.Event(), asyncio.Event()  # ended; nothing is left of it
         self._reports: dict[type[Report], asyncio.Future[None]] = {}
         self._prepared = self._expect(Prepared)
@@ -178,7 +178,6 @@ class PythonProcess:
         try:
             while line := await self._reader.readline():
                 self._note(decode_report(line))
-                await asyncio.sleep(0)  # one that says much does not keep the loop to itself
         except (ControlError, ValueError) as exc:  # ValueError: a line beyond the limit
             self._said = f"it does not speak the control protocol: {exc}"
             await self._kill()
@@ -186,6 +185,8 @@ class PythonProcess:
             logger.debug("process %d is gone", self.pid)
 
     def _note(self, report: Report) -> None:
+        if not self._limiter.admit(asyncio.get_running_loop().time()):
+            raise ControlError(f"more than {REPORTS_PER_S} reports in a second")
         self._given.liveness.answered()
         match report:
             case Counts():

@@ -13,7 +13,7 @@ from gateway.services.disk import DiskThread
 from gateway.services.limits import ServiceLimits
 from gateway.services.liveness import Liveness
 from gateway.services.log import LOG_NAME, ContainerLog
-from gateway.services.python_process import Given, PythonProcess
+from gateway.services.python_process import ProcessResources, PythonProcess
 from gateway.services.runtime import LOGIN_PREFIX, ProcessError, Start
 from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
 
@@ -78,7 +78,9 @@ class PythonRuntime:
         )
         copying = asyncio.create_task(log.copy(os.fdopen(output, "rb", buffering=0)))
         liveness_s = start.version.manifest.limits.liveness_s or self._limits.liveness_s
-        handed = Given(log, copying, scratch, Liveness(liveness_s), self._limits.stop_s, on_end)
+        handed = ProcessResources(
+            log, copying, scratch, Liveness(liveness_s), self._limits.stop_s, on_end
+        )
         return PythonProcess(child, (reader, writer), start, handed)
 
 

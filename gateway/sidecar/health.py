@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import Response
 
 from gateway.sidecar.guard import Guard
@@ -19,11 +19,14 @@ def health_router(status: Status, guard: Guard) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/readyz", summary="Are broker, SEP and containers up?")
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         reasons = status.reasons()
-        if reasons:
-            return SafeJsonResponse({"status": "starting", "reasons": reasons}, 503)
-        return SafeJsonResponse({"status": "ready"})
+        if not reasons:
+            return SafeJsonResponse({"status": "ready"})
+        answer: dict[str, Any] = {"status": "starting"}
+        if await guard.is_on_loopback_or_viewer(request):  # names and exit codes of containers
+            answer["reasons"] = reasons
+        return SafeJsonResponse(answer, 503)
 
     @router.get(
         "/status/v1", summary="One snapshot of everything", dependencies=[Depends(guard.manager)]

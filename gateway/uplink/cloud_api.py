@@ -12,11 +12,12 @@ import httpx
 
 from gateway.backoff import delays
 from gateway.errors import LinkLost, Refused, UplinkError
+from gateway.membership import Codes, Wait
 from gateway.tunnel import BepGrant
 from gateway.uplink.cloud_clock import CloudClock
 from gateway.uplink.proxy import Proxy
 from protocol.errors import WireError
-from protocol.ids import decode_base64url
+from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
 from protocol.mqtt_limits import MqttLimits, read_mqtt_limits
 from protocol.records import NodeRecord, from_fields
@@ -33,6 +34,8 @@ WRONG_CLOCK_S = 5.0  # a difference of clocks that is told, and worth a second a
 RENEW_BEFORE = 0.2  # of a token's life: what is left for trying again
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEVICE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+CODE_INTERVAL_S = 5.0  # RFC 8628, 3.2, when the cloud names none
 
 # RFC 9110, 15.5: what may go away by itself; 401 is answered by a new token
 _TRANSIENT = frozenset({408, 425, 429})
@@ -53,6 +56,7 @@ class CloudApi:
         self._rng = random.Random()  # noqa: S311  # spreads retries
         self._token = Secret("")
         self._renew_at = float("-inf")  # of the monotonic clock
+        self._run = new_run_id()  # of this process: BEPs do not outlive it
         self._one_renewal = asyncio.Lock()
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
@@ -121,6 +125,42 @@ class CloudApi:
         )
         return str(answer.get("accountId", ""))
 
+    async def authorize_device(self, edge_id_token: Secret) -> Codes:
+        """Ask for a code with which this node can join an account (RFC 8628, 3.1)."""
+        form = {"edge_id_token": edge_id_token.reveal()}
+        path = "/mst/v1/oauth/device_authorization"
+        answer = await self._send("join account", "POST", path, Secret(""), data=form)
+        try:
+            return Codes(
+                user_code=str(answer["user_code"]),
+                verification_uri=str(answer["verification_uri"]),
+                verification_uri_complete=str(
+                    answer.get("verification_uri_complete") or answer["verification_uri"]
+                ),
+                lasts_s=float(answer["expires_in"]),
+                interval_s=float(answer.get("interval", CODE_INTERVAL_S)),
+                device_code=Secret(str(answer["device_code"])),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise LinkLost("cannot join account: the answer is malformed") from exc
+
+    async def token_for_code(self, device_code: Secret) -> Secret | Wait:
+        """Ask for the token of an account whose owner has typed the code (RFC 8628, 3.4)."""
+        form = {"grant_type": DEVICE_GRANT_TYPE, "device_code": device_code.reveal()}
+        try:
+            answer = await self._send(
+                "join account", "POST", "/mst/v1/oauth/token", Secret(""), data=form
+            )
+        except Refused as exc:
+            if exc.code in ("authorization_pending", "slow_down"):
+                return Wait(slower=exc.code == "slow_down")
+            raise
+        return Secret(str(answer.get("access_token", "")))
+
+    async def leave_account(self) -> None:
+        """Have the cloud forget this node and its account; it registers again by itself."""
+        await self._call("leave account", "DELETE", f"/mds/v1/nodes/{self._key.node_id}")
+
     async def signing_keys(self) -> dict[str, Any]:
         """Return the keys that sign access tokens, as a JSON Web Key Set."""
         return await self._retrying(
@@ -135,7 +175,8 @@ class CloudApi:
 
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Ask for a tunnel to this node."""
-        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json={"ttl_s": ttl_s})
+        wish = {"ttl_s": ttl_s, "run": self._run}
+        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json=wish)
         try:
             relay = answer["relay"]
             return BepGrant(
@@ -153,6 +194,16 @@ class CloudApi:
     async def delete_bep(self, bep_id: str) -> None:
         """Give a tunnel back."""
         await self._call("delete BEP", "DELETE", f"/mss/v1/beps/{bep_id}")
+
+    async def beps(self) -> list[dict[str, Any]]:
+        """Return this node's tunnels as mSS counts them."""
+        beps = (await self._call("list BEPs", "GET", "/mss/v1/beps")).get("data")
+        return [bep for bep in beps if isinstance(bep, dict)] if isinstance(beps, list) else []
+
+    async def delete_beps(self, *, earlier_only: bool) -> None:
+        """Give all tunnels of this node back, or those of its earlier runs."""
+        params = {"keep_run": self._run} if earlier_only else {}
+        await self._call("give BEPs back", "DELETE", "/mss/v1/beps", params=params)
 
     async def mqtt_limits(self, known: MqttLimits) -> MqttLimits:
         """Return the limits of the cloud's broker, or those known when it tells none now."""
@@ -249,7 +300,8 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     """
     status = response.status_code
     if not 200 <= status < 300:
-        raise classify(what, status, _reason(response))
+        problem = _problem(response)
+        raise classify(what, status, problem.get("detail", ""), problem.get("error", ""))
     if not response.content:
         return {}
     try:
@@ -261,18 +313,20 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def classify(what: str, status: int, reason: str) -> UplinkError:
-    """Return the error an HTTP status stands for."""
+def classify(what: str, status: int, reason: str, code: str = "") -> UplinkError:
+    """Return the error an HTTP status stands for; code is OAuth's, if there is one."""
     message = f"cannot {what}: {reason or f'HTTP {status}'}"
     if status >= 500 or status in _TRANSIENT:
         return LinkLost(message)
-    return _BadToken(message) if status == 401 else Refused(message)
+    return _BadToken(message, code) if status == 401 else Refused(message, code)
 
 
-def _reason(response: httpx.Response) -> str:
+def _problem(response: httpx.Response) -> dict[str, str]:
+    """Return the texts of a problem document, shortened."""
     try:
         problem = response.json()
     except ValueError:
-        return ""
-    detail = problem.get("detail") if isinstance(problem, Mapping) else None
-    return detail[:300] if isinstance(detail, str) else ""
+        return {}
+    if not isinstance(problem, Mapping):
+        return {}
+    return {str(k): v[:300] for k, v in problem.items() if isinstance(v, str)}

@@ -1,8 +1,10 @@
 """One connection to the cloud's broker: paho-mqtt, driven by the event loop.
 
-Each connection is a new client with a clean session: what was not acknowledged is in the spool
-and goes out again from there, in order. MQTT 5 says why it refuses; a broker that does not speak
-it gets MQTT 3.1.1. Through an HTTP proxy MQTT goes in WebSocket frames, at /mqtt.
+Each connection is a new client: what was not acknowledged is in the spool and goes out again from
+there, in order. The session at the broker goes on: what the cloud sends at QoS 1 waits there while
+this node is away, and is acknowledged by hand (intake.py). MQTT 5 says why it refuses; a broker
+that does not speak it gets MQTT 3.1.1. Through an HTTP proxy MQTT goes in WebSocket frames, at
+/mqtt.
 """
 
 import asyncio
@@ -17,15 +19,19 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.errors import LinkLost, NotSpoken, Refused
+from gateway.uplink.intake import CloudMessage
 from gateway.uplink.proxy import Proxy, connect_through
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 30
+KEEP_ALIVE_S = 10  # the cloud knows within 15 s, less than callers wait, that a node is gone
+SESSION_EXPIRY_S = 7 * 86_400  # commands wait so long for a node that is away, the broker willing
 CONNECT_TIMEOUT_S = 4.0  # below the 5 s in which a gateway stops
 SET_UP_TIMEOUT_S = 10.0
 MISC_INTERVAL_S = 1.0
@@ -81,7 +87,7 @@ class Connection:
     def __init__(
         self, client_id: str, password: Secret, endpoint: Endpoint, *, five: bool = True
     ) -> None:
-        self.on_message: Callable[[str, bytes], None] = lambda _topic, _payload: None
+        self.on_message: Callable[[CloudMessage], None] = lambda _message: None
         self.on_answered: Callable[[int, int, str], None] = lambda _packet_id, _code, _why: None
         self.server = ServerLimits()
         self._endpoint, self._five = endpoint, five
@@ -109,7 +115,7 @@ class Connection:
 
         def dial() -> None:  # resolving, connecting and the TLS handshake block
             try:
-                self._client.connect(host, port, KEEP_ALIVE_S)
+                self._client.log_in(host, port)
                 self._soon(_resolve, dialled, None)
             except (OSError, ValueError) as exc:
                 self._soon(_resolve, dialled, LinkLost(f"cannot reach {host}:{port}: {exc}"))
@@ -147,6 +153,10 @@ class Connection:
             self._unsent[packet_id] = len(payload)
             self.unsent_bytes += len(payload)
         return packet_id
+
+    def acknowledge(self, packet_id: int) -> None:
+        """Acknowledge a message of QoS 1 that on_message was given."""
+        self._client.ack(packet_id, 1)
 
     @property
     def unsent(self) -> int:
@@ -215,7 +225,7 @@ class Connection:
 
     def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
         try:
-            self.on_message(message.topic, bytes(message.payload))
+            self.on_message(_read_message(message))
         except Exception:  # one message may not end what follows it
             logger.exception("cannot take a message from the cloud")
 
@@ -282,18 +292,28 @@ class _Client(paho.Client):
         super().__init__(
             CallbackAPIVersion.VERSION2,
             client_id,
-            clean_session=None if five else True,
+            clean_session=None if five else False,
             protocol=paho.MQTTv5 if five else paho.MQTTv311,
             transport="websockets" if endpoint.proxy else "tcp",
             reconnect_on_failure=False,
+            manual_ack=True,
         )
-        self._endpoint = endpoint
+        self._endpoint, self._five = endpoint, five
         if endpoint.proxy:
             self.ws_set_options(path=WEBSOCKET_PATH)
         if endpoint.tls is not None:
             self.tls_set_context(endpoint.tls)
         self.connect_timeout = CONNECT_TIMEOUT_S
         self.max_inflight_messages_set(PUBACK_WINDOW)
+
+    def log_in(self, host: str, port: int) -> None:
+        """Connect, going on with the session of the connection before."""
+        if not self._five:  # says so in its constructor
+            self.connect(host, port, KEEP_ALIVE_S)
+            return
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = SESSION_EXPIRY_S
+        self.connect(host, port, KEEP_ALIVE_S, clean_start=False, properties=properties)
 
     def _create_socket_connection(self) -> socket.socket:
         host, port, proxy = self._endpoint.host, self._endpoint.port, self._endpoint.proxy
@@ -304,6 +324,11 @@ class _Client(paho.Client):
         # a PUBACK and the answer behind it are two small packets: 40 ms apart otherwise
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
+
+
+def _read_message(message: paho.MQTTMessage) -> CloudMessage:
+    expiry_s = getattr(message.properties, "MessageExpiryInterval", None)  # of MQTT 5
+    return CloudMessage(message.topic, bytes(message.payload), message.qos, message.mid, expiry_s)
 
 
 def _read_limits(properties: Any) -> ServerLimits:

@@ -1,4 +1,4 @@
-"""Subscribes in the cloud and publishes here what comes down.
+"""Subscribes in the cloud and hands on what comes down.
 
 Requests of the SEP must be heard, or the link is of no use. A filter of a topic rule that the
 cloud does not take is only named: it may keep neither the other rules nor the SEP away.
@@ -7,10 +7,12 @@ cloud does not take is only named: it may keep neither the other rules nor the S
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 
-from broker import LocalClient, LocalProtocolError
+from broker import LocalClient
 from gateway.errors import LinkLost, Refused
 from gateway.uplink.connection import Connection
+from gateway.uplink.intake import CloudMessage, Intake
 from gateway.uplink.limits import find_filter_fault
 from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
@@ -38,7 +40,19 @@ class Downlinks:
         self._on_request = on_request
         self._breaks: dict[str, int] = {}
         self.denied: dict[str, str] = {}  # local filters of rules, and why
-        self.dropped = 0
+        self._intake: Intake | None = None  # of the connection there is
+
+    def begin(self, acknowledge: Callable[[int], None]) -> Callable[[CloudMessage], None]:
+        """Return what takes the messages of a new connection."""
+        self.end()
+        self._intake = intake = Intake(self._local, acknowledge)
+        return partial(self._take, intake)
+
+    def end(self) -> None:
+        """Acknowledge nothing more: the connection has ended."""
+        if self._intake is not None:
+            self._intake.close()
+            self._intake = None
 
     async def subscribe(self, connection: Connection, limits: MqttLimits) -> None:
         """Subscribe to all; Refused when the cloud does not let this node have its requests."""
@@ -63,21 +77,19 @@ class Downlinks:
                 denied |= await self._ask(connection, filters)
         self._tell(denied)
 
-    def on_message(self, topic: str, payload: bytes) -> None:
-        """Take a message from the cloud."""
+    def _take(self, intake: Intake, message: CloudMessage) -> None:
+        topic = message.topic
         if topic.startswith("$hec/sep/"):
-            self._on_request(payload)
+            intake.accept(message)
+            self._on_request(message.payload)
             return
         route = self._rules.route_down(topic.removeprefix(downlinked(self._node_id, "")))
-        if route is None:
+        if route is None:  # of a rule that is no more: the session in the cloud knows it still
             logger.warning("no rule for %.120s from the cloud", topic)
+            intake.accept(message)
             return
         rule, name = route
-        try:
-            self._local.publish(name, payload, qos=rule.qos)
-        except LocalProtocolError as exc:
-            self.dropped += 1
-            logger.warning("cannot publish %.120s from the cloud: %s", topic, exc)
+        intake.forward(name, rule.qos, message)
 
     async def _ask(self, connection: Connection, filters: list[str]) -> dict[str, str]:
         whole = [downlinked(self._node_id, each) for each in filters]

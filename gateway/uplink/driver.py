@@ -147,6 +147,7 @@ class Uplink:
         finally:
             closed = connection.closed
             self.forwarder.end(closed.result() if closed.done() else None)
+            self.downlinks.end()
             self.mqtt = ""
             await connection.close()
 
@@ -163,7 +164,7 @@ class Uplink:
 
     async def _dial(self, token: Secret, *, five: bool) -> Connection:
         connection = Connection(self._node.node_id, token, self._endpoint, five=five)
-        connection.on_message = self.downlinks.on_message
+        connection.on_message = self.downlinks.begin(connection.acknowledge)
         connection.on_answered = self.forwarder.on_answered
         try:
             await connection.open()

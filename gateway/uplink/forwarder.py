@@ -6,6 +6,7 @@ is full or cannot be written, reaches the local side: a message is delivered the
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ from dataclasses import replace
 from broker import Message
 from gateway.errors import LinkLost
 from gateway.uplink.connection import PUBACK_WINDOW, Closed, Connection
-from gateway.uplink.limits import find_fault
+from gateway.uplink.limits import HEADER_BYTES, find_fault
 from gateway.uplink.rules import TopicRule
 from gateway.uplink.spool import Spool
 from gateway.uplink.spooled import Entry
@@ -21,6 +22,8 @@ from gateway.uplink.suspects import Suspects
 from gateway.uplink.window import Sent, Window
 from protocol.mqtt_limits import MqttLimits
 from protocol.topics import uplinked
+
+logger = logging.getLogger(__name__)
 
 READ_BATCH = 128
 WINDOW_BYTES = 4 * 1024 * 1024  # on their way, in memory
@@ -68,6 +71,10 @@ class Forwarder:
 
     def send_answer(self, topic: str, payload: bytes) -> None:
         """Send an answer of the SEP now, or never."""
+        size = HEADER_BYTES + len(topic) + len(payload)
+        if size > self.limits.packet_bytes:
+            logger.warning("cannot answer over the SEP: %d bytes, more than the cloud takes", size)
+            return
         connection = self._ready()
         if connection is not None:
             connection.publish(topic, payload, qos=0)

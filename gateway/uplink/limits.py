@@ -10,6 +10,8 @@ TOPIC_BYTES = 65_535  # of any topic [MQTT-1.5.4]
 
 def find_fault(limits: MqttLimits, node_id: str, topic: str, payload_bytes: int) -> str:
     """Return why the cloud would refuse a topic of this node, without its prefix; "" if not."""
+    if not topic:  # a rename may leave nothing
+        return "an empty topic"
     whole = uplinked(node_id, topic)
     levels, size = whole.count("/") + 1, len(whole.encode())
     if levels > limits.topic_levels:

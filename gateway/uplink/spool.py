@@ -158,7 +158,7 @@ class Spool:
             bytes=min(held.bytes + self._pending_bytes, self._limit_bytes),
             limit_bytes=self._limit_bytes,
             when_full=str(self._rule),
-            full=self._is_full,
+            full=self._is_full or bool(self._broken),
             error=self._broken,
             refused=self._refused,
             dropped_oldest=self._dropped_oldest,

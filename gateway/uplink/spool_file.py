@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gateway.uplink.disk_reserve import DiskReserve
+from gateway.uplink.spool_rescue import copy_readable
 from gateway.uplink.spooled import (
     LATEST,
     REASON_CHARACTERS,
@@ -90,13 +91,7 @@ class SpoolFile:
             self._is_short = True
             self._open_database()
         except sqlite3.DatabaseError as exc:
-            if type(exc) is not sqlite3.DatabaseError:  # its subclasses tell of other troubles
-                raise
-            aside = self._path.with_name(f"{self._path.name}.damaged")
-            logger.warning("spool %s is damaged (%s); kept as %s", self._path, exc, aside.name)
-            self._path.replace(aside)
-            _remove_log(self._path)
-            self._open_database()
+            self._replace_damaged(exc)
         self._reserve.take()
         return self._held
 
@@ -107,20 +102,11 @@ class SpoolFile:
 
     def read(self, after: int, limit: int, limit_bytes: int) -> list[Entry]:
         """Return the oldest messages beyond a row, one at least, as many as the limits allow."""
-        entries: list[Entry] = []
-        total = 0
-        rows = self._database.execute(
-            "SELECT row_id, topic, payload, retain FROM spool WHERE row_id > ?"
-            " ORDER BY row_id LIMIT ?",
-            (after, limit),
-        )
-        with closing(rows):
-            for row_id, topic, payload, retain in rows:
-                total += len(payload)
-                if entries and total > limit_bytes:
-                    break
-                entries.append(Entry(row_id, topic, payload, bool(retain)))
-        return entries
+        try:
+            return _read(self._database, after, limit, limit_bytes)
+        except sqlite3.DatabaseError as exc:
+            self._replace_damaged(exc)
+            return _read(self._database, after, limit, limit_bytes)
 
     def write(self, work: Round) -> Outcome:
         """Do a round and say what was stored; nothing is raised."""
@@ -150,6 +136,24 @@ class SpoolFile:
             "SELECT count(*), coalesce(sum(size), 0) FROM spool"
         ).fetchone()
         self._held = Held(messages, size, *self._asides())
+
+    def _replace_damaged(self, exc: sqlite3.DatabaseError) -> None:
+        """Go on with a new file and what can be read of the old one, which is kept."""
+        if type(exc) is not sqlite3.DatabaseError:  # its subclasses tell of other troubles
+            raise exc
+        self.close()
+        self._opened = None
+        aside = self._path.with_name(f"{self._path.name}.damaged")
+        for suffix in ("", "-wal", "-shm"):
+            _move(Path(f"{self._path}{suffix}"), Path(f"{aside}{suffix}"))
+        database = _open(self._path)
+        saved = copy_readable(aside, database)
+        database.close()
+        self._open_database()
+        logger.warning(
+            "spool %s is damaged (%s); %d messages were saved, the rest is kept as %s",
+            self._path, exc, saved, aside.name,
+        )  # fmt: skip
 
     def _write_one_by_one(self, work: Round) -> Outcome:
         """Keep what can be kept: one message that SQLite refuses may not take others along."""
@@ -341,6 +345,29 @@ class SpoolFile:
         self._held = Held(0, 0, *self._asides())
         logger.info("spool %s was renewed: the disk was full", self._path)
         return True
+
+
+def _read(database: sqlite3.Connection, after: int, limit: int, limit_bytes: int) -> list[Entry]:
+    entries: list[Entry] = []
+    total = 0
+    rows = database.execute(
+        "SELECT row_id, topic, payload, retain FROM spool WHERE row_id > ? ORDER BY row_id LIMIT ?",
+        (after, limit),
+    )
+    with closing(rows):
+        for row_id, topic, payload, retain in rows:
+            total += len(payload)
+            if entries and total > limit_bytes:
+                break
+            entries.append(Entry(row_id, topic, payload, bool(retain)))
+    return entries
+
+
+def _move(source: Path, target: Path) -> None:
+    if source.exists():
+        source.replace(target)
+    else:
+        target.unlink(missing_ok=True)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -4,9 +4,11 @@ Theory of operation
 -------------------
 A broker answers a message that it does not take by a reason code, or by closing the connection,
 and then nothing says which of the messages on their way it was. So those are sent again one at a
-time. A row that is alone on its way when the peer closes the connection for the second time is
-found. A broker that is full for all refuses with "quota exceeded": that is tried again later, and
-a row counts as refused only if the one behind it is taken.
+time. A row is found that is alone on its way at the second break that the broker gives a reason
+for, or at the second one in a row without: then it may be the broker that crashes, and not every
+message on its way at a crash may be accused. A broker that is full for all refuses with "quota
+exceeded": that is tried again later, and a row counts as refused only if the one behind it is
+taken.
 
 Not counted are breaks that no row causes: a network that is silent, a broker that says it stops,
 a row that was on its way for longer than a broker needs to close.
@@ -26,7 +28,8 @@ class Suspects:
     """Remembers, across connections, which rows were on their way when one broke."""
 
     def __init__(self) -> None:
-        self._breaks: dict[int, int] = {}
+        self._breaks: dict[int, int] = {}  # by rows, with a reason
+        self._breaks_alone: dict[int, int] = {}
         self._refusals: dict[int, int] = {}
         self._alone_until = 0
         self.waiting: int | None = None  # refused for now; the row behind it shows whose fault
@@ -38,6 +41,7 @@ class Suspects:
     def settle(self, row_id: int) -> None:
         """Forget a row that was acknowledged or set aside."""
         self._breaks.pop(row_id, None)
+        self._breaks_alone.pop(row_id, None)
         self._refusals.pop(row_id, None)
 
     def begin(self) -> None:
@@ -50,15 +54,16 @@ class Suspects:
         if not sent or reason in _NO_FAULT_OF_A_ROW:
             return None
         self._alone_until = max(self._alone_until, sent[-1].row_id)
-        # what was on its way in earlier breaks and is not now has been acknowledged
-        self._breaks = {
-            each.row_id: self._breaks.get(each.row_id, 0) + 1
-            for each in sent
-            if now - each.at <= SOON_S
-        }
-        if len(sent) == 1 and self._breaks.get(sent[0].row_id, 0) >= BREAKS:
-            return sent[0]
-        return None
+        recent = [each.row_id for each in sent if now - each.at <= SOON_S]
+        if reason is not None:
+            # what was on its way in earlier breaks and is not now has been acknowledged
+            self._breaks = {row_id: self._breaks.get(row_id, 0) + 1 for row_id in recent}
+        if len(sent) > 1 or not recent:
+            return None
+        row_id = recent[0]
+        self._breaks_alone = {row_id: self._breaks_alone.get(row_id, 0) + 1}
+        count = max(self._breaks.get(row_id, 0), self._breaks_alone[row_id])
+        return sent[0] if count >= BREAKS else None
 
     def refused_for_now(self, row_id: int, last_row_id: int) -> bool:
         """Note a refusal that may pass; return whether to close and try again later."""

@@ -1,5 +1,6 @@
 """docs/microservices.md: its commands run in order, and say what the page says."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,7 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway.cli.app import app
+from gateway.cli.errors import CliError
+from gateway.services.containers import State
 from gateway.services.limits import ServiceLimits
 from gateway.services.manifest import LimitSettings
 from tests.integration.gateway.peers import Gateway
@@ -41,6 +46,14 @@ class Person:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout, done.stderr
+
+    def say(self, command: str) -> tuple[int, str, str]:
+        """Run a command as type() does, but within this process, which is quicker."""
+        with contextlib.chdir(self.folder):
+            done = CliRunner().invoke(app, command.split()[1:], env=self.environ)
+        if isinstance(done.exception, CliError):
+            return done.exception.exit_code, done.stdout, f"{done.exception}\n"
+        return done.exit_code, done.stdout, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -77,28 +90,28 @@ def test_deploying_the_same_again_says_so_and_how_to_restart(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     person = Person(tmp_path, gateway)
-    person.type("hecate init again")
-    assert "runs again-v1" in person.type("hecate deploy again")[2]
-    code, _, note = person.type("hecate deploy again")
+    person.say("hecate init again")
+    assert "runs again-v1" in person.say("hecate deploy again")[2]
+    code, _, note = person.say("hecate deploy again")
     assert code == 0
     assert "runs this very image already; `hecate restart again` starts it anew" in note
-    assert json.loads(person.type("hecate deploy again --json")[1])["already_running"] is True
+    assert json.loads(person.say("hecate deploy again --json")[1])["already_running"] is True
 
 
 def test_a_log_is_followed_and_an_end_of_its_reader_is_no_error(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     person = Person(tmp_path, gateway)
-    person.type("hecate init talk")
+    person.say("hecate init talk")
     code = tmp_path / "talk/service.py"
     code.write_text(f"{code.read_text()}\n\nprint('hello \\x1b[2Jthere')\n")
-    assert person.type("hecate deploy talk")[0] == 0
-    until(lambda: "hello" in person.type("hecate logs talk")[1], "it has printed")
+    assert person.say("hecate deploy talk")[0] == 0
+    until(lambda: "hello" in person.say("hecate logs talk")[1], "it has printed")
     with Program((*HECATE, "logs", "-f", "talk", "-n", "1"), person.environ) as following:
         assert following.wait_for(r"^\d{4}-\S+Z hello \?\[2Jthere$")
-        assert person.type("hecate restart talk")[0] == 0
+        assert person.say("hecate restart talk")[0] == 0
         following.wait_for("hello")
-        assert person.type("hecate rm talk")[0] == 0
+        assert person.say("hecate rm talk")[0] == 0
         assert following.wait() == 0
 
 
@@ -110,17 +123,30 @@ def test_what_cannot_be_is_told_with_what_to_do(gateway: Gateway, tmp_path: Path
         ("hecate rm nobody", "cannot find nobody: neither a microservice (`hecate ps`) nor an"),
         ("hecate invoke nobody", "cannot find microservice nobody"),
     ):
-        code, out, error = person.type(command)
+        code, out, error = person.say(command)
         assert (code, out) == (1, "")
         assert error.startswith(why), error
-    person.type("hecate init there")
-    person.type("hecate deploy there")
-    code, out, error = person.type("hecate invoke there /nothing")
+    person.say("hecate init there")
+    person.say("hecate deploy there")
+    code, out, error = person.say("hecate invoke there /nothing")
     assert (code, out) == (1, "")
     assert error == "cannot invoke there: HTTP 404: cannot find /nothing\n"
-    code, out, error = person.type("hecate invoke there /nothing --json")
+    code, out, error = person.say("hecate invoke there /nothing --json")
     assert (code, error) == (1, "")
     assert json.loads(out)["status"] == 404
+
+
+def test_the_description_of_a_container_names_its_fields(gateway: Gateway, tmp_path: Path) -> None:
+    person = Person(tmp_path, gateway)
+    person.say("hecate init fields")
+    person.say("hecate deploy fields")
+    (row,) = (c for c in gateway.call("GET", "/mcm/v1/containers")["data"] if c["name"] == "fields")
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    (text,) = re.findall(r"^A container object holds (.*?)\n\n", page + "\n\n", re.M | re.S)
+    named = set(re.findall(r"`(\w+)`", text))
+    states = {state.value for state in State}
+    assert named == set(row) | states
+    assert set(row["lastEnd"]) == {"reason", "at"}
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:

@@ -9,8 +9,7 @@ repeated   at QoS 1 more often only on another connection, or because its sender
 unmarked   a repetition has DUP, unless the broker was killed since and may not know
 order      messages of one sender and topic come first in the order they were sent first
 retained   the retained message is the last acknowledged one, or one sent later
-session    a stored session is there on the next connection, until its expiry; an unwanted one
-           is not
+session    a stored session is there on the next connection, until its expiry; an ended one is not
 unasked    nothing comes that nobody sent, or for a subscription given up before it was sent
 changed    a message has topic and payload as sent
 cut        the broker ends no connection without a reason

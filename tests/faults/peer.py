@@ -103,6 +103,7 @@ class Peer:
         self.version = habits.version
         self.epoch = self.number = 0
         self.is_online = False
+        self.has_dialed = False  # CONNECT was sent, and the connection has not ended
         self.wanted = dict(habits.filters)
         self.granted: dict[str, int] = {}  # by SUBACKs
         self.unanswered: dict[int, Sent | None] = {}  # by packet id; None: waits for PUBCOMP
@@ -234,7 +235,7 @@ class Peer:
         """Follow an event of this client."""
         match event:
             case Connecting():
-                self.epoch = event.epoch
+                self.epoch, self.has_dialed = event.epoch, True
                 if event.clean:
                     self._forget()
             case Connected():
@@ -242,7 +243,7 @@ class Peer:
                 if not event.present:
                     self._forget()
             case Lost():
-                self.is_online = False
+                self.is_online = self.has_dialed = False
             case Subscribed() if event.qos < FAILED:
                 self.granted[event.topic_filter] = event.qos
             case Subscribing():

@@ -10,7 +10,7 @@ from tests.faults.queues import QueueRun, Shares, make_subject
 from tests.share import Count, find_seed, part_of
 
 RELOADS = Shares(kills=0.2, reloads=0.9, expiring=0.0)
-EXPIRY = Shares(kills=0.2, reloads=0.0, expiring=1.0)
+EXPIRY = Shares(kills=0.0, reloads=0.0, expiring=1.0)
 NO_KILLS = Shares(kills=0.0, reloads=0.7, expiring=0.5)
 
 
@@ -36,7 +36,7 @@ def keep_promises(folder: Path, rounds: int, seed: int, shares: Shares, durabili
 def test_what_was_acknowledged_is_not_dropped(
     tmp_path: Path, shares: Shares, seed: int, durability: str
 ) -> None:
-    keep_promises(tmp_path, 8, seed, shares, durability)
+    keep_promises(tmp_path, 10, seed, shares, durability)
 
 
 @pytest.mark.slow

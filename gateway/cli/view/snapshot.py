@@ -59,6 +59,8 @@ class ContainerView:
     expose: str
     error: str
     handled: int
+    restarts: int = 0
+    last_end: str = ""  # why its last process ended unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,8 @@ def _container(row: dict[str, Any]) -> ContainerView:
         expose=str(row.get("expose", "")),
         error=_printable(str(row.get("error") or ""), 200),
         handled=int(_number(row, "handled")),
+        restarts=int(_number(row, "restarts")),
+        last_end=_printable(str(row.get("last_end") or ""), 200),
     )
 
 

@@ -1,6 +1,7 @@
 """What the relay refuses; and that it disturbs nobody else."""
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,40 @@ def test_the_silent_cannot_keep_others_out(tmp_path: Path) -> None:
                 await leave(writer)
 
     asyncio.run(scenario())
+
+
+# case CL12
+def test_the_bound_on_the_silent_holds_in_a_burst(tmp_path: Path) -> None:
+    bound, burst = 4, 200
+
+    async def scenario() -> None:
+        async with world(tmp_path, RelayLimits(unidentified=bound)) as it:
+            bep = await it.open()
+            sockets = [socket.socket() for _ in range(burst)]
+            for each in sockets:  # the kernel takes them all before the relay has a turn
+                each.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    each.connect(it.address)
+
+            def still_open() -> int:
+                return sum(map(is_open, sockets))
+
+            await until(lambda: still_open() == bound)
+            assert await works(bep.url)
+            assert still_open() == bound - 1, "the honest one took the place of the oldest"
+            for each in sockets:
+                each.close()
+
+    asyncio.run(scenario())
+
+
+def is_open(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1, socket.MSG_PEEK) != b""
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 def test_a_visitor_is_told_when_its_node_opens_no_connection(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_what_was_delivered_is_deleted_on_a_full_disk(tmp_path: Path, *, others:
         stored = await fill(spool)
         assert stored > 200, "most of the room is used"
         assert spool.status().error
+        assert spool.status().full
         if others:
             eat(tmp_path)
         assert await deliver(spool) == list(range(stored))
@@ -73,6 +74,7 @@ def test_what_was_delivered_is_deleted_on_a_full_disk(tmp_path: Path, *, others:
         for number in range(100):  # room again, without anybody's help
             assert await put(spool, number.to_bytes(4, "big") + PAYLOAD), number
         assert not spool.status().error
+        assert not spool.status().full
         assert await deliver(spool) == list(range(100))
         await spool.close()
 

@@ -124,6 +124,9 @@ def test_local_delivery_never_depends_on_the_cloud(tmp_path: Path, rule: str) ->
         Mqtt(gateway.mqtt_port, client_id="reader") as reader,
     ):
         assert reader.subscribe("devices/#")
+        reader.publish("devices" + "/l" * 30, "known to be too deep before it is stored")  # case G1
+        until(lambda: gateway.status()["sep"]["spool"]["set_aside"] == 1, "it is set aside")
+        assert gateway.status()["sep"]["spool"]["messages"] <= 1, "the node's own status at most"
         for version in VERSIONS:
             reader.messages.clear()
             with Mqtt(gateway.mqtt_port, client_id="device", version=version) as device:

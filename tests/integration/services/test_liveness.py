@@ -35,6 +35,11 @@ async def orphan(_):
         os._exit(0)
     return {"pid": int(os.read(reader, 20))}
 
+@service.get("/flood")
+async def flood(_):
+    for _ in range(1000):
+        os.write(int(sys.argv[1]), b'{"at": "alive"}\\n')
+
 @service.get("/exit")
 async def leave(_):
     if not os.fork():  # has the control socket, the output and the HTTP socket open
@@ -69,7 +74,9 @@ def test_a_blocked_service_is_ended_with_all_it_started_and_started_again(tmp_pa
             assert all(is_alive(pid) for pid in pids)
             spinning = asyncio.create_task(here.http.get("/api/probe/v1/spin"))
             await until(lambda: here.host.containers()[0].restarts == 1)
-            assert (await spinning).status_code == 502
+            cut = await spinning
+            assert cut.status_code == 502
+            assert cut.json()["detail"].endswith("its process ended, `hecate ps` says why")
             assert not any(is_alive(pid) for pid in pids)
             await until(lambda: here.state("api-probe") == "started")
             assert await ask(here, "") not in pids
@@ -155,6 +162,18 @@ def test_the_end_of_a_process_is_noticed_though_its_child_lives(tmp_path: Path) 
             await leaving
             directory = str(tmp_path / "state/containers/api-probe")
             assert count_in(directory) == 1
+
+    asyncio.run(run())
+
+
+# case G8
+def test_one_that_floods_the_control_socket_is_ended(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await here.deploy(write_service(tmp_path / "src", CODE), "probe")
+            await here.http.get("/api/probe/v1/flood")
+            await until(lambda: here.host.containers()[0].restarts == 1)
+            assert "more than 100 reports in a second" in here.host.containers()[0].last_end
 
     asyncio.run(run())
 

@@ -66,13 +66,14 @@ class StoredRig(Rig):
         super().__init__(limits, hot_path=hot_path)
         self._hot_path = hot_path
         self.wall_ahead_s = WALL_S
+        self.boot = ""  # of the machine
         self._start({})
 
     def _start(self, snapshot: Snapshot) -> None:
         self.asked.clear()
         store = self.store = DiskStore(snapshot)
         self.core = Core(self.rules, self.limits, lambda: None, store, hot_path=self._hot_path)
-        self.core.restore(store.image, self.now, self.now + self.wall_ahead_s)
+        self.core.restore(store.image, self.now, self.now + self.wall_ahead_s, self.boot)
         self.core.tick(self.now)
 
     def commit(self, count: int = 1_000_000) -> None:

@@ -53,6 +53,7 @@ WAYS = [
     )
     if not (expiry_s is not None and new != MQTT_5)
     if not (phase == "released" and qos == 1)
+    if not (MQTT_3_1 in {old, new} and qos == 1)
 ]
 
 

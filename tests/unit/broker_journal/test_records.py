@@ -51,6 +51,7 @@ ALL: list[Record] = [
     WillDelayed(1, 8, 1.5),
     WillEnded(1),
     ClockRead(1.5e9, 1.75e9),
+    ClockRead(1.5e9, 1.75e9, 12.5, "4f0b"),
 ]  # fmt: skip
 
 

@@ -284,6 +284,60 @@ def test_a_lost_session_is_one_finding_only() -> None:
     assert rules(READY, sent(1), taken(1), lost("s"), online("s", 2)) == {"session"}
 
 
+def visit(client: str, epoch: int, expiry_s: float, *, present: bool, at: float) -> list[Event]:
+    return [Connecting(client, epoch, False, expiry_s), Connected(client, epoch, present, at)]
+
+
+def test_a_session_is_there_until_its_expiry() -> None:
+    made = [*visit("s", 1, 10.0, present=False, at=0), lost("s", at=5)]
+    assert rules(made, visit("s", 2, 10.0, present=False, at=12)) == {"session"}
+    assert not rules(made, visit("s", 2, 10.0, present=True, at=12))
+    assert not rules(made, visit("s", 2, 10.0, present=False, at=16))
+    assert rules(made, visit("s", 2, 10.0, present=True, at=17)) == {"session"}
+    killed = [*made, Killed(6), Started(7)]  # when it had ended, only the broker knew
+    assert not rules(killed, visit("s", 2, 10.0, present=True, at=17))
+
+
+def test_a_session_resumed_without_an_expiry_gets_what_waits_and_ends() -> None:
+    away = [*READY, lost("s", at=1), sent(1), taken(1)]
+    resumed = visit("s", 2, 0.0, present=True, at=2)
+    assert rules(away, resumed) == {"lost"}
+    assert not rules(away, resumed, got(1, epoch=2))
+    over = [*away, *resumed, lost("s", 2, at=3)]
+    assert not rules(over, visit("s", 3, 0.0, present=False, at=9))
+    assert rules(over, visit("s", 3, 0.0, present=True, at=9)) == {"session", "lost"}
+
+
+def test_a_connect_that_nobody_answered_may_have_made_another_session() -> None:
+    made = [*visit("s", 1, 0.0, present=False, at=0), *subscribed("s"), lost("s", at=1)]
+    asked = [Connecting("s", 2, False, FOREVER), lost("s", 2, at=2)]
+    back = [*visit("s", 3, FOREVER, present=True, at=3), *online("p"), sent(1), taken(1)]
+    assert not rules(made, asked, back)
+
+
+# -- cut, expired
+
+
+def test_the_broker_ends_no_connection_without_a_reason() -> None:
+    cut = Lost("s", 1, False, 0.0, cut=True)
+    assert rules(READY, cut) == {"cut"}
+    assert not rules(READY, Killed(0), cut)
+    assert rules(READY, Killed(0), Started(1), cut) == {"cut"}
+
+
+def test_an_expired_message_does_not_come_late() -> None:
+    def brief(at: float) -> list[Event]:
+        event = Sent("p", 1, "t/1", 1, False, 1, 40, False, 10.0, at)
+        return [event, Taken("p", 1, 1, False, at)]
+
+    away = [*READY, lost("s", at=0), *brief(1)]
+    assert not rules(away), "it is not promised"
+    assert not rules(away, online("s", 2, present=True, at=9), got(1, epoch=2))
+    assert rules(away, online("s", 2, present=True, at=13), got(1, epoch=2)) == {"expired"}
+    began = [*away, *online("s", 2, present=True, at=13)]
+    assert not rules(began, got(1, epoch=2, again=True)), "it was sent before"
+
+
 # -- unasked, changed
 
 

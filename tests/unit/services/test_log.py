@@ -1,13 +1,28 @@
 import asyncio
 import os
+import tempfile
 from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.services.disk import DiskThread
 from gateway.services.log import ContainerLog, time_stamp
-from gateway.services.log_reader import LogReader
+from gateway.services.log_reader import PIECE_BYTES, LogReader
 
 NOW = 1_769_860_800.25  # 2026-01-31T12:00:00.250Z
 STAMP = b"2026-01-31T12:00:00.250Z "
+
+
+def tail(path: Path, lines: int) -> bytes:
+    """Return the last lines as pieces, put together."""
+    reader, whole = LogReader(path), b""
+    reader.seek_tail(lines)
+    while piece := reader.more():
+        assert len(piece) <= PIECE_BYTES
+        whole += piece
+    reader.close()
+    return whole
 
 
 def write(path: Path, *pieces: bytes, limit: int = 10_000) -> ContainerLog:
@@ -45,16 +60,28 @@ def test_the_last_lines_reach_back_into_the_file_before(tmp_path: Path) -> None:
     path = tmp_path / "output.log"
     path.with_suffix(".1.log").write_bytes(b"1\n2\n3\n")
     path.write_bytes(b"4\n5\n")
-    reader = LogReader(path)
-    assert reader.tail(4) == b"2\n3\n4\n5\n"
-    assert reader.more() == b""
-    reader.close()
+    assert [tail(path, lines) for lines in (0, 1, 2, 4, 5, 9)] == [
+        b"", b"5\n", b"4\n5\n", b"2\n3\n4\n5\n", b"1\n2\n3\n4\n5\n", b"1\n2\n3\n4\n5\n",
+    ]  # fmt: skip
+
+
+@given(st.lists(st.integers(0, 50_000), max_size=12), st.booleans(), st.integers(0, 14))
+def test_the_last_lines_are_found_whatever_their_length(
+    lengths: list[int], ends: bool, lines: int
+) -> None:
+    written = [b"x" * length + b"\n" for length in lengths]
+    if written and not ends:
+        written[-1] = written[-1][:-1] or b"x"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "output.log"
+        path.write_bytes(b"".join(written))
+        assert tail(path, lines) == b"".join(written[-lines:] if lines else [])
 
 
 def test_a_reader_goes_on_in_the_new_file_and_misses_nothing(tmp_path: Path) -> None:
     path = tmp_path / "output.log"
     reader = LogReader(path)
-    assert reader.tail(10) == b""
+    reader.seek_tail(10)
     assert reader.more() == b""
     path.write_bytes(b"1\n")
     assert reader.more() == b"1\n"
@@ -63,7 +90,7 @@ def test_a_reader_goes_on_in_the_new_file_and_misses_nothing(tmp_path: Path) -> 
     path.replace(path.with_suffix(".1.log"))
     path.write_bytes(b"3\n")
     assert reader.more() == b"2\n"
-    assert [reader.more() for _ in range(3)].count(b"3\n") == 1
+    assert [reader.more() for _ in range(3)] == [b"3\n", b"", b""]
     reader.close()
 
 

@@ -17,6 +17,7 @@ NODE = "n" * 56  # with "nodes/" and "/" 63 bytes and two levels
         ("é" * 2017, 0, "a topic of 4097 bytes, the cloud takes 4096"),
         ("t", 1_999_926, ""),
         ("t", 1_999_927, "a packet of 2000001 bytes, the cloud takes 2000000"),
+        ("", 0, "an empty topic"),
         ("down", 0, "the cloud denies down/# to nodes"),
         ("down/a", 0, "the cloud denies down/# to nodes"),
         ("downstairs/a", 0, ""),

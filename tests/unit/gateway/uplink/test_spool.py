@@ -200,9 +200,8 @@ def test_what_is_set_aside_survives_and_is_bounded(tmp_path: Path) -> None:
 def test_a_message_that_sqlite_refuses_takes_no_other_along(tmp_path: Path) -> None:
     async def body(spool: Spool) -> None:
         bad = "lone surrogate \ud800"
-        assert await asyncio.gather(
-            put(spool, "a", b"1"), put(spool, bad, b""), put(spool, "b", b"2")
-        ) == [True, False, True]
+        puts = [put(spool, "a", b"1"), put(spool, bad, b""), put(spool, "b", b"2")]
+        assert await asyncio.gather(*puts) == [True, False, True]
         assert [entry.topic for entry in await spool.read(0, 10)] == ["a", "b"]
         assert await put(spool, "c", b"3")
 
@@ -288,6 +287,33 @@ def test_a_damaged_spool_is_set_aside_and_work_goes_on(tmp_path: Path) -> None:
 
     with_spool(path, body)
     assert (tmp_path / "spool.db.damaged").read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize("size", [300, 20_000])  # rows on pages, and on chains of pages
+def test_a_damaged_page_costs_its_own_messages_only(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "spool.db"
+
+    async def fill(spool: Spool) -> None:
+        rows = [b"%d:" % n + bytes(size) for n in range(60)]
+        assert all(await asyncio.gather(*(put(spool, "t", row) for row in rows)))
+
+    with_spool(path, fill, 10_000_000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+
+    async def drain(spool: Spool) -> None:
+        entries = await spool.read(0, 100)
+        assert 40 <= len(entries) < 60 or size > 4096
+        assert len(entries) >= 40
+        whole = [e for e in entries if len(e.payload.partition(b":")[2]) == size]
+        assert whole == entries
+        assert await put(spool, "t", b"new")
+        (new,) = (await spool.read(entries[-1].row_id, 10))[-1:]
+        assert (new.row_id, new.payload) == (61, b"new")
+
+    with_spool(path, drain, 10_000_000)
 
 
 def test_a_spool_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -10,12 +10,25 @@ def rows(*numbers: int, at: float = 0.0) -> list[Sent]:
 def test_after_a_break_rows_are_sent_alone_until_one_is_found() -> None:
     suspects = Suspects()
     assert not suspects.is_sent_alone(0)
-    assert suspects.broke(rows(3, 4, 5), None, 0.0) is None
+    assert suspects.broke(rows(3, 4, 5), 0x82, 0.0) is None
     assert suspects.is_sent_alone(2)
     assert suspects.is_sent_alone(4)
     assert not suspects.is_sent_alone(5)
     suspects.settle(3)
     found = suspects.broke(rows(4), 0x82, 0.0)
+    assert found is not None
+    assert found.row_id == 4
+
+
+# case G1: a peer by MQTT 3.1.1, or one that crashes
+def test_a_break_without_a_reason_counts_only_when_a_row_is_alone() -> None:
+    suspects = Suspects()
+    assert suspects.broke(rows(3, 4, 5), None, 0.0) is None
+    assert suspects.broke(rows(3), None, 0.0) is None
+    assert suspects.is_sent_alone(2)
+    suspects.settle(3)
+    assert suspects.broke(rows(4), None, 0.0) is None
+    found = suspects.broke(rows(4), None, 0.0)
     assert found is not None
     assert found.row_id == 4
 
@@ -52,7 +65,7 @@ def test_a_row_that_waits_is_not_accused_of_a_break() -> None:
     suspects = Suspects()
     suspects.refused_for_now(1, 1)
     suspects.refused_for_now(1, 1)
-    assert suspects.broke(rows(1, 2), None, 0.0) is None
-    found = suspects.broke(rows(1, 2), None, 0.0)
+    assert suspects.broke(rows(1, 2), 0x82, 0.0) is None
+    found = suspects.broke(rows(1, 2), 0x82, 0.0)
     assert found is not None
     assert found.row_id == 2
