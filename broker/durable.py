@@ -98,9 +98,9 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_bytes", "_collected_from",
-        "_dropped", "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
-        "touch",
+        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_bytes",
+        "_collected_from", "_dropped", "_next_message", "_next_session", "_runs", "_sends",
+        "_sent", "_store", "_wall_ahead_s", "touch",
     )  # fmt: skip
 
     def __init__(

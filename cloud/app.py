@@ -133,7 +133,7 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
             config, certificates, public_url, store, stack
         )
         server = build_server(build_web(parts), config.api, certificates.api)
-        for name in server.door.counts():
+        for name in server.bounds.counts():
             parts.metrics.watch(
                 f"api_{name}", f"HTTP: {name.replace('_', ' ')}", partial(_count, server, name)
             )
@@ -190,7 +190,7 @@ async def _start_parts(
     return parts, broker_address, format_address(*address)
 
 
-async def _start_broker(  # builds one part of all others
+async def _start_broker(
     config: CloudConfig,
     certificate: ServerCertificate | None,
     issuer: Issuer,
@@ -306,7 +306,7 @@ def _watch(parts: Parts) -> None:
 
 
 def _count(server: HttpServer, name: str) -> float:
-    return server.door.counts()[name]
+    return server.bounds.counts()[name]
 
 
 async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> None:

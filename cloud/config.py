@@ -52,19 +52,17 @@ class MqttSettings:
     host: str = "127.0.0.1"
     port: int = 1884
     durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
-    tls_cert: Path | None = (
-        None  # PEM; with it the port speaks MQTT over TLS; read again when renewed
-    )
+    tls_cert: Path | None = None  # PEM; with it: MQTT over TLS; read again when renewed
     tls_key: Path | None = None
     plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
         """Refuse what cannot be listened on, and unknown words."""
         _check_port(self.port)
+        check_listener(self)
         if self.durability not in ("synced", "os", "memory"):
             words = '"synced", "os" or "memory"'
             raise ValueError(f'durability = "{self.durability}": must be {words}')
-        check_listener(self)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from web import (
     ServerCertificate,
     listen_tcp,
 )
-from web.tls_settings import TlsSettings
+from web.tls_settings import ListenerTls
 
 STOP_S = 2  # of the 5 s in which the process must have ended; broker and relay need some
 
@@ -39,7 +39,7 @@ def cannot_listen(host: str, port: int, cause: BaseException, section: str) -> S
     )
 
 
-def certificate_of(settings: TlsSettings, section: str) -> ServerCertificate | None:
+def certificate_of(settings: ListenerTls, section: str) -> ServerCertificate | None:
     """Return what a listener shows its peers; None for a plain one, StartError for bad files."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None

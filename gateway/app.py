@@ -187,7 +187,7 @@ class Gateway:
         )
         app = HostGuard(self._sidecar.api, policy)
         server = make_server(app, certificate.context if certificate else None)
-        self._status.api_counts = server.door.counts
+        self._status.api_counts = server.bounds.counts
         return serve(server, api)
 
     async def _start_broker(self) -> None:

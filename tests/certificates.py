@@ -17,7 +17,7 @@ class Files:
     ca: Path
     cert: Path
     key: Path
-    issuer: authority.Issuer
+    issuer: authority.CertificateAuthority
 
     def server_context(self) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -43,7 +43,7 @@ def make_authority(folder: Path) -> Files:
     certificate = authority.make_authority("tests", key, datetime.datetime.now(datetime.UTC))
     files = Files(
         folder / "ca.crt", folder / "server.crt", folder / "server.key",
-        authority.Issuer(certificate, key),
+        authority.CertificateAuthority(certificate, key),
     )  # fmt: skip
     files.ca.write_bytes(authority.encode_certificate(certificate))
     files.renew()

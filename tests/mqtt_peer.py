@@ -28,10 +28,10 @@ class Mqtt:
         client_id: str = "peer",
         version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
         *,
+        tls: "ssl.SSLContext | None" = None,
         clean_start: bool = True,
         properties: "Properties | None" = None,
         keep_alive_s: int = 60,
-        tls: "ssl.SSLContext | None" = None,
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None

@@ -26,7 +26,7 @@ SKEW = datetime.timedelta(hours=1)  # clocks without a battery
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
+class CertificateAuthority:
     """An authority that can sign."""
 
     certificate: x509.Certificate
@@ -83,7 +83,10 @@ def make_authority(
 
 
 def make_server_certificate(
-    issuer: Issuer, key: ec.EllipticCurvePrivateKey, names: Iterable[str], now: datetime.datetime
+    issuer: CertificateAuthority,
+    key: ec.EllipticCurvePrivateKey,
+    names: Iterable[str],
+    now: datetime.datetime,
 ) -> x509.Certificate:
     """Return a certificate for a server's names and addresses; the first is its common name."""
     names = list(names)
@@ -112,7 +115,7 @@ def names_of(certificate: x509.Certificate) -> frozenset[str]:
 
 def is_good(
     certificate: x509.Certificate,
-    issuer: Issuer,
+    issuer: CertificateAuthority,
     key: ec.EllipticCurvePrivateKey,
     names: Iterable[str],
     now: datetime.datetime,

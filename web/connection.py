@@ -35,7 +35,7 @@ class Phase(Enum):
 
 
 @dataclass(slots=True)
-class Door:
+class ConnectionBounds:
     """What the connections of one server share."""
 
     limits: HttpLimits
@@ -58,14 +58,14 @@ class HttpConnection(H11Protocol):
 
     def __init__(
         self,
-        door: Door,
+        bounds: ConnectionBounds,
         config: "Config",
         server_state: "ServerState",
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._door = door
+        self._bounds = bounds
         self._phase = Phase.IDLE
         self._deadline = 0.0
         self._progress_bytes = 0  # of a body since the last deadline
@@ -76,8 +76,8 @@ class HttpConnection(H11Protocol):
         """Find room for the connection, or refuse it."""
         super().connection_made(transport)
         peer = self.client[0] if self.client else ""
-        is_admitted, evicted = self._door.table.enter(self, peer)
-        self._deadline = self.loop.time() + self._door.limits.head_s
+        is_admitted, evicted = self._bounds.table.enter(self, peer)
+        self._deadline = self.loop.time() + self._bounds.limits.head_s
         if evicted is not None:
             evicted.transport.abort()
         if not is_admitted:
@@ -86,7 +86,7 @@ class HttpConnection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the room back."""
-        self._door.table.leave(self)
+        self._bounds.table.leave(self)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it when the peer reset
 
@@ -98,7 +98,7 @@ class HttpConnection(H11Protocol):
         super().data_received(data)
         if self._phase is Phase.IDLE:
             self._phase = Phase.HEAD
-            self._deadline = self.loop.time() + self._door.limits.head_s
+            self._deadline = self.loop.time() + self._bounds.limits.head_s
         self._follow(self.loop.time())
 
     def on_response_complete(self) -> None:
@@ -121,25 +121,25 @@ class HttpConnection(H11Protocol):
 
     def _follow(self, now: float) -> None:
         """Find the phase, and note progress within it."""
-        door, phase = self._door, self._find_phase()
+        bounds, phase = self._bounds, self._find_phase()
         if phase is Phase.ANSWER:
             if self._phase is not Phase.ANSWER:
-                door.table.work(self)
+                bounds.table.work(self)
         elif phase is Phase.BODY:
             if self.flow.read_paused:
-                door.table.work(self)
+                bounds.table.work(self)
             elif self._phase is not Phase.BODY or self._progress_bytes >= self._least_bytes:
-                door.table.progress(self)
+                bounds.table.progress(self)
                 self._progress_bytes = 0
-                self._deadline = now + door.limits.progress_s
+                self._deadline = now + bounds.limits.progress_s
         elif self._phase in (Phase.BODY, Phase.ANSWER):
-            door.table.progress(self)
-            self._deadline = now + door.limits.idle_s
+            bounds.table.progress(self)
+            self._deadline = now + bounds.limits.idle_s
         self._phase = phase
 
     @property
     def _least_bytes(self) -> int:
-        return self._door.limits.progress_bytes
+        return self._bounds.limits.progress_bytes
 
     def _find_phase(self) -> Phase:
         cycle = self.cycle
@@ -151,7 +151,7 @@ class HttpConnection(H11Protocol):
 
     def _watch_unsent(self, now: float) -> bool:
         """Cut a peer that does not read its answer; return whether it was cut."""
-        limits, unsent = self._door.limits, self.transport.get_write_buffer_size()
+        limits, unsent = self._bounds.limits, self.transport.get_write_buffer_size()
         before = self._unsent_bytes
         if not unsent:
             self._unsent_bytes = None
@@ -160,13 +160,13 @@ class HttpConnection(H11Protocol):
             is_last = self.transport.is_closing()
             self._unsent_deadline = now + (limits.close_s if is_last else limits.progress_s)
         elif now >= self._unsent_deadline:
-            self._door.timeouts["answer"] += 1
+            self._bounds.timeouts["answer"] += 1
             self.transport.abort()
             return True
         return False
 
     def _end(self, what: str, answer: bytes) -> None:
-        self._door.timeouts[what] += 1
+        self._bounds.timeouts[what] += 1
         if answer:
             self.transport.write(answer)
         self.transport.close()
@@ -175,9 +175,9 @@ class HttpConnection(H11Protocol):
 class HttpFactory:
     """Makes the connections of one server, as uvicorn asks for them."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, bounds: ConnectionBounds) -> None:
+        self._bounds = bounds
 
     def __call__(self, **parts: Any) -> asyncio.Protocol:
         """Return the protocol of a new connection."""
-        return cast("asyncio.Protocol", HttpConnection(self._door, **parts))
+        return cast("asyncio.Protocol", HttpConnection(self._bounds, **parts))

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from web.origins import HostPolicy, Verdict
+from web.origins import HostDecision, HostPolicy
 from web.responses import problem_response
 
 PREFLIGHT_S = 600
@@ -25,20 +25,20 @@ class HostGuard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        verdict = self._judge(scope)
-        if verdict.status:
+        decision = self._judge(scope)
+        if decision.status:
             if scope["type"] == "websocket":
                 await send({"type": "websocket.close", "code": 1008})
                 return
-            await problem_response(verdict.status, verdict.detail)(scope, receive, send)
-        elif not verdict.allowed_origin or scope["type"] == "websocket":
+            await problem_response(decision.status, decision.detail)(scope, receive, send)
+        elif not decision.allowed_origin or scope["type"] == "websocket":
             await self._app(scope, receive, send)
         elif (asked := _preflight(scope)) is not None:
-            await _answer_preflight(verdict.allowed_origin, asked, send)
+            await _answer_preflight(decision.allowed_origin, asked, send)
         else:
-            await self._app(scope, receive, _sharing(verdict.allowed_origin, send))
+            await self._app(scope, receive, _sharing(decision.allowed_origin, send))
 
-    def _judge(self, scope: Message) -> Verdict:
+    def _judge(self, scope: Message) -> HostDecision:
         hosts, headers = [], {}
         for name, value in scope["headers"]:
             if name == b"host":

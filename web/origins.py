@@ -14,7 +14,7 @@ ANY = "*"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class HostDecision:
     """What to do with a request: serve it when there is no status."""
 
     status: int = 0
@@ -37,8 +37,8 @@ class HostPolicy:
         self._names, self._section = names, section
         self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
 
-    def judge(self, hosts: list[str], local_address: str, headers: dict[str, str]) -> Verdict:
-        """Return the verdict on a request.
+    def judge(self, hosts: list[str], local_address: str, headers: dict[str, str]) -> HostDecision:
+        """Return the decision on a request.
 
         Args:
             hosts: the values of its Host headers.
@@ -47,7 +47,7 @@ class HostPolicy:
         """
         host = hosts[0] if len(hosts) == 1 else ""
         if len(hosts) > 1 or (hosts and not self._is_known(host_name(host), local_address)):
-            return Verdict(
+            return HostDecision(
                 421,
                 f"cannot serve {host[:100]!r}: not known by that name; "
                 f"add it to {self._section} hosts",
@@ -56,24 +56,24 @@ class HostPolicy:
         if not origin:
             return self._judge_fetch(headers)
         if is_same_host(origin, host):
-            return Verdict()
+            return HostDecision()
         if ANY in self._origins or origin.lower() in self._origins:
-            return Verdict(allowed_origin=origin)
-        return Verdict(
+            return HostDecision(allowed_origin=origin)
+        return HostDecision(
             403,
             f"cannot serve a page of {origin[:100]!r}: it is of another site; "
             f"add it to {self._section} origins",
         )
 
-    def _judge_fetch(self, headers: dict[str, str]) -> Verdict:
+    def _judge_fetch(self, headers: dict[str, str]) -> HostDecision:
         # An image or script of a foreign page comes without Origin; a link that is followed is fine
         if (
             headers.get("sec-fetch-site") == "cross-site"
             and headers.get("sec-fetch-mode") != "navigate"
             and ANY not in self._origins
         ):
-            return Verdict(403, "cannot serve a part of a page of another site")
-        return Verdict()
+            return HostDecision(403, "cannot serve a part of a page of another site")
+        return HostDecision()
 
     def _is_known(self, name: str, local_address: str) -> bool:
         if not name:

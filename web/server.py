@@ -10,7 +10,7 @@ from typing import Any
 
 import uvicorn
 
-from web.connection import Door, HttpConnection, HttpFactory
+from web.connection import ConnectionBounds, HttpConnection, HttpFactory
 from web.connection_table import ConnectionTable
 from web.limits import HttpLimits
 from web.tls_transport import HandshakeQueue, TlsProtocol
@@ -40,12 +40,14 @@ class HttpServer(uvicorn.Server):
         tls: ssl.SSLContext | None = None,
         proxies: Sequence[str] = (),
     ) -> None:
-        self.door = Door(limits, ConnectionTable[HttpConnection](limits, frozenset(proxies)))
+        self.bounds = ConnectionBounds(
+            limits, ConnectionTable[HttpConnection](limits, frozenset(proxies))
+        )
         self.listening = asyncio.Event()
         super().__init__(
             uvicorn.Config(
                 app,
-                http=_with_tls(HttpFactory(self.door), tls),  # type: ignore[arg-type]  # a factory
+                http=_with_tls(HttpFactory(self.bounds), tls),  # type: ignore[arg-type]  # a factory
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -80,7 +82,7 @@ class HttpServer(uvicorn.Server):
         """End the connections whose time is up."""
         if counter % TICKS_PER_SWEEP == 0:
             now = asyncio.get_running_loop().time()
-            for connection in self.door.table.all():
+            for connection in self.bounds.table.all():
                 connection.tick(now)
         return await super().on_tick(counter)
 

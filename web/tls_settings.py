@@ -6,7 +6,7 @@ from typing import Protocol
 from web.addresses import is_loopback_host
 
 
-class TlsSettings(Protocol):
+class ListenerTls(Protocol):
     """A section of a configuration file that describes a listener."""
 
     @property
@@ -19,7 +19,7 @@ class TlsSettings(Protocol):
     def plaintext_beyond_loopback(self) -> bool: ...  # noqa: D102
 
 
-def check_listener(settings: TlsSettings) -> None:
+def check_listener(settings: ListenerTls) -> None:
     """Refuse with a ValueError half a TLS configuration, and to serve the network without TLS."""
     check_tls_files(settings.tls_cert, settings.tls_key)
     is_plain = settings.tls_cert is None

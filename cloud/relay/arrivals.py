@@ -135,7 +135,7 @@ class Arrivals:
             logger.debug("cannot identify connection: %s", type(exc).__name__)
             cut(peer.sock)
         except asyncio.CancelledError:
-            cut(peer.sock)
+            cut(peer.sock)  # with TLS it is no more the one that _forget() knows
             raise
         else:
             self._on_arrival(peer, first)

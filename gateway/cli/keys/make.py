@@ -14,7 +14,7 @@ from gateway.addresses import local_address
 from gateway.cli.errors import CliError
 from gateway.identity import write_private
 from web.authority import (
-    Issuer,
+    CertificateAuthority,
     decode_certificate,
     decode_key,
     encode_certificate,
@@ -78,7 +78,7 @@ def all_names(names: list[str], addresses: list[str]) -> list[str]:
     return list(dict.fromkeys([*names, *addresses, *own]))
 
 
-def _authority(directory: Path, now: datetime.datetime) -> tuple[Issuer, Written]:
+def _authority(directory: Path, now: datetime.datetime) -> tuple[CertificateAuthority, Written]:
     certificate_file, key_file = _files(directory, AUTHORITY)
     key, is_key_new = _key(key_file)
     if is_key_new or not certificate_file.exists():
@@ -89,12 +89,16 @@ def _authority(directory: Path, now: datetime.datetime) -> tuple[Issuer, Written
         certificate, is_new = _read_certificate(certificate_file), False
         if certificate.public_key() != key.public_key():
             raise CliError(f"cannot use {certificate_file}: it is not for the key {key_file}")
-    issuer = Issuer(certificate, key)
+    issuer = CertificateAuthority(certificate, key)
     return issuer, Written(AUTHORITY, certificate_file, key_file, is_key_new, is_new)
 
 
 def _server(
-    directory: Path, name: str, issuer: Issuer, names: list[str], now: datetime.datetime
+    directory: Path,
+    name: str,
+    issuer: CertificateAuthority,
+    names: list[str],
+    now: datetime.datetime,
 ) -> Written:
     certificate_file, key_file = _files(directory, name)
     key, is_key_new = _key(key_file)

@@ -41,7 +41,7 @@ def test_a_burst_that_holds_connections_leaves_others_served(greeting: bytes) ->
             peers = burst(served.port, 60, greeting)
             for _ in range(3):
                 assert (await served.ask()).startswith(b"HTTP/1.1 200 ")
-            table = served.server.door.table
+            table = served.server.bounds.table
             assert len(table) <= LIMITS.connections
             assert table.counters.refused == 0
             for peer in peers:
@@ -66,7 +66,7 @@ def test_whoever_stops_is_told_and_cut(greeting: bytes, answer: bytes) -> None:
                 told = await reader.read()
             assert told[: len(answer)] == answer
             assert bool(told) == bool(answer)
-            await until(lambda: not len(served.server.door.table))
+            await until(lambda: not len(served.server.bounds.table))
             writer.close()
 
     asyncio.run(scenario())
@@ -86,7 +86,7 @@ def test_trickling_bytes_win_no_time(greeting: bytes) -> None:
                     await asyncio.sleep(0.02)
             with suppress(ConnectionResetError):  # a byte crossed the answer
                 assert answer.result().startswith(b"HTTP/1.1 408 ")
-            assert sum(served.server.door.timeouts.values()) == 1
+            assert sum(served.server.bounds.timeouts.values()) == 1
             writer.close()
 
     asyncio.run(scenario())
@@ -111,8 +111,8 @@ def test_whoever_does_not_read_its_answer_is_cut() -> None:
         async with serving() as served:
             reader, writer = await served.open()
             writer.write(b"GET /large HTTP/1.1\r\nhost: a\r\n\r\n")
-            await until(lambda: served.server.door.timeouts["answer"] == 1)
-            await until(lambda: not len(served.server.door.table))
+            await until(lambda: served.server.bounds.timeouts["answer"] == 1)
+            await until(lambda: not len(served.server.bounds.table))
             writer.close()
             del reader
 
@@ -144,8 +144,8 @@ def test_tls_connections_that_never_shake_hands_count_and_go(tmp_path: Path) -> 
             peers += burst(served.port, 20, b"\x16\x03\x01")
             for _ in range(3):
                 assert (await served.ask()).startswith(b"HTTP/1.1 200 ")
-            assert len(served.server.door.table) <= LIMITS.connections
-            await until(lambda: not len(served.server.door.table))
+            assert len(served.server.bounds.table) <= LIMITS.connections
+            await until(lambda: not len(served.server.bounds.table))
             for peer in peers:
                 peer.close()
 

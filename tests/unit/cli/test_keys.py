@@ -9,7 +9,7 @@ import pytest
 from gateway.cli.errors import CliError
 from gateway.cli.keys.make import make_keys
 from web.authority import (
-    Issuer,
+    CertificateAuthority,
     decode_certificate,
     decode_key,
     encode_certificate,
@@ -63,7 +63,9 @@ def test_a_certificate_that_lacks_a_name_or_ends_soon_is_made_again_for_its_key(
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"gateway.crt", "cloud.crt", "relay.crt"}
 
-    issuer = Issuer(decode_certificate(after["authority.crt"]), decode_key(after["authority.key"]))
+    issuer = CertificateAuthority(
+        decode_certificate(after["authority.crt"]), decode_key(after["authority.key"])
+    )
     long_ago = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=800)
     names = sorted(names_of(decode_certificate(after["relay.crt"])))
     old = make_server_certificate(issuer, decode_key(after["relay.key"]), names, long_ago)
