@@ -71,7 +71,7 @@ NO_MESSAGE = 1 << 64  # ids are below
 CLOCK_READ_S = 60.0  # between two of them: so much life is given back by a power cut, if the
 # wall clock is set back as well
 CLOCK_STEP_S = 1.0  # by which the wall clock was set, not corrected
-MUCH_BYTES = 65_536
+MUCH_BYTES = 65_536  # collected; then whoever collects calls flush()
 
 
 class Store(Protocol):
@@ -98,9 +98,9 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_bytes",
-        "_collected_from", "_dropped", "_next_message", "_next_session", "_runs", "_sends",
-        "_sent", "_store", "_wall_ahead_s", "touch",
+        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_from", "_dropped",
+        "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
+        "collected_bytes", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -117,7 +117,7 @@ class Ledger:
         # collected, not appended yet
         self._runs: list[tuple[list[Series], Done]] = []
         self._collected_from = NO_MESSAGE  # the first message of these
-        self._collected_bytes = 0
+        self.collected_bytes = 0
         self._acknowledged: dict[int, list[int]] = {}  # by session
         self._dropped: dict[int, list[int]] = {}  # of the runs
 
@@ -210,7 +210,7 @@ class Ledger:
 
     def collect_run(self, records: list[Series], first_id: int, size: int, done: Done) -> None:
         """Note new messages, with ids from the first one on, of so many bytes."""
-        self._collected_bytes += size
+        self.collected_bytes += size
         self._runs.append((records, done))
         self._collected_from = min(self._collected_from, first_id)
 
@@ -236,11 +236,6 @@ class Ledger:
         gone = self._dropped if is_new else self._acknowledged
         gone.setdefault(session, []).extend(message_ids)
 
-    def flush_much(self) -> None:
-        """Write down what was collected, if that is much: the store may fall behind by it."""
-        if self._collected_bytes >= MUCH_BYTES:
-            self.flush()
-
     def flush(self) -> None:
         """Write down what was collected."""
         store = self._store
@@ -251,7 +246,7 @@ class Ledger:
             store.append(_describe_gone(gone))
         if self._runs:
             runs, self._runs, self._collected_from = self._runs, [], NO_MESSAGE
-            self._collected_bytes = 0
+            self.collected_bytes = 0
             for run, done in runs:
                 store.append(run, done)
         if self._sent:
