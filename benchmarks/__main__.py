@@ -15,13 +15,13 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks.brokers import OURS, ROOT, SCRATCH, Broker
+from benchmarks.brokers import OURS, ROOT, SCRATCH, BenchBroker
 from benchmarks.errors import BenchmarkError, ChoiceError
 from benchmarks.machine import choose_cores, describe_machine, raise_file_limit
 from benchmarks.measure import Failure, Outcome, Timing
 from benchmarks.report import Circumstances, print_report, render_json, render_markdown
 from benchmarks.rivals import find_brokers, install_aedes, parse_rival
-from benchmarks.rounds import Plan, Results, run_plan
+from benchmarks.rounds import Results, RoundPlan, run_plan
 from benchmarks.scenarios import BY_NAME, SCENARIOS, Scenario, Size
 from benchmarks.verdict import format_number
 
@@ -126,9 +126,9 @@ def bench(  # noqa: PLR0913  # options
         raise typer.Exit(1)
 
 
-def make_plan(choice: Choice, found: Sequence[Broker]) -> Plan:
+def make_plan(choice: Choice, found: Sequence[BenchBroker]) -> RoundPlan:
     """Return what to run; raise ChoiceError for names that mean nothing."""
-    return Plan(
+    return RoundPlan(
         scenarios=_choose_scenarios(choice.scenarios),
         brokers=_choose_brokers(choice, found),
         rounds=choice.rounds or (QUICK_ROUNDS if choice.quick else FULL_ROUNDS),
@@ -139,7 +139,7 @@ def make_plan(choice: Choice, found: Sequence[Broker]) -> Plan:
     )
 
 
-def fit_files(plan: Plan, files: int) -> Plan:
+def fit_files(plan: RoundPlan, files: int) -> RoundPlan:
     """Return the plan with no more connections than files may be open; say so if they are fewer."""
     if files >= plan.size.connections + OTHER_FILES:
         return plan
@@ -160,7 +160,7 @@ def _choose_scenarios(names: Sequence[str]) -> list[Scenario]:
     return [BY_NAME[name] for name in names]
 
 
-def _choose_brokers(choice: Choice, found: Sequence[Broker]) -> list[Broker]:
+def _choose_brokers(choice: Choice, found: Sequence[BenchBroker]) -> list[BenchBroker]:
     added = [parse_rival(text) for text in choice.rivals]
     wanted = list(choice.brokers)
     by_name = {each.name: each for each in found}
@@ -174,7 +174,7 @@ def _choose_brokers(choice: Choice, found: Sequence[Broker]) -> list[Broker]:
     return chosen
 
 
-def _run_with_progress(console: Console, plan: Plan) -> Results:
+def _run_with_progress(console: Console, plan: RoundPlan) -> Results:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

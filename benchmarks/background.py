@@ -15,7 +15,7 @@ from benchmarks.errors import PeerError
 from benchmarks.generator import DELIVERIES, Load, Rig, stream
 from benchmarks.http_probe import encode_get, read_answer
 from benchmarks.measure import Cpu, Timing
-from benchmarks.transport import Door
+from benchmarks.transport import BrokerEndpoint
 
 CONNECTIONS = 8  # that hammer the API, each with one request under way
 UPLOADS = 1
@@ -36,7 +36,7 @@ def upload(port: int, seconds: float, file: Path) -> float:
 def saturate(port: int, seconds: float, qos: int) -> float:
     """Publish as fast as the broker takes it; return deliveries/s."""
     timing = Timing(warm_up_s=0.0, measure_s=seconds)
-    rig = Rig(Door(port), timing, lambda: Cpu(0.0, 0.0), lambda: 0)
+    rig = Rig(BrokerEndpoint(port), timing, lambda: Cpu(0.0, 0.0), lambda: 0)
     sample = stream(rig, Load(qos=qos, window=100 if qos else 16_384))
     if not sample.tally.is_exact:
         raise PeerError(f"cannot disturb: not exact: {sample.tally}")

@@ -19,7 +19,7 @@ from benchmarks.certificates import Certificate, make_certificate
 from benchmarks.errors import BenchmarkError, PeerError
 from benchmarks.machine import Cores
 from benchmarks.streams import open_client
-from benchmarks.transport import Door
+from benchmarks.transport import BrokerEndpoint
 
 ROOT = Path(__file__).parent.parent
 SCRATCH = ROOT / "build"  # on a disk, where /tmp may be memory: syncing must cost what it costs
@@ -41,7 +41,7 @@ class Mode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class BenchSite:
     """What a broker gets to run with."""
 
     port: int
@@ -55,45 +55,47 @@ class Site:
         assert self.certificate is not None
         return self.certificate.certificate, self.certificate.key
 
-    def door(self) -> Door:
+    def door(self) -> BrokerEndpoint:
         """Return how clients get in."""
         tls = self.certificate.make_context() if self.certificate else None
-        return Door(self.port, tls, websocket=self.mode is Mode.WEBSOCKET)
+        return BrokerEndpoint(self.port, tls, websocket=self.mode is Mode.WEBSOCKET)
 
 
 @dataclass(frozen=True, slots=True)
-class Broker:
+class BenchBroker:
     """A broker that is on this machine."""
 
     name: str
     version: str
     setup: str
     # writes configuration and returns the command; UnableError when it lacks the mode
-    prepare: Callable[[Site], list[str]]
+    prepare: Callable[[BenchSite], list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningBroker:
     """A broker's process that accepts clients."""
 
     pid: int
-    door: Door
+    door: BrokerEndpoint
 
 
 @contextlib.contextmanager
-def run_broker(broker: Broker, cores: Cores, mode: Mode = Mode.PLAIN) -> Iterator[Running]:
+def run_broker(
+    broker: BenchBroker, cores: Cores, mode: Mode = Mode.PLAIN
+) -> Iterator[RunningBroker]:
     """Start a broker on its core, wait until it accepts a client, and end it in the end."""
     SCRATCH.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=SCRATCH) as folder:
         certificate = make_certificate(Path(folder)) if mode is Mode.TLS else None
         for attempt in range(1, START_ATTEMPTS + 1):
-            site = Site(_find_free_port(), Path(folder) / str(attempt), mode, certificate)
+            site = BenchSite(_find_free_port(), Path(folder) / str(attempt), mode, certificate)
             site.folder.mkdir()
             log = site.folder / "log"
             process = _start(broker.prepare(site), site, log, cores)
             try:
                 if _is_ready(process, site.door()):
-                    yield Running(process.pid, site.door())
+                    yield RunningBroker(process.pid, site.door())
                     return
             finally:
                 _stop(process)
@@ -101,7 +103,7 @@ def run_broker(broker: Broker, cores: Cores, mode: Mode = Mode.PLAIN) -> Iterato
         raise PeerError(f"cannot start {broker.name}: {tail or 'it said nothing'}")
 
 
-def _start(command: list[str], site: Site, log: Path, cores: Cores) -> subprocess.Popen[bytes]:
+def _start(command: list[str], site: BenchSite, log: Path, cores: Cores) -> subprocess.Popen[bytes]:
     # a child inherits the core of its parent: threads that start at once are bound as well
     os.sched_setaffinity(0, {cores.broker})
     try:
@@ -121,7 +123,7 @@ def _start(command: list[str], site: Site, log: Path, cores: Cores) -> subproces
         os.sched_setaffinity(0, {cores.generator})
 
 
-def _is_ready(process: subprocess.Popen[bytes], door: Door) -> bool:
+def _is_ready(process: subprocess.Popen[bytes], door: BrokerEndpoint) -> bool:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError, BenchmarkError):

@@ -22,7 +22,7 @@ from benchmarks.generator import (
 from benchmarks.measure import Meter, Sample, Tally, percentile
 from benchmarks.packets import encode_ring
 from benchmarks.streams import AckCounter, AckingReader
-from benchmarks.transport import Connection
+from benchmarks.transport import BenchConnection
 
 RING_COUNT = 16_384
 TICK_S = 0.0005  # at a fixed rate: what is due is sent this often, for the core is shared by 40
@@ -41,7 +41,7 @@ PERCENTILES = {
 class Lane:
     """One publisher and its stored session."""
 
-    def __init__(self, number: int, connect: Callable[..., Connection]) -> None:
+    def __init__(self, number: int, connect: Callable[..., BenchConnection]) -> None:
         topic = f"durable/{number:03}"
         ring = encode_ring(topic, PAYLOAD_BYTES, qos=1, count=RING_COUNT)
         self.session = AckingReader(connect(f"kept{number}", (topic, 1), clean=False), ring)

@@ -9,7 +9,7 @@ from benchmarks.packets import (
     packet_id_of,
 )
 from benchmarks.streams import keep_tail, receive
-from benchmarks.transport import BUSY, Connection
+from benchmarks.transport import BUSY, BenchConnection
 
 PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
 
@@ -17,7 +17,7 @@ PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
 class _Answers:
     """What is to be sent, as far as the socket takes it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: BenchConnection) -> None:
         self._connection = connection
         self._unsent = bytearray()
 
@@ -33,7 +33,7 @@ class _Answers:
 class ReleaseCounter:
     """The publisher's side: answers each PUBREC, counts each PUBCOMP; ids must come in order."""
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0  # completed
         self.disordered = 0
@@ -66,7 +66,7 @@ class ReleaseCounter:
 class ExactReader:
     """The subscriber's side: answers PUBLISH and PUBREL, and checks the number of each PUBLISH."""
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0
         self.released = 0

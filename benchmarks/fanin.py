@@ -17,7 +17,7 @@ from benchmarks.generator import (
 from benchmarks.measure import Sample, Tally
 from benchmarks.packets import PUBACK_BYTES, encode_payload, encode_publish, encode_ring
 from benchmarks.streams import NumberReader
-from benchmarks.transport import Connection
+from benchmarks.transport import BenchConnection
 
 
 class Publishers:
@@ -30,7 +30,7 @@ class Publishers:
         self.arrived = 0
         self.pending = [0] * count
         self._qos = qos
-        self._connections: list[Connection] = []
+        self._connections: list[BenchConnection] = []
         self._packets = [
             encode_publish(f"bench/{number:05}", encode_payload(number, PAYLOAD_BYTES), qos=qos)
             for number in range(count)
@@ -39,7 +39,7 @@ class Publishers:
         self._sent = [0] * count
         self._delivered = [0] * count
 
-    def add(self, connection: Connection, poll: Poll) -> None:
+    def add(self, connection: BenchConnection, poll: Poll) -> None:
         """Take the next publisher's connection."""
         number = len(self._connections)
         self._connections.append(connection)
@@ -65,7 +65,7 @@ class Publishers:
         wrong = 0 if is_cut else sum(1 for sent, got in pairs if sent != got)
         return Tally(sum(self._sent), self.arrived, wrong, is_cut)
 
-    def _on_ack(self, connection: Connection, number: int) -> None:
+    def _on_ack(self, connection: BenchConnection, number: int) -> None:
         if len(connection.recv(PUBACK_BYTES)) != PUBACK_BYTES:
             raise PeerError("cannot go on: the broker closed a publisher's connection")
         self._confirm(number)

@@ -31,7 +31,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ReportLine:
     """All rounds of one variant, probe and load, in milliseconds."""
 
     variant: str
@@ -42,13 +42,13 @@ class Line:
     done: str
 
 
-def make_lines(cells: Sequence[Cell]) -> list[Line]:
+def make_lines(cells: Sequence[Cell]) -> list[ReportLine]:
     """Return one line for each combination, in the order they first came."""
     grouped: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
         grouped.setdefault((cell.variant, cell.probe, cell.load), []).append(cell)
     return [
-        Line(*key, _spread(rounds, 50), _spread(rounds, 99), rounds[len(rounds) // 2].done)
+        ReportLine(*key, _spread(rounds, 50), _spread(rounds, 99), rounds[len(rounds) // 2].done)
         for key, rounds in grouped.items()
     ]
 

@@ -15,7 +15,7 @@ from collections import deque
 
 from gateway import app as gateway_app
 from gateway.__main__ import main
-from gateway.inprocess import App, Receive, Scope, Send
+from gateway.sidecar.inprocess import App, Receive, Scope, Send
 from gateway.sidecar.server import Server, make_server
 
 
@@ -34,7 +34,7 @@ async def serve_in_thread(server: Server, listener: socket.socket) -> None:
         listener.close()
 
 
-class Turns:
+class LoopTurns:
     """An application of which one request starts per turn of the loop."""
 
     def __init__(self, app: App) -> None:
@@ -60,7 +60,7 @@ class Turns:
 
 def serve_in_turns(app: App, tls: ssl.SSLContext | None = None) -> Server:
     """Return a server whose requests take turns."""
-    return make_server(Turns(app), tls)
+    return make_server(LoopTurns(app), tls)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,21 @@ from benchmarks.exactly_once import ExactReader, ReleaseCounter
 from benchmarks.measure import Cpu, Meter, Sample, Tally, Timing
 from benchmarks.packets import Ring, encode_ring
 from benchmarks.share import ShareReader, cover_all
-from benchmarks.streams import AckCounter, AckingReader, Reader, RingReader, Sender, open_client
-from benchmarks.transport import Connection, Door, WebSocket, frame_ring, pending_of
+from benchmarks.streams import (
+    AckCounter,
+    AckingReader,
+    PacketReader,
+    RingReader,
+    Sender,
+    open_client,
+)
+from benchmarks.transport import (
+    BenchConnection,
+    BenchWebSocket,
+    BrokerEndpoint,
+    frame_ring,
+    pending_of,
+)
 
 PAYLOAD_BYTES = 64
 TOPIC = "bench/00000"
@@ -42,7 +55,7 @@ READERS = (RingReader, AckingReader, ExactReader)  # by QoS
 class Rig:
     """One running broker, as the loads see it."""
 
-    door: Door
+    door: BrokerEndpoint
     timing: Timing
     read_cpu: Callable[[], Cpu]
     read_memory: Callable[[], int]
@@ -71,7 +84,7 @@ class Poll:
     ) -> None:
         self._epoll.close()
 
-    def on_readable(self, connection: Connection, callback: Callable[[], object]) -> None:
+    def on_readable(self, connection: BenchConnection, callback: Callable[[], object]) -> None:
         """Call back whenever there is something to read."""
 
         def read_all() -> None:
@@ -83,7 +96,7 @@ class Poll:
         self._readers[connection.fileno()] = callback if is_plain else read_all
         self._epoll.register(connection, select.EPOLLIN)
 
-    def wake_when_writable(self, connection: Connection) -> None:
+    def wake_when_writable(self, connection: BenchConnection) -> None:
         """Let the next `wait` return when this registered connection takes more."""
         if connection.fileno() not in self._waiting:
             self._waiting.add(connection.fileno())
@@ -100,13 +113,13 @@ class Poll:
 
 
 @contextmanager
-def connect_clients(door: Door) -> Iterator[Callable[..., Connection]]:
+def connect_clients(door: BrokerEndpoint) -> Iterator[Callable[..., BenchConnection]]:
     """Give a function that opens clients, and close all of them in the end."""
     with ExitStack() as opened:
 
         def connect(
             client_id: str, subscribe: tuple[str, int] | None = None, *, clean: bool = True
-        ) -> Connection:
+        ) -> BenchConnection:
             client = open_client(door, client_id, subscribe=subscribe, clean=clean)
             opened.callback(client.close)
             return client
@@ -130,7 +143,7 @@ def stream(rig: Rig, load: Load) -> Sample:
     """Send from one publisher to some subscribers, a window of messages ahead of the slowest."""
     ring = load.ring or encode_ring(TOPIC, PAYLOAD_BYTES, qos=load.qos, count=RING_COUNT)
     with connect_clients(rig.door) as connect, Poll() as poll:
-        readers: list[Reader] = [
+        readers: list[PacketReader] = [
             _make_reader(load, connect(f"sub{n}", (load.topic_filter, load.qos)), ring)
             for n in range(load.subscribers)
         ]
@@ -164,7 +177,9 @@ def stream(rig: Rig, load: Load) -> Sample:
 class _Confirmations:
     """How far everyone who must have a message has it."""
 
-    def __init__(self, readers: Sequence[Reader], acks: Reader | None, *, is_shared: bool) -> None:
+    def __init__(
+        self, readers: Sequence[PacketReader], acks: PacketReader | None, *, is_shared: bool
+    ) -> None:
         self._readers, self._acks, self._is_shared = readers, acks, is_shared
         self._counters = [*readers, acks] if acks else list(readers)
 
@@ -189,15 +204,15 @@ class _Confirmations:
         )
 
 
-def _make_reader(load: Load, connection: Connection, ring: Ring) -> Reader:
+def _make_reader(load: Load, connection: BenchConnection, ring: Ring) -> PacketReader:
     if load.is_shared:
         return ShareReader(connection, ring)
     return READERS[load.qos](connection, ring)
 
 
-def make_sender(publisher: Connection, ring: Ring) -> Sender:
+def make_sender(publisher: BenchConnection, ring: Ring) -> Sender:
     """Return what sends a ring, in frames that were made ahead where the connection needs them."""
-    if isinstance(publisher, WebSocket):
+    if isinstance(publisher, BenchWebSocket):
         return Sender(publisher.wire, frame_ring(ring))
     return Sender(publisher, ring)
 

@@ -35,7 +35,7 @@ def encode_upload(path: str, key: str, image: bytes) -> bytes:
     return head + body
 
 
-class Answer:
+class ProbeAnswer:
     """One answer, as it comes; it must be a success and say its length."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Answer:
 
 def read_answer(connection: socket.socket) -> None:
     """Read the whole next answer from a connection that blocks."""
-    answer = Answer()
+    answer = ProbeAnswer()
     while not answer.take(connection.recv(READ_BYTES)):
         pass
 
@@ -79,7 +79,7 @@ def probe_http(port: int, request: bytes, rate: int, seconds: float) -> list[flo
 
 def _probe(free: list[socket.socket], request: bytes, rate: int, count: int) -> list[float]:
     latencies: list[float] = []
-    busy: dict[socket.socket, tuple[float, Answer]] = {}
+    busy: dict[socket.socket, tuple[float, ProbeAnswer]] = {}
     start, sent = perf_counter(), 0
     while len(latencies) < count:
         now = perf_counter()
@@ -87,7 +87,7 @@ def _probe(free: list[socket.socket], request: bytes, rate: int, count: int) -> 
         if free and sent < count and now >= due:
             connection = free.pop(0)
             connection.sendall(request)
-            busy[connection] = (due, Answer())
+            busy[connection] = (due, ProbeAnswer())
             sent += 1
             continue
         waits = max(0.0, due - now) if free and sent < count else TIMEOUT_S

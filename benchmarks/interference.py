@@ -28,7 +28,7 @@ from benchmarks.gateway_report import Cell, format_lines, insert_section, render
 from benchmarks.http_probe import encode_get, encode_upload, probe_http
 from benchmarks.latency import probe_mqtt
 from benchmarks.machine import choose_cores
-from benchmarks.transport import Door
+from benchmarks.transport import BrokerEndpoint
 
 CONFIG = """\
 [node]
@@ -77,7 +77,7 @@ VARIANTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Doors:
+class VariantEndpoints:
     """Where a variant is reached, and what requests it takes."""
 
     mqtt_port: int
@@ -151,13 +151,13 @@ def measure(variant: Variant, seconds: float, probes: Probes = LOADS) -> Iterato
                 yield Cell(variant.title, probe, load, latencies, ", ".join(done))
 
 
-def _probe(probe: str, doors: Doors, seconds: float) -> list[float]:
+def _probe(probe: str, doors: VariantEndpoints, seconds: float) -> list[float]:
     if probe == MQTT:
-        return probe_mqtt(Door(doors.mqtt_port), rate=MQTT_RATE, seconds=seconds)
+        return probe_mqtt(BrokerEndpoint(doors.mqtt_port), rate=MQTT_RATE, seconds=seconds)
     return probe_http(doors.api_port, doors.request, API_RATE, seconds)
 
 
-def _open(variant: Variant, folder: Path, stack: ExitStack) -> Doors:
+def _open(variant: Variant, folder: Path, stack: ExitStack) -> VariantEndpoints:
     cores = choose_cores()
     first = folder / "first"
     mqtt_port, api_port = stack.enter_context(_gateway(variant.kind, first, cores.broker))
@@ -168,11 +168,13 @@ def _open(variant: Variant, folder: Path, stack: ExitStack) -> Doors:
     key = key_file.read_text().strip()
     upload_file = folder / "upload"
     upload_file.write_bytes(encode_upload("/mcm/v1/images", key, _pack(folder / "bulk")))
-    return Doors(mqtt_port, api_port, key_file, upload_file, encode_get("/status/v1", key))
+    return VariantEndpoints(
+        mqtt_port, api_port, key_file, upload_file, encode_get("/status/v1", key)
+    )
 
 
 def _pack(folder: Path) -> bytes:
-    from gateway.services.pack import pack_image
+    from gateway.services.images.pack import pack_image
 
     folder.mkdir()
     (folder / "microservice.toml").write_text(MANIFEST)
@@ -218,7 +220,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> tuple[int,
 
 @contextmanager
 def _disturb(
-    kinds: Sequence[str], doors: Doors, seconds: float
+    kinds: Sequence[str], doors: VariantEndpoints, seconds: float
 ) -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
     """Run loads of these kinds, from before what is measured until after it."""
     running: list[tuple[str, subprocess.Popen[str]]] = []

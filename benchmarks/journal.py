@@ -20,7 +20,7 @@ from typing import Annotated, Protocol
 import typer
 
 from broker.journal import Journal, JournalLimits
-from broker.journal.records import Acknowledged, Entry, Opened, Record, Stored
+from broker.journal.records import Acknowledged, Opened, QueueEntry, Record, Stored
 
 Done = Callable[[bool], None]
 
@@ -30,7 +30,7 @@ TICK_S = 0.001  # a broker reads many sockets per wake-up
 SECTOR_BYTES = 512
 
 
-class Store(Protocol):
+class BenchStore(Protocol):
     """What is compared."""
 
     async def open(self) -> None: ...
@@ -56,7 +56,7 @@ class LogStore:
 
     def add(self, message_id: int, session_id: int, payload: bytes, done: Done) -> None:
         stored = Stored(
-            message_id, f"bench/{session_id}/reading", payload, entries=(Entry(session_id, 1),)
+            message_id, f"bench/{session_id}/reading", payload, entries=(QueueEntry(session_id, 1),)
         )
         self._journal.append([stored], done)
 
@@ -139,14 +139,14 @@ def _call_all(dones: list[Done]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class BenchCost:
     """Counters of this process, and of the device it writes to."""
 
     cpu_s: float
     device_bytes: int
 
     @classmethod
-    def read(cls, directory: Path) -> "Cost":
+    def read(cls, directory: Path) -> "BenchCost":
         used = resource.getrusage(resource.RUSAGE_SELF)
         device = directory.stat().st_dev
         path = Path(f"/sys/dev/block/{os.major(device)}:{os.minor(device)}/stat")
@@ -166,7 +166,7 @@ class Outcome:
     commits_per_s: float
 
 
-async def _drive(store: Store, rate: int, seconds: float, payload: bytes) -> list[float]:
+async def _drive(store: BenchStore, rate: int, seconds: float, payload: bytes) -> list[float]:
     """Publish at a rate, acknowledge what was stored, return how long each commit took."""
     latencies: list[float] = []
     waiting: dict[int, list[int]] = {}
@@ -198,14 +198,16 @@ async def _drive(store: Store, rate: int, seconds: float, payload: bytes) -> lis
     return latencies
 
 
-def _measure(kind: type[LogStore] | type[SqliteStore], where: Path, options: "Options") -> Outcome:
+def _measure(
+    kind: type[LogStore] | type[SqliteStore], where: Path, options: "JournalBenchOptions"
+) -> Outcome:
     with tempfile.TemporaryDirectory(dir=where) as name:
         directory = Path(name)
         store = kind(directory, options.interval_s)
-        before, started = Cost.read(directory), time.perf_counter()
+        before, started = BenchCost.read(directory), time.perf_counter()
         payload = os.urandom(options.size)
         latencies = asyncio.run(_drive(store, options.rate, options.seconds, payload))
-        elapsed, after = time.perf_counter() - started, Cost.read(directory)
+        elapsed, after = time.perf_counter() - started, BenchCost.read(directory)
     latencies.sort()
     count = len(latencies)
     return Outcome(
@@ -219,7 +221,7 @@ def _measure(kind: type[LogStore] | type[SqliteStore], where: Path, options: "Op
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class JournalBenchOptions:
     """What one run does."""
 
     rate: int
@@ -250,7 +252,7 @@ def main(
     print("| store | payload | messages/s | p50 ms | p99 ms | CPU | B/message | commits/s |\n"
           "|---|---|---|---|---|---|---|---|")  # fmt: skip
     for size in sizes or [64, 1024]:
-        options = Options(rate, seconds, size, interval_ms / 1000)
+        options = JournalBenchOptions(rate, seconds, size, interval_ms / 1000)
         found: dict[str, list[Outcome]] = {name: [] for name in kinds}
         for _ in range(rounds):
             for name, kind in kinds.items():

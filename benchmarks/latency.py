@@ -13,7 +13,7 @@ from benchmarks.generator import LINGER_S, PAYLOAD_BYTES, TOPIC, Poll, Rig, conn
 from benchmarks.measure import Sample, Tally, percentile
 from benchmarks.packets import encode_payload, encode_publish, encode_ring
 from benchmarks.streams import AckCounter, NumberReader
-from benchmarks.transport import Door
+from benchmarks.transport import BrokerEndpoint
 
 PERCENTILES = {"p50 µs": 50.0, "p90 µs": 90.0, "p99 µs": 99.0, "p99.9 µs": 99.9, "max µs": 100.0}
 LATE = "generator late p99 µs"
@@ -94,7 +94,7 @@ def pace(rig: Rig, *, rate: int) -> Sample:
     )
 
 
-def probe_mqtt(door: Door, *, rate: int, seconds: float) -> list[float]:
+def probe_mqtt(door: BrokerEndpoint, *, rate: int, seconds: float) -> list[float]:
     """Return the seconds from when each QoS 1 message was due to its delivery; does not spin."""
     count = int(rate * seconds)
     ring = encode_ring(TOPIC_OF_PROBE, PAYLOAD_BYTES, qos=1, count=count)

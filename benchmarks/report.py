@@ -10,7 +10,7 @@ from rich.table import Table
 
 from benchmarks.brokers import OURS
 from benchmarks.measure import Failure, Outcome, Sample
-from benchmarks.rounds import Plan, Results
+from benchmarks.rounds import Results, RoundPlan
 from benchmarks.scenarios import Metric, Scenario
 from benchmarks.verdict import (
     Row,
@@ -90,7 +90,7 @@ class Circumstances:
     load: float = 0.0  # average number of programs that wanted a core when it started
 
 
-def print_report(console: Console, plan: Plan, results: Results) -> None:
+def print_report(console: Console, plan: RoundPlan, results: Results) -> None:
     """Print one table for each scenario, and the targets."""
     for scenario, metric in _pairs(plan):
         table = Table(title=f"{scenario.name}: {metric.name}", title_justify="left")
@@ -116,7 +116,7 @@ def print_report(console: Console, plan: Plan, results: Results) -> None:
         console.print(table)
 
 
-def render_markdown(plan: Plan, results: Results, circumstances: Circumstances) -> str:
+def render_markdown(plan: RoundPlan, results: Results, circumstances: Circumstances) -> str:
     """Return docs/benchmarks.md."""
     parts = [
         INTRODUCTION,
@@ -131,7 +131,7 @@ def render_markdown(plan: Plan, results: Results, circumstances: Circumstances) 
     return "\n".join(parts)
 
 
-def render_json(plan: Plan, results: Results, circumstances: Circumstances) -> str:
+def render_json(plan: RoundPlan, results: Results, circumstances: Circumstances) -> str:
     """Return everything that was measured, for programs."""
     return json.dumps(
         {
@@ -151,7 +151,7 @@ def render_json(plan: Plan, results: Results, circumstances: Circumstances) -> s
     )
 
 
-def _pairs(plan: Plan) -> Iterator[tuple[Scenario, Metric]]:
+def _pairs(plan: RoundPlan) -> Iterator[tuple[Scenario, Metric]]:
     for scenario in plan.scenarios:
         for metric in scenario.metrics:
             yield scenario, metric
@@ -188,7 +188,7 @@ def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str
     return "" if value is None else f"{format_number(value)}{busy}"
 
 
-def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
+def _render_circumstances(plan: RoundPlan, circumstances: Circumstances) -> str:
     apart = "on its own" if plan.cores.are_apart else "SHARED WITH THE GENERATOR"
     lines = [
         "## This run\n",
@@ -211,7 +211,7 @@ def _render_circumstances(plan: Plan, circumstances: Circumstances) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render_targets(plan: Plan, results: Results) -> str:
+def _render_targets(plan: RoundPlan, results: Results) -> str:
     lines = ["## Targets\n", "| scenario | metric | target | measured | |", "|---|---|---|---|---|"]
     lines += [
         f"| {each.scenario} | {each.metric} | {each.target} | {each.measured} "
@@ -221,7 +221,7 @@ def _render_targets(plan: Plan, results: Results) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _render_table(plan: Plan, results: Results, scenario: Scenario, metric: Metric) -> str:
+def _render_table(plan: RoundPlan, results: Results, scenario: Scenario, metric: Metric) -> str:
     lines = [
         f"### {scenario.name}: {metric.name}\n",
         f"{scenario.title} (`{scenario.suite_name}`).\n",
@@ -238,7 +238,7 @@ def _render_table(plan: Plan, results: Results, scenario: Scenario, metric: Metr
     return "\n".join(lines) + "\n"
 
 
-def _render_raw(plan: Plan, results: Results, scenario: Scenario) -> str:
+def _render_raw(plan: RoundPlan, results: Results, scenario: Scenario) -> str:
     lines = [f"### {scenario.name}\n"]
     for broker in plan.brokers:
         outcomes = results.outcomes[scenario.name, broker.name]

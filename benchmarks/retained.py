@@ -13,7 +13,7 @@ from benchmarks.packets import (
     encode_wide_ring,
 )
 from benchmarks.streams import AckCounter
-from benchmarks.transport import BUSY, Connection
+from benchmarks.transport import BUSY, BenchConnection
 
 PAYLOAD_BYTES = 64
 WINDOW = 500
@@ -85,7 +85,7 @@ def _store(rig: Rig, ring: Ring) -> float:
 
 
 def _receive_all(
-    subscriber: Connection, ring: Ring, stall_s: float, limit_s: float
+    subscriber: BenchConnection, ring: Ring, stall_s: float, limit_s: float
 ) -> tuple[bytes, float]:
     """Return all that came, and when the last of it did; it is looked at later."""
     expected = len(encode_suback(0)) + ring.period_bytes

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.brokers import OURS, ROOT, Broker, Mode, Site
+from benchmarks.brokers import OURS, ROOT, BenchBroker, BenchSite, Mode
 from benchmarks.errors import ChoiceError, UnableError
 
 NPM_FOLDER = ROOT / "build" / "npm"
@@ -89,7 +89,7 @@ servers[mode]().listen(Number(port), '127.0.0.1')
 """
 
 
-def find_brokers() -> list[Broker]:
+def find_brokers() -> list[BenchBroker]:
     """Return ours and every rival found on this machine, in the order of the report."""
     finders = (_find_ours, _find_mosquitto, _find_nats, _find_aedes, _find_amqtt)
     return [broker for find in finders if (broker := find()) is not None]
@@ -121,7 +121,7 @@ def install_aedes() -> str:
     return ""
 
 
-def parse_rival(text: str) -> Broker:
+def parse_rival(text: str) -> BenchBroker:
     """Return the broker of NAME=COMMAND, whose placeholders are filled for each run."""
     name, _, command = text.partition("=")
     words = shlex.split(command)
@@ -133,7 +133,7 @@ def parse_rival(text: str) -> Broker:
             f"cannot add broker {name}: {{port}} or {{mosquitto_conf}} must be in its command"
         )
 
-    def prepare(site: Site) -> list[str]:
+    def prepare(site: BenchSite) -> list[str]:
         if site.mode is not Mode.PLAIN and not takes_conf:
             raise UnableError(f"{site.mode}: only a command with {{mosquitto_conf}} is told of it")
         places = {
@@ -143,12 +143,12 @@ def parse_rival(text: str) -> Broker:
         }
         return [_fill(word, places) for word in words]
 
-    return Broker(name, "", f"as given: {Path(words[0]).name}", prepare)
+    return BenchBroker(name, "", f"as given: {Path(words[0]).name}", prepare)
 
 
-def make_mirror() -> Broker:
+def make_mirror() -> BenchBroker:
     """Return the broker that only copies bytes: the ceiling of generator and machine."""
-    return Broker(
+    return BenchBroker(
         "mirror",
         "",
         "copies bytes, parses nothing: the ceiling",
@@ -156,8 +156,8 @@ def make_mirror() -> Broker:
     )
 
 
-def _find_ours() -> Broker:
-    def prepare(site: Site) -> list[str]:
+def _find_ours() -> BenchBroker:
+    def prepare(site: BenchSite) -> list[str]:
         command = [sys.executable, "-m", "gateway", "broker"]
         listen = ["--listen", f"127.0.0.1:{site.port}", "--anonymous"]
         match site.mode:
@@ -174,7 +174,7 @@ def _find_ours() -> Broker:
         return [*command, *listen]
 
     version = f"{importlib.metadata.version('hecate-gateway')} on Python {sys.version.split()[0]}"
-    return Broker(
+    return BenchBroker(
         OURS,
         version,
         "`hecate broker --anonymous`: rights checked, counters on, default limits; durable: "
@@ -183,22 +183,22 @@ def _find_ours() -> Broker:
     )
 
 
-def _find_mosquitto() -> Broker | None:
+def _find_mosquitto() -> BenchBroker | None:
     path = _find_program("mosquitto")
     if path is None:
         return None
 
-    def prepare(site: Site) -> list[str]:
+    def prepare(site: BenchSite) -> list[str]:
         return [path, "-c", str(_write_mosquitto_conf(site))]
 
     setup = (
         "no ACL, no persistence, unlimited queues and in-flight messages, TCP_NODELAY; durable: "
         "persistence on, which saves now and then and promises nothing for what was acknowledged"
     )
-    return Broker("mosquitto", _ask_version([path, "-h"]), setup, prepare)
+    return BenchBroker("mosquitto", _ask_version([path, "-h"]), setup, prepare)
 
 
-def _write_mosquitto_conf(site: Site) -> Path:
+def _write_mosquitto_conf(site: BenchSite) -> Path:
     places = {"port": str(site.port), "dir": str(site.folder)}
     if site.certificate is not None:
         places["certificate"], places["key"] = map(str, site.files)
@@ -207,24 +207,24 @@ def _write_mosquitto_conf(site: Site) -> Path:
     return path
 
 
-def _find_nats() -> Broker | None:
+def _find_nats() -> BenchBroker | None:
     path = _find_program("nats-server")
     if path is None:
         return None
     version = _ask_version([path, "--version"])
     syncs = tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) >= NATS_SYNC_SINCE
 
-    def prepare(site: Site) -> list[str]:
+    def prepare(site: BenchSite) -> list[str]:
         conf = site.folder / "nats.conf"
         conf.write_text(_configure_nats(site, syncs=syncs))
         return [path, "-c", str(conf)]
 
     durable = "synced with each message" if syncs else "not synced: it cannot before 2.10"
     setup = f"no ACL; MQTT needs JetStream, which stores QoS 1 in files; durable: {durable}"
-    return Broker("nats", version, setup, prepare)
+    return BenchBroker("nats", version, setup, prepare)
 
 
-def _configure_nats(site: Site, *, syncs: bool) -> str:
+def _configure_nats(site: BenchSite, *, syncs: bool) -> str:
     port, tls, websocket, sync = str(site.port), "", "", ""
     if site.mode is Mode.TLS:
         certificate, key = site.files
@@ -236,12 +236,12 @@ def _configure_nats(site: Site, *, syncs: bool) -> str:
     return NATS_CONF.format(port=port, dir=site.folder, tls=tls, websocket=websocket, sync=sync)
 
 
-def _find_aedes() -> Broker | None:
+def _find_aedes() -> BenchBroker | None:
     node, folder = shutil.which("node"), _find_npm_folder()
     if node is None or folder is None:
         return None
 
-    def prepare(site: Site) -> list[str]:
+    def prepare(site: BenchSite) -> list[str]:
         if site.mode is Mode.DURABLE:
             raise UnableError("as it comes it keeps sessions in memory only")
         if site.mode is Mode.WEBSOCKET and not (folder / "ws").exists():
@@ -253,14 +253,14 @@ def _find_aedes() -> Broker | None:
 
     found = json.loads((folder / "aedes" / "package.json").read_text())
     version = f"{found['version']} on Node {_ask_version([node, '--version'])}"
-    return Broker("aedes", version, "no ACL, concurrency 1000, TCP_NODELAY", prepare)
+    return BenchBroker("aedes", version, "no ACL, concurrency 1000, TCP_NODELAY", prepare)
 
 
-def _find_amqtt() -> Broker | None:
+def _find_amqtt() -> BenchBroker | None:
     if importlib.util.find_spec("amqtt") is None:
         return None
 
-    def prepare(site: Site) -> list[str]:
+    def prepare(site: BenchSite) -> list[str]:
         if site.mode is Mode.DURABLE:
             raise UnableError("it acknowledges before anything is stored")
         tls = ""
@@ -273,7 +273,7 @@ def _find_amqtt() -> Broker | None:
         return [sys.executable, "-m", "amqtt.scripts.broker_script", "-c", str(conf)]
 
     version = f"{importlib.metadata.version('amqtt')} on Python {sys.version.split()[0]}"
-    return Broker("amqtt", version, "no ACL, no packet log", prepare)
+    return BenchBroker("amqtt", version, "no ACL, no packet log", prepare)
 
 
 def _find_program(name: str) -> str | None:

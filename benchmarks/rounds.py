@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from benchmarks.brokers import OURS, ROOT, Broker, run_broker
+from benchmarks.brokers import OURS, ROOT, BenchBroker, run_broker
 from benchmarks.errors import BenchmarkError, PeerError, UnableError
 from benchmarks.generator import Rig
 from benchmarks.machine import Cores, read_cpu, read_memory
@@ -24,11 +24,11 @@ OnRun = Callable[[str, str, Outcome | None], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RoundPlan:
     """What is to be run."""
 
     scenarios: Sequence[Scenario]
-    brokers: Sequence[Broker]
+    brokers: Sequence[BenchBroker]
     rounds: int
     timing: Timing
     size: Size
@@ -50,7 +50,7 @@ class Results:
     ceilings: dict[str, Outcome] = field(default_factory=dict)
 
 
-def run_plan(plan: Plan, on_run: OnRun) -> Results:
+def run_plan(plan: RoundPlan, on_run: OnRun) -> Results:
     """Run it all, brokers taking turns; `on_run` hears of each run's start and outcome.
 
     Each scenario gets an equal part of what is left of the budget. Where that is not enough for
@@ -83,8 +83,12 @@ def choose_repeated(took_s: Mapping[str, float], left_s: float, rounds: int) -> 
 
 
 def _choose_further(
-    plan: Plan, scenario: Scenario, results: Results, took_s: Mapping[str, float], left_s: float
-) -> list[Broker]:
+    plan: RoundPlan,
+    scenario: Scenario,
+    results: Results,
+    took_s: Mapping[str, float],
+    left_s: float,
+) -> list[BenchBroker]:
     able = {
         name: seconds
         for name, seconds in took_s.items()
@@ -99,7 +103,11 @@ def _is_unable(outcome: Outcome) -> bool:
 
 
 def _run_round(
-    plan: Plan, scenario: Scenario, brokers: Sequence[Broker], results: Results, on_run: OnRun
+    plan: RoundPlan,
+    scenario: Scenario,
+    brokers: Sequence[BenchBroker],
+    results: Results,
+    on_run: OnRun,
 ) -> dict[str, float]:
     """Run each broker once, and return how long each took."""
     took_s = {}
@@ -112,9 +120,9 @@ def _run_round(
 
 
 def _run_once(
-    plan: Plan,
+    plan: RoundPlan,
     scenario: Scenario,
-    broker: Broker,
+    broker: BenchBroker,
     on_run: OnRun,
 ) -> Outcome:
     on_run(scenario.name, broker.name, None)

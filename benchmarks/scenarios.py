@@ -36,7 +36,7 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class BenchTarget:
     """What design.md promises: a ratio against a rival, or an absolute bound."""
 
     text: str
@@ -54,7 +54,7 @@ class Metric:
     name: str
     higher_is_better: bool = True
     has_cpu: bool = True  # processor time per delivery says something beside it
-    target: Target | None = None
+    target: BenchTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +153,15 @@ def durable_max(rig: Rig, _size: Size) -> Sample:
     return flood_durable(rig, window=200, lanes=20)
 
 
-def _rate(target: Target | None = None) -> tuple[Metric, ...]:
+def _rate(target: BenchTarget | None = None) -> tuple[Metric, ...]:
     return (Metric(DELIVERIES, target=target),)
 
 
-def _latency(name: str, target: Target | None = None) -> Metric:
+def _latency(name: str, target: BenchTarget | None = None) -> Metric:
     return Metric(name, higher_is_better=False, target=target)
 
 
-def _lower(name: str, target: Target | None = None) -> Metric:
+def _lower(name: str, target: BenchTarget | None = None) -> Metric:
     return Metric(name, higher_is_better=False, has_cpu=False, target=target)
 
 
@@ -172,7 +172,7 @@ SCENARIOS = (
         "p2p-1-1-1-max",
         qos0_1to1,
         _rate(
-            Target(
+            BenchTarget(
                 "≥ 4x Mosquitto 2.1 (≥ 6x Mosquitto 2.0)",
                 ratio=4.0,
                 ratio_by_version=(("2.0", 6.0),),
@@ -184,14 +184,14 @@ SCENARIOS = (
         "QoS 0, one publisher to 50 subscribers, 64 B (2,048 messages under way)",
         "fanout-1-50-1-max",
         qos0_fanout_1to50,
-        _rate(Target("≥ 15x Mosquitto", ratio=15.0)),
+        _rate(BenchTarget("≥ 15x Mosquitto", ratio=15.0)),
     ),
     Scenario(
         "qos1_1to1",
         "QoS 1 both ways, one publisher to one subscriber, 64 B, window 100",
         "p2p-1-1-1-max",
         qos1_1to1,
-        _rate(Target("≥ 3x Mosquitto", ratio=3.0)),
+        _rate(BenchTarget("≥ 3x Mosquitto", ratio=3.0)),
     ),
     Scenario(
         "qos0_mixed",
@@ -214,7 +214,7 @@ SCENARIOS = (
         "QoS 1 both ways, 500 publishers of single packets to one subscriber, 64 B",
         "fanin-500-1-500-max",
         fanin_500_qos1,
-        _rate(Target("≥ 1x Mosquitto", ratio=1.0)),
+        _rate(BenchTarget("≥ 1x Mosquitto", ratio=1.0)),
         has_ceiling=False,
     ),
     Scenario(
@@ -223,8 +223,8 @@ SCENARIOS = (
         "p2p-1-1-1-10K",
         latency_10k,
         (
-            _latency("p50 µs", Target("≤ Mosquitto's", ratio=1.0)),
-            _latency("p99 µs", Target("≤ Mosquitto's", ratio=1.0)),
+            _latency("p50 µs", BenchTarget("≤ Mosquitto's", ratio=1.0)),
+            _latency("p99 µs", BenchTarget("≤ Mosquitto's", ratio=1.0)),
         ),
     ),
     Scenario(
@@ -233,8 +233,8 @@ SCENARIOS = (
         "conn-tcp-10K",
         idle_connections,
         (
-            _lower(idle.MEMORY, Target("≤ 6 KiB", at_most=6.0)),
-            Metric(idle.HELD, target=Target("10,000", at_least=10_000), has_cpu=False),
+            _lower(idle.MEMORY, BenchTarget("≤ 6 KiB", at_most=6.0)),
+            Metric(idle.HELD, target=BenchTarget("10,000", at_least=10_000), has_cpu=False),
             Metric(idle.OPENED),
         ),
         has_ceiling=False,
@@ -247,7 +247,7 @@ SCENARIOS = (
         subscriptions,
         (
             Metric(DELIVERIES),
-            _lower(many.GROWTH, Target("by depth, not number: ≤ 2", at_most=2.0)),
+            _lower(many.GROWTH, BenchTarget("by depth, not number: ≤ 2", at_most=2.0)),
             Metric(many.SUBSCRIBED, has_cpu=False),
             _lower(many.CPU),
             _lower(many.MEMORY),
@@ -323,7 +323,7 @@ SCENARIOS = (
         "-",
         durable_20k,
         (
-            _latency("PUBACK p99 ms", Target("< 15 ms", at_most=15.0)),
+            _latency("PUBACK p99 ms", BenchTarget("< 15 ms", at_most=15.0)),
             _latency("PUBACK p50 ms"),
             Metric(durable.ACKNOWLEDGED),
         ),
@@ -335,7 +335,7 @@ SCENARIOS = (
         "QoS 1, 20 publishers with a window of 200, each into a stored session, 64 B",
         "-",
         durable_max,
-        (Metric(durable.ACKNOWLEDGED, target=Target("≥ 20,000/s", at_least=20_000)),),
+        (Metric(durable.ACKNOWLEDGED, target=BenchTarget("≥ 20,000/s", at_least=20_000)),),
         mode=Mode.DURABLE,
         has_ceiling=False,
     ),

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from benchmarks.packets import PUBLISH_QOS_1, READ_BYTES, Ring, encode_pubacks
-from benchmarks.streams import Reader, keep_tail, receive
-from benchmarks.transport import BUSY, Connection
+from benchmarks.streams import PacketReader, keep_tail, receive
+from benchmarks.transport import BUSY, BenchConnection
 
 NEAR = 8192  # more than any window
 
@@ -20,7 +20,7 @@ class ShareReader:
     step back is known from the ring's new beginning.
     """
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0
         self.disordered = 0
@@ -79,7 +79,7 @@ def count_steps_back(numbers: Sequence[int], period: int) -> int:
     return sum(not 0 < step < period - NEAR for step in steps)
 
 
-def cover_all(readers: Sequence[Reader], sent: int) -> bool:
+def cover_all(readers: Sequence[PacketReader], sent: int) -> bool:
     """Return whether the members together got each message exactly once."""
     seen: Counter[int] = Counter()
     period = 0

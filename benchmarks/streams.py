@@ -23,12 +23,16 @@ from benchmarks.packets import (
     packet_id_of,
     read_numbers,
 )
-from benchmarks.transport import BUSY, Connection, Door
+from benchmarks.transport import BUSY, BenchConnection, BrokerEndpoint
 
 
 def open_client(
-    door: Door, client_id: str, *, subscribe: tuple[str, int] | None = None, clean: bool = True
-) -> Connection:
+    door: BrokerEndpoint,
+    client_id: str,
+    *,
+    subscribe: tuple[str, int] | None = None,
+    clean: bool = True,
+) -> BenchConnection:
     """Return a non-blocking connection that the broker accepted, subscribed if asked for."""
     connection = door.open()
     try:
@@ -45,10 +49,10 @@ def open_client(
     return connection
 
 
-class Reader(Protocol):
+class PacketReader(Protocol):
     """Counts what comes on one connection, and whether it came in order."""
 
-    connection: Connection
+    connection: BenchConnection
     disordered: int
 
     @property
@@ -60,7 +64,7 @@ class Reader(Protocol):
 class Sender:
     """Sends a ring of publishes up to a number of packets that only grows."""
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.ring = ring
         self.granted = 0
@@ -83,7 +87,7 @@ class Sender:
 class AckCounter:
     """Counts the PUBACKs a publisher gets, which must come in the order of its packets."""
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0
         self.disordered = 0
@@ -109,7 +113,7 @@ class AckCounter:
 class RingReader:
     """Counts QoS 0 deliveries by their bytes, and compares every byte with the ring."""
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.disordered = 0
         self._ring = ring
@@ -145,7 +149,7 @@ class RingReader:
 class AckingReader:
     """Acknowledges QoS 1 deliveries, and checks kind and number of each."""
 
-    def __init__(self, connection: Connection, ring: Ring) -> None:
+    def __init__(self, connection: BenchConnection, ring: Ring) -> None:
         self.connection = connection
         self.received = 0
         self.disordered = 0
@@ -187,7 +191,7 @@ class NumberReader:
     """Hands the number of each delivery to a callback; acknowledges at QoS 1."""
 
     def __init__(
-        self, connection: Connection, ring: Ring, on_number: Callable[[int], None]
+        self, connection: BenchConnection, ring: Ring, on_number: Callable[[int], None]
     ) -> None:
         self.connection = connection
         self._ring = ring
@@ -208,7 +212,7 @@ class NumberReader:
             self._on_number(number)
 
 
-def receive_exactly(connection: Connection, count: int) -> bytes:
+def receive_exactly(connection: BenchConnection, count: int) -> bytes:
     """Return so many bytes from a connection that may block, or fewer when it ends."""
     received = b""
     while len(received) < count and (part := connection.recv(count - len(received))):
@@ -216,7 +220,7 @@ def receive_exactly(connection: Connection, count: int) -> bytes:
     return received
 
 
-def exchange(connection: Connection, request: bytes, answer: bytes, what: str) -> None:
+def exchange(connection: BenchConnection, request: bytes, answer: bytes, what: str) -> None:
     """Send and expect exactly this answer."""
     connection.sendall(request)
     received = receive_exactly(connection, len(answer))
@@ -224,7 +228,7 @@ def exchange(connection: Connection, request: bytes, answer: bytes, what: str) -
         raise PeerError(f"cannot {what}: broker answered {received.hex() or 'nothing'}")
 
 
-def receive(connection: Connection, buffer: bytearray, held: int) -> int:
+def receive(connection: BenchConnection, buffer: bytearray, held: int) -> int:
     """Read behind what is held and return how much is held then."""
     try:
         count = connection.recv_into(memoryview(buffer)[held:])

@@ -20,7 +20,7 @@ from benchmarks.packets import (
     encode_wide_ring,
 )
 from benchmarks.streams import exchange, open_client, receive_exactly
-from benchmarks.transport import Connection
+from benchmarks.transport import BenchConnection
 
 PER_CLIENT = 1_000  # our default limit
 PER_PACKET = 100
@@ -68,7 +68,7 @@ def publish_among(rig: Rig, *, count: int) -> Sample:
     return replace(many, values=values, tally=tally)
 
 
-def _subscribe(rig: Rig, opened: ExitStack, client: int, count: int) -> Connection:
+def _subscribe(rig: Rig, opened: ExitStack, client: int, count: int) -> BenchConnection:
     """Return a client with so many filters, each with a wildcard in its middle or at its end."""
     connection = open_client(rig.door, f"many{client}")
     opened.callback(connection.close)
@@ -86,7 +86,7 @@ def _filter_of(client: int, number: int) -> str:
     return f"plant/+/line/{client:03}-{number:03}/{end}"
 
 
-def _count_matches(rig: Rig, clients: list[Connection]) -> int:
+def _count_matches(rig: Rig, clients: list[BenchConnection]) -> int:
     """Return how many clients get the one message that one of their filters matches."""
     with connect_clients(rig.door) as connect:
         publisher = connect("pub")

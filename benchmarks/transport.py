@@ -28,7 +28,7 @@ IP_BIND_ADDRESS_NO_PORT = 24  # ip(7): the port is chosen on connect, else close
 MASK = bytes.fromhex("a1b2c3d4")  # one for all: it must not cost the generator anything
 
 
-class Connection(Protocol):
+class BenchConnection(Protocol):
     """What loads use of a socket."""
 
     def fileno(self) -> int: ...
@@ -42,7 +42,7 @@ class Connection(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class BrokerEndpoint:
     """How to reach a broker."""
 
     port: int
@@ -64,14 +64,14 @@ class Door:
             raise
         return connection
 
-    def open(self) -> Connection:
+    def open(self) -> BenchConnection:
         """Return a blocking connection over which MQTT can be spoken."""
         plain = self.dial()
         try:
             if self.tls is not None:
                 return Tls(self.tls.wrap_socket(plain, server_hostname="localhost"))
             if self.websocket:
-                return WebSocket(plain, self.port)
+                return BenchWebSocket(plain, self.port)
         except BaseException:
             plain.close()
             raise
@@ -99,7 +99,7 @@ class Tls:
         return taken
 
 
-class WebSocket:
+class BenchWebSocket:
     """The client's end of MQTT over WebSocket."""
 
     def __init__(self, wire: socket.socket, port: int) -> None:
@@ -227,9 +227,9 @@ def frame_ring(ring: Ring) -> Ring:
     return Ring(b"".join(packets), tuple(starts), 0, 0)
 
 
-def pending_of(connection: Connection) -> int:
+def pending_of(connection: BenchConnection) -> int:
     """Return how many bytes wait in the connection itself, which epoll does not see."""
-    if isinstance(connection, Tls | WebSocket):
+    if isinstance(connection, Tls | BenchWebSocket):
         return connection.pending()
     return 0
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.brokers import OURS, Broker
+from benchmarks.brokers import OURS, BenchBroker
 from benchmarks.latency import LATE
 from benchmarks.measure import Failure, Outcome, Sample, Spread, pair_ratios, spread
-from benchmarks.rounds import Plan, Results
-from benchmarks.scenarios import Metric, Scenario, Target
+from benchmarks.rounds import Results, RoundPlan
+from benchmarks.scenarios import BenchTarget, Metric, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Judged:
     is_met: bool | None  # None: could not be measured
 
 
-def make_rows(plan: Plan, results: Results, scenario: Scenario, metric: Metric) -> list[Row]:
+def make_rows(plan: RoundPlan, results: Results, scenario: Scenario, metric: Metric) -> list[Row]:
     """Return one row for each broker, in the order they were given."""
     mine = results.outcomes.get((scenario.name, OURS), [])
     return [
@@ -73,7 +73,7 @@ def _make_row(name: str, mine: Sequence[Outcome], theirs: Sequence[Outcome], met
     )
 
 
-def judge(plan: Plan, results: Results) -> list[Judged]:
+def judge(plan: RoundPlan, results: Results) -> list[Judged]:
     """Return every target of the scenarios that were run."""
     judged = []
     for scenario in plan.scenarios:
@@ -87,7 +87,7 @@ def judge(plan: Plan, results: Results) -> list[Judged]:
 
 
 def _compare(
-    target: Target, rows: Sequence[Row], brokers: Sequence[Broker]
+    target: BenchTarget, rows: Sequence[Row], brokers: Sequence[BenchBroker]
 ) -> tuple[str, bool | None]:
     by_name = {row.broker: row for row in rows}
     if target.at_most is not None or target.at_least is not None:

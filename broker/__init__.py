@@ -13,44 +13,44 @@ async def main() -> None:
 asyncio.run(main())
 """
 
-from broker.counters import Counters
-from broker.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
-from broker.hooks import NO_ROOM, Arrival, Hooks, NoRoom
-from broker.limits import Limits
-from broker.local import LocalClient
-from broker.message import Hold, Message
+from broker.local_client import LocalClient
+from broker.messages.message import Hold, Message
 from broker.policy import (
     Accepted,
     AllowAll,
     Authenticator,
+    AuthExchange,
     Authorizer,
     Challenge,
     Credentials,
     DenyAll,
     EnhancedAuthenticator,
-    Exchange,
     Identity,
     Refusal,
 )
-from broker.properties import Properties
-from broker.reasons import Reason
+from broker.quota.counters import BrokerCounters
+from broker.quota.limits import Limits
+from broker.routing.hooks import NO_ROOM, ConnectingClient, Hooks, NoRoom
 from broker.server import Broker, Listener
+from broker.wire.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
+from broker.wire.property_values import Properties
+from broker.wire.reasons import Reason
 
 __all__ = [
     "NO_ROOM",
     "Accepted",
     "AllowAll",
-    "Arrival",
+    "AuthExchange",
     "Authenticator",
     "Authorizer",
     "Broker",
+    "BrokerCounters",
     "BrokerError",
     "Challenge",
-    "Counters",
+    "ConnectingClient",
     "Credentials",
     "DenyAll",
     "EnhancedAuthenticator",
-    "Exchange",
     "Hold",
     "Hooks",
     "Identity",

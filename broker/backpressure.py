@@ -19,18 +19,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from broker.client import Client
-    from broker.counters import Counters
-    from broker.durable import Ledger
+    from broker.quota.counters import BrokerCounters
+    from broker.sessions.client import Client
+    from broker.sessions.persistence import Persistence
 
 
 class Backpressure:
     """The senders that are held."""
 
-    __slots__ = ("_counters", "_ledger", "line", "waiting")
+    __slots__ = ("_counters", "_persistence", "line", "waiting")
 
-    def __init__(self, ledger: Ledger, counters: Counters) -> None:
-        self._ledger = ledger
+    def __init__(self, persistence: Persistence, counters: BrokerCounters) -> None:
+        self._persistence = persistence
         self._counters = counters
         # speed: both are looked at before anything is called, and are empty nearly always
         self.line: dict[Client, None] = {}  # places, first come, first served
@@ -39,12 +39,12 @@ class Backpressure:
     @property
     def is_on(self) -> bool:
         """Whether what must be stored has to wait."""
-        return self._ledger.is_behind
+        return self._persistence.is_behind
 
     @property
     def is_over(self) -> bool:
         """Whether release() would let somebody go."""
-        return bool(self.waiting) and not self._ledger.is_behind
+        return bool(self.waiting) and not self._persistence.is_behind
 
     def hold(self, client: Client) -> None:
         """Let a client wait; it keeps the place it has."""

@@ -7,28 +7,28 @@ write_all(). wake() asks for a write_all() that none of these calls would bring.
 import logging
 from collections.abc import Callable
 
-from broker.admission import Admission
-from broker.client import CLOSED, Client, Link, State
-from broker.counters import Counters
-from broker.dialog import Dialog
-from broker.durable import Ledger, Store
-from broker.exactly_once import ExactlyOnce
-from broker.flow import Flow
-from broker.hooks import Hooks
-from broker.journal.state import Image
-from broker.limits import Limits
-from broker.message import Message
-from broker.packets import Subscription
+from broker.fastpath.dispatcher import PacketDispatcher
+from broker.fastpath.durable import DurableFastPath
+from broker.fastpath.qos2 import Qos2FastPath
+from broker.fastpath.retained import RetainedFastPath
+from broker.handlers.connect import ConnectHandler
+from broker.handlers.packets import PacketHandler
+from broker.journal.state import JournalState
+from broker.messages.message import Message
 from broker.policy import Authorizer, Identity, Step
-from broker.reasons import Reason
-from broker.registry import Registry
-from broker.restoring import Restorer
-from broker.retained_run import RetainedRun
-from broker.route import Receiver
-from broker.router import Done, Router
-from broker.stored_run import StoredRun
-from broker.story import COMINGS_AND_GOINGS, Story
-from broker.sys_topics import Census, Reporting, SysTopics
+from broker.quota.counters import BrokerCounters
+from broker.quota.limits import Limits
+from broker.quota.log_limiter import COMINGS_AND_GOINGS, LogLimiter
+from broker.routing.hooks import Hooks
+from broker.routing.recovery import SessionRecovery
+from broker.routing.router import Done, Router
+from broker.routing.session_registry import SessionRegistry
+from broker.sessions.client import CLOSED, Client, ClientTransport, ConnectionState
+from broker.sessions.persistence import Persistence, RecordSink
+from broker.sessions.route import Receiver
+from broker.sys_topics import BrokerGauges, SysTopics, SysTopicSettings
+from broker.wire.packets import Subscription
+from broker.wire.reasons import Reason
 
 logger = logging.getLogger(__name__)
 
@@ -46,40 +46,42 @@ class Core:
         authorizer: Authorizer,
         limits: Limits,
         wake: Callable[[], None],
-        store: Store | None = None,
+        store: RecordSink | None = None,
         *,
         hot_path: bool = True,  # False: dialog.py handles every packet, to compare the two
-        reporting: Reporting | None = None,  # in $SYS topics
+        reporting: SysTopicSettings | None = None,  # in $SYS topics
     ) -> None:
-        self.counters = Counters()
+        self.counters = BrokerCounters()
         self._limits = limits
         self._wake = wake
         self._clients: set[Client] = set()
         self._ending: set[Client] = set()  # whose credentials end
         self._not_stored = 0  # refusals, at the last tick
-        self._ledger = Ledger(store, self._touch)
-        self._router = Router(authorizer, limits, self.counters, self._ledger)
-        self._registry = Registry(self._router, limits, self.counters)
-        self._admission = Admission(self._router, self._registry, limits, self.counters)
-        self._dialog = Dialog(
-            self._router, self._registry, self._admission, limits, wake, self._renewed
+        self._persistence = Persistence(store, self._touch)
+        self._router = Router(authorizer, limits, self.counters, self._persistence)
+        self._registry = SessionRegistry(self._router, limits, self.counters)
+        self._connect_handler = ConnectHandler(self._router, self._registry, limits, self.counters)
+        self._packet_handler = PacketHandler(
+            self._router, self._registry, self._connect_handler, limits, wake, self._renewed
         )
-        self._flow = Flow(self._router, self._dialog, self.counters)
-        self._sys_topics = SysTopics(self.counters, reporting or Reporting())
-        exactly_once = ExactlyOnce(self._flow, self._router, self._dialog, limits)
-        self._runs = {**self._flow.runs, **exactly_once.runs} if hot_path else {}
+        self._dispatcher = PacketDispatcher(self._router, self._packet_handler, self.counters)
+        self._sys_topics = SysTopics(self.counters, reporting or SysTopicSettings())
+        qos2_path = Qos2FastPath(self._dispatcher, self._router, self._packet_handler, limits)
+        self._runs = {**self._dispatcher.runs, **qos2_path.runs} if hot_path else {}
         if store is None and hot_path:
-            self._runs |= RetainedRun(self._flow, self._router).runs
+            self._runs |= RetainedFastPath(self._dispatcher, self._router).runs
         elif store is not None:
-            incoming, send = self._dialog.incoming, self._flow.send_qos1
-            self._flow.stored_run = StoredRun(self._router, incoming, limits, send).run
+            incoming, send = self._packet_handler.incoming, self._dispatcher.send_qos1
+            self._dispatcher.durable_path = DurableFastPath(
+                self._router, incoming, limits, send
+            ).run
 
     @property
     def has_output(self) -> bool:
         """Whether take_writes() has something to do."""
         router = self._router
-        waits = router.touched or router.turns.is_anybody_waiting
-        if waits or self._ledger.has_collected:
+        waits = router.touched or router.scheduler.is_anybody_waiting
+        if waits or self._persistence.has_collected:
             return True
         return bool(router.backpressure.waiting) and router.backpressure.is_over
 
@@ -89,28 +91,28 @@ class Core:
         return self._router.hooks
 
     @property
-    def story(self) -> Story:
+    def log_limiter(self) -> LogLimiter:
         """Which lines of the log peers may still cause."""
-        return self._router.story
+        return self._router.log_limiter
 
-    def restore(self, image: Image, now: float, wall: float, boot: str = "") -> None:
+    def restore(self, image: JournalState, now: float, wall: float, boot: str = "") -> None:
         """Take what the store holds; before the first connection.
 
         boot names the start of the machine since which the seconds are that now counts.
         """
-        self._dialog.now = now
-        self._ledger.start_clock(image.clock, now, wall, boot)
-        Restorer(image, self._router, self._registry, self._limits, now).run()
+        self._packet_handler.now = now
+        self._persistence.start_clock(image.clock, now, wall, boot)
+        SessionRecovery(image, self._router, self._registry, self._limits, now).run()
 
     def note_wall(self, now: float, wall: float) -> None:
         """Take what the wall clock says; only the store, for the next start, needs to know."""
-        self._ledger.note_wall(now, wall)
+        self._persistence.note_wall(now, wall)
 
     def write_down(self) -> None:
         """Give the store what the reads of a wake-up have brought."""
-        self._ledger.flush()
+        self._persistence.flush()
 
-    def open(self, link: Link, listener: str, peer: str, now: float) -> Client | None:
+    def open(self, link: ClientTransport, listener: str, peer: str, now: float) -> Client | None:
         """Take a new connection; None when there are too many."""
         self.counters.connections_total += 1
         if len(self._clients) >= self._limits.connections:
@@ -124,31 +126,31 @@ class Core:
 
     def receive(self, client: Client, data: bytes, now: float) -> None:
         """Take what one read brought."""
-        self._dialog.now = now
-        self._flow.receive(client, data, now)
+        self._packet_handler.now = now
+        self._dispatcher.receive(client, data, now)
 
     def open_room(self, client: Client) -> None:
         """Let the rest of an incomplete packet be read straight into its place."""
-        self._flow.open_room(client)
+        self._dispatcher.open_room(client)
 
     def grow(self, client: Client, size: int, now: float) -> None:
         """Take what was read there."""
-        self._dialog.now = now
-        self._flow.grow(client, size, now)
+        self._packet_handler.now = now
+        self._dispatcher.grow(client, size, now)
 
     def write_all(self, now: float, *, in_between: bool = False) -> None:
         """Write what there is for every client touched, and do what that allows.
 
         Between two reads of one wake-up nobody's turn comes again.
         """
-        self._dialog.now = now
-        turns = self._router.turns
-        self._ledger.flush()
+        self._packet_handler.now = now
+        scheduler = self._router.scheduler
+        self._persistence.flush()
         if self._router.backpressure.waiting and not in_between:
-            for client in self._router.backpressure.release(self._dialog.incoming.has_room):
-                turns.wait(client)
+            for client in self._router.backpressure.release(self._packet_handler.incoming.has_room):
+                scheduler.wait(client)
                 self._router.touched.add(client)
-        for client, output in self._flow.take_writes():
+        for client, output in self._dispatcher.take_writes():
             if output:
                 client.link.write(output)
             if client.state is CLOSED:
@@ -156,29 +158,29 @@ class Core:
                 continue
             waits = bool(client.parts) and not client.need  # its turn is over, or it is held
             if waits and not client.held:
-                turns.wait(client)
-            if waits or client.held or client.paused or client.deaf:
+                scheduler.wait(client)
+            if waits or client.held or client.paused or client.reading_stopped:
                 self._set_reading(client, waits=waits)
         if not in_between:
-            for client in turns.wake_up():
-                self._flow.go_on(client)
+            for client in scheduler.wake_up():
+                self._dispatcher.go_on(client)
 
     def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
         """Take the authenticator's answer, or that of a method to a step."""
-        self._dialog.now = now
-        verdict = self._dialog.enhanced.answer(client, outcome)
+        self._packet_handler.now = now
+        verdict = self._packet_handler.enhanced.answer(client, outcome)
         if verdict is not None:  # else it goes on
-            self._admission.decide(client, verdict, now, self._take_over, self._enter)
+            self._connect_handler.decide(client, verdict, now, self._take_over, self._enter)
 
     def lost(self, client: Client, now: float) -> None:
         """The connection is gone."""
-        self._dialog.now = now
-        if client.state is not State.CLOSED:
-            self._dialog.close(client, will=True)
+        self._packet_handler.now = now
+        if client.state is not ConnectionState.CLOSED:
+            self._packet_handler.close(client, will=True)
         self._clients.discard(client)
         self._ending.discard(client)
         self._router.touched.discard(client)
-        self._router.turns.leave(client)
+        self._router.scheduler.leave(client)
         self._router.backpressure.leave(client)
         # routes of others may still name it, and its own may name it as well
         client.out.clear()
@@ -193,16 +195,16 @@ class Core:
 
     def resume(self, client: Client, now: float) -> None:
         """The client caught up."""
-        self._dialog.now = now
+        self._packet_handler.now = now
         client.paused = False
         if client.session is not None:
-            self._dialog.pump(client, client.session)
+            self._packet_handler.pump(client, client.session)
         self._router.touched.add(client)
 
     def tick(self, now: float) -> None:
         """Do what is due; harmless when nothing is."""
-        self._dialog.now = now
-        self._router.story.tick(now)
+        self._packet_handler.now = now
+        self._router.log_limiter.tick(now)
         self._registry.tick(now)
         refused = self.counters.refused["not_stored"]
         if refused != self._not_stored:  # on a full disk what has expired makes room, too
@@ -220,25 +222,29 @@ class Core:
             elif _is_silent(client, now):
                 self.counters.refuse("keep_alive_timeout")  # [MQTT-3.1.2-22]
                 text = f"silent for more than {client.keep_alive_s:g} s"
-                self._dialog.end(client, Reason.KEEP_ALIVE_TIMEOUT, text)
+                self._packet_handler.end(client, Reason.KEEP_ALIVE_TIMEOUT, text)
 
     def end_expired(self, wall: float, now: float) -> None:
         """Close the connections whose credentials have ended by the wall clock."""
-        self._dialog.now = now
+        self._packet_handler.now = now
         for client in tuple(self._ending):
             identity = client.identity
-            if identity is None or identity.expires_at is None or client.state is State.CLOSED:
+            if (
+                identity is None
+                or identity.expires_at is None
+                or client.state is ConnectionState.CLOSED
+            ):
                 self._ending.discard(client)
             elif identity.expires_at <= wall:
                 self.counters.refuse("credentials_ended")
                 logger.info("closing %r: the credentials of %s ended", client.label, client.name)
-                self._dialog.end(client, Reason.MAXIMUM_CONNECT_TIME)
+                self._packet_handler.end(client, Reason.MAXIMUM_CONNECT_TIME)
 
     def publish(
         self, message: Message, now: float, *, stored: bool = True, done: Done | None = None
     ) -> None:
         """Publish what a local client says; done is told whether it is safe."""
-        self._dialog.now = now
+        self._packet_handler.now = now
         self.counters.messages_received += 1
         self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
@@ -267,14 +273,14 @@ class Core:
 
     def disconnect(self, name: str, now: float) -> int:
         """Cut every connection of an identity, forget its sessions; return how many were cut."""
-        self._dialog.now = now
+        self._packet_handler.now = now
         cut = 0
         for session in self._registry:
             if session.owner.name == name:
                 session.expiry_s = 0.0
                 if session.client is not None:
                     cut += 1
-                    self._dialog.end(session.client, Reason.ADMINISTRATIVE_ACTION)
+                    self._packet_handler.end(session.client, Reason.ADMINISTRATIVE_ACTION)
                 else:
                     self._registry.end(session, now)
         self._wake()
@@ -282,11 +288,11 @@ class Core:
 
     def cut(self, name: str, now: float) -> int:
         """Cut every connection of an identity, whose sessions stay; return how many were cut."""
-        self._dialog.now = now
+        self._packet_handler.now = now
         clients = [each.client for each in self._registry if each.owner.name == name]
         connected = [each for each in clients if each is not None]
         for client in connected:
-            self._dialog.end(client, Reason.ADMINISTRATIVE_ACTION)
+            self._packet_handler.end(client, Reason.ADMINISTRATIVE_ACTION)
         self._wake()
         return len(connected)
 
@@ -302,17 +308,17 @@ class Core:
         A retained message stays only if who published it still may: checked before it is
         delivered again, and a few at every tick.
         """
-        self._router.changes.note_all()
+        self._router.invalidator.note_all()
         self._router.retained.doubt()
         for session in self._registry:
             if not session.is_restored:  # else it is asked when its owner comes
-                self._registry.drop_forbidden(session, self._dialog.now)
+                self._registry.drop_forbidden(session, self._packet_handler.now)
 
-    def count(self) -> Census:
+    def count(self) -> BrokerGauges:
         """Count what is there now; takes a few milliseconds with 10,000 sessions."""
         sessions = tuple(self._registry)
         away = self._registry.away
-        return Census(
+        return BrokerGauges(
             online=len(sessions) - away,
             away=away,
             waiting=sum(session.waiting for session in sessions),
@@ -323,22 +329,24 @@ class Core:
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
-        return frozenset(client.name for client in self._clients if client.state is State.ONLINE)
+        return frozenset(
+            client.name for client in self._clients if client.state is ConnectionState.ONLINE
+        )
 
     def shut_down(self, now: float) -> None:
         """Publish the wills that are due, and tell everybody that the broker stops."""
-        self._dialog.now = now
+        self._packet_handler.now = now
         for session in self._registry:  # while all are there to hear them
             self._registry.publish_last(session.client, session, now)
         for client in tuple(self._clients):
-            self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN)
-        self._ledger.note_end(now)
+            self._packet_handler.end(client, Reason.SERVER_SHUTTING_DOWN)
+        self._persistence.note_end(now)
 
     def _renewed(self, client: Client) -> None:
         """A client has re-authenticated: its rights and its end may be others."""
-        self._router.changes.note_all()
+        self._router.invalidator.note_all()
         if client.session is not None:
-            self._registry.drop_forbidden(client.session, self._dialog.now)
+            self._registry.drop_forbidden(client.session, self._packet_handler.now)
         self._note_end(client)
 
     def _note_end(self, client: Client) -> None:
@@ -348,10 +356,10 @@ class Core:
     def _set_reading(self, client: Client, *, waits: bool) -> None:
         # who makes us answer but does not read the answers is not heard until it does
         unread = client.paused and sum(map(len, client.out)) > UNREAD_ANSWERS_BYTES
-        deaf = client.held or unread or waits
-        if deaf != client.deaf:
-            client.deaf = deaf
-            client.link.set_reading(wanted=not deaf)
+        reading_stopped = client.held or unread or waits
+        if reading_stopped != client.reading_stopped:
+            client.reading_stopped = reading_stopped
+            client.link.set_reading(wanted=not reading_stopped)
 
     def _enter(self, client: Client) -> None:
         session = client.session
@@ -360,7 +368,7 @@ class Core:
         self._note_end(client)
         client.link.admitted()
         self._tell_connected(client, session.client_id)
-        self._dialog.pump(client, session)  # [MQTT-3.2.0-1]
+        self._packet_handler.pump(client, session)  # [MQTT-3.2.0-1]
 
     def _touch(self, client: Client) -> None:
         self._router.touched.add(client)
@@ -368,10 +376,10 @@ class Core:
 
     def _take_over(self, client: Client) -> None:
         # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session
-        self._dialog.end(client, Reason.SESSION_TAKEN_OVER)
+        self._packet_handler.end(client, Reason.SESSION_TAKEN_OVER)
 
     def _tell_connected(self, client: Client, client_id: str) -> None:
-        if self._router.story.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
+        if self._router.log_limiter.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
             version = VERSIONS[client.version] + " (bridge)" * client.is_bridge
             where = (client.origin, client.listener)
             logger.info(
@@ -379,12 +387,12 @@ class Core:
             )
 
     def _time_out(self, client: Client) -> None:
-        if client.state is State.ONLINE:
-            self._dialog.enhanced.time_out(client)
+        if client.state is ConnectionState.ONLINE:
+            self._packet_handler.enhanced.time_out(client)
             return
-        if client.state is not State.CLOSED:
+        if client.state is not ConnectionState.CLOSED:
             self.counters.refuse("connect_timeout")
-            if self._router.story.may_tell(client.peer, "connect_timeout"):
+            if self._router.log_limiter.may_tell(client.peer, "connect_timeout"):
                 seconds = self._limits.connect_timeout_s
                 where = (client.origin, client.listener)
                 logger.info("refused %s on %s: no CONNECT within %g s", *where, seconds)

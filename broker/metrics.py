@@ -55,7 +55,7 @@ class BrokerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield everything as it is now."""
         broker, counters = self._broker, self._broker.counters
-        census = broker.core.count()
+        gauges = broker.core.count()
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(PREFIX + name, text, value=getattr(counters, name))
         for name, text in COUNTERS.items():
@@ -64,16 +64,16 @@ class BrokerCollector(Collector):
             yield from store_metrics(asdict(broker.store))
         accepted = "Connections accepted, MQTT or not"
         yield _count("connections_accepted", accepted, counters.connections_total)
-        yield _gauge("retained_bytes", "Bytes of retained messages", census.retained_bytes)
+        yield _gauge("retained_bytes", "Bytes of retained messages", gauges.retained_bytes)
         yield _gauge("unread_bytes", "Bytes that clients have not taken yet", broker.unread_bytes)
         yield _gauge(
-            "messages_waiting", "QoS 1 and 2 messages behind those under way", census.waiting
+            "messages_waiting", "QoS 1 and 2 messages behind those under way", gauges.waiting
         )
-        yield _gauge("messages_in_flight", "QoS 1 and 2 messages under way", census.in_flight)
-        yield _gauge("shared_subscriptions", "Subscriptions that share now", census.shared)
+        yield _gauge("messages_in_flight", "QoS 1 and 2 messages under way", gauges.in_flight)
+        yield _gauge("shared_subscriptions", "Subscriptions that share now", gauges.shared)
         sessions = GaugeMetricFamily(PREFIX + "sessions", "Sessions held now", labels=["client"])
-        sessions.add_metric(["online"], census.online)
-        sessions.add_metric(["away"], census.away)
+        sessions.add_metric(["online"], gauges.online)
+        sessions.add_metric(["away"], gauges.away)
         yield sessions
         yield _by_reason("dropped", "Messages that did not reach a client", counters.dropped)
         yield _by_reason("refused", "Requests and connections refused", counters.refused)

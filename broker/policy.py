@@ -87,7 +87,7 @@ class Accepted:
 Step = Challenge | Accepted | Refusal
 
 
-class Exchange(Protocol):
+class AuthExchange(Protocol):
     """One run of an authentication method with one client."""
 
     async def step(self, data: bytes | None) -> Step:
@@ -98,7 +98,7 @@ class Exchange(Protocol):
 class EnhancedAuthenticator(Authenticator, Protocol):
     """An Authenticator that has methods of several steps, too (MQTT 5, section 4.12)."""
 
-    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
         """Return a new run of a method; None when there is no such method."""
 
 

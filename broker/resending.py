@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.delivery import left_of
-from broker.inflight import PUBREL
-from broker.packets import MQTT_5, Publish
-from broker.properties import NO_PROPERTIES
+from broker.messages.delivery import left_of
+from broker.sessions.inflight import PUBREL
 from broker.wire import decode_packet, encode_packet
+from broker.wire.packets import MQTT_5, Publish
+from broker.wire.property_values import NO_PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

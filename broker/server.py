@@ -9,31 +9,38 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from pathlib import Path
 from typing import Self
 
-from broker.acceptor import Acceptor
-from broker.arrivals import Arrivals
-from broker.client import Client
-from broker.connection import READ_BYTES, Connection
 from broker.core import Core
-from broker.counters import Counters
-from broker.errors import BrokerError
-from broker.hooks import Hooks
 from broker.journal import Journal, JournalStatus
-from broker.limits import Limits
-from broker.listening import Listener, bind_tcp, bind_unix, read_networks, reason_of, write_address
-from broker.local import LocalClient
+from broker.local_client import LocalClient
+from broker.net.acceptor import Acceptor
+from broker.net.connection import READ_BYTES, ClientConnection
+from broker.net.listeners import (
+    Listener,
+    bind_tcp,
+    bind_unix,
+    read_networks,
+    reason_of,
+    write_address,
+)
+from broker.net.transport import HAS_EPOLL, Poller
 from broker.policy import (
     Authenticator,
+    AuthExchange,
     Authorizer,
     Credentials,
     EnhancedAuthenticator,
-    Exchange,
     Identity,
     Refusal,
     Step,
 )
-from broker.pressure import Pressure
-from broker.streams import HAS_EPOLL, Poller
-from broker.sys_topics import SYS_INTERVAL_S, Reporting
+from broker.quota.buffer_budget import BufferBudget
+from broker.quota.connection_limiter import ConnectionLimiter
+from broker.quota.counters import BrokerCounters
+from broker.quota.limits import Limits
+from broker.routing.hooks import Hooks
+from broker.sessions.client import Client
+from broker.sys_topics import SYS_INTERVAL_S, SysTopicSettings
+from broker.wire.errors import BrokerError
 
 __all__ = ["Broker", "Listener"]
 
@@ -70,12 +77,12 @@ class Broker:
             self._limits,
             self._wake,
             store,
-            reporting=Reporting(sys_interval_s, _read_version()) if sys_interval_s else None,
+            reporting=SysTopicSettings(sys_interval_s, _read_version()) if sys_interval_s else None,
         )
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Address, ...]] = []
-        self._connections: set[Connection] = set()
-        self._named: dict[str, set[Connection]] = {}  # those that were online, by identity
+        self._connections: set[ClientConnection] = set()
+        self._named: dict[str, set[ClientConnection]] = {}  # those that were online, by identity
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
         self._ticker: asyncio.TimerHandle | None = None
@@ -83,7 +90,7 @@ class Broker:
         self._is_woken = False
         self._read_bytes = 0
         self.read_buffer = memoryview(bytearray(READ_BYTES))
-        self.pressure = Pressure(self._limits)
+        self.buffer_budget = BufferBudget(self._limits)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -96,7 +103,7 @@ class Broker:
         return tuple(self._bound)
 
     @property
-    def counters(self) -> Counters:
+    def counters(self) -> BrokerCounters:
         """What happened so far."""
         return self._core.counters
 
@@ -128,7 +135,7 @@ class Broker:
             await self._open(self._store)
         commit = self._commit if self._store is not None else None
         self._poller = Poller(self._loop, commit) if HAS_EPOLL else None
-        arrivals = Arrivals(self._limits, self.counters)
+        connection_limiter = ConnectionLimiter(self._limits, self.counters)
         trusted = [read_networks(listener) for listener in self._listeners]
         for listener, proxies in zip(self._listeners, trusted, strict=True):
             try:
@@ -136,7 +143,7 @@ class Broker:
             except OSError as exc:
                 await self.stop()
                 raise BrokerError(f"cannot listen on {listener}: {reason_of(exc)}") from exc
-            acceptor = Acceptor(self, listener, sockets, proxies, arrivals, self._poller)
+            acceptor = Acceptor(self, listener, sockets, proxies, connection_limiter, self._poller)
             self._acceptors.append(acceptor)
         for acceptor in self._acceptors:
             acceptor.start()
@@ -247,20 +254,20 @@ class Broker:
         if self._core.has_output:  # retained messages go a piece at a time
             self._wake()
 
-    def note(self, connection: Connection) -> None:
+    def note(self, connection: ClientConnection) -> None:
         """A connection is open."""
         self._connections.add(connection)
 
-    def note_online(self, connection: Connection, name: str) -> None:
+    def note_online(self, connection: ClientConnection, name: str) -> None:
         """A connection's client is in."""
         self._named.setdefault(name, set()).add(connection)
 
-    def forget(self, connection: Connection, name: str) -> None:
+    def forget(self, connection: ClientConnection, name: str) -> None:
         """A connection is closed; the name is what its client was called, if it was in."""
         self._connections.discard(connection)
         if self._last_closed is not None and not self._connections:
             self._last_closed.set()
-        self.pressure.forget(connection)
+        self.buffer_budget.forget(connection)
         named = self._named.get(name)
         if named is not None:
             named.discard(connection)
@@ -280,14 +287,16 @@ class Broker:
         self._core.decide(client, answer, self.now())
         return None
 
-    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
         """Return a new run of an authentication method, None when nobody knows it."""
         authenticator = self._authenticator
         if not isinstance(authenticator, EnhancedAuthenticator):
             return None
         return authenticator.begin(method, credentials)
 
-    async def proceed(self, client: Client, exchange: Exchange | None, data: bytes | None) -> None:
+    async def proceed(
+        self, client: Client, exchange: AuthExchange | None, data: bytes | None
+    ) -> None:
         """Take a step of an authentication method and carry its answer out."""
         outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD  # [MQTT-4.12.0-1]
         if exchange is not None:
@@ -310,7 +319,7 @@ class Broker:
         self._wake()  # speed: one flush for all that come at once
 
     def _fail(self, client: Client, credentials: Credentials, error: Exception) -> Refusal:
-        if self._core.story.may_tell(client.peer, "cannot_authenticate"):
+        if self._core.log_limiter.may_tell(client.peer, "cannot_authenticate"):
             logger.error("cannot authenticate %r", credentials.client_id, exc_info=error)
         return Refusal.SERVER_UNAVAILABLE
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import exp
 
-from broker.counters import Counters
-from broker.topics import SYS
+from broker.messages.topics import SYS
+from broker.quota.counters import BrokerCounters
 
 SYS_INTERVAL_S = 10.0  # default of Mosquitto
 WINDOWS_S = {"1min": 60.0, "5min": 300.0, "15min": 900.0}
@@ -21,7 +21,7 @@ MINUTE_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Reporting:
+class SysTopicSettings:
     """How often, and under which name, the broker speaks of itself."""
 
     interval_s: float = 0.0  # 0: never
@@ -29,7 +29,7 @@ class Reporting:
 
 
 @dataclass(frozen=True, slots=True)
-class Census:
+class BrokerGauges:
     """What is there now; counted when asked, not while messages pass."""
 
     online: int = 0
@@ -43,7 +43,7 @@ class Census:
 class SysTopics:
     """Makes the messages of one broker's $SYS topics."""
 
-    def __init__(self, counters: Counters, reporting: Reporting) -> None:
+    def __init__(self, counters: BrokerCounters, reporting: SysTopicSettings) -> None:
         self._counters = counters
         self._interval_s = reporting.interval_s
         self._version = reporting.version
@@ -60,11 +60,11 @@ class SysTopics:
             return False
         return self._started is None or now - self._last >= self._interval_s
 
-    def report(self, census: Census, now: float) -> Iterator[tuple[str, bytes]]:
+    def report(self, gauges: BrokerGauges, now: float) -> Iterator[tuple[str, bytes]]:
         """Yield topic and payload of what has changed since the last report."""
         if self._started is None:
             self._started = self._last = now
-        values = self._values(census, now)
+        values = self._values(gauges, now)
         values |= self._measure_loads(now - self._last)
         self._last = now
         for name, value in values.items():
@@ -72,22 +72,22 @@ class SysTopics:
                 self._said[name] = value
                 yield SYS + "broker/" + name, value.encode()
 
-    def _values(self, census: Census, now: float) -> dict[str, str]:
+    def _values(self, gauges: BrokerGauges, now: float) -> dict[str, str]:
         counters = self._counters
-        self._most_online = max(self._most_online, census.online)
-        held = counters.retained + census.waiting + census.in_flight
-        held_bytes = census.retained_bytes + counters.queued_bytes
+        self._most_online = max(self._most_online, gauges.online)
+        held = counters.retained + gauges.waiting + gauges.in_flight
+        held_bytes = gauges.retained_bytes + counters.queued_bytes
         numbers = {
-            "clients/total": census.online + census.away,
-            "clients/connected": census.online,
-            "clients/active": census.online,
-            "clients/disconnected": census.away,
-            "clients/inactive": census.away,
+            "clients/total": gauges.online + gauges.away,
+            "clients/connected": gauges.online,
+            "clients/active": gauges.online,
+            "clients/disconnected": gauges.away,
+            "clients/inactive": gauges.away,
             "clients/maximum": self._most_online,
             "clients/expired": counters.sessions_expired,
             "messages/received": counters.messages_received + counters.controls_received,
             "messages/sent": counters.messages_sent + counters.controls_sent,
-            "messages/inflight": census.in_flight,
+            "messages/inflight": gauges.in_flight,
             "messages/stored": held,
             "store/messages/count": held,
             "store/messages/bytes": held_bytes,
@@ -100,8 +100,8 @@ class SysTopics:
             "publish/bytes/sent": counters.bytes_sent - counters.control_bytes_sent,
             "bytes/received": counters.bytes_received,
             "bytes/sent": counters.bytes_sent,
-            "subscriptions/count": counters.subscriptions - census.shared,
-            "shared_subscriptions/count": census.shared,
+            "subscriptions/count": counters.subscriptions - gauges.shared,
+            "shared_subscriptions/count": gauges.shared,
             "retained messages/count": counters.retained,
         }
         # what is written later, or came in part, is not below zero

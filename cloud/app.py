@@ -17,33 +17,33 @@ from functools import partial
 
 from broker import Broker, BrokerError, Limits, Listener
 from broker.journal import Journal, JournalError
-from cloud.broker_policy import (
-    SESSIONS_PER_IDENTITY,
-    TokenAuthenticator,
-    TopicAuthorizer,
-    announce,
-)
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
-from cloud.discovery.registry import Registry
+from cloud.discovery.registry import NodeRegistry
 from cloud.downlink import CommandGate
 from cloud.errors import StartError
 from cloud.health import Health
+from cloud.http.application import build_web
+from cloud.http.server import bind, build_server, cannot_listen, certificate_of
 from cloud.identity.development import DevelopmentProvider
 from cloud.identity.oidc import OpenIdProvider
 from cloud.identity.signin import SignIn
 from cloud.keyring import open_directory, open_keyring, open_password, open_signing_key
 from cloud.metrics import Metrics
-from cloud.parts import Parts
+from cloud.mqtt.policy import (
+    SESSIONS_PER_IDENTITY,
+    TokenAuthenticator,
+    TopicAuthorizer,
+    announce,
+)
+from cloud.parts import CloudParts
 from cloud.relay import Relay, RelayError
-from cloud.server import bind, build_server, cannot_listen, certificate_of
 from cloud.signalling.bep import RelayAddress
-from cloud.signalling.patience import Patience
+from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
-from cloud.store import Store
+from cloud.storage.sqlite import CloudStore
 from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
-from cloud.web import build_web
 from protocol.secret import Secret
 from protocol.tokens import LEEWAY_S
 from web import HttpServer, ServerCertificate
@@ -126,7 +126,7 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
         stack.callback(api_socket.close)
         api_host, api_port = api_socket.getsockname()[:2]
         api = format_address(api_host, api_port)
-        store = Store(config.store.directory / "cloud.db")
+        store = CloudStore(config.store.directory / "cloud.db")
         stack.callback(store.close)
         public_url = config.api.public_url.rstrip("/") or f"{certificates.schemes()[0]}{api}"
         parts, broker_address, relay_address = await _start_parts(
@@ -156,9 +156,9 @@ async def _start_parts(
     config: CloudConfig,
     certificates: Certificates,
     public_url: str,
-    store: Store,
+    store: CloudStore,
     stack: contextlib.AsyncExitStack,
-) -> tuple[Parts, str, str]:
+) -> tuple[CloudParts, str, str]:
     keyring = open_keyring(config.store.directory)
     issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
     metrics, health = Metrics(), Health()
@@ -166,21 +166,21 @@ async def _start_parts(
         config, certificates.mqtt, issuer, store, metrics, stack
     )
     relay, address = await _start_relay(config, certificates.relay, issuer, store, stack)
-    patience = Patience()
-    sep = Sep(broker, keyring.sealing, config.mss, metrics, patience)
+    bounded_wait = BoundedWait()
+    sep = Sep(broker, keyring.sealing, config.mss, metrics, bounded_wait)
     stack.callback(sep.close)
     placing = Placing(store, issuer, relay, _public_relay(config, address), config.mss)
-    parts = Parts(
+    parts = CloudParts(
         config=config,
         keyring=keyring,
         store=store,
         issuer=issuer,
         broker=broker,
-        registry=Registry(store, public_url, config.mds.node_limit),
+        registry=NodeRegistry(store, public_url, config.mds.node_limit),
         sign_in=_build_sign_in(config, store, issuer),
         device_grants=DeviceGrants(store, issuer, public_url),
         sep=sep,
-        patience=patience,
+        bounded_wait=bounded_wait,
         placing=placing,
         metrics=metrics,
         health=health,
@@ -194,7 +194,7 @@ async def _start_broker(
     config: CloudConfig,
     certificate: ServerCertificate | None,
     issuer: Issuer,
-    store: Store,
+    store: CloudStore,
     metrics: Metrics,
     stack: contextlib.AsyncExitStack,
 ) -> tuple[Broker, str]:
@@ -238,7 +238,7 @@ async def _start_relay(
     config: CloudConfig,
     certificate: ServerCertificate | None,
     issuer: Issuer,
-    store: Store,
+    store: CloudStore,
     stack: contextlib.AsyncExitStack,
 ) -> tuple[Relay, tuple[str, int]]:
     relay = Relay(lambda: issuer.published, tls=certificate.context if certificate else None)
@@ -268,7 +268,7 @@ def _public_relay(config: CloudConfig, address: tuple[str, int]) -> RelayAddress
     )
 
 
-def _build_sign_in(config: CloudConfig, store: Store, issuer: Issuer) -> SignIn:
+def _build_sign_in(config: CloudConfig, store: CloudStore, issuer: Issuer) -> SignIn:
     development = None
     if config.mid.development:
         directory = config.store.directory
@@ -285,7 +285,7 @@ def _build_sign_in(config: CloudConfig, store: Store, issuer: Issuer) -> SignIn:
     return SignIn(store, issuer, providers, development)
 
 
-def _watch(parts: Parts) -> None:
+def _watch(parts: CloudParts) -> None:
     def check_store() -> str:
         try:
             parts.store.ping()
@@ -315,14 +315,14 @@ async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> Non
     started.cancel()
 
 
-async def _stop_server(server: HttpServer, parts: Parts, serving: asyncio.Task[None]) -> None:
+async def _stop_server(server: HttpServer, parts: CloudParts, serving: asyncio.Task[None]) -> None:
     parts.health.checks.append(lambda: "the cloud stops")
-    parts.patience.stop()
+    parts.bounded_wait.stop()
     server.should_exit = True
     await asyncio.wait({serving})
 
 
-async def _purge(store: Store) -> None:
+async def _purge(store: CloudStore) -> None:
     while True:
         try:
             await asyncio.to_thread(store.purge, time.time(), 2 * LEEWAY_S)

@@ -46,7 +46,7 @@ class ApiSettings:
 
 
 @dataclass(frozen=True)
-class MqttSettings:
+class CloudMqttSettings:
     """The broker that nodes and applications connect to."""
 
     host: str = "127.0.0.1"
@@ -195,7 +195,7 @@ class CloudConfig:
     """The whole file."""
 
     api: ApiSettings = field(default_factory=ApiSettings)
-    mqtt: MqttSettings = field(default_factory=MqttSettings)
+    mqtt: CloudMqttSettings = field(default_factory=CloudMqttSettings)
     relay: RelaySettings = field(default_factory=RelaySettings)
     store: StoreSettings = field(default_factory=StoreSettings)
     mds: DiscoverySettings = field(default_factory=DiscoverySettings)

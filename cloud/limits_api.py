@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from cloud.guard import AnyCaller
+from cloud.http.guard import AnyCaller
 from cloud.parts import PartsOf
 
 router = APIRouter(prefix="/mss/v1", tags=["mSS: signalling"])

@@ -23,30 +23,30 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from broker import Broker, BrokerError, Listener
+from broker.gc_tuning import spare_what_stays
 from broker.journal import Journal, JournalError
-from broker.pauses import spare_what_stays
-from gateway.access import CONTAINERS, Access, Ports
-from gateway.account import Account
+from gateway.access.guard import Guard
+from gateway.access.tokens import AccessTokens
 from gateway.addresses import format_address
 from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
-from gateway.devices.admission import Admission, confirm
+from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
-from gateway.devices.registry import Registry
+from gateway.devices.registry import DeviceRegistry
 from gateway.errors import GatewayError
-from gateway.identity import load_identity
-from gateway.node import Node
+from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
+from gateway.node.account import Account
+from gateway.node.identity import load_identity
+from gateway.node.record import Node
+from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.services import NodeInfo, ServiceHost
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
-from gateway.sidecar.guard import Guard
 from gateway.sidecar.names import own_names
 from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
 from gateway.sidecar.visitors import Visitors
-from gateway.state import hold_state, make_private, runtime_folder
-from gateway.status import CloudParts, Parts, Status
-from gateway.store import Store
+from gateway.status import CloudSources, GatewayStatus, StatusSources
+from gateway.storage.database import GatewayDatabase
 from gateway.tls import client_context, server_certificate
-from gateway.tokens import AccessTokens
 from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
 from web import ServerCertificate
@@ -55,11 +55,11 @@ from web.host_guard import HostGuard
 from web.origins import HostPolicy
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.bep import Beps
-    from gateway.sep import SepService
+    from gateway.sep.service import SepService
     from gateway.tunnel import TunnelHost
+    from gateway.tunnel.grants import BepService
     from gateway.uplink.cloud_api import CloudApi
-    from gateway.uplink.driver import Uplink
+    from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -92,9 +92,9 @@ class _Base:
     """What stands below the broker."""
 
     config: GatewayConfig
-    store: Store
+    store: GatewayDatabase
     node: Node
-    registry: Registry
+    registry: DeviceRegistry
     claims: Claims
     services: ServiceHost
     cloud_clock: CloudClock
@@ -111,17 +111,19 @@ class _Cloud:
     sep: "SepService"
     tunnel: "TunnelHost"
     api: "CloudApi"
-    beps: "Beps"
+    beps: "BepService"
     calls: CloudCalls
-    parts: CloudParts
+    parts: CloudSources
 
 
 class Gateway:
     """All parts; runs them and stops them in order."""
 
-    def __init__(self, base: _Base, broker: Broker, status: Status, sidecar: Sidecar) -> None:
+    def __init__(
+        self, base: _Base, broker: Broker, status: GatewayStatus, sidecar: Sidecar
+    ) -> None:
         self._base, self._broker, self._status, self._sidecar = base, broker, status, sidecar
-        self.admission: Admission
+        self.admission: DeviceAdmission
         self.cluster: Cluster
         self.cloud: _Cloud | None = None
 
@@ -272,11 +274,11 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
     base = await _build_base(config, stack)
     node, clock, cloud_clock = base.node, time.time, base.cloud_clock
     broker = _build_broker(base)
-    admission = Admission(base.store, base.registry, base.claims, broker)
+    admission = DeviceAdmission(base.store, base.registry, base.claims, broker)
     cluster = Cluster(node.node_id, broker, node.signed_record, clock)
     cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
-    status = Status(
-        Parts(
+    status = GatewayStatus(
+        StatusSources(
             node=node,
             broker=broker,
             cluster=cluster,
@@ -319,7 +321,7 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
 async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     state = config.node.state
     identity = load_identity(state)
-    store = Store(state / "gateway.db")
+    store = GatewayDatabase(state / "gateway.db")
     await store.open()
     stack.push_async_callback(store.close)
     account = Account(store)
@@ -338,7 +340,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
     logger.info("node %s (%s), state in %s", node.node_id[:12], name, state)
     return _Base(
-        config, store, node, Registry(await store.devices()), Claims(await store.claims()),
+        config, store, node, DeviceRegistry(await store.devices()), Claims(await store.claims()),
         services, cloud_clock, sockets,
         server_certificate(config.broker.tls_cert, config.broker.tls_key, "[broker]"),
         server_certificate(config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"),
@@ -356,7 +358,7 @@ def _build_broker(base: _Base) -> Broker:
         base.registry,
         base.claims,
         base.node.identity.api_key,
-        Ports(base.services.authenticate, partial(confirm, base.store), time.time),
+        AccessPorts(base.services.authenticate, partial(confirm, base.store), time.time),
         loopback_anonymous=settings.anonymous == "loopback",
     )
     store = None
@@ -369,18 +371,18 @@ def _build_broker(base: _Base) -> Broker:
 async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
-    from gateway.bep import Beps
     from gateway.membership import Membership
-    from gateway.sep import SepService
+    from gateway.sep.service import SepService
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
+    from gateway.tunnel.grants import BepService
     from gateway.uplink.cloud_api import CloudApi
     from gateway.uplink.connection import Endpoint
-    from gateway.uplink.driver import Carried, NodePorts, Uplink
     from gateway.uplink.proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
     from gateway.uplink.spool import Spool
     from gateway.uplink.spooled import WhenFull
+    from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
 
     config, node, clock = base.config, base.node, base.cloud_clock
     settings = config.cloud
@@ -401,7 +403,7 @@ async def _build_cloud(
     trust = partial(client_context, settings.ca_file)
     tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial, trust=trust)
     stack.push_async_callback(tunnel.stop)
-    beps = Beps(node.node_id, node.account, api, tunnel, clock.now)
+    beps = BepService(node.node_id, node.account, api, tunnel, clock.now)
     sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)
 
@@ -412,7 +414,7 @@ async def _build_cloud(
     uplink = Uplink(
         endpoint,
         NodePorts(node.node_id, node.signed_record, on_registered),
-        Carried(
+        UplinkParts(
             api=api,
             account=node.account,
             rules=Rules(config.uplink.topics),
@@ -436,7 +438,7 @@ async def _build_cloud(
             membership,
             settings.url,
         ),
-        parts=CloudParts(uplink, spool, clock, settings.url),
+        parts=CloudSources(uplink, spool, clock, settings.url),
     )
 
 

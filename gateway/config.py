@@ -37,7 +37,7 @@ class NodeSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerSettings:
+class EmbeddedBrokerSettings:
     """Where devices and people connect."""
 
     host: str = "127.0.0.1"
@@ -151,7 +151,7 @@ class GatewayConfig:
     """Everything a gateway can be told."""
 
     node: NodeSettings = field(default_factory=NodeSettings)
-    broker: BrokerSettings = field(default_factory=BrokerSettings)
+    broker: EmbeddedBrokerSettings = field(default_factory=EmbeddedBrokerSettings)
     sidecar: SidecarSettings = field(default_factory=SidecarSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)

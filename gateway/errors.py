@@ -23,7 +23,7 @@ class UplinkError(GatewayError):
     """The cloud could not be reached or did not do what it was asked."""
 
 
-class Refused(UplinkError):  # noqa: N818  # says what happened
+class CloudRefused(UplinkError):  # noqa: N818  # says what happened
     """The cloud understood and said no; code is the error code of OAuth 2.0, if it gave one."""
 
     def __init__(self, message: str, code: str = "") -> None:
@@ -31,11 +31,11 @@ class Refused(UplinkError):  # noqa: N818  # says what happened
         self.code = code
 
 
-class LinkLost(UplinkError):  # noqa: N818  # says what happened
+class UplinkLost(UplinkError):  # noqa: N818  # says what happened
     """The connection broke, the cloud is away or overloaded."""
 
 
-class NotSpoken(LinkLost):
+class NotSpoken(UplinkLost):
     """The peer answers, and not in this version of MQTT."""
 
 

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.account import Account
-from gateway.errors import AccountError, LinkLost, UplinkError
+from gateway.errors import AccountError, UplinkError, UplinkLost
+from gateway.node.account import Account
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ class Membership:
             await asyncio.sleep(pause_s)
             try:
                 answer = await self._cloud.token_for_code(codes.device_code)
-            except LinkLost as exc:
+            except UplinkLost as exc:
                 if self._clock() >= self._expires_at:
                     raise
                 logger.debug("%s; asking again", exc)

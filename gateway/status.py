@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 from broker import Broker
 from gateway import VERSION
 from gateway.cluster.members import Cluster
-from gateway.devices.admission import Admission
+from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown
-from gateway.node import Node
+from gateway.node.record import Node
 from gateway.services import ServiceHost
 from gateway.tunnel import TunnelHost
 from gateway.uplink.cloud_clock import CloudClock
-from gateway.uplink.link import State
+from gateway.uplink.link import CloudLinkState
 from gateway.uplink.spooled import SpoolStatus
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.uplink.driver import Uplink
     from gateway.uplink.spool import Spool
+    from gateway.uplink.uplink import Uplink
 
 STARTED, STOPPED = "started", "stopped"  # of a container; one that a person stopped is well
 
 
 @dataclass(frozen=True, slots=True)
-class CloudParts:
+class CloudSources:
     """What exists only with a cloud."""
 
     uplink: "Uplink"
@@ -34,22 +34,22 @@ class CloudParts:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class StatusSources:
     """Whom the snapshot asks."""
 
     node: Node
     broker: Broker
     cluster: Cluster
-    admission: Admission
+    admission: DeviceAdmission
     services: ServiceHost
     tunnel: TunnelHost | None
-    cloud: CloudParts | None
+    cloud: CloudSources | None
 
 
-class Status:
+class GatewayStatus:
     """Knows how all parts are."""
 
-    def __init__(self, parts: Parts, clock: Callable[[], float]) -> None:
+    def __init__(self, parts: StatusSources, clock: Callable[[], float]) -> None:
         self._parts, self._clock, self._started_at = parts, clock, clock()
         self.listeners: tuple[str, ...] = ()  # of the broker; empty until it listens
         self.api_counts: Callable[[], dict[str, int]] = dict  # of the sidecar, once it listens
@@ -62,7 +62,7 @@ class Status:
             found.append("broker: not listening")
         if not parts.cluster.elected.is_set():
             found.append("cluster: no supernode yet")
-        if parts.cloud is not None and parts.cloud.uplink.link.state is not State.ONLINE:
+        if parts.cloud is not None and parts.cloud.uplink.link.state is not CloudLinkState.ONLINE:
             link = parts.cloud.uplink.link
             found.append(f"SEP: {link.state}" + (f": {link.error}" if link.error else ""))
         if not self.services_loaded:
@@ -74,9 +74,9 @@ class Status:
         ]
         return found
 
-    def sep_state(self) -> State:
+    def sep_state(self) -> CloudLinkState:
         """Return how the cloud can be reached."""
-        return self._parts.cloud.uplink.link.state if self._parts.cloud else State.DISABLED
+        return self._parts.cloud.uplink.link.state if self._parts.cloud else CloudLinkState.DISABLED
 
     def role(self) -> str:
         """Return what this node is in its cluster."""

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from microservice.counters import Counters
+from microservice.counters import ServiceCounters
 from microservice.errors import HangupError, HttpError
 from microservice.limits import HandlerLimits
 from microservice.memory import explain_memory, is_out_of_memory
-from microservice.service import Route
+from microservice.service import HttpRoute
 from microservice.web import Request, Response, problem
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,9 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class App:
     """Finds the handler of a request and sends what it returns."""
 
-    def __init__(self, routes: Sequence[Route], counters: Counters, limits: HandlerLimits) -> None:
+    def __init__(
+        self, routes: Sequence[HttpRoute], counters: ServiceCounters, limits: HandlerLimits
+    ) -> None:
         self._routes, self._counters, self._limits = tuple(routes), counters, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +72,7 @@ class App:
                 return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
             return problem(500, "cannot answer: the handler failed, see the container's log")
 
-    def _find(self, scope: Scope, body: "_Body") -> tuple[Request, Route] | Response:
+    def _find(self, scope: Scope, body: "_Body") -> tuple[Request, HttpRoute] | Response:
         raw: bytes = scope.get("raw_path") or scope["path"].encode()
         levels = [unquote(level) for level in raw.decode("latin-1").split("/")]
         allowed = []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Counters:
+class ServiceCounters:
     """Counts since the start of the process."""
 
     handled: int = 0

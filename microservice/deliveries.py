@@ -25,7 +25,7 @@ from microservice.message import Message
 
 
 @dataclass(slots=True, eq=False)
-class Delivery:
+class QueuedMessage:
     """One message on its way through the handlers."""
 
     message: Message
@@ -34,16 +34,16 @@ class Delivery:
     lost: bool = False  # the connection it came by is gone
 
 
-class Deliveries:
+class HandlerQueue:
     """Orders, bounds and acknowledges."""
 
     def __init__(self, concurrency: int = 16, queue_limit: int = 256) -> None:
         self._concurrency = concurrency
         self._queue_limit = queue_limit
-        self._startable: deque[Delivery] = deque()
+        self._startable: deque[QueuedMessage] = deque()
         # a topic is a key while one of its messages is startable or running
-        self._behind: dict[str, deque[Delivery]] = {}
-        self._unacknowledged: deque[Delivery] = deque()
+        self._behind: dict[str, deque[QueuedMessage]] = {}
+        self._unacknowledged: deque[QueuedMessage] = deque()
         self._unreliable = 0  # messages here that need no acknowledgement
         self.running = 0
         self.held = False
@@ -53,7 +53,7 @@ class Deliveries:
         here = len(self._unacknowledged) if packet_id else self._unreliable
         if here >= self._queue_limit:
             return False
-        delivery = Delivery(message, packet_id)
+        delivery = QueuedMessage(message, packet_id)
         if packet_id:
             self._unacknowledged.append(delivery)
         else:
@@ -65,15 +65,15 @@ class Deliveries:
             self._startable.append(delivery)
         return True
 
-    def finish(self, delivery: Delivery) -> None:
+    def finish(self, delivery: QueuedMessage) -> None:
         """Note that a message that was started is done."""
         self.running -= 1
         delivery.done = True
         self._leave(delivery)
 
-    def take_starts(self) -> list[Delivery]:
+    def take_starts(self) -> list[QueuedMessage]:
         """Return, once, the messages to handle now."""
-        starts: list[Delivery] = []
+        starts: list[QueuedMessage] = []
         while self._startable and self.running < self._concurrency and not self.held:
             starts.append(self._startable.popleft())
             self.running += 1
@@ -97,7 +97,7 @@ class Deliveries:
             self._startable.remove(delivery)
             self._leave(delivery)
 
-    def _leave(self, delivery: Delivery) -> None:
+    def _leave(self, delivery: QueuedMessage) -> None:
         if not delivery.packet_id:
             self._unreliable -= 1
         behind = self._behind[delivery.message.topic]

@@ -5,8 +5,8 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from microservice.counters import Counters
-from microservice.deliveries import Deliveries, Delivery
+from microservice.counters import ServiceCounters
+from microservice.deliveries import HandlerQueue, QueuedMessage
 from microservice.limits import HandlerLimits
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.message import Message
@@ -24,8 +24,8 @@ class Dispatcher:
     def __init__(
         self,
         triggers: Sequence[Trigger],
-        deliveries: Deliveries,
-        counters: Counters,
+        deliveries: HandlerQueue,
+        counters: ServiceCounters,
         limits: HandlerLimits,
     ) -> None:
         self._triggers = tuple(triggers)
@@ -84,7 +84,7 @@ class Dispatcher:
         if not self._deliveries.running:
             self._idle.set()
 
-    async def _deliver(self, delivery: Delivery) -> None:
+    async def _deliver(self, delivery: QueuedMessage) -> None:
         levels = delivery.message.topic.split("/")
         try:
             for trigger in self._triggers:

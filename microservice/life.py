@@ -10,6 +10,7 @@ import uvicorn
 from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
 from microservice.asgi import App
+from microservice.broker_link import BrokerLink
 from microservice.control import (
     Command,
     Counts,
@@ -20,12 +21,11 @@ from microservice.control import (
     Ready,
     Report,
 )
-from microservice.counters import Counters
-from microservice.deliveries import Deliveries
+from microservice.counters import ServiceCounters
+from microservice.deliveries import HandlerQueue
 from microservice.dispatch import Dispatcher
 from microservice.errors import PublishError
 from microservice.limits import HandlerLimits
-from microservice.link import Link
 from microservice.message import Message
 from microservice.service import Service
 
@@ -40,14 +40,14 @@ class Life:
 
     def __init__(self, service: Service, launch: Launch, report: Callable[[Report], None]) -> None:
         self._service, self._launch, self._report = service, launch, report
-        self._counters = Counters()
+        self._counters = ServiceCounters()
         self._dispatcher = Dispatcher(
             service.triggers.messages,
-            Deliveries(launch.concurrency, launch.queue_limit),
+            HandlerQueue(launch.concurrency, launch.queue_limit),
             self._counters,
             HandlerLimits(launch.handler_s, launch.memory_mib),
         )
-        self._link: Link | None = None
+        self._link: BrokerLink | None = None
         self._started = False
         self._server = _make_server(
             App(
@@ -94,7 +94,7 @@ class Life:
     async def _go(self) -> None:
         self._dispatcher.hold()  # a stored session's messages come before on_start is done
         if self._link is None and self._launch.login is not None:
-            self._link = Link(
+            self._link = BrokerLink(
                 self._launch.login,
                 self._launch.queue_limit,
                 self._arrived,

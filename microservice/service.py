@@ -19,7 +19,7 @@ R = TypeVar("R", bound=RequestHandler)
 L = TypeVar("L", bound=LifeHandler)
 
 
-class Outlet(Protocol):
+class PublishSink(Protocol):
     """Where published messages go."""
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
@@ -47,7 +47,7 @@ class Trigger:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class HttpRoute:
     """A path and what it starts."""
 
     method: str
@@ -60,7 +60,7 @@ class Triggers:
     """Everything that starts a handler; filled by the decorators."""
 
     messages: list[Trigger] = field(default_factory=list)
-    routes: list[Route] = field(default_factory=list)
+    routes: list[HttpRoute] = field(default_factory=list)
     start: list[LifeHandler] = field(default_factory=list)
     stop: list[LifeHandler] = field(default_factory=list)
 
@@ -72,7 +72,7 @@ class Service:
         self.triggers = Triggers()
         self.env: Mapping[str, str] = {}  # what the container was given
         self.info = Info()
-        self._outlet: Outlet | None = None
+        self._outlet: PublishSink | None = None
 
     def on(self, topic: str, qos: int = 1) -> Callable[[M], M]:
         """Call the handler for each message on a topic, such as "sensors/{room}/temperature".
@@ -139,7 +139,7 @@ class Service:
                 payload = json.dumps(value).encode()
         await self._outlet.publish(topic, payload, qos, retain)
 
-    def attach(self, outlet: Outlet, env: Mapping[str, str], info: Info) -> None:
+    def attach(self, outlet: PublishSink, env: Mapping[str, str], info: Info) -> None:
         """Give the service its place; for those who run services."""
         self._outlet, self.env, self.info = outlet, env, info
 
@@ -147,7 +147,7 @@ class Service:
         template = parse_path(path)
 
         def decorate(handler: R) -> R:
-            self.triggers.routes.append(Route(method, template, _coroutine(handler)))
+            self.triggers.routes.append(HttpRoute(method, template, _coroutine(handler)))
             return handler
 
         return decorate

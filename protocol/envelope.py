@@ -27,7 +27,7 @@ LATEST_EXPIRY = 2**40
 _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
 
 
-class Kind(StrEnum):
+class EnvelopeKind(StrEnum):
     """What an envelope holds."""
 
     REQUEST = "request"
@@ -39,7 +39,7 @@ class Kind(StrEnum):
 class Envelope:
     """One message on the SEP; see docs/protocol.md for the fields."""
 
-    kind: Kind
+    kind: EnvelopeKind
     message_id: bytes
     to: str
     sender: str
@@ -105,7 +105,7 @@ def decode_envelope(data: bytes) -> Envelope:
     if fields.get("v") != VERSION:
         raise WireError(f"cannot decode envelope: version {fields.get('v')!r}")
     try:
-        kind = Kind(take(fields, "kind", str))
+        kind = EnvelopeKind(take(fields, "kind", str))
     except ValueError as exc:
         raise WireError(f"cannot decode envelope: kind {fields['kind']!r}") from exc
     expires = take(fields, "expires", int, float)

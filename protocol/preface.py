@@ -27,14 +27,14 @@ _VISIT = re.compile(rb"[A-Z]{1,20} /(" + BEP_ID.pattern.encode() + rb")[/? ]")
 _VISIT_START = re.compile(rb"[A-Z]{0,20}( (/[A-Za-z0-9_-]{0,22})?)?")
 
 
-class Role(IntEnum):
+class PrefaceRole(IntEnum):
     """What a connection of the serving end is for."""
 
     CONTROL = 1
     DATA = 2
 
 
-class Status(IntEnum):
+class PrefaceStatus(IntEnum):
     """The relay's answer to a preface."""
 
     ACCEPTED = 0
@@ -64,7 +64,7 @@ class EndReason(IntEnum):
 class Preface:
     """What the serving end says first."""
 
-    role: Role
+    role: PrefaceRole
     token: str
 
 
@@ -115,7 +115,7 @@ def _decode_preface(data: bytes) -> Preface | None:
     if len(data) < _HEAD.size:
         return None
     _, version, role, length = _HEAD.unpack_from(data)
-    if version != VERSION or role not in (Role.CONTROL, Role.DATA):
+    if version != VERSION or role not in (PrefaceRole.CONTROL, PrefaceRole.DATA):
         raise WireError(f"cannot decode preface: version {version}, role {role}")
     if length > TOKEN_LIMIT_BYTES:
         raise WireError(f"cannot decode preface: token of {length} bytes")
@@ -124,4 +124,4 @@ def _decode_preface(data: bytes) -> Preface | None:
     token = data[_HEAD.size :]
     if len(token) > length or not token.isascii():
         raise WireError("cannot decode preface: bytes after the token, or not ASCII")
-    return Preface(Role(role), token.decode("ascii"))
+    return Preface(PrefaceRole(role), token.decode("ascii"))

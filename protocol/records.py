@@ -22,7 +22,7 @@ SIGNED_LIMIT = 60_000  # characters: LIST_LIMIT services with names of usual len
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class OfferedService:
     """A microservice that a node offers."""
 
     service_id: str
@@ -49,7 +49,7 @@ class NodeRecord:
     sealing_key: bytes
     account_id: str = ""
     addresses: tuple[Address, ...] = ()
-    services: tuple[Service, ...] = ()
+    services: tuple[OfferedService, ...] = ()
 
     @property
     def is_supernode(self) -> bool:
@@ -94,7 +94,9 @@ def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
                 for a in fields["addresses"][:LIST_LIMIT]
             ),
             services=tuple(
-                Service(_text(s["id"], 128), _text(s["serviceType"], 128), _text(s["self"], 256))
+                OfferedService(
+                    _text(s["id"], 128), _text(s["serviceType"], 128), _text(s["self"], 256)
+                )
                 for s in fields["services"][:LIST_LIMIT]
             ),
         )

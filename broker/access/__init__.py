@@ -5,14 +5,14 @@ passwords.take(passwords.read())
 broker = Broker([Listener()], Chain([passwords]), read_acl(Path("acl.toml")))
 """
 
-from broker.access.acl import EVERYTHING, AccessList
-from broker.access.acl_file import read_acl
 from broker.access.callback import CallbackSource
 from broker.access.certificates import CertificateSource, NameField
-from broker.access.errors import AccessError, Problem
+from broker.access.errors import AccessError, AccessProblem
 from broker.access.http_callback import HttpQuestion
-from broker.access.password_file import PasswordFile
-from broker.access.rules import ANONYMOUS, Right, Rule, Subject
+from broker.access.passwords.password_file import PasswordFile
+from broker.access.rights.acl import EVERYTHING, AccessList
+from broker.access.rights.acl_file import read_acl
+from broker.access.rights.rules import ANONYMOUS, Right, Rule, Subject
 from broker.access.source import AnonymousSource, Chain, Source
 from broker.access.tokens import TokenSource, TokenTerms
 
@@ -21,6 +21,7 @@ __all__ = [
     "EVERYTHING",
     "AccessError",
     "AccessList",
+    "AccessProblem",
     "AnonymousSource",
     "CallbackSource",
     "CertificateSource",
@@ -28,7 +29,6 @@ __all__ = [
     "HttpQuestion",
     "NameField",
     "PasswordFile",
-    "Problem",
     "Right",
     "Rule",
     "Source",

@@ -1,19 +1,19 @@
 """Errors of users and rights.
 
-BrokerError        (broker/errors.py)
+BrokerError        (broker/wire/errors.py)
 └─ AccessError     a file of users, rights or keys cannot be used
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.errors import BrokerError
+from broker.wire.errors import BrokerError
 
 SHOWN = 5  # problems of one file in one message; more do not help
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class AccessProblem:
     """What is wrong, and where in the file: "line 3", "rule 2"."""
 
     where: str
@@ -26,7 +26,7 @@ class Problem:
 class AccessError(BrokerError):
     """A file of users, rights or keys cannot be used; it grants nobody anything."""
 
-    def __init__(self, path: object, problems: Sequence[Problem | str]) -> None:
+    def __init__(self, path: object, problems: Sequence[AccessProblem | str]) -> None:
         told = "; ".join(str(each) for each in problems[:SHOWN])
         more = f"; and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
         super().__init__(f"cannot use {path}: {told}{more}")

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
-from broker.access.rules import ANONYMOUS
-from broker.policy import Accepted, Credentials, Exchange, Identity, Refusal, Step
+from broker.access.rights.rules import ANONYMOUS
+from broker.policy import Accepted, AuthExchange, Credentials, Identity, Refusal, Step
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ class Source(Protocol):
 class EnhancedSource(Source, Protocol):
     """A Source that has authentication methods of several steps, too."""
 
-    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
         """Return a new run of a method; None when there is no such method here."""
 
 
@@ -41,7 +41,7 @@ class Chain:
         """Return who this is, or why it may not connect."""
         return self._ask(iter(self._sources), credentials)
 
-    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
         """Return a new run of a method; None when no source has it."""
         for source in self._sources:
             exchange = (
@@ -80,7 +80,7 @@ class Chain:
 class _Vetted:
     """An exchange of a source whose names are looked at."""
 
-    def __init__(self, exchange: Exchange, source: Source) -> None:
+    def __init__(self, exchange: AuthExchange, source: Source) -> None:
         self._exchange, self._source = exchange, source
 
     async def step(self, data: bytes | None) -> Step:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from broker.access.bearer import METHOD, BearerExchange
 from broker.access.errors import AccessError
-from broker.access.text import read_text
-from broker.policy import Credentials, Exchange, Identity, Refusal
+from broker.access.rights.text import read_text
+from broker.policy import AuthExchange, Credentials, Identity, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,7 +79,7 @@ class TokenSource:
         ends = float(claims["exp"]) + LEEWAY_S
         return Identity(user, credentials.client_id, self._groups(claims), ends)
 
-    def begin(self, method: str, credentials: Credentials) -> Exchange | None:
+    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
         """Return a run of OAUTHBEARER."""
         return BearerExchange(self.identify, credentials) if method == METHOD else None
 

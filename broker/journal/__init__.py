@@ -8,20 +8,20 @@ records add up to.
 from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
 from broker.journal.journal import Durability, Journal, JournalStatus
-from broker.journal.log import Report
-from broker.journal.state import Image, StoredSession, StoredWill
+from broker.journal.log import OpenReport
+from broker.journal.state import JournalState, StoredSession, StoredWill
 from broker.journal.writer import JournalLimits
 
 __all__ = [
     "Disk",
     "Durability",
-    "Image",
     "Journal",
     "JournalError",
     "JournalLimits",
+    "JournalState",
     "JournalStatus",
+    "OpenReport",
     "RealDisk",
-    "Report",
     "StoredSession",
     "StoredWill",
 ]

@@ -10,9 +10,9 @@ from typing import NoReturn
 from broker.journal import manifest
 from broker.journal.disk import RealDisk
 from broker.journal.errors import JournalError
-from broker.journal.log import Log, Report
+from broker.journal.log import OpenReport, SegmentLog
 from broker.journal.segments import parse_name
-from broker.journal.state import Image
+from broker.journal.state import JournalState
 from broker.journal.writer import JournalLimits
 
 
@@ -26,7 +26,7 @@ class Findings:
     retained: int
     wills: int
     log_bytes: int
-    report: Report
+    report: OpenReport
 
 
 class ReadOnlyDisk(RealDisk):
@@ -55,9 +55,9 @@ class ReadOnlyDisk(RealDisk):
 
 def check_journal(directory: Path) -> Findings:
     """Read a folder as a start would; JournalError when that is not possible."""
-    disk, image = ReadOnlyDisk(), Image()
+    disk, image = ReadOnlyDisk(), JournalState()
     image.bodies = None  # nobody asks for them, and they may be large
-    log = Log(disk, directory, JournalLimits().segment_bytes, synced=False)
+    log = SegmentLog(disk, directory, JournalLimits().segment_bytes, synced=False)
     try:
         names = disk.list(directory)
         if manifest.NAME not in names and not any(map(parse_name, names)):

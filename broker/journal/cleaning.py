@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from broker.journal.errors import JournalError
 from broker.journal.records import Record, Stored, decode_records
 from broker.journal.segments import SegmentName, read_segment
-from broker.journal.state import Image, describe_session
+from broker.journal.state import JournalState, describe_session
 
 Step = tuple[list[Record], int]  # copies of one item, and how many bytes were read for them
 
 
-class Cleaning:
+class SegmentCleaner:
     """Goes through one segment that is no longer written to."""
 
-    def __init__(self, image: Image, name: SegmentName, buffer: bytes) -> None:
+    def __init__(self, image: JournalState, name: SegmentName, buffer: bytes) -> None:
         self.name = name
         self.is_done = False
         # A cleaning is often given up half-way: its segment dies by itself. The generator must
@@ -40,7 +40,7 @@ class Cleaning:
         return found
 
 
-def _find_copies(image: Image, name: SegmentName, buffer: bytes) -> Iterator[Step]:
+def _find_copies(image: JournalState, name: SegmentName, buffer: bytes) -> Iterator[Step]:
     if image.clock is not None:  # the last one may be in this segment
         yield [image.clock], 0
     sessions = image.sessions

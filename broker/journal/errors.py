@@ -1,6 +1,6 @@
 """Errors of the journal."""
 
-from broker.errors import BrokerError
+from broker.wire.errors import BrokerError
 
 
 class JournalError(BrokerError):

@@ -10,10 +10,10 @@ from typing import Literal
 
 from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
-from broker.journal.log import Log, Report
+from broker.journal.log import OpenReport, SegmentLog
 from broker.journal.records import Record, Series, encode_records
-from broker.journal.state import Image
-from broker.journal.writer import Done, Group, JournalLimits, Writer
+from broker.journal.state import JournalState
+from broker.journal.writer import CommitGroup, Done, JournalLimits, JournalWriter
 
 logger = logging.getLogger(__name__)
 
@@ -61,22 +61,22 @@ class Journal:
         self._behind_bytes = min(self._limits.behind_bytes, self._limits.queued_bytes // 2)
         self._group_bytes = min(self._limits.group_bytes, self._limits.segment_bytes // 8)
         synced = durability == "synced"
-        self._log = Log(self._disk, directory, self._limits.segment_bytes, synced=synced)
-        self._image = Image()
+        self._log = SegmentLog(self._disk, directory, self._limits.segment_bytes, synced=synced)
+        self._image = JournalState()
         self._lock = -1
-        self._pending: list[Group] = []
+        self._pending: list[CommitGroup] = []
         self._pending_bytes = self._queued_bytes = self._refused = 0
         self._is_behind = False
         self._handing_over: asyncio.Handle | None = None
         self._is_urgent = False
-        self._writer: Writer | None = None
+        self._writer: JournalWriter | None = None
         self._loop: asyncio.AbstractEventLoop
         self._ended: asyncio.Future[None]
 
-    def open(self) -> tuple[Image, Report]:
+    def open(self) -> tuple[JournalState, OpenReport]:
         """Read what is stored, whatever its state; JournalError if the directory cannot be used."""
         if self._in_memory:
-            return self._image, Report()
+            return self._image, OpenReport()
         try:
             self._lock = self._disk.lock(self._directory)
         except BlockingIOError as exc:
@@ -101,7 +101,9 @@ class Journal:
         self._ended = self._loop.create_future()
         self._image.bodies = None
         if not self._in_memory:
-            self._writer = Writer(self._log, self._image, self._limits, self._post, self._post_end)
+            self._writer = JournalWriter(
+                self._log, self._image, self._limits, self._post, self._post_end
+            )
             self._writer.start()
             self._hand_over()
 
@@ -145,7 +147,7 @@ class Journal:
         """Put it behind what waits, into the same group if that is small and as important."""
         last = self._pending[-1] if self._pending else None
         if last is None or last.must != must or len(last.body) + len(body) > self._group_bytes:
-            last = Group(b"", [], [], must)
+            last = CommitGroup(b"", [], [], must)
             self._pending.append(last)
         last.body += body
         last.records += records
@@ -237,7 +239,7 @@ class Journal:
             self._ended.set_result(None)
 
 
-def _log_report(directory: Path, image: Image, report: Report) -> None:
+def _log_report(directory: Path, image: JournalState, report: OpenReport) -> None:
     if not report.is_clean:
         logger.warning(
             "data in %s are damaged: at most %d bytes in %d places are lost, and %d sessions whose "

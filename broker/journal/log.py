@@ -39,7 +39,7 @@ from broker.journal.segments import (
     read_segment,
     read_version,
 )
-from broker.journal.state import Image
+from broker.journal.state import JournalState
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(slots=True)
-class Report:
+class OpenReport:
     """What was found when the journal was opened."""
 
     segments: int = 0
@@ -84,7 +84,7 @@ class _Segment:
     used: int = 0  # of its size, of one that was read
 
 
-class Log:
+class SegmentLog:
     """Appends batches; any method may raise OSError, read() also JournalError."""
 
     def __init__(self, disk: Disk, directory: Path, segment_bytes: int, *, synced: bool) -> None:
@@ -127,9 +127,9 @@ class Log:
         current = self._current.size if self._current is not None else 0
         return sum(segment.size for segment in self._old) + current
 
-    def read(self, image: Image) -> Report:
+    def read(self, image: JournalState) -> OpenReport:
         """Put all that can be read into the image; what cannot is in the report."""
-        report = Report()
+        report = OpenReport()
         files = self._disk.list(self._directory)
         self._take_spares(files)
         self._manifest = self._read_manifest(files)
@@ -165,7 +165,7 @@ class Log:
         except OSError:
             return None
 
-    def _find_missing(self, numbers: list[int], report: Report) -> None:
+    def _find_missing(self, numbers: list[int], report: OpenReport) -> None:
         known = self._manifest
         if known is not None:
             self._last_number = known.last
@@ -178,7 +178,7 @@ class Log:
                 lost = Damage(0, count * self._segment_bytes, what)
                 report.damages.append((f"{before + 1:010}-*.log", lost))
 
-    def _compare_ends(self, report: Report) -> None:
+    def _compare_ends(self, report: OpenReport) -> None:
         """Find segments that were cut where a batch ends."""
         known = self._manifest
         if known is not None and known.end_bytes:
@@ -279,7 +279,9 @@ class Log:
         self._manifest_file = self._disk.create(path, manifest.SIZE)
         self._disk.sync_directory(self._directory)
 
-    def _read_one(self, name: SegmentName, buffer: bytes, image: Image, report: Report) -> None:
+    def _read_one(
+        self, name: SegmentName, buffer: bytes, image: JournalState, report: OpenReport
+    ) -> None:
         was_begun = self._manifest is not None and self._manifest.includes(name.number)
         for piece in read_segment(buffer, name.marker):
             if isinstance(piece, bytes):

@@ -16,7 +16,7 @@ from struct import Struct, error
 from typing import Any, NamedTuple
 
 from broker.journal.errors import JournalError
-from broker.packets import Subscription
+from broker.wire.packets import Subscription
 
 
 class Opened(NamedTuple):
@@ -79,7 +79,7 @@ class CaughtUp(NamedTuple):
     topic_filter: str
 
 
-class Entry(NamedTuple):
+class QueueEntry(NamedTuple):
     """One session that must get a message."""
 
     session_id: int
@@ -106,7 +106,7 @@ class Stored(NamedTuple):
     sender: str = ""
     expires_at: float = 0.0
     is_retained: bool = False
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[QueueEntry, ...] = ()
     publisher: Publisher | None = None  # None: local, or of a message that is not retained
 
 
@@ -139,7 +139,7 @@ class Completed(NamedTuple):
     packet_id: int
 
 
-class Received(NamedTuple):
+class ReceivedQos2(NamedTuple):
     """A QoS 2 message of this packet id was taken from the client: do not take it again."""
 
     session_id: int
@@ -204,7 +204,7 @@ class SegmentEnded(NamedTuple):
 
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
-    | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
+    | Completed | ReceivedQos2 | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
     | ClockRead
     | WillHeld | SegmentEnded
 )  # fmt: skip
@@ -217,7 +217,7 @@ class StoredSeries(NamedTuple):
     topic: str
     payloads: Sequence[bytes]
     sender: str
-    entries: tuple[Entry, ...]  # of all of them
+    entries: tuple[QueueEntry, ...]  # of all of them
 
 
 class SentSeries(NamedTuple):
@@ -404,7 +404,7 @@ def _encode_stored_series(record: StoredSeries) -> bytes:
     return b"".join(parts)
 
 
-def _encode_entry(entry: Entry) -> bytes:
+def _encode_entry(entry: QueueEntry) -> bytes:
     flags = entry.qos | entry.retain << 2
     if not entry.identifiers:
         return _ENTRY.pack(entry.session_id, flags)
@@ -428,11 +428,11 @@ def _decode_publisher(reader: _Reader) -> Publisher:
     return Publisher(reader.text(client_id), reader.texts(groups))
 
 
-def _decode_entry(reader: _Reader) -> Entry:
+def _decode_entry(reader: _Reader) -> QueueEntry:
     session_id, flags = reader.unpack(_ENTRY)
     count = reader.unpack(_U16)[0] if flags & IDENTIFIERS_FLAG else 0
     identifiers = reader.numbers(_U32, count)
-    return Entry(session_id, _qos(flags), bool(flags & RETAIN_FLAG), identifiers)
+    return QueueEntry(session_id, _qos(flags), bool(flags & RETAIN_FLAG), identifiers)
 
 
 def _encode_sent(record: Sent) -> bytes:
@@ -502,7 +502,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Acknowledged: _encode_acknowledged,
     Released: lambda record: _RELEASED.pack(9, *record),
     Completed: lambda record: _NAMED.pack(10, *record),
-    Received: lambda record: _NAMED.pack(11, *record),
+    ReceivedQos2: lambda record: _NAMED.pack(11, *record),
     Freed: lambda record: _NAMED.pack(12, *record),
     Cleared: _encode_cleared,
     WillDelayed: lambda record: _WILL.pack(14, *record),
@@ -523,7 +523,7 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     8: _decode_acknowledged,
     9: lambda reader: Released(*reader.unpack(_RELEASED)[1:]),
     10: lambda reader: Completed(*reader.unpack(_NAMED)[1:]),
-    11: lambda reader: Received(*reader.unpack(_NAMED)[1:]),
+    11: lambda reader: ReceivedQos2(*reader.unpack(_NAMED)[1:]),
     12: lambda reader: Freed(*reader.unpack(_NAMED)[1:]),
     13: _decode_cleared,
     14: _decode_will,

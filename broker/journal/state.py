@@ -33,7 +33,7 @@ from broker.journal.records import (
     Ended,
     Freed,
     Opened,
-    Received,
+    ReceivedQos2,
     Record,
     Released,
     Renewed,
@@ -53,7 +53,7 @@ from broker.journal.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from broker.packets import Subscription
+    from broker.wire.packets import Subscription
 
 NOWHERE = 0  # home of what was on a part of the disk that cannot be read any more
 SESSION_BYTES = 128  # about, of a copy; subscriptions extra
@@ -106,7 +106,7 @@ class _Kept:
         self.refs = refs
 
 
-class Image:
+class JournalState:
     """Sessions, queues and retained messages; bodies are there only while bodies is not None."""
 
     def __init__(self) -> None:
@@ -135,7 +135,7 @@ class Image:
             Acknowledged: self._acknowledged,
             Released: self._released,
             Completed: self._completed,
-            Received: self._received,
+            ReceivedQos2: self._received,
             Freed: self._freed,
             Cleared: self._cleared,
             WillDelayed: self._will_delayed,
@@ -273,7 +273,7 @@ class Image:
             if subscription is not None:
                 self.live_bytes -= _size_of_filter(record.topic_filter)
 
-    def _received(self, record: Received, segment: int) -> None:
+    def _received(self, record: ReceivedQos2, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
             session.received.add(record.packet_id)
@@ -449,7 +449,7 @@ def describe_session(session: StoredSession) -> Iterator[Record]:
     for topic_filter, subscription in session.subscriptions.items():
         yield Subscribed(session_id, subscription, topic_filter in session.catching_up)
     for packet_id in session.received:
-        yield Received(session_id, packet_id)
+        yield ReceivedQos2(session_id, packet_id)
     for packet_id in session.released:
         yield Released(session_id, 0, packet_id)
     yield from _describe_will(session)

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from broker.journal.cleaning import Cleaning
-from broker.journal.log import Log
+from broker.journal.cleaning import SegmentCleaner
+from broker.journal.log import SegmentLog
 from broker.journal.records import Record, Series, encode_records
-from broker.journal.state import Image, should_clean
+from broker.journal.state import JournalState, should_clean
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class JournalLimits:
 
 
 @dataclass(slots=True)
-class Group:
+class CommitGroup:
     """What some append() brought; what must be kept is not refused but tried until it is written.
 
     All of it is there after a crash, or nothing.
@@ -47,13 +47,13 @@ class Group:
     must: bool
 
 
-class Writer:
+class JournalWriter:
     """Owns log and image once it is started."""
 
     def __init__(
         self,
-        log: Log,
-        image: Image,
+        log: SegmentLog,
+        image: JournalState,
         limits: JournalLimits,
         finish: Callable[[list[Done], bool, int], None],
         end: Callable[[], None],
@@ -66,9 +66,9 @@ class Writer:
         self._limits = limits
         self._finish = finish  # called in the thread, with what was decided and how many bytes
         self._end = end
-        self._inbox: deque[Group] = deque()
-        self._owed: list[Group] = []  # the image has taken them, the disk has not
-        self._cleaning: Cleaning | None = None
+        self._inbox: deque[CommitGroup] = deque()
+        self._owed: list[CommitGroup] = []  # the image has taken them, the disk has not
+        self._cleaning: SegmentCleaner | None = None
         self._credit = log.size_bytes
         self._last_start = self._retry_at = 0.0
         self._closing = False
@@ -79,7 +79,7 @@ class Writer:
         """Start the thread."""
         self._thread.start()
 
-    def submit(self, groups: Sequence[Group]) -> None:
+    def submit(self, groups: Sequence[CommitGroup]) -> None:
         """Let groups be written, in this order."""
         self._inbox.extend(groups)
         self._wake.set()
@@ -134,8 +134,8 @@ class Writer:
         self._remove_dead()
         return bool(groups)
 
-    def _take(self) -> list[Group]:
-        groups: list[Group] = []
+    def _take(self) -> list[CommitGroup]:
+        groups: list[CommitGroup] = []
         size = 0
         # half a segment at most, so that segments are of one size and can be used again
         limit = min(self._limits.batch_bytes, self._limits.segment_bytes // 2)
@@ -145,7 +145,7 @@ class Writer:
             size += len(group.body)
         return groups
 
-    def _commit(self, copies: list[Group], groups: list[Group]) -> None:
+    def _commit(self, copies: list[CommitGroup], groups: list[CommitGroup]) -> None:
         self._owed = []
         if self.is_full and time.monotonic() < self._retry_at:
             self._fall_back(copies, groups)
@@ -163,7 +163,7 @@ class Writer:
                 logger.info("the journal can be written again")
             self.is_full = False
 
-    def _fall_back(self, copies: list[Group], groups: list[Group]) -> None:
+    def _fall_back(self, copies: list[CommitGroup], groups: list[CommitGroup]) -> None:
         """Refuse what can be refused; write the rest if there is room, else owe it."""
         self._refuse([group for group in groups if not group.must])
         rest = [group for group in groups if group.must]
@@ -176,7 +176,9 @@ class Writer:
             self._owed = rest
             self._cleaning = None  # it begins again, with what is not copied yet
 
-    def _write(self, copies: list[Group], groups: list[Group], *, is_urgent: bool = False) -> None:
+    def _write(
+        self, copies: list[CommitGroup], groups: list[CommitGroup], *, is_urgent: bool = False
+    ) -> None:
         bodies = [group.body for group in (*copies, *groups)]
         before = self._log.written_bytes
         self._log.write(bodies, is_urgent=is_urgent)
@@ -188,17 +190,17 @@ class Writer:
         copied = sum(len(group.body) for group in copies)
         self._credit += CLEAN_SHARE * (self._log.written_bytes - before - copied) - copied
 
-    def _refuse(self, groups: list[Group]) -> None:
+    def _refuse(self, groups: list[CommitGroup]) -> None:
         if groups:
             self._finish(_dones_of(groups), False, sum(len(group.body) for group in groups))
 
-    def _apply(self, groups: list[Group]) -> None:
+    def _apply(self, groups: list[CommitGroup]) -> None:
         apply, number = self._image.apply, self._log.number
         for group in groups:
             for record in group.records:
                 apply(record, number)
 
-    def _clean(self) -> list[Group]:
+    def _clean(self) -> list[CommitGroup]:
         if not self._wants_cleaning():
             return []
         if self._cleaning is None:
@@ -209,9 +211,9 @@ class Writer:
             except OSError as exc:
                 logger.warning("cannot read segment %s of the journal: %s", oldest, exc)
                 buffer = b""
-            self._cleaning = Cleaning(self._image, oldest, buffer)
+            self._cleaning = SegmentCleaner(self._image, oldest, buffer)
         copies = self._cleaning.step(CLEAN_STEP_BYTES)
-        return [Group(encode_records(copy), [*copy], [], True) for copy in copies]
+        return [CommitGroup(encode_records(copy), [*copy], [], True) for copy in copies]
 
     def _wants_cleaning(self) -> bool:
         if self._cleaning is not None:
@@ -223,7 +225,7 @@ class Writer:
             log.size_bytes, self._image.live_bytes, log.segments, limits.segment_bytes
         )
 
-    def _end_cleaning(self, cleaning: Cleaning) -> None:
+    def _end_cleaning(self, cleaning: SegmentCleaner) -> None:
         self._cleaning = None
         lost = self._image.abandon(cleaning.name.number)
         if lost:
@@ -242,5 +244,5 @@ class Writer:
             del self._image.live[oldest.number]
 
 
-def _dones_of(groups: list[Group]) -> list[Done]:
+def _dones_of(groups: list[CommitGroup]) -> list[Done]:
     return [done for group in groups for done in group.dones]

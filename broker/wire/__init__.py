@@ -2,7 +2,7 @@
 
 from broker.wire.codec import decode_body, decode_packet, encode_packet, measure_packet
 from broker.wire.connecting import peek_version
-from broker.wire.fields import Reader, decode_length, encode_length
+from broker.wire.fields import FieldReader, decode_length, encode_length
 from broker.wire.publishing import (
     decode_message_properties,
     encode_message_properties,
@@ -12,7 +12,7 @@ from broker.wire.publishing import (
 )
 
 __all__ = [
-    "Reader",
+    "FieldReader",
     "decode_body",
     "decode_length",
     "decode_message_properties",

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from broker.errors import RemoteProtocolError
-from broker.packets import (
+from broker.wire import connecting, publishing, subscribing
+from broker.wire.errors import RemoteProtocolError
+from broker.wire.fields import MAX_VARINT, FieldReader, decode_length, encode_length, malformed
+from broker.wire.packets import (
     MQTT_3_1,
     MQTT_5,
     Auth,
@@ -25,10 +27,8 @@ from broker.packets import (
     UnsubAck,
     Unsubscribe,
 )
-from broker.packets import PacketType as Type
-from broker.reasons import Reason
-from broker.wire import connecting, publishing, subscribing
-from broker.wire.fields import MAX_VARINT, Reader, decode_length, encode_length, malformed
+from broker.wire.packets import PacketType as Type
+from broker.wire.reasons import Reason
 
 DUPLICATE = 0x08
 PUBLISH, AUTH = int(Type.PUBLISH), int(Type.AUTH)  # speed: plain numbers
@@ -55,11 +55,11 @@ _TYPE_BY_CLASS: dict[type, Type] = {
 }
 
 
-def _acknowledgement(packet_type: Type) -> Callable[[Reader, int], Any]:
+def _acknowledgement(packet_type: Type) -> Callable[[FieldReader, int], Any]:
     return lambda reader, version: publishing.decode_acknowledgement(packet_type, reader, version)
 
 
-_DECODE: dict[int, Callable[[Reader, int], Any]] = {
+_DECODE: dict[int, Callable[[FieldReader, int], Any]] = {
     Type.CONNECT: lambda reader, _: connecting.decode_connect(reader),
     Type.CONNACK: connecting.decode_connack,
     Type.PUBACK: _acknowledgement(Type.PUBACK),
@@ -127,10 +127,10 @@ def decode_packet(
     if measured is None or measured[1] > len(buffer):
         return None
     body, end = measured
-    return decode_body(buffer[0], Reader(buffer, body, end), version), end
+    return decode_body(buffer[0], FieldReader(buffer, body, end), version), end
 
 
-def decode_body(first: int, reader: Reader, version: int) -> Packet:
+def decode_body(first: int, reader: FieldReader, version: int) -> Packet:
     """Return the packet with this first byte and body; version does not matter for CONNECT."""
     packet_type, flags = first >> 4, first & 0x0F
     packet: Packet

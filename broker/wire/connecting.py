@@ -1,12 +1,21 @@
 """CONNECT, CONNACK, DISCONNECT and AUTH to bytes and back."""
 
-from broker.errors import LocalProtocolError, RemoteProtocolError
-from broker.packets import MQTT_3_1, MQTT_3_1_1, MQTT_5, Auth, ConnAck, Connect, Disconnect, Will
-from broker.packets import PacketType as Type
-from broker.properties import NO_PROPERTIES
-from broker.reasons import Reason
-from broker.wire.fields import Reader, encode_binary, encode_text, malformed, pack_u16
+from broker.wire.errors import LocalProtocolError, RemoteProtocolError
+from broker.wire.fields import FieldReader, encode_binary, encode_text, malformed, pack_u16
+from broker.wire.packets import (
+    MQTT_3_1,
+    MQTT_3_1_1,
+    MQTT_5,
+    Auth,
+    ConnAck,
+    Connect,
+    Disconnect,
+    Will,
+)
+from broker.wire.packets import PacketType as Type
 from broker.wire.properties import WILL, decode_properties, encode_properties
+from broker.wire.property_values import NO_PROPERTIES
+from broker.wire.reasons import Reason
 
 BRIDGE = 0x80  # of the level, as Mosquitto's bridges of 3.1 and 3.1.1 set it
 _NAMES = {MQTT_3_1: "MQIsdp", MQTT_3_1_1: "MQTT", MQTT_5: "MQTT"}
@@ -26,14 +35,14 @@ def peek_version(body: bytes) -> int | None:
     A bridge has that of what it speaks.
     """
     try:
-        reader = Reader(body)
+        reader = FieldReader(body)
         reader.binary()
         return reader.byte() & ~BRIDGE
     except RemoteProtocolError:
         return None
 
 
-def decode_connect(reader: Reader) -> Connect:
+def decode_connect(reader: FieldReader) -> Connect:
     """Read the body of a CONNECT."""
     name = reader.text()
     level = reader.byte()
@@ -73,7 +82,7 @@ def decode_connect(reader: Reader) -> Connect:
     )
 
 
-def _decode_will(reader: Reader, flags: int, *, five: bool) -> Will | None:
+def _decode_will(reader: FieldReader, flags: int, *, five: bool) -> Will | None:
     qos = flags >> WILL_QOS_SHIFT & 3
     if not flags & WILL_FLAG:
         if qos or flags & WILL_RETAIN:  # [MQTT-3.1.2-11] [MQTT-3.1.2-13]
@@ -113,7 +122,7 @@ def encode_connect(packet: Connect) -> bytes:
     return head + b"".join(parts)
 
 
-def decode_connack(reader: Reader, version: int) -> ConnAck:
+def decode_connack(reader: FieldReader, version: int) -> ConnAck:
     """Read the body of a CONNACK."""
     flags, code = reader.byte(), reader.byte()
     if flags > 1:
@@ -131,7 +140,7 @@ def encode_connack(packet: ConnAck, version: int) -> bytes:
     return body + encode_properties(packet.properties, Type.CONNACK)
 
 
-def decode_disconnect(reader: Reader, version: int) -> Disconnect:
+def decode_disconnect(reader: FieldReader, version: int) -> Disconnect:
     """Read the body of a DISCONNECT; all of it may be left out."""
     if version < MQTT_5 or not reader.left:
         return Disconnect()
@@ -148,7 +157,7 @@ def encode_disconnect(packet: Disconnect, version: int) -> bytes:
     return _encode_short(packet.reason, packet, Type.DISCONNECT)
 
 
-def decode_auth(reader: Reader) -> Auth:
+def decode_auth(reader: FieldReader) -> Auth:
     """Read the body of an AUTH; all of it may be left out."""
     if not reader.left:
         return Auth()

@@ -2,8 +2,8 @@
 
 import struct
 
-from broker.errors import LocalProtocolError, RemoteProtocolError
-from broker.reasons import Reason
+from broker.wire.errors import LocalProtocolError, RemoteProtocolError
+from broker.wire.reasons import Reason
 
 MAX_VARINT = 268_435_455  # four bytes of seven bits
 MAX_U16 = 65_535
@@ -67,7 +67,7 @@ def encode_text(value: str) -> bytes:
         raise LocalProtocolError("cannot encode text: it holds a surrogate") from exc
 
 
-class Reader:
+class FieldReader:
     """Reads the fields of one packet, front to back."""
 
     __slots__ = ("_at", "_buffer", "_end")
@@ -159,13 +159,13 @@ class Reader:
             raise malformed("packet id 0")  # [MQTT-2.2.1-3]; [MQTT-2.3.1-1] of 3.1.1
         return value
 
-    def section(self, size: int) -> "Reader":
+    def section(self, size: int) -> "FieldReader":
         """Return a reader of the next size bytes alone."""
         start = self._at
         if size > self.left:
             raise _ends_early()
         self._at += size
-        return Reader(self._buffer, start, start + size)
+        return FieldReader(self._buffer, start, start + size)
 
     def finish(self) -> None:
         """Refuse bytes behind the last field."""

@@ -3,12 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from broker.errors import LocalProtocolError, RemoteProtocolError
-from broker.packets import PacketType as Type
-from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason
+from broker.wire.errors import LocalProtocolError, RemoteProtocolError
 from broker.wire.fields import (
-    Reader,
+    FieldReader,
     encode_binary,
     encode_length,
     encode_text,
@@ -16,17 +13,20 @@ from broker.wire.fields import (
     pack_u16,
     pack_u32,
 )
+from broker.wire.packets import PacketType as Type
+from broker.wire.property_values import NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 
 MAX_REPEATED = 1_000  # of user properties in one packet: each takes 5 bytes and over 100 in memory
 WILL = 0  # the will's properties have a list of their own; no packet has type 0
 
-_READ: dict[str, Callable[[Reader], Any]] = {
-    "boolean": Reader.boolean,
-    "two": Reader.u16,
-    "four": Reader.u32,
-    "length": Reader.varint,
-    "text": Reader.text,
-    "binary": Reader.binary,
+_READ: dict[str, Callable[[FieldReader], Any]] = {
+    "boolean": FieldReader.boolean,
+    "two": FieldReader.u16,
+    "four": FieldReader.u32,
+    "length": FieldReader.varint,
+    "text": FieldReader.text,
+    "binary": FieldReader.binary,
     "pair": lambda reader: (reader.text(), reader.text()),  # [MQTT-1.5.7-1]
 }
 _WRITE: dict[str, Callable[[Any], bytes]] = {
@@ -82,7 +82,7 @@ _REPEATED_FIELDS = frozenset(_TABLE[each][0] for each in _REPEATED)
 _NOT_ZERO = frozenset({0x0B, 0x21, 0x27})
 
 
-def decode_properties(reader: Reader, owner: int) -> Properties:
+def decode_properties(reader: FieldReader, owner: int) -> Properties:
     """Return the properties at the reader's place; owner is a packet type or WILL."""
     section = reader.section(reader.varint())
     if not section.left:

@@ -1,7 +1,15 @@
 """PUBLISH and its acknowledgements to bytes and back."""
 
-from broker.errors import LocalProtocolError
-from broker.packets import (
+from broker.wire.errors import LocalProtocolError
+from broker.wire.fields import (
+    FieldReader,
+    decode_length,
+    encode_length,
+    encode_text,
+    malformed,
+    pack_u16,
+)
+from broker.wire.packets import (
     MQTT_5,
     Acknowledgement,
     PubAck,
@@ -10,18 +18,10 @@ from broker.packets import (
     PubRec,
     PubRel,
 )
-from broker.packets import PacketType as Type
-from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason
-from broker.wire.fields import (
-    Reader,
-    decode_length,
-    encode_length,
-    encode_text,
-    malformed,
-    pack_u16,
-)
+from broker.wire.packets import PacketType as Type
 from broker.wire.properties import decode_properties, encode_properties
+from broker.wire.property_values import NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 
 RETAIN, DUPLICATE = 0x01, 0x08
 PUBLISH = Type.PUBLISH << 4
@@ -36,7 +36,7 @@ _ACKNOWLEDGEMENTS: dict[int, tuple[type[Acknowledgement], frozenset[int]]] = {
 }
 
 
-def decode_publish(reader: Reader, flags: int, version: int) -> Publish:
+def decode_publish(reader: FieldReader, flags: int, version: int) -> Publish:
     """Read the body of a PUBLISH; the topic's rules are for the caller (topics.py)."""
     qos = flags >> 1 & 3
     duplicate = bool(flags & DUPLICATE)
@@ -87,7 +87,7 @@ def encode_message_properties(properties: Properties) -> bytes:
 
 def decode_message_properties(stored: bytes) -> Properties:
     """Return the properties of a stored message."""
-    return decode_properties(Reader(stored), Type.PUBLISH) if stored else NO_PROPERTIES
+    return decode_properties(FieldReader(stored), Type.PUBLISH) if stored else NO_PROPERTIES
 
 
 def read_topic(head: bytes) -> str:
@@ -97,7 +97,7 @@ def read_topic(head: bytes) -> str:
     return head[decoded[1] + 2 :].decode()
 
 
-def decode_acknowledgement(packet_type: int, reader: Reader, version: int) -> Acknowledgement:
+def decode_acknowledgement(packet_type: int, reader: FieldReader, version: int) -> Acknowledgement:
     """Read the body of a PUBACK, PUBREC, PUBREL or PUBCOMP."""
     kind, allowed = _ACKNOWLEDGEMENTS[packet_type]
     packet_id = reader.packet_id()

@@ -2,13 +2,13 @@
 
 from collections.abc import Sized
 
-from broker.errors import RemoteProtocolError
-from broker.packets import MQTT_5, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe
-from broker.packets import PacketType as Type
-from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason
-from broker.wire.fields import Reader, encode_text, malformed, pack_u16
+from broker.wire.errors import RemoteProtocolError
+from broker.wire.fields import FieldReader, encode_text, malformed, pack_u16
+from broker.wire.packets import MQTT_5, SubAck, Subscribe, Subscription, UnsubAck, Unsubscribe
+from broker.wire.packets import PacketType as Type
 from broker.wire.properties import decode_properties, encode_properties
+from broker.wire.property_values import NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 
 NO_LOCAL, RETAIN_AS_PUBLISHED, RESERVED = 0x04, 0x08, 0xC0
 RETAIN_HANDLING_SHIFT = 4
@@ -21,7 +21,7 @@ SUBACK_CODES_5 = frozenset({0, 1, 2, 0x80, 0x83, 0x87, 0x8F, 0x91, 0x97, 0x9E, 0
 UNSUBACK_CODES = frozenset({0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91})
 
 
-def decode_subscribe(reader: Reader, version: int) -> Subscribe:
+def decode_subscribe(reader: FieldReader, version: int) -> Subscribe:
     """Read the body of a SUBSCRIBE; the filters' rules are for the caller (topics.py)."""
     packet_id = reader.packet_id()
     properties = _decode_properties(reader, Type.SUBSCRIBE, version)
@@ -38,7 +38,7 @@ def decode_subscribe(reader: Reader, version: int) -> Subscribe:
 
 
 def _decode_subscription(
-    reader: Reader, version: int, identifiers: tuple[int, ...]
+    reader: FieldReader, version: int, identifiers: tuple[int, ...]
 ) -> Subscription:
     topic_filter, options = reader.text(), reader.byte()  # [MQTT-3.8.3-1]
     qos = options & 3
@@ -75,7 +75,7 @@ def encode_subscribe(packet: Subscribe, version: int) -> bytes:
     return body
 
 
-def decode_suback(reader: Reader, version: int) -> SubAck:
+def decode_suback(reader: FieldReader, version: int) -> SubAck:
     """Read the body of a SUBACK."""
     packet_id = reader.packet_id()
     properties = _decode_properties(reader, Type.SUBACK, version)
@@ -89,7 +89,7 @@ def encode_suback(packet: SubAck, version: int) -> bytes:
     return body + _encode_properties(packet.properties, Type.SUBACK, version) + bytes(packet.codes)
 
 
-def decode_unsubscribe(reader: Reader, version: int) -> Unsubscribe:
+def decode_unsubscribe(reader: FieldReader, version: int) -> Unsubscribe:
     """Read the body of an UNSUBSCRIBE."""
     packet_id = reader.packet_id()
     properties = _decode_properties(reader, Type.UNSUBSCRIBE, version)
@@ -109,7 +109,7 @@ def encode_unsubscribe(packet: Unsubscribe, version: int) -> bytes:
     return body + b"".join(encode_text(each) for each in packet.topic_filters)
 
 
-def decode_unsuback(reader: Reader, version: int) -> UnsubAck:
+def decode_unsuback(reader: FieldReader, version: int) -> UnsubAck:
     """Read the body of an UNSUBACK."""
     packet_id = reader.packet_id()
     if version < MQTT_5:
@@ -133,14 +133,14 @@ def _refuse_more(filters: Sized) -> None:
         )
 
 
-def _codes(reader: Reader, allowed: frozenset[int]) -> tuple[int, ...]:
+def _codes(reader: FieldReader, allowed: frozenset[int]) -> tuple[int, ...]:
     codes = tuple(reader.rest())
     if not allowed.issuperset(codes):
         raise malformed("a code is not allowed here")
     return codes
 
 
-def _decode_properties(reader: Reader, owner: Type, version: int) -> Properties:
+def _decode_properties(reader: FieldReader, owner: Type, version: int) -> Properties:
     return decode_properties(reader, owner) if version == MQTT_5 else NO_PROPERTIES
 
 

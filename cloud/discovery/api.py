@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel
 
 from cloud.errors import ProblemError
-from cloud.guard import AnyCaller, NodeCaller
+from cloud.http.guard import AnyCaller, NodeCaller
 from cloud.parts import PartsOf
 from protocol.errors import TokenError, WireError
 from protocol.ids import NODE_ID, encode_base64url

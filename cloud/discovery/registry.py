@@ -6,8 +6,8 @@ from dataclasses import replace
 from http import HTTPStatus
 
 from cloud.errors import ProblemError
-from cloud.store import Store
-from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, Caller
+from cloud.storage.sqlite import CloudStore
+from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, CloudCaller
 from protocol.errors import TokenError, WireError
 from protocol.keys import load_sealing_public
 from protocol.records import Address, NodeRecord, check_membership
@@ -17,14 +17,14 @@ logger = logging.getLogger(__name__)
 PROXY = "proxy"
 
 
-class Registry:
+class NodeRegistry:
     """mDS: the rules round the stored node records."""
 
-    def __init__(self, store: Store, public_url: str, node_limit: int) -> None:
+    def __init__(self, store: CloudStore, public_url: str, node_limit: int) -> None:
         self._store, self._public_url, self._node_limit = store, public_url, node_limit
 
     async def register(
-        self, caller: Caller, record: NodeRecord, now: float, membership: str = ""
+        self, caller: CloudCaller, record: NodeRecord, now: float, membership: str = ""
     ) -> NodeRecord:
         """Store a record that its node has signed and sends itself; return it as others see it.
 
@@ -52,7 +52,7 @@ class Registry:
         logger.info("node %s (%r) registered", record.node_id[:12], record.name)
         return stored
 
-    def account_nodes(self, caller: Caller) -> list[NodeRecord]:
+    def account_nodes(self, caller: CloudCaller) -> list[NodeRecord]:
         """Return the nodes of the caller's account; of a node without one, itself."""
         caller.require(CLUSTERS)
         account_id = self.account_of(caller)
@@ -61,7 +61,7 @@ class Registry:
         own = self._store.node(caller.node_id) if caller.is_node else None
         return [own] if own else []
 
-    def visible(self, caller: Caller, node_id: str) -> NodeRecord:
+    def visible(self, caller: CloudCaller, node_id: str) -> NodeRecord:
         """Return a record that the caller may see; ProblemError if there is none."""
         caller.require(CLUSTERS)
         record = self._store.node(node_id)
@@ -76,7 +76,7 @@ class Registry:
             )
         return record
 
-    async def remove(self, caller: Caller, node_id: str) -> None:
+    async def remove(self, caller: CloudCaller, node_id: str) -> None:
         """Forget a node: itself may ask, and its account with the right to associate."""
         caller.require(NODE if caller.is_node else ASSOCIATE)
         account_id = self._store.account_of(node_id)
@@ -92,7 +92,7 @@ class Registry:
             )
         logger.info("node %s removed", node_id[:12])
 
-    async def associate(self, caller: Caller, node_id: str) -> str:
+    async def associate(self, caller: CloudCaller, node_id: str) -> str:
         """Make a node a member of the caller's account; return the account's id."""
         caller.require(ASSOCIATE)
         if caller.is_node or caller.node_id != node_id:
@@ -109,7 +109,7 @@ class Registry:
         logger.info("node %s is now a member of account %s", node_id[:12], caller.subject)
         return caller.subject
 
-    def account_key(self, caller: Caller) -> bytes:
+    def account_key(self, caller: CloudCaller) -> bytes:
         """Return the key that the members of the calling node's account share."""
         caller.require(READ_ACCOUNT_KEY)
         caller.require_node(caller.subject)
@@ -120,7 +120,7 @@ class Registry:
             )
         return key
 
-    def account_of(self, caller: Caller) -> str:
+    def account_of(self, caller: CloudCaller) -> str:
         """Return the account the caller acts for, "" for none."""
         return self._store.account_of(caller.node_id) if caller.is_node else caller.subject
 

@@ -8,10 +8,10 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from cloud.errors import ProblemError
-from cloud.guard import bearer_of, require_caller
+from cloud.http.guard import bearer_of, require_caller
 from cloud.identity.device_page import HEADERS, render_form, render_result
 from cloud.identity.oidc import ProviderUnreachableError
-from cloud.parts import Parts, PartsOf
+from cloud.parts import CloudParts, PartsOf
 from cloud.tokens.access import ASSOCIATE
 from protocol.errors import TokenError
 
@@ -67,7 +67,7 @@ async def decide(request: Request, parts: PartsOf, said: Annotated[Saying, Form(
     return HTMLResponse(render_result("Done", text), headers=HEADERS)
 
 
-async def _decide(request: Request, parts: Parts, said: Saying) -> Decision:
+async def _decide(request: Request, parts: CloudParts, said: Saying) -> Decision:
     if bearer_of(request):
         account_id = await _of_access_token(request, parts)
     else:
@@ -83,7 +83,7 @@ async def _decide(request: Request, parts: Parts, said: Saying) -> Decision:
     )
 
 
-async def _of_access_token(request: Request, parts: Parts) -> str:
+async def _of_access_token(request: Request, parts: CloudParts) -> str:
     caller = await require_caller(parts, bearer_of(request))
     caller.require(ASSOCIATE)
     if caller.is_node:
@@ -91,7 +91,7 @@ async def _of_access_token(request: Request, parts: Parts) -> str:
     return caller.subject
 
 
-async def _of_person(parts: Parts, said: Saying) -> str:
+async def _of_person(parts: CloudParts, said: Saying) -> str:
     now, development = parts.clock(), parts.sign_in.development
     id_token = said.id_token
     try:

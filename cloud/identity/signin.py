@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from cloud.identity.development import DevelopmentProvider
 from cloud.identity.provider import Person, Provider, issuer_of
-from cloud.store import Store
+from cloud.storage.sqlite import CloudStore
 from cloud.tokens.access import ACCOUNT_SCOPES, grant_scopes
 from cloud.tokens.assertion import read_edge_identity
 from cloud.tokens.issuer import AccessToken, Issuer
@@ -30,7 +30,7 @@ class SignIn:
 
     def __init__(
         self,
-        store: Store,
+        store: CloudStore,
         issuer: Issuer,
         providers: Iterable[Provider],
         development: DevelopmentProvider | None,

@@ -3,17 +3,17 @@
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from protocol.preface import FrameType, Status
+from protocol.preface import FrameType, PrefaceStatus
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[C]):
+class AnswerPreface(Generic[C]):
     """Send the status byte; close unless it is ACCEPTED."""
 
     connection: C
-    status: Status
+    status: PrefaceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +56,4 @@ class Cut(Generic[C]):
     visitor: C
 
 
-Action = Answer[C] | SendFrame[C] | Join[C] | Reject[C] | Close[C] | Cut[C]
+Action = AnswerPreface[C] | SendFrame[C] | Join[C] | Reject[C] | Close[C] | Cut[C]

@@ -21,15 +21,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from cloud.relay.actions import Action, Answer, Close, Cut, Join, Reject, SendFrame
+from cloud.relay.actions import Action, AnswerPreface, Close, Cut, Join, Reject, SendFrame
 from cloud.relay.limits import RelayLimits
-from protocol.preface import EndReason, FrameType, Status
+from protocol.preface import EndReason, FrameType, PrefaceStatus
 
 C = TypeVar("C")
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class RelayGrant:
     """What a relay token entitles to."""
 
     bep_id: str
@@ -69,7 +69,7 @@ class _Bep(Generic[C]):
     moved: int = 0
 
 
-class Beps(Generic[C]):
+class RelayedBeps(Generic[C]):
     """All BEPs of one relay."""
 
     def __init__(self, limits: RelayLimits) -> None:
@@ -83,42 +83,42 @@ class Beps(Generic[C]):
         """How many it holds: control, ready and joined ones."""
         return len(self._owners)
 
-    def open(self, control: C, claim: Claim, now: float) -> list[Action[C]]:
+    def open(self, control: C, claim: RelayGrant, now: float) -> list[Action[C]]:
         """Take a control connection."""
         bep = self._beps.get(claim.bep_id)
         if bep is not None and bep.node_id != claim.node_id:
-            return [Answer(control, Status.BAD_TOKEN)]
+            return [AnswerPreface(control, PrefaceStatus.BAD_TOKEN)]
         dropped: list[Action[C]] = []
         if bep is not None:
             bep.expires = max(bep.expires, now + claim.lasts_s)
             dropped = self._drop_connections(bep)
         elif claim.bep_id in self._revoked:
-            return [Answer(control, Status.GONE)]
+            return [AnswerPreface(control, PrefaceStatus.GONE)]
         elif len(self._beps) >= self._limits.beps:
-            return [Answer(control, Status.LIMIT)]
+            return [AnswerPreface(control, PrefaceStatus.LIMIT)]
         else:
             bep = _Bep(claim.bep_id, claim.node_id, now, now + claim.lasts_s, last_used=now)
             self._beps[bep.id] = bep
         bep.control, bep.pinged, bep.ponged = control, now, True
         self._owners[control] = bep
-        accepted = Answer(control, Status.ACCEPTED)
+        accepted = AnswerPreface(control, PrefaceStatus.ACCEPTED)
         return [*dropped, accepted, *self._need(bep, len(bep.waiting), now)]
 
-    def offer(self, data: C, claim: Claim) -> list[Action[C]]:
+    def offer(self, data: C, claim: RelayGrant) -> list[Action[C]]:
         """Take a data connection."""
         bep = self._beps.get(claim.bep_id)
         if bep is None:
-            return [Answer(data, Status.GONE)]
+            return [AnswerPreface(data, PrefaceStatus.GONE)]
         if bep.node_id != claim.node_id:
-            return [Answer(data, Status.BAD_TOKEN)]
+            return [AnswerPreface(data, PrefaceStatus.BAD_TOKEN)]
         if bep.waiting:
             visitor, _ = bep.waiting.popleft()
-            return [Answer(data, Status.ACCEPTED), self._join(bep, visitor, data)]
+            return [AnswerPreface(data, PrefaceStatus.ACCEPTED), self._join(bep, visitor, data)]
         if len(bep.ready) >= self._limits.ready:
-            return [Answer(data, Status.LIMIT)]
+            return [AnswerPreface(data, PrefaceStatus.LIMIT)]
         bep.ready.append(data)
         self._owners[data] = bep
-        return [Answer(data, Status.ACCEPTED)]
+        return [AnswerPreface(data, PrefaceStatus.ACCEPTED)]
 
     def visit(self, visitor: C, bep_id: str, now: float) -> list[Action[C]]:
         """Take a visitor."""

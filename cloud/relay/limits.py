@@ -14,7 +14,7 @@ class RelayLimits:
     waiting: int = 64  # visitors of one BEP that wait for a data connection
     streams: int = 256  # joined visitors of one BEP, those waiting included
     unidentified: int = 1024  # connections that have not said yet what they are
-    farewells: int = 256  # refused visitors still reading why
+    rejections: int = 256  # refused visitors still reading why
     revocations: int = 100_000
 
     identify_s: float = 10.0

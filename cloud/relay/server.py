@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from cloud.relay.actions import Action, Answer, Reject
-from cloud.relay.arrivals import Arrivals, Peer
-from cloud.relay.beps import Beps, Claim, RelayedBep
-from cloud.relay.doer import Doer
+from cloud.relay.acceptor import AcceptedPeer, RelayAcceptor
+from cloud.relay.actions import Action, AnswerPreface, Reject
+from cloud.relay.beps import RelayedBep, RelayedBeps, RelayGrant
+from cloud.relay.executor import RelayExecutor
 from cloud.relay.limits import RelayLimits
 from cloud.relay.problems import is_http
 from protocol.errors import TokenError
 from protocol.ids import BEP_ID, NODE_ID
-from protocol.join import CoupledSocket, cut
-from protocol.preface import Preface, Role, Status, Visit
+from protocol.preface import Preface, PrefaceRole, PrefaceStatus, Visit
+from protocol.splice import CoupledSocket, cut
 from protocol.tokens import verify_token
 
 if TYPE_CHECKING:
@@ -41,31 +41,31 @@ class Relay:
     ) -> None:
         self._keys, self._clock, self._tls = keys, clock, tls
         self._limits = limits or RelayLimits()
-        self._beps: Beps[Peer] = Beps(self._limits)
-        self._doer: Doer | None = None
-        self._arrivals: Arrivals | None = None
+        self._beps: RelayedBeps[AcceptedPeer] = RelayedBeps(self._limits)
+        self._executor: RelayExecutor | None = None
+        self._arrivals: RelayAcceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the real address. Raises RelayError."""
-        arrivals = Arrivals(self._limits, self._arrived, self._nonsense, self._tls)
+        arrivals = RelayAcceptor(self._limits, self._arrived, self._nonsense, self._tls)
         address = arrivals.listen(host, port)
         self._arrivals = arrivals
-        self._doer = Doer(self._beps, self._limits, time.monotonic)
+        self._executor = RelayExecutor(self._beps, self._limits, time.monotonic)
         self._tick()
         logger.info("relay listens on %s:%d", *address)
         return address
 
     async def stop(self) -> None:
         """Tell the nodes, then close everything."""
-        if self._arrivals is None or self._doer is None:
+        if self._arrivals is None or self._executor is None:
             return
         await self._arrivals.close()
         if self._timer is not None:
             self._timer.cancel()
         self._do(self._beps.stop())
-        await self._doer.close()
-        self._arrivals = self._doer = self._timer = None
+        await self._executor.close()
+        self._arrivals = self._executor = self._timer = None
         logger.info("relay stopped")
 
     def revoke(self, bep_id: str) -> None:
@@ -75,9 +75,9 @@ class Relay:
     def beps(self) -> list[RelayedBep]:
         """Return the BEPs there are now."""
         epoch = self._clock() - time.monotonic()
-        return self._beps.snapshot(self._doer.moved, epoch) if self._doer else []
+        return self._beps.snapshot(self._executor.moved, epoch) if self._executor else []
 
-    def _arrived(self, peer: Peer, first: Preface | Visit) -> None:
+    def _arrived(self, peer: AcceptedPeer, first: Preface | Visit) -> None:
         now = time.monotonic()
         if isinstance(first, Visit):
             self._do(self._beps.visit(peer, first.bep_id, now))
@@ -87,15 +87,15 @@ class Relay:
             claim = self._claim(first.token)
         except TokenError as exc:
             logger.info("%s", exc)
-            self._do([Answer(peer, Status.BAD_TOKEN)])
+            self._do([AnswerPreface(peer, PrefaceStatus.BAD_TOKEN)])
             return
         peer.name = f"node {claim.node_id[:12]}"  # never the BEP id: who knows it may visit
-        if first.role is Role.CONTROL:
+        if first.role is PrefaceRole.CONTROL:
             self._do(self._beps.open(peer, claim, now))
         else:
             self._do(self._beps.offer(peer, claim))
 
-    def _nonsense(self, peer: Peer) -> None:
+    def _nonsense(self, peer: AcceptedPeer) -> None:
         if is_http(peer.received):
             why = "the path does not start with a BEP id"
             if self._tls is not None and not isinstance(peer.sock, CoupledSocket):
@@ -104,7 +104,7 @@ class Relay:
         else:
             cut(peer.sock)
 
-    def _claim(self, token: str) -> Claim:
+    def _claim(self, token: str) -> RelayGrant:
         now = self._clock()
         claims = verify_token(token, self._keys(), AUDIENCE, now)
         bep_id, node_id = claims.get("bep"), claims.get("sub")
@@ -115,11 +115,11 @@ class Relay:
         lasts_s = claims["exp"] - now  # no leeway: a BEP that is over would end at once
         if lasts_s <= 0:
             raise TokenError("cannot accept token: expired")
-        return Claim(bep_id, node_id, lasts_s)
+        return RelayGrant(bep_id, node_id, lasts_s)
 
-    def _do(self, actions: Iterable[Action[Peer]]) -> None:
-        if self._doer is not None:
-            self._doer.do(actions)
+    def _do(self, actions: Iterable[Action[AcceptedPeer]]) -> None:
+        if self._executor is not None:
+            self._executor.do(actions)
 
     def _tick(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(TICK_S, self._tick)

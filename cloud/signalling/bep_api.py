@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloud.guard import NodeCaller
+from cloud.http.guard import NodeCaller
 from cloud.parts import PartsOf
 from cloud.signalling.placing import describe
 from protocol.ids import BEP_ID, encode_base64url

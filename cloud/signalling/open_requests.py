@@ -17,7 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from protocol.envelope import Envelope, Kind
+from protocol.envelope import Envelope, EnvelopeKind
 from protocol.topics import sep_response
 
 
@@ -111,7 +111,7 @@ class OpenRequests:
         request = self._open.get(envelope.message_id)
         if (
             request is None
-            or envelope.kind is not Kind.RESPONSE
+            or envelope.kind is not EnvelopeKind.RESPONSE
             or envelope.to != self.address
             or envelope.sender != request.node_id
             or sender != request.supernode_id

@@ -16,7 +16,7 @@ from cloud.errors import ProblemError
 from cloud.relay import Relay
 from cloud.signalling.bep import Bep, RelayAddress, choose_ttl
 from cloud.signalling.unserved import Unserved
-from cloud.store import Store
+from cloud.storage.sqlite import CloudStore
 from cloud.tokens.issuer import Issuer
 from protocol.ids import new_bep_id
 
@@ -56,7 +56,7 @@ class Placing:
 
     def __init__(
         self,
-        store: Store,
+        store: CloudStore,
         issuer: Issuer,
         relay: Relay,
         address: RelayAddress,

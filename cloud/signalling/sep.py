@@ -11,12 +11,12 @@ from broker import Broker, Identity, Message, Reason
 from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
 from cloud.metrics import Metrics
+from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.open_requests import CallerLimits, Full, OpenRequest, OpenRequests
-from cloud.signalling.patience import Patience
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,
-    Kind,
+    EnvelopeKind,
     decode_envelope,
     encode_envelope,
     new_message_id,
@@ -45,7 +45,7 @@ class Sep:
         sealing: SealingKey,
         settings: SignallingSettings,
         metrics: Metrics,
-        patience: Patience,
+        bounded_wait: BoundedWait,
     ) -> None:
         self._broker, self._sealing = broker, sealing
         self._metrics = metrics
@@ -56,7 +56,7 @@ class Sep:
             settings.open_limit_node,
             CallerLimits(settings.open_limit_caller, settings.open_limit_caller_node),
         )
-        self._patience = patience
+        self._bounded_wait = bounded_wait
         self._leavers: dict[str, asyncio.TimerHandle] = {}  # by supernode id
         self._forget_hook = broker.hooks.on_disconnect(self._on_disconnect)
         self._client = broker.local_client(f"mss-{settings.replica}")
@@ -101,7 +101,7 @@ class Sep:
         _refuse_if(self._requests.add(waiting))
         try:
             self._publish(waiting, node, plain)
-            async with self._patience.within(self._timeout_s, self._too_slow(node)):
+            async with self._bounded_wait.within(self._timeout_s, self._too_slow(node)):
                 envelope = await answer
         except asyncio.CancelledError:
             self._cancel(waiting)
@@ -116,7 +116,7 @@ class Sep:
 
     def _publish(self, waiting: OpenRequest, node: NodeRecord, plain: bytes) -> None:
         envelope = Envelope(
-            kind=Kind.REQUEST,
+            kind=EnvelopeKind.REQUEST,
             message_id=waiting.message_id,
             to=node.node_id,
             sender=self._requests.address,
@@ -142,7 +142,7 @@ class Sep:
 
     def _cancel(self, waiting: OpenRequest) -> None:
         envelope = Envelope(
-            kind=Kind.CANCEL,
+            kind=EnvelopeKind.CANCEL,
             message_id=waiting.message_id,
             to=waiting.node_id,
             sender=self._requests.address,

@@ -10,10 +10,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from cloud.errors import ProblemError
-from cloud.parts import Parts, PartsOf
+from cloud.parts import CloudParts, PartsOf
+from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.callers import caller_of
 from cloud.signalling.headers import answer_to_caller, headers_to_node
-from cloud.signalling.patience import Patience
 from cloud.signalling.sep import too_large, unreadable
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.errors import WireError
@@ -85,7 +85,7 @@ _OUTCOMES = {
 }
 
 
-async def _carry(request: Request, parts: Parts, node_id: str) -> Response | None:
+async def _carry(request: Request, parts: CloudParts, node_id: str) -> Response | None:
     node = parts.store.node(node_id) if NODE_ID.fullmatch(node_id) else None
     if node is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "cannot reach node: no node with this id is known")
@@ -94,7 +94,7 @@ async def _carry(request: Request, parts: Parts, node_id: str) -> Response | Non
         method=request.method,
         target=_target(request),
         headers=headers_to_node(request.headers.raw, peer, request.url.scheme),
-        body=await _read_body(request, parts.patience),
+        body=await _read_body(request, parts.bounded_wait),
     )
     answer = await _while_caller_waits(request, parts.sep.send(node, carried, caller_of(peer)))
     if answer is None:
@@ -136,10 +136,10 @@ def _target(request: Request) -> str:
     return f"/{rest}?{query}" if query else f"/{rest}"
 
 
-async def _read_body(request: Request, patience: Patience) -> bytes:
+async def _read_body(request: Request, bounded_wait: BoundedWait) -> bytes:
     body = bytearray()
     late = ProblemError(HTTPStatus.REQUEST_TIMEOUT, "cannot read request: too slow")
-    async with patience.within(BODY_TIMEOUT_S, late):
+    async with bounded_wait.within(BODY_TIMEOUT_S, late):
         async for chunk in request.stream():
             if len(body) + len(chunk) > BODY_LIMIT_BYTES:
                 raise too_large()

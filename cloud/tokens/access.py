@@ -24,7 +24,7 @@ ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, READ_ACCOUNT_KEY, DATA)
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class CloudCaller:
     """Whom a valid access token stands for: a node, or an account (perhaps bound to a node)."""
 
     subject: str
@@ -54,7 +54,7 @@ class Caller:
             )
 
 
-def caller_from(claims: Mapping[str, Any]) -> Caller:
+def caller_from(claims: Mapping[str, Any]) -> CloudCaller:
     """Return the caller that the claims of a verified access token describe."""
     subject, node_id = claims.get("sub"), claims.get("node_id", "")
     scope = claims.get("scope", "")
@@ -66,7 +66,7 @@ def caller_from(claims: Mapping[str, Any]) -> Caller:
         raise TokenError("cannot accept token: sub malformed")
     expires = claims.get("exp")
     ends = float(expires) if isinstance(expires, int | float) else None
-    return Caller(subject, frozenset(scope.split()), node_id, ends)
+    return CloudCaller(subject, frozenset(scope.split()), node_id, ends)
 
 
 def grant_scopes(asked: str, offered: Iterable[str]) -> str:

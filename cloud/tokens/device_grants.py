@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from cloud.errors import ProblemError
-from cloud.store import Store
+from cloud.storage.sqlite import CloudStore
 from cloud.tokens.access import grant_scopes
 from cloud.tokens.assertion import EdgeIdentity
 from cloud.tokens.device_code import (
@@ -42,7 +42,7 @@ class DeviceGrants:
 
     def __init__(
         self,
-        store: Store,
+        store: CloudStore,
         issuer: Issuer,
         public_url: str,
         monotonic: Callable[[], float] = time.monotonic,

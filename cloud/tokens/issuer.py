@@ -6,7 +6,7 @@ from typing import Any
 from joserfc.jwk import ECKey, KeySet
 
 from cloud.signalling.bep import Bep
-from cloud.tokens.access import AUDIENCE, Caller, caller_from
+from cloud.tokens.access import AUDIENCE, CloudCaller, caller_from
 from protocol.tokens import sign_token, verify_token
 
 RELAY_AUDIENCE = "relay"
@@ -55,7 +55,7 @@ class Issuer:
         claims = {"aud": RELAY_AUDIENCE, "sub": bep.node_id, "bep": bep.bep_id}
         return sign_token(claims, self._signing, now, bep.expires_at - now)
 
-    def verify(self, token: str, now: float) -> Caller:
+    def verify(self, token: str, now: float) -> CloudCaller:
         """Return whom an access token stands for; TokenError when it does not hold."""
         return caller_from(verify_token(token, self.published, AUDIENCE, now))
 

@@ -46,7 +46,7 @@ config_app = typer.Typer(
 )
 
 
-class Kind(StrEnum):
+class ConfigKind(StrEnum):
     """Whose configuration a file is."""
 
     gateway = "gateway"
@@ -144,11 +144,11 @@ def up(  # noqa: PLR0913  # options
     is on this machine may use MQTT without a password. Port 0 takes any free one.
     """
     from gateway.cli.sidecar import find_state
-    from gateway.cli.up.plan import Plan, Ports
+    from gateway.cli.up.plan import Plan, PortNumbers
     from gateway.cli.up.run import Show, run_up
 
     show = Show.ONCE if once else Show.PLAIN if plain else Show.AUTO
-    ports = Ports(mqtt_port, api_port, cloud_port, cloud_mqtt_port, relay_port)
+    ports = PortNumbers(mqtt_port, api_port, cloud_port, cloud_mqtt_port, relay_port)
     raise typer.Exit(run_up(Plan(find_state(state, os.environ), ports, devices), show))
 
 
@@ -212,7 +212,9 @@ def cloud(
 )
 def config_check(
     file: Annotated[Path, typer.Argument(help="The TOML file.")],
-    kind: Annotated[Kind, typer.Option(help="Whose configuration it is.")] = Kind.gateway,
+    kind: Annotated[
+        ConfigKind, typer.Option(help="Whose configuration it is.")
+    ] = ConfigKind.gateway,
 ) -> None:
     """Check a configuration file.
 

@@ -9,7 +9,7 @@ from gateway.cli.errors import CliError, OptionError
 from gateway.cli.options import Given, Json, State, Url, examples, run, target_of
 
 if TYPE_CHECKING:
-    from gateway.cli.sidecar import Sidecar, Target
+    from gateway.cli.sidecar import SidecarClient, Target
 
 COLUMNS = ("BEP", "MICROSERVICE", "STATE", "VISITORS", "BYTES", "EXPIRES")
 ID_CHARACTERS = 4  # the fewest that name a BEP
@@ -63,9 +63,9 @@ def beps_end(
 async def list_beps(target: "Target", *, as_json: bool) -> None:
     """Show the BEPs of a gateway."""
     from gateway.cli.output import notes, print_json, print_table
-    from gateway.cli.sidecar import Sidecar
+    from gateway.cli.sidecar import SidecarClient
 
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await _ask(sidecar)
     if as_json:
         print_json(answer)
@@ -84,9 +84,9 @@ async def list_beps(target: "Target", *, as_json: bool) -> None:
 async def end_beps(target: "Target", bep_id: str | None, *, as_json: bool) -> None:
     """End one BEP, or all."""
     from gateway.cli.output import console, notes, print_json
-    from gateway.cli.sidecar import Sidecar
+    from gateway.cli.sidecar import SidecarClient
 
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         known = [str(row["id"]) for row in (await _ask(sidecar))["data"]]
         ended = known if bep_id is None else [choose(bep_id, known)]
         for each in ended:
@@ -124,7 +124,7 @@ def bep_row(bep: dict[str, Any], now: float) -> tuple[str, ...]:
     )
 
 
-async def _ask(sidecar: "Sidecar") -> dict[str, Any]:
+async def _ask(sidecar: "SidecarClient") -> dict[str, Any]:
     from gateway.cli.records import rows_of
 
     answer = await sidecar.call("list BEPs", "GET", "/beps/v1/beps")

@@ -87,7 +87,7 @@ def broker(  # noqa: PLR0913  # options
     ] = False,
 ) -> None:
     """Run the broker."""
-    from gateway.cli.solo import (
+    from broker.standalone.serve import (
         Access,
         configure_from,
         keep_in,
@@ -167,7 +167,7 @@ def passwd(
     Asks for the password at the terminal. The file keeps a hash of it and is readable by its
     owner only. A running broker reads the file again on SIGHUP.
     """
-    from gateway.cli.passwd import change_password
+    from broker.standalone.passwd import change_password
 
     if stdin + generate + delete > 1:
         raise OptionError("cannot use --stdin, --generate and --delete together: choose one")

@@ -12,7 +12,7 @@ import httpx
 from gateway.cli.containers import BASE_KEY, CONTAINERS, find_container
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import notes, print_json
-from gateway.cli.sidecar import Sidecar, Target
+from gateway.cli.sidecar import SidecarClient, Target
 
 CALL_S = 40.0  # the gateway gives a microservice 35 s for the head of its answer
 
@@ -29,7 +29,7 @@ class Call:
 
 async def invoke(target: Target, name: str, call: Call, *, as_json: bool) -> int:
     """Call a microservice and print its answer; return 0 when it is a good one, else 1."""
-    async with Sidecar(target, CALL_S) as sidecar:
+    async with SidecarClient(target, CALL_S) as sidecar:
         container = await find_container(sidecar, name)
         base = str((container.get("env") or {}).get(BASE_KEY) or "")
         if not base:
@@ -53,7 +53,7 @@ async def invoke(target: Target, name: str, call: Call, *, as_json: bool) -> int
 
 async def show_logs(target: Target, name: str, tail: int, *, follow: bool, as_json: bool) -> None:
     """Print the last lines of a container's log; then, if wanted, what it adds to it."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         container_id = (await find_container(sidecar, name))["id"]
         async with sidecar.stream(
             f"read the log of {name}",

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, print_json, print_table
 from gateway.cli.records import rows_of
-from gateway.cli.sidecar import Sidecar, Target
+from gateway.cli.sidecar import SidecarClient, Target
 from gateway.cli.view.words import ago, duration, size
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"
@@ -19,7 +19,7 @@ START_S = 630.0  # a microservice may take 600 s to start
 
 async def list_containers(target: Target, *, as_json: bool) -> None:
     """Show the containers."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("list microservices", "GET", CONTAINERS)
     if as_json:
         print_json(answer)
@@ -31,7 +31,7 @@ async def list_containers(target: Target, *, as_json: bool) -> None:
 
 async def list_images(target: Target, *, as_json: bool) -> None:
     """Show the images, and which containers use them."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         images = rows_of(await sidecar.call("list images", "GET", IMAGES))
         containers = rows_of(await sidecar.call("list images", "GET", CONTAINERS))
     for image in images:
@@ -48,7 +48,7 @@ async def list_images(target: Target, *, as_json: bool) -> None:
 async def change_state(target: Target, names: Sequence[str], state: str, *, as_json: bool) -> None:
     """Start, stop or restart containers one after the other."""
     changed = []
-    async with Sidecar(target, START_S) as sidecar:
+    async with SidecarClient(target, START_S) as sidecar:
         for name in names:
             container_id = (await find_container(sidecar, name))["id"]
             container = await sidecar.call(
@@ -64,7 +64,7 @@ async def change_state(target: Target, names: Sequence[str], state: str, *, as_j
 async def remove(target: Target, names: Sequence[str], *, as_json: bool) -> None:
     """Remove containers, or images of that name when there is no such container."""
     removed = []
-    async with Sidecar(target, START_S) as sidecar:
+    async with SidecarClient(target, START_S) as sidecar:
         for name in names:
             what = f"remove {name}"
             path = await _path_to_remove(sidecar, name)
@@ -75,7 +75,7 @@ async def remove(target: Target, names: Sequence[str], *, as_json: bool) -> None
         print_json({"data": removed})
 
 
-async def find_container(sidecar: Sidecar, name: str) -> dict[str, Any]:
+async def find_container(sidecar: SidecarClient, name: str) -> dict[str, Any]:
     """Return the container of a name or id; CliError names those that there are."""
     rows = rows_of(await sidecar.call(f"find {name}", "GET", CONTAINERS))
     found = _named(rows, name)
@@ -121,7 +121,7 @@ def image_row(image: dict[str, Any], now: float) -> tuple[str, ...]:
     )
 
 
-async def _path_to_remove(sidecar: Sidecar, name: str) -> str:
+async def _path_to_remove(sidecar: SidecarClient, name: str) -> str:
     container = _named(rows_of(await sidecar.call(f"find {name}", "GET", CONTAINERS)), name)
     if container is not None:
         return f"{CONTAINERS}/{container['id']}"

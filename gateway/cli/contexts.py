@@ -116,7 +116,7 @@ def load_contexts(environ: Mapping[str, str]) -> Contexts:
 
 def save_contexts(contexts: Contexts, environ: Mapping[str, str]) -> None:
     """Keep contexts; CliError when the file cannot be written."""
-    from gateway.identity import write_private  # with it come all of its keys
+    from gateway.node.identity import write_private  # with it come all of its keys
 
     path = file_of(environ)
     try:

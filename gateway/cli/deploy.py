@@ -14,10 +14,10 @@ from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import console, notes, print_json
 from gateway.cli.records import rows_of
 from gateway.cli.scaffold import explain_missing
-from gateway.cli.sidecar import Sidecar, Target
+from gateway.cli.sidecar import SidecarClient, Target
 from gateway.services.errors import ImageError
-from gateway.services.manifest import FILE_NAME, parse_manifest
-from gateway.services.pack import pack_image
+from gateway.services.images.manifest import FILE_NAME, parse_manifest
+from gateway.services.images.pack import pack_image
 
 START_S = 30.0
 EXTRA_S = 30.0  # for what else a deployment does: it unpacks an image
@@ -47,7 +47,7 @@ async def deploy_folder(
     """Deploy a folder; print the URL to call."""
     package = pack_folder(directory)
     name = name or package.name
-    async with Sidecar(target, package.start_s + EXTRA_S) as sidecar:
+    async with SidecarClient(target, package.start_s + EXTRA_S) as sidecar:
         before = await _container(sidecar, name)
         with _progress() as progress:
             task = progress.add_task(package.image, total=len(package.tar))
@@ -88,7 +88,7 @@ def pack_folder(directory: Path) -> Package:
 
 
 async def deploy_package(
-    sidecar: Sidecar,
+    sidecar: SidecarClient,
     package: Package,
     name: str,
     env: Mapping[str, str],
@@ -116,7 +116,9 @@ def parse_env(pairs: list[str]) -> dict[str, str]:
     return env
 
 
-async def _wait_started(sidecar: Sidecar, what: str, container: dict[str, Any]) -> dict[str, Any]:
+async def _wait_started(
+    sidecar: SidecarClient, what: str, container: dict[str, Any]
+) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_S
     while container.get("state") != STARTED:
@@ -129,12 +131,12 @@ async def _wait_started(sidecar: Sidecar, what: str, container: dict[str, Any]) 
     return container
 
 
-async def _container(sidecar: Sidecar, name: str) -> dict[str, Any]:
+async def _container(sidecar: SidecarClient, name: str) -> dict[str, Any]:
     rows = rows_of(await sidecar.call(f"deploy {name}", "GET", "/mcm/v1/containers"))
     return next((row for row in rows if row.get("name") == name), {})
 
 
-async def _path_of(sidecar: Sidecar, container_id: str) -> str:
+async def _path_of(sidecar: SidecarClient, container_id: str) -> str:
     status = await sidecar.call("read status", "GET", "/status/v1")
     for row in status.get("containers") or ():
         if row.get("id") == container_id:

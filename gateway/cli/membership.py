@@ -15,7 +15,7 @@ from gateway.cli.contexts import check_url
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json
 from gateway.cli.sidecar import (
-    Sidecar,
+    SidecarClient,
     Target,
     decode_answer,
     find_state,
@@ -32,7 +32,7 @@ PASSWORD_FILE = "cloud/dev-password"  # noqa: S105  # below the state folder of 
 
 async def show_account(target: Target, *, as_json: bool) -> None:
     """Show the account, and the code that waits."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await _account(sidecar)
     if as_json:
         print_json(answer)
@@ -51,7 +51,7 @@ async def show_account(target: Target, *, as_json: bool) -> None:
 
 async def join_account(target: Target, *, wait: bool, as_json: bool) -> None:
     """Show a code; wait until somebody has typed it."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("join account", "POST", "/account/v1/join")
         shown = answer.get("join") if isinstance(answer, dict) else None
         if not isinstance(shown, dict):
@@ -70,7 +70,7 @@ async def join_account(target: Target, *, wait: bool, as_json: bool) -> None:
 
 async def leave_account(target: Target, *, as_json: bool) -> None:
     """Leave the account."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("leave account", "DELETE", "/account/v1")
     if as_json:
         print_json(answer)
@@ -90,7 +90,7 @@ def confirm_leave(*, yes: bool) -> None:
 
 async def find_cloud(target: Target) -> str:
     """Return the URL of a gateway's cloud; CliError when it has none."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         url = str((await _account(sidecar)).get("cloud") or "")
     if not url:
         raise CliError("cannot accept code: this gateway has no cloud; give --cloud URL")
@@ -141,12 +141,12 @@ async def approve_code(
         )
 
 
-async def _account(sidecar: Sidecar) -> dict[str, Any]:
+async def _account(sidecar: SidecarClient) -> dict[str, Any]:
     answer = await sidecar.call("show account", "GET", "/account/v1")
     return answer if isinstance(answer, dict) else {}
 
 
-async def _until_joined(sidecar: Sidecar) -> str:
+async def _until_joined(sidecar: SidecarClient) -> str:
     while True:
         await asyncio.sleep(POLL_S)
         answer = await _account(sidecar)

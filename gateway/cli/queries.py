@@ -7,7 +7,7 @@ from typing import Any
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.records import DEVICE_COLUMNS, NODE_COLUMNS, device_row, node_row, rows_of
-from gateway.cli.sidecar import Sidecar, Target
+from gateway.cli.sidecar import SidecarClient, Target
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
@@ -22,7 +22,7 @@ async def show_status(target: Target, *, as_json: bool) -> int:
     """Show how a gateway is; return 0 when it is ready, else 1."""
     out = console()
     watch = Watch()
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await _status(sidecar)
         if out.is_terminal and not as_json:
             watch.take(parse_snapshot(answer), time.monotonic())
@@ -39,7 +39,7 @@ async def show_status(target: Target, *, as_json: bool) -> int:
     return 0 if snapshot.ready else 1
 
 
-async def _status(sidecar: Sidecar) -> dict[str, Any]:
+async def _status(sidecar: SidecarClient) -> dict[str, Any]:
     answer = await sidecar.call("read status", "GET", "/status/v1")
     if not isinstance(answer, dict):
         raise CliError(f"cannot read status: {sidecar.url} is not a gateway")
@@ -48,7 +48,7 @@ async def _status(sidecar: Sidecar) -> dict[str, Any]:
 
 async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
     """Show the nodes of a cluster."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call(
             "list nodes", "GET", "/mds/v1/nodes", params={"clusters": cluster}
         )
@@ -60,7 +60,7 @@ async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
 
 async def list_devices(target: Target, *, as_json: bool) -> None:
     """Show the devices that have joined."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("list devices", "GET", "/devices/v1/devices")
     if as_json:
         print_json(answer)
@@ -72,7 +72,7 @@ async def list_devices(target: Target, *, as_json: bool) -> None:
 
 async def make_claim(target: Target, uses: int, ttl_s: int, *, as_json: bool) -> None:
     """Make a claim token and print it; only the token goes to standard output."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call(
             "make a claim token", "POST", "/devices/v1/claims", json={"uses": uses, "ttl_s": ttl_s}
         )
@@ -86,7 +86,7 @@ async def make_claim(target: Target, uses: int, ttl_s: int, *, as_json: bool) ->
 
 async def end_claims(target: Target, *, as_json: bool) -> None:
     """Make all claim tokens void."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("end claim tokens", "DELETE", "/devices/v1/claims")
     if as_json:
         print_json(answer)
@@ -96,7 +96,7 @@ async def end_claims(target: Target, *, as_json: bool) -> None:
 
 async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json: bool) -> None:
     """Make a code that opens a BEP on a node; only the code goes to standard output."""
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         node_id = node_id or str((await sidecar.rpc("getMe"))["nodeId"])
         expires_at = int(time.time()) + ttl_s
         answer = await sidecar.rpc("getEdgeHmacCode", "", str(expires_at), node_id, REQUEST_BEP)
@@ -111,6 +111,6 @@ async def revoke_device(target: Target, device_id: str) -> None:
     """Revoke a device."""
     if not DEVICE_ID.fullmatch(device_id):
         raise CliError(f"cannot revoke {device_id!r}: not a device id, see `hecate devices`")
-    async with Sidecar(target) as sidecar:
+    async with SidecarClient(target) as sidecar:
         await sidecar.call(f"revoke {device_id}", "DELETE", f"/devices/v1/devices/{device_id}")
     console().print(f"revoked {device_id}")

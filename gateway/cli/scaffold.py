@@ -5,8 +5,8 @@ from pathlib import Path
 
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json
-from gateway.services.images import ENTRIES
-from gateway.services.manifest import FILE_NAME
+from gateway.services.images.image import ENTRIES
+from gateway.services.images.manifest import FILE_NAME
 
 CODE_NAME = "service.py"
 

@@ -100,7 +100,7 @@ def check_key(key: str, where: str) -> Secret:
     return Secret(key)
 
 
-class Sidecar:
+class SidecarClient:
     """A connection to one gateway's API; use as an async context manager."""
 
     def __init__(self, target: Target, timeout_s: float = TIMEOUT_S) -> None:

@@ -9,9 +9,9 @@ from broker import Broker, Message
 from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of, new_token
 from gateway.devices.join import encode_credentials, encode_refusal, parse_request
-from gateway.devices.registry import DEVICE_LIMIT, Device, Registry
+from gateway.devices.registry import DEVICE_LIMIT, DeviceRecord, DeviceRegistry
 from gateway.errors import GatewayError
-from gateway.store import Store
+from gateway.storage.database import GatewayDatabase
 from protocol.ids import new_device_id
 from protocol.secret import Secret
 from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
@@ -23,13 +23,13 @@ JOINS_AT_ONCE = 64
 SAVE_INTERVAL_S = 60.0  # how much of "last seen" a power cut may cost
 
 
-class Admission:
+class DeviceAdmission:
     """Owns the registry of devices and the claim tokens."""
 
     def __init__(
         self,
-        store: Store,
-        registry: Registry,
+        store: GatewayDatabase,
+        registry: DeviceRegistry,
         claims: Claims,
         broker: Broker,
         clock: Callable[[], float] = time.time,
@@ -138,7 +138,7 @@ class Admission:
         if known is None and len(self.registry) >= DEVICE_LIMIT:
             return encode_refusal(f"{DEVICE_LIMIT} devices have joined already")
         password = new_token()
-        device = Device(
+        device = DeviceRecord(
             device_id=known.device_id if known else new_device_id(),
             name=request.name,
             model=request.model,
@@ -160,7 +160,7 @@ class Admission:
         return encode_credentials(device.device_id, password)
 
 
-async def confirm(store: Store, device: Device) -> None:
+async def confirm(store: GatewayDatabase, device: DeviceRecord) -> None:
     """A device has logged in with its own credentials: its join is over."""
     if not device.confirmed:
         device.confirmed = True

@@ -10,7 +10,7 @@ SHOWN_CHARACTERS = 200  # of a payload, in the status
 
 
 @dataclass(slots=True)
-class Device:
+class DeviceRecord:
     """A device that joined; the counters start with the process."""
 
     device_id: str
@@ -27,39 +27,39 @@ class Device:
     last_payload: bytes = b""
 
 
-class Registry:
+class DeviceRegistry:
     """The devices of a node, by id."""
 
-    def __init__(self, devices: Iterable[Device]) -> None:
+    def __init__(self, devices: Iterable[DeviceRecord]) -> None:
         self._devices = {device.device_id: device for device in devices}
         self._seen: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._devices)
 
-    def all(self) -> list[Device]:
+    def all(self) -> list[DeviceRecord]:
         """Return the devices in the order of joining."""
         return list(self._devices.values())
 
-    def get(self, device_id: str) -> Device | None:
+    def get(self, device_id: str) -> DeviceRecord | None:
         """Return a device, or None."""
         return self._devices.get(device_id)
 
-    def add(self, device: Device) -> None:
+    def add(self, device: DeviceRecord) -> None:
         """Take a device in, or replace what was known of it."""
         self._devices[device.device_id] = device
 
-    def remove(self, device_id: str) -> Device | None:
+    def remove(self, device_id: str) -> DeviceRecord | None:
         """Forget a device; return what was known of it."""
         self._seen.discard(device_id)
         return self._devices.pop(device_id, None)
 
-    def authenticate(self, device_id: str, token: bytes) -> Device | None:
+    def authenticate(self, device_id: str, token: bytes) -> DeviceRecord | None:
         """Return the device if the token is its own."""
         device = self._devices.get(device_id)
         return device if device is not None and is_token(token, device.token_digest) else None
 
-    def unconfirmed(self, claim_digest: str, client_id: str) -> Device | None:
+    def unconfirmed(self, claim_digest: str, client_id: str) -> DeviceRecord | None:
         """Return the device that joined so and has not logged in since."""
         for device in self._devices.values():
             if (

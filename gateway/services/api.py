@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from gateway.services.catalogue import StoredImage
 from gateway.services.deployments import BASE_KEY, Deployed, Deployments
 from gateway.services.errors import (
     ConflictError,
@@ -21,6 +20,7 @@ from gateway.services.errors import (
     ServicesError,
     StorageError,
 )
+from gateway.services.images.catalogue import StoredImage
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_api import add_log_route
 from gateway.sidecar.problems import Problem

@@ -24,7 +24,7 @@ LIMIT = 5  # failures in a row; the fifth comes 15 s after the first
 STEADY_S = 60.0
 
 
-class State(StrEnum):
+class ContainerState(StrEnum):
     """What a container is doing."""
 
     CREATED = "created"
@@ -39,7 +39,7 @@ class Container:
     """The state machine; the caller owns the process and the clock."""
 
     def __init__(self, now: float) -> None:
-        self.state = State.CREATED
+        self.state = ContainerState.CREATED
         self.error = ""
         self.deadline: float | None = now  # when to try to start it
         self.ready_at: float | None = None
@@ -52,32 +52,32 @@ class Container:
 
     def ready(self, now: float) -> None:
         """Note that its process is ready."""
-        self.state, self.error = State.STARTED, ""
+        self.state, self.error = ContainerState.STARTED, ""
         self.deadline, self.ready_at = None, now
         self._was_ready = True
 
     def failed(self, why: str, now: float) -> None:
         """Note that its process ended by itself or never became ready."""
-        if self.state in (State.STOPPING, State.STOPPED):
+        if self.state in (ContainerState.STOPPING, ContainerState.STOPPED):
             return
         if self.ready_at is not None and now - self.ready_at >= STEADY_S:
             self._failures = 0
         self._failures += 1
         self.error, self.ready_at = why, None
         hopeless = not self._was_ready or self._failures >= LIMIT
-        self.state = State.FAILED if hopeless else State.RESTARTING
+        self.state = ContainerState.FAILED if hopeless else ContainerState.RESTARTING
         self.deadline = now + min(FIRST_DELAY_S * 2 ** min(self._failures - 1, 32), DELAY_CAP_S)
 
     def start(self, now: float) -> None:
         """Start it anew: what happened before does not count."""
-        self.state, self.error = State.CREATED, ""
+        self.state, self.error = ContainerState.CREATED, ""
         self.deadline, self.ready_at = now, None
         self._failures, self._was_ready = 0, False
 
     def stop(self) -> None:
         """Note that it is being stopped."""
-        self.state, self.deadline, self.ready_at = State.STOPPING, None, None
+        self.state, self.deadline, self.ready_at = ContainerState.STOPPING, None, None
 
     def stopped(self) -> None:
         """Note that its process is gone."""
-        self.state, self.error = State.STOPPED, ""
+        self.state, self.error = ContainerState.STOPPED, ""

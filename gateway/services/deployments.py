@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from gateway.services.catalogue import Catalogue, StoredContainer, StoredImage
-from gateway.services.containers import State
+from gateway.services.containers import ContainerState
 from gateway.services.disk import DiskThread
 from gateway.services.errors import (
     ConflictError,
@@ -24,13 +23,14 @@ from gateway.services.errors import (
     ServicesError,
 )
 from gateway.services.image_store import ImageStore
+from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
+from gateway.services.images.manifest import check_base
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.log import LOG_NAME
-from gateway.services.manifest import check_base
 from gateway.services.retention import needless_images
-from gateway.services.routes import Route, Routes
-from gateway.services.runtime import Version
-from gateway.services.supervisor import Supervisor, Surroundings
+from gateway.services.routes import ContainerRoute, Routes
+from gateway.services.runtimes.port import Version
+from gateway.services.supervisor import ServiceContext, Supervisor
 from microservice.service import Info
 
 logger = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Deployed:
 class Deployments:
     """Images and containers of all clients of this node."""
 
-    def __init__(self, catalogue: Catalogue, around: Surroundings, node: NodeInfo) -> None:
+    def __init__(self, catalogue: Catalogue, around: ServiceContext, node: NodeInfo) -> None:
         self._catalogue, self._around, self._node = catalogue, around, node
         self._disk = DiskThread("services-disk")
         self._images = ImageStore(catalogue, self._disk)
@@ -199,7 +199,7 @@ class Deployments:
         elif (deployed.stored.client_id, deployed.stored.name) != (client_id, name):
             raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
         supervisor = deployed.supervisor
-        runs = supervisor.state is State.STARTED and supervisor.version == version
+        runs = supervisor.state is ContainerState.STARTED and supervisor.version == version
         if not runs or not await supervisor.responds(self._around.limits.respond_s):
             await self._record(container_id, stopped=False)
             await self._deploy(container_id, supervisor, version)
@@ -209,7 +209,7 @@ class Deployments:
         """Start a container with its image as it is now; one that runs is left alone."""
         async with self._container_turns.turn(container_id):
             deployed = self.known(client_id, container_id)
-            if deployed.supervisor.state is not State.STARTED:
+            if deployed.supervisor.state is not ContainerState.STARTED:
                 await self._renew(deployed)
             return self._containers[container_id]
 
@@ -293,7 +293,7 @@ class Deployments:
                 version = await self._version(
                     image.client_id, image.image_id, image.digest, image.runtime, env
                 )
-                if before == version and one.supervisor.state is State.STARTED:
+                if before == version and one.supervisor.state is ContainerState.STARTED:
                     continue
                 try:
                     await self._deploy(container_id, one.supervisor, version)
@@ -391,7 +391,7 @@ class Deployments:
         for container_id, one in self._containers.items():
             version = one.supervisor.version
             http = version.manifest.http
-            routes.append(Route(container_id, version.base, http.expose, http.bep))
+            routes.append(ContainerRoute(container_id, version.base, http.expose, http.bep))
         self.routes.replace(routes)
 
     def _users(self, image_id: str) -> list[Deployed]:

@@ -9,19 +9,19 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from gateway.inprocess import Receive, Scope, Send
 from gateway.services.api import make_router
-from gateway.services.catalogue import Catalogue
-from gateway.services.containers import State
+from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments, NodeInfo
+from gateway.services.images.catalogue import Catalogue
 from gateway.services.limits import ServiceLimits
-from gateway.services.proxy import Exchange
-from gateway.services.python_runtime import PythonRuntime
-from gateway.services.routes import Route
-from gateway.services.runtime import LOGIN_PREFIX
-from gateway.services.supervisor import Surroundings
+from gateway.services.proxy import ProxyExchange
+from gateway.services.routes import ContainerRoute
+from gateway.services.runtimes.port import LOGIN_PREFIX
+from gateway.services.runtimes.python import PythonRuntime
+from gateway.services.supervisor import ServiceContext
+from gateway.sidecar.inprocess import Receive, Scope, Send
 from gateway.sidecar.problems import problem_response
-from protocol.records import Service
+from protocol.records import OfferedService
 
 DEFAULT_LIMITS = ServiceLimits()
 RETRY = {"Retry-After": "1"}
@@ -72,7 +72,7 @@ class ServiceHost:
         self.on_deleted: Callable[[str], object] = lambda _: None
         self._limits = limits
         self._python = python = PythonRuntime(limits, time.time)
-        around = Surroundings(
+        around = ServiceContext(
             runtimes={python.name: python},
             limits=limits,
             sockets=runtime,
@@ -97,11 +97,13 @@ class ServiceHost:
         """Return /mcm/v1; client_id_of is a dependency that returns the client id or raises."""
         return make_router(self._deployments, self._limits, client_id_of)
 
-    def find(self, path: str) -> Route | None:
+    def find(self, path: str) -> ContainerRoute | None:
         """Return where a path leads, or None when to no microservice."""
         return self._deployments.routes.find(path)
 
-    async def serve(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
+    async def serve(
+        self, route: ContainerRoute, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         """Let the container answer a request."""
         name = route.container_id
         deployed = self._deployments.container(name)
@@ -110,7 +112,7 @@ class ServiceHost:
         if deployed is None or process is None:
             state = deployed.supervisor.state.value if deployed else "deleted"
             why = f"cannot reach {name}: it is {state}"
-            if state == State.STOPPED:
+            if state == ContainerState.STOPPED:
                 why += f"; `hecate start {name}` starts it"
         elif self._requests[name] >= self._limits.requests:
             why = f"cannot reach {name}: it answers {self._limits.requests} requests already"
@@ -119,7 +121,7 @@ class ServiceHost:
             return
         self._requests[name] += 1
         try:
-            exchange = Exchange(
+            exchange = ProxyExchange(
                 process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
             )
             await exchange.carry(scope, receive, send)
@@ -132,10 +134,12 @@ class ServiceHost:
         """Return what a person wants to know of each container."""
         return [_status(one) for one in self._deployments.containers()]
 
-    def services(self) -> tuple[Service, ...]:
+    def services(self) -> tuple[OfferedService, ...]:
         """Return what this node offers, for its record."""
         return tuple(
-            Service(one.stored.container_id, one.stored.container_id, one.supervisor.version.base)
+            OfferedService(
+                one.stored.container_id, one.stored.container_id, one.supervisor.version.base
+            )
             for one in self._deployments.containers()
             if one.supervisor.version.base and not one.stored.stopped
         )

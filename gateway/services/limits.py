@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from gateway.services.tars import MIB, ImageLimits
+from gateway.services.images.tars import MIB, ImageLimits
 
 
 @dataclass(frozen=True, slots=True)

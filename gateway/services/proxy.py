@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import h11
 
-from gateway.inprocess import Receive, Scope, Send
+from gateway.sidecar.inprocess import Receive, Scope, Send
 from gateway.sidecar.problems import problem_response
 from protocol.http_body import HOP_BY_HOP
 
@@ -55,7 +55,7 @@ class _StalledError(Exception):
         self.status = status
 
 
-class Exchange:
+class ProxyExchange:
     """One request and its answer."""
 
     def __init__(self, socket: Path, base: str, answer_s: float, stall_s: float) -> None:

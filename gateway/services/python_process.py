@@ -13,7 +13,7 @@ from pathlib import Path
 from gateway.services.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.log import ContainerLog
 from gateway.services.process_tree import end_tree
-from gateway.services.runtime import ProcessError, Start
+from gateway.services.runtimes.port import ProcessError, Start
 from microservice.control import (
     Alive,
     Command,

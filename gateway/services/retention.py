@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set
 
-from gateway.services.catalogue import StoredImage
+from gateway.services.images.catalogue import StoredImage
 
 
 def needless_images(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class ContainerRoute:
     """Where a microservice answers and who may call."""
 
     container_id: str
@@ -18,9 +18,9 @@ class Routes:
     """All routes; no base lies below another, so a path leads to one container at most."""
 
     def __init__(self) -> None:
-        self._by_base: dict[str, Route] = {}
+        self._by_base: dict[str, ContainerRoute] = {}
 
-    def find(self, path: str) -> Route | None:
+    def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path, or None."""
         end = len(path)
         while end > 0:
@@ -44,6 +44,6 @@ class Routes:
                 return other
         return None
 
-    def replace(self, routes: Iterable[Route]) -> None:
+    def replace(self, routes: Iterable[ContainerRoute]) -> None:
         """Take these routes instead of all before."""
         self._by_base = {route.base: route for route in routes if route.base}

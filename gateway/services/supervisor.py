@@ -16,11 +16,11 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
-from broker.topics import covers
-from gateway.services.containers import Container, State
+from broker.messages.topics import covers
+from gateway.services.containers import Container, ContainerState
 from gateway.services.errors import DeployError, ServicesError
 from gateway.services.limits import ServiceLimits
-from gateway.services.runtime import Process, ProcessError, Runtime, Start, Version
+from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
 from microservice.control import Counts
 from microservice.service import Info
 from protocol.secret import Secret
@@ -31,7 +31,7 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ServiceContext:
     """What all containers of a gateway share."""
 
     runtimes: Mapping[str, Runtime]
@@ -71,7 +71,7 @@ class Supervisor:
         self,
         info: Info,
         directory: Path,
-        surroundings: Surroundings,
+        surroundings: ServiceContext,
         version: Version,
         on_switch: Callable[[Version, tuple[str, ...]], Awaitable[None]],
     ) -> None:
@@ -92,7 +92,7 @@ class Supervisor:
         self._task = asyncio.create_task(self._run(), name=f"container {info.container_id}")
 
     @property
-    def state(self) -> State:
+    def state(self) -> ContainerState:
         """What the container is doing."""
         return self._machine.state
 
@@ -210,7 +210,9 @@ class Supervisor:
         except ProcessError as exc:
             before = self.state
             self._machine.failed(str(exc), self._now())
-            level = logging.DEBUG if before is self.state is State.FAILED else logging.WARNING
+            level = (
+                logging.DEBUG if before is self.state is ContainerState.FAILED else logging.WARNING
+            )
             logger.log(level, "cannot start %s: %s", self._name, exc)
             self._around.on_change()
         except ServicesError as exc:

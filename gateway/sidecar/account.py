@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Response
 
+from gateway.access.guard import Guard
 from gateway.errors import AccountError
-from gateway.sidecar.guard import Guard
 from gateway.sidecar.problems import Problem
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory

@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 
 from gateway import VERSION
+from gateway.access.guard import Guard
 from gateway.cluster.members import Cluster
-from gateway.devices.admission import Admission
-from gateway.node import Node
+from gateway.devices.admission import DeviceAdmission
+from gateway.node.record import Node
 from gateway.services import ServiceHost
 from gateway.sidecar.account import account_router
 from gateway.sidecar.beps import beps_router
 from gateway.sidecar.devices import devices_router
-from gateway.sidecar.guard import Guard
 from gateway.sidecar.health import health_router, openapi_router
 from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_router
 from gateway.sidecar.microservices import Microservices
 from gateway.sidecar.nodes import nodes_router
 from gateway.sidecar.problems import add_problem_handlers
-from gateway.status import Status
+from gateway.status import GatewayStatus
 from protocol.secret import Secret
 from web import SafeJsonResponse
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.bep import Beps
     from gateway.membership import Membership
+    from gateway.tunnel.grants import BepService
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class CloudCalls:
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
-    beps: "Beps"
+    beps: "BepService"
     membership: "Membership"
     url: str
 
@@ -45,10 +45,10 @@ class SidecarParts:
     """What the sidecar gives access to; cloud is None when the node works on its own."""
 
     guard: Guard
-    status: Status
+    status: GatewayStatus
     node: Node
     cluster: Cluster
-    admission: Admission
+    admission: DeviceAdmission
     services: ServiceHost
     cloud: CloudCalls | None
     clock: Callable[[], float]

@@ -5,18 +5,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Response
 
+from gateway.access.guard import Guard
 from gateway.errors import BepError
-from gateway.sidecar.guard import Guard
 from gateway.sidecar.problems import Problem
 from protocol.ids import BEP_ID
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.bep import Beps
+    from gateway.tunnel.grants import BepService
 
 BepId = Annotated[str, Path(pattern=f"^{BEP_ID.pattern}$")]
 
 
-def beps_router(guard: Guard, beps: "Beps | None") -> APIRouter:
+def beps_router(guard: Guard, beps: "BepService | None") -> APIRouter:
     """Return the routes about BEPs; without a cloud there are none."""
     router = APIRouter(prefix="/beps/v1", tags=["BEPs"], dependencies=[Depends(guard.manager)])
 

@@ -6,12 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from gateway.devices.admission import Admission
+from gateway.access.guard import Guard
+from gateway.devices.admission import DeviceAdmission
 from gateway.devices.claims import CLAIM_LIMIT
 from gateway.sidecar.body import read_body
-from gateway.sidecar.guard import Guard
 from gateway.sidecar.problems import Problem
-from gateway.status import Status
+from gateway.status import GatewayStatus
 from protocol.ids import DEVICE_ID
 from web import JsonError, parse_json
 
@@ -43,7 +43,7 @@ _CLAIM_BODY = {
 DeviceId = Annotated[str, Path(pattern=f"^{DEVICE_ID.pattern}$")]
 
 
-def devices_router(guard: Guard, admission: Admission, status: Status) -> APIRouter:
+def devices_router(guard: Guard, admission: DeviceAdmission, status: GatewayStatus) -> APIRouter:
     """Return the routes about devices."""
     router = APIRouter(
         prefix="/devices/v1", tags=["devices"], dependencies=[Depends(guard.manager)]

@@ -5,12 +5,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import Response
 
-from gateway.sidecar.guard import Guard
-from gateway.status import Status
+from gateway.access.guard import Guard
+from gateway.status import GatewayStatus
 from web import SafeJsonResponse
 
 
-def health_router(status: Status, guard: Guard) -> APIRouter:
+def health_router(status: GatewayStatus, guard: Guard) -> APIRouter:
     """Return the routes about the gateway itself."""
     router = APIRouter(tags=["health"])
 

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 
 from gateway import VERSION
+from gateway.access.guard import ACCOUNT_KEY, ASSOCIATE, Guard, SidecarCaller
 from gateway.addresses import local_address
 from gateway.errors import UplinkError
-from gateway.node import Node
+from gateway.node.record import Node
 from gateway.sidecar.body import read_body
-from gateway.sidecar.guard import ACCOUNT_KEY, ASSOCIATE, Caller, Guard
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
 from protocol.secret import Secret
@@ -45,14 +45,16 @@ class JsonRpc:
 
     def __init__(self, node: Node, associate: Associate | None, clock: Callable[[], float]) -> None:
         self._node, self._associate, self._clock = node, associate, clock
-        self._methods: dict[str, Callable[[list[Any], Caller], Awaitable[dict[str, Any]]]] = {
+        self._methods: dict[
+            str, Callable[[list[Any], SidecarCaller], Awaitable[dict[str, Any]]]
+        ] = {
             "getMe": self._get_me,
             "getEdgeIdToken": self._get_edge_id_token,
             "associateAccount": self._associate_account,
             "getEdgeHmacCode": self._get_edge_hmac_code,
         }
 
-    async def answer(self, body: bytes, caller: Caller) -> dict[str, Any]:
+    async def answer(self, body: bytes, caller: SidecarCaller) -> dict[str, Any]:
         """Return the answer to a request; one without an id is answered, too."""
         call_id = None
         try:
@@ -64,7 +66,7 @@ class JsonRpc:
             return {"jsonrpc": "2.0", "id": call_id, "error": error}
         return {"jsonrpc": "2.0", "id": call_id, "result": result}
 
-    async def _call(self, method: Any, params: Any, caller: Caller) -> dict[str, Any]:
+    async def _call(self, method: Any, params: Any, caller: SidecarCaller) -> dict[str, Any]:
         if not isinstance(method, str) or not isinstance(params, list | None):
             raise RpcError(INVALID_REQUEST, "Invalid Request")
         handler = self._methods.get(method)
@@ -72,7 +74,7 @@ class JsonRpc:
             raise RpcError(NO_METHOD, f"cannot call {method[:64]!r}: no such method")
         return await handler(params or [], caller)
 
-    async def _get_me(self, _params: list[Any], _caller: Caller) -> dict[str, Any]:
+    async def _get_me(self, _params: list[Any], _caller: SidecarCaller) -> dict[str, Any]:
         return {
             "nodeId": self._node.node_id,
             "accountId": self._node.account.account_id,
@@ -82,11 +84,11 @@ class JsonRpc:
             "supernodeTypeName": SUPERNODE_TYPE,
         }
 
-    async def _get_edge_id_token(self, _params: list[Any], caller: Caller) -> dict[str, Any]:
+    async def _get_edge_id_token(self, _params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
         _require(caller, ASSOCIATE)
         return {"id_token": self._node.edge_id_token().reveal()}
 
-    async def _associate_account(self, params: list[Any], caller: Caller) -> dict[str, Any]:
+    async def _associate_account(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
         _require(caller, ASSOCIATE)
         if len(params) != 1 or not isinstance(params[0], str) or not params[0]:
             raise RpcError(INVALID_PARAMS, "cannot associate account: params must be [token]")
@@ -97,7 +99,7 @@ class JsonRpc:
         except UplinkError as exc:
             raise RpcError(FAILED, str(exc)) from exc
 
-    async def _get_edge_hmac_code(self, params: list[Any], caller: Caller) -> dict[str, Any]:
+    async def _get_edge_hmac_code(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
         _require(caller, ACCOUNT_KEY)
         match params:
             case [_, (str() | int()) as expiry, str() as node_id, str() as operation]:
@@ -129,7 +131,7 @@ def jsonrpc_router(guard: Guard, rpc: JsonRpc) -> APIRouter:
 
     @router.post("/jsonrpc/v1", summary="Call a method of this node")
     async def call(
-        request: Request, caller: Annotated[Caller, Depends(guard.caller)]
+        request: Request, caller: Annotated[SidecarCaller, Depends(guard.caller)]
     ) -> dict[str, Any]:
         return await rpc.answer(await read_body(request), caller)
 
@@ -153,6 +155,6 @@ def _id_of(request: dict[str, Any]) -> str | int | float | None:
     return call_id
 
 
-def _require(caller: Caller, scope: str) -> None:
+def _require(caller: SidecarCaller, scope: str) -> None:
     if not caller.may(scope):
         raise RpcError(FORBIDDEN, f"cannot allow this: the access token lacks scope {scope}")

@@ -6,22 +6,22 @@ from urllib.parse import parse_qs
 
 from fastapi.responses import JSONResponse, Response
 
+from gateway.access.guard import Guard
 from gateway.errors import BepError
-from gateway.inprocess import Receive, Scope, Send
-from gateway.services import Route, ServiceHost
-from gateway.sidecar.guard import Guard
+from gateway.services import ContainerRoute, ServiceHost
+from gateway.sidecar.inprocess import Receive, Scope, Send
 from gateway.sidecar.origin import may_visit, origin_of
 from gateway.sidecar.problems import problem_response
 from protocol.errors import TokenError
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.bep import Beps
+    from gateway.tunnel.grants import BepService
 
 
 class Microservices:
     """An ASGI application that hands requests to containers; beps is None without a cloud."""
 
-    def __init__(self, services: ServiceHost, beps: "Beps | None", guard: Guard) -> None:
+    def __init__(self, services: ServiceHost, beps: "BepService | None", guard: Guard) -> None:
         self._services, self._beps, self._guard = services, beps, guard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +48,7 @@ class Microservices:
             return
         await response(scope, receive, send)
 
-    async def _open_bep(self, route: Route, scope: Scope) -> Response:
+    async def _open_bep(self, route: ContainerRoute, scope: Scope) -> Response:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         codes = query.get("hmac", [])
         if self._beps is None:

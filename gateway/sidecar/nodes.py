@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 
+from gateway.access.guard import Guard
 from gateway.cluster.members import Cluster
 from gateway.errors import UplinkError
-from gateway.node import Node
-from gateway.sidecar.guard import Guard
+from gateway.node.record import Node
 from gateway.sidecar.problems import Problem
 from protocol.records import to_fields
 

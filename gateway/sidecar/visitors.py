@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 
-from gateway.inprocess import App, Receive, Scope, Send
+from gateway.sidecar.inprocess import App, Receive, Scope, Send
 from gateway.sidecar.origin import KEY, Origin
 from gateway.sidecar.problems import problem_response
 

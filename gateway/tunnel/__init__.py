@@ -3,7 +3,7 @@
 from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.host import TunnelHost
 from gateway.tunnel.limits import TunnelLimits
-from gateway.tunnel.state import State
+from gateway.tunnel.state import TunnelPhase
 from gateway.tunnel.values import BepGrant, BepStatus
 
-__all__ = ["BepGrant", "BepStatus", "State", "TunnelError", "TunnelHost", "TunnelLimits"]
+__all__ = ["BepGrant", "BepStatus", "TunnelError", "TunnelHost", "TunnelLimits", "TunnelPhase"]

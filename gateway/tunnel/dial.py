@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gateway.tunnel.errors import RefusedError
-from protocol.join import connect_tls, tune
-from protocol.preface import Preface, Role, Status, encode_preface
+from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
 from protocol.secret import Secret
+from protocol.splice import connect_tls, tune
 
 LOCAL_RETRY_S = 0.02
 
@@ -48,7 +48,7 @@ async def dial_tls(dial: Dial, host: str, port: int, context: ssl.SSLContext) ->
         raise
 
 
-async def introduce(sock: socket.socket, role: Role, token: Secret) -> None:
+async def introduce(sock: socket.socket, role: PrefaceRole, token: Secret) -> None:
     """Say what the connection is for; RefusedError or OSError unless the relay accepts."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, encode_preface(Preface(role, token.reveal())))
@@ -56,10 +56,10 @@ async def introduce(sock: socket.socket, role: Role, token: Secret) -> None:
     if not answer:
         raise ConnectionResetError("the relay closed the connection")
     try:
-        status = Status(answer[0])
+        status = PrefaceStatus(answer[0])
     except ValueError as exc:
         raise ConnectionError(f"the relay answered {answer[0]}") from exc
-    if status is not Status.ACCEPTED:
+    if status is not PrefaceStatus.ACCEPTED:
         raise RefusedError(status)
 
 

@@ -6,7 +6,7 @@ GatewayError
 """
 
 from gateway.errors import GatewayError
-from protocol.preface import Status
+from protocol.preface import PrefaceStatus
 
 
 class TunnelError(GatewayError):
@@ -16,14 +16,14 @@ class TunnelError(GatewayError):
 class RefusedError(TunnelError):
     """The relay answered a preface with something else than "accepted"."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: PrefaceStatus) -> None:
         super().__init__(f"cannot open BEP: relay refused, {_WHY[status]}")
         self.status = status
 
 
 _WHY = {
-    Status.ACCEPTED: "though it accepted",
-    Status.BAD_TOKEN: "the token is forged, expired or not for it",
-    Status.LIMIT: "it is full",
-    Status.GONE: "the BEP has ended",
+    PrefaceStatus.ACCEPTED: "though it accepted",
+    PrefaceStatus.BAD_TOKEN: "the token is forged, expired or not for it",
+    PrefaceStatus.LIMIT: "it is full",
+    PrefaceStatus.GONE: "the BEP has ended",
 }

@@ -12,9 +12,9 @@ from pathlib import Path
 from gateway.tunnel.dial import Dial, dial_tcp, dial_tls
 from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.limits import TunnelLimits
-from gateway.tunnel.tunnel import Site, Tunnel
+from gateway.tunnel.tunnel import Tunnel, TunnelContext
 from gateway.tunnel.values import BepGrant, BepStatus
-from protocol.join import Joiner, JoinLimits
+from protocol.splice import SpliceLimits, Splicer
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class TunnelHost:
         self._limits = limits or TunnelLimits()
         self._tunnels: dict[str, Tunnel] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._site: Site | None = None
+        self._site: TunnelContext | None = None
 
     async def open(self, grant: BepGrant, label: str) -> None:
         """Serve a BEP; return when the relay has accepted. Raises TunnelError.
@@ -79,18 +79,18 @@ class TunnelHost:
         for bep_id in list(self._running):
             await self.close(bep_id)
         if self._site is not None:
-            self._site.joiner.close()
+            self._site.splicer.close()
             self._site = None
 
     def beps(self) -> list[BepStatus]:
         """Return the BEPs that are open, or on their way to be again."""
         return [tunnel.status() for tunnel in self._tunnels.values()]
 
-    def _shared(self) -> Site:
+    def _shared(self) -> TunnelContext:
         if self._site is None:
-            limits = JoinLimits(pipes=self._limits.pipes, idle_s=self._limits.stream_idle_s)
-            self._site = Site(
-                self._target, self._limits, Joiner(limits), self._dial, self._dial_tls
+            limits = SpliceLimits(pipes=self._limits.pipes, idle_s=self._limits.stream_idle_s)
+            self._site = TunnelContext(
+                self._target, self._limits, Splicer(limits), self._dial, self._dial_tls
             )
         return self._site
 

@@ -21,7 +21,7 @@ from protocol.preface import (
     FRAME_BYTES,
     EndReason,
     FrameType,
-    Status,
+    PrefaceStatus,
     decode_frame,
     encode_frame,
 )
@@ -29,7 +29,7 @@ from protocol.preface import (
 EXPIRY_LEEWAY_S = 30.0  # the relay's clock decides; this one may be ahead
 
 
-class State(StrEnum):
+class TunnelPhase(StrEnum):
     """Where a BEP is in its life."""
 
     CONNECTING = "connecting"
@@ -48,7 +48,7 @@ class TunnelState:
         self._received = b""
         self._output = b""
         self._needed = 0
-        self.state = State.CONNECTING
+        self.state = TunnelPhase.CONNECTING
         self.why = ""  # it is broken or ended
         self.generation = 0
         self.spare = 0
@@ -59,28 +59,28 @@ class TunnelState:
     @property
     def done(self) -> bool:
         """Whether it has ended for good."""
-        return self.state is State.ENDED
+        return self.state is TunnelPhase.ENDED
 
     @property
     def deadline(self) -> float:
         """When tick() wants to be called."""
-        if self.state is State.OPEN:
+        if self.state is TunnelPhase.OPEN:
             return min(self._expires, self._last_heard + self._limits.silence_s)
         return self._expires
 
     def accepted(self, now: float) -> None:
         """Note that the relay accepted a control connection."""
-        if self.state is State.ENDED:
+        if self.state is TunnelPhase.ENDED:
             return
-        self.state, self.why = State.OPEN, ""
+        self.state, self.why = TunnelPhase.OPEN, ""
         self._last_heard = now
         self._received = self._output = b""
         self._needed = self.spare = 0
         self.generation += 1
 
-    def refused(self, status: Status) -> None:
+    def refused(self, status: PrefaceStatus) -> None:
         """Note that the relay refused a control connection."""
-        if status is Status.LIMIT:
+        if status is PrefaceStatus.LIMIT:
             self._break("the relay is full")
         else:
             self._end(f"the relay refused: {status.name}")
@@ -96,7 +96,7 @@ class TunnelState:
             return
         self._last_heard = now
         self._received += data
-        while len(self._received) >= FRAME_BYTES and self.state is State.OPEN:
+        while len(self._received) >= FRAME_BYTES and self.state is TunnelPhase.OPEN:
             frame, self._received = (
                 self._received[:FRAME_BYTES],
                 self._received[FRAME_BYTES:],
@@ -110,7 +110,7 @@ class TunnelState:
         """Do what is due."""
         if now >= self._expires:
             self._end("it has expired")
-        elif self.state is State.OPEN and now >= self.deadline:
+        elif self.state is TunnelPhase.OPEN and now >= self.deadline:
             self._break("the relay is silent")
 
     def take_output(self) -> bytes:
@@ -120,7 +120,7 @@ class TunnelState:
 
     def take_wanted(self) -> int:
         """Return, once, how many data connections to open; they count as spare from now on."""
-        if self.state is not State.OPEN:
+        if self.state is not TunnelPhase.OPEN:
             return 0
         room = self._limits.streams - self.spare - self.streams
         wanted = max(self._limits.ready - self.spare, 0, self._needed)
@@ -162,9 +162,9 @@ class TunnelState:
                 self._end(f"the relay ended it: {names.get(value, value)}")
 
     def _break(self, why: str) -> None:
-        if self.state is not State.ENDED:
-            self.state, self.why = State.BROKEN, why
+        if self.state is not TunnelPhase.ENDED:
+            self.state, self.why = TunnelPhase.BROKEN, why
 
     def _end(self, why: str) -> None:
-        if self.state is not State.ENDED:
-            self.state, self.why = State.ENDED, why
+        if self.state is not TunnelPhase.ENDED:
+            self.state, self.why = TunnelPhase.ENDED, why

@@ -12,10 +12,10 @@ from gateway.backoff import delays
 from gateway.tunnel.dial import Dial, dial_local, introduce, wait_for_visitor
 from gateway.tunnel.errors import RefusedError, TunnelError
 from gateway.tunnel.limits import TunnelLimits
-from gateway.tunnel.state import State, TunnelState
+from gateway.tunnel.state import TunnelPhase, TunnelState
 from gateway.tunnel.values import BepGrant, BepStatus
-from protocol.join import Joiner, Joint, cut
-from protocol.preface import Role
+from protocol.preface import PrefaceRole
+from protocol.splice import SplicedPair, Splicer, cut
 
 READ_BYTES = 1024
 
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class TunnelContext:
     """What all BEPs of a gateway share."""
 
     target: Path
     limits: TunnelLimits
-    joiner: Joiner
+    splicer: Splicer
     dial: Dial
     dial_secure: Dial
 
@@ -36,12 +36,12 @@ class Site:
 class Tunnel:
     """The serving end of one BEP."""
 
-    def __init__(self, site: Site, grant: BepGrant, label: str, lasts_s: float) -> None:
+    def __init__(self, site: TunnelContext, grant: BepGrant, label: str, lasts_s: float) -> None:
         self._site, self._grant, self._label = site, grant, label
         self._loop = asyncio.get_running_loop()
         self._state = TunnelState(site.limits, self._loop.time(), lasts_s)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._joints: set[Joint] = set()
+        self._pairs: set[SplicedPair] = set()
 
     def status(self) -> BepStatus:
         """Return how it is."""
@@ -53,14 +53,14 @@ class Tunnel:
             expires_at=self._grant.expires_at,
             visitors=state.streams,
             visitors_total=state.visitors_total,
-            bytes_total=state.bytes_total + sum(joint.moved for joint in self._joints),
+            bytes_total=state.bytes_total + sum(pair.moved for pair in self._pairs),
             state=state.state,
         )
 
     async def connect(self) -> socket.socket:
         """Return an accepted control connection; TunnelError when there can be none."""
         try:
-            control = await self._reach(Role.CONTROL)
+            control = await self._reach(PrefaceRole.CONTROL)
         except OSError as exc:  # TimeoutError is one
             where = f"{self._grant.host}:{self._grant.port}"
             why = exc.strerror or str(exc) or "no answer in time"
@@ -82,7 +82,7 @@ class Tunnel:
     async def _serve(self, control: socket.socket) -> None:
         state = self._state
         with contextlib.closing(control):
-            while state.state is State.OPEN:
+            while state.state is TunnelPhase.OPEN:
                 self._open_wanted()
                 try:
                     async with asyncio.timeout_at(state.deadline):
@@ -148,12 +148,12 @@ class Tunnel:
                 logger.warning("cannot reach the local server: %s", exc)
                 return
             undo.pop_all()
-            self._joints.add(self._site.joiner.join(data, local, self._visitor_left))
+            self._pairs.add(self._site.splicer.join(data, local, self._visitor_left))
 
     async def _next_visitor(self) -> socket.socket | None:
         with contextlib.ExitStack() as undo:
             try:
-                data = await self._reach(Role.DATA)
+                data = await self._reach(PrefaceRole.DATA)
                 undo.callback(data.close)
                 if await wait_for_visitor(data):
                     undo.pop_all()
@@ -162,12 +162,12 @@ class Tunnel:
                 logger.debug("BEP for %s: data connection failed: %s", self._label, exc)
         return None
 
-    def _visitor_left(self, joint: Joint) -> None:
-        self._joints.discard(joint)
-        self._state.left(joint.moved)
+    def _visitor_left(self, pair: SplicedPair) -> None:
+        self._pairs.discard(pair)
+        self._state.left(pair.moved)
         self._open_wanted()
 
-    async def _reach(self, role: Role) -> socket.socket:
+    async def _reach(self, role: PrefaceRole) -> socket.socket:
         with contextlib.ExitStack() as undo:
             async with asyncio.timeout(self._site.limits.dial_s):
                 dial = self._site.dial_secure if self._grant.tls else self._site.dial
@@ -183,5 +183,5 @@ class Tunnel:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for joint in list(self._joints):
-            joint.cut()
+        for pair in list(self._pairs):
+            pair.cut()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gateway.tunnel.state import State
+from gateway.tunnel.state import TunnelPhase
 from protocol.secret import Secret
 
 
@@ -30,4 +30,4 @@ class BepStatus:
     visitors: int  # now
     visitors_total: int
     bytes_total: int  # both ways
-    state: State
+    state: TunnelPhase

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from gateway.backoff import delays
-from gateway.errors import LinkLost, Refused, UplinkError
+from gateway.errors import CloudRefused, UplinkError, UplinkLost
 from gateway.membership import Codes, Wait
 from gateway.tunnel import BepGrant
 from gateway.uplink.cloud_clock import CloudClock
@@ -105,7 +105,7 @@ class CloudApi:
         try:
             return from_fields(answer)
         except WireError as exc:
-            raise LinkLost(f"cannot register node: {exc}") from exc
+            raise UplinkLost(f"cannot register node: {exc}") from exc
 
     async def account_key(self) -> bytes:
         """Return the key that the nodes of this node's account share."""
@@ -113,7 +113,7 @@ class CloudApi:
         try:
             return decode_base64url(str(answer["key"]))
         except (KeyError, ValueError) as exc:
-            raise LinkLost("cannot get account key: the answer holds none") from exc
+            raise UplinkLost("cannot get account key: the answer holds none") from exc
 
     async def associate(self, account_token: Secret) -> str:
         """Make this node a member of the account of a token; return the account's id."""
@@ -142,7 +142,7 @@ class CloudApi:
                 device_code=Secret(str(answer["device_code"])),
             )
         except (KeyError, TypeError, ValueError) as exc:
-            raise LinkLost("cannot join account: the answer is malformed") from exc
+            raise UplinkLost("cannot join account: the answer is malformed") from exc
 
     async def token_for_code(self, device_code: Secret) -> Secret | Wait:
         """Ask for the token of an account whose owner has typed the code (RFC 8628, 3.4)."""
@@ -151,7 +151,7 @@ class CloudApi:
             answer = await self._send(
                 "join account", "POST", "/mst/v1/oauth/token", Secret(""), data=form
             )
-        except Refused as exc:
+        except CloudRefused as exc:
             if exc.code in ("authorization_pending", "slow_down"):
                 return Wait(slower=exc.code == "slow_down")
             raise
@@ -189,7 +189,7 @@ class CloudApi:
                 tls=relay.get("tls") is True,
             )
         except (KeyError, TypeError, ValueError) as exc:
-            raise LinkLost("cannot get BEP: the answer is malformed") from exc
+            raise UplinkLost("cannot get BEP: the answer is malformed") from exc
 
     async def delete_bep(self, bep_id: str) -> None:
         """Give a tunnel back."""
@@ -217,13 +217,13 @@ class CloudApi:
         before_s = self._clock.offset_s
         try:
             answer = await self._ask_token()
-        except Refused:
+        except CloudRefused:
             if abs(self._clock.offset_s - before_s) < WRONG_CLOCK_S:
                 raise
             answer = await self._ask_token()  # by a clock that agrees with the cloud's
         token, ttl_s = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not isinstance(ttl_s, int | float) or ttl_s <= 0:
-            raise LinkLost("cannot get access token: the answer is malformed")
+            raise UplinkLost("cannot get access token: the answer is malformed")
         self._token = Secret(token)
         self._renew_at = time.monotonic() + ttl_s * (1 - RENEW_BEFORE)
         logger.debug("got an access token for %.0f s", ttl_s)
@@ -245,7 +245,7 @@ class CloudApi:
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._call(what, method, path, **request)
-            except LinkLost as exc:
+            except UplinkLost as exc:
                 logger.debug("%s; trying again", exc)
             await asyncio.sleep(next(waits))
         return await self._call(what, method, path, **request)
@@ -257,7 +257,7 @@ class CloudApi:
         shown = await self.access_token() if token is None else token
         try:
             return await self._send(what, method, path, shown, **request)
-        except Refused as exc:
+        except CloudRefused as exc:
             if own and isinstance(exc, _BadToken):
                 self.drop_token()
             raise
@@ -273,7 +273,7 @@ class CloudApi:
             response = await self._http.request(method, path, headers=headers, **request)
         except httpx.HTTPError as exc:
             why = str(exc) or type(exc).__name__
-            raise LinkLost(f"cannot {what}: {self._http.base_url}: {why}") from exc
+            raise UplinkLost(f"cannot {what}: {self._http.base_url}: {why}") from exc
         self._note_time(response.headers.get("Date", ""), time.monotonic() - began)
         return read_answer(what, response)
 
@@ -287,7 +287,7 @@ class CloudApi:
             )
 
 
-class _BadToken(Refused):
+class _BadToken(CloudRefused):
     """The access token was refused: a new one may do."""
 
 
@@ -307,9 +307,9 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     try:
         answer = response.json()
     except ValueError as exc:
-        raise LinkLost(f"cannot {what}: the answer is not JSON") from exc
+        raise UplinkLost(f"cannot {what}: the answer is not JSON") from exc
     if not isinstance(answer, dict):
-        raise LinkLost(f"cannot {what}: the answer is not a JSON object")
+        raise UplinkLost(f"cannot {what}: the answer is not a JSON object")
     return answer
 
 
@@ -317,8 +317,8 @@ def classify(what: str, status: int, reason: str, code: str = "") -> UplinkError
     """Return the error an HTTP status stands for; code is OAuth's, if there is one."""
     message = f"cannot {what}: {reason or f'HTTP {status}'}"
     if status >= 500 or status in _TRANSIENT:
-        return LinkLost(message)
-    return _BadToken(message, code) if status == 401 else Refused(message, code)
+        return UplinkLost(message)
+    return _BadToken(message, code) if status == 401 else CloudRefused(message, code)
 
 
 def _problem(response: httpx.Response) -> dict[str, str]:

@@ -23,7 +23,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.errors import LinkLost, NotSpoken, Refused
+from gateway.errors import CloudRefused, NotSpoken, UplinkLost
 from gateway.uplink.intake import CloudMessage
 from gateway.uplink.proxy import Proxy, connect_through
 from protocol.secret import Secret
@@ -81,7 +81,7 @@ class Closed:
     reason: int | None = None  # of the broker's DISCONNECT
 
 
-class Connection:
+class CloudConnection:
     """An MQTT connection; callbacks run on the event loop and must not block."""
 
     def __init__(
@@ -118,7 +118,7 @@ class Connection:
                 self._client.log_in(host, port)
                 self._soon(_resolve, dialled, None)
             except (OSError, ValueError) as exc:
-                self._soon(_resolve, dialled, LinkLost(f"cannot reach {host}:{port}: {exc}"))
+                self._soon(_resolve, dialled, UplinkLost(f"cannot reach {host}:{port}: {exc}"))
 
         threading.Thread(target=dial, name="dial", daemon=True).start()
         try:
@@ -127,20 +127,20 @@ class Connection:
                 self._tick()
                 await self._connected
         except TimeoutError as exc:
-            raise LinkLost(f"cannot reach {host}:{port}: no answer") from exc
+            raise UplinkLost(f"cannot reach {host}:{port}: no answer") from exc
 
     async def subscribe(self, filters: Sequence[str]) -> list[str]:
         """Subscribe at QoS 1; return, for each filter, why it was refused, "" if it was not."""
         code, packet_id = self._client.subscribe([(f, 1) for f in filters])
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:
-            raise LinkLost("cannot subscribe: connection lost")
+            raise UplinkLost("cannot subscribe: connection lost")
         done: asyncio.Future[list[str]] = self._loop.create_future()
         self._subscribed[packet_id] = done
         try:
             async with asyncio.timeout(SET_UP_TIMEOUT_S):
                 return await done
         except TimeoutError as exc:
-            raise LinkLost("cannot subscribe: no answer") from exc
+            raise UplinkLost("cannot subscribe: no answer") from exc
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int:
         """Send a message and return its packet id; whether it arrives shows later.
@@ -196,9 +196,9 @@ class Connection:
         elif self._five and reason.getName() == _NOT_SPOKEN:
             _resolve(self._connected, NotSpoken(told))
         elif reason.getName() in _FINAL:
-            _resolve(self._connected, Refused(told))
+            _resolve(self._connected, CloudRefused(told))
         else:
-            _resolve(self._connected, LinkLost(told))
+            _resolve(self._connected, UplinkLost(told))
 
     def _on_disconnect(self, _c: Any, _u: Any, flags: Any, reason: ReasonCode, _p: Any) -> None:
         if flags.is_disconnect_packet_from_server:
@@ -279,7 +279,7 @@ class Connection:
 
     def _end(self, closed: Closed) -> None:
         self._stop_ticking()
-        lost = LinkLost(closed.why)
+        lost = UplinkLost(closed.why)
         # a broker that knows no MQTT 5 may close without a word
         _resolve(self._connected, NotSpoken(closed.why) if self._five and closed.by_peer else lost)
         for waiting in self._subscribed.values():

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 
 from broker import LocalClient
-from gateway.errors import LinkLost, Refused
-from gateway.uplink.connection import Connection
+from gateway.errors import CloudRefused, UplinkLost
+from gateway.uplink.connection import CloudConnection
 from gateway.uplink.intake import CloudMessage, Intake
 from gateway.uplink.limits import find_filter_fault
 from gateway.uplink.rules import Rules
@@ -54,11 +54,11 @@ class Downlinks:
             self._intake.close()
             self._intake = None
 
-    async def subscribe(self, connection: Connection, limits: MqttLimits) -> None:
+    async def subscribe(self, connection: CloudConnection, limits: MqttLimits) -> None:
         """Subscribe to all; Refused when the cloud does not let this node have its requests."""
         (why,) = await connection.subscribe([sep_request(self._node_id, "+")])
         if why:
-            raise Refused(f"cannot subscribe in the cloud: {why}")
+            raise CloudRefused(f"cannot subscribe in the cloud: {why}")
         denied: dict[str, str] = {}
         wanted: list[str] = []
         is_again = self._clock() - self._broke_at >= AGAIN_S
@@ -91,11 +91,11 @@ class Downlinks:
         rule, name = route
         intake.forward(name, rule.qos, message)
 
-    async def _ask(self, connection: Connection, filters: list[str]) -> dict[str, str]:
+    async def _ask(self, connection: CloudConnection, filters: list[str]) -> dict[str, str]:
         whole = [downlinked(self._node_id, each) for each in filters]
         try:
             reasons = await connection.subscribe(whole)
-        except LinkLost:
+        except UplinkLost:
             self._broke_at = self._clock()
             for each in filters:
                 self._breaks[each] = self._breaks.get(each, 0) + 1

@@ -12,12 +12,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from broker import Message
-from gateway.errors import LinkLost
-from gateway.uplink.connection import PUBACK_WINDOW, Closed, Connection
+from gateway.errors import UplinkLost
+from gateway.uplink.connection import PUBACK_WINDOW, Closed, CloudConnection
 from gateway.uplink.limits import HEADER_BYTES, find_fault
 from gateway.uplink.rules import TopicRule
 from gateway.uplink.spool import Spool
-from gateway.uplink.spooled import Entry
+from gateway.uplink.spooled import SpoolEntry
 from gateway.uplink.suspects import Suspects
 from gateway.uplink.window import Sent, Window
 from protocol.mqtt_limits import MqttLimits
@@ -42,7 +42,7 @@ class Forwarder:
         self.limits = MqttLimits()  # of the cloud, as far as they are known
         self._window = Window(PUBACK_WINDOW, WINDOW_BYTES)
         self._suspects = Suspects()
-        self._connection: Connection | None = None
+        self._connection: CloudConnection | None = None
         self._wake = asyncio.Event()
         self._pause = ""  # why to close now and try again later
         self.has_moved = False  # a message of the spool was settled on this connection
@@ -79,7 +79,7 @@ class Forwarder:
         if connection is not None:
             connection.publish(topic, payload, qos=0)
 
-    def begin(self, connection: Connection, limits: MqttLimits) -> None:
+    def begin(self, connection: CloudConnection, limits: MqttLimits) -> None:
         """Use a connection that is open and the limits that the cloud announces."""
         server = connection.server
         if server.packet_bytes:
@@ -108,7 +108,7 @@ class Forwarder:
         while True:
             self._wake.clear()
             if self._pause:
-                raise LinkLost(self._pause)
+                raise UplinkLost(self._pause)
             room, window = self._room(), self._window
             entries = await self._spool.read(window.cursor, room, window.room_bytes) if room else []
             for entry in entries:
@@ -142,11 +142,11 @@ class Forwarder:
         others = [each for each in self._window.unsettled() if each.row_id != waiting]
         return 0 if others else min(room, 1)
 
-    def _send(self, entry: Entry) -> None:
+    def _send(self, entry: SpoolEntry) -> None:
         row_id, name, size = entry.row_id, entry.topic, len(entry.payload)
         connection, packet_id = self._connection, 0
         if connection is None:
-            raise LinkLost("cannot go on: the connection was closed")
+            raise UplinkLost("cannot go on: the connection was closed")
         fault = find_fault(self.limits, self._node_id, name, size)
         if not fault:
             try:
@@ -159,7 +159,7 @@ class Forwarder:
             if self._window.skipped(row_id):
                 self._spool.forget(self._window.watermark)
         elif not self._window.sent(Sent(packet_id, row_id, name, size, self._clock())):
-            raise LinkLost("cannot go on: packet ids ran out")
+            raise UplinkLost("cannot go on: packet ids ran out")
 
     def _settle(self, sent: Sent) -> None:
         self.has_moved = True
@@ -190,7 +190,7 @@ class Forwarder:
             topic = uplinked(self._node_id, name)
             connection.publish(topic, message.payload, qos=0, retain=message.retain)
 
-    def _ready(self) -> Connection | None:
+    def _ready(self) -> CloudConnection | None:
         connection = self._connection
         if connection is None or connection.unsent >= UNSENT_LIMIT:
             return None

@@ -15,7 +15,7 @@ REFUSED_RETRY_S = 60.0
 STABLE_S = 10.0  # a connection that lived this long was good: the next wait is short again
 
 
-class State(StrEnum):
+class CloudLinkState(StrEnum):
     """How the cloud can be reached now; the values are those of the status API."""
 
     DISABLED = "disabled"  # no cloud is configured
@@ -25,11 +25,11 @@ class State(StrEnum):
     REFUSED = "refused"
 
 
-class Link:
+class CloudLink:
     """Decides when to dial; does nothing by itself."""
 
     def __init__(self, delays: Callable[[], Iterator[float]], now: float) -> None:
-        self.state = State.OFFLINE
+        self.state = CloudLinkState.OFFLINE
         self.since = now
         self.error = ""
         self.deadline: float | None = now
@@ -38,31 +38,31 @@ class Link:
 
     def dial(self, now: float) -> None:
         """An attempt begins."""
-        self._to(State.CONNECTING, now, deadline=None)
+        self._to(CloudLinkState.CONNECTING, now, deadline=None)
 
     def accepted(self, now: float) -> None:
         """The cloud took the connection and everything on it is set up."""
         self.error = ""
-        self._to(State.ONLINE, now, deadline=None)
+        self._to(CloudLinkState.ONLINE, now, deadline=None)
 
     def lost(self, why: str, now: float, *, was_useful: bool = False) -> None:
         """The attempt failed or the connection broke; a useful one is soon tried again."""
-        if was_useful or (self.state is State.ONLINE and now - self.since >= STABLE_S):
+        if was_useful or (self.state is CloudLinkState.ONLINE and now - self.since >= STABLE_S):
             self._waits = self._delays()
         self.error = why
-        self._to(State.OFFLINE, now, deadline=now + next(self._waits))
+        self._to(CloudLinkState.OFFLINE, now, deadline=now + next(self._waits))
 
     def refused(self, why: str, now: float) -> None:
         """The cloud said no."""
         self._waits = self._delays()
         self.error = why
-        self._to(State.REFUSED, now, deadline=now + REFUSED_RETRY_S)
+        self._to(CloudLinkState.REFUSED, now, deadline=now + REFUSED_RETRY_S)
 
     def renew(self, now: float) -> None:
         """The connection was closed on purpose, to open another at once."""
-        self._to(State.OFFLINE, now, deadline=now)
+        self._to(CloudLinkState.OFFLINE, now, deadline=now)
 
-    def _to(self, state: State, now: float, *, deadline: float | None) -> None:
+    def _to(self, state: CloudLinkState, now: float, *, deadline: float | None) -> None:
         if state is not self.state:
             self.since = now
         self.state, self.deadline = state, deadline

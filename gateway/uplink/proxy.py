@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from gateway.addresses import format_address, is_loopback
-from protocol.join import tune
 from protocol.secret import Secret
+from protocol.splice import tune
 
 logger = logging.getLogger(__name__)
 

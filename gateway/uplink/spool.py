@@ -23,10 +23,10 @@ from gateway.uplink.spool_file import SpoolFile
 from gateway.uplink.spooled import (
     Append,
     Done,
-    Entry,
     Held,
     Outcome,
     Round,
+    SpoolEntry,
     SpoolStatus,
     WhenFull,
 )
@@ -39,7 +39,7 @@ READ_BYTES = 4 * 1024 * 1024  # at once; of payloads, in memory
 UNSTORED_LIMIT = 64  # messages that wait to be set aside; beyond it they are only counted
 NAMED_EACH_S = 10.0  # what is set aside is named in the log this often at most
 
-_Read = tuple[int, int, int, "Future[list[Entry]]"]
+_Read = tuple[int, int, int, "Future[list[SpoolEntry]]"]
 
 
 class Spool:
@@ -132,9 +132,9 @@ class Spool:
                 self._work.unstored.append((Append(topic, payload, retain, _ignore), reason))
                 self._wake.notify()
 
-    async def read(self, after: int, limit: int, limit_bytes: int = READ_BYTES) -> list[Entry]:
+    async def read(self, after: int, limit: int, limit_bytes: int = READ_BYTES) -> list[SpoolEntry]:
         """Return the oldest stored messages beyond a row id; GatewayError if unreadable."""
-        future: Future[list[Entry]] = Future()
+        future: Future[list[SpoolEntry]] = Future()
         with self._wake:
             self._reads.append((after, limit, limit_bytes, future))
             self._wake.notify()
@@ -277,7 +277,7 @@ class Spool:
             return work, reads, self._is_closing
 
 
-def _answer(read: Callable[[], list[Entry]], future: "Future[list[Entry]]") -> None:
+def _answer(read: Callable[[], list[SpoolEntry]], future: "Future[list[SpoolEntry]]") -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -23,10 +23,10 @@ from gateway.uplink.spooled import (
     REASON_CHARACTERS,
     Append,
     Aside,
-    Entry,
     Held,
     Outcome,
     Round,
+    SpoolEntry,
     WhenFull,
 )
 
@@ -100,7 +100,7 @@ class SpoolFile:
         if self._opened is not None:
             self._opened.close()
 
-    def read(self, after: int, limit: int, limit_bytes: int) -> list[Entry]:
+    def read(self, after: int, limit: int, limit_bytes: int) -> list[SpoolEntry]:
         """Return the oldest messages beyond a row, one at least, as many as the limits allow."""
         try:
             return _read(self._database, after, limit, limit_bytes)
@@ -347,8 +347,10 @@ class SpoolFile:
         return True
 
 
-def _read(database: sqlite3.Connection, after: int, limit: int, limit_bytes: int) -> list[Entry]:
-    entries: list[Entry] = []
+def _read(
+    database: sqlite3.Connection, after: int, limit: int, limit_bytes: int
+) -> list[SpoolEntry]:
+    entries: list[SpoolEntry] = []
     total = 0
     rows = database.execute(
         "SELECT row_id, topic, payload, retain FROM spool WHERE row_id > ? ORDER BY row_id LIMIT ?",
@@ -361,7 +363,7 @@ def _read(database: sqlite3.Connection, after: int, limit: int, limit_bytes: int
             total += len(payload)
             if entries and total > limit_bytes:
                 break
-            entries.append(Entry(row_id, str(topic), payload, bool(retain)))
+            entries.append(SpoolEntry(row_id, str(topic), payload, bool(retain)))
     return entries
 
 

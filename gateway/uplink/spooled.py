@@ -20,7 +20,7 @@ class WhenFull(StrEnum):
     DROP_OLDEST = "drop_oldest"  # the oldest are deleted
 
 
-class Entry(NamedTuple):
+class SpoolEntry(NamedTuple):
     """One stored message."""
 
     row_id: int

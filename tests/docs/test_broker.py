@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from broker.conf.mosquitto_options import (
+from broker.standalone.compat_options import (
     ACCESS_OPTIONS,
     GLOBAL_OPTIONS,
     IGNORED,
@@ -21,7 +21,7 @@ from broker.conf.mosquitto_options import (
     NOT_OFFERED,
     ONLY,
 )
-from broker.conf.toml_conf import TLS_KEYS
+from broker.standalone.toml_conf import TLS_KEYS
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.paho_client import Paho
 from tests.peers import require

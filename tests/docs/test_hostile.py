@@ -3,7 +3,7 @@
 import re
 from dataclasses import fields
 
-from broker.limits import Limits
+from broker.quota.limits import Limits
 from tests.hostile.attacker import ATTACKS
 from tests.programs import ROOT
 

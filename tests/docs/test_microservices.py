@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from gateway.cli.app import app
 from gateway.cli.errors import CliError
-from gateway.services.containers import State
+from gateway.services.containers import ContainerState
+from gateway.services.images.manifest import LimitSettings
 from gateway.services.limits import ServiceLimits
-from gateway.services.manifest import LimitSettings
 from tests.integration.gateway.peers import Gateway
 from tests.programs import HECATE, ROOT, Program, until
 
@@ -144,7 +144,7 @@ def test_the_description_of_a_container_names_its_fields(gateway: Gateway, tmp_p
     page = (ROOT / "docs" / "protocol.md").read_text()
     (text,) = re.findall(r"^A container object holds (.*?)\n\n", page + "\n\n", re.M | re.S)
     named = set(re.findall(r"`(\w+)`", text))
-    states = {state.value for state in State}
+    states = {state.value for state in ContainerState}
     assert named == set(row) | states
     assert set(row["lastEnd"]) == {"reason", "at"}
 

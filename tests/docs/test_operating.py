@@ -12,8 +12,8 @@ from cloud.relay import RelayLimits
 from cloud.signalling.unserved import UNSERVED_S
 from cloud.tokens.device_code import LIFE_S
 from cloud.tokens.device_grants import WRONG_CODES
-from gateway.bep import TTL_S
 from gateway.devices.claims import CLAIM_LIMIT
+from gateway.tunnel.grants import TTL_S
 from tests.commands import Person
 from tests.integration.gateway.peers import Gateway, start_cloud
 from tests.programs import ROOT, until

@@ -181,11 +181,11 @@ def test_the_whole_way_goes_over_tls(chain: Chain, tmp_path: Path) -> None:
 
 def join_and_publish(chain: Chain) -> str:
     claim = chain.local("POST", "/devices/v1/claims", json={"uses": 1})["token"]
-    with Mqtt(chain.gateway_mqtt, "claim", claim, "board", tls=chain.trust()) as joiner:
-        assert joiner.is_in, joiner.reason
-        assert joiner.subscribe("$hec/join/board/response")
-        joiner.publish("$hec/join/board/request", {"name": "lamp", "model": "paho"})
-        answer = until(joiner.payloads, "the gateway answers the join")[0]
+    with Mqtt(chain.gateway_mqtt, "claim", claim, "board", tls=chain.trust()) as splicer:
+        assert splicer.is_in, splicer.reason
+        assert splicer.subscribe("$hec/join/board/response")
+        splicer.publish("$hec/join/board/request", {"name": "lamp", "model": "paho"})
+        answer = until(splicer.payloads, "the gateway answers the join")[0]
     device_id = str(answer["device_id"])
     with Mqtt(chain.gateway_mqtt, device_id, answer["password"], device_id,
               tls=chain.trust()) as device:  # fmt: skip

@@ -21,7 +21,7 @@ from broker.journal import Durability, Journal, JournalLimits
 from tests.faults.events import History
 from tests.faults.receiver import Finding
 from tests.faults.stage import PATIENCE_S, Stage
-from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+from tests.integration.broker.journal.simdisk import SimDisk, Snapshot
 
 HERE = Path("journal")  # on the simulated disk
 SEGMENT_BYTES = 32 * 1024

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from broker.packets import MQTT_3_1_1, MQTT_5, Publish
+from broker.wire.packets import MQTT_3_1_1, MQTT_5, Publish
 from tests.faults.events import FOREVER, Read, Reading, Record, read_payload
 from tests.faults.peer import USUAL, Habits, Peer, Visit
 

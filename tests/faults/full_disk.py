@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from broker.packets import MQTT_3_1_1
+from broker.wire.packets import MQTT_3_1_1
 from tests.faults.events import Taken
 from tests.faults.fleet import Reader
 from tests.faults.peer import Habits, Peer

@@ -15,7 +15,8 @@ Rules that hold after every call:
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from broker.packets import (
+from broker.wire import decode_packet, encode_packet
+from broker.wire.packets import (
     MQTT_5,
     Acknowledgement,
     ConnAck,
@@ -34,8 +35,7 @@ from broker.packets import (
     Unsubscribe,
     Will,
 )
-from broker.properties import NO_PROPERTIES, Properties
-from broker.wire import decode_packet, encode_packet
+from broker.wire.property_values import NO_PROPERTIES, Properties
 from tests.faults.events import (
     FOREVER,
     Completed,

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.packets import MQTT_3_1_1, MQTT_5
+from broker.wire.packets import MQTT_3_1_1, MQTT_5
 from tests.faults.events import FOREVER, Got, Taken
 from tests.faults.peer import Habits, Peer, Visit
 from tests.faults.receiver import Finding

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from broker.topics import is_match
+from broker.messages.topics import is_match
 from tests.faults.events import FOREVER, Connected, Connecting, Got, Lost, Sent
 
 Key = tuple[str, int]  # sender and number

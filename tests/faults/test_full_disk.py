@@ -5,13 +5,13 @@ import random
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from broker.reasons import Reason
+from broker.wire.reasons import Reason
 from tests.faults.checker import describe
 from tests.faults.cuts import start_broker
 from tests.faults.full_disk import Filling, Ground, Outcome
 from tests.faults.subjects import Hecate
 from tests.file_systems import small_file_system
-from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+from tests.integration.broker.journal.simdisk import SimDisk, Snapshot
 
 if TYPE_CHECKING:
     from broker import Broker

@@ -7,7 +7,7 @@ its client too, but whether its will is published then is the broker's choice: a
 
 from dataclasses import dataclass
 
-from broker.topics import is_match
+from broker.messages.topics import is_match
 from tests.faults.events import Connected, Got, Killed, Lost, WillSet, will_sender
 from tests.faults.receiver import Finding, Receiver
 

@@ -1,8 +1,8 @@
 """What must be true of a broker's core whatever its clients did."""
 
-from broker.client import State
-from broker.received import ID_BYTES
-from broker.session import Session
+from broker.sessions.client import ConnectionState
+from broker.sessions.inbound_qos2 import ID_BYTES
+from broker.sessions.session import Session
 from tests.unit.broker.rig import Rig
 
 
@@ -21,11 +21,11 @@ def check_accounts(rig: Rig) -> None:
     assert retained.size_bytes == sum(each.size_bytes for each in retained._messages.values())
     assert retained.size_bytes <= limits.retained_bytes
     assert (core._router.subscriptions_bytes == 0) == (counters.subscriptions == 0)
-    online = [each for each in core._clients if each.state is State.ONLINE]
+    online = [each for each in core._clients if each.state is ConnectionState.ONLINE]
     assert {each.session for each in online} == {each for each in sessions if each.client}
     for client in core._clients:
         assert len(client.routes) <= limits.routes
-        assert (client.session is not None) == (client.state is State.ONLINE)
+        assert (client.session is not None) == (client.state is ConnectionState.ONLINE)
         if client.session is not None:
             assert client.session.client is client
     away = [each for each in sessions if each.client is None]

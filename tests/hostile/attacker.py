@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from broker.packets import (
+from broker.wire import encode_length, encode_packet
+from broker.wire.packets import (
     MQTT_5,
     Auth,
     Connect,
@@ -24,10 +25,9 @@ from broker.packets import (
     Unsubscribe,
     Will,
 )
-from broker.properties import Properties
-from broker.reasons import Reason
-from broker.wire import encode_length, encode_packet
-from tests.unit.broker_listeners.frames import BINARY, MORE, PING, frame, handshake
+from broker.wire.property_values import Properties
+from broker.wire.reasons import Reason
+from tests.unit.broker.net.frames import BINARY, MORE, PING, frame, handshake
 
 HOST = "127.0.0.1"
 MANY = 200  # connections

@@ -11,7 +11,8 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
-from broker.packets import (
+from broker.wire import decode_packet, encode_packet
+from broker.wire.packets import (
     MQTT_5,
     Connect,
     Packet,
@@ -21,7 +22,6 @@ from broker.packets import (
     Subscribe,
     Subscription,
 )
-from broker.wire import decode_packet, encode_packet
 
 HOST = "127.0.0.1"
 PAIRS = 10

@@ -4,16 +4,18 @@ from broker.journal.records import (
     Acknowledged,
     Cleared,
     ClockRead,
-    Entry,
     Opened,
     Publisher,
+    QueueEntry,
     Record,
     Stored,
     Subscribed,
     encode_records,
 )
 from broker.journal.segments import encode_batch
-from broker.packets import (
+from broker.net.proxy_protocol import V2_SIGNATURE
+from broker.wire import encode_packet
+from broker.wire.packets import (
     MQTT_3_1_1,
     MQTT_5,
     Auth,
@@ -34,14 +36,12 @@ from broker.packets import (
     Unsubscribe,
     Will,
 )
-from broker.properties import NO_PROPERTIES, Properties
-from broker.proxy_protocol import V2_SIGNATURE
-from broker.wire import encode_packet
-from protocol.envelope import Envelope, Kind, encode_envelope
+from broker.wire.property_values import NO_PROPERTIES, Properties
+from protocol.envelope import Envelope, EnvelopeKind, encode_envelope
 from protocol.http_body import HttpRequest, HttpResponse, encode_request, encode_response
-from protocol.preface import Preface, Role, encode_preface
+from protocol.preface import Preface, PrefaceRole, encode_preface
 from tests.hostile.targets import MARKER, VERSIONS
-from tests.unit.broker_listeners.frames import BINARY, CLOSE, MORE, PING, frame, handshake
+from tests.unit.broker.net.frames import BINARY, CLOSE, MORE, PING, frame, handshake
 
 LOSE, WAIT, PAUSE, RESUME, CUT, RIGHTS, SEND = range(7)  # as targets.core reads them
 
@@ -95,7 +95,7 @@ def _life(version: int) -> bytes:
 _RECORDS: list[Record] = [
     Opened(1, "c", "owner", ("g",), 5, 60.0),
     Subscribed(1, Subscription("a/#", 1)),
-    Stored(7, "a/b", b"x", entries=(Entry(1, 1),), is_retained=True, publisher=Publisher("c")),
+    Stored(7, "a/b", b"x", entries=(QueueEntry(1, 1),), is_retained=True, publisher=Publisher("c")),
     ClockRead(1e9, 1e9, 5.0, "boot"),
     Acknowledged(1, (7,)),
     Cleared("a/b"),
@@ -137,10 +137,10 @@ SEEDS: dict[str, list[bytes]] = {
         b'[access]\nanonymous = "loopback"\nallow_everything = true\n[access.tokens]\nkeys = "k"\n',
     ],
     "contract": [
-        encode_envelope(Envelope(Kind.REQUEST, b"id", "to", "from", 1.0, b"body", b"key")),
+        encode_envelope(Envelope(EnvelopeKind.REQUEST, b"id", "to", "from", 1.0, b"body", b"key")),
         encode_request(HttpRequest("GET", "/x", (("a", "b"),), b"body")),
         encode_response(HttpResponse(200, (("a", "b"),), b"body")),
-        encode_preface(Preface(Role.DATA, "token")),
+        encode_preface(Preface(PrefaceRole.DATA, "token")),
         b"GET /AAAAAAAAAAAAAAAAAAAAAA/ HTTP/1.1\r\n",
     ],
 }

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from broker import AllowAll, Broker, Limits, Listener
-from broker.pauses import look_seldom, spare_what_stays
+from broker.gc_tuning import look_seldom, spare_what_stays
 
 MIB = 1 << 20
 

@@ -10,29 +10,29 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from broker.access.acl_lines import parse_acl_lines
-from broker.access.acl_toml import parse_acl_toml
-from broker.access.passwords import parse_passwords
-from broker.conf import ConfError, load_settings
-from broker.conf.toml_conf import parse_toml
-from broker.errors import RemoteProtocolError
+from broker.access.passwords.hashes import parse_passwords
+from broker.access.rights.acl_lines import parse_acl_lines
+from broker.access.rights.acl_toml import parse_acl_toml
 from broker.journal.errors import JournalError
 from broker.journal.records import decode_records
 from broker.journal.segments import HEAD, read_segment
-from broker.journal.state import Image
-from broker.limits import Limits
-from broker.packets import MQTT_3_1, MQTT_3_1_1, MQTT_5
-from broker.proxy_protocol import decode_header, measure_header
-from broker.reasons import Reason
-from broker.websocket import WebSocket
+from broker.journal.state import JournalState
+from broker.net.proxy_protocol import decode_header, measure_header
+from broker.net.websocket import WebSocketCodec
+from broker.quota.limits import Limits
+from broker.standalone import ConfError, load_settings
+from broker.standalone.toml_conf import parse_toml
 from broker.wire import decode_packet, encode_packet
+from broker.wire.errors import RemoteProtocolError
+from broker.wire.packets import MQTT_3_1, MQTT_3_1_1, MQTT_5
+from broker.wire.reasons import Reason
 from protocol.envelope import decode_envelope
 from protocol.errors import ContractError
 from protocol.http_body import decode_request, decode_response
 from protocol.preface import sniff
 from tests.hostile.accounts import check_accounts
+from tests.unit.broker.net.frames import handshake
 from tests.unit.broker.rig import Peer, Rig
-from tests.unit.broker_listeners.frames import handshake
 
 Target = Callable[[bytes], None]
 TARGETS: dict[str, Target] = {}
@@ -124,7 +124,7 @@ def _act(rig: Rig, peer: Peer, what: int, chunk: bytes, at: int) -> int:
 @target
 def segments(data: bytes) -> None:
     """A damaged segment of the journal: what is found goes into an image."""
-    image = Image()
+    image = JournalState()
     for buffer in (data, HEAD + data):
         for piece in read_segment(buffer, MARKER):
             if isinstance(piece, bytes):
@@ -135,12 +135,12 @@ def segments(data: bytes) -> None:
 @target
 def records(data: bytes) -> None:
     """Records that a checksum let through by chance."""
-    image = Image()
+    image = JournalState()
     _apply(image, data)
     image.settle()
 
 
-def _apply(image: Image, body: bytes) -> None:
+def _apply(image: JournalState, body: bytes) -> None:
     with contextlib.suppress(JournalError):
         for record in decode_records(body):
             image.apply(record, 1)
@@ -151,7 +151,7 @@ def websocket(data: bytes) -> None:
     """A handshake of any bytes, or frames of any bytes, in two reads."""
     if not data:
         return
-    socket = WebSocket((), FRAME_BYTES)
+    socket = WebSocketCodec((), FRAME_BYTES)
     if data[0] & 1:
         socket.receive(handshake())
     cut = data[0] >> 1

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from broker.packets import MQTT_3_1_1, MQTT_5, Subscription
+from broker.wire.packets import MQTT_3_1_1, MQTT_5, Subscription
 from tests.conformance.brokers import hecate, mosquitto
 from tests.hostile.twins import Forget, Got, Join, Leave, Listen, Say, Stage, Step
 from tests.peers import require

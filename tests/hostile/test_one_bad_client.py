@@ -22,7 +22,7 @@ import pytest
 from tests.hostile.attacker import ATTACKS
 from tests.hostile.honest import Delay, Honest
 from tests.hostile.target import BOUND_BYTES
-from tests.integration.broker_access.certificates import Authority
+from tests.integration.broker.access.certificates import Authority
 from tests.programs import PATIENCE, Program
 from tests.share import Count
 

@@ -6,7 +6,8 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Self
 
-from broker.packets import (
+from broker.wire import decode_packet, encode_packet
+from broker.wire.packets import (
     MQTT_5,
     ConnAck,
     Connect,
@@ -26,9 +27,8 @@ from broker.packets import (
     Unsubscribe,
     Will,
 )
-from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason
-from broker.wire import decode_packet, encode_packet
+from broker.wire.property_values import NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 
 WAIT_S = 10.0
 QUIET_ROUNDS = 2  # of pings in which nobody got anything

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import Sidecar, decode_answer
-from gateway.identity import write_private
+from gateway.cli.sidecar import SidecarClient, decode_answer
+from gateway.node.identity import write_private
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -29,13 +29,13 @@ class AccountToken:
     expires_in_s: float
 
 
-class Account:
+class DevelopmentAccount:
     """The development user's way into the cloud."""
 
     def __init__(self, cloud_url: str, password_file: Path, http: httpx.AsyncClient) -> None:
         self._url, self._password_file, self._http = cloud_url, password_file, http
 
-    async def associate(self, sidecar: Sidecar) -> str:
+    async def associate(self, sidecar: SidecarClient) -> str:
         """Bind the gateway to the account, unless it is; return the account id."""
         account_id = str((await sidecar.rpc("getMe")).get("accountId") or "")
         if account_id:
@@ -45,7 +45,7 @@ class Account:
         result = await sidecar.rpc("associateAccount", token.value.reveal())
         return str(result["accountId"])
 
-    async def bound_token(self, sidecar: Sidecar) -> AccountToken:
+    async def bound_token(self, sidecar: SidecarClient) -> AccountToken:
         """Return a token of the account that is bound to the gateway's node."""
         proof = await sidecar.rpc("getEdgeIdToken")
         return await self._sign_in(BINDING_SCOPE, edge_id_token=str(proof["id_token"]))

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway.cli.errors import CliError
 from gateway.cli.records import rows_of
-from gateway.cli.sidecar import Sidecar
+from gateway.cli.sidecar import SidecarClient
 from gateway.cli.up.plan import Plan
 from hardware.simulated import DeviceSettings, SimulatedBoard, SimulatedBoardError
 from protocol.secret import Secret
@@ -24,7 +24,7 @@ class Boards:
         self._plan = plan
         self._boards: list[SimulatedBoard] = []
 
-    async def start(self, sidecar: Sidecar, mqtt: tuple[str, int]) -> int:
+    async def start(self, sidecar: SidecarClient, mqtt: tuple[str, int]) -> int:
         """Start all; return how many of them had to join."""
         answer = await sidecar.call("list devices", "GET", "/devices/v1/devices")
         known = {str(row.get("id")) for row in rows_of(answer)}
@@ -41,7 +41,7 @@ class Boards:
                 raise CliError(f"{exc}, or give --devices 0") from exc
         return joining
 
-    async def wait_online(self, sidecar: Sidecar, timeout_s: float) -> list[str]:
+    async def wait_online(self, sidecar: SidecarClient, timeout_s: float) -> list[str]:
         """Return the ids of all boards once all are online; CliError names those that are not."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
@@ -75,7 +75,7 @@ def _device_id(board: SimulatedBoard) -> str | None:
         return None
 
 
-async def _claim(sidecar: Sidecar) -> Secret:
+async def _claim(sidecar: SidecarClient) -> Secret:
     body = {"uses": 1, "ttl_s": CLAIM_TTL_S}
     answer: Any = await sidecar.call("make a claim token", "POST", "/devices/v1/claims", json=body)
     return Secret(str(answer["token"]))

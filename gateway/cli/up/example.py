@@ -5,13 +5,13 @@ from pathlib import Path
 import gateway
 from gateway.cli.deploy import STARTED, deploy_package, pack_folder
 from gateway.cli.records import rows_of
-from gateway.cli.sidecar import Sidecar
+from gateway.cli.sidecar import SidecarClient
 
 # beside this package in the repository as in an installation
 FOLDER = Path(gateway.__file__).parent.parent / "examples" / "climate"
 
 
-async def ensure_example(sidecar: Sidecar) -> str:
+async def ensure_example(sidecar: SidecarClient) -> str:
     """Deploy the example unless this very one runs; return what was done."""
     package = pack_folder(FOLDER)
     images = rows_of(await sidecar.call("list images", "GET", "/mcm/v1/images"))

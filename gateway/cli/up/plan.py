@@ -8,7 +8,7 @@ HOST = "127.0.0.1"  # the quick start lets anyone in who reaches it: this machin
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class PortNumbers:
     """Where everything listens; 0 takes any free port."""
 
     mqtt: int = 1883
@@ -33,7 +33,7 @@ class Plan:
     """One run of the whole system; its state folder is also the gateway's."""
 
     state: Path
-    ports: Ports = Ports()
+    ports: PortNumbers = PortNumbers()
     devices: int = 2
 
     @property

@@ -18,15 +18,15 @@ from rich.live import Live
 from gateway.cli.contexts import DEFAULT_URL, find_context
 from gateway.cli.errors import CliError
 from gateway.cli.output import console
-from gateway.cli.sidecar import Sidecar, find_state
+from gateway.cli.sidecar import SidecarClient, find_state
 from gateway.cli.up.example import ensure_example
 from gateway.cli.up.keys import quiet_keys
 from gateway.cli.up.lock import hold
 from gateway.cli.up.plan import Plan
 from gateway.cli.up.ports import check_ports
-from gateway.cli.up.story import Story
-from gateway.cli.up.system import Running, System
-from gateway.cli.up.tries import Whereabouts, list_tries, shell_word
+from gateway.cli.up.progress import StartProgress
+from gateway.cli.up.suggestions import Endpoints, list_tries, shell_word
+from gateway.cli.up.system import RunningSystem, System
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import Snapshot, parse_snapshot
 from gateway.cli.view.watch import Watch
@@ -82,7 +82,7 @@ class _Run:
     def __init__(self, plan: Plan, show: Show, out: Console) -> None:
         self._plan, self._show, self._out = plan, show, out
         self._lively = out.is_terminal and show is Show.AUTO
-        self._story = Story(out, lively=out.is_terminal and show is not Show.PLAIN)
+        self._story = StartProgress(out, lively=out.is_terminal and show is not Show.PLAIN)
         self._told = asyncio.Event()
 
     async def run(self) -> None:
@@ -137,7 +137,7 @@ class _Run:
         else:
             await self._tell_changes(sidecar)
 
-    async def _show_live(self, sidecar: Sidecar, snapshot: Snapshot) -> None:
+    async def _show_live(self, sidecar: SidecarClient, snapshot: Snapshot) -> None:
         watch = Watch()
         hint = LEAVE
         with quiet_keys(), Live(console=self._out, auto_refresh=False) as live:
@@ -150,7 +150,7 @@ class _Run:
                 except CliError:
                     hint = "the gateway does not answer"
 
-    async def _tell_changes(self, sidecar: Sidecar) -> None:
+    async def _tell_changes(self, sidecar: SidecarClient) -> None:
         watch = Watch()
         while True:
             with suppress(CliError):  # if it has died, its watcher says so
@@ -159,11 +159,11 @@ class _Run:
             await asyncio.sleep(REFRESH_S)
 
 
-async def _snapshot(sidecar: Sidecar) -> Snapshot:
+async def _snapshot(sidecar: SidecarClient) -> Snapshot:
     return parse_snapshot(await sidecar.call("read status", "GET", "/status/v1"))
 
 
-def _whereabouts(plan: Plan, running: Running, snapshot: Snapshot) -> Whereabouts:
+def _whereabouts(plan: Plan, running: RunningSystem, snapshot: Snapshot) -> Endpoints:
     example = next((c for c in snapshot.containers if c.name == "climate"), None)
     home = Path.home()
     options = []
@@ -172,7 +172,7 @@ def _whereabouts(plan: Plan, running: Running, snapshot: Snapshot) -> Whereabout
     default = os.environ.get("HECATE_URL", DEFAULT_URL).rstrip("/")
     if running.gateway.api != default or _has_context():
         options.append(f"--url {running.gateway.api}")
-    return Whereabouts(
+    return Endpoints(
         hecate=_own_command(),
         api=running.gateway.api,
         cloud=running.cloud.api,

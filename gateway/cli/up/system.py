@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import httpx
 
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import Sidecar, Target, read_key
-from gateway.cli.up.account import Account
+from gateway.cli.sidecar import SidecarClient, Target, read_key
+from gateway.cli.up.account import DevelopmentAccount
 from gateway.cli.up.boards import Boards
 from gateway.cli.up.child import Child
 from gateway.cli.up.plan import Plan
+from gateway.cli.up.progress import StartProgress
 from gateway.cli.up.ready import CloudReady, GatewayReady, parse_cloud_ready, parse_gateway_ready
-from gateway.cli.up.story import Story
 
 START_S = 30.0  # a Raspberry Pi from a slow card needs a third of it
 POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningSystem:
     """What is known once everything runs."""
 
     cloud: CloudReady
@@ -33,7 +33,7 @@ class Running:
 class System:
     """Starts and ends the parts; `died` is done as soon as one of them ends by itself."""
 
-    def __init__(self, plan: Plan, story: Story) -> None:
+    def __init__(self, plan: Plan, story: StartProgress) -> None:
         self._plan, self._story = plan, story
         self._cloud = Child("cloud", plan.logs / "cloud.log")
         self._gateway = Child("gateway", plan.logs / "gateway.log")
@@ -41,18 +41,18 @@ class System:
         self._tasks: list[asyncio.Task[None]] = []
         self._http = httpx.AsyncClient(timeout=10, trust_env=False)
         self.died: asyncio.Future[CliError] = asyncio.get_running_loop().create_future()
-        self.sidecar: Sidecar | None = None
+        self.sidecar: SidecarClient | None = None
 
-    async def start(self) -> Running:
+    async def start(self) -> RunningSystem:
         """Start everything; CliError says what could not be."""
         cloud = await self._start_cloud()
         gateway = await self._start_gateway(cloud)
         target = Target(gateway.api, read_key(self._plan.api_key))
-        self.sidecar = sidecar = Sidecar(target)
+        self.sidecar = sidecar = SidecarClient(target)
         with self._story.step("link", "connecting to the cloud") as step:
             await _wait_linked(sidecar)
             step.result = "SEP online: the cloud reaches this node"
-        account = Account(cloud.api, self._plan.cloud_state / "dev-password", self._http)
+        account = DevelopmentAccount(cloud.api, self._plan.cloud_state / "dev-password", self._http)
         with self._story.step("account", "joining the node to the development account") as step:
             account_id = await account.associate(sidecar)
             await account.write_token(self._plan.cloud_token)
@@ -60,7 +60,7 @@ class System:
             step.result = f"node {me['nodeId'][:12]}… belongs to {account_id}"
         self._tasks.append(asyncio.create_task(account.keep_token(self._plan.cloud_token)))
         device_ids = await self._start_devices(sidecar, gateway)
-        return Running(cloud, gateway, str(me["nodeId"]), account_id, tuple(device_ids))
+        return RunningSystem(cloud, gateway, str(me["nodeId"]), account_id, tuple(device_ids))
 
     async def stop(self) -> None:
         """End everything: devices, then gateway, then cloud."""
@@ -106,7 +106,7 @@ class System:
         self._watch(self._gateway)
         return ready
 
-    async def _start_devices(self, sidecar: Sidecar, gateway: GatewayReady) -> list[str]:
+    async def _start_devices(self, sidecar: SidecarClient, gateway: GatewayReady) -> list[str]:
         if not self._plan.devices:
             return []
         with self._story.step("devices", "joining") as step:
@@ -126,7 +126,7 @@ class System:
         self._tasks.append(asyncio.create_task(wait(), name=f"end of {child.name}"))
 
 
-async def _wait_linked(sidecar: Sidecar) -> None:
+async def _wait_linked(sidecar: SidecarClient) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_S
     while True:

@@ -7,14 +7,14 @@ from threading import Thread
 import pytest
 
 from benchmarks.errors import PeerError
-from benchmarks.http_probe import Answer, encode_get, encode_upload, probe_http
+from benchmarks.http_probe import ProbeAnswer, encode_get, encode_upload, probe_http
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
 @pytest.mark.parametrize("step", [1, 7, 100])
 def test_an_answer_is_whole_with_its_last_byte(step: int) -> None:
-    answer = Answer()
+    answer = ProbeAnswer()
     parts = [OK[start : start + step] for start in range(0, len(OK), step)]
     assert [answer.take(part) for part in parts] == [False] * (len(parts) - 1) + [True]
 
@@ -22,7 +22,7 @@ def test_an_answer_is_whole_with_its_last_byte(step: int) -> None:
 @pytest.mark.parametrize("received", [b"", b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"])
 def test_a_refusal_is_no_answer(received: bytes) -> None:
     with pytest.raises(PeerError, match="cannot go on"):
-        Answer().take(received)
+        ProbeAnswer().take(received)
 
 
 def test_an_upload_says_its_length() -> None:

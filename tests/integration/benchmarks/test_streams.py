@@ -10,7 +10,7 @@ from benchmarks.errors import PeerError
 from benchmarks.exactly_once import ExactReader, ReleaseCounter
 from benchmarks.packets import Ring, encode_mixed_ring, encode_ring
 from benchmarks.streams import AckCounter, AckingReader, RingReader, open_client
-from benchmarks.transport import Door
+from benchmarks.transport import BrokerEndpoint
 
 PACKETS = 50
 QOS_0 = encode_ring("topic", 64, qos=0, count=PACKETS)
@@ -137,7 +137,7 @@ def test_a_refused_client_is_an_error() -> None:
         refuser.start()
         try:
             with pytest.raises(PeerError, match="cannot connect late: broker answered 20020005"):
-                open_client(Door(server.getsockname()[1]), "late")
+                open_client(BrokerEndpoint(server.getsockname()[1]), "late")
         finally:
             refuser.join()
 

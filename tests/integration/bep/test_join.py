@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from protocol.join import Joiner, JoinLimits, Joint, tune
-from protocol.join.joint import Flow
-from protocol.join.pipes import Buffer, Memory, Pipe, PipePool
+from protocol.splice import SplicedPair, SpliceLimits, Splicer, tune
+from protocol.splice.pair import SpliceDirection
+from protocol.splice.pipes import Buffer, Memory, Pipe, PipePool
 from tests.integration.bep.world import leave, stands_still, until
 from tests.twin import Twin
 
 MIB = 1 << 20
-IN_KERNEL, IN_MEMORY, MIXED = JoinLimits(pipes=4), JoinLimits(pipes=0), JoinLimits(pipes=1)
+IN_KERNEL, IN_MEMORY, MIXED = SpliceLimits(pipes=4), SpliceLimits(pipes=0), SpliceLimits(pipes=1)
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
@@ -33,34 +33,34 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
 class Ends:
     left: Stream
     right: Stream
-    joint: Joint
-    ended: list[Joint]
+    pair: SplicedPair
+    ended: list[SplicedPair]
 
 
 @dataclass
 class Bench:
-    joiner: Joiner
+    splicer: Splicer
     streams: list[Stream] = field(default_factory=list)
 
     async def join(self, head: bytes = b"") -> Ends:
         """Join a TCP connection with a Unix one, as the serving end does."""
         (left, inner_left), (right, inner_right) = tcp_pair(), socket.socketpair()
-        ended: list[Joint] = []
+        ended: list[SplicedPair] = []
         tune(inner_left)
         tune(inner_right)
-        joint = self.joiner.join(inner_left, inner_right, ended.append, head)
+        pair = self.splicer.join(inner_left, inner_right, ended.append, head)
         outer = [await asyncio.open_connection(sock=sock) for sock in (left, right)]
         self.streams += outer
-        return Ends(outer[0], outer[1], joint, ended)
+        return Ends(outer[0], outer[1], pair, ended)
 
 
 @asynccontextmanager
-async def bench(limits: JoinLimits) -> AsyncIterator[Bench]:
-    made = Bench(Joiner(limits))
+async def bench(limits: SpliceLimits) -> AsyncIterator[Bench]:
+    made = Bench(Splicer(limits))
     try:
         yield made
     finally:
-        made.joiner.close()
+        made.splicer.close()
         for _, writer in made.streams:
             await leave(writer)
 
@@ -76,7 +76,7 @@ async def send(stream: Stream, content: bytes, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("limits", [IN_KERNEL, IN_MEMORY, MIXED])
-def test_bytes_go_both_ways_at_once_unchanged(limits: JoinLimits) -> None:
+def test_bytes_go_both_ways_at_once_unchanged(limits: SpliceLimits) -> None:
     rng = random.Random(1)
     up, down = rng.randbytes(3 * MIB), rng.randbytes(5 * MIB)
 
@@ -90,14 +90,14 @@ def test_bytes_go_both_ways_at_once_unchanged(limits: JoinLimits) -> None:
                 ends.left[0].read(),
             )
             assert (got_up, got_down) == (up, down)
-            await until(lambda: ends.ended == [ends.joint])
-            assert ends.joint.moved == 8 * MIB
+            await until(lambda: ends.ended == [ends.pair])
+            assert ends.pair.moved == 8 * MIB
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("limits", [IN_KERNEL, IN_MEMORY, MIXED])
-def test_many_share_few_pipes(limits: JoinLimits) -> None:
+def test_many_share_few_pipes(limits: SpliceLimits) -> None:
     contents = [random.Random(number).randbytes(MIB) for number in range(12)]
 
     async def scenario() -> None:
@@ -107,7 +107,7 @@ def test_many_share_few_pipes(limits: JoinLimits) -> None:
                 asyncio.create_task(send(end.left, content, random.Random(1)))
                 for end, content in zip(ends, contents, strict=True)
             ]
-            await stands_still(lambda: sum(end.joint.moved for end in ends))  # all are stuck
+            await stands_still(lambda: sum(end.pair.moved for end in ends))  # all are stuck
             got = await asyncio.gather(*[end.right[0].read() for end in ends])
             assert got == contents
             await asyncio.gather(*sending)
@@ -116,21 +116,21 @@ def test_many_share_few_pipes(limits: JoinLimits) -> None:
 
 
 @pytest.mark.parametrize("limits", [IN_KERNEL, IN_MEMORY])
-def test_the_head_comes_first(limits: JoinLimits) -> None:
+def test_the_head_comes_first(limits: SpliceLimits) -> None:
     async def scenario() -> None:
         async with bench(limits) as it:
             ends = await it.join(head=b"GET / HTTP/1.1\r\n")
             assert await ends.right[0].readexactly(16) == b"GET / HTTP/1.1\r\n"
             ends.left[1].write(b"\r\n")
             assert await ends.right[0].readexactly(2) == b"\r\n"
-            assert ends.joint.moved == 18
+            assert ends.pair.moved == 18
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("limits", [IN_KERNEL, IN_MEMORY])
 @pytest.mark.parametrize("first", ["left", "right"])
-def test_one_end_may_finish_long_before_the_other(limits: JoinLimits, first: str) -> None:
+def test_one_end_may_finish_long_before_the_other(limits: SpliceLimits, first: str) -> None:
     async def scenario() -> None:
         async with bench(limits) as it:
             ends = await it.join()
@@ -144,20 +144,20 @@ def test_one_end_may_finish_long_before_the_other(limits: JoinLimits, first: str
             assert ends.ended == []
             late[1].write_eof()
             assert await early[0].read() == b""
-            await until(lambda: ends.ended == [ends.joint])
+            await until(lambda: ends.ended == [ends.pair])
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("limits", [IN_KERNEL, IN_MEMORY])
-def test_a_slow_reader_stops_its_writer_until_it_reads(limits: JoinLimits) -> None:
+def test_a_slow_reader_stops_its_writer_until_it_reads(limits: SpliceLimits) -> None:
     content = random.Random(1).randbytes(40 * MIB)
 
     async def scenario() -> None:
         async with bench(limits) as it:
             ends = await it.join()
             sending = asyncio.create_task(send(ends.left, content, random.Random(1)))
-            assert await stands_still(lambda: ends.joint.moved) < 10 * MIB
+            assert await stands_still(lambda: ends.pair.moved) < 10 * MIB
             assert not sending.done()
             assert await ends.right[0].read() == content
             await sending
@@ -171,7 +171,7 @@ def test_a_flood_does_not_keep_others_waiting() -> None:
             flood, small = await it.join(), await it.join()
             sending = asyncio.create_task(_flood(flood.left))
             reading = asyncio.create_task(_drain(flood.right))
-            await until(lambda: flood.joint.moved > 20 * MIB)
+            await until(lambda: flood.pair.moved > 20 * MIB)
             with Twin() as twin:
                 for _ in range(20):
                     small.left[1].write(b"ping")
@@ -194,17 +194,17 @@ def test_a_flood_does_not_keep_others_waiting() -> None:
 
 @pytest.mark.parametrize("limits", [IN_KERNEL, IN_MEMORY])
 @pytest.mark.parametrize("held", [0, 20 * MIB])
-def test_a_reset_reaches_the_other_end_as_a_reset(limits: JoinLimits, held: int) -> None:
+def test_a_reset_reaches_the_other_end_as_a_reset(limits: SpliceLimits, held: int) -> None:
     async def scenario() -> None:
         async with bench(limits) as it:
             ends = await it.join()
             ends.right[1].write(bytes(held))  # nobody reads it
-            await stands_still(lambda: ends.joint.moved)
+            await stands_still(lambda: ends.pair.moved)
             ends.left[1].get_extra_info("socket").setsockopt(
                 socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"
             )
             ends.left[1].transport.abort()
-            await until(lambda: ends.ended == [ends.joint])
+            await until(lambda: ends.ended == [ends.pair])
             with pytest.raises(ConnectionError):
                 await _write_until_it_fails(ends.right[1])
 
@@ -219,7 +219,7 @@ def test_a_reset_reaches_the_other_end_as_a_reset(limits: JoinLimits, held: int)
 
 def test_an_early_answer_arrives_and_what_nobody_reads_ends_in_time() -> None:
     async def scenario() -> None:
-        async with bench(JoinLimits(linger_s=0.4)) as it:
+        async with bench(SpliceLimits(linger_s=0.4)) as it:
             ends = await it.join()
             sending = asyncio.create_task(_keep_sending(ends.left[1]))
             await ends.right[0].readexactly(100_000)
@@ -228,7 +228,7 @@ def test_an_early_answer_arrives_and_what_nobody_reads_ends_in_time() -> None:
             assert await ends.left[0].readexactly(9) == b"too large"
             assert await ends.left[0].read(1) == b""
             assert ends.ended == []  # a reset now could overtake the answer
-            await until(lambda: ends.ended == [ends.joint])
+            await until(lambda: ends.ended == [ends.pair])
             await sending
 
     async def _keep_sending(writer: asyncio.StreamWriter) -> None:
@@ -242,7 +242,7 @@ def test_an_early_answer_arrives_and_what_nobody_reads_ends_in_time() -> None:
 
 def test_a_peer_that_takes_no_more_may_still_send() -> None:
     async def scenario() -> None:
-        async with bench(JoinLimits(linger_s=0.2)) as it:
+        async with bench(SpliceLimits(linger_s=0.2)) as it:
             ends = await it.join()
             ends.right[1].get_extra_info("socket").shutdown(socket.SHUT_RD)
             ends.left[1].write(b"nobody reads this")
@@ -257,7 +257,7 @@ def test_a_peer_that_takes_no_more_may_still_send() -> None:
 
 def test_an_idle_joint_is_cut_a_busy_one_is_not() -> None:
     async def scenario() -> None:
-        async with bench(JoinLimits(idle_s=0.4)) as it:
+        async with bench(SpliceLimits(idle_s=0.4)) as it:
             idle, busy = await it.join(), await it.join()
             while idle.ended == []:
                 busy.left[1].write(b"x")
@@ -294,14 +294,14 @@ def test_a_cut_joint_ends_once_and_leaves_nothing_open() -> None:
             ends = [await it.join() for _ in range(8)]
             for end in ends:
                 end.left[1].write(bytes(20 * MIB))
-            await stands_still(lambda: sum(end.joint.moved for end in ends))
+            await stands_still(lambda: sum(end.pair.moved for end in ends))
             for end in ends[:4]:
-                end.joint.cut()
-                end.joint.cut()
-                assert end.ended == [end.joint]
+                end.pair.cut()
+                end.pair.cut()
+                assert end.ended == [end.pair]
                 with pytest.raises(ConnectionError):
                     await end.left[1].drain()
-        assert all(end.ended == [end.joint] for end in ends)
+        assert all(end.ended == [end.pair] for end in ends)
 
     before = count_open()
     asyncio.run(scenario())
@@ -341,7 +341,9 @@ def test_where_the_kernel_cannot_splice_memory_does() -> None:
     near, left, right, far = sockets
     before = count_open()
     pool = UnablePool()
-    flow = Flow(Joint(lambda _: None, left, right, lambda _: None), pool, left, right)
+    flow = SpliceDirection(
+        SplicedPair(lambda _: None, left, right, lambda _: None), pool, left, right
+    )
     near.send(b"hello")
     assert not flow.turn(1000)
     assert far.recv(10) == b"hello"

@@ -13,9 +13,16 @@ import httpx
 import pytest
 
 from cloud.relay import Relay, RelayError, RelayLimits
-from gateway.tunnel import State, TunnelError, TunnelLimits
+from gateway.tunnel import TunnelError, TunnelLimits, TunnelPhase
 from gateway.tunnel.dial import dial_tcp
-from protocol.preface import FRAME_BYTES, EndReason, FrameType, Role, Status, decode_frame
+from protocol.preface import (
+    FRAME_BYTES,
+    EndReason,
+    FrameType,
+    PrefaceRole,
+    PrefaceStatus,
+    decode_frame,
+)
 from tests.integration.bep.world import (
     MIB,
     World,
@@ -40,7 +47,7 @@ async def hello(url: str) -> str:
         return (await client.get(f"{url}/hello")).text
 
 
-def state_of(it: World) -> State | None:
+def state_of(it: World) -> TunnelPhase | None:
     beps = it.host.beps()
     return beps[0].state if beps else None
 
@@ -91,7 +98,7 @@ def test_revocation_needs_no_help_from_the_node(tmp_path: Path) -> None:
         async with world(tmp_path) as it:
             peers = [
                 await introduce(it.address, role, token(BEP))
-                for role in (Role.CONTROL, Role.DATA, Role.DATA)
+                for role in (PrefaceRole.CONTROL, PrefaceRole.DATA, PrefaceRole.DATA)
             ]
             reader, visitor = await connect(it.address)
             visitor.write(f"GET /{BEP}/x ".encode())
@@ -146,10 +153,10 @@ def test_a_tunnel_comes_back_when_the_relay_restarts(tmp_path: Path) -> None:
             bep = await it.open()
             assert await hello(bep.url) == "GET hello"
             await it.relay.stop()
-            await until(lambda: state_of(it) is State.BROKEN)
+            await until(lambda: state_of(it) is TunnelPhase.BROKEN)
             again = Relay(keys)
             await again.start(*it.address)
-            await until(lambda: state_of(it) is State.OPEN)
+            await until(lambda: state_of(it) is TunnelPhase.OPEN)
             assert await hello(bep.url) == "GET hello"
             await it.host.stop()
             await again.stop()
@@ -171,10 +178,10 @@ def test_a_tunnel_survives_the_loss_of_its_control_connection(tmp_path: Path) ->
             async with watching(bep.url) as cut:
                 await until(lambda: it.bep(bep.bep_id).ready == 2)
                 dialled[0].shutdown(socket.SHUT_RDWR)
-                await until(lambda: state_of(it) is State.BROKEN)
+                await until(lambda: state_of(it) is TunnelPhase.BROKEN)
                 assert await hello(bep.url) == "GET hello"  # on a connection that was ready
-                assert state_of(it) is State.BROKEN
-                await until(lambda: state_of(it) is State.OPEN)
+                assert state_of(it) is TunnelPhase.BROKEN
+                await until(lambda: state_of(it) is TunnelPhase.OPEN)
                 await until(lambda: it.bep(bep.bep_id).ready == 2)
                 assert await hello(bep.url) == "GET hello"
                 assert not cut.done()
@@ -206,14 +213,14 @@ def test_the_relay_pings_and_drops_who_does_not_answer(tmp_path: Path) -> None:
         limits = RelayLimits(ping_s=0.2, pong_s=0.5, grace_s=0.5)
         async with world(tmp_path, limits) as it:
             bep = await it.open()
-            answer, reader, writer = await introduce(it.address, Role.CONTROL, token(BEP))
-            assert answer == Status.ACCEPTED
+            answer, reader, writer = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
+            assert answer == PrefaceStatus.ACCEPTED
             kind, _ = decode_frame(await reader.readexactly(FRAME_BYTES))
             assert kind is FrameType.PING
             assert await asyncio.wait_for(reader.read(), 5) == b""
             await leave(writer)
             await until(lambda: [one.id for one in it.relay.beps()] == [bep.bep_id])
-            assert state_of(it) is State.OPEN
+            assert state_of(it) is TunnelPhase.OPEN
 
     asyncio.run(scenario())
 
@@ -230,7 +237,7 @@ def test_an_idle_bep_ends(tmp_path: Path) -> None:
 def test_a_stopping_relay_tells_its_nodes(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as it:
-            _, reader, writer = await introduce(it.address, Role.CONTROL, token(BEP))
+            _, reader, writer = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
             await it.relay.stop()
             frame = decode_frame(await reader.readexactly(FRAME_BYTES))
             assert frame == (FrameType.END, EndReason.RELAY_STOPS)
@@ -301,7 +308,7 @@ def test_without_local_server_the_visitor_is_cut_and_the_tunnel_stays(tmp_path: 
             with pytest.raises(httpx.TransportError):
                 await client.get(f"{bep.url}/hello")
             await until(lambda: it.bep(bep.bep_id).ready == 2)
-            assert state_of(it) is State.OPEN
+            assert state_of(it) is TunnelPhase.OPEN
             assert it.host.beps()[0].visitors == 0
 
     asyncio.run(scenario())

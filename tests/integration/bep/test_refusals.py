@@ -10,7 +10,7 @@ from joserfc.jwk import ECKey
 from cloud.relay import RelayLimits
 from gateway.tunnel import TunnelError
 from protocol.ids import new_bep_id
-from protocol.preface import Role, Status
+from protocol.preface import PrefaceRole, PrefaceStatus
 from protocol.secret import Secret
 from tests.integration.bep.world import (
     connect,
@@ -50,10 +50,10 @@ def test_a_bad_token_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as it:
             bep = await it.open()
-            for role in Role:
+            for role in PrefaceRole:
                 for what, secret in BAD_TOKENS.items():
                     answer, reader, writer = await introduce(it.address, role, secret)
-                    assert answer == Status.BAD_TOKEN, what
+                    assert answer == PrefaceStatus.BAD_TOKEN, what
                     assert await reader.read() == b""
                     await leave(writer)
             assert await works(bep.url)
@@ -88,13 +88,13 @@ def test_a_token_serves_its_own_bep_only(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as it:
             bep = await it.open()
-            gone, _, writer = await introduce(it.address, Role.DATA, token(BEP))
-            assert gone == Status.GONE
+            gone, _, writer = await introduce(it.address, PrefaceRole.DATA, token(BEP))
+            assert gone == PrefaceStatus.GONE
             await leave(writer)
             thief = token(bep.bep_id, sub="cd" * 28)
-            for role in Role:
+            for role in PrefaceRole:
                 answer, _, writer = await introduce(it.address, role, thief)
-                assert answer == Status.BAD_TOKEN
+                assert answer == PrefaceStatus.BAD_TOKEN
                 await leave(writer)
             assert await works(bep.url)
 
@@ -249,8 +249,8 @@ def test_a_visitor_is_told_when_its_node_opens_no_connection(tmp_path: Path) -> 
             world(tmp_path, RelayLimits(wait_s=0.3, waiting=1)) as it,
             http_client() as client,
         ):
-            answer, _, control = await introduce(it.address, Role.CONTROL, token(BEP))
-            assert answer == Status.ACCEPTED
+            answer, _, control = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
+            assert answer == PrefaceStatus.ACCEPTED
             url = f"http://127.0.0.1:{it.address[1]}/{BEP}/hello"
             answers = await asyncio.gather(client.get(url), client.get(url))
             assert sorted(answer.status_code for answer in answers) == [503, 504]
@@ -274,9 +274,9 @@ def test_beps_are_bounded(tmp_path: Path) -> None:
 def test_a_ready_connection_that_speaks_first_is_dropped(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with world(tmp_path) as it:
-            _, _, control = await introduce(it.address, Role.CONTROL, token(BEP))
-            answer, reader, writer = await introduce(it.address, Role.DATA, token(BEP))
-            assert answer == Status.ACCEPTED
+            _, _, control = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
+            answer, reader, writer = await introduce(it.address, PrefaceRole.DATA, token(BEP))
+            assert answer == PrefaceStatus.ACCEPTED
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
             with pytest.raises(ConnectionResetError):
                 await reader.readexactly(1)
@@ -291,7 +291,7 @@ def test_a_control_connection_that_talks_nonsense_is_dropped(tmp_path: Path) -> 
     async def scenario() -> None:
         async with world(tmp_path) as it:
             for frame in (b"\x09\x00\x00", b"\x01\x00\x01"):
-                _, reader, control = await introduce(it.address, Role.CONTROL, token(BEP))
+                _, reader, control = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
                 control.write(frame)
                 assert await asyncio.wait_for(reader.read(1), 5) == b""
                 await leave(control)

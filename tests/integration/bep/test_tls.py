@@ -12,8 +12,8 @@ import pytest
 
 from cloud.relay import RelayLimits
 from gateway.tunnel import TunnelError, TunnelHost
-from protocol.join import accept_tls, connect_tls, cut, tune
-from protocol.preface import Role
+from protocol.preface import PrefaceRole
+from protocol.splice import accept_tls, connect_tls, cut, tune
 from tests.certificates import Files, make_authority
 from tests.integration.bep.test_join import tcp_pair
 from tests.integration.bep.world import (
@@ -129,7 +129,7 @@ def test_whoever_speaks_plain_is_refused(tmp_path: Path) -> None:
             assert answer.status_code == 404
             assert "https:// only" in answer.json()["detail"]
             with pytest.raises(ConnectionResetError):
-                await introduce(it.address, Role.DATA, token(bep.bep_id))
+                await introduce(it.address, PrefaceRole.DATA, token(bep.bep_id))
 
     asyncio.run(scenario())
 
@@ -202,7 +202,7 @@ def test_a_cut_is_a_reset_for_the_other_end(tmp_path: Path) -> None:
 def test_what_closes_is_closed_within_a_bound(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocol.join.tls.LINGER_S", 0.1)
+    monkeypatch.setattr("protocol.splice.tls.LINGER_S", 0.1)
     files = make_authority(tmp_path)
 
     async def scenario() -> None:

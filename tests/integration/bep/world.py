@@ -19,7 +19,7 @@ from cloud.relay import Relay, RelayedBep, RelayLimits
 from gateway.tunnel import BepGrant, TunnelHost, TunnelLimits
 from gateway.tunnel.dial import Dial, dial_tcp
 from protocol.ids import new_bep_id
-from protocol.preface import Preface, Role, encode_preface
+from protocol.preface import Preface, PrefaceRole, encode_preface
 from protocol.secret import Secret
 from protocol.tokens import sign_token
 from tests.certificates import Files
@@ -203,7 +203,7 @@ async def connect(address: tuple[str, int]) -> tuple[asyncio.StreamReader, async
 
 
 async def introduce(
-    address: tuple[str, int], role: Role, secret: Secret
+    address: tuple[str, int], role: PrefaceRole, secret: Secret
 ) -> tuple[int | None, asyncio.StreamReader, asyncio.StreamWriter]:
     """Return the relay's answer to a preface, None when it closed instead."""
     reader, writer = await connect(address)

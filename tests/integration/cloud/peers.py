@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet, RSAKey
 from paho.mqtt import client as paho
 
-from protocol.envelope import Envelope, Kind, decode_envelope, encode_envelope, seal, unseal
+from protocol.envelope import Envelope, EnvelopeKind, decode_envelope, encode_envelope, seal, unseal
 from protocol.http_body import HttpRequest, HttpResponse, decode_request, encode_response
 from protocol.keys import NodeKey, SealingKey, new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_membership, sign_record
@@ -133,7 +133,12 @@ class Node:
     ) -> Envelope:
         """Return the sealed answer to a request's envelope."""
         unsealed = Envelope(
-            Kind.RESPONSE, envelope.message_id, envelope.sender, self.node_id, time.time() + 20, b""
+            EnvelopeKind.RESPONSE,
+            envelope.message_id,
+            envelope.sender,
+            self.node_id,
+            time.time() + 20,
+            b"",
         )
         if secret is None:
             secret = self.requests[-1].answer_secret if self.requests else b""

@@ -2,16 +2,23 @@ import socket
 import time
 from pathlib import Path
 
-from protocol.preface import FRAME_BYTES, FrameType, Preface, Role, Status, decode_frame
+from protocol.preface import (
+    FRAME_BYTES,
+    FrameType,
+    Preface,
+    PrefaceRole,
+    PrefaceStatus,
+    decode_frame,
+)
 from protocol.preface import encode_preface as preface
 from tests.integration.cloud.conftest import start
 from tests.integration.cloud.peers import Cloud, Node
 
 
-def dial(cloud: Cloud, role: Role, token: str) -> tuple[socket.socket, Status]:
+def dial(cloud: Cloud, role: PrefaceRole, token: str) -> tuple[socket.socket, PrefaceStatus]:
     connection = socket.create_connection(("127.0.0.1", cloud.relay_port), timeout=10)
     connection.sendall(preface(Preface(role, token)))
-    return connection, Status(connection.recv(1)[0])
+    return connection, PrefaceStatus(connection.recv(1)[0])
 
 
 def test_a_bep_carries_a_visitor_to_the_node_until_it_is_deleted(cloud: Cloud, node: Node) -> None:
@@ -23,12 +30,12 @@ def test_a_bep_carries_a_visitor_to_the_node_until_it_is_deleted(cloud: Cloud, n
     assert bep["url"] == f"http://127.0.0.1:{cloud.relay_port}/{bep['id']}"
     assert abs(bep["expires_at"] - time.time() - 60) < 5
 
-    control, status = dial(cloud, Role.CONTROL, bep["token"])
+    control, status = dial(cloud, PrefaceRole.CONTROL, bep["token"])
     with control:
-        assert status is Status.ACCEPTED
-        data, status = dial(cloud, Role.DATA, bep["token"])
+        assert status is PrefaceStatus.ACCEPTED
+        data, status = dial(cloud, PrefaceRole.DATA, bep["token"])
         with data, socket.create_connection(("127.0.0.1", cloud.relay_port), timeout=10) as visitor:
-            assert status is Status.ACCEPTED
+            assert status is PrefaceStatus.ACCEPTED
             request = f"GET /{bep['id']}/x HTTP/1.1\r\n\r\n".encode()
             visitor.sendall(request)
             assert receive(data, len(request)) == request
@@ -39,9 +46,9 @@ def test_a_bep_carries_a_visitor_to_the_node_until_it_is_deleted(cloud: Cloud, n
             assert end_of(control) is FrameType.END
             assert is_cut(visitor)
     assert listed(cloud, token) == []
-    refused, status = dial(cloud, Role.CONTROL, bep["token"])
+    refused, status = dial(cloud, PrefaceRole.CONTROL, bep["token"])
     refused.close()
-    assert status is not Status.ACCEPTED
+    assert status is not PrefaceStatus.ACCEPTED
 
 
 def test_a_deleted_bep_stays_deleted_when_the_relay_starts_again(tmp_path: Path) -> None:
@@ -55,12 +62,12 @@ def test_a_deleted_bep_stays_deleted_when_the_relay_starts_again(tmp_path: Path)
     assert cloud.program.stop() == 0
     again = start(tmp_path / "state")
     try:
-        first, kept_status = dial(again, Role.CONTROL, kept["token"])
-        second, deleted_status = dial(again, Role.CONTROL, deleted["token"])
+        first, kept_status = dial(again, PrefaceRole.CONTROL, kept["token"])
+        second, deleted_status = dial(again, PrefaceRole.CONTROL, deleted["token"])
         first.close()
         second.close()
-        assert kept_status is Status.ACCEPTED
-        assert deleted_status is not Status.ACCEPTED
+        assert kept_status is PrefaceStatus.ACCEPTED
+        assert deleted_status is not PrefaceStatus.ACCEPTED
         assert listed(again, token) == [kept["id"]]
     finally:
         assert again.program.stop() == 0

@@ -12,7 +12,7 @@ import pytest
 
 from cloud.config import SignallingSettings
 from gateway.uplink.connection import KEEP_ALIVE_S
-from protocol.envelope import Kind, decode_envelope, encode_envelope
+from protocol.envelope import EnvelopeKind, decode_envelope, encode_envelope
 from protocol.http_body import HttpRequest, HttpResponse
 from protocol.topics import sep_request
 from tests.integration.cloud.conftest import start
@@ -64,7 +64,7 @@ def test_callers_that_hang_up_end_their_requests_also_at_the_node(patient: Cloud
 
         def read(*arguments: object) -> None:
             envelope = decode_envelope(bytes(arguments[2].payload))  # type: ignore[attr-defined]
-            if envelope.kind is Kind.CANCEL:
+            if envelope.kind is EnvelopeKind.CANCEL:
                 cancelled.append(envelope.message_id)
             else:
                 node.envelopes.append(envelope)

@@ -8,8 +8,8 @@ from signal import SIGKILL, SIGTERM, Signals
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from cloud.broker_policy import SESSIONS_PER_IDENTITY
-from cloud.config import MqttSettings
+from cloud.config import CloudMqttSettings
+from cloud.mqtt.policy import SESSIONS_PER_IDENTITY
 from tests.integration.cloud.conftest import command, start
 from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
 from tests.mqtt_peer import Mqtt, kept_for
@@ -71,7 +71,7 @@ def test_what_was_acknowledged_survives_the_end_of_the_cloud(
 
 # case CL2
 def test_who_says_nothing_gets_what_survives_a_power_cut() -> None:
-    assert MqttSettings().durability == "synced"
+    assert CloudMqttSettings().durability == "synced"
 
 
 # case CL2

@@ -16,9 +16,9 @@ from cloud.relay import Relay, RelayLimits
 from cloud.signalling.bep import RelayAddress
 from cloud.signalling.placing import ENDED_PER_BEP, Grant, Placing
 from cloud.signalling.unserved import UNSERVED_S
-from cloud.store import Store
+from cloud.storage.sqlite import CloudStore
 from cloud.tokens.issuer import Issuer
-from protocol.preface import Preface, Role, Status, encode_preface
+from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
 from protocol.records import NodeRecord
 from tests.integration.bep.world import until
 
@@ -30,15 +30,15 @@ class Here:
     """One relay, and who places BEPs there."""
 
     placing: Placing
-    store: Store
+    store: CloudStore
     relay: Relay
     port: int
 
     async def serve(self, grant: Grant) -> asyncio.StreamWriter:
         """Connect as the node does."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.write(encode_preface(Preface(Role.CONTROL, grant.token)))
-        assert await reader.readexactly(1) == bytes([Status.ACCEPTED])
+        writer.write(encode_preface(Preface(PrefaceRole.CONTROL, grant.token)))
+        assert await reader.readexactly(1) == bytes([PrefaceStatus.ACCEPTED])
         return writer
 
     async def sweep(self, later_s: float = 0) -> int:
@@ -51,7 +51,7 @@ class Here:
 async def here(state: Path, bep_limit: int = 8) -> AsyncIterator[Here]:
     keyring = open_keyring(state)
     issuer = Issuer("http://cloud", keyring.signing, keyring.published(), 3600)
-    store = Store(state / "cloud.db")
+    store = CloudStore(state / "cloud.db")
     store.save_node(NodeRecord(NODE, "one", "1", NODE, b"key"), 1, 10)
     relay = Relay(lambda: issuer.published, RelayLimits(grace_s=0.2, idle_s=900))
     host, port = await relay.start("127.0.0.1", 0)

@@ -151,11 +151,11 @@ class Gateway:
 
 def join(gateway: Gateway, token: str, client_id: str = "board-1") -> dict[str, Any]:
     """Do what a device does to join; return the gateway's answer."""
-    with Mqtt(gateway.mqtt_port, "claim", token, client_id) as joiner:
-        assert joiner.is_in, joiner.reason
-        assert joiner.subscribe(f"$hec/join/{client_id}/response")
-        joiner.publish(f"$hec/join/{client_id}/request", {"name": "lamp", "model": "paho"})
-        answer: dict[str, Any] = until(joiner.payloads, "the gateway answers the join")[0]
+    with Mqtt(gateway.mqtt_port, "claim", token, client_id) as splicer:
+        assert splicer.is_in, splicer.reason
+        assert splicer.subscribe(f"$hec/join/{client_id}/response")
+        splicer.publish(f"$hec/join/{client_id}/request", {"name": "lamp", "model": "paho"})
+        answer: dict[str, Any] = until(splicer.payloads, "the gateway answers the join")[0]
         return answer
 
 

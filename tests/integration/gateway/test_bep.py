@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from gateway.identity import load_identity
+from gateway.node.identity import load_identity
 from protocol.tokens import sign_as_node
 from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import HECATE, run, until

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from broker import AllowAll, Broker, Identity, Limits, Listener, Message
-from gateway.errors import LinkLost, NotSpoken
-from gateway.uplink.connection import Closed, Connection, Endpoint
+from gateway.errors import NotSpoken, UplinkLost
+from gateway.uplink.connection import Closed, CloudConnection, Endpoint
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
@@ -69,7 +69,7 @@ async def forward(
         while not is_done():
             connections += 1
             endpoint = Endpoint("127.0.0.1", port, None)
-            connection = Connection(NODE, Secret("x"), endpoint, five=five)
+            connection = CloudConnection(NODE, Secret("x"), endpoint, five=five)
             connection.on_answered = forwarder.on_answered
             await connection.open()
             forwarder.begin(connection, MqttLimits())
@@ -82,7 +82,7 @@ async def forward(
             for task in (run, done):
                 task.cancel()
             (fault, _) = await asyncio.gather(run, done, return_exceptions=True)
-            assert isinstance(fault, LinkLost | asyncio.CancelledError), fault
+            assert isinstance(fault, UplinkLost | asyncio.CancelledError), fault
             forwarder.end(closed)
             await connection.close()
     return connections
@@ -250,11 +250,11 @@ def test_a_broker_that_knows_no_mqtt_5_is_noticed(
     async def run() -> None:
         server = await asyncio.start_server(broker, "127.0.0.1", 0)
         endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1], None)
-        new = Connection(NODE, Secret("x"), endpoint, five=True)
+        new = CloudConnection(NODE, Secret("x"), endpoint, five=True)
         with pytest.raises(NotSpoken):
             await new.open()
         await new.close()
-        old = Connection(NODE, Secret("x"), endpoint, five=False)
+        old = CloudConnection(NODE, Secret("x"), endpoint, five=False)
         await old.open()
         await old.close()
         server.close()
@@ -280,7 +280,7 @@ def test_a_filter_that_the_cloud_denies_is_named_and_keeps_no_other_away() -> No
             assert isinstance(address, tuple)
             for five in (True, False):
                 endpoint = Endpoint("127.0.0.1", int(address[1]), None)
-                connection = Connection(NODE, Secret("x"), endpoint, five=five)
+                connection = CloudConnection(NODE, Secret("x"), endpoint, five=five)
                 connection.on_message = downlinks.begin(connection.acknowledge)
                 await connection.open()
                 await downlinks.subscribe(connection, MqttLimits())

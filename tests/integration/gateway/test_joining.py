@@ -61,11 +61,11 @@ def test_a_device_that_lost_the_answer_asks_again(lone: Gateway) -> None:
 
 def test_a_bad_join_request_is_told_why_and_costs_no_use(lone: Gateway) -> None:
     token = lone.claim()
-    with Mqtt(lone.mqtt_port, "claim", token, "board-7") as joiner:
-        assert joiner.subscribe("$hec/join/board-7/response")
-        assert not joiner.subscribe("$hec/join/board-8/response")
-        joiner.publish("$hec/join/board-7/request", {"name": ""})
-        refusal = until(joiner.payloads, "an answer")[0]
+    with Mqtt(lone.mqtt_port, "claim", token, "board-7") as splicer:
+        assert splicer.subscribe("$hec/join/board-7/response")
+        assert not splicer.subscribe("$hec/join/board-8/response")
+        splicer.publish("$hec/join/board-7/request", {"name": ""})
+        refusal = until(splicer.payloads, "an answer")[0]
         assert refusal["error"].startswith("cannot join: name must be")
     assert "device_id" in join(lone, token, "board-7")
 

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from broker import AllowAll, Broker, Listener
-from gateway.uplink.connection import Connection, Endpoint
+from gateway.uplink.connection import CloudConnection, Endpoint
 from gateway.uplink.proxy import read_proxy
 from protocol.secret import Secret
 from tests.http_proxy import HttpProxy
-from tests.integration.broker_access.certificates import Authority
+from tests.integration.broker.access.certificates import Authority
 from tests.integration.gateway.peers import Cloud, Gateway
 from tests.mqtt_peer import Mqtt
 from tests.programs import HECATE, run, until
@@ -90,7 +90,7 @@ def test_mqtt_over_secure_websocket_through_a_proxy(tmp_path: Path) -> None:
                 (address,) = broker.addresses
                 assert isinstance(address, tuple)
                 way = read_proxy(f"http://127.0.0.1:{proxy.port}")
-                connection = Connection(
+                connection = CloudConnection(
                     "n" * 56, Secret("x"), Endpoint("127.0.0.1", int(address[1]), client, way)
                 )
                 heard: list[bytes] = []

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.integration.broker_access.certificates import Authority
+from tests.integration.broker.access.certificates import Authority
 from tests.integration.gateway.peers import Gateway
 
 

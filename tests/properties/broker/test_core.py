@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from broker.packets import (
+from broker.wire.packets import (
     MQTT_3_1_1,
     MQTT_5,
     Disconnect,
@@ -24,7 +24,7 @@ from broker.packets import (
     Subscription,
     Unsubscribe,
 )
-from broker.properties import NO_PROPERTIES, Properties
+from broker.wire.property_values import NO_PROPERTIES, Properties
 from tests.hostile.accounts import check_accounts
 from tests.unit.broker.rig import Peer, Rig
 

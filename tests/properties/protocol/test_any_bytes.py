@@ -4,7 +4,7 @@ import cbor2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.envelope import Envelope, Kind, decode_envelope, encode_envelope
+from protocol.envelope import Envelope, EnvelopeKind, decode_envelope, encode_envelope
 from protocol.errors import ContractError
 from protocol.http_body import decode_request, decode_response
 from protocol.records import from_fields
@@ -52,7 +52,7 @@ def test_tokens_are_refused_politely(token: str) -> None:
 
 @given(
     st.builds(
-        Envelope, st.sampled_from(Kind), st.binary(max_size=20), st.text(), st.text(),
+        Envelope, st.sampled_from(EnvelopeKind), st.binary(max_size=20), st.text(), st.text(),
         st.floats(0, 2**40), st.binary(), st.binary(),
     )
 )  # fmt: skip

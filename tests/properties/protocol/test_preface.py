@@ -10,7 +10,7 @@ from protocol.preface import (
     TOKEN_LIMIT_BYTES,
     FrameType,
     Preface,
-    Role,
+    PrefaceRole,
     Visit,
     decode_frame,
     encode_frame,
@@ -20,7 +20,9 @@ from protocol.preface import (
 
 bep_ids = st.from_regex(r"[A-Za-z0-9_-]{22}", fullmatch=True)
 methods = st.from_regex(r"[A-Z]{1,20}", fullmatch=True)
-prefaces = st.builds(Preface, st.sampled_from(Role), st.text(st.characters(max_codepoint=127)))
+prefaces = st.builds(
+    Preface, st.sampled_from(PrefaceRole), st.text(st.characters(max_codepoint=127))
+)
 starts = st.sampled_from(
     [b"", MAGIC, MAGIC + b"\x01\x01", b"GET ", b"GET /", b"POST /AAAAAAAAAAAA"]
 )

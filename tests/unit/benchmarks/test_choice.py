@@ -3,12 +3,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import Choice, fit_files, make_plan
-from benchmarks.brokers import OURS, Broker, Mode, Site
+from benchmarks.brokers import OURS, BenchBroker, BenchSite, Mode
 from benchmarks.errors import ChoiceError, UnableError
 from benchmarks.rivals import parse_rival
 from benchmarks.scenarios import SCENARIOS
 
-FOUND = [Broker(name, "1", "", lambda _: []) for name in (OURS, "mosquitto", "nats")]
+FOUND = [BenchBroker(name, "1", "", lambda _: []) for name in (OURS, "mosquitto", "nats")]
 
 
 def names(choice: Choice) -> tuple[list[str], list[str]]:
@@ -50,7 +50,7 @@ def test_names_that_mean_nothing_are_refused(choice: Choice, problem: str) -> No
 
 def test_placeholders_are_filled_for_each_run(tmp_path: Path) -> None:
     broker = parse_rival("new=./mosquitto -c {mosquitto_conf} --data={dir} 'a b'")
-    command = broker.prepare(Site(4711, tmp_path))
+    command = broker.prepare(BenchSite(4711, tmp_path))
     assert command == [
         "./mosquitto", "-c", f"{tmp_path}/mosquitto.conf", f"--data={tmp_path}", "a b"
     ]  # fmt: skip
@@ -58,7 +58,7 @@ def test_placeholders_are_filled_for_each_run(tmp_path: Path) -> None:
 
 
 def test_only_a_rival_with_a_configuration_is_told_of_modes(tmp_path: Path) -> None:
-    durable = Site(4711, tmp_path, Mode.DURABLE)
+    durable = BenchSite(4711, tmp_path, Mode.DURABLE)
     parse_rival("new=./mosquitto -c {mosquitto_conf}").prepare(durable)
     assert "persistence true" in (tmp_path / "mosquitto.conf").read_text()
     with pytest.raises(UnableError, match="durable"):

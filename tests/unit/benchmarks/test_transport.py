@@ -4,7 +4,7 @@ from itertools import cycle
 import pytest
 
 from benchmarks.packets import encode_ring
-from benchmarks.transport import MASK, WebSocket, encode_frame, frame_ring, read_head
+from benchmarks.transport import MASK, BenchWebSocket, encode_frame, frame_ring, read_head
 
 
 def unmask(frame: bytes) -> bytes:
@@ -45,7 +45,7 @@ def test_frames_are_taken_apart_however_they_are_cut(step: int) -> None:
         far.sendall(
             b"HTTP/1.1 101 Switching\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
         )
-        client = WebSocket(near, 0)
+        client = BenchWebSocket(near, 0)
         far.recv(1000)
         sent = b"".join(bytes([0x82, len(part)]) + part for part in (b"ab", b"", b"cdefg" * 20))
         sent = sent[:4] + b"\x89\x01p" + sent[4:]  # a ping between

@@ -1,10 +1,10 @@
 from datetime import UTC, datetime
 
-from benchmarks.brokers import OURS, Broker
+from benchmarks.brokers import OURS, BenchBroker
 from benchmarks.machine import Cores
 from benchmarks.measure import Failure, Outcome, Sample, Tally, Timing
 from benchmarks.report import Circumstances, render_json, render_markdown
-from benchmarks.rounds import Plan, Results
+from benchmarks.rounds import Results, RoundPlan
 from benchmarks.scenarios import BY_NAME, Size
 from benchmarks.verdict import judge, make_rows
 
@@ -17,9 +17,12 @@ def sample(rate: float, tally: Tally | None = None, busy: float = 0.1) -> Sample
     return Sample({METRIC.name: rate}, tally or Tally(100, 100), 100 / rate, 0.9, busy, 8.0)
 
 
-def make_plan(version: str = "2.0.11") -> Plan:
-    brokers = [Broker(OURS, "1", "", lambda _: []), Broker("mosquitto", version, "", lambda _: [])]
-    return Plan([SCENARIO], brokers, 2, Timing(1, 1), Size(), Cores(0, 1))
+def make_plan(version: str = "2.0.11") -> RoundPlan:
+    brokers = [
+        BenchBroker(OURS, "1", "", lambda _: []),
+        BenchBroker("mosquitto", version, "", lambda _: []),
+    ]
+    return RoundPlan([SCENARIO], brokers, 2, Timing(1, 1), Size(), Cores(0, 1))
 
 
 def make_results(ours: list[Outcome], theirs: list[Outcome]) -> Results:
@@ -40,7 +43,7 @@ def test_without_the_rival_nothing_is_claimed() -> None:
 
 
 def test_absolute_bound_needs_no_rival() -> None:
-    plan = Plan([MEMORY], make_plan().brokers[:1], 1, Timing(1, 1), Size(), Cores(0, 1))
+    plan = RoundPlan([MEMORY], make_plan().brokers[:1], 1, Timing(1, 1), Size(), Cores(0, 1))
     for used, is_met in ((5.9, True), (6.1, False)):
         measured = Sample({MEMORY.metrics[0].name: used}, Tally(10, 10))
         results = Results({(MEMORY.name, OURS): [measured]})

@@ -1,8 +1,8 @@
 """What a client may see of its end, and packets made by hand."""
 
-from broker.packets import MQTT_5, Disconnect
-from broker.reasons import Reason
 from broker.wire import encode_length
+from broker.wire.packets import MQTT_5, Disconnect
+from broker.wire.reasons import Reason
 from tests.unit.broker.rig import Peer
 
 

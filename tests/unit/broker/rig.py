@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.core import Core
-from broker.limits import Limits
-from broker.packets import (
+from broker.policy import AuthExchange, Credentials, Identity, Refusal, Step
+from broker.quota.limits import Limits
+from broker.wire import decode_packet, encode_packet
+from broker.wire.packets import (
     MQTT_3_1_1,
     MQTT_5,
     ConnAck,
@@ -18,14 +20,12 @@ from broker.packets import (
     Subscription,
     Will,
 )
-from broker.policy import Credentials, Exchange, Identity, Refusal, Step
-from broker.properties import NO_PROPERTIES, Properties
-from broker.wire import decode_packet, encode_packet
+from broker.wire.property_values import NO_PROPERTIES, Properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
 
-    from broker.client import Client
+    from broker.sessions.client import Client
 
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class Rig:
         self.core = Core(self.rules, self.limits, lambda: None, hot_path=hot_path)
         self.asked: list[tuple[Peer, Credentials]] = []
         self.steps: list[tuple[Peer, bytes | None]] = []
-        self.begin: Callable[[str, Credentials], Exchange | None] = lambda _method, _who: None
+        self.begin: Callable[[str, Credentials], AuthExchange | None] = lambda _method, _who: None
         self.expires_at: float | None = None
 
     def dial(self, listener: str = "tcp") -> Peer:
@@ -111,7 +111,7 @@ class Peer:
         self.closed = False
         self.aborted = False
         self.reads = True
-        self.exchange: Exchange | None = None
+        self.exchange: AuthExchange | None = None
         client = rig.core.open(self, listener, "10.0.0.1", rig.now)
         assert client is not None
         self.client: Client = client

@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from broker.core import Core
-from broker.journal.log import Log
+from broker.journal.log import SegmentLog
 from broker.journal.records import Record, Series, encode_records
-from broker.journal.state import Image
-from broker.limits import Limits
-from broker.packets import MQTT_5, ConnAck, SubAck, Subscribe, Subscription
-from broker.properties import Properties
-from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+from broker.journal.state import JournalState
+from broker.quota.limits import Limits
+from broker.wire.packets import MQTT_5, ConnAck, SubAck, Subscribe, Subscription
+from broker.wire.property_values import Properties
+from tests.integration.broker.journal.simdisk import SimDisk, Snapshot
 from tests.unit.broker.rig import Peer, Rig
 
 HERE = Path("journal")
@@ -26,11 +26,11 @@ class DiskStore:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.disk = SimDisk.of(snapshot)
-        self.image = Image()
+        self.image = JournalState()
         self.is_behind = False
         self.pending: list[Group] = []
         self.written: list[Group] = []
-        self._log = Log(self.disk, HERE, SEGMENT_BYTES, synced=True)
+        self._log = SegmentLog(self.disk, HERE, SEGMENT_BYTES, synced=True)
         report = self._log.read(self.image)
         assert not report.damages
 

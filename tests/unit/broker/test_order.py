@@ -4,12 +4,12 @@ from itertools import product
 
 import pytest
 
-from broker.counters import Counters
-from broker.inflight import Inflight
 from broker.kept_back import KeptBack
-from broker.limits import Limits
-from broker.packets import MQTT_3_1_1, MQTT_5, PubAck, PubComp, Publish, PubRec, PubRel
-from broker.properties import Properties
+from broker.quota.counters import BrokerCounters
+from broker.quota.limits import Limits
+from broker.sessions.inflight import Inflight
+from broker.wire.packets import MQTT_3_1_1, MQTT_5, PubAck, PubComp, Publish, PubRec, PubRel
+from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer
 from tests.unit.broker.stored_rig import StoredRig
 
@@ -136,7 +136,7 @@ def test_what_is_kept_back_leaves_in_order() -> None:
 
 # case B11
 def test_a_window_that_is_full_keeps_nothing_back() -> None:
-    inflight = Inflight(Counters(), 1_000, 10_000)
+    inflight = Inflight(BrokerCounters(), 1_000, 10_000)
     inflight.resume(1, {})
     sent: list[bytes] = []
     inflight.open(sent.append)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from broker.packets import MQTT_5, Disconnect, PubComp, Publish, PubRec, PubRel
-from broker.properties import Properties
+from broker.wire.packets import MQTT_5, Disconnect, PubComp, Publish, PubRec, PubRel
+from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig, will
 from tests.unit.broker.stored_rig import StoredRig
 

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
-from broker.limits import Limits
-from broker.packets import (
+from broker.quota.limits import Limits
+from broker.wire.packets import (
     MQTT_3_1,
     MQTT_3_1_1,
     MQTT_5,
@@ -20,8 +20,8 @@ from broker.packets import (
     Subscribe,
     Subscription,
 )
-from broker.properties import NEVER_EXPIRES, NO_PROPERTIES, Properties
-from broker.reasons import Reason
+from broker.wire.property_values import NEVER_EXPIRES, NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 from tests.unit.broker.rig import Peer, Rig
 from tests.unit.broker.stored_rig import StoredRig
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.core import Core
-from broker.limits import Limits
-from broker.message import Message
-from broker.packets import MQTT_5, Connect, PubAck, Publish, Subscribe, Subscription
+from broker.messages.message import Message
 from broker.policy import Identity
-from broker.properties import Properties
+from broker.quota.limits import Limits
+from broker.wire.packets import MQTT_5, Connect, PubAck, Publish, Subscribe, Subscription
+from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig, Rules
+from tests.unit.broker.routing.test_rights import Changing
 from tests.unit.broker.stored_rig import StoredRig
-from tests.unit.broker.test_rights import Changing
 
 if TYPE_CHECKING:
-    from tests.integration.broker_journal.simdisk import Snapshot
+    from tests.integration.broker.journal.simdisk import Snapshot
 
 ALL = "user root\ntopic #\nuser anna\ntopic #\n"
 STAYS = Properties(session_expiry_s=1000)

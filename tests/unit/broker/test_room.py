@@ -2,8 +2,8 @@
 
 import pytest
 
-from broker.limits import Limits
-from broker.packets import (
+from broker.quota.limits import Limits
+from broker.wire.packets import (
     MQTT_5,
     ConnAck,
     PubAck,
@@ -14,8 +14,8 @@ from broker.packets import (
     Subscribe,
     Subscription,
 )
-from broker.properties import Properties
-from broker.reasons import Reason
+from broker.wire.property_values import Properties
+from broker.wire.reasons import Reason
 from tests.unit.broker.rig import Peer, Rig
 from tests.unit.broker.stored_rig import StoredRig
 

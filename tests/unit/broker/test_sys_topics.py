@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from broker.core import Core
-from broker.counters import Counters
-from broker.limits import Limits
-from broker.local import LocalClient
-from broker.packets import (
+from broker.local_client import LocalClient
+from broker.quota.counters import BrokerCounters
+from broker.quota.limits import Limits
+from broker.sys_topics import BrokerGauges, SysTopics, SysTopicSettings
+from broker.wire.packets import (
     MQTT_3_1_1,
     MQTT_5,
     PingReq,
@@ -21,12 +22,11 @@ from broker.packets import (
     PubRel,
     Will,
 )
-from broker.reasons import Reason
-from broker.sys_topics import Census, Reporting, SysTopics
+from broker.wire.reasons import Reason
 from tests.unit.broker.rig import Rig
 
 if TYPE_CHECKING:
-    from broker.message import Message
+    from broker.messages.message import Message
 
 INTERVAL_S = 10.0
 
@@ -40,7 +40,7 @@ class Told(Rig):
             self.rules,
             limits or Limits(),
             lambda: None,
-            reporting=Reporting(interval_s, "hecate version 1"),
+            reporting=SysTopicSettings(interval_s, "hecate version 1"),
         )
 
     def values(self) -> dict[str, str]:
@@ -117,11 +117,11 @@ def _answer(packet: object) -> PubAck | None:
 
 
 def test_loads_are_moving_averages_per_minute() -> None:
-    counters = Counters()
-    topics = SysTopics(counters, Reporting(INTERVAL_S))
-    assert dict(topics.report(Census(), 0.0))["$SYS/broker/load/bytes/sent/1min"] == b"0.00"
+    counters = BrokerCounters()
+    topics = SysTopics(counters, SysTopicSettings(INTERVAL_S))
+    assert dict(topics.report(BrokerGauges(), 0.0))["$SYS/broker/load/bytes/sent/1min"] == b"0.00"
     counters.bytes_sent += 1000
-    told = dict(topics.report(Census(), 10.0))
+    told = dict(topics.report(BrokerGauges(), 10.0))
     for name, window_s in (("1min", 60), ("5min", 300), ("15min", 900)):
         expected = 6000 * (1 - exp(-10 / window_s))
         assert float(told[f"$SYS/broker/load/bytes/sent/{name}"]) == pytest.approx(
@@ -129,17 +129,17 @@ def test_loads_are_moving_averages_per_minute() -> None:
         )
     for second in range(20, 2000, 10):
         counters.bytes_sent += 1000
-        told |= dict(topics.report(Census(), float(second)))
+        told |= dict(topics.report(BrokerGauges(), float(second)))
     assert float(told["$SYS/broker/load/bytes/sent/1min"]) == pytest.approx(6000, rel=0.01)
 
 
 def test_only_what_changed_is_told_again() -> None:
-    topics = SysTopics(Counters(), Reporting(INTERVAL_S))
-    first = dict(topics.report(Census(), 0.0))
+    topics = SysTopics(BrokerCounters(), SysTopicSettings(INTERVAL_S))
+    first = dict(topics.report(BrokerGauges(), 0.0))
     assert len(first) == 53
     assert topics.is_due(9.9) is False
     assert topics.is_due(10.0) is True
-    second = dict(topics.report(Census(online=1), 10.0))
+    second = dict(topics.report(BrokerGauges(online=1), 10.0))
     assert sorted(name.removeprefix("$SYS/broker/") for name in second) == [
         "clients/active", "clients/connected", "clients/maximum", "clients/total", "uptime",
     ]  # fmt: skip

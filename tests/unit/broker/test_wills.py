@@ -2,10 +2,10 @@
 
 import pytest
 
-from broker.limits import Limits
-from broker.packets import MQTT_3_1_1, MQTT_5, ConnAck, Disconnect, Publish, Will
-from broker.properties import NO_PROPERTIES, Properties
-from broker.reasons import Reason
+from broker.quota.limits import Limits
+from broker.wire.packets import MQTT_3_1_1, MQTT_5, ConnAck, Disconnect, Publish, Will
+from broker.wire.property_values import NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 from tests.unit.broker.rig import Peer, Rig
 from tests.unit.broker.stored_rig import StoredRig
 

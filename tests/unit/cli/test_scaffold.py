@@ -9,7 +9,7 @@ from gateway.cli.app import app
 from gateway.cli.deploy import pack_folder
 from gateway.cli.errors import CliError
 from gateway.cli.scaffold import minimal_text, name_of
-from gateway.services.manifest import parse_manifest
+from gateway.services.images.manifest import parse_manifest
 from microservice.entry import load_service
 
 

@@ -4,8 +4,8 @@ import httpx
 import pytest
 
 from broker import AllowAll, Broker, Listener
-from broker.conf import MetricsSettings
-from gateway.cli.scraped import serving
+from broker.standalone import MetricsSettings
+from broker.standalone.http_endpoints import serving
 
 
 # case G6

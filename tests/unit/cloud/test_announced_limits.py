@@ -4,7 +4,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from broker import Identity, Limits
-from cloud.broker_policy import NODES, TopicAuthorizer, announce
+from cloud.mqtt.policy import NODES, TopicAuthorizer, announce
 from gateway.uplink.limits import find_fault
 from protocol.topics import uplinked
 

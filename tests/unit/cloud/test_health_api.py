@@ -8,7 +8,7 @@ from starlette.requests import Request
 from cloud.config import CloudConfig, MetricsSettings
 from cloud.errors import ProblemError
 from cloud.health import Health
-from cloud.health_api import readyz
+from cloud.http.health import readyz
 from protocol.secret import Secret
 
 TOKEN = "a-token-of-the-operator"

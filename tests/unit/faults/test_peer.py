@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from broker.packets import (
+from broker.wire import decode_packet, encode_packet
+from broker.wire.packets import (
     MQTT_3_1_1,
     MQTT_5,
     ConnAck,
@@ -16,9 +17,8 @@ from broker.packets import (
     SubAck,
     Subscribe,
 )
-from broker.properties import Properties
-from broker.reasons import Reason
-from broker.wire import decode_packet, encode_packet
+from broker.wire.property_values import Properties
+from broker.wire.reasons import Reason
 from tests.faults.events import (
     Event,
     Got,

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from microservice.deliveries import Deliveries, Delivery
+from microservice.deliveries import HandlerQueue, QueuedMessage
 from microservice.message import Message
 
 CONCURRENCY, QUEUE_LIMIT = 2, 6
@@ -21,9 +21,9 @@ class Broker(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.deliveries = Deliveries(CONCURRENCY, QUEUE_LIMIT)
+        self.deliveries = HandlerQueue(CONCURRENCY, QUEUE_LIMIT)
         self.unacknowledged: deque[tuple[int, str]] = deque()
-        self.running: list[Delivery] = []
+        self.running: list[QueuedMessage] = []
         self.handled: dict[str, list[int]] = {}
         self.accepted: set[int] = set()
         self.number = 0
@@ -99,7 +99,7 @@ TestDeliveries.settings = settings(max_examples=200, stateful_step_count=40, dea
 
 
 def test_different_topics_run_side_by_side_and_are_acknowledged_in_order() -> None:
-    deliveries = Deliveries(concurrency=2)
+    deliveries = HandlerQueue(concurrency=2)
     deliveries.arrive(message("a", 1), 1)
     deliveries.arrive(message("b", 2), 2)
     first, second = deliveries.take_starts()
@@ -110,7 +110,7 @@ def test_different_topics_run_side_by_side_and_are_acknowledged_in_order() -> No
 
 
 def test_a_held_message_starts_later() -> None:
-    deliveries = Deliveries()
+    deliveries = HandlerQueue()
     deliveries.held = True
     deliveries.arrive(message("a", 1), 1)
     assert deliveries.take_starts() == []
@@ -119,7 +119,7 @@ def test_a_held_message_starts_later() -> None:
 
 
 def test_a_running_message_is_not_acknowledged_on_a_later_connection() -> None:
-    deliveries = Deliveries()
+    deliveries = HandlerQueue()
     deliveries.arrive(message("a", 1), 1)
     (running,) = deliveries.take_starts()
     deliveries.disconnected()

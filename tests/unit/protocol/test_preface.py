@@ -6,7 +6,7 @@ from protocol.preface import (
     EndReason,
     FrameType,
     Preface,
-    Role,
+    PrefaceRole,
     Visit,
     decode_frame,
     encode_frame,
@@ -18,11 +18,11 @@ BEP = "AbCd_efgh-ijkl0123456_"
 
 
 def test_a_preface_is_bytes_as_documented() -> None:
-    assert encode_preface(Preface(Role.DATA, "abc")) == b"HECB\x01\x02\x00\x03abc"
+    assert encode_preface(Preface(PrefaceRole.DATA, "abc")) == b"HECB\x01\x02\x00\x03abc"
 
 
-@pytest.mark.parametrize("role", Role)
-def test_a_preface_is_sniffed(role: Role) -> None:
+@pytest.mark.parametrize("role", PrefaceRole)
+def test_a_preface_is_sniffed(role: PrefaceRole) -> None:
     assert sniff(encode_preface(Preface(role, "a.b.c"))) == Preface(role, "a.b.c")
 
 
@@ -62,7 +62,7 @@ def test_too_few_bytes_are_not_judged(data: bytes) -> None:
 
 
 def test_a_token_of_the_largest_size_fits() -> None:
-    preface = Preface(Role.CONTROL, "t" * 4096)
+    preface = Preface(PrefaceRole.CONTROL, "t" * 4096)
     assert sniff(encode_preface(preface)) == preface
 
 

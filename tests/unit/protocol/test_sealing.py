@@ -8,7 +8,7 @@ from protocol.envelope import (
     BODY_LIMIT_BYTES,
     ENVELOPE_LIMIT_BYTES,
     Envelope,
-    Kind,
+    EnvelopeKind,
     decode_envelope,
     encode_envelope,
     new_message_id,
@@ -23,7 +23,9 @@ NODE = "ab" * 28
 
 
 def request(**changes: object) -> Envelope:
-    envelope = Envelope(Kind.REQUEST, new_message_id(), NODE, "mss:a", 1000.0, b"", KEY.public)
+    envelope = Envelope(
+        EnvelopeKind.REQUEST, new_message_id(), NODE, "mss:a", 1000.0, b"", KEY.public
+    )
     return replace(envelope, **changes)  # type: ignore[arg-type]  # fields by name
 
 
@@ -40,7 +42,7 @@ def test_another_key_cannot_read_it() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"to": "cd" * 28}, {"kind": Kind.RESPONSE}, {"message_id": bytes(16)}],
+    [{"to": "cd" * 28}, {"kind": EnvelopeKind.RESPONSE}, {"message_id": bytes(16)}],
 )
 def test_a_body_cannot_be_moved_to_another_envelope(change: dict[str, object]) -> None:
     moved = replace(seal(request(), b"x", KEY.public), **change)  # type: ignore[arg-type]  # fields by name
@@ -60,7 +62,7 @@ def test_a_larger_body_is_refused() -> None:
 
 
 def test_only_who_read_the_request_can_answer_it() -> None:
-    answer = seal(request(kind=Kind.RESPONSE), b"x", KEY.public, b"secret of the request")
+    answer = seal(request(kind=EnvelopeKind.RESPONSE), b"x", KEY.public, b"secret of the request")
     assert unseal(answer, KEY, b"secret of the request") == b"x"
     for guess in (b"", b"another secret"):
         with pytest.raises(WireError):

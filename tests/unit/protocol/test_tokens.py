@@ -12,7 +12,7 @@ from protocol.keys import load_node_key, new_node_key, new_sealing_key
 from protocol.records import (
     Address,
     NodeRecord,
-    Service,
+    OfferedService,
     from_fields,
     open_record,
     sign_record,
@@ -32,7 +32,7 @@ RECORD = NodeRecord(
     sealing_key=new_sealing_key().public,
     account_id="a1",
     addresses=(Address("local", "http://192.0.2.1:8083"),),
-    services=(Service("api-climate", "api-climate", "/api/climate/v1"),),
+    services=(OfferedService("api-climate", "api-climate", "/api/climate/v1"),),
 )
 
 
@@ -110,7 +110,7 @@ def test_a_record_survives_signing() -> None:
 
 def test_a_record_holds_many_services() -> None:
     services = tuple(
-        Service(f"api-service-{n}", f"api-service-{n}", f"/api/{n}") for n in range(128)
+        OfferedService(f"api-service-{n}", f"api-service-{n}", f"/api/{n}") for n in range(128)
     )
     record = replace(RECORD, services=services)
     assert open_record(sign_record(record, NODE, NOW), NOW) == record

@@ -3,7 +3,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.catalogue import StoredImage
+from gateway.services.images.catalogue import StoredImage
 from gateway.services.retention import needless_images
 
 

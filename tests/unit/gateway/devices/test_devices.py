@@ -13,14 +13,14 @@ from gateway.devices.join import (
     may_be_client_id,
     parse_request,
 )
-from gateway.devices.registry import SHOWN_CHARACTERS, Device, Registry, shown
+from gateway.devices.registry import SHOWN_CHARACTERS, DeviceRecord, DeviceRegistry, shown
 from protocol.secret import Secret
 
 DEVICE = "dev-0123456789ab"
 
 
-def make_device(device_id: str = DEVICE, **changes: object) -> Device:
-    device = Device(device_id, "lamp", "sim", digest_of(b"secret"), joined_at=1.0)
+def make_device(device_id: str = DEVICE, **changes: object) -> DeviceRecord:
+    device = DeviceRecord(device_id, "lamp", "sim", digest_of(b"secret"), joined_at=1.0)
     for name, value in changes.items():
         setattr(device, name, value)
     return device
@@ -69,7 +69,7 @@ def test_claims_that_are_used_up_make_room() -> None:  # case G7, its kind
 
 
 def test_a_device_is_known_by_id_and_token() -> None:
-    registry = Registry([make_device()])
+    registry = DeviceRegistry([make_device()])
     assert registry.authenticate(DEVICE, b"secret") is registry.get(DEVICE)
     assert registry.authenticate(DEVICE, b"other") is None
     assert registry.authenticate("dev-000000000000", b"secret") is None
@@ -79,7 +79,7 @@ def test_a_device_is_known_by_id_and_token() -> None:
 
 
 def test_a_join_can_be_repeated_until_the_device_has_logged_in() -> None:
-    registry = Registry([make_device(claim_digest="c", client_id="board")])
+    registry = DeviceRegistry([make_device(claim_digest="c", client_id="board")])
     assert registry.unconfirmed("c", "board") is not None
     assert registry.unconfirmed("c", "other") is None
     assert registry.unconfirmed("d", "board") is None
@@ -88,7 +88,7 @@ def test_a_join_can_be_repeated_until_the_device_has_logged_in() -> None:
 
 
 def test_what_a_device_says_is_noted_once() -> None:
-    registry = Registry([make_device()])
+    registry = DeviceRegistry([make_device()])
     registry.observe(DEVICE, "devices/x/readings/t", b"\xff" + b"x" * 2000, now=7.0)
     registry.observe("dev-000000000000", "t", b"", now=8.0)
     device = registry.get(DEVICE)

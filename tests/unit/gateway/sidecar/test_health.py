@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from gateway.inprocess import call
-from gateway.sidecar.guard import CLUSTERS, Guard
+from gateway.access.guard import CLUSTERS, Guard
+from gateway.access.tokens import TokenRights
 from gateway.sidecar.health import health_router
+from gateway.sidecar.inprocess import call
 from gateway.sidecar.problems import add_problem_handlers
-from gateway.tokens import Rights
 from protocol.errors import TokenError
 from protocol.http_body import HttpRequest
 from protocol.secret import Secret
@@ -28,10 +28,10 @@ class Failing:
 class Tokens:
     """Knows two access tokens of this node's account."""
 
-    async def verify(self, token: str) -> Rights:
+    async def verify(self, token: str) -> TokenRights:
         if token not in ("viewer", "other"):
             raise TokenError("cannot accept token: forged")
-        return Rights("", frozenset({CLUSTERS} if token == "viewer" else ()))
+        return TokenRights("", frozenset({CLUSTERS} if token == "viewer" else ()))
 
 
 def ask(origin: str, shown: str) -> dict[str, Any]:

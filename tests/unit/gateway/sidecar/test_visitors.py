@@ -1,6 +1,6 @@
 import asyncio
 
-from gateway.inprocess import Receive, Scope, Send
+from gateway.sidecar.inprocess import Receive, Scope, Send
 from gateway.sidecar.origin import KEY
 from gateway.sidecar.visitors import Visitors
 

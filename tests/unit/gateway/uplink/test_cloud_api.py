@@ -1,24 +1,24 @@
 import httpx
 import pytest
 
-from gateway.errors import LinkLost, Refused
+from gateway.errors import CloudRefused, UplinkLost
 from gateway.uplink.cloud_api import classify, read_answer
 
 
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (400, Refused),
-        (401, Refused),
-        (403, Refused),
-        (404, Refused),
-        (409, Refused),
-        (408, LinkLost),
-        (425, LinkLost),
-        (429, LinkLost),
-        (500, LinkLost),
-        (503, LinkLost),
-        (507, LinkLost),
+        (400, CloudRefused),
+        (401, CloudRefused),
+        (403, CloudRefused),
+        (404, CloudRefused),
+        (409, CloudRefused),
+        (408, UplinkLost),
+        (425, UplinkLost),
+        (429, UplinkLost),
+        (500, UplinkLost),
+        (503, UplinkLost),
+        (507, UplinkLost),
     ],
 )
 def test_what_is_worth_another_attempt(status: int, error: type[Exception]) -> None:
@@ -27,13 +27,13 @@ def test_what_is_worth_another_attempt(status: int, error: type[Exception]) -> N
 
 def test_a_refusal_carries_the_clouds_reason() -> None:
     response = httpx.Response(403, json={"detail": "cannot allow this: no scope"})
-    with pytest.raises(Refused, match=r"^cannot register node: cannot allow this: no scope$"):
+    with pytest.raises(CloudRefused, match=r"^cannot register node: cannot allow this: no scope$"):
         read_answer("register node", response)
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"detail": 5}', b""])
 def test_a_refusal_without_a_reason(body: bytes) -> None:
-    with pytest.raises(Refused, match=r"^cannot x: HTTP 404$"):
+    with pytest.raises(CloudRefused, match=r"^cannot x: HTTP 404$"):
         read_answer("x", httpx.Response(404, content=body))
 
 
@@ -41,5 +41,5 @@ def test_answers() -> None:
     assert read_answer("x", httpx.Response(200, json={"a": 1})) == {"a": 1}
     assert read_answer("x", httpx.Response(204)) == {}
     for body in (b"<html>", b"[]"):
-        with pytest.raises(LinkLost, match="not"):
+        with pytest.raises(UplinkLost, match="not"):
             read_answer("x", httpx.Response(200, content=body))

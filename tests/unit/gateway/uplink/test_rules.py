@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.topics import is_match
+from broker.messages.topics import is_match
 from gateway.uplink.rules import DEFAULT_TOPICS, DOWN, UP, Rules, TopicRule, capture, is_filter
 
 LEVELS = ("a", "b", "", "$x")

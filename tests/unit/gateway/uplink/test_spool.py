@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
 from gateway.uplink.spool import Spool
-from gateway.uplink.spooled import ROW_OVERHEAD_BYTES, Entry, WhenFull
+from gateway.uplink.spooled import ROW_OVERHEAD_BYTES, SpoolEntry, WhenFull
 
 Body = Callable[[Spool], Awaitable[None]]
 
@@ -238,7 +238,10 @@ def test_a_spool_of_version_0_is_taken_over(tmp_path: Path) -> None:
 
     async def body(spool: Spool) -> None:
         assert (spool.status().messages, spool.status().bytes) == (2, 68)
-        assert await spool.read(0, 10) == [Entry(7, "a", b"1", True), Entry(8, "b", b"2", False)]
+        assert await spool.read(0, 10) == [
+            SpoolEntry(7, "a", b"1", True),
+            SpoolEntry(8, "b", b"2", False),
+        ]
         spool.set_aside(7, "a", "why")
         assert await put(spool, "c", b"3")
         assert [entry.row_id for entry in await spool.read(0, 10)] == [8, 9]
@@ -368,7 +371,7 @@ def test_the_spool_is_a_bounded_queue(
 
     async def run() -> None:
         spool, model = Spool(path, 500), list[bytes]()
-        read: list[Entry] = []
+        read: list[SpoolEntry] = []
         await spool.open()
         for number, (verb, value) in enumerate(steps):
             if verb == "append":

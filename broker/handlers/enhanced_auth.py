@@ -1,0 +1,195 @@
+"""Enhanced authentication (MQTT 5, section 4.12): which AUTH may come, and what follows from it.
+
+Theory of operation
+-------------------
+An exchange begins with a CONNECT that names a method, or later with a re-authentication; it ends
+when the method has accepted or refused the client. In between client and method take turns.
+
+1. A client speaks only when it is its turn, and only of the method of its CONNECT.
+   [MQTT-4.12.0-5] [MQTT-4.12.1-1]
+2. Without a method in the CONNECT there is no AUTH. [MQTT-4.12.0-6] [MQTT-4.12.0-7]
+3. Before the CONNACK nothing but AUTH and DISCONNECT is taken (dialog.py). [MQTT-3.1.2-30]
+4. An exchange is over in time: the first with the client's time to connect, later ones with a
+   deadline of their own. Meanwhile the client goes on as whom it was.
+5. Who re-authenticates stays the same user.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from broker.policy import Accepted, Challenge, Credentials, Identity, Refusal, Step
+from broker.sessions.client import Client, ConnectionState
+from broker.wire.errors import RemoteProtocolError
+from broker.wire.packets import Auth, Packet
+from broker.wire.property_values import Properties
+from broker.wire.reasons import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.quota.counters import BrokerCounters
+
+logger = logging.getLogger(__name__)
+
+PAUSE_S = 1.0  # between two re-authentications: what one costs is the method's secret
+DISCONNECT_REFUSALS = frozenset(
+    {Refusal.NOT_AUTHORIZED, Refusal.SERVER_BUSY, Refusal.QUOTA_EXCEEDED}
+)
+
+
+class AuthState(Enum):
+    """Who speaks next."""
+
+    CLIENT = "client"
+    METHOD = "method"
+    NOBODY = "nobody"
+
+
+class Authentication:
+    """The method of one connection and where its exchange is."""
+
+    __slots__ = ("_next_at", "_turn", "credentials", "last_data", "method")
+
+    def __init__(self, method: str, credentials: Credentials) -> None:
+        self.method = method
+        self.credentials = credentials  # of the CONNECT
+        self.last_data: bytes | None = None  # for the CONNACK
+        self._turn = AuthState.METHOD
+        self._next_at = 0.0
+
+    def take(self, packet: Auth, now: float) -> bool:
+        """Take an AUTH, return whether it begins a re-authentication; raise if it must not come."""
+        # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
+        if packet.properties.authentication_method != self.method:
+            raise RemoteProtocolError("AUTH of another method")
+        begins = packet.reason == Reason.RE_AUTHENTICATE and self._turn is AuthState.NOBODY
+        goes_on = packet.reason == Reason.CONTINUE_AUTHENTICATION and self._turn is AuthState.CLIENT
+        if not begins and not goes_on:  # [MQTT-4.12.0-3]
+            raise RemoteProtocolError("AUTH out of turn")
+        if begins and now < self._next_at:
+            raise RemoteProtocolError("re-authentication too soon", Reason.QUOTA_EXCEEDED)
+        if begins:
+            self._next_at = now + PAUSE_S
+        self._turn = AuthState.METHOD
+        return begins
+
+    def challenge(self, data: bytes | None) -> Auth:
+        """Return the AUTH that the client has to answer."""
+        self._turn = AuthState.CLIENT
+        return self._packet(Reason.CONTINUE_AUTHENTICATION, data)  # [MQTT-4.12.0-2]
+
+    def finish(self, data: bytes | None) -> Auth:
+        """Return the AUTH that ends a re-authentication."""
+        self._turn = AuthState.NOBODY
+        return self._packet(Reason.SUCCESS, data)  # [MQTT-3.15.2-1]
+
+    def complete(self, properties: Properties) -> Properties:
+        """Return the properties of the CONNACK that ends the first exchange."""  # [MQTT-4.12.0-5]
+        return replace(
+            properties, authentication_method=self.method, authentication_data=self.last_data
+        )
+
+    def _packet(self, reason: Reason, data: bytes | None) -> Auth:
+        return Auth(reason, Properties(authentication_method=self.method, authentication_data=data))
+
+
+class AuthReplySink(Protocol):
+    """What speaks to clients."""
+
+    def send(self, client: Client, packet: Packet) -> None:
+        """Put a packet behind what the client is sent already."""
+
+    def end(self, client: Client, reason: Reason, text: str = "") -> None:
+        """Say why and close."""
+
+
+class EnhancedAuth:
+    """Takes AUTH packets to the methods, and their answers back."""
+
+    def __init__(
+        self,
+        replies: AuthReplySink,
+        counters: BrokerCounters,
+        timeout_s: float,
+        renewed: Callable[[Client], None],
+    ) -> None:
+        self._replies = replies
+        self._counters = counters
+        self._timeout_s = timeout_s
+        self._renewed = renewed
+
+    def take(self, client: Client, packet: Auth, now: float) -> None:
+        """Take a client's AUTH."""
+        authentication = client.authentication
+        if authentication is None:
+            raise RemoteProtocolError("AUTH without a method")  # [MQTT-4.12.0-7]
+        begins = authentication.take(packet, now)
+        if client.state is ConnectionState.DECIDING:
+            client.held = True
+        if begins:
+            client.deadline = now + self._timeout_s
+            client.link.begin(
+                authentication.method,
+                authentication.credentials,
+                packet.properties.authentication_data,
+            )
+        else:
+            client.link.proceed(packet.properties.authentication_data)
+
+    def answer(self, client: Client, outcome: Step | Identity) -> Identity | Refusal | None:
+        """Tell a client what its method says; return what that means for its CONNECT."""
+        authentication = client.authentication
+        if client.state is ConnectionState.CLOSED:
+            return None
+        if authentication is None:
+            assert not isinstance(outcome, Challenge | Accepted)  # that takes a method
+            return outcome  # [MQTT-4.12.0-6]
+        if isinstance(outcome, Identity):
+            outcome = Accepted(outcome)
+        if client.state is ConnectionState.DECIDING and isinstance(outcome, Accepted):
+            authentication.last_data = outcome.data
+            authentication.finish(outcome.data)
+            return outcome.identity
+        if client.state is ConnectionState.DECIDING and isinstance(outcome, Refusal):
+            return outcome  # [MQTT-4.12.0-4]
+        self._go_on(client, authentication, outcome)
+        return None
+
+    def time_out(self, client: Client) -> None:
+        """A re-authentication took too long."""
+        logger.info("closing %r: re-authentication took too long", client.label)
+        self._counters.refuse("reauthentication_timeout")
+        self._replies.end(client, Reason.NOT_AUTHORIZED)
+
+    def _go_on(self, client: Client, authentication: Authentication, outcome: Step) -> None:
+        if isinstance(outcome, Challenge):
+            if client.state is ConnectionState.DECIDING:
+                client.held = False
+            self._replies.send(client, authentication.challenge(outcome.data))
+        elif isinstance(outcome, Accepted):
+            self._renew(client, outcome.identity, authentication.finish(outcome.data))
+        else:
+            self._fail(client, outcome)
+
+    def _renew(self, client: Client, identity: Identity, success: Auth) -> None:
+        session = client.session
+        assert session is not None  # it is online
+        if (identity.name, identity.client_id) != (client.name, session.client_id):
+            logger.info("%r re-authenticated as another user", client.label)
+            self._fail(client, Refusal.NOT_AUTHORIZED)
+            return
+        client.deadline = None
+        client.identity = session.owner = identity
+        self._replies.send(client, success)
+        self._renewed(client)
+
+    def _fail(self, client: Client, refusal: Refusal) -> None:
+        # [MQTT-4.12.1-2]; DISCONNECT has not all the reasons of CONNACK
+        known = refusal in DISCONNECT_REFUSALS
+        self._counters.refuse(f"reauthentication_{refusal.name.lower()}")
+        logger.info("closing %r: cannot re-authenticate: %s", client.label, refusal.name)
+        self._replies.end(client, Reason(refusal) if known else Reason.NOT_AUTHORIZED)

@@ -1,0 +1,117 @@
+"""A message inside the broker, and the hold a local subscriber can put on its answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from broker.policy import Identity
+from broker.wire.errors import LocalProtocolError
+from broker.wire.property_values import NO_PROPERTIES, Properties
+
+OVERHEAD_BYTES = 200  # of one queued message besides topic and payload, measured with tracemalloc
+
+
+class Hold:
+    """Delays the PUBACK or PUBREC of one message until all who kept it have let go.
+
+    Pure and not thread-safe: release(), decline() and refuse() belong to the broker's loop. The
+    first refuse() decides; what others do afterwards changes nothing.
+    """
+
+    __slots__ = ("_can_tell", "_decided", "_keepers", "_on_decided")
+
+    def __init__(self, on_decided: Callable[[bool], None], *, can_tell: bool = True) -> None:
+        self._on_decided = on_decided  # True: acknowledge, False: refuse
+        self._can_tell = can_tell  # MQTT 3.1.1 has no reason code; it can only be cut off
+        self._keepers = 0
+        self._decided = False
+
+    @property
+    def decided(self) -> bool:
+        """Whether the answer's fate is known."""
+        return self._decided
+
+    @property
+    def keepers(self) -> int:
+        """How many keep the message now."""
+        return self._keepers
+
+    def keep(self) -> None:
+        """Promise a later release(), decline() or refuse(); call it within the handler."""
+        if self._decided and not self._keepers:
+            raise LocalProtocolError("cannot keep message: it is acknowledged already")
+        self._keepers += 1
+
+    def release(self) -> None:
+        """The message is safe here."""
+        self._let_go()
+        if not self._keepers and not self._decided:
+            self._decide(accepted=True)
+
+    def refuse(self) -> None:
+        """The message cannot be kept; its sender is told."""
+        self._let_go()
+        if not self._decided:
+            self._decide(accepted=False)
+
+    def decline(self) -> None:
+        """Give up one copy of a message that is delivered all the same.
+
+        Its sender is told by a reason code, or, where the protocol has none, is acknowledged: to
+        cut it off would make it publish the same again, and deliver that to everybody again.
+        """
+        if self._can_tell:
+            self.refuse()
+        else:
+            self.release()
+
+    def _let_go(self) -> None:
+        if not self._keepers:
+            raise LocalProtocolError("cannot let go of message: it was not kept")
+        self._keepers -= 1
+
+    def _decide(self, *, accepted: bool) -> None:
+        self._decided = True
+        self._on_decided(accepted)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What was published, free of any packet."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    sender: str = ""  # identity name; "" for a local client
+    properties: Properties = NO_PROPERTIES  # only those that travel with a message
+    expires_at: float | None = None  # in the broker's clock
+    hold: Hold | None = None  # QoS 1 and 2 from a remote client only
+    publisher: Identity | None = None  # of a remote client's, to ask for its rights again
+
+    @property
+    def size_bytes(self) -> int:
+        """What keeping it costs, about."""
+        size = OVERHEAD_BYTES + len(self.topic) + len(self.payload)
+        if self.properties is not NO_PROPERTIES and self.properties != NO_PROPERTIES:
+            size += self.properties.size_bytes
+        return size
+
+    def without_hold(self) -> "Message":
+        """Return the same message, for keeping."""
+        if self.hold is None:
+            return self
+        return Message(  # speed: dataclasses.replace() takes four times as long
+            self.topic,
+            self.payload,
+            self.qos,
+            self.retain,
+            self.sender,
+            self.properties,
+            self.expires_at,
+            None,
+            self.publisher,
+        )
+
+    def is_expired(self, now: float) -> bool:
+        """Return whether it must not be delivered any more."""
+        return self.expires_at is not None and now >= self.expires_at

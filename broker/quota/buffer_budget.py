@@ -1,0 +1,76 @@
+"""What peers make the broker keep, in all: answers left unread, packets half sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from broker.quota.limits import Limits
+
+
+class BufferOwner(Protocol):
+    """A connection, as seen from here."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """What is kept for the peer."""
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """What came of a packet that is not whole."""
+
+    def pause(self) -> None:
+        """Treat the peer as slow until it has read everything."""
+
+    def refuse(self, reason: str) -> None:
+        """Close for cause."""
+
+
+class BufferBudget:
+    """Holds all peers together to the totals of the limits."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._backed_up: set[BufferOwner] = set()
+        self._incomplete: dict[BufferOwner, int] = {}  # as last noted
+        self._incomplete_total = 0
+
+    def note_unread(self, peer: BufferOwner) -> None:
+        """A peer left bytes unread; beyond the total all who did count as slow."""
+        limits, backed_up = self._limits, self._backed_up
+        backed_up.add(peer)
+        if len(backed_up) * limits.output_bytes <= limits.output_bytes_total:
+            return
+        for each in tuple(backed_up):
+            if not each.unread_bytes:
+                backed_up.discard(each)
+        if sum(each.unread_bytes for each in backed_up) > limits.output_bytes_total:
+            for each in backed_up:
+                each.pause()
+
+    def note_incomplete(self, peer: BufferOwner) -> None:
+        """A peer's packet is not whole; beyond the total the longest is not waited for."""
+        self._note(peer)
+        limit = self._limits.incomplete_bytes_total
+        if self._incomplete_total > limit:
+            for each in tuple(self._incomplete):  # some were completed meanwhile
+                self._note(each)
+        while self._incomplete_total > limit:
+            longest = max(self._incomplete, key=self._incomplete.__getitem__)
+            self._incomplete_total -= self._incomplete.pop(longest)
+            longest.refuse("incomplete_bytes_total")
+
+    def has_room(self, size: int) -> bool:
+        """Whether so much may be kept for a packet before it comes; half is for what came."""
+        return self._incomplete_total + size <= self._limits.incomplete_bytes_total // 2
+
+    def forget(self, peer: BufferOwner) -> None:
+        """A connection is closed."""
+        self._backed_up.discard(peer)
+        self._incomplete_total -= self._incomplete.pop(peer, 0)
+
+    def _note(self, peer: BufferOwner) -> None:
+        incomplete = peer.incomplete_bytes
+        self._incomplete_total += incomplete - self._incomplete.pop(peer, 0)
+        if incomplete:
+            self._incomplete[peer] = incomplete

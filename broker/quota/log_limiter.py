@@ -1,0 +1,69 @@
+"""What peers can make the log say, within bounds.
+
+Theory of operation
+-------------------
+A line that a peer causes is told once a minute for one who and one kind, ten a second in all; what
+is left out is counted and told at the end of its minute, with what was dropped meanwhile. So the
+log tells of every kind of event and grows by a known amount, whatever peers do. tick() turns the
+clock; between two ticks time stands still.
+"""
+
+import logging
+from collections import Counter
+
+from broker.quota.counters import BrokerCounters
+
+logger = logging.getLogger(__name__)
+
+LINES = 10  # between two ticks of a second each: 5 MB of log an hour at the very worst
+WINDOW_S = 60.0
+COMINGS_AND_GOINGS = 5  # of one client within the minute, all told
+NAMED = 5  # kinds that a summary names, the most frequent first
+
+
+class LogLimiter:
+    """Says which lines may be told, and sums up the others."""
+
+    def __init__(self, counters: BrokerCounters) -> None:
+        self._counters = counters
+        self._left = LINES
+        self._told: Counter[tuple[str, str]] = Counter()  # within LINES a tick, so it is bounded
+        self._untold: Counter[str] = Counter()
+        self._dropped = counters.dropped.copy()
+        self._ends: float | None = None  # of this minute
+
+    def may_tell(self, who: str, kind: str, times: int = 1) -> bool:
+        """Return whether a line of this kind about this peer may be told now."""
+        if self._left <= 0 or self._told[who, kind] >= times:
+            self._untold[kind] += 1
+            return False
+        self._left -= 1
+        self._told[who, kind] += 1
+        return True
+
+    def tick(self, now: float) -> None:
+        """Once a second: allow lines again; once a minute: tell what was left out and dropped."""
+        self._left = LINES
+        if self._ends is None:
+            self._ends = now + WINDOW_S
+        elif now >= self._ends:
+            self._ends = now + WINDOW_S
+            self.sum_up()
+
+    def sum_up(self) -> None:
+        """Tell what was left out and dropped since the last time."""
+        if self._untold:
+            logger.info("not told one by one: %s", _write(self._untold))
+        dropped = self._counters.dropped - self._dropped
+        if dropped:
+            logger.info("messages dropped in the last minute: %s", _write(dropped))
+        self._dropped = self._counters.dropped.copy()
+        self._told.clear()
+        self._untold.clear()
+
+
+def _write(counted: Counter[str]) -> str:
+    named = counted.most_common(NAMED)
+    rest = counted.total() - sum(count for _, count in named)
+    parts = [f"{kind} {count}" for kind, count in named]
+    return ", ".join([*parts, f"others {rest}"] if rest else parts)

@@ -1,0 +1,96 @@
+"""Who is heard at a wake-up, and how much of it.
+
+Theory of operation
+-------------------
+Work is counted in units of about 20 us; plain packets cost next to none. What a packet costs
+is known when it is done, so a turn may be overdrawn: the client owes the rest, and is not heard
+before wake-ups have paid for it. (As deficit round robin, Shreedhar and Varghese 1996, but work is
+paid for afterwards.) Rules:
+
+1. One turn is at most TURN units and the packet that overdraws it. What is owed shrinks by one
+   unit with every wake-up, and by what is left of its units, first come, first served.
+2. All turns of one wake-up are at most WAKE_UP units; then, who owes at most CREDIT units and has
+   sent its CONNECT has one unit more: who wants little never stands behind those that want much.
+3. Everybody else stands in line.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from broker.sessions.client import NEW
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broker.sessions.client import Client
+
+TURN = 50
+WAKE_UP = 100
+CREDIT = 5  # a few packets of a client that seldom sends any
+
+
+class Scheduler:
+    """The turns of all clients of one broker."""
+
+    __slots__ = ("_budget", "_granted", "_line", "_wake_ups", "left")
+
+    def __init__(self) -> None:
+        self.left = 0  # of the turn that is; whoever works for a client takes its cost away
+        self._granted = 0
+        self._wake_ups = 0
+        self._budget = WAKE_UP
+        self._line: OrderedDict[Client, None] = OrderedDict()
+
+    @property
+    def is_anybody_waiting(self) -> bool:
+        """Whether wake_up() would have somebody to hear."""
+        return bool(self._line)
+
+    def begin(self, client: Client) -> bool:
+        """Begin a client's turn; return False when it has to wait in line."""
+        if client in self._line:
+            return False
+        if self._owes(client) or (self._budget <= 0 and client.state is NEW):
+            self._line[client] = None
+            return False
+        self._granted = self.left = TURN if self._budget > 0 else 1
+        return True
+
+    def end(self, client: Client) -> None:
+        """End it: what was used is paid for, now or later."""
+        if self.left < 0:
+            client.paid_at = self._wake_ups - self.left
+        self._budget -= self._granted - max(self.left, 0)
+
+    def wait(self, client: Client) -> None:
+        """Let a client stand in line; harmless when it does."""
+        self._line[client] = None
+
+    def leave(self, client: Client) -> None:
+        """Forget one that has gone."""
+        self._line.pop(client, None)
+
+    def wake_up(self) -> Iterator[Client]:
+        """Yield those in line whose turn may begin, as far as this wake-up's units go."""
+        self._wake_ups += 1
+        self._budget = WAKE_UP
+        for _ in range(len(self._line)):
+            client = next(iter(self._line), None)
+            if client is None:  # the last one has gone
+                return
+            if self._owes(client) or self._budget <= 0:
+                return
+            del self._line[client]
+            yield client
+
+    def _owes(self, client: Client) -> bool:
+        """Pay what a client owes as far as possible; return whether it still owes too much."""
+        owed = client.paid_at - self._wake_ups
+        if owed <= 0:
+            return False
+        paid = min(owed, max(self._budget, 0))
+        self._budget -= paid
+        client.paid_at -= paid
+        return owed - paid > CREDIT

@@ -1,0 +1,116 @@
+"""Packet ids of QoS 2 messages that a client has handed over and not yet released.
+
+Theory of operation
+-------------------
+An id is noted at the first PUBLISH and forgotten at its PUBREL; in between every PUBLISH with it
+is the same message, which is not taken again. [MQTT-4.3.3-10] Rules after every call:
+
+1. An id belongs to one message until its PUBREL comes, reconnects included; the message is
+   forgotten only when it was refused.
+2. While a message is undecided (a hold), it has one place in the line of acknowledgements of
+   the newest connection it came by.
+3. What the ids cost counts as queued bytes, for one client and for all.
+"""
+
+from collections.abc import Iterable
+
+from broker.quota.counters import BrokerCounters
+from broker.sessions.ack_queue import AckSlot
+from broker.wire.reasons import Reason
+
+FAILURE = Reason.UNSPECIFIED_ERROR  # speed: as in client.py
+ID_BYTES = 150  # of one id: two sets, a dictionary and an int; an estimate, on the safe side
+
+
+class InboundQos2:
+    """What one session has received at QoS 2."""
+
+    __slots__ = ("_counters", "_limit", "_limit_bytes_total", "_places", "ids", "unreleased")
+
+    def __init__(self, counters: BrokerCounters, limit: int, limit_bytes_total: int) -> None:
+        self.ids: set[int] = set()
+        self.unreleased: set[int] = set()  # of those, PUBREC was sent on this connection
+        self._places: dict[int, AckSlot] = {}  # undecided
+        self._counters = counters
+        self._limit = limit
+        self._limit_bytes_total = limit_bytes_total
+
+    @property
+    def is_full(self) -> bool:
+        """Whether one more id is one too many."""
+        held = ID_BYTES * (len(self.ids) + 1)  # no client holds more than what is left for all
+        if self._counters.queued_bytes + held > self._limit_bytes_total:
+            return True
+        return len(self.ids) >= self._limit
+
+    @property
+    def free_slots(self) -> int:
+        """How many more ids are surely not too many, each noted after the other."""
+        left = (self._limit_bytes_total - self._counters.queued_bytes) // ID_BYTES - len(self.ids)
+        return min(self._limit - len(self.ids), left // 2)
+
+    def note_run(self, packet_ids: Iterable[bytes]) -> None:
+        """Note messages whose PUBRECs are sent; they are among ids already."""
+        numbers = [int.from_bytes(each, "big") for each in packet_ids]
+        self.unreleased.update(numbers)
+        self._counters.queued_bytes += ID_BYTES * len(numbers)
+
+    def take(self, packet_id: int, place: AckSlot) -> None:
+        """Note a new message, which waits for its decision."""
+        self.ids.add(packet_id)
+        self._places[packet_id] = place
+        self._counters.queued_bytes += ID_BYTES
+
+    def repeat(self, packet_id: int, place: AckSlot) -> None:
+        """Take a message that came again: answered like the first, once that is decided."""
+        before = self._places.get(packet_id)
+        if before is None:
+            place.decide(Reason.SUCCESS)
+        elif before.line is place.line:
+            place.leave()
+        else:  # the line of the last connection is closed
+            self._places[packet_id] = place
+
+    def decide(self, packet_id: int, verdict: Reason) -> None:
+        """Settle a message; a refused one may be published again."""
+        place = self._places.pop(packet_id, None)
+        if place is None:  # the session has ended
+            return
+        if verdict >= FAILURE:
+            self._forget(packet_id)  # [MQTT-4.3.3-9]
+        place.decide(verdict)
+
+    def is_undecided(self, packet_id: int) -> bool:
+        """Return whether a message waits for its PUBREC."""
+        return packet_id in self._places
+
+    def release(self, packet_id: int) -> bool:
+        """Note a PUBREL; return whether it belongs to a message."""
+        if packet_id not in self.ids:
+            return False
+        self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
+        return True
+
+    def release_decided(self, packet_id: int) -> bool:
+        """Note a PUBREL if it belongs to a decided message; return whether it does."""
+        if packet_id not in self.ids or packet_id in self._places:
+            return False
+        self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
+        return True
+
+    def restore(self, packet_ids: set[int]) -> None:
+        """Take what was noted before the broker started."""
+        self.ids |= packet_ids
+        self._counters.queued_bytes += ID_BYTES * len(packet_ids)
+
+    def clear(self) -> None:
+        """Forget everything; the session has ended."""
+        self._counters.queued_bytes -= ID_BYTES * len(self.ids)
+        self.ids.clear()
+        self.unreleased.clear()
+        self._places.clear()
+
+    def _forget(self, packet_id: int) -> None:
+        self.ids.remove(packet_id)
+        self.unreleased.discard(packet_id)
+        self._counters.queued_bytes -= ID_BYTES

@@ -1,0 +1,102 @@
+"""Where a client's topic goes: receivers for the readable path, prepared lists for the hot one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from broker.journal.records import QueueEntry
+    from broker.messages.delivery import Encoder
+    from broker.routing.hooks import PublishHook
+    from broker.sessions.client import Client
+    from broker.sessions.session import Session
+    from broker.sessions.shared_group import SharedGroup
+    from broker.wire.packets import Subscription
+
+NOT_PLAIN = -1  # as the longest packet an outlet takes
+
+
+class Receiver(Protocol):
+    """A session or a local client."""
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
+        """Take a message."""
+
+
+Receivers = tuple[tuple["Receiver", "Subscription"], ...]
+
+
+class ReceiverSet:
+    """A set of receivers, prepared for the flow; topics with the same receivers share it."""
+
+    __slots__ = (
+        "clients", "entries", "exact", "groups", "high", "is_as_published", "limit",
+        "limit_qos1", "limit_stored", "low_other", "low_same", "other", "same",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.clients: list[Client] = []
+        # bound out.append of those connected; same: they take the sender's bytes as they are
+        self.same: list[Callable[[bytes], None]] = []
+        self.other: list[Callable[[bytes], None]] = []
+        self.low_same: list[Callable[[bytes], None]] = []  # of these, granted QoS 0
+        self.low_other: list[Callable[[bytes], None]] = []
+        self.high: list[tuple[Session, bool]] = []  # granted QoS 1 or 2; whether they are "same"
+        self.exact: set[Session] = set()  # of these, granted QoS 2
+        self.groups: list[SharedGroup] = []
+        self.entries: tuple[QueueEntry, ...] = ()  # of those among high that are stored
+        self.is_as_published = False  # some receiver wants RETAIN as it was
+        self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
+
+    def add(self, client: Client, *, same: bool, qos: int) -> None:
+        """Let a connected client receive."""
+        append = client.out.append
+        self.clients.append(client)
+        (self.same if same else self.other).append(append)
+        if not qos:
+            (self.low_same if same else self.low_other).append(append)
+
+    def open(self, limit: int, *, tells_nobody: bool) -> None:
+        """Allow the flow to use it for packets of at most limit bytes."""
+        self.limit = limit
+        if self.groups:
+            return  # a member that leaves hands over what it has not acknowledged
+        if self.entries:  # the PUBACK waits: stored_run.py
+            self.limit_stored = limit
+        elif not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
+            self.limit_qos1 = limit
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether some session that must get everything takes nothing now."""
+        return any(session.inflight.append is None for session, _ in self.high)
+
+    def takes(self, kind: int) -> int:
+        """Return the longest packet the flow may send with this first byte."""
+        return self.limit_qos1 if kind & 0x06 else self.limit
+
+
+CLOSED_RECEIVER_SET = ReceiverSet()
+
+
+class PublishRoute:
+    """What is known of one topic of one client."""
+
+    __slots__ = ("allowed", "hooks", "receiver_set", "receivers", "topic")
+
+    def __init__(
+        self,
+        topic: str,
+        *,
+        allowed: bool,
+        receivers: Receivers = (),
+        receiver_set: ReceiverSet = CLOSED_RECEIVER_SET,
+        hooks: tuple[PublishHook, ...] = (),
+    ) -> None:
+        self.topic = topic
+        self.allowed = allowed
+        self.receivers = receivers
+        self.receiver_set = receiver_set
+        self.hooks = hooks  # with any, the outlet is closed

@@ -1,0 +1,133 @@
+"""Who may call the sidecar: the API key on this network, an account's token from anywhere."""
+
+import hmac
+import re
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from fastapi import Request
+
+from gateway.access.tokens import AccessTokens
+from gateway.sidecar.origin import Origin, origin_of
+from gateway.sidecar.problems import Problem
+from protocol.errors import TokenError
+from protocol.secret import Secret
+
+DEFAULT_CLIENT_ID = "api"  # of who shows the API key and names no other
+
+MANAGE = "edge:mcm"
+CLUSTERS = "edge:clusters"
+ACCOUNT_KEY = "edge:read:accountkey"
+ASSOCIATE = "edge:account:associate"
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+_CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarCaller:
+    """Who calls."""
+
+    client_id: str
+    scopes: frozenset[str]
+    has_key: bool = False
+
+    def may(self, scope: str) -> bool:
+        """Return whether the caller has a scope; the API key has all."""
+        return self.has_key or scope in self.scopes
+
+
+class Guard:
+    """Checks the Authorization of requests."""
+
+    def __init__(self, api_key: Secret, tokens: AccessTokens) -> None:
+        self._api_key, self._tokens = api_key, tokens
+
+    async def caller(self, request: Request) -> SidecarCaller:
+        """Return who calls; Problem 401 without valid credentials."""
+        scheme, shown = _shown(request.headers.get("authorization", ""))
+        if scheme.lower() != "bearer" or not shown:
+            raise _unauthorized(
+                "cannot allow this: needs Authorization: Bearer <API key or access token>; "
+                "the API key is in the file api-key of the state folder"
+            )
+        if self._is_api_key(shown):
+            # It is this node's secret: over a tunnel others have seen it on the way
+            if origin_of(request.scope) in (Origin.SEP, Origin.BEP):
+                raise _unauthorized("cannot allow this: the API key is for the local network only")
+            return SidecarCaller(
+                request.headers.get("x-client-id", DEFAULT_CLIENT_ID), frozenset(), True
+            )
+        try:
+            rights = await self._tokens.verify(shown)
+        except TokenError as exc:
+            raise _unauthorized(str(exc)) from exc
+        return SidecarCaller(rights.client_id or DEFAULT_CLIENT_ID, rights.scopes)
+
+    def without_api_key(self, headers: RawHeaders) -> RawHeaders:
+        """Return a request's headers as a microservice may see them."""
+        return [
+            (name, value)
+            for name, value in headers
+            if name != b"authorization" or not self._is_api_key(_shown(value.decode("latin-1"))[1])
+        ]
+
+    async def manager(self, request: Request) -> SidecarCaller:
+        """Return a caller who may manage this node; Problem 401 or 403 for others."""
+        return await self._with_scope(request, MANAGE)
+
+    async def viewer(self, request: Request) -> SidecarCaller:
+        """Return a caller who may see the clusters; Problem 401 or 403 for others."""
+        return await self._with_scope(request, CLUSTERS)
+
+    async def associator(self, request: Request) -> SidecarCaller:
+        """Return a caller who may change this node's account; Problem 401 or 403 for others."""
+        return await self._with_scope(request, ASSOCIATE)
+
+    async def client_id(self, request: Request) -> str:
+        """Return whose microservices a manager works on; Problem 403 for who may not."""
+        try:
+            caller = await self.manager(request)
+        except Problem as exc:
+            # what clients of this API expect, whatever is missing
+            raise Problem(HTTPStatus.FORBIDDEN, exc.detail) from exc
+        if not _CLIENT_ID.fullmatch(caller.client_id):
+            raise Problem(
+                HTTPStatus.FORBIDDEN, f"cannot accept client id {caller.client_id[:80]!r}"
+            )
+        return caller.client_id
+
+    async def on_loopback_or_viewer(self, request: Request) -> None:
+        """Let anyone on this machine through; others need to be viewers."""
+        if origin_of(request.scope) is not Origin.LOOPBACK:
+            await self.viewer(request)
+
+    async def is_on_loopback_or_viewer(self, request: Request) -> bool:
+        """Return whether a request comes from this machine or from a viewer."""
+        try:
+            await self.on_loopback_or_viewer(request)
+        except Problem:
+            return False
+        return True
+
+    async def _with_scope(self, request: Request, scope: str) -> SidecarCaller:
+        caller = await self.caller(request)
+        if not caller.may(scope):
+            raise Problem(
+                HTTPStatus.FORBIDDEN, f"cannot allow this: the access token lacks scope {scope}"
+            )
+        return caller
+
+    def _is_api_key(self, shown: str) -> bool:
+        return hmac.compare_digest(shown.encode(), self._api_key.reveal().encode())
+
+
+def _shown(authorization: str) -> tuple[str, str]:
+    """Return scheme and credentials of an Authorization header."""
+    scheme, _, shown = authorization.partition(" ")
+    return scheme, shown.strip()
+
+
+def _unauthorized(detail: str) -> Problem:
+    return Problem(HTTPStatus.UNAUTHORIZED, detail, {"WWW-Authenticate": "Bearer"})

@@ -1,0 +1,158 @@
+"""Who may connect to the broker, and which topics they may write and read.
+
+Everything is denied unless a line here allows it. `$…` topics are closed to all but joining
+devices, each in its own two.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker import Credentials, Identity, Refusal
+from broker.messages.topics import covers
+from gateway.addresses import is_loopback
+from gateway.devices.claims import Claims
+from gateway.devices.join import may_be_client_id
+from gateway.devices.registry import DeviceRecord, DeviceRegistry
+from gateway.uplink.rules import capture
+from protocol.ids import DEVICE_ID
+from protocol.secret import Secret
+from protocol.topics import device_prefix, join_request, join_response
+
+CONTAINERS = "containers"  # the name of the Unix socket's listener
+CLAIM_USER = "claim"
+API_USER = "api"  # a person or program that has the API key
+
+PERSON, DEVICE, CLAIM, CONTAINER = "person", "device", "claim", "container"
+
+
+class RightsSource(Protocol):
+    """What a container may read and write, as topic filters."""
+
+    @property
+    def subscribe(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def publish(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class AccessPorts:
+    """What access asks other parts."""
+
+    container_rights: Callable[[str, bytes], RightsSource | None]  # by user name and password
+    confirm: Callable[
+        [DeviceRecord], Awaitable[None]
+    ]  # a device logged in with its own credentials
+    clock: Callable[[], float]
+
+
+class Access:
+    """The broker's Authenticator and Authorizer."""
+
+    def __init__(
+        self,
+        registry: DeviceRegistry,
+        claims: Claims,
+        api_key: Secret,
+        ports: AccessPorts,
+        *,
+        loopback_anonymous: bool,
+    ) -> None:
+        self._registry, self._claims, self._api_key = registry, claims, api_key
+        self._ports, self._loopback_anonymous = ports, loopback_anonymous
+        self._container_rights: dict[str, RightsSource] = {}
+
+    async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
+        """Return who logs in, or why not."""
+        user = credentials.username or ""
+        if credentials.listener == CONTAINERS:
+            return self._container(credentials)
+        if not user and not credentials.password:
+            return self._anonymous(credentials)
+        if user == CLAIM_USER:
+            return self._claim(credentials)
+        if user == API_USER:
+            return self._holder_of_api_key(credentials)
+        if DEVICE_ID.fullmatch(user):
+            return await self._device(credentials)
+        return Refusal.BAD_CREDENTIALS
+
+    def may_publish(self, identity: Identity, topic: str) -> bool:
+        """Return whether an identity may write a topic."""
+        if CLAIM in identity.groups:
+            return topic == join_request(identity.client_id)
+        return any(capture(f, topic) is not None for f in self._writable(identity))
+
+    def knows(self, identity: Identity) -> bool | None:
+        """Return whether an identity of an earlier run still is; a container's login tells."""
+        if CONTAINER in identity.groups and identity.name not in self._container_rights:
+            return None
+        if DEVICE in identity.groups:
+            return self._registry.get(identity.name) is not None
+        return True
+
+    def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
+        """Return whether an identity may read everything that a filter matches."""
+        if CLAIM in identity.groups:
+            return topic_filter == join_response(identity.client_id)
+        return any(covers(f, topic_filter) for f in self._readable(identity))
+
+    def _container(self, credentials: Credentials) -> Identity | Refusal:
+        name = credentials.username or ""
+        rights = self._ports.container_rights(name, credentials.password or b"")
+        if rights is None:
+            return Refusal.BAD_CREDENTIALS
+        self._container_rights[name] = rights
+        return Identity(name, name, frozenset({CONTAINER}))  # or it could take another's session
+
+    def _anonymous(self, credentials: Credentials) -> Identity | Refusal:
+        if self._loopback_anonymous and is_loopback(credentials.peer):
+            return _person("anonymous", credentials)
+        return Refusal.NOT_AUTHORIZED
+
+    def _claim(self, credentials: Credentials) -> Identity | Refusal:
+        client_id = credentials.client_id
+        claim = self._claims.find(credentials.password or b"", self._ports.clock())
+        if claim is None or not may_be_client_id(client_id):
+            return Refusal.BAD_CREDENTIALS
+        if claim.uses < 1 and self._registry.unconfirmed(claim.digest, client_id) is None:
+            return Refusal.BAD_CREDENTIALS
+        return Identity(f"claim:{claim.digest}", client_id, frozenset({CLAIM}))
+
+    def _holder_of_api_key(self, credentials: Credentials) -> Identity | Refusal:
+        if hmac.compare_digest(credentials.password or b"", self._api_key.reveal().encode()):
+            return _person(API_USER, credentials)
+        return Refusal.BAD_CREDENTIALS
+
+    async def _device(self, credentials: Credentials) -> Identity | Refusal:
+        device_id, client_id = credentials.username or "", credentials.client_id
+        device = self._registry.authenticate(device_id, credentials.password or b"")
+        foreign = DEVICE_ID.match(client_id) is not None and not client_id.startswith(device_id)
+        if device is None or foreign:
+            return Refusal.BAD_CREDENTIALS
+        await self._ports.confirm(device)
+        return Identity(device_id, client_id, frozenset({DEVICE}))
+
+    def _writable(self, identity: Identity) -> tuple[str, ...]:
+        return self._filters(identity, "publish")
+
+    def _readable(self, identity: Identity) -> tuple[str, ...]:
+        return self._filters(identity, "subscribe")
+
+    def _filters(self, identity: Identity, action: str) -> tuple[str, ...]:
+        if PERSON in identity.groups:
+            return ("#",)
+        if DEVICE in identity.groups and self._registry.get(identity.name) is not None:
+            return (f"{device_prefix(identity.name)}/#",)
+        rights = self._container_rights.get(identity.name)
+        if CONTAINER in identity.groups and rights is not None:
+            filters = rights.publish if action == "publish" else rights.subscribe
+            return tuple(f for f in filters if not f.startswith("$"))
+        return ()
+
+
+def _person(name: str, credentials: Credentials) -> Identity | Refusal:
+    if DEVICE_ID.match(credentials.client_id):
+        return Refusal.BAD_CREDENTIALS  # MQTT would cut that device's connection
+    return Identity(name, credentials.client_id, frozenset({PERSON}))

@@ -1,0 +1,95 @@
+"""Holds a node's keys: two in files that only their owner can read, one in memory.
+
+node-key.pem is the identity, api-key what people show to the sidecar. Each is made on the first
+start and never replaced. The key that SEP bodies are sealed to is made anew at every start and is
+nowhere but in memory: a request that somebody recorded cannot be opened by a later run, so it is
+never executed twice, and who gets hold of the files reads nothing that was sent before. The node
+registers the new key before it is reached by its SEP.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.errors import GatewayError
+from protocol.errors import WireError
+from protocol.keys import NodeKey, SealingKey, load_node_key, new_node_key, new_sealing_key
+from protocol.secret import Secret
+
+T = TypeVar("T")
+
+API_KEY_BYTES = 24  # 192 random bits
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIdentity:
+    """The node's keys."""
+
+    key: NodeKey
+    sealing: SealingKey
+    api_key: Secret
+
+    @property
+    def node_id(self) -> str:
+        """The node id the key stands for."""
+        return self.key.node_id
+
+
+def load_identity(state: Path) -> NodeIdentity:
+    """Return the identity kept in a state folder, with a new sealing key.
+
+    A folder without an identity gets a new one.
+
+    Raises:
+        GatewayError: a file cannot be read, written, or holds no key.
+    """
+    with contextlib.suppress(OSError):
+        (state / "sealing-key").unlink()  # of versions that kept it; it opens what was recorded
+    return NodeIdentity(
+        _load(state / "node-key.pem", lambda: new_node_key().pem(), load_node_key),
+        new_sealing_key(),
+        _load(state / "api-key", _new_api_key, _parse_api_key),
+    )
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that is whole or absent after a power cut, readable by its owner only."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # or the name may be lost though the content is safe
+    finally:
+        os.close(folder)
+
+
+def _load(path: Path, make: Callable[[], bytes], parse: Callable[[bytes], T]) -> T:
+    try:
+        if not path.exists():
+            write_private(path, make())
+        return parse(path.read_bytes())
+    except OSError as exc:
+        raise GatewayError(f"cannot use {path}: {exc.strerror}") from exc
+    except (WireError, ValueError) as exc:
+        raise GatewayError(f"cannot use {path}: {exc}") from exc
+
+
+def _new_api_key() -> bytes:
+    return (secrets.token_urlsafe(API_KEY_BYTES) + "\n").encode()
+
+
+def _parse_api_key(content: bytes) -> Secret:
+    key = content.decode("ascii").strip()
+    if len(key) < 16:
+        raise ValueError("shorter than 16 characters")
+    return Secret(key)

@@ -1,0 +1,240 @@
+"""Images and containers on disk: what is deployed survives kill -9 at any moment.
+
+One SQLite file says what exists; contents/<digest>/ holds the files of an image. A content is
+written under another name, synced and renamed before a row mentions it; what no row mentions is
+removed at the next start.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.services.errors import ImageError, ServicesError, StorageError
+from gateway.services.images.image import Image, ImageFile
+from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS image (
+    image_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
+    repo_tags TEXT NOT NULL, digest TEXT NOT NULL, runtime TEXT NOT NULL,
+    size INTEGER NOT NULL, created REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS container (
+    container_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
+    image_id TEXT NOT NULL, env TEXT NOT NULL, created REAL NOT NULL,
+    digest TEXT NOT NULL, runtime TEXT NOT NULL, filters TEXT NOT NULL);
+"""
+# the version of the format is the number of steps that were taken: PRAGMA user_version
+_STEPS = ("ALTER TABLE container ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0",)
+_PRIVATE, _READ_ONLY = 0o700, 0o400
+_SCRATCH_PREFIX = ".new-"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of a client."""
+
+    image_id: str
+    client_id: str
+    name: str
+    repo_tags: tuple[str, ...]
+    digest: str
+    runtime: str
+    size: int
+    created: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredContainer:
+    """A container: digest and env are those that were last ready."""
+
+    container_id: str
+    client_id: str
+    name: str
+    image_id: str
+    created: float
+    digest: str
+    runtime: str
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    filters: tuple[str, ...] = ()  # its stored session's subscriptions
+    stopped: bool = False  # by a person: it stays so when the gateway starts
+
+
+class Catalogue:
+    """The store; every method blocks, and returns when it is on disk.
+
+    One thread at a time may use it; put_content() may be called from any.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        try:
+            for directory in (state, state / "contents", state / "containers"):
+                directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+            (state / "catalogue.db").touch(mode=0o600)
+            self._db = sqlite3.connect(
+                state / "catalogue.db", isolation_level=None, check_same_thread=False
+            )
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.executescript(_SCHEMA)
+            self._migrate()
+            self._remove_scratch()
+        except (OSError, sqlite3.Error) as exc:
+            raise ServicesError(f"cannot open {state}: {exc}") from exc
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    def images(self) -> tuple[StoredImage, ...]:
+        """Return all images."""
+        rows = self._db.execute("SELECT * FROM image ORDER BY image_id")
+        return tuple(
+            StoredImage(
+                image_id, client_id, name, tuple(json.loads(tags)), digest, runtime, size, created
+            )
+            for image_id, client_id, name, tags, digest, runtime, size, created in rows
+        )
+
+    def put_image(self, image: StoredImage) -> None:
+        """Add or replace an image."""
+        values = (
+            image.image_id, image.client_id, image.name, json.dumps(image.repo_tags),
+            image.digest, image.runtime, image.size, image.created,
+        )  # fmt: skip
+        self._execute("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    def drop_image(self, image_id: str) -> None:
+        """Remove an image."""
+        self._execute("DELETE FROM image WHERE image_id = ?", (image_id,))
+
+    def containers(self) -> tuple[StoredContainer, ...]:
+        """Return all containers."""
+        rows = self._db.execute("SELECT * FROM container ORDER BY container_id")
+        return tuple(
+            StoredContainer(
+                container_id, client_id, name, image_id, created, digest, runtime,
+                json.loads(env), tuple(json.loads(filters)), bool(stopped),
+            )
+            for container_id, client_id, name, image_id, env, created, digest, runtime, filters,
+            stopped in rows
+        )  # fmt: skip
+
+    def put_container(self, container: StoredContainer) -> None:
+        """Add or replace a container."""
+        values = (
+            container.container_id, container.client_id, container.name, container.image_id,
+            json.dumps(dict(container.env)), container.created, container.digest,
+            container.runtime, json.dumps(container.filters), container.stopped,
+        )  # fmt: skip
+        self._execute(
+            "INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+        )
+
+    def drop_container(self, container_id: str) -> None:
+        """Remove a container and everything it kept."""
+        self._execute("DELETE FROM container WHERE container_id = ?", (container_id,))
+        shutil.rmtree(self.directory(container_id), ignore_errors=True)
+
+    def directory(self, container_id: str) -> Path:
+        """Return the directory that is a container's own."""
+        return self._state / "containers" / container_id
+
+    def content(self, digest: str) -> Path:
+        """Return the directory that holds the files of an image."""
+        return self._state / "contents" / digest.removeprefix("sha256:")
+
+    def manifest(self, digest: str) -> Manifest:
+        """Return the manifest of a content; ImageError when it is not there any more."""
+        try:
+            return parse_manifest((self.content(digest) / FILE_NAME).read_text(encoding="utf-8"))
+        except OSError as exc:
+            raise ImageError(f"cannot read {FILE_NAME} of {digest:.19}…: {exc.strerror}") from exc
+
+    @contextlib.contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Lend a temporary directory on the same file system."""
+        try:
+            lent = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
+        except OSError as exc:
+            raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
+        with lent as name:
+            yield Path(name)
+
+    def unpack(self, image: Image, scratch: Path) -> Path:
+        """Write an image's files below a scratch directory; may be called from another thread."""
+        unpacked = scratch / "content"
+        try:
+            unpacked.mkdir(mode=_PRIVATE)
+            for file in image.files:
+                _unpack(image, file, unpacked)
+            _sync(unpacked)
+        except OSError as exc:
+            why = exc.strerror or str(exc)
+            raise StorageError(f"cannot store image {image.name}: {why}") from exc
+        return unpacked
+
+    def put_content(self, digest: str, unpacked: Path) -> None:
+        """Keep unpacked files as the content of a digest; another upload may have brought it."""
+        target = self.content(digest)
+        if target.exists():
+            return
+        try:
+            unpacked.rename(target)
+            _sync(target.parent)
+        except OSError as exc:
+            raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
+
+    def sweep(self, in_use: Set[str]) -> None:
+        """Remove contents that no image, no container and none of the digests in use mentions."""
+        digests = {row.digest for row in self.images()} | in_use
+        digests |= {row.digest for row in self.containers()}
+        kept = {self.content(digest).name for digest in digests}
+        for path in (self._state / "contents").iterdir():
+            if path.name not in kept and not path.name.startswith(_SCRATCH_PREFIX):
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _migrate(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        for number, step in enumerate(_STEPS[version:], version + 1):
+            self._db.execute("BEGIN")
+            self._db.execute(step)
+            self._db.execute(f"PRAGMA user_version = {number}")
+            self._db.execute("COMMIT")
+
+    def _remove_scratch(self) -> None:
+        for path in (
+            *(self._state / "contents").glob(f"{_SCRATCH_PREFIX}*"),
+            *(self._state / "containers").glob("*/tmp/*"),
+        ):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._db.execute(statement, values)
+        except sqlite3.Error as exc:
+            raise StorageError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
+
+
+def _unpack(image: Image, file: ImageFile, directory: Path) -> None:
+    path = directory / file.path
+    path.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    with path.open("xb") as target:
+        for chunk in image.read(file):
+            target.write(chunk)
+        target.flush()
+        os.fsync(target.fileno())
+    path.chmod(_READ_ONLY)
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,122 @@
+"""microservice.toml: what a microservice is called, where it answers, what it may do."""
+
+import re
+from dataclasses import dataclass, field
+
+from gateway.services.errors import ImageError
+from protocol.errors import SettingsError
+from protocol.settings import load_settings
+
+FILE_NAME = "microservice.toml"
+NODE, PUBLIC = "node", "public"  # who may call
+MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
+SECONDS_MIN, SECONDS_MAX = 1, 600
+FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
+FILTER_BYTES = 256
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_VERSION = re.compile(r"[a-z0-9.]{1,16}")
+_BASE = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """Where a microservice answers and who may call."""
+
+    base: str = ""  # "": nowhere
+    expose: str = NODE
+    bep: bool = False
+
+    def check(self) -> None:
+        """Refuse what is not a path or a known word."""
+        check_base(self.base)
+        if self.expose not in (NODE, PUBLIC):
+            raise ValueError(f'expose = "{self.expose}": must be "{NODE}" or "{PUBLIC}"')
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestMqtt:
+    """The topic filters a microservice may read and write; what is not here is denied."""
+
+    subscribe: tuple[str, ...] = ()
+    publish: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Refuse what is not a topic filter, and the gateway's own topics."""
+        for name in ("subscribe", "publish"):
+            filters = getattr(self, name)
+            if len(filters) > FILTERS_LIMIT:
+                raise ValueError(f"{name} must have at most {FILTERS_LIMIT} filters")
+            for topic_filter in filters:
+                if not _is_filter(topic_filter):
+                    raise ValueError(f'{name}: "{topic_filter:.64}" is not a topic filter')
+                if topic_filter.startswith("$"):
+                    raise ValueError(f'{name}: "{topic_filter:.64}" belongs to the gateway')
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """What a microservice's process may take."""
+
+    memory_mib: int = 128  # on top of the interpreter
+    start_s: float | None = None  # from start to ready; 20 when it is not given
+    liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
+
+    def check(self) -> None:
+        """Refuse what cannot work or cannot be meant."""
+        if not MEMORY_MIB_MIN <= self.memory_mib <= MEMORY_MIB_MAX:
+            raise ValueError(
+                f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
+            )
+        for name, seconds in (("start_s", self.start_s), ("liveness_s", self.liveness_s)):
+            if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
+                raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A microservice's description."""
+
+    name: str
+    version: str = "1"
+    http: HttpSettings = field(default_factory=HttpSettings)
+    mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+
+    @property
+    def image(self) -> str:
+        """The image's name."""
+        return f"{self.name}-v{self.version}"
+
+    def check(self) -> None:
+        """Refuse names that do not fit paths and ids."""
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f'name = "{self.name:.64}": must be a-z 0-9 -, at most 40')
+        if not _VERSION.fullmatch(self.version):
+            raise ValueError(f'version = "{self.version:.64}": must be a-z 0-9 ., at most 16')
+
+
+def parse_manifest(text: str) -> Manifest:
+    """Return the manifest in microservice.toml's text; ImageError says what is wrong with it."""
+    try:
+        return load_settings(Manifest, text, FILE_NAME, {})
+    except SettingsError as exc:
+        raise ImageError(str(exc)) from exc
+
+
+def check_base(base: str) -> None:
+    """Return if a base path is one; ValueError if not."""
+    levels = base.split("/")
+    if base and (not _BASE.fullmatch(base) or "." in levels or ".." in levels):
+        raise ValueError(f'base = "{base:.64}": must be a path such as /climate/v1')
+
+
+def _is_filter(text: str) -> bool:
+    levels = text.split("/")
+    return (
+        0 < len(text.encode(errors="replace")) <= FILTER_BYTES
+        and text.isprintable()
+        and not any("+" in level and level != "+" for level in levels)
+        and not any("#" in level and level != "#" for level in levels)
+        and "#" not in levels[:-1]
+    )

@@ -1,0 +1,83 @@
+"""What the host asks of a runtime. Python is one; each further language is a small port."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from gateway.services.images.manifest import Manifest
+from microservice.control import Counts
+from microservice.service import Info
+from protocol.secret import Secret
+
+LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
+
+
+class ProcessError(Exception):
+    """A process does not do what it was asked; the message is the reason alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One state of a container's code and configuration."""
+
+    image_id: str
+    digest: str
+    runtime: str
+    code: Path
+    manifest: Manifest
+    base: str = ""  # with the client id: /api/climate/v1; "" when it answers no HTTP
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """What a runtime needs to start one process."""
+
+    version: Version
+    info: Info
+    directory: Path  # the container's own: cwd, files, log
+    http_socket: Path  # where the process will answer HTTP
+    broker_socket: Path
+    password: Secret
+    stale: tuple[str, ...]  # filters of the stored session
+
+
+class Process(Protocol):
+    """One running process of a container."""
+
+    http_socket: Path
+    password: Secret
+    subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
+    counts: Counts
+    ended: str  # why it ended; "" while it runs
+
+    async def prepared(self) -> None:
+        """Return when the code is loaded and HTTP is served; ProcessError if it cannot be."""
+
+    async def go(self) -> None:
+        """Let it join the broker; return when its subscriptions are acknowledged."""
+
+    async def pause(self) -> None:
+        """Make it leave the broker, its session kept."""
+
+    async def stop(self) -> None:
+        """End it: gently, then by force. Returns when it is gone; never raises."""
+
+    async def responds(self, within_s: float) -> bool:
+        """Return whether it answers a control message within so long."""
+
+    def explain_wait(self) -> str:
+        """Return what it was doing while it was waited for, with the end of its output."""
+
+
+class Runtime(Protocol):
+    """Starts processes of one language."""
+
+    name: str
+
+    async def start(self, start: Start, on_end: Callable[[], None]) -> Process:
+        """Return a process that is being prepared; ProcessError if there can be none."""
+
+    def close(self) -> None:
+        """Let go of what the runtime itself holds, when no process is left."""

@@ -1,0 +1,267 @@
+"""Holds the link to the cloud: dials when link.py says so, and keeps it up.
+
+Readings go broker → spool → cloud (forwarder.py); the device is acknowledged when the spool has
+them on disk, and they are deleted there when the cloud has acknowledged them. Commands and SEP
+requests come down (downlinks.py).
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from broker import LocalClient, Message
+from gateway.backoff import delays
+from gateway.errors import CloudRefused, GatewayError, NotSpoken, UplinkError, UplinkLost
+from gateway.node.account import Account
+from gateway.sep.service import SepService
+from gateway.uplink.cloud_api import CloudApi
+from gateway.uplink.connection import CloudConnection, Endpoint
+from gateway.uplink.downlinks import Downlinks
+from gateway.uplink.forwarder import Forwarder
+from gateway.uplink.link import CloudLink
+from gateway.uplink.rules import Rules
+from gateway.uplink.spool import Spool
+from protocol.mqtt_limits import MqttLimits
+from protocol.records import NodeRecord
+from protocol.secret import Secret
+
+logger = logging.getLogger(__name__)
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
+OLD_VERSION_S = 3600.0  # a broker that did not speak MQTT 5 is not asked again for so long
+SETTLE_S = 0.1  # changes that come together are registered together
+TOKEN_RETRY_S = 10.0
+REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
+
+
+@dataclass(frozen=True, slots=True)
+class NodePorts:
+    """What the uplink asks of and tells the node."""
+
+    node_id: str
+    signed_record: Callable[[], str]
+    on_registered: Callable[[NodeRecord], None]
+
+
+@dataclass(frozen=True, slots=True)
+class UplinkParts:
+    """The parts that an uplink joins."""
+
+    api: CloudApi
+    account: Account
+    rules: Rules
+    spool: Spool
+    local: LocalClient
+    sep: SepService
+
+
+class Uplink:
+    """One task that owns the connection to the cloud."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        node: NodePorts,
+        parts: UplinkParts,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._endpoint, self._node, self._clock = endpoint, node, clock
+        self._api, self._account = parts.api, parts.account
+        self._rules, self._local, self._sep = parts.rules, parts.local, parts.sep
+        rng = random.Random()  # noqa: S311  # spreads attempts
+        self.link = CloudLink(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
+        self.forwarder = Forwarder(node.node_id, parts.spool)
+        self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
+        self._limits = MqttLimits()  # as the cloud announced them last
+        self._old_version_until = float("-inf")
+        self.mqtt = ""  # how MQTT is spoken now, for people
+        self._changed = asyncio.Event()
+        self._failing_since: float | None = None
+
+    def on_changed(self) -> None:
+        """The node's record has changed: tell the cloud."""
+        self._changed.set()
+
+    async def associate(self, account_token: Secret) -> str:
+        """Make this node a member of a token's account; return the account's id.
+
+        Raises:
+            Refused, LinkLost: the cloud says no, or cannot be reached.
+        """
+        account_id = await self._api.associate(account_token)
+        await self._account.become(account_id)
+        await self._learn_account_key()
+        self.on_changed()
+        return account_id
+
+    def attach(self) -> None:
+        """Keep from now on what the rules carry up, whether the link is up or not."""
+        for rule in self._rules.up:
+            self._local.subscribe(rule.filter, partial(self._on_local, rule.filter))
+
+    async def run(self) -> None:
+        """Keep the link up until cancelled."""
+        while True:
+            await self._wait_until_due()
+            self.link.dial(self._clock())
+            self.forwarder.has_moved = False
+            try:
+                await self._attempt()
+            except CloudRefused as exc:
+                self._api.drop_token()
+                self._note_failure(exc)
+                self.link.refused(str(exc), self._clock())
+            except GatewayError as exc:
+                self._note_failure(exc)
+                self.link.lost(str(exc), self._clock(), was_useful=self.forwarder.has_moved)
+            except BaseException:
+                self.link.lost("fault in the gateway", self._clock())
+                raise
+            else:
+                self.link.renew(self._clock())
+
+    # one attempt -----------------------------------------------------------------------
+
+    async def _wait_until_due(self) -> None:
+        wait_s = (self.link.deadline or 0.0) - self._clock()
+        await asyncio.sleep(max(0.0, min(wait_s, LONGEST_WAIT_S)))  # the clock may have been set
+
+    async def _attempt(self) -> None:
+        """Connect and serve; return when the connection is to be opened anew at once."""
+        token = await self._api.access_token()
+        await self._register()
+        self._limits = await self._api.mqtt_limits(self._limits)
+        connection = await self._open(token)
+        try:
+            if not connection.server.maximum_qos:
+                raise CloudRefused("cannot forward: the cloud's broker takes QoS 0 only")
+            self.forwarder.begin(connection, self._limits)
+            await self.downlinks.subscribe(connection, self.forwarder.limits)
+            self.link.accepted(self._clock())
+            self._note_success()
+            await self._serve(connection)
+        finally:
+            closed = connection.closed
+            self.forwarder.end(closed.result() if closed.done() else None)
+            self.downlinks.end()
+            self.mqtt = ""
+            await connection.close()
+
+    async def _open(self, token: Secret) -> CloudConnection:
+        """Connect by MQTT 5, or by 3.1.1 to a broker that speaks nothing else."""
+        if self._clock() >= self._old_version_until:
+            try:
+                return await self._dial(token, five=True)
+            except NotSpoken as exc:
+                logger.debug("%s; trying MQTT 3.1.1", exc)
+        connection = await self._dial(token, five=False)
+        self._old_version_until = self._clock() + OLD_VERSION_S
+        return connection
+
+    async def _dial(self, token: Secret, *, five: bool) -> CloudConnection:
+        connection = CloudConnection(self._node.node_id, token, self._endpoint, five=five)
+        connection.on_message = self.downlinks.begin(connection.acknowledge)
+        connection.on_answered = self.forwarder.on_answered
+        try:
+            await connection.open()
+        except BaseException:
+            await connection.close()
+            raise
+        self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {self._endpoint.transport}"
+        return connection
+
+    async def _serve(self, connection: CloudConnection) -> None:
+        tasks = {
+            asyncio.create_task(self.forwarder.run(), name="uplink forwarder"),
+            asyncio.create_task(self._follow_changes(), name="uplink changes"),
+            asyncio.create_task(self._renew_token(), name="uplink token"),
+            asyncio.ensure_future(_until_closed(connection)),
+        }
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _renew_token(self) -> None:
+        """Return when there is a new access token, shortly before the old one ends."""
+        while True:
+            await asyncio.sleep(self._api.renews_in_s)
+            try:
+                await self._api.access_token()
+            except UplinkError as exc:  # the old one is good for a while
+                logger.debug("%s", exc)
+                await asyncio.sleep(TOKEN_RETRY_S)
+            else:
+                return
+
+    async def _follow_changes(self) -> None:
+        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, random.Random())  # noqa: S311
+        while True:
+            try:
+                async with asyncio.timeout(REGISTER_AGAIN_S):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            await asyncio.sleep(SETTLE_S)
+            try:
+                await self._register()
+            except UplinkError as exc:
+                logger.warning("%s; trying again", exc)
+                self._changed.set()
+                await asyncio.sleep(next(waits))
+
+    async def _register(self) -> None:
+        self._changed.clear()
+        record = await self._api.register(self._node.signed_record())
+        try:
+            await self._account.become(record.account_id)
+        except GatewayError as exc:  # a full disk here is no reason to be offline
+            logger.warning("%s; trying again with the next registration", exc)
+        self._node.on_registered(record)
+        if record.account_id and not self._account.key:
+            await self._learn_account_key()
+
+    async def _learn_account_key(self) -> None:
+        try:
+            await self._account.learn_key(await self._api.account_key())
+        except GatewayError as exc:
+            logger.warning("%s; trying again with the next registration", exc)
+
+    # what passes -----------------------------------------------------------------------
+
+    def _on_local(self, topic_filter: str, message: Message) -> None:
+        route = self._rules.route_up(message.topic)
+        if route is None or route[0].filter != topic_filter:  # an earlier rule has it
+            return
+        self.forwarder.take(*route, message)
+
+    def _on_request(self, payload: bytes) -> None:
+        self._sep.handle(payload, self._node.node_id, self.forwarder.send_answer)
+
+    # the story -------------------------------------------------------------------------
+
+    def _note_failure(self, exc: GatewayError) -> None:
+        if self._failing_since is None:
+            self._failing_since = self._clock()
+            logger.warning("SEP is down: %s", exc)
+        else:
+            logger.debug("SEP is still down: %s", exc)
+
+    def _note_success(self) -> None:
+        if self._failing_since is None:
+            logger.info("SEP is up")
+        else:
+            logger.info("SEP is up after %.0f s", self._clock() - self._failing_since)
+        self._failing_since = None
+
+
+async def _until_closed(connection: CloudConnection) -> None:
+    raise UplinkLost((await connection.closed).why)

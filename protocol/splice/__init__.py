@@ -1,0 +1,17 @@
+"""Joins pairs of sockets, in the kernel where it can: both ends of a BEP use it. Does io."""
+
+from protocol.splice.pair import SplicedPair
+from protocol.splice.sockets import CoupledSocket, cut, tune
+from protocol.splice.splicer import SpliceLimits, Splicer
+from protocol.splice.tls import accept_tls, connect_tls
+
+__all__ = [
+    "CoupledSocket",
+    "SpliceLimits",
+    "SplicedPair",
+    "Splicer",
+    "accept_tls",
+    "connect_tls",
+    "cut",
+    "tune",
+]
