@@ -23,7 +23,14 @@ from broker.routing.hooks import Hooks
 from broker.routing.recovery import SessionRecovery
 from broker.routing.router import Done, Router
 from broker.routing.session_registry import SessionRegistry
-from broker.sessions.client import CLOSED, Client, ClientTransport, ConnectionState
+from broker.sessions.client import (
+    CLOSED,
+    Client,
+    ClientTransport,
+    ConnectionState,
+    as_client,
+)
+from broker.sessions.outbound import Outbound
 from broker.sessions.persistence import Persistence, RecordSink
 from broker.sessions.route import Receiver
 from broker.sys_topics import BrokerGauges, SysTopics, SysTopicSettings
@@ -278,9 +285,10 @@ class Core:
         for session in self._registry:
             if session.owner.name == name:
                 session.expiry_s = 0.0
-                if session.client is not None:
+                client = as_client(session.client)
+                if client is not None:
                     cut += 1
-                    self._packet_handler.end(session.client, Reason.ADMINISTRATIVE_ACTION)
+                    self._packet_handler.end(client, Reason.ADMINISTRATIVE_ACTION)
                 else:
                     self._registry.end(session, now)
         self._wake()
@@ -289,7 +297,7 @@ class Core:
     def cut(self, name: str, now: float) -> int:
         """Cut every connection of an identity, whose sessions stay; return how many were cut."""
         self._packet_handler.now = now
-        clients = [each.client for each in self._registry if each.owner.name == name]
+        clients = [as_client(each.client) for each in self._registry if each.owner.name == name]
         connected = [each for each in clients if each is not None]
         for client in connected:
             self._packet_handler.end(client, Reason.ADMINISTRATIVE_ACTION)
@@ -337,7 +345,7 @@ class Core:
         """Publish the wills that are due, and tell everybody that the broker stops."""
         self._packet_handler.now = now
         for session in self._registry:  # while all are there to hear them
-            self._registry.publish_last(session.client, session, now)
+            self._registry.publish_last(as_client(session.client), session, now)
         for client in tuple(self._clients):
             self._packet_handler.end(client, Reason.SERVER_SHUTTING_DOWN)
         self._persistence.note_end(now)
@@ -370,7 +378,7 @@ class Core:
         self._tell_connected(client, session.client_id)
         self._packet_handler.pump(client, session)  # [MQTT-3.2.0-1]
 
-    def _touch(self, client: Client) -> None:
+    def _touch(self, client: Outbound) -> None:
         self._router.touched.add(client)
         self._wake()
 

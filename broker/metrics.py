@@ -55,7 +55,7 @@ class BrokerCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield everything as it is now."""
         broker, counters = self._broker, self._broker.counters
-        gauges = broker.core.count()
+        gauges = broker.count()
         for name, text in GAUGES.items():
             yield GaugeMetricFamily(PREFIX + name, text, value=getattr(counters, name))
         for name, text in COUNTERS.items():

@@ -1,11 +1,10 @@
 """Listeners and connections: the only asyncio of the broker."""
 
 import asyncio
-import contextlib
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +12,7 @@ from broker.core import Core
 from broker.journal import Journal, JournalStatus
 from broker.local_client import LocalClient
 from broker.net.acceptor import Acceptor
-from broker.net.connection import READ_BYTES, ClientConnection
+from broker.net.hub import Hub
 from broker.net.listeners import (
     Listener,
     bind_tcp,
@@ -23,23 +22,12 @@ from broker.net.listeners import (
     write_address,
 )
 from broker.net.transport import HAS_EPOLL, Poller
-from broker.policy import (
-    Authenticator,
-    AuthExchange,
-    Authorizer,
-    Credentials,
-    EnhancedAuthenticator,
-    Identity,
-    Refusal,
-    Step,
-)
-from broker.quota.buffer_budget import BufferBudget
+from broker.policy import Authenticator, Authorizer
 from broker.quota.connection_limiter import ConnectionLimiter
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.routing.hooks import Hooks
-from broker.sessions.client import Client
-from broker.sys_topics import SYS_INTERVAL_S, SysTopicSettings
+from broker.sys_topics import SYS_INTERVAL_S, BrokerGauges, SysTopicSettings
 from broker.wire.errors import BrokerError
 
 __all__ = ["Broker", "Listener"]
@@ -49,7 +37,6 @@ logger = logging.getLogger(__name__)
 Address = tuple[str, int] | Path
 
 TICK_S = 1.0  # exact enough for keep-alives in seconds
-FLUSH_BYTES = 65_536  # of input after which output is written at once, to keep the peak low
 STOP_S = 1.0  # for clients to take their last packet
 BOOT_ID, BOOT_ID_CHARACTERS = Path("/proc/sys/kernel/random/boot_id"), 64  # of Linux
 KEPT_BYTES = 1_048_576  # free memory, of which twice as much is not given back to the system
@@ -69,7 +56,6 @@ class Broker:
         sys_interval_s: float = SYS_INTERVAL_S,  # between two reports in $SYS topics; 0: none
     ) -> None:
         self._listeners = tuple(listeners)
-        self._authenticator = authenticator
         self._limits = limits or Limits()
         self._store = store
         self._core = Core(
@@ -79,18 +65,12 @@ class Broker:
             store,
             reporting=SysTopicSettings(sys_interval_s, _read_version()) if sys_interval_s else None,
         )
+        self._hub = Hub(self._core, self._limits, authenticator, self.now)
         self._acceptors: list[Acceptor] = []
         self._bound: list[tuple[Address, ...]] = []
-        self._connections: set[ClientConnection] = set()
-        self._named: dict[str, set[ClientConnection]] = {}  # those that were online, by identity
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
         self._ticker: asyncio.TimerHandle | None = None
-        self._last_closed: asyncio.Event | None = None  # while it stops
-        self._is_woken = False
-        self._read_bytes = 0
-        self.read_buffer = memoryview(bytearray(READ_BYTES))
-        self.buffer_budget = BufferBudget(self._limits)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -115,7 +95,7 @@ class Broker:
     @property
     def unread_bytes(self) -> int:
         """What is kept for peers that have not taken it yet."""
-        return sum(each.unread_bytes for each in self._connections)
+        return self._hub.unread_bytes
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -135,6 +115,7 @@ class Broker:
             await self._open(self._store)
         commit = self._commit if self._store is not None else None
         self._poller = Poller(self._loop, commit) if HAS_EPOLL else None
+        self._hub.start(self._call_soon)
         connection_limiter = ConnectionLimiter(self._limits, self.counters)
         trusted = [read_networks(listener) for listener in self._listeners]
         for listener, proxies in zip(self._listeners, trusted, strict=True):
@@ -143,7 +124,9 @@ class Broker:
             except OSError as exc:
                 await self.stop()
                 raise BrokerError(f"cannot listen on {listener}: {reason_of(exc)}") from exc
-            acceptor = Acceptor(self, listener, sockets, proxies, connection_limiter, self._poller)
+            acceptor = Acceptor(
+                self._hub, listener, sockets, proxies, connection_limiter, self._poller
+            )
             self._acceptors.append(acceptor)
         for acceptor in self._acceptors:
             acceptor.start()
@@ -162,11 +145,10 @@ class Broker:
         if self._ticker is not None:
             self._ticker.cancel()
         self._core.shut_down(self.now())
-        self.flush()
-        await self._wait_for_connections()
-        for connection in tuple(self._connections):
-            connection.abort()
-        await self._wait_for_connections()
+        self._hub.flush()
+        await self._hub.wait_until_closed(STOP_S)
+        self._hub.abort_all()
+        await self._hub.wait_until_closed(STOP_S)
         if self._poller is not None:
             self._poller.close()
             self._poller = None
@@ -203,13 +185,22 @@ class Broker:
         """Ask the authorizer again about everything, stored subscriptions included."""
         self._core.rights_changed()
 
+    @property
+    def limits(self) -> Limits:
+        """The limits per client and in total."""
+        return self._limits
+
+    def count(self) -> BrokerGauges:
+        """Count sessions and messages as they are now; call it on the broker's loop."""
+        return self._core.count()
+
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
         return self._core.connected()
 
     def is_connected(self, name: str) -> bool:
         """Return whether an identity is connected now."""
-        return any(each.is_online for each in self._named.get(name, ()))
+        return self._hub.is_connected(name)
 
     def has_room(self, client_id: str, size_bytes: int) -> bool:
         """Return whether a session takes one more message of QoS 1; True when there is none."""
@@ -219,120 +210,6 @@ class Broker:
         """Return the loop's time; 0 before the start."""
         return self._loop.time() if self._loop is not None else 0.0
 
-    # -- for connections -------------------------------------------------------------------
-
-    def receive(self, client: Client, data: bytes) -> None:
-        """Take what one read brought; write now, or once all ready sockets were read."""
-        self._core.receive(client, data, self.now())
-        self._received(len(data))
-
-    def grow(self, client: Client, size: int) -> None:
-        """Take what one read brought into the client's room."""
-        self._core.grow(client, size, self.now())
-        self._received(size)
-
-    def _received(self, size: int) -> None:
-        self._read_bytes += size
-        if self._read_bytes >= FLUSH_BYTES:
-            self.flush()
-        elif not self._is_woken and self._core.has_output:
-            # speed: one write per client for all sockets that were ready, see benchmarks/
-            self._wake()
-
-    def flush(self) -> None:
-        """Write what there is for everybody."""
-        self._read_bytes = 0
-        self._core.write_all(self.now(), in_between=True)
-        if self._core.has_output:
-            self._wake()
-
-    def _flush_once(self) -> None:
-        """Do the same once per wake-up, after which everybody may have turns again."""
-        self._is_woken = False
-        self._read_bytes = 0
-        self._core.write_all(self.now())
-        if self._core.has_output:  # retained messages go a piece at a time
-            self._wake()
-
-    def note(self, connection: ClientConnection) -> None:
-        """A connection is open."""
-        self._connections.add(connection)
-
-    def note_online(self, connection: ClientConnection, name: str) -> None:
-        """A connection's client is in."""
-        self._named.setdefault(name, set()).add(connection)
-
-    def forget(self, connection: ClientConnection, name: str) -> None:
-        """A connection is closed; the name is what its client was called, if it was in."""
-        self._connections.discard(connection)
-        if self._last_closed is not None and not self._connections:
-            self._last_closed.set()
-        self.buffer_budget.forget(connection)
-        named = self._named.get(name)
-        if named is not None:
-            named.discard(connection)
-            if not named:
-                del self._named[name]
-
-    def authenticate(
-        self, client: Client, credentials: Credentials
-    ) -> Coroutine[None, None, None] | None:
-        """Ask the authenticator and carry its answer out; if it waits, return what does so."""
-        try:
-            answer = self._authenticator.authenticate(credentials)
-        except Exception as exc:  # noqa: BLE001  # told there
-            answer = self._fail(client, credentials, exc)
-        if not isinstance(answer, Identity | Refusal):
-            return self._decide_later(client, credentials, answer)
-        self._core.decide(client, answer, self.now())
-        return None
-
-    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
-        """Return a new run of an authentication method, None when nobody knows it."""
-        authenticator = self._authenticator
-        if not isinstance(authenticator, EnhancedAuthenticator):
-            return None
-        return authenticator.begin(method, credentials)
-
-    async def proceed(
-        self, client: Client, exchange: AuthExchange | None, data: bytes | None
-    ) -> None:
-        """Take a step of an authentication method and carry its answer out."""
-        outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD  # [MQTT-4.12.0-1]
-        if exchange is not None:
-            try:
-                outcome = await exchange.step(data)
-            except Exception:
-                logger.exception("cannot authenticate a client from %r", client.peer)
-                outcome = Refusal.SERVER_UNAVAILABLE
-        self._core.decide(client, outcome, self.now())
-        self._wake()
-
-    async def _decide_later(
-        self, client: Client, credentials: Credentials, answer: Awaitable[Identity | Refusal]
-    ) -> None:
-        try:
-            outcome = await answer
-        except Exception as exc:  # noqa: BLE001  # told there
-            outcome = self._fail(client, credentials, exc)
-        self._core.decide(client, outcome, self.now())
-        self._wake()  # speed: one flush for all that come at once
-
-    def _fail(self, client: Client, credentials: Credentials, error: Exception) -> Refusal:
-        if self._core.log_limiter.may_tell(client.peer, "cannot_authenticate"):
-            logger.error("cannot authenticate %r", credentials.client_id, exc_info=error)
-        return Refusal.SERVER_UNAVAILABLE
-
-    @property
-    def core(self) -> Core:
-        """The broker without sockets."""
-        return self._core
-
-    @property
-    def limits(self) -> Limits:
-        """What one client, and all together, may use."""
-        return self._limits
-
     async def _open(self, store: Journal) -> None:
         image, report = await asyncio.to_thread(store.open)
         self.counters.store_damages = report.faults
@@ -340,12 +217,6 @@ class Broker:
         self._core.restore(image, self.now(), time.time(), boot)
         store.start()
         self._core.tick(self.now())  # wills that are due, sessions that are over
-
-    async def _wait_for_connections(self) -> None:
-        if self._connections:
-            self._last_closed = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._last_closed.wait(), STOP_S)
 
     async def _bind(
         self, loop: asyncio.AbstractEventLoop, listener: Listener
@@ -376,12 +247,14 @@ class Broker:
         self._core.note_wall(self.now(), time.time())
         self._core.tick(self.now())
         self._core.end_expired(time.time(), self.now())
-        self.flush()
+        self._hub.flush()
 
     def _wake(self) -> None:
-        if self._loop is not None and not self._is_woken and not self._loop.is_closed():
-            self._is_woken = True
-            (self._poller or self._loop).call_soon(self._flush_once)
+        self._hub.wake()
+
+    def _call_soon(self, callback: Callable[[], None]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            (self._poller or self._loop).call_soon(callback)
 
 
 def _read_boot() -> str:

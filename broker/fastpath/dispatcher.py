@@ -27,11 +27,11 @@ Measured by benchmarks/ (1:1, 1:50, QoS 1 window 100).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from broker.fastpath.queueing import DeferredBatch
 from broker.sessions.client import CLOSED, NEW, Client
-from broker.sessions.inflight import Parts, split_packet_ids
+from broker.sessions.inflight import split_packet_ids
 from broker.sessions.route import CLOSED_RECEIVER_SET, PublishRoute
 from broker.wire import measure_packet
 from broker.wire.errors import RemoteProtocolError
@@ -39,6 +39,7 @@ from broker.wire.packet_buffer import PacketBuffer
 from broker.wire.raw_publish import (
     PLAIN_QOS0,
     PLAIN_QOS1,
+    Parts,
     join_qos0,
     measure_length,
     measure_publish,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from broker.quota.counters import BrokerCounters
     from broker.routing.invalidation import RouteInvalidator
     from broker.routing.scheduler import Scheduler
+    from broker.sessions.outbound import Outbound
     from broker.sessions.route import ReceiverSet
 
     Run = Callable[[Client, bytes, int], int]
@@ -96,7 +98,7 @@ class RouteSource(Protocol):
 
     backpressure: Backpressure
     invalidator: RouteInvalidator
-    touched: set[Client]
+    touched: set[Outbound]
     scheduler: Scheduler
 
     def find_route(self, client: Client, topic_bytes: bytes) -> PublishRoute:
@@ -188,7 +190,7 @@ class PacketDispatcher:
 
     def take_writes(self) -> Iterator[tuple[Client, bytes]]:
         """Yield, once, what to write to whom; joined one at a time to keep the peak low."""
-        touched = tuple(self._touched)
+        touched = cast("tuple[Client, ...]", tuple(self._touched))  # each Outbound is a Client
         self._touched.clear()
         for client in touched:
             if client.paused and client.state is not CLOSED:

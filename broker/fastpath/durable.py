@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from broker.routing.router import Router
     from broker.sessions.ack_queue import AckQueue
     from broker.sessions.client import Client
-    from broker.sessions.inflight import Parts
     from broker.sessions.route import ReceiverSet
+    from broker.wire.raw_publish import Parts
 
     Send = Callable[[Client, ReceiverSet, list[Parts], Sequence[int]], None]
 

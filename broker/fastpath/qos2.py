@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits
     from broker.sessions.client import Client
-    from broker.sessions.inflight import Parts
+    from broker.sessions.outbound import Outbound
     from broker.sessions.route import PublishRoute, ReceiverSet
     from broker.sessions.session import Session
+    from broker.wire.raw_publish import Parts
 
 PUBREC, PUBREL, PUBCOMP = b"\x50\x02", b"\x62\x02", b"\x70\x02"  # the short form says success
 SHORT_BYTES = 4  # of these with their packet id
@@ -54,7 +55,7 @@ class Qos2Outputs(Protocol):
     """Who has output, and what waits for others."""
 
     counters: BrokerCounters
-    touched: set[Client]
+    touched: set[Outbound]
 
 
 class Qos2Fallback(Protocol):

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from broker.sessions.client import Client
-    from broker.sessions.inflight import Parts
     from broker.sessions.session import Session
+    from broker.wire.raw_publish import Parts
 
 
 class DeferredBatch:

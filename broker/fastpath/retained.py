@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from broker.messages.retained import RetainedStore
     from broker.quota.counters import BrokerCounters
     from broker.sessions.client import Client
-    from broker.sessions.inflight import Parts
+    from broker.sessions.outbound import Outbound
     from broker.sessions.route import PublishRoute, ReceiverSet
+    from broker.wire.raw_publish import Parts
 
 RETAINED_QOS0, RETAINED_QOS1 = 0x31, 0x33
 RETAIN = 0x01
@@ -48,7 +49,7 @@ class RetainedOutputs(Protocol):
 
     counters: BrokerCounters
     retained: RetainedStore
-    touched: set[Client]
+    touched: set[Outbound]
 
 
 class RetainedFastPath:

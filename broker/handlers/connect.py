@@ -7,7 +7,6 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from broker.handlers.enhanced_auth import Authentication
 from broker.messages.topics import (
     CONTROL,
     refuse_control_characters,
@@ -17,8 +16,10 @@ from broker.messages.topics import (
 from broker.policy import Credentials, Identity, Refusal
 from broker.routing.hooks import ConnectingClient
 from broker.routing.session_registry import hold_will
-from broker.sessions.client import CLOSED, DECIDING, ONLINE, UNLIMITED_BYTES, Client
+from broker.sessions.authentication import Authentication
+from broker.sessions.client import CLOSED, DECIDING, ONLINE, Client, as_client
 from broker.sessions.encode_fitting import encode_fitting
+from broker.sessions.outbound import UNLIMITED_BYTES
 from broker.wire.errors import RemoteProtocolError
 from broker.wire.packets import MQTT_3_1, ConnAck, Connect
 from broker.wire.property_values import NO_PROPERTIES, Properties
@@ -131,12 +132,13 @@ class ConnectHandler:
             return
         old = session.recorder if session is not None else None
         if session is not None:
-            before = session.opening
+            before = as_client(session.opening)
             if before is not None and before.state is DECIDING:  # it never was in
                 before.held = False
                 self.refuse(before, Reason.SERVER_BUSY, now)
-            if session.client is not None:
-                take_over(session.client)  # [MQTT-3.1.4-3]
+            other = as_client(session.client)
+            if other is not None:
+                take_over(other)  # [MQTT-3.1.4-3]
         found, present = self._registry.open(connect, outcome, now)
 
         def go_on() -> None:

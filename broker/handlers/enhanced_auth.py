@@ -17,84 +17,25 @@ when the method has accepted or refused the client. In between client and method
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
-from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from broker.policy import Accepted, Challenge, Credentials, Identity, Refusal, Step
+from broker.policy import Accepted, Challenge, Identity, Refusal, Step
 from broker.sessions.client import Client, ConnectionState
 from broker.wire.errors import RemoteProtocolError
-from broker.wire.packets import Auth, Packet
-from broker.wire.property_values import Properties
 from broker.wire.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.quota.counters import BrokerCounters
+    from broker.sessions.authentication import Authentication
+    from broker.wire.packets import Auth, Packet
 
 logger = logging.getLogger(__name__)
 
-PAUSE_S = 1.0  # between two re-authentications: what one costs is the method's secret
 DISCONNECT_REFUSALS = frozenset(
     {Refusal.NOT_AUTHORIZED, Refusal.SERVER_BUSY, Refusal.QUOTA_EXCEEDED}
 )
-
-
-class AuthState(Enum):
-    """Who speaks next."""
-
-    CLIENT = "client"
-    METHOD = "method"
-    NOBODY = "nobody"
-
-
-class Authentication:
-    """The method of one connection and where its exchange is."""
-
-    __slots__ = ("_next_at", "_turn", "credentials", "last_data", "method")
-
-    def __init__(self, method: str, credentials: Credentials) -> None:
-        self.method = method
-        self.credentials = credentials  # of the CONNECT
-        self.last_data: bytes | None = None  # for the CONNACK
-        self._turn = AuthState.METHOD
-        self._next_at = 0.0
-
-    def take(self, packet: Auth, now: float) -> bool:
-        """Take an AUTH, return whether it begins a re-authentication; raise if it must not come."""
-        # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
-        if packet.properties.authentication_method != self.method:
-            raise RemoteProtocolError("AUTH of another method")
-        begins = packet.reason == Reason.RE_AUTHENTICATE and self._turn is AuthState.NOBODY
-        goes_on = packet.reason == Reason.CONTINUE_AUTHENTICATION and self._turn is AuthState.CLIENT
-        if not begins and not goes_on:  # [MQTT-4.12.0-3]
-            raise RemoteProtocolError("AUTH out of turn")
-        if begins and now < self._next_at:
-            raise RemoteProtocolError("re-authentication too soon", Reason.QUOTA_EXCEEDED)
-        if begins:
-            self._next_at = now + PAUSE_S
-        self._turn = AuthState.METHOD
-        return begins
-
-    def challenge(self, data: bytes | None) -> Auth:
-        """Return the AUTH that the client has to answer."""
-        self._turn = AuthState.CLIENT
-        return self._packet(Reason.CONTINUE_AUTHENTICATION, data)  # [MQTT-4.12.0-2]
-
-    def finish(self, data: bytes | None) -> Auth:
-        """Return the AUTH that ends a re-authentication."""
-        self._turn = AuthState.NOBODY
-        return self._packet(Reason.SUCCESS, data)  # [MQTT-3.15.2-1]
-
-    def complete(self, properties: Properties) -> Properties:
-        """Return the properties of the CONNACK that ends the first exchange."""  # [MQTT-4.12.0-5]
-        return replace(
-            properties, authentication_method=self.method, authentication_data=self.last_data
-        )
-
-    def _packet(self, reason: Reason, data: bytes | None) -> Auth:
-        return Auth(reason, Properties(authentication_method=self.method, authentication_data=data))
 
 
 class AuthReplySink(Protocol):

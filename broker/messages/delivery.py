@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from broker.wire import encode_publish_parts, publish_flags
 from broker.wire.packets import MQTT_5
@@ -12,8 +12,20 @@ from broker.wire.packets import MQTT_5
 if TYPE_CHECKING:
     from broker.journal.records import QueueEntry
     from broker.messages.message import Message
-    from broker.sessions.inflight import Parts
-    from broker.sessions.shared_group import SharedGroup
+    from broker.wire.packets import Subscription
+    from broker.wire.raw_publish import Parts
+
+
+class DeliveryGroup(Protocol):
+    """The shared subscription that a message came through."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no member."""
+
+    def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
+        """Give a message to one member."""
+
 
 ROUNDING_S = 0.001  # an instant that was in the store has lost some digits
 
@@ -26,7 +38,7 @@ class Delivery:
     retain: bool = False
     identifiers: tuple[int, ...] = ()
     qos: int = 1  # what it goes out at
-    group: SharedGroup | None = None  # through which it came
+    group: DeliveryGroup | None = None  # through which it came
     message_id: int = 0  # in the store; 0: it is in no store
 
 

@@ -21,10 +21,10 @@ from broker.wire.errors import RemoteProtocolError
 if TYPE_CHECKING:
     import socket
 
+    from broker.net.hub import Hub
     from broker.net.listeners import Listener
     from broker.net.transport import Poller
     from broker.quota.connection_limiter import ConnectionLimiter, ConnectionSlot
-    from broker.server import Broker
 
 logger = logging.getLogger(__name__)
 
@@ -38,14 +38,14 @@ class Acceptor:
 
     def __init__(
         self,
-        broker: Broker,
+        hub: Hub,
         listener: Listener,
         sockets: list[socket.socket],
         proxies: tuple[Network, ...],
         connection_limiter: ConnectionLimiter,
         poller: Poller | None,
     ) -> None:
-        self._broker = broker
+        self._hub = hub
         self._listener = listener
         self._sockets = sockets
         self._connection_limiter = connection_limiter
@@ -58,7 +58,7 @@ class Acceptor:
         self._at_once = AT_ONCE if listener.tls is None else AT_ONCE_TLS
         self._handshakes: HandshakeQueue | None = None
         if poller is not None and listener.tls is not None:
-            self._handshakes = HandshakeQueue(poller, listener.tls, broker.limits.connect_timeout_s)
+            self._handshakes = HandshakeQueue(poller, listener.tls, hub.limits.connect_timeout_s)
 
     def start(self) -> None:
         """Take connections."""
@@ -87,7 +87,7 @@ class Acceptor:
                 return
             except OSError as exc:
                 # the connections stay with the kernel; without a pause the loop would spin
-                if self._broker.core.log_limiter.may_tell(self._listener.name, "cannot_accept"):
+                if self._hub.core.log_limiter.may_tell(self._listener.name, "cannot_accept"):
                     logger.error("cannot accept on %s: %s", self._listener, reason_of(exc))  # noqa: TRY400
                 self._loop.remove_reader(listening)
                 self._retry = self._loop.call_later(RETRY_S, self.start)
@@ -95,7 +95,7 @@ class Acceptor:
             self._arrive(accepted, address[0] if isinstance(address, tuple) else "")
 
     def _arrive(self, accepted: socket.socket, peer: str) -> None:
-        counters = self._broker.counters
+        counters = self._hub.counters
         if self._proxies and not is_within(peer, self._proxies):
             counters.refuse("proxy_not_trusted")
             self._tell(peer, "proxy_not_trusted", "no trusted proxy")
@@ -146,7 +146,7 @@ class Acceptor:
         if self._poller is not None:
             self._open(self._poller, accepted, peer, place)
             return
-        limits, tls = self._broker.limits, self._listener.tls
+        limits, tls = self._hub.limits, self._listener.tls
         await self._loop.connect_accepted_socket(
             partial(self._make_connection, peer, place),
             accepted,
@@ -157,7 +157,7 @@ class Acceptor:
 
     def _end_handshake(self, peer: str, place: ConnectionSlot, error: OSError | None) -> None:
         if error is not None:
-            self._broker.counters.refuse("tls_handshake")
+            self._hub.counters.refuse("tls_handshake")
             self._tell(peer, "tls_handshake", f"TLS: {_tls_reason(error)}")
         place.give_back()
 
@@ -165,7 +165,7 @@ class Acceptor:
         kind = ClientConnection
         if self._listener.websocket:
             kind = EitherConnection if self._listener.plain_too else WebSocketClientConnection
-        return kind(self._broker, self._listener, peer, place)
+        return kind(self._hub, self._listener, peer, place)
 
     async def _read_header(
         self, accepted: socket.socket, peer: str, place: ConnectionSlot
@@ -173,7 +173,7 @@ class Acceptor:
         """Return for whom a proxy speaks, with a pass for that one; None once it is refused."""
         allowed = None
         try:
-            async with asyncio.timeout(self._broker.limits.connect_timeout_s):
+            async with asyncio.timeout(self._hub.limits.connect_timeout_s):
                 said = decode_header(await self._receive_header(accepted))
             place.give_back()
             peer = peer if said is None else said
@@ -182,7 +182,7 @@ class Acceptor:
                 said or "", self._loop.time(), self._listener_quota, cut
             )
         except (RemoteProtocolError, OSError) as exc:  # a timeout is an OSError
-            self._broker.counters.refuse("proxy_header")
+            self._hub.counters.refuse("proxy_header")
             self._tell(peer, "proxy_header", str(exc) or "timeout")
         finally:
             place.give_back()
@@ -191,7 +191,7 @@ class Acceptor:
         return None if allowed is None else (peer, allowed)
 
     def _tell(self, peer: str, kind: str, why: str) -> None:
-        if self._broker.core.log_limiter.may_tell(peer, kind):
+        if self._hub.core.log_limiter.may_tell(peer, kind):
             where = (peer or "this machine", self._listener.name)
             logger.info("refused %s on %s: %s", *where, why)
 

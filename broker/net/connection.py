@@ -16,15 +16,14 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Coroutine
 
+    from broker.net.hub import Hub
     from broker.net.listeners import Listener
     from broker.policy import AuthExchange, Credentials
     from broker.quota.connection_limiter import ConnectionSlot
-    from broker.server import Broker
 
 logger = logging.getLogger(__name__)
 
 HTTP_GET = ord("G")  # a CONNECT begins with 0x10
-READ_BYTES = 262_144  # as much as asyncio reads at once; a busy publisher fills it
 FRAMES_BYTES = 16_384  # read at once of frames: an empty one has 6 bytes and costs 10 us
 FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
 LINGER_BYTES = 8 * 1024 * 1024  # what a peer may still send; more than its buffers and ours hold
@@ -35,15 +34,14 @@ class ClientConnection(asyncio.BufferedProtocol):
     """One socket: passes whole read buffers in, and the core's writes out."""
 
     __slots__ = (
-        "_broker", "_buffer", "_client", "_deciding", "_exchange", "_has_spoken", "_linger_bytes",
+        "_buffer", "_client", "_deciding", "_exchange", "_has_spoken", "_hub",
+        "_linger_bytes",
         "_listener", "_name", "_peer", "_place", "_transport",
     )  # fmt: skip
 
-    def __init__(
-        self, broker: Broker, listener: Listener, peer: str, place: ConnectionSlot
-    ) -> None:
-        self._broker = broker
-        self._buffer = broker.read_buffer
+    def __init__(self, hub: Hub, listener: Listener, peer: str, place: ConnectionSlot) -> None:
+        self._hub = hub
+        self._buffer = hub.read_buffer
         self._listener = listener
         self._peer = peer
         self._place = place
@@ -60,10 +58,10 @@ class ClientConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the client in, or turn it away."""
         self._transport = cast("asyncio.Transport", transport)  # TCP, TLS and Unix all are
-        broker = self._broker
-        broker.note(self)
-        self._transport.set_write_buffer_limits(high=broker.limits.output_bytes)
-        self._client = broker.core.open(self, self._listener.name, self._peer, broker.now())
+        hub = self._hub
+        hub.note(self)
+        self._transport.set_write_buffer_limits(high=hub.limits.output_bytes)
+        self._client = hub.core.open(self, self._listener.name, self._peer, hub.now())
         if self._client is None:
             self._transport.abort()
 
@@ -86,37 +84,37 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._linger(nbytes)
             return
         if client.packet_buffer is not None:
-            self._broker.grow(client, nbytes)
-            self._broker.buffer_budget.note_incomplete(self)
+            self._hub.grow(client, nbytes)
+            self._hub.buffer_budget.note_incomplete(self)
             return
         # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
-        self._broker.receive(client, bytes(self._buffer[:nbytes]))
+        self._hub.receive(client, bytes(self._buffer[:nbytes]))
         if client.parts:
             self._open_room(client)
-            self._broker.buffer_budget.note_incomplete(self)
+            self._hub.buffer_budget.note_incomplete(self)
 
     def pause_writing(self) -> None:
         """The peer takes less than it is sent."""
         if self._client is not None:
-            self._broker.core.pause(self._client)
+            self._hub.core.pause(self._client)
 
     def resume_writing(self) -> None:
         """The peer caught up."""
         if self._client is not None and self._transport is not None:
-            self._transport.set_write_buffer_limits(high=self._broker.limits.output_bytes)
-            self._broker.core.resume(self._client, self._broker.now())
-            self._broker.flush()
+            self._transport.set_write_buffer_limits(high=self._hub.limits.output_bytes)
+            self._hub.core.resume(self._client, self._hub.now())
+            self._hub.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
         """Tell the core."""
         if self._deciding is not None:
             self._deciding.cancel()
         self._place.give_back()
-        self._broker.forget(self, self._name)
+        self._hub.forget(self, self._name)
         if self._client is not None:
-            self._broker.core.lost(self._client, self._broker.now())
+            self._hub.core.lost(self._client, self._hub.now())
             self._client = None
-            self._broker.flush()
+            self._hub.flush()
         self._transport = None  # else each keeps the other
 
     # -- called by the core ----------------------------------------------------------------
@@ -129,7 +127,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._has_spoken = True
         transport.write(output)
         if transport.get_write_buffer_size():
-            self._broker.buffer_budget.note_unread(self)
+            self._hub.buffer_budget.note_unread(self)
 
     def set_reading(self, *, wanted: bool) -> None:
         """Go on reading, or stop."""
@@ -170,24 +168,24 @@ class ClientConnection(asyncio.BufferedProtocol):
     def authenticate(self, credentials: Credentials) -> None:
         """Ask; what has to wait does so in a task of this connection."""
         assert self._client is not None  # it asks
-        waits = self._broker.authenticate(self._client, self._complete(credentials))
+        waits = self._hub.authenticate(self._client, self._complete(credentials))
         if waits is not None:
             self._start_deciding(waits)
 
     def begin(self, method: str, credentials: Credentials, data: bytes | None) -> None:
         """Begin an authentication of several steps."""
-        self._exchange = self._broker.begin(method, self._complete(credentials))
+        self._exchange = self._hub.begin(method, self._complete(credentials))
         self.proceed(data)
 
     def proceed(self, data: bytes | None) -> None:
         """Take its next step, in a task as well."""
         assert self._client is not None  # it asks
-        self._start_deciding(self._broker.proceed(self._client, self._exchange, data))
+        self._start_deciding(self._hub.proceed(self._client, self._exchange, data))
 
     def _open_room(self, client: Client) -> None:
         have, need = client.have, client.need
-        if is_worth_a_room(have, need) and self._broker.buffer_budget.has_room(need - have):
-            self._broker.core.open_room(client)
+        if is_worth_a_room(have, need) and self._hub.buffer_budget.has_room(need - have):
+            self._hub.core.open_room(client)
 
     def _complete(self, credentials: Credentials) -> Credentials:
         assert self._transport is not None  # it was heard
@@ -222,7 +220,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         assert self._client is not None  # it was decided about
         self._place.settle()
         self._name = self._client.name
-        self._broker.note_online(self, self._name)
+        self._hub.note_online(self, self._name)
 
     def _decided(self, task: asyncio.Task[None]) -> None:
         if self._deciding is task:  # and not that of the next step
@@ -255,12 +253,12 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def refuse(self, reason: str) -> None:
         """Close for cause, now."""
-        self._broker.counters.refuse(reason)
+        self._hub.counters.refuse(reason)
         self._tell(reason)
         self.abort()
 
     def _tell(self, reason: str) -> None:
-        if self._broker.core.log_limiter.may_tell(self._peer, reason):
+        if self._hub.core.log_limiter.may_tell(self._peer, reason):
             where = (self._peer or "this machine", self._listener.name)
             logger.info("closing %s on %s: %s", *where, reason.replace("_", " "))
 
@@ -270,16 +268,14 @@ class WebSocketClientConnection(ClientConnection):
 
     __slots__ = ("_websocket",)
 
-    def __init__(
-        self, broker: Broker, listener: Listener, peer: str, place: ConnectionSlot
-    ) -> None:
-        super().__init__(broker, listener, peer, place)
+    def __init__(self, hub: Hub, listener: Listener, peer: str, place: ConnectionSlot) -> None:
+        super().__init__(hub, listener, peer, place)
         self._begin_frames()
 
     def _begin_frames(self) -> None:
         from broker.net.websocket import WebSocketCodec  # 3 MiB that only its listeners need
 
-        frame_bytes = self._broker.limits.packet_bytes + FRAME_ROOM_BYTES
+        frame_bytes = self._hub.limits.packet_bytes + FRAME_ROOM_BYTES
         # a proxy here is told by its PROXY header, or its pages are listed
         is_browser_here = bool(self._peer) and not find_key(self._peer)
         hosts = own_names(self._listener) if is_browser_here else None
@@ -298,17 +294,17 @@ class WebSocketClientConnection(ClientConnection):
             return
         received = websocket.receive(bytes(self._buffer[:nbytes]))
         if received and client.state is not ConnectionState.CLOSED:
-            self._broker.receive(client, received)
+            self._hub.receive(client, received)
         self._answer(websocket.take_output())
         if websocket.refusal:
-            self._broker.counters.refuse(websocket.refusal)
+            self._hub.counters.refuse(websocket.refusal)
             self._tell(websocket.refusal)
         if websocket.done:
             self._finish()
-        elif not self.is_online and self.incomplete_bytes > self._broker.limits.connect_bytes:
+        elif not self.is_online and self.incomplete_bytes > self._hub.limits.connect_bytes:
             self.refuse("connect_bytes")
         elif self.incomplete_bytes:
-            self._broker.buffer_budget.note_incomplete(self)
+            self._hub.buffer_budget.note_incomplete(self)
 
     def write(self, output: bytes) -> None:
         """Send as one frame."""
@@ -330,7 +326,7 @@ class WebSocketClientConnection(ClientConnection):
 
     def _answer(self, output: bytes) -> None:
         # who sends pings and reads no pongs gets no more of them
-        if output and self.unread_bytes <= self._broker.limits.output_bytes:
+        if output and self.unread_bytes <= self._hub.limits.output_bytes:
             super().write(output)
 
 

@@ -214,8 +214,8 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
     """One open connection: the protocol of a Stream, the transport of another protocol."""
 
     __slots__ = (
-        "_handshakes", "_incoming", "_is_ending", "_is_over", "_is_reading", "_outgoing", "_owed_bytes",
-        "_protocol", "_received", "_stream", "_tls",
+        "_handshakes", "_incoming", "_is_ending", "_is_over", "_is_reading", "_outgoing",
+        "_owed_bytes", "_protocol", "_received", "_stream", "_tls",
     )  # fmt: skip
 
     def __init__(

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from broker.backpressure import Backpressure
 from broker.journal.records import Cleared, QueueEntry, Record, Series
@@ -34,6 +35,9 @@ from broker.wire.errors import RemoteProtocolError
 from broker.wire.packets import MQTT_5, Subscription
 from broker.wire.reasons import Reason
 
+if TYPE_CHECKING:
+    from broker.sessions.outbound import Outbound
+
 Done = Callable[[bool], None]
 
 TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
@@ -53,7 +57,7 @@ class Router:
     ) -> None:
         self.persistence = Persistence() if persistence is None else persistence
         self.invalidator = RouteInvalidator()  # of what routes depend on
-        self.touched: set[Client] = set()  # has output, or something else for the socket to do
+        self.touched: set[Outbound] = set()  # has output, or something else for the socket to do
         self.scheduler = Scheduler()
         self.backpressure = Backpressure(self.persistence, counters)
         self.retained = RetainedStore(

@@ -5,21 +5,19 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
-from broker.wire.packets import MQTT_3_1_1, MQTT_5
+from broker.sessions.outbound import Outbound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from broker.handlers.enhanced_auth import Authentication
     from broker.policy import Credentials, Identity
     from broker.sessions.ack_queue import AckQueue
+    from broker.sessions.authentication import Authentication
     from broker.sessions.route import PublishRoute, ReceiverSet
     from broker.sessions.session import Session
     from broker.wire.packet_buffer import PacketBuffer
     from broker.wire.packets import Connect, Will
     from broker.wire.topic_aliases import OutgoingAliases
-
-UNLIMITED_BYTES = 1 << 62
 
 _NO_RUNS: dict[int, Callable[[Client, bytes, int], int]] = {}  # never written to
 
@@ -71,55 +69,24 @@ class ClientTransport(Protocol):
         """The client is in."""
 
 
-class Client:
+class Client(Outbound):
     """State of one connection; flow.py and dialog.py say what happens to it."""
 
     __slots__ = (
-        "acks",
-        "aliases",
-        "authentication",
-        "client_id_assigned",
-        "connect",
-        "deadline",
-        "five",
-        "generation",
-        "have",
-        "held",
-        "identity",
-        "is_bridge",
-        "keep_alive_s",
-        "last_heard",
-        "limit_bytes",
-        "link",
-        "listener",
-        "max_packet_bytes",
-        "need",
-        "out",
-        "out_aliases",
-        "packet_buffer",
-        "paid_at",
-        "parts",
-        "paused",
-        "peer",
-        "reading_stopped",
-        "receiver_sets",
-        "routes",
-        "runs",
-        "session",
-        "state",
-        "version",
-        "wants_reasons",
+        "acks", "aliases", "authentication", "client_id_assigned", "connect", "deadline",
+        "generation", "have", "held", "identity", "is_bridge", "keep_alive_s", "last_heard",
+        "limit_bytes", "link", "listener", "need", "out_aliases", "packet_buffer", "paid_at", "parts", "peer",
+        "reading_stopped", "receiver_sets", "routes", "runs", "session", "state", "wants_reasons",
         "will",
     )  # fmt: skip
 
     def __init__(self, link: ClientTransport, listener: str, peer: str, limit_bytes: int) -> None:
+        super().__init__()
         self.link = link
         self.listener = listener
         self.peer = peer
         self.state = ConnectionState.NEW
-        self.version = MQTT_3_1_1
         self.is_bridge = False  # to another broker: gets no message back, and RETAIN as it was
-        self.five = False
         self.connect: Connect | None = None  # while DECIDING
         self.client_id_assigned = False
         self.wants_reasons = False  # it asked for reason strings, and did not only not decline
@@ -132,7 +99,6 @@ class Client:
         self.out_aliases: OutgoingAliases | None = None  # [MQTT-3.3.2-7] if the client takes some
         self.keep_alive_s = 0.0  # with the grace; 0 is off
         self.deadline: float | None = None  # for CONNECT, then for closing
-        self.max_packet_bytes = UNLIMITED_BYTES  # what the client takes
         # input
         self.last_heard = 0.0
         self.limit_bytes = limit_bytes  # of one packet
@@ -145,9 +111,6 @@ class Client:
         self.held = False  # handle no packet now; the rest of what was read waits in parts
         self.reading_stopped = False  # the link does not read
         self.paid_at = 0  # the wake-up until which it owes work: turns.py
-        # output
-        self.out: list[bytes] = []  # emptied, never replaced: routes hold its append
-        self.paused = False  # the peer takes less than it is sent
         # the flow's
         self.runs = _NO_RUNS
         self.routes: dict[bytes, PublishRoute] = {}
@@ -155,11 +118,6 @@ class Client:
             tuple[tuple[int, int, bool], ...], ReceiverSet
         ] = {}  # of those routes
         self.generation = 0
-
-    def speak(self, version: int) -> None:
-        """Set the protocol version."""
-        self.version = version
-        self.five = version == MQTT_5
 
     def forget_routes(self) -> None:
         """Learn all routes anew."""
@@ -196,3 +154,8 @@ class Client:
         if self.session is not None:
             return self.session.client_id
         return self.peer or self.listener
+
+
+def as_client(outbound: Outbound | None) -> Client | None:
+    """Return the connection behind an output; sessions know no more of it than that."""
+    return outbound if isinstance(outbound, Client) else None

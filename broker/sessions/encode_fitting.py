@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from broker.wire import encode_packet
 
 if TYPE_CHECKING:
-    from broker.sessions.client import Client
+    from broker.sessions.outbound import Outbound
     from broker.wire.packets import Packet
 
 
-def encode_fitting(packet: Packet, client: Client) -> bytes | None:
+def encode_fitting(packet: Packet, client: Outbound) -> bytes | None:
     """Return a packet without optional text if need be; None when it still does not fit."""
     encoded = encode_packet(packet, client.version)
     if len(encoded) <= client.max_packet_bytes:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from broker.messages.delivery import Delivery
     from broker.quota.counters import BrokerCounters
     from broker.sessions.persistence import SessionPersistence
+    from broker.wire.raw_publish import Parts
 
 MAX_PACKET_ID = 65_535
 DUPLICATE = 0x08
@@ -37,8 +38,6 @@ PUBREL = b"\x62\x02"  # then the packet id; the short form, which says success i
 POOL_STEP = 16  # ids made at a time: an idle client holds none, and an id is not reused at once
 
 _NO_IDS: deque[bytes] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes a client
-
-Parts = tuple[bytes, bytes]  # of a PUBLISH: before and behind its packet id
 
 
 class Inflight:

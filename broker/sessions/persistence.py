@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from broker.messages.delivery import Delivery
     from broker.messages.message import Message
     from broker.policy import Identity
-    from broker.sessions.client import Client
+    from broker.sessions.outbound import Outbound
     from broker.wire.packets import Subscription
 
     Done = Callable[[bool], None]
@@ -104,7 +104,7 @@ class Persistence:
     )  # fmt: skip
 
     def __init__(
-        self, store: RecordSink | None = None, touch: Callable[[Client], None] = lambda _: None
+        self, store: RecordSink | None = None, touch: Callable[[Outbound], None] = lambda _: None
     ) -> None:
         self.touch = touch  # lets a client's output leave that no read has caused
         self._ahead_s = self._wall_ahead_s = 0.0  # the journal's clock and the wall's, of ours

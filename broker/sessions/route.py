@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from broker.journal.records import QueueEntry
     from broker.messages.delivery import Encoder
     from broker.routing.hooks import PublishHook
-    from broker.sessions.client import Client
+    from broker.sessions.outbound import Outbound
     from broker.sessions.session import Session
     from broker.sessions.shared_group import SharedGroup
     from broker.wire.packets import Subscription
@@ -37,7 +37,7 @@ class ReceiverSet:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.clients: list[Client] = []
+        self.clients: list[Outbound] = []
         # bound out.append of those connected; same: they take the sender's bytes as they are
         self.same: list[Callable[[bytes], None]] = []
         self.other: list[Callable[[bytes], None]] = []
@@ -50,7 +50,7 @@ class ReceiverSet:
         self.is_as_published = False  # some receiver wants RETAIN as it was
         self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
 
-    def add(self, client: Client, *, same: bool, qos: int) -> None:
+    def add(self, client: Outbound, *, same: bool, qos: int) -> None:
         """Let a connected client receive."""
         append = client.out.append
         self.clients.append(client)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from math import inf
 
-from broker.messages.delivery import Delivery, Encoder
+from broker.messages.delivery import Delivery, DeliveryGroup, Encoder
 from broker.messages.message import Message
 from broker.messages.retained import RetainedStore
 from broker.messages.topics import is_match, strip_share
@@ -29,12 +29,12 @@ from broker.policy import Identity
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.resending import shorten_life, transcode
-from broker.sessions.client import Client
 from broker.sessions.inbound_qos2 import InboundQos2
-from broker.sessions.inflight import PUBREL, Inflight, Parts
+from broker.sessions.inflight import PUBREL, Inflight
+from broker.sessions.outbound import Outbound
 from broker.sessions.persistence import SessionPersistence
-from broker.sessions.shared_group import SharedGroup
 from broker.wire.packets import MQTT_5, Subscription, Will
+from broker.wire.raw_publish import Parts
 
 # Of retained messages per wake-up, so that others have their turn: about 1 ms.
 BACKLOG_STEP_BYTES = 16_384
@@ -87,8 +87,8 @@ class Session:
         self.client_id = client_id
         self.owner = owner
         self.may_read: Callable[[str], bool] | None = None  # None: all that is subscribed
-        self.client: Client | None = None
-        self.opening: Client | None = None  # its CONNECT is being written down
+        self.client: Outbound | None = None
+        self.opening: Outbound | None = None  # its CONNECT is being written down
         self.recorder: SessionPersistence | None = None  # of one that is stored
         self.is_restored = False  # and its owner has not come yet
         self.version = 0
@@ -147,7 +147,7 @@ class Session:
         encoder: Encoder,
         subscription: Subscription,
         now: float,
-        group: SharedGroup | None = None,
+        group: DeliveryGroup | None = None,
     ) -> None:
         """Send a message, or let it wait."""
         message = encoder.message
@@ -190,7 +190,7 @@ class Session:
             self._drop_expired_of_all(now)
         return not self.received.is_full
 
-    def attach(self, client: Client, window: int) -> None:
+    def attach(self, client: Outbound, window: int) -> None:
         """Start a connection: send again what was in flight, then what waits."""
         kept = self._packets_for(client)
         if self.recorder is not None:
@@ -351,7 +351,7 @@ class Session:
         if self._waiting and not self.inflight.packets and client is not None and not client.paused:
             self._send_waiting(client, now)
 
-    def _send_waiting(self, client: Client, now: float) -> None:
+    def _send_waiting(self, client: Outbound, now: float) -> None:
         self.inflight.open(client.out.append)
         while self._waiting and self.inflight.free_slots > 0:
             delivery = self._waiting.popleft()
@@ -445,7 +445,7 @@ class Session:
         self._counters.messages_sent += 1
         return True
 
-    def _send_safe(self, client: Client | None, packet_id: bytes, *, ok: bool) -> None:
+    def _send_safe(self, client: Outbound | None, packet_id: bytes, *, ok: bool) -> None:
         """Send a QoS 2 message now that its packet id cannot be given to another one."""
         # of a connection that is gone all was, or will be, sent again
         current = client if client is not None and self.client is client else None
@@ -459,7 +459,7 @@ class Session:
             self.recorder.persistence.touch(current)
 
     def _send_qos0(
-        self, client: Client, encoder: Encoder, *, retain: bool, subscription: Subscription
+        self, client: Outbound, encoder: Encoder, *, retain: bool, subscription: Subscription
     ) -> None:
         head, body = encoder.parts(
             self.version, 0, retain=retain, identifiers=subscription.identifiers
@@ -475,7 +475,7 @@ class Session:
         self._counters.drop("packet_too_large")  # [MQTT-3.1.2-24] [MQTT-3.1.2-25]
         return True
 
-    def _packets_for(self, client: Client) -> dict[bytes, bytes]:
+    def _packets_for(self, client: Outbound) -> dict[bytes, bytes]:
         packets = dict(self.inflight.packets)
         if not packets:
             return packets
@@ -489,14 +489,14 @@ class Session:
                 del packets[packet_id]
         return packets
 
-    def _find_append_again(self, client: Client, now: float) -> Callable[[bytes], None]:
+    def _find_append_again(self, client: Outbound, now: float) -> Callable[[bytes], None]:
         """Return what takes a packet that is sent again; one that expires has less life left."""
         append, deadlines = client.out.append, self._deadlines
         if not deadlines or client.version != MQTT_5:  # no other version tells it
             return append
         return lambda packet: append(shorten_life(packet, deadlines, now))
 
-    def _send_retained(self, client: Client, retained: RetainedStore, now: float) -> int:
+    def _send_retained(self, client: Outbound, retained: RetainedStore, now: float) -> int:
         size = 0
         while size < BACKLOG_STEP_BYTES:
             if self._current is None:
@@ -524,7 +524,7 @@ class Session:
         return size
 
     def _send_one_retained(
-        self, client: Client, message: Message, subscription: Subscription, now: float
+        self, client: Outbound, message: Message, subscription: Subscription, now: float
     ) -> None:
         encoder = Encoder(message, now)
         qos = min(message.qos, subscription.qos)

@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from broker.sessions.client import UNLIMITED_BYTES
+from broker.sessions.outbound import UNLIMITED_BYTES, Outbound
 from broker.wire.raw_publish import translate_chunk
 
 if TYPE_CHECKING:
     from broker.messages.delivery import Encoder
-    from broker.sessions.client import Client
     from broker.sessions.session import Session
     from broker.wire.packets import Subscription
 
@@ -31,7 +30,7 @@ class SharedGroup:
 
     __slots__ = ("_members", "_rotation", "_touched")
 
-    def __init__(self, touched: set[Client]) -> None:
+    def __init__(self, touched: set[Outbound]) -> None:
         self._touched = touched
         self._members: dict[Session, Subscription] = {}
         self._rotation: deque[Session] = deque()

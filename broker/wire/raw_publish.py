@@ -12,7 +12,8 @@ from broker.wire import decode_length, encode_length
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from broker.sessions.inflight import Parts
+
+Parts = tuple[bytes, bytes]  # of a PUBLISH: before and behind its packet id
 
 PLAIN_QOS0, PLAIN_QOS1, PLAIN_QOS2 = 0x30, 0x32, 0x34  # [MQTT-3.3.1-3]
 

@@ -153,7 +153,7 @@ def test_a_closed_connection_leaves_nothing_to_the_collector(
         return frame(BINARY, octets) if kind == "websocket" else octets
 
     peers = Peers(call, wrap)
-    core = broker.broker.core
+    core = broker.broker._core
 
     def are_gone() -> bool:
         return broker.call(lambda: not core.connected() and broker.broker.counters.connections == 0)

@@ -115,4 +115,4 @@ def test_who_is_connected_is_known_by_name(start_broker: Start, dial: Dial) -> N
     second.socket.close()
     until(lambda: not is_connected())
     until(lambda: broker.broker.counters.connections == 0)
-    assert not broker.broker._named
+    assert not broker.broker._hub._named

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.net.connection import READ_BYTES
+from broker.net.hub import READ_BYTES
 from broker.quota.limits import Limits
 from broker.wire import encode_packet
 from broker.wire.packet_buffer import ROOM_BYTES, ROOM_SHARE, PacketBuffer, is_worth_a_room
