@@ -14,7 +14,7 @@ asyncio.run(main())
 """
 
 from broker.local_client import LocalClient
-from broker.messages.message import Hold, Message
+from broker.messages.message import NO_ROOM, Hold, Message, NoRoom
 from broker.policy import (
     Accepted,
     AllowAll,
@@ -30,7 +30,7 @@ from broker.policy import (
 )
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
-from broker.routing.hooks import NO_ROOM, ConnectingClient, Hooks, NoRoom
+from broker.routing.hooks import ConnectingClient, Hooks
 from broker.server import Broker, Listener
 from broker.wire.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
 from broker.wire.property_values import Properties

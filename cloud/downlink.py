@@ -7,7 +7,7 @@ the broker would drop and count what does not fit, and acknowledge it.
 from collections.abc import Callable
 
 from broker import NO_ROOM, Broker, Message
-from broker.routing.hooks import NoRoom
+from broker.messages.message import NoRoom
 
 COMMANDS = "nodes/+/down/#"
 

@@ -15,9 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from broker.journal.records import ReceivedQos2, Record
-from broker.messages.message import Hold, Message
+from broker.messages.message import Hold, Message, NoRoom
 from broker.messages.topics import validate_response_topic
-from broker.routing.hooks import NoRoom
 from broker.routing.router import is_stored
 from broker.routing.session_registry import message_properties
 from broker.sessions.ack_queue import AckQueue, AckSlot

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from broker.policy import Identity
 from broker.wire.errors import LocalProtocolError
 from broker.wire.property_values import NO_PROPERTIES, Properties
+from broker.wire.reasons import Reason
 
 OVERHEAD_BYTES = 200  # of one queued message besides topic and payload, measured with tracemalloc
 
@@ -115,3 +117,18 @@ class Message:
     def is_expired(self, now: float) -> bool:
         """Return whether it must not be delivered any more."""
         return self.expires_at is not None and now >= self.expires_at
+
+
+class NoRoom(Enum):
+    """Says that a message cannot be kept now, and may be sent again later.
+
+    An MQTT 5 client is told QUOTA_EXCEEDED; the connection of an older one ends without an
+    acknowledgement, after which it sends the message again.
+    """
+
+    NO_ROOM = auto()
+
+
+NO_ROOM = NoRoom.NO_ROOM
+
+PublishHook = Callable[[Message], Message | Reason | NoRoom | None]

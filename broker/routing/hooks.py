@@ -18,10 +18,9 @@ Local clients are the program's own, and are not asked about.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from typing import TypeVar
 
-from broker.messages.message import Message
+from broker.messages.message import NO_ROOM, Message, NoRoom, PublishHook
 from broker.messages.topics import is_match, validate_filter, validate_topic
 from broker.policy import Identity, Refusal
 from broker.quota.counters import BrokerCounters
@@ -48,20 +47,7 @@ class ConnectingClient:
     clean_start: bool
 
 
-class NoRoom(Enum):
-    """Says that a message cannot be kept now, and may be sent again later.
-
-    An MQTT 5 client is told QUOTA_EXCEEDED; the connection of an older one ends without an
-    acknowledgement, after which it sends the message again.
-    """
-
-    NO_ROOM = auto()
-
-
-NO_ROOM = NoRoom.NO_ROOM
-
 ConnectHook = Callable[[ConnectingClient], Refusal | None]
-PublishHook = Callable[[Message], Message | Reason | NoRoom | None]
 SubscribeHook = Callable[[Identity, Subscription], int]
 DisconnectHook = Callable[[Identity, Reason | None], None]
 Remove = Callable[[], None]

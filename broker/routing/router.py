@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from broker.backpressure import Backpressure
 from broker.journal.records import Cleared, QueueEntry, Record, Series
 from broker.messages.delivery import Delivery, Encoder
-from broker.messages.message import Hold, Message
+from broker.messages.message import Hold, Message, NoRoom, PublishHook
 from broker.messages.retained import RetainedStore
 from broker.messages.topics import (
     SHARED,
@@ -23,7 +23,7 @@ from broker.policy import Authorizer, FinerAuthorizer, Identity, IdentityDirecto
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.quota.log_limiter import LogLimiter
-from broker.routing.hooks import Hooks, NoRoom, PublishHook
+from broker.routing.hooks import Hooks
 from broker.routing.invalidation import RouteInvalidator
 from broker.routing.scheduler import Scheduler
 from broker.sessions.client import Client

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from broker.journal.records import Ended, Record, WillEnded
-from broker.messages.message import Message
+from broker.messages.message import Message, NoRoom
 from broker.policy import Identity
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
-from broker.routing.hooks import NoRoom
 from broker.routing.router import Router
 from broker.sessions.client import Client
 from broker.sessions.persistence import HeldWill

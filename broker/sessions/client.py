@@ -75,9 +75,9 @@ class Client(Outbound):
     __slots__ = (
         "acks", "aliases", "authentication", "client_id_assigned", "connect", "deadline",
         "generation", "have", "held", "identity", "is_bridge", "keep_alive_s", "last_heard",
-        "limit_bytes", "link", "listener", "need", "out_aliases", "packet_buffer", "paid_at", "parts", "peer",
-        "reading_stopped", "receiver_sets", "routes", "runs", "session", "state", "wants_reasons",
-        "will",
+        "limit_bytes", "link", "listener", "need", "out_aliases", "packet_buffer", "paid_at",
+        "parts", "peer", "reading_stopped", "receiver_sets", "routes", "runs", "session",
+        "state", "wants_reasons", "will",
     )  # fmt: skip
 
     def __init__(self, link: ClientTransport, listener: str, peer: str, limit_bytes: int) -> None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from broker.journal.records import QueueEntry
     from broker.messages.delivery import Encoder
-    from broker.routing.hooks import PublishHook
+    from broker.messages.message import PublishHook
     from broker.sessions.outbound import Outbound
     from broker.sessions.session import Session
     from broker.sessions.shared_group import SharedGroup

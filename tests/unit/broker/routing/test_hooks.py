@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from broker.local_client import LocalClient
-from broker.messages.message import Message
+from broker.messages.message import NO_ROOM, Message
 from broker.policy import Identity, Refusal
-from broker.routing.hooks import NO_ROOM, ConnectingClient
+from broker.routing.hooks import ConnectingClient
 from broker.wire.errors import LocalProtocolError
 from broker.wire.packets import (
     MQTT_3_1_1,
