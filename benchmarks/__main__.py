@@ -54,7 +54,7 @@ EPILOG = "\n\n".join(
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the command line asks for."""
+    """Holds the options of the command line."""
 
     quick: bool = False
     scenarios: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What disturbs a gateway while something else is measured: one kind of load in its own process.
+"""Loads a gateway in a process of its own while something else is measured.
 
 `python -m benchmarks.background KIND PORT SECONDS [FILE]` prints "started", and in the end how
 much it got done per second. KIND is `requests` (FILE holds the API key), `uploads` (FILE holds a

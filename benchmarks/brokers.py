@@ -32,7 +32,7 @@ OURS = "hecate"
 
 
 class Mode(StrEnum):
-    """What a scenario needs of a broker."""
+    """The broker's configuration that a scenario needs."""
 
     PLAIN = "plain"
     TLS = "TLS"
@@ -42,7 +42,7 @@ class Mode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BenchSite:
-    """What a broker gets to run with."""
+    """The folder, ports and certificate that a broker runs with."""
 
     port: int
     folder: Path

@@ -60,7 +60,7 @@ class Lane:
 
 
 class Latencies:
-    """How long after it was due each message was acknowledged; lanes take turns."""
+    """Records how long after it was due each message was acknowledged; lanes take turns."""
 
     def __init__(self, start: float, rate: float, lanes: int) -> None:
         self.taken: list[tuple[float, float]] = []  # due, latency

@@ -15,7 +15,7 @@ PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
 
 
 class _Answers:
-    """What is to be sent, as far as the socket takes it."""
+    """Sends the answers that are due, as far as the socket takes them."""
 
     def __init__(self, connection: BenchConnection) -> None:
         self._connection = connection

@@ -1,4 +1,4 @@
-"""What the parts of a gateway did to each other: the table, and its place in the report. Pure."""
+"""Writes the table of how a gateway's parts disturb each other into the report. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -129,7 +129,7 @@ def connect_clients(door: BrokerEndpoint) -> Iterator[Callable[..., BenchConnect
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one publisher sends, and to whom."""
+    """Describes the messages of one publisher and their receivers."""
 
     qos: int = 0
     subscribers: int = 1
@@ -175,7 +175,7 @@ def stream(rig: Rig, load: Load) -> Sample:
 
 
 class _Confirmations:
-    """How far everyone who must have a message has it."""
+    """Counts how many messages every receiver has confirmed."""
 
     def __init__(
         self, readers: Sequence[PacketReader], acks: PacketReader | None, *, is_shared: bool

@@ -1,4 +1,4 @@
-"""How much the parts of a gateway disturb each other: `python -m benchmarks.interference`.
+"""Measures how much the parts of a gateway disturb each other: `python -m benchmarks.interference`.
 
 MQTT latency while the sidecar takes uploads and the API is hammered, and latency of the API while
 MQTT is saturated, each against the same without load.
@@ -78,7 +78,7 @@ VARIANTS = {
 
 @dataclass(frozen=True, slots=True)
 class VariantEndpoints:
-    """Where a variant is reached, and what requests it takes."""
+    """Holds the addresses of a variant and the requests it takes."""
 
     mqtt_port: int
     api_port: int

@@ -31,7 +31,7 @@ SECTOR_BYTES = 512
 
 
 class BenchStore(Protocol):
-    """What is compared."""
+    """A store that the benchmark compares with others."""
 
     async def open(self) -> None: ...
     def add(self, message_id: int, session_id: int, payload: bytes, done: Done) -> None: ...
@@ -222,7 +222,7 @@ def _measure(
 
 @dataclass(frozen=True, slots=True)
 class JournalBenchOptions:
-    """What one run does."""
+    """Holds the options of one run."""
 
     rate: int
     seconds: float

@@ -22,7 +22,7 @@ PROBE_PATIENCE_S = 15.0
 
 
 class Schedule:
-    """When each message is due, when it was sent and how long it took."""
+    """Records when each message is due, when it was sent and how long it took."""
 
     def __init__(self, start: float, rate: int, count: int) -> None:
         self.latencies: dict[int, float] = {}

@@ -13,7 +13,7 @@ from benchmarks.measure import Cpu
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which cores the two sides of a run use; the same ones where there is only one."""
+    """Assigns cores to the two sides of a run; both share one where there is only one."""
 
     broker: int
     generator: int

@@ -1,4 +1,4 @@
-"""What is computed from a run: phases, rates, percentiles, ratios. No sockets, no clock.
+"""Computes phases, rates, percentiles and ratios of a run. No sockets, no clock.
 
 Two brokers are compared pair by pair: round n of one with round n of the other, so that noise
 of the machine, which lasts longer than a round, hits both alike.
@@ -14,7 +14,7 @@ GENERATOR_BOUND = 0.95  # above this share of its core the generator may be the 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long the phases of a run last."""
+    """Holds the lengths of a run's phases."""
 
     warm_up_s: float
     measure_s: float
@@ -25,7 +25,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What was sent and what arrived, over the whole run."""
+    """Counts the messages sent and received over the whole run."""
 
     expected: int
     received: int
@@ -99,7 +99,7 @@ class Cpu:
 
 
 class Phase(Enum):
-    """Where a run is."""
+    """The phases of a run."""
 
     WARM_UP = auto()
     MEASURE = auto()

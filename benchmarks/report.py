@@ -80,7 +80,7 @@ What this does not show: several cores, real networks, sessions that stay away f
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """Where, when and how a run was made."""
+    """Describes the machine, the time and the options of a run."""
 
     machine: dict[str, str]
     command: str

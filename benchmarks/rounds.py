@@ -25,7 +25,7 @@ OnRun = Callable[[str, str, Outcome | None], None]
 
 @dataclass(frozen=True, slots=True)
 class RoundPlan:
-    """What is to be run."""
+    """Lists the scenarios, brokers and rounds to run."""
 
     scenarios: Sequence[Scenario]
     brokers: Sequence[BenchBroker]

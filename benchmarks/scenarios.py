@@ -28,7 +28,7 @@ GIGABYTES = "GB/s"
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What a quick run makes smaller."""
+    """Holds the sizes that a quick run reduces."""
 
     connections: int = 10_000
     subscriptions: int = 100_000
@@ -37,7 +37,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class BenchTarget:
-    """What design.md promises: a ratio against a rival, or an absolute bound."""
+    """A target of design.md: a ratio against a rival, or an absolute bound."""
 
     text: str
     ratio: float | None = None

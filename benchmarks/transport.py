@@ -29,7 +29,7 @@ MASK = bytes.fromhex("a1b2c3d4")  # one for all: it must not cost the generator 
 
 
 class BenchConnection(Protocol):
-    """What loads use of a socket."""
+    """The part of a socket that loads use."""
 
     def fileno(self) -> int: ...
     def send(self, data: bytes | bytearray | memoryview, /) -> int: ...
@@ -43,7 +43,7 @@ class BenchConnection(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BrokerEndpoint:
-    """How to reach a broker."""
+    """The address of a broker and the transport to use."""
 
     port: int
     tls: ssl.SSLContext | None = None

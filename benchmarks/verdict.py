@@ -1,4 +1,4 @@
-"""What the outcomes mean: rows of the tables and targets met or missed. Pure."""
+"""Turns outcomes into rows of tables, and into targets met or missed. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

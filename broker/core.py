@@ -85,7 +85,7 @@ class Core:
 
     @property
     def has_output(self) -> bool:
-        """Whether take_writes() has something to do."""
+        """True when take_writes() has work to do."""
         router = self._router
         waits = router.touched or router.scheduler.is_anybody_waiting
         if waits or self._persistence.has_collected:
@@ -94,12 +94,12 @@ class Core:
 
     @property
     def hooks(self) -> Hooks:
-        """What the embedding program wants to be asked."""
+        """The hooks of the embedding program."""
         return self._router.hooks
 
     @property
     def log_limiter(self) -> LogLimiter:
-        """Which lines of the log peers may still cause."""
+        """Limits the log lines that peers can cause."""
         return self._router.log_limiter
 
     def restore(self, image: JournalState, now: float, wall: float, boot: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Who may connect, publish and subscribe. Nobody, unless a policy says so."""
+"""Defines the policy interfaces, authentication and authorisation. The default denies."""
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client says about itself, and where it came in."""
+    """The credentials of a CONNECT, and the listener it came through."""
 
     client_id: str
     username: str | None
@@ -24,7 +24,7 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who a client is; client_id names its session.
+    """An authenticated client; client_id names its session.
 
     When its credentials end (by the wall clock, in seconds since 1970) its connection is closed;
     its session stays.
@@ -38,7 +38,7 @@ class Identity:
 
 
 class Refusal(IntEnum):
-    """Why a client may not connect; the numbers are MQTT 5 reason codes."""
+    """The reasons for refusing a client; the numbers are MQTT 5 reason codes."""
 
     CLIENT_ID_NOT_VALID = 0x85
     BAD_CREDENTIALS = 0x86
@@ -65,7 +65,7 @@ class Authenticator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """What a client has to answer before it is known who it is."""
+    """A challenge that the client must answer."""
 
     data: bytes | None = None
 
@@ -75,7 +75,7 @@ class Challenge:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Who a client is, and the last that its method says to it."""
+    """The identity of a client, and the last data of its method."""
 
     identity: Identity
     data: bytes | None = None
@@ -114,7 +114,7 @@ class Authorizer(Protocol):
 
 @runtime_checkable
 class FinerAuthorizer(Protocol):
-    """What an Authorizer may know beside: topics that a subscription matches but must not bring.
+    """An Authorizer that can also deny single topics below an allowed subscription.
 
     It is asked about a topic when a route is built, only for those who may not read all.
     """

@@ -84,17 +84,17 @@ class Broker:
 
     @property
     def counters(self) -> BrokerCounters:
-        """What happened so far."""
+        """The counters since the start."""
         return self._core.counters
 
     @property
     def store(self) -> JournalStatus | None:
-        """What is stored, and how; None when everything is in memory."""
+        """The status of the journal; None when everything is in memory."""
         return self._store.status() if self._store is not None else None
 
     @property
     def unread_bytes(self) -> int:
-        """What is kept for peers that have not taken it yet."""
+        """The bytes held for peers that have not read them yet."""
         return self._hub.unread_bytes
 
     async def __aenter__(self) -> Self:
@@ -162,7 +162,7 @@ class Broker:
 
     @property
     def hooks(self) -> Hooks:
-        """What the embedding program is asked: connect, publish, subscribe, disconnect."""
+        """The hooks of the embedding program: connect, publish, subscribe, disconnect."""
         return self._core.hooks
 
     def local_client(self, name: str) -> LocalClient:

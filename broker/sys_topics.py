@@ -1,4 +1,4 @@
-"""What the broker says of itself in $SYS topics, by the names that Mosquitto gave them.
+"""Publishes the broker's own figures in $SYS topics, under the names that Mosquitto uses.
 
 Theory of operation
 -------------------
@@ -22,7 +22,7 @@ MINUTE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class SysTopicSettings:
-    """How often, and under which name, the broker speaks of itself."""
+    """The interval and the version text of $SYS reports."""
 
     interval_s: float = 0.0  # 0: never
     version: str = ""
@@ -30,7 +30,7 @@ class SysTopicSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrokerGauges:
-    """What is there now; counted when asked, not while messages pass."""
+    """Current totals; counted on demand, not while messages pass."""
 
     online: int = 0
     away: int = 0

@@ -56,7 +56,7 @@ SWEEP_INTERVAL_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the cloud listens."""
+    """The addresses of the cloud's listeners."""
 
     api: str
     mqtt: str

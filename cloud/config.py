@@ -86,7 +86,7 @@ class RelaySettings:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """Where state is kept."""
+    """The folder of the cloud's state."""
 
     directory: Path = Path()  # database, keys, journal; Path() = $XDG_STATE_HOME/hecate/cloud
 

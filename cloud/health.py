@@ -1,4 +1,4 @@
-"""Whether the cloud is ready."""
+"""Checks whether the cloud is ready."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class Health:
-    """Which parts must be up before the cloud is ready; each check returns "" or a reason."""
+    """The parts that must be up before the cloud is ready; each check returns "" or a reason."""
 
     checks: list[Callable[[], str]] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""What request handlers reach: the parts that app.py has built."""
+"""The parts that request handlers use, as app.py built them."""
 
 import time
 from collections.abc import Callable

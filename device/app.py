@@ -32,7 +32,7 @@ _RESET_DELAY_S = 3  # so that an installer can read the traceback
 
 
 class Device:
-    """What a program registers its sensors and handlers with."""
+    """Registers the sensors and handlers of a program, and runs it."""
 
     def __init__(self, config=None, board=None):
         self.config = config or flash.load_config()

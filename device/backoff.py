@@ -1,4 +1,4 @@
-"""When to try again. Pure."""
+"""Computes the delays between attempts. Pure."""
 
 STEADY_MS = 10000  # a link that held this long was a good one: start from the first delay again
 

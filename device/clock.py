@@ -1,4 +1,4 @@
-"""What a board's clock means. Pure."""
+"""Converts a board's clock to Unix time. Pure."""
 
 _SECONDS_1970_TO_2000 = 946684800
 _FIRST_BELIEVABLE = 1735689600  # 2025-01-01: an earlier time is a clock that was never set

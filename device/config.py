@@ -19,7 +19,7 @@ _WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes")
 
 
 class Config:
-    """What a device was told at its installation; attributes are the keys of config.json."""
+    """The settings of a device; attributes are the keys of config.json."""
 
 
 def parse_config(text, source="config.json"):

@@ -1,4 +1,4 @@
-"""What a device and its gateway agree on: topics and payloads. Pure.
+"""Defines the topics and payloads that a device shares with its gateway. Pure.
 
 tests/vectors/device_contract.json holds this file and the gateway's side together.
 """

@@ -1,4 +1,4 @@
-"""How a board without credentials becomes a device: one connection as user "claim"."""
+"""Joins a board without credentials, over one connection as user "claim"."""
 
 import asyncio
 

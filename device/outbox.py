@@ -1,4 +1,4 @@
-"""What waits to be acknowledged by the broker: bounded, at-least-once. Pure.
+"""Queues messages until the broker acknowledges them: bounded, at-least-once. Pure.
 
 Paths are topics below the device's prefix, which a new join may change.
 

@@ -89,7 +89,7 @@ async def run_gateway(config: GatewayConfig) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """What stands below the broker."""
+    """The parts below the broker."""
 
     config: GatewayConfig
     store: GatewayDatabase
@@ -105,7 +105,7 @@ class _Base:
 
 @dataclass(frozen=True, slots=True)
 class _Cloud:
-    """What exists only with a cloud."""
+    """The parts that exist only with a cloud."""
 
     uplink: "Uplink"
     sep: "SepService"

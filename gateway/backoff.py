@@ -1,4 +1,4 @@
-"""When to try again. Pure."""
+"""Computes the delays between attempts. Pure."""
 
 import random
 from collections.abc import Iterator

@@ -25,7 +25,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """Who this node is and where it keeps its state."""
+    """The name of this node and its state folder."""
 
     name: str = ""  # the host's name when empty
     state: Path = DEFAULT_STATE
@@ -38,7 +38,7 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBrokerSettings:
-    """Where devices and people connect."""
+    """The MQTT listeners of the gateway."""
 
     host: str = "127.0.0.1"
     port: int = 1883  # 0: any free one
@@ -62,7 +62,7 @@ class EmbeddedBrokerSettings:
 
 @dataclass(frozen=True, slots=True)
 class SidecarSettings:
-    """Where the HTTP API listens."""
+    """The listener of the HTTP API."""
 
     host: str = "127.0.0.1"
     port: int = 8083  # 0: any free one
@@ -102,7 +102,7 @@ class CloudSettings:
 
     @property
     def tls(self) -> bool:
-        """Whether HTTP and MQTT go over TLS."""
+        """True when HTTP and MQTT use TLS."""
         return self.url.startswith("https:")
 
     @property
@@ -113,14 +113,14 @@ class CloudSettings:
 
 @dataclass(frozen=True, slots=True)
 class UplinkSettings:
-    """Which topics are carried to and from the cloud; none given means DEFAULT_TOPICS."""
+    """The topics mirrored to and from the cloud; without an entry, DEFAULT_TOPICS."""
 
     topics: tuple[TopicRule, ...] = DEFAULT_TOPICS
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolSettings:
-    """How much is kept for a cloud that is away."""
+    """The bounds of the spool."""
 
     limit_bytes: int = 64 * MIB  # 18 hours of 1 KiB readings at one a second
     when_full: str = "refuse"  # the newest, telling MQTT 5 senders; or "drop_newest", "drop_oldest"
@@ -136,7 +136,7 @@ class SpoolSettings:
 
 @dataclass(frozen=True, slots=True)
 class LogSettings:
-    """How much the gateway tells."""
+    """The log level."""
 
     level: str = "INFO"
 

@@ -25,7 +25,7 @@ STARTED, STOPPED = "started", "stopped"  # of a container; one that a person sto
 
 @dataclass(frozen=True, slots=True)
 class CloudSources:
-    """What exists only with a cloud."""
+    """The parts that exist only with a cloud."""
 
     uplink: "Uplink"
     spool: "Spool"
@@ -35,7 +35,7 @@ class CloudSources:
 
 @dataclass(frozen=True, slots=True)
 class StatusSources:
-    """Whom the snapshot asks."""
+    """The parts that the snapshot reads."""
 
     node: Node
     broker: Broker

@@ -37,7 +37,7 @@ class SimulatedBoardError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DeviceSettings:
-    """What an installer tells a device."""
+    """Holds the settings that an installer gives a device."""
 
     name: str
     model: str
@@ -50,7 +50,7 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class BoardLimits:
-    """How often a program that dies is started again, and how much of its output is kept."""
+    """Bounds the restarts of a program that dies and the output kept of it."""
 
     restart_first_s: float = 0.5
     restart_cap_s: float = 30.0
@@ -105,7 +105,7 @@ class SimulatedBoard:
 
     @property
     def log_path(self) -> Path:
-        """Where its output goes."""
+        """The file that the board's output goes to."""
         return self._log.path
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a microservice imports: handlers for MQTT messages and HTTP requests, and a way to publish.
+"""The kit that a microservice imports: handlers for MQTT and HTTP, and publishing.
 
 A microservice is a folder with `microservice.toml` (its name, its HTTP base, its MQTT rights) and
 `service.py`:

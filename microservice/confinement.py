@@ -1,4 +1,4 @@
-"""What a process gives up before the developer's code runs; it cannot be taken back."""
+"""Drops rights of the process before the developer's code runs; they cannot be regained."""
 
 import ctypes
 import os

@@ -1,4 +1,4 @@
-"""What gateway and process say to each other: lines of JSON on an inherited socket.
+"""Encodes the control messages between gateway and process: lines of JSON on an inherited socket.
 
 The gateway's first line is the launch; then commands. The process answers with reports:
 
@@ -34,7 +34,7 @@ STEP_LIMIT = 80
 
 
 class Command(StrEnum):
-    """What a process is told."""
+    """The commands that a gateway sends to a process."""
 
     GO = "go"
     PING = "ping"
@@ -44,7 +44,7 @@ class Command(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How the process reaches the broker."""
+    """The address and credentials by which the process reaches the broker."""
 
     socket: str
     username: str
@@ -53,7 +53,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a process is told first."""
+    """The first message to a process: its code, limits, settings and login."""
 
     code: str  # the folder with service.py
     http_fd: int  # a bound Unix socket
@@ -107,7 +107,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What it did since its start."""
+    """The counters of a service since its start."""
 
     handled: int = 0  # messages and requests
     failed: int = 0  # messages and requests whose handler raised

@@ -1,4 +1,4 @@
-"""What a service did."""
+"""Counts a service's work."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which message is handled when, and when it is acknowledged.
+"""Decides when each message is handled and acknowledged.
 
 Theory of operation
 -------------------

@@ -1,4 +1,4 @@
-"""Where a process of the Python runtime begins: `python -I -m microservice.entry <fd>`.
+"""Starts a process of the Python runtime: `python -I -m microservice.entry <fd>`.
 
 The gateway starts it with the control socket as an inherited file descriptor; everything else,
 the broker's password among it, comes over that socket.

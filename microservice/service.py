@@ -20,7 +20,7 @@ L = TypeVar("L", bound=LifeHandler)
 
 
 class PublishSink(Protocol):
-    """Where published messages go."""
+    """Takes the messages that a service publishes."""
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
         """Return when the message is the broker's; PublishError when it cannot be."""
@@ -28,7 +28,7 @@ class PublishSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What a service may know of where it runs."""
+    """Describes the container and node that a service runs in."""
 
     container_id: str = ""
     service_type: str = ""

@@ -12,7 +12,7 @@ _LEVEL_SPECIAL = frozenset("{}+#")
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """What a topic or path must look like."""
+    """Matches topics or paths, and names some of their levels."""
 
     text: str
     levels: tuple[str | None, ...]  # None: any text

@@ -1,4 +1,4 @@
-"""What gateway, cloud and device must agree on: ids, topics, records, tokens, envelopes, prefaces.
+"""Defines the formats that gateway, cloud and device share: ids, topics, records, tokens.
 
 Everything here is pure, values in, values out, but join/. See docs/protocol.md for the tables.
 """

@@ -28,7 +28,7 @@ _SUITE = Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.AES_128_GCM)
 
 
 class EnvelopeKind(StrEnum):
-    """What an envelope holds."""
+    """The kinds of envelope."""
 
     REQUEST = "request"
     RESPONSE = "response"

@@ -28,7 +28,7 @@ _VISIT_START = re.compile(rb"[A-Z]{0,20}( (/[A-Za-z0-9_-]{0,22})?)?")
 
 
 class PrefaceRole(IntEnum):
-    """What a connection of the serving end is for."""
+    """The purpose of a connection of the serving end."""
 
     CONTROL = 1
     DATA = 2
@@ -52,7 +52,7 @@ class FrameType(IntEnum):
 
 
 class EndReason(IntEnum):
-    """Why a BEP ended."""
+    """The reasons for the end of a BEP."""
 
     EXPIRED = 1
     REVOKED = 2
@@ -62,7 +62,7 @@ class EndReason(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Preface:
-    """What the serving end says first."""
+    """The first message of the serving end."""
 
     role: PrefaceRole
     token: str
@@ -70,7 +70,7 @@ class Preface:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What a visitor's first bytes ask for."""
+    """The request that a visitor's first bytes make."""
 
     bep_id: str
 

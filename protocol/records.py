@@ -40,7 +40,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """What others may know of a node."""
+    """The public description of a node."""
 
     node_id: str
     name: str
@@ -53,7 +53,7 @@ class NodeRecord:
 
     @property
     def is_supernode(self) -> bool:
-        """Whether this node is the supernode of its linkLocal cluster."""
+        """True when this node is the supernode of its linkLocal cluster."""
         return self.supernode_id == self.node_id
 
     def with_account(self, account_id: str) -> "NodeRecord":

@@ -53,13 +53,13 @@ class Statement:
 
     @property
     def is_ours(self) -> bool:
-        """Whether a place and a test of its own are due."""
+        """True when the statement needs a line of code and a test of its own."""
         return self.binds != "client" and not self.same
 
 
 @dataclass
 class Survey:
-    """What the sources say about all statements."""
+    """Collects the tags of all statements in the sources."""
 
     statements: dict[Key, Statement]
     by_construction: dict[Key, str]  # reasons

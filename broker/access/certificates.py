@@ -7,7 +7,7 @@ from broker.policy import Credentials, Identity, Refusal
 
 
 class NameField(Enum):
-    """Which part of a certificate names the user."""
+    """The part of a certificate that names the user."""
 
     COMMON_NAME = "common-name"
     DNS = "dns"

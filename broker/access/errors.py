@@ -14,7 +14,7 @@ SHOWN = 5  # problems of one file in one message; more do not help
 
 @dataclass(frozen=True, slots=True)
 class AccessProblem:
-    """What is wrong, and where in the file: "line 3", "rule 2"."""
+    """One fault and its place in the file: "line 3", "rule 2"."""
 
     where: str
     why: str

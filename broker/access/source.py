@@ -1,4 +1,4 @@
-"""Where clients can be known from; several are asked one after the other."""
+"""Chains sources of identities; the first that knows a client decides."""
 
 import ipaddress
 import logging

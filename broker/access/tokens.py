@@ -32,7 +32,7 @@ JWT_START = b"eyJ"  # base64url of '{"'
 
 @dataclass(frozen=True, slots=True)
 class TokenTerms:
-    """What a token must say; "" leaves it open."""
+    """The claims that a token must have; "" allows any value."""
 
     issuer: str = ""
     audience: str = ""
@@ -114,7 +114,7 @@ class TokenSource:
 
 
 class _NoKeyError(ValueError):
-    """Why a file is no file of keys, in our words."""
+    """The reason why a file does not hold usable keys."""
 
 
 def _is_instant(value: object) -> bool:

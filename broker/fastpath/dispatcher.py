@@ -78,7 +78,7 @@ NOT_NOW = PublishRoute("", allowed=False)  # its outlet takes nothing, so a run 
 
 
 class PacketFallback(Protocol):
-    """What handles every packet that is not plain."""
+    """Handles every packet that is not plain."""
 
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
@@ -94,7 +94,7 @@ class PacketFallback(Protocol):
 
 
 class RouteSource(Protocol):
-    """What knows subscriptions and rights."""
+    """Finds the routes of a topic from subscriptions and rights."""
 
     backpressure: Backpressure
     invalidator: RouteInvalidator

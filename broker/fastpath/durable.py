@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class AckQueues(Protocol):
-    """Who has the lines of acknowledgements."""
+    """Gives the queue of acknowledgements of a client."""
 
     def line_of(self, client: Client) -> AckQueue:
         """Return a client's."""

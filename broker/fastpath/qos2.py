@@ -39,7 +39,7 @@ TURN_PUBLISHES = 16  # at 3 us each, are as much of a turn as a packet that is n
 
 
 class Qos2Dispatch(Protocol):
-    """What keeps the turns."""
+    """The part of the dispatcher that the QoS 2 path uses."""
 
     def find_route(self, client: Client, topic: bytes) -> PublishRoute:
         """Return where a topic goes."""
@@ -52,14 +52,14 @@ class Qos2Dispatch(Protocol):
 
 
 class Qos2Outputs(Protocol):
-    """Who has output, and what waits for others."""
+    """The part of the router that the QoS 2 path uses."""
 
     counters: BrokerCounters
     touched: set[Outbound]
 
 
 class Qos2Fallback(Protocol):
-    """What handles all other packets."""
+    """Handles all other packets."""
 
     def acknowledged(self, client: Client) -> None:
         """There is room for what waits for this client."""

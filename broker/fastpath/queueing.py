@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class DeferredBatch:
-    """What some sessions could not be sent at once of a client's run."""
+    """Holds the messages of one run that some sessions could not take at once."""
 
     __slots__ = ("_client", "_made", "_message_ids", "_parts")
 

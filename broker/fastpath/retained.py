@@ -30,7 +30,7 @@ TURN_KEPT = 3  # messages to known topics, at 7 us each, are a unit of a turn
 
 
 class RetainedDispatch(Protocol):
-    """What sends, and keeps the turns."""
+    """The part of the dispatcher that the retained path uses."""
 
     def find_route(self, client: Client, topic: bytes) -> PublishRoute:
         """Return where a topic goes."""
@@ -45,7 +45,7 @@ class RetainedDispatch(Protocol):
 
 
 class RetainedOutputs(Protocol):
-    """What is retained, and who has output."""
+    """The part of the router that the retained path uses."""
 
     counters: BrokerCounters
     retained: RetainedStore

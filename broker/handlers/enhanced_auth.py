@@ -39,7 +39,7 @@ DISCONNECT_REFUSALS = frozenset(
 
 
 class AuthReplySink(Protocol):
-    """What speaks to clients."""
+    """Sends packets to clients."""
 
     def send(self, client: Client, packet: Packet) -> None:
         """Put a packet behind what the client is sent already."""

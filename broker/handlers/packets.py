@@ -1,4 +1,4 @@
-"""What each packet of a client does, one at a time: the readable path.
+"""Handles the packets of a client one at a time: the readable path.
 
 A handler takes a packet and changes the client, its session or the router; the answer goes to
 client.out. Nothing here raises because of a peer but RemoteProtocolError, which the flow turns

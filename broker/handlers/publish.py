@@ -1,4 +1,4 @@
-"""What a client publishes, one packet at a time, and how it is acknowledged.
+"""Handles PUBLISH and PUBREL one packet at a time, and their acknowledgements.
 
 Theory of operation
 -------------------
@@ -43,7 +43,7 @@ SUCCESS, FAILURE = Reason.SUCCESS, Reason.UNSPECIFIED_ERROR  # speed: as in clie
 
 
 class PublishReplySink(Protocol):
-    """What speaks to clients."""
+    """Sends packets to clients."""
 
     def send(self, client: Client, packet: Packet) -> None:
         """Put a packet behind what the client is sent already."""

@@ -1,4 +1,4 @@
-"""What of the oldest segment must be written again, a few records at a time.
+"""Finds the records of the oldest segment that must be written again, a few at a time.
 
 The copies of one step must be written before anything that was appended later, so that they say
 what was true at their place in the log, and the image must take them when they are written.

@@ -25,7 +25,7 @@ EAGER_BYTES = 65_536  # of records that nobody waits for: so much is written at 
 
 @dataclass(frozen=True, slots=True)
 class JournalStatus:
-    """What the journal holds, and what it had to refuse since the start."""
+    """The size of the journal, and the counts of what it refused since the start."""
 
     queued_bytes: int
     log_bytes: int

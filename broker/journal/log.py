@@ -52,7 +52,7 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 @dataclass(slots=True)
 class OpenReport:
-    """What was found when the journal was opened."""
+    """The findings of opening a journal."""
 
     segments: int = 0
     groups: int = 0
@@ -72,7 +72,7 @@ class OpenReport:
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing that was once safe is missing."""
+        """True when nothing is missing that was once committed."""
         return not self.faults
 
 

@@ -1,4 +1,4 @@
-"""What the journal says, record by record, to bytes and back.
+"""Encodes and decodes the records of the journal.
 
 A record is one byte that names its kind, then fixed fields, then those whose length they tell;
 numbers are big-endian, texts UTF-8. Session ids and message ids are the journal's own: they only

@@ -43,7 +43,7 @@ BATCH_OVERHEAD_BYTES = _BATCH.size
 
 @dataclass(frozen=True, slots=True)
 class SegmentName:
-    """What the name of a segment's file says."""
+    """The parts of the name of a segment's file."""
 
     number: int
     marker: bytes

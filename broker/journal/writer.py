@@ -36,7 +36,7 @@ class JournalLimits:
 
 @dataclass(slots=True)
 class CommitGroup:
-    """What some append() brought; what must be kept is not refused but tried until it is written.
+    """The records of some append() calls; those that must be kept are retried until written.
 
     All of it is there after a crash, or nothing.
     """

@@ -21,7 +21,7 @@ class DeliveryGroup(Protocol):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it has no member."""
+        """True when it has no member."""
 
     def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:
         """Give a message to one member."""

@@ -29,12 +29,12 @@ class Hold:
 
     @property
     def decided(self) -> bool:
-        """Whether the answer's fate is known."""
+        """True when the answer is decided."""
         return self._decided
 
     @property
     def keepers(self) -> int:
-        """How many keep the message now."""
+        """The number of holders of the message."""
         return self._keepers
 
     def keep(self) -> None:
@@ -78,7 +78,7 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What was published, free of any packet."""
+    """A published message, independent of any packet."""
 
     topic: str
     payload: bytes
@@ -92,7 +92,7 @@ class Message:
 
     @property
     def size_bytes(self) -> int:
-        """What keeping it costs, about."""
+        """The approximate memory of keeping it."""
         size = OVERHEAD_BYTES + len(self.topic) + len(self.payload)
         if self.properties is not NO_PROPERTIES and self.properties != NO_PROPERTIES:
             size += self.properties.size_bytes

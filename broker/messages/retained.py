@@ -57,7 +57,7 @@ class RetainedStore:
 
     @property
     def size_bytes(self) -> int:
-        """What all of it costs, about."""
+        """The approximate memory of all messages."""
         return self._size_bytes
 
     def keep(self, message: Message) -> bool:

@@ -118,7 +118,7 @@ class _Node(Generic[S]):
 
 
 class SubscriptionTree(Generic[S]):
-    """Who subscribed to what."""
+    """Maps topics to the subscriptions that match them."""
 
     def __init__(self) -> None:
         self._exact: dict[str, dict[S, Subscription]] = {}

@@ -230,17 +230,17 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     @property
     def is_online(self) -> bool:
-        """Whether the client is connected as MQTT has it."""
+        """True between the CONNACK and the end of the connection."""
         return self._client is not None and self._client.state is ConnectionState.ONLINE
 
     @property
     def unread_bytes(self) -> int:
-        """What the transport keeps for the peer."""
+        """The bytes that the transport holds for the peer."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     @property
     def incomplete_bytes(self) -> int:
-        """What is kept of a packet that is not whole."""
+        """The bytes held of an incomplete packet."""
         client = self._client
         if client is None or not client.parts:
             return 0
@@ -321,7 +321,7 @@ class WebSocketClientConnection(ClientConnection):
 
     @property
     def incomplete_bytes(self) -> int:
-        """What came of a packet or a frame that is not whole."""
+        """The bytes held of an incomplete packet or frame."""
         return super().incomplete_bytes + self._websocket.unread_bytes
 
     def _answer(self, output: bytes) -> None:
@@ -371,7 +371,7 @@ class EitherConnection(WebSocketClientConnection):
 
     @property
     def incomplete_bytes(self) -> int:
-        """What came of a packet or a frame that is not whole."""
+        """The bytes held of an incomplete packet or frame."""
         if self._has_frames:
             return super().incomplete_bytes
         client = self._client

@@ -40,7 +40,7 @@ class OpenConnection(BufferOwner, Protocol):
 
     @property
     def is_online(self) -> bool:
-        """Whether the client has got its CONNACK and is not gone."""
+        """True between the CONNACK and the end of the connection."""
 
     def abort(self) -> None:
         """Close now."""
@@ -71,7 +71,7 @@ class Hub:
 
     @property
     def counters(self) -> BrokerCounters:
-        """What happened so far."""
+        """The counters since the start."""
         return self.core.counters
 
     @property

@@ -1,4 +1,4 @@
-"""Where the broker listens, and the sockets there."""
+"""Describes listeners and binds their sockets."""
 
 import errno
 import ipaddress

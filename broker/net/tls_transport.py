@@ -43,7 +43,7 @@ HELLO_BYTES = 4_096  # received at once in a handshake; certificates come in sev
 
 
 class TlsOwner(Protocol):
-    """Who takes an open connection: an asyncio.BufferedProtocol that can also cut it."""
+    """The protocol above an open connection: an asyncio.BufferedProtocol that can also abort it."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take it."""
@@ -68,7 +68,7 @@ class TlsOwner(Protocol):
 
 
 class HandshakeQueue:
-    """Where connections of one listener wait until their handshake is done."""
+    """Runs the pending TLS handshakes of one listener in turns."""
 
     def __init__(self, poller: Poller, context: ssl.SSLContext, timeout_s: float) -> None:
         self.context = context

@@ -1,4 +1,4 @@
-"""What peers make the broker keep, in all: answers left unread, packets half sent."""
+"""Bounds the memory that peers make the broker hold: unread output, incomplete packets."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class BufferOwner(Protocol):
 
     @property
     def unread_bytes(self) -> int:
-        """What is kept for the peer."""
+        """The bytes of output that the peer has not read."""
 
     @property
     def incomplete_bytes(self) -> int:
-        """What came of a packet that is not whole."""
+        """The bytes held of an incomplete packet."""
 
     def pause(self) -> None:
         """Treat the peer as slow until it has read everything."""
@@ -61,7 +61,7 @@ class BufferBudget:
             longest.refuse("incomplete_bytes_total")
 
     def has_room(self, size: int) -> bool:
-        """Whether so much may be kept for a packet before it comes; half is for what came."""
+        """True when a packet of this size may be given a buffer before it arrives."""
         return self._incomplete_total + size <= self._limits.incomplete_bytes_total // 2
 
     def forget(self, peer: BufferOwner) -> None:

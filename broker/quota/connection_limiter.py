@@ -1,4 +1,4 @@
-"""Who may come in: how many connections, and how fast, for one address and in all.
+"""Limits the number and the rate of connections, per address and in total.
 
 The machine's own addresses have no bounds of their own: proxies connect from there. Nor has a Unix
 socket, which knows none. An address of IPv6 counts with its whole /64, which anyone who has one of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class BrokerCounters:
-    """What happened since the start; the first four are what is now."""
+    """Counts events since the start; the first four fields are current values."""
 
     connections: int = 0
     subscriptions: int = 0

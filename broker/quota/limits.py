@@ -1,4 +1,4 @@
-"""How much one client, and all together, may use.
+"""Defines the limits per client and in total.
 
 Small by default: a gateway has little memory and other things to do. Every limit can be reached
 in a test, every refusal and drop is counted by reason (counters.py).

@@ -1,4 +1,4 @@
-"""What peers can make the log say, within bounds.
+"""Limits the log lines that peers can cause.
 
 Theory of operation
 -------------------

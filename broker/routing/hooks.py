@@ -1,4 +1,4 @@
-"""What an embedding program is asked, or told: connect, publish, subscribe, disconnect.
+"""Calls the hooks of an embedding program: connect, publish, subscribe, disconnect.
 
 Theory of operation
 -------------------
@@ -107,7 +107,7 @@ class Hooks:
 
     @property
     def asks_connect(self) -> bool:
-        """Whether anybody wants to be asked before a client is let in."""
+        """True when a connect hook is registered."""
         return bool(self._connect)
 
     def refuse_connect(self, arrival: ConnectingClient) -> Refusal | None:

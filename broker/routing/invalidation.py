@@ -1,4 +1,4 @@
-"""What changed since a client last published, so that it learns no more routes anew than it must.
+"""Tracks changes of subscriptions and rights, so that a client drops only the routes that changed.
 
 Theory of operation
 -------------------
@@ -39,7 +39,7 @@ class RouteInvalidator:
         self._latest: deque[str] = deque(maxlen=LATEST)  # filters, the newest last
 
     def note(self, topic_filter: str) -> None:
-        """Who gets what a filter matches, or how, is not as it was."""
+        """Note a change of the receivers of a filter."""
         self.generation += 1
         self._latest.append(topic_filter)
 

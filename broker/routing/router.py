@@ -1,4 +1,4 @@
-"""Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
+"""Routes messages: subscriptions, retained messages, rights, cached routes."""
 
 from collections import deque
 from collections.abc import Callable
@@ -105,7 +105,7 @@ class Router:
 
     @property
     def subscriptions_bytes(self) -> int:
-        """What all subscriptions cost, about."""
+        """The approximate memory of all subscriptions."""
         return self._tree.size_bytes
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:

@@ -1,4 +1,4 @@
-"""Who is heard at a wake-up, and how much of it.
+"""Schedules client work fairly within one loop iteration.
 
 Theory of operation
 -------------------
@@ -45,7 +45,7 @@ class Scheduler:
 
     @property
     def is_anybody_waiting(self) -> bool:
-        """Whether wake_up() would have somebody to hear."""
+        """True when wake_up() has a client to serve."""
         return bool(self._line)
 
     def begin(self, client: Client) -> bool:

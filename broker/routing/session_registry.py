@@ -47,7 +47,7 @@ class SessionRegistry:
 
     @property
     def away(self) -> int:
-        """How many sessions are kept for clients that are away."""
+        """The number of sessions whose client is away."""
         return len(self._away)
 
     def is_full_for(self, name: str, now: float) -> bool:

@@ -18,7 +18,7 @@ PAUSE_S = 1.0  # between two re-authentications: what one costs is the method's 
 
 
 class AuthState(Enum):
-    """Who speaks next."""
+    """The side that must send the next message."""
 
     CLIENT = "client"
     METHOD = "method"

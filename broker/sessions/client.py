@@ -23,7 +23,7 @@ _NO_RUNS: dict[int, Callable[[Client, bytes, int], int]] = {}  # never written t
 
 
 class ConnectionState(Enum):
-    """Where a connection is in its life; it only goes down this list."""
+    """The states of a connection; transitions only go down this list."""
 
     NEW = "waits for CONNECT"
     DECIDING = "waits for the authenticator"
@@ -42,7 +42,7 @@ NEW, DECIDING, ONLINE, CLOSED = (
 
 
 class ClientTransport(Protocol):
-    """What the socket's side does for a connection."""
+    """The transport of a connection, as the core uses it."""
 
     def write(self, output: bytes) -> None:
         """Send bytes, later if need be."""
@@ -140,17 +140,17 @@ class Client(Outbound):
 
     @property
     def name(self) -> str:
-        """Who this is, for people."""
+        """The name of the identity, for log lines."""
         return self.identity.name if self.identity is not None else ""
 
     @property
     def origin(self) -> str:
-        """Where it came from, for people."""
+        """The address of the peer, for log lines."""
         return self.peer or "this machine"
 
     @property
     def label(self) -> str:
-        """What the log calls this connection."""
+        """The label of this connection in log lines."""
         if self.session is not None:
             return self.session.client_id
         return self.peer or self.listener

@@ -23,7 +23,7 @@ ID_BYTES = 150  # of one id: two sets, a dictionary and an int; an estimate, on 
 
 
 class InboundQos2:
-    """What one session has received at QoS 2."""
+    """The packet ids of the QoS 2 messages that one session has received."""
 
     __slots__ = ("_counters", "_limit", "_limit_bytes_total", "_places", "ids", "unreleased")
 
@@ -37,7 +37,7 @@ class InboundQos2:
 
     @property
     def is_full(self) -> bool:
-        """Whether one more id is one too many."""
+        """True when no further packet id fits."""
         held = ID_BYTES * (len(self.ids) + 1)  # no client holds more than what is left for all
         if self._counters.queued_bytes + held > self._limit_bytes_total:
             return True
@@ -45,7 +45,7 @@ class InboundQos2:
 
     @property
     def free_slots(self) -> int:
-        """How many more ids are surely not too many, each noted after the other."""
+        """The number of further packet ids that surely fit."""
         left = (self._limit_bytes_total - self._counters.queued_bytes) // ID_BYTES - len(self.ids)
         return min(self._limit - len(self.ids), left // 2)
 

@@ -87,7 +87,7 @@ class Inflight:
 
     @property
     def free_slots(self) -> int:
-        """How many more packets may be sent now."""
+        """The number of further packets that may be sent now."""
         if self._unsent or self.size_bytes >= self._limit_bytes:
             return 0
         # no client holds more than what is left for all (session.py, rule 4)

@@ -1,4 +1,4 @@
-"""What sessions do, as records of a store: so that it is there again after a crash.
+"""Records what sessions do in a store, so that they survive a crash.
 
 Theory of operation
 -------------------
@@ -75,7 +75,7 @@ MUCH_BYTES = 65_536  # collected; then whoever collects calls flush()
 
 
 class RecordSink(Protocol):
-    """Where records are kept."""
+    """Stores records."""
 
     @property
     def is_behind(self) -> bool:
@@ -123,7 +123,7 @@ class Persistence:
 
     @property
     def is_on(self) -> bool:
-        """Whether anything is written down."""
+        """True when there is a store."""
         return self._store is not None
 
     @property
@@ -133,7 +133,7 @@ class Persistence:
 
     @property
     def has_collected(self) -> bool:
-        """Whether flush() has something to write down."""
+        """True when flush() has records to append."""
         return bool(self._runs or self._acknowledged or self._dropped or self._sent)
 
     def go_on_from(self, next_session: int, next_message: int) -> None:

@@ -1,4 +1,4 @@
-"""Where a client's topic goes: receivers for the readable path, prepared lists for the hot one."""
+"""Holds the route of a client's topic, prepared for the readable and the fast path."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class ReceiverSet:
 
     @property
     def has_waiting(self) -> bool:
-        """Whether some session that must get everything takes nothing now."""
+        """True when some session that must get every message takes none now."""
         return any(session.inflight.append is None for session, _ in self.high)
 
     def takes(self, kind: int) -> int:
@@ -82,7 +82,7 @@ CLOSED_RECEIVER_SET = ReceiverSet()
 
 
 class PublishRoute:
-    """What is known of one topic of one client."""
+    """The cached route of one topic of one client."""
 
     __slots__ = ("allowed", "hooks", "receiver_set", "receivers", "topic")
 

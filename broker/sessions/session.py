@@ -1,4 +1,4 @@
-"""What the broker keeps for one client id, over connections: subscriptions and messages.
+"""Keeps the state of one client id across connections: subscriptions and messages.
 
 Theory of operation
 -------------------
@@ -115,17 +115,17 @@ class Session:
 
     @property
     def has_retained_to_send(self) -> bool:
-        """Whether pump() would look for retained messages."""
+        """True when pump() has retained messages to look for."""
         return self._current is not None or bool(self.pending_retained)
 
     @property
     def waiting(self) -> int:
-        """How many messages wait behind those in flight."""
+        """The number of messages that wait behind those in flight."""
         return len(self._waiting)
 
     @property
     def received(self) -> InboundQos2:
-        """What the client has handed over at QoS 2."""
+        """The packet ids received at QoS 2."""
         if self._received is None:
             limits = self._limits
             self._received = InboundQos2(
@@ -135,7 +135,7 @@ class Session:
 
     @property
     def unreleased(self) -> int:
-        """How many PUBRECs were sent on this connection and not followed by a PUBREL."""
+        """The number of PUBRECs sent on this connection without a PUBREL yet."""
         return len(self._received.unreleased) if self._received is not None else 0
 
     def reads(self, topic: str) -> bool:

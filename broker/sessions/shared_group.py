@@ -40,17 +40,17 @@ class SharedGroup:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is left."""
+        """True when no member is left."""
         return not self._members
 
     @property
     def members(self) -> tuple[Session, ...]:
-        """Who takes turns."""
+        """The sessions that share the messages."""
         return tuple(self._members)
 
     @property
     def is_as_published(self) -> bool:
-        """Whether some member wants RETAIN as it was published."""
+        """True when some member subscribed with Retain As Published."""
         return any(each.retain_as_published for each in self._members.values())
 
     def add(self, session: Session, subscription: Subscription) -> None:

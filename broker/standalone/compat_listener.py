@@ -24,7 +24,7 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(slots=True)
 class ListenerDraft:
-    """What was said of a listener so far."""
+    """Collects the options of one listener."""
 
     options: CompatOptions
     host: str = ""

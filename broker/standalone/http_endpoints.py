@@ -1,4 +1,4 @@
-"""What the broker alone answers over HTTP: /metrics for Prometheus, /healthz for a supervisor."""
+"""Serves the standalone broker's HTTP endpoints: /metrics and /healthz."""
 
 import asyncio
 import contextlib

@@ -27,7 +27,7 @@ MARK = "@"  # group that says by which listener a client came in, where that one
 
 @dataclass(frozen=True, slots=True)
 class RealmFiles:
-    """What the files of one realm say."""
+    """The contents of the files of one realm."""
 
     users: Mapping[str, PasswordHash] | None
     keys: KeySet | None

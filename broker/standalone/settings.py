@@ -29,7 +29,7 @@ class Anonymous(Enum):
 
 
 class ClientCertificates(Enum):
-    """Whether clients are asked for a certificate."""
+    """The ways to ask clients for a certificate."""
 
     NO = "no"
     OPTIONAL = "optional"
@@ -38,7 +38,7 @@ class ClientCertificates(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TokenSourceSettings:
-    """Whose tokens are taken."""
+    """The issuer, audience and keys of accepted tokens."""
 
     keys: Path
     issuer: str = ""
@@ -48,7 +48,7 @@ class TokenSourceSettings:
 
 @dataclass(frozen=True, slots=True)
 class AccessSettings:
-    """Who may connect, and what they may do."""
+    """Settings of authentication and authorisation."""
 
     anonymous: Anonymous = Anonymous.NO
     password_file: Path | None = None
@@ -123,7 +123,7 @@ class ListenerSettings:
 
     @property
     def name(self) -> str:
-        """What logs and authenticators call it."""
+        """The name of the listener in log lines and credentials."""
         if self.path is not None:
             return str(self.path)
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -131,7 +131,7 @@ class ListenerSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Where Prometheus asks."""
+    """The address of the metrics endpoint."""
 
     host: str
     port: int

@@ -79,7 +79,7 @@ class FieldReader:
 
     @property
     def left(self) -> int:
-        """How many bytes have not been read."""
+        """The number of bytes not read yet."""
         return self._end - self._at
 
     def take(self, size: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Where a large packet is put together while it comes: read into its place, never joined.
+"""Assembles a large packet in one buffer as it arrives.
 
 A room is as large as its packet, so it is given only to one of which a good part has come: what a
 peer has sent bounds what it makes the broker keep (pressure.py has the total of all).

@@ -34,7 +34,7 @@ MQTT_5 = 5
 
 @dataclass(frozen=True, slots=True)
 class Will:
-    """What the broker publishes when the client is gone without a word."""
+    """The message that the broker publishes when the client is lost."""
 
     topic: str
     payload: bytes
@@ -82,7 +82,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What PUBACK, PUBREC, PUBREL and PUBCOMP have in common."""
+    """The common fields of PUBACK, PUBREC, PUBREL and PUBCOMP."""
 
     packet_id: int
     reason: Reason = Reason.SUCCESS

@@ -40,7 +40,7 @@ class Properties:
 
     @property
     def size_bytes(self) -> int:
-        """What keeping those of a message costs, about."""
+        """The approximate memory of a message's properties."""
         pairs = sum(PAIR_BYTES + len(name) + len(value) for name, value in self.user_properties)
         texts = (self.content_type, self.response_topic, self.correlation_data)
         return PROPERTIES_BYTES + pairs + sum(len(each) for each in texts if each)

@@ -1,4 +1,4 @@
-"""Who may register, see, associate and remove which node."""
+"""Applies the rules for registering, reading, associating and removing nodes."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Who may call: the access token of a request, checked before its handler runs."""
+"""Checks the access token of a request before its handler runs."""
 
 import logging
 from http import HTTPStatus

@@ -1,4 +1,4 @@
-"""What must hold of an ID token's claims (OpenID Connect Core, 3.1.3.7)."""
+"""Checks the claims of an ID token (OpenID Connect Core, 3.1.3.7)."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What mID needs of whoever knows persons: an OpenID Connect provider, or the one built in."""
+"""Defines what mID needs of an identity provider."""
 
 import json
 from dataclasses import dataclass

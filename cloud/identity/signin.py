@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class SignInRequest:
-    """What a person's client sends."""
+    """The request of a person's client."""
 
     id_token: str = field(repr=False)
     edge_id_token: str = field(repr=False)

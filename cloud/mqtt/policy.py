@@ -1,4 +1,4 @@
-"""Who may do what on the cloud's broker: docs/protocol.md, "Cloud MQTT". All else is denied.
+"""Authorises clients of the cloud's broker (docs/protocol.md, "Cloud MQTT"); the default denies.
 
 A connection ends with the token by which it was made. A node that is forgotten is cut off by the
 registry.

@@ -1,4 +1,4 @@
-"""What the state of the relay may ask its io to do: the closed list."""
+"""Lists the actions that the relay's state can request of its I/O."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar

@@ -1,4 +1,4 @@
-"""Which BEPs exist, and what happens to connections that come for them. Pure.
+"""Keeps the relay's BEPs and decides what happens to their connections. Pure.
 
 Theory of operation
 -------------------
@@ -30,7 +30,7 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class RelayGrant:
-    """What a relay token entitles to."""
+    """The rights that a relay token grants."""
 
     bep_id: str
     node_id: str
@@ -80,7 +80,7 @@ class RelayedBeps(Generic[C]):
 
     @property
     def connections(self) -> int:
-        """How many it holds: control, ready and joined ones."""
+        """The number of its connections: control, ready and joined."""
         return len(self._owners)
 
     def open(self, control: C, claim: RelayGrant, now: float) -> list[Action[C]]:

@@ -1,4 +1,4 @@
-"""How much a relay lets peers do."""
+"""Defines the limits of a relay."""
 
 from dataclasses import dataclass
 

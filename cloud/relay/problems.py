@@ -1,4 +1,4 @@
-"""What a refused visitor reads: an HTTP response with a problem document (RFC 9457)."""
+"""Encodes the HTTP answer to a refused visitor: a problem document (RFC 9457)."""
 
 import json
 import re

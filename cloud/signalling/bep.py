@@ -1,4 +1,4 @@
-"""What mSS knows of a BEP, and the rules for making one."""
+"""Represents a BEP at mSS, and the rules for making one."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,7 +9,7 @@ from cloud.errors import ProblemError
 
 @dataclass(frozen=True, slots=True)
 class RelayAddress:
-    """Where nodes and visitors reach a relay."""
+    """The addresses of a relay for nodes and for visitors."""
 
     host: str
     port: int

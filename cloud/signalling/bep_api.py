@@ -23,7 +23,7 @@ class SealingKeyAnswer(BaseModel):
 
 
 class BepRequest(BaseModel):
-    """What a node may ask of a BEP."""
+    """The request of a node for a BEP."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,7 +36,7 @@ class BepRequest(BaseModel):
 
 
 class RelayAnswer(BaseModel):
-    """Where the node serves the BEP."""
+    """The relay where the node serves the BEP."""
 
     host: str
     port: int

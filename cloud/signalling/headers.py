@@ -1,4 +1,4 @@
-"""Which HTTP headers pass between a caller and a node, and which do not.
+"""Filters the HTTP headers that pass between a caller and a node.
 
 Besides hop-by-hop headers these stay behind:
 - Host: the cloud's, meaningless to the node.

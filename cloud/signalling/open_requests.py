@@ -22,7 +22,7 @@ from protocol.topics import sep_response
 
 
 class Full(Enum):
-    """Why a request cannot be opened."""
+    """The reasons for refusing to open a request."""
 
     NODE = auto()
     CALLER = auto()

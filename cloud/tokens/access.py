@@ -1,4 +1,4 @@
-"""What an access token allows: scopes, and whom it stands for."""
+"""Represents the rights of an access token: scopes and subject."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, READ_ACCOUNT_KEY, DATA)
 
 @dataclass(frozen=True, slots=True)
 class CloudCaller:
-    """Whom a valid access token stands for: a node, or an account (perhaps bound to a node)."""
+    """The subject of a valid access token: a node, or an account (perhaps bound to a node)."""
 
     subject: str
     scopes: frozenset[str]
@@ -34,7 +34,7 @@ class CloudCaller:
 
     @property
     def is_node(self) -> bool:
-        """Whether the caller is a node itself."""
+        """True when the caller is a node itself."""
         return self.node_id == self.subject
 
     def require(self, scope: str) -> None:

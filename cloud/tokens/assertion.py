@@ -22,7 +22,7 @@ class Assertion:
 
 @dataclass(frozen=True, slots=True)
 class EdgeIdentity:
-    """Which node asks to be bound to a token, and to which account it says it belongs."""
+    """The node that asks to be bound to a token, and the account it claims."""
 
     node_id: str
     account_id: str

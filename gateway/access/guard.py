@@ -1,4 +1,4 @@
-"""Who may call the sidecar: the API key on this network, an account's token from anywhere."""
+"""Authenticates callers of the sidecar: by API key on this network, by token from anywhere."""
 
 import hmac
 import re
@@ -27,7 +27,7 @@ _CLIENT_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class SidecarCaller:
-    """Who calls."""
+    """The caller of a request."""
 
     client_id: str
     scopes: frozenset[str]

@@ -25,7 +25,7 @@ _KEYS = "signing keys"
 
 @dataclass(frozen=True, slots=True)
 class TokenRights:
-    """What an access token of this node's account allows."""
+    """The rights of an access token of this node's account."""
 
     client_id: str
     scopes: frozenset[str]

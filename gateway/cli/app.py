@@ -47,7 +47,7 @@ config_app = typer.Typer(
 
 
 class ConfigKind(StrEnum):
-    """Whose configuration a file is."""
+    """The program that a configuration file is for."""
 
     gateway = "gateway"
     cloud = "cloud"

@@ -33,7 +33,7 @@ broker_app = typer.Typer(
 
 
 class Durability(StrEnum):
-    """When a message counts as kept."""
+    """The moment when a message counts as stored."""
 
     synced = "synced"
     os = "os"

@@ -37,7 +37,7 @@ class Package:
 
     @property
     def digest(self) -> str:
-        """What the gateway will call this very content."""
+        """The digest by which the gateway names this content."""
         return f"sha256:{hashlib.sha256(self.tar).hexdigest()}"
 
 

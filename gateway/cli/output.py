@@ -1,4 +1,4 @@
-"""What commands print: tables for people, JSON for programs.
+"""Prints the results of commands: tables for people, JSON for programs.
 
 Standard output carries the answer, standard error everything else. Rich leaves colours and moving
 parts out by itself when it is not a terminal, or when NO_COLOR is set.

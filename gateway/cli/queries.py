@@ -1,4 +1,4 @@
-"""What the commands ask a running gateway, and how they show the answer."""
+"""Queries a running gateway for the commands, and shows the answers."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""What the sidecar lists, as rows for people. Pure."""
+"""Turns the sidecar's lists into rows of tables. Pure."""
 
 from typing import Any
 

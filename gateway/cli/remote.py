@@ -20,7 +20,7 @@ devices_app = typer.Typer(
 
 
 class Scope(StrEnum):
-    """Which cluster."""
+    """The scope of a cluster."""
 
     linkLocal = "linkLocal"  # noqa: N815  # the API's word
     account = "account"

@@ -27,7 +27,7 @@ TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Which gateway a command speaks to, and with which key."""
+    """The gateway that a command speaks to, and its API key."""
 
     url: str
     key: Secret

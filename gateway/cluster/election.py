@@ -1,4 +1,4 @@
-"""Who is the supernode.
+"""Elects the supernode of a cluster.
 
 A starting node listens. An existing supernode wins; if none is heard before the listening time
 ends, this node is it. What holds after every call: `supernode_id` is "" exactly while LISTENING.
@@ -10,7 +10,7 @@ LISTENING_S = 0.2  # a supernode on the same network answers within tens of mill
 
 
 class Role(StrEnum):
-    """What this node is in its cluster; the values are those of the status API."""
+    """The role of this node in its cluster; the values are those of the status API."""
 
     LISTENING = "listening"
     SUPERNODE = "supernode"

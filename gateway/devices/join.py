@@ -15,7 +15,7 @@ CLIENT_ID_LIMIT = 64
 
 @dataclass(frozen=True, slots=True)
 class JoinRequest:
-    """What a joining device says of itself."""
+    """The request of a joining device."""
 
     name: str
     model: str

@@ -1,4 +1,4 @@
-"""What is known of each device."""
+"""Keeps what is known of each device."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who may connect to the broker, and which topics they may write and read.
+"""Decides who may connect to the gateway's broker, and their topics.
 
 Everything is denied unless a line here allows it. `$…` topics are closed to all but joining
 devices, each in its own two.
@@ -28,7 +28,7 @@ PERSON, DEVICE, CLAIM, CONTAINER = "person", "device", "claim", "container"
 
 
 class RightsSource(Protocol):
-    """What a container may read and write, as topic filters."""
+    """Gives the topic filters that a container may read and write."""
 
     @property
     def subscribe(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -38,7 +38,7 @@ class RightsSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AccessPorts:
-    """What access asks other parts."""
+    """The functions of other parts that access uses."""
 
     container_rights: Callable[[str, bytes], RightsSource | None]  # by user name and password
     confirm: Callable[

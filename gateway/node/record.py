@@ -1,4 +1,4 @@
-"""What this node publishes of itself."""
+"""Builds the record that this node publishes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
 
 @dataclass(slots=True)
 class Listening:
-    """Where this node can be called; known once everything listens."""
+    """The addresses of this node's API; set once everything listens."""
 
     api_host: str = ""
     api_port: int = 0

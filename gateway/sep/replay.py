@@ -21,7 +21,7 @@ ID_BYTES = 16
 
 
 class Verdict(StrEnum):
-    """What to do with a request; all but ADMITTED are reasons."""
+    """The verdict on a request; all but ADMITTED are reasons for refusal."""
 
     ADMITTED = "admitted"
     MALFORMED = "its id is not 16 bytes"

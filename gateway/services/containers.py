@@ -25,7 +25,7 @@ STEADY_S = 60.0
 
 
 class ContainerState(StrEnum):
-    """What a container is doing."""
+    """The states of a container."""
 
     CREATED = "created"
     STARTED = "started"

@@ -1,4 +1,4 @@
-"""What is deployed on this node, and how it changes.
+"""Deploys, updates and removes the microservices of this node.
 
 A change either happens as a whole or leaves everything as it was. Changes of different containers
 do not wait for each other; those of one container take turns. Files are written in one thread of
@@ -42,7 +42,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """What microservices may know of their node."""
+    """The facts about the node that microservices may see."""
 
     node_id: str
     account_id: Callable[[], str]

@@ -27,7 +27,7 @@ class NotFoundError(ServicesError):
 
 
 class ConflictError(ServicesError):
-    """What is asked clashes with what is there."""
+    """The request conflicts with the present state."""
 
 
 class StorageError(ServicesError):

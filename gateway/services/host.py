@@ -38,7 +38,7 @@ class ContainerRights:
 
 @dataclass(frozen=True, slots=True)
 class ContainerStatus:
-    """What a person sees of a container."""
+    """The status of a container, for people."""
 
     id: str
     name: str

@@ -1,4 +1,4 @@
-"""What microservices may take of a gateway. The defaults fit a machine with 512 MiB."""
+"""Defines the limits of microservices. The defaults fit a machine with 512 MiB."""
 
 from dataclasses import dataclass, field
 

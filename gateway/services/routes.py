@@ -1,4 +1,4 @@
-"""Which path leads to which container."""
+"""Maps request paths to containers."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ContainerRoute:
-    """Where a microservice answers and who may call."""
+    """The path of a microservice and its allowed callers."""
 
     container_id: str
     base: str  # with the client id: /api/climate/v1

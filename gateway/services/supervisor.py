@@ -32,7 +32,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True, slots=True)
 class ServiceContext:
-    """What all containers of a gateway share."""
+    """The parts that all containers of a gateway share."""
 
     runtimes: Mapping[str, Runtime]
     limits: ServiceLimits
@@ -93,17 +93,17 @@ class Supervisor:
 
     @property
     def state(self) -> ContainerState:
-        """What the container is doing."""
+        """The state of the container."""
         return self._machine.state
 
     @property
     def error(self) -> str:
-        """Why it is not started; "" when it is."""
+        """The reason why it is not started; "" when it is."""
         return self._machine.error
 
     @property
     def counts(self) -> Counts:
-        """What all its processes did."""
+        """The counters summed over all its processes."""
         return _sum(self._counted, self.process.counts if self.process else Counts())
 
     def resume(self, filters: tuple[str, ...]) -> None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
 
 @dataclass(frozen=True, slots=True)
 class CloudCalls:
-    """What the sidecar asks the cloud for."""
+    """The calls of the sidecar to the cloud."""
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
@@ -42,7 +42,7 @@ class CloudCalls:
 
 @dataclass(frozen=True, slots=True)
 class SidecarParts:
-    """What the sidecar gives access to; cloud is None when the node works on its own."""
+    """The parts that the sidecar serves; cloud is None when the node works on its own."""
 
     guard: Guard
     status: GatewayStatus

@@ -20,7 +20,7 @@ USES_LIMIT = 1000
 
 
 class ClaimWish(BaseModel):
-    """How often and how long a claim token may be used."""
+    """The number of uses and the lifetime of a claim token."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -16,7 +16,7 @@ from protocol.records import to_fields
 
 
 class Clusters(StrEnum):
-    """Which cluster."""
+    """The scope of a cluster."""
 
     LINK_LOCAL = "linkLocal"
     ACCOUNT = "account"

@@ -1,4 +1,4 @@
-"""Where the visitors of BEPs come in: only below an open BEP's id, which ends there."""
+"""Serves the visitors of BEPs, below the ids of open BEPs only."""
 
 from collections.abc import Callable, Collection
 from http import HTTPStatus

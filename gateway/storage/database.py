@@ -1,4 +1,4 @@
-"""What the gateway must not forget, in gateway.db: devices, claims, account, settings.
+"""Stores devices, claims, account and settings in gateway.db.
 
 Reads happen once, at the start; after that the parts hold what they need and write through.
 Every method returns after the commit has been synced. All SQL runs in one thread of its own.

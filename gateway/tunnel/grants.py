@@ -32,7 +32,7 @@ UNSERVED = "unserved"  # mSS counts it, this process does not serve it
 
 @dataclass(frozen=True, slots=True)
 class OpenBep:
-    """What the caller needs: where to call, and until when."""
+    """The URL of a BEP and its expiry, for the caller."""
 
     href: str
     expires_at: float

@@ -1,4 +1,4 @@
-"""How much the serving end lets visitors do, and how long it waits."""
+"""Defines the limits and time-outs of the serving end."""
 
 from dataclasses import dataclass
 

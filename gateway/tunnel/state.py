@@ -30,7 +30,7 @@ EXPIRY_LEEWAY_S = 30.0  # the relay's clock decides; this one may be ahead
 
 
 class TunnelPhase(StrEnum):
-    """Where a BEP is in its life."""
+    """The phases of a BEP."""
 
     CONNECTING = "connecting"
     OPEN = "open"
@@ -58,12 +58,12 @@ class TunnelState:
 
     @property
     def done(self) -> bool:
-        """Whether it has ended for good."""
+        """True when it has ended."""
         return self.state is TunnelPhase.ENDED
 
     @property
     def deadline(self) -> float:
-        """When tick() wants to be called."""
+        """The time of the next tick()."""
         if self.state is TunnelPhase.OPEN:
             return min(self._expires, self._last_heard + self._limits.silence_s)
         return self._expires

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TunnelContext:
-    """What all BEPs of a gateway share."""
+    """The parts that all BEPs of a gateway share."""
 
     target: Path
     limits: TunnelLimits

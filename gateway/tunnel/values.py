@@ -1,4 +1,4 @@
-"""What the owner of a tunnel gives and gets."""
+"""Defines the values that a tunnel's owner passes and receives."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from protocol.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class BepGrant:
-    """What mSS gave: where to serve, and the right to."""
+    """The grant of mSS: the relay and the token to serve there."""
 
     bep_id: str
     url: str

@@ -160,7 +160,7 @@ class CloudConnection:
 
     @property
     def unsent(self) -> int:
-        """How many QoS 0 messages wait for the socket."""
+        """The number of QoS 0 messages that wait for the socket."""
         return len(self._unsent)
 
     async def close(self) -> None:

@@ -16,7 +16,7 @@ STABLE_S = 10.0  # a connection that lived this long was good: the next wait is 
 
 
 class CloudLinkState(StrEnum):
-    """How the cloud can be reached now; the values are those of the status API."""
+    """The states of the link to the cloud; the values are those of the status API."""
 
     DISABLED = "disabled"  # no cloud is configured
     OFFLINE = "offline"

@@ -40,7 +40,7 @@ REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
 
 @dataclass(frozen=True, slots=True)
 class NodePorts:
-    """What the uplink asks of and tells the node."""
+    """The functions of the node that the uplink calls."""
 
     node_id: str
     signed_record: Callable[[], str]

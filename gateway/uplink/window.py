@@ -32,7 +32,7 @@ class Window:
 
     @property
     def room(self) -> int:
-        """How many more may be sent now."""
+        """The number of further messages that may be sent now."""
         return self._size - len(self._rows) if self._bytes < self._limit_bytes else 0
 
     @property

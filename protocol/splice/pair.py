@@ -51,7 +51,7 @@ class SplicedPair:
 
     @property
     def lingering(self) -> bool:
-        """Whether only a direction that nobody reads is left."""
+        """True when only a direction is left that nobody reads."""
         out, back = self.flows
         return (out.ended and back.discarding) or (back.ended and out.discarding)
 

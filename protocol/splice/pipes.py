@@ -1,4 +1,4 @@
-"""What holds a stream's bytes between two sockets: a pipe in the kernel, or memory.
+"""Holds a stream's bytes between two sockets, in a kernel pipe or in memory.
 
 Bytes in a pipe are never copied to this process (splice). Pipes are few and shared: a
 direction that moves borrows one, and keeps it only while its receiver is slow. When all

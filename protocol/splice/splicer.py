@@ -25,7 +25,7 @@ TURNS_PER_WAKE = 32  # then the event loop's other work is due
 
 @dataclass(frozen=True, slots=True)
 class SpliceLimits:
-    """How much a joiner may hold, and how long."""
+    """Bounds the bytes and the time that a splicer may hold."""
 
     pipes: int = 32  # of 1 MiB: half of pipe-user-pages-soft, another process may join too
     turn_bytes: int = 1 << 20

@@ -31,7 +31,7 @@ _SCRYPT = re.compile(r"ln=(\d{1,2}),r=(\d{1,2}),p=(\d{1,2})")
 
 @dataclass(frozen=True, slots=True)
 class ScryptCost:
-    """What one try costs: 2^log2_n * block * 128 bytes, times lanes."""
+    """The memory cost of one check: 2^log2_n * block * 128 bytes, times lanes."""
 
     log2_n: int
     block: int
@@ -39,7 +39,7 @@ class ScryptCost:
 
     @property
     def memory_bytes(self) -> int:
-        """What is held while one password is checked."""
+        """The memory in use while one password is checked."""
         return 128 * self.block << self.log2_n
 
 
@@ -51,7 +51,7 @@ GENERATED = ScryptCost(10, 8, 1)
 
 @dataclass(frozen=True, slots=True)
 class ScramCost:
-    """What one try costs where SCRAM's keys are kept; clients bear it, too."""
+    """The cost of one check against SCRAM keys; clients pay it too."""
 
     iterations: int
 
@@ -62,7 +62,7 @@ SCRAM_GENERATED = ScramCost(MIN_ITERATIONS)
 
 
 class PasswordHash(Protocol):
-    """What is kept of a password."""
+    """The stored form of a password."""
 
     def is_of(self, password: bytes) -> bool:
         """Return whether this is the password; takes long on purpose."""

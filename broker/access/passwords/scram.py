@@ -43,7 +43,7 @@ _FORBIDDEN = (
 
 @dataclass(frozen=True, slots=True)
 class ScramKeys:
-    """What is kept of a password."""
+    """The stored form of a password."""
 
     iterations: int
     salt: bytes
@@ -115,12 +115,12 @@ class Scram:
 
     @property
     def has_begun(self) -> bool:
-        """Whether the client has said something."""
+        """True when the client has sent its first message."""
         return self._expects is not _Expects.FIRST
 
     @property
     def is_proven(self) -> bool:
-        """Whether the client has shown that it is that user."""
+        """True when the client has proved to be that user."""
         return self._expects is _Expects.NOTHING and not self.failed
 
     def receive(self, message: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Who may read or write which topics, as one rule says it."""
+"""Represents one rule of an access list: subject, topic filter, rights."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _VARIABLE = re.compile("%[cu]")
 
 
 class Right(IntFlag):
-    """What a rule gives; DENY takes both away, whatever else is given."""
+    """The rights that a rule grants; DENY overrides every grant."""
 
     READ = 1
     WRITE = 2
@@ -26,7 +26,7 @@ READ_WRITE = Right.READ | Right.WRITE
 
 
 class SubjectKind(Enum):
-    """Whom a rule is about."""
+    """The kinds of subject of a rule."""
 
     EVERYONE = "everyone"
     ANONYMOUS = "anonymous"

@@ -1,4 +1,4 @@
-"""What `hecate up` starts, where it listens and where it keeps things. Pure."""
+"""Plans what `hecate up` starts: processes, ports, folders. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ HOST = "127.0.0.1"  # the quick start lets anyone in who reaches it: this machin
 
 @dataclass(frozen=True, slots=True)
 class PortNumbers:
-    """Where everything listens; 0 takes any free port."""
+    """The ports of all listeners; 0 takes any free port."""
 
     mqtt: int = 1883
     api: int = 8083
@@ -38,12 +38,12 @@ class Plan:
 
     @property
     def cloud_state(self) -> Path:
-        """Where the cloud keeps its own state."""
+        """The state folder of the cloud."""
         return self.state / "cloud"
 
     @property
     def logs(self) -> Path:
-        """Where the logs of the parts are."""
+        """The folder of the parts' logs."""
         return self.state / "logs"
 
     @property

@@ -18,7 +18,7 @@ class Step:
 
 
 class StartProgress:
-    """What a person reads while the system starts and when it ends."""
+    """Shows the progress of the start and of the end."""
 
     def __init__(self, console: Console, *, lively: bool) -> None:
         self._console, self._lively = console, lively

@@ -14,7 +14,7 @@ _GATEWAY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CloudReady:
-    """Where the cloud listens."""
+    """The addresses of the cloud's listeners."""
 
     api: str
     mqtt: tuple[str, int]
@@ -23,7 +23,7 @@ class CloudReady:
 
 @dataclass(frozen=True, slots=True)
 class GatewayReady:
-    """Where the gateway listens."""
+    """The addresses of the gateway's listeners."""
 
     mqtt: tuple[str, int]
     api: str

@@ -40,7 +40,7 @@ LEAVE = "Ctrl-C ends everything"
 
 
 class Show(Enum):
-    """What is shown once everything runs."""
+    """The ways to show a running system."""
 
     AUTO = "live in a terminal, else plain"
     PLAIN = "lines when something changes"

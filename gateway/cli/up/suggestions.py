@@ -9,7 +9,7 @@ EXAMPLE_ROUTE = "/rooms"  # of examples/climate
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where everything is that the commands name."""
+    """The addresses and paths that the suggested commands name."""
 
     hecate: str  # how to call this program
     api: str

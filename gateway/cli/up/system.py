@@ -21,7 +21,7 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class RunningSystem:
-    """What is known once everything runs."""
+    """The processes and addresses of a running system."""
 
     cloud: CloudReady
     gateway: GatewayReady

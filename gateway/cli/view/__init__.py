@@ -1,1 +1,1 @@
-"""What a gateway is doing, for people: a snapshot, what changed, and the screen."""
+"""Shows a gateway live: snapshot, changes, screen."""

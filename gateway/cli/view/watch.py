@@ -1,4 +1,4 @@
-"""What a row of snapshots shows: rates, the last reading of each kind, and what changed.
+"""Derives rates, last readings and changes from a series of snapshots.
 
 The rate is taken over a window, so that the number on the screen is calm. Readings are kept per
 device and name, because a snapshot holds only a device's very last message.

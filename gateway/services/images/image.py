@@ -41,7 +41,7 @@ class ImageFile:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a tar holds."""
+    """An image as read from its archive."""
 
     name: str  # "climate-v1"
     repo_tags: tuple[str, ...]

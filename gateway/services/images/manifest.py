@@ -21,7 +21,7 @@ _BASE = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """Where a microservice answers and who may call."""
+    """The path of a microservice and its allowed callers."""
 
     base: str = ""  # "": nowhere
     expose: str = NODE
@@ -56,7 +56,7 @@ class ManifestMqtt:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """What a microservice's process may take."""
+    """The limits of a microservice's process."""
 
     memory_mib: int = 128  # on top of the interpreter
     start_s: float | None = None  # from start to ready; 20 when it is not given

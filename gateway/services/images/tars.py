@@ -24,7 +24,7 @@ _EXTENDED = b"xgLK"  # pax for one, pax for all, GNU long name, GNU long link
 
 @dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """How large an image may be."""
+    """The limits of an image's size."""
 
     upload_bytes: int = 64 * MIB
     content_bytes: int = 128 * MIB

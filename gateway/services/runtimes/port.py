@@ -1,4 +1,4 @@
-"""What the host asks of a runtime. Python is one; each further language is a small port."""
+"""Defines the port that a runtime implements; Python is one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """What a runtime needs to start one process."""
+    """The arguments of starting one process."""
 
     version: Version
     info: Info
