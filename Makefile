@@ -34,6 +34,7 @@ check: .venv/test  ## Format, lint, types, imports, sizes, device syntax
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 	$(PYTHON) scripts/check_sizes.py
+	$(PYTHON) scripts/check_names.py
 	$(PYTHON) scripts/check_device.py
 
 bench: .venv/test  ## Measure against the rivals on this machine, into docs/benchmarks.md (25 minutes)
