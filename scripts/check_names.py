@@ -14,7 +14,7 @@ from pathlib import Path
 
 SHARED_NAMES = {
     "Board": "one port of the device package per board; a board has exactly one of them",
-    "ConfigError": "gateway and device each refuse their own configuration; a device is a program of its own",
+    "ConfigError": "each program refuses its own configuration; a device is a program of its own",
     "Connection": "the device package's MQTT connection",
     "Message": "an MQTT message, for the broker's embedders and for the handlers of microservices",
     "WireError": "bytes mean nothing; the device package cannot import the protocol package",
@@ -72,7 +72,7 @@ def find_full_folders(names: list[str]) -> Iterator[str]:
             counts[str(Path(name).parent)] += 1
     for folder, count in sorted(counts.items()):
         if count > MAX_MODULES and folder not in {"benchmarks", "device"}:
-            yield f"{folder}/ has {count} modules, at most {MAX_MODULES}: look for the second reason"
+            yield f"{folder}/ has {count} modules, at most {MAX_MODULES}: split it"
 
 
 if __name__ == "__main__":
