@@ -39,7 +39,7 @@ check: .venv/test  ## Format, lint, types, imports, sizes, device syntax
 
 bench: .venv/test  ## Measure against the rivals on this machine, into docs/benchmarks.md (25 minutes)
 	$(PYTHON) -m benchmarks --out docs/benchmarks.md
-	$(PYTHON) -m benchmarks.interference --into docs/benchmarks.md
+	$(PYTHON) -m benchmarks.interference --into docs/benchmarks-details.md
 
 format: .venv/test  ## Format the code and mend what a tool can mend
 	$(PYTHON) -m ruff format .

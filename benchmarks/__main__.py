@@ -19,7 +19,13 @@ from benchmarks.brokers import OURS, ROOT, SCRATCH, BenchBroker
 from benchmarks.errors import BenchmarkError, ChoiceError
 from benchmarks.machine import choose_cores, describe_machine, raise_file_limit
 from benchmarks.measure import Failure, Outcome, Timing
-from benchmarks.report import Circumstances, print_report, render_json, render_markdown
+from benchmarks.report import (
+    Circumstances,
+    print_report,
+    render_details,
+    render_json,
+    render_markdown,
+)
 from benchmarks.rivals import find_brokers, install_aedes, parse_rival
 from benchmarks.rounds import Results, RoundPlan, run_plan
 from benchmarks.scenarios import BY_NAME, SCENARIOS, Scenario, Size
@@ -89,7 +95,7 @@ def bench(  # noqa: PLR0913  # options
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Write the report here; a full run of all brokers found writes docs/benchmarks.md."
+            help="Write the summary here, details beside it; a full run writes docs/benchmarks.md."
         ),
     ] = None,
     json_file: Annotated[
@@ -120,6 +126,8 @@ def bench(  # noqa: PLR0913  # options
     print_report(console, plan, results)
     if out is not None:
         out.write_text(render_markdown(plan, results, circumstances))
+        details = out.with_name(f"{out.stem}-details{out.suffix}")
+        details.write_text(render_details(plan, results))
     if json_file is not None:
         json_file.write_text(render_json(plan, results, circumstances))
     if _has_failed(results):

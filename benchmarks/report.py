@@ -1,4 +1,4 @@
-"""The report: tables in the terminal, docs/benchmarks.md, and JSON."""
+"""Renders the results: tables in the terminal, docs/benchmarks.md with its details, JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -27,10 +27,17 @@ VERDICTS = {True: "met", False: "missed", None: "not measured"}
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`. Absolute numbers belong to one machine and one hour; the ratios are what
-to read. They are taken round by round (round n of Hecate with round n of the other, the brokers
-taking turns), given as median and, in brackets, lowest and highest. **Above 1x Hecate is better**,
-for rates as for latency and memory.
+Written by `make bench`; [benchmarks-details.md](benchmarks-details.md) has the method, the spread
+and every number. Absolute numbers belong to one machine and one hour: read the ratios. The brokers
+take turns, and a ratio compares the same round of both; the tables give the median.
+**Above 1x Hecate is better**, for rates as for latency and memory.
+"""
+
+DETAILS = """\
+# Benchmarks: details
+
+Written by `make bench`; [benchmarks.md](benchmarks.md) is the summary. Ratios are medians with the
+lowest and the highest round in brackets. **Above 1x Hecate is better**.
 """
 
 METHOD = """\
@@ -117,11 +124,20 @@ def print_report(console: Console, plan: RoundPlan, results: Results) -> None:
 
 
 def render_markdown(plan: RoundPlan, results: Results, circumstances: Circumstances) -> str:
-    """Return docs/benchmarks.md."""
+    """Return docs/benchmarks.md: one page."""
     parts = [
         INTRODUCTION,
         _render_circumstances(plan, circumstances),
         _render_targets(plan, results),
+        _render_summary(plan, results),
+    ]
+    return "\n".join(parts)
+
+
+def render_details(plan: RoundPlan, results: Results) -> str:
+    """Return docs/benchmarks-details.md: tables by scenario, method, raw numbers."""
+    parts = [
+        DETAILS,
         "## Results\n",
         *(_render_table(plan, results, *pair) for pair in _pairs(plan)),
         METHOD,
@@ -218,6 +234,24 @@ def _render_targets(plan: RoundPlan, results: Results) -> str:
         f"| {VERDICTS[each.is_met]} |"
         for each in judge(plan, results)
     ]
+    return "\n".join(lines) + "\n"
+
+
+def _render_summary(plan: RoundPlan, results: Results) -> str:
+    rivals = [each.name for each in plan.brokers if each.name != OURS]
+    lines = [
+        "## Results\n",
+        f"| scenario | metric | {OURS} | {' | '.join(f'against {name}' for name in rivals)} |",
+        f"|---|---|--:|{'--:|' * len(rivals)}",
+    ]
+    for scenario, metric in _pairs(plan):
+        rows = {row.broker: row for row in make_rows(plan, results, scenario, metric)}
+        ours = rows[OURS].value if OURS in rows else None
+        cells = [format_number(ours.median) if ours is not None else "-"]
+        for name in rivals:
+            ratio = rows[name].ratio if name in rows else None
+            cells.append(f"{ratio.median:.2f}x" if ratio is not None else "-")
+        lines.append(f"| {scenario.name} | {metric.name} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""The walks name files and functions that exist."""
+"""The walks name files and functions that exist, one sentence a box, at most ten boxes."""
 
 import ast
 import re
@@ -10,10 +10,20 @@ from tests.programs import ROOT
 PAGE = (ROOT / "docs" / "architecture.md").read_text()
 STEPS = sorted(set(re.findall(r"`([\w/]+\.py):(\w+)`", PAGE)))
 FILES = sorted(set(re.findall(r"`([\w/]+\.py)[:`]", PAGE)))
+WALKS = [part for part in PAGE.split("\n## ") if "```mermaid" in part]
 
 
-def test_the_page_has_walks() -> None:
-    assert len(STEPS) > 30
+def test_the_page_has_three_walks() -> None:
+    assert len(WALKS) == 3
+
+
+@pytest.mark.parametrize("walk", WALKS, ids=[walk.splitlines()[0] for walk in WALKS])
+def test_a_walk_has_at_most_ten_boxes_and_one_sentence_for_each(walk: str) -> None:
+    boxes = re.findall(r"^\d+\. \*\*([\w ]+)\*\*: `[\w/]+\.py:\w+`", walk, re.MULTILINE)
+    assert 3 <= len(boxes) <= 10
+    picture = walk.split("```")[1]
+    for box in boxes:
+        assert re.search(rf"\b{box}\b", picture), f"{box} is not in the picture"
 
 
 @pytest.mark.parametrize("file", FILES)
