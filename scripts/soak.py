@@ -40,7 +40,7 @@ of the same tests ([CONTRIBUTING](../CONTRIBUTING.md)).
 
 
 @dataclass
-class Row:
+class SoakRow:
     """All cases of one test, or of one file."""
 
     cases: int = 0
@@ -65,12 +65,12 @@ class Row:
         return f"| {name} | {counts} | {numbers} |"
 
 
-def collect(reports: Iterable[Path]) -> dict[str, Row]:
+def collect(reports: Iterable[Path]) -> dict[str, SoakRow]:
     """Read what pytest has written; a row for each slow test, one for each folder of properties."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, SoakRow] = {}
     for path in reports:
         for case in ElementTree.parse(path).iter("testcase"):  # noqa: S314  # written by pytest
-            rows.setdefault(_name(case), Row()).add(case)
+            rows.setdefault(_name(case), SoakRow()).add(case)
     return dict(sorted(rows.items()))
 
 

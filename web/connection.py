@@ -25,7 +25,7 @@ _HEAD_LATE = encode_raw_problem(408, "cannot read request: its head did not come
 _BODY_LATE = encode_raw_problem(408, "cannot read request: its body made no progress")
 
 
-class Phase(Enum):
+class HttpPhase(Enum):
     """What a connection is doing."""
 
     IDLE = auto()  # no byte of a request
@@ -66,7 +66,7 @@ class HttpConnection(H11Protocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self._bounds = bounds
-        self._phase = Phase.IDLE
+        self._phase = HttpPhase.IDLE
         self._deadline = 0.0
         self._progress_bytes = 0  # of a body since the last deadline
         self._unsent_bytes: int | None = None  # when the peer last took something of an answer
@@ -96,8 +96,8 @@ class HttpConnection(H11Protocol):
             return
         self._progress_bytes += len(data)
         super().data_received(data)
-        if self._phase is Phase.IDLE:
-            self._phase = Phase.HEAD
+        if self._phase is HttpPhase.IDLE:
+            self._phase = HttpPhase.HEAD
             self._deadline = self.loop.time() + self._bounds.limits.head_s
         self._follow(self.loop.time())
 
@@ -111,28 +111,28 @@ class HttpConnection(H11Protocol):
         self._follow(now)
         if self._watch_unsent(now) or self.transport.is_closing():
             return
-        if now < self._deadline or self._phase is Phase.ANSWER:
+        if now < self._deadline or self._phase is HttpPhase.ANSWER:
             return
-        if self._phase is Phase.BODY:
+        if self._phase is HttpPhase.BODY:
             if not self.flow.read_paused:  # else the application is slow, not the peer
                 self._end("body", b"" if self.cycle.response_started else _BODY_LATE)
         else:
-            self._end("head", _HEAD_LATE if self._phase is Phase.HEAD else b"")
+            self._end("head", _HEAD_LATE if self._phase is HttpPhase.HEAD else b"")
 
     def _follow(self, now: float) -> None:
         """Find the phase, and note progress within it."""
         bounds, phase = self._bounds, self._find_phase()
-        if phase is Phase.ANSWER:
-            if self._phase is not Phase.ANSWER:
+        if phase is HttpPhase.ANSWER:
+            if self._phase is not HttpPhase.ANSWER:
                 bounds.table.work(self)
-        elif phase is Phase.BODY:
+        elif phase is HttpPhase.BODY:
             if self.flow.read_paused:
                 bounds.table.work(self)
-            elif self._phase is not Phase.BODY or self._progress_bytes >= self._least_bytes:
+            elif self._phase is not HttpPhase.BODY or self._progress_bytes >= self._least_bytes:
                 bounds.table.progress(self)
                 self._progress_bytes = 0
                 self._deadline = now + bounds.limits.progress_s
-        elif self._phase in (Phase.BODY, Phase.ANSWER):
+        elif self._phase in (HttpPhase.BODY, HttpPhase.ANSWER):
             bounds.table.progress(self)
             self._deadline = now + bounds.limits.idle_s
         self._phase = phase
@@ -141,12 +141,12 @@ class HttpConnection(H11Protocol):
     def _least_bytes(self) -> int:
         return self._bounds.limits.progress_bytes
 
-    def _find_phase(self) -> Phase:
+    def _find_phase(self) -> HttpPhase:
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            return Phase.BODY if cycle.more_body else Phase.ANSWER
-        if self._phase in (Phase.BODY, Phase.ANSWER):
-            return Phase.HEAD if self.conn.trailing_data[0] else Phase.IDLE
+            return HttpPhase.BODY if cycle.more_body else HttpPhase.ANSWER
+        if self._phase in (HttpPhase.BODY, HttpPhase.ANSWER):
+            return HttpPhase.HEAD if self.conn.trailing_data[0] else HttpPhase.IDLE
         return self._phase
 
     def _watch_unsent(self, now: float) -> bool:

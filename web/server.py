@@ -13,7 +13,7 @@ import uvicorn
 from web.connection import ConnectionBounds, HttpConnection, HttpFactory
 from web.connection_table import ConnectionTable
 from web.limits import HttpLimits
-from web.tls_transport import HandshakeQueue, TlsProtocol
+from web.tls_transport import TlsHandshakes, TlsProtocol
 
 TICKS_PER_SWEEP = 5  # of 0.1 s: all limits are seconds
 
@@ -103,7 +103,7 @@ def _with_tls(
 ) -> Callable[..., asyncio.Protocol]:
     if tls is None:
         return make
-    queue = HandshakeQueue()
+    queue = TlsHandshakes()
 
     def make_secure(**parts: Any) -> asyncio.Protocol:
         return TlsProtocol(tls, make(**parts), queue)

@@ -18,7 +18,7 @@ HANDSHAKES_AT_ONCE = 4  # steps of 1 ms each before others have their turn
 logger = logging.getLogger(__name__)
 
 
-class HandshakeQueue:
+class TlsHandshakes:
     """Spreads handshakes over turns of the event loop."""
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class TlsProtocol(asyncio.Protocol):
     """The protocol of the encrypted side; feeds the protocol of the plain side."""
 
     def __init__(
-        self, context: ssl.SSLContext, inner: asyncio.Protocol, queue: HandshakeQueue
+        self, context: ssl.SSLContext, inner: asyncio.Protocol, queue: TlsHandshakes
     ) -> None:
         self.context, self._inner, self._queue = context, inner, queue
         self._codec: TlsCodec | None = None  # from the first byte on

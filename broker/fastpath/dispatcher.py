@@ -52,8 +52,8 @@ from broker.wire.topic_aliases import long_head, read_aliased
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from broker.backpressure import Backpressure
     from broker.quota.counters import BrokerCounters
+    from broker.routing.backpressure import Backpressure
     from broker.routing.invalidation import RouteInvalidator
     from broker.routing.scheduler import Scheduler
     from broker.sessions.outbound import Outbound

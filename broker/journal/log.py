@@ -23,7 +23,7 @@ from pathlib import Path
 from broker.journal import manifest
 from broker.journal.disk import Disk
 from broker.journal.errors import JournalError
-from broker.journal.manifest import Manifest, decode_manifest, encode_slot
+from broker.journal.manifest import SegmentManifest, decode_manifest, encode_slot
 from broker.journal.records import SegmentEnded, decode_records, encode_records
 from broker.journal.segments import (
     BATCH_OVERHEAD_BYTES,
@@ -100,7 +100,7 @@ class SegmentLog:
         self._capacity = 0
         self._serial = 0
         self._synced = 0
-        self._manifest: Manifest | None = None
+        self._manifest: SegmentManifest | None = None
         self._manifest_file = -1
         self._before: SegmentEnded | None = None  # what the next write tells of the segment before
         self._ends: dict[int, int] = {}  # by segment, as told while they are read
@@ -157,7 +157,7 @@ class SegmentLog:
         report.orphans = image.settle()
         return report
 
-    def _read_manifest(self, files: dict[str, int]) -> Manifest | None:
+    def _read_manifest(self, files: dict[str, int]) -> SegmentManifest | None:
         if manifest.NAME not in files:
             return None
         try:
@@ -258,7 +258,9 @@ class SegmentLog:
         """Note which segments there are, before the oldest goes and once a new one is there."""
         known = self._manifest
         end_bytes = ended.size if ended is not None else 0
-        noted = Manifest(known.serial + 1 if known else 1, first, self._last_number, end_bytes)
+        noted = SegmentManifest(
+            known.serial + 1 if known else 1, first, self._last_number, end_bytes
+        )
         try:
             if self._manifest_file < 0:
                 self._open_manifest()

@@ -17,7 +17,7 @@ _FIELDS = Struct(">16sQIIQ")
 _CHECKSUM = Struct(">I")
 
 
-class Manifest(NamedTuple):
+class SegmentManifest(NamedTuple):
     """The segments of a log, oldest to newest; all between them are needed."""
 
     serial: int
@@ -30,23 +30,23 @@ class Manifest(NamedTuple):
         return self.first <= number <= self.last
 
 
-def encode_slot(manifest: Manifest) -> tuple[bytes, int]:
+def encode_slot(manifest: SegmentManifest) -> tuple[bytes, int]:
     """Return the bytes of a slot, and where in the file they go."""
     fields = _FIELDS.pack(_MAGIC, *manifest)
     return fields + _CHECKSUM.pack(crc32(fields)), manifest.serial % 2 * SLOT_BYTES
 
 
-def decode_manifest(buffer: bytes) -> Manifest | None:
+def decode_manifest(buffer: bytes) -> SegmentManifest | None:
     """Return the newest whole slot, None when there is none."""
     found = [each for at in (0, SLOT_BYTES) if (each := _decode_slot(buffer, at))]
     return max(found, default=None)
 
 
-def _decode_slot(buffer: bytes, at: int) -> Manifest | None:
+def _decode_slot(buffer: bytes, at: int) -> SegmentManifest | None:
     end = at + _FIELDS.size
     if end + _CHECKSUM.size > len(buffer):
         return None
     fields = buffer[at:end]
     if _CHECKSUM.unpack_from(buffer, end)[0] != crc32(fields) or not fields.startswith(_MAGIC):
         return None
-    return Manifest(*_FIELDS.unpack(fields)[1:])
+    return SegmentManifest(*_FIELDS.unpack(fields)[1:])

@@ -44,7 +44,7 @@ class Renewed(NamedTuple):
     expiry_s: float
 
 
-class Closed(NamedTuple):
+class SessionClosed(NamedTuple):
     """The connection has ended, the session is kept."""
 
     session_id: int
@@ -110,7 +110,7 @@ class Stored(NamedTuple):
     publisher: Publisher | None = None  # None: local, or of a message that is not retained
 
 
-class Sent(NamedTuple):
+class MessagesSent(NamedTuple):
     """Messages of a session are in flight under packet ids."""
 
     session_id: int
@@ -203,8 +203,8 @@ class SegmentEnded(NamedTuple):
 
 
 Record = (
-    Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
-    | Completed | ReceivedQos2 | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
+    Opened | SessionClosed | Ended | Subscribed | Unsubscribed | Stored | MessagesSent
+    | Acknowledged | Released | Completed | ReceivedQos2 | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
     | ClockRead
     | WillHeld | SegmentEnded
 )  # fmt: skip
@@ -335,9 +335,9 @@ def _decode_opened(reader: _Reader) -> Opened | Renewed:
                 version, _instant(expiry_s))  # fmt: skip
 
 
-def _decode_closed(reader: _Reader) -> Closed:
+def _decode_closed(reader: _Reader) -> SessionClosed:
     _, session_id, expires_at = reader.unpack(_CLOSED)
-    return Closed(session_id, _instant(expires_at))
+    return SessionClosed(session_id, _instant(expires_at))
 
 
 def _encode_subscribed(record: Subscribed) -> bytes:
@@ -435,7 +435,7 @@ def _decode_entry(reader: _Reader) -> QueueEntry:
     return QueueEntry(session_id, _qos(flags), bool(flags & RETAIN_FLAG), identifiers)
 
 
-def _encode_sent(record: Sent) -> bytes:
+def _encode_sent(record: MessagesSent) -> bytes:
     head = _NAMED.pack(7, record.session_id, len(record.pairs))
     return head + b"".join([_SENT_PAIR.pack(*pair) for pair in record.pairs])
 
@@ -446,10 +446,12 @@ def _encode_sent_series(record: SentSeries) -> bytes:
     return head + b"".join(map(_SENT_ID.pack, ids, record.packet_ids))
 
 
-def _decode_sent(reader: _Reader) -> Sent:
+def _decode_sent(reader: _Reader) -> MessagesSent:
     _, session_id, count = reader.unpack(_NAMED)
     pairs = (reader.unpack(_SENT_PAIR) for _ in range(count))
-    return Sent(session_id, tuple((message_id, packet_id) for message_id, packet_id in pairs))
+    return MessagesSent(
+        session_id, tuple((message_id, packet_id) for message_id, packet_id in pairs)
+    )
 
 
 def _encode_acknowledged(record: Acknowledged) -> bytes:
@@ -490,14 +492,14 @@ def _decode_clock(reader: _Reader) -> ClockRead:
 _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Opened: _encode_opened,
     Renewed: _encode_opened,
-    Closed: lambda record: _CLOSED.pack(2, *record),
+    SessionClosed: lambda record: _CLOSED.pack(2, *record),
     Ended: lambda record: _SESSION.pack(3, *record),
     Subscribed: _encode_subscribed,
     Unsubscribed: _encode_filter,
     CaughtUp: _encode_filter,
     Stored: _encode_stored,
     StoredSeries: _encode_stored_series,
-    Sent: _encode_sent,
+    MessagesSent: _encode_sent,
     SentSeries: _encode_sent_series,
     Acknowledged: _encode_acknowledged,
     Released: lambda record: _RELEASED.pack(9, *record),

@@ -28,19 +28,19 @@ from broker.journal.records import (
     CaughtUp,
     Cleared,
     ClockRead,
-    Closed,
     Completed,
     Ended,
     Freed,
+    MessagesSent,
     Opened,
     ReceivedQos2,
     Record,
     Released,
     Renewed,
     SegmentEnded,
-    Sent,
     SentSeries,
     Series,
+    SessionClosed,
     Stored,
     StoredSeries,
     Subscribed,
@@ -124,13 +124,13 @@ class JournalState:
         self._apply: dict[type, Callable[[Any, int], None]] = {
             Opened: self._opened,
             Renewed: self._renewed,
-            Closed: self._closed,
+            SessionClosed: self._closed,
             Ended: self._ended,
             Subscribed: self._subscribed,
             Unsubscribed: self._unsubscribed,
             Stored: self._stored,
             StoredSeries: self._stored_series,
-            Sent: self._sent,
+            MessagesSent: self._sent,
             SentSeries: self._sent_series,
             Acknowledged: self._acknowledged,
             Released: self._released,
@@ -187,7 +187,7 @@ class JournalState:
             if packet_id is not None:
                 entries.append(entry)
                 if packet_id:
-                    sent.append(Sent(entry.session_id, ((message_id, packet_id),)))
+                    sent.append(MessagesSent(entry.session_id, ((message_id, packet_id),)))
         is_retained = self.retained.get(record.topic) == message_id
         copy = record._replace(is_retained=is_retained, entries=tuple(entries))
         return [*wills, copy, *sent]
@@ -232,7 +232,7 @@ class JournalState:
             _set_identity(session, record)
             self._move(session, segment)
 
-    def _closed(self, record: Closed, segment: int) -> None:
+    def _closed(self, record: SessionClosed, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
             session.expires_at = record.expires_at
@@ -353,7 +353,7 @@ class JournalState:
             if self.bodies is not None:
                 del self.bodies[message_id]
 
-    def _sent(self, record: Sent, segment: int) -> None:
+    def _sent(self, record: MessagesSent, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
             queue = session.queue
@@ -363,7 +363,7 @@ class JournalState:
 
     def _sent_series(self, record: SentSeries, segment: int) -> None:
         ids = enumerate(map(_decode_packet_id, record.packet_ids), record.first_id)
-        self._sent(Sent(record.session_id, tuple(ids)), segment)
+        self._sent(MessagesSent(record.session_id, tuple(ids)), segment)
 
     def _acknowledged(self, record: Acknowledged, segment: int) -> None:
         session = self._session(record.session_id, segment)
@@ -445,7 +445,7 @@ def describe_session(session: StoredSession) -> Iterator[Record]:
     yield Renewed(session_id, session.client_id, session.owner, session.groups, session.version,
                   session.expiry_s)  # fmt: skip
     if session.expires_at is not None:
-        yield Closed(session_id, session.expires_at)
+        yield SessionClosed(session_id, session.expires_at)
     for topic_filter, subscription in session.subscriptions.items():
         yield Subscribed(session_id, subscription, topic_filter in session.catching_up)
     for packet_id in session.received:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from broker.backpressure import Backpressure
 from broker.journal.records import Cleared, QueueEntry, Record, Series
 from broker.messages.delivery import Delivery, Encoder
 from broker.messages.message import Hold, Message, NoRoom, PublishHook
@@ -23,6 +22,7 @@ from broker.policy import Authorizer, FinerAuthorizer, Identity, IdentityDirecto
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.quota.log_limiter import LogLimiter
+from broker.routing.backpressure import Backpressure
 from broker.routing.hooks import Hooks
 from broker.routing.invalidation import RouteInvalidator
 from broker.routing.scheduler import Scheduler

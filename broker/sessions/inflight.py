@@ -21,7 +21,7 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from broker.kept_back import KeptBack
+from broker.sessions.send_order import SendOrder
 from broker.wire.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Inflight:
         self._max_packet_id = max_packet_id
         self._pool = _NO_IDS
         self._ids_made = 0
-        self._kept_back: KeptBack | None = None  # of a stored session; made for its first QoS 2
+        self._kept_back: SendOrder | None = None  # of a stored session; made for its first QoS 2
         self._qos2: set[bytes] | None = None  # ids of QoS 2; made for the first one
         self._unsent: list[bytes] = []  # ids to be sent again on this connection, last one first
 
@@ -149,7 +149,7 @@ class Inflight:
             return None
         packet_id = self.last_id
         if self._kept_back is None:
-            self._kept_back = KeptBack()
+            self._kept_back = SendOrder()
         self._kept_back.hold(packet_id)
         self.append = self._kept_back.append
         return packet_id
@@ -168,7 +168,7 @@ class Inflight:
                 self._send_kept_back(self._kept_back, append)
         return self.finish(packet_id, released=False)
 
-    def _send_kept_back(self, kept_back: KeptBack, append: Callable[[bytes], None]) -> None:
+    def _send_kept_back(self, kept_back: SendOrder, append: Callable[[bytes], None]) -> None:
         for packet in kept_back.take_ready(self.packets):
             if not packet.startswith(PUBREL):
                 append(packet)

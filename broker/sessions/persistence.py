@@ -35,16 +35,16 @@ from broker.journal.records import (
     Acknowledged,
     CaughtUp,
     ClockRead,
-    Closed,
     Completed,
     Ended,
     Freed,
+    MessagesSent,
     Opened,
     Publisher,
     QueueEntry,
     Released,
-    Sent,
     SentSeries,
+    SessionClosed,
     Stored,
     Subscribed,
     Unsubscribed,
@@ -276,7 +276,7 @@ class Persistence:
 
     def _take_sent(self, records: list[Record | Series]) -> list[Done]:
         if self._sent:
-            records += [Sent(number, tuple(pairs)) for number, pairs in self._sent.items()]
+            records += [MessagesSent(number, tuple(pairs)) for number, pairs in self._sent.items()]
             self._sent.clear()
         sends, self._sends = self._sends, []
         return sends
@@ -330,7 +330,7 @@ class SessionPersistence:
         """The connection has ended; its will may wait, its expiry counted from will_at."""
         persistence = self.persistence
         persistence.note_end(now)
-        records: list[Record] = [Closed(self.number, persistence.to_store(expires_at))]
+        records: list[Record] = [SessionClosed(self.number, persistence.to_store(expires_at))]
         if takes_back and self.has_will:
             records.append(WillEnded(self.number))
         elif will is not None:

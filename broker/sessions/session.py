@@ -28,11 +28,11 @@ from broker.messages.topics import is_match, strip_share
 from broker.policy import Identity
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
-from broker.resending import shorten_life, transcode
 from broker.sessions.inbound_qos2 import InboundQos2
 from broker.sessions.inflight import PUBREL, Inflight
 from broker.sessions.outbound import Outbound
 from broker.sessions.persistence import SessionPersistence
+from broker.sessions.resending import shorten_life, transcode
 from broker.wire.packets import MQTT_5, Subscription, Will
 from broker.wire.raw_publish import Parts
 

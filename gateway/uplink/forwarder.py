@@ -19,7 +19,7 @@ from gateway.uplink.rules import TopicRule
 from gateway.uplink.spool import Spool
 from gateway.uplink.spooled import SpoolEntry
 from gateway.uplink.suspects import Suspects
-from gateway.uplink.window import Sent, Window
+from gateway.uplink.window import SentEntry, Window
 from protocol.mqtt_limits import MqttLimits
 from protocol.topics import uplinked
 
@@ -158,10 +158,10 @@ class Forwarder:
             self._set_aside(row_id, name, fault)
             if self._window.skipped(row_id):
                 self._spool.forget(self._window.watermark)
-        elif not self._window.sent(Sent(packet_id, row_id, name, size, self._clock())):
+        elif not self._window.sent(SentEntry(packet_id, row_id, name, size, self._clock())):
             raise UplinkLost("cannot go on: packet ids ran out")
 
-    def _settle(self, sent: Sent) -> None:
+    def _settle(self, sent: SentEntry) -> None:
         self.has_moved = True
         self._suspects.settle(sent.row_id)
         if not self._window.room or self._suspects.is_sent_alone(self._window.cursor):

@@ -24,8 +24,8 @@ from gateway.uplink.spooled import (
     Append,
     Done,
     Held,
-    Outcome,
     Round,
+    RoundOutcome,
     SpoolEntry,
     SpoolStatus,
     WhenFull,
@@ -200,7 +200,7 @@ class Spool:
                 self._work.watermark = self._watermark
                 self._wake.notify()
 
-    def _written(self, work: Round, outcome: Outcome) -> None:
+    def _written(self, work: Round, outcome: RoundOutcome) -> None:
         self._held = outcome.held
         self._pending_messages -= len(work.appends)
         self._pending_bytes -= sum(append.size for append in work.appends)

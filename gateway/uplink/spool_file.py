@@ -24,8 +24,8 @@ from gateway.uplink.spooled import (
     Append,
     Aside,
     Held,
-    Outcome,
     Round,
+    RoundOutcome,
     SpoolEntry,
     WhenFull,
 )
@@ -108,7 +108,7 @@ class SpoolFile:
             self._replace_damaged(exc)
             return _read(self._database, after, limit, limit_bytes)
 
-    def write(self, work: Round) -> Outcome:
+    def write(self, work: Round) -> RoundOutcome:
         """Do a round and say what was stored; nothing is raised."""
         count = len(work.appends)
         if self._is_short and not self._reserve.take():
@@ -155,7 +155,7 @@ class SpoolFile:
             self._path, exc, saved, aside.name,
         )  # fmt: skip
 
-    def _write_one_by_one(self, work: Round) -> Outcome:
+    def _write_one_by_one(self, work: Round) -> RoundOutcome:
         """Keep what can be kept: one message that SQLite refuses may not take others along."""
         stored, dropped, error = [], 0, ""
         rest = work
@@ -169,7 +169,7 @@ class SpoolFile:
                 error = str(exc)
         return self._done(stored, dropped, error, is_rest_done=rest is not work)
 
-    def _write_on_full_disk(self, work: Round, error: str) -> Outcome:
+    def _write_on_full_disk(self, work: Round, error: str) -> RoundOutcome:
         """Delete first; store what then fits into the space that the file has already."""
         if work.watermark or work.asides or self._drops_oldest:
             self._reserve.release()
@@ -318,10 +318,10 @@ class SpoolFile:
 
     def _done(
         self, stored: list[bool], dropped: int, error: str = "", *, is_rest_done: bool = True
-    ) -> Outcome:
+    ) -> RoundOutcome:
         if not error and self._reserve.take():
             self._is_short = False
-        return Outcome(self._held, stored, dropped, error, is_rest_done)
+        return RoundOutcome(self._held, stored, dropped, error, is_rest_done)
 
     def _renew_if_empty(self, watermark: int) -> bool:
         """Put a new file in the place of one that holds nothing to deliver; return whether."""

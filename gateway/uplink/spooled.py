@@ -75,7 +75,7 @@ class Round:
 
 
 @dataclass(slots=True)
-class Outcome:
+class RoundOutcome:
     """What a round has done."""
 
     held: Held

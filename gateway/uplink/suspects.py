@@ -14,7 +14,7 @@ Not counted are breaks that no row causes: a network that is silent, a broker th
 a row that was on its way for longer than a broker needs to close.
 """
 
-from gateway.uplink.window import Sent
+from gateway.uplink.window import SentEntry
 
 BREAKS = 2
 SOON_S = 10.0  # a broker that closes for cause does so at once
@@ -48,7 +48,7 @@ class Suspects:
         """Begin a connection."""
         self.waiting = None
 
-    def broke(self, sent: list[Sent], reason: int | None, now: float) -> Sent | None:
+    def broke(self, sent: list[SentEntry], reason: int | None, now: float) -> SentEntry | None:
         """Note a break by the peer, with what was on its way; return the row that causes it."""
         sent = [each for each in sent if each.row_id != self.waiting]
         if not sent or reason in _NO_FAULT_OF_A_ROW:

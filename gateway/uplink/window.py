@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class Sent:
+class SentEntry:
     """One message on its way."""
 
     packet_id: int
@@ -25,7 +25,7 @@ class Window:
 
     def __init__(self, size: int, limit_bytes: int, cursor: int = 0) -> None:
         self._size, self._limit_bytes = size, limit_bytes
-        self._rows: OrderedDict[int, Sent] = OrderedDict()  # by packet id, oldest first
+        self._rows: OrderedDict[int, SentEntry] = OrderedDict()  # by packet id, oldest first
         self._bytes = 0
         self.cursor = cursor  # the last row that was sent
         self.watermark = cursor
@@ -40,7 +40,7 @@ class Window:
         """How many bytes more may be sent now."""
         return self._limit_bytes - self._bytes
 
-    def sent(self, message: Sent) -> bool:
+    def sent(self, message: SentEntry) -> bool:
         """A message left; rows are sent in rising order. Return whether its packet id was free."""
         if message.packet_id in self._rows:
             return False
@@ -57,12 +57,12 @@ class Window:
         self.watermark = row_id
         return True
 
-    def find(self, packet_id: int) -> Sent | None:
+    def find(self, packet_id: int) -> SentEntry | None:
         """Return a message that is not settled, None if there is none."""
         sent = self._rows.get(packet_id)
         return None if sent is None or sent.settled else sent
 
-    def unsettled(self) -> list[Sent]:
+    def unsettled(self) -> list[SentEntry]:
         """Return the messages without an answer, oldest first."""
         return [each for each in self._rows.values() if not each.settled]
 

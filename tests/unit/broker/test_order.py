@@ -4,10 +4,10 @@ from itertools import product
 
 import pytest
 
-from broker.kept_back import KeptBack
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.sessions.inflight import Inflight
+from broker.sessions.send_order import SendOrder
 from broker.wire.packets import MQTT_3_1_1, MQTT_5, PubAck, PubComp, Publish, PubRec, PubRel
 from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer
@@ -117,7 +117,7 @@ def test_what_stands_behind_is_sent_once_on_the_next_connection() -> None:
 # case B11
 def test_what_is_kept_back_leaves_in_order() -> None:
     packets = {b"\0\1": b"first!", b"\0\3": b"third!"}
-    kept_back = KeptBack()
+    kept_back = SendOrder()
     kept_back.hold(b"\0\1")
     kept_back.append(b"second")
     kept_back.hold(b"\0\3")

@@ -8,16 +8,16 @@ from broker.journal.records import (
     Acknowledged,
     CaughtUp,
     Cleared,
-    Closed,
     Completed,
     Ended,
     Freed,
+    MessagesSent,
     Opened,
     QueueEntry,
     ReceivedQos2,
     Record,
     Released,
-    Sent,
+    SessionClosed,
     Stored,
     Subscribed,
     Unsubscribed,
@@ -91,7 +91,7 @@ class History:
             return [Acknowledged(number, tuple(taken))], False
         if kind < 0.82 and session.queue:
             pairs = tuple((mid, chance.randint(1, 65535)) for mid in list(session.queue)[:3])
-            return [Sent(number, pairs)], False
+            return [MessagesSent(number, pairs)], False
         return self._seldom(number, live)
 
     def _seldom(self, number: int, live: list[Any]) -> tuple[list[Record], bool]:
@@ -101,7 +101,7 @@ class History:
         will, message = self._message(()), self._store(live)
         first = next(iter(self.image.sessions[number].queue), 0)
         choices: list[tuple[list[Record], bool]] = [
-            ([Closed(number, chance.random() * 1e9)], False),
+            ([SessionClosed(number, chance.random() * 1e9)], False),
             ([Ended(number)] if len(live) > 2 else [], False),
             ([Subscribed(number, Subscription(topic, 1, retain_handling=1))], True),
             ([Subscribed(number, Subscription(topic, 1), True)], True),

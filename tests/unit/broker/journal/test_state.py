@@ -3,15 +3,15 @@ from broker.journal.records import (
     Acknowledged,
     Cleared,
     ClockRead,
-    Closed,
     Ended,
+    MessagesSent,
     Opened,
     QueueEntry,
     ReceivedQos2,
     Record,
     Released,
     Renewed,
-    Sent,
+    SessionClosed,
     Stored,
     Subscribed,
     Unsubscribed,
@@ -103,7 +103,7 @@ def test_the_will_is_kept_until_it_ends_or_the_client_is_back() -> None:
 
 
 def test_packet_ids_follow_the_message() -> None:
-    image = image_of(opened(1), stored(1, 1), stored(2, 1), Sent(1, ((1, 10), (9, 11))))
+    image = image_of(opened(1), stored(1, 1), stored(2, 1), MessagesSent(1, ((1, 10), (9, 11))))
     session = image.sessions[1]
     assert session.queue == {1: 10, 2: 0}
     image.apply(Released(1, 1, 10), 1)
@@ -113,7 +113,7 @@ def test_packet_ids_follow_the_message() -> None:
 
 
 def test_settle_puts_the_queue_in_order_and_drops_what_was_never_opened() -> None:
-    image = image_of(stored(9, 1), stored(3, 1, 2), Closed(2, 5.0), opened(1), settle=False)
+    image = image_of(stored(9, 1), stored(3, 1, 2), SessionClosed(2, 5.0), opened(1), settle=False)
     assert image.settle() == 1
     assert list(image.sessions) == [1]
     assert list(image.sessions[1].queue) == [3, 9]
@@ -133,8 +133,8 @@ def test_a_will_whose_message_is_lost_is_dropped() -> None:
 
 def test_copies_say_all_and_change_nothing_but_homes() -> None:
     image = image_of(
-        opened(1), Closed(1, 7.0), Subscribed(1, Subscription("a", 1)), ReceivedQos2(1, 4),
-        Released(1, 0, 6), stored(1, 1, retained=True), Sent(1, ((1, 10),)),
+        opened(1), SessionClosed(1, 7.0), Subscribed(1, Subscription("a", 1)), ReceivedQos2(1, 4),
+        Released(1, 0, 6), stored(1, 1, retained=True), MessagesSent(1, ((1, 10),)),
         WillDelayed(1, 3, 9.0), stored(3), Subscribed(1, Subscription("b", 1)),
         Unsubscribed(1, "b"),
     )  # fmt: skip
@@ -142,7 +142,7 @@ def test_copies_say_all_and_change_nothing_but_homes() -> None:
     session = list(describe_session(image.sessions[1]))
     message, will = image.renew(stored(1, 1, 2, retained=True), 1), image.renew(stored(3), 1)
     assert session[0] == Renewed(1, "c1", "owner", (), 5, 60.0)
-    assert message == [stored(1, 1, retained=True), Sent(1, ((1, 10),))]
+    assert message == [stored(1, 1, retained=True), MessagesSent(1, ((1, 10),))]
     fresh = JournalState()
     for record in (*session, *message, *will):
         image.apply(record, 2)

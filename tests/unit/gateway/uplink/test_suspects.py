@@ -1,9 +1,9 @@
 from gateway.uplink.suspects import SOON_S, Suspects
-from gateway.uplink.window import Sent
+from gateway.uplink.window import SentEntry
 
 
-def rows(*numbers: int, at: float = 0.0) -> list[Sent]:
-    return [Sent(number, number, at=at) for number in numbers]
+def rows(*numbers: int, at: float = 0.0) -> list[SentEntry]:
+    return [SentEntry(number, number, at=at) for number in numbers]
 
 
 # case G1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PACKET_ID_BYTES = 2
 
 
-class KeptBack:
+class SendOrder:
     """Keeps packets in order until those before them may leave."""
 
     __slots__ = ("_line", "_unsafe", "append")
