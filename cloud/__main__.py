@@ -14,7 +14,7 @@ from cloud.config import CloudConfig, StoreSettings, load_cloud_config
 from cloud.errors import StartError
 from cloud.logs import set_up_logging
 from protocol.errors import SettingsError
-from web.tls_settings import check_listener
+from web.tls.settings import check_listener
 
 
 def serve(

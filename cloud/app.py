@@ -19,7 +19,6 @@ from broker import Broker, BrokerError, Limits, Listener
 from broker.journal import Journal, JournalError
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import NodeRegistry
-from cloud.downlink import CommandGate
 from cloud.errors import StartError
 from cloud.health import Health
 from cloud.http.application import build_web
@@ -29,6 +28,7 @@ from cloud.identity.oidc import OpenIdProvider
 from cloud.identity.signin import SignIn
 from cloud.keyring import open_directory, open_keyring, open_password, open_signing_key
 from cloud.metrics import Metrics
+from cloud.mqtt.command_gate import CommandGate
 from cloud.mqtt.policy import (
     SESSIONS_PER_IDENTITY,
     TokenAuthenticator,
@@ -37,8 +37,8 @@ from cloud.mqtt.policy import (
 )
 from cloud.parts import CloudParts
 from cloud.relay import Relay, RelayError
-from cloud.signalling.bep import RelayAddress
 from cloud.signalling.bounded_wait import BoundedWait
+from cloud.signalling.lifetime import RelayAddress
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.storage.sqlite import CloudStore

@@ -10,7 +10,7 @@ from broker.journal import Durability
 from protocol.errors import SettingsError
 from protocol.secret import Secret
 from protocol.settings import load_settings
-from web.tls_settings import check_listener
+from web.tls.settings import check_listener
 
 REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
 METRICS_TOKEN_CHARACTERS = 16

@@ -51,8 +51,8 @@ from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
 from web import ServerCertificate
 from web.addresses import is_loopback_host
-from web.host_guard import HostGuard
-from web.origins import HostPolicy
+from web.browsers.host_guard import HostGuard
+from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.sep.service import SepService

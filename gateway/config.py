@@ -16,7 +16,7 @@ from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from gateway.uplink.spooled import WhenFull
 from protocol.errors import SettingsError
 from protocol.settings import load_settings
-from web.tls_settings import check_listener, check_tls_files
+from web.tls.settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
 DEFAULT_STATE = Path("~/.local/state/hecate")

@@ -5,7 +5,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from web import authority
+from web.tls import authority
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 

@@ -3,13 +3,13 @@
 The gateway's sidecar and the cloud's API run on it. It knows nothing of nodes or clouds.
 """
 
-from web.certificates import ServerCertificate
 from web.errors import CertificateError, JsonError, ListenError
 from web.json_body import parse_json
-from web.limits import HttpLimits
-from web.listening import listen_tcp, listen_unix
 from web.responses import SafeJsonResponse
-from web.server import HttpServer
+from web.server.http_server import HttpServer
+from web.server.limits import HttpLimits
+from web.server.listening import listen_tcp, listen_unix
+from web.tls.certificates import ServerCertificate
 
 __all__ = [
     "CertificateError",

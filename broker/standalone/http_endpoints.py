@@ -17,8 +17,8 @@ from broker.metrics import BrokerCollector
 from broker.standalone import MetricsSettings
 from gateway.sidecar.server import listen_tcp, make_server, serve
 from web.addresses import is_loopback_host
-from web.host_guard import HostGuard
-from web.origins import HostPolicy
+from web.browsers.host_guard import HostGuard
+from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:
     from gateway.sidecar.inprocess import App

@@ -9,7 +9,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud import limits_api
 from cloud.discovery import api as discovery
 from cloud.errors import ProblemError
 from cloud.http import health as health_api
@@ -17,6 +16,7 @@ from cloud.http import problems
 from cloud.identity import api as identity
 from cloud.identity import device_api
 from cloud.metrics import Metrics
+from cloud.mqtt import limits_api
 from cloud.parts import CloudParts
 from cloud.signalling import bep_api, sep_api
 from cloud.tokens import api as tokens

@@ -15,7 +15,7 @@ from web import (
     ServerCertificate,
     listen_tcp,
 )
-from web.tls_settings import ListenerTls
+from web.tls.settings import ListenerTls
 
 STOP_S = 2  # of the 5 s in which the process must have ended; broker and relay need some
 

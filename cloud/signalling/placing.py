@@ -14,7 +14,7 @@ from typing import Any
 from cloud.config import SignallingSettings, format_address
 from cloud.errors import ProblemError
 from cloud.relay import Relay
-from cloud.signalling.bep import Bep, RelayAddress, choose_ttl
+from cloud.signalling.lifetime import Bep, RelayAddress, choose_ttl
 from cloud.signalling.unserved import Unserved
 from cloud.storage.sqlite import CloudStore
 from cloud.tokens.issuer import Issuer

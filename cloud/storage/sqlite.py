@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cloud.errors import StartError
-from cloud.signalling.bep import Bep, RelayAddress
+from cloud.signalling.lifetime import Bep, RelayAddress
 from cloud.tokens.device_code import DeviceGrant
 from protocol.records import NodeRecord, from_fields, to_fields
 

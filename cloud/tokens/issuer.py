@@ -5,7 +5,7 @@ from typing import Any
 
 from joserfc.jwk import ECKey, KeySet
 
-from cloud.signalling.bep import Bep
+from cloud.signalling.lifetime import Bep
 from cloud.tokens.access import AUDIENCE, CloudCaller, caller_from
 from protocol.tokens import sign_token, verify_token
 

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from gateway.addresses import local_address
 from gateway.cli.errors import CliError
 from gateway.node.identity import write_private
-from web.authority import (
+from web.errors import CertificateError
+from web.tls.authority import (
     CertificateAuthority,
     decode_certificate,
     decode_key,
@@ -24,7 +25,6 @@ from web.authority import (
     make_server_certificate,
     new_key,
 )
-from web.errors import CertificateError
 
 AUTHORITY = "authority"
 SERVERS = ("gateway", "cloud", "relay")

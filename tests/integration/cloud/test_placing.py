@@ -13,7 +13,7 @@ from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
 from cloud.keyring import open_keyring
 from cloud.relay import Relay, RelayLimits
-from cloud.signalling.bep import RelayAddress
+from cloud.signalling.lifetime import RelayAddress
 from cloud.signalling.placing import ENDED_PER_BEP, Grant, Placing
 from cloud.signalling.unserved import UNSERVED_S
 from cloud.storage.sqlite import CloudStore

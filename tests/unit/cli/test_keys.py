@@ -8,7 +8,7 @@ import pytest
 
 from gateway.cli.errors import CliError
 from gateway.cli.keys.make import make_keys
-from web.authority import (
+from web.tls.authority import (
     CertificateAuthority,
     decode_certificate,
     decode_key,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud.errors import StartError
-from cloud.signalling.bep import Bep, RelayAddress
+from cloud.signalling.lifetime import Bep, RelayAddress
 from cloud.storage.sqlite import MIGRATIONS, CloudStore
 from protocol.records import Address, NodeRecord, OfferedService, to_fields
 

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey, KeySet
 
-from cloud.signalling.bep import Bep, RelayAddress
+from cloud.signalling.lifetime import Bep, RelayAddress
 from cloud.tokens.assertion import read_assertion, read_edge_identity
 from cloud.tokens.issuer import Issuer
 from protocol.errors import TokenError

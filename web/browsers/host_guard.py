@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from web.origins import HostDecision, HostPolicy
+from web.browsers.origins import HostDecision, HostPolicy
 from web.responses import problem_response
 
 PREFLIGHT_S = 600

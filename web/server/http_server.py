@@ -10,10 +10,10 @@ from typing import Any
 
 import uvicorn
 
-from web.connection import ConnectionBounds, HttpConnection, HttpFactory
-from web.connection_table import ConnectionTable
-from web.limits import HttpLimits
-from web.tls_transport import TlsHandshakes, TlsProtocol
+from web.server.connection import ConnectionBounds, HttpConnection, HttpFactory
+from web.server.connection_table import ConnectionTable
+from web.server.limits import HttpLimits
+from web.tls.transport import TlsHandshakes, TlsProtocol
 
 TICKS_PER_SWEEP = 5  # of 0.1 s: all limits are seconds
 

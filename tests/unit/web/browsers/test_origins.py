@@ -1,6 +1,6 @@
 import pytest
 
-from web.origins import HostPolicy, host_name
+from web.browsers.origins import HostPolicy, host_name
 
 NAMES = ("barn", "barn.local", "gw.example.com", "*.lab.example", "192.0.2.9")
 POLICY = HostPolicy(lambda: NAMES, "[sidecar]", ("https://app.example.com",))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from web.addresses import address_key
-from web.limits import HttpLimits
+from web.server.limits import HttpLimits
 
 C = TypeVar("C")
 

@@ -5,8 +5,8 @@ import logging
 import ssl
 from pathlib import Path
 
-from web.authority import decode_certificate, names_of
 from web.errors import CertificateError
+from web.tls.authority import decode_certificate, names_of
 
 POLL_S = 2.0  # two calls of stat
 

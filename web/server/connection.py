@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from web.limits import HttpLimits
 from web.problems import encode_raw_problem
+from web.server.limits import HttpLimits
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
-    from web.connection_table import ConnectionTable
+    from web.server.connection_table import ConnectionTable
 
 _BUSY = encode_raw_problem(503, "cannot serve: all connections are in use; try again")
 _HEAD_LATE = encode_raw_problem(408, "cannot read request: its head did not come in time")

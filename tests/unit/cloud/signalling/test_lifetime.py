@@ -4,7 +4,7 @@ import pytest
 
 from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
-from cloud.signalling.bep import Bep, RelayAddress, choose_ttl
+from cloud.signalling.lifetime import Bep, RelayAddress, choose_ttl
 from cloud.signalling.placing import describe
 
 SETTINGS = SignallingSettings()

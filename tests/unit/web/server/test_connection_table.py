@@ -1,8 +1,8 @@
 import pytest
 
 from web.addresses import address_key, is_loopback_host
-from web.connection_table import ConnectionTable
-from web.limits import HttpLimits
+from web.server.connection_table import ConnectionTable
+from web.server.limits import HttpLimits
 
 LIMITS = HttpLimits(connections=8, connections_per_address=4, reserved=2)
 HERE = "127.0.0.1"

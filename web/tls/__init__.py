@@ -1,0 +1,1 @@
+"""Makes, reads and renews certificates, and carries TLS for the server."""
