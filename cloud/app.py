@@ -1,52 +1,58 @@
-"""The cloud: builds the parts, starts them, ends them. Read this first.
+"""Builds the parts of the cloud and runs them in order. Read this first.
 
-The order matters twice. Started: store and keys, broker, relay, API, so that nobody is answered
-before what answers need is up. Stopped: the API first, so that nobody is promised anything by
-parts that are gone.
+The parts start in this order: store and keys, broker, relay, services, API. No request is answered
+before the parts that its answer needs are up. They stop in the reverse order: the API first, so
+that it promises nothing that needs a stopped part.
 """
 
 import asyncio
 import contextlib
 import logging
 import signal
-import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 
-from broker import Broker, BrokerError, Limits, Listener
-from broker.journal import Journal, JournalError
-from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
+from fastapi import APIRouter
+
+from cloud.config import LOOPBACK, WILDCARDS, CloudConfig
+from cloud.discovery import api as discovery_api
+from cloud.discovery.directory import NodeDirectory
 from cloud.discovery.registry import NodeRegistry
-from cloud.errors import StartError
+from cloud.errors import StoreError
 from cloud.health import Health
-from cloud.http.application import build_web
-from cloud.http.server import bind, build_server, cannot_listen, certificate_of
+from cloud.http import health as health_api
+from cloud.http.application import build_application
+from cloud.http.guard import AccessGuard
+from cloud.http.server import running_server
+from cloud.identity import api as identity_api
+from cloud.identity import device_api
 from cloud.identity.development import DevelopmentProvider
+from cloud.identity.device_api import DeviceApproval
 from cloud.identity.oidc import OpenIdProvider
 from cloud.identity.signin import SignIn
-from cloud.keyring import open_directory, open_keyring, open_password, open_signing_key
+from cloud.keyring import Keyring, open_directory, open_keyring, open_password, open_signing_key
+from cloud.listeners import ListenerAddresses, ListenerCertificates, bind_api
 from cloud.metrics import Metrics
-from cloud.mqtt.command_gate import CommandGate
-from cloud.mqtt.policy import (
-    SESSIONS_PER_IDENTITY,
-    TokenAuthenticator,
-    TopicAuthorizer,
-    announce,
-)
-from cloud.parts import CloudParts
-from cloud.relay import Relay, RelayError
+from cloud.mqtt import limits_api
+from cloud.mqtt.embedded import EmbeddedBroker, running_broker
+from cloud.mqtt.policy import TokenAuthenticator, TopicAuthorizer, announce
+from cloud.relay.in_process import InProcessRelay, running_relay
+from cloud.signalling import bep_api, sep_api
 from cloud.signalling.bounded_wait import BoundedWait
-from cloud.signalling.lifetime import RelayAddress
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
-from cloud.storage.sqlite import CloudStore
+from cloud.storage.ports import StoreUpkeep
+from cloud.storage.sqlite import SqliteStore
+from cloud.tokens import api as tokens_api
 from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
 from protocol.secret import Secret
 from protocol.tokens import LEEWAY_S
-from web import HttpServer, ServerCertificate
+from web import ServerCertificate
+from web.addresses import format_address
 
 logger = logging.getLogger(__name__)
 
@@ -54,203 +60,151 @@ PURGE_INTERVAL_S = 60.0
 SWEEP_INTERVAL_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """The addresses of the cloud's listeners."""
-
-    api: str
-    mqtt: str
-    relay: str
-    schemes: tuple[str, str, str] = ("http://", "", "")  # of API, MQTT and relay
-
-    def line(self) -> str:
-        """Return the line that says that the cloud is ready."""
-        api, mqtt, relay = self.schemes
-        return (
-            f"cloud ready: API {api}{self.api}, MQTT {mqtt}{self.mqtt}, relay {relay}{self.relay}"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Certificates:
-    """What each listener shows its peers; None for a plain one."""
-
-    api: ServerCertificate | None
-    mqtt: ServerCertificate | None
-    relay: ServerCertificate | None
-
-    @classmethod
-    def of(cls, config: CloudConfig) -> "Certificates":
-        """Read the files that the configuration names; StartError when they do not serve."""
-        return cls(
-            certificate_of(config.api, "api"),
-            certificate_of(config.mqtt, "mqtt"),
-            certificate_of(config.relay, "relay"),
-        )
-
-    def all(self) -> list[ServerCertificate]:
-        """Return those that there are."""
-        return [one for one in (self.api, self.mqtt, self.relay) if one is not None]
-
-    def schemes(self) -> tuple[str, str, str]:
-        """Return what stands before the addresses of API, MQTT and relay."""
-        return (
-            "https://" if self.api else "http://",
-            "mqtts://" if self.mqtt else "",
-            "https://" if self.relay else "",
-        )
-
-
-async def run_cloud(config: CloudConfig, announce: Callable[[str], None] = print) -> None:
+async def run_cloud(config: CloudConfig, announce_ready: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or SIGINT; cloud.errors.StartError when a part cannot start."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     async with running_cloud(config) as addresses:
-        announce(addresses.line())
+        announce_ready(addresses.line())
         await stop.wait()
         logger.info("stopping")
     logger.info("stopped")
 
 
 @contextlib.asynccontextmanager
-async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
+async def running_cloud(config: CloudConfig) -> AsyncIterator[ListenerAddresses]:
     """Run the cloud while the context lasts."""
     open_directory(config.store.directory)
     _warn_of_unreachable(config)
-    config = replace(config, mss=config.mss.with_replica())
-    certificates = Certificates.of(config)
+    certificates = ListenerCertificates.read(config)
     async with contextlib.AsyncExitStack() as stack:
-        api_socket = bind(config.api)
-        stack.callback(api_socket.close)
-        api_host, api_port = api_socket.getsockname()[:2]
-        api = format_address(api_host, api_port)
-        store = CloudStore(config.store.directory / "cloud.db")
-        stack.callback(store.close)
-        public_url = config.api.public_url.rstrip("/") or f"{certificates.schemes()[0]}{api}"
-        parts, broker_address, relay_address = await _start_parts(
-            config, certificates, public_url, store, stack
+        listener = stack.enter_context(bind_api(config.api))
+        api = format_address(*listener.getsockname()[:2])
+        own_url = f"{'https' if certificates.api else 'http'}://{api}"
+        base = _open_base(config, config.api.public_url.rstrip("/") or own_url)
+        stack.callback(base.store.close)
+        await base.directory.load()
+        broker = await stack.enter_async_context(_running_broker(base, certificates.mqtt))
+        revoked = await base.store.revoked_beps(time.time())
+        relay = await stack.enter_async_context(
+            running_relay(config.relay, certificates.relay, base.issuer.published, revoked)
         )
-        server = build_server(build_web(parts), config.api, certificates.api)
-        for name in server.bounds.counts():
-            parts.metrics.watch(
-                f"api_{name}", f"HTTP: {name.replace('_', ' ')}", partial(_count, server, name)
+        services = _build_services(base, broker, relay)
+        stack.callback(services.sep.close)
+        await stack.enter_async_context(_running_tasks(base.store, services.placing, certificates))
+        app = build_application(services.routers, base.metrics)
+        await stack.enter_async_context(
+            running_server(
+                app, listener, config.api, certificates.api, base.metrics, services.stop_waits
             )
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        for certificate in certificates.all():
-            following = tasks.create_task(certificate.follow(), name=f"TLS {certificate.section}")
-            stack.callback(following.cancel)
-        purge = tasks.create_task(_purge(store), name="purge")
-        stack.callback(purge.cancel)
-        sweep = tasks.create_task(_sweep(parts.placing), name="sweep")
-        stack.callback(sweep.cancel)
-        serving = tasks.create_task(server.serve([api_socket]), name="api")
-        stack.push_async_callback(_stop_server, server, parts, serving)
-        await _until_started(server, serving)
+        )
         logger.info("API listens on %s, state is in %s", api, config.store.directory)
-        yield Addresses(api, broker_address, relay_address, certificates.schemes())
+        yield certificates.with_schemes(api, broker.listens_on, relay.listens_on)
 
 
-async def _start_parts(
-    config: CloudConfig,
-    certificates: Certificates,
-    public_url: str,
-    store: CloudStore,
-    stack: contextlib.AsyncExitStack,
-) -> tuple[CloudParts, str, str]:
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The parts that the broker, the relay and the services share."""
+
+    config: CloudConfig
+    public_url: str
+    store: SqliteStore
+    directory: NodeDirectory
+    keyring: Keyring
+    issuer: Issuer
+    metrics: Metrics
+
+
+def _open_base(config: CloudConfig, public_url: str) -> _Base:
     keyring = open_keyring(config.store.directory)
+    store = SqliteStore(config.store.directory / "cloud.db")
     issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
-    metrics, health = Metrics(), Health()
-    broker, broker_address = await _start_broker(
-        config, certificates.mqtt, issuer, store, metrics, stack
+    return _Base(config, public_url, store, NodeDirectory(store), keyring, issuer, Metrics())
+
+
+def _running_broker(
+    base: _Base, certificate: ServerCertificate | None
+) -> AbstractAsyncContextManager[EmbeddedBroker]:
+    authenticator = TokenAuthenticator(
+        lambda token: base.issuer.verify(token, time.time()),
+        base.metrics.tokens_refused.labels("mqtt").inc,
+        base.directory.is_registered,
     )
-    relay, address = await _start_relay(config, certificates.relay, issuer, store, stack)
-    bounded_wait = BoundedWait()
-    sep = Sep(broker, keyring.sealing, config.mss, metrics, bounded_wait)
-    stack.callback(sep.close)
-    placing = Placing(store, issuer, relay, _public_relay(config, address), config.mss)
-    parts = CloudParts(
-        config=config,
-        keyring=keyring,
-        store=store,
-        issuer=issuer,
-        broker=broker,
-        registry=NodeRegistry(store, public_url, config.mds.node_limit),
-        sign_in=_build_sign_in(config, store, issuer),
-        device_grants=DeviceGrants(store, issuer, public_url),
-        sep=sep,
-        bounded_wait=bounded_wait,
-        placing=placing,
-        metrics=metrics,
-        health=health,
-        mqtt_limits=announce(broker.limits),
+    return running_broker(
+        base.config.mqtt,
+        certificate,
+        base.config.store.directory / "broker",
+        (authenticator, TopicAuthorizer(base.directory.account_of)),
+        base.config.mds.node_limit,
+        base.metrics,
     )
-    _watch(parts)
-    return parts, broker_address, format_address(*address)
 
 
-async def _start_broker(
-    config: CloudConfig,
-    certificate: ServerCertificate | None,
-    issuer: Issuer,
-    store: CloudStore,
-    metrics: Metrics,
-    stack: contextlib.AsyncExitStack,
-) -> tuple[Broker, str]:
-    tls = certificate.context if certificate else None
-    listener = Listener(config.mqtt.host, config.mqtt.port, tls=tls, websocket=True, plain_too=True)
-    broker = Broker(
-        [listener],
-        TokenAuthenticator(
-            lambda token: issuer.verify(token, time.time()),
-            metrics.tokens_refused.labels("mqtt").inc,
-            lambda node_id: store.node(node_id) is not None,
-        ),
-        TopicAuthorizer(store.account_of),
-        Limits(
-            sessions_per_identity=SESSIONS_PER_IDENTITY,
-            stored_sessions=config.mds.node_limit + Limits().stored_sessions,
-        ),
-        store=_journal(config),
-        sys_interval_s=0,  # nobody may read it here
-    )
-    CommandGate(broker, metrics.commands_refused.inc)
-    try:
-        await broker.start()
-    except JournalError as exc:
-        raise StartError(str(exc)) from exc
-    except BrokerError as exc:
-        cause = exc.__cause__ or exc
-        raise cannot_listen(listener.host, listener.port, cause, "mqtt") from exc
-    stack.push_async_callback(broker.stop)
-    address = broker.addresses[0]
-    return broker, format_address(*address) if isinstance(address, tuple) else str(address)
+@dataclass(frozen=True, slots=True)
+class _Services:
+    """The services that run and stop, and the routers of all."""
+
+    sep: Sep
+    waits: BoundedWait
+    placing: Placing
+    health: Health
+    routers: list[APIRouter]
+
+    def stop_waits(self) -> None:
+        """Report that the cloud stops, and end the waits for nodes."""
+        self.health.stop()
+        self.waits.stop()
 
 
-def _journal(config: CloudConfig) -> Journal | None:
-    if config.mqtt.durability == "memory":
-        return None
-    return Journal(config.store.directory / "broker", config.mqtt.durability)
+def _build_services(base: _Base, broker: EmbeddedBroker, relay: InProcessRelay) -> _Services:
+    config, store, issuer, metrics = base.config, base.store, base.issuer, base.metrics
+    sealing, waits = base.keyring.sealing, BoundedWait()
+    sep = Sep(broker, sealing, config.mss.with_replica(), metrics, waits)
+    placing = Placing(store, issuer, relay, config.mss)
+    registry = NodeRegistry(store, base.directory, base.public_url, config.mds.node_limit)
+    device_grants = DeviceGrants(store, issuer, base.public_url)
+    sign_in = SignIn(store, issuer, _providers(config), _development_provider(config))
+    guard = AccessGuard(issuer, metrics)
+    approval = DeviceApproval(device_grants, sign_in, guard, metrics)
+    health = Health([partial(_check_store, store), broker.check])
+    broker.show_in(metrics)
+    metrics.watch("sep_open_requests", "Requests to nodes that wait", lambda: len(sep))
+    metrics.watch_awaited("beps", "BEPs that live", lambda: store.count_beps(time.time()))
+    routers = [
+        sep_api.build_router(store, sep, waits, metrics),  # first: most requests are for it
+        tokens_api.build_router(issuer, store, device_grants, metrics),
+        identity_api.build_router(sign_in, metrics),
+        device_api.build_router(approval),
+        discovery_api.build_router(registry, placing, broker, guard, metrics),
+        bep_api.build_router(placing, sealing.public, guard, metrics),
+        limits_api.build_router(announce(broker.limits), guard),
+        health_api.build_router(health, metrics, config.metrics.token),
+    ]
+    if config.mid.development:
+        routers.append(identity_api.build_development_router(sign_in, metrics))
+    return _Services(sep, waits, placing, health, routers)
 
 
-async def _start_relay(
-    config: CloudConfig,
-    certificate: ServerCertificate | None,
-    issuer: Issuer,
-    store: CloudStore,
-    stack: contextlib.AsyncExitStack,
-) -> tuple[Relay, tuple[str, int]]:
-    relay = Relay(lambda: issuer.published, tls=certificate.context if certificate else None)
-    for bep_id in store.revoked_beps(time.time()):
-        relay.revoke(bep_id)  # a relay forgets; their tokens would be good again
-    listener = (config.relay.host, config.relay.port)
-    try:
-        address = await relay.start(*listener)
-    except RelayError as exc:
-        raise cannot_listen(*listener, exc.__cause__ or exc, "relay") from exc
-    stack.push_async_callback(relay.stop)
-    return relay, address
+@contextlib.asynccontextmanager
+async def _running_tasks(
+    store: StoreUpkeep, placing: Placing, certificates: ListenerCertificates
+) -> AsyncIterator[None]:
+    """Run what recurs; the first failure of a task ends the cloud."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_purge(store), name="purge"),
+            group.create_task(_sweep(placing), name="sweep"),
+        ]
+        for certificate in certificates.all():
+            name = f"TLS {certificate.section}"
+            tasks.append(group.create_task(certificate.follow(), name=name))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _warn_of_unreachable(config: CloudConfig) -> None:
@@ -260,73 +214,37 @@ def _warn_of_unreachable(config: CloudConfig) -> None:
         logger.warning("BEP URLs will name %s: set [relay] public_host", config.relay.host)
 
 
-def _public_relay(config: CloudConfig, address: tuple[str, int]) -> RelayAddress:
-    return RelayAddress(
-        config.relay.public_host or address[0],
-        config.relay.public_port or address[1],
-        config.relay.tls_cert is not None,
+def _providers(config: CloudConfig) -> list[OpenIdProvider]:
+    return [OpenIdProvider(p.issuer, p.client_id) for p in config.mid.providers]
+
+
+def _development_provider(config: CloudConfig) -> DevelopmentProvider | None:
+    if not config.mid.development:
+        return None
+    password = config.store.directory / "dev-password"
+    key = open_signing_key(config.store.directory / "development-key.pem")
+    provider = DevelopmentProvider(key, Secret(open_password(password)))
+    logger.warning(
+        "development login is on: whoever knows %s is user dev%s",
+        password,
+        "" if config.api.host in LOOPBACK else ", and it is reachable from the network",
     )
+    return provider
 
 
-def _build_sign_in(config: CloudConfig, store: CloudStore, issuer: Issuer) -> SignIn:
-    development = None
-    if config.mid.development:
-        directory = config.store.directory
-        development = DevelopmentProvider(
-            open_signing_key(directory / "development-key.pem"),
-            Secret(open_password(directory / "dev-password")),
-        )
-        logger.warning(
-            "development login is on: whoever knows %s is user dev%s",
-            directory / "dev-password",
-            "" if config.api.host in LOOPBACK else ", and it is reachable from the network",
-        )
-    providers = [OpenIdProvider(p.issuer, p.client_id) for p in config.mid.providers]
-    return SignIn(store, issuer, providers, development)
+async def _check_store(store: StoreUpkeep) -> str:
+    try:
+        await store.ping()
+    except StoreError as exc:
+        return str(exc)
+    return ""
 
 
-def _watch(parts: CloudParts) -> None:
-    def check_store() -> str:
-        try:
-            parts.store.ping()
-        except sqlite3.Error as exc:
-            return f"store: {exc}"
-        return ""
-
-    def check_journal() -> str:
-        kept = parts.broker.store
-        return "broker: its disk is full" if kept is not None and kept.is_full else ""
-
-    parts.health.checks += [check_store, check_journal]
-    metrics = parts.metrics
-    metrics.watch("sep_open_requests", "Requests to nodes that wait", lambda: len(parts.sep))
-    metrics.watch("clients", "MQTT clients connected", lambda: len(parts.broker.connected()))
-    metrics.watch("beps", "BEPs that live", lambda: parts.store.count_beps(time.time()))
-    metrics.watch_broker(parts.broker)
-
-
-def _count(server: HttpServer, name: str) -> float:
-    return server.bounds.counts()[name]
-
-
-async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> None:
-    started = asyncio.ensure_future(server.listening.wait())
-    await asyncio.wait({started, serving}, return_when=asyncio.FIRST_COMPLETED)
-    started.cancel()
-
-
-async def _stop_server(server: HttpServer, parts: CloudParts, serving: asyncio.Task[None]) -> None:
-    parts.health.checks.append(lambda: "the cloud stops")
-    parts.bounded_wait.stop()
-    server.should_exit = True
-    await asyncio.wait({serving})
-
-
-async def _purge(store: CloudStore) -> None:
+async def _purge(store: StoreUpkeep) -> None:
     while True:
         try:
-            await asyncio.to_thread(store.purge, time.time(), 2 * LEEWAY_S)
-        except sqlite3.Error as exc:
+            await store.purge(time.time(), 2 * LEEWAY_S)
+        except StoreError as exc:
             logger.warning("cannot purge store: %s", exc)
         await asyncio.sleep(PURGE_INTERVAL_S)
 
@@ -336,5 +254,5 @@ async def _sweep(placing: Placing) -> None:
         await asyncio.sleep(SWEEP_INTERVAL_S)
         try:
             await placing.sweep(time.time(), time.monotonic())
-        except sqlite3.Error as exc:
-            logger.warning("cannot end BEPs that nobody serves: %s", exc)
+        except StoreError as exc:
+            logger.warning("cannot end BEPs that no node serves: %s", exc)

@@ -1,4 +1,4 @@
-"""Settings of the cloud: one TOML file, HECATE_… variables, frozen dataclasses."""
+"""Reads the settings of the cloud: one TOML file and HECATE_… variables."""
 
 import re
 import secrets
@@ -16,11 +16,6 @@ REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
 METRICS_TOKEN_CHARACTERS = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised, never chosen
-
-
-def format_address(host: str, port: int) -> str:
-    """Return host:port, with brackets round an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 CloudError
 ├─ StartError    the cloud cannot start: a port, a file, a setting
-└─ ProblemError  a caller cannot be given what it asked for; becomes an RFC 9457 document
+├─ StoreError    the store does not work now: a full disk, a damaged file
+└─ ProblemError  a caller cannot get what it asked for; becomes an RFC 9457 document
 """
 
 from collections.abc import Mapping
@@ -18,6 +19,10 @@ class CloudError(Exception):
 
 class StartError(CloudError):
     """The cloud cannot start."""
+
+
+class StoreError(CloudError):
+    """The store does not work now."""
 
 
 class ProblemError(CloudError):

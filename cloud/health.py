@@ -1,15 +1,22 @@
 """Checks whether the cloud is ready."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Sequence
+
+HealthCheck = Callable[[], Awaitable[str]]  # returns "" or the reason of bad health
 
 
-@dataclass(slots=True)
 class Health:
-    """The parts that must be up before the cloud is ready; each check returns "" or a reason."""
+    """The parts that must work for the cloud to be ready."""
 
-    checks: list[Callable[[], str]] = field(default_factory=list)
+    def __init__(self, checks: Sequence[HealthCheck]) -> None:
+        self._checks = checks
+        self._is_stopping = False
 
-    def reasons(self) -> list[str]:
+    def stop(self) -> None:
+        """Be ready no more: the cloud stops."""
+        self._is_stopping = True
+
+    async def reasons(self) -> list[str]:
         """Return why the cloud is not ready; empty when it is."""
-        return [reason for check in self.checks if (reason := check())]
+        reasons = [reason for check in self._checks if (reason := await check())]
+        return [*reasons, "the cloud stops"] if self._is_stopping else reasons

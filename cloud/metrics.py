@@ -1,10 +1,11 @@
-"""Numbers of the cloud, for Prometheus."""
+"""Counts what the cloud does, for Prometheus."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -12,7 +13,7 @@ from broker import Broker
 from broker.metrics import store_metrics
 
 SEP_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
-# What rises and falls; every other counter of the broker only rises.
+# These rise and fall; every other counter of the broker only rises.
 BROKER_GAUGES = frozenset({"connections", "subscriptions", "retained", "queued_bytes"})
 
 
@@ -21,6 +22,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry(auto_describe=True)
+        self._awaited: list[tuple[Gauge, Callable[[], Awaitable[float]]]] = []
         self.requests = self._counter("http_requests", "HTTP requests", "service", "status")
         self.sep_requests = self._counter("sep_requests", "Requests to nodes", "outcome")
         self.sep_strays = self._counter("sep_strays", "Envelopes that answered no open request")
@@ -39,8 +41,18 @@ class Metrics:
         )
 
     def watch(self, name: str, what: str, read: Callable[[], float]) -> None:
-        """Show a number that is read when someone looks."""
+        """Show a number that is read at each scrape."""
         Gauge(f"hecate_{name}", what, registry=self.registry).set_function(read)
+
+    def watch_awaited(self, name: str, what: str, read: Callable[[], Awaitable[float]]) -> None:
+        """Show a number that is read at each scrape and must be waited for."""
+        self._awaited.append((Gauge(f"hecate_{name}", what, registry=self.registry), read))
+
+    async def render(self) -> bytes:
+        """Return all numbers in Prometheus' text format."""
+        for gauge, read in self._awaited:
+            gauge.set(await read())
+        return generate_latest(self.registry)
 
     def watch_broker(self, broker: Broker) -> None:
         """Show the broker's counters."""

@@ -1,1 +1,1 @@
-"""mDS: which nodes exist, whose they are, how to reach them."""
+"""Implements mDS: which nodes exist, to which accounts they belong, how to reach them."""

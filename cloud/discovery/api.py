@@ -1,22 +1,26 @@
-"""mDS's HTTP side."""
+"""Serves mDS over HTTP."""
 
 import logging
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel
 
+from cloud.discovery.ports import BrokerRights
+from cloud.discovery.registry import NodeRegistry
 from cloud.errors import ProblemError
-from cloud.http.guard import AnyCaller, NodeCaller
-from cloud.parts import PartsOf
+from cloud.http.guard import AccessGuard
+from cloud.metrics import Metrics
+from cloud.signalling.placing import Placing
+from cloud.tokens.access import CloudCaller
 from protocol.errors import TokenError, WireError
 from protocol.ids import NODE_ID, encode_base64url
 from protocol.records import open_registration, to_fields
 
 logger = logging.getLogger(__name__)
-
-router = APIRouter(prefix="/mds/v1", tags=["mDS: discovery"])
 
 RECORD_MEDIA_TYPE = "application/jwt"
 SIGNED_RECORD = {
@@ -50,66 +54,85 @@ class AccountKeyAnswer(BaseModel):
 NodeId = Annotated[str, Path(pattern=f"^{NODE_ID.pattern}$", description="56 hex digits")]
 
 
-@router.post("/nodes", status_code=201, summary="Register a node", openapi_extra=SIGNED_RECORD)
-async def register(request: Request, parts: PartsOf, caller: NodeCaller) -> dict[str, Any]:
-    """Store the calling node's signed record; return it with account and SEP address filled in."""
-    now = parts.clock()
-    try:
-        signed = (await request.body()).decode("ascii").strip()
-        record, membership = open_registration(signed, now)
-    except (TokenError, WireError, UnicodeDecodeError) as exc:
-        logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
-        why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
-        raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
-    stored = await parts.registry.register(caller, record, now, membership)
-    parts.metrics.registrations.inc()
-    return to_fields(stored)
+def build_router(
+    registry: NodeRegistry,
+    placing: Placing,
+    broker: BrokerRights,
+    guard: AccessGuard,
+    metrics: Metrics,
+    clock: Callable[[], float] = time.time,
+) -> APIRouter:
+    """Return the routes of mDS."""
+    router = APIRouter(prefix="/mds/v1", tags=["mDS: discovery"])
 
+    @router.post("/nodes", status_code=201, summary="Register a node", openapi_extra=SIGNED_RECORD)
+    async def register(
+        request: Request, caller: Annotated[CloudCaller, Depends(guard.require_node)]
+    ) -> dict[str, Any]:
+        """Store the calling node's signed record; return it with its account and SEP address."""
+        now = clock()
+        try:
+            signed = (await request.body()).decode("ascii").strip()
+            record, membership = open_registration(signed, now)
+        except (TokenError, WireError, UnicodeDecodeError) as exc:
+            logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
+            why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
+            raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
+        stored = await registry.register(caller, record, now, membership)
+        metrics.registrations.inc()
+        return to_fields(stored)
 
-@router.get("/nodes", summary="The nodes of a cluster", response_model=NodeList)
-async def list_nodes(
-    parts: PartsOf,
-    caller: AnyCaller,
-    clusters: Annotated[str, Query(description="account")] = "account",
-) -> dict[str, Any]:
-    """Return the nodes of the caller's account. Needs edge:clusters.
+    @router.get("/nodes", summary="The nodes of a cluster", response_model=NodeList)
+    async def list_nodes(
+        caller: Annotated[CloudCaller, Depends(guard.require_caller)],
+        clusters: Annotated[str, Query(description="account")] = "account",
+    ) -> dict[str, Any]:
+        """Return the nodes of the caller's account. Needs edge:clusters.
 
-    A node's linkLocal cluster is answered by the node itself.
-    """
-    if clusters != "account":
-        raise ProblemError(
-            HTTPStatus.BAD_REQUEST,
-            "cannot list nodes: clusters must be account; for linkLocal ask the gateway",
-        )
-    nodes = parts.registry.account_nodes(caller)
-    return {"type": clusters, "data": [to_fields(node) for node in nodes]}
+        A node's linkLocal cluster is answered by the node itself.
+        """
+        if clusters != "account":
+            raise ProblemError(
+                HTTPStatus.BAD_REQUEST,
+                "cannot list nodes: clusters must be account; for linkLocal ask the gateway",
+            )
+        nodes = await registry.account_nodes(caller)
+        return {"type": clusters, "data": [to_fields(node) for node in nodes]}
 
+    @router.get("/nodes/{node_id}", summary="One node")
+    async def show_node(
+        caller: Annotated[CloudCaller, Depends(guard.require_caller)], node_id: NodeId
+    ) -> dict[str, Any]:
+        """Return a record of the caller's account, or the calling node's own."""
+        return to_fields(await registry.visible(caller, node_id))
 
-@router.get("/nodes/{node_id}", summary="One node")
-async def show_node(parts: PartsOf, caller: AnyCaller, node_id: NodeId) -> dict[str, Any]:
-    """Return a record of the caller's account, or the calling node's own."""
-    return to_fields(parts.registry.visible(caller, node_id))
+    @router.delete("/nodes/{node_id}", status_code=204, summary="Forget a node")
+    async def remove_node(
+        caller: Annotated[CloudCaller, Depends(guard.require_caller)], node_id: NodeId
+    ) -> Response:
+        """Delete a node, end its BEPs and cut its connection; it may register again."""
+        await registry.remove(caller, node_id)
+        await placing.revoke_all(node_id, clock())
+        broker.remove_node(node_id)  # its retained messages are not for its next owner
+        broker.apply_changed_rights()
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
+    @router.put(
+        "/nodes/{node_id}/account", summary="Associate a node", response_model=AccountAnswer
+    )
+    async def associate(
+        caller: Annotated[CloudCaller, Depends(guard.require_caller)], node_id: NodeId
+    ) -> dict[str, str]:
+        """Make a node a member of the caller's account; the token must be bound to the node."""
+        account_id = await registry.associate(caller, node_id)
+        broker.apply_changed_rights()
+        return {"accountId": account_id}
 
-@router.delete("/nodes/{node_id}", status_code=204, summary="Forget a node")
-async def remove_node(parts: PartsOf, caller: AnyCaller, node_id: NodeId) -> Response:
-    """Forget a node and its account, end its BEPs, cut its connection; it may register again."""
-    await parts.registry.remove(caller, node_id)
-    await parts.placing.revoke_all(node_id, parts.clock())
-    parts.broker.revoke(node_id)  # what it left retained is not for its next owner
-    parts.broker.rights_changed()
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    @router.get("/account/key", summary="The account's key", response_model=AccountKeyAnswer)
+    async def show_account_key(
+        caller: Annotated[CloudCaller, Depends(guard.require_node)],
+    ) -> dict[str, str]:
+        """Return the key shared by the nodes of the calling node's account."""
+        return {"key": encode_base64url(await registry.account_key(caller))}
 
-
-@router.put("/nodes/{node_id}/account", summary="Associate a node", response_model=AccountAnswer)
-async def associate(parts: PartsOf, caller: AnyCaller, node_id: NodeId) -> dict[str, str]:
-    """Make a node a member of the caller's account; the token must be bound to the node."""
-    account_id = await parts.registry.associate(caller, node_id)
-    parts.broker.rights_changed()
-    return {"accountId": account_id}
-
-
-@router.get("/account/key", summary="The account's key", response_model=AccountKeyAnswer)
-async def show_account_key(parts: PartsOf, caller: NodeCaller) -> dict[str, str]:
-    """Return the key shared by the nodes of the calling node's account."""
-    return {"key": encode_base64url(parts.registry.account_key(caller))}
+    return router

@@ -1,12 +1,13 @@
 """Applies the rules for registering, reading, associating and removing nodes."""
 
-import asyncio
 import logging
 from dataclasses import replace
 from http import HTTPStatus
+from typing import Protocol
 
+from cloud.discovery.directory import NodeDirectory
 from cloud.errors import ProblemError
-from cloud.storage.sqlite import CloudStore
+from cloud.storage.ports import AccountStore, NodeStore
 from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, CloudCaller
 from protocol.errors import TokenError, WireError
 from protocol.keys import load_sealing_public
@@ -17,11 +18,18 @@ logger = logging.getLogger(__name__)
 PROXY = "proxy"
 
 
-class NodeRegistry:
-    """mDS: the rules round the stored node records."""
+class NodesAndAccounts(NodeStore, AccountStore, Protocol):
+    """The part of the store that the registry uses."""
 
-    def __init__(self, store: CloudStore, public_url: str, node_limit: int) -> None:
-        self._store, self._public_url, self._node_limit = store, public_url, node_limit
+
+class NodeRegistry:
+    """Applies the rules of mDS to the stored node records."""
+
+    def __init__(
+        self, store: NodesAndAccounts, directory: NodeDirectory, public_url: str, node_limit: int
+    ) -> None:
+        self._store, self._directory = store, directory
+        self._public_url, self._node_limit = public_url, node_limit
 
     async def register(
         self, caller: CloudCaller, record: NodeRecord, now: float, membership: str = ""
@@ -40,56 +48,56 @@ class NodeRegistry:
         if not record.is_supernode and not vouched_until:
             record = replace(record, supernode_id=record.node_id)
         complete = self._with_sep_address(record)
-        stored = await asyncio.to_thread(
-            self._store.save_node, complete, now, self._node_limit, vouched_until
-        )
+        stored = await self._store.save_node(complete, now, self._node_limit, vouched_until)
         if stored is None:
             raise ProblemError(
                 HTTPStatus.INSUFFICIENT_STORAGE,
                 f"cannot register node: {self._node_limit} are registered, "
                 "which is [mds] node_limit",
             )
+        self._directory.put(stored.node_id, stored.account_id)
         logger.info("node %s (%r) registered", record.node_id[:12], record.name)
         return stored
 
-    def account_nodes(self, caller: CloudCaller) -> list[NodeRecord]:
+    async def account_nodes(self, caller: CloudCaller) -> list[NodeRecord]:
         """Return the nodes of the caller's account; of a node without one, itself."""
         caller.require(CLUSTERS)
-        account_id = self.account_of(caller)
+        account_id = await self.account_of(caller)
         if account_id:
-            return self._store.nodes_of(account_id)
-        own = self._store.node(caller.node_id) if caller.is_node else None
+            return await self._store.nodes_of(account_id)
+        own = await self._store.node(caller.node_id) if caller.is_node else None
         return [own] if own else []
 
-    def visible(self, caller: CloudCaller, node_id: str) -> NodeRecord:
+    async def visible(self, caller: CloudCaller, node_id: str) -> NodeRecord:
         """Return a record that the caller may see; ProblemError if there is none."""
         caller.require(CLUSTERS)
-        record = self._store.node(node_id)
-        account_id = self.account_of(caller)
+        record = await self._store.node(node_id)
+        account_id = await self.account_of(caller)
         if record is None or not (
             (caller.is_node and record.node_id == caller.node_id)
             or (account_id and record.account_id == account_id)
         ):
-            # The same answer for both: who may not see a node does not learn that it exists.
+            # One answer for both: a caller that may not see a node does not learn that it exists.
             raise ProblemError(
                 HTTPStatus.NOT_FOUND, "cannot find node: not known, or of another account"
             )
         return record
 
     async def remove(self, caller: CloudCaller, node_id: str) -> None:
-        """Forget a node: itself may ask, and its account with the right to associate."""
+        """Delete a node, for the node itself or for its account with the right to associate."""
         caller.require(NODE if caller.is_node else ASSOCIATE)
-        account_id = self._store.account_of(node_id)
+        account_id = await self._store.account_of(node_id)
         if caller.is_node:
             caller.require_node(node_id)
         elif account_id != caller.subject:
             raise ProblemError(
                 HTTPStatus.NOT_FOUND, "cannot find node: not known, or of another account"
             )
-        if not await asyncio.to_thread(self._store.delete_node, node_id):
+        if not await self._store.delete_node(node_id):
             raise ProblemError(
                 HTTPStatus.NOT_FOUND, "cannot find node: not known, or of another account"
             )
+        self._directory.remove(node_id)
         logger.info("node %s removed", node_id[:12])
 
     async def associate(self, caller: CloudCaller, node_id: str) -> str:
@@ -101,31 +109,35 @@ class NodeRegistry:
                 "cannot associate node: needs an account's access token that is bound to the node "
                 "(give mID the node's edge_id_token)",
             )
-        if not await asyncio.to_thread(self._store.associate, node_id, caller.subject):
+        if not await self._store.associate(node_id, caller.subject):
             raise ProblemError(
                 HTTPStatus.CONFLICT,
                 "cannot associate node: not registered, or a member of another account",
             )
+        self._directory.put(node_id, caller.subject)
         logger.info("node %s is now a member of account %s", node_id[:12], caller.subject)
         return caller.subject
 
-    def account_key(self, caller: CloudCaller) -> bytes:
+    async def account_key(self, caller: CloudCaller) -> bytes:
         """Return the key that the members of the calling node's account share."""
         caller.require(READ_ACCOUNT_KEY)
         caller.require_node(caller.subject)
-        key = self._store.account_key(self._store.account_of(caller.node_id))
+        account_id = await self._store.account_of(caller.node_id)
+        key = await self._store.account_key(account_id)
         if key is None:
             raise ProblemError(
                 HTTPStatus.CONFLICT, "cannot give account key: the node is not in an account"
             )
         return key
 
-    def account_of(self, caller: CloudCaller) -> str:
+    async def account_of(self, caller: CloudCaller) -> str:
         """Return the account the caller acts for, "" for none."""
-        return self._store.account_of(caller.node_id) if caller.is_node else caller.subject
+        if not caller.is_node:
+            return caller.subject
+        return await self._store.account_of(caller.node_id)
 
     def _with_sep_address(self, record: NodeRecord) -> NodeRecord:
-        # The SEP URL is the cloud's to say, whatever the node says.
+        # The cloud names the SEP URL, whatever the record says.
         others = tuple(address for address in record.addresses if address.kind != PROXY)
         sep = Address(PROXY, f"{self._public_url}/sep/{record.node_id}")
         return replace(record, addresses=(*others, sep))

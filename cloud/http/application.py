@@ -1,25 +1,17 @@
-"""The HTTP application: routes, limits, counting."""
+"""Builds the HTTP application from the routers of the services: bounds, counting, OpenAPI."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud.discovery import api as discovery
 from cloud.errors import ProblemError
-from cloud.http import health as health_api
 from cloud.http import problems
-from cloud.identity import api as identity
-from cloud.identity import device_api
 from cloud.metrics import Metrics
-from cloud.mqtt import limits_api
-from cloud.parts import CloudParts
-from cloud.signalling import bep_api, sep_api
-from cloud.tokens import api as tokens
 from web import SafeJsonResponse
 
 VERSION = "0.1.0"
@@ -37,9 +29,9 @@ Errors are problem documents (RFC 9457).
 """
 
 
-def build_web(parts: CloudParts) -> FastAPI:
-    """Return the application that serves all of the cloud's HTTP."""
-    app = FastAPI(
+def build_application(routers: Iterable[APIRouter], metrics: Metrics) -> FastAPI:
+    """Return the application that serves all routers; routes are tried in their order."""
+    app = CloudApplication(
         title="Hecate cloud",
         version=VERSION,
         description=DESCRIPTION,
@@ -48,39 +40,29 @@ def build_web(parts: CloudParts) -> FastAPI:
         redirect_slashes=False,
         default_response_class=SafeJsonResponse,
     )
-    app.state.parts = parts
-    routers = [
-        sep_api.router,  # first: most requests are for it, and routes are tried in order
-        tokens.router,
-        identity.router,
-        device_api.router,
-        discovery.router,
-        bep_api.router,
-        limits_api.router,
-        health_api.router,
-    ]
-    if parts.config.mid.development:
-        routers.append(identity.development_router)
     for router in routers:
         app.include_router(router)
     problems.install(app)
     app.add_middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)
-    app.add_middleware(RequestCount, metrics=parts.metrics)
+    app.add_middleware(RequestCount, metrics=metrics)
+    return app
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = problems.describe_in(
+
+class CloudApplication(FastAPI):
+    """An application whose OpenAPI document describes errors as problem documents."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document."""
+        if self.openapi_schema is None:
+            self.openapi_schema = problems.describe_in(
                 get_openapi(
-                    title=app.title,
-                    version=app.version,
-                    description=app.description,
-                    routes=app.routes,
+                    title=self.title,
+                    version=self.version,
+                    description=self.description,
+                    routes=self.routes,
                 )
             )
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change it
-    return app
+        return self.openapi_schema
 
 
 class BodyLimit:

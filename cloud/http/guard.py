@@ -1,6 +1,8 @@
 """Checks the access token of a request before its handler runs."""
 
 import logging
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
@@ -8,8 +10,9 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cloud.errors import ProblemError
-from cloud.parts import PartsOf
+from cloud.metrics import Metrics
 from cloud.tokens.access import NODE, CloudCaller
+from cloud.tokens.issuer import Issuer
 from protocol.errors import TokenError
 
 logger = logging.getLogger(__name__)
@@ -19,43 +22,47 @@ _bearer = HTTPBearer(
     scheme_name="access token",
     description="From /mst/v1/oauth/token (nodes) or /mid/v1/token (persons)",
 )
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
-async def require_caller(
-    parts: PartsOf,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> CloudCaller:
-    """Return whom the request's access token stands for; a 401 problem without a valid one."""
-    if credentials is None:
-        raise ProblemError(
-            HTTPStatus.UNAUTHORIZED,
-            "cannot allow this: needs an access token (Authorization: Bearer …)",
-            {"WWW-Authenticate": "Bearer"},
-        )
-    try:
-        return parts.issuer.verify(credentials.credentials, parts.clock())
-    except TokenError as exc:
-        parts.metrics.tokens_refused.labels("api").inc()
-        logger.debug("refused an access token: %s", exc)
-        raise ProblemError(
-            HTTPStatus.UNAUTHORIZED, str(exc), {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-        ) from exc
+class AccessGuard:
+    """Verifies access tokens; its methods are dependencies of request handlers."""
+
+    def __init__(
+        self, issuer: Issuer, metrics: Metrics, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._issuer, self._metrics, self._clock = issuer, metrics, clock
+
+    async def require_caller(self, credentials: Credentials) -> CloudCaller:
+        """Return the subject of the request's access token; a 401 problem without a valid one."""
+        if credentials is None:
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                "cannot allow this: needs an access token (Authorization: Bearer …)",
+                {"WWW-Authenticate": "Bearer"},
+            )
+        try:
+            return self._issuer.verify(credentials.credentials, self._clock())
+        except TokenError as exc:
+            self._metrics.tokens_refused.labels("api").inc()
+            logger.debug("refused an access token: %s", exc)
+            raise ProblemError(
+                HTTPStatus.UNAUTHORIZED,
+                str(exc),
+                {"WWW-Authenticate": 'Bearer error="invalid_token"'},
+            ) from exc
+
+    async def require_node(self, credentials: Credentials) -> CloudCaller:
+        """Return the node whose own access token the request carries."""
+        caller = await self.require_caller(credentials)
+        caller.require(NODE)
+        caller.require_node(caller.subject)
+        return caller
 
 
 def bearer_of(request: Request) -> HTTPAuthorizationCredentials | None:
-    """Return the token that a request shows, for handlers that can do without one."""
+    """Return the token of a request, for handlers that can do without one."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         return None
     return HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip())
-
-
-async def require_node(caller: Annotated[CloudCaller, Depends(require_caller)]) -> CloudCaller:
-    """Return the node whose own access token the request carries."""
-    caller.require(NODE)
-    caller.require_node(caller.subject)
-    return caller
-
-
-AnyCaller = Annotated[CloudCaller, Depends(require_caller)]
-NodeCaller = Annotated[CloudCaller, Depends(require_node)]

@@ -1,7 +1,6 @@
-"""Every answer that is not success as a problem document (RFC 9457)."""
+"""Answers every request that fails with a problem document (RFC 9457)."""
 
 import logging
-import sqlite3
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -11,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from cloud.errors import ProblemError
+from cloud.errors import ProblemError, StoreError
 from web import SafeJsonResponse
 from web.problems import MEDIA_TYPE
 
@@ -63,22 +62,22 @@ def install(app: FastAPI) -> None:
         )
 
     @app.exception_handler(ClientDisconnect)
-    async def on_hang_up(_: Request, exc: ClientDisconnect) -> SafeJsonResponse:
-        logger.debug("a caller hung up: %s", exc)
+    async def on_disconnect(_: Request, exc: ClientDisconnect) -> SafeJsonResponse:
+        logger.debug("a caller disconnected: %s", exc)
         return problem_response(
             ProblemError(HTTPStatus.BAD_REQUEST, "cannot read request: it ended early")
         )
 
     @app.exception_handler(UnicodeError)
     async def on_text(_: Request, _exc: UnicodeError) -> SafeJsonResponse:
-        # Forms choose their charset, and some of those make texts that UTF-8 does not have
+        # A form chooses its charset, and some charsets make texts that UTF-8 does not have.
         return problem_response(
             ProblemError(HTTPStatus.BAD_REQUEST, "cannot read request: a text is not Unicode")
         )
 
-    @app.exception_handler(sqlite3.Error)
-    async def on_store(_: Request, exc: sqlite3.Error) -> SafeJsonResponse:
-        logger.error("cannot use store: %s", exc)
+    @app.exception_handler(StoreError)
+    async def on_store(_: Request, exc: StoreError) -> SafeJsonResponse:
+        logger.error("%s", exc)
         return problem_response(
             ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE, "cannot serve: the store does not work now"
@@ -120,5 +119,5 @@ def _explain(request: Request, status: HTTPStatus, exc: HTTPException) -> str:
 
 
 def _describe(error: Mapping[str, Any]) -> dict[str, str]:
-    # Not the input: it may hold a password or token.
+    # The input is left out: it may hold a password or token.
     return {"where": ".".join(str(part) for part in error["loc"]), "why": str(error["msg"])}

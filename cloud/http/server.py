@@ -1,65 +1,55 @@
-"""Serves the HTTP application on a socket that is already bound, within the cloud's limits."""
+"""Runs the HTTP server of the cloud on a socket that is already bound."""
 
-import os
+import asyncio
+import contextlib
 import socket
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from fastapi import FastAPI
 
-from cloud.config import ApiSettings, format_address
-from cloud.errors import StartError
-from web import (
-    CertificateError,
-    HttpLimits,
-    HttpServer,
-    ListenError,
-    ServerCertificate,
-    listen_tcp,
-)
-from web.tls.settings import ListenerTls
+from cloud.config import ApiSettings
+from cloud.metrics import Metrics
+from web import HttpLimits, HttpServer, ServerCertificate
 
 STOP_S = 2  # of the 5 s in which the process must have ended; broker and relay need some
 
 
-def bind(settings: ApiSettings) -> socket.socket:
-    """Return a listening socket; StartError that names the setting when there can be none."""
-    try:
-        return listen_tcp(settings.host, settings.port)
-    except ListenError as exc:
-        raise StartError(f"{exc}; {_hint('api')}") from exc
-
-
-def cannot_listen(host: str, port: int, cause: BaseException, section: str) -> StartError:
-    """Return the error that names an address, why it cannot be had, and the setting."""
-    why = str(cause)
-    if isinstance(cause, OSError) and cause.errno:
-        # Not strerror: create_server() adds to it. Errors of name resolution are negative.
-        why = os.strerror(cause.errno) if cause.errno > 0 else str(cause.strerror)
-    return StartError(
-        f"cannot listen on {format_address(host, port)}: {why.lower()}; {_hint(section)}"
-    )
-
-
-def certificate_of(settings: ListenerTls, section: str) -> ServerCertificate | None:
-    """Return what a listener shows its peers; None for a plain one, StartError for bad files."""
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    try:
-        return ServerCertificate(settings.tls_cert, settings.tls_key, f"[{section}]")
-    except CertificateError as exc:
-        raise StartError(str(exc)) from exc
-
-
-def build_server(
-    app: FastAPI, settings: ApiSettings, certificate: ServerCertificate | None
-) -> HttpServer:
-    """Return the server of an application, not yet started."""
-    return HttpServer(
+@contextlib.asynccontextmanager
+async def running_server(
+    app: FastAPI,
+    listener: socket.socket,
+    settings: ApiSettings,
+    certificate: ServerCertificate | None,
+    metrics: Metrics,
+    before_stop: Callable[[], None],
+) -> AsyncIterator[None]:
+    """Serve an application while the context lasts; call before_stop, then end open requests."""
+    server = HttpServer(
         app,
         HttpLimits.of(settings.connection_limit, STOP_S),
         certificate.context if certificate else None,
         settings.trusted_proxies,
     )
+    for name in server.bounds.counts():
+        help_text = f"HTTP: {name.replace('_', ' ')}"
+        metrics.watch(f"api_{name}", help_text, partial(_count, server, name))
+    async with asyncio.TaskGroup() as group:
+        serving = group.create_task(server.serve([listener]), name="api")
+        try:
+            await _until_started(server, serving)
+            yield
+        finally:
+            before_stop()
+            server.should_exit = True
+            await asyncio.wait({serving})
 
 
-def _hint(section: str) -> str:
-    return f"set [{section}] port or HECATE_{section.upper()}_PORT"
+def _count(server: HttpServer, name: str) -> float:
+    return server.bounds.counts()[name]
+
+
+async def _until_started(server: HttpServer, serving: asyncio.Task[None]) -> None:
+    started = asyncio.ensure_future(server.listening.wait())
+    await asyncio.wait({started, serving}, return_when=asyncio.FIRST_COMPLETED)
+    started.cancel()

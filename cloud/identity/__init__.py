@@ -1,1 +1,1 @@
-"""mID: who a person is, according to an OpenID Connect provider, and their account."""
+"""Implements mID: persons sign in, through an OpenID Connect provider, and own accounts."""

@@ -1,6 +1,6 @@
-"""The built-in provider for development and offline use: one user, one password, no console.
+"""Provides one built-in user for development and offline use: one password, no console.
 
-It is off unless `[mid] development = true`, and everything about it says what it is.
+The provider is off unless `[mid] development = true`.
 """
 
 import hmac
@@ -19,7 +19,7 @@ ID_TOKEN_TTL_S = 3600.0
 
 
 class DevelopmentProvider:
-    """Knows the user `dev`."""
+    """Verifies the user `dev`."""
 
     issuer = ISSUER
 
@@ -36,7 +36,7 @@ class DevelopmentProvider:
         return sign_token(claims, self._key, now, ID_TOKEN_TTL_S)
 
     async def verify(self, id_token: str, now: float) -> Person:
-        """Return whom an ID token names; TokenError when it does not hold."""
+        """Return the person that an ID token names; TokenError when it is not valid."""
         claims = verify_token(id_token, self._published, CLIENT_ID, now)
         if claims.get("iss") != ISSUER or claims.get("sub") != USER:
             raise TokenError("cannot accept ID token: not made by the development provider")

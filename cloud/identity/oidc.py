@@ -1,4 +1,4 @@
-"""An OpenID Connect provider elsewhere: Auth0, Okta, Keycloak, Google and the like."""
+"""Verifies ID tokens of OpenID Connect providers: Auth0, Okta, Keycloak, Google and others."""
 
 import asyncio
 import json
@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]  # never "none", never a shared secret
 FETCH_TIMEOUT_S = 5.0
 FETCH_LIMIT_BYTES = 256 * 1024
-REFRESH_PAUSE_S = 30.0  # tokens with unknown keys must not become a flood of fetches
-FAILED_PAUSE_S = 5.0  # nor those of a provider that does not answer: callers would stand in line
+REFRESH_PAUSE_S = 30.0  # tokens with unknown keys must not cause a flood of fetches
+FAILED_PAUSE_S = 5.0  # of a provider that does not answer: callers would queue
 
 
 class ProviderUnreachableError(CloudError):
-    """The provider's keys cannot be had; not the caller's fault."""
+    """The keys of the provider cannot be fetched; the caller is not at fault."""
 
 
 class OpenIdProvider:
@@ -39,17 +39,17 @@ class OpenIdProvider:
         self._fetching = asyncio.Lock()
 
     async def verify(self, id_token: str, now: float) -> Person:
-        """Return whom an ID token names.
+        """Return the person that an ID token names.
 
         Raises:
-            TokenError: the token does not hold.
-            ProviderUnreachableError: the provider's keys cannot be had.
+            TokenError: the token is not valid.
+            ProviderUnreachableError: the keys of the provider cannot be fetched.
         """
         keys = await self._fetch_keys(now, older_than=float("-inf"))
         try:
             claims = _decode(id_token, keys)
         except TokenError:
-            # Providers rotate keys: look again before refusing.
+            # Providers rotate keys: fetch them again before refusing.
             keys = await self._fetch_keys(now, older_than=now - REFRESH_PAUSE_S)
             claims = _decode(id_token, keys)
         return check_claims(claims, self.issuer, self._client_id, now)

@@ -1,4 +1,4 @@
-"""Defines what mID needs of an identity provider."""
+"""Defines the interface of an identity provider."""
 
 import json
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from protocol.tokens import LIMIT_CHARACTERS, MALFORMED
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone as a provider names them; the pair never changes."""
+    """A person as a provider names them; issuer and subject never change."""
 
     issuer: str
     subject: str
@@ -20,18 +20,18 @@ class Person:
 
 
 class Provider(Protocol):
-    """Knows whether an ID token is genuine."""
+    """Verifies ID tokens."""
 
     @property
     def issuer(self) -> str:
         """Return the iss claim of this provider's ID tokens."""
 
     async def verify(self, id_token: str, now: float) -> Person:
-        """Return whom an ID token names; TokenError when it does not hold."""
+        """Return the person that an ID token names; TokenError when it is not valid."""
 
 
 def issuer_of(id_token: str) -> str:
-    """Return who claims to have made an ID token, unverified: only to find its provider."""
+    """Return the unverified issuer of an ID token, only to find its provider."""
     if len(id_token) > LIMIT_CHARACTERS:
         raise TokenError("cannot accept ID token: too long")
     try:

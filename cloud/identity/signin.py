@@ -1,13 +1,13 @@
-"""A person signs in: an ID token becomes an access token for their account."""
+"""Exchanges the ID token of a person for an access token of their account."""
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cloud.identity.development import DevelopmentProvider
 from cloud.identity.provider import Person, Provider, issuer_of
-from cloud.storage.sqlite import CloudStore
+from cloud.storage.ports import AccountStore, NodeStore
 from cloud.tokens.access import ACCOUNT_SCOPES, grant_scopes
 from cloud.tokens.assertion import read_edge_identity
 from cloud.tokens.issuer import AccessToken, Issuer
@@ -25,12 +25,16 @@ class SignInRequest:
     scope: str
 
 
+class AccountsAndNodes(AccountStore, NodeStore, Protocol):
+    """The part of the store that signing in uses."""
+
+
 class SignIn:
-    """Knows the providers, and turns their ID tokens into access tokens."""
+    """Holds the providers, and exchanges their ID tokens for access tokens."""
 
     def __init__(
         self,
-        store: CloudStore,
+        store: AccountsAndNodes,
         issuer: Issuer,
         providers: Iterable[Provider],
         development: DevelopmentProvider | None,
@@ -45,13 +49,13 @@ class SignIn:
         """Return an access token for the person's account, bound to a node if one is given.
 
         Raises:
-            TokenError: the ID token or the edge ID token does not hold.
+            TokenError: the ID token or the edge ID token is not valid.
             ProviderUnreachableError: the ID token cannot be checked now.
             ProblemError: no scope that was asked for can be granted.
         """
         scope = grant_scopes(request.scope, ACCOUNT_SCOPES)
         person, account_id = await self._person(request.id_token, now)
-        node_id = self._bound_node(request.edge_id_token, account_id, now)
+        node_id = await self._bound_node(request.edge_id_token, account_id, now)
         logger.info("account %s signed in through %s", account_id, person.issuer)
         return self._issuer.for_account(account_id, scope, person.client_id, node_id, now)
 
@@ -59,7 +63,7 @@ class SignIn:
         """Return the account of the person in an ID token.
 
         Raises:
-            TokenError: the ID token does not hold.
+            TokenError: the ID token is not valid.
             ProviderUnreachableError: it cannot be checked now.
         """
         _, account_id = await self._person(id_token, now)
@@ -72,16 +76,14 @@ class SignIn:
                 "cannot accept ID token: its issuer is not configured in [[mid.providers]]"
             )
         person = await provider.verify(id_token, now)
-        account_id = await asyncio.to_thread(
-            self._store.account_for, person.issuer, person.subject, now
-        )
+        account_id = await self._store.account_for(person.issuer, person.subject, now)
         return person, account_id
 
-    def _bound_node(self, edge_id_token: str, account_id: str, now: float) -> str:
+    async def _bound_node(self, edge_id_token: str, account_id: str, now: float) -> str:
         if not edge_id_token:
             return ""
         edge = read_edge_identity(edge_id_token, now)
-        owner = self._store.account_of(edge.node_id) or edge.account_id
+        owner = await self._store.account_of(edge.node_id) or edge.account_id
         if owner not in ("", account_id):
             raise TokenError("cannot bind token: the node belongs to another account")
         return edge.node_id

@@ -1,12 +1,13 @@
-"""Tells nodes over HTTP what the cloud's broker takes."""
+"""Serves the limits of the cloud's broker over HTTP."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
-from cloud.http.guard import AnyCaller
-from cloud.parts import PartsOf
-
-router = APIRouter(prefix="/mss/v1", tags=["mSS: signalling"])
+from cloud.http.guard import AccessGuard
+from cloud.tokens.access import CloudCaller
+from protocol.mqtt_limits import MqttLimits
 
 
 class MqttLimitsAnswer(BaseModel):
@@ -18,11 +19,19 @@ class MqttLimitsAnswer(BaseModel):
     denied: list[str]
 
 
-@router.get(
-    "/mqtt",
-    summary="What does the broker take of a node?",
-    response_model=MqttLimitsAnswer,
-)
-async def mqtt_limits(parts: PartsOf, caller: AnyCaller) -> MqttLimitsAnswer:  # noqa: ARG001  # must have a token
-    """Return the limits; `denied` holds filters of topics below `nodes/<node id>/`."""
-    return MqttLimitsAnswer(**parts.mqtt_limits.fields())
+def build_router(limits: MqttLimits, guard: AccessGuard) -> APIRouter:
+    """Return the route that announces the limits."""
+    router = APIRouter(prefix="/mss/v1", tags=["mSS: signalling"])
+
+    @router.get(
+        "/mqtt",
+        summary="What does the broker take of a node?",
+        response_model=MqttLimitsAnswer,
+    )
+    async def mqtt_limits(
+        _caller: Annotated[CloudCaller, Depends(guard.require_caller)],
+    ) -> MqttLimitsAnswer:
+        """Return the limits; `denied` holds filters of topics below `nodes/<node id>/`."""
+        return MqttLimitsAnswer(**limits.fields())
+
+    return router

@@ -1,10 +1,12 @@
 """Authorises clients of the cloud's broker (docs/protocol.md, "Cloud MQTT"); the default denies.
 
-A connection ends with the token by which it was made. A node that is forgotten is cut off by the
-registry.
+A connection ends with the token by which it was made. The registry disconnects a node that it
+deletes. Rights are asked for on the broker's path, so that every callable here answers from
+memory, without I/O.
 
-Client ids are free within one identity: a session is named by both, so that nobody keeps another
-one out by its client id. The session of a node's uplink is named by its node id alone.
+Client ids are free within one identity: a session is named by both, so that no client keeps
+another identity's client out by its client id. The session of a node's uplink is named by its node
+id alone.
 """
 
 import logging
@@ -22,14 +24,14 @@ logger = logging.getLogger(__name__)
 NODES = frozenset({"node"})
 APPLICATIONS = frozenset({"application"})
 
-SESSIONS_PER_IDENTITY = 64  # kept for one node or account: strangers may not fill the broker
+SESSIONS_PER_IDENTITY = 64  # stored for one node or account: strangers may not fill the broker
 
 Verify = Callable[[str], CloudCaller]
 AccountOf = Callable[[str], str]
 
 
 class TokenAuthenticator:
-    """Lets in who shows an access token as password and its subject as user name."""
+    """Admits clients whose password is an access token and whose user name is its subject."""
 
     def __init__(
         self,
@@ -40,7 +42,7 @@ class TokenAuthenticator:
         self._verify, self._refused, self._is_registered = verify, refused, is_registered
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
-        """Return who connects, or why not."""
+        """Return the identity of a client, or the reason for refusing it."""
         answer = self._check(credentials)
         if not isinstance(answer, Identity):
             self._refused()
@@ -57,15 +59,17 @@ class TokenAuthenticator:
         ends = None if caller.expires_at is None else caller.expires_at + LEEWAY_S
         session = name_session(caller.subject, credentials.client_id)
         if caller.is_node and NODE in caller.scopes:
-            kept = self._is_registered(caller.subject)  # their number has a bound
-            return Identity(caller.subject, session, NODES, ends, keeps_session=kept)
+            keeps = self._is_registered(
+                caller.subject
+            )  # the number of registered nodes has a bound
+            return Identity(caller.subject, session, NODES, ends, keeps_session=keeps)
         if not caller.is_node and DATA in caller.scopes:
             return Identity(caller.subject, session, APPLICATIONS, ends)
         return Refusal.NOT_AUTHORIZED
 
 
 class TopicAuthorizer:
-    """Gives nodes their own topics, and applications those of their account's nodes."""
+    """Allows nodes their own topics, and applications those of their account's nodes."""
 
     def __init__(self, account_of: AccountOf) -> None:
         self._account_of = account_of
@@ -80,7 +84,7 @@ class TopicAuthorizer:
         return False
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
-        """Return whether a client may subscribe to a filter; it may match nothing foreign."""
+        """Return whether a client may subscribe to a filter; it may match no foreign topic."""
         levels = topic_filter.split("/")
         if identity.groups == NODES:
             return _is_downlink(identity.name, levels) or _is_request(identity.name, levels)
@@ -89,21 +93,21 @@ class TopicAuthorizer:
         return False
 
     def _owns(self, identity: Identity, levels: list[str]) -> bool:
-        # A wildcard is no node id, so that it is denied where the node stands.
+        # A wildcard is no node id: a filter with one in that place is denied.
         if levels[0] != "nodes" or not NODE_ID.fullmatch(levels[1]):
             return False
         return self._account_of(levels[1]) == identity.name
 
 
 def name_session(subject: str, client_id: str) -> str:
-    """Return the name of a client's session; a name that was assigned is its own."""
+    """Return the name of a client's session; an assigned client id is the name itself."""
     if client_id == subject or client_id.startswith(f"{subject}/"):
         return client_id
     return f"{subject}/{client_id}"
 
 
 def announce(limits: Limits) -> MqttLimits:
-    """Return what nodes are told: the broker's limits and what _is_uplink() denies them."""
+    """Return the limits for nodes: those of the broker, and the topics that _is_uplink() denies."""
     return MqttLimits(
         topic_levels=limits.topic_levels,
         topic_bytes=limits.topic_bytes,

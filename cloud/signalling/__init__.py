@@ -1,1 +1,1 @@
-"""mSS: requests to nodes over their SEP, and the placing of BEPs."""
+"""Implements mSS: carries requests to nodes over their SEP, and places BEPs at relays."""

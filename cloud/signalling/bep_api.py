@@ -1,19 +1,20 @@
-"""mSS's HTTP side: the sealing key, and BEPs."""
+"""Serves mSS over HTTP: the sealing key, and BEPs."""
 
+import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Depends, Path, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from cloud.http.guard import NodeCaller
-from cloud.parts import PartsOf
-from cloud.signalling.placing import describe
+from cloud.http.guard import AccessGuard
+from cloud.metrics import Metrics
+from cloud.signalling.placing import Placing, describe
+from cloud.tokens.access import CloudCaller
 from protocol.ids import BEP_ID, encode_base64url
 
 RUN = "^[A-Za-z0-9_-]{0,64}$"
-
-router = APIRouter(prefix="/mss/v1", tags=["mSS: signalling"])
 
 
 class SealingKeyAnswer(BaseModel):
@@ -67,60 +68,72 @@ class BepList(BaseModel):
 BepId = Annotated[str, Path(pattern=f"^{BEP_ID.pattern}$")]
 
 
-@router.get(
-    "/sealing-key",
-    summary="The key that nodes seal answers to",
-    response_model=SealingKeyAnswer,
-)
-async def show_sealing_key(parts: PartsOf) -> dict[str, str]:
-    """Return mSS's public sealing key."""
-    return {"key": encode_base64url(parts.keyring.sealing.public)}
+def build_router(
+    placing: Placing,
+    sealing_public: bytes,
+    guard: AccessGuard,
+    metrics: Metrics,
+    clock: Callable[[], float] = time.time,
+) -> APIRouter:
+    """Return the routes of mSS."""
+    router = APIRouter(prefix="/mss/v1", tags=["mSS: signalling"])
 
+    @router.get(
+        "/sealing-key",
+        summary="The key that nodes seal answers to",
+        response_model=SealingKeyAnswer,
+    )
+    async def show_sealing_key() -> dict[str, str]:
+        """Return mSS's public sealing key."""
+        return {"key": encode_base64url(sealing_public)}
 
-@router.post(
-    "/beps",
-    status_code=201,
-    summary="Ask for a BEP",
-    response_model=GrantAnswer,
-    response_model_exclude_unset=True,
-)
-async def make_bep(
-    parts: PartsOf, caller: NodeCaller, wish: BepRequest | None = None
-) -> dict[str, Any]:
-    """Give the calling node a tunnel: a URL for visitors, a relay and the token to serve there."""
-    ttl_s, run = (wish.ttl_s, wish.run) if wish else (None, "")
-    grant = await parts.placing.place(caller.node_id, ttl_s, run, parts.clock())
-    parts.metrics.beps_placed.inc()
-    return grant.answer()
+    @router.post(
+        "/beps",
+        status_code=201,
+        summary="Ask for a BEP",
+        response_model=GrantAnswer,
+        response_model_exclude_unset=True,
+    )
+    async def make_bep(
+        caller: Annotated[CloudCaller, Depends(guard.require_node)], asked: BepRequest | None = None
+    ) -> dict[str, Any]:
+        """Give the calling node a tunnel: a URL for visitors, a relay, the token to serve there."""
+        ttl_s, run = (asked.ttl_s, asked.run) if asked else (None, "")
+        grant = await placing.place(caller.node_id, ttl_s, run, clock())
+        metrics.beps_placed.inc()
+        return grant.answer()
 
+    @router.get(
+        "/beps",
+        summary="The calling node's BEPs",
+        response_model=BepList,
+        response_model_exclude_unset=True,
+    )
+    async def list_beps(
+        caller: Annotated[CloudCaller, Depends(guard.require_node)],
+    ) -> dict[str, Any]:
+        """Return the BEPs that have neither expired nor been deleted; without their tokens."""
+        beps = await placing.beps_of(caller.node_id, clock())
+        return {"data": [describe(bep) for bep in beps]}
 
-@router.get(
-    "/beps",
-    summary="The calling node's BEPs",
-    response_model=BepList,
-    response_model_exclude_unset=True,
-)
-async def list_beps(parts: PartsOf, caller: NodeCaller) -> dict[str, Any]:
-    """Return the BEPs that have neither expired nor been deleted; without their tokens."""
-    return {"data": [describe(b) for b in parts.placing.beps_of(caller.node_id, parts.clock())]}
+    @router.delete("/beps", status_code=204, summary="End the calling node's BEPs")
+    async def delete_beps(
+        caller: Annotated[CloudCaller, Depends(guard.require_node)],
+        keep_run: Annotated[str, Query(pattern=RUN, description="Keep those of this run")] = "",
+    ) -> Response:
+        """End all BEPs of the calling node, or all but those of one run, and cut their streams.
 
+        A node calls it when it starts, to end the BEPs of its earlier run, and when it stops.
+        """
+        await placing.revoke_all(caller.node_id, clock(), keep_run)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
-@router.delete("/beps", status_code=204, summary="End the calling node's BEPs")
-async def delete_beps(
-    parts: PartsOf,
-    caller: NodeCaller,
-    keep_run: Annotated[str, Query(pattern=RUN, description="Keep those of this run")] = "",
-) -> Response:
-    """End all BEPs of the calling node, or all but those of one run, and cut their streams.
+    @router.delete("/beps/{bep_id}", status_code=204, summary="End a BEP")
+    async def delete_bep(
+        caller: Annotated[CloudCaller, Depends(guard.require_node)], bep_id: BepId
+    ) -> Response:
+        """End a BEP of the calling node and cut its streams."""
+        await placing.revoke(bep_id, caller.node_id)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    A node calls it when it starts, to give back what its earlier run left, and when it stops.
-    """
-    await parts.placing.revoke_all(caller.node_id, parts.clock(), keep_run)
-    return Response(status_code=HTTPStatus.NO_CONTENT)
-
-
-@router.delete("/beps/{bep_id}", status_code=204, summary="End a BEP")
-async def delete_bep(parts: PartsOf, caller: NodeCaller, bep_id: BepId) -> Response:
-    """End a BEP of the calling node and cut its streams."""
-    await parts.placing.revoke(bep_id, caller.node_id)
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    return router

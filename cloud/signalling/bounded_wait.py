@@ -1,4 +1,4 @@
-"""Waits that have an end: after a time, and when the cloud stops."""
+"""Ends waits after a time, and when the cloud stops."""
 
 import asyncio
 from collections.abc import AsyncIterator

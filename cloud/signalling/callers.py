@@ -1,14 +1,14 @@
-"""Names callers, as far as they can be told apart: by the address they call from."""
+"""Names callers by the address they call from."""
 
 import ipaddress
 from functools import lru_cache
 
-NETWORK_BITS = 64  # of IPv6: who has one address of it has all
+NETWORK_BITS = 64  # of IPv6: the holder of one address of a network has all of them
 
 
 @lru_cache(1_000)  # speed: an address is parsed once, not for each request
 def caller_of(host: str) -> str:
-    """Return what an address counts as."""
+    """Return the name under which the requests of an address are counted."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])  # the zone is no part of it
     except ValueError:

@@ -1,4 +1,4 @@
-"""SEP requests of this replica that wait for an answer.
+"""Matches answers to the SEP requests of this replica that wait for one.
 
 Theory of operation
 -------------------
@@ -6,10 +6,10 @@ Three rules hold after every call:
 
 1. At most `limit` requests are open, at most `limit_node` of them to one node. Of one caller
    there are fewer, so that one alone cannot keep all others from a node or from the cloud.
-2. Each request gets one answer at most, and only from where it was sent: the same node, by
-   way of the same supernode, which is the one that the broker knows the sender to be.
-3. Who opened a request closes it, whatever happened.
-4. When a supernode's connection is lost, every request that went by way of it is told.
+2. Each request gets one answer at most, and only from the node to which it was sent, through the
+   same supernode, which the broker has authenticated as the sender.
+3. The code that opened a request closes it, whatever happened.
+4. When a supernode's connection is lost, every request that was sent through it is notified.
 """
 
 from collections import Counter
@@ -41,12 +41,12 @@ UNLIMITED = CallerLimits(2**31, 2**31)
 
 
 def _ignore() -> None:
-    """Nobody needs to know."""
+    """Ignore the loss of a supernode."""
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A request on its way; deliver is called with the answer, once, or else lost may be."""
+    """A request without an answer; either deliver is called, with the answer, or lost, once."""
 
     message_id: bytes
     node_id: str
@@ -72,11 +72,11 @@ class OpenRequests:
 
     @property
     def address(self) -> str:
-        """Return how envelopes name this replica."""
+        """Return the name of this replica in envelopes."""
         return f"mss:{self._replica}"
 
     def add(self, request: OpenRequest) -> Full | None:
-        """Open a request; return why not when there are too many."""
+        """Open a request; return the reason for refusing it when there are too many."""
         if len(self._open) >= self._limit:
             return Full.REPLICA
         counted = _counted(request)
@@ -91,7 +91,7 @@ class OpenRequests:
         return None
 
     def close(self, request: OpenRequest) -> None:
-        """Forget a request that add() opened."""
+        """Close a request that add() opened."""
         del self._open[request.message_id]
         for each in _counted(request):
             self._counts[each] -= 1
@@ -99,9 +99,9 @@ class OpenRequests:
                 del self._counts[each]
 
     def supernode_lost(self, supernode_id: str) -> None:
-        """Tell all requests that went by way of a supernode that it is gone."""
+        """Notify all requests that were sent through a supernode of its loss."""
         if not self._counts["supernode", supernode_id]:
-            return  # most disconnects concern nobody
+            return  # most disconnects concern no request
         for request in tuple(self._open.values()):
             if request.supernode_id == supernode_id:
                 request.lost()

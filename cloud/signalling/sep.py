@@ -7,12 +7,13 @@ import time
 from dataclasses import replace
 from http import HTTPStatus
 
-from broker import Broker, Identity, Message, Reason
+from broker import Identity, Message, Reason
 from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
 from cloud.metrics import Metrics
 from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.open_requests import CallerLimits, Full, OpenRequest, OpenRequests
+from cloud.signalling.ports import SepBroker
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,
@@ -32,7 +33,7 @@ from protocol.topics import sep_request, sep_response
 logger = logging.getLogger(__name__)
 
 RETRY_AFTER_S = "1"
-RECONNECT_S = 2.0  # a node that says good-bye opens a new connection at once, or has stopped
+RECONNECT_S = 2.0  # a node that sends DISCONNECT opens a new connection at once, or has stopped
 SECRET_BYTES = 16
 
 
@@ -41,7 +42,7 @@ class Sep:
 
     def __init__(
         self,
-        broker: Broker,
+        broker: SepBroker,
         sealing: SealingKey,
         settings: SignallingSettings,
         metrics: Metrics,
@@ -57,23 +58,22 @@ class Sep:
             CallerLimits(settings.open_limit_caller, settings.open_limit_caller_node),
         )
         self._bounded_wait = bounded_wait
-        self._leavers: dict[str, asyncio.TimerHandle] = {}  # by supernode id
-        self._forget_hook = broker.hooks.on_disconnect(self._on_disconnect)
-        self._client = broker.local_client(f"mss-{settings.replica}")
+        self._disconnected: dict[str, asyncio.TimerHandle] = {}  # by supernode id
+        self._client = broker.open_client(f"mss-{settings.replica}")
+        self._client.notify_of_disconnects(self._on_disconnect)
         self._client.subscribe(sep_response("+", "+", settings.replica), self._on_answer)
 
     def __len__(self) -> int:
         return len(self._requests)
 
     def close(self) -> None:
-        """Leave the broker."""
-        self._forget_hook()
-        for timer in self._leavers.values():
+        """Disconnect from the broker."""
+        for timer in self._disconnected.values():
             timer.cancel()
         self._client.close()
 
     async def send(self, node: NodeRecord, request: HttpRequest, caller: str = "") -> HttpResponse:
-        """Return a node's answer to a request; cancelled, let the node know that nobody waits.
+        """Return a node's answer to a request; when cancelled, cancel the request at the node.
 
         Raises:
             ProblemError: too large, too many open, node offline or lost, no answer in time, or an
@@ -152,24 +152,25 @@ class Sep:
         self._deliver(waiting, encode_envelope(envelope))
 
     def _deliver(self, waiting: OpenRequest, payload: bytes) -> None:
-        # not stored: after a restart nobody waits for the answer
+        # not stored: after a restart no caller waits for the answer
         topic = sep_request(waiting.supernode_id, waiting.node_id)
-        self._client.publish(topic, payload, qos=1, expiry_s=self._timeout_s, stored=False)
+        self._client.publish_unstored(topic, payload, self._timeout_s)
 
-    def _on_disconnect(self, who: Identity, reason: Reason | None) -> None:
+    def _on_disconnect(self, peer: Identity, reason: Reason | None) -> None:
+        name = peer.name
         if reason is Reason.SESSION_TAKEN_OVER:
-            return  # what it did not acknowledge goes to its new connection
+            return  # unacknowledged requests go to its new connection
         if reason is Reason.NORMAL_DISCONNECTION:
-            timer = self._leavers.pop(who.name, None)
+            timer = self._disconnected.pop(name, None)
             if timer is not None:
                 timer.cancel()
             loop = asyncio.get_running_loop()
-            self._leavers[who.name] = loop.call_later(RECONNECT_S, self._check_left, who.name)
-        elif not self._broker.is_connected(who.name):
-            self._requests.supernode_lost(who.name)
+            self._disconnected[name] = loop.call_later(RECONNECT_S, self._check_reconnected, name)
+        elif not self._broker.is_connected(name):
+            self._requests.supernode_lost(name)
 
-    def _check_left(self, supernode_id: str) -> None:
-        del self._leavers[supernode_id]
+    def _check_reconnected(self, supernode_id: str) -> None:
+        del self._disconnected[supernode_id]
         if not self._broker.is_connected(supernode_id):
             self._requests.supernode_lost(supernode_id)
 
@@ -200,12 +201,12 @@ def too_large() -> ProblemError:
 
 
 def unreadable(node_id: str) -> ProblemError:
-    """Return the problem of an answer that is none."""
+    """Return the problem of an answer that cannot be read."""
     return ProblemError(HTTPStatus.BAD_GATEWAY, f"cannot read the answer of node {node_id}")
 
 
 def lost(node_id: str) -> ProblemError:
-    """Return the problem of a request whose way to the node has ended."""
+    """Return the problem of a request whose connection to the node was lost."""
     return ProblemError(
         HTTPStatus.BAD_GATEWAY,
         f"cannot get an answer of node {node_id}: the connection to its cluster was lost",

@@ -1,4 +1,4 @@
-"""SEP URLs: any HTTP request to a node, from anyone. The node decides what it answers to whom."""
+"""Serves SEP URLs: any HTTP request to a node, from any caller. The node decides who may call."""
 
 import asyncio
 import logging
@@ -10,22 +10,22 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from cloud.errors import ProblemError
-from cloud.parts import CloudParts, PartsOf
+from cloud.metrics import Metrics
 from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.callers import caller_of
 from cloud.signalling.headers import answer_to_caller, headers_to_node
-from cloud.signalling.sep import too_large, unreadable
+from cloud.signalling.sep import Sep, too_large, unreadable
+from cloud.storage.ports import NodeStore
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.errors import WireError
 from protocol.http_body import HttpRequest, HttpResponse
 from protocol.ids import NODE_ID
+from protocol.records import NodeRecord
 
 logger = logging.getLogger(__name__)
 
-router = APIRouter(tags=["SEP: requests to nodes"])
-
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CALLER_LEFT = 499  # never sent: what logs of HTTP servers show for it
+CALLER_DISCONNECTED = 499  # never sent: what logs of HTTP servers show for it
 BODY_TIMEOUT_S = 20.0  # a caller that sends more slowly holds a connection for nothing
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
@@ -38,42 +38,50 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 
 
-async def call_node(request: Request, parts: PartsOf, node_id: str) -> Response:
-    """Carry the request to the node and its answer back, sealed on the way.
+def build_router(
+    nodes: NodeStore, sep: Sep, bounded_wait: BoundedWait, metrics: Metrics
+) -> APIRouter:
+    """Return the routes of all SEP URLs."""
+    router = APIRouter(tags=["SEP: requests to nodes"])
 
-    Method, path, query, body and end-to-end headers pass, Authorization among them; cookies
-    do not. Anyone may call: the node decides.
-    """
-    started, outcome = time.perf_counter(), "error"
-    try:
-        response = await _carry(request, parts, node_id)
-        outcome = "left" if response is None else "answered"
-    except ProblemError as exc:
-        outcome = _OUTCOMES.get(exc.status, "error")
-        raise
-    finally:
-        elapsed_s = time.perf_counter() - started
-        parts.metrics.sep_requests.labels(outcome).inc()
-        parts.metrics.sep_seconds.observe(elapsed_s)
-        logger.debug(
-            "SEP %s to node %s: %s in %.1f ms",
-            request.method, node_id[:12], outcome, elapsed_s * 1000,
-        )  # fmt: skip
-    return Response(status_code=CALLER_LEFT) if response is None else response
+    async def call_node(request: Request, node_id: str) -> Response:
+        """Carry the request to the node and its answer back, sealed on the way.
 
+        Method, path, query, body and end-to-end headers pass, Authorization among them; cookies
+        do not. Anyone may call: the node decides.
+        """
+        started, outcome = time.perf_counter(), "error"
+        try:
+            node = await nodes.node(node_id) if NODE_ID.fullmatch(node_id) else None
+            response = await _carry(request, node, sep, bounded_wait)
+            outcome = "left" if response is None else "answered"
+        except ProblemError as exc:
+            outcome = _OUTCOMES.get(exc.status, "error")
+            raise
+        finally:
+            elapsed_s = time.perf_counter() - started
+            metrics.sep_requests.labels(outcome).inc()
+            metrics.sep_seconds.observe(elapsed_s)
+            logger.debug(
+                "SEP %s to node %s: %s in %.1f ms",
+                request.method, node_id[:12], outcome, elapsed_s * 1000,
+            )  # fmt: skip
+        return Response(status_code=CALLER_DISCONNECTED) if response is None else response
 
-for _path, _name in (("/sep/{node_id}/{path:path}", ""), ("/sep/{node_id}", "_root")):
-    for _method in METHODS:
-        router.add_api_route(
-            _path,
-            call_node,
-            methods=[_method],
-            operation_id=f"sep{_name}_{_method.lower()}",
-            summary=f"{_method} at a node",
-            responses=PROBLEMS,
-            response_class=Response,
-            include_in_schema=not _name,
-        )
+    for path, name in (("/sep/{node_id}/{path:path}", ""), ("/sep/{node_id}", "_root")):
+        for method in METHODS:
+            router.add_api_route(
+                path,
+                call_node,
+                methods=[method],
+                operation_id=f"sep{name}_{method.lower()}",
+                summary=f"{method} at a node",
+                responses=PROBLEMS,
+                response_class=Response,
+                include_in_schema=not name,
+            )
+    return router
+
 
 _OUTCOMES = {
     HTTPStatus.NOT_FOUND: "unknown_node",
@@ -85,8 +93,9 @@ _OUTCOMES = {
 }
 
 
-async def _carry(request: Request, parts: CloudParts, node_id: str) -> Response | None:
-    node = parts.store.node(node_id) if NODE_ID.fullmatch(node_id) else None
+async def _carry(
+    request: Request, node: NodeRecord | None, sep: Sep, bounded_wait: BoundedWait
+) -> Response | None:
     if node is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "cannot reach node: no node with this id is known")
     peer = request.client.host if request.client else ""
@@ -94,15 +103,15 @@ async def _carry(request: Request, parts: CloudParts, node_id: str) -> Response 
         method=request.method,
         target=_target(request),
         headers=headers_to_node(request.headers.raw, peer, request.url.scheme),
-        body=await _read_body(request, parts.bounded_wait),
+        body=await _read_body(request, bounded_wait),
     )
-    answer = await _while_caller_waits(request, parts.sep.send(node, carried, caller_of(peer)))
+    answer = await _while_caller_waits(request, sep.send(node, carried, caller_of(peer)))
     if answer is None:
         return None
     try:
         headers, body = answer_to_caller(answer, request.method)
     except WireError as exc:
-        raise unreadable(node_id) from exc
+        raise unreadable(node.node_id) from exc
     response = Response(body, answer.status)
     response.raw_headers = headers
     return response
@@ -111,19 +120,19 @@ async def _carry(request: Request, parts: CloudParts, node_id: str) -> Response 
 async def _while_caller_waits(
     request: Request, sending: Coroutine[None, None, HttpResponse]
 ) -> HttpResponse | None:
-    """Return the answer; None, and end the request, when the caller hangs up before."""
+    """Return the answer; when the caller disconnects first, cancel the request and return None."""
     answer = asyncio.ensure_future(sending)
-    gone = asyncio.ensure_future(_until_gone(request))
+    disconnect = asyncio.ensure_future(_until_disconnected(request))
     try:
-        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((answer, disconnect), return_when=asyncio.FIRST_COMPLETED)
         return answer.result() if answer.done() else None
     finally:
         answer.cancel()
-        gone.cancel()
-        await asyncio.gather(answer, gone, return_exceptions=True)
+        disconnect.cancel()
+        await asyncio.gather(answer, disconnect, return_exceptions=True)
 
 
-async def _until_gone(request: Request) -> None:
+async def _until_disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass  # the body has been read
 

@@ -1,13 +1,13 @@
-"""Finds BEPs that are counted though no node serves them any more. Pure.
+"""Finds BEPs that no node serves any more. Pure.
 
 Theory of operation
 -------------------
 The store counts a BEP against its node's limit until it expires; the relay knows whether it is
 served. After every call of find():
 
-1. A BEP that was seen at the relay and is there no more has ended there: it is found at once.
-2. A BEP that was never seen at the relay is found `limit_s` after it was first missed: its node
-   is about to connect, or connects again because the relay has started.
+1. A BEP that was seen at the relay and is no longer there has ended there: it is found at once.
+2. A BEP that was never seen at the relay is found `limit_s` after it was first missed: until then
+   its node may still connect, or connect again because the relay has started.
 3. Only BEPs that the store holds are remembered.
 """
 

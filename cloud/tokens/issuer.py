@@ -5,7 +5,7 @@ from typing import Any
 
 from joserfc.jwk import ECKey, KeySet
 
-from cloud.signalling.lifetime import Bep
+from cloud.storage.records import Bep
 from cloud.tokens.access import AUDIENCE, CloudCaller, caller_from
 from protocol.tokens import sign_token, verify_token
 
@@ -14,7 +14,7 @@ RELAY_AUDIENCE = "relay"
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """An access token and what its receiver is told about it."""
+    """An access token, with its lifetime and its scope."""
 
     text: str = field(repr=False)
     ttl_s: float
@@ -56,7 +56,7 @@ class Issuer:
         return sign_token(claims, self._signing, now, bep.expires_at - now)
 
     def verify(self, token: str, now: float) -> CloudCaller:
-        """Return whom an access token stands for; TokenError when it does not hold."""
+        """Return the subject of an access token; TokenError when it is not valid."""
         return caller_from(verify_token(token, self.published, AUDIENCE, now))
 
     def _access(self, claims: dict[str, str], scope: str, now: float) -> AccessToken:
