@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cloud.config import CloudConfig, format_address, load_cloud_config
+from cloud.config import CloudConfig, load_cloud_config
 from protocol.errors import SettingsError
 
 HOME = {"XDG_STATE_HOME": "/var/lib/x"}
@@ -69,8 +69,3 @@ def test_replica_name_is_kept_or_made() -> None:
     assert config.mss.with_replica().replica == "one"
     fresh = load_cloud_config(None, HOME).mss
     assert fresh.with_replica().replica != fresh.with_replica().replica
-
-
-def test_addresses_of_both_families() -> None:
-    assert format_address("127.0.0.1", 1) == "127.0.0.1:1"
-    assert format_address("::1", 1) == "[::1]:1"

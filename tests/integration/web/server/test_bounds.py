@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.certificates import make_authority
-from tests.integration.web.world import LIMITS, Served, serving
+from tests.integration.web.http_peers import LIMITS, Served, serving
 
 HEAD = b"POST / HTTP/1.1\r\nhost: a\r\n"
 GREETINGS = {

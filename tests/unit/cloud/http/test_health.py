@@ -1,27 +1,34 @@
 import asyncio
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 from starlette.requests import Request
 
-from cloud.config import CloudConfig, MetricsSettings
+from cloud.config import MetricsSettings
 from cloud.errors import ProblemError
 from cloud.health import Health
-from cloud.http.health import readyz
+from cloud.http.health import build_router
+from cloud.metrics import Metrics
 from protocol.secret import Secret
 
 TOKEN = "a-token-of-the-operator"
 REASON = "store: /var/lib/hecate/cloud.db is damaged"
 
 
+async def damaged() -> str:
+    return REASON
+
+
 def ask(client: str | None, token: str, *headers: tuple[bytes, bytes]) -> ProblemError:
-    config = CloudConfig(metrics=MetricsSettings(Secret(token)))
-    parts: Any = SimpleNamespace(config=config, health=Health([lambda: REASON]))
+    router = build_router(Health([damaged]), Metrics(), Secret(token))
+    (readyz,) = (
+        r.endpoint for r in router.routes if isinstance(r, APIRoute) and r.name == "readyz"
+    )
     address = None if client is None else (client, 1)
     scope = {"type": "http", "client": address, "headers": list(headers)}
     with pytest.raises(ProblemError) as caught:
-        asyncio.run(readyz(Request(scope), parts))
+        asyncio.run(readyz(Request(scope)))
     return caught.value
 
 

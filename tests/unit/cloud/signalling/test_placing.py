@@ -4,8 +4,8 @@ import pytest
 
 from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
-from cloud.signalling.lifetime import Bep, RelayAddress, choose_ttl
-from cloud.signalling.placing import describe
+from cloud.signalling.placing import choose_ttl, describe
+from cloud.storage.records import Bep, RelayAddress
 
 SETTINGS = SignallingSettings()
 

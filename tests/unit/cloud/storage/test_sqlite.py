@@ -1,14 +1,14 @@
-import json
-import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cloud.errors import StartError
-from cloud.signalling.lifetime import Bep, RelayAddress
-from cloud.storage.sqlite import MIGRATIONS, CloudStore
-from protocol.records import Address, NodeRecord, OfferedService, to_fields
+from cloud.storage.records import Bep, RelayAddress
+from cloud.storage.sqlite import SqliteStore
+from protocol.records import Address, NodeRecord, OfferedService
+from tests.unit.cloud.storage.blocking import Blocking
 
 A, B = "a" * 56, "b" * 56
 RELAY = RelayAddress("relay", 8443)
@@ -18,16 +18,17 @@ RECORD = NodeRecord(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> CloudStore:
-    return CloudStore(tmp_path / "cloud.db")
+def store(tmp_path: Path) -> Iterator[Blocking]:
+    with closing(SqliteStore(tmp_path / "cloud.db")) as opened:
+        yield Blocking(opened)
 
 
-def test_file_is_private(tmp_path: Path, store: CloudStore) -> None:
+def test_file_is_private(tmp_path: Path, store: Blocking) -> None:
     store.account_for("i", "s", 1)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
 
 
-def test_account_is_made_at_the_first_login_only(store: CloudStore) -> None:
+def test_account_is_made_at_the_first_login_only(store: Blocking) -> None:
     first = store.account_for("issuer", "subject", 1)
     assert store.account_for("issuer", "subject", 2) == first
     others = {store.account_for("issuer", "other", 3), store.account_for("other", "subject", 3)}
@@ -38,7 +39,7 @@ def test_account_is_made_at_the_first_login_only(store: CloudStore) -> None:
     assert store.account_key("none") is None
 
 
-def test_record_comes_back_with_the_account_that_the_store_knows(store: CloudStore) -> None:
+def test_record_comes_back_with_the_account_that_the_store_knows(store: Blocking) -> None:
     account = store.account_for("i", "s", 1)
     claimed = replace(RECORD, account_id="acc-claimed")
     assert store.save_node(claimed, 1, 10) == RECORD
@@ -51,7 +52,7 @@ def test_record_comes_back_with_the_account_that_the_store_knows(store: CloudSto
     assert store.nodes_of(account) == [renamed.with_account(account)]
 
 
-def test_node_belongs_to_one_account_until_it_is_forgotten(store: CloudStore) -> None:
+def test_node_belongs_to_one_account_until_it_is_forgotten(store: Blocking) -> None:
     one, two = store.account_for("i", "1", 1), store.account_for("i", "2", 1)
     assert not store.associate(A, one)
     store.save_node(RECORD, 1, 10)
@@ -65,13 +66,13 @@ def test_node_belongs_to_one_account_until_it_is_forgotten(store: CloudStore) ->
     assert store.associate(A, two)
 
 
-def test_node_limit_stops_newcomers_only(store: CloudStore) -> None:
+def test_node_limit_stops_newcomers_only(store: Blocking) -> None:
     assert store.save_node(RECORD, 1, 1)
     assert store.save_node(replace(RECORD, node_id=B), 1, 1) is None
     assert store.save_node(RECORD, 2, 1)
 
 
-def test_beps_of_a_node_until_revoked_or_expired(store: CloudStore) -> None:
+def test_beps_of_a_node_until_revoked_or_expired(store: Blocking) -> None:
     beps = [Bep(name * 22, A, RELAY, 100.0) for name in "xyz"]
     assert store.add_bep(beps[0], 1, 2)
     assert store.add_bep(beps[1], 1, 2)
@@ -88,7 +89,7 @@ def test_beps_of_a_node_until_revoked_or_expired(store: CloudStore) -> None:
     assert store.revoked_beps(1) == []
 
 
-def test_beps_know_their_run_and_their_relay(store: CloudStore) -> None:  # case G7
+def test_beps_know_their_run_and_their_relay(store: Blocking) -> None:  # case G7
     here = Bep("x" * 22, A, RELAY, 100.0, "run-1")
     elsewhere = Bep("y" * 22, B, RelayAddress("other", 8443), 100.0)
     assert store.add_bep(here, 1, 8)
@@ -97,7 +98,7 @@ def test_beps_know_their_run_and_their_relay(store: CloudStore) -> None:  # case
     assert store.beps_at(RELAY, 101) == []
 
 
-def test_an_assertion_is_good_once(store: CloudStore) -> None:
+def test_an_assertion_is_good_once(store: Blocking) -> None:
     assert store.use_once(A, "jti", 100)
     assert not store.use_once(A, "jti", 100)
     assert store.use_once(B, "jti", 100)
@@ -107,47 +108,18 @@ def test_an_assertion_is_good_once(store: CloudStore) -> None:
     assert store.use_once(A, "jti", 100)
 
 
-def test_state_survives_a_restart(tmp_path: Path, store: CloudStore) -> None:
+def test_state_survives_a_restart(tmp_path: Path, store: Blocking) -> None:
     account = store.account_for("i", "s", 1)
     store.save_node(RECORD, 1, 10)
     store.associate(A, account)
     store.close()
-    again = CloudStore(tmp_path / "cloud.db")
-    assert again.nodes_of(account) == [RECORD.with_account(account)]
-
-
-def test_a_failed_write_changes_nothing_and_blocks_nothing(store: CloudStore) -> None:
-    account = store.account_for("i", "s", 1)
-
-    def fail() -> None:
-        with store._write() as db:
-            db.execute("DELETE FROM accounts")
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        fail()
-    assert store.account_key(account)
-    assert store.account_for("i", "t", 1)
-
-
-def test_database_of_a_newer_program_is_refused(tmp_path: Path, store: CloudStore) -> None:
-    with store._write() as db:
-        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    store.close()
-    with pytest.raises(StartError, match="newer than this program"):
-        CloudStore(tmp_path / "cloud.db")
-
-
-def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "cloud.db"
-    path.write_text("not a database, but long enough to be read as one" * 50)
-    with pytest.raises(StartError, match="cannot open store"):
-        CloudStore(path)
+    with closing(SqliteStore(tmp_path / "cloud.db")) as again:
+        assert Blocking(again).nodes_of(account) == [RECORD.with_account(account)]
 
 
 # case CL7
 def test_a_member_is_its_own_supernode_when_nobody_vouches_for_it_any_more(
-    store: CloudStore,
+    store: Blocking,
 ) -> None:
     store.save_node(RECORD, 1, 10, vouched_until=100.0)
     store.purge(100.0, 0.0)
@@ -161,13 +133,9 @@ def test_a_member_is_its_own_supernode_when_nobody_vouches_for_it_any_more(
     assert store.node(A) == alone
 
 
-# case CL7
-def test_members_of_an_earlier_version_are_their_own_supernodes(tmp_path: Path) -> None:
-    path = tmp_path / "old.db"
-    database = sqlite3.connect(path)
-    database.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
-    text = json.dumps(to_fields(RECORD))
-    database.execute("INSERT INTO nodes VALUES (?, NULL, ?, 1, 1)", (A, text))
-    database.commit()
-    database.close()
-    assert CloudStore(path).node(A) == replace(RECORD, supernode_id=A)
+def test_every_node_is_listed_with_its_account(store: Blocking) -> None:
+    account = store.account_for("i", "s", 1)
+    for node_id in (A, B):
+        store.save_node(replace(RECORD, node_id=node_id), 1, 10)
+    store.associate(A, account)
+    assert store.node_accounts() == {A: account, B: ""}

@@ -1,6 +1,4 @@
-import pytest
 
-from web.addresses import address_key, is_loopback_host
 from web.server.connection_table import ConnectionTable
 from web.server.limits import HttpLimits
 
@@ -93,29 +91,3 @@ def test_a_trusted_proxy_has_no_bound_of_its_own() -> None:
     connections = ConnectionTable[str](LIMITS, frozenset({"192.0.2.1"}))
     for number in range(8):
         assert connections.enter(f"one {number}", "192.0.2.1") == (True, None)
-
-
-@pytest.mark.parametrize(
-    ("peer", "key"),
-    [
-        ("127.0.0.1", ""),
-        ("::1", ""),
-        ("::ffff:127.0.0.1", ""),
-        ("", ""),
-        ("192.0.2.7", "192.0.2.7"),
-        ("::ffff:192.0.2.7", "192.0.2.7"),
-        ("2001:db8::1", "2001:db8::/64"),
-        ("2001:db8::2%eth0", "2001:db8::/64"),
-    ],
-)
-def test_what_an_address_counts_as(peer: str, key: str) -> None:
-    assert address_key(peer) == key
-
-
-@pytest.mark.parametrize(
-    ("host", "is_here"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("0.0.0.0", False), ("", False),
-     ("::", False), ("192.0.2.1", False), ("gateway.local", False)],
-)  # fmt: skip
-def test_what_is_reached_from_this_machine_only(host: str, is_here: bool) -> None:
-    assert is_loopback_host(host) is is_here

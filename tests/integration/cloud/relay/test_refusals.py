@@ -12,14 +12,14 @@ from gateway.tunnel import TunnelError
 from protocol.ids import new_bep_id
 from protocol.preface import PrefaceRole, PrefaceStatus
 from protocol.secret import Secret
-from tests.integration.bep.world import (
+from tests.integration.cloud.relay.bep_peers import (
     connect,
     http_client,
     introduce,
     leave,
+    running_peers,
     token,
     until,
-    world,
 )
 from tests.twin import Twin
 
@@ -48,7 +48,7 @@ BAD_TOKENS = {
 
 def test_a_bad_token_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             for role in PrefaceRole:
                 for what, secret in BAD_TOKENS.items():
@@ -64,7 +64,7 @@ def test_a_bad_token_is_refused(tmp_path: Path) -> None:
 
 def test_opening_with_a_bad_token_says_so_without_showing_it(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             secret = token(BEP, key=FORGER)
             with pytest.raises(TunnelError, match="cannot open BEP: relay refused") as caught:
                 await it.host.open(it.grant(BEP, secret), "test")
@@ -76,7 +76,7 @@ def test_opening_with_a_bad_token_says_so_without_showing_it(tmp_path: Path) -> 
 
 def test_a_relay_that_is_not_there_is_named(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             await it.relay.stop()
             with pytest.raises(TunnelError, match=f"cannot reach relay .*:{it.address[1]}: "):
                 await it.host.open(it.grant(BEP, token(BEP)), "test")
@@ -86,7 +86,7 @@ def test_a_relay_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_a_token_serves_its_own_bep_only(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             gone, _, writer = await introduce(it.address, PrefaceRole.DATA, token(BEP))
             assert gone == PrefaceStatus.GONE
@@ -103,7 +103,7 @@ def test_a_token_serves_its_own_bep_only(tmp_path: Path) -> None:
 
 def test_a_visitor_of_no_bep_reads_a_problem(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it, http_client() as client:
+        async with running_peers(tmp_path) as it, http_client() as client:
             bep = await it.open()
             for path in (f"/{new_bep_id()}/hello", "/", "/favicon.ico"):
                 url = f"http://127.0.0.1:{it.address[1]}{path}"
@@ -120,7 +120,7 @@ def test_a_visitor_of_no_bep_reads_a_problem(tmp_path: Path) -> None:
 
 def test_a_refused_visitor_who_still_sends_can_read_why(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             reader, writer = await connect(it.address)
             writer.write(f"PUT /{BEP}/x HTTP/1.1\r\ncontent-length: 9999999\r\n\r\n".encode())
             for _ in range(5):  # a reset would come with the second
@@ -144,7 +144,7 @@ NONSENSE = [
 
 def test_nonsense_ends_its_own_connection_only(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             for nonsense in NONSENSE:
                 reader, writer = await connect(it.address)
@@ -159,7 +159,7 @@ def test_nonsense_ends_its_own_connection_only(tmp_path: Path) -> None:
 
 def test_who_does_not_say_what_it_is_is_cut_off(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, RelayLimits(identify_s=0.3)) as it:
+        async with running_peers(tmp_path, RelayLimits(identify_s=0.3)) as it:
             bep = await it.open()
             slow = [await connect(it.address) for _ in range(3)]
             for (_, writer), start in zip(
@@ -184,7 +184,7 @@ async def trickle(writer: asyncio.StreamWriter, content: bytes) -> None:
 
 def test_one_byte_at_a_time_does_not_buy_time(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, RelayLimits(identify_s=0.5)) as it:
+        async with running_peers(tmp_path, RelayLimits(identify_s=0.5)) as it:
             _, writer = await connect(it.address)
             with Twin() as twin, pytest.raises(ConnectionError):
                 await trickle(writer, b"HECB\x01\x01\x0f\x00" + bytes(1000))
@@ -196,7 +196,7 @@ def test_one_byte_at_a_time_does_not_buy_time(tmp_path: Path) -> None:
 
 def test_the_silent_cannot_keep_others_out(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, RelayLimits(unidentified=5)) as it:
+        async with running_peers(tmp_path, RelayLimits(unidentified=5)) as it:
             bep = await it.open()
             silent = [await connect(it.address) for _ in range(20)]
             assert await works(bep.url)
@@ -214,7 +214,7 @@ def test_the_bound_on_the_silent_holds_in_a_burst(tmp_path: Path) -> None:
     bound, burst = 4, 200
 
     async def scenario() -> None:
-        async with world(tmp_path, RelayLimits(unidentified=bound)) as it:
+        async with running_peers(tmp_path, RelayLimits(unidentified=bound)) as it:
             bep = await it.open()
             sockets = [socket.socket() for _ in range(burst)]
             for each in sockets:  # the kernel takes them all before the relay has a turn
@@ -246,7 +246,7 @@ def is_open(sock: socket.socket) -> bool:
 def test_a_visitor_is_told_when_its_node_opens_no_connection(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with (
-            world(tmp_path, RelayLimits(wait_s=0.3, waiting=1)) as it,
+            running_peers(tmp_path, RelayLimits(wait_s=0.3, waiting=1)) as it,
             http_client() as client,
         ):
             answer, _, control = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
@@ -262,7 +262,7 @@ def test_a_visitor_is_told_when_its_node_opens_no_connection(tmp_path: Path) -> 
 
 def test_beps_are_bounded(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, RelayLimits(beps=1)) as it:
+        async with running_peers(tmp_path, RelayLimits(beps=1)) as it:
             bep = await it.open()
             with pytest.raises(TunnelError, match="it is full"):
                 await it.open()
@@ -273,7 +273,7 @@ def test_beps_are_bounded(tmp_path: Path) -> None:
 
 def test_a_ready_connection_that_speaks_first_is_dropped(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             _, _, control = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
             answer, reader, writer = await introduce(it.address, PrefaceRole.DATA, token(BEP))
             assert answer == PrefaceStatus.ACCEPTED
@@ -289,7 +289,7 @@ def test_a_ready_connection_that_speaks_first_is_dropped(tmp_path: Path) -> None
 
 def test_a_control_connection_that_talks_nonsense_is_dropped(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             for frame in (b"\x09\x00\x00", b"\x01\x00\x01"):
                 _, reader, control = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
                 control.write(frame)

@@ -23,18 +23,18 @@ from protocol.preface import (
     PrefaceStatus,
     decode_frame,
 )
-from tests.integration.bep.world import (
+from tests.integration.cloud.relay.bep_peers import (
     MIB,
-    World,
+    BepPeers,
     connect,
     content,
     http_client,
     introduce,
     keys,
     leave,
+    running_peers,
     token,
     until,
-    world,
 )
 from tests.twin import Twin
 
@@ -47,7 +47,7 @@ async def hello(url: str) -> str:
         return (await client.get(f"{url}/hello")).text
 
 
-def state_of(it: World) -> TunnelPhase | None:
+def state_of(it: BepPeers) -> TunnelPhase | None:
     beps = it.host.beps()
     return beps[0].state if beps else None
 
@@ -75,7 +75,7 @@ async def watching(url: str) -> AsyncIterator[asyncio.Task[float]]:
 
 def test_revocation_cuts_a_running_stream_within_a_second(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, tunnel_limits=QUICK) as it:
+        async with running_peers(tmp_path, tunnel_limits=QUICK) as it:
             bep = await it.open()
             other = await it.open()
             async with watching(bep.url) as cut:
@@ -95,7 +95,7 @@ def test_revocation_cuts_a_running_stream_within_a_second(tmp_path: Path) -> Non
 
 def test_revocation_needs_no_help_from_the_node(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             peers = [
                 await introduce(it.address, role, token(BEP))
                 for role in (PrefaceRole.CONTROL, PrefaceRole.DATA, PrefaceRole.DATA)
@@ -120,7 +120,7 @@ def test_revocation_needs_no_help_from_the_node(tmp_path: Path) -> None:
 
 def test_what_is_revoked_before_the_relay_starts_stays_out(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             relay = Relay(keys)
             relay.revoke(BEP)
             address = await relay.start("127.0.0.1", 0)
@@ -134,7 +134,7 @@ def test_what_is_revoked_before_the_relay_starts_stays_out(tmp_path: Path) -> No
 
 def test_expiry_ends_a_bep_and_its_streams(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             started = time.monotonic()
             bep = await it.open(ttl_s=2)
             async with watching(bep.url) as cut:
@@ -149,7 +149,7 @@ def test_expiry_ends_a_bep_and_its_streams(tmp_path: Path) -> None:
 
 def test_a_tunnel_comes_back_when_the_relay_restarts(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, tunnel_limits=QUICK) as it:
+        async with running_peers(tmp_path, tunnel_limits=QUICK) as it:
             bep = await it.open()
             assert await hello(bep.url) == "GET hello"
             await it.relay.stop()
@@ -173,7 +173,7 @@ def test_a_tunnel_survives_the_loss_of_its_control_connection(tmp_path: Path) ->
 
     async def scenario() -> None:
         slow = TunnelLimits(retry_first_s=1.0)
-        async with world(tmp_path, tunnel_limits=slow, dial=dial) as it:
+        async with running_peers(tmp_path, tunnel_limits=slow, dial=dial) as it:
             bep = await it.open()
             async with watching(bep.url) as cut:
                 await until(lambda: it.bep(bep.bep_id).ready == 2)
@@ -198,7 +198,9 @@ def test_data_connections_that_die_are_opened_again(tmp_path: Path) -> None:
         return dialled[-1]
 
     async def scenario() -> None:
-        async with world(tmp_path, tunnel_limits=TunnelLimits(reopen_s=0.1), dial=dial) as it:
+        async with running_peers(
+            tmp_path, tunnel_limits=TunnelLimits(reopen_s=0.1), dial=dial
+        ) as it:
             bep = await it.open()
             for sock in dialled[1:]:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -211,7 +213,7 @@ def test_data_connections_that_die_are_opened_again(tmp_path: Path) -> None:
 def test_the_relay_pings_and_drops_who_does_not_answer(tmp_path: Path) -> None:
     async def scenario() -> None:
         limits = RelayLimits(ping_s=0.2, pong_s=0.5, grace_s=0.5)
-        async with world(tmp_path, limits) as it:
+        async with running_peers(tmp_path, limits) as it:
             bep = await it.open()
             answer, reader, writer = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
             assert answer == PrefaceStatus.ACCEPTED
@@ -227,7 +229,7 @@ def test_the_relay_pings_and_drops_who_does_not_answer(tmp_path: Path) -> None:
 
 def test_an_idle_bep_ends(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, RelayLimits(idle_s=0.5)) as it:
+        async with running_peers(tmp_path, RelayLimits(idle_s=0.5)) as it:
             await it.open()
             await until(lambda: it.host.beps() == [])
 
@@ -236,7 +238,7 @@ def test_an_idle_bep_ends(tmp_path: Path) -> None:
 
 def test_a_stopping_relay_tells_its_nodes(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             _, reader, writer = await introduce(it.address, PrefaceRole.CONTROL, token(BEP))
             await it.relay.stop()
             frame = decode_frame(await reader.readexactly(FRAME_BYTES))
@@ -248,7 +250,7 @@ def test_a_stopping_relay_tells_its_nodes(tmp_path: Path) -> None:
 
 def test_closing_a_bep_cuts_its_visitors_and_no_others(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep, other = await it.open(), await it.open()
             with pytest.raises(TunnelError, match="it is open"):
                 await it.host.open(bep, "test")
@@ -264,7 +266,7 @@ def test_closing_a_bep_cuts_its_visitors_and_no_others(tmp_path: Path) -> None:
 
 def test_a_reset_is_passed_on_to_the_other_end(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             _, writer = await connect(it.address)
             writer.write(f"GET /{bep.bep_id}/forever HTTP/1.1\r\nhost: x\r\n\r\n".encode())
@@ -288,7 +290,7 @@ def test_the_end_of_a_request_reaches_the_server_and_its_answer_the_visitor(
         target = tmp_path / "raw"
         async with (
             await asyncio.start_unix_server(count, target),
-            world(tmp_path, target=target) as it,
+            running_peers(tmp_path, target=target) as it,
         ):
             bep = await it.open()
             reader, writer = await connect(it.address)
@@ -303,7 +305,10 @@ def test_the_end_of_a_request_reaches_the_server_and_its_answer_the_visitor(
 
 def test_without_local_server_the_visitor_is_cut_and_the_tunnel_stays(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, target=tmp_path / "nobody") as it, http_client() as client:
+        async with (
+            running_peers(tmp_path, target=tmp_path / "nobody") as it,
+            http_client() as client,
+        ):
             bep = await it.open()
             with pytest.raises(httpx.TransportError):
                 await client.get(f"{bep.url}/hello")
@@ -316,7 +321,7 @@ def test_without_local_server_the_visitor_is_cut_and_the_tunnel_stays(tmp_path: 
 
 def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             port = it.address[1]
             with pytest.raises(RelayError, match=f"cannot listen on 127.0.0.1:{port}: address al"):
                 await Relay(keys).start(*it.address)
@@ -326,7 +331,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 def test_nothing_is_left_open(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path, tunnel_limits=QUICK) as it:
+        async with running_peers(tmp_path, tunnel_limits=QUICK) as it:
             for _ in range(3):
                 bep = await it.open()
                 async with watching(bep.url):

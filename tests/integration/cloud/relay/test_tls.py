@@ -15,32 +15,32 @@ from gateway.tunnel import TunnelError, TunnelHost
 from protocol.preface import PrefaceRole
 from protocol.splice import accept_tls, connect_tls, cut, tune
 from tests.certificates import Files, make_authority
-from tests.integration.bep.test_join import tcp_pair
-from tests.integration.bep.world import (
+from tests.integration.cloud.relay.bep_peers import (
     MIB,
-    World,
+    BepPeers,
     content,
     curl,
     digest_of,
     introduce,
+    running_peers,
     stands_still,
     token,
     until,
-    world,
 )
+from tests.integration.protocol.splice.test_splicer import tcp_pair
 from tests.programs import PATIENCE
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def tls_world(
+async def running_tls_peers(
     tmp_path: Path, limits: RelayLimits | None = None
-) -> AsyncIterator[tuple[World, httpx.AsyncClient]]:
+) -> AsyncIterator[tuple[BepPeers, httpx.AsyncClient]]:
     files = make_authority(tmp_path / "tls")
     trust = files.client_context()
     async with (
-        world(tmp_path, limits, files=files) as it,
+        running_peers(tmp_path, limits, files=files) as it,
         httpx.AsyncClient(trust_env=False, verify=trust, timeout=30 * PATIENCE) as client,
     ):
         yield it, client
@@ -50,7 +50,7 @@ def test_visitors_are_served_byte_exact(tmp_path: Path) -> None:
     digest = digest_of(20 * MIB)
 
     async def scenario() -> None:
-        async with tls_world(tmp_path) as (it, client):
+        async with running_tls_peers(tmp_path) as (it, client):
             bep = await it.open()
             assert bep.url.startswith("https://")
             assert (await client.get(f"{bep.url}/hello")).text == "GET hello"
@@ -69,7 +69,7 @@ def test_visitors_are_served_byte_exact(tmp_path: Path) -> None:
 
 def test_an_early_answer_arrives_and_unknown_beps_are_told(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with tls_world(tmp_path) as (it, client):
+        async with running_tls_peers(tmp_path) as (it, client):
             bep = await it.open()
             answer = await client.post(f"{bep.url}/early", content=b"x" * 5 * MIB)
             assert answer.status_code == 413
@@ -81,7 +81,7 @@ def test_an_early_answer_arrives_and_unknown_beps_are_told(tmp_path: Path) -> No
 
 def test_a_slow_reader_stops_its_writer(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with tls_world(tmp_path) as (it, client):
+        async with running_tls_peers(tmp_path) as (it, client):
             bep = await it.open()
             async with client.stream("GET", f"{bep.url}/big/{200 * MIB}") as answer:
                 assert answer.status_code == 200
@@ -94,7 +94,7 @@ def test_a_slow_reader_stops_its_writer(tmp_path: Path) -> None:
 
 def test_a_revoked_bep_is_cut_and_does_not_look_complete(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with tls_world(tmp_path) as (it, client):
+        async with running_tls_peers(tmp_path) as (it, client):
             bep = await it.open()
             with pytest.raises(httpx.TransportError):  # noqa: PT012
                 async with client.stream("GET", f"{bep.url}/forever") as answer:
@@ -108,7 +108,7 @@ def test_a_revoked_bep_is_cut_and_does_not_look_complete(tmp_path: Path) -> None
 # case CL1
 def test_a_burst_that_never_shakes_hands_leaves_visitors_served(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with tls_world(tmp_path, RelayLimits(unidentified=8)) as (it, client):
+        async with running_tls_peers(tmp_path, RelayLimits(unidentified=8)) as (it, client):
             bep = await it.open()
             silent = [await asyncio.open_connection(*it.address) for _ in range(30)]
             for number, (_, writer) in enumerate(silent):
@@ -122,7 +122,7 @@ def test_a_burst_that_never_shakes_hands_leaves_visitors_served(tmp_path: Path) 
 
 def test_whoever_speaks_plain_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with tls_world(tmp_path) as (it, _):
+        async with running_tls_peers(tmp_path) as (it, _):
             bep = await it.open()
             async with httpx.AsyncClient(trust_env=False) as plain:
                 answer = await plain.get(bep.url.replace("https:", "http:"))
@@ -138,7 +138,7 @@ def test_a_node_does_not_serve_through_a_relay_that_it_cannot_verify(tmp_path: P
     stranger = make_authority(tmp_path / "other")
 
     async def scenario() -> None:
-        async with tls_world(tmp_path) as (it, _):
+        async with running_tls_peers(tmp_path) as (it, _):
             host = TunnelHost(tmp_path / "http", trust=stranger.client_context)
             grant = it.grant("y" * 22, token("y" * 22))
             with pytest.raises(TunnelError, match="cannot reach relay"):

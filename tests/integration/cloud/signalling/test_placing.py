@@ -13,14 +13,15 @@ from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
 from cloud.keyring import open_keyring
 from cloud.relay import Relay, RelayLimits
-from cloud.signalling.lifetime import RelayAddress
+from cloud.relay.in_process import InProcessRelay
 from cloud.signalling.placing import ENDED_PER_BEP, Grant, Placing
 from cloud.signalling.unserved import UNSERVED_S
-from cloud.storage.sqlite import CloudStore
+from cloud.storage.records import RelayAddress
+from cloud.storage.sqlite import SqliteStore
 from cloud.tokens.issuer import Issuer
 from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
 from protocol.records import NodeRecord
-from tests.integration.bep.world import until
+from tests.integration.cloud.relay.bep_peers import until
 
 NODE = "ab" * 28
 
@@ -30,7 +31,7 @@ class Here:
     """One relay, and who places BEPs there."""
 
     placing: Placing
-    store: CloudStore
+    store: SqliteStore
     relay: Relay
     port: int
 
@@ -44,20 +45,20 @@ class Here:
     async def sweep(self, later_s: float = 0) -> int:
         """Sweep; return how many BEPs count."""
         await self.placing.sweep(time.time(), time.monotonic() + later_s)
-        return self.store.count_beps(time.time())
+        return await self.store.count_beps(time.time())
 
 
 @asynccontextmanager
 async def here(state: Path, bep_limit: int = 8) -> AsyncIterator[Here]:
     keyring = open_keyring(state)
     issuer = Issuer("http://cloud", keyring.signing, keyring.published(), 3600)
-    store = CloudStore(state / "cloud.db")
-    store.save_node(NodeRecord(NODE, "one", "1", NODE, b"key"), 1, 10)
+    store = SqliteStore(state / "cloud.db")
+    await store.save_node(NodeRecord(NODE, "one", "1", NODE, b"key"), 1, 10)
     relay = Relay(lambda: issuer.published, RelayLimits(grace_s=0.2, idle_s=900))
     host, port = await relay.start("127.0.0.1", 0)
     try:
         settings = SignallingSettings(bep_limit_node=bep_limit)
-        placing = Placing(store, issuer, relay, RelayAddress(host, port), settings)
+        placing = Placing(store, issuer, InProcessRelay(relay, RelayAddress(host, port)), settings)
         yield Here(placing, store, relay, port)
     finally:
         await relay.stop()
@@ -105,8 +106,10 @@ def test_a_bep_that_nobody_comes_to_serve_is_freed(tmp_path: Path) -> None:  # c
             control = await it.serve(served)
             assert await it.sweep() == 2
             assert await it.sweep(UNSERVED_S + 1) == 1
-            assert [b.bep_id for b in it.store.beps_of(NODE, time.time())] == [served.bep.bep_id]
-            assert unserved.bep.bep_id in it.store.revoked_beps(time.time())
+            assert [b.bep_id for b in await it.store.beps_of(NODE, time.time())] == [
+                served.bep.bep_id
+            ]
+            assert unserved.bep.bep_id in await it.store.revoked_beps(time.time())
             control.close()
 
     asyncio.run(main())

@@ -4,7 +4,6 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
-from cloud.identity.claims import check_claims
 from cloud.identity.development import CLIENT_ID, ISSUER, DevelopmentProvider
 from cloud.identity.provider import Person, issuer_of
 from protocol.errors import TokenError
@@ -12,36 +11,8 @@ from protocol.secret import Secret
 from protocol.tokens import sign_token
 
 NOW = 1_000_000.0
-GOOD = {"iss": "https://i", "aud": "c", "sub": "s", "exp": NOW + 10}
 KEY = ECKey.generate_key("P-256")
 PROVIDER = DevelopmentProvider(KEY, Secret("right"))
-
-
-@pytest.mark.parametrize("changed", [{}, {"aud": ["c"]}, {"aud": ["c", "d"], "azp": "c"}])
-def test_good_claims(changed: dict[str, Any]) -> None:
-    assert check_claims(GOOD | changed, "https://i", "c", NOW) == Person("https://i", "s", "c")
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [
-        {"iss": "https://j"},
-        {"iss": None},
-        {"aud": "d"},
-        {"aud": []},
-        {"aud": ["c", "d"]},
-        {"aud": ["c", "d"], "azp": "d"},
-        {"exp": NOW - 31},
-        {"exp": None},
-        {"exp": True},
-        {"sub": ""},
-        {"sub": 5},
-        {"sub": "x" * 256},
-    ],
-)
-def test_claims_that_do_not_hold(changed: dict[str, Any]) -> None:
-    with pytest.raises(TokenError):
-        check_claims(GOOD | changed, "https://i", "c", NOW)
 
 
 def test_development_login() -> None:
@@ -70,9 +41,3 @@ def test_forged_development_tokens(changed: dict[str, Any], key: ECKey) -> None:
     claims = {"iss": ISSUER, "aud": CLIENT_ID, "sub": "dev", **changed}
     with pytest.raises(TokenError):
         asyncio.run(PROVIDER.verify(sign_token(claims, key, NOW, 60), NOW))
-
-
-@pytest.mark.parametrize("token", ["", "a.b.c", "x", "e30.e30.e30", "x" * 9000])
-def test_issuer_of_nonsense(token: str) -> None:
-    with pytest.raises(TokenError):
-        issuer_of(token)

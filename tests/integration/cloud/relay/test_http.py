@@ -7,16 +7,16 @@ from pathlib import Path
 
 import psutil
 
-from tests.integration.bep.world import (
+from tests.integration.cloud.relay.bep_peers import (
     MIB,
     connect,
     content,
     curl,
     digest_of,
     http_client,
+    running_peers,
     stands_still,
     until,
-    world,
 )
 
 TIB = 1 << 40
@@ -24,7 +24,7 @@ TIB = 1 << 40
 
 def test_httpx_and_curl_reach_the_server(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it, http_client() as client:
+        async with running_peers(tmp_path) as it, http_client() as client:
             bep = await it.open()
             answer = await client.get(f"{bep.url}/hello")
             assert (answer.status_code, answer.text) == (200, "GET hello")
@@ -41,7 +41,7 @@ def test_100_mb_go_up_and_down_byte_exact(tmp_path: Path) -> None:
     download = tmp_path / "download"
 
     async def scenario() -> None:
-        async with world(tmp_path) as it, http_client() as client:
+        async with running_peers(tmp_path) as it, http_client() as client:
             bep = await it.open()
             answer = await client.post(f"{bep.url}/sum", content=upload.read_bytes())
             assert answer.text == digest
@@ -63,7 +63,7 @@ def test_20_visitors_at_once_are_all_served(tmp_path: Path) -> None:
     digest = digest_of(2 * MIB)
 
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
 
             async def visit() -> str:
@@ -81,7 +81,7 @@ def test_20_visitors_at_once_are_all_served(tmp_path: Path) -> None:
 
 def test_one_connection_carries_many_requests(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it, http_client() as client:
+        async with running_peers(tmp_path) as it, http_client() as client:
             bep = await it.open()
             for number in range(10):
                 assert (await client.get(f"{bep.url}/r{number}")).text == f"GET r{number}"
@@ -95,7 +95,7 @@ def test_an_answer_that_comes_before_the_request_is_read_arrives(tmp_path: Path)
     upload.write_bytes(bytes(50 * MIB))
 
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             for _ in range(5):
                 code, output = await curl(
@@ -109,7 +109,7 @@ def test_an_answer_that_comes_before_the_request_is_read_arrives(tmp_path: Path)
 
 def test_a_visitor_who_reads_slowly_does_not_grow_memory(tmp_path: Path) -> None:
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             request = f"GET /{bep.bep_id}/big/{1000 * MIB} HTTP/1.1\r\nhost: x\r\n\r\n".encode()
             before = rss()
@@ -133,7 +133,7 @@ def test_a_server_that_reads_slowly_does_not_grow_memory(tmp_path: Path) -> None
                 await writer.drain()
 
     async def scenario() -> None:
-        async with world(tmp_path) as it:
+        async with running_peers(tmp_path) as it:
             bep = await it.open()
             head = (
                 f"POST /{bep.bep_id}/stall HTTP/1.1\r\nhost: x\r\ncontent-length: {1 << 40}\r\n\r\n"

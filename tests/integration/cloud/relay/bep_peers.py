@@ -69,7 +69,7 @@ async def stands_still(value: Callable[[], int], limit_s: float = 20) -> int:
 
 
 @dataclass
-class World:
+class BepPeers:
     relay: Relay
     host: TunnelHost
     address: tuple[str, int]
@@ -149,14 +149,14 @@ async def _disconnect(receive: Any) -> None:
 
 
 @asynccontextmanager
-async def world(
+async def running_peers(
     directory: Path,
     relay_limits: RelayLimits | None = None,
     tunnel_limits: TunnelLimits | None = None,
     target: Path | None = None,
     dial: Dial = dial_tcp,
     files: Files | None = None,
-) -> AsyncIterator[World]:
+) -> AsyncIterator[BepPeers]:
     """Run all of it; target replaces the HTTP server, files make the relay speak TLS."""
     path = directory / "http"
     relay = Relay(keys, relay_limits, tls=files.server_context() if files else None)
@@ -164,7 +164,7 @@ async def world(
     if files is not None:
         host = TunnelHost(target or path, tunnel_limits, trust=files.client_context)
     address = await relay.start("127.0.0.1", 0)
-    made = World(relay, host, address, files)
+    made = BepPeers(relay, host, address, files)
     try:
         async with _http_server(path, made.serve):
             try:
