@@ -45,7 +45,7 @@ from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.storage.ports import StoreUpkeep
-from cloud.storage.sqlite import SqliteStore
+from cloud.storage.sqlite import SqliteCloudStore
 from cloud.tokens import api as tokens_api
 from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
@@ -110,7 +110,7 @@ class _Base:
 
     config: CloudConfig
     public_url: str
-    store: SqliteStore
+    store: SqliteCloudStore
     directory: NodeDirectory
     keyring: Keyring
     issuer: Issuer
@@ -119,7 +119,7 @@ class _Base:
 
 def _open_base(config: CloudConfig, public_url: str) -> _Base:
     keyring = open_keyring(config.store.directory)
-    store = SqliteStore(config.store.directory / "cloud.db")
+    store = SqliteCloudStore(config.store.directory / "cloud.db")
     issuer = Issuer(public_url, keyring.signing, keyring.published(), config.mst.ttl_s)
     return _Base(config, public_url, store, NodeDirectory(store), keyring, issuer, Metrics())
 

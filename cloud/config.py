@@ -46,7 +46,7 @@ class CloudMqttSettings:
 
     host: str = "127.0.0.1"
     port: int = 1884
-    durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
+    durability: Durability = "synced"  # messages survive a power cut; "os", "memory": less
     tls_cert: Path | None = None  # PEM; with it: MQTT over TLS; read again when renewed
     tls_key: Path | None = None
     plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
@@ -90,7 +90,7 @@ class StoreSettings:
 class DiscoverySettings:
     """mDS."""
 
-    node_limit: int = 10_000  # anyone with a key can register; what that may cost has a bound
+    node_limit: int = 10_000  # anyone with a key can register; this bounds the cost
 
     def check(self) -> None:
         """Refuse limits that admit nothing."""
@@ -117,7 +117,7 @@ class ProviderSettings:
     client_id: str
 
     def check(self) -> None:
-        """Refuse issuers that anyone on the way could speak for."""
+        """Refuse an issuer whose answers others on the network could change."""
         if not self.issuer.startswith(("https://", *(f"http://{host}" for host in LOOPBACK))):
             raise ValueError("issuer must start with https://")
 
@@ -162,10 +162,12 @@ class SignallingSettings:
 
 
 @dataclass(frozen=True)
-class MetricsSettings:
-    """Who may read /metrics, and in /readyz the reasons: this machine, and who has the token."""
+class CloudMetricsSettings:
+    """The right to read /metrics and the reasons in /readyz, beyond this machine."""
 
-    token: Secret = field(default_factory=lambda: Secret(""))  # Authorization: Bearer; "" = nobody
+    token: Secret = field(
+        default_factory=lambda: Secret("")
+    )  # Authorization: Bearer; "" = no token
 
     def check(self) -> None:
         """Refuse a token that can be guessed."""
@@ -174,7 +176,7 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True)
-class LogSettings:
+class CloudLogSettings:
     """Logging."""
 
     level: str = "INFO"
@@ -197,8 +199,8 @@ class CloudConfig:
     mst: TokenSettings = field(default_factory=TokenSettings)
     mid: IdentitySettings = field(default_factory=IdentitySettings)
     mss: SignallingSettings = field(default_factory=SignallingSettings)
-    metrics: MetricsSettings = field(default_factory=MetricsSettings)
-    log: LogSettings = field(default_factory=LogSettings)
+    metrics: CloudMetricsSettings = field(default_factory=CloudMetricsSettings)
+    log: CloudLogSettings = field(default_factory=CloudLogSettings)
 
 
 def load_cloud_config(path: Path | None, environ: Mapping[str, str]) -> CloudConfig:

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from cloud.errors import ProblemError, StoreError
 from web import SafeJsonResponse
 from web.problems import MEDIA_TYPE
+from web.responses import problem_response as web_problem_response
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +36,7 @@ SCHEMA = {
 
 def problem_response(problem: ProblemError) -> SafeJsonResponse:
     """Return a problem as a response."""
-    return SafeJsonResponse(
-        problem.document(), problem.status, headers=problem.headers, media_type=MEDIA_TYPE
-    )
+    return web_problem_response(problem.status, problem.detail, problem.headers, **problem.extra)
 
 
 def install(app: FastAPI) -> None:

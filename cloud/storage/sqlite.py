@@ -28,7 +28,7 @@ _END_VOUCHING = (
 )
 
 
-class SqliteStore:
+class SqliteCloudStore:
     """The cloud's database; implements cloud.storage.ports.CloudStore."""
 
     def __init__(self, path: Path) -> None:

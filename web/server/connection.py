@@ -1,18 +1,18 @@
 """Serves one HTTP connection, and ends it when its peer only holds it.
 
-uvicorn parses and answers; what is added here is time: a deadline for the request head, for the
-progress of its body and of the reading of its answer.
+uvicorn parses requests and writes answers. This module adds deadlines: for the request head, for
+the progress of its body, and for the peer's reading of the answer. phases.py has the states.
 """
 
 import asyncio
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, cast
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from web.problems import encode_raw_problem
 from web.server.limits import HttpLimits
+from web.server.phases import HttpEvent, HttpPhase, next_phase
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
@@ -25,25 +25,16 @@ _HEAD_LATE = encode_raw_problem(408, "cannot read request: its head did not come
 _BODY_LATE = encode_raw_problem(408, "cannot read request: its body made no progress")
 
 
-class HttpPhase(Enum):
-    """What a connection is doing."""
-
-    IDLE = auto()  # no byte of a request
-    HEAD = auto()  # some bytes of one; TLS handshakes count as silence
-    BODY = auto()  # the head is whole, the body is not
-    ANSWER = auto()  # the request is whole
-
-
 @dataclass(slots=True)
 class ConnectionBounds:
-    """What the connections of one server share."""
+    """The limits, the table and the counters that the connections of one server share."""
 
     limits: HttpLimits
     table: "ConnectionTable[HttpConnection]"
     timeouts: dict[str, int] = field(default_factory=lambda: {"head": 0, "body": 0, "answer": 0})
 
     def counts(self) -> dict[str, int]:
-        """Return how many connections there are, and how many were turned away or cut."""
+        """Return how many connections there are, and how many were refused or cut."""
         counters = self.table.counters
         return {
             "connections": len(self.table),
@@ -69,11 +60,11 @@ class HttpConnection(H11Protocol):
         self._phase = HttpPhase.IDLE
         self._deadline = 0.0
         self._progress_bytes = 0  # of a body since the last deadline
-        self._unsent_bytes: int | None = None  # when the peer last took something of an answer
+        self._unsent_bytes: int | None = None  # when the peer last read a part of an answer
         self._unsent_deadline = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Find room for the connection, or refuse it."""
+        """Admit the connection, or refuse it."""
         super().connection_made(transport)
         peer = self.client[0] if self.client else ""
         is_admitted, evicted = self._bounds.table.enter(self, peer)
@@ -85,19 +76,19 @@ class HttpConnection(H11Protocol):
             transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the room back."""
+        """Release the place of the connection."""
         self._bounds.table.leave(self)
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it when the peer reset
 
     def data_received(self, data: bytes) -> None:
-        """Note what came, then let uvicorn parse it."""
+        """Count the bytes, then let uvicorn parse them."""
         if self.transport.is_closing():
             return
         self._progress_bytes += len(data)
         super().data_received(data)
         if self._phase is HttpPhase.IDLE:
-            self._phase = HttpPhase.HEAD
+            self._phase = next_phase(HttpPhase.IDLE, HttpEvent.BYTES)
             self._deadline = self.loop.time() + self._bounds.limits.head_s
         self._follow(self.loop.time())
 
@@ -107,7 +98,7 @@ class HttpConnection(H11Protocol):
         self._follow(self.loop.time())
 
     def tick(self, now: float) -> None:
-        """End the connection when its time is up."""
+        """End the connection when its deadline has passed."""
         self._follow(now)
         if self._watch_unsent(now) or self.transport.is_closing():
             return
@@ -120,8 +111,10 @@ class HttpConnection(H11Protocol):
             self._end("head", _HEAD_LATE if self._phase is HttpPhase.HEAD else b"")
 
     def _follow(self, now: float) -> None:
-        """Find the phase, and note progress within it."""
-        bounds, phase = self._bounds, self._find_phase()
+        """Change the phase as uvicorn's parser has, and record progress within it."""
+        bounds, phase, event = self._bounds, self._phase, self._find_event()
+        if event is not None:
+            phase = next_phase(phase, event)
         if phase is HttpPhase.ANSWER:
             if self._phase is not HttpPhase.ANSWER:
                 bounds.table.work(self)
@@ -141,13 +134,14 @@ class HttpConnection(H11Protocol):
     def _least_bytes(self) -> int:
         return self._bounds.limits.progress_bytes
 
-    def _find_phase(self) -> HttpPhase:
+    def _find_event(self) -> HttpEvent | None:
         cycle = self.cycle
         if cycle is not None and not cycle.response_complete:
-            return HttpPhase.BODY if cycle.more_body else HttpPhase.ANSWER
+            return HttpEvent.HEAD_READ if cycle.more_body else HttpEvent.REQUEST_READ
         if self._phase in (HttpPhase.BODY, HttpPhase.ANSWER):
-            return HttpPhase.HEAD if self.conn.trailing_data[0] else HttpPhase.IDLE
-        return self._phase
+            has_more = bool(self.conn.trailing_data[0])
+            return HttpEvent.ANSWERED_EARLY if has_more else HttpEvent.ANSWERED
+        return None
 
     def _watch_unsent(self, now: float) -> bool:
         """Cut a peer that does not read its answer; return whether it was cut."""
@@ -165,8 +159,8 @@ class HttpConnection(H11Protocol):
             return True
         return False
 
-    def _end(self, what: str, answer: bytes) -> None:
-        self._bounds.timeouts[what] += 1
+    def _end(self, late_part: str, answer: bytes) -> None:
+        self._bounds.timeouts[late_part] += 1
         if answer:
             self.transport.write(answer)
         self.transport.close()

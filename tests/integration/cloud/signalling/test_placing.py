@@ -17,7 +17,7 @@ from cloud.relay.in_process import InProcessRelay
 from cloud.signalling.placing import ENDED_PER_BEP, Grant, Placing
 from cloud.signalling.unserved import UNSERVED_S
 from cloud.storage.records import RelayAddress
-from cloud.storage.sqlite import SqliteStore
+from cloud.storage.sqlite import SqliteCloudStore
 from cloud.tokens.issuer import Issuer
 from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
 from protocol.records import NodeRecord
@@ -31,7 +31,7 @@ class Here:
     """One relay, and who places BEPs there."""
 
     placing: Placing
-    store: SqliteStore
+    store: SqliteCloudStore
     relay: Relay
     port: int
 
@@ -52,7 +52,7 @@ class Here:
 async def here(state: Path, bep_limit: int = 8) -> AsyncIterator[Here]:
     keyring = open_keyring(state)
     issuer = Issuer("http://cloud", keyring.signing, keyring.published(), 3600)
-    store = SqliteStore(state / "cloud.db")
+    store = SqliteCloudStore(state / "cloud.db")
     await store.save_node(NodeRecord(NODE, "one", "1", NODE, b"key"), 1, 10)
     relay = Relay(lambda: issuer.published, RelayLimits(grace_s=0.2, idle_s=900))
     host, port = await relay.start("127.0.0.1", 0)

@@ -5,7 +5,7 @@ import pytest
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 
-from cloud.config import MetricsSettings
+from cloud.config import CloudMetricsSettings
 from cloud.errors import ProblemError
 from cloud.health import Health
 from cloud.http.health import build_router
@@ -71,6 +71,6 @@ def test_strangers_do_not(client: str | None, token: str, headers: list[Any]) ->
 
 # case CL10
 def test_a_token_that_can_be_guessed_is_refused() -> None:
-    MetricsSettings(Secret("")).check()
+    CloudMetricsSettings(Secret("")).check()
     with pytest.raises(ValueError, match="at least 16 characters"):
-        MetricsSettings(Secret("short")).check()
+        CloudMetricsSettings(Secret("short")).check()

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Any
 
-from cloud.storage.sqlite import SqliteStore
+from cloud.storage.sqlite import SqliteCloudStore
 
 
 class Blocking:
     """A store whose methods wait for their result."""
 
-    def __init__(self, store: SqliteStore) -> None:
+    def __init__(self, store: SqliteCloudStore) -> None:
         self._store = store
 
     def __getattr__(self, name: str) -> Any:

@@ -9,7 +9,7 @@ import pytest
 
 from cloud.storage.migrations import LATEST_VERSION
 from cloud.storage.records import Bep, DeviceGrant, RelayAddress
-from cloud.storage.sqlite import SqliteStore
+from cloud.storage.sqlite import SqliteCloudStore
 from protocol.records import Address, NodeRecord, OfferedService
 from tests.unit.cloud.storage.blocking import Blocking
 
@@ -41,7 +41,7 @@ def schema(path: Path) -> list[str]:
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_file_of_a_version_loads_with_all_that_it_holds(version: int, tmp_path: Path) -> None:
-    with closing(SqliteStore(load(version, tmp_path / "cloud.db"))) as opened:
+    with closing(SqliteCloudStore(load(version, tmp_path / "cloud.db"))) as opened:
         store = Blocking(opened)
         # Until version 2 no supernode vouched for its members: they become their own supernodes.
         record = RECORD if version >= 2 else replace(RECORD, supernode_id=A)
@@ -62,7 +62,7 @@ def test_a_file_of_a_version_loads_with_all_that_it_holds(version: int, tmp_path
 def test_a_migrated_file_has_the_schema_of_a_new_one(version: int, tmp_path: Path) -> None:
     path = load(version, tmp_path / "cloud.db")
     for each in (path, tmp_path / "new.db"):
-        SqliteStore(each).close()
+        SqliteCloudStore(each).close()
     assert schema(path) == schema(tmp_path / "new.db")
 
 
@@ -71,6 +71,6 @@ def test_a_migration_that_fails_leaves_the_file_at_its_version(tmp_path: Path) -
     with closing(sqlite3.connect(path)) as database:
         database.execute("CREATE TABLE device_grants (x)")  # which script 4 makes
     with pytest.raises(Exception, match="cannot open store"):
-        SqliteStore(path)
+        SqliteCloudStore(path)
     with closing(sqlite3.connect(path)) as database:
         assert database.execute("PRAGMA user_version").fetchone() == (3,)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cloud.storage.records import Bep, RelayAddress
-from cloud.storage.sqlite import SqliteStore
+from cloud.storage.sqlite import SqliteCloudStore
 from protocol.records import Address, NodeRecord, OfferedService
 from tests.unit.cloud.storage.blocking import Blocking
 
@@ -19,7 +19,7 @@ RECORD = NodeRecord(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Blocking]:
-    with closing(SqliteStore(tmp_path / "cloud.db")) as opened:
+    with closing(SqliteCloudStore(tmp_path / "cloud.db")) as opened:
         yield Blocking(opened)
 
 
@@ -113,7 +113,7 @@ def test_state_survives_a_restart(tmp_path: Path, store: Blocking) -> None:
     store.save_node(RECORD, 1, 10)
     store.associate(A, account)
     store.close()
-    with closing(SqliteStore(tmp_path / "cloud.db")) as again:
+    with closing(SqliteCloudStore(tmp_path / "cloud.db")) as again:
         assert Blocking(again).nodes_of(account) == [RECORD.with_account(account)]
 
 

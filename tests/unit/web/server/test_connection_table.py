@@ -1,4 +1,3 @@
-
 from web.server.connection_table import ConnectionTable
 from web.server.limits import HttpLimits
 
