@@ -1,4 +1,4 @@
-"""The relay: joins the visitors of BEPs with the connections of the nodes that serve them."""
+"""Joins the visitors of BEPs with the connections of the nodes that serve them."""
 
 from cloud.relay.beps import RelayedBep
 from cloud.relay.errors import RelayError

@@ -1,4 +1,4 @@
-"""Accepts connections and finds out what each is, within bounds of number, bytes and time."""
+"""Accepts connections and identifies each, within bounds of number, bytes and time."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class AcceptedPeer:
-    """A connection, and the bytes read from it that nobody has taken yet."""
+    """A connection, and the bytes read from it that are not used yet."""
 
     sock: socket.socket
     received: bytes = b""
@@ -36,22 +36,22 @@ class AcceptedPeer:
 class RelayAcceptor:
     """One listening socket.
 
-    on_arrival gets every connection that said what it is, on_nonsense those that said
-    something else; both own it then. The silent and the broken are closed here.
+    on_identified gets every connection with a preface or a visit, on_unknown every connection that
+    sent other bytes; both own it then. Silent and broken connections are closed here.
     """
 
     def __init__(
         self,
         limits: RelayLimits,
-        on_arrival: Callable[[AcceptedPeer, Preface | Visit], None],
-        on_nonsense: Callable[[AcceptedPeer], None],
+        on_identified: Callable[[AcceptedPeer, Preface | Visit], None],
+        on_unknown: Callable[[AcceptedPeer], None],
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._tls = tls
-        self._limits, self._on_arrival, self._on_nonsense = limits, on_arrival, on_nonsense
+        self._limits, self._on_identified, self._on_unknown = limits, on_identified, on_unknown
         self._loop = asyncio.get_running_loop()
         self._unidentified: dict[socket.socket, asyncio.Task[None]] = {}  # oldest first
-        self._leaving: set[asyncio.Task[None]] = set()  # cancelled, and not ended yet
+        self._cancelled: set[asyncio.Task[None]] = set()  # cancelled, and not ended yet
         self._listener: socket.socket | None = None
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
@@ -76,7 +76,7 @@ class RelayAcceptor:
             self._listener = None
         while self._unidentified:
             self._drop_oldest()
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await asyncio.gather(*self._cancelled, return_exceptions=True)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_WAKE):
@@ -87,38 +87,38 @@ class RelayAcceptor:
             except BlockingIOError:
                 return
             except ConnectionError:
-                continue  # it left while it waited
+                continue  # the peer closed it in the queue
             except OSError as exc:
                 logger.warning("cannot accept connections for %g s: %s", PAUSE_S, exc)
                 self._loop.remove_reader(self._listener.fileno())
                 self._loop.call_later(PAUSE_S, self._resume)
                 return
-            self._welcome(sock)
+            self._start_to_identify(sock)
 
     def _resume(self) -> None:
         if self._listener is not None:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
-    def _welcome(self, sock: socket.socket) -> None:
+    def _start_to_identify(self, sock: socket.socket) -> None:
         tune(sock)
         if len(self._unidentified) >= self._limits.unidentified:
-            # Honest peers say at once what they are: the oldest is the least likely to be one.
+            # Honest peers send their first bytes at once: the oldest is the least likely to be one.
             self._drop_oldest()
         task = self._loop.create_task(self._identify(sock), name="identify")
         self._unidentified[sock] = task
         task.add_done_callback(partial(self._forget, sock))
 
     def _drop_oldest(self) -> None:
-        """Let go of the one that is silent longest; it counts no more, so the next is another."""
+        """Cancel the oldest; it no longer counts, so that the next call cancels another."""
         sock = next(iter(self._unidentified))
         task = self._unidentified.pop(sock)
-        self._leaving.add(task)
+        self._cancelled.add(task)
         task.cancel()
 
     def _forget(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
         self._unidentified.pop(sock, None)
-        self._leaving.discard(task)
-        if task.cancelled():  # perhaps before its first step, so that it could do nothing itself
+        self._cancelled.discard(task)
+        if task.cancelled():  # perhaps before its first step, so that it could not close the socket
             cut(sock)
 
     async def _identify(self, sock: socket.socket) -> None:
@@ -130,18 +130,18 @@ class RelayAcceptor:
                 first = await self._read_first(peer)
         except WireError as exc:
             logger.debug("%s", exc)
-            self._on_nonsense(peer)
+            self._on_unknown(peer)
         except (OSError, TimeoutError) as exc:
             logger.debug("cannot identify connection: %s", type(exc).__name__)
             cut(peer.sock)
         except asyncio.CancelledError:
-            cut(peer.sock)  # with TLS it is no more the one that _forget() knows
+            cut(peer.sock)  # with TLS it is no longer the socket that _forget() has
             raise
         else:
-            self._on_arrival(peer, first)
+            self._on_identified(peer, first)
 
     async def _begin_tls(self, peer: AcceptedPeer, tls: ssl.SSLContext) -> None:
-        """Put a plain socket in the place of a TLS connection; refuse whoever begins in plain."""
+        """Replace the TLS connection with a plain socket; refuse a peer that begins without TLS."""
         data = await self._loop.sock_recv(peer.sock, READ_BYTES)
         if not data:
             raise ConnectionAbortedError

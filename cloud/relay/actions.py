@@ -1,4 +1,4 @@
-"""Lists the actions that the relay's state can request of its I/O."""
+"""Defines the actions that the state of the relay can request of its I/O."""
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar

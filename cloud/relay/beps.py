@@ -2,18 +2,19 @@
 
 Theory of operation
 -------------------
-A connection C is whatever the caller uses for one; it is compared by identity only. Every verb
-returns what is to be done now, in order. Five rules hold after every call:
+A connection C is any object that the caller uses for one; it is compared by identity only. Every
+method returns the actions to carry out now, in order. Five rules hold after every call:
 
 1. A BEP exists from its first control connection until it expires, is revoked, has been
    without visitors for idle_s, or without control connection and streams for grace_s. Visitors
    that wait do not keep it: anyone may come, and a node that is gone serves none of them.
-2. A visitor is joined at once if a data connection is ready, the newest first: it is the one
-   most surely alive. Else it waits, NEED is sent, and the next data connection is its own.
+2. A visitor is joined at once if a data connection is ready, the newest first: it is the most
+   likely to be alive. Else the visitor waits, NEED is sent, and the next data connection is joined
+   with it.
 3. No BEP has waiting visitors and ready data connections at the same time.
 4. A new control connection replaces the old one and the data connections that were ready: the
-   node has reconnected, what it opened before may be dead without our knowing.
-5. What a peer does wrong is answered to that peer and changes nothing for others.
+   node has reconnected, and its earlier connections may be dead without the relay's knowing.
+5. A fault of a peer is answered to that peer and changes nothing for others.
 """
 
 from collections import deque
@@ -39,7 +40,7 @@ class RelayGrant:
 
 @dataclass(frozen=True, slots=True)
 class RelayedBep:
-    """One BEP as its owner sees it."""
+    """The numbers of one BEP."""
 
     id: str
     node_id: str
@@ -84,7 +85,7 @@ class RelayedBeps(Generic[C]):
         return len(self._owners)
 
     def open(self, control: C, claim: RelayGrant, now: float) -> list[Action[C]]:
-        """Take a control connection."""
+        """Accept a control connection, or refuse it."""
         bep = self._beps.get(claim.bep_id)
         if bep is not None and bep.node_id != claim.node_id:
             return [AnswerPreface(control, PrefaceStatus.BAD_TOKEN)]
@@ -105,7 +106,7 @@ class RelayedBeps(Generic[C]):
         return [*dropped, accepted, *self._need(bep, len(bep.waiting), now)]
 
     def offer(self, data: C, claim: RelayGrant) -> list[Action[C]]:
-        """Take a data connection."""
+        """Accept a data connection, or refuse it."""
         bep = self._beps.get(claim.bep_id)
         if bep is None:
             return [AnswerPreface(data, PrefaceStatus.GONE)]
@@ -121,7 +122,7 @@ class RelayedBeps(Generic[C]):
         return [AnswerPreface(data, PrefaceStatus.ACCEPTED)]
 
     def visit(self, visitor: C, bep_id: str, now: float) -> list[Action[C]]:
-        """Take a visitor."""
+        """Join a visitor, let it wait, or reject it."""
         bep = self._beps.get(bep_id)
         if bep is None:
             return [Reject(visitor, 404, "no such BEP, or it has ended")]
@@ -137,7 +138,7 @@ class RelayedBeps(Generic[C]):
         return self._need(bep, 1, now)
 
     def retry(self, visitor: C, now: float) -> list[Action[C]]:
-        """Take a visitor again whose data connection turned out to be dead."""
+        """Join a visitor again whose data connection turned out to be dead."""
         bep = self._owners.pop(visitor, None)
         if bep is None:
             return []
@@ -145,14 +146,14 @@ class RelayedBeps(Generic[C]):
         bep.visitors_total -= 1
         return self.visit(visitor, bep.id, now)
 
-    def heard(self, control: C) -> None:
-        """Note the answer to a PING."""
+    def pong(self, control: C) -> None:
+        """Record the answer to a PING."""
         bep = self._owners.get(control)
         if bep is not None:
             bep.ponged = True
 
     def lost(self, connection: C, now: float) -> None:
-        """Note that a control or ready connection is gone; harmless for others."""
+        """Record the loss of a control or ready connection; harmless for others."""
         bep = self._owners.get(connection)
         if bep is None or connection in bep.streams:
             return
@@ -163,7 +164,7 @@ class RelayedBeps(Generic[C]):
             bep.ready.remove(connection)
 
     def stream_ended(self, visitor: C, moved: int, now: float) -> None:
-        """Note that a joined visitor has left, after so many bytes."""
+        """Record the end of a joined visitor's stream, and the bytes it moved."""
         bep = self._owners.pop(visitor, None)
         if bep is not None:
             bep.streams.discard(visitor)
@@ -185,14 +186,14 @@ class RelayedBeps(Generic[C]):
         return [action for bep in beps for action in self._end(bep, EndReason.RELAY_STOPS)]
 
     def tick(self, now: float) -> list[Action[C]]:
-        """Do what is due."""
+        """Return the actions that are due."""
         while self._revoked and now >= next(iter(self._revoked.values())):
             del self._revoked[next(iter(self._revoked))]
         beps = list(self._beps.values())
         return [action for bep in beps for action in self._tick(bep, now)]
 
     def snapshot(self, moving: Callable[[C], int], epoch: float) -> list[RelayedBep]:
-        """Return every BEP; moving tells a running stream's bytes, epoch is added to instants."""
+        """Return every BEP; moving returns a running stream's bytes, epoch is added to instants."""
         return [
             RelayedBep(
                 id=bep.id,

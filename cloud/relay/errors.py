@@ -2,7 +2,7 @@
 
 CloudError
 └─ StartError
-   └─ RelayError    it cannot listen; what peers do wrong is answered, not raised
+   └─ RelayError    it cannot listen; a fault of a peer is answered, not raised
 """
 
 from cloud.errors import StartError

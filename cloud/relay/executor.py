@@ -1,4 +1,4 @@
-"""Carries out what the state of the BEPs decides, on sockets, and tells it what became of them."""
+"""Carries out the actions of the BEPs' state on sockets, and reports the outcome to the state."""
 
 import asyncio
 import logging
@@ -10,7 +10,6 @@ from cloud.relay.acceptor import AcceptedPeer
 from cloud.relay.actions import Action, AnswerPreface, Close, Cut, Join, Reject, SendFrame
 from cloud.relay.beps import RelayedBeps
 from cloud.relay.limits import RelayLimits
-from cloud.relay.problems import encode_problem
 from cloud.relay.rejections import RejectionWriter
 from protocol.errors import WireError
 from protocol.preface import (
@@ -30,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 class RelayExecutor:
-    """Owns the sockets of everything that has been identified."""
+    """Owns the sockets of all identified connections."""
 
     def __init__(
         self, beps: RelayedBeps[AcceptedPeer], limits: RelayLimits, now: Callable[[], float]
@@ -53,7 +52,7 @@ class RelayExecutor:
         return self._pairs[visitor].moved
 
     async def close(self) -> None:
-        """Cut what is left."""
+        """Cut all streams and close all connections."""
         self._splicer.close()
         await self._rejections.close()
 
@@ -69,7 +68,7 @@ class RelayExecutor:
                 self._join(visitor, data)
             case Reject(visitor, status_code, why):
                 logger.debug("visitor refused: %d, %s", status_code, why)
-                self._rejections.say(visitor.sock, encode_problem(status_code, why))
+                self._rejections.reject(visitor.sock, status_code, why)
             case Close(peer):
                 self._close(peer)
             case Cut(visitor):
@@ -85,7 +84,7 @@ class RelayExecutor:
             logger.info("%s: serves a BEP", peer.name)
             self._loop.add_reader(peer.sock.fileno(), self._read_control, peer)
         else:
-            self._loop.add_reader(peer.sock.fileno(), self._drop, peer)  # it must not speak first
+            self._loop.add_reader(peer.sock.fileno(), self._drop, peer)  # it must not send first
 
     def _join(self, visitor: AcceptedPeer, data: AcceptedPeer) -> None:
         if not _is_open(data):
@@ -95,10 +94,10 @@ class RelayExecutor:
         self._loop.remove_reader(data.sock.fileno())
         head, visitor.received = visitor.received, b""
         self._pairs[visitor] = self._splicer.join(
-            visitor.sock, data.sock, lambda pair: self._ended(visitor, pair), head
+            visitor.sock, data.sock, lambda pair: self._on_stream_end(visitor, pair), head
         )
 
-    def _ended(self, visitor: AcceptedPeer, pair: SplicedPair) -> None:
+    def _on_stream_end(self, visitor: AcceptedPeer, pair: SplicedPair) -> None:
         del self._pairs[visitor]
         self._beps.stream_ended(visitor, pair.moved, self._now())
 
@@ -109,7 +108,7 @@ class RelayExecutor:
             while len(control.received) >= FRAME_BYTES:
                 frame = control.received[:FRAME_BYTES]
                 control.received = control.received[FRAME_BYTES:]
-                self._take_frame(control, frame)
+                self._handle_frame(control, frame)
         except BlockingIOError:
             return
         except (OSError, WireError) as exc:
@@ -119,11 +118,11 @@ class RelayExecutor:
             logger.info("%s: control connection lost", control.name)
             self._drop(control)
 
-    def _take_frame(self, control: AcceptedPeer, frame: bytes) -> None:
+    def _handle_frame(self, control: AcceptedPeer, frame: bytes) -> None:
         kind, _ = decode_frame(frame)
         if kind is not FrameType.PING:
-            raise WireError(f"cannot take control frame: {kind.name} comes from relays only")
-        self._beps.heard(control)
+            raise WireError(f"cannot accept control frame: {kind.name} comes from relays only")
+        self._beps.pong(control)
 
     def _drop(self, peer: AcceptedPeer) -> None:
         self._beps.lost(peer, self._now())
@@ -135,7 +134,7 @@ class RelayExecutor:
             peer.sock.close()
 
     def _send(self, peer: AcceptedPeer, content: bytes) -> bool:
-        """Send a few bytes; a peer that does not take them is as good as gone."""
+        """Send a few bytes; drop a peer whose send buffer is full."""
         try:
             whole = peer.sock.send(content) == len(content)
         except OSError:
@@ -146,7 +145,7 @@ class RelayExecutor:
 
 
 def _is_open(data: AcceptedPeer) -> bool:
-    """Return whether a ready connection, which must not have spoken, can still be used."""
+    """Return whether a ready connection is open and has sent nothing."""
     try:
         data.sock.recv(1, socket.MSG_PEEK)
     except BlockingIOError:

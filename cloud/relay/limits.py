@@ -7,14 +7,14 @@ from protocol.preface import PING_INTERVAL_S
 
 @dataclass(frozen=True, slots=True)
 class RelayLimits:
-    """Bounds of one relay; reached, newcomers are refused and others are not disturbed."""
+    """Bounds of one relay; at a bound newcomers are refused and others are not disturbed."""
 
     beps: int = 1000
     ready: int = 16  # waiting data connections of one BEP
     waiting: int = 64  # visitors of one BEP that wait for a data connection
     streams: int = 256  # joined visitors of one BEP, those waiting included
-    unidentified: int = 1024  # connections that have not said yet what they are
-    rejections: int = 256  # refused visitors still reading why
+    unidentified: int = 1024  # connections whose first bytes have not come yet
+    rejections: int = 256  # refused visitors that still read their answer
     revocations: int = 100_000
 
     identify_s: float = 10.0

@@ -1,4 +1,4 @@
-"""The relay: listens, checks tokens, asks the state of its BEPs what to do. Read this first."""
+"""Listens, checks relay tokens and passes connections to the state of the BEPs. Read this first."""
 
 import asyncio
 import logging
@@ -11,7 +11,7 @@ from cloud.relay.actions import Action, AnswerPreface, Reject
 from cloud.relay.beps import RelayedBep, RelayedBeps, RelayGrant
 from cloud.relay.executor import RelayExecutor
 from cloud.relay.limits import RelayLimits
-from cloud.relay.problems import is_http
+from cloud.relay.rejections import is_http
 from protocol.errors import TokenError
 from protocol.ids import BEP_ID, NODE_ID
 from protocol.preface import Preface, PrefaceRole, PrefaceStatus, Visit
@@ -43,59 +43,61 @@ class Relay:
         self._limits = limits or RelayLimits()
         self._beps: RelayedBeps[AcceptedPeer] = RelayedBeps(self._limits)
         self._executor: RelayExecutor | None = None
-        self._arrivals: RelayAcceptor | None = None
+        self._acceptor: RelayAcceptor | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self, host: str, port: int) -> tuple[str, int]:
         """Listen; return the real address. Raises RelayError."""
-        arrivals = RelayAcceptor(self._limits, self._arrived, self._nonsense, self._tls)
-        address = arrivals.listen(host, port)
-        self._arrivals = arrivals
+        acceptor = RelayAcceptor(self._limits, self._on_identified, self._on_unknown, self._tls)
+        address = acceptor.listen(host, port)
+        self._acceptor = acceptor
         self._executor = RelayExecutor(self._beps, self._limits, time.monotonic)
         self._tick()
         logger.info("relay listens on %s:%d", *address)
         return address
 
     async def stop(self) -> None:
-        """Tell the nodes, then close everything."""
-        if self._arrivals is None or self._executor is None:
+        """Notify the nodes, then close everything."""
+        if self._acceptor is None or self._executor is None:
             return
-        await self._arrivals.close()
+        await self._acceptor.close()
         if self._timer is not None:
             self._timer.cancel()
         self._do(self._beps.stop())
         await self._executor.close()
-        self._arrivals = self._executor = self._timer = None
+        self._acceptor = self._executor = self._timer = None
         logger.info("relay stopped")
 
     def revoke(self, bep_id: str) -> None:
-        """End a BEP, cut its streams now, and take its token no more. Also before start()."""
+        """End a BEP, cut its streams now, and refuse its token from now on. Also before start()."""
         self._do(self._beps.revoke(bep_id, time.monotonic()))
 
     def beps(self) -> list[RelayedBep]:
-        """Return the BEPs there are now."""
+        """Return the BEPs that exist now."""
         epoch = self._clock() - time.monotonic()
         return self._beps.snapshot(self._executor.moved, epoch) if self._executor else []
 
-    def _arrived(self, peer: AcceptedPeer, first: Preface | Visit) -> None:
+    def _on_identified(self, peer: AcceptedPeer, first: Preface | Visit) -> None:
         now = time.monotonic()
         if isinstance(first, Visit):
             self._do(self._beps.visit(peer, first.bep_id, now))
             return
         peer.received, peer.role = b"", first.role
         try:
-            claim = self._claim(first.token)
+            grant = self._read_token(first.token)
         except TokenError as exc:
             logger.info("%s", exc)
             self._do([AnswerPreface(peer, PrefaceStatus.BAD_TOKEN)])
             return
-        peer.name = f"node {claim.node_id[:12]}"  # never the BEP id: who knows it may visit
+        peer.name = (
+            f"node {grant.node_id[:12]}"  # never the BEP id: knowing it is the right to visit
+        )
         if first.role is PrefaceRole.CONTROL:
-            self._do(self._beps.open(peer, claim, now))
+            self._do(self._beps.open(peer, grant, now))
         else:
-            self._do(self._beps.offer(peer, claim))
+            self._do(self._beps.offer(peer, grant))
 
-    def _nonsense(self, peer: AcceptedPeer) -> None:
+    def _on_unknown(self, peer: AcceptedPeer) -> None:
         if is_http(peer.received):
             why = "the path does not start with a BEP id"
             if self._tls is not None and not isinstance(peer.sock, CoupledSocket):
@@ -104,7 +106,7 @@ class Relay:
         else:
             cut(peer.sock)
 
-    def _claim(self, token: str) -> RelayGrant:
+    def _read_token(self, token: str) -> RelayGrant:
         now = self._clock()
         claims = verify_token(token, self._keys(), AUDIENCE, now)
         bep_id, node_id = claims.get("bep"), claims.get("sub")

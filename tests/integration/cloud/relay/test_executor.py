@@ -56,7 +56,7 @@ def test_a_node_that_takes_no_frames_is_dropped() -> None:
         node, control = peer(PrefaceRole.CONTROL)
         executor.do(beps.open(control, CLAIM, now))
         for _ in range(1_000_000):
-            beps.heard(control)
+            beps.pong(control)
             executor.do(beps.tick(now))
             if control.sock.fileno() < 0:
                 break

@@ -214,7 +214,7 @@ def test_what_closes_is_closed_within_a_bound(
             sock=near, ssl=files.client_context(), server_hostname="localhost"
         )
         outer = await shaking
-        outer.shutdown(1)  # what a farewell does: half-close, a while later close
+        outer.shutdown(1)  # as the relay's rejection: half-close, close a while later
         outer.close()
         assert await reader.read() == b""
         await until(lambda: far.fileno() < 0)

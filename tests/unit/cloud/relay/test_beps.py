@@ -230,7 +230,7 @@ def answer(beps: RelayedBeps[str], until: float) -> None:
     while now < until:
         for action in beps.tick(now):
             assert action == SendFrame("control", FrameType.PING, 0)
-            beps.heard("control")
+            beps.pong("control")
         now += 1.0
 
 
@@ -245,10 +245,10 @@ def test_pings_that_are_not_answered_end_the_control_connection(opened: RelayedB
     assert opened.tick(14.9) == []
     assert opened.tick(15) == [SendFrame("control", FrameType.PING, 0)]
     assert opened.tick(19.9) == []
-    opened.heard("control")
+    opened.pong("control")
     assert opened.tick(20) == []
     assert opened.tick(30) == [SendFrame("control", FrameType.PING, 0)]
-    opened.heard("stranger")
+    opened.pong("stranger")
     assert opened.tick(35) == [Close("control")]
     assert opened.tick(36) == []
 

@@ -102,7 +102,7 @@ class Connections(RuleBasedStateMachine):
     def answer_ping(self, data: Any) -> None:
         number = self.some("control", data)
         if number is not None:
-            self.beps.heard(number)
+            self.beps.pong(number)
 
     @rule(bep_id=ids)
     def revoke(self, bep_id: str) -> None:
