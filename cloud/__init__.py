@@ -1,1 +1,1 @@
-"""The back end: mDS, mSS with its relay, mST and mID in one process; read app.py first."""
+"""Runs mDS, mSS with its relay, mST and mID in one process. Read app.py first."""

@@ -1,4 +1,4 @@
-"""Command line of the cloud: `python -m cloud`."""
+"""Runs the cloud from the command line: `python -m cloud`."""
 
 import asyncio
 import os
@@ -37,7 +37,7 @@ def serve(
 ) -> None:
     """Run the cloud: discovery, signalling, tokens, identity and relay, in one process.
 
-    Says "cloud ready: …" when it can be used. Ends on SIGTERM or Ctrl-C. Port 0 takes a free one.
+    Prints "cloud ready: …" when it can be used. Stops on SIGTERM or Ctrl-C. Port 0: a free port.
     """
     try:
         settings = load_cloud_config(config, os.environ)

@@ -225,7 +225,7 @@ def _development_provider(config: CloudConfig) -> DevelopmentProvider | None:
     key = open_signing_key(config.store.directory / "development-key.pem")
     provider = DevelopmentProvider(key, Secret(open_password(password)))
     logger.warning(
-        "development login is on: whoever knows %s is user dev%s",
+        "development login is on: the password in %s admits user dev%s",
         password,
         "" if config.api.host in LOOPBACK else ", and it is reachable from the network",
     )

@@ -223,7 +223,7 @@ def load_cloud_config(path: Path | None, environ: Mapping[str, str]) -> CloudCon
 
 
 def default_directory(environ: Mapping[str, str]) -> Path:
-    """Return where state is kept unless said otherwise (XDG base directories)."""
+    """Return the default folder for state (XDG base directories)."""
     home = environ.get("XDG_STATE_HOME", "")
     base = Path(home) if home.startswith("/") else Path.home() / ".local" / "state"
     return base / "hecate" / "cloud"

@@ -1,4 +1,4 @@
-"""Keys of the cloud: made on first start, kept in files that only their owner can read."""
+"""Makes the cloud's keys at the first start, and reads them from files of mode 0600."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
-PASSWORD_BYTES = 18  # 144 random bits: not to be guessed, so no attempts are counted
+PASSWORD_BYTES = 18  # 144 random bits cannot be guessed, so attempts are not counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ def _read_or_make(path: Path, make: Callable[[], bytes], *, text: bool = True) -
 
 
 def _write_private(path: Path, content: bytes) -> None:
-    # A key half written by a crash would lock nodes out: write aside, sync, then name it.
+    # A key that a crash leaves half written would lock nodes out: write aside, sync, rename.
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:

@@ -1,6 +1,6 @@
 """Serves HTTP with bounds that hold against silent, slow and greedy peers.
 
-The gateway's sidecar and the cloud's API run on it. It knows nothing of nodes or clouds.
+The gateway's sidecar and the cloud's API run on it. It does not depend on nodes or clouds.
 """
 
 from web.errors import CertificateError, JsonError, ListenError

@@ -8,9 +8,9 @@ UNIX = "unix"  # the address of a peer on a Unix socket
 
 @lru_cache(1_000)  # speed: else an address is parsed for each connection
 def address_key(peer: str) -> str:
-    """Return what a peer's address counts as; "" for this machine.
+    """Return the key under which a peer's address is counted; "" for this machine.
 
-    An IPv6 address counts with its /64, because whoever has one of them has all.
+    An IPv6 address counts with its /64, because the holder of one of them has all.
     """
     try:
         address = ipaddress.ip_address(peer.partition("%")[0])  # the zone is no part of it

@@ -10,8 +10,8 @@ class ListenError(OSError):
 
 
 class CertificateError(Exception):
-    """A certificate and its key do not serve."""
+    """A certificate and its key cannot be used."""
 
 
 class JsonError(ValueError):
-    """A body is not JSON that every part of the program can carry."""
+    """A body is not JSON that every part of the program can process."""

@@ -1,8 +1,8 @@
-"""Reads JSON that every part of the program can carry on.
+"""Reads JSON that every part of the program can process.
 
 JSON in Python is wider than RFC 8259: NaN, 1e999, halves of surrogate pairs and integers of any
-size come in, and fail where they are written to UTF-8, a database or a comparison. They are refused
-at the door (RFC 7493, I-JSON).
+size are accepted, and fail later in UTF-8, a database or a comparison. This module refuses them at
+once (RFC 7493, I-JSON).
 """
 
 import json
@@ -19,7 +19,7 @@ def parse_json(body: bytes | str) -> Any:
     """Return the value of a JSON text.
 
     Raises:
-        JsonError: it is not JSON, or holds what cannot be carried on.
+        JsonError: it is not JSON, or holds a value that cannot be processed.
     """
     try:
         value = json.loads(

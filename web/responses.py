@@ -1,4 +1,4 @@
-"""Answers with JSON, whatever the values are."""
+"""Encodes JSON responses, whatever the values are."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from web.problems import MEDIA_TYPE, problem_document
 
 
 class SafeJsonResponse(JSONResponse):
-    """A JSON response that cannot fail on what a peer once sent.
+    """A JSON response that cannot fail on values from a peer.
 
     Halves of surrogate pairs are escaped, as JSON allows; numbers that JSON does not have are null.
     """

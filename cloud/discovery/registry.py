@@ -34,10 +34,10 @@ class NodeRegistry:
     async def register(
         self, caller: CloudCaller, record: NodeRecord, now: float, membership: str = ""
     ) -> NodeRecord:
-        """Store a record that its node has signed and sends itself; return it as others see it.
+        """Store a record that its node has signed and sends itself; return it as others read it.
 
         A node whose supernode does not vouch for it is its own supernode: else a stranger could
-        send requests, for its own node, down the connection of somebody else's node.
+        have requests for its own node sent over the connection of a foreign node.
         """
         caller.require_node(record.node_id)
         try:
@@ -137,7 +137,7 @@ class NodeRegistry:
         return await self._store.account_of(caller.node_id)
 
     def _with_sep_address(self, record: NodeRecord) -> NodeRecord:
-        # The cloud names the SEP URL, whatever the record says.
+        # The cloud sets the SEP URL and ignores that of the record.
         others = tuple(address for address in record.addresses if address.kind != PROXY)
         sep = Address(PROXY, f"{self._public_url}/sep/{record.node_id}")
         return replace(record, addresses=(*others, sep))

@@ -20,8 +20,8 @@ from cloud.tokens.device_grants import DeviceGrants
 from protocol.errors import TokenError
 
 
-class Saying(BaseModel):
-    """A person's decision about a node that shows a code, and the proof of who they are."""
+class DecisionForm(BaseModel):
+    """A person's decision about a node that shows a code, and the proof of their identity."""
 
     user_code: str = Field(max_length=32, description="The code that the node shows")
     allow: bool = Field(True, description="false: refuse it")
@@ -58,7 +58,7 @@ class DeviceApproval:
         """Return whether persons may use the development login."""
         return self._sign_in.development is not None
 
-    async def decide(self, request: Request, form: Saying) -> Decision:
+    async def decide(self, request: Request, form: DecisionForm) -> Decision:
         """Record the decision in a form; ProblemError when the person or the code is unknown."""
         if bearer_of(request):
             account_id = await self._account_of_token(request)
@@ -81,7 +81,7 @@ class DeviceApproval:
             raise ProblemError(HTTPStatus.FORBIDDEN, "cannot accept code: a node owns no account")
         return caller.subject
 
-    async def _account_of_person(self, form: Saying) -> str:
+    async def _account_of_person(self, form: DecisionForm) -> str:
         now, development = self._clock(), self._sign_in.development
         id_token = form.id_token
         try:
@@ -110,14 +110,14 @@ def build_router(approval: DeviceApproval) -> APIRouter:
         return HTMLResponse(page, headers=HEADERS)
 
     @router.post("/device", summary="Let a node join one's account", response_model=Decision)
-    async def decide(request: Request, said: Annotated[Saying, Form()]) -> Response:
+    async def decide(request: Request, form: Annotated[DecisionForm, Form()]) -> Response:
         """Record the decision of the owner of an account about a node that shows a code.
 
         The person is known by an access token with edge:account:associate, or by an ID token.
         """
         wants_page = "text/html" in request.headers.get("accept", "")
         try:
-            decision = await approval.decide(request, said)
+            decision = await approval.decide(request, form)
         except ProblemError as exc:
             if not wants_page:
                 raise

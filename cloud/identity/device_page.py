@@ -1,8 +1,8 @@
-"""The page where a person types the code that a node shows. Pure."""
+"""Renders the page where a person types the code that a node shows. Pure."""
 
 from html import escape
 
-# nothing but the form itself, and nobody may frame it (OWASP, clickjacking)
+# nothing but the form itself, and no page may frame it (OWASP, clickjacking)
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; "
     "form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -26,7 +26,7 @@ _PROVIDER = """<label for="id_token">ID token of your provider</label>
 
 def render_form(user_code: str, *, development: bool) -> str:
     """Return the page with the form."""
-    who = _DEVELOPMENT if development else _PROVIDER
+    proof = _DEVELOPMENT if development else _PROVIDER
     return _page(
         "Let a node join your account",
         f"""<p>Type the code that the node shows. Only do so for a node of your own: it will be a
@@ -34,7 +34,7 @@ member of your account.</p>
 <form method="post" action="device">
 <label for="user_code">Code</label>
 <input id="user_code" name="user_code" value="{escape(user_code)}" autocomplete="off" required>
-{who}
+{proof}
 <button name="allow" value="true">Let it join</button>
 <button name="allow" value="false">Refuse it</button>
 </form>""",
@@ -42,7 +42,7 @@ member of your account.</p>
 
 
 def render_result(heading: str, text: str) -> str:
-    """Return the page that says what came of it."""
+    """Return the page that shows the result."""
     return _page(heading, f"<p>{escape(text)}</p>")
 
 

@@ -79,7 +79,7 @@ async def _fetch_keys(issuer: str) -> KeySet:
         url = issuer.rstrip("/") + "/.well-known/openid-configuration"
         about = await _fetch_json(client, url)
         if about["issuer"] != issuer:
-            raise ValueError(f"{url} speaks for another issuer")
+            raise ValueError(f"{url} belongs to another issuer")
         keys = await _fetch_json(client, about["jwks_uri"])
     return KeySet.import_key_set({"keys": keys["keys"]})
 

@@ -1,1 +1,1 @@
-"""Runs the cloud's MQTT broker: who may connect, what they may publish, what it announces."""
+"""Runs the cloud's MQTT broker: authentication, authorisation, limits."""

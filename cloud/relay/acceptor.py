@@ -147,7 +147,7 @@ class RelayAcceptor:
             raise ConnectionAbortedError
         if data[0] != TLS_HANDSHAKE:
             peer.received = data
-            raise WireError("cannot serve connection: this relay speaks TLS only")
+            raise WireError("cannot serve connection: this relay requires TLS")
         peer.sock = await accept_tls(peer.sock, tls, data)
 
     async def _read_first(self, peer: AcceptedPeer) -> Preface | Visit:

@@ -45,7 +45,7 @@ class RelayAnswer(BaseModel):
 
 
 class BepAnswer(BaseModel):
-    """One BEP. Whoever knows the URL may visit it."""
+    """One BEP. Knowing its URL is the right to visit it."""
 
     id: str
     url: str = Field(description="Where visitors go")

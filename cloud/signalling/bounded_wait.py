@@ -9,7 +9,7 @@ from cloud.errors import ProblemError
 
 
 class BoundedWait:
-    """Knows all waits of this process, so that it can end them."""
+    """Holds all waits of this process, so that it can end them."""
 
     def __init__(self) -> None:
         self._waits: set[asyncio.Timeout] = set()
@@ -17,7 +17,7 @@ class BoundedWait:
 
     @asynccontextmanager
     async def within(self, limit_s: float, late: ProblemError) -> AsyncIterator[None]:
-        """Raise a problem in the block when it takes too long, or when the cloud stops."""
+        """Raise a problem in a block that exceeds its time, or when the cloud stops."""
         if self._stopped:
             raise _stopping()
         try:

@@ -1,11 +1,11 @@
 """Filters the HTTP headers that pass between a caller and a node.
 
-Besides hop-by-hop headers these stay behind:
+These headers do not pass, besides hop-by-hop headers:
 - Host: the cloud's, meaningless to the node.
 - Cookie and Set-Cookie: all nodes share the cloud's host name, so a browser would send the
   cookies that one node set to every other.
 - Service-Worker-Allowed: a page of one node must not take over the requests for others.
-- Forwarded and X-Forwarded-*: what a caller says of itself cannot be believed. The node gets
+- Forwarded and X-Forwarded-*: a caller's claims about itself cannot be trusted. The node gets
   X-Forwarded-For (the address the cloud saw) and X-Forwarded-Proto instead.
 - Expect: the cloud has answered it when it read the body.
 """

@@ -31,7 +31,7 @@ class Full(Enum):
 
 @dataclass(frozen=True, slots=True)
 class CallerLimits:
-    """How many requests of one caller may be open."""
+    """The number of requests of one caller that may be open."""
 
     all_nodes: int
     one_node: int
@@ -53,7 +53,7 @@ class OpenRequest:
     supernode_id: str
     deliver: Callable[[Envelope], None]
     caller: str = ""
-    lost: Callable[[], None] = _ignore  # its supernode's connection is gone
+    lost: Callable[[], None] = _ignore  # called when its supernode's connection is lost
 
 
 class OpenRequests:

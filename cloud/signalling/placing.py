@@ -1,4 +1,4 @@
-"""Places BEPs: gives a node a relay's address and the token to serve there, and takes it back.
+"""Places BEPs: gives a node the address of a relay and the token to serve there, and revokes both.
 
 A BEP counts against its node's limit only while the node may serve it. It ends when it expires,
 when its node ends it or starts again (a node names its process, the run, with every BEP), when
@@ -121,11 +121,11 @@ class Placing:
     async def revoke_all(self, node_id: str, now: float, keep_run: str = "") -> None:
         """End every BEP of a node, or those of its earlier runs."""
         beps = await self._store.beps_of(node_id, now)
-        gone = [bep for bep in beps if not keep_run or bep.run != keep_run]
-        for bep in gone:
+        to_end = [bep for bep in beps if not keep_run or bep.run != keep_run]
+        for bep in to_end:
             await self._end(bep.bep_id, node_id)
-        if gone:
-            logger.info("ended %d BEPs of node %s", len(gone), node_id[:12])
+        if to_end:
+            logger.info("ended %d BEPs of node %s", len(to_end), node_id[:12])
 
     async def sweep(self, wall: float, now: float) -> None:
         """End the BEPs of the relay that no node serves, and those whose node is deleted."""

@@ -1,4 +1,4 @@
-"""Serves SEP URLs: any HTTP request to a node, from any caller. The node decides who may call."""
+"""Serves SEP URLs: any HTTP request to a node, from any caller. The node authorises callers."""
 
 import asyncio
 import logging

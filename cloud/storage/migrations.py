@@ -43,7 +43,7 @@ MIGRATIONS = (
     );
     CREATE INDEX used_assertions_by_expiry ON used_assertions (expires_at);
     """,
-    # 2: members have a supernode that vouches for them; until now nobody had
+    # 2: a supernode vouches for its members; before this version none did
     """
     ALTER TABLE nodes ADD COLUMN vouched_until REAL NOT NULL DEFAULT 0;
     UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id);

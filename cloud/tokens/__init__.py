@@ -1,1 +1,1 @@
-"""mST: short-lived access tokens, and what they allow."""
+"""Implements mST: short-lived access tokens and their scopes."""

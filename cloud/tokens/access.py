@@ -18,7 +18,7 @@ READ_ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
 MCM = "edge:mcm"
 
-# What mST gives to nodes and mID to persons. Order is that of the answer.
+# The scopes that mST grants to nodes and mID to persons, in the order of the answer.
 NODE_SCOPES = (NODE, CLUSTERS, READ_ACCOUNT_KEY)
 ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, READ_ACCOUNT_KEY, DATA)
 
@@ -72,7 +72,7 @@ def caller_from(claims: Mapping[str, Any]) -> CloudCaller:
 def grant_scopes(asked: str, offered: Iterable[str]) -> str:
     """Return the scopes to put into a token: all that are offered, or those asked for.
 
-    Unknown ones and openid are left out.
+    Unknown scopes and openid are omitted.
 
     Raises:
         ProblemError: something was asked for and nothing of it can be given.

@@ -1,4 +1,4 @@
-"""Checks of what nodes sign to prove themselves: assertions for mST, edge ID tokens for mID."""
+"""Checks the tokens by which nodes prove their identity: assertions (mST), edge ID tokens (mID)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ JTI_LIMIT = 64
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """A node's request for an access token; good for one."""
+    """A node's request for an access token; valid once."""
 
     node_id: str
     jti: str
@@ -29,7 +29,7 @@ class EdgeIdentity:
 
 
 def read_assertion(token: str, now: float) -> Assertion:
-    """Return the assertion in a token signed by a node; TokenError when it does not hold."""
+    """Return the assertion in a token signed by a node; TokenError when it is not valid."""
     signer, claims = verify_from_node(token, "mst", now)
     if claims.get("iss") != signer or claims.get("sub") != signer:
         raise TokenError("cannot accept assertion: iss and sub are not the node that signed it")
@@ -40,7 +40,7 @@ def read_assertion(token: str, now: float) -> Assertion:
 
 
 def read_edge_identity(token: str, now: float) -> EdgeIdentity:
-    """Return the node in an edge ID token; TokenError when it does not hold."""
+    """Return the node in an edge ID token; TokenError when it is not valid."""
     signer, claims = verify_from_node(token, "mid", now)
     if claims.get("node_id") != signer:
         raise TokenError("cannot accept edge ID token: node_id is not the node that signed it")

@@ -105,11 +105,11 @@ class DeviceGrants:
         if grant is None:
             raise _refused("invalid_grant", "the code is not known, or has been used")
         if grant.expires_at <= now:
-            raise _refused("expired_token", "nobody typed the code in time; ask for another")
+            raise _refused("expired_token", "no person typed the code in time; ask for another")
         if grant.denied:
-            raise _refused("access_denied", "the owner of the account said no")
+            raise _refused("access_denied", "the owner of the account refused")
         if not grant.account_id:
-            raise _refused(self._pace_error(digest), "nobody has typed the code yet")
+            raise _refused(self._pace_error(digest), "no person has typed the code yet")
         logger.info("node %s may join account %s", grant.node_id[:12], grant.account_id)
         return self._issuer.for_account(grant.account_id, grant.scope, "", grant.node_id, now)
 

@@ -1,4 +1,4 @@
-"""Applies a HostPolicy to every request, and answers the questions of browsers (CORS)."""
+"""Applies a HostPolicy to every request, and answers preflight requests of browsers (CORS)."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -21,7 +21,7 @@ class HostGuard:
         self._app, self._policy = app, policy
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Serve one request if its host and page are welcome."""
+        """Serve one request if its host and its page are allowed."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return

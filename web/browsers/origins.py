@@ -1,7 +1,7 @@
 """Decides which hosts a server answers for, and which web pages may call it.
 
-A browser on this machine or network sends what any page tells it to. Two headers that a page
-cannot choose show it: Host (a page that has bound its own name to this address, DNS rebinding) and
+A browser on this machine or network sends the requests of any page. Two headers that a page cannot
+choose reveal it: Host (a page that has bound its own name to this address, DNS rebinding) and
 Origin (a page of another site).
 """
 
@@ -15,7 +15,7 @@ ANY = "*"
 
 @dataclass(frozen=True, slots=True)
 class HostDecision:
-    """What to do with a request: serve it when there is no status."""
+    """The decision about a request: serve it when there is no status."""
 
     status: int = 0
     detail: str = ""
@@ -23,11 +23,11 @@ class HostDecision:
 
 
 class HostPolicy:
-    """Knows the names of a server and the pages that may call it.
+    """Holds the names of a server and the pages that may call it.
 
     Args:
-        names: what the server is known by; asked each time, because certificates change.
-        section: where the configuration has hosts and origins, for messages.
+        names: the names of the server; called each time, because certificates change.
+        section: the section of the configuration with hosts and origins, for messages.
         origins: pages of other sites that may call, like "https://app.example.com"; "*" is all.
     """
 
@@ -42,8 +42,8 @@ class HostPolicy:
 
         Args:
             hosts: the values of its Host headers.
-            local_address: the address of this machine that the connection came to.
-            headers: "origin", "sec-fetch-site" and "sec-fetch-mode", as far as they are there.
+            local_address: the address of this machine that the peer connected to.
+            headers: "origin", "sec-fetch-site" and "sec-fetch-mode", as far as present.
         """
         host = hosts[0] if len(hosts) == 1 else ""
         if len(hosts) > 1 or (hosts and not self._is_known(host_name(host), local_address)):
@@ -66,7 +66,7 @@ class HostPolicy:
         )
 
     def _judge_fetch(self, headers: dict[str, str]) -> HostDecision:
-        # An image or script of a foreign page comes without Origin; a link that is followed is fine
+        # A foreign page loads images and scripts without Origin; following a link is allowed.
         if (
             headers.get("sec-fetch-site") == "cross-site"
             and headers.get("sec-fetch-mode") != "navigate"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from web.server.connection_table import ConnectionTable
 
 _BUSY = encode_raw_problem(503, "cannot serve: all connections are in use; try again")
-_HEAD_LATE = encode_raw_problem(408, "cannot read request: its head did not come in time")
+_HEAD_LATE = encode_raw_problem(408, "cannot read request: its head was not complete in time")
 _BODY_LATE = encode_raw_problem(408, "cannot read request: its body made no progress")
 
 

@@ -6,11 +6,11 @@ A connection waits, for a request head or the rest of a body, or it works: its r
 Four rules hold after every call:
 
 1. There are at most limits.connections, and at most connections - reserved that are not from
-   this machine: nobody elsewhere can lock this machine out.
+   this machine: no peer elsewhere can lock this machine out.
 2. One address has at most connections_per_address. This machine has no such bound.
-3. A newcomer that finds no room takes that of the connection that has waited longest without
-   progress, at the address that has most of them. Whoever sends a request at once is served,
-   however many others are silent, send half a head or trickle a body.
+3. A newcomer at a bound evicts the connection that has waited longest without progress, at the
+   address that has most of them. A peer that sends its request at once is served, however many
+   others are silent, send half a head or trickle a body.
 4. Only when all work is a newcomer refused.
 """
 
@@ -26,7 +26,7 @@ C = TypeVar("C")
 
 @dataclass(slots=True)
 class TableCounters:
-    """What has happened at one table."""
+    """The numbers of refused and evicted connections of one table."""
 
     refused: int = 0
     evicted: int = 0
@@ -50,10 +50,10 @@ class ConnectionTable(Generic[C]):
         return list(self._keys)
 
     def enter(self, connection: C, peer: str) -> tuple[bool, C | None]:
-        """Admit a connection, which waits; return whether it is admitted, and whom to cut."""
+        """Admit a connection, which waits; return whether it is admitted, and the evicted one."""
         key = "" if peer in self._proxies else address_key(peer)
         try:
-            evicted = self._make_room(key)
+            evicted = self._make_place(key)
         except LookupError:
             self.counters.refused += 1
             return False, None
@@ -63,7 +63,7 @@ class ConnectionTable(Generic[C]):
         return True, evicted
 
     def progress(self, connection: C) -> None:
-        """Note that a connection waits, and that it has just made progress."""
+        """Record that a connection waits, and has just made progress."""
         key = self._keys.get(connection)
         if key is not None:
             waiting = self._waiting.setdefault(key, OrderedDict())
@@ -71,13 +71,13 @@ class ConnectionTable(Generic[C]):
             waiting.move_to_end(connection)
 
     def work(self, connection: C) -> None:
-        """Note that a connection's request is whole: it is evicted no more."""
+        """Record that a connection's request is whole: it is no longer evicted."""
         key = self._keys.get(connection)
         if key is not None:
             self._drop_waiting(key, connection)
 
     def leave(self, connection: C) -> None:
-        """Forget a connection; harmless for one that is not there."""
+        """Remove a connection; harmless for one that is not there."""
         key = self._keys.pop(connection, None)
         if key is None:
             return
@@ -86,8 +86,8 @@ class ConnectionTable(Generic[C]):
             del self._counts[key]
         self._drop_waiting(key, connection)
 
-    def _make_room(self, key: str) -> C | None:
-        """Return whom the newcomer replaces, if anybody; LookupError when all work."""
+    def _make_place(self, key: str) -> C | None:
+        """Return the connection that a newcomer evicts, if any; LookupError when all work."""
         limits = self._limits
         if key and self._counts.get(key, 0) >= limits.connections_per_address:
             return self._evict((key,))
@@ -104,7 +104,7 @@ class ConnectionTable(Generic[C]):
         if largest is None:
             raise LookupError
         connection = next(iter(self._waiting[largest]))
-        self.leave(connection)  # at once: a burst within one turn of the loop counts it once
+        self.leave(connection)  # at once: a burst within one iteration of the loop counts it once
         self.counters.evicted += 1
         return connection
 

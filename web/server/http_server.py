@@ -53,7 +53,7 @@ class HttpServer(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                # a caller may not choose the address it comes from
+                # a caller may not choose its own address
                 proxy_headers=bool(proxies),
                 forwarded_allow_ips=list(proxies),
                 timeout_keep_alive=int(limits.idle_s),
@@ -62,7 +62,7 @@ class HttpServer(uvicorn.Server):
         )
 
     async def run_on(self, listener: socket.socket) -> None:
-        """Serve until cancelled or told to stop; open requests get a moment to end."""
+        """Serve until cancelled or stopped; open requests get a moment to end."""
         name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
         serving = asyncio.ensure_future(self.serve(sockets=[listener]))
         try:
@@ -79,7 +79,7 @@ class HttpServer(uvicorn.Server):
         self.listening.set()
 
     async def on_tick(self, counter: int) -> bool:
-        """End the connections whose time is up."""
+        """End the connections whose deadline has passed."""
         if counter % TICKS_PER_SWEEP == 0:
             now = asyncio.get_running_loop().time()
             for connection in self.bounds.table.all():

@@ -1,4 +1,4 @@
-"""Defines how much peers of an HTTP server may hold, and for how long."""
+"""Defines the limits that an HTTP server sets to its peers."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class HttpLimits:
     """Bounds of one server; times in seconds.
 
-    A peer that works, however slowly a real link lets it, keeps its connection. One that only
-    holds a connection loses it in time, or at once when somebody else needs the room.
+    A peer that makes progress, however slow its link, keeps its connection. A peer that only holds
+    a connection loses it in time, or at once when another peer needs it.
     """
 
     connections: int = 512

@@ -38,7 +38,7 @@ def listen_tcp(host: str, port: int) -> socket.socket:
 
 def listen_unix(path: Path) -> socket.socket:
     """Return a socket listening on a path that only this user may connect to."""
-    path.unlink(missing_ok=True)  # left by a process that was killed; the state folder is locked
+    path.unlink(missing_ok=True)  # of a process that was killed; the state folder is locked
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         listener.bind(str(path))

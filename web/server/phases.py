@@ -16,10 +16,10 @@ class HttpEvent(Enum):
     """An event of a connection."""
 
     BYTES = auto()  # the first bytes of a request
-    HEAD_READ = auto()  # a request head is whole, or more of the body has come
+    HEAD_READ = auto()  # a request head is whole, its body is not
     REQUEST_READ = auto()  # a request is whole
     ANSWERED = auto()  # the answer is complete, and no byte has followed the request
-    ANSWERED_EARLY = auto()  # the answer is complete, and bytes of the next request have come
+    ANSWERED_EARLY = auto()  # the answer is complete, and bytes of the next request are buffered
 
 
 # An event that is not in the table cannot happen in that phase. From ANSWER to BODY or ANSWER: a

@@ -1,4 +1,4 @@
-"""Keeps a server's certificate as its files are: read again when they are renewed."""
+"""Keeps a server's TLS context current: reads its certificate again when the files change."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ Stamp = tuple[tuple[int, int, int], ...]
 
 
 class ServerCertificate:
-    """A TLS context for a server, which new connections get from renewed files.
+    """The TLS context of a server; new connections use the renewed files.
 
-    Connections that are open keep what they were opened with.
+    Open connections keep the certificate with which they were opened.
     """
 
     def __init__(self, certificate: Path, key: Path, section: str) -> None:
@@ -26,7 +26,7 @@ class ServerCertificate:
         self._certificate, self._key, self.section = certificate, key, section
         self._stamp = self._read_stamp()
         self.context, self.names = self._read()
-        self._told = ""
+        self._last_warning = ""
 
     def renew(self) -> bool:
         """Read the files again if they have changed; return whether they are in use now."""
@@ -34,15 +34,15 @@ class ServerCertificate:
             stamp = self._read_stamp()
             if stamp == self._stamp:
                 return False
-            # a context of its own: half of a renewal must not harm the one in use
+            # in a context of its own: half of a renewal must not harm the one in use
             _, names = self._read()
             self.context.load_cert_chain(self._certificate, self._key)
         except (CertificateError, OSError) as exc:
-            if str(exc) != self._told:
-                self._told = str(exc)
+            if str(exc) != self._last_warning:
+                self._last_warning = str(exc)
                 logger.warning("the old certificate stays in use: %s", exc)
             return False
-        self._stamp, self.names, self._told = stamp, names, ""
+        self._stamp, self.names, self._last_warning = stamp, names, ""
         logger.info("%s has a renewed certificate", self.section)
         return True
 

@@ -27,7 +27,7 @@ def check_listener(settings: ListenerTls) -> None:
         raise ValueError(
             f'host = "{settings.host}": serves the network without TLS: give tls_cert and tls_key '
             "(`hecate keys make DIR` makes some), or set plaintext_beyond_loopback = true if "
-            "whoever is on the way may read and change everything"
+            "everyone on the network may read and change all traffic"
         )
 
 

@@ -1,8 +1,8 @@
 """Puts TLS between a transport and a protocol of asyncio.
 
-asyncio's own TLS tells the protocol of a connection after the handshake only, so that whoever
-never begins one is in no table, and it holds 256 KiB of buffer for each connection. Here the
-protocol owns the connection from the first moment, and the buffers are OpenSSL's.
+asyncio's own TLS calls the protocol of a connection only after the handshake, so that a peer that
+never begins one is in no table, and it holds 256 KiB of buffers for each connection. Here the
+protocol owns the connection from its start, and the buffers are OpenSSL's.
 """
 
 import asyncio
@@ -13,13 +13,13 @@ from typing import Any, cast
 
 from protocol.tls import TlsCodec
 
-HANDSHAKES_AT_ONCE = 4  # steps of 1 ms each before others have their turn
+HANDSHAKES_AT_ONCE = 4  # steps of 1 ms each in one iteration of the loop
 
 logger = logging.getLogger(__name__)
 
 
 class TlsHandshakes:
-    """Spreads handshakes over turns of the event loop."""
+    """Spreads handshakes over iterations of the event loop."""
 
     def __init__(self) -> None:
         self._waiting: deque[TlsProtocol] = deque()
@@ -45,7 +45,7 @@ class TlsProtocol(asyncio.Protocol):
     ) -> None:
         self.context, self._inner, self._queue = context, inner, queue
         self._codec: TlsCodec | None = None  # from the first byte on
-        self._pending = bytearray()  # of the handshake, until its turn
+        self._pending = bytearray()  # of the handshake, until its next step
         self._is_paused = False
         self.raw: asyncio.Transport
 
@@ -55,20 +55,20 @@ class TlsProtocol(asyncio.Protocol):
         self._inner.connection_made(TlsTransport(self))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Pass it on."""
+        """Call the same method of the plain side."""
         self._codec = None
         self._inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Pass it on."""
+        """Call the same method of the plain side."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Pass it on."""
+        """Call the same method of the plain side."""
         self._inner.resume_writing()
 
     def data_received(self, data: bytes) -> None:
-        """Decrypt; a handshake waits for its turn."""
+        """Decrypt; a handshake waits in the queue."""
         codec = self._codec
         if codec is None or not codec.is_open:
             if not self._pending:
@@ -101,7 +101,7 @@ class TlsProtocol(asyncio.Protocol):
             self.deliver()
 
     def deliver(self) -> None:
-        """Give the plain side what is decrypted, unless it has paused."""
+        """Pass decrypted data to the plain side, unless it has paused."""
         codec = self._codec
         try:
             while codec is not None and not self._is_paused and not self.raw.is_closing():
@@ -117,7 +117,7 @@ class TlsProtocol(asyncio.Protocol):
             self.close()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Encrypt and send; before the handshake is done nothing can be said."""
+        """Encrypt and send; discard the data before the handshake is done."""
         if self._codec is None or not self._codec.is_open or self.raw.is_closing():
             return
         try:
@@ -135,12 +135,12 @@ class TlsProtocol(asyncio.Protocol):
         self.raw.close()
 
     def pause(self) -> None:
-        """Leave what comes to the kernel."""
+        """Stop reading; the kernel buffers."""
         self._is_paused = True
         self.raw.pause_reading()
 
     def resume(self) -> None:
-        """Read again, what is decrypted first."""
+        """Read again; deliver decrypted data first."""
         self._is_paused = False
         if not self.raw.is_closing():
             self.raw.resume_reading()
@@ -153,7 +153,7 @@ class TlsProtocol(asyncio.Protocol):
 
     def _fail(self, exc: ssl.SSLError) -> None:
         logger.debug("TLS: %s", exc.reason or exc)
-        self._flush()  # why, for the peer
+        self._flush()  # the alert, for the peer
         self.raw.close()
 
 
@@ -203,7 +203,7 @@ class TlsTransport(asyncio.Transport):
         return False
 
     def get_write_buffer_size(self) -> int:
-        """Return how many encrypted bytes wait."""
+        """Return the number of encrypted bytes that wait."""
         return self._raw.get_write_buffer_size()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:

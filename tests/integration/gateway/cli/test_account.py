@@ -96,7 +96,7 @@ def test_a_refused_gateway_says_so(person: Person, cloud: Cloud, node: Gateway) 
         code = waiting.wait_for(r"^code (\S+),")[1]
         refuse = ("account", "approve", code, "--refuse", "--token-file", str(token))
         assert "is refused by account acc-" in person.done(*refuse, *at)
-        assert waiting.wait_for("^cannot join account: .*the owner of the account said no")
+        assert waiting.wait_for("^cannot join account: .*the owner of the account refused")
         assert waiting.wait() == 1
     assert person.done("account", *at) == "no account\n"
 
