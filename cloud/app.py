@@ -191,7 +191,7 @@ def _build_services(base: _Base, broker: EmbeddedBroker, relay: InProcessRelay) 
 async def _running_tasks(
     store: StoreUpkeep, placing: Placing, certificates: ListenerCertificates
 ) -> AsyncIterator[None]:
-    """Run what recurs; the first failure of a task ends the cloud."""
+    """Run the recurring tasks; the first failure of one ends the cloud."""
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_purge(store), name="purge"),

@@ -32,7 +32,7 @@ class ApiSettings:
     plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
-        """Refuse what cannot be served."""
+        """Refuse values that cannot be served."""
         _check_port(self.port)
         check_listener(self)
         if self.public_url and not self.public_url.startswith(("http://", "https://")):
@@ -52,7 +52,7 @@ class CloudMqttSettings:
     plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
-        """Refuse what cannot be listened on, and unknown words."""
+        """Refuse addresses that cannot be listened on, and unknown words."""
         _check_port(self.port)
         check_listener(self)
         if self.durability not in ("synced", "os", "memory"):
@@ -73,7 +73,7 @@ class RelaySettings:
     plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
 
     def check(self) -> None:
-        """Refuse what cannot be listened on."""
+        """Refuse addresses that cannot be listened on."""
         _check_port(self.port)
         check_listener(self)
         _check_port(self.public_port)
@@ -182,7 +182,7 @@ class CloudLogSettings:
     level: str = "INFO"
 
     def check(self) -> None:
-        """Refuse levels that logging does not know."""
+        """Refuse unknown levels."""
         if self.level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             raise ValueError("level must be debug, info, warning or error")
 

@@ -13,7 +13,7 @@ class Health:
         self._is_stopping = False
 
     def stop(self) -> None:
-        """Be ready no more: the cloud stops."""
+        """Report from now on that the cloud stops."""
         self._is_stopping = True
 
     async def reasons(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Counts what the cloud does, for Prometheus."""
+"""Counts the work of the cloud, for Prometheus."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, fields

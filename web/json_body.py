@@ -12,7 +12,7 @@ from typing import Any
 from web.errors import JsonError
 
 DEPTH_LIMIT = 64  # of arrays and objects: far below any recursion limit
-INTEGER_LIMIT = 2**63 - 1  # what SQLite and every other language can keep
+INTEGER_LIMIT = 2**63 - 1  # the range of SQLite and of most languages
 
 
 def parse_json(body: bytes | str) -> Any:

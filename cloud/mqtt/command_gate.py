@@ -13,7 +13,7 @@ COMMANDS = "nodes/+/down/#"
 
 
 class CommandGate:
-    """Checks, for each command, whether the session of its node takes it."""
+    """Checks, for each command, whether the session of its node accepts it."""
 
     def __init__(self, broker: Broker, count_refusal: Callable[[], None]) -> None:
         self._broker, self._count_refusal = broker, count_refusal

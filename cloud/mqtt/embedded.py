@@ -41,7 +41,7 @@ class EmbeddedClient:
         self._removals.append(self._broker.hooks.on_disconnect(notify))
 
     def close(self) -> None:
-        """Receive nothing any more."""
+        """Stop receiving."""
         for remove in self._removals:
             remove()
         self._client.close()
@@ -73,7 +73,7 @@ class EmbeddedBroker:
         return self._broker.is_connected(node_id)
 
     def has_room(self, node_id: str, size_bytes: int) -> bool:
-        """Return whether the session of a node's uplink takes one more message of QoS 1."""
+        """Return whether the session of a node's uplink accepts one more message of QoS 1."""
         return self._broker.has_room(node_id, size_bytes)
 
     def remove_node(self, node_id: str) -> None:

@@ -31,7 +31,7 @@ class BoundedWait:
             raise (_stopping() if self._stopped else late) from exc
 
     def stop(self) -> None:
-        """End all waits now and allow no more."""
+        """End all waits now, and refuse new ones."""
         self._stopped = True
         now = asyncio.get_running_loop().time()
         for wait in self._waits:

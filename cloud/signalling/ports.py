@@ -21,7 +21,7 @@ class SepClient(Protocol):
         """Call a function with each identity that disconnects, and its reason."""
 
     def close(self) -> None:
-        """Receive nothing any more."""
+        """Stop receiving."""
 
 
 class SepBroker(Protocol):
@@ -34,7 +34,7 @@ class SepBroker(Protocol):
         """Return whether a node is connected now."""
 
     def has_room(self, node_id: str, size_bytes: int) -> bool:
-        """Return whether the session of a node's uplink takes one more message of QoS 1."""
+        """Return whether the session of a node's uplink accepts one more message of QoS 1."""
 
 
 class RelayPort(Protocol):

@@ -25,8 +25,8 @@ from protocol.records import NodeRecord
 logger = logging.getLogger(__name__)
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-CALLER_DISCONNECTED = 499  # never sent: what logs of HTTP servers show for it
-BODY_TIMEOUT_S = 20.0  # a caller that sends more slowly holds a connection for nothing
+CALLER_DISCONNECTED = 499  # never sent: logs of HTTP servers show it
+BODY_TIMEOUT_S = 20.0  # a slower caller holds a connection without use
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"description": "No such node"},
@@ -138,7 +138,7 @@ async def _until_disconnected(request: Request) -> None:
 
 
 def _target(request: Request) -> str:
-    # The raw path: what is percent-encoded must arrive percent-encoded. "", sep, node id, rest
+    # The raw path, to keep its percent-encoding: "", sep, node id, rest
     parts = request.scope["raw_path"].decode("latin-1").split("/", 3)
     query = request.scope["query_string"].decode("latin-1")
     rest = parts[3] if len(parts) == 4 else ""

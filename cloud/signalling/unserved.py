@@ -1,4 +1,4 @@
-"""Finds BEPs that no node serves any more. Pure.
+"""Finds BEPs that no node serves. Pure.
 
 Theory of operation
 -------------------

@@ -1,1 +1,1 @@
-"""Stores what the cloud must remember; services see ports.py, app.py chooses the adapter."""
+"""Stores the records of the cloud. Services use ports.py; app.py chooses the adapter."""

@@ -40,7 +40,7 @@ class SqliteDatabase:
         self._read_thread = ThreadPoolExecutor(1, f"{path.name}-reader")
 
     def close(self) -> None:
-        """Wait for what runs, then close the file."""
+        """Wait for running statements, then close the file."""
         self._read_thread.shutdown()
         self._write_thread.shutdown()
         self._reader.close()

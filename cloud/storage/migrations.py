@@ -49,7 +49,7 @@ MIGRATIONS = (
     UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id);
     CREATE INDEX nodes_by_vouching ON nodes (vouched_until) WHERE vouched_until > 0;
     """,
-    # 3: BEPs know their node's run
+    # 3: a BEP has the run of its node
     "ALTER TABLE beps ADD COLUMN run TEXT NOT NULL DEFAULT '';",
     # 4: device authorisation
     """

@@ -108,7 +108,7 @@ class StoreUpkeep(Protocol):
         """Return if the store answers; StoreError if not."""
 
     async def purge(self, now: float, margin_s: float) -> None:
-        """Delete what expired more than a margin ago; end vouching that has expired."""
+        """Delete records that expired more than a margin ago; end expired vouching."""
 
 
 class CloudStore(

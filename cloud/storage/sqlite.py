@@ -279,7 +279,7 @@ class SqliteCloudStore:
         return grant if deleted == 1 else None
 
     async def purge(self, now: float, margin_s: float) -> None:
-        """Delete what expired more than a margin ago; end vouching that has expired."""
+        """Delete records that expired more than a margin ago; end expired vouching."""
 
         def write(db: sqlite3.Connection) -> None:
             db.execute(f"{_END_VOUCHING} AND vouched_until < ?", (now,))

@@ -9,7 +9,7 @@ GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 OFFERED = (ASSOCIATE,)  # a node without a keyboard may join the account, nothing else
 LIFE_S = 600.0
 INTERVAL_S = 2.0  # between two polls of a node
-SLOWER_S = 5.0  # RFC 8628, 3.5: what slow_down adds
+SLOWER_S = 5.0  # RFC 8628, 3.5: the seconds that slow_down adds
 GRANT_LIMIT = 10_000  # all that wait; one of each node
 
 # RFC 8628, 6.1: no vowels, so no words; easy to tell apart. 8 of 20 letters are 34 bits, and

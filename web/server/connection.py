@@ -1,4 +1,4 @@
-"""Serves one HTTP connection, and ends it when its peer only holds it.
+"""Serves one HTTP connection, and ends it when its peer makes no progress.
 
 uvicorn parses requests and writes answers. This module adds deadlines: for the request head, for
 the progress of its body, and for the peer's reading of the answer. phases.py has the states.

@@ -20,7 +20,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from web.errors import CertificateError
 
 AUTHORITY_DAYS = 3650
-SERVER_DAYS = 825  # what Apple's systems accept of an authority that a person has installed
+SERVER_DAYS = 825  # the limit of Apple's systems for an authority that a person has installed
 RENEW_DAYS = 60  # before the end
 SKEW = datetime.timedelta(hours=1)  # clocks without a battery
 

@@ -165,7 +165,7 @@ class TlsTransport(asyncio.Transport):
         self._protocol, self._raw = protocol, protocol.raw
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return "sslcontext", or what the raw transport knows."""
+        """Return "sslcontext", or an item of the raw transport."""
         if name == "sslcontext":
             return self._protocol.context
         return self._raw.get_extra_info(name, default)

@@ -1,4 +1,4 @@
-"""Who talks to a cloud: a gateway played by hand, a person, an OpenID Connect provider."""
+"""Plays the peers of a cloud: a gateway, a person, an OpenID Connect provider."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""The cloud's API against bodies, tokens and connections that mean it harm."""
+"""Attacks the cloud's API with bodies, tokens and connections."""
 
 import json
 import socket

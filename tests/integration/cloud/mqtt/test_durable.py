@@ -1,4 +1,4 @@
-"""What the cloud's broker has acknowledged survives the cloud's end."""
+"""Messages that the cloud's broker has acknowledged survive the cloud's end."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A relay, a node that serves an HTTP server through it, and what visitors need."""
+"""Runs a relay, a node that serves an HTTP server through it, and visitors."""
 
 import asyncio
 import hashlib

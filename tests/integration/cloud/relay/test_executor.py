@@ -1,4 +1,4 @@
-"""What the relay does when a socket has changed behind its back."""
+"""Sockets that change while the relay does not watch them."""
 
 import asyncio
 import socket

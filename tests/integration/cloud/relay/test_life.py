@@ -1,4 +1,4 @@
-"""How a BEP lives, breaks, comes back and ends."""
+"""A BEP opens, breaks, reconnects and ends."""
 
 import asyncio
 import hashlib

@@ -1,4 +1,4 @@
-"""What the relay refuses; and that it disturbs nobody else."""
+"""The relay refuses peers without disturbing others."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""Callers that hang up, callers that take all, and nodes that are lost meanwhile."""
+"""Callers that disconnect, callers that exhaust limits, and nodes that are lost meanwhile."""
 
 import contextlib
 import socket

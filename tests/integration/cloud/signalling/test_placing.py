@@ -1,4 +1,4 @@
-"""BEPs at a real relay and in a real store: what nobody serves does not count."""
+"""BEPs at a real relay and in a real store: a BEP that no node serves does not count."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""The joiner, on real sockets: bytes, ends, resets, bounds, turns."""
+"""The splicer on real sockets: bytes, ends, resets, bounds, fairness."""
 
 import asyncio
 import errno
