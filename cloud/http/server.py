@@ -41,7 +41,7 @@ async def running_server(
             yield
         finally:
             before_stop()
-            server.should_exit = True
+            server.stop()
             await asyncio.wait({serving})
 
 

@@ -32,6 +32,24 @@ class AcceptedPeer:
     role: PrefaceRole | None = None  # None: a visitor
     name: str = ""  # for the log
 
+    def append(self, data: bytes) -> None:
+        """Keep bytes that were read."""
+        self.received += data
+
+    def take(self, size: int | None = None) -> bytes:
+        """Return the first bytes, or all, and keep the rest."""
+        taken = self.received[:size]
+        self.received = self.received[len(taken) :]
+        return taken
+
+    def identify(self, role: PrefaceRole, name: str) -> None:
+        """Record the role that a preface has claimed with a valid token."""
+        self.role, self.name = role, name
+
+    def begin_tls(self, plain: socket.socket) -> None:
+        """Replace the socket with the plain side of its TLS connection."""
+        self.sock = plain
+
 
 class RelayAcceptor:
     """One listening socket.
@@ -146,16 +164,16 @@ class RelayAcceptor:
         if not data:
             raise ConnectionAbortedError
         if data[0] != TLS_HANDSHAKE:
-            peer.received = data
+            peer.append(data)
             raise WireError("cannot serve connection: this relay requires TLS")
-        peer.sock = await accept_tls(peer.sock, tls, data)
+        peer.begin_tls(await accept_tls(peer.sock, tls, data))
 
     async def _read_first(self, peer: AcceptedPeer) -> Preface | Visit:
         while True:
             data = await self._loop.sock_recv(peer.sock, READ_BYTES)
             if not data:
                 raise ConnectionAbortedError
-            peer.received += data
+            peer.append(data)
             first = sniff(peer.received)
             if first is not None:
                 return first

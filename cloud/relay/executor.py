@@ -92,9 +92,8 @@ class RelayExecutor:
             self._actions.extend(self._beps.retry(visitor, self._now()))
             return
         self._loop.remove_reader(data.sock.fileno())
-        head, visitor.received = visitor.received, b""
         self._pairs[visitor] = self._splicer.join(
-            visitor.sock, data.sock, lambda pair: self._on_stream_end(visitor, pair), head
+            visitor.sock, data.sock, lambda pair: self._on_stream_end(visitor, pair), visitor.take()
         )
 
     def _on_stream_end(self, visitor: AcceptedPeer, pair: SplicedPair) -> None:
@@ -104,11 +103,9 @@ class RelayExecutor:
     def _read_control(self, control: AcceptedPeer) -> None:
         try:
             data = control.sock.recv(READ_BYTES)
-            control.received += data
+            control.append(data)
             while len(control.received) >= FRAME_BYTES:
-                frame = control.received[:FRAME_BYTES]
-                control.received = control.received[FRAME_BYTES:]
-                self._handle_frame(control, frame)
+                self._handle_frame(control, control.take(FRAME_BYTES))
         except BlockingIOError:
             return
         except (OSError, WireError) as exc:

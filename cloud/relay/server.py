@@ -82,16 +82,15 @@ class Relay:
         if isinstance(first, Visit):
             self._do(self._beps.visit(peer, first.bep_id, now))
             return
-        peer.received, peer.role = b"", first.role
+        peer.take()  # the preface
         try:
             grant = self._read_token(first.token)
         except TokenError as exc:
             logger.info("%s", exc)
             self._do([AnswerPreface(peer, PrefaceStatus.BAD_TOKEN)])
             return
-        peer.name = (
-            f"node {grant.node_id[:12]}"  # never the BEP id: knowing it is the right to visit
-        )
+        # Never the BEP id in a log: knowing it is the right to visit.
+        peer.identify(first.role, f"node {grant.node_id[:12]}")
         if first.role is PrefaceRole.CONTROL:
             self._do(self._beps.open(peer, grant, now))
         else:
@@ -101,7 +100,7 @@ class Relay:
         if is_http(peer.received):
             why = "the path does not start with a BEP id"
             if self._tls is not None and not isinstance(peer.sock, CoupledSocket):
-                why = "this relay is reached by https:// only"
+                why = "this relay requires https://"
             self._do([Reject(peer, 404, why)])
         else:
             cut(peer.sock)

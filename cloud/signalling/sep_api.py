@@ -13,7 +13,7 @@ from cloud.errors import ProblemError
 from cloud.metrics import Metrics
 from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.callers import caller_of
-from cloud.signalling.headers import answer_to_caller, headers_to_node
+from cloud.signalling.headers import RawHeaders, answer_to_caller, headers_to_node
 from cloud.signalling.sep import Sep, too_large, unreadable
 from cloud.storage.ports import NodeStore
 from protocol.envelope import BODY_LIMIT_BYTES
@@ -93,6 +93,14 @@ _OUTCOMES = {
 }
 
 
+class NodeResponse(Response):
+    """The answer of a node, with only the headers that the node sent."""
+
+    def __init__(self, body: bytes, status: int, headers: RawHeaders) -> None:
+        super().__init__(body, status)
+        self.raw_headers = headers
+
+
 async def _carry(
     request: Request, node: NodeRecord | None, sep: Sep, bounded_wait: BoundedWait
 ) -> Response | None:
@@ -112,9 +120,7 @@ async def _carry(
         headers, body = answer_to_caller(answer, request.method)
     except WireError as exc:
         raise unreadable(node.node_id) from exc
-    response = Response(body, answer.status)
-    response.raw_headers = headers
-    return response
+    return NodeResponse(body, answer.status, headers)
 
 
 async def _while_caller_waits(

@@ -68,10 +68,14 @@ class HttpServer(uvicorn.Server):
         try:
             await asyncio.shield(serving)
         finally:
-            self.should_exit = True
+            self.stop()
             await serving
             listener.close()
             _remove(name)
+
+    def stop(self) -> None:
+        """Accept no more requests; open ones get a moment to end."""
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to serve."""
