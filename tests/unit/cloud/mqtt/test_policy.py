@@ -2,12 +2,16 @@ import asyncio
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from broker import Credentials, Identity, Refusal
-from cloud.mqtt.policy import APPLICATIONS, NODES, TokenAuthenticator, TopicAuthorizer
+from broker import Credentials, Identity, Limits, Refusal
+from cloud.mqtt.policy import APPLICATIONS, NODES, TokenAuthenticator, TopicAuthorizer, announce
 from cloud.tokens.access import CloudCaller
+from gateway.uplink.limits import find_fault
 from protocol.errors import TokenError
 from protocol.tokens import LEEWAY_S
+from protocol.topics import uplinked
 
 N, M, F = "a" * 56, "b" * 56, "f" * 56  # of account acc-1, too, foreign
 OWNERS = {N: "acc-1", M: "acc-1", F: "acc-2"}
@@ -156,3 +160,21 @@ def test_rights_follow_the_account_of_the_node() -> None:
     assert not policy.may_subscribe(APPLICATION, f"nodes/{N}/#")
     owners[N] = "acc-1"
     assert policy.may_subscribe(APPLICATION, f"nodes/{N}/#")
+
+
+LEVEL = st.sampled_from(["down", "up", "", "a", "downs"])
+
+
+# case G18
+@given(st.lists(LEVEL, min_size=1, max_size=4).map("/".join))
+@example("down")
+@example("down/")
+def test_a_topic_is_denied_by_the_broker_if_and_only_if_it_is_announced(topic: str) -> None:
+    authorizer = TopicAuthorizer(lambda _node_id: "")
+    allowed = authorizer.may_publish(Identity(N, N, NODES), uplinked(N, topic))
+    assert allowed is not bool(find_fault(announce(Limits()), N, topic, 0))
+
+
+def test_the_limits_of_the_broker_are_announced() -> None:
+    announced = announce(Limits(topic_levels=7, topic_bytes=99, packet_bytes=1234))
+    assert (announced.topic_levels, announced.topic_bytes, announced.packet_bytes) == (7, 99, 1234)

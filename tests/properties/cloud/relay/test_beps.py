@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: nobody is lost, nobody is served twice."""
+"""In any order of events no connection is lost, and none is served twice."""
 
 from typing import Any
 
