@@ -132,8 +132,8 @@ class Placing:
         beps = await self._store.beps_at(self._relay.address, wall)
         stored = {bep.bep_id: bep.node_id for bep in beps}
         for bep_id in self._unserved.find(stored, await self._relay.served(), now):
-            await self._end(bep_id, stored[bep_id])
-            logger.info("ended a BEP that node %s no longer serves", stored[bep_id][:12])
+            if await self._end(bep_id, stored[bep_id]):
+                logger.info("ended a BEP that node %s no longer serves", stored[bep_id][:12])
         for bep in await self._store.orphaned_beps(wall):  # deleted while a BEP was made
             await self._end(bep.bep_id, bep.node_id)
 

@@ -127,7 +127,7 @@ def test_whoever_speaks_plain_is_refused(tmp_path: Path) -> None:
             async with httpx.AsyncClient(trust_env=False) as plain:
                 answer = await plain.get(bep.url.replace("https:", "http:"))
             assert answer.status_code == 404
-            assert "https:// only" in answer.json()["detail"]
+            assert "requires https://" in answer.json()["detail"]
             with pytest.raises(ConnectionResetError):
                 await introduce(it.address, PrefaceRole.DATA, token(bep.bep_id))
 
