@@ -176,7 +176,7 @@ def test_the_whole_way_goes_over_tls(chain: Chain, tmp_path: Path) -> None:
     run((*curl, "-o", str(back), "--data-binary", f"@{down}", echo))
     assert back.read_bytes() == local
     plain = run(("curl", "-sS", href.replace("https:", "http:")))
-    assert "https:// only" in json.loads(plain)["detail"]
+    assert "requires https://" in json.loads(plain)["detail"]
 
 
 def join_and_publish(chain: Chain) -> str:
