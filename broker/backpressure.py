@@ -27,13 +27,14 @@ if TYPE_CHECKING:
 class Backpressure:
     """The senders that are held."""
 
-    __slots__ = ("_counters", "_ledger", "_line", "_waiting")
+    __slots__ = ("_counters", "_ledger", "line", "waiting")
 
     def __init__(self, ledger: Ledger, counters: Counters) -> None:
         self._ledger = ledger
         self._counters = counters
-        self._line: dict[Client, None] = {}  # places, first come, first served
-        self._waiting: set[Client] = set()  # of these, who is held now
+        # speed: both are looked at before anything is called, and are empty nearly always
+        self.line: dict[Client, None] = {}  # places, first come, first served
+        self.waiting: set[Client] = set()  # of these, who is held now
 
     @property
     def is_on(self) -> bool:
@@ -43,32 +44,32 @@ class Backpressure:
     @property
     def is_over(self) -> bool:
         """Whether release() would let somebody go."""
-        return bool(self._waiting) and not self._ledger.is_behind
+        return bool(self.waiting) and not self._ledger.is_behind
 
     def hold(self, client: Client) -> None:
         """Let a client wait; it keeps the place it has."""
-        self._line[client] = None
-        self._waiting.add(client)
+        self.line[client] = None
+        self.waiting.add(client)
         self._counters.senders_held += 1
         client.held = True
 
     def pass_through(self, client: Client) -> None:
         """A packet that is stored is handled: next time the client waits behind the others."""
-        self._line.pop(client, None)
+        self.line.pop(client, None)
 
     def leave(self, client: Client) -> None:
         """Forget one that has gone."""
-        self._line.pop(client, None)
-        self._waiting.discard(client)
+        self.line.pop(client, None)
+        self.waiting.discard(client)
 
     def release(self, may_go: Callable[[Client], bool]) -> Iterator[Client]:
         """Yield who may be heard again, in line, once the store has caught up."""
         if not self.is_over:
             return
-        waiting, self._waiting = self._waiting, set()
-        for client in tuple(self._line):
+        waiting, self.waiting = self.waiting, set()
+        for client in tuple(self.line):
             if client not in waiting:  # what came next was not for the store
-                del self._line[client]
+                del self.line[client]
             elif may_go(client):
                 client.held = False
                 yield client

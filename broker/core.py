@@ -78,7 +78,9 @@ class Core:
         """Whether take_writes() has something to do."""
         router = self._router
         waits = router.touched or router.turns.is_anybody_waiting
-        return bool(waits) or self._ledger.has_collected or router.backpressure.is_over
+        if waits or self._ledger.has_collected:
+            return True
+        return bool(router.backpressure.waiting) and router.backpressure.is_over
 
     @property
     def hooks(self) -> Hooks:
@@ -137,7 +139,7 @@ class Core:
         self._dialog.now = now
         turns = self._router.turns
         self._ledger.flush()
-        if not in_between:
+        if self._router.backpressure.waiting and not in_between:
             for client in self._router.backpressure.release(self._dialog.incoming.has_room):
                 turns.wait(client)
                 self._router.touched.add(client)

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 
 NO_MESSAGE = 1 << 64  # ids are below
-MUCH_BYTES = 65_536
+MUCH_BYTES = 65_536  # collected; then whoever collects calls flush()
 
 
 class Store(Protocol):
@@ -89,8 +89,8 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_acknowledged", "_collected_bytes", "_collected_from", "_dropped", "_next_message",
-        "_next_session", "_runs", "_sends", "_sent", "_store", "ahead_s", "touch",
+        "_acknowledged", "_collected_from", "_dropped", "_next_message", "_next_session", "_runs",
+        "_sends", "_sent", "_store", "ahead_s", "collected_bytes", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -105,7 +105,7 @@ class Ledger:
         # collected, not appended yet
         self._runs: list[tuple[list[Series], Done]] = []
         self._collected_from = NO_MESSAGE  # the first message of these
-        self._collected_bytes = 0
+        self.collected_bytes = 0
         self._acknowledged: dict[int, list[int]] = {}  # by session
         self._dropped: dict[int, list[int]] = {}  # of the runs
 
@@ -171,7 +171,7 @@ class Ledger:
 
     def collect_run(self, records: list[Series], first_id: int, size: int, done: Done) -> None:
         """Note new messages, with ids from the first one on, of so many bytes."""
-        self._collected_bytes += size
+        self.collected_bytes += size
         self._runs.append((records, done))
         self._collected_from = min(self._collected_from, first_id)
 
@@ -197,11 +197,6 @@ class Ledger:
         gone = self._dropped if is_new else self._acknowledged
         gone.setdefault(session, []).extend(message_ids)
 
-    def flush_much(self) -> None:
-        """Write down what was collected, if that is much: the store may fall behind by it."""
-        if self._collected_bytes >= MUCH_BYTES:
-            self.flush()
-
     def flush(self) -> None:
         """Write down what was collected."""
         store = self._store
@@ -212,7 +207,7 @@ class Ledger:
             store.append(_describe_gone(gone))
         if self._runs:
             runs, self._runs, self._collected_from = self._runs, [], NO_MESSAGE
-            self._collected_bytes = 0
+            self.collected_bytes = 0
             for run, done in runs:
                 store.append(run, done)
         if self._sent:

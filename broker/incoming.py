@@ -72,7 +72,8 @@ class Incoming:
             packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
         route = self._router.find_route(client, packet.topic.encode())
         self._counters.messages_received += 1
-        self._router.backpressure.pass_through(client)
+        if self._router.backpressure.line:
+            self._router.backpressure.pass_through(client)
         if packet.packet_id is None:  # [MQTT-3.3.4-1]
             if route.allowed:
                 self._deliver(client, packet, route, now)

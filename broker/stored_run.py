@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from broker.durable import MUCH_BYTES
 from broker.flow import NO_ID
 from broker.journal.records import StoredSeries
 from broker.plain import PLAIN_QOS1, measure_publish
@@ -74,7 +75,8 @@ class StoredRun:
         finally:  # also when the next packet is a fault
             if packet_ids:
                 self._take(client, line, batches, packet_ids, start - begin or len(buffer))
-                self._ledger.flush_much()
+                if self._ledger.collected_bytes >= MUCH_BYTES:
+                    self._ledger.flush()  # the store may fall behind by it
         return start
 
     def _read(
@@ -137,7 +139,8 @@ class StoredRun:
 
         if records:
             ledger.collect_run(records, first, size, done)  # rule 1
-            self._backpressure.pass_through(client)
+            if self._backpressure.line:
+                self._backpressure.pass_through(client)
         for outlet, parts, _ in batches:
             following = first + len(parts)
             self._send(client, outlet, parts, range(first, following) if outlet.entries else ())
