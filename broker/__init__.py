@@ -15,7 +15,7 @@ asyncio.run(main())
 
 from broker.counters import Counters
 from broker.errors import BrokerError, LocalProtocolError, ProtocolError, RemoteProtocolError
-from broker.hooks import Arrival, Hooks
+from broker.hooks import NO_ROOM, Arrival, Hooks, NoRoom
 from broker.limits import Limits
 from broker.local import LocalClient
 from broker.message import Hold, Message
@@ -37,6 +37,7 @@ from broker.reasons import Reason
 from broker.server import Broker, Listener
 
 __all__ = [
+    "NO_ROOM",
     "Accepted",
     "AllowAll",
     "Arrival",
@@ -58,6 +59,7 @@ __all__ = [
     "LocalClient",
     "LocalProtocolError",
     "Message",
+    "NoRoom",
     "Properties",
     "ProtocolError",
     "Reason",

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from broker.arrivals import Door
-from broker.connection import Connection, WebSocketConnection
+from broker.connection import Connection, EitherConnection, WebSocketConnection
 from broker.errors import RemoteProtocolError
 from broker.listening import Network, is_within, reason_of
 from broker.proxy_protocol import decode_header, measure_header
@@ -157,7 +157,9 @@ class Acceptor:
         place.give_back()
 
     def _make_connection(self, peer: str, place: Pass) -> Connection:
-        kind = WebSocketConnection if self._listener.websocket else Connection
+        kind = Connection
+        if self._listener.websocket:
+            kind = EitherConnection if self._listener.plain_too else WebSocketConnection
         return kind(self._broker, self._listener, peer, place)
 
     async def _read_header(

@@ -125,18 +125,21 @@ class Admission:
             self.refuse(client, Reason(outcome), now)  # [MQTT-3.1.4-2] [MQTT-3.2.2-8]
             return
         session = self._registry.get(outcome.client_id)  # [MQTT-3.1.3-2]
-        refusal = self._find_refusal(client, connect, outcome, session)
+        refusal = self._find_refusal(client, connect, outcome, session, now)
         if refusal is not None:
             self.refuse(client, Reason(refusal), now)
             return
         old = session.diary if session is not None else None
-        if session is not None and session.client is not None:
-            take_over(session.client)  # [MQTT-3.1.4-3]
+        if session is not None:
+            before = session.opening
+            if before is not None and before.state is DECIDING:  # it never was in
+                before.held = False
+                self.refuse(before, Reason.SERVER_BUSY, now)
+            if session.client is not None:
+                take_over(session.client)  # [MQTT-3.1.4-3]
         found, present = self._registry.open(connect, outcome, now)
 
         def go_on() -> None:
-            if found.client is not None:  # of two that came at once
-                take_over(found.client)
             self._registry.attach(client, found, connect)  # [MQTT-3.1.4-4]
             if self._admit(client, connect, present=present):
                 enter(client)
@@ -159,6 +162,7 @@ class Admission:
         will = client.connect.will
         held = hold_will(will, session.owner) if will is not None else None
         client.held = True
+        session.opening = client
         if session.diary is not None:
             must = not waiting.is_new
             session.diary.opened(
@@ -167,6 +171,8 @@ class Admission:
         elif session.will_diary is not None:
 
             def done(ok: bool) -> None:
+                if session.opening is not client:  # the next one decides about the session
+                    return
                 # without room its will dies with the broker: better than nobody may come
                 if not ok:
                     session.will_diary = None
@@ -183,12 +189,18 @@ class Admission:
             old.ended(waiting)
 
     def _find_refusal(
-        self, client: Client, connect: Connect, who: Identity, session: Session | None
+        self,
+        client: Client,
+        connect: Connect,
+        who: Identity,
+        session: Session | None,
+        now: float,
     ) -> Refusal | None:
         if session is not None and session.owner.name != who.name:
             # one identity must not take another's session, or its place
             return Refusal.CLIENT_ID_NOT_VALID
-        if session is None and self._registry.is_full and self._registry.expiry_s(connect) > 0:
+        is_kept = self._registry.expiry_s(connect, who) > 0
+        if session is None and is_kept and self._registry.is_full_for(who.name, now):
             return Refusal.QUOTA_EXCEEDED
         hooks = self._router.hooks
         if not hooks.asks_connect:
@@ -200,13 +212,16 @@ class Admission:
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
         """A session is stored, or cannot be, since its client was let in."""
         client, session, now = waiting.client, waiting.session, waiting.now
+        if session.opening is not client:  # the next one decides about the session
+            return
+        session.opening = None
         is_there = self._registry.get(session.client_id) is session
         if ok and is_there and client.state is DECIDING:
             client.held = False
             waiting.go_on()
             self._router.ledger.touch(client)
             return
-        if is_there and session.client is None:  # else another one has it
+        if is_there:
             if session.expiry_s > 0 and (ok or not waiting.is_new):
                 self._registry.leave(session, now)
             else:

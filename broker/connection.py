@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HTTP_GET = ord("G")  # a CONNECT begins with 0x10
 READ_BYTES = 262_144  # as much as asyncio reads at once; a busy publisher fills it
 FRAMES_BYTES = 16_384  # read at once of frames: an empty one has 6 bytes and costs 10 us
 FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
@@ -265,11 +266,14 @@ class WebSocketConnection(Connection):
     __slots__ = ("_websocket",)
 
     def __init__(self, broker: Broker, listener: Listener, peer: str, place: Pass) -> None:
+        super().__init__(broker, listener, peer, place)
+        self._begin_frames()
+
+    def _begin_frames(self) -> None:
         from broker.websocket import WebSocket  # 3 MiB that only its listeners need
 
-        super().__init__(broker, listener, peer, place)
-        frame_bytes = broker.limits.packet_bytes + FRAME_ROOM_BYTES
-        self._websocket = WebSocket(listener.origins, frame_bytes)
+        frame_bytes = self._broker.limits.packet_bytes + FRAME_ROOM_BYTES
+        self._websocket = WebSocket(self._listener.origins, frame_bytes)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's
         """Lend a part of the one buffer, so that others have their turn."""
@@ -318,6 +322,56 @@ class WebSocketConnection(Connection):
         # who sends pings and reads no pongs gets no more of them
         if output and self.unread_bytes <= self._broker.limits.output_bytes:
             super().write(output)
+
+
+class EitherConnection(WebSocketConnection):
+    """One socket that speaks plain MQTT or WebSocket: the first byte it sends says which."""
+
+    __slots__ = ("_has_frames",)
+
+    def _begin_frames(self) -> None:
+        self._has_frames: bool | None = None  # not known; the frames' state costs memory
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Lend what the protocol in use reads into."""
+        if self._has_frames:
+            return super().get_buffer(sizehint)
+        return Connection.get_buffer(self, sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Handle one read of the protocol in use."""
+        if self._has_frames is None and nbytes:
+            self._has_frames = self._buffer[0] == HTTP_GET
+            if self._has_frames:
+                super()._begin_frames()
+        if self._has_frames:
+            super().buffer_updated(nbytes)
+        else:
+            Connection.buffer_updated(self, nbytes)
+
+    def write(self, output: bytes) -> None:
+        """Send by the protocol in use."""
+        if self._has_frames:
+            super().write(output)
+        else:
+            Connection.write(self, output)
+
+    def close(self) -> None:
+        """Close by the protocol in use."""
+        if self._has_frames:
+            super().close()
+        else:
+            Connection.close(self)
+
+    @property
+    def incomplete_bytes(self) -> int:
+        """What came of a packet or a frame that is not whole."""
+        if self._has_frames:
+            return super().incomplete_bytes
+        client = self._client
+        if client is None or not client.parts:
+            return 0
+        return client.have if client.room is None else client.room.size_bytes
 
 
 def _names_in_certificate(tls: ssl.SSLObject) -> tuple[tuple[str, str], ...]:

@@ -25,7 +25,7 @@ from broker.registry import Registry
 from broker.restoring import Restorer
 from broker.retained_run import RetainedRun
 from broker.route import Receiver
-from broker.router import Router
+from broker.router import Done, Router
 from broker.stored_run import StoredRun
 from broker.story import COMINGS_AND_GOINGS, Story
 from broker.sys_topics import Census, Reporting, SysTopics
@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
 DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
-EXPIRIES = 2_000  # retained messages looked at in a tick: 0.5 ms
+EXPIRIES = 2_000  # retained messages that expire in a tick: about 10 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
@@ -56,6 +56,7 @@ class Core:
         self._wake = wake
         self._clients: set[Client] = set()
         self._ending: set[Client] = set()  # whose credentials end
+        self._not_stored = 0  # refusals, at the last tick
         self._ledger = Ledger(store, self._touch)
         self._router = Router(authorizer, limits, self.counters, self._ledger)
         self._registry = Registry(self._router, limits, self.counters)
@@ -92,14 +93,18 @@ class Core:
         """Which lines of the log peers may still cause."""
         return self._router.story
 
-    def restore(self, image: Image, now: float, wall: float) -> None:
-        """Take what the store holds; before the first connection."""
-        self.set_clock(now, wall)
+    def restore(self, image: Image, now: float, wall: float, boot: str = "") -> None:
+        """Take what the store holds; before the first connection.
+
+        boot names the start of the machine since which the seconds are that now counts.
+        """
+        self._dialog.now = now
+        self._ledger.start_clock(image.clock, now, wall, boot)
         Restorer(image, self._router, self._registry, self._limits, now).run()
 
-    def set_clock(self, now: float, wall: float) -> None:
-        """Say what time it is for the store, which has the wall clock's."""
-        self._ledger.ahead_s = wall - now
+    def note_wall(self, now: float, wall: float) -> None:
+        """Take what the wall clock says; only the store, for the next start, needs to know."""
+        self._ledger.note_wall(now, wall)
 
     def write_down(self) -> None:
         """Give the store what the reads of a wake-up have brought."""
@@ -199,6 +204,10 @@ class Core:
         self._dialog.now = now
         self._router.story.tick(now)
         self._registry.tick(now)
+        refused = self.counters.refused["not_stored"]
+        if refused != self._not_stored:  # on a full disk what has expired makes room, too
+            self._not_stored = refused
+            self._registry.drop_expired_messages(now)
         self._router.retained.judge(DOUBTS)
         self._router.drop_expired(EXPIRIES, now)
         if self._sys_topics.is_due(now):
@@ -225,12 +234,19 @@ class Core:
                 logger.info("closing %r: the credentials of %s ended", client.label, client.name)
                 self._dialog.end(client, Reason.MAXIMUM_CONNECT_TIME)
 
-    def publish(self, message: Message, now: float) -> None:
-        """Publish what a local client says."""
+    def publish(
+        self, message: Message, now: float, *, stored: bool = True, done: Done | None = None
+    ) -> None:
+        """Publish what a local client says; done is told whether it is safe."""
         self._dialog.now = now
         self.counters.messages_received += 1
-        self._router.publish(message, now=now)
+        self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
+
+    def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
+        """Return whether a session takes one more message; True when there is none."""
+        session = self._registry.get(client_id)
+        return session is None or session.has_room(size_bytes, now)
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add a local client's subscription."""
@@ -264,6 +280,16 @@ class Core:
         self._wake()
         return cut
 
+    def cut(self, name: str, now: float) -> int:
+        """Cut every connection of an identity, whose sessions stay; return how many were cut."""
+        self._dialog.now = now
+        clients = [each.client for each in self._registry if each.owner.name == name]
+        connected = [each for each in clients if each is not None]
+        for client in connected:
+            self._dialog.end(client, Reason.ADMINISTRATIVE_ACTION)
+        self._wake()
+        return len(connected)
+
     def revoke(self, name: str, now: float) -> int:
         """Disconnect an identity that is no more; what it left retained is forgotten."""
         cut = self.disconnect(name, now)
@@ -280,7 +306,7 @@ class Core:
         self._router.retained.doubt()
         for session in self._registry:
             if not session.is_restored:  # else it is asked when its owner comes
-                self._registry.drop_forbidden(session)
+                self._registry.drop_forbidden(session, self._dialog.now)
 
     def count(self) -> Census:
         """Count what is there now; takes a few milliseconds with 10,000 sessions."""
@@ -306,12 +332,13 @@ class Core:
             self._registry.publish_last(session.client, session, now)
         for client in tuple(self._clients):
             self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN)
+        self._ledger.note_end(now)
 
     def _renewed(self, client: Client) -> None:
         """A client has re-authenticated: its rights and its end may be others."""
         self._router.changes.note_all()
         if client.session is not None:
-            self._registry.drop_forbidden(client.session)
+            self._registry.drop_forbidden(client.session, self._dialog.now)
         self._note_end(client)
 
     def _note_end(self, client: Client) -> None:

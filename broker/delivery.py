@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from broker.message import Message
     from broker.shared import SharedGroup
 
+ROUNDING_S = 0.001  # an instant that was in the store has lost some digits
+
 
 @dataclass(slots=True)  # speed: a frozen one takes three times as long to make
 class Delivery:
@@ -26,6 +28,11 @@ class Delivery:
     qos: int = 1  # what it goes out at
     group: SharedGroup | None = None  # through which it came
     message_id: int = 0  # in the store; 0: it is in no store
+
+
+def left_of(expires_at: float, now: float) -> int:
+    """Return what is left of a message's life in whole seconds: never more than it had."""
+    return max(ceil(expires_at - now - ROUNDING_S), 0)
 
 
 class Encoder:
@@ -55,7 +62,7 @@ class Encoder:
         if version == MQTT_5 and (identifiers or message.expires_at is not None):
             left_s = None
             if message.expires_at is not None:
-                left_s = max(ceil(message.expires_at - self._now), 0)  # [MQTT-3.3.2-6]
+                left_s = left_of(message.expires_at, self._now)  # [MQTT-3.3.2-6]
             properties = replace(
                 properties,
                 subscription_identifiers=identifiers,  # [MQTT-3.3.4-3]

@@ -352,7 +352,11 @@ class Dialog:
             return Reason.TOPIC_FILTER_INVALID
         if not self._router.may_subscribe(session.owner, topic_filter):
             return Reason.NOT_AUTHORIZED
-        if not known and (
+        if known:
+            return None
+        if self._router.subscriptions_bytes >= limits.subscriptions_bytes:
+            self._registry.end_expired(self.now)
+        if (
             len(session.subscriptions) >= limits.subscriptions
             or self._router.subscriptions_bytes >= limits.subscriptions_bytes
         ):

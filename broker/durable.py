@@ -20,22 +20,28 @@ session has None there, which costs nothing. Rules:
    leaves, and append() before it adds anything else.
 6. What adds to the store may be refused; what changes or removes must be kept.
 
-The broker's clock is the loop's; records have the wall clock's. Only this file converts.
+7. A ClockRead stands before what has an end (a message that expires, a session whose client has
+   left), so that a clock that is set back cannot give it more life than it had then.
+
+The broker's clock is the loop's; records have the journal's (records.py). Only this file converts.
 """
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from broker.journal.records import (
     Acknowledged,
     CaughtUp,
+    ClockRead,
     Closed,
     Completed,
     Ended,
     Entry,
     Freed,
     Opened,
+    Publisher,
     Released,
     Sent,
     SentSeries,
@@ -63,6 +69,9 @@ if TYPE_CHECKING:
 
 NO_MESSAGE = 1 << 64  # ids are below
 MUCH_BYTES = 65_536  # collected; then whoever collects calls flush()
+CLOCK_READ_S = 60.0  # between two of them: so much life is given back by a power cut, if the
+# wall clock is set back as well
+CLOCK_STEP_S = 1.0  # by which the wall clock was set, not corrected
 
 
 class Store(Protocol):
@@ -89,15 +98,18 @@ class Ledger:
     """Writes down what the sessions of one broker do; without a store, nothing."""
 
     __slots__ = (
-        "_acknowledged", "_collected_from", "_dropped", "_next_message", "_next_session", "_runs",
-        "_sends", "_sent", "_store", "ahead_s", "collected_bytes", "touch",
+        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_from", "_dropped",
+        "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
+        "collected_bytes", "touch",
     )  # fmt: skip
 
     def __init__(
         self, store: Store | None = None, touch: Callable[[Client], None] = lambda _: None
     ) -> None:
         self.touch = touch  # lets a client's output leave that no read has caused
-        self.ahead_s = 0.0  # the wall clock, of the broker's
+        self._ahead_s = self._wall_ahead_s = 0.0  # the journal's clock and the wall's, of ours
+        self._clock_read_at = -inf
+        self._boot = ""
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
@@ -128,13 +140,40 @@ class Ledger:
         """Give no number that the store knows."""
         self._next_session, self._next_message = next_session, next_message
 
-    def wall(self, instant: float | None) -> float:
-        """Return an instant of the broker's clock as the store has it."""
-        return 0.0 if instant is None else instant + self.ahead_s
+    def start_clock(self, last: ClockRead | None, now: float, wall: float, boot: str) -> None:
+        """Go on with the store's clock; now is the time since a start of the machine."""
+        self._wall_ahead_s = wall - now
+        self._boot = boot
+        self._ahead_s = _go_on_from(last, now, wall, boot) - now
+        self.read_clock(now)
 
-    def instant(self, wall: float) -> float | None:
+    def note_wall(self, now: float, wall: float) -> None:
+        """Take what the wall clock says, which may have been set."""
+        ahead_s = wall - now
+        is_set = abs(ahead_s - self._wall_ahead_s) >= CLOCK_STEP_S
+        self._wall_ahead_s = ahead_s
+        if is_set or now - self._clock_read_at >= CLOCK_READ_S:
+            self.read_clock(now)
+
+    def read_clock(self, now: float) -> None:
+        """Write down both clocks; rule 7. What was collected may be written behind it."""
+        self._clock_read_at = now
+        if self._store is not None:
+            wall = now + self._wall_ahead_s
+            self._store.append((ClockRead(now + self._ahead_s, wall, now, self._boot),))
+
+    def note_end(self, now: float) -> None:
+        """Write down both clocks before something that has an end, unless that was just done."""
+        if now != self._clock_read_at:
+            self.read_clock(now)
+
+    def to_store(self, instant: float | None) -> float:
+        """Return an instant of the broker's clock as the store has it."""
+        return 0.0 if instant is None else instant + self._ahead_s
+
+    def instant(self, stored: float) -> float | None:
         """Return an instant of the store in the broker's clock."""
-        return wall - self.ahead_s if wall else None
+        return stored - self._ahead_s if stored else None
 
     def open_diary(self, number: int = 0) -> Diary | None:
         """Return a session's diary, a new one or that of a number; None without a store."""
@@ -229,9 +268,10 @@ class Ledger:
             encode_message_properties(message.properties),
             message.qos,
             message.sender,
-            self.wall(message.expires_at),
+            self.to_store(message.expires_at),
             retained,
             tuple(entries),
+            _publisher_of(message) if retained else None,
         )
 
     def _take_sent(self, records: list[Record | Series]) -> list[Done]:
@@ -281,6 +321,7 @@ class Diary:
     def closed(
         self,
         expires_at: float,
+        now: float,
         will: Message | None = None,
         will_at: float = 0.0,
         *,
@@ -288,19 +329,20 @@ class Diary:
     ) -> None:
         """The connection has ended; its will may wait, its expiry counted from will_at."""
         ledger = self.ledger
-        records: list[Record] = [Closed(self.number, ledger.wall(expires_at))]
+        ledger.note_end(now)
+        records: list[Record] = [Closed(self.number, ledger.to_store(expires_at))]
         if takes_back and self.has_will:
             records.append(WillEnded(self.number))
         elif will is not None:
             message_id = ledger.take_message_ids()
-            due_at = ledger.wall(will_at)
+            due_at = ledger.to_store(will_at)
             records.append(WillDelayed(self.number, message_id, due_at, will.retain))
             records.append(ledger.describe(will, message_id, (), retained=False))
         ledger.append(records)
 
     def will_waits(self, message_id: int, will_at: float, *, retain: bool) -> None:
         """A will that was held is due at some time."""
-        due_at = self.ledger.wall(will_at)
+        due_at = self.ledger.to_store(will_at)
         self.ledger.append((WillDelayed(self.number, message_id, due_at, retain),))
 
     def ended(self, done: Done | None = None) -> None:
@@ -330,9 +372,11 @@ class Diary:
         """Return what says that the session must get a message."""
         return Entry(self.number, delivery.qos, delivery.retain, delivery.identifiers)
 
-    def stored(self, delivery: Delivery) -> None:
+    def stored(self, delivery: Delivery, now: float) -> None:
         """The session alone must get a message; nobody waits for it."""
         ledger = self.ledger
+        if delivery.message.expires_at is not None:
+            ledger.note_end(now)
         entries = (self.entry(delivery),)
         record = ledger.describe(delivery.message, delivery.message_id, entries, retained=False)
         ledger.append((record,), _ignore)
@@ -388,6 +432,20 @@ class _Together:
     def __call__(self, ok: bool) -> None:
         for done in self._dones:
             done(ok)
+
+
+def _go_on_from(last: ClockRead | None, now: float, wall: float, boot: str) -> float:
+    """Return what the store's clock shows, given what it showed last."""
+    if last is None:
+        return wall
+    if boot and last.boot == boot and now >= last.uptime:
+        return last.at + now - last.uptime
+    return last.at + max(wall - last.wall, 0.0)  # else it was set back meanwhile
+
+
+def _publisher_of(message: Message) -> Publisher | None:
+    who = message.publisher
+    return None if who is None else Publisher(who.client_id, tuple(sorted(who.groups)))
 
 
 def _describe_gone(message_ids: dict[int, list[int]]) -> list[Record]:

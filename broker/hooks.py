@@ -18,6 +18,7 @@ Local clients are the program's own, and are not asked about.
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from typing import TypeVar
 
 from broker.counters import Counters
@@ -47,8 +48,20 @@ class Arrival:
     clean_start: bool
 
 
+class NoRoom(Enum):
+    """Says that a message cannot be kept now, and may be sent again later.
+
+    An MQTT 5 client is told QUOTA_EXCEEDED; the connection of an older one ends without an
+    acknowledgement, after which it sends the message again.
+    """
+
+    NO_ROOM = auto()
+
+
+NO_ROOM = NoRoom.NO_ROOM
+
 ConnectHook = Callable[[Arrival], Refusal | None]
-PublishHook = Callable[[Message], Message | Reason | None]
+PublishHook = Callable[[Message], Message | Reason | NoRoom | None]
 SubscribeHook = Callable[[Identity, Subscription], int]
 DisconnectHook = Callable[[Identity, Reason | None], None]
 Remove = Callable[[], None]
@@ -74,8 +87,9 @@ class Hooks:
         """Ask about each message, wills included, whose topic matches the filter.
 
         The hook returns the message, or a changed one (dataclasses.replace), to let it pass; None
-        to drop it, with success told; or a Reason from 0x80 on to refuse it. Of several hooks each
-        is given what the one before returned.
+        to drop it, with success told; a Reason from 0x80 on to refuse it, of which MQTT 3.1.1
+        has no word, so that its clients are told success; or NO_ROOM. Of several hooks each is
+        given what the one before returned.
 
         Raises:
             LocalProtocolError: the filter is none.
@@ -124,10 +138,12 @@ class Hooks:
             return ()
         return tuple(hook for wanted, hook in self._publish if is_match(wanted, topic))
 
-    def screen(self, message: Message, hooks: tuple[PublishHook, ...]) -> Message | Reason | None:
+    def screen(
+        self, message: Message, hooks: tuple[PublishHook, ...]
+    ) -> Message | Reason | NoRoom | None:
         """Return what the hooks make of a message; who sent it is not theirs to change."""
         kept = message
-        failed: Message | Reason | None = Reason.IMPLEMENTATION_SPECIFIC
+        failed: Message | Reason | NoRoom | None = Reason.IMPLEMENTATION_SPECIFIC
         for hook in hooks:
             made = self._call("publish", message.sender, failed, _ask_publish, hook, kept)
             if not isinstance(made, Message):
@@ -167,10 +183,10 @@ class Hooks:
             return otherwise
 
 
-def _ask_publish(hook: PublishHook, message: Message) -> Message | Reason | None:
+def _ask_publish(hook: PublishHook, message: Message) -> Message | Reason | NoRoom | None:
     made = hook(message)
-    if made is None:
-        return None
+    if made is None or made is NO_ROOM:
+        return made
     if not isinstance(made, Message):
         reason = Reason(made)
         if reason < Reason.UNSPECIFIED_ERROR:

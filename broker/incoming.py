@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from broker.acks import AckLine, Place
 from broker.client import Client, State
 from broker.errors import RemoteProtocolError
+from broker.hooks import NoRoom
 from broker.journal.records import Received, Record
 from broker.message import Hold, Message
 from broker.packets import Packet, PubAck, PubComp, Publish, PubRec, PubRel
@@ -83,7 +84,8 @@ class Incoming:
         self._check_quota(client)
         line = self.line_of(client)
         place = line.join(packet.packet_id, packet.qos)  # [MQTT-2.2.1-5]
-        decide = place.decide if packet.qos == 1 else self._take(client, place)  # [MQTT-4.3.2-5]
+        # [MQTT-4.3.2-5]
+        decide = place.decide if packet.qos == 1 else self._take(client, place, now)
         if decide is None:
             return
         if route.allowed:
@@ -152,7 +154,7 @@ class Incoming:
             raise RemoteProtocolError(f"topic alias {alias} stands for no topic")
         return replace(packet, topic=topic.decode())
 
-    def _take(self, client: Client, place: Place) -> Callable[[Reason], None] | None:
+    def _take(self, client: Client, place: Place, now: float) -> Callable[[Reason], None] | None:
         """Return what decides about a QoS 2 message, None when there is nothing to decide."""
         session, packet_id = client.session, place.packet_id
         assert session is not None  # it is online
@@ -160,7 +162,7 @@ class Incoming:
         if packet_id in received.ids:  # [MQTT-4.3.3-10]
             received.repeat(packet_id, place)
             return None
-        if received.is_full:
+        if received.is_full and not session.has_room_for_id(now):
             self._counters.drop("too_many_unreleased")
             place.decide(Reason.QUOTA_EXCEEDED)  # [MQTT-3.5.2-1]
             return None
@@ -194,14 +196,14 @@ class Incoming:
         message, receivers = _message(client, packet, now), route.receivers
         if route.hooks:
             screened = self._screen(client, message, route)
-            if isinstance(screened, Reason):
+            if isinstance(screened, Reason | NoRoom):
                 return
             message, receivers = screened
         self._router.deliver(message, receivers, now)
 
     def _screen(
         self, client: Client, message: Message, route: Route
-    ) -> tuple[Message, Receivers] | Reason:
+    ) -> tuple[Message, Receivers] | Reason | NoRoom:
         assert client.session is not None  # it is online
         return self._router.screen(message, route.hooks, route.receivers, client.session)
 
@@ -216,12 +218,17 @@ class Incoming:
         message, receivers = None, route.receivers
         if route.hooks:
             screened = self._screen(client, _message(client, packet, now), route)
+            if isinstance(screened, NoRoom):
+                decide(Reason.QUOTA_EXCEEDED)  # which ends the connection of an older client
+                return
             if isinstance(screened, Reason):
                 decide(screened if client.five else Reason.SUCCESS)  # as in _deny()
                 return
             message, receivers = screened
         accepted = SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
-        hold = Hold(lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED))
+        hold = Hold(
+            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED), can_tell=client.five
+        )
         if message is None:
             message = _message(client, packet, now, hold)
         else:

@@ -22,6 +22,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from broker.errors import RemoteProtocolError
+from broker.kept_back import KeptBack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -44,8 +45,9 @@ class Inflight:
     """Sends each packet until it is acknowledged, in order, a few at a time."""
 
     __slots__ = (
-        "_counters", "_ids_made", "_limit_bytes", "_limit_bytes_total", "_max_packet_id", "_pool",
-        "_qos2", "_unsent", "append", "assigned", "diary", "packets", "size_bytes", "window",
+        "_counters", "_ids_made", "_kept_back", "_limit_bytes", "_limit_bytes_total",
+        "_max_packet_id", "_pool", "_qos2", "_unsent", "append", "assigned",
+        "diary", "packets", "size_bytes", "window",
     )  # fmt: skip
 
     def __init__(
@@ -68,6 +70,7 @@ class Inflight:
         self._max_packet_id = max_packet_id
         self._pool = _NO_IDS
         self._ids_made = 0
+        self._kept_back: KeptBack | None = None  # of a stored session; made for its first QoS 2
         self._qos2: set[bytes] | None = None  # ids of QoS 2; made for the first one
         self._unsent: list[bytes] = []  # ids to be sent again on this connection, last one first
 
@@ -85,6 +88,11 @@ class Inflight:
     def last_id(self) -> bytes:
         """The packet id of what was offered last."""
         return next(reversed(self.packets))
+
+    def open(self, append: Callable[[bytes], None]) -> None:
+        """Take packets for a connection from now on."""
+        kept_back = self._kept_back
+        self.append = kept_back.append if kept_back else append
 
     def offer(self, parts: Sequence[Parts]) -> int:
         """Send the first ones that fit; return how many."""
@@ -117,20 +125,44 @@ class Inflight:
         return sent
 
     def take_qos2(self, parts: Parts) -> bytes | None:
-        """Take a QoS 2 packet that send_taken() will send; return its id, None: it does not fit."""
+        """Take a QoS 2 packet that send_taken() will send; return its id, None: it does not fit.
+
+        What is offered meanwhile is sent behind it.
+        """
         append = self.append
         if append is None:
             return None
-        self.append = _keep_back
-        is_taken = self.offer_qos2((parts,))
-        self.append = append
-        return self.last_id if is_taken else None
+        self.append = _send_nothing
+        if not self.offer_qos2((parts,)):
+            self.append = append
+            return None
+        packet_id = self.last_id
+        if self._kept_back is None:
+            self._kept_back = KeptBack()
+        self._kept_back.hold(packet_id)
+        self.append = self._kept_back.append
+        return packet_id
 
     def send_taken(self, packet_id: bytes, append: Callable[[bytes], None]) -> None:
-        """Send what was taken, if it is still there."""
-        packet = self.packets.get(packet_id)
-        if packet is not None and not packet.startswith(PUBREL):
-            append(packet)
+        """Send what was taken, and what stands behind it, as soon as nothing stands before it."""
+        if self._kept_back is not None:
+            self._kept_back.settle(packet_id)
+            self._send_kept_back(self._kept_back, append)
+
+    def give_up_taken(self, packet_id: bytes, append: Callable[[bytes], None] | None) -> bool:
+        """Forget what was taken; return whether it was there. None: the connection is gone."""
+        if self._kept_back is not None:
+            self._kept_back.give_up(packet_id)
+            if append is not None:
+                self._send_kept_back(self._kept_back, append)
+        return self.finish(packet_id, released=False)
+
+    def _send_kept_back(self, kept_back: KeptBack, append: Callable[[bytes], None]) -> None:
+        for packet in kept_back.take_ready(self.packets):
+            if not packet.startswith(PUBREL):
+                append(packet)
+        if not kept_back and self.append is not None:
+            self.append = append
 
     def last_ids(self, count: int) -> list[bytes]:
         """Return the ids of what was offered last, in order."""
@@ -241,6 +273,7 @@ class Inflight:
         given up.
         """
         self.window = window  # [MQTT-4.9.0-1]
+        self._kept_back = None  # all of it is sent again
         if not self.packets:
             self._unsent.clear()
             return
@@ -252,6 +285,11 @@ class Inflight:
             self.assigned = {each: self.assigned[each] for each in packets if each in self.assigned}
         self.packets = packets
         self._unsent = list(reversed(packets))  # [MQTT-4.4.0-1] [MQTT-4.6.0-1]
+
+    @property
+    def is_sending_again(self) -> bool:
+        """Whether the last connection left something behind that is not sent again yet."""
+        return bool(self._unsent)
 
     def send_again(self, append: Callable[[bytes], None]) -> None:
         """Send what is due of what the last connection left behind."""
@@ -267,7 +305,7 @@ class Inflight:
         self.append = None
         self._account(-self.size_bytes)
         self.packets = {}
-        self._qos2 = self.assigned = None
+        self._qos2 = self.assigned = self._kept_back = None
         self._unsent.clear()
 
     def _account(self, size: int) -> None:
@@ -285,7 +323,7 @@ class Inflight:
         return self._pool
 
 
-def _keep_back(packet: bytes) -> None:
+def _send_nothing(packet: bytes) -> None:
     """Send nothing yet."""
 
 

@@ -21,6 +21,7 @@ class Limits:
     unauthenticated: int = 2_000  # connections whose CONNECT is not decided yet
     incomplete_bytes_total: int = 64 * MIB  # of packets that have not come whole
     stored_sessions: int = 10_000  # clients away whose session is kept
+    sessions_per_identity: int = 10_000  # of these, of one identity
     session_expiry_s: int = 7 * 86_400  # also for 3.1.1, whose sessions would never end
     keep_alive_s: int = 65_535  # the longest, imposed on MQTT 5 clients; at 65 535 they choose
     connect_timeout_s: float = 10.0  # from the first byte to the decided CONNECT; a re-AUTH's too

@@ -27,6 +27,7 @@ class Listener:
     tls: ssl.SSLContext | None = None
     name: str = "tcp"
     websocket: bool = False  # at /mqtt
+    plain_too: bool = False  # with websocket: the first byte says which of both a client speaks
     origins: tuple[
         str, ...
     ] = ()  # pages that may connect beside those of the same host; "*" is all

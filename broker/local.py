@@ -8,6 +8,7 @@ from broker.delivery import Encoder
 from broker.errors import LocalProtocolError, RemoteProtocolError
 from broker.message import Message
 from broker.packets import Subscription
+from broker.router import Done
 from broker.story import Story
 from broker.topics import SHARED, validate_filter, validate_topic
 
@@ -50,12 +51,54 @@ class LocalClient:
         if receiver is not None:
             self._core.unsubscribe(receiver, topic_filter)
 
-    def publish(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> None:
-        """Publish to everybody, the process's own subscribers included."""
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        expiry_s: float | None = None,
+        stored: bool = True,
+    ) -> None:
+        """Publish to everybody, the process's own subscribers included.
+
+        Args:
+            topic: where to; no wildcards.
+            payload: what.
+            qos: 0, 1 or 2.
+            retain: keep it for those who subscribe later.
+            expiry_s: how long it may wait for its receivers; None is for ever.
+            stored: False lets it wait in memory only; of no effect on what is retained.
+        """
+        message = self._make(topic, payload, qos, retain=retain, expiry_s=expiry_s)
+        self._core.publish(message, self._now(), stored=stored)
+
+    def submit(
+        self,
+        topic: str,
+        payload: bytes,
+        done: Done,
+        *,
+        qos: int = 1,
+        expiry_s: float | None = None,
+    ) -> None:
+        """Publish what somebody waits for.
+
+        done is called once, now or later: True when all that must survive is safe, as the
+        broker's durability has it; False when it is not kept, and may be submitted again.
+        """
+        message = self._make(topic, payload, qos, retain=False, expiry_s=expiry_s)
+        self._core.publish(message, self._now(), done=done)
+
+    def _make(
+        self, topic: str, payload: bytes, qos: int, *, retain: bool, expiry_s: float | None
+    ) -> Message:
         _check(validate_topic, topic)
         if qos not in {0, 1, 2}:
             raise LocalProtocolError(f"cannot publish at QoS {qos}: there are 0, 1 and 2")
-        self._core.publish(Message(topic, payload, qos, retain), self._now())
+        expires_at = None if expiry_s is None else self._now() + expiry_s
+        return Message(topic, payload, qos, retain, expires_at=expires_at)
 
     def close(self) -> None:
         """Drop all subscriptions."""
@@ -93,4 +136,4 @@ class _LocalReceiver:
             if self._story.may_tell(self._name, "handler_failed", TRACES):
                 logger.exception("handler of %s failed on %r", self._name, message.topic)
             if message.hold is not None and message.hold.keepers > keepers:
-                message.hold.refuse()  # it kept the message and will never let go
+                message.hold.decline()  # it kept the message and will never let go

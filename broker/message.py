@@ -13,14 +13,15 @@ OVERHEAD_BYTES = 200  # of one queued message besides topic and payload, measure
 class Hold:
     """Delays the PUBACK or PUBREC of one message until all who kept it have let go.
 
-    Pure and not thread-safe: release() and refuse() belong to the broker's loop. The first
-    refuse() decides; what others do afterwards changes nothing.
+    Pure and not thread-safe: release(), decline() and refuse() belong to the broker's loop. The
+    first refuse() decides; what others do afterwards changes nothing.
     """
 
-    __slots__ = ("_decided", "_keepers", "_on_decided")
+    __slots__ = ("_can_tell", "_decided", "_keepers", "_on_decided")
 
-    def __init__(self, on_decided: Callable[[bool], None]) -> None:
+    def __init__(self, on_decided: Callable[[bool], None], *, can_tell: bool = True) -> None:
         self._on_decided = on_decided  # True: acknowledge, False: refuse
+        self._can_tell = can_tell  # MQTT 3.1.1 has no reason code; it can only be cut off
         self._keepers = 0
         self._decided = False
 
@@ -35,7 +36,7 @@ class Hold:
         return self._keepers
 
     def keep(self) -> None:
-        """Promise a later release() or refuse(); call it within the handler."""
+        """Promise a later release(), decline() or refuse(); call it within the handler."""
         if self._decided and not self._keepers:
             raise LocalProtocolError("cannot keep message: it is acknowledged already")
         self._keepers += 1
@@ -51,6 +52,17 @@ class Hold:
         self._let_go()
         if not self._decided:
             self._decide(accepted=False)
+
+    def decline(self) -> None:
+        """Give up one copy of a message that is delivered all the same.
+
+        Its sender is told by a reason code, or, where the protocol has none, is acknowledged: to
+        cut it off would make it publish the same again, and deliver that to everybody again.
+        """
+        if self._can_tell:
+            self.refuse()
+        else:
+            self.release()
 
     def _let_go(self) -> None:
         if not self._keepers:

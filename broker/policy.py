@@ -34,6 +34,7 @@ class Identity:
     client_id: str
     groups: frozenset[str] = frozenset()
     expires_at: float | None = None
+    keeps_session: bool = True  # False: its session ends with its connection, whatever it asks
 
 
 class Refusal(IntEnum):
@@ -123,6 +124,14 @@ class FinerAuthorizer(Protocol):
 
     def may_read(self, identity: Identity, topic: str) -> bool:
         """Return whether the client may receive messages of the topic."""
+
+
+@runtime_checkable
+class IdentityDirectory(Protocol):
+    """What an Authorizer may know beside: which of the identities of an earlier run still are."""
+
+    def knows(self, identity: Identity) -> bool | None:
+        """Return False for one that is no more, None for one whose rights its login will tell."""
 
 
 class AllowAll:

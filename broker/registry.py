@@ -1,12 +1,14 @@
 """All sessions: who is connected, who is away and for how long, whose will waits."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
 from broker.client import Client
 from broker.counters import Counters
 from broker.durable import HeldWill
+from broker.hooks import NoRoom
 from broker.journal.records import Ended, Record, WillEnded
 from broker.limits import Limits
 from broker.message import Message
@@ -20,6 +22,7 @@ from broker.session import Session
 logger = logging.getLogger(__name__)
 
 TICK_WORK = 2_000  # sessions and subscriptions ended at one tick: about 10 ms
+LOOK_S = 0.1  # between two looks at all sessions for what has expired, 1 ms each
 
 
 class Registry:
@@ -31,13 +34,16 @@ class Registry:
         self._counters = counters
         self._sessions: dict[str, Session] = {}
         self._away: set[Session] = set()
+        self._by_owner: Counter[str] = Counter()  # sessions of each identity
+        self._looked_at = self._ended_at = -LOOK_S  # for expired messages, and for sessions
 
     def __iter__(self) -> Iterator[Session]:
         return iter(tuple(self._sessions.values()))
 
-    @property
-    def is_full(self) -> bool:
-        """Whether one more stored session is one too many."""
+    def is_full(self, now: float) -> bool:
+        """Return whether one more stored session is one too many; those that are over go first."""
+        if len(self._away) >= self._limits.stored_sessions:
+            self.end_expired(now)
         return len(self._away) >= self._limits.stored_sessions
 
     @property
@@ -45,47 +51,64 @@ class Registry:
         """How many sessions are kept for clients that are away."""
         return len(self._away)
 
+    def is_full_for(self, name: str, now: float) -> bool:
+        """Return whether one more stored session of an identity is one too many."""
+        return self.is_full(now) or self._by_owner[name] >= self._limits.sessions_per_identity
+
     def get(self, client_id: str) -> Session | None:
         """Return the session of a client id."""
         return self._sessions.get(client_id)
 
-    def expiry_s(self, connect: Connect) -> float:
+    def expiry_s(self, connect: Connect, identity: Identity) -> float:
         """Return how long the session is kept after its connection."""
+        if not identity.keeps_session:
+            return 0.0
         asked = float(connect.properties.session_expiry_s or 0)
         if connect.version < MQTT_5 and not connect.clean_start:
             asked = NEVER_EXPIRES
         return min(asked, self._limits.session_expiry_s)
 
+    def make(self, owner: Identity) -> Session:
+        """Return a new session."""
+        return Session(
+            owner.client_id, owner, self._limits, self._counters, self.drop_expired_messages
+        )
+
     def add(self, session: Session) -> None:
         """Take a session that was stored; its client is away."""
         self._sessions[session.client_id] = session
+        self._by_owner[session.owner.name] += 1
         self._away.add(session)
 
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
         """Find or make the session of a client that comes; say whether it was there before."""
         session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
-        if session is not None and (connect.clean_start or session.expiry_s <= 0):
-            self.end(session, now)  # [MQTT-3.1.2-4]; or it is there for its will alone
+        if session is not None and session.is_restored and session.expiry_s <= 0:
+            self.end(session, now)  # its connection ended with the broker before this one
             session = None
-        present = session is not None  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+        present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
+        if session is not None and session.opening is not None and not session.version:
+            present = False  # who made it is not in yet, and has been told nothing
+        if session is not None and connect.clean_start:
+            self.end(session, now)  # [MQTT-3.1.2-4]
+            session = None
         if session is None:  # [MQTT-3.1.2-6]
-            session = Session(identity.client_id, identity, self._limits, self._counters)
+            session = self.make(identity)
             self._sessions[identity.client_id] = session
+            self._by_owner[identity.name] += 1
         is_known = session.owner == identity and not session.is_restored
         session.is_restored = False
         session.owner = identity
-        session.expiry_s = self.expiry_s(connect)
+        session.expiry_s = self.expiry_s(connect, identity)
         session.expires_at = None
-        if session.expiry_s > 0:
-            if session.diary is None:
-                session.keep_diary(self._router.ledger.open_diary())
-        elif session.diary is not None:  # from now on it ends with its connection
-            session.diary.ended()
-            session.keep_diary(None)
-        if connect.will is not None and session.diary is None:
+        # one that was stored stays so until it ends: its messages have numbers in the store, and
+        # the next client of two that come at once may want it kept
+        if session.expiry_s > 0 and session.diary is None:
+            session.keep_diary(self._router.ledger.open_diary())
+        if connect.will is not None and session.diary is None and session.will_diary is None:
             session.will_diary = self._router.ledger.open_diary()
         if not is_known:
-            self.drop_forbidden(session)
+            self.drop_forbidden(session, now)
         return session, present
 
     def attach(self, client: Client, session: Session, connect: Connect) -> None:
@@ -98,8 +121,11 @@ class Registry:
         client.identity = session.owner
         self._router.changes.note_session(session.subscriptions)
 
-    def drop_forbidden(self, session: Session) -> None:
-        """Drop the subscriptions its owner has no right to any more, and what only they wanted."""
+    def drop_forbidden(self, session: Session, now: float) -> None:
+        """Drop the subscriptions its owner has no right to any more, and what only they wanted.
+
+        What came through a shared subscription goes to another member.
+        """
         lost = [
             topic_filter
             for topic_filter in session.subscriptions
@@ -115,7 +141,8 @@ class Registry:
         self._router.keep_within(session)
         self._router.changes.note_session(session.subscriptions)
         if lost or session.may_read is not None:
-            session.drop_unwanted()
+            for delivery in session.drop_denied(lost):
+                self._router.hand_over(delivery, now)
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
         """A connection has ended; its will is published, or waits, unless taken back."""
@@ -142,6 +169,7 @@ class Registry:
             will = None if is_due else session.will
             session.diary.closed(
                 session.expires_at,
+                now,
                 _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
                 takes_back=session.will is None,
@@ -153,6 +181,9 @@ class Registry:
         """Forget a session and all it holds."""
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]
+            self._by_owner[session.owner.name] -= 1
+            if not self._by_owner[session.owner.name]:
+                del self._by_owner[session.owner.name]
         self._away.discard(session)
         for topic_filter in session.subscriptions:
             self._router.unsubscribe(session, topic_filter)
@@ -168,8 +199,21 @@ class Registry:
         ended = (Ended(diary.number),) if diary is not None else ()
         self._publish_will(session, now, ended)  # [MQTT-3.1.2-8] it does not outlive its session
 
+    def drop_expired_messages(self, now: float) -> None:
+        """Drop what waits for any session and has expired."""
+        if now - self._looked_at >= LOOK_S:
+            self._looked_at = now
+            for session in self._sessions.values():
+                session.drop_expired(now)
+
+    def end_expired(self, now: float) -> None:
+        """Do what tick() does, before something is refused."""
+        if now - self._ended_at >= LOOK_S:
+            self.tick(now)
+
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
+        self._ended_at = now
         work = 0
         for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
             if session.expires_at is not None and session.expires_at <= now:
@@ -185,7 +229,8 @@ class Registry:
         """Publish a will that does not outlive the broker: all but those a store keeps waiting."""
         if client is not None and client.will is not None:
             will = client.will
-            if session.diary is not None and will.properties.will_delay_s:
+            is_kept = session.diary is not None and session.expiry_s > 0
+            if is_kept and will.properties.will_delay_s:
                 return
             client.will, session.will = None, will
         elif session.will is None or session.diary is not None:
@@ -214,7 +259,7 @@ class Registry:
         if not hooks:
             return message
         screened = self._router.screen(message, hooks, (), session)
-        return None if isinstance(screened, Reason) else screened[0]
+        return None if isinstance(screened, Reason | NoRoom) else screened[0]
 
 
 def hold_will(will: Will, owner: Identity) -> HeldWill:

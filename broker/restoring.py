@@ -1,8 +1,9 @@
 """Sessions, queues, retained messages and wills as they were, from what the store holds.
 
 What has expired is dropped, and so is what the limits, which may be others now, leave no room
-for. Rights are asked again when the owner comes, and before anything is delivered: who may do
-what may not be known before it was authenticated.
+for. The rights of a session are asked again when its owner comes; whether a retained message may
+stay, before it is delivered, as after a change of rights. What an identity has left that is no
+more is forgotten, as when it is revoked.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from broker.journal.records import Cleared
 from broker.message import Message
 from broker.packets import Will
 from broker.policy import Identity
-from broker.session import Session
 from broker.wire import decode_message_properties
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from broker.limits import Limits
     from broker.registry import Registry
     from broker.router import Router
+    from broker.session import Session
 
 
 class _Body(NamedTuple):
@@ -56,6 +57,10 @@ class Restorer:
         self._counters.retained = len(self._router.retained)
         for stored in sorted(image.sessions.values(), key=lambda each: each.session_id):
             self._restore_session(stored)
+        for session in self._registry:
+            if self._router.knows(session.owner) is False:
+                self._registry.end(session, self._now)
+        self._router.retained.doubt()  # CVE-2018-12546
         self._router.changes.note_all()
 
     def _body(self, message_id: int) -> _Body:
@@ -76,6 +81,7 @@ class Restorer:
             record.sender,
             decode_message_properties(record.properties),
             self._ledger.instant(record.expires_at),
+            publisher=_publisher_of(record),
         )
 
     def _restore_retained(self, topic: str, message: Message) -> None:
@@ -90,18 +96,18 @@ class Restorer:
     def _restore_session(self, stored: StoredSession) -> None:
         assert stored.client_id is not None  # the image was settled
         owner = Identity(stored.owner, stored.client_id, frozenset(stored.groups))
-        session = Session(stored.client_id, owner, self._limits, self._counters)
+        session = self._registry.make(owner)
         diary = self._ledger.open_diary(stored.session_id)
         assert diary is not None  # there is a store
         session.keep_diary(diary)
         session.version = stored.version
         session.expiry_s = min(stored.expiry_s, self._limits.session_expiry_s)
-        latest = self._now + session.expiry_s
         expires_at = self._ledger.instant(stored.expires_at or 0.0)
-        # a clock that was set back must not let it live for ever
-        session.expires_at = latest if expires_at is None else min(expires_at, latest)
-        if stored.expires_at is None:  # it was connected
-            diary.closed(session.expires_at)
+        if expires_at is None:  # it was connected
+            session.expires_at = self._now + session.expiry_s
+            diary.closed(session.expires_at, self._now)
+        else:  # a DISCONNECT may have asked for more than the CONNECT
+            session.expires_at = min(expires_at, self._now + self._limits.session_expiry_s)
         session.is_restored = True
         for subscription in stored.subscriptions.values():
             session.subscriptions[subscription.topic_filter] = subscription
@@ -143,6 +149,7 @@ class Restorer:
             )
             packets[name] = head + name + body
             diary.messages[name] = message_id
+            session.note_deadline(name, message)
             if entry.qos > 1:
                 qos2.add(name)
         for packet_id in stored.released:
@@ -151,7 +158,7 @@ class Restorer:
             qos2.add(name)
         session.inflight.restore(packets, qos2)
         diary.dropped(dropped)
-        session.restore(waiting)
+        session.restore(waiting, self._now)
 
     def _restore_will(self, session: Session, will: StoredWill) -> None:
         message, retain = self._body(will.message_id).message, will.retain
@@ -163,3 +170,10 @@ class Restorer:
             expiry_s = max(round(message.expires_at - session.will_at), 0)
             properties = replace(properties, message_expiry_s=expiry_s)
         session.will = Will(message.topic, message.payload, message.qos, retain, properties)
+
+
+def _publisher_of(record: Stored) -> Identity | None:
+    found = record.publisher
+    if found is None:
+        return None
+    return Identity(record.sender, found.client_id, frozenset(found.groups))

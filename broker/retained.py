@@ -4,10 +4,13 @@ A tree like that of topics.py, so that a filter costs what it finds, not what is
 """
 
 from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heappush
 from itertools import islice
 
 from broker.message import Message
 from broker.topics import SYS, is_match
+
+EXPIRIES_SPARE = 64  # notes of when messages expire, besides two for each message
 
 
 class _Node:
@@ -41,7 +44,8 @@ class RetainedStore:
         self._bytes_limit = bytes_limit
         self._may_stay = may_stay  # asked when rights have changed; forgets those that may not
         self._doubted: set[str] = set()
-        self._round: Iterator[str] = iter(())  # of find_expired()
+        # when, and which topic; those of messages that were replaced are skipped
+        self._expiries: list[tuple[float, str]] = []
         self._root = _Node()
         self._messages: dict[str, Message] = {}  # [MQTT-3.1.2-7] of 3.1.1
         self._own: dict[str, Message] = {}  # $SYS: without limits, never stored, few
@@ -73,6 +77,8 @@ class RetainedStore:
         node.message = self._messages[message.topic] = message  # [MQTT-3.3.1-5]
         self._size_bytes += grown
         self._doubted.discard(message.topic)
+        if message.expires_at is not None:
+            self._note_expiry(message.expires_at, message.topic)
         return True
 
     def keep_own(self, message: Message) -> None:
@@ -138,18 +144,27 @@ class RetainedStore:
         for topic in tuple(islice(self._doubted, count)):
             self.get(topic)
 
-    def find_expired(self, count: int, now: float) -> list[str]:
-        """Look at so many messages, all of them in turn; return the topics of those expired."""
-        found = []
-        for _ in range(min(count, len(self._messages))):
-            topic = next(self._round, None)
-            if topic is None:
-                self._round = iter(tuple(self._messages))
-                continue
+    def take_expired(self, count: int, now: float) -> list[str]:
+        """Return, once, the topics of so many messages that have expired."""
+        found: dict[str, None] = {}
+        expiries = self._expiries
+        while expiries and expiries[0][0] <= now and len(found) < count:
+            _, topic = heappop(expiries)
             message = self._messages.get(topic)
             if message is not None and message.is_expired(now):
-                found.append(topic)
-        return found
+                found[topic] = None
+        return list(found)
+
+    def _note_expiry(self, expires_at: float, topic: str) -> None:
+        expiries = self._expiries
+        heappush(expiries, (expires_at, topic))
+        if len(expiries) > 2 * len(self._messages) + EXPIRIES_SPARE:  # most are of replaced ones
+            expiries[:] = [
+                (each.expires_at, each.topic)
+                for each in self._messages.values()
+                if each.expires_at is not None
+            ]
+            heapify(expiries)
 
     def find_of(self, sender: str) -> list[str]:
         """Return the topics whose message an identity has left."""

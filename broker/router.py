@@ -1,6 +1,7 @@
 """Who gets a message: subscriptions, retained messages, rights, and routes for the flow."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
@@ -11,12 +12,12 @@ from broker.counters import Counters
 from broker.delivery import Delivery, Encoder
 from broker.durable import Ledger
 from broker.errors import RemoteProtocolError
-from broker.hooks import Hooks, PublishHook
+from broker.hooks import Hooks, NoRoom, PublishHook
 from broker.journal.records import Cleared, Entry, Record, Series
 from broker.limits import Limits
-from broker.message import Message
+from broker.message import Hold, Message
 from broker.packets import MQTT_5, Subscription
-from broker.policy import Authorizer, FinerAuthorizer, Identity
+from broker.policy import Authorizer, FinerAuthorizer, Identity, IdentityDirectory
 from broker.reasons import Reason
 from broker.retained import RetainedStore
 from broker.route import Outlet, Receiver, Receivers, Route
@@ -26,7 +27,10 @@ from broker.story import Story
 from broker.topics import SHARED, SYS, SYS_ROOT, SubscriptionTree, strip_share, validate_topic
 from broker.turns import Turns
 
+Done = Callable[[bool], None]
+
 TURN_RECEIVERS = 4  # of one message, at 5 us each, are a unit of a turn
+EXPIRED_STEP = 100  # expired retained messages forgotten for one that has no room: 1 ms
 SIZE_MARGIN = 8  # by which the same message may be longer for another client (length, properties)
 
 
@@ -50,6 +54,7 @@ class Router:
         )
         self._authorizer = authorizer
         self._finer = authorizer if isinstance(authorizer, FinerAuthorizer) else None
+        self._directory = authorizer if isinstance(authorizer, IdentityDirectory) else None
         self._limits = limits
         self.counters = counters
         self.story = Story(counters)
@@ -57,7 +62,7 @@ class Router:
         self._tree: SubscriptionTree[Receiver] = SubscriptionTree()
         self._groups: dict[str, SharedGroup] = {}  # by filter, share name included
         self._delivering = False
-        self._later: deque[tuple[Message, tuple[Record, ...]]] = deque()
+        self._later: deque[tuple[Message, tuple[Record, ...], bool, Done | None]] = deque()
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add or replace a subscription."""
@@ -111,6 +116,10 @@ class Router:
         if topic.startswith(SYS) or topic == SYS_ROOT:
             return False
         return self._authorizer.may_publish(identity, topic)
+
+    def knows(self, identity: Identity) -> bool | None:
+        """Ask the authorizer whether an identity still is; None: that is told when it logs in."""
+        return True if self._directory is None else self._directory.knows(identity)
 
     def find_receivers(self, topic: str, origin: Session | None) -> Receivers:
         """Return each receiver once, with the widest of its matching subscriptions."""
@@ -173,22 +182,27 @@ class Router:
         return self._build_route(client, topic, receivers)
 
     def deliver(
-        self, message: Message, receivers: Receivers, now: float, records: tuple[Record, ...] = ()
+        self,
+        message: Message,
+        receivers: Receivers,
+        now: float,
+        records: tuple[Record, ...] = (),
+        *,
+        stored: bool = True,
+        done: Done | None = None,
     ) -> bool:
         """Give a message to its receivers; return False when it had to be retained and was not.
 
-        records are written down together with it; its hold lasts until that is safe.
+        records are written down together with it; its hold lasts until that is safe, and done is
+        told. What is not to be stored waits for its receivers in memory only.
         """
         ledger = self.ledger
-        if message.retain:
-            if ledger.is_on:
-                self.retained.wait(message.topic)
-            if not self._retain(message):  # [MQTT-3.3.1-8]
-                if ledger.is_on:
-                    self.retained.settle(message.topic, message, ok=False)
-                    ledger.append(records)
-                return False
-        encoder = Encoder(message, now, ledger.take_message_ids() if ledger.is_on else 0)
+        if message.retain and not self._take_retained(message, records, now):
+            if done is not None:
+                done(False)
+            return False
+        is_stored = ledger.is_on and (stored or message.retain)
+        encoder = Encoder(message, now, ledger.take_message_ids() if is_stored else 0)
         self._delivering = True
         self.turns.left -= len(receivers) // TURN_RECEIVERS
         for receiver, subscription in receivers:
@@ -197,20 +211,32 @@ class Router:
                 self.touched.add(receiver.client)
         self._delivering = False
         if ledger.is_on and (records or encoder.entries or message.retain):
-            self._write_down(encoder, records)
+            self._write_down(encoder, records, now, done)
+        elif done is not None:
+            done(True)
         while self._later:
-            self.publish(*self._later.popleft(), now=now)
+            later, its_records, its_stored, its_done = self._later.popleft()
+            self.publish(later, its_records, now=now, stored=its_stored, done=its_done)
         return True
 
-    def publish(self, message: Message, records: tuple[Record, ...] = (), *, now: float) -> None:
+    def publish(
+        self,
+        message: Message,
+        records: tuple[Record, ...] = (),
+        *,
+        now: float,
+        stored: bool = True,
+        done: Done | None = None,
+    ) -> None:
         """Find the receivers of a message and give it to them.
 
         What a local subscriber publishes while it is given a message follows that message.
         """
         if self._delivering:
-            self._later.append((message, records))
+            self._later.append((message, records, stored, done))
         else:
-            self.deliver(message, self.find_receivers(message.topic, None), now, records)
+            receivers = self.find_receivers(message.topic, None)
+            self.deliver(message, receivers, now, records, stored=stored, done=done)
 
     def tell(self, topic: str, payload: bytes, now: float) -> None:
         """Say something of the broker itself: retained, but never stored nor queued."""
@@ -237,13 +263,13 @@ class Router:
         hooks: tuple[PublishHook, ...],
         receivers: Receivers,
         origin: Session,
-    ) -> tuple[Message, Receivers] | Reason:
+    ) -> tuple[Message, Receivers] | Reason | NoRoom:
         """Return what hooks leave of a message and who gets it, or the answer when nobody does."""
         made = self.hooks.screen(message, hooks)
         if made is None:
             self.counters.drop("hook")
             return Reason.SUCCESS
-        if isinstance(made, Reason):
+        if isinstance(made, Reason | NoRoom):
             self.counters.refuse("publish_hook")
             self.counters.drop("hook")
             return made
@@ -264,10 +290,30 @@ class Router:
             encoder = Encoder(message, now, message_id)
             delivery.group.deliver(encoder, Subscription(message.topic), now)
             if encoder.entries:
-                self._write_down(encoder, ())
+                self._write_down(encoder, (), now)
 
-    def _write_down(self, encoder: Encoder, records: tuple[Record, ...]) -> None:
+    def _take_retained(self, message: Message, records: tuple[Record, ...], now: float) -> bool:
+        """Return whether a message is retained now; if not, write down what came with it."""
+        ledger = self.ledger
+        if ledger.is_on:
+            self.retained.wait(message.topic)
+        if self._retain(message, now):  # [MQTT-3.3.1-8]
+            return True
+        if ledger.is_on:
+            self.retained.settle(message.topic, message, ok=False)
+            ledger.append(records)
+        return False
+
+    def _write_down(
+        self,
+        encoder: Encoder,
+        records: tuple[Record, ...],
+        now: float,
+        told: Done | None = None,
+    ) -> None:
         message, ledger = encoder.message, self.ledger
+        if message.expires_at is not None:
+            ledger.note_end(now)
         is_kept = message.retain and bool(message.payload)
         written: list[Record | Series] = list(records)
         if encoder.entries or is_kept:
@@ -277,11 +323,8 @@ class Router:
         if message.retain and not is_kept:
             written.append(Cleared(message.topic))
         retained = self.retained.get(message.topic) if message.retain else None
-        hold = message.hold
-        if hold is not None and hold.decided:  # handed over: it was answered before
-            hold = None
-        if hold is not None:
-            hold.keep()
+        is_held = message.hold is not None and not message.hold.decided
+        tell = _answer_of(message.hold, told)
 
         def done(ok: bool) -> None:
             if message.retain:
@@ -289,11 +332,10 @@ class Router:
                 self.counters.retained = len(self.retained)
             if not ok:
                 self.counters.refuse("not_stored")
-            if hold is not None:
-                hold.release() if ok else hold.refuse()
+            tell(ok)
 
         # a will, and what it ends, is not refused: nobody would send it again
-        ledger.append_message(written, done, must=bool(records) and hold is None)
+        ledger.append_message(written, done, must=bool(records) and not is_held)
 
     def _may_read_all(self, session: Session, topic_filter: str) -> bool:
         return self._finer is None or self._finer.may_read_all(session.owner, topic_filter)
@@ -305,15 +347,21 @@ class Router:
 
     def _may_stay(self, message: Message) -> bool:
         # CVE-2018-12546: a retained message must not outlive the right to publish it
-        if message.publisher is None or self.may_publish(message.publisher, message.topic):
+        publisher = message.publisher
+        if publisher is None:
+            return True
+        known = self.knows(publisher)
+        if known is None or (known and self.may_publish(publisher, message.topic)):
             return True
         self._drop_retained(message.topic)
         return False
 
-    def drop_expired(self, count: int, now: float) -> None:
-        """Look at so many retained messages; forget those that have expired."""
-        for topic in self.retained.find_expired(count, now):
+    def drop_expired(self, count: int, now: float) -> int:
+        """Forget so many of the retained messages that have expired; return how many it were."""
+        topics = self.retained.take_expired(count, now)
+        for topic in topics:
             self._drop_retained(topic, "retained_expired")
+        return len(topics)
 
     def _drop_retained(self, topic: str, reason: str = "retained_not_authorized") -> None:
         self.retained.forget(topic)
@@ -321,10 +369,10 @@ class Router:
         self.counters.retained = len(self.retained)
         self.counters.drop(reason)
 
-    def _retain(self, message: Message) -> bool:
+    def _retain(self, message: Message, now: float) -> bool:
         kept = True
         if message.payload:
-            kept = self.retained.keep(message.without_hold())
+            kept = self._keep_retained(message.without_hold(), now)
             if not kept and not message.qos:  # [MQTT-3.3.1-7] of 3.1.1: not even then the old one
                 self.retained.forget(message.topic)
                 self.ledger.append((Cleared(message.topic),))
@@ -334,6 +382,12 @@ class Router:
         if not kept:
             self.counters.drop("retained_full")
         return kept
+
+    def _keep_retained(self, message: Message, now: float) -> bool:
+        while not self.retained.keep(message):
+            if not self.drop_expired(EXPIRED_STEP, now):  # [MQTT-3.3.2-5] before it is refused
+                return False
+        return True
 
     def _build_route(self, client: Client, topic: str, receivers: Receivers) -> Route:
         for receiver, subscription in receivers:
@@ -382,6 +436,18 @@ def is_stored(receiver: Receiver) -> bool:
     if isinstance(receiver, Session):
         return receiver.diary is not None
     return isinstance(receiver, SharedGroup) and any(map(is_stored, receiver.members))
+
+
+def _answer_of(hold: Hold | None, told: Done | None) -> Done:
+    """Keep a hold; return what lets it go, or tells a local publisher."""
+    if hold is None or hold.decided:  # handed over: it was answered before
+        return told or _tell_nobody
+    hold.keep()
+    return lambda ok: hold.release() if ok else hold.refuse()
+
+
+def _tell_nobody(ok: bool) -> None:
+    """Nobody waits for the answer."""
 
 
 def _merge(matching: list[Subscription]) -> Subscription:

@@ -44,6 +44,7 @@ Address = tuple[str, int] | Path
 TICK_S = 1.0  # exact enough for keep-alives in seconds
 FLUSH_BYTES = 65_536  # of input after which output is written at once, to keep the peak low
 STOP_S = 1.0  # for clients to take their last packet
+BOOT_ID, BOOT_ID_CHARACTERS = Path("/proc/sys/kernel/random/boot_id"), 64  # of Linux
 KEPT_BYTES = 1_048_576  # free memory, of which twice as much is not given back to the system
 
 
@@ -183,6 +184,10 @@ class Broker:
         """Cut every connection of an identity and forget its sessions; return how many were cut."""
         return self._core.disconnect(name, self.now())
 
+    def cut(self, name: str) -> int:
+        """Cut every connection of an identity, which may come back to its sessions."""
+        return self._core.cut(name, self.now())
+
     def revoke(self, name: str) -> int:
         """Disconnect an identity that is no more, and forget what it left retained as well."""
         return self._core.revoke(name, self.now())
@@ -198,6 +203,10 @@ class Broker:
     def is_connected(self, name: str) -> bool:
         """Return whether an identity is connected now."""
         return any(each.is_online for each in self._named.get(name, ()))
+
+    def has_room(self, client_id: str, size_bytes: int) -> bool:
+        """Return whether a session takes one more message of QoS 1; True when there is none."""
+        return self._core.has_room(client_id, size_bytes, self.now())
 
     def now(self) -> float:
         """Return the loop's time; 0 before the start."""
@@ -318,7 +327,8 @@ class Broker:
     async def _open(self, store: Journal) -> None:
         image, report = await asyncio.to_thread(store.open)
         self.counters.store_damages = report.faults
-        self._core.restore(image, self.now(), time.time())
+        boot = await asyncio.to_thread(_read_boot)
+        self._core.restore(image, self.now(), time.time(), boot)
         store.start()
         self._core.tick(self.now())  # wills that are due, sessions that are over
 
@@ -354,7 +364,7 @@ class Broker:
     def _tick(self) -> None:
         assert self._loop is not None  # it calls
         self._ticker = self._loop.call_later(TICK_S, self._tick)
-        self._core.set_clock(self.now(), time.time())  # it may have been set
+        self._core.note_wall(self.now(), time.time())
         self._core.tick(self.now())
         self._core.end_expired(time.time(), self.now())
         self.flush()
@@ -363,6 +373,14 @@ class Broker:
         if self._loop is not None and not self._is_woken and not self._loop.is_closed():
             self._is_woken = True
             (self._poller or self._loop).call_soon(self._flush_once)
+
+
+def _read_boot() -> str:
+    """Return what names this start of the machine, since which the loop counts; "" elsewhere."""
+    try:
+        return BOOT_ID.read_text().strip()[:BOOT_ID_CHARACTERS]
+    except OSError:
+        return ""
 
 
 def _read_version() -> str:

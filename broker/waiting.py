@@ -36,7 +36,7 @@ class Waiting:
         made = self._made.get(kind)
         if made is None:
             made = self._made[kind] = self._make(*kind)
-        session.enqueue(made[sent:] if sent else made)
+        session.enqueue(made[sent:] if sent else made, self._client.last_heard)
 
     def _make(self, qos: int, is_stored: bool) -> list[Delivery]:
         body_at = 1 if self._client.five else 0  # behind the empty properties

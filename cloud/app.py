@@ -15,9 +15,17 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 
 from broker import Broker, BrokerError, Limits, Listener
-from cloud.broker_policy import TokenAuthenticator, TopicAuthorizer
+from broker.journal import Journal, JournalError
+from cloud.broker_policy import (
+    SESSIONS_PER_IDENTITY,
+    TokenAuthenticator,
+    TopicAuthorizer,
+    announce,
+)
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
 from cloud.discovery.registry import Registry
+from cloud.downlink import CommandGate
+from cloud.errors import StartError
 from cloud.health import Health
 from cloud.identity.development import DevelopmentProvider
 from cloud.identity.oidc import OpenIdProvider
@@ -32,6 +40,7 @@ from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
+from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
 from cloud.web import build_web
 from protocol.secret import Secret
@@ -40,6 +49,7 @@ from protocol.tokens import LEEWAY_S
 logger = logging.getLogger(__name__)
 
 PURGE_INTERVAL_S = 60.0
+SWEEP_INTERVAL_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,8 @@ async def running_cloud(config: CloudConfig) -> AsyncIterator[Addresses]:
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
         purge = tasks.create_task(_purge(store), name="purge")
         stack.callback(purge.cancel)
+        sweep = tasks.create_task(_sweep(parts.placing), name="sweep")
+        stack.callback(sweep.cancel)
         serving = tasks.create_task(server.serve([api_socket]), name="api")
         stack.push_async_callback(_stop_server, server, parts, serving)
         await _until_started(server, serving)
@@ -115,11 +127,13 @@ async def _start_parts(
         broker=broker,
         registry=Registry(store, public_url, config.mds.node_limit),
         sign_in=_build_sign_in(config, store, issuer),
+        device_grants=DeviceGrants(store, issuer, public_url),
         sep=sep,
         patience=patience,
         placing=placing,
         metrics=metrics,
         health=health,
+        mqtt_limits=announce(broker.limits),
     )
     _watch(parts)
     return parts, broker_address, format_address(*address)
@@ -134,22 +148,36 @@ async def _start_broker(
 ) -> tuple[Broker, str]:
     listener = (config.mqtt.host, config.mqtt.port)
     broker = Broker(
-        [Listener(*listener)],
+        [Listener(*listener, websocket=True, plain_too=True)],
         TokenAuthenticator(
             lambda token: issuer.verify(token, time.time()),
             metrics.tokens_refused.labels("mqtt").inc,
+            lambda node_id: store.node(node_id) is not None,
         ),
         TopicAuthorizer(store.account_of),
-        Limits(),
+        Limits(
+            sessions_per_identity=SESSIONS_PER_IDENTITY,
+            stored_sessions=config.mds.node_limit + Limits().stored_sessions,
+        ),
+        store=_journal(config),
         sys_interval_s=0,  # nobody may read it here
     )
+    CommandGate(broker, metrics.commands_refused.inc)
     try:
         await broker.start()
+    except JournalError as exc:
+        raise StartError(str(exc)) from exc
     except BrokerError as exc:
         raise cannot_listen(*listener, exc.__cause__ or exc, "mqtt") from exc
     stack.push_async_callback(broker.stop)
     address = broker.addresses[0]
     return broker, format_address(*address) if isinstance(address, tuple) else str(address)
+
+
+def _journal(config: CloudConfig) -> Journal | None:
+    if config.mqtt.durability == "memory":
+        return None
+    return Journal(config.store.directory / "broker", config.mqtt.durability)
 
 
 async def _start_relay(
@@ -205,7 +233,11 @@ def _watch(parts: Parts) -> None:
             return f"store: {exc}"
         return ""
 
-    parts.health.checks.append(check_store)
+    def check_journal() -> str:
+        kept = parts.broker.store
+        return "broker: its disk is full" if kept is not None and kept.is_full else ""
+
+    parts.health.checks += [check_store, check_journal]
     metrics = parts.metrics
     metrics.watch("sep_open_requests", "Requests to nodes that wait", lambda: len(parts.sep))
     metrics.watch("clients", "MQTT clients connected", lambda: len(parts.broker.connected()))
@@ -233,3 +265,12 @@ async def _purge(store: Store) -> None:
         except sqlite3.Error as exc:
             logger.warning("cannot purge store: %s", exc)
         await asyncio.sleep(PURGE_INTERVAL_S)
+
+
+async def _sweep(placing: Placing) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_INTERVAL_S)
+        try:
+            await placing.sweep(time.time(), time.monotonic())
+        except sqlite3.Error as exc:
+            logger.warning("cannot end BEPs that nobody serves: %s", exc)

@@ -2,21 +2,27 @@
 
 A connection ends with the token by which it was made. A node that is forgotten is cut off by the
 registry.
+
+Client ids are free within one identity: a session is named by both, so that nobody keeps another
+one out by its client id. The session of a node's uplink is named by its node id alone.
 """
 
 import logging
 from collections.abc import Callable
 
-from broker import Credentials, Identity, Refusal
+from broker import Credentials, Identity, Limits, Refusal
 from cloud.tokens.access import DATA, NODE, Caller
 from protocol.errors import TokenError
 from protocol.ids import NODE_ID
+from protocol.mqtt_limits import MqttLimits
 from protocol.tokens import LEEWAY_S
 
 logger = logging.getLogger(__name__)
 
 NODES = frozenset({"node"})
 APPLICATIONS = frozenset({"application"})
+
+SESSIONS_PER_IDENTITY = 64  # kept for one node or account: strangers may not fill the broker
 
 Verify = Callable[[str], Caller]
 AccountOf = Callable[[str], str]
@@ -25,8 +31,13 @@ AccountOf = Callable[[str], str]
 class TokenAuthenticator:
     """Lets in who shows an access token as password and its subject as user name."""
 
-    def __init__(self, verify: Verify, refused: Callable[[], None]) -> None:
-        self._verify, self._refused = verify, refused
+    def __init__(
+        self,
+        verify: Verify,
+        refused: Callable[[], None],
+        is_registered: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._verify, self._refused, self._is_registered = verify, refused, is_registered
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
         """Return who connects, or why not."""
@@ -44,10 +55,12 @@ class TokenAuthenticator:
         if credentials.username != caller.subject:
             return Refusal.BAD_CREDENTIALS
         ends = None if caller.expires_at is None else caller.expires_at + LEEWAY_S
+        session = name_session(caller.subject, credentials.client_id)
         if caller.is_node and NODE in caller.scopes:
-            return Identity(caller.subject, credentials.client_id, NODES, ends)
+            kept = self._is_registered(caller.subject)  # their number has a bound
+            return Identity(caller.subject, session, NODES, ends, keeps_session=kept)
         if not caller.is_node and DATA in caller.scopes:
-            return Identity(caller.subject, credentials.client_id, APPLICATIONS, ends)
+            return Identity(caller.subject, session, APPLICATIONS, ends)
         return Refusal.NOT_AUTHORIZED
 
 
@@ -80,6 +93,23 @@ class TopicAuthorizer:
         if levels[0] != "nodes" or not NODE_ID.fullmatch(levels[1]):
             return False
         return self._account_of(levels[1]) == identity.name
+
+
+def name_session(subject: str, client_id: str) -> str:
+    """Return the name of a client's session; a name that was assigned is its own."""
+    if client_id == subject or client_id.startswith(f"{subject}/"):
+        return client_id
+    return f"{subject}/{client_id}"
+
+
+def announce(limits: Limits) -> MqttLimits:
+    """Return what nodes are told: the broker's limits and what _is_uplink() denies them."""
+    return MqttLimits(
+        topic_levels=limits.topic_levels,
+        topic_bytes=limits.topic_bytes,
+        packet_bytes=limits.packet_bytes,
+        denied=("down/#",),  # which matches "down", too
+    )
 
 
 def _is_uplink(node_id: str, topic: str) -> bool:

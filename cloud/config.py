@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from broker.journal import Durability
 from protocol.errors import SettingsError
+from protocol.secret import Secret
 from protocol.settings import load_settings
 
 REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
+METRICS_TOKEN_CHARACTERS = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised, never chosen
 
@@ -43,10 +46,14 @@ class MqttSettings:
 
     host: str = "127.0.0.1"
     port: int = 1884
+    durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
 
     def check(self) -> None:
-        """Refuse what cannot be listened on."""
+        """Refuse what cannot be listened on, and unknown words."""
         _check_port(self.port)
+        if self.durability not in ("synced", "os", "memory"):
+            words = '"synced", "os" or "memory"'
+            raise ValueError(f'durability = "{self.durability}": must be {words}')
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,7 @@ class RelaySettings:
 class StoreSettings:
     """Where state is kept."""
 
-    directory: Path = Path()  # Path() = $XDG_STATE_HOME/hecate/cloud
+    directory: Path = Path()  # database, keys, journal; Path() = $XDG_STATE_HOME/hecate/cloud
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,8 @@ class SignallingSettings:
     timeout_s: float = 20.0  # edge-api: runtimes of this kind give a request 20 to 30 s
     open_limit: int = 1000
     open_limit_node: int = 32
+    open_limit_caller: int = 250  # of one address (IPv6: /64) to all nodes
+    open_limit_caller_node: int = 16  # of one address to one node; keep it below open_limit_node
     replica: str = ""  # "" = a new random name at each start
     bep_ttl_s: float = 3600.0
     bep_ttl_limit_s: float = 24 * 3600.0
@@ -129,7 +138,10 @@ class SignallingSettings:
 
     def check(self) -> None:
         """Refuse limits that admit nothing and names that are not one topic level."""
-        for name in ("timeout_s", "open_limit", "open_limit_node", "bep_ttl_s", "bep_limit_node"):
+        for name in (
+            "timeout_s", "open_limit", "open_limit_node", "open_limit_caller",
+            "open_limit_caller_node", "bep_ttl_s", "bep_limit_node",
+        ):  # fmt: skip
             _check_positive(name, getattr(self, name))
         if self.bep_ttl_limit_s < self.bep_ttl_s:
             raise ValueError("bep_ttl_limit_s must be at least bep_ttl_s")
@@ -139,6 +151,18 @@ class SignallingSettings:
     def with_replica(self) -> "SignallingSettings":
         """Return the settings with a replica name."""
         return self if self.replica else replace(self, replica=secrets.token_hex(4))
+
+
+@dataclass(frozen=True)
+class MetricsSettings:
+    """Who may read /metrics, and in /readyz the reasons: this machine, and who has the token."""
+
+    token: Secret = field(default_factory=lambda: Secret(""))  # Authorization: Bearer; "" = nobody
+
+    def check(self) -> None:
+        """Refuse a token that can be guessed."""
+        if 0 < len(self.token.reveal()) < METRICS_TOKEN_CHARACTERS:
+            raise ValueError(f"token must have at least {METRICS_TOKEN_CHARACTERS} characters")
 
 
 @dataclass(frozen=True)
@@ -165,6 +189,7 @@ class CloudConfig:
     mst: TokenSettings = field(default_factory=TokenSettings)
     mid: IdentitySettings = field(default_factory=IdentitySettings)
     mss: SignallingSettings = field(default_factory=SignallingSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 

@@ -4,7 +4,7 @@ import logging
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from cloud.errors import ProblemError
@@ -40,6 +40,14 @@ async def require_caller(
         raise ProblemError(
             HTTPStatus.UNAUTHORIZED, str(exc), {"WWW-Authenticate": 'Bearer error="invalid_token"'}
         ) from exc
+
+
+def bearer_of(request: Request) -> HTTPAuthorizationCredentials | None:
+    """Return the token that a request shows, for handlers that can do without one."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return None
+    return HTTPAuthorizationCredentials(scheme=scheme, credentials=token.strip())
 
 
 async def require_node(caller: Annotated[Caller, Depends(require_caller)]) -> Caller:

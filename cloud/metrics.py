@@ -1,15 +1,15 @@
 """Numbers of the cloud, for Prometheus."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from broker import Broker
-
-Family = CounterMetricFamily | GaugeMetricFamily
+from broker.metrics import store_metrics
 
 SEP_BUCKETS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 # What rises and falls; every other counter of the broker only rises.
@@ -27,6 +27,9 @@ class Metrics:
         self.tokens_issued = self._counter("tokens_issued", "Access tokens given", "kind")
         self.tokens_refused = self._counter("tokens_refused", "Tokens not accepted", "where")
         self.registrations = self._counter("node_registrations", "Node records stored")
+        self.commands_refused = self._counter(
+            "commands_refused", "Commands that their node's queue had no room for"
+        )
         self.beps_placed = self._counter("beps_placed", "BEPs made")
         self.sep_seconds = Histogram(
             "hecate_sep_seconds",
@@ -51,7 +54,7 @@ class _BrokerCollector(Collector):
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
-    def collect(self) -> Iterator[Family]:
+    def collect(self) -> Iterator[Metric]:
         counters = self._broker.counters
         for name in (field.name for field in fields(counters)):
             value, what = getattr(counters, name), f"MQTT: {name.replace('_', ' ')}"
@@ -65,3 +68,5 @@ class _BrokerCollector(Collector):
                 yield GaugeMetricFamily(full, f"{what} now", value=value)
             else:
                 yield CounterMetricFamily(full, f"{what} since start", value=value)
+        if self._broker.store is not None:
+            yield from store_metrics(asdict(self._broker.store))

@@ -18,7 +18,9 @@ from cloud.signalling.patience import Patience
 from cloud.signalling.placing import Placing
 from cloud.signalling.sep import Sep
 from cloud.store import Store
+from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
+from protocol.mqtt_limits import MqttLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,13 @@ class Parts:
     broker: Broker
     registry: Registry
     sign_in: SignIn
+    device_grants: DeviceGrants
     sep: Sep
     patience: Patience
     placing: Placing
     metrics: Metrics
     health: Health
+    mqtt_limits: MqttLimits
     clock: Callable[[], float] = time.time
 
 

@@ -15,14 +15,21 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cloud.errors import StartError
 from cloud.signalling.bep import Bep, RelayAddress
+from cloud.tokens.device_code import DeviceGrant
 from protocol.records import NodeRecord, from_fields, to_fields
 
 ACCOUNT_KEY_BYTES = 32
+_SELECT_BEPS = (
+    "SELECT bep_id, node_id, relay_host, relay_port, expires_at, run FROM beps "
+    "WHERE NOT revoked AND expires_at > ?"
+)
+_NO_NODE = "node_id NOT IN (SELECT node_id FROM nodes)"
 BUSY_TIMEOUT_S = 5.0
 
 # One script per version of the schema; a database is brought up to the last. Append only.
@@ -61,6 +68,31 @@ MIGRATIONS = (
     );
     CREATE INDEX used_assertions_by_expiry ON used_assertions (expires_at);
     """,
+    """
+    ALTER TABLE nodes ADD COLUMN vouched_until REAL NOT NULL DEFAULT 0;
+    UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id);
+    CREATE INDEX nodes_by_vouching ON nodes (vouched_until) WHERE vouched_until > 0;
+    """,
+    "ALTER TABLE beps ADD COLUMN run TEXT NOT NULL DEFAULT '';",
+    """
+    CREATE TABLE device_grants (
+        device_digest TEXT PRIMARY KEY,
+        user_code TEXT NOT NULL UNIQUE,
+        node_id TEXT NOT NULL UNIQUE,
+        node_name TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        expires_at REAL NOT NULL,
+        account_id TEXT NOT NULL DEFAULT '',
+        denied INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE INDEX device_grants_by_expiry ON device_grants (expires_at);
+    """,
+)
+
+# Makes members their own supernodes.
+_SET_FREE = (
+    "UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id), vouched_until = 0 "
+    "WHERE vouched_until > 0"
 )
 
 
@@ -114,8 +146,13 @@ class Store:
 
     # Nodes -----------------------------------------------------------------------------
 
-    def save_node(self, record: NodeRecord, now: float, limit: int) -> NodeRecord | None:
-        """Store a record, keeping the node's account; None when there are too many nodes."""
+    def save_node(
+        self, record: NodeRecord, now: float, limit: int, vouched_until: float = 0.0
+    ) -> NodeRecord | None:
+        """Store a record, keeping the node's account; None when there are too many nodes.
+
+        The supernode of a member vouches for it until a time; then it is its own again.
+        """
         with self._write() as db:
             known = db.execute(
                 "SELECT account_id FROM nodes WHERE node_id = ?", (record.node_id,)
@@ -126,9 +163,11 @@ class Store:
                     return None
             stored = record.with_account((known and known[0]) or "")
             db.execute(
-                "INSERT INTO nodes VALUES (?, NULL, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE "
-                "SET record = excluded.record, seen_at = excluded.seen_at",
-                (record.node_id, json.dumps(to_fields(stored)), now, now),
+                "INSERT INTO nodes (node_id, record, registered_at, seen_at, vouched_until) "
+                "VALUES (?, ?, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE SET "
+                "record = excluded.record, seen_at = excluded.seen_at, "
+                "vouched_until = excluded.vouched_until",
+                (record.node_id, json.dumps(to_fields(stored)), now, now, vouched_until),
             )
         return stored
 
@@ -160,8 +199,12 @@ class Store:
         return done.rowcount == 1
 
     def delete_node(self, node_id: str) -> bool:
-        """Forget a node; False when it is not known."""
+        """Forget a node; False when it is not known. It vouches for no member any more."""
         with self._write() as db:
+            db.execute(
+                f"{_SET_FREE} AND json_extract(record, '$.supernodeId') = ?",
+                (node_id,),
+            )
             return db.execute("DELETE FROM nodes WHERE node_id = ?", (node_id,)).rowcount == 1
 
     # BEPs ------------------------------------------------------------------------------
@@ -176,20 +219,37 @@ class Store:
             if count >= limit:
                 return False
             db.execute(
-                "INSERT INTO beps VALUES (?, ?, ?, ?, ?, 0)",
-                (bep.bep_id, bep.node_id, bep.relay.host, bep.relay.port, bep.expires_at),
+                "INSERT INTO beps (bep_id, node_id, relay_host, relay_port, expires_at, run) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    bep.bep_id,
+                    bep.node_id,
+                    bep.relay.host,
+                    bep.relay.port,
+                    bep.expires_at,
+                    bep.run,
+                ),
             )
         return True
 
     def beps_of(self, node_id: str, now: float) -> list[Bep]:
         """Return a node's BEPs that live."""
         rows = self._rows(
-            "SELECT bep_id, node_id, relay_host, relay_port, expires_at FROM beps "
-            "WHERE node_id = ? AND NOT revoked AND expires_at > ? ORDER BY expires_at, bep_id",
-            node_id,
-            now,
+            f"{_SELECT_BEPS} AND node_id = ? ORDER BY expires_at, bep_id", now, node_id
         )
-        return [Bep(row[0], row[1], RelayAddress(row[2], row[3]), row[4]) for row in rows]
+        return [_bep(*row) for row in rows]
+
+    def beps_at(self, relay: RelayAddress, now: float) -> list[Bep]:
+        """Return the BEPs that live at a relay."""
+        rows = self._rows(
+            f"{_SELECT_BEPS} AND relay_host = ? AND relay_port = ?", now, relay.host, relay.port
+        )
+        return [_bep(*row) for row in rows]
+
+    def count_recent_beps(self, node_id: str, now: float) -> int:
+        """Return how many BEPs of a node have not expired, those that have ended included."""
+        sql = "SELECT count(*) FROM beps WHERE node_id = ? AND expires_at > ?"
+        return int(self._rows(sql, node_id, now)[0][0])
 
     def revoke_bep(self, bep_id: str, node_id: str) -> bool:
         """Mark a node's BEP as revoked; False when the node has no such BEP that lives."""
@@ -206,6 +266,10 @@ class Store:
             row[0]
             for row in self._rows("SELECT bep_id FROM beps WHERE revoked AND expires_at > ?", now)
         ]
+
+    def orphaned_beps(self, now: float) -> list[Bep]:
+        """Return the BEPs that live though their node is forgotten."""
+        return [_bep(*row) for row in self._rows(f"{_SELECT_BEPS} AND {_NO_NODE}", now)]
 
     def count_beps(self, now: float) -> int:
         """Return how many BEPs live."""
@@ -225,11 +289,65 @@ class Store:
             )
         return done.rowcount == 1
 
-    def purge(self, now: float, margin_s: float) -> None:
-        """Forget what expired more than a margin ago."""
+    def add_grant(self, grant: DeviceGrant, now: float, limit: int) -> bool:
+        """Store a grant in place of its node's earlier one; False when too many wait."""
         with self._write() as db:
+            db.execute(
+                "DELETE FROM device_grants WHERE expires_at <= ? OR node_id = ?",
+                (now, grant.node_id),
+            )
+            (count,) = db.execute("SELECT count(*) FROM device_grants").fetchone()
+            if count >= limit:
+                return False
+            db.execute(
+                "INSERT INTO device_grants VALUES (?, ?, ?, ?, ?, ?, '', 0)",
+                (
+                    grant.device_digest,
+                    grant.user_code,
+                    grant.node_id,
+                    grant.node_name,
+                    grant.scope,
+                    grant.expires_at,
+                ),
+            )
+        return True
+
+    def decide_grant(
+        self, user_code: str, account_id: str, now: float, *, allow: bool
+    ) -> DeviceGrant | None:
+        """Note what an account says to a code; None when nobody waits with it."""
+        with self._write() as db:
+            done = db.execute(
+                "UPDATE device_grants SET account_id = ?, denied = ? "
+                "WHERE user_code = ? AND expires_at > ? AND account_id = '' AND NOT denied",
+                (account_id if allow else "", not allow, user_code, now),
+            )
+            if done.rowcount != 1:
+                return None
+            row = db.execute(
+                "SELECT * FROM device_grants WHERE user_code = ?", (user_code,)
+            ).fetchone()
+        return _grant(row)
+
+    def take_grant(self, device_digest: str, now: float) -> DeviceGrant | None:
+        """Return a grant; one that is decided or has expired is forgotten."""
+        rows = self._rows("SELECT * FROM device_grants WHERE device_digest = ?", device_digest)
+        if not rows:
+            return None
+        grant = _grant(rows[0])
+        if not grant.account_id and not grant.denied and grant.expires_at > now:
+            return grant
+        with self._write() as db:
+            gone = db.execute("DELETE FROM device_grants WHERE device_digest = ?", (device_digest,))
+        return grant if gone.rowcount == 1 else None
+
+    def purge(self, now: float, margin_s: float) -> None:
+        """Forget what expired more than a margin ago; set free whom nobody vouches for now."""
+        with self._write() as db:
+            db.execute(f"{_SET_FREE} AND vouched_until < ?", (now,))
             db.execute("DELETE FROM used_assertions WHERE expires_at < ?", (now - margin_s,))
             db.execute("DELETE FROM beps WHERE expires_at < ?", (now - margin_s,))
+            db.execute("DELETE FROM device_grants WHERE expires_at < ?", (now - margin_s,))
 
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         with self._read_lock:
@@ -267,3 +385,11 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 def _record(text: str, account_id: str | None) -> NodeRecord:
     return from_fields(json.loads(text)).with_account(account_id or "")
+
+
+def _bep(bep_id: str, node_id: str, host: str, port: int, expires_at: float, run: str) -> Bep:
+    return Bep(bep_id, node_id, RelayAddress(host, port), expires_at, run)
+
+
+def _grant(row: tuple[Any, ...]) -> DeviceGrant:
+    return replace(DeviceGrant(*row), denied=bool(row[-1]))  # SQLite has numbers only

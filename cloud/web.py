@@ -9,10 +9,11 @@ from fastapi.openapi.utils import get_openapi
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloud import health_api, problems
+from cloud import health_api, limits_api, problems
 from cloud.discovery import api as discovery
 from cloud.errors import ProblemError
 from cloud.identity import api as identity
+from cloud.identity import device_api
 from cloud.metrics import Metrics
 from cloud.parts import Parts
 from cloud.signalling import bep_api, sep_api
@@ -48,8 +49,10 @@ def build_web(parts: Parts) -> FastAPI:
         sep_api.router,  # first: most requests are for it, and routes are tried in order
         tokens.router,
         identity.router,
+        device_api.router,
         discovery.router,
         bep_api.router,
+        limits_api.router,
         health_api.router,
     ]
     if parts.config.mid.development:

@@ -82,6 +82,14 @@ class Access:
             return topic == join_request(identity.client_id)
         return any(capture(f, topic) is not None for f in self._writable(identity))
 
+    def knows(self, identity: Identity) -> bool | None:
+        """Return whether an identity of an earlier run still is; a container's login tells."""
+        if CONTAINER in identity.groups and identity.name not in self._container_rights:
+            return None
+        if DEVICE in identity.groups:
+            return self._registry.get(identity.name) is not None
+        return True
+
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
         """Return whether an identity may read everything that a filter matches."""
         if CLAIM in identity.groups:

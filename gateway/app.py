@@ -20,6 +20,7 @@ from errno import EACCES, EADDRINUSE
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from broker import Broker, BrokerError, Listener
 from broker.journal import Journal, JournalError
@@ -45,9 +46,11 @@ from gateway.status import CloudParts, Parts, Status
 from gateway.store import Store
 from gateway.tls import client_context, server_context
 from gateway.tokens import AccessTokens
+from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.bep import Beps
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
     from gateway.uplink.cloud_api import CloudApi
@@ -55,6 +58,7 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
 
 logger = logging.getLogger(__name__)
 
+UPLINK = "uplink"
 VISITORS = "visitors.sock"  # where tunnels bring the visitors of BEPs
 READY_WAIT_S = 3.0  # for SEP and containers, before the line is printed without them
 READY_POLL_S = 0.05
@@ -88,6 +92,7 @@ class _Base:
     registry: Registry
     claims: Claims
     services: ServiceHost
+    cloud_clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
 
 
@@ -99,6 +104,7 @@ class _Cloud:
     sep: "SepService"
     tunnel: "TunnelHost"
     api: "CloudApi"
+    beps: "Beps"
     calls: CloudCalls
     parts: CloudParts
 
@@ -120,16 +126,18 @@ class Gateway:
             self.cloud.uplink.attach()  # before the broker: it acknowledges what nobody keeps
         await self._start_broker()
         async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part, name=name) for name, part in self._parts(api).items()
-            ]
+            running = {
+                name: tasks.create_task(part, name=name) for name, part in self._parts(api).items()
+            }
             try:
                 await stopping.wait()
                 logger.info("stopping")
-                await self._stop_containers()
+                if UPLINK in running:  # or it would take commands that no broker keeps any more
+                    running[UPLINK].cancel()
+                await asyncio.gather(self._stop_containers(), self._end_beps())
             finally:
                 await self._broker.stop()
-            for task in running:
+            for task in running.values():
                 task.cancel()
         await self.admission.save()
 
@@ -148,7 +156,8 @@ class Gateway:
             )
             listener = listen_unix(self._base.sockets / VISITORS)
             parts["visitors"] = serve(make_server(door), listener)
-            parts["uplink"] = self._keep_up(self.cloud.uplink.run)
+            parts[UPLINK] = self._keep_up(self.cloud.uplink.run)
+            parts["beps"] = self._keep_up(self.cloud.beps.run)
         return parts
 
     def _listen(self) -> socket.socket:
@@ -188,6 +197,10 @@ class Gateway:
         except TimeoutError:
             logger.warning("containers did not stop within %.0f s", CONTAINERS_STOP_S)
 
+    async def _end_beps(self) -> None:
+        if self.cloud is not None:
+            await self.cloud.beps.stop()
+
     def _on_services_changed(self) -> None:
         self._broker.rights_changed()
         self.cluster.publish()
@@ -200,7 +213,9 @@ class Gateway:
             try:
                 await run()
             except Exception:
-                logger.exception("the uplink failed; starting it again in %.0f s", RESTART_S)
+                logger.exception(
+                    "a part of the uplink failed; starting it again in %.0f s", RESTART_S
+                )
             await asyncio.sleep(RESTART_S)
 
     async def _announce(self) -> None:
@@ -226,7 +241,7 @@ class Gateway:
 async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
     """Build all parts and join them; nothing listens and nothing runs yet."""
     base = await _build_base(config, stack)
-    node, clock = base.node, time.time
+    node, clock, cloud_clock = base.node, time.time, base.cloud_clock
     broker = _build_broker(base)
     admission = Admission(base.store, base.registry, base.claims, broker)
     cluster = Cluster(node.node_id, broker, node.signed_record, clock)
@@ -244,7 +259,11 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
         clock,
     )
     tokens = AccessTokens(
-        node.node_id, node.account, base.store, cloud.api.signing_keys if cloud else None, clock
+        node.node_id,
+        node.account,
+        base.store,
+        cloud.api.signing_keys if cloud else None,
+        cloud_clock.now,
     )
     await tokens.load()
     sidecar = build_sidecar(
@@ -256,7 +275,7 @@ async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
             admission=admission,
             services=base.services,
             cloud=cloud.calls if cloud else None,
-            clock=clock,
+            clock=cloud_clock.now,
         )
     )
     node.services = base.services.services
@@ -277,7 +296,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     account = Account(store)
     await account.load()
     name = config.node.name or socket.gethostname()[:64]
-    node = Node(identity, name, account, time.time)
+    cloud_clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
+    node = Node(identity, name, account, cloud_clock.now)
     sockets = make_private(
         runtime_folder(state, os.environ.get("XDG_RUNTIME_DIR", ""), os.getuid())
     )
@@ -290,7 +310,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     logger.info("node %s (%s), state in %s", node.node_id[:12], name, state)
     return _Base(
         config, store, node, Registry(await store.devices()), Claims(await store.claims()),
-        services, sockets,
+        services, cloud_clock, sockets,
     )  # fmt: skip
 
 
@@ -319,23 +339,36 @@ async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
     from gateway.bep import Beps
+    from gateway.membership import Membership
     from gateway.sep import SepService
     from gateway.tunnel import TunnelHost
+    from gateway.tunnel.dial import dial_tcp
     from gateway.uplink.cloud_api import CloudApi
+    from gateway.uplink.connection import Endpoint
     from gateway.uplink.driver import Carried, NodePorts, Uplink
+    from gateway.uplink.proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
     from gateway.uplink.spool import Spool
+    from gateway.uplink.spooled import WhenFull
 
-    config, node, clock = base.config, base.node, time.time
-    tls = client_context(config.cloud.ca_file) if config.cloud.tls else None
-    api = CloudApi(config.cloud.url, node.identity.key, tls, clock)
+    config, node, clock = base.config, base.node, base.cloud_clock
+    settings = config.cloud
+    tls = client_context(settings.ca_file) if settings.tls else None
+    scheme = urlsplit(settings.url).scheme
+    host, port = settings.mqtt_address
+    endpoint = Endpoint(host, port, tls, find_proxy(settings.proxy, scheme, host))
+    proxy = find_proxy(settings.proxy, scheme, urlsplit(settings.url).hostname or "")
+    api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
-    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes)
+    rule = WhenFull(config.spool.when_full)
+    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, rule)
     await spool.open()
     stack.push_async_callback(spool.close)
-    tunnel = TunnelHost(base.sockets / VISITORS)
+    dial = dial_through(settings.proxy, scheme, dial_tcp)
+    tunnel = TunnelHost(base.sockets / VISITORS, clock=clock.now, dial=dial)
     stack.push_async_callback(tunnel.stop)
-    sep = SepService(node.identity, clock)
+    beps = Beps(node.node_id, node.account, api, tunnel, clock.now)
+    sep = SepService(node.identity, clock.now)
     stack.push_async_callback(sep.stop)
 
     def on_registered(stored: NodeRecord) -> None:
@@ -343,8 +376,7 @@ async def _build_cloud(
         cluster.publish()
 
     uplink = Uplink(
-        config.cloud,
-        tls,
+        endpoint,
         NodePorts(node.node_id, node.signed_record, on_registered),
         Carried(
             api=api,
@@ -355,17 +387,22 @@ async def _build_cloud(
             sep=sep,
         ),
     )
+    membership = Membership(node.account, api, uplink.associate, node.edge_id_token, time.time)
+    stack.push_async_callback(membership.cancel)
     return _Cloud(
         uplink=uplink,
         sep=sep,
         tunnel=tunnel,
         api=api,
+        beps=beps,
         calls=CloudCalls(
             uplink.associate,
             api.account_nodes,
-            Beps(node.node_id, node.account, api, tunnel, clock),
+            beps,
+            membership,
+            settings.url,
         ),
-        parts=CloudParts(uplink.link, spool, config.cloud.url),
+        parts=CloudParts(uplink, spool, clock, settings.url),
     )
 
 

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 
 from broker.journal import Durability
 from gateway.errors import ConfigError
+from gateway.uplink.proxy import read_proxy
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
+from gateway.uplink.spooled import WhenFull
 from protocol.errors import SettingsError
 from protocol.settings import load_settings
 
@@ -78,9 +80,15 @@ class CloudSettings:
     mqtt_host: str = ""  # the URL's host when empty
     mqtt_port: int = 1884
     ca_file: Path | None = None  # the system's authorities when none
+    proxy: str = ""  # http://[user:password@]host:port; HTTPS_PROXY and the like when empty
 
     def check(self) -> None:
-        """Refuse what is not the URL of a server."""
+        """Refuse what is not the URL of a server or of a proxy."""
+        if self.proxy:
+            try:
+                read_proxy(self.proxy)
+            except ValueError as exc:  # without the value, which may hold a password
+                raise ValueError(f"proxy {exc}") from exc
         _check_port("mqtt_port", self.mqtt_port)
         parts = urlsplit(self.url)
         if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
@@ -109,9 +117,13 @@ class SpoolSettings:
     """How much is kept for a cloud that is away."""
 
     limit_bytes: int = 64 * MIB  # 18 hours of 1 KiB readings at one a second
+    when_full: str = "refuse"  # the newest, telling MQTT 5 senders; or "drop_newest", "drop_oldest"
 
     def check(self) -> None:
-        """Refuse a spool that holds nothing."""
+        """Refuse a spool that holds nothing and unknown words."""
+        if self.when_full not in tuple(WhenFull):
+            words = '"refuse", "drop_newest" or "drop_oldest"'
+            raise ValueError(f'when_full = "{self.when_full}": must be {words}')
         if self.limit_bytes < 64 * 1024:
             raise ValueError(f"limit_bytes = {self.limit_bytes}: must be at least 65536")
 

@@ -5,6 +5,8 @@ GatewayError           the gateway cannot start or go on; the message is for a p
 ├─ UplinkError         a call to the cloud failed
 │  ├─ Refused          it will fail again until something changes: retry seldom
 │  └─ LinkLost         it may work the next time: retry with backoff
+│     └─ NotSpoken     it may work with an older version of MQTT
+├─ AccountError        the node's membership in an account cannot change
 └─ BepError            a tunnel cannot be had now
 """
 
@@ -22,11 +24,23 @@ class UplinkError(GatewayError):
 
 
 class Refused(UplinkError):  # noqa: N818  # says what happened
-    """The cloud understood and said no."""
+    """The cloud understood and said no; code is the error code of OAuth 2.0, if it gave one."""
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class LinkLost(UplinkError):  # noqa: N818  # says what happened
     """The connection broke, the cloud is away or overloaded."""
+
+
+class NotSpoken(LinkLost):
+    """The peer answers, and not in this version of MQTT."""
+
+
+class AccountError(GatewayError):
+    """The node cannot join or leave an account now."""
 
 
 class BepError(GatewayError):

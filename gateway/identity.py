@@ -1,9 +1,13 @@
-"""What makes this node this node: its keys, in files only their owner can read.
+"""Holds a node's keys: two in files that only their owner can read, one in memory.
 
-node-key.pem is the identity, sealing-key what SEP bodies are sealed to, api-key what people
-show to the sidecar. Each is made on the first start and never replaced.
+node-key.pem is the identity, api-key what people show to the sidecar. Each is made on the first
+start and never replaced. The key that SEP bodies are sealed to is made anew at every start and is
+nowhere but in memory: a request that somebody recorded cannot be opened by a later run, so it is
+never executed twice, and who gets hold of the files reads nothing that was sent before. The node
+registers the new key before it is reached by its SEP.
 """
 
+import contextlib
 import os
 import secrets
 from collections.abc import Callable
@@ -36,14 +40,18 @@ class Identity:
 
 
 def load_identity(state: Path) -> Identity:
-    """Return the identity kept in a state folder; a folder without one gets a new one.
+    """Return the identity kept in a state folder, with a new sealing key.
+
+    A folder without an identity gets a new one.
 
     Raises:
         GatewayError: a file cannot be read, written, or holds no key.
     """
+    with contextlib.suppress(OSError):
+        (state / "sealing-key").unlink()  # of versions that kept it; it opens what was recorded
     return Identity(
         _load(state / "node-key.pem", lambda: new_node_key().pem(), load_node_key),
-        _load(state / "sealing-key", lambda: new_sealing_key().seed, SealingKey),
+        new_sealing_key(),
         _load(state / "api-key", _new_api_key, _parse_api_key),
     )
 

@@ -8,8 +8,11 @@ from gateway.account import Account
 from gateway.addresses import format_address, is_loopback, local_address
 from gateway.identity import Identity
 from protocol.records import Address, NodeRecord, Service, sign_record
+from protocol.secret import Secret
+from protocol.tokens import sign_as_node
 
 PROXY = "proxy"
+EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
 
 
 @dataclass(slots=True)
@@ -54,6 +57,16 @@ class Node:
     def signed_record(self) -> str:
         """Return the record signed by this node."""
         return sign_record(self.record(), self.identity.key, self._clock())
+
+    def edge_id_token(self) -> Secret:
+        """Return a proof of which node this is, for the cloud's identity service."""
+        claims = {
+            "aud": "mid",
+            "sub": self.account.account_id,
+            "node_id": self.node_id,
+            "node_name": self.name,
+        }
+        return Secret(sign_as_node(claims, self.identity.key, self._clock(), EDGE_ID_TTL_S))
 
     def learn_sep_url(self, stored: NodeRecord) -> None:
         """Take the SEP address from the record as the cloud keeps it."""

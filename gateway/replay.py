@@ -1,8 +1,14 @@
 """Refuses SEP requests that are late, valid for too long, or were seen before.
 
-What holds after every call: the id of every request that was admitted is remembered until the
-request expires, so none is admitted twice; at most `limit` ids are remembered, and what would
-go beyond is refused, since forgetting an id early would let its replay in.
+What holds after every call, however the clock is set meanwhile:
+
+1. No request is admitted twice: its id is remembered until it expires, and whatever expires no
+   later than an id that was forgotten has expired, too, even if the clock went back.
+2. At most `limit` ids are remembered. What would go beyond is refused, since forgetting an id
+   early would let its replay in.
+
+Nothing is kept over a restart, because a request of an earlier run cannot be opened: the sealing
+key is of one run (identity.py).
 """
 
 import heapq
@@ -32,6 +38,7 @@ class ReplayGuard:
         self._limit = limit
         self._seen: set[bytes] = set()
         self._by_expiry: list[tuple[float, bytes]] = []
+        self._forgotten_until = float("-inf")  # what expires by then may have been seen
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -41,7 +48,8 @@ class ReplayGuard:
         self._forget_expired(now)
         if len(message_id) != ID_BYTES:
             return Verdict.MALFORMED
-        if not now <= expires + LEEWAY_S:  # not a number is late, too
+        latest = expires + LEEWAY_S
+        if not now <= latest or latest <= self._forgotten_until:  # not a number is late, too
             return Verdict.EXPIRED
         if expires > now + VALID_LIMIT_S + LEEWAY_S:
             return Verdict.TOO_LONG
@@ -50,9 +58,11 @@ class ReplayGuard:
         if len(self._seen) >= self._limit:
             return Verdict.TOO_MANY
         self._seen.add(message_id)
-        heapq.heappush(self._by_expiry, (expires + LEEWAY_S, message_id))
+        heapq.heappush(self._by_expiry, (latest, message_id))
         return Verdict.ADMITTED
 
     def _forget_expired(self, now: float) -> None:
         while self._by_expiry and now > self._by_expiry[0][0]:
-            self._seen.discard(heapq.heappop(self._by_expiry)[1])
+            expired_at, message_id = heapq.heappop(self._by_expiry)
+            self._forgotten_until = max(self._forgotten_until, expired_at)
+            self._seen.discard(message_id)

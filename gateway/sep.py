@@ -46,12 +46,16 @@ class SepService:
         self._identity, self._clock = identity, clock
         self._guard = ReplayGuard()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._served: dict[tuple[bytes, str], asyncio.Task[None]] = {}  # by id and sender
         self.dropped = 0
 
     def handle(self, payload: bytes, supernode_id: str, send: Callable[[str, bytes], None]) -> None:
         """Serve one envelope; the answer goes to send(topic, payload), later or never."""
         try:
             envelope = decode_envelope(payload)
+            if envelope.kind is Kind.CANCEL:
+                self._cancel(envelope)
+                return
             replica = self._admit(envelope)
         except WireError as exc:
             self._drop(str(exc))
@@ -64,14 +68,28 @@ class SepService:
                 send(topic, answer)
 
         task = asyncio.create_task(serve(), name="SEP request")
+        key = (envelope.message_id, envelope.sender)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._served[key] = task
+
+        def forget(done: asyncio.Task[None]) -> None:
+            self._tasks.discard(done)
+            self._served.pop(key, None)
+
+        task.add_done_callback(forget)
 
     async def stop(self) -> None:
         """End what is being served."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _cancel(self, envelope: Envelope) -> None:
+        """End what is being served when its sender does not wait any more."""
+        task = self._served.get((envelope.message_id, envelope.sender))
+        if task is not None and envelope.to == self._identity.node_id:
+            logger.debug("a SEP request is cancelled: nobody waits for its answer")
+            task.cancel()
 
     def _admit(self, envelope: Envelope) -> str:
         """Return the replica that asks; WireError when it is not to be served."""

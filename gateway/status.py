@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker import Broker
 from gateway import VERSION
@@ -12,18 +12,24 @@ from gateway.devices.registry import shown
 from gateway.node import Node
 from gateway.services import ServiceHost
 from gateway.tunnel import TunnelHost
-from gateway.uplink.link import Link, State
-from gateway.uplink.spool import Spool, SpoolStatus
+from gateway.uplink.cloud_clock import CloudClock
+from gateway.uplink.link import State
+from gateway.uplink.spooled import SpoolStatus
 
-STARTED = "started"  # of a container
+if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.uplink.driver import Uplink
+    from gateway.uplink.spool import Spool
+
+STARTED, STOPPED = "started", "stopped"  # of a container; one that a person stopped is well
 
 
 @dataclass(frozen=True, slots=True)
 class CloudParts:
     """What exists only with a cloud."""
 
-    link: Link
-    spool: Spool
+    uplink: "Uplink"
+    spool: "Spool"
+    clock: CloudClock
     url: str
 
 
@@ -55,21 +61,21 @@ class Status:
             found.append("broker: not listening")
         if not parts.cluster.elected.is_set():
             found.append("cluster: no supernode yet")
-        if parts.cloud is not None and parts.cloud.link.state is not State.ONLINE:
-            link = parts.cloud.link
+        if parts.cloud is not None and parts.cloud.uplink.link.state is not State.ONLINE:
+            link = parts.cloud.uplink.link
             found.append(f"SEP: {link.state}" + (f": {link.error}" if link.error else ""))
         if not self.services_loaded:
             found.append("containers: not loaded")
         found += [
             f"container {c.id}: {c.error or c.state}"
             for c in parts.services.containers()
-            if c.error or c.state != STARTED
+            if c.error or c.state not in (STARTED, STOPPED)
         ]
         return found
 
     def sep_state(self) -> State:
         """Return how the cloud can be reached."""
-        return self._parts.cloud.link.state if self._parts.cloud else State.DISABLED
+        return self._parts.cloud.uplink.link.state if self._parts.cloud else State.DISABLED
 
     def role(self) -> str:
         """Return what this node is in its cluster."""
@@ -121,13 +127,20 @@ class Status:
 
     def _sep(self) -> dict[str, Any]:
         cloud = self._parts.cloud
-        held = cloud.spool.status() if cloud else SpoolStatus(0, 0, 0)
+        link = cloud.uplink.link if cloud else None
         return {
             "state": str(self.sep_state()),
-            "since": cloud.link.since if cloud else self._started_at,
+            "since": link.since if link else self._started_at,
             "url": self._sep_url(),
-            "error": cloud.link.error if cloud else "",
-            "spool": {"messages": held.messages, "bytes": held.bytes, "dropped": held.dropped},
+            "error": link.error if link else "",
+            "mqtt": cloud.uplink.mqtt if cloud else "",
+            "limits": cloud.uplink.forwarder.limits.fields() if cloud else None,
+            "denied": cloud.uplink.downlinks.denied if cloud else {},
+            "clock": {
+                "offset_s": round(cloud.clock.offset_s, 1) if cloud else 0.0,
+                "note": cloud.clock.describe() if cloud else "",
+            },
+            "spool": asdict(cloud.spool.status() if cloud else SpoolStatus()),
         }
 
     def _sep_url(self) -> str:
@@ -183,6 +196,10 @@ class Status:
                 "expose": c.expose,
                 "error": c.error,
                 "handled": c.handled,
+                "started_at": c.started_at,
+                "restarts": c.restarts,
+                "last_end": c.last_end,
+                "last_end_at": c.last_end_at,
             }
             for c in self._parts.services.containers()
         ]

@@ -9,6 +9,8 @@ from urllib.parse import parse_qsl, unquote
 
 from microservice.counters import Counters
 from microservice.errors import HangupError, HttpError
+from microservice.limits import HandlerLimits
+from microservice.memory import explain_memory, is_out_of_memory
 from microservice.service import Route
 from microservice.web import Request, Response, problem
 
@@ -22,8 +24,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class App:
     """Finds the handler of a request and sends what it returns."""
 
-    def __init__(self, routes: Sequence[Route], counters: Counters, handler_s: float) -> None:
-        self._routes, self._counters, self._handler_s = tuple(routes), counters, handler_s
+    def __init__(self, routes: Sequence[Route], counters: Counters, limits: HandlerLimits) -> None:
+        self._routes, self._counters, self._limits = tuple(routes), counters, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; its handler's faults are answered with 500 and logged."""
@@ -48,7 +50,7 @@ class App:
             return request_and_route
         request, route = request_and_route
         try:
-            async with asyncio.timeout(self._handler_s):
+            async with asyncio.timeout(self._limits.handler_s):
                 result = await route.handler(request)
             return result if isinstance(result, Response) else Response(result)
         except HttpError as exc:
@@ -58,10 +60,12 @@ class App:
         except TimeoutError:
             logger.error("cannot answer %s %s: timed out", request.method, request.path)  # noqa: TRY400  # where it was cancelled says nothing
             self._counters.failed += 1
-            return problem(504, f"cannot answer: took longer than {self._handler_s:g} s")
-        except Exception:
+            return problem(504, f"cannot answer: took longer than {self._limits.handler_s:g} s")
+        except Exception as exc:
             logger.exception("cannot answer %s %s", request.method, request.path)
             self._counters.failed += 1
+            if is_out_of_memory(exc):
+                return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
             return problem(500, "cannot answer: the handler failed, see the container's log")
 
     def _find(self, scope: Scope, body: "_Body") -> tuple[Request, Route] | Response:

@@ -8,6 +8,9 @@ The gateway's first line is the launch; then commands. The process answers with 
     go                      →                  connect, subscribe, handle
                             ←       ready
                             ←       counts     now and then
+                            ←       doing      what the gateway waits for until it is ready
+    ping                    →                  at any time after the launch
+                            ←       alive      at once: its event loop turns
     pause                   →                  finish what is running, leave the broker
                             ←       paused     (then go again, or stop)
     stop                    →                  finish, on_stop, exit
@@ -27,12 +30,14 @@ from microservice.service import Info
 
 LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
 ERROR_LIMIT = 500  # characters; it is shown in one line
+STEP_LIMIT = 80
 
 
 class Command(StrEnum):
     """What a process is told."""
 
     GO = "go"
+    PING = "ping"
     PAUSE = "pause"
     STOP = "stop"
 
@@ -77,6 +82,18 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Doing:
+    """It has begun a step on the way to ready."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Its event loop turns."""
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """It has left the broker; its session waits."""
 
@@ -97,10 +114,11 @@ class Counts:
     dropped: int = 0  # messages at QoS 0 that came too fast
 
 
-Report = Prepared | Ready | Paused | Failed | Counts
+Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts
 _REPORTS: dict[str, type[Report]] = {
-    cls.__name__.lower(): cls for cls in (Prepared, Ready, Paused, Failed, Counts)
+    cls.__name__.lower(): cls for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts)
 }
+_BARE: dict[type[Report], Report] = {Ready: Ready(), Alive: Alive(), Paused: Paused()}
 
 
 def encode_launch(launch: Launch) -> bytes:
@@ -156,7 +174,9 @@ def decode_report(line: bytes) -> Report:
         return Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
     if kind is Counts:
         return Counts(**{name: _of(value, int) for name, value in values.items()})
-    return Ready() if kind is Ready else Paused()
+    if kind is Doing:
+        return Doing(_of(values.get("step"), str)[:STEP_LIMIT])
+    return _BARE[kind]
 
 
 T = TypeVar("T")

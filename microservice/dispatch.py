@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from microservice.counters import Counters
 from microservice.deliveries import Deliveries, Delivery
+from microservice.limits import HandlerLimits
+from microservice.memory import explain_memory, is_out_of_memory
 from microservice.message import Message
 from microservice.service import Trigger
 from microservice.template import topic_filter
@@ -24,10 +26,10 @@ class Dispatcher:
         triggers: Sequence[Trigger],
         deliveries: Deliveries,
         counters: Counters,
-        limit_s: float,
+        limits: HandlerLimits,
     ) -> None:
         self._triggers = tuple(triggers)
-        self._deliveries, self._counters, self._limit_s = deliveries, counters, limit_s
+        self._deliveries, self._counters, self._limits = deliveries, counters, limits
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -96,12 +98,14 @@ class Dispatcher:
     async def _handle(self, trigger: Trigger, message: Message) -> None:
         for attempt in range(1, TRIES + 1):
             try:
-                async with asyncio.timeout(self._limit_s):
+                async with asyncio.timeout(self._limits.handler_s):
                     await trigger.handler(message)
-            except Exception:
+            except Exception as exc:
                 logger.exception(
                     "cannot handle message on %s (try %d of %d)", message.topic, attempt, TRIES
                 )
+                if is_out_of_memory(exc):
+                    logger.error("%s", explain_memory(self._limits.memory_mib))  # noqa: TRY400  # the trace is above
             else:
                 self._counters.handled += 1
                 return

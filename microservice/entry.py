@@ -6,35 +6,43 @@ the broker's password among it, comes over that socket.
 
 import asyncio
 import contextlib
+import faulthandler
 import importlib.util
 import logging
 import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from microservice.confinement import confine
 from microservice.control import (
     LINE_LIMIT_BYTES,
+    Alive,
     Command,
+    Doing,
     Failed,
+    Launch,
     Report,
     decode_command,
     decode_launch,
     encode_report,
 )
-from microservice.errors import MicroserviceError, ServiceError
+from microservice.errors import ControlError, MicroserviceError, ServiceError
 from microservice.life import Life
+from microservice.memory import explain_memory, is_out_of_memory
 from microservice.service import Service
 
 logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
+COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
 def main() -> None:
     """Run until told to stop."""
+    faulthandler.enable()  # SIGABRT, sent to a blocked process, writes where it is blocked
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     control = socket.socket(fileno=int(sys.argv[1]))
     sys.exit(asyncio.run(_run(control)))
@@ -49,12 +57,14 @@ async def _run(control: socket.socket) -> int:
     stop_now = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop_now.set)
+    launch: Launch | None = None
     try:
         launch = decode_launch(await reader.readline())
         confine(launch.memory_mib)
-        life = Life(load_service(Path(launch.code)), launch, report)
+        report(Doing(f"loading {ENTRY_FILE}"))
+        life = Life(load_service(Path(launch.code), launch.memory_mib), launch, report)
         await life.prepare()
-        commands = asyncio.create_task(_obey(life, reader), name="commands")
+        commands = asyncio.create_task(_obey(life, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")
         await asyncio.wait({commands, signals}, return_when=asyncio.FIRST_COMPLETED)
         if not commands.done():
@@ -67,7 +77,7 @@ async def _run(control: socket.socket) -> int:
             await commands
     except Exception as exc:
         logger.exception("the service cannot run")
-        report(Failed(_reason(exc)))
+        report(Failed(_reason(exc, launch.memory_mib if launch else 0)))
         return 1
     else:
         return 0
@@ -77,15 +87,37 @@ async def _run(control: socket.socket) -> int:
         writer.close()
 
 
-async def _obey(life: Life, reader: asyncio.StreamReader) -> None:
+async def _obey(life: Life, reader: asyncio.StreamReader, report: Callable[[Report], None]) -> None:
+    commands: asyncio.Queue[Command] = asyncio.Queue(COMMANDS_LIMIT)
+    hearing = asyncio.create_task(_hear(reader, commands, report), name="hear")
+    try:
+        command = Command.GO
+        while command is not Command.STOP:
+            command = await commands.get()
+            await life.obey(command)
+    finally:
+        hearing.cancel()
+
+
+async def _hear(
+    reader: asyncio.StreamReader, commands: asyncio.Queue[Command], report: Callable[[Report], None]
+) -> None:
+    """Pass commands on, which may take long to obey; answer a ping at once."""
     command = Command.GO
     while command is not Command.STOP:
         line = await reader.readline()
-        command = decode_command(line) if line else Command.STOP  # without a gateway: stop
-        await life.obey(command)
+        try:
+            command = decode_command(line) if line else Command.STOP  # without a gateway: stop
+        except ControlError:
+            logger.exception("the gateway cannot be understood")
+            command = Command.STOP
+        if command is Command.PING:
+            report(Alive())
+        else:
+            await commands.put(command)
 
 
-def load_service(code: Path) -> Service:
+def load_service(code: Path, memory_mib: int) -> Service:
     """Run service.py and return its Service.
 
     Raises:
@@ -101,23 +133,31 @@ def load_service(code: Path) -> Service:
     try:
         spec.loader.exec_module(module)
     except Exception as exc:
-        raise ServiceError(f"cannot load {ENTRY_FILE}: {_where(exc, code)}") from exc
+        raise ServiceError(f"cannot load {ENTRY_FILE}: {_where(exc, code, memory_mib)}") from exc
     services = {id(value): value for value in vars(module).values() if isinstance(value, Service)}
     if len(services) != 1:
         raise ServiceError(f"cannot load {ENTRY_FILE}: it has {len(services)} Services, not one")
     return services.popitem()[1]
 
 
-def _where(exc: Exception, code: Path) -> str:
+def _where(exc: Exception, code: Path, memory_mib: int) -> str:
+    why = _named(exc, memory_mib)
     for frame in reversed(traceback.extract_tb(exc.__traceback__)):
         if Path(frame.filename).is_relative_to(code):
             where = Path(frame.filename).relative_to(code)
-            return f"{type(exc).__name__}: {exc} ({where}, line {frame.lineno})"
+            return f"{why} ({where}, line {frame.lineno})"
+    return why
+
+
+def _reason(exc: Exception, memory_mib: int) -> str:
+    return str(exc) if isinstance(exc, MicroserviceError) else _named(exc, memory_mib)
+
+
+def _named(exc: Exception, memory_mib: int) -> str:
+    """Return what happened in one line; names the limit when memory ran out."""
+    if is_out_of_memory(exc):
+        return f"{type(exc).__name__}: {explain_memory(memory_mib)}"
     return f"{type(exc).__name__}: {exc}"
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) if isinstance(exc, MicroserviceError) else f"{type(exc).__name__}: {exc}"
 
 
 if __name__ == "__main__":

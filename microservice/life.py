@@ -10,11 +10,21 @@ import uvicorn
 from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
 from microservice.asgi import App
-from microservice.control import Command, Counts, Launch, Paused, Prepared, Ready, Report
+from microservice.control import (
+    Command,
+    Counts,
+    Doing,
+    Launch,
+    Paused,
+    Prepared,
+    Ready,
+    Report,
+)
 from microservice.counters import Counters
 from microservice.deliveries import Deliveries
 from microservice.dispatch import Dispatcher
 from microservice.errors import PublishError
+from microservice.limits import HandlerLimits
 from microservice.link import Link
 from microservice.message import Message
 from microservice.service import Service
@@ -35,12 +45,17 @@ class Life:
             service.triggers.messages,
             Deliveries(launch.concurrency, launch.queue_limit),
             self._counters,
-            launch.handler_s,
+            HandlerLimits(launch.handler_s, launch.memory_mib),
         )
         self._link: Link | None = None
         self._started = False
         self._server = _make_server(
-            App(service.triggers.routes, self._counters, launch.handler_s), launch.stop_s / 2
+            App(
+                service.triggers.routes,
+                self._counters,
+                HandlerLimits(launch.handler_s, launch.memory_mib),
+            ),
+            launch.stop_s / 2,
         )
         self._serving: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
@@ -87,12 +102,16 @@ class Life:
             )
             self._dispatcher.acknowledge = self._link.acknowledge
         if self._link is not None:
+            self._report(Doing("connecting to the broker"))
             await self._link.open()
         if not self._started:
             self._started = True
+            if self._service.triggers.start:
+                self._report(Doing("waiting for on_start"))
             for handler in self._service.triggers.start:
                 await handler()
         if self._link is not None:
+            self._report(Doing("subscribing at the broker"))
             await self._link.subscribe(self._dispatcher.filters(), self._launch.stale)
         self._dispatcher.release()
 

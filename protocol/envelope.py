@@ -31,6 +31,7 @@ class Kind(StrEnum):
 
     REQUEST = "request"
     RESPONSE = "response"
+    CANCEL = "cancel"  # of a request, by whoever sent it: nobody waits any more; has no body
 
 
 @dataclass(frozen=True, slots=True)

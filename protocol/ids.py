@@ -24,8 +24,15 @@ def new_device_id() -> str:
 
 
 def new_bep_id() -> str:
-    """Return a BEP id no one can guess: 128 random bits."""
-    return encode_base64url(secrets.token_bytes(16))
+    """Return a BEP id no one can guess: 128 random bits, and no option of a command line."""
+    while (bep_id := encode_base64url(secrets.token_bytes(16))).startswith("-"):
+        pass
+    return bep_id
+
+
+def new_run_id() -> str:
+    """Return a name for one run of a node's process."""
+    return encode_base64url(secrets.token_bytes(12))
 
 
 def encode_base64url(data: bytes) -> str:

@@ -13,6 +13,7 @@ from protocol.keys import NodeKey
 from protocol.tokens import sign_as_node, verify_from_node
 
 AUDIENCE = "node-record"
+MEMBER_AUDIENCE = "supernode-member"
 VALID_S = 24 * 3600
 SUPERNODE_ROLE = "superNodeLocalLinkNetwork"
 NAME_LIMIT = 64
@@ -102,13 +103,38 @@ def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
     return record
 
 
-def sign_record(record: NodeRecord, key: NodeKey, now: float) -> str:
-    """Return the record as a JWT signed by its node."""
-    return sign_as_node({"aud": AUDIENCE, "node": to_fields(record)}, key, now, VALID_S)
+def sign_record(record: NodeRecord, key: NodeKey, now: float, membership: str = "") -> str:
+    """Return the record as a JWT signed by its node; a member adds its supernode's statement."""
+    claims: dict[str, Any] = {"aud": AUDIENCE, "node": to_fields(record)}
+    if membership:
+        claims["membership"] = membership
+    return sign_as_node(claims, key, now, VALID_S)
+
+
+def sign_membership(member_id: str, supernode: NodeKey, now: float) -> str:
+    """Return a supernode's statement that a node is reached by way of it, good for VALID_S."""
+    return sign_as_node({"aud": MEMBER_AUDIENCE, "sub": member_id}, supernode, now, VALID_S)
+
+
+def check_membership(statement: str, record: NodeRecord, now: float) -> float:
+    """Return until when a record's supernode vouches for its node.
+
+    Raises:
+        TokenError: forged, expired, about another node or by another than the record's supernode.
+    """
+    signer, claims = verify_from_node(statement, MEMBER_AUDIENCE, now)
+    if signer != record.supernode_id or claims.get("sub") != record.node_id:
+        raise TokenError("cannot accept membership: it is of other nodes")
+    return min(float(claims["exp"]), now + VALID_S)
 
 
 def open_record(signed: str, now: float) -> NodeRecord:
-    """Return the record in a signed form.
+    """Return the record in a signed form; errors are those of open_registration()."""
+    return open_registration(signed, now)[0]
+
+
+def open_registration(signed: str, now: float) -> tuple[NodeRecord, str]:
+    """Return the record in a signed form, and the supernode's statement in it, "" for none.
 
     Raises:
         TokenError: it is forged, expired or signed by another node than it describes.
@@ -121,7 +147,8 @@ def open_record(signed: str, now: float) -> NodeRecord:
     record = from_fields(fields)
     if record.node_id != signer:
         raise TokenError("cannot accept node record: signed by another node")
-    return record
+    membership = claims.get("membership", "")
+    return record, membership if isinstance(membership, str) else ""
 
 
 def _text(value: Any, limit: int) -> str:

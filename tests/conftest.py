@@ -1,4 +1,4 @@
-"""What all tests share: how hard hypothesis looks, that a missing peer fails in CI, a sure end."""
+"""Sets what holds for all tests: hypothesis, the share of the slow ones, the end of a process."""
 
 import os
 import sys
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.share import SHARE, find_seed, leave_out, order_by_length, part_of
 
 END_S = 10.0  # for what tests started to end by itself
 POOLS = ("asyncio_", "passwords", "store", "ThreadPoolExecutor")  # Python itself tells them to end
@@ -19,8 +21,32 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     derandomize="CI" in os.environ,
 )
-settings.register_profile("slow", settings.get_profile("quick"), max_examples=1_500)
+settings.register_profile(
+    "slow", settings.get_profile("quick"), max_examples=part_of(1_500, least=300)
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_configure() -> None:
+    """Choose the seed before other processes are started, so that they have the same."""
+    find_seed()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name the share and its seed, with -q too."""
+    terminalreporter.write_line(
+        f"share of slow tests: HECATE_TEST_SHARE={SHARE:g} HECATE_TEST_SEED={find_seed()}"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the share of the slow tests, long ones first."""
+    left_out = leave_out(items)
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        others = set(left_out)
+        items[:] = [item for item in items if item not in others]
+    order_by_length(items)
 
 
 def find_left_thread() -> str | None:

@@ -11,6 +11,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from tests.programs import until
 
 if TYPE_CHECKING:
+    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
 
@@ -24,14 +25,24 @@ class Mqtt:
         password: str | None = None,
         client_id: str = "peer",
         version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        *,
+        clean_start: bool = True,
+        properties: "Properties | None" = None,
+        keep_alive_s: int = 60,
     ) -> None:
         self.messages: list[paho.MQTTMessage] = []
         self.reason: ReasonCode | None = None
+        self.session_present = False
         self.lost = threading.Event()
         self._granted: dict[int, list[ReasonCode]] = {}
         self._acknowledged: dict[int, ReasonCode] = {}
+        is_five = version is MQTTProtocolVersion.MQTTv5
         self.client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id, protocol=version, reconnect_on_failure=False
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if is_five else clean_start,
+            protocol=version,
+            reconnect_on_failure=False,
         )
         if username is not None:
             self.client.username_pw_set(username, password)
@@ -40,7 +51,10 @@ class Mqtt:
         self.client.on_message = lambda *a: self.messages.append(a[2])
         self.client.on_subscribe = self._on_subscribe
         self.client.on_publish = self._on_publish
-        self.client.connect("127.0.0.1", port)
+        start = clean_start if is_five else paho.MQTT_CLEAN_START_FIRST_ONLY
+        self.client.connect(
+            "127.0.0.1", port, keep_alive_s, clean_start=start, properties=properties
+        )
         self.client.loop_start()
         until(lambda: self.reason is not None, "CONNACK")
 
@@ -84,6 +98,7 @@ class Mqtt:
         self.close()
 
     def _on_connect(self, *arguments: Any) -> None:
+        self.session_present = arguments[2].session_present
         self.reason = arguments[3]
 
     def _on_subscribe(self, *arguments: Any) -> None:
@@ -91,6 +106,16 @@ class Mqtt:
 
     def _on_publish(self, *arguments: Any) -> None:
         self._acknowledged[arguments[2]] = arguments[3]
+
+
+def kept_for(seconds: int) -> "Properties":
+    """Return the properties of a CONNECT whose session outlives its connection."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    properties.SessionExpiryInterval = seconds
+    return properties
 
 
 def _read(payload: bytes) -> Any:

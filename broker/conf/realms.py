@@ -9,6 +9,7 @@ from broker.access.acl import EVERYTHING, AccessList
 from broker.access.acl_file import read_acl
 from broker.access.certificates import CertificateSource
 from broker.access.password_file import PasswordFile
+from broker.access.rules import ANONYMOUS
 from broker.access.source import AnonymousSource, Chain, Source
 from broker.access.tokens import TokenSource, TokenTerms
 from broker.conf.settings import AccessSettings, Anonymous, BrokerSettings
@@ -72,6 +73,13 @@ class Realm:
     def has_user(self, name: str) -> bool:
         """Return whether the password file knows a user."""
         return self._passwords is not None and self._passwords.has(name)
+
+    def knows(self, name: str) -> bool:
+        """Return whether a user still is; only who has nothing but a password file can tell."""
+        is_certified = self._access.certificate_name is not None
+        if self._passwords is None or self._tokens is not None or is_certified:
+            return True
+        return name == ANONYMOUS or self._passwords.has(name)
 
     def close(self) -> None:
         """End the threads."""
@@ -152,6 +160,11 @@ class Realms:
         rights = self._rights(identity)
         return rights is not None and rights.may_read(identity, topic)
 
+    def knows(self, identity: Identity) -> bool | None:
+        """Ask the users of the listener by which the client came in, if there still is one."""
+        realm = self._realm_of(identity)
+        return realm is None or realm.knows(identity.name)
+
     def has_user(self, name: str) -> bool:
         """Return whether any password file knows a user."""
         return any(realm.has_user(name) for realm in self._realms)
@@ -175,11 +188,14 @@ class Realms:
         )
 
     def _rights(self, identity: Identity) -> AccessList | None:
+        realm = self._realm_of(identity)
+        return realm.rights if realm is not None else None
+
+    def _realm_of(self, identity: Identity) -> Realm | None:
         for group in identity.groups:
             if group.startswith(MARK):
-                own = self._own.get(group.removeprefix(MARK))
-                return own.rights if own is not None else None
-        return self._common.rights
+                return self._own.get(group.removeprefix(MARK))
+        return self._common
 
 
 class _Marking:

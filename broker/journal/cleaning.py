@@ -41,6 +41,8 @@ class Cleaning:
 
 
 def _find_copies(image: Image, name: SegmentName, buffer: bytes) -> Iterator[Step]:
+    if image.clock is not None:  # the last one may be in this segment
+        yield [image.clock], 0
     sessions = image.sessions
     for session_id in [each.session_id for each in sessions.values() if each.home == name.number]:
         session = sessions.get(session_id)

@@ -2,8 +2,12 @@
 
 A record is one byte that names its kind, then fixed fields, then those whose length they tell;
 numbers are big-endian, texts UTF-8. Session ids and message ids are the journal's own: they only
-grow, so the order of message ids is the order in which a session's messages were queued. Instants
-are seconds of the wall clock (they must mean something after a restart); 0 is "never".
+grow, so the order of message ids is the order in which a session's messages were queued.
+
+Instants are seconds of the journal's clock; 0 is "never". It begins as the wall clock and runs on
+with the broker's, so that nothing gains or loses life when the wall clock is set. ClockRead says
+where the clocks were, so that the next start can tell how long the broker was down: by the time
+since the machine's start, which nobody sets, or by the wall clock if the machine was down as well.
 """
 
 import math
@@ -84,6 +88,13 @@ class Entry(NamedTuple):
     identifiers: tuple[int, ...] = ()
 
 
+class Publisher(NamedTuple):
+    """Who left a retained message, besides the name: to ask for the right to it again."""
+
+    client_id: str
+    groups: tuple[str, ...] = ()
+
+
 class Stored(NamedTuple):
     """A message, once, for all who must get it; is_retained also makes it its topic's retained."""
 
@@ -96,6 +107,7 @@ class Stored(NamedTuple):
     expires_at: float = 0.0
     is_retained: bool = False
     entries: tuple[Entry, ...] = ()
+    publisher: Publisher | None = None  # None: local, or of a message that is not retained
 
 
 class Sent(NamedTuple):
@@ -181,10 +193,19 @@ class SegmentEnded(NamedTuple):
     size: int
 
 
+class ClockRead(NamedTuple):
+    """The journal's clock, the wall clock and the machine's time since its start at one moment."""
+
+    at: float
+    wall: float
+    uptime: float = 0.0
+    boot: str = ""  # names the start of the machine; "": it has no name
+
+
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
-    | WillHeld | SegmentEnded
+    | WillHeld | SegmentEnded | ClockRead
 )  # fmt: skip
 
 
@@ -216,6 +237,7 @@ _CLOSED = Struct(">BId")
 _SUBSCRIBED = Struct(">BIBBH")
 _NAMED = Struct(">BIH")
 _STORED = Struct(">BQBdHHIII")
+_PUBLISHER = Struct(">HH")
 _ENTRY = Struct(">IB")
 _SENT_PAIR = Struct(">QH")
 _SENT_ID = Struct(">Q2s")  # the same, with the bytes of the packet id
@@ -223,8 +245,9 @@ _RELEASED = Struct(">BIQH")
 _WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
 _SEGMENT = Struct(">BIQ")
+_CLOCK = Struct(">BdddB")
 
-RETAIN_FLAG, IDENTIFIERS_FLAG = 0x04, 0x08  # above the two bits of the QoS
+RETAIN_FLAG, IDENTIFIERS_FLAG, PUBLISHER_FLAG = 0x04, 0x08, 0x10  # above two bits of the QoS
 
 
 def encode_records(records: Iterable[Record | Series]) -> bytes:
@@ -296,8 +319,12 @@ def _encode_opened(record: Opened | Renewed) -> bytes:
     kind = 1 if type(record) is Opened else 16
     head = _OPENED.pack(kind, record.session_id, record.version, record.expiry_s, len(client_id),
                         len(owner), len(record.groups))  # fmt: skip
-    groups = [name.encode() for name in record.groups]
-    return head + client_id + owner + b"".join(_U16.pack(len(name)) + name for name in groups)
+    return head + client_id + owner + _encode_texts(record.groups)
+
+
+def _encode_texts(texts: Iterable[str]) -> bytes:
+    encoded = [text.encode() for text in texts]
+    return b"".join(_U16.pack(len(text)) + text for text in encoded)
 
 
 def _decode_opened(reader: _Reader) -> Opened | Renewed:
@@ -351,9 +378,14 @@ def _encode_stored(record: Stored) -> bytes:
     topic, sender = record.topic.encode(), record.sender.encode()
     payload, properties, entries = record.payload, record.properties, record.entries
     flags = record.qos | RETAIN_FLAG if record.is_retained else record.qos
+    end = b""
+    if record.publisher is not None:
+        flags |= PUBLISHER_FLAG
+        client_id, groups = record.publisher.client_id.encode(), record.publisher.groups
+        end = _PUBLISHER.pack(len(client_id), len(groups)) + client_id + _encode_texts(groups)
     head = _STORED.pack(6, record.message_id, flags, record.expires_at, len(topic), len(sender),
                         len(properties), len(payload), len(entries))  # fmt: skip
-    return b"".join((head, topic, sender, properties, payload, *map(_encode_entry, entries)))
+    return b"".join((head, topic, sender, properties, payload, *map(_encode_entry, entries), end))
 
 
 def _encode_stored_series(record: StoredSeries) -> bytes:
@@ -386,7 +418,13 @@ def _decode_stored(reader: _Reader) -> Stored:
     return Stored(
         message_id, name, reader.take(payload), bag, _qos(flags), by, _instant(expires_at),
         bool(flags & RETAIN_FLAG), tuple(_decode_entry(reader) for _ in range(entries)),
+        _decode_publisher(reader) if flags & PUBLISHER_FLAG else None,
     )  # fmt: skip
+
+
+def _decode_publisher(reader: _Reader) -> Publisher:
+    client_id, groups = reader.unpack(_PUBLISHER)
+    return Publisher(reader.text(client_id), reader.texts(groups))
 
 
 def _decode_entry(reader: _Reader) -> Entry:
@@ -438,6 +476,16 @@ def _decode_will(reader: _Reader) -> WillDelayed | WillHeld:
     return made(session_id, message_id, _instant(time), bool(retain))
 
 
+def _encode_clock(record: ClockRead) -> bytes:
+    boot = record.boot.encode()
+    return _CLOCK.pack(20, record.at, record.wall, record.uptime, len(boot)) + boot
+
+
+def _decode_clock(reader: _Reader) -> ClockRead:
+    _, at, wall, uptime, boot = reader.unpack(_CLOCK)
+    return ClockRead(_instant(at), _instant(wall), _instant(uptime), reader.text(boot))
+
+
 _ENCODE: dict[type, Callable[[Any], bytes]] = {
     Opened: _encode_opened,
     Renewed: _encode_opened,
@@ -460,6 +508,7 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     WillEnded: lambda record: _SESSION.pack(15, *record),
     WillHeld: lambda record: _WILL.pack(18, *record),
     SegmentEnded: lambda record: _SEGMENT.pack(19, *record),
+    ClockRead: _encode_clock,
 }
 _DECODE: dict[int, Callable[[_Reader], Record]] = {
     1: _decode_opened,
@@ -481,4 +530,5 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     16: _decode_opened,
     18: _decode_will,
     19: lambda reader: SegmentEnded(*reader.unpack(_SEGMENT)[1:]),
+    20: _decode_clock,
 }

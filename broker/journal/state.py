@@ -27,6 +27,7 @@ from broker.journal.records import (
     Acknowledged,
     CaughtUp,
     Cleared,
+    ClockRead,
     Closed,
     Completed,
     Ended,
@@ -117,6 +118,7 @@ class Image:
         self.live_bytes = 0
         self.next_session_id = 1  # no session has this id or a higher one
         self.next_message_id = 1
+        self.clock: ClockRead | None = None  # the last one
         self._wills: dict[int, set[int]] = {}  # message id to the sessions whose will it is
         self._settled = False
         self._apply: dict[type, Callable[[Any, int], None]] = {
@@ -141,6 +143,7 @@ class Image:
             WillHeld: self._will_held,
             SegmentEnded: lambda _record, _segment: None,
             CaughtUp: self._caught_up,
+            ClockRead: self._clock_read,
         }
 
     def apply(self, record: Record | Series, segment: int) -> None:
@@ -386,6 +389,10 @@ class Image:
         message_id = self.retained.pop(record.topic, None)
         if message_id is not None:
             self._let_go(message_id)
+
+    def _clock_read(self, record: ClockRead, segment: int) -> None:  # noqa: ARG002
+        if self.clock is None or record.at >= self.clock.at:  # a copy may be an old one
+            self.clock = record
 
     # -- wills -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from cloud.guard import AnyCaller, NodeCaller
 from cloud.parts import PartsOf
 from protocol.errors import TokenError, WireError
 from protocol.ids import NODE_ID, encode_base64url
-from protocol.records import open_record, to_fields
+from protocol.records import open_registration, to_fields
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +55,13 @@ async def register(request: Request, parts: PartsOf, caller: NodeCaller) -> dict
     """Store the calling node's signed record; return it with account and SEP address filled in."""
     now = parts.clock()
     try:
-        record = open_record((await request.body()).decode("ascii").strip(), now)
+        signed = (await request.body()).decode("ascii").strip()
+        record, membership = open_registration(signed, now)
     except (TokenError, WireError, UnicodeDecodeError) as exc:
         logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
         why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
         raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
-    stored = await parts.registry.register(caller, record, now)
+    stored = await parts.registry.register(caller, record, now, membership)
     parts.metrics.registrations.inc()
     return to_fields(stored)
 
@@ -95,7 +96,7 @@ async def remove_node(parts: PartsOf, caller: AnyCaller, node_id: NodeId) -> Res
     """Forget a node and its account, end its BEPs, cut its connection; it may register again."""
     await parts.registry.remove(caller, node_id)
     await parts.placing.revoke_all(node_id, parts.clock())
-    parts.broker.disconnect(node_id)
+    parts.broker.revoke(node_id)  # what it left retained is not for its next owner
     parts.broker.rights_changed()
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

@@ -8,9 +8,9 @@ from http import HTTPStatus
 from cloud.errors import ProblemError
 from cloud.store import Store
 from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, Caller
-from protocol.errors import WireError
+from protocol.errors import TokenError, WireError
 from protocol.keys import load_sealing_public
-from protocol.records import Address, NodeRecord
+from protocol.records import Address, NodeRecord, check_membership
 
 logger = logging.getLogger(__name__)
 
@@ -23,15 +23,26 @@ class Registry:
     def __init__(self, store: Store, public_url: str, node_limit: int) -> None:
         self._store, self._public_url, self._node_limit = store, public_url, node_limit
 
-    async def register(self, caller: Caller, record: NodeRecord, now: float) -> NodeRecord:
-        """Store a record that its node has signed and sends itself; return it as others see it."""
+    async def register(
+        self, caller: Caller, record: NodeRecord, now: float, membership: str = ""
+    ) -> NodeRecord:
+        """Store a record that its node has signed and sends itself; return it as others see it.
+
+        A node whose supernode does not vouch for it is its own supernode: else a stranger could
+        send requests, for its own node, down the connection of somebody else's node.
+        """
         caller.require_node(record.node_id)
         try:
             load_sealing_public(record.sealing_key)
         except WireError as exc:
             raise ProblemError(HTTPStatus.BAD_REQUEST, str(exc)) from exc
+        vouched_until = _vouched_until(record, membership, now)
+        if not record.is_supernode and not vouched_until:
+            record = replace(record, supernode_id=record.node_id)
         complete = self._with_sep_address(record)
-        stored = await asyncio.to_thread(self._store.save_node, complete, now, self._node_limit)
+        stored = await asyncio.to_thread(
+            self._store.save_node, complete, now, self._node_limit, vouched_until
+        )
         if stored is None:
             raise ProblemError(
                 HTTPStatus.INSUFFICIENT_STORAGE,
@@ -118,3 +129,14 @@ class Registry:
         others = tuple(address for address in record.addresses if address.kind != PROXY)
         sep = Address(PROXY, f"{self._public_url}/sep/{record.node_id}")
         return replace(record, addresses=(*others, sep))
+
+
+def _vouched_until(record: NodeRecord, membership: str, now: float) -> float:
+    """Return until when a record's supernode vouches for its node, 0.0 when it does not."""
+    if record.is_supernode:
+        return 0.0
+    try:
+        return check_membership(membership, record, now)
+    except TokenError as exc:
+        logger.info("node %s is its own supernode: %s", record.node_id[:12], exc)
+        return 0.0

@@ -21,6 +21,7 @@ ALGORITHMS = ["RS256", "PS256", "ES256", "EdDSA"]  # never "none", never a share
 FETCH_TIMEOUT_S = 5.0
 FETCH_LIMIT_BYTES = 256 * 1024
 REFRESH_PAUSE_S = 30.0  # tokens with unknown keys must not become a flood of fetches
+FAILED_PAUSE_S = 5.0  # nor those of a provider that does not answer: callers would stand in line
 
 
 class ProviderUnreachableError(CloudError):
@@ -34,7 +35,7 @@ class OpenIdProvider:
         self.issuer = issuer
         self._client_id = client_id
         self._keys: KeySet | None = None
-        self._fetched_at = float("-inf")
+        self._fetched_at = self._failed_at = float("-inf")
         self._fetching = asyncio.Lock()
 
     async def verify(self, id_token: str, now: float) -> Person:
@@ -56,15 +57,21 @@ class OpenIdProvider:
     async def _fetch_keys(self, now: float, older_than: float) -> KeySet:
         async with self._fetching:
             if self._keys is None or self._fetched_at < older_than:
+                if 0 <= now - self._failed_at < FAILED_PAUSE_S:
+                    raise self._unreachable()
                 try:
                     self._keys = await _fetch_keys(self.issuer)
                 except (httpx.HTTPError, ValueError, KeyError, TypeError, JoseError) as exc:
                     logger.warning("cannot fetch keys of %s: %s", self.issuer, exc)
-                    raise ProviderUnreachableError(
-                        f"cannot verify ID token: keys of {self.issuer} cannot be fetched"
-                    ) from exc
+                    self._failed_at = now
+                    raise self._unreachable() from exc
                 self._fetched_at = now
             return self._keys
+
+    def _unreachable(self) -> ProviderUnreachableError:
+        return ProviderUnreachableError(
+            f"cannot verify ID token: keys of {self.issuer} cannot be fetched"
+        )
 
 
 async def _fetch_keys(issuer: str) -> KeySet:

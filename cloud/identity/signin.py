@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from cloud.identity.development import DevelopmentProvider
-from cloud.identity.provider import Provider, issuer_of
+from cloud.identity.provider import Person, Provider, issuer_of
 from cloud.store import Store
 from cloud.tokens.access import ACCOUNT_SCOPES, grant_scopes
 from cloud.tokens.assertion import read_edge_identity
@@ -50,18 +50,32 @@ class SignIn:
             ProblemError: no scope that was asked for can be granted.
         """
         scope = grant_scopes(request.scope, ACCOUNT_SCOPES)
-        provider = self._providers.get(issuer_of(request.id_token))
+        person, account_id = await self._person(request.id_token, now)
+        node_id = self._bound_node(request.edge_id_token, account_id, now)
+        logger.info("account %s signed in through %s", account_id, person.issuer)
+        return self._issuer.for_account(account_id, scope, person.client_id, node_id, now)
+
+    async def account_of(self, id_token: str, now: float) -> str:
+        """Return the account of the person in an ID token.
+
+        Raises:
+            TokenError: the ID token does not hold.
+            ProviderUnreachableError: it cannot be checked now.
+        """
+        _, account_id = await self._person(id_token, now)
+        return account_id
+
+    async def _person(self, id_token: str, now: float) -> tuple[Person, str]:
+        provider = self._providers.get(issuer_of(id_token))
         if provider is None:
             raise TokenError(
                 "cannot accept ID token: its issuer is not configured in [[mid.providers]]"
             )
-        person = await provider.verify(request.id_token, now)
+        person = await provider.verify(id_token, now)
         account_id = await asyncio.to_thread(
             self._store.account_for, person.issuer, person.subject, now
         )
-        node_id = self._bound_node(request.edge_id_token, account_id, now)
-        logger.info("account %s signed in through %s", account_id, person.issuer)
-        return self._issuer.for_account(account_id, scope, person.client_id, node_id, now)
+        return person, account_id
 
     def _bound_node(self, edge_id_token: str, account_id: str, now: float) -> str:
         if not edge_id_token:

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from cloud.relay.errors import RelayError
 from cloud.relay.limits import RelayLimits
@@ -46,6 +47,7 @@ class Arrivals:
         self._limits, self._on_arrival, self._on_nonsense = limits, on_arrival, on_nonsense
         self._loop = asyncio.get_running_loop()
         self._unidentified: dict[socket.socket, asyncio.Task[None]] = {}  # oldest first
+        self._leaving: set[asyncio.Task[None]] = set()  # cancelled, and not ended yet
         self._listener: socket.socket | None = None
 
     def listen(self, host: str, port: int) -> tuple[str, int]:
@@ -68,10 +70,9 @@ class Arrivals:
             self._loop.remove_reader(self._listener.fileno())
             self._listener.close()
             self._listener = None
-        tasks = list(self._unidentified.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while self._unidentified:
+            self._drop_oldest()
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def _accept(self) -> None:
         for _ in range(ACCEPTS_PER_WAKE):
@@ -98,10 +99,23 @@ class Arrivals:
         tune(sock)
         if len(self._unidentified) >= self._limits.unidentified:
             # Honest peers say at once what they are: the oldest is the least likely to be one.
-            next(iter(self._unidentified.values())).cancel()
+            self._drop_oldest()
         task = self._loop.create_task(self._identify(sock), name="identify")
         self._unidentified[sock] = task
-        task.add_done_callback(lambda _: self._unidentified.pop(sock, None))
+        task.add_done_callback(partial(self._forget, sock))
+
+    def _drop_oldest(self) -> None:
+        """Let go of the one that is silent longest; it counts no more, so the next is another."""
+        sock = next(iter(self._unidentified))
+        task = self._unidentified.pop(sock)
+        self._leaving.add(task)
+        task.cancel()
+
+    def _forget(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._unidentified.pop(sock, None)
+        self._leaving.discard(task)
+        if task.cancelled():  # perhaps before its first step, so that it could do nothing itself
+            cut(sock)
 
     async def _identify(self, sock: socket.socket) -> None:
         peer = Peer(sock)
@@ -114,9 +128,6 @@ class Arrivals:
         except (OSError, TimeoutError) as exc:
             logger.debug("cannot identify connection: %s", type(exc).__name__)
             cut(sock)
-        except asyncio.CancelledError:
-            cut(sock)
-            raise
         else:
             self._on_arrival(peer, first)
 

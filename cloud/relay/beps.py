@@ -6,7 +6,8 @@ A connection C is whatever the caller uses for one; it is compared by identity o
 returns what is to be done now, in order. Five rules hold after every call:
 
 1. A BEP exists from its first control connection until it expires, is revoked, has been
-   without visitors for idle_s, or without control connection and streams for grace_s.
+   without visitors for idle_s, or without control connection and streams for grace_s. Visitors
+   that wait do not keep it: anyone may come, and a node that is gone serves none of them.
 2. A visitor is joined at once if a data connection is ready, the newest first: it is the one
    most surely alive. Else it waits, NEED is sent, and the next data connection is its own.
 3. No BEP has waiting visitors and ready data connections at the same time.
@@ -227,11 +228,11 @@ class Beps(Generic[C]):
         limits = self._limits
         if now >= bep.expires:
             return EndReason.EXPIRED
-        if bep.streams or bep.waiting:
+        if bep.streams:
             return None
-        if now >= bep.last_used + limits.idle_s:
-            return EndReason.IDLE
         if bep.control is None and now >= bep.control_lost + limits.grace_s:
+            return EndReason.IDLE
+        if now >= bep.last_used + limits.idle_s and not bep.waiting:
             return EndReason.IDLE
         return None
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+from functools import partial
 
 from protocol.join import cut
 
@@ -35,7 +36,7 @@ class Farewells:
             return
         task = self._loop.create_task(self._linger(sock), name="farewell")
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._forget, sock))
 
     async def close(self) -> None:
         """Close all at once."""
@@ -44,9 +45,13 @@ class Farewells:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _forget(self, sock: socket.socket, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        sock.close()  # also of one that was cancelled before its first step
+
     async def _linger(self, sock: socket.socket) -> None:
         left = DISCARD_BYTES
-        with contextlib.closing(sock), contextlib.suppress(OSError, TimeoutError):
+        with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(LINGER_S):
                 while left > 0:
                     data = await self._loop.sock_recv(sock, 65536)

@@ -23,6 +23,7 @@ class Bep:
     node_id: str
     relay: RelayAddress
     expires_at: float
+    run: str = ""  # of its node's process; "" of a node that names none
 
 
 def choose_ttl(asked_s: float | None, settings: SignallingSettings) -> float:

@@ -4,10 +4,12 @@ Theory of operation
 -------------------
 Three rules hold after every call:
 
-1. At most `limit` requests are open, at most `limit_node` of them to one node.
+1. At most `limit` requests are open, at most `limit_node` of them to one node. Of one caller
+   there are fewer, so that one alone cannot keep all others from a node or from the cloud.
 2. Each request gets one answer at most, and only from where it was sent: the same node, by
    way of the same supernode, which is the one that the broker knows the sender to be.
 3. Who opened a request closes it, whatever happened.
+4. When a supernode's connection is lost, every request that went by way of it is told.
 """
 
 from collections import Counter
@@ -23,27 +25,47 @@ class Full(Enum):
     """Why a request cannot be opened."""
 
     NODE = auto()
+    CALLER = auto()
     REPLICA = auto()
 
 
 @dataclass(frozen=True, slots=True)
+class CallerLimits:
+    """How many requests of one caller may be open."""
+
+    all_nodes: int
+    one_node: int
+
+
+UNLIMITED = CallerLimits(2**31, 2**31)
+
+
+def _ignore() -> None:
+    """Nobody needs to know."""
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A request on its way; deliver is called with the answer, once."""
+    """A request on its way; deliver is called with the answer, once, or else lost may be."""
 
     message_id: bytes
     node_id: str
     supernode_id: str
     deliver: Callable[[Envelope], None]
+    caller: str = ""
+    lost: Callable[[], None] = _ignore  # its supernode's connection is gone
 
 
 class OpenRequests:
     """Matches answers to requests."""
 
-    def __init__(self, replica: str, limit: int, limit_node: int) -> None:
+    def __init__(
+        self, replica: str, limit: int, limit_node: int, limit_caller: CallerLimits = UNLIMITED
+    ) -> None:
         self._replica = replica
-        self._limit, self._limit_node = limit, limit_node
+        self._limit, self._limit_node, self._limit_caller = limit, limit_node, limit_caller
         self._open: dict[bytes, OpenRequest] = {}
-        self._per_node: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, ...]] = Counter()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -57,18 +79,32 @@ class OpenRequests:
         """Open a request; return why not when there are too many."""
         if len(self._open) >= self._limit:
             return Full.REPLICA
-        if self._per_node[request.node_id] >= self._limit_node:
+        counted = _counted(request)
+        node, caller, pair, _ = counted
+        if self._counts[node] >= self._limit_node:
             return Full.NODE
+        limits = self._limit_caller
+        if self._counts[caller] >= limits.all_nodes or self._counts[pair] >= limits.one_node:
+            return Full.CALLER
         self._open[request.message_id] = request
-        self._per_node[request.node_id] += 1
+        self._counts.update(counted)
         return None
 
     def close(self, request: OpenRequest) -> None:
         """Forget a request that add() opened."""
         del self._open[request.message_id]
-        self._per_node[request.node_id] -= 1
-        if not self._per_node[request.node_id]:
-            del self._per_node[request.node_id]
+        for each in _counted(request):
+            self._counts[each] -= 1
+            if not self._counts[each]:
+                del self._counts[each]
+
+    def supernode_lost(self, supernode_id: str) -> None:
+        """Tell all requests that went by way of a supernode that it is gone."""
+        if not self._counts["supernode", supernode_id]:
+            return  # most disconnects concern nobody
+        for request in tuple(self._open.values()):
+            if request.supernode_id == supernode_id:
+                request.lost()
 
     def answer(self, topic: str, sender: str, envelope: Envelope) -> bool:
         """Deliver an envelope to the request it answers; False when it answers none."""
@@ -84,3 +120,8 @@ class OpenRequests:
             return False
         request.deliver(envelope)
         return True
+
+
+def _counted(request: OpenRequest) -> tuple[tuple[str, ...], ...]:
+    node, caller, via = request.node_id, request.caller, ("supernode", request.supernode_id)
+    return ("node", node), ("caller", caller), ("both", node, caller), via

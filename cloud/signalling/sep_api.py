@@ -1,7 +1,9 @@
 """SEP URLs: any HTTP request to a node, from anyone. The node decides what it answers to whom."""
 
+import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 from http import HTTPStatus
 from typing import Any
 
@@ -9,12 +11,13 @@ from fastapi import APIRouter, Request, Response
 
 from cloud.errors import ProblemError
 from cloud.parts import Parts, PartsOf
+from cloud.signalling.callers import caller_of
 from cloud.signalling.headers import answer_to_caller, headers_to_node
 from cloud.signalling.patience import Patience
 from cloud.signalling.sep import too_large, unreadable
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.errors import WireError
-from protocol.http_body import HttpRequest
+from protocol.http_body import HttpRequest, HttpResponse
 from protocol.ids import NODE_ID
 
 logger = logging.getLogger(__name__)
@@ -22,13 +25,14 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["SEP: requests to nodes"])
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+CALLER_LEFT = 499  # never sent: what logs of HTTP servers show for it
 BODY_TIMEOUT_S = 20.0  # a caller that sends more slowly holds a connection for nothing
 
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     404: {"description": "No such node"},
     413: {"description": "Larger than 256 KiB: ask the node for a BEP"},
-    429: {"description": "Too many requests are open to this node"},
-    502: {"description": "The node's answer cannot be read"},
+    429: {"description": "Too many requests are open to this node, or of this caller"},
+    502: {"description": "The connection to the node was lost, or its answer cannot be read"},
     503: {"description": "The node's cluster is not connected"},
     504: {"description": "The node did not answer in time"},
 }
@@ -43,7 +47,7 @@ async def call_node(request: Request, parts: PartsOf, node_id: str) -> Response:
     started, outcome = time.perf_counter(), "error"
     try:
         response = await _carry(request, parts, node_id)
-        outcome = "answered"
+        outcome = "left" if response is None else "answered"
     except ProblemError as exc:
         outcome = _OUTCOMES.get(exc.status, "error")
         raise
@@ -55,7 +59,7 @@ async def call_node(request: Request, parts: PartsOf, node_id: str) -> Response:
             "SEP %s to node %s: %s in %.1f ms",
             request.method, node_id[:12], outcome, elapsed_s * 1000,
         )  # fmt: skip
-    return response
+    return Response(status_code=CALLER_LEFT) if response is None else response
 
 
 for _path, _name in (("/sep/{node_id}/{path:path}", ""), ("/sep/{node_id}", "_root")):
@@ -81,7 +85,7 @@ _OUTCOMES = {
 }
 
 
-async def _carry(request: Request, parts: Parts, node_id: str) -> Response:
+async def _carry(request: Request, parts: Parts, node_id: str) -> Response | None:
     node = parts.store.node(node_id) if NODE_ID.fullmatch(node_id) else None
     if node is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "cannot reach node: no node with this id is known")
@@ -92,7 +96,9 @@ async def _carry(request: Request, parts: Parts, node_id: str) -> Response:
         headers=headers_to_node(request.headers.raw, peer, request.url.scheme),
         body=await _read_body(request, parts.patience),
     )
-    answer = await parts.sep.send(node, carried)
+    answer = await _while_caller_waits(request, parts.sep.send(node, carried, caller_of(peer)))
+    if answer is None:
+        return None
     try:
         headers, body = answer_to_caller(answer, request.method)
     except WireError as exc:
@@ -100,6 +106,26 @@ async def _carry(request: Request, parts: Parts, node_id: str) -> Response:
     response = Response(body, answer.status)
     response.raw_headers = headers
     return response
+
+
+async def _while_caller_waits(
+    request: Request, sending: Coroutine[None, None, HttpResponse]
+) -> HttpResponse | None:
+    """Return the answer; None, and end the request, when the caller hangs up before."""
+    answer = asyncio.ensure_future(sending)
+    gone = asyncio.ensure_future(_until_gone(request))
+    try:
+        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+        return answer.result() if answer.done() else None
+    finally:
+        answer.cancel()
+        gone.cancel()
+        await asyncio.gather(answer, gone, return_exceptions=True)
+
+
+async def _until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass  # the body has been read
 
 
 def _target(request: Request) -> str:

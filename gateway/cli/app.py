@@ -11,8 +11,11 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.cli import remote
+from gateway.cli import microservices, remote
+from gateway.cli.account import account_app
+from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
+from gateway.cli.context import context_app
 from gateway.cli.options import examples
 
 app = typer.Typer(
@@ -27,11 +30,14 @@ app = typer.Typer(
     Try it, no hardware needed:
       hecate up                   everything on this machine, with two simulated devices
       hecate devices claim        let a real device join
+      hecate init DIR             write a minimal microservice
       hecate deploy DIR           run a microservice of your own
+      hecate ps                   see what runs, and why something does not
 
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
-    Environment: HECATE_URL and HECATE_API_KEY say which gateway; NO_COLOR is respected.
+    Environment: HECATE_CONTEXT says which gateway of `hecate context`, or HECATE_URL and
+    HECATE_API_KEY do; HECATE_CA_FILE who may vouch for its https; NO_COLOR is respected.
     """,
 )
 config_app = typer.Typer(
@@ -56,14 +62,32 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: Annotated[
+    command: typer.Context,
+    version: Annotated[  # noqa: ARG001  # its callback does all
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
         ),
     ] = False,
+    context: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            envvar="HECATE_CONTEXT",
+            help="The gateway to speak to, one of `hecate context`.",
+        ),
+    ] = None,
 ) -> None:
     """Options of the command itself."""
+    if context is not None and _is_typed(command, "context"):
+        for variable in ("HECATE_URL", "HECATE_API_KEY"):  # what is typed goes before them
+            os.environ.pop(variable, None)
+        os.environ["HECATE_CONTEXT"] = context
+
+
+def _is_typed(command: typer.Context, name: str) -> bool:
+    source = command.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _port(variable: str, text: str) -> typer.models.OptionInfo:
@@ -94,7 +118,9 @@ def up(  # noqa: PLR0913  # options
     state: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for all state. [default: ~/.local/state/hecate]", show_default=False
+            readable=False,  # whether it is shows later, and is told with what to do
+            help="Folder for all state. [default: ~/.local/state/hecate]",
+            show_default=False,
         ),
     ] = None,
     plain: Annotated[
@@ -199,6 +225,10 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+microservices.register(app)
+app.add_typer(account_app, name="account")
+app.add_typer(beps_app, name="beps")
+app.add_typer(context_app, name="context")
 app.add_typer(config_app, name="config")
 
 

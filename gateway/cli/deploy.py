@@ -13,12 +13,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import console, notes, print_json
 from gateway.cli.records import rows_of
+from gateway.cli.scaffold import explain_missing
 from gateway.cli.sidecar import Sidecar, Target
 from gateway.services.errors import ImageError
 from gateway.services.manifest import FILE_NAME, parse_manifest
 from gateway.services.pack import pack_image
 
 START_S = 30.0
+EXTRA_S = 30.0  # for what else a deployment does: it unpacks an image
 POLL_S = 0.2
 STARTED = "started"
 BROKEN = frozenset({"failed", "error", "stopped"})
@@ -31,6 +33,7 @@ class Package:
     name: str
     image: str
     tar: bytes
+    start_s: float = 30.0  # how long it may take to start
 
     @property
     def digest(self) -> str:
@@ -43,35 +46,45 @@ async def deploy_folder(
 ) -> None:
     """Deploy a folder; print the URL to call."""
     package = pack_folder(directory)
-    async with Sidecar(target) as sidecar:
+    name = name or package.name
+    async with Sidecar(target, package.start_s + EXTRA_S) as sidecar:
+        before = await _container(sidecar, name)
         with _progress() as progress:
             task = progress.add_task(package.image, total=len(package.tar))
             container = await deploy_package(
                 sidecar,
                 package,
-                name or package.name,
+                name,
                 env,
                 on_sent=lambda count: progress.update(task, completed=count),
             )
         path = await _path_of(sidecar, str(container["id"]))
     url = f"{target.url}{path}" if path else ""
+    is_same = before.get("startedAt", 0) == container.get("startedAt", 1)
     if as_json:
-        print_json({"container": container, "url": url})
+        print_json({"container": container, "url": url, "already_running": is_same})
     else:
-        notes().print(f"{container['id']} runs {package.image}", style="dim")
+        does = "runs this very image already" if is_same else f"runs {package.image}"
+        hint = f"; `hecate restart {name}` starts it anew" if is_same else ""
+        notes().print(f"{container['id']} {does}{hint}", style="dim", soft_wrap=True)
         console().print(url or "started; it has no HTTP routes", soft_wrap=True)
 
 
 def pack_folder(directory: Path) -> Package:
     """Return the package of a folder; CliError says what is wrong with it."""
     if not directory.is_dir():
-        raise CliError(f"cannot deploy {directory}: no such folder")
+        what = "not a folder" if directory.exists() else "no such folder"
+        raise CliError(
+            f"cannot deploy {directory}: {what}; `hecate init DIR` makes one with a microservice"
+        )
+    if missing := explain_missing(directory):
+        raise CliError(f"cannot deploy {directory}: {missing}")
     try:
         tar = pack_image(directory)
         manifest = parse_manifest((directory / FILE_NAME).read_text(encoding="utf-8"))
     except ImageError as exc:
         raise CliError(str(exc)) from exc
-    return Package(manifest.name, manifest.image, tar)
+    return Package(manifest.name, manifest.image, tar, manifest.limits.start_s or START_S)
 
 
 async def deploy_package(
@@ -114,6 +127,11 @@ async def _wait_started(sidecar: Sidecar, what: str, container: dict[str, Any]) 
         rows = rows_of(await sidecar.call(what, "GET", "/mcm/v1/containers"))
         container = next((row for row in rows if row.get("id") == container["id"]), container)
     return container
+
+
+async def _container(sidecar: Sidecar, name: str) -> dict[str, Any]:
+    rows = rows_of(await sidecar.call(f"deploy {name}", "GET", "/mcm/v1/containers"))
+    return next((row for row in rows if row.get("name") == name), {})
 
 
 async def _path_of(sidecar: Sidecar, container_id: str) -> str:

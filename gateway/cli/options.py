@@ -1,28 +1,63 @@
-"""Options that several commands share, and the shape of their examples."""
+"""Options that several commands share, the shape of their examples, and how they are run."""
 
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from gateway.cli.sidecar import Target
+
+T = TypeVar("T")
 
 Url = Annotated[
     str | None,
     typer.Option(
         envvar="HECATE_URL",
-        help="The gateway's API. [default: http://127.0.0.1:8083]",
+        help="The gateway's API. [default: that of the context, or http://127.0.0.1:8083]",
         show_default=False,
     ),
 ]
 State = Annotated[
     Path | None,
     typer.Option(
+        readable=False,  # whether it is shows later, and is told with what to do
         help="The gateway's state folder, where its API key is. [default: ~/.local/state/hecate]",
         show_default=False,
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Options that stood before a subcommand."""
+
+    url: str | None
+    state: Path | None
+    as_json: bool
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 
 
 def examples(*lines: str) -> str:
     """Return the last part of a command's help; its line breaks are kept."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def run(coroutine: "Coroutine[Any, Any, T]") -> T:
+    """Run what a command does to its end."""
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def target_of(url: str | None, state: Path | None) -> "Target":
+    """Return the gateway that a command speaks to."""
+    from gateway.cli.sidecar import find_target
+
+    return find_target(url, state, os.environ)

@@ -11,7 +11,7 @@ from gateway.cli.sidecar import Sidecar, Target
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
-from gateway.cli.view.words import duration
+from gateway.cli.view.words import duration, plural
 from protocol.codes import REQUEST_BEP
 from protocol.ids import DEVICE_ID
 
@@ -82,6 +82,16 @@ async def make_claim(target: Target, uses: int, ttl_s: int, *, as_json: bool) ->
         console().print(str(answer["token"]), soft_wrap=True)
         times = "once" if uses == 1 else f"{uses} times"
         notes().print(f"good for {duration(ttl_s)}, {times}; give it to the device", style="dim")
+
+
+async def end_claims(target: Target, *, as_json: bool) -> None:
+    """Make all claim tokens void."""
+    async with Sidecar(target) as sidecar:
+        answer = await sidecar.call("end claim tokens", "DELETE", "/devices/v1/claims")
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(f"ended {plural(int(answer['ended']), 'claim token')}")
 
 
 async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json: bool) -> None:

@@ -1,21 +1,14 @@
 """The commands that speak to a running gateway: their names, options and help."""
 
-import os
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
-from gateway.cli.options import Json, State, Url, examples
+from gateway.cli.options import Given, Json, State, Url, examples, run, target_of
 
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from gateway.cli.sidecar import Target
-
-T = TypeVar("T")
+CLAIM_TTL_LIMIT_S = 30 * 24 * 3600  # of the gateway
 
 devices_app = typer.Typer(
     rich_markup_mode=None,
@@ -31,15 +24,6 @@ class Scope(StrEnum):
 
     linkLocal = "linkLocal"  # noqa: N815  # the API's word
     account = "account"
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """Options that stood before a subcommand."""
-
-    url: str | None
-    state: Path | None
-    as_json: bool
 
 
 def register(app: typer.Typer) -> None:
@@ -64,7 +48,7 @@ def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
     """
     from gateway.cli.queries import show_status
 
-    raise typer.Exit(_run(show_status(_target(url, state), as_json=as_json)))
+    raise typer.Exit(run(show_status(target_of(url, state), as_json=as_json)))
 
 
 def nodes(
@@ -78,7 +62,7 @@ def nodes(
     """List the nodes of a cluster."""
     from gateway.cli.queries import list_nodes
 
-    _run(list_nodes(_target(url, state), cluster.value, as_json=as_json))
+    run(list_nodes(target_of(url, state), cluster.value, as_json=as_json))
 
 
 def code(
@@ -97,7 +81,7 @@ def code(
     """
     from gateway.cli.queries import make_code
 
-    _run(make_code(_target(url, state), node, ttl, as_json=as_json))
+    run(make_code(target_of(url, state), node, ttl, as_json=as_json))
 
 
 @devices_app.callback(invoke_without_command=True)
@@ -109,7 +93,7 @@ def devices(
     if context.invoked_subcommand is None:
         from gateway.cli.queries import list_devices
 
-        _run(list_devices(_target(url, state), as_json=as_json))
+        run(list_devices(target_of(url, state), as_json=as_json))
 
 
 @devices_app.command(
@@ -121,7 +105,10 @@ def devices_claim(
     uses: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="How many devices may use it.")
     ] = 1,
-    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long it is good.")] = 3600,
+    ttl: Annotated[
+        int,
+        typer.Option(metavar="SECONDS", min=1, max=CLAIM_TTL_LIMIT_S, help="How long it is good."),
+    ] = 3600,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
@@ -133,8 +120,23 @@ def devices_claim(
     from gateway.cli.queries import make_claim
 
     before: Given = context.obj
-    target = _target(url or before.url, state or before.state)
-    _run(make_claim(target, uses, ttl, as_json=as_json or before.as_json))
+    target = target_of(url or before.url, state or before.state)
+    run(make_claim(target, uses, ttl, as_json=as_json or before.as_json))
+
+
+@devices_app.command("unclaim", epilog=examples("hecate devices unclaim"))
+def devices_unclaim(
+    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
+) -> None:
+    """End all claim tokens.
+
+    None of them lets a device join any more. Devices that have joined stay.
+    """
+    from gateway.cli.queries import end_claims
+
+    before: Given = context.obj
+    target = target_of(url or before.url, state or before.state)
+    run(end_claims(target, as_json=as_json or before.as_json))
 
 
 @devices_app.command("revoke", epilog=examples("hecate devices revoke dev-0123456789ab"))
@@ -151,7 +153,7 @@ def devices_revoke(
     from gateway.cli.queries import revoke_device
 
     before: Given = context.obj
-    _run(revoke_device(_target(url or before.url, state or before.state), device_id))
+    run(revoke_device(target_of(url or before.url, state or before.state), device_id))
 
 
 def deploy(  # options
@@ -177,16 +179,4 @@ def deploy(  # options
     from gateway.cli.deploy import deploy_folder, parse_env
 
     settings = parse_env(env or [])
-    _run(deploy_folder(_target(url, state), directory, name, settings, as_json=as_json))
-
-
-def _run(coroutine: "Coroutine[Any, Any, T]") -> T:
-    import asyncio
-
-    return asyncio.run(coroutine)
-
-
-def _target(url: str | None, state: Path | None) -> "Target":
-    from gateway.cli.sidecar import find_target
-
-    return find_target(url, state, os.environ)
+    run(deploy_folder(target_of(url, state), directory, name, settings, as_json=as_json))

@@ -1,8 +1,10 @@
 """The sidecar API of a gateway, as the commands use it."""
 
+import contextlib
 import ipaddress
 import os
-from collections.abc import Mapping
+import ssl
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -11,12 +13,15 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from gateway.cli.contexts import DEFAULT_URL, check_url, find_context
 from gateway.cli.errors import CliError
 from gateway.config import load_gateway_config
 from gateway.errors import ConfigError
 from protocol.secret import Secret
 
-DEFAULT_URL = "http://127.0.0.1:8083"
+KEY_LIMIT = 4096
+NOT_ACCEPTED = "cannot accept token: "
+OTHER_KEY = "give --state DIR or HECATE_API_KEY"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
 
@@ -26,15 +31,32 @@ class Target:
 
     url: str
     key: Secret
+    context: str = ""  # its name, if one is in use
+    ca_file: Path | None = None  # who may vouch for its https
+
+    @property
+    def where(self) -> str:
+        """Return the gateway as messages name it."""
+        return f"{self.url} (context {self.context})" if self.context else self.url
 
 
 def find_target(url: str | None, state: Path | None, environ: Mapping[str, str]) -> Target:
-    """Return the gateway that options and environment name; CliError when there is no key."""
-    url = (url or environ.get("HECATE_URL") or DEFAULT_URL).rstrip("/")
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise CliError(f"cannot use {url}: must be like {DEFAULT_URL}")
-    key = environ.get("HECATE_API_KEY", "")
-    return Target(url, Secret(key) if key else read_key(find_state(state, environ) / "api-key"))
+    """Return the gateway that options, environment or context name; CliError without a key.
+
+    A context counts only as a whole: its key never goes to a URL that was given, nor the key of a
+    folder that was given to its URL.
+    """
+    url = url or environ.get("HECATE_URL") or ""
+    context = find_context(environ) if not url and state is None else None
+    url = check_url(url or (context.url if context else DEFAULT_URL))
+    name = context.name if context else ""
+    key = check_key(environ.get("HECATE_API_KEY", ""), "HECATE_API_KEY")
+    if not key and context is not None:
+        key = context.key
+    if not key:
+        folder = context.state if context and context.state else find_state(state, environ)
+        key = read_key(folder / "api-key")
+    return Target(url, key, name, context.ca_file if context else None)
 
 
 def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
@@ -50,14 +72,31 @@ def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
 def read_key(path: Path) -> Secret:
     """Return the API key in a file; CliError says where else it may come from."""
     try:
-        key = path.read_text().strip()
+        with path.open(encoding="ascii") as file:
+            key = file.read(KEY_LIMIT).strip()
+    except PermissionError as exc:
+        raise CliError(
+            f"cannot read API key {path}: permission denied; run this as the user of the gateway, "
+            "or give HECATE_API_KEY"
+        ) from exc
     except OSError as exc:
         raise CliError(
             f"cannot read API key {path}: {(exc.strerror or str(exc)).lower()}; start the gateway "
-            "first, or give --state DIR or HECATE_API_KEY"
+            f"first, or {OTHER_KEY}"
         ) from exc
+    except UnicodeDecodeError as exc:
+        raise CliError(f"cannot read API key {path}: it holds no key; {OTHER_KEY}") from exc
     if not key:
-        raise CliError(f"cannot read API key {path}: it is empty")
+        raise CliError(f"cannot read API key {path}: it is empty; {OTHER_KEY}")
+    return check_key(key, str(path))
+
+
+def check_key(key: str, where: str) -> Secret:
+    """Return a key that can be shown to a gateway; CliError when it cannot be one."""
+    if not key.isascii() or not key.isprintable():
+        raise CliError(
+            f"cannot use the API key of {where}: it holds characters that no key has; {OTHER_KEY}"
+        )
     return Secret(key)
 
 
@@ -65,11 +104,12 @@ class Sidecar:
     """A connection to one gateway's API; use as an async context manager."""
 
     def __init__(self, target: Target, timeout_s: float = TIMEOUT_S) -> None:
-        self.url = target.url
+        self.url, self._where = target.url, target.where
         self._http = httpx.AsyncClient(
             base_url=target.url,
             headers={"Authorization": f"Bearer {target.key.reveal()}"},
             timeout=httpx.Timeout(timeout_s, connect=5),
+            verify=trust_of(target.url, os.environ, target.ca_file),
             trust_env=not is_loopback(target.url),  # a proxy cannot reach this machine
         )
 
@@ -97,8 +137,24 @@ class Sidecar:
         try:
             response = await self._http.request(method, path, **request)
         except httpx.HTTPError as exc:
-            raise CliError(f"cannot {what}: {_why_no_answer(exc, self.url)}") from exc
+            raise CliError(f"cannot {what}: {_why_no_answer(exc, self._where)}") from exc
+        why = _why_refused(response, path)
+        if why:
+            raise CliError(f"cannot {what}: {self._where} {why}")
         return decode_answer(what, response)
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, what: str, method: str, path: str, **request: Any
+    ) -> AsyncIterator[httpx.Response]:
+        """Lend an answer whose body comes piece by piece; CliError when the connection fails."""
+        if request.get("timeout", ...) is None:
+            del request["timeout"]
+        try:
+            async with self._http.stream(method, path, **request) as response:
+                yield response
+        except httpx.HTTPError as exc:
+            raise CliError(f"cannot {what}: {_why_no_answer(exc, self._where)}") from exc
 
     async def unready(self) -> list[str]:
         """Return why the gateway is not ready; nothing when it is."""
@@ -136,6 +192,20 @@ def decode_answer(what: str, response: httpx.Response) -> Any:
         raise CliError(f"cannot {what}: {response.url} did not answer with JSON") from exc
 
 
+def trust_of(
+    url: str, environ: Mapping[str, str], ca_file: Path | None = None
+) -> ssl.SSLContext | bool:
+    """Return who may vouch for a server: those of a context or HECATE_CA_FILE, or the system's."""
+    file = str(ca_file or environ.get("HECATE_CA_FILE", ""))
+    if not file or not url.startswith("https:"):
+        return url.startswith("https:")  # plain HTTP verifies nothing, and loads nothing
+    where = f"--ca-file of the context, {file}" if ca_file else f"HECATE_CA_FILE = {file}"
+    try:
+        return ssl.create_default_context(cafile=file)
+    except OSError as exc:
+        raise CliError(f"cannot use {where}: {exc.strerror or exc}") from exc
+
+
 def is_loopback(url: str) -> bool:
     """Return whether a URL stays on this machine."""
     host = urlsplit(url).hostname or ""
@@ -156,9 +226,35 @@ def _problem(response: httpx.Response) -> str:
     return str(text) if text else f"HTTP {response.status_code}"
 
 
+def _why_refused(response: httpx.Response, path: str) -> str:
+    """Return what a person can mend in the command itself; "" for what the server says best."""
+    problem = _problem(response)
+    why = problem.removeprefix(NOT_ACCEPTED)
+    if response.status_code == httpx.codes.UNAUTHORIZED or why != problem:  # mCM answers 403
+        why = f" ({why})" if why != problem and "malformed" not in why else ""
+        return f"does not take this API key or access token{why}; {OTHER_KEY}"
+    if response.status_code == httpx.codes.FORBIDDEN and "lacks scope" in problem:
+        scope = problem.rpartition(" ")[2]
+        return f"wants an access token with scope {scope}, or its API key; {OTHER_KEY}"
+    if response.status_code == httpx.codes.NOT_FOUND and (
+        not problem.startswith("cannot ") or problem.startswith(f"cannot find {path}")
+    ):
+        return "is not the API of a gateway, or of an older one; give another --url"
+    return ""
+
+
 def _why_no_answer(exc: httpx.HTTPError, url: str) -> str:
+    if isinstance(exc, httpx.ConnectError) and "CERTIFICATE_VERIFY_FAILED" in str(exc):
+        why = str(exc).partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        return (
+            f"{url} has a certificate that this machine does not trust ({why or exc}); "
+            "give HECATE_CA_FILE, or --ca-file of `hecate context add`"
+        )
+    if isinstance(exc, httpx.ConnectError) and "SSL" in str(exc):
+        return f"{url} does not speak TLS ({exc}); is it http://?"
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         return f"no gateway answers at {url}; start one with `hecate up`, or give --url"
     if isinstance(exc, httpx.TimeoutException):
         return f"{url} did not answer in time"
-    return f"the connection to {url} broke ({str(exc) or type(exc).__name__})"
+    why = str(exc) or type(exc).__name__
+    return f"the connection to {url} broke ({why}); is it the API of a gateway?"

@@ -196,7 +196,7 @@ class _Solo:
             cut = 0
             for name in gone:
                 is_another = self._realms.has_user(name)  # only its password is
-                cut += (self._broker.disconnect if is_another else self._broker.revoke)(name)
+                cut += (self._broker.cut if is_another else self._broker.revoke)(name)
             logger.info("read users, rights and certificates again; cut %d connections", cut)
 
     def _ready_line(self) -> str:

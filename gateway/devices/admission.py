@@ -55,7 +55,7 @@ class Admission:
         """Keep who was seen; forget claims that are out of time."""
         try:
             await self._store.save_seen(self.registry.take_seen())
-            await self._store.delete_claims(self.claims.take_expired(self._clock()))
+            await self._forget_claims()
         except GatewayError as exc:
             logger.warning("%s", exc)
 
@@ -64,22 +64,36 @@ class Admission:
         token = new_token()
         digest = digest_of(token.reveal().encode())
         claim = Claim(digest, uses, self._clock() + ttl_s)
-        await self._store.delete_claims(self.claims.take_expired(self._clock()))
+        await self._forget_claims()
         if not self.claims.add(claim):
             return None
         await self._store.save_claim(claim)
         return token, claim
+
+    async def end_claims(self) -> int:
+        """Make all claim tokens void; return how many there were."""
+        gone = self.claims.take_all()
+        await self._store.delete_claims(gone)
+        logger.info("%d claim tokens ended", len(gone))
+        return len(gone)
 
     async def revoke(self, device_id: str) -> bool:
         """Take a device's rights and cut its connection; return whether there was such a device."""
         device = self.registry.remove(device_id)
         if device is None:
             return False
-        self._broker.disconnect(device_id)
+        self._broker.revoke(device_id)
         self._local.publish(f"{device_prefix(device_id)}/status", b"", retain=True)
         await self._store.delete_device(device_id)
         logger.info("device %s (%s) revoked", device.name, device_id)
         return True
+
+    async def _forget_claims(self) -> None:
+        """Forget what lets no device in any more, so that it does not count."""
+        async with self._one_join:  # a join that cannot be stored gives its use back
+            over = self.claims.take_expired(self._clock())
+            over += self.claims.take_spent(self.registry.claims_in_use())
+            await self._store.delete_claims(over)
 
     def _on_message(self, message: Message) -> None:
         sender = message.sender

@@ -1,11 +1,12 @@
 """Claim tokens: who may join, how often, until when.
 
-What holds after every call: uses never fall below 0. A device that lost the answer to its join
+What holds after every call: uses never fall below 0, and what nobody can use any more counts
+against the limit only until it is taken out. A device that lost the answer to its join
 may ask again with the same client id, at no further use, until it has logged in once: a power
 cut between the commit and the answer must not need a person.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 from gateway.devices.credentials import digest_of
@@ -61,7 +62,24 @@ class Claims:
 
     def take_expired(self, now: float) -> list[str]:
         """Remove what is out of time and return its digests."""
-        gone = [digest for digest, claim in self._claims.items() if now > claim.expires_at]
+        return self._take(
+            digest for digest, claim in self._claims.items() if now > claim.expires_at
+        )
+
+    def take_spent(self, waited_for: Collection[str]) -> list[str]:
+        """Remove what is used up, but for devices that may ask again; return its digests."""
+        return self._take(
+            digest
+            for digest, claim in self._claims.items()
+            if claim.uses < 1 and digest not in waited_for
+        )
+
+    def take_all(self) -> list[str]:
+        """Remove all and return their digests."""
+        return self._take(self._claims)
+
+    def _take(self, digests: Iterable[str]) -> list[str]:
+        gone = list(digests)
         for digest in gone:
             del self._claims[digest]
         return gone

@@ -70,6 +70,10 @@ class Registry:
                 return device
         return None
 
+    def claims_in_use(self) -> set[str]:
+        """Return the claims of devices that have not logged in since they joined."""
+        return {d.claim_digest for d in self._devices.values() if not d.confirmed}
+
     def observe(self, device_id: str, topic: str, payload: bytes, now: float) -> None:
         """Note that a device sent a message."""
         device = self._devices.get(device_id)

@@ -20,8 +20,10 @@ from gateway.services.errors import (
     ImageSizeError,
     NotFoundError,
     ServicesError,
+    StorageError,
 )
 from gateway.services.limits import ServiceLimits
+from gateway.services.log_api import add_log_route
 from gateway.sidecar.problems import Problem
 
 PREFIX = "/mcm/v1"
@@ -33,6 +35,7 @@ _STATUS = {
     ConflictError: HTTPStatus.CONFLICT,
     DeployError: HTTPStatus.UNPROCESSABLE_ENTITY,
     ImageSizeError: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    StorageError: HTTPStatus.INSUFFICIENT_STORAGE,
 }
 _IMAGE_FORM = {
     "requestBody": {
@@ -66,6 +69,23 @@ _CONTAINER_JSON = {
 }
 
 
+_STATE_JSON = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["state"],
+                    "properties": {
+                        "state": {"type": "string", "enum": ["started", "stopped", "restarted"]}
+                    },
+                }
+            }
+        }
+    }
+}
+
+
 def make_router(
     deployments: Deployments, limits: ServiceLimits, client_id_of: Callable[..., Any]
 ) -> APIRouter:
@@ -73,6 +93,7 @@ def make_router(
     router = APIRouter(prefix=PREFIX, tags=["microservices"])
     _add_image_routes(router, deployments, limits, client_id_of)
     _add_container_routes(router, deployments, limits, client_id_of)
+    add_log_route(router, deployments, limits, client_id_of)
     return router
 
 
@@ -100,7 +121,7 @@ def _add_image_routes(
     @router.delete("/images/{image_id}")
     async def delete_image(image_id: str, client_id: client) -> JSONResponse:
         try:
-            return JSONResponse(_image(deployments.delete_image(client_id, image_id)))
+            return JSONResponse(_image(await deployments.delete_image(client_id, image_id)))
         except ServicesError as exc:
             raise _problem(exc) from exc
 
@@ -128,6 +149,25 @@ def _add_container_routes(
         is_new = deployed.stored.container_id not in known
         return JSONResponse(_container(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
+    @router.get("/containers/{container_id}")
+    async def get_container(container_id: str, client_id: client) -> JSONResponse:
+        try:
+            return JSONResponse(_container(deployments.known(client_id, container_id)))
+        except ServicesError as exc:
+            raise _problem(exc) from exc
+
+    @router.put("/containers/{container_id}", openapi_extra=_STATE_JSON)
+    async def put_container(container_id: str, request: Request, client_id: client) -> JSONResponse:
+        change = {
+            "started": deployments.start_container,
+            "stopped": deployments.stop_container,
+            "restarted": deployments.restart_container,
+        }[await _wanted_state(request)]
+        try:
+            return JSONResponse(_container(await change(client_id, container_id)))
+        except ServicesError as exc:
+            raise _problem(exc) from exc
+
     @router.delete("/containers/{container_id}")
     async def delete_container(container_id: str, client_id: client) -> JSONResponse:
         try:
@@ -151,6 +191,7 @@ def _image(image: StoredImage) -> dict[str, Any]:
 
 def _container(deployed: Deployed) -> dict[str, Any]:
     stored, supervisor = deployed.stored, deployed.supervisor
+    counts, last_end = supervisor.counts, supervisor.last_end
     return {
         "id": stored.container_id,
         "clientId": stored.client_id,
@@ -161,6 +202,12 @@ def _container(deployed: Deployed) -> dict[str, Any]:
         "env": dict(stored.env) | {BASE_KEY: supervisor.version.base},
         "state": supervisor.state.value,
         "error": supervisor.error,
+        "startedAt": int(supervisor.started_at * 1000),
+        "restarts": supervisor.restarts,
+        "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
+        "handled": counts.handled,
+        "failed": counts.failed,
+        "dropped": counts.dropped,
     }
 
 
@@ -174,6 +221,9 @@ async def _upload(request: Request, limit_bytes: int) -> AsyncIterator[UploadFil
         form = await MultiPartParser(request.headers, body, max_files=1, max_fields=8).parse()
     except (MultiPartException, KeyError) as exc:
         raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read form: {exc}") from exc
+    except OSError as exc:  # what is uploaded goes to a temporary file
+        why = f"cannot store image: {exc.strerror or exc}"
+        raise Problem(HTTPStatus.INSUFFICIENT_STORAGE, why) from exc
     part = form.get("image")
     if not isinstance(part, UploadFile):
         raise Problem(HTTPStatus.BAD_REQUEST, "no image received: needs a form part 'image'")
@@ -197,14 +247,8 @@ async def _bounded(request: Request, limit_bytes: int) -> AsyncGenerator[bytes, 
 async def _container_request(
     request: Request, limits: ServiceLimits
 ) -> tuple[str, str, dict[str, str]]:
-    """Return name, image and env of a JSON body, whatever its content type says."""
-    body = b"".join([chunk async for chunk in _bounded(request, BODY_LIMIT_BYTES)])
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError) as exc:
-        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not JSON") from exc
-    if not isinstance(fields, dict):
-        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not an object")
+    """Return name, image and env of a request's body."""
+    fields = await _container_fields(request)
     name, image, env = fields.get("name"), fields.get("image"), fields.get("env") or {}
     if not isinstance(name, str) or not isinstance(image, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: needs texts name and image")
@@ -214,6 +258,28 @@ async def _container_request(
     if len(env) > limits.env_keys or size > limits.env_bytes:
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: env is too long")
     return name, image, env
+
+
+async def _wanted_state(request: Request) -> str:
+    state = (await _container_fields(request)).get("state")
+    if state not in ("started", "stopped", "restarted"):
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            'cannot read container: needs {"state": "started", "stopped" or "restarted"}',
+        )
+    return str(state)
+
+
+async def _container_fields(request: Request) -> dict[str, Any]:
+    """Return the object in a JSON body, whatever its content type says."""
+    body = b"".join([chunk async for chunk in _bounded(request, BODY_LIMIT_BYTES)])
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError) as exc:
+        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not JSON") from exc
+    if not isinstance(fields, dict):
+        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not an object")
+    return fields
 
 
 def _problem(exc: ServicesError) -> Problem:

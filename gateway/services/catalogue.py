@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.services.errors import ImageError, ServicesError
+from gateway.services.errors import ImageError, ServicesError, StorageError
 from gateway.services.images import Image, ImageFile
 from gateway.services.manifest import FILE_NAME, Manifest, parse_manifest
 
@@ -29,6 +29,8 @@ CREATE TABLE IF NOT EXISTS container (
     image_id TEXT NOT NULL, env TEXT NOT NULL, created REAL NOT NULL,
     digest TEXT NOT NULL, runtime TEXT NOT NULL, filters TEXT NOT NULL);
 """
+# the version of the format is the number of steps that were taken: PRAGMA user_version
+_STEPS = ("ALTER TABLE container ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0",)
 _PRIVATE, _READ_ONLY = 0o700, 0o400
 _SCRATCH_PREFIX = ".new-"
 
@@ -60,10 +62,14 @@ class StoredContainer:
     runtime: str
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     filters: tuple[str, ...] = ()  # its stored session's subscriptions
+    stopped: bool = False  # by a person: it stays so when the gateway starts
 
 
 class Catalogue:
-    """The store; every method returns when it is on disk."""
+    """The store; every method blocks, and returns when it is on disk.
+
+    One thread at a time may use it; put_content() may be called from any.
+    """
 
     def __init__(self, state: Path) -> None:
         self._state = state
@@ -71,9 +77,12 @@ class Catalogue:
             for directory in (state, state / "contents", state / "containers"):
                 directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
             (state / "catalogue.db").touch(mode=0o600)
-            self._db = sqlite3.connect(state / "catalogue.db", isolation_level=None)
+            self._db = sqlite3.connect(
+                state / "catalogue.db", isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
+            self._migrate()
             self._remove_scratch()
         except (OSError, sqlite3.Error) as exc:
             raise ServicesError(f"cannot open {state}: {exc}") from exc
@@ -110,10 +119,10 @@ class Catalogue:
         return tuple(
             StoredContainer(
                 container_id, client_id, name, image_id, created, digest, runtime,
-                json.loads(env), tuple(json.loads(filters)),
+                json.loads(env), tuple(json.loads(filters)), bool(stopped),
             )
-            for container_id, client_id, name, image_id, env, created, digest, runtime, filters
-            in rows
+            for container_id, client_id, name, image_id, env, created, digest, runtime, filters,
+            stopped in rows
         )  # fmt: skip
 
     def put_container(self, container: StoredContainer) -> None:
@@ -121,9 +130,11 @@ class Catalogue:
         values = (
             container.container_id, container.client_id, container.name, container.image_id,
             json.dumps(dict(container.env)), container.created, container.digest,
-            container.runtime, json.dumps(container.filters),
+            container.runtime, json.dumps(container.filters), container.stopped,
         )  # fmt: skip
-        self._execute("INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._execute(
+            "INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+        )
 
     def drop_container(self, container_id: str) -> None:
         """Remove a container and everything it kept."""
@@ -148,28 +159,36 @@ class Catalogue:
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
         """Lend a temporary directory on the same file system."""
-        with tempfile.TemporaryDirectory(
-            prefix=_SCRATCH_PREFIX, dir=self._state / "contents"
-        ) as name:
+        try:
+            lent = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
+        except OSError as exc:
+            raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
+        with lent as name:
             yield Path(name)
 
-    def put_content(self, image: Image) -> None:
-        """Unpack an image's files; blocks for long, and may be called from another thread."""
-        target = self.content(image.digest)
+    def unpack(self, image: Image, scratch: Path) -> Path:
+        """Write an image's files below a scratch directory; may be called from another thread."""
+        unpacked = scratch / "content"
+        try:
+            unpacked.mkdir(mode=_PRIVATE)
+            for file in image.files:
+                _unpack(image, file, unpacked)
+            _sync(unpacked)
+        except OSError as exc:
+            why = exc.strerror or str(exc)
+            raise StorageError(f"cannot store image {image.name}: {why}") from exc
+        return unpacked
+
+    def put_content(self, digest: str, unpacked: Path) -> None:
+        """Keep unpacked files as the content of a digest; another upload may have brought it."""
+        target = self.content(digest)
         if target.exists():
             return
-        with self.scratch() as scratch:
-            unpacked = scratch / "content"
-            try:
-                unpacked.mkdir(mode=_PRIVATE)
-                for file in image.files:
-                    _unpack(image, file, unpacked)
-                _sync(unpacked)
-                unpacked.rename(target)
-            except OSError as exc:
-                why = exc.strerror or str(exc)
-                raise ServicesError(f"cannot store image {image.name}: {why}") from exc
+        try:
+            unpacked.rename(target)
             _sync(target.parent)
+        except OSError as exc:
+            raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
 
     def sweep(self, in_use: Set[str]) -> None:
         """Remove contents that no image, no container and none of the digests in use mentions."""
@@ -180,15 +199,26 @@ class Catalogue:
             if path.name not in kept and not path.name.startswith(_SCRATCH_PREFIX):
                 shutil.rmtree(path, ignore_errors=True)
 
+    def _migrate(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        for number, step in enumerate(_STEPS[version:], version + 1):
+            self._db.execute("BEGIN")
+            self._db.execute(step)
+            self._db.execute(f"PRAGMA user_version = {number}")
+            self._db.execute("COMMIT")
+
     def _remove_scratch(self) -> None:
-        for path in (self._state / "contents").glob(f"{_SCRATCH_PREFIX}*"):
+        for path in (
+            *(self._state / "contents").glob(f"{_SCRATCH_PREFIX}*"),
+            *(self._state / "containers").glob("*/tmp/*"),
+        ):
             shutil.rmtree(path, ignore_errors=True)
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> None:
         try:
             self._db.execute(statement, values)
         except sqlite3.Error as exc:
-            raise ServicesError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
+            raise StorageError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
 
 
 def _unpack(image: Image, file: ImageFile, directory: Path) -> None:

@@ -5,6 +5,7 @@ Theory of operation
     created ──ready──► started ──failed──► restarting ──ready──► started
        └────failed───► failed ───ready──►  started
     any ──stop──► stopping ──stopped──► stopped ──start──► created
+                  (stopped survives the gateway: the caller keeps it on disk)
 
 Four rules hold after every call:
 

@@ -1,29 +1,33 @@
 """What is deployed on this node, and how it changes.
 
 A change either happens as a whole or leaves everything as it was. Changes of different containers
-do not wait for each other; those of one container take turns.
+do not wait for each other; those of one container take turns. Files are written in one thread of
+their own, in the order in which the changes are made here.
 """
 
 import asyncio
 import contextlib
 import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import IO
+from pathlib import Path
+from typing import IO, Any
 
 from gateway.services.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.containers import State
+from gateway.services.disk import DiskThread
 from gateway.services.errors import (
     ConflictError,
     DeployError,
-    ImageError,
     NotFoundError,
     ServicesError,
 )
-from gateway.services.images import Image, read_image
+from gateway.services.image_store import ImageStore
+from gateway.services.keyed_locks import KeyedLocks
+from gateway.services.log import LOG_NAME
 from gateway.services.manifest import check_base
+from gateway.services.retention import needless_images
 from gateway.services.routes import Route, Routes
 from gateway.services.runtime import Version
 from gateway.services.supervisor import Supervisor, Surroundings
@@ -57,18 +61,20 @@ class Deployments:
 
     def __init__(self, catalogue: Catalogue, around: Surroundings, node: NodeInfo) -> None:
         self._catalogue, self._around, self._node = catalogue, around, node
-        self._images = {image.image_id: image for image in catalogue.images()}
+        self._disk = DiskThread("services-disk")
+        self._images = ImageStore(catalogue, self._disk)
         self._containers: dict[str, Deployed] = {}
         self._reserved: dict[str, str] = {}  # bases of versions that are being started
-        self._pinned: Counter[str] = Counter()  # digests that are about to be mentioned
-        self._locks: dict[str, asyncio.Lock] = {}  # per image, while it is being replaced
+        # taken in this order: an image's, a container's, that of its row
+        self._container_turns, self._record_turns = KeyedLocks(), KeyedLocks()
+        self._creating = 0
         self.routes = Routes()
 
     # Reading -------------------------------------------------------------------------------
 
     def images(self, client_id: str) -> list[StoredImage]:
         """Return a client's images."""
-        return [image for image in self._images.values() if image.client_id == client_id]
+        return self._images.of(client_id)
 
     def containers(self, client_id: str | None = None) -> list[Deployed]:
         """Return a client's containers, or all."""
@@ -82,66 +88,82 @@ class Deployments:
         """Return a container by its id."""
         return self._containers.get(container_id)
 
+    def is_same(self, deployed: Deployed | None, container_id: str) -> bool:
+        """Return whether a container still is the one that it was, and not one made since."""
+        now = self._containers.get(container_id)
+        return now is not None and deployed is not None and now.supervisor is deployed.supervisor
+
+    def known(self, client_id: str, container_id: str) -> Deployed:
+        """Return a client's container; NotFoundError when there is none."""
+        deployed = self._containers.get(container_id)
+        if deployed is None or deployed.stored.client_id != client_id:
+            raise NotFoundError(f"cannot find container {container_id:.130}")
+        return deployed
+
     # Life ----------------------------------------------------------------------------------
 
-    def resume(self) -> None:
+    async def resume(self) -> None:
         """Start what ran when the gateway stopped."""
-        self._catalogue.sweep(set())
-        for stored in self._catalogue.containers():
+        await self._images.sweep(set())
+        for stored in await self._disk.run(self._catalogue.containers):
             try:
-                version = self._version(
+                version = await self._version(
                     stored.client_id, stored.image_id, stored.digest, stored.runtime, stored.env
                 )
             except ServicesError as exc:
                 logger.error("cannot start %s: %s", stored.container_id, exc)  # noqa: TRY400  # the reason is all there is
                 continue
-            self._supervise(stored, version).resume(stored.filters)
+            supervisor = self._supervise(stored, version)
+            if stored.stopped:
+                supervisor.rest(stored.filters)
+            else:
+                supervisor.resume(stored.filters)
         self._reroute()
 
     async def stop(self) -> None:
         """End all processes; everything is started again at the next resume()."""
-        await asyncio.gather(*(one.supervisor.stop() for one in self._containers.values()))
-        self._catalogue.close()
+        await asyncio.gather(*(one.supervisor.close() for one in self._containers.values()))
+        await self._disk.run(self._catalogue.close)
+        self._disk.close()
 
     # Images --------------------------------------------------------------------------------
 
     async def put_image(self, client_id: str, source: IO[bytes], now: float) -> StoredImage:
         """Take an image; containers of it go on with the new one.
 
+        Old versions of it, and what does not fit any more, are removed.
+
         Raises:
             ImageError: it cannot be used.
             DeployError: a container does not become ready with it; everything is as it was.
         """
-        with self._catalogue.scratch() as scratch, (scratch / "layer").open("w+b") as unpacked:
-            image = await asyncio.to_thread(read_image, source, unpacked, self._around.limits.image)
-            if image.runtime not in self._around.runtimes:
-                raise ImageError(f"cannot run image: this gateway has no {image.runtime} runtime")
+        limits, runtimes = self._around.limits.image, set(self._around.runtimes)
+        async with self._images.read(source, limits, runtimes) as (image, unpacked):
             stored = StoredImage(
                 f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
                 image.digest, image.runtime, image.size, now,
             )  # fmt: skip
-            self._check_room(stored)
-            with self._pin(image.digest):
-                self._catalogue.sweep(self._in_use())
-                await asyncio.to_thread(self._catalogue.put_content, image)
-                async with self._locks.setdefault(stored.image_id, asyncio.Lock()):
+            with self._images.pin(image.digest):
+                await self._images.keep_content(image.digest, unpacked)
+                async with self._images.turns.turn(stored.image_id):
+                    self._images.check_owner(stored)
                     await self._roll_out(stored)
-                    self._catalogue.put_image(stored)
-                    self._images[stored.image_id] = stored
-        logger.info("image %s is %s", stored.image_id, _short(image))
+                    await self._images.put(stored)
+        logger.info("image %s is %.19s… (%d bytes)", stored.image_id, image.digest, image.size)
+        await self._tidy()
         return stored
 
-    def delete_image(self, client_id: str, image_id: str) -> StoredImage:
+    async def delete_image(self, client_id: str, image_id: str) -> StoredImage:
         """Remove an image that no container uses."""
-        image = self._images.get(image_id)
-        if image is None or image.client_id != client_id:
-            raise NotFoundError(f"cannot find image {image_id}")
-        users = [c.stored.container_id for c in self._users(image_id)]
-        if users:
-            raise ConflictError(f"cannot delete image {image_id}: {', '.join(users)} uses it")
-        self._catalogue.drop_image(image_id)
-        del self._images[image_id]
-        self._catalogue.sweep(self._in_use())
+        async with self._images.turns.turn(image_id):
+            image = self._images.get(image_id)
+            if image is None or image.client_id != client_id:
+                raise NotFoundError(f"cannot find image {image_id}")
+            users = [c.stored.container_id for c in self._users(image_id)]
+            if users:
+                raise ConflictError(f"cannot delete image {image_id}: {', '.join(users)} uses it")
+            await self._images.drop(image_id)
+        await self._sweep()
         return image
 
     # Containers ----------------------------------------------------------------------------
@@ -161,72 +183,157 @@ class Deployments:
             raise NotFoundError(f"cannot find image with name {image_name!r:.80}")
         if not _NAME.fullmatch(name):
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
-        version = self._version(client_id, image.image_id, image.digest, image.runtime, env)
         container_id = f"{client_id}-{name}"
+        async with self._container_turns.turn(container_id):
+            with self._images.pin(image.digest):
+                return await self._put_container(container_id, name, image, env, now)
+
+    async def _put_container(
+        self, container_id: str, name: str, image: StoredImage, env: Mapping[str, str], now: float
+    ) -> Deployed:
+        client_id = image.client_id
+        version = await self._version(client_id, image.image_id, image.digest, image.runtime, env)
         deployed = self._containers.get(container_id)
         if deployed is None:
-            deployed = self._create(container_id, client_id, name, version, now)
+            deployed = await self._create(container_id, client_id, name, version, now)
         elif (deployed.stored.client_id, deployed.stored.name) != (client_id, name):
             raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
         supervisor = deployed.supervisor
-        if supervisor.state is not State.STARTED or supervisor.version != version:
+        runs = supervisor.state is State.STARTED and supervisor.version == version
+        if not runs or not await supervisor.responds(self._around.limits.respond_s):
+            await self._record(container_id, stopped=False)
             await self._deploy(container_id, supervisor, version)
         return self._containers[container_id]
 
+    async def start_container(self, client_id: str, container_id: str) -> Deployed:
+        """Start a container with its image as it is now; one that runs is left alone."""
+        async with self._container_turns.turn(container_id):
+            deployed = self.known(client_id, container_id)
+            if deployed.supervisor.state is not State.STARTED:
+                await self._renew(deployed)
+            return self._containers[container_id]
+
+    async def restart_container(self, client_id: str, container_id: str) -> Deployed:
+        """Let a new process take over, or start one."""
+        async with self._container_turns.turn(container_id):
+            await self._renew(self.known(client_id, container_id))
+            return self._containers[container_id]
+
+    async def stop_container(self, client_id: str, container_id: str) -> Deployed:
+        """End a container's process; it stays stopped until it is started or deployed."""
+        async with self._container_turns.turn(container_id):
+            deployed = self.known(client_id, container_id)
+            await self._record(container_id, stopped=True)
+            await deployed.supervisor.stop()
+            logger.info("%s stopped", container_id)
+            return self._containers[container_id]
+
     async def delete_container(self, client_id: str, container_id: str) -> Deployed:
         """End a container and forget it, its files and its place at the broker."""
-        deployed = self._containers.get(container_id)
-        if deployed is None or deployed.stored.client_id != client_id:
-            raise NotFoundError(f"cannot find container {container_id}")
-        await deployed.supervisor.stop()
-        if self._containers.pop(container_id, None) is not None:
-            self._catalogue.drop_container(container_id)
-            self._reroute()
-            self._around.on_deleted(container_id)
-            self._around.on_change()
-            logger.info("%s deleted", container_id)
+        async with self._container_turns.turn(container_id):
+            deployed = self.known(client_id, container_id)
+            await deployed.supervisor.close()
+            await self._disk.run(self._catalogue.drop_container, container_id)
+            del self._containers[container_id]
+        self._reroute()
+        self._around.on_deleted(container_id)
+        self._around.on_change()
+        logger.info("%s deleted", container_id)
         return deployed
+
+    def log_path(self, client_id: str, container_id: str) -> Path:
+        """Return where what a container prints is kept."""
+        self.known(client_id, container_id)
+        return self._catalogue.directory(container_id) / LOG_NAME
 
     # How -----------------------------------------------------------------------------------
 
-    async def _roll_out(self, image: StoredImage) -> None:
-        switched: list[tuple[Deployed, Version]] = []
-        for one in self._users(image.image_id):
-            before, stored = one.supervisor.version, one.stored
-            version = self._version(
+    async def _renew(self, deployed: Deployed) -> None:
+        """Run a new process of the version that the container's image has now."""
+        stored, version = deployed.stored, deployed.supervisor.version
+        image = self._images.get(stored.image_id)
+        if image is not None:
+            version = await self._version(
                 stored.client_id, image.image_id, image.digest, image.runtime, stored.env
             )
-            if before == version and one.supervisor.state is State.STARTED:
-                continue
-            try:
-                await self._deploy(stored.container_id, one.supervisor, version)
-            except ServicesError:
-                for earlier, old in switched:
-                    with contextlib.suppress(DeployError):
-                        await earlier.supervisor.deploy(old)
-                raise
-            switched.append((one, before))
+        await self._record(stored.container_id, stopped=False)
+        await self._deploy(stored.container_id, deployed.supervisor, version)
+
+    async def _record(self, container_id: str, **changes: Any) -> None:
+        """Change what is stored of a container, if it is a change."""
+        async with self._record_turns.turn(container_id):
+            deployed = self._containers[container_id]
+            changed = replace(deployed.stored, **changes)
+            if changed != deployed.stored:
+                await self._disk.run(self._catalogue.put_container, changed)
+                self._containers[container_id] = replace(deployed, stored=changed)
+
+    async def _tidy(self) -> None:
+        """Remove the images that are needed no more, and the contents that nothing mentions."""
+        limits = self._around.limits
+        used = {one.stored.image_id for one in self._containers.values()}
+        for image in needless_images(self._images.all(), used, limits.old_versions, limits.images):
+            async with self._images.turns.turn(image.image_id):
+                if self._images.get(image.image_id) is image and not self._users(image.image_id):
+                    await self._images.drop(image.image_id)
+                    logger.info("image %s removed: no container uses it", image.image_id)
+        await self._sweep()
+
+    async def _sweep(self) -> None:
+        await self._images.sweep({c.supervisor.version.digest for c in self.containers()})
+
+    async def _roll_out(self, image: StoredImage) -> None:
+        switched: list[tuple[Deployed, Version]] = []
+        for container_id in [one.stored.container_id for one in self._users(image.image_id)]:
+            async with self._container_turns.turn(container_id):
+                one = self._containers.get(container_id)
+                if one is None or one.stored.stopped:
+                    continue  # one that is stopped takes the image when it is started
+                before, env = one.supervisor.version, one.stored.env
+                version = await self._version(
+                    image.client_id, image.image_id, image.digest, image.runtime, env
+                )
+                if before == version and one.supervisor.state is State.STARTED:
+                    continue
+                try:
+                    await self._deploy(container_id, one.supervisor, version)
+                except ServicesError:
+                    for earlier, old in switched:
+                        with contextlib.suppress(DeployError):
+                            await earlier.supervisor.deploy(old)
+                    raise
+                switched.append((one, before))
 
     async def _deploy(self, container_id: str, supervisor: Supervisor, version: Version) -> None:
         self._check_base(container_id, version.base)
         self._reserved[container_id] = version.base
         try:
-            with self._pin(version.digest):
+            with self._images.pin(version.digest):
                 await supervisor.deploy(version)
         finally:
             self._reserved.pop(container_id, None)
 
-    def _create(
+    async def _create(
         self, container_id: str, client_id: str, name: str, version: Version, now: float
     ) -> Deployed:
-        if len(self._containers) >= self._around.limits.containers:
-            raise ConflictError(f"cannot deploy {container_id}: {len(self._containers)} containers")
+        there = len(self._containers) + self._creating
+        if there >= self._around.limits.containers:
+            raise ConflictError(
+                f"cannot deploy {container_id}: there are {there} containers already; "
+                "`hecate rm NAME` removes one"
+            )
         self._check_base(container_id, version.base)
         stored = StoredContainer(
             container_id, client_id, name, version.image_id, now,
             version.digest, version.runtime, version.env,
         )  # fmt: skip
-        self._catalogue.put_container(stored)
+        self._reserved[container_id] = version.base
+        self._creating += 1
+        try:
+            await self._disk.run(self._catalogue.put_container, stored)
+        finally:
+            self._creating -= 1
+            del self._reserved[container_id]
         self._supervise(stored, version)
         self._reroute()
         return self._containers[container_id]
@@ -234,19 +341,16 @@ class Deployments:
     def _supervise(self, stored: StoredContainer, version: Version) -> Supervisor:
         container_id = stored.container_id
 
-        def on_switch(now_runs: Version, filters: tuple[str, ...]) -> None:
-            deployed = self._containers[container_id]
-            changed = replace(
-                deployed.stored,
+        async def on_switch(now_runs: Version, filters: tuple[str, ...]) -> None:
+            self._reroute()
+            await self._record(
+                container_id,
                 image_id=now_runs.image_id,
                 digest=now_runs.digest,
                 runtime=now_runs.runtime,
                 env=now_runs.env,
                 filters=filters,
             )
-            self._catalogue.put_container(changed)
-            self._containers[container_id] = replace(deployed, stored=changed)
-            self._reroute()
 
         info = Info(
             container_id=container_id,
@@ -260,10 +364,10 @@ class Deployments:
         self._containers[container_id] = Deployed(stored, supervisor)
         return supervisor
 
-    def _version(
+    async def _version(
         self, client_id: str, image_id: str, digest: str, runtime: str, env: Mapping[str, str]
     ) -> Version:
-        manifest = self._catalogue.manifest(digest)
+        manifest = await self._disk.run(self._catalogue.manifest, digest)
         base = (env.get(BASE_KEY) or manifest.http.base).rstrip("/")
         try:
             check_base(base)
@@ -273,13 +377,6 @@ class Deployments:
             image_id, digest, runtime, self._catalogue.content(digest), manifest,
             f"/{client_id}{base}" if base else "", dict(env),
         )  # fmt: skip
-
-    def _check_room(self, image: StoredImage) -> None:
-        known = self._images.get(image.image_id)
-        if known is not None and known.client_id != image.client_id:
-            raise ConflictError(f"cannot store image {image.image_id}: the id is another client's")
-        if known is None and len(self._images) >= self._around.limits.images:
-            raise ConflictError(f"cannot store image {image.image_id}: {len(self._images)} images")
 
     def _check_base(self, container_id: str, base: str) -> None:
         if not base:
@@ -299,21 +396,3 @@ class Deployments:
 
     def _users(self, image_id: str) -> list[Deployed]:
         return [c for c in self._containers.values() if c.stored.image_id == image_id]
-
-    def _in_use(self) -> set[str]:
-        running = {c.supervisor.version.digest for c in self._containers.values()}
-        return running | set(self._pinned)
-
-    @contextlib.contextmanager
-    def _pin(self, digest: str) -> Iterator[None]:
-        self._pinned[digest] += 1
-        try:
-            yield
-        finally:
-            self._pinned[digest] -= 1
-            if not self._pinned[digest]:
-                del self._pinned[digest]
-
-
-def _short(image: Image) -> str:
-    return f"{image.digest[:19]}… ({image.size} bytes)"

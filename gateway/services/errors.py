@@ -5,6 +5,7 @@ ServicesError
 │  └─ ImageSizeError   it is beyond a limit
 ├─ NotFoundError           no such image or container
 ├─ ConflictError           it clashes with what is there
+├─ StorageError       the disk does not take it
 └─ DeployError        a container did not become ready
 """
 
@@ -27,6 +28,10 @@ class NotFoundError(ServicesError):
 
 class ConflictError(ServicesError):
     """What is asked clashes with what is there."""
+
+
+class StorageError(ServicesError):
+    """Something cannot be written, often because the disk is full."""
 
 
 class DeployError(ServicesError):

@@ -12,6 +12,7 @@ from fastapi import APIRouter
 from gateway.inprocess import Receive, Scope, Send
 from gateway.services.api import make_router
 from gateway.services.catalogue import Catalogue
+from gateway.services.containers import State
 from gateway.services.deployments import Deployed, Deployments, NodeInfo
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import Exchange
@@ -50,6 +51,9 @@ class ContainerStatus:
     handled: int  # messages and requests
     failed: int
     dropped: int
+    restarts: int = 0
+    last_end: str = ""  # why a process of it ended that nobody had asked to end
+    last_end_at: float = 0.0  # unix seconds
 
 
 class ServiceHost:
@@ -67,7 +71,7 @@ class ServiceHost:
         # with the broker identity of a container that is no more: its session is to be dropped
         self.on_deleted: Callable[[str], object] = lambda _: None
         self._limits = limits
-        python = PythonRuntime(limits)
+        self._python = python = PythonRuntime(limits, time.time)
         around = Surroundings(
             runtimes={python.name: python},
             limits=limits,
@@ -82,11 +86,12 @@ class ServiceHost:
 
     async def start(self) -> None:
         """Start what ran when the gateway stopped; does not wait until it is ready."""
-        self._deployments.resume()
+        await self._deployments.resume()
 
     async def stop(self) -> None:
         """End all processes."""
         await self._deployments.stop()
+        self._python.close()
 
     def mcm_router(self, client_id_of: Callable[..., Any]) -> APIRouter:
         """Return /mcm/v1; client_id_of is a dependency that returns the client id or raises."""
@@ -105,6 +110,8 @@ class ServiceHost:
         if deployed is None or process is None:
             state = deployed.supervisor.state.value if deployed else "deleted"
             why = f"cannot reach {name}: it is {state}"
+            if state == State.STOPPED:
+                why += f"; `hecate start {name}` starts it"
         elif self._requests[name] >= self._limits.requests:
             why = f"cannot reach {name}: it answers {self._limits.requests} requests already"
         if why or process is None:
@@ -112,7 +119,9 @@ class ServiceHost:
             return
         self._requests[name] += 1
         try:
-            exchange = Exchange(process.http_socket, route.base, self._limits.answer_s)
+            exchange = Exchange(
+                process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
+            )
             await exchange.carry(scope, receive, send)
         finally:
             self._requests[name] -= 1
@@ -128,7 +137,7 @@ class ServiceHost:
         return tuple(
             Service(one.stored.container_id, one.stored.container_id, one.supervisor.version.base)
             for one in self._deployments.containers()
-            if one.supervisor.version.base
+            if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
@@ -162,4 +171,7 @@ def _status(deployed: Deployed) -> ContainerStatus:
         handled=counts.handled,
         failed=counts.failed,
         dropped=counts.dropped,
+        restarts=supervisor.restarts,
+        last_end=supervisor.last_end.reason,
+        last_end_at=supervisor.last_end.at,
     )

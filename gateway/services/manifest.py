@@ -10,6 +10,7 @@ from protocol.settings import load_settings
 FILE_NAME = "microservice.toml"
 NODE, PUBLIC = "node", "public"  # who may call
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
+SECONDS_MIN, SECONDS_MAX = 1, 600
 FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
 FILTER_BYTES = 256
 
@@ -58,6 +59,8 @@ class LimitSettings:
     """What a microservice's process may take."""
 
     memory_mib: int = 128  # on top of the interpreter
+    start_s: float | None = None  # from start to ready; 20 when it is not given
+    liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
 
     def check(self) -> None:
         """Refuse what cannot work or cannot be meant."""
@@ -65,6 +68,9 @@ class LimitSettings:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
             )
+        for name, seconds in (("start_s", self.start_s), ("liveness_s", self.liveness_s)):
+            if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
+                raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
 
 
 @dataclass(frozen=True, slots=True)

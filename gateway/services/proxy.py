@@ -1,12 +1,16 @@
 """One HTTP request to a container's process and its answer back, piece by piece.
 
 Request and answer flow at the same time, so that a service can answer while it still reads.
-Neither is held in memory: each side waits for the other.
+Neither is held in memory: each side waits for the other. A client that reads nothing costs the
+gateway one piece here and what the server holds to send; the rest waits in the service.
 """
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+import socket
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +21,11 @@ from gateway.inprocess import Receive, Scope, Send
 from gateway.sidecar.problems import problem_response
 from protocol.http_body import HOP_BY_HOP
 
-READ_BYTES = 256 * 1024
+logger = logging.getLogger(__name__)
+
+# What one client may hold that reads nothing. An asyncio stream would read 256 KiB at once.
+READ_BYTES = 64 * 1024
+CONNECT_RETRY_S = 0.02
 HEADER_LIMIT_BYTES = 64 * 1024
 CONNECT_S = 5.0
 
@@ -28,6 +36,7 @@ _REPLACED = frozenset(
 )  # fmt: skip
 
 Headers = list[tuple[bytes, bytes]]
+Bounded = Callable[[], contextlib.AbstractAsyncContextManager[None]]
 
 
 class _ClientGoneError(Exception):
@@ -38,11 +47,20 @@ class _ProcessGoneError(Exception):
     pass
 
 
+class _StalledError(Exception):
+    """A side sends nothing of what it began to send, or takes nothing."""
+
+    def __init__(self, who: str, status: int) -> None:
+        super().__init__(who)
+        self.status = status
+
+
 class Exchange:
     """One request and its answer."""
 
-    def __init__(self, socket: Path, base: str, answer_s: float) -> None:
-        self._socket, self._base, self._answer_s = socket, base, answer_s
+    def __init__(self, socket: Path, base: str, answer_s: float, stall_s: float) -> None:
+        self._socket, self._base = socket, base
+        self._answer_s, self._stall_s = answer_s, stall_s
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT_BYTES)
         self._answering = False
         self._limit = asyncio.timeout(None)
@@ -51,13 +69,13 @@ class Exchange:
         """Answer the request, with a problem document if the process does not."""
         try:
             async with asyncio.timeout(CONNECT_S):
-                reader, writer = await asyncio.open_unix_connection(self._socket, limit=READ_BYTES)
+                process = await _connect(self._socket)
         except (OSError, TimeoutError):
             why = "cannot reach the microservice: its process is gone"
             await problem_response(502, why)(scope, receive, send)
             return
-        upload = asyncio.create_task(self._upload(scope, receive, writer))
-        download = asyncio.create_task(self._download(reader, send))
+        upload = asyncio.create_task(self._upload(scope, receive, process))
+        download = asyncio.create_task(self._download(process, send))
         try:
             async with self._limit:
                 await asyncio.wait({upload, download}, return_when=asyncio.FIRST_COMPLETED)
@@ -69,6 +87,12 @@ class Exchange:
                 raise
             why = f"the microservice gave no answer in {self._answer_s:g} s"
             await problem_response(504, why)(scope, receive, send)
+        except _StalledError as exc:
+            if self._answering:  # the server closes a connection whose answer is not complete
+                logger.debug("an answer is cut off: %s", exc)
+            else:
+                why = f"cannot carry the request: {exc}"
+                await problem_response(exc.status, why)(scope, receive, send)
         except (_ProcessGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
             if self._answering:  # all that can be said now is an answer that is cut off
                 raise ConnectionAbortedError(
@@ -80,11 +104,11 @@ class Exchange:
             upload.cancel()
             download.cancel()
             await asyncio.gather(upload, download, return_exceptions=True)
-            writer.transport.abort()
+            process.close()
 
-    async def _upload(self, scope: Scope, receive: Receive, writer: asyncio.StreamWriter) -> None:
+    async def _upload(self, scope: Scope, receive: Receive, process: socket.socket) -> None:
         """Send the request; then wait for the client to hang up."""
-        body = _Body(receive)
+        body = _Body(receive, partial(self._bounded, "the client sends nothing more of it", 408))
         headers = _request_headers(scope, self._base)
         framed = {b"content-length", b"transfer-encoding"} & {name for name, _ in headers}
         if not framed and await body.is_there():  # it came in an envelope, which has no framing
@@ -93,45 +117,92 @@ class Exchange:
             method=scope["method"], target=_target(scope, self._base), headers=headers
         )
         with contextlib.suppress(ConnectionError):  # an early answer may close this direction
-            writer.write(self._http.send(request) or b"")
-            async for chunk in body.chunks():
-                writer.write(self._http.send(h11.Data(data=chunk)) or b"")
-                await writer.drain()
-            writer.write(self._http.send(h11.EndOfMessage()) or b"")
-            await writer.drain()
+            await self._forward(process, self._http.send(request) or b"")
+            async for piece in body.chunks():
+                await self._forward(process, self._http.send(h11.Data(data=piece)) or b"")
+            await self._forward(process, self._http.send(h11.EndOfMessage()) or b"")
         if not self._answering:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._answer_s)
         while (await receive())["type"] != "http.disconnect":
             pass
         raise _ClientGoneError
 
-    async def _download(self, reader: asyncio.StreamReader, send: Send) -> None:
-        event = await self._next(reader)
+    async def _download(self, process: socket.socket, send: Send) -> None:
+        event = await self._next(process)
         while isinstance(event, h11.InformationalResponse):
-            event = await self._next(reader)
+            event = await self._next(process)
         if not isinstance(event, h11.Response):
             raise _ProcessGoneError("its process hung up")
         self._answering = True
         self._limit.reschedule(None)
         headers = [(name, value) for name, value in event.headers if name not in _DROPPED]
         await send({"type": "http.response.start", "status": event.status_code, "headers": headers})
-        while not isinstance(event := await self._next(reader), h11.EndOfMessage):
-            if not isinstance(event, h11.Data):
-                raise _ProcessGoneError("its process hung up")
-            await send({"type": "http.response.body", "body": bytes(event.data), "more_body": True})
+        del event, headers
+        while (piece := await self._piece(process)) is not None:
+            await self._send_body(send, piece)
         await send({"type": "http.response.body"})
 
-    async def _next(self, reader: asyncio.StreamReader) -> Any:
+    async def _piece(self, process: socket.socket) -> bytes | None:
+        """Return the next piece of the answer's body; None at its end. Keeps no copy."""
+        event = await self._next(process)
+        if isinstance(event, h11.EndOfMessage):
+            return None
+        if not isinstance(event, h11.Data):
+            raise _ProcessGoneError("its process hung up")
+        return bytes(event.data)
+
+    async def _send_body(self, send: Send, piece: bytes) -> None:
+        async with self._bounded("the client takes nothing of it", 504):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+    async def _forward(self, process: socket.socket, piece: bytes) -> None:
+        async with self._bounded("the microservice takes nothing of it", 504):
+            await asyncio.get_running_loop().sock_sendall(process, piece)
+
+    @contextlib.asynccontextmanager
+    async def _bounded(self, why: str, status: int) -> AsyncIterator[None]:
+        """Give up when one piece takes too long: it has one of the container's few places."""
+        try:
+            async with asyncio.timeout(self._stall_s):
+                yield
+        except TimeoutError as exc:
+            raise _StalledError(f"{why} for {self._stall_s:g} s", status) from exc
+
+    async def _next(self, process: socket.socket) -> Any:
+        loop = asyncio.get_running_loop()
         while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await reader.read(READ_BYTES))
+            data = await loop.sock_recv(process, READ_BYTES)
+            if not data and self._http.their_state is h11.SEND_RESPONSE:
+                raise _ProcessGoneError("its process ended, `hecate ps` says why")
+            self._http.receive_data(data)
         return event
+
+
+async def _connect(path: Path) -> socket.socket:
+    """Return a connection to a Unix socket, also when its backlog is full for a moment.
+
+    Connects by itself: asyncio takes the EAGAIN of a full backlog for "in progress", and then for
+    success.
+    """
+    with contextlib.ExitStack() as undo:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        undo.callback(connection.close)
+        connection.setblocking(False)
+        while True:
+            try:
+                connection.connect(str(path))
+            except BlockingIOError:
+                await asyncio.sleep(CONNECT_RETRY_S)
+            else:
+                undo.pop_all()
+                return connection
 
 
 class _Body:
     """The body of a request."""
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
+    def __init__(self, receive: Receive, bounded: Bounded) -> None:
+        self._receive, self._bounded = receive, bounded
         self._chunk = b""
         self._more = True
 
@@ -148,7 +219,8 @@ class _Body:
             self._chunk = b""
 
     async def _read(self) -> None:
-        event = await self._receive()
+        async with self._bounded():
+            event = await self._receive()
         if event["type"] == "http.disconnect":
             raise _ClientGoneError
         self._chunk = event.get("body", b"")

@@ -64,6 +64,12 @@ class Process(Protocol):
     async def stop(self) -> None:
         """End it: gently, then by force. Returns when it is gone; never raises."""
 
+    async def responds(self, within_s: float) -> bool:
+        """Return whether it answers a control message within so long."""
+
+    def explain_wait(self) -> str:
+        """Return what it was doing while it was waited for, with the end of its output."""
+
 
 class Runtime(Protocol):
     """Starts processes of one language."""
@@ -72,3 +78,6 @@ class Runtime(Protocol):
 
     async def start(self, start: Start, on_end: Callable[[], None]) -> Process:
         """Return a process that is being prepared; ProcessError if there can be none."""
+
+    def close(self) -> None:
+        """Let go of what the runtime itself holds, when no process is left."""

@@ -11,13 +11,14 @@ import hmac
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from pathlib import Path
 
 from broker.topics import covers
 from gateway.services.containers import Container, State
-from gateway.services.errors import DeployError
+from gateway.services.errors import DeployError, ServicesError
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtime import Process, ProcessError, Runtime, Start, Version
 from microservice.control import Counts
@@ -42,9 +43,24 @@ class Surroundings:
     on_deleted: Callable[[str], None]  # with the container id
 
 
+@dataclass(frozen=True, slots=True)
+class LastEnd:
+    """Why and when a process ended that nobody had asked to end."""
+
+    reason: str = ""
+    at: float = 0.0  # unix seconds
+
+
+class _End(Enum):
+    """What is asked besides running a version."""
+
+    STOP = auto()  # it can be started again
+    CLOSE = auto()
+
+
 @dataclass(slots=True)
 class _Request:
-    version: Version | None  # None: stop
+    wanted: Version | _End
     done: asyncio.Future[None]
 
 
@@ -57,10 +73,11 @@ class Supervisor:
         directory: Path,
         surroundings: Surroundings,
         version: Version,
-        on_switch: Callable[[Version, tuple[str, ...]], None],
+        on_switch: Callable[[Version, tuple[str, ...]], Awaitable[None]],
     ) -> None:
         self.info, self.version = info, version
         self.started_at = 0.0  # unix seconds
+        self.restarts, self.last_end = 0, LastEnd()
         self.process: Process | None = None
         self._directory, self._around, self._on_switch = directory, surroundings, on_switch
         self._machine = Container(self._now())
@@ -71,6 +88,7 @@ class Supervisor:
         self._filters: tuple[str, ...] = ()  # what the stored session is subscribed to
         self._starting: tuple[Secret, Version] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
+        self._closed = False
         self._task = asyncio.create_task(self._run(), name=f"container {info.container_id}")
 
     @property
@@ -94,13 +112,28 @@ class Supervisor:
         self._machine.start(self._now())
         self._wake.set()
 
+    def rest(self, filters: tuple[str, ...]) -> None:
+        """Stay stopped, as before the gateway stopped."""
+        self._filters = filters
+        self._machine.stop()
+        self._machine.stopped()
+
+    async def responds(self, within_s: float) -> bool:
+        """Return whether its process answers a control message within so long."""
+        return self.process is not None and await self.process.responds(within_s)
+
     async def deploy(self, version: Version) -> None:
         """Run a version; DeployError when it does not become ready (the one before goes on)."""
         await self._request(version)
 
     async def stop(self) -> None:
+        """End its process; deploy() starts one again."""
+        await self._request(_End.STOP)
+
+    async def close(self) -> None:
         """End its process; the supervisor cannot be used again."""
-        await self._request(None)
+        if not self._task.done():
+            await self._request(_End.CLOSE)
         await self._task
 
     def rights_version(self, password: bytes) -> Version | None:
@@ -113,17 +146,17 @@ class Supervisor:
                 return version
         return None
 
-    async def _request(self, version: Version | None) -> None:
+    async def _request(self, wanted: Version | _End) -> None:
         if self._task.done():
             raise DeployError(f"cannot start {self._name}: it was deleted")
-        request = _Request(version, asyncio.get_running_loop().create_future())
+        request = _Request(wanted, asyncio.get_running_loop().create_future())
         self._requests.append(request)
         self._wake.set()
         await asyncio.shield(request.done)
 
     async def _run(self) -> None:
         try:
-            while self.state is not State.STOPPED:
+            while not self._closed:
                 await self._step()
         finally:
             for request in self._requests:
@@ -146,11 +179,12 @@ class Supervisor:
 
     async def _obey(self, request: _Request) -> None:
         try:
-            if request.version is None:
-                await self._end()
+            if isinstance(request.wanted, Version):
+                await self._deploy(request.wanted)
             else:
-                await self._deploy(request.version)
-        except DeployError as exc:
+                await self._end()
+                self._closed = request.wanted is _End.CLOSE
+        except ServicesError as exc:
             request.done.set_exception(exc)
             request.done.exception()  # its asker may have gone
         else:
@@ -179,29 +213,37 @@ class Supervisor:
             level = logging.DEBUG if before is self.state is State.FAILED else logging.WARNING
             logger.log(level, "cannot start %s: %s", self._name, exc)
             self._around.on_change()
+        except ServicesError as exc:
+            logger.error("%s runs, but is not recorded: %s", self._name, exc)  # noqa: TRY400  # the reason is all there is
 
     async def _switch(self, version: Version, old: Process | None) -> None:
         """Let a new process of the version take over; ProcessError leaves all as it was."""
+        answers = old is not None and await old.responds(self._around.limits.respond_s)
         new = await self._start(version)
         paused: Process | None = None
+        limit_s = version.manifest.limits.start_s or self._around.limits.ready_s
         try:
-            async with asyncio.timeout(self._around.limits.ready_s):
+            async with asyncio.timeout(limit_s):
                 await new.prepared()
                 _check_rights(version, new.subscribe)
-                if old is not None:
+                if old is not None and answers:  # else the broker ends its connection
                     paused = old
                     await self._pause(old)
                 await new.go()
         except (ProcessError, TimeoutError) as exc:
+            why = str(exc) or (
+                f"it was not ready within {limit_s:g} s ([limits] start_s): {new.explain_wait()}"
+            )
             await new.stop()
             await self._give_back(paused)
-            limit_s = self._around.limits.ready_s
-            raise ProcessError(str(exc) or f"it was not ready within {limit_s:g} s") from exc
+            raise ProcessError(why) from exc
         finally:
             self._starting = None
-        self._take_over(version, new)
-        if old is not None:
-            self._let_go(old)
+        try:
+            await self._take_over(version, new)
+        finally:
+            if old is not None:
+                self._let_go(old)
 
     async def _start(self, version: Version) -> Process:
         runtime = self._around.runtimes.get(version.runtime)
@@ -241,14 +283,16 @@ class Supervisor:
             logger.warning("%s: the running version does not come back: %s", self._name, exc)
             await old.stop()
 
-    def _take_over(self, version: Version, new: Process) -> None:
+    async def _take_over(self, version: Version, new: Process) -> None:
         self.process, self.version = new, version
         self.started_at = self._around.clock()
         self._filters = new.subscribe
         self._machine.ready(self._now())
-        self._on_switch(version, new.subscribe)
         logger.info("%s started (%s)", self._name, version.manifest.image)
-        self._around.on_change()
+        try:
+            await self._on_switch(version, new.subscribe)
+        finally:
+            self._around.on_change()
 
     def _let_go(self, old: Process) -> None:
         async def leave() -> None:
@@ -262,6 +306,8 @@ class Supervisor:
     def _note_end(self, process: Process) -> None:
         self._counted = _sum(self._counted, process.counts)
         self.process = None
+        self.last_end = LastEnd(process.ended, self._around.clock())
+        self.restarts += 1
         self._machine.failed(process.ended, self._now())
         logger.warning("%s ended: %s", self._name, process.ended)
         self._around.on_change()

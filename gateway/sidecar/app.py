@@ -11,6 +11,8 @@ from gateway.cluster.members import Cluster
 from gateway.devices.admission import Admission
 from gateway.node import Node
 from gateway.services import ServiceHost
+from gateway.sidecar.account import account_router
+from gateway.sidecar.beps import beps_router
 from gateway.sidecar.devices import devices_router
 from gateway.sidecar.guard import Guard
 from gateway.sidecar.health import health_router, openapi_router
@@ -23,6 +25,7 @@ from protocol.secret import Secret
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.bep import Beps
+    from gateway.membership import Membership
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,8 @@ class CloudCalls:
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
     beps: "Beps"
+    membership: "Membership"
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,9 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
     app.include_router(nodes_router(guard, parts.node, parts.cluster, account_nodes))
     app.include_router(jsonrpc_router(guard, rpc))
     app.include_router(devices_router(guard, parts.admission, parts.status))
+    app.include_router(beps_router(guard, cloud.beps if cloud else None))
+    membership = cloud.membership if cloud else None
+    app.include_router(account_router(guard, membership, cloud.url if cloud else ""))
     app.include_router(parts.services.mcm_router(guard.client_id))
     app.include_router(openapi_router(app, guard))
     microservices = Microservices(parts.services, cloud.beps if cloud else None, guard)

@@ -61,10 +61,16 @@ def devices_router(guard: Guard, admission: Admission, status: Status) -> APIRou
         if made is None:
             raise Problem(
                 HTTPStatus.INSUFFICIENT_STORAGE,
-                f"cannot make claim token: {CLAIM_LIMIT} are open; wait until some expire",
+                f"cannot make claim token: {CLAIM_LIMIT} are open; wait until some expire, "
+                "or end all with `hecate devices unclaim`",
             )
         token, claim = made
         return {"token": token.reveal(), "expires_at": claim.expires_at, "uses": claim.uses}
+
+    @router.delete("/claims", summary="End all claim tokens")
+    async def end_claims() -> dict[str, int]:
+        """Make all claim tokens void; devices that have joined stay."""
+        return {"ended": await admission.end_claims()}
 
     @router.get("/devices", summary="The devices that joined")
     async def list_devices() -> dict[str, Any]:

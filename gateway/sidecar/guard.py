@@ -79,6 +79,10 @@ class Guard:
         """Return a caller who may see the clusters; Problem 401 or 403 for others."""
         return await self._with_scope(request, CLUSTERS)
 
+    async def associator(self, request: Request) -> Caller:
+        """Return a caller who may change this node's account; Problem 401 or 403 for others."""
+        return await self._with_scope(request, ASSOCIATE)
+
     async def client_id(self, request: Request) -> str:
         """Return whose microservices a manager works on; Problem 403 for who may not."""
         try:
@@ -96,6 +100,14 @@ class Guard:
         """Let anyone on this machine through; others need to be viewers."""
         if origin_of(request.scope) is not Origin.LOOPBACK:
             await self.viewer(request)
+
+    async def is_on_loopback_or_viewer(self, request: Request) -> bool:
+        """Return whether a request comes from this machine or from a viewer."""
+        try:
+            await self.on_loopback_or_viewer(request)
+        except Problem:
+            return False
+        return True
 
     async def _with_scope(self, request: Request, scope: str) -> Caller:
         caller = await self.caller(request)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from gateway.sidecar.guard import Guard
@@ -18,11 +18,14 @@ def health_router(status: Status, guard: Guard) -> APIRouter:
         return {"status": "ok"}
 
     @router.get("/readyz", summary="Are broker, SEP and containers up?")
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         reasons = status.reasons()
-        if reasons:
-            return JSONResponse({"status": "starting", "reasons": reasons}, 503)
-        return JSONResponse({"status": "ready"})
+        if not reasons:
+            return JSONResponse({"status": "ready"})
+        answer: dict[str, Any] = {"status": "starting"}
+        if await guard.is_on_loopback_or_viewer(request):  # names and exit codes of containers
+            answer["reasons"] = reasons
+        return JSONResponse(answer, 503)
 
     @router.get(
         "/status/v1", summary="One snapshot of everything", dependencies=[Depends(guard.manager)]

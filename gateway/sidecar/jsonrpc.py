@@ -17,11 +17,9 @@ from gateway.sidecar.guard import ACCOUNT_KEY, ASSOCIATE, Caller, Guard
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
 from protocol.secret import Secret
-from protocol.tokens import sign_as_node
 
 logger = logging.getLogger(__name__)
 
-EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
 SUPERNODE_TYPE = "_hecate._tcp"
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, FAILED, FORBIDDEN = (
@@ -86,14 +84,7 @@ class JsonRpc:
 
     async def _get_edge_id_token(self, _params: list[Any], caller: Caller) -> dict[str, Any]:
         _require(caller, ASSOCIATE)
-        claims = {
-            "aud": "mid",
-            "sub": self._node.account.account_id,
-            "node_id": self._node.node_id,
-            "node_name": self._node.name,
-        }
-        key = self._node.identity.key
-        return {"id_token": sign_as_node(claims, key, self._clock(), EDGE_ID_TTL_S)}
+        return {"id_token": self._node.edge_id_token().reveal()}
 
     async def _associate_account(self, params: list[Any], caller: Caller) -> dict[str, Any]:
         _require(caller, ASSOCIATE)
@@ -123,7 +114,10 @@ class JsonRpc:
         if not _OPERATION.fullmatch(operation):
             raise RpcError(INVALID_PARAMS, f"cannot make code: {operation[:64]!r} is no operation")
         if not self._node.account.key:
-            raise RpcError(FAILED, "cannot make code: this node is in no account")
+            raise RpcError(
+                FAILED,
+                "cannot make code: this node is in no account; join one with `hecate account join`",
+            )
         expires = expiry_seconds(int(expiry))
         code = make_code(self._node.account.key, expires, node_id, operation)
         return {"edgeHmacCode": code}

@@ -56,7 +56,19 @@ class _Snapshot(Collector):
         yield states
         yield _gauge("spool_messages", "Messages kept for the cloud", sep["spool"]["messages"])
         yield _gauge("spool_bytes", "Bytes kept for the cloud", sep["spool"]["bytes"])
-        yield _counter("spool_dropped", "Messages refused for the cloud", sep["spool"]["dropped"])
+        spool = sep["spool"]
+        yield _gauge("spool_limit_bytes", "Bytes kept at most", spool["limit_bytes"])
+        yield _gauge("spool_full", "Whether the spool takes no new messages", spool["full"])
+        yield _counter("spool_dropped", "Messages that the cloud does not get", spool["dropped"])
+        yield _counter("spool_refused", "Newest ones not kept, being full", spool["refused"])
+        yield _counter(
+            "spool_dropped_oldest", "Oldest ones deleted for new ones", spool["dropped_oldest"]
+        )
+        yield _gauge("spool_aside_messages", "Messages kept as set aside", spool["set_aside"])
+        yield _counter("spool_set_aside", "Messages set aside", spool["set_aside_total"])
+        yield _gauge(
+            "cloud_clock_offset_seconds", "Cloud's clock less this one", sep["clock"]["offset_s"]
+        )
 
     def _devices(self) -> Iterator[Metric]:
         devices = self._snapshot["devices"]
@@ -75,11 +87,16 @@ class _Snapshot(Collector):
         handled = CounterMetricFamily(
             "hecate_container_handled", "Triggers handled", labels=["container"]
         )
+        restarts = CounterMetricFamily(
+            "hecate_container_restarts", "Processes that ended unasked", labels=["container"]
+        )
         for container in self._snapshot["containers"]:
+            restarts.add_metric([container["id"]], container["restarts"])
             up.add_metric([container["id"]], container["state"] == "started")
             handled.add_metric([container["id"]], container["handled"])
         yield up
         yield handled
+        yield restarts
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -44,7 +44,9 @@ class TunnelHost:
         if bep_id in self._tunnels:
             raise TunnelError("cannot open BEP: it is open")
         if len(self._tunnels) >= self._limits.beps:
-            raise TunnelError(f"cannot open BEP: {self._limits.beps} are open")
+            raise TunnelError(
+                f"cannot open BEP: {self._limits.beps} are open; end one with `hecate beps end ID`"
+            )
         lasts_s = grant.expires_at - self._clock()
         tunnel = Tunnel(self._shared(), grant, label, lasts_s)
         self._tunnels[bep_id] = tunnel

@@ -4,19 +4,22 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.addresses import is_loopback
 from gateway.backoff import delays
 from gateway.errors import LinkLost, Refused, UplinkError
+from gateway.membership import Codes, Wait
 from gateway.tunnel import BepGrant
+from gateway.uplink.cloud_clock import CloudClock
+from gateway.uplink.proxy import Proxy
 from protocol.errors import WireError
-from protocol.ids import decode_base64url
+from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
+from protocol.mqtt_limits import MqttLimits, read_mqtt_limits
 from protocol.records import NodeRecord, from_fields
 from protocol.secret import Secret
 from protocol.tokens import sign_as_node
@@ -27,9 +30,12 @@ ASSERTION_TTL_S = 120.0
 TIMEOUT_S = 10.0
 ATTEMPTS = 3  # of calls that a person waits for; the link has a patience of its own
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
+WRONG_CLOCK_S = 5.0  # a difference of clocks that is told, and worth a second assertion
 RENEW_BEFORE = 0.2  # of a token's life: what is left for trying again
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEVICE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+CODE_INTERVAL_S = 5.0  # RFC 8628, 3.2, when the cloud names none
 
 # RFC 9110, 15.5: what may go away by itself; 401 is answered by a new token
 _TRANSIENT = frozenset({408, 425, 429})
@@ -43,20 +49,22 @@ class CloudApi:
         url: str,
         key: NodeKey,
         tls: ssl.SSLContext | None,
-        clock: Callable[[], float],
-        rng: random.Random | None = None,
+        clock: CloudClock,
+        proxy: Proxy | None = None,
     ) -> None:
-        self._key, self._clock, self._rng = key, clock, rng or random.Random()  # noqa: S311  # spreads retries
+        self._key, self._clock = key, clock
+        self._rng = random.Random()  # noqa: S311  # spreads retries
         self._token = Secret("")
-        self._renew_at = 0.0
+        self._renew_at = float("-inf")  # of the monotonic clock
+        self._run = new_run_id()  # of this process: BEPs do not outlive it
         self._one_renewal = asyncio.Lock()
-        host = urlsplit(url).hostname or ""
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
             # a context without authorities is cheap, and enough for http://
             verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=TIMEOUT_S,
-            trust_env=host != "localhost" and not is_loopback(host),  # no proxy reaches loopback
+            proxy=proxy.url.reveal() if proxy else None,
+            trust_env=False,  # proxy.py has read it
             follow_redirects=False,
         )
 
@@ -65,13 +73,13 @@ class CloudApi:
         await self._http.aclose()
 
     @property
-    def renew_at(self) -> float:
-        """When the access token should be renewed."""
-        return self._renew_at
+    def renews_in_s(self) -> float:
+        """How soon the access token should be renewed."""
+        return max(0.0, self._renew_at - time.monotonic())
 
     def drop_token(self) -> None:
         """Do not use the access token again: it was refused."""
-        self._renew_at = 0.0
+        self._renew_at = float("-inf")
 
     async def access_token(self) -> Secret:
         """Return this node's access token, a new one when the old one ends soon.
@@ -81,7 +89,7 @@ class CloudApi:
             LinkLost: it cannot be reached or is overloaded.
         """
         async with self._one_renewal:
-            if self._clock() >= self._renew_at:
+            if time.monotonic() >= self._renew_at:
                 await self._renew()
             return self._token
 
@@ -117,6 +125,42 @@ class CloudApi:
         )
         return str(answer.get("accountId", ""))
 
+    async def authorize_device(self, edge_id_token: Secret) -> Codes:
+        """Ask for a code with which this node can join an account (RFC 8628, 3.1)."""
+        form = {"edge_id_token": edge_id_token.reveal()}
+        path = "/mst/v1/oauth/device_authorization"
+        answer = await self._send("join account", "POST", path, Secret(""), data=form)
+        try:
+            return Codes(
+                user_code=str(answer["user_code"]),
+                verification_uri=str(answer["verification_uri"]),
+                verification_uri_complete=str(
+                    answer.get("verification_uri_complete") or answer["verification_uri"]
+                ),
+                lasts_s=float(answer["expires_in"]),
+                interval_s=float(answer.get("interval", CODE_INTERVAL_S)),
+                device_code=Secret(str(answer["device_code"])),
+            )
+        except (KeyError, TypeError, ValueError) as exc:
+            raise LinkLost("cannot join account: the answer is malformed") from exc
+
+    async def token_for_code(self, device_code: Secret) -> Secret | Wait:
+        """Ask for the token of an account whose owner has typed the code (RFC 8628, 3.4)."""
+        form = {"grant_type": DEVICE_GRANT_TYPE, "device_code": device_code.reveal()}
+        try:
+            answer = await self._send(
+                "join account", "POST", "/mst/v1/oauth/token", Secret(""), data=form
+            )
+        except Refused as exc:
+            if exc.code in ("authorization_pending", "slow_down"):
+                return Wait(slower=exc.code == "slow_down")
+            raise
+        return Secret(str(answer.get("access_token", "")))
+
+    async def leave_account(self) -> None:
+        """Have the cloud forget this node and its account; it registers again by itself."""
+        await self._call("leave account", "DELETE", f"/mds/v1/nodes/{self._key.node_id}")
+
     async def signing_keys(self) -> dict[str, Any]:
         """Return the keys that sign access tokens, as a JSON Web Key Set."""
         return await self._retrying(
@@ -131,7 +175,8 @@ class CloudApi:
 
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Ask for a tunnel to this node."""
-        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json={"ttl_s": ttl_s})
+        wish = {"ttl_s": ttl_s, "run": self._run}
+        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json=wish)
         try:
             relay = answer["relay"]
             return BepGrant(
@@ -149,22 +194,49 @@ class CloudApi:
         """Give a tunnel back."""
         await self._call("delete BEP", "DELETE", f"/mss/v1/beps/{bep_id}")
 
+    async def beps(self) -> list[dict[str, Any]]:
+        """Return this node's tunnels as mSS counts them."""
+        beps = (await self._call("list BEPs", "GET", "/mss/v1/beps")).get("data")
+        return [bep for bep in beps if isinstance(bep, dict)] if isinstance(beps, list) else []
+
+    async def delete_beps(self, *, earlier_only: bool) -> None:
+        """Give all tunnels of this node back, or those of its earlier runs."""
+        params = {"keep_run": self._run} if earlier_only else {}
+        await self._call("give BEPs back", "DELETE", "/mss/v1/beps", params=params)
+
+    async def mqtt_limits(self, known: MqttLimits) -> MqttLimits:
+        """Return the limits of the cloud's broker, or those known when it tells none now."""
+        try:
+            return read_mqtt_limits(await self._call("get MQTT limits", "GET", "/mss/v1/mqtt"))
+        except UplinkError as exc:
+            logger.debug("%s", exc)
+            return known
+
     async def _renew(self) -> None:
-        node_id, now = self._key.node_id, self._clock()
-        claims = {"iss": node_id, "sub": node_id, "aud": "mst"}
-        form = {
-            "grant_type": GRANT_TYPE,
-            "assertion": sign_as_node(claims, self._key, now, ASSERTION_TTL_S),
-        }
-        answer = await self._send(
-            "get access token", "POST", "/mst/v1/oauth/token", Secret(""), data=form
-        )
+        before_s = self._clock.offset_s
+        try:
+            answer = await self._ask_token()
+        except Refused:
+            if abs(self._clock.offset_s - before_s) < WRONG_CLOCK_S:
+                raise
+            answer = await self._ask_token()  # by a clock that agrees with the cloud's
         token, ttl_s = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not isinstance(ttl_s, int | float) or ttl_s <= 0:
             raise LinkLost("cannot get access token: the answer is malformed")
         self._token = Secret(token)
-        self._renew_at = now + ttl_s * (1 - RENEW_BEFORE)
+        self._renew_at = time.monotonic() + ttl_s * (1 - RENEW_BEFORE)
         logger.debug("got an access token for %.0f s", ttl_s)
+
+    async def _ask_token(self) -> dict[str, Any]:
+        node_id = self._key.node_id
+        claims = {"iss": node_id, "sub": node_id, "aud": "mst"}
+        form = {
+            "grant_type": GRANT_TYPE,
+            "assertion": sign_as_node(claims, self._key, self._clock.now(), ASSERTION_TTL_S),
+        }
+        return await self._send(
+            "get access token", "POST", "/mst/v1/oauth/token", Secret(""), data=form
+        )
 
     async def _retrying(self, what: str, method: str, path: str, **request: Any) -> dict[str, Any]:
         """Call until it works, for what may be done twice."""
@@ -195,12 +267,23 @@ class CloudApi:
         headers = dict(request.pop("headers", {}))
         if token:
             headers["Authorization"] = f"Bearer {token.reveal()}"
+        began = time.monotonic()
         try:
             response = await self._http.request(method, path, headers=headers, **request)
         except httpx.HTTPError as exc:
             why = str(exc) or type(exc).__name__
             raise LinkLost(f"cannot {what}: {self._http.base_url}: {why}") from exc
+        self._note_time(response.headers.get("Date", ""), time.monotonic() - began)
         return read_answer(what, response)
+
+    def _note_time(self, date: str, took_s: float) -> None:
+        before_s = self._clock.offset_s
+        self._clock.measure(date, took_s)
+        if abs(self._clock.offset_s - before_s) >= WRONG_CLOCK_S:
+            logger.warning(
+                "%s: allowed for; set the clock (NTP)",
+                self._clock.describe() or "clock agrees with the cloud's again",
+            )
 
 
 class _BadToken(Refused):
@@ -216,7 +299,8 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     """
     status = response.status_code
     if not 200 <= status < 300:
-        raise classify(what, status, _reason(response))
+        problem = _problem(response)
+        raise classify(what, status, problem.get("detail", ""), problem.get("error", ""))
     if not response.content:
         return {}
     try:
@@ -228,18 +312,20 @@ def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
     return answer
 
 
-def classify(what: str, status: int, reason: str) -> UplinkError:
-    """Return the error an HTTP status stands for."""
+def classify(what: str, status: int, reason: str, code: str = "") -> UplinkError:
+    """Return the error an HTTP status stands for; code is OAuth's, if there is one."""
     message = f"cannot {what}: {reason or f'HTTP {status}'}"
     if status >= 500 or status in _TRANSIENT:
         return LinkLost(message)
-    return _BadToken(message) if status == 401 else Refused(message)
+    return _BadToken(message, code) if status == 401 else Refused(message, code)
 
 
-def _reason(response: httpx.Response) -> str:
+def _problem(response: httpx.Response) -> dict[str, str]:
+    """Return the texts of a problem document, shortened."""
     try:
         problem = response.json()
     except ValueError:
-        return ""
-    detail = problem.get("detail") if isinstance(problem, Mapping) else None
-    return detail[:300] if isinstance(detail, str) else ""
+        return {}
+    if not isinstance(problem, Mapping):
+        return {}
+    return {str(k): v[:300] for k, v in problem.items() if isinstance(v, str)}

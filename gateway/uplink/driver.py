@@ -1,13 +1,13 @@
-"""Holds the link to the cloud: dials when link.py says so, carries what rules.py and the SEP say.
+"""Holds the link to the cloud: dials when link.py says so, and keeps it up.
 
-Readings go broker → spool → cloud; the device is acknowledged when the spool has them on disk,
-and they are deleted there when the cloud has acknowledged them.
+Readings go broker → spool → cloud (forwarder.py); the device is acknowledged when the spool has
+them on disk, and they are deleted there when the cloud has acknowledged them. Commands and SEP
+requests come down (downlinks.py).
 """
 
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,27 +16,26 @@ from functools import partial
 from broker import LocalClient, Message
 from gateway.account import Account
 from gateway.backoff import delays
-from gateway.config import CloudSettings
-from gateway.errors import GatewayError, LinkLost, Refused, UplinkError
+from gateway.errors import GatewayError, LinkLost, NotSpoken, Refused, UplinkError
 from gateway.sep import SepService
 from gateway.uplink.cloud_api import CloudApi
-from gateway.uplink.connection import PUBACK_WINDOW, Connection
-from gateway.uplink.link import Link, State
+from gateway.uplink.connection import Connection, Endpoint
+from gateway.uplink.downlinks import Downlinks
+from gateway.uplink.forwarder import Forwarder
+from gateway.uplink.link import Link
 from gateway.uplink.rules import Rules
 from gateway.uplink.spool import Spool
-from gateway.uplink.window import Window
+from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from protocol.secret import Secret
-from protocol.topics import downlinked, sep_request, uplinked
 
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-READ_BATCH = 128
+OLD_VERSION_S = 3600.0  # a broker that did not speak MQTT 5 is not asked again for so long
 SETTLE_S = 0.1  # changes that come together are registered together
 TOKEN_RETRY_S = 10.0
 REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
-UNSENT_LIMIT = 1000  # QoS 0 messages and SEP answers waiting for the socket
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +64,23 @@ class Uplink:
 
     def __init__(
         self,
-        settings: CloudSettings,
-        tls: ssl.SSLContext | None,
+        endpoint: Endpoint,
         node: NodePorts,
         parts: Carried,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._settings, self._tls, self._node, self._clock = settings, tls, node, clock
+        self._endpoint, self._node, self._clock = endpoint, node, clock
         self._api, self._account = parts.api, parts.account
-        self._rules, self._spool = parts.rules, parts.spool
-        self._local, self._sep = parts.local, parts.sep
+        self._rules, self._local, self._sep = parts.rules, parts.local, parts.sep
         rng = random.Random()  # noqa: S311  # spreads attempts
         self.link = Link(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
-        self._connection: Connection | None = None
-        self._window = Window(PUBACK_WINDOW)
-        self._stored = asyncio.Event()
+        self.forwarder = Forwarder(node.node_id, parts.spool)
+        self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
+        self._limits = MqttLimits()  # as the cloud announced them last
+        self._old_version_until = float("-inf")
+        self.mqtt = ""  # how MQTT is spoken now, for people
         self._changed = asyncio.Event()
         self._failing_since: float | None = None
-        self._spool.on_stored = self._stored.set
 
     def on_changed(self) -> None:
         """The node's record has changed: tell the cloud."""
@@ -110,6 +108,7 @@ class Uplink:
         while True:
             await self._wait_until_due()
             self.link.dial(self._clock())
+            self.forwarder.has_moved = False
             try:
                 await self._attempt()
             except Refused as exc:
@@ -118,7 +117,7 @@ class Uplink:
                 self.link.refused(str(exc), self._clock())
             except GatewayError as exc:
                 self._note_failure(exc)
-                self.link.lost(str(exc), self._clock())
+                self.link.lost(str(exc), self._clock(), was_useful=self.forwarder.has_moved)
             except BaseException:
                 self.link.lost("fault in the gateway", self._clock())
                 raise
@@ -135,26 +134,49 @@ class Uplink:
         """Connect and serve; return when the connection is to be opened anew at once."""
         token = await self._api.access_token()
         await self._register()
-        connection = Connection(self._node.node_id, token, self._tls)
-        connection.on_message = self._on_cloud
-        connection.on_acknowledged = self._on_acknowledged
-        host, port = self._settings.mqtt_address
+        self._limits = await self._api.mqtt_limits(self._limits)
+        connection = await self._open(token)
         try:
-            await connection.open(host, port)
-            self._window, self._connection = Window(PUBACK_WINDOW), connection
-            node_id = self._node.node_id
-            down = [downlinked(node_id, rule.filter) for rule in self._rules.down]
-            await connection.subscribe([sep_request(node_id, "+"), *down])
+            if not connection.server.maximum_qos:
+                raise Refused("cannot forward: the cloud's broker takes QoS 0 only")
+            self.forwarder.begin(connection, self._limits)
+            await self.downlinks.subscribe(connection, self.forwarder.limits)
             self.link.accepted(self._clock())
             self._note_success()
             await self._serve(connection)
         finally:
-            self._connection = None
+            closed = connection.closed
+            self.forwarder.end(closed.result() if closed.done() else None)
+            self.downlinks.end()
+            self.mqtt = ""
             await connection.close()
+
+    async def _open(self, token: Secret) -> Connection:
+        """Connect by MQTT 5, or by 3.1.1 to a broker that speaks nothing else."""
+        if self._clock() >= self._old_version_until:
+            try:
+                return await self._dial(token, five=True)
+            except NotSpoken as exc:
+                logger.debug("%s; trying MQTT 3.1.1", exc)
+        connection = await self._dial(token, five=False)
+        self._old_version_until = self._clock() + OLD_VERSION_S
+        return connection
+
+    async def _dial(self, token: Secret, *, five: bool) -> Connection:
+        connection = Connection(self._node.node_id, token, self._endpoint, five=five)
+        connection.on_message = self.downlinks.begin(connection.acknowledge)
+        connection.on_answered = self.forwarder.on_answered
+        try:
+            await connection.open()
+        except BaseException:
+            await connection.close()
+            raise
+        self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {self._endpoint.transport}"
+        return connection
 
     async def _serve(self, connection: Connection) -> None:
         tasks = {
-            asyncio.create_task(self._pump(connection), name="uplink pump"),
+            asyncio.create_task(self.forwarder.run(), name="uplink forwarder"),
             asyncio.create_task(self._follow_changes(), name="uplink changes"),
             asyncio.create_task(self._renew_token(), name="uplink token"),
             asyncio.ensure_future(_until_closed(connection)),
@@ -168,25 +190,10 @@ class Uplink:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _pump(self, connection: Connection) -> None:
-        """Send what the spool holds, oldest first, never more than the window allows."""
-        window = self._window
-        while True:
-            self._stored.clear()
-            room = min(window.room, READ_BATCH)
-            entries = await self._spool.read(window.cursor, room) if room else []
-            for entry in entries:
-                topic = uplinked(self._node.node_id, entry.topic)
-                packet_id = connection.publish(topic, entry.payload, qos=1, retain=entry.retain)
-                if not window.sent(packet_id, entry.row_id):
-                    raise LinkLost("cannot go on: packet ids ran out")
-            if not entries:
-                await self._stored.wait()
-
     async def _renew_token(self) -> None:
         """Return when there is a new access token, shortly before the old one ends."""
         while True:
-            await asyncio.sleep(max(0.0, self._api.renew_at - self._clock()))
+            await asyncio.sleep(self._api.renews_in_s)
             try:
                 await self._api.access_token()
             except UplinkError as exc:  # the old one is good for a while
@@ -214,7 +221,10 @@ class Uplink:
     async def _register(self) -> None:
         self._changed.clear()
         record = await self._api.register(self._node.signed_record())
-        await self._account.become(record.account_id)
+        try:
+            await self._account.become(record.account_id)
+        except GatewayError as exc:  # a full disk here is no reason to be offline
+            logger.warning("%s; trying again with the next registration", exc)
         self._node.on_registered(record)
         if record.account_id and not self._account.key:
             await self._learn_account_key()
@@ -222,7 +232,7 @@ class Uplink:
     async def _learn_account_key(self) -> None:
         try:
             await self._account.learn_key(await self._api.account_key())
-        except UplinkError as exc:
+        except GatewayError as exc:
             logger.warning("%s; trying again with the next registration", exc)
 
     # what passes -----------------------------------------------------------------------
@@ -231,58 +241,10 @@ class Uplink:
         route = self._rules.route_up(message.topic)
         if route is None or route[0].filter != topic_filter:  # an earlier rule has it
             return
-        rule, name = route
-        if rule.qos == 0:
-            self._send_now(name, message)
-            return
-        hold = message.hold
-        if hold is None:
-            self._spool.append(name, message.payload, _ignore, retain=message.retain)
-            return
-        hold.keep()
-        self._spool.append(
-            name,
-            message.payload,
-            lambda stored: hold.release() if stored else hold.refuse(),
-            retain=message.retain,
-        )
+        self.forwarder.take(*route, message)
 
-    def _send_now(self, name: str, message: Message) -> None:
-        connection = self._online()
-        if connection is None:
-            self._spool.count_dropped()
-        else:
-            topic = uplinked(self._node.node_id, name)
-            connection.publish(topic, message.payload, qos=0, retain=message.retain)
-
-    def _on_cloud(self, topic: str, payload: bytes) -> None:
-        if topic.startswith("$hec/sep/"):
-            self._sep.handle(payload, self._node.node_id, self._send_answer)
-            return
-        route = self._rules.route_down(topic.removeprefix(downlinked(self._node.node_id, "")))
-        if route is None:
-            logger.warning("no rule for %.120s from the cloud", topic)
-        else:
-            rule, name = route
-            self._local.publish(name, payload, qos=rule.qos)
-
-    def _send_answer(self, topic: str, payload: bytes) -> None:
-        connection = self._online()
-        if connection is not None:
-            connection.publish(topic, payload, qos=0)
-
-    def _online(self) -> Connection | None:
-        connection = self._connection
-        if connection is None or self.link.state is not State.ONLINE:
-            return None
-        return connection if connection.unsent < UNSENT_LIMIT else None
-
-    def _on_acknowledged(self, packet_id: int) -> None:
-        was_full = not self._window.room
-        if self._window.acknowledged(packet_id):
-            self._spool.forget(self._window.watermark)
-            if was_full:
-                self._stored.set()
+    def _on_request(self, payload: bytes) -> None:
+        self._sep.handle(payload, self._node.node_id, self.forwarder.send_answer)
 
     # the story -------------------------------------------------------------------------
 
@@ -302,8 +264,4 @@ class Uplink:
 
 
 async def _until_closed(connection: Connection) -> None:
-    raise LinkLost(await connection.closed)
-
-
-def _ignore(_stored: bool) -> None:  # a QoS 0 sender is told nothing
-    return
+    raise LinkLost((await connection.closed).why)

@@ -45,9 +45,9 @@ class Link:
         self.error = ""
         self._to(State.ONLINE, now, deadline=None)
 
-    def lost(self, why: str, now: float) -> None:
-        """The attempt failed or the connection broke."""
-        if self.state is State.ONLINE and now - self.since >= STABLE_S:
+    def lost(self, why: str, now: float, *, was_useful: bool = False) -> None:
+        """The attempt failed or the connection broke; a useful one is soon tried again."""
+        if was_useful or (self.state is State.ONLINE and now - self.since >= STABLE_S):
             self._waits = self._delays()
         self.error = why
         self._to(State.OFFLINE, now, deadline=now + next(self._waits))

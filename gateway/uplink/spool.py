@@ -4,85 +4,72 @@ What holds after every call:
 - A message is stored when its transaction is synced to disk; `done(True)` is called after that.
 - One transaction takes everything that arrived while the one before it was being synced.
 - Row ids only grow, so reading in their order keeps the order of arrival.
-- Bytes held never exceed the limit: the newest message is refused, `done(False)`, and counted.
+- Bytes held on disk never exceed the limit; the rule of a full spool says what is not kept.
+- What the cloud does not take is set aside, within a limit of its own.
 """
 
 import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from gateway.errors import GatewayError
+from gateway.uplink.spool_file import SpoolFile
+from gateway.uplink.spooled import (
+    Append,
+    Done,
+    Entry,
+    Held,
+    Outcome,
+    Round,
+    SpoolStatus,
+    WhenFull,
+)
 
 logger = logging.getLogger(__name__)
 
-Done = Callable[[bool], None]
-
-ROW_OVERHEAD_BYTES = 32  # measured: page bytes per row beyond topic and payload
-# Below what the cloud's broker takes (2,000,000): one that it refused would block all behind it
-MESSAGE_LIMIT_BYTES = 1024 * 1024
-TOPIC_LIMIT_CHARACTERS = 15_000  # of up to 4 bytes: MQTT's 65,535 less the cloud's prefix
 LAZY_DELETE_S = 1.0  # deletes wait for the next append this long: less wear, at worst duplicates
+RETRY_S = 1.0  # after the disk could not be written
+READ_BYTES = 4 * 1024 * 1024  # at once; of payloads, in memory
+UNSTORED_LIMIT = 64  # messages that wait to be set aside; beyond it they are only counted
+NAMED_EACH_S = 10.0  # what is set aside is named in the log this often at most
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS spool (
-    row_id  INTEGER PRIMARY KEY AUTOINCREMENT,
-    topic   TEXT NOT NULL,
-    payload BLOB NOT NULL,
-    retain  INTEGER NOT NULL,
-    size    INTEGER NOT NULL
-)
-"""
-
-
-class Entry(NamedTuple):
-    """One stored message."""
-
-    row_id: int
-    topic: str
-    payload: bytes
-    retain: bool
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolStatus:
-    """What the spool holds now, and what it had to refuse since the start."""
-
-    messages: int
-    bytes: int
-    dropped: int
-
-
-@dataclass(slots=True)
-class _Work:
-    """What the writer thread does in one round."""
-
-    appends: list[tuple[str, bytes, bool, int]] = field(default_factory=list)
-    dones: list[Done] = field(default_factory=list)
-    reads: list[tuple[int, int, Future[list[Entry]]]] = field(default_factory=list)
-    watermark: int = 0
-    closing: bool = False
+_Read = tuple[int, int, int, "Future[list[Entry]]"]
 
 
 class Spool:
     """Keeps messages for the cloud; all methods are called on the event loop."""
 
-    def __init__(self, path: Path, limit_bytes: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        limit_bytes: int,
+        when_full: WhenFull = WhenFull.REFUSE,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.on_stored: Callable[[], None] = lambda: None  # there is something new to read
-        self._path, self._limit_bytes = path, limit_bytes
-        self._messages = self._bytes = self._dropped = 0
+        self._path, self._limit_bytes, self._rule = path, limit_bytes, when_full
+        self._clock = clock
+        self._file = SpoolFile(path, limit_bytes, when_full)
+        self._held = Held()
+        self._pending_messages = self._pending_bytes = 0  # on their way to the disk
+        self._refused = self._dropped_oldest = self._unsent = self._asides = 0
         self._watermark = self._deleted = 0
-        self._full = self._broken = False
-        self._work = _Work()
+        self._is_full = False
+        self._broken = ""
+        self._named_at = float("-inf")
+        self._work = Round()
+        self._reads: list[_Read] = []
+        self._is_closing = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="spool", daemon=True)
         self._loop: asyncio.AbstractEventLoop
-        self._opened: asyncio.Future[tuple[int, int]]
+        self._opened: asyncio.Future[Held]
         self._closed: asyncio.Future[None]
 
     async def open(self) -> None:
@@ -91,11 +78,11 @@ class Spool:
         self._opened, self._closed = self._loop.create_future(), self._loop.create_future()
         self._thread.start()
         try:
-            self._messages, self._bytes = await self._opened
+            self._held = await self._opened
         except (sqlite3.Error, OSError) as exc:
             raise GatewayError(f"cannot open spool {self._path}: {exc}") from exc
-        if self._messages:
-            logger.info("spool holds %d messages for the cloud", self._messages)
+        if self._held.messages:
+            logger.info("spool holds %d messages for the cloud", self._held.messages)
 
     async def close(self) -> None:
         """Commit what was appended and close the file."""
@@ -103,36 +90,57 @@ class Spool:
             return
         with self._wake:
             self._work.watermark = self._watermark
-            self._work.closing = True
+            self._is_closing = True
             self._wake.notify()
         await self._closed
 
     def append(self, topic: str, payload: bytes, done: Done, *, retain: bool) -> None:
         """Store a message; done(True) once it is on disk, done(False) when it is not kept."""
-        size = len(topic) + len(payload) + ROW_OVERHEAD_BYTES
-        too_large = len(payload) > MESSAGE_LIMIT_BYTES or len(topic) > TOPIC_LIMIT_CHARACTERS
-        if too_large or self._bytes + size > self._limit_bytes:
-            self._refuse(topic, size, too_large=too_large)
-            done(False)
+        new = Append(topic, payload, retain, done)
+        if new.size > self._limit_bytes:
+            self.put_aside(
+                topic, payload, f"{new.size} bytes, larger than the spool", retain=retain
+            )
+            done(True)
             return
-        self._full = False
-        self._messages += 1
-        self._bytes += size
+        # rows on disk make room for new ones where the rule says so; new ones do not
+        held_bytes = 0 if self._rule is WhenFull.DROP_OLDEST else self._held.bytes
+        if held_bytes + self._pending_bytes + new.size > self._limit_bytes:
+            self._refuse()
+            done(self._rule is not WhenFull.REFUSE)
+            return
+        self._is_full = False
+        self._pending_messages += 1
+        self._pending_bytes += new.size
         with self._wake:
-            self._work.appends.append((topic, payload, retain, size))
-            self._work.dones.append(done)
+            self._work.appends.append(new)
             self._work.watermark = self._watermark
             self._wake.notify()
 
-    async def read(self, after: int, limit: int) -> list[Entry]:
+    def set_aside(self, row_id: int, topic: str, reason: str) -> None:
+        """Keep, out of the way, a stored message that the cloud does not take."""
+        self._note_aside(topic, reason)
+        with self._wake:
+            self._work.asides.append((row_id, reason))
+            self._wake.notify()
+
+    def put_aside(self, topic: str, payload: bytes, reason: str, *, retain: bool) -> None:
+        """Keep, out of the way, a message that need not be sent: the cloud does not take it."""
+        self._note_aside(topic, reason)
+        with self._wake:
+            if len(self._work.unstored) < UNSTORED_LIMIT:
+                self._work.unstored.append((Append(topic, payload, retain, _ignore), reason))
+                self._wake.notify()
+
+    async def read(self, after: int, limit: int, limit_bytes: int = READ_BYTES) -> list[Entry]:
         """Return the oldest stored messages beyond a row id; GatewayError if unreadable."""
         future: Future[list[Entry]] = Future()
         with self._wake:
-            self._work.reads.append((after, limit, future))
+            self._reads.append((after, limit, limit_bytes, future))
             self._wake.notify()
         try:
             return await asyncio.wrap_future(future)
-        except sqlite3.Error as exc:
+        except (sqlite3.Error, OSError) as exc:
             raise GatewayError(f"cannot read spool {self._path}: {exc}") from exc
 
     def forget(self, watermark: int) -> None:
@@ -143,21 +151,48 @@ class Spool:
 
     def status(self) -> SpoolStatus:
         """Return what the spool holds, the messages on their way to the disk included."""
-        return SpoolStatus(self._messages, self._bytes, self._dropped)
+        held = self._held
+        dropped = self._refused + self._dropped_oldest + self._unsent
+        return SpoolStatus(
+            messages=held.messages + self._pending_messages,
+            bytes=min(held.bytes + self._pending_bytes, self._limit_bytes),
+            limit_bytes=self._limit_bytes,
+            when_full=str(self._rule),
+            full=self._is_full or bool(self._broken),
+            error=self._broken,
+            refused=self._refused,
+            dropped_oldest=self._dropped_oldest,
+            dropped=dropped,
+            set_aside=held.aside,
+            set_aside_total=self._asides,
+            latest=held.latest,
+        )
 
     def count_dropped(self) -> None:
         """Count a message that was not to be stored and could not be sent."""
-        self._dropped += 1
+        self._unsent += 1
 
     # on the event loop, reporting from the thread --------------------------------------
 
-    def _refuse(self, topic: str, size: int, *, too_large: bool) -> None:
-        self._dropped += 1
-        if too_large:
-            logger.warning("cannot carry %.80s to the cloud: %d bytes; use a BEP", topic, size)
-        elif not self._full:
-            self._full = True
-            logger.warning("spool is full (%d bytes): refusing messages", self._bytes)
+    def _refuse(self) -> None:
+        self._refused += 1
+        self._flush()  # what the cloud has need not wait for company now
+        if not self._is_full:
+            self._is_full = True
+            logger.warning(
+                "spool is full (%d bytes, [spool] when_full = %s): new messages do not reach the"
+                " cloud, on this node they are delivered",
+                self._held.bytes, self._rule,
+            )  # fmt: skip
+
+    def _note_aside(self, topic: str, reason: str) -> None:
+        self._asides += 1
+        now = self._clock()
+        if now - self._named_at >= NAMED_EACH_S:
+            self._named_at = now
+            logger.warning("set aside %.120s for the cloud: %s", topic, reason)
+        else:
+            logger.debug("set aside %.120s for the cloud: %s", topic, reason)
 
     def _flush(self) -> None:
         if self._watermark > self._deleted and self._thread.is_alive():
@@ -165,131 +200,91 @@ class Spool:
                 self._work.watermark = self._watermark
                 self._wake.notify()
 
-    def _committed(self, work: _Work, deleted: tuple[int, int]) -> None:
-        self._messages -= deleted[0]
-        self._bytes -= deleted[1]
-        self._deleted = max(self._deleted, work.watermark)
-        if self._broken:
-            self._broken = False
-            logger.info("spool %s can be written again", self._path)
-        for done in work.dones:
-            done(True)
-        if work.dones:
+    def _written(self, work: Round, outcome: Outcome) -> None:
+        self._held = outcome.held
+        self._pending_messages -= len(work.appends)
+        self._pending_bytes -= sum(append.size for append in work.appends)
+        if outcome.dropped_oldest:
+            self._note_dropped(outcome.dropped_oldest)
+        if outcome.is_rest_done:
+            self._deleted = max(self._deleted, work.watermark)
+        else:
+            self._loop.call_later(RETRY_S, self._retry, work)
+        self._note_error(outcome.error)
+        self._refused += outcome.stored.count(False)
+        for append, stored in zip(work.appends, outcome.stored, strict=True):
+            append.done(stored or self._rule is not WhenFull.REFUSE)
+        if any(outcome.stored):
             self.on_stored()
 
-    def _failed(self, work: _Work, exc: Exception) -> None:
-        self._messages -= len(work.appends)
-        self._bytes -= sum(size for *_, size in work.appends)
-        self._dropped += len(work.appends)
-        if not self._broken:
-            self._broken = True
-            logger.warning("cannot write spool %s: %s", self._path, exc)
-        for done in work.dones:
-            done(False)
-        if self._watermark > self._deleted:
-            self._loop.call_later(LAZY_DELETE_S, self._flush)
+    def _retry(self, work: Round) -> None:
+        with self._wake:
+            self._work.asides[:0] = work.asides
+            self._work.watermark = self._watermark
+            self._wake.notify()
+
+    def _note_dropped(self, count: int) -> None:
+        if not self._dropped_oldest:
+            logger.warning("spool is full (%d bytes): dropping the oldest", self._limit_bytes)
+        self._dropped_oldest += count
+
+    def _note_error(self, error: str) -> None:
+        if error and not self._broken:
+            logger.warning("cannot write spool %s: %s", self._path, error)
+        elif self._broken and not error:
+            logger.info("spool %s can be written again", self._path)
+        self._broken = error
 
     # in the thread ---------------------------------------------------------------------
 
     def _write(self) -> None:
+        file = self._file
         try:
-            database, held = _open_or_set_aside(self._path)
-        except (sqlite3.Error, OSError) as exc:
+            held = file.open()
+        except Exception as exc:  # noqa: BLE001  # raised by open()
             self._loop.call_soon_threadsafe(self._opened.set_exception, exc)
             return
         self._loop.call_soon_threadsafe(self._opened.set_result, held)
         deleted = 0
         while True:
-            work = self._take_work(deleted)
-            if work.appends or work.watermark > deleted:
-                try:
-                    freed = _commit(database, work, delete=work.watermark > deleted)
-                except sqlite3.Error as exc:  # disk full, medium gone: the senders are told
-                    self._loop.call_soon_threadsafe(self._failed, work, exc)
-                else:
+            work, reads, is_closing = self._take_work(deleted)
+            if work.appends or work.asides or work.unstored or work.watermark > deleted:
+                outcome = file.write(work)
+                if outcome.is_rest_done:
                     deleted = max(deleted, work.watermark)
-                    self._loop.call_soon_threadsafe(self._committed, work, freed)
-            for after, limit, future in work.reads:
-                _answer(database, after, limit, future)
-            if work.closing:
-                database.close()
+                self._loop.call_soon_threadsafe(self._written, work, outcome)
+            for after, limit, limit_bytes, future in reads:
+                _answer(partial(file.read, after, limit, limit_bytes), future)
+            if is_closing:
+                file.close()
                 self._loop.call_soon_threadsafe(self._closed.set_result, None)
                 return
 
-    def _take_work(self, deleted: int) -> _Work:
+    def _take_work(self, deleted: int) -> tuple[Round, list[_Read], bool]:
         with self._wake:
             while not (
                 self._work.appends
-                or self._work.reads
-                or self._work.closing
+                or self._work.asides
+                or self._work.unstored
+                or self._reads
+                or self._is_closing
                 or self._work.watermark > deleted
             ):
                 self._wake.wait()
-            work, self._work = self._work, _Work()
-            return work
+            work, self._work = self._work, Round()
+            reads, self._reads = self._reads, []
+            work.now = self._clock()
+            return work, reads, self._is_closing
 
 
-def _open_or_set_aside(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
-    """Open the file; a damaged one is kept under another name, since nobody may be there."""
-    try:
-        return _open(path)
-    except sqlite3.DatabaseError as exc:
-        if type(exc) is not sqlite3.DatabaseError:  # its subclasses tell of other troubles
-            raise
-        aside = path.with_name(f"{path.name}.damaged")
-        logger.warning("spool %s is damaged (%s); kept as %s", path, exc, aside.name)
-        path.replace(aside)
-        for suffix in ("-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
-        return _open(path)
-
-
-def _open(path: Path) -> tuple[sqlite3.Connection, tuple[int, int]]:
-    """Return the open file, how many messages it holds and how many bytes they count."""
-    database = sqlite3.connect(path, isolation_level=None)
-    path.chmod(0o600)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = FULL")  # each commit is synced; NORMAL would not be
-    database.execute(_SCHEMA)
-    held = database.execute("SELECT count(*), coalesce(sum(size), 0) FROM spool").fetchone()
-    return database, held
-
-
-def _commit(database: sqlite3.Connection, work: _Work, *, delete: bool) -> tuple[int, int]:
-    """Do the round's writes in one transaction; return messages and bytes deleted."""
-    freed = (0, 0)
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        database.executemany(
-            "INSERT INTO spool (topic, payload, retain, size) VALUES (?, ?, ?, ?)", work.appends
-        )
-        if delete:
-            old = (work.watermark,)
-            freed = database.execute(
-                "SELECT count(*), coalesce(sum(size), 0) FROM spool WHERE row_id <= ?", old
-            ).fetchone()
-            database.execute("DELETE FROM spool WHERE row_id <= ?", old)
-        database.execute("COMMIT")
-    except sqlite3.Error:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-    return freed
-
-
-def _answer(
-    database: sqlite3.Connection, after: int, limit: int, future: Future[list[Entry]]
-) -> None:
+def _answer(read: Callable[[], list[Entry]], future: "Future[list[Entry]]") -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
-        rows = database.execute(
-            "SELECT row_id, topic, payload, retain FROM spool WHERE row_id > ?"
-            " ORDER BY row_id LIMIT ?",
-            (after, limit),
-        ).fetchall()
-        future.set_result(
-            [Entry(i, topic, payload, bool(keep)) for i, topic, payload, keep in rows]
-        )
-    except sqlite3.Error as exc:
+        future.set_result(read())
+    except Exception as exc:  # noqa: BLE001  # raised by read()
         future.set_exception(exc)
+
+
+def _ignore(_stored: bool) -> None:
+    return

@@ -47,6 +47,24 @@ def hecate_that_refuses() -> Iterator[int]:
         yield _port_of(program)
 
 
+@contextmanager
+def hecate_that_refuses_and_stores() -> Iterator[int]:
+    """The same with a folder for data."""
+    command = [sys.executable, "-m", "tests.conformance.refusing_broker"]
+    with TemporaryDirectory() as folder, Program([*command, folder]) as program:
+        yield _port_of(program)
+
+
+@contextmanager
+def hecate_that_stores() -> Iterator[int]:
+    """Our broker as people run it, with a folder for data."""
+    with TemporaryDirectory() as folder:
+        config = Path(folder, "broker.toml")
+        config.write_text(OURS + '[storage]\nfolder = "data"\n')
+        with Program([*HECATE, "broker", "--config", str(config)]) as program:
+            yield _port_of(program)
+
+
 def mosquitto(path: str) -> Start:
     """Return how to start a Mosquitto that does the same; it has no way to choose a port."""
 

@@ -1,9 +1,15 @@
-"""Our broker for Paho's suites: they expect one refusal, and one keep-alive that is imposed."""
+"""Our broker for Paho's suites: they expect one refusal, and one keep-alive that is imposed.
+
+With a folder as argument it stores what must survive.
+"""
 
 import asyncio
 import signal
+import sys
+from pathlib import Path
 
 from broker import AllowAll, Broker, Identity, Limits, Listener
+from broker.journal import Journal
 
 FORBIDDEN = "test/nosubscribe"  # the topic that the suites expect to be refused
 KEEP_ALIVE_S = 60  # which they expect to be told when they ask for 120
@@ -16,12 +22,13 @@ class RefusesOne(AllowAll):
         return topic_filter != FORBIDDEN
 
 
-async def serve() -> None:
+async def serve(folder: Path | None) -> None:
     """Serve until SIGTERM."""
     policy, stopped = RefusesOne(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     limits = Limits(keep_alive_s=KEEP_ALIVE_S)
-    async with Broker([Listener(port=0)], policy, policy, limits) as broker:
+    store = Journal(folder) if folder is not None else None
+    async with Broker([Listener(port=0)], policy, policy, limits, store=store) as broker:
         address = broker.addresses[0]
         assert isinstance(address, tuple)
         print(f"broker ready: MQTT {address[0]}:{address[1]};", flush=True)  # noqa: T201
@@ -29,4 +36,4 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    asyncio.run(serve(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from tests.conformance.brokers import Start, hecate, hecate_that_refuses
+from tests.conformance.brokers import (
+    Start,
+    hecate,
+    hecate_that_refuses,
+    hecate_that_refuses_and_stores,
+    hecate_that_stores,
+)
 from tests.conformance.known import LAWFUL
 from tests.conformance.runs import PAHO_3, PAHO_5, SEQUENCES, run_suite
 from tests.conformance.suites import Outcome, SuiteMissing
@@ -13,11 +19,22 @@ SIZES = {PAHO_3: 9, PAHO_5: 27, SEQUENCES: 1_800}  # at least so many cases; few
 
 
 @pytest.mark.slow
+@pytest.mark.whole_in_any_share
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("suite", "start"),
-    [(SEQUENCES, hecate), (PAHO_3, hecate_that_refuses), (PAHO_5, hecate_that_refuses)],
-    ids=[SEQUENCES, PAHO_3, PAHO_5],
+    [
+        (SEQUENCES, hecate),
+        (PAHO_3, hecate_that_refuses),
+        (PAHO_5, hecate_that_refuses),
+        (SEQUENCES, hecate_that_stores),
+        (PAHO_3, hecate_that_refuses_and_stores),  # case B1
+        (PAHO_5, hecate_that_refuses_and_stores),
+    ],
+    ids=[
+        *(SEQUENCES, PAHO_3, PAHO_5),
+        *(f"{SEQUENCES}, stored", f"{PAHO_3}, stored", f"{PAHO_5}, stored"),
+    ],
 )
 def test_suite(suite: str, start: Start) -> None:
     try:

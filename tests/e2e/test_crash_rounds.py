@@ -11,10 +11,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from tests.e2e.conftest import Gateway, start_cloud, start_gateway
 from tests.e2e.test_whole_way import Listener, account_of
 from tests.programs import until
+from tests.share import Count, find_seed, part_of
 
 ROUNDS = 15
 IDS = 60_000  # fewer than there are packet ids, so that each names one message
-SEED = 20261123
 
 
 def publish_until_cut(gateway: Gateway, start: int, seconds: float) -> tuple[int, set[int]]:
@@ -40,8 +40,9 @@ def publish_until_cut(gateway: Gateway, start: int, seconds: float) -> tuple[int
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
-    chance = random.Random(SEED)
+def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, record_property: Count) -> None:
+    rounds = part_of(ROUNDS, least=5)
+    chance = random.Random(find_seed())
     cloud = start_cloud(tmp_path / "cloud")
     state = tmp_path / "gateway"
     gateway = start_gateway(state, cloud)
@@ -53,7 +54,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
     arrived: set[int] = set()
     acknowledged: set[int] = set()
     number = 0
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         number, more = publish_until_cut(gateway, number, chance.uniform(0.2, 1.5))
         acknowledged |= more
         gateway = start_gateway(state, cloud)
@@ -65,7 +66,9 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path) -> None:
         return acknowledged <= arrived
 
     until(drained, "all acknowledged readings are in the cloud", 60)
-    assert len(acknowledged) > ROUNDS * 20
+    assert len(acknowledged) > rounds * 20
+    record_property("kills", rounds)
+    record_property("messages", len(acknowledged))
     listener.close()
     assert gateway.program.stop() == 0
     assert cloud.program.stop() == 0

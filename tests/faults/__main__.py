@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -14,6 +15,8 @@ from rich.progress import Progress
 
 from tests.faults.checker import describe
 from tests.faults.cuts import Recording, come_back_from_all
+from tests.faults.link import ENDS, LinkRun, Site
+from tests.faults.queues import QueueRun, Shares, make_subject
 from tests.faults.rounds import Outcome, Run
 from tests.faults.subjects import MOSQUITTO_SAVES, Hecate, Mosquitto, Subject
 
@@ -23,7 +26,8 @@ console = Console(highlight=False)
 def main() -> int:
     """Run what is asked for; the exit code says whether promises were broken."""
     options = _parse()
-    return _cut(options) if options.what == "cuts" else _kill(options)
+    whats = {"kill": _kill, "cuts": _cut, "queues": _queue, "link": _link}
+    return whats[options.what](options)
 
 
 def _parse() -> argparse.Namespace:
@@ -43,7 +47,15 @@ def _parse() -> argparse.Namespace:
     cuts.add_argument("--moments", type=int, help="try so many only")
     cuts.add_argument("--durability", choices=("synced", "os"), default="synced")
     cuts.add_argument("--loss", choices=("power", "process"), default="power")
-    for each in (kill, cuts):
+    queues = kinds.add_parser("queues", help="queues near their bounds: reloads, expiry, kills")
+    queues.add_argument("--rounds", type=int, default=20)
+    queues.add_argument("--durability", choices=("synced", "os", "memory"), default="synced")
+    for name, share in asdict(Shares()).items():
+        queues.add_argument(f"--{name}", type=float, default=share, help="share of what happens")
+    link = kinds.add_parser("link", help="end gateway and cloud by turns")
+    link.add_argument("--rounds", type=int, default=5)
+    link.add_argument("--end", choices=ENDS, action="append", dest="ends", help="only this one")
+    for each in (kill, cuts, queues, link):
         each.add_argument("--seed", type=int, default=1)
     return parser.parse_args()
 
@@ -61,6 +73,30 @@ def _kill(options: argparse.Namespace) -> int:
     for trouble in subject.troubles:
         console.print(trouble)
     return 1 if outcome.findings or subject.troubles else 0
+
+
+def _queue(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        subject = make_subject(Path(folder), options.durability)
+        kills = 0 if options.durability == "memory" else options.kills
+        shares = Shares(kills, options.reloads, options.expiring)
+        run = QueueRun(subject, options.seed, shares)
+        findings = asyncio.run(run.go(options.rounds))
+    console.print(f"{options.rounds} rounds, {run.reloads} reloads, {run.kills} kills")
+    console.print(run.numbers)
+    console.print(describe(findings) or "all promises kept")
+    for trouble in subject.troubles:
+        console.print(trouble)
+    return 1 if findings or subject.troubles else 0
+
+
+def _link(options: argparse.Namespace) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        run = LinkRun(Site(Path(folder)), options.seed, tuple(options.ends or ENDS))
+        findings = asyncio.run(run.go(options.rounds))
+    console.print(f"{options.rounds} rounds, {run.numbers}")
+    console.print(describe(findings) or "all promises kept")
+    return 1 if findings else 0
 
 
 def _subject(options: argparse.Namespace, folder: Path) -> Subject:

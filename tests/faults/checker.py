@@ -9,9 +9,11 @@ repeated   at QoS 1 more often only on another connection, or because its sender
 unmarked   a repetition has DUP, unless the broker was killed since and may not know
 order      messages of one sender and topic come first in the order they were sent first
 retained   the retained message is the last acknowledged one, or one sent later
-session    a stored session is there on the next connection; an unwanted one is not
+session    a stored session is there on the next connection, until its expiry; an ended one is not
 unasked    nothing comes that nobody sent, or for a subscription given up before it was sent
 changed    a message has topic and payload as sent
+cut        the broker ends no connection without a reason
+expired    a message with an expiry does not come on a connection that began after it
 will       a will comes when its connection was lost, once, not before its delay is over and not
            when its client came back in time or said good-bye
 
@@ -59,13 +61,15 @@ class Checker:
         self.receivers: dict[str, Receiver] = {}
         self._found: list[Finding] = []
         self._last_start = -1
+        self._killed_at = -1.0
+        self._is_down = False
         self._accepted: Counter[str] = Counter()  # by first level of the topic
         self._retained = RetainedRule(self._found)
         self._wills = WillRule(self._found)
         self._steps: dict[type, Callable[[Any], None]] = {
             Connecting: lambda event: self._receiver(event.client).connecting(event),
             Connected: self._connected,
-            Lost: lambda event: self._wills.lost(event, self.index),
+            Lost: self._lost,
             Subscribing: lambda event: self._receiver(event.client).subscribing(*event[1:]),
             Subscribed: lambda event: self._receiver(event.client).subscribed(
                 event.topic_filter, event.qos, self.index
@@ -86,7 +90,7 @@ class Checker:
             WillSet: self._will_set,
             Reading: lambda event: self._retained.reading(event, self.index),
             Read: self._retained.read,
-            Killed: self._wills.killed,
+            Killed: self._killed,
             Started: self._started,
         }
 
@@ -123,6 +127,10 @@ class Checker:
         """Return the wills that had to come before the end and did not."""
         return self._wills.missing(self.receivers, end)
 
+    def last_will_due(self) -> float:
+        """Return when the last will must have come, as far as is known."""
+        return self._wills.last_due()
+
     def due_wills(self, end: float) -> int:
         """Return how many wills must have come."""
         return self._wills.due(end)
@@ -142,8 +150,19 @@ class Checker:
         return found + self.missing_wills(end)
 
     def _connected(self, event: Connected) -> None:
-        self._receiver(event.client).connected(event)
+        self._receiver(event.client).connected(event, self._killed_at)
         self._wills.connected(event)
+
+    def _lost(self, event: Lost) -> None:
+        if event.cut and not self._is_down:
+            what = f"{event.client} lost connection {event.epoch} to the broker, without a reason"
+            self._found.append(Finding("cut", what))
+        self._receiver(event.client).lost(event)
+        self._wills.lost(event, self.index)
+
+    def _killed(self, event: Killed) -> None:
+        self._killed_at, self._is_down = event.at, True
+        self._wills.killed(event)
 
     def _sent(self, event: Sent) -> None:
         key = (event.client, event.number)
@@ -164,7 +183,7 @@ class Checker:
         elif event.refused:
             message.refused = True
         elif message.accepted is None:
-            message.accepted = self.index
+            message.accepted, message.accepted_at = self.index, event.at
             self._accepted[message.sent.topic.partition("/")[0]] += 1
             if message.sent.qos == 1:
                 self._complete(message)
@@ -199,7 +218,7 @@ class Checker:
         self._wills.set(event)
 
     def _started(self, _: Started) -> None:
-        self._last_start = self.index
+        self._last_start, self._is_down = self.index, False
 
     def _receiver(self, name: str) -> Receiver:
         receiver = self.receivers.get(name)

@@ -108,6 +108,8 @@ async def come_back(moment: Moment, past: History, *, with_wills: bool, patience
         if with_wills:
             stage.fleet.vanish()
         stage.fleet.dial(everybody=True)
+        if with_wills:
+            await stage.wait(stage.checker.last_will_due() - time.monotonic())
         for _ in range(3):
             stage.fleet.step(most=2)
             await asyncio.sleep(STEP_S)

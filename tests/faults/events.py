@@ -5,17 +5,20 @@ and a number that only grows; its payload says both. A client's state follows fr
 alone (peer.py), so a run can be taken up again at any of them.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+FOREVER = math.inf
+
 
 class Connecting(NamedTuple):
-    """CONNECT is on its way; stored: the session outlives the connection."""
+    """CONNECT is on its way; the session outlives the connection by so many seconds."""
 
     client: str
     epoch: int
     clean: bool
-    stored: bool
+    expiry_s: float  # FOREVER: it does not end by itself
 
 
 class Connected(NamedTuple):
@@ -28,12 +31,16 @@ class Connected(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The connection has ended; polite: the client sent DISCONNECT before."""
+    """The connection has ended; polite: the client sent DISCONNECT before.
+
+    cut: the broker has ended it and gave no reason, though the version has a way to give it.
+    """
 
     client: str
     epoch: int
     polite: bool
     at: float
+    cut: bool = False
 
 
 class Subscribing(NamedTuple):
@@ -67,7 +74,10 @@ class Unsubscribed(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """PUBLISH is on its way; again: it was before, under the same packet id."""
+    """PUBLISH is on its way; again: it was before, under the same packet id.
+
+    Its expiry counts from when the broker has it, so that at is the earliest moment.
+    """
 
     client: str
     number: int
@@ -77,6 +87,8 @@ class Sent(NamedTuple):
     packet_id: int
     size: int  # of the payload; 0 clears a retained message
     again: bool
+    expiry_s: float = FOREVER
+    at: float = 0.0
 
 
 class Taken(NamedTuple):
@@ -86,6 +98,7 @@ class Taken(NamedTuple):
     number: int
     packet_id: int
     refused: bool
+    at: float = 0.0
 
 
 class Completed(NamedTuple):

@@ -1,16 +1,17 @@
 """The clients of a run and what they do: decided by a seed, carried by whoever is asked to.
 
 Senders at QoS 1 and 2, with and without RETAIN, of both versions; stored sessions that read, read
-slowly, are away for a while, change their subscriptions; clients that vanish and leave a will.
+slowly, are away for a while, change their subscriptions; clients that change their version and
+their session's expiry with every connection; clients that vanish and leave a will.
 """
 
 import random
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from broker.packets import MQTT_3_1_1, Publish
-from tests.faults.events import Read, Reading, Record, read_payload
-from tests.faults.peer import Habits, Peer
+from broker.packets import MQTT_3_1_1, MQTT_5, Publish
+from tests.faults.events import FOREVER, Read, Reading, Record, read_payload
+from tests.faults.peer import USUAL, Habits, Peer, Visit
 
 AWAY = 0.6  # share of rounds
 STATE_TOPICS = 4  # retained, of each sender
@@ -20,13 +21,14 @@ STATES = tuple(
     for number in range(STATE_TOPICS)
 )
 LARGE_BYTES = 6_000
+EXPIRIES = (0, 0, 1, 3600, FOREVER)  # of sessions, in seconds
 ALL = (("load/#", 2), ("wills/#", 2))
 
 
 class Carrier(Protocol):
     """Moves the bytes of peers."""
 
-    def dial(self, peer: Peer, *, clean: bool = False) -> None:
+    def dial(self, peer: Peer, visit: Visit = USUAL) -> None:
         """Connect a peer that has no connection; it is told when that ends."""
 
     def hang_up(self, peer: Peer, *, polite: bool) -> None:
@@ -66,6 +68,11 @@ class Fleet:
             self._make("away", Habits(receive_maximum=9, lazy=True, filters=ALL)),
             self._make("away-311", Habits(MQTT_3_1_1, filters=(("load/+/a", 2),))),
         ]
+        self.changing = [
+            self._make("changing", Habits(receive_maximum=9, lazy=True, filters=ALL)),
+            self._make("changing-311", Habits(MQTT_3_1_1, filters=(("load/#", 1),))),
+        ]
+        self.away += self.changing
         self.fickle = self._make("fickle", Habits(filters=(("load/one/a", 2),)))
         self.mortal = [
             self._make("mortal", Habits(will=("wills/mortal", 2, 1))),
@@ -98,7 +105,7 @@ class Fleet:
                 if self._carrier.has_connection(peer):
                     self._carrier.hang_up(peer, polite=self._chance.random() < 0.5)
             elif not self._carrier.has_connection(peer):
-                self._carrier.dial(peer, clean=self._wants_clean(peer, everybody))
+                self._carrier.dial(peer, self._visit(peer, everybody=everybody))
 
     def step(self, most: int = 4) -> None:
         """Do something at random; each sender sends up to that many messages."""
@@ -111,7 +118,9 @@ class Fleet:
         if self._chance.random() < 0.1:
             self._change()
         if self._chance.random() < 0.01:
-            self._end_one()
+            self._come_or_go([peer for peer in self.peers if peer not in self.away])
+        if self._chance.random() < 0.1:
+            self._come_or_go(self.changing)
 
     def answer(self) -> None:
         """Let the lazy ones answer."""
@@ -155,16 +164,22 @@ class Fleet:
             peer.subscribe(topic_filter, chance.choice((1, 2)))
         self._carrier.flush(peer)
 
-    def _end_one(self) -> None:
+    def _come_or_go(self, peers: list[Peer]) -> None:
         chance = self._chance
-        peer = chance.choice([peer for peer in self.peers if peer not in self.away])
+        peer = chance.choice(peers)
         if peer.is_online:
             self._carrier.hang_up(peer, polite=chance.random() < 0.2)
         elif not self._carrier.has_connection(peer):
-            self._carrier.dial(peer, clean=self._wants_clean(peer, False))
+            self._carrier.dial(peer, self._visit(peer))
 
-    def _wants_clean(self, peer: Peer, everybody: bool) -> bool:
-        return peer is self.fickle and not everybody and self._chance.random() < 0.1
+    def _visit(self, peer: Peer, *, everybody: bool = False) -> Visit:
+        chance = self._chance
+        if peer in self.changing:  # another program, or a newer one, each time
+            version = chance.choice((MQTT_3_1_1, MQTT_5))
+            return Visit(version=version, expiry_s=chance.choice(EXPIRIES))
+        if peer is self.fickle and not everybody and chance.random() < 0.1:
+            return Visit(clean=True)
+        return USUAL
 
     def _make(self, name: str, habits: Habits) -> Peer:
         return Peer(name, self._record, habits, self._clock)

@@ -37,6 +37,7 @@ from broker.packets import (
 from broker.properties import NO_PROPERTIES, Properties
 from broker.wire import decode_packet, encode_packet
 from tests.faults.events import (
+    FOREVER,
     Completed,
     Connected,
     Connecting,
@@ -59,6 +60,7 @@ from tests.faults.events import (
 
 EXPIRY_S = 3600
 LAST_PACKET_ID = 50_000  # of messages; those of SUBSCRIBE and UNSUBSCRIBE are above
+NEVER = 0xFFFFFFFF  # a session expiry
 FAILED = 0x80  # reason codes from here on are errors
 
 
@@ -67,12 +69,27 @@ class Habits:
     """How a client differs from others."""
 
     version: int = MQTT_5
-    stored: bool = True
+    stored: bool = True  # its sessions outlive connections
     window: int = 20  # messages sent and not answered
     receive_maximum: int = 100  # MQTT 5
     lazy: bool = False  # answers only when asked to
     will: tuple[str, int, float] | None = None  # topic, QoS, delay
     filters: tuple[tuple[str, int], ...] = ()
+    place: str = ""  # of the broker, where there are several
+    prefix: str = ""  # of topics there; the history has them without
+    login: tuple[str, bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """How a client connects this time; what is None is as usual."""
+
+    clean: bool = False
+    version: int | None = None
+    expiry_s: float | None = None  # of the session; 0 is said by saying nothing
+
+
+USUAL = Visit()
 
 
 class Peer:
@@ -83,8 +100,10 @@ class Peer:
     ) -> None:
         self.name = name
         self.habits = habits
+        self.version = habits.version
         self.epoch = self.number = 0
         self.is_online = False
+        self.has_dialed = False  # CONNECT was sent, and the connection has not ended
         self.wanted = dict(habits.filters)
         self.granted: dict[str, int] = {}  # by SUBACKs
         self.unanswered: dict[int, Sent | None] = {}  # by packet id; None: waits for PUBCOMP
@@ -98,6 +117,7 @@ class Peer:
         self._output: list[bytes] = []
         self._answers: list[Packet] = []
         self._asked: dict[int, tuple[str, bool]] = {}  # SUBSCRIBE or not, by packet id
+        self._is_told = False  # by the broker, why this connection must end
         self._window = habits.window
         self._last_id = 0
         self._last_asked = LAST_PACKET_ID
@@ -114,12 +134,19 @@ class Peer:
 
     # -- what its owner does ---------------------------------------------------------------
 
-    def connect(self, *, clean: bool = False) -> None:
+    def connect(self, visit: Visit = USUAL) -> None:
         """Begin a connection."""
         habits = self.habits
+        self.version = habits.version if visit.version is None else visit.version
         self._buffer, self._output, self._answers, self._asked = b"", [], [], {}
-        clean = clean or not habits.stored
-        self._note(Connecting(self.name, self.epoch + 1, clean, habits.stored))
+        self._is_told = False
+        clean = visit.clean or not habits.stored
+        expiry_s = visit.expiry_s
+        if expiry_s is None:
+            expiry_s = EXPIRY_S if habits.stored else 0
+        if self.version != MQTT_5:
+            expiry_s = 0 if clean else FOREVER
+        self._note(Connecting(self.name, self.epoch + 1, clean, expiry_s))
         will = None
         if habits.will is not None:
             topic, qos, delay_s = habits.will
@@ -130,19 +157,27 @@ class Peer:
             will = Will(topic, payload, qos, properties=properties)
             self._note(WillSet(self.name, self.epoch, topic, qos, delay_s))
         properties = NO_PROPERTIES
-        if habits.version == MQTT_5:
-            expiry_s = EXPIRY_S if habits.stored else 0
+        if self.version == MQTT_5:
             properties = Properties(
-                session_expiry_s=expiry_s, receive_maximum=habits.receive_maximum
+                session_expiry_s=NEVER if expiry_s == FOREVER else int(expiry_s) or None,
+                receive_maximum=habits.receive_maximum,
             )
-        self._send(Connect(self.name, habits.version, clean, 0, will, properties=properties))
+        user, password = habits.login or (None, None)
+        self._send(Connect(
+            self.name, self.version, clean, 0, will, user, password, properties=properties
+        ))  # fmt: skip
 
-    def publish(self, topic: str, qos: int, size: int, *, retain: bool = False) -> int:
-        """Send a new message; there must be room()."""
+    def publish(
+        self, topic: str, qos: int, size: int, *, retain: bool = False, expiry_s: float = FOREVER
+    ) -> int:
+        """Send a new message; there must be room."""
         self._last_id = self._last_id % LAST_PACKET_ID + 1
         while self._last_id in self.unanswered:
             self._last_id = self._last_id % LAST_PACKET_ID + 1
-        sent = Sent(self.name, self.number + 1, topic, qos, retain, self._last_id, size, False)
+        sent = Sent(
+            self.name, self.number + 1, topic, qos, retain, self._last_id, size, False,
+            expiry_s, self._clock(),
+        )  # fmt: skip
         self._note(sent)
         self._send_message(sent)
         return sent.number
@@ -152,14 +187,15 @@ class Peer:
         self.wanted[topic_filter] = qos
         self._note(Subscribing(self.name, topic_filter, qos))
         self._ask(topic_filter, wanted=True)
-        self._send(Subscribe(self._last_asked, (Subscription(topic_filter, qos),)))
+        there = self.habits.prefix + topic_filter
+        self._send(Subscribe(self._last_asked, (Subscription(there, qos),)))
 
     def unsubscribe(self, topic_filter: str) -> None:
         """Unsubscribe."""
         self.wanted.pop(topic_filter, None)
         self._note(Unsubscribing(self.name, topic_filter))
         self._ask(topic_filter, wanted=False)
-        self._send(Unsubscribe(self._last_asked, (topic_filter,)))
+        self._send(Unsubscribe(self._last_asked, (self.habits.prefix + topic_filter,)))
 
     def answer(self) -> None:
         """Send the answers a lazy client has put off."""
@@ -171,14 +207,17 @@ class Peer:
         """Say good-bye; lost() must follow."""
         self._send(Disconnect())
 
-    def lost(self, *, polite: bool = False) -> None:
+    def lost(self, *, polite: bool = False, by_broker: bool = False) -> None:
         """The connection is gone."""
-        self._note(Lost(self.name, self.epoch, polite, self._clock()))
+        # in 3.1.1 a message can be refused in no other way
+        may_refuse = self.version != MQTT_5 and bool(self.unanswered)
+        cut = by_broker and not self._is_told and not may_refuse
+        self._note(Lost(self.name, self.epoch, polite, self._clock(), cut))
 
     def receive(self, data: bytes) -> None:
         """Take what came."""
         self._buffer += data
-        while decoded := decode_packet(self._buffer, self.habits.version):
+        while decoded := decode_packet(self._buffer, self.version):
             packet, used = decoded
             self._buffer = self._buffer[used:]
             self._handle(packet)
@@ -196,7 +235,7 @@ class Peer:
         """Follow an event of this client."""
         match event:
             case Connecting():
-                self.epoch = event.epoch
+                self.epoch, self.has_dialed = event.epoch, True
                 if event.clean:
                     self._forget()
             case Connected():
@@ -204,7 +243,7 @@ class Peer:
                 if not event.present:
                     self._forget()
             case Lost():
-                self.is_online = False
+                self.is_online = self.has_dialed = False
             case Subscribed() if event.qos < FAILED:
                 self.granted[event.topic_filter] = event.qos
             case Subscribing():
@@ -268,12 +307,14 @@ class Peer:
                 topic_filter, _ = self._asked.pop(packet.packet_id)
                 self._note(Unsubscribed(self.name, topic_filter))
             case Disconnect():
+                self._is_told = True
                 self.refusals.append(packet.reason)
             case _:
                 raise AssertionError(f"{self.name} cannot use {packet}")
 
     def _take_connack(self, packet: ConnAck) -> None:
         if packet.code:
+            self._is_told = True
             self.refusals.append(packet.code)
             return
         asked = packet.properties.receive_maximum
@@ -294,7 +335,8 @@ class Peer:
         packet_id = packet.packet_id
         refused = packet.reason >= FAILED
         sent = self.unanswered.get(packet_id)
-        self._note(Taken(self.name, self.numbers.get(packet_id, 0), packet_id, refused))
+        number = self.numbers.get(packet_id, 0)
+        self._note(Taken(self.name, number, packet_id, refused, self._clock()))
         if refused:
             self.refusals.append(packet.reason)
         elif isinstance(packet, PubRec) and (sent is None or sent.qos == 2):
@@ -304,7 +346,8 @@ class Peer:
         packet_id = packet.packet_id or 0
         if packet.payload:  # an empty one does not say whose it is
             sender, number, whole = read_payload(packet.payload)
-            self._note(Got(self.name, self.epoch, sender, number, packet.topic, packet.qos,
+            topic = packet.topic.removeprefix(self.habits.prefix)
+            self._note(Got(self.name, self.epoch, sender, number, topic, packet.qos,
                            packet_id, packet.duplicate, packet.retain, whole))  # fmt: skip
         if packet.qos:
             self._answers.append(PubRec(packet_id) if packet.qos == 2 else PubAck(packet_id))
@@ -313,11 +356,17 @@ class Peer:
 
     def _send_message(self, sent: Sent) -> None:
         payload = make_payload(self.name, sent.number, sent.size)
-        self._send(Publish(sent.topic, payload, sent.qos, sent.retain, sent.again, sent.packet_id))
+        properties = NO_PROPERTIES
+        if sent.expiry_s != FOREVER and self.version == MQTT_5:
+            properties = Properties(message_expiry_s=int(sent.expiry_s))
+        topic = self.habits.prefix + sent.topic
+        self._send(Publish(
+            topic, payload, sent.qos, sent.retain, sent.again, sent.packet_id, properties
+        ))  # fmt: skip
 
     def _ask(self, topic_filter: str, *, wanted: bool) -> None:
         self._last_asked = LAST_PACKET_ID + 1 + (self._last_asked - LAST_PACKET_ID) % 10_000
         self._asked[self._last_asked] = topic_filter, wanted
 
     def _send(self, packet: Packet) -> None:
-        self._output.append(encode_packet(packet, self.habits.version))
+        self._output.append(encode_packet(packet, self.version))

@@ -5,9 +5,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from broker.topics import is_match
-from tests.faults.events import Connected, Connecting, Got, Sent
+from tests.faults.events import FOREVER, Connected, Connecting, Got, Lost, Sent
 
 Key = tuple[str, int]  # sender and number
+SLACK_S = 1.0  # around the moment when a session expires; brokers count whole seconds
 matches = lru_cache(maxsize=1000)(is_match)
 
 
@@ -19,8 +20,14 @@ class Message:
     index: int
     sends: int = 1
     accepted: int | None = None  # PUBACK or PUBREC
+    accepted_at: float = 0.0
     completed: int | None = None  # PUBACK or PUBCOMP
     refused: bool = False
+
+    @property
+    def over_at(self) -> float:
+        """The time of its expiry; what was not answered may have come to the broker later."""
+        return FOREVER if self.accepted is None else self.accepted_at + self.sent.expiry_s
 
     @property
     def key(self) -> Key:
@@ -65,7 +72,12 @@ class Receiver:
     possible: bool = False  # a session that may be there: its CONNECT was sent
     expected: bool = False  # possible, before the last CONNECT
     clean: bool = True
-    stored: bool = False
+    expiry_s: float = 0.0  # of the session, as the last CONNECT has said
+    began_at: float = 0.0  # the last connection, with its CONNACK
+    is_in: bool = False
+    unconfirmed: int = 0  # CONNECTs since then whose answer was lost
+    may_end_at: float = FOREVER  # the session: at the earliest, if a CONNECT was never heard
+    ends_at: float = FOREVER  # at the latest
     wants: list[Want] = field(default_factory=list)
     copies: dict[Key, Copy] = field(default_factory=dict)
     unreleased: set[int] = field(default_factory=set)
@@ -74,13 +86,32 @@ class Receiver:
     # -- the session -----------------------------------------------------------------------
 
     def connecting(self, event: Connecting) -> None:
-        self.clean, self.stored = event.clean, event.stored
-        self.expected, self.possible = self.possible, self.possible or event.stored
+        self.clean, self.expiry_s = event.clean, event.expiry_s
+        self.expected, self.possible = self.possible, self.possible or event.expiry_s > 0
         if event.clean:
             self.promised = False
 
-    def connected(self, event: Connected) -> None:
+    def lost(self, event: Lost) -> None:
+        end = event.at + self.expiry_s
+        if self.is_in:
+            self.may_end_at = self.ends_at = end
+        else:
+            self.unconfirmed += 1
+            self.may_end_at, self.ends_at = min(self.may_end_at, end), max(self.ends_at, end)
+        self.is_in = False
+        if not self.expiry_s:
+            self.promised = False
+
+    def connected(self, event: Connected, killed_at: float) -> None:
         name, epoch = self.name, event.epoch
+        may_be_over = event.at > self.may_end_at - SLACK_S
+        if may_be_over:
+            self.promised = False
+        if may_be_over and self.unconfirmed:  # it may be another one, made by a lost CONNECT
+            for want in self.wants:
+                want.granted = None
+        if event.present and event.at > self.ends_at + SLACK_S and killed_at < self.began_at:
+            self._say("session", f"{name} found a session at connection {epoch} that had expired")
         if event.present and self.clean:
             self._say(
                 "session", f"{name} asked for a new session at connection {epoch}, got an old one"
@@ -96,7 +127,9 @@ class Receiver:
         if not event.present:
             self.wants, self.copies = [], {}
             self.unreleased, self.highest = set(), {}
-        self.promised = self.stored
+        self.began_at, self.is_in, self.unconfirmed = event.at, True, 0
+        # a session that was stored and is so no more ends with the connection
+        self.promised = self.expiry_s > 0 or event.present
 
     def subscribing(self, topic_filter: str, qos: int) -> None:
         self.wants.append(Want(topic_filter, qos))
@@ -122,6 +155,7 @@ class Receiver:
             and want.granted < message.index
             and want.ended is None
             and want.qos
+            and message.sent.expiry_s == FOREVER
             and matches(want.topic_filter, message.sent.topic)
             for want in self.wants
         )
@@ -132,6 +166,8 @@ class Receiver:
         filters = self._filters_for(message)
         if not filters:
             self._say("unasked", f"{self.name} got {_show(event)} without a subscription for it")
+        if message.over_at + SLACK_S < self.began_at and not event.again:
+            self._say("expired", f"{self.name} got {_show(event)}, expired when it connected")
         if event.retain:  # what was there when it subscribed
             return
         if event.qos == 2:

@@ -12,14 +12,13 @@ from tests.faults.events import Got, Taken
 from tests.faults.receiver import Finding
 from tests.faults.stage import Stage
 from tests.faults.subjects import Subject
-from tests.faults.wills import SLACK_S
 
 STEP_S = 0.004
 LIFE_S = (0.05, 0.9)  # of the broker, in a round
 PER_ROUND = 900  # messages sent at most
 BACKLOG = 600, 1_500  # call in who is away; send nothing: queues are bounded, disks may be slow
 SECTOR_BYTES = 512  # of /sys/block/*/stat, whatever the device's own are
-LAST_WILL_S = SLACK_S + 1.5
+LAST_WILL_S = 1.5  # longer than the delay of any: one that must not come would have come
 
 
 @dataclass(slots=True)

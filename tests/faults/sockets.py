@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import cast
 
-from tests.faults.peer import Peer
+from tests.faults.peer import USUAL, Peer, Visit
 
 Address = int | Path  # a port of this machine, or a Unix socket
 
@@ -12,18 +12,18 @@ Address = int | Path  # a port of this machine, or a Unix socket
 class Wire(asyncio.Protocol):
     """One connection of one peer."""
 
-    def __init__(self, peer: Peer, *, clean: bool) -> None:
+    def __init__(self, peer: Peer, visit: Visit) -> None:
         self.peer = peer
         self.transport: asyncio.Transport | None = None
         self.is_over = False
-        self._clean = clean
+        self._visit = visit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)  # TCP's
         if self.is_over:
             self.transport.abort()
             return
-        self.peer.connect(clean=self._clean)
+        self.peer.connect(self._visit)
         self.flush()
 
     def data_received(self, data: bytes) -> None:
@@ -32,32 +32,32 @@ class Wire(asyncio.Protocol):
             self.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        self.end(polite=False)
+        self.end(polite=False, by_broker=True)
 
     def flush(self) -> None:
         output = self.peer.take_output()
         if output and self.transport is not None:
             self.transport.write(output)
 
-    def end(self, *, polite: bool) -> None:
+    def end(self, *, polite: bool, by_broker: bool = False) -> None:
         """Be over, and tell the peer once."""
         if not self.is_over:
             self.is_over = True
             if self.transport is not None:
-                self.peer.lost(polite=polite)
+                self.peer.lost(polite=polite, by_broker=by_broker)
 
 
 class Sockets:
     """Connects peers to wherever the broker listens now."""
 
     def __init__(self) -> None:
-        self.address: Address = 0
+        self.addresses: dict[str, Address] = {}  # by the peers' places
         self._wires: dict[Peer, Wire] = {}
         self._dialing: set[asyncio.Task[None]] = set()
 
-    def dial(self, peer: Peer, *, clean: bool = False) -> None:
+    def dial(self, peer: Peer, visit: Visit = USUAL) -> None:
         """Connect a peer that has no connection."""
-        wire = self._wires[peer] = Wire(peer, clean=clean)
+        wire = self._wires[peer] = Wire(peer, visit)
         task = asyncio.get_running_loop().create_task(self._connect(wire))
         self._dialing.add(task)
         task.add_done_callback(self._dialing.discard)
@@ -99,7 +99,7 @@ class Sockets:
             self.hang_up(peer, polite=False)
 
     async def _connect(self, wire: Wire) -> None:
-        loop, address = asyncio.get_running_loop(), self.address
+        loop, address = asyncio.get_running_loop(), self.addresses[wire.peer.habits.place]
         try:
             if isinstance(address, Path):
                 await loop.create_unix_connection(lambda: wire, str(address))

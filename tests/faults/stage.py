@@ -47,7 +47,7 @@ class Stage:
 
     def started(self, address: Address) -> None:
         """The broker is there."""
-        self.sockets.address = address
+        self.sockets.addresses[""] = address
         self.record(Started(time.monotonic()))
 
     def killed(self) -> None:
@@ -129,6 +129,6 @@ class Stage:
             self.checker.feed(event)
         self.record(Killed(killed_at))
         for peer in peers.values():
-            if peer.is_online:
+            if peer.has_dialed:
                 self.record(Lost(peer.name, peer.epoch, False, killed_at))
                 peer.apply(self.history[-1])

@@ -80,6 +80,37 @@ class Hecate:
                 self.troubles.append("".join(lines[number : number + 40]))
 
 
+class HecateWithRights(Hecate):
+    """`hecate broker --config`, with rights that can change and small queues."""
+
+    def __init__(self, folder: Path, durability: str = "synced", **limits: int) -> None:
+        super().__init__(folder, durability)
+        self._rights = folder / "acl.toml"
+        self._changes = 0
+        self._write_rights()
+        config = folder / "broker.toml"
+        lines = [f"{name} = {limit}" for name, limit in limits.items()]
+        config.write_text(
+            '[[listener]]\naddress = "127.0.0.1:0"\n'
+            '[access]\nanonymous = "loopback"\nacl_file = "acl.toml"\n'
+            f'[storage]\nfolder = "data"\ndurability = "{durability}"\n'
+            "[limits]\n" + "\n".join(lines) + "\n"
+        )
+        self._command = [*HECATE, "broker", "--config", str(config)]
+
+    def reload(self) -> None:
+        """Deny what nobody sends, though it is within what is subscribed, by SIGHUP."""
+        assert self._program is not None
+        self._changes += 1
+        self._write_rights()
+        self._program.process.send_signal(signal.SIGHUP)
+
+    def _write_rights(self) -> None:
+        self._rights.write_text(
+            f'[[rule]]\neveryone = true\nreadwrite = ["#"]\ndeny = ["+/+/none-{self._changes}"]\n'
+        )
+
+
 class Mosquitto:
     """Debian's, with persistence."""
 

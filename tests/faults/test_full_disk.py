@@ -1,22 +1,16 @@
 """A full disk: refused with a reason, nothing acknowledged lost, on again when there is room."""
 
 import asyncio
-import os
 import random
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import pytest
 
 from broker.reasons import Reason
 from tests.faults.checker import describe
 from tests.faults.cuts import start_broker
 from tests.faults.full_disk import Filling, Ground, Outcome
 from tests.faults.subjects import Hecate
+from tests.file_systems import small_file_system
 from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
 
 if TYPE_CHECKING:
@@ -65,20 +59,6 @@ class Mounted:
         assert not self._subject.troubles, self._subject.troubles
 
 
-@contextmanager
-def small_file_system(directory: Path) -> Iterator[None]:
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("needs root, to mount a small file system")
-    command = [mount, "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(directory)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("may not mount a small file system here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
-
-
 def check(outcome: Outcome, least: int) -> None:
     assert not outcome.findings, describe(outcome.findings)
     assert outcome.reasons == {Reason.QUOTA_EXCEEDED}
@@ -99,7 +79,7 @@ def test_a_full_simulated_disk(tmp_path: Path) -> None:
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:
-    with small_file_system(tmp_path):
+    with small_file_system(tmp_path, ROOM):
         ground = Mounted(tmp_path)
         try:
             outcome = asyncio.run(Filling(ground).go(MOST))

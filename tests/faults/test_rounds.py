@@ -9,6 +9,7 @@ from tests.faults.checker import describe
 from tests.faults.rounds import Outcome, Run
 from tests.faults.subjects import MOSQUITTO_SAVES, Hecate, Mosquitto
 from tests.peers import require
+from tests.share import Count, find_seed, part_of
 
 SEED = 20261123
 ROUNDS = 200
@@ -30,9 +31,12 @@ def test_promises_survive_kills(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_promises_survive_many_kills(tmp_path: Path) -> None:
-    outcome = keep_promises(tmp_path, ROUNDS, SEED + 1)
-    assert outcome.acknowledged > 40 * ROUNDS
+def test_promises_survive_many_kills(tmp_path: Path, record_property: Count) -> None:
+    rounds = part_of(ROUNDS, least=30)
+    outcome = keep_promises(tmp_path, rounds, find_seed())
+    assert outcome.acknowledged > 40 * rounds
+    record_property("kills", rounds)
+    record_property("messages", outcome.acknowledged)
 
 
 def test_a_broker_that_forgets_is_found_out(tmp_path: Path) -> None:

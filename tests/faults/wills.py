@@ -77,6 +77,12 @@ class WillRule:
             if _was_waiting(receiver, will) and (will_sender(client), epoch) not in receiver.copies
         ]
 
+    def last_due(self) -> float:
+        """Return when the last of them must have come; 0 when none must."""
+        lost = [(will, will.lost) for will in self._wills.values() if will.back_at is None]
+        due = [each.at + will.delay_s + SLACK_S for will, each in lost if each is not None]
+        return max(due, default=0.0)
+
     def due(self, end: float) -> int:
         """Return how many wills must have come."""
         return sum(self._is_due(will, end) for will in self._wills.values())

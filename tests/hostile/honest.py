@@ -119,9 +119,9 @@ class Pair:
 class Honest:
     """All pairs; a context that ends them."""
 
-    def __init__(self, port: int, broker: int) -> None:
+    def __init__(self, port: int, broker: int, pairs: int = PAIRS) -> None:
         self._port = port
-        self.pairs = [Pair(number, broker) for number in range(PAIRS)]
+        self.pairs = [Pair(number, broker) for number in range(pairs)]
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:

@@ -3,8 +3,10 @@
 from broker.journal.records import (
     Acknowledged,
     Cleared,
+    ClockRead,
     Entry,
     Opened,
+    Publisher,
     Record,
     Stored,
     Subscribed,
@@ -93,7 +95,8 @@ def _life(version: int) -> bytes:
 _RECORDS: list[Record] = [
     Opened(1, "c", "owner", ("g",), 5, 60.0),
     Subscribed(1, Subscription("a/#", 1)),
-    Stored(7, "a/b", b"x", entries=(Entry(1, 1),), is_retained=True),
+    Stored(7, "a/b", b"x", entries=(Entry(1, 1),), is_retained=True, publisher=Publisher("c")),
+    ClockRead(1e9, 1e9, 5.0, "boot"),
     Acknowledged(1, (7,)),
     Cleared("a/b"),
 ]

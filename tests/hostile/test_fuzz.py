@@ -10,6 +10,7 @@ import pytest
 from tests.hostile.seeds import SEEDS
 from tests.hostile.targets import TARGETS
 from tests.programs import PATIENCE, ROOT, Program
+from tests.share import Count
 
 SECONDS = int(os.environ.get("HECATE_FUZZ_S", "25"))  # of each target
 RUNS = 100_000
@@ -27,7 +28,7 @@ pytestmark = [
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_fuzz(name: str, tmp_path: Path) -> None:
+def test_fuzz(name: str, tmp_path: Path, record_property: Count) -> None:
     corpus = tmp_path / "corpus"
     corpus.mkdir()
     for number, seed in enumerate(SEEDS[name]):
@@ -41,5 +42,6 @@ def test_fuzz(name: str, tmp_path: Path) -> None:
     # always the same inputs, as far as the time allows: by hand, another seed finds others
     with Program(command, {"PYTHONHASHSEED": "0"}, cwd=ROOT) as program:
         code = program.wait(timeout_s=SECONDS + 60)
+    record_property("seconds of fuzzing", SECONDS)
     crashes = [path.read_bytes() for path in tmp_path.glob("*-*") if path.is_file()]
     assert code == 0, "".join(program.lines[-60:]) + f"\ninput: {crashes!r}"

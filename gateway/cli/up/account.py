@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import httpx
 
 from gateway.cli.errors import CliError
 from gateway.cli.sidecar import Sidecar, decode_answer
+from gateway.identity import write_private
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -98,8 +98,4 @@ class Account:
 
 def write_secret(path: Path, secret: Secret) -> None:
     """Replace a file's content in one step; it is never readable by others, nor half written."""
-    temporary = path.with_name(path.name + ".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret.reveal())
-    temporary.replace(path)
+    write_private(path, secret.reveal().encode())

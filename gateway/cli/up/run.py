@@ -15,9 +15,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
+from gateway.cli.contexts import DEFAULT_URL, find_context
 from gateway.cli.errors import CliError
 from gateway.cli.output import console
-from gateway.cli.sidecar import DEFAULT_URL, Sidecar, find_state
+from gateway.cli.sidecar import Sidecar, find_state
 from gateway.cli.up.example import ensure_example
 from gateway.cli.up.keys import quiet_keys
 from gateway.cli.up.lock import hold
@@ -52,7 +53,10 @@ def run_up(plan: Plan, show: Show) -> int:
         for folder in (plan.state, plan.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as exc:
-        raise CliError(f"cannot use state folder {exc.filename}: {exc.strerror}") from exc
+        why = (exc.strerror or str(exc)).lower()
+        raise CliError(
+            f"cannot use state folder {exc.filename}: {why}; give another with --state"
+        ) from exc
     try:
         if plan.devices:
             find_micropython()
@@ -165,7 +169,8 @@ def _whereabouts(plan: Plan, running: Running, snapshot: Snapshot) -> Whereabout
     options = []
     if plan.state != find_state(None, os.environ):
         options.append(f"--state {shell_word(plan.state, home)}")
-    if running.gateway.api != os.environ.get("HECATE_URL", DEFAULT_URL).rstrip("/"):
+    default = os.environ.get("HECATE_URL", DEFAULT_URL).rstrip("/")
+    if running.gateway.api != default or _has_context():
         options.append(f"--url {running.gateway.api}")
     return Whereabouts(
         hecate=_own_command(),
@@ -181,6 +186,14 @@ def _whereabouts(plan: Plan, running: Running, snapshot: Snapshot) -> Whereabout
         target_options=" ".join(options),
         has_mosquitto=shutil.which("mosquitto_sub") is not None,
     )
+
+
+def _has_context() -> bool:
+    """Return whether commands without options speak to a context, or cannot be sure."""
+    try:
+        return find_context(os.environ) is not None
+    except CliError:
+        return True
 
 
 def _own_command() -> str:

@@ -18,11 +18,12 @@ from gateway.cli.view.snapshot import (
     Snapshot,
 )
 from gateway.cli.view.watch import Picture
-from gateway.cli.view.words import ago, duration, plural, size
+from gateway.cli.view.words import ago, duration, plural, restarted, size
 
 T = TypeVar("T")
 GOOD, WAITING, BAD = "green", "yellow", "red"
 ROWS_PER_SECTION = 8  # so that all of it fits 40 lines together with what stands above it
+NOTES = 4  # about the way to the cloud
 NAME_WIDTH = 16  # the same in each section, so that what follows lines up
 
 _COLOURS = {
@@ -40,6 +41,8 @@ def render(picture: Picture, now: float, hint: str = "") -> RenderableType:
     parts += _section("Devices", _devices(picture, now), "none yet: hecate devices claim")
     parts += _section("Microservices", _containers(snapshot.containers), "none: hecate deploy DIR")
     parts += _section("Cloud", _cloud(snapshot, now), "")
+    for note in snapshot.sep.notes[:NOTES]:  # with the whole width, and before the empty line
+        parts.insert(-1, Text(f"  ● {note}", style=BAD, no_wrap=True, overflow="ellipsis"))
     parts.append(_footer(picture, hint))
     return Group(*parts)
 
@@ -123,6 +126,8 @@ def _containers(containers: tuple[ContainerView, ...]) -> Table | None:
     grid = _grid("left", "wide", "right")
     for container in _first(containers):
         note = container.error or container.path or container.state
+        if not container.error and container.restarts:
+            note = f"{note}  {restarted(container.restarts, container.last_end)}"
         handled = f"{container.handled:,} handled" if not container.error else container.state
         grid.add_row(
             _dot(BAD if container.error else _colour(container.state)),

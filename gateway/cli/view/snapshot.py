@@ -1,6 +1,7 @@
 """The answer of GET /status/v1 as values; what is absent gets a quiet default."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ class SepView:
     spool_messages: int
     spool_bytes: int
     spool_dropped: int
+    spool_full: bool
+    notes: tuple[str, ...]  # what a person should know of the way to the cloud
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class ContainerView:
     expose: str
     error: str
     handled: int
+    restarts: int = 0
+    last_end: str = ""  # why its last process ended unasked
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +152,26 @@ def _sep(row: dict[str, Any]) -> SepView:
         spool_messages=int(_number(spool, "messages")),
         spool_bytes=int(_number(spool, "bytes")),
         spool_dropped=int(_number(spool, "dropped")),
+        spool_full=bool(spool.get("full", False)),
+        notes=tuple(_notes(row, spool)),
     )
+
+
+def _notes(row: dict[str, Any], spool: dict[str, Any]) -> Iterator[str]:
+    clock = str(_table(row, "clock").get("note") or "")
+    if clock:
+        yield _printable(clock, 80)
+    if spool.get("full"):
+        yield f"spool full: new messages stay on this node ({spool.get('when_full')})"
+    if spool.get("error"):
+        yield _printable(f"spool cannot be written: {spool['error']}", 160)
+    count = int(_number(spool, "set_aside_total")) or int(_number(spool, "set_aside"))
+    latest = _rows(spool, "latest")
+    if count and latest:
+        topic, why = _printable(str(latest[0].get("topic")), 60), str(latest[0].get("reason"))
+        yield f"{count} set aside, last {topic}: {_printable(why, 120)}"
+    for topic_filter, why in _table(row, "denied").items():
+        yield _printable(f'cloud denies rule "{topic_filter}": {why}', 160)
 
 
 def _broker(row: dict[str, Any]) -> BrokerView:
@@ -197,6 +221,8 @@ def _container(row: dict[str, Any]) -> ContainerView:
         expose=str(row.get("expose", "")),
         error=_printable(str(row.get("error") or ""), 200),
         handled=int(_number(row, "handled")),
+        restarts=int(_number(row, "restarts")),
+        last_end=_printable(str(row.get("last_end") or ""), 200),
     )
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from gateway.cli.view.snapshot import Snapshot, parse_reading
+from gateway.cli.view.words import restarted
 
 WINDOW_S = 5.0  # long enough to smooth a device that sends once a second
 READINGS_PER_DEVICE = 3  # what fits on one line of the screen
@@ -69,14 +70,15 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
     facts = {
         f"node {snapshot.node_id[:12]}": snapshot.role or "starting",
         "ready": "yes" if snapshot.ready else f"no ({', '.join(snapshot.reasons) or 'starting'})",
-        "SEP": " ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
+        "SEP": ": ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
     }
+    facts |= {f"cloud note {number}": note for number, note in enumerate(snapshot.sep.notes, 1)}
     for device in snapshot.devices:
         name = f"device {device.name or device.device_id} ({device.device_id})"
         facts[name] = "online" if device.online else "offline"
     for container in snapshot.containers:
-        error = f" ({container.error})" if container.error else ""
-        facts[f"microservice {container.name}"] = f"{container.state}{error}"
+        why = container.error or restarted(container.restarts, container.last_end)
+        facts[f"microservice {container.name}"] = container.state + (f" ({why})" if why else "")
     for bep in snapshot.beps:
         facts[f"BEP {bep.bep_id}"] = f"{bep.state} at {bep.url}"
     return facts

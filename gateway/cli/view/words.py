@@ -28,6 +28,11 @@ def size(count: float) -> str:
     raise AssertionError(count)
 
 
+def restarted(count: int, why: str) -> str:
+    """Return how often a microservice was started again and why the last time; "" when never."""
+    return f"{plural(count, 'restart')}, the last: {why}" if count else ""
+
+
 def plural(count: int, noun: str) -> str:
     """Return "1 node" or "2 nodes"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,48 +11,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 
 from tests.integration.broker.paho_client import V4, V5, Paho, properties_for
+from tests.integration.broker_durable.runner import Runner
 from tests.programs import HECATE, ROOT, Program
 
 ROUNDS = 3
 COUNT = 200
-
-
-class Runner:
-    """One broker after the other, all with one folder."""
-
-    def __init__(self, folder: Path, durability: str) -> None:
-        self.port = 0
-        self._command = [
-            *HECATE, "broker", "--anonymous", "--listen", "127.0.0.1:0", "--data", str(folder),
-            "--durability", durability,
-        ]  # fmt: skip
-        self._stack = ExitStack()
-        self.start()
-
-    def start(self) -> None:
-        self.program = self._stack.enter_context(Program(self._command))
-        self.port = int(self.program.wait_for(r"broker ready: MQTT 127\.0\.0\.1:(\d+)")[1])
-
-    def kill(self) -> None:
-        self.program.kill()
-        self.start()
-
-    def restart(self) -> None:
-        assert self.program.stop() == 0
-        self.start()
-
-    def close(self) -> None:
-        self._stack.close()
-
-    @contextmanager
-    def client(
-        self, name: str, version: MQTTProtocolVersion = V4, *, stays: bool = False
-    ) -> Iterator[Paho]:
-        expiry_s = 600 if stays and version == V5 else None
-        with Paho(name, version, clean=not stays, expiry_s=expiry_s) as paho:
-            connack = paho.connect("127.0.0.1", self.port)
-            paho.was_there = connack[0]  # type: ignore[attr-defined]
-            yield paho
 
 
 @pytest.fixture(params=["synced", "os"])
@@ -169,9 +131,9 @@ def test_a_delayed_will_is_published_after_the_restart(runner: Runner) -> None:
 
 def test_a_second_broker_does_not_touch_the_data(runner: Runner) -> None:
     done = subprocess.run(
-        runner._command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        runner.command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
-    folder = runner._command[-3]
+    folder = runner.command[-3]
     why = f"cannot keep data in {folder}: another process keeps its data there\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", why)
 
@@ -241,8 +203,7 @@ def test_memory_writes_nothing(tmp_path: Path) -> None:
 def test_what_a_client_left_says_that_it_is_gone(
     runner: Runner, version: MQTTProtocolVersion, is_killed: bool
 ) -> None:
-    with ExitStack() as stack:
-        dying = stack.enter_context(Paho("dying", version))
+    with Paho("dying", version) as dying:
         dying.client.will_set("status", b"offline", 1, retain=True)
         dying.connect("127.0.0.1", runner.port)
         dying.publish("status", b"online", 1, retain=True)

@@ -81,6 +81,37 @@ def test_paho_over_websocket_and_secure_websocket(
     assert not broker.call(lambda: dict(broker.broker.counters.refused))
 
 
+# case G20
+def test_one_port_for_plain_mqtt_and_websocket(
+    start_broker: Start, authority: Authority, server_tls: ssl.SSLContext
+) -> None:
+    broker = start_broker(
+        Listener(port=0, websocket=True, plain_too=True),
+        Listener(port=0, websocket=True, plain_too=True, tls=server_tls),
+    )
+    (plain, secure) = broker.broker.addresses
+    assert isinstance(plain, tuple)
+    assert isinstance(secure, tuple)
+    payload = bytes(range(256)) * 2_000
+    with (
+        Paho("tcp", V5) as tcp,
+        Paho("ws", V4, transport="websockets") as ws,
+        Paho("tls", V4) as tls,
+        Paho("wss", V5, transport="websockets") as wss,
+    ):
+        tls.client.tls_set(ca_certs=str(authority.file))
+        wss.client.tls_set(ca_certs=str(authority.file))
+        for client, address in ((tcp, plain), (ws, plain), (tls, secure), (wss, secure)):
+            client.connect(*address)
+            client.subscribe("a/#", 1)
+        for number, sender in enumerate((tcp, ws, tls, wss)):
+            sender.publish("a/b", payload[number:], 1)
+            for receiver in (tcp, ws, tls, wss):
+                assert receiver.take().payload == payload[number:]
+    until(lambda: broker.broker.counters.connections == 0)
+    assert not broker.call(lambda: dict(broker.broker.counters.refused))
+
+
 @pytest.mark.parametrize(("scheme", "version"), [("ws", 4), ("ws", 5), ("wss", 5)])
 def test_mqtt_js(
     start_broker: Start,

@@ -18,7 +18,7 @@ from paho.mqtt import client as paho
 from protocol.envelope import Envelope, Kind, decode_envelope, encode_envelope, seal, unseal
 from protocol.http_body import HttpRequest, HttpResponse, decode_request, encode_response
 from protocol.keys import NodeKey, SealingKey, new_node_key, new_sealing_key
-from protocol.records import NodeRecord, sign_record
+from protocol.records import NodeRecord, sign_membership, sign_record
 from protocol.tokens import sign_as_node
 from protocol.topics import sep_request, sep_response
 from tests.mqtt_peer import Mqtt
@@ -93,12 +93,18 @@ class Node:
         supernode_id = self.supernode_id or self.node_id
         return NodeRecord(self.node_id, "by hand", "1", supernode_id, self.sealing.public)
 
-    def register(self, token: str = "", record: NodeRecord | None = None) -> httpx.Response:
-        signed = sign_record(record or self.record(), self.key, time.time())
+    def register(
+        self, token: str = "", record: NodeRecord | None = None, membership: str = ""
+    ) -> httpx.Response:
+        signed = sign_record(record or self.record(), self.key, time.time(), membership)
         headers = {"Content-Type": "application/jwt"}
         return self.cloud.call(
             "POST", "/mds/v1/nodes", token or self.token(), content=signed, headers=headers
         )
+
+    def vouch_for(self, member: "Node") -> str:
+        """Return a supernode's statement about one of its members."""
+        return sign_membership(member.node_id, self.key, time.time())
 
     def edge_id_token(self, **changed: Any) -> str:
         claims = {"sub": "", "node_id": self.node_id, "node_name": "by hand", "aud": "mid"}

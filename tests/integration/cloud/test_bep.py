@@ -77,6 +77,22 @@ def test_limits(cloud: Cloud, node: Node) -> None:
     assert cloud.call("POST", "/mss/v1/beps", token).status_code == 201
 
 
+def test_a_node_that_starts_again_has_no_earlier_beps(cloud: Cloud, node: Node) -> None:  # case G7
+    token = node.token()
+    for _ in range(3):
+        cloud.call("POST", "/mss/v1/beps", token, json={"run": "first"}).raise_for_status()
+    full = cloud.call("POST", "/mss/v1/beps", token, json={"run": "first"})
+    assert full.status_code == 429
+    assert "`hecate beps end ID`" in full.json()["detail"]
+    made = cloud.call("POST", "/mss/v1/beps", token, json={"run": "second"}).raise_for_status()
+    assert listed(cloud, token) == [made.json()["id"]]
+    keep = {"keep_run": "second"}
+    assert cloud.call("DELETE", "/mss/v1/beps", token, params=keep).status_code == 204
+    assert listed(cloud, token) == [made.json()["id"]]
+    assert cloud.call("DELETE", "/mss/v1/beps", token).status_code == 204
+    assert listed(cloud, token) == []
+
+
 def test_requests_that_are_refused(cloud: Cloud, node: Node) -> None:
     token = node.token()
     for ttl_s in (0, -1, 86_401, 1e300):

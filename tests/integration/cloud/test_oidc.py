@@ -44,3 +44,20 @@ def test_a_provider_that_is_away_is_not_the_callers_fault() -> None:
         issuer = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(ProviderUnreachableError, match="cannot be fetched"):
         asyncio.run(OpenIdProvider(issuer, "client").verify("x.y.z", 0))
+
+
+# case CL12
+def test_a_burst_of_tokens_asks_a_provider_that_fails_once() -> None:
+    remote = peers.OpenIdProvider()
+    try:
+        local = OpenIdProvider(remote.issuer + "/", "client")  # it speaks for another issuer
+
+        async def burst() -> list[object]:
+            tokens = [local.verify("x.y.z", 100.0) for _ in range(50)]
+            return await asyncio.gather(*tokens, return_exceptions=True)
+
+        answers = asyncio.run(burst())
+        assert all(isinstance(answer, ProviderUnreachableError) for answer in answers)
+        assert remote.fetches == 1
+    finally:
+        remote.close()

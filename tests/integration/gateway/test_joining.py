@@ -70,6 +70,28 @@ def test_a_bad_join_request_is_told_why_and_costs_no_use(lone: Gateway) -> None:
     assert "device_id" in join(lone, token, "board-7")
 
 
+def test_a_revoked_device_leaves_nothing_retained(lone: Gateway) -> None:  # case G7, its kind
+    credentials = join(lone, lone.claim(), "board-10")
+    prefix = credentials["prefix"]
+    with log_in(lone, credentials) as device:
+        device.publish(f"{prefix}/readings/t", {"value": 1}, retain=True)
+        device.publish(f"{prefix}/status", "online", retain=True)
+    path = f"/devices/v1/devices/{credentials['device_id']}"
+    assert lone.ask("DELETE", path).status_code == 204
+    with Mqtt(lone.mqtt_port, "api", lone.key, "owner") as owner:
+        assert owner.subscribe(f"{prefix}/#")
+        assert owner.subscribe("other/topic")  # what is retained came before this answer
+        assert owner.messages == []
+
+
+def test_claim_tokens_are_ended(lone: Gateway) -> None:
+    token = lone.claim(uses=5)
+    assert lone.call("DELETE", "/devices/v1/claims")["ended"] >= 1
+    with Mqtt(lone.mqtt_port, "claim", token, "board-11") as late:
+        assert not late.is_in
+    assert lone.call("DELETE", "/devices/v1/claims") == {"ended": 0}
+
+
 def test_a_revoked_device_is_cut_at_once_and_stays_out(lone: Gateway) -> None:
     credentials = join(lone, lone.claim(), "board-9")
     device_id = credentials["device_id"]

@@ -45,6 +45,7 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
             assert created.status_code == 201
             container = created.json()
             assert abs(container.pop("created") / 1000 - now) < 60
+            assert abs(container.pop("startedAt") / 1000 - now) < 60
             assert container == {
                 "id": "api-climate",
                 "clientId": "api",
@@ -54,6 +55,11 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
                 "env": {"MCM.BASE_API_PATH": "/api/c/v2"},
                 "state": "started",
                 "error": "",
+                "restarts": 0,
+                "lastEnd": {"reason": "", "at": 0},
+                "handled": 0,
+                "failed": 0,
+                "dropped": 0,
             }
             assert (await here.http.get("/api/c/v2/rooms")).status_code == 200
             (service,) = here.host.services()

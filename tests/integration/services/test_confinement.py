@@ -119,7 +119,7 @@ def test_a_handler_that_takes_too_much_memory_fails_alone(tmp_path: Path) -> Non
             pid = here.pid("api-probe")
             eaten = await here.http.get("/api/probe/v1/eat")
             assert eaten.status_code == 500
-            assert "MemoryError" in here.log("api-probe")
+            await until(lambda: "MemoryError" in here.log("api-probe"))
             assert here.pid("api-probe") == pid
 
     asyncio.run(run())
@@ -134,7 +134,7 @@ def test_faults_of_handlers_are_problems_and_show_no_details(tmp_path: Path) -> 
             assert failed.status_code == 500
             assert failed.headers["content-type"] == "application/problem+json"
             assert "secret" not in failed.text
-            assert "ValueError: secret detail" in here.log("api-probe")
+            await until(lambda: "ValueError: secret detail" in here.log("api-probe"))
             assert (await get("/api/probe/v1/slow")).status_code == 504
             wrong = await here.http.post("/api/probe/v1/fail")
             assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")

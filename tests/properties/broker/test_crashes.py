@@ -4,6 +4,8 @@ Links and broker may be lost at any time; what the store was given since its las
 written or not. At QoS 2 everything must arrive once, in order; at QoS 1 at least once.
 """
 
+from dataclasses import replace
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
@@ -69,7 +71,7 @@ class Crashes(RuleBasedStateMachine):
         free = set(range(1, MAX_PACKET_ID + 1)) - self.open.keys()
         if free:
             self.number += 1
-            packet = Publish("a", b"%d" % self.number, self.qos, packet_id=min(free))
+            packet = Publish("a", b"%d" % self.number, self.next_qos(), packet_id=min(free))
             self.open[min(free)] = packet
             self.sender.send(packet)
 
@@ -129,9 +131,9 @@ class Crashes(RuleBasedStateMachine):
 
     def _connect_sender(self, version: int) -> None:
         self.sender = connect(self.rig, "sender", version)
-        for packet_id, packet in self.open.items():
+        for packet in self.open.values():
             if isinstance(packet, Publish):
-                again = Publish("a", packet.payload, self.qos, duplicate=True, packet_id=packet_id)
+                again = replace(packet, duplicate=True)
                 self.sender.send(again)
             else:
                 self.sender.send(packet)
@@ -156,6 +158,9 @@ class Crashes(RuleBasedStateMachine):
             assert not session.released
             assert not session.received
 
+    def next_qos(self) -> int:
+        return self.qos
+
     def check(self) -> None:
         assert self.seen == [b"%d" % number for number in range(1, self.number + 1)]
 
@@ -172,8 +177,22 @@ class CrashesReadable(CrashesQos1):
     hot_path = False
 
 
-for machine in (Crashes, CrashesQos1, CrashesReadable):
+class CrashesMixed(Crashes):
+    """QoS 1 and 2 in turn: in order as they come first, at QoS 2 once."""  # case B11
+
+    def next_qos(self) -> int:
+        return 1 + self.number % 2
+
+    def check(self) -> None:
+        expected = [b"%d" % number for number in range(1, self.number + 1)]
+        assert list(dict.fromkeys(self.seen)) == expected
+        twice = [each for each in self.seen if int(each) % 2]
+        assert len(twice) == len(set(twice))
+
+
+for machine in (Crashes, CrashesQos1, CrashesReadable, CrashesMixed):
     machine.TestCase.settings = settings(deadline=None, stateful_step_count=40)
 TestExactlyOnce = Crashes.TestCase
 TestAtLeastOnce = CrashesQos1.TestCase
 TestReadablePath = CrashesReadable.TestCase
+TestMixed = CrashesMixed.TestCase

@@ -66,13 +66,15 @@ class StoredRig(Rig):
     def __init__(self, limits: Limits | None = None, *, hot_path: bool = True) -> None:
         super().__init__(limits, hot_path=hot_path)
         self._hot_path = hot_path
+        self.wall_ahead_s = WALL_S
+        self.boot = ""  # of the machine
         self._start({})
 
     def _start(self, snapshot: Snapshot) -> None:
         self.asked.clear()
         store = self.store = DiskStore(snapshot)
         self.core = Core(self.rules, self.limits, lambda: None, store, hot_path=self._hot_path)
-        self.core.restore(store.image, self.now, self.now + WALL_S)
+        self.core.restore(store.image, self.now, self.now + self.wall_ahead_s, self.boot)
         self.core.tick(self.now)
 
     def commit(self, count: int = 1_000_000) -> None:
@@ -89,6 +91,16 @@ class StoredRig(Rig):
         self.store.commit(written, answer=False)
         self.now += away_s
         self._start(self.store.disk.kill())
+
+    def set_wall(self, by_s: float) -> None:
+        """Set the wall clock; a running broker notices at its next tick."""
+        self.wall_ahead_s += by_s
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.core.note_wall(self.now, self.now + self.wall_ahead_s)
+        self.core.tick(self.now)
+        self.settle()
 
     def online(self, client_id: str, version: int = MQTT_5, **options: object) -> Peer:
         """Connect; the session is kept for an hour unless options say otherwise."""

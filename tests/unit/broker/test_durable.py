@@ -6,6 +6,7 @@ import pytest
 
 from broker.journal.state import Image
 from broker.limits import Limits
+from broker.local import LocalClient
 from broker.packets import (
     MQTT_3_1_1,
     MQTT_5,
@@ -217,10 +218,13 @@ def test_two_clients_of_one_name_while_the_session_is_stored() -> None:
     first = rig.connect("r", MQTT_5, clean_start=False, properties=properties)
     second = rig.connect("r", MQTT_5, clean_start=False, properties=properties)
     rig.commit()
+    (answer,) = first.take()
+    assert isinstance(answer, ConnAck)
+    assert answer.code == Reason.SERVER_BUSY
     assert first.closed
-    assert [type(each) for each in first.take()] == [ConnAck, Disconnect]
     (answer,) = second.take()
     assert isinstance(answer, ConnAck)
+    assert (answer.code, answer.session_present) == (0, False)
     assert not second.closed
 
 
@@ -246,6 +250,9 @@ def test_a_session_that_is_not_kept_any_more_does_not_come_back(clean_start: boo
     assert not again.take()
     rig.commit()
     assert len(again.take()) == 1
+    rig.crash()
+    assert not list(rig.core._registry)
+    rig.commit()
     rig.crash()
     assert not rig.store.image.sessions
     assert rig.core.counters.subscriptions == 0
@@ -508,3 +515,63 @@ def test_a_lower_qos_that_a_hook_grants_is_what_is_stored() -> None:
     rig.crash()
     (session,) = rig.store.image.sessions.values()
     assert session.subscriptions["a/#"].qos == 0
+
+
+# case G10
+def test_a_local_client_learns_when_its_message_is_safe() -> None:
+    rig = StoredRig()
+    peer = reader(rig)
+    peer.hang_up()
+    rig.settle()
+    told: list[bool] = []
+    local = LocalClient(rig.core, "us", lambda: rig.now)
+    local.submit("b", b"nobody stores it", told.append)
+    assert told == [True]
+    local.submit("a/b", b"1", told.append)
+    assert told == [True], "not before it is on the disk"
+    rig.commit()
+    assert told == [True, True]
+    local.submit("a/b", b"2", told.append)
+    rig.store.refuse()
+    assert told == [True, True, False]
+    rig.crash()
+    kept = rig.online("r").kept
+    assert [each.payload for each in kept if isinstance(each, Publish)] == [b"1"]
+
+
+# case CL4
+def test_what_is_not_to_be_stored_waits_in_memory_only() -> None:
+    rig = StoredRig()
+    peer = reader(rig)
+    local = LocalClient(rig.core, "us", lambda: rig.now)
+    local.publish("a/b", b"1", qos=1, stored=False)
+    rig.settle()
+    assert not rig.store.pending
+    assert peer.messages() == [("a/b", b"1")]
+    peer.hang_up()
+    rig.commit()
+    local.publish("a/b", b"2", qos=1, stored=False, expiry_s=10)
+    local.publish("a/b", b"3", qos=1)
+    rig.commit()
+    peer = rig.online("r")
+    assert [each.payload for each in peer.kept if isinstance(each, Publish)] == [b"1", b"2", b"3"]
+    rig.crash()
+    peer = rig.online("r")
+    assert [each.payload for each in peer.kept if isinstance(each, Publish)] == [b"3"]
+
+
+# case G10
+def test_a_session_says_whether_it_has_room() -> None:
+    rig = StoredRig(Limits(in_flight=2, queued_messages=3))
+    peer = reader(rig)
+    local = LocalClient(rig.core, "us", lambda: rig.now)
+    rooms = []
+    for _ in range(6):
+        rooms.append(rig.core.has_room("r", 300, rig.now))
+        local.publish("a/b", b"x", qos=1)
+    assert rooms == [True] * 5 + [False]
+    assert rig.core.counters.dropped == {"queue_full": 1}
+    assert rig.core.has_room("nobody", 1, rig.now)
+    peer.hang_up()
+    rig.commit()
+    assert not rig.core.has_room("r", 300, rig.now)

@@ -4,7 +4,16 @@ from broker.errors import LocalProtocolError
 from broker.limits import Limits
 from broker.local import LocalClient
 from broker.message import Hold, Message
-from broker.packets import MQTT_3_1_1, MQTT_5, Disconnect, PingReq, PingResp, PubAck, Publish
+from broker.packets import (
+    MQTT_3_1_1,
+    MQTT_5,
+    Disconnect,
+    PingReq,
+    PingResp,
+    PubAck,
+    Publish,
+    PubRec,
+)
 from broker.reasons import Reason
 from tests.unit.broker.rig import VERSIONS, Rig
 
@@ -26,6 +35,12 @@ class Keeper:
         hold = self.messages[index].hold
         assert hold is not None
         return hold
+
+
+def decline(message: Message) -> None:
+    assert message.hold is not None
+    message.hold.keep()
+    message.hold.decline()
 
 
 def qos1(packet_id: int, topic: str = "a") -> Publish:
@@ -201,6 +216,36 @@ def test_a_hold_cannot_be_let_go_twice_nor_kept_too_late() -> None:
         hold.release()
     with pytest.raises(LocalProtocolError):
         hold.keep()
+    assert verdicts == [True]
+
+
+# case G2
+@pytest.mark.parametrize("qos", [1, 2])
+def test_a_declined_message_is_told_to_mqtt_5_and_cuts_off_no_other(qos: int) -> None:
+    rig = Rig()
+    LocalClient(rig.core, "cloud", lambda: rig.now).subscribe("#", decline)
+    receiver = rig.online("r")
+    receiver.subscribe("#")
+    old, new = rig.online("old", MQTT_3_1_1), rig.online("new", MQTT_5)
+    for client in (old, new):
+        client.send(Publish("t", b"1", qos, packet_id=1))
+    first = PubAck if qos == 1 else PubRec
+    assert old.take() == [first(1)]
+    assert new.take() == [first(1, Reason.QUOTA_EXCEEDED)]
+    assert len(receiver.messages()) == 2
+    old.send(PingReq())
+    assert old.take() == [PingResp()], "it is connected"
+
+
+# case G2
+def test_what_is_declined_still_waits_for_who_keeps_it() -> None:
+    verdicts: list[bool] = []
+    hold = Hold(verdicts.append, can_tell=False)
+    hold.keep()
+    hold.keep()
+    hold.decline()
+    assert not hold.decided
+    hold.release()
     assert verdicts == [True]
 
 

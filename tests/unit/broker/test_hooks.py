@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from broker.errors import LocalProtocolError
-from broker.hooks import Arrival
+from broker.hooks import NO_ROOM, Arrival
 from broker.local import LocalClient
 from broker.message import Message
 from broker.packets import (
@@ -133,6 +133,23 @@ def test_publish_may_refuse_a_message(hook: object) -> None:
     assert rig.core.counters.dropped == {"hook": 6}
     new.send(PingReq())
     assert new.take() == [PingResp()]
+
+
+# case G10
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_has_no_room_is_told_in_every_version(qos: int) -> None:
+    rig = Rig()
+    rig.core.hooks.on_publish("a", lambda _: NO_ROOM)
+    old, new, listener = rig.online("o"), rig.online("n", MQTT_5), rig.online("l")
+    listener.subscribe("#")
+    for client in (old, new):
+        client.publish("a", qos=qos, packet_id=1)
+    assert listener.messages() == []
+    assert old.take() == []
+    assert old.closed, "it has no acknowledgement and sends again"
+    answer = PubAck if qos == 1 else PubRec
+    assert new.take() == [answer(1, Reason.QUOTA_EXCEEDED)]
+    assert rig.core.counters.dropped == {"hook": 2}
 
 
 def test_a_changed_message_with_a_bad_topic_is_refused() -> None:

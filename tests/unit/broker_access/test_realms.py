@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from broker.access.certificates import NameField
 from broker.access.errors import AccessError
 from broker.access.passwords import Cost, hash_password
 from broker.conf.realms import Realms
@@ -71,6 +72,30 @@ def test_rights_of_a_listener_that_is_gone_are_none(realms: Realms) -> None:
     stored = Identity("anna", "c1", frozenset({"@127.0.0.1:3"}))
     assert not realms.may_subscribe(stored, "common")
     assert not realms.may_publish(stored, "own")
+
+
+# case B4
+def test_who_is_no_more_is_known_by_the_password_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(line("anna"))
+    users = tmp_path / "users"
+    anna, ben, nobody = Identity("anna", "c"), Identity("ben", "c"), Identity("anonymous", "c")
+    alone = AccessSettings(password_file=users)
+    cases = [
+        (alone, [True, False, True]),
+        (AccessSettings(password_file=users, anonymous=Anonymous.NETWORK), [True, False, True]),
+        (
+            AccessSettings(password_file=users, certificate_name=NameField.COMMON_NAME),
+            [True, True, True],
+        ),
+        (AccessSettings(Anonymous.LOOPBACK), [True, True, True]),
+    ]
+    for access, expected in cases:
+        realms = Realms(BrokerSettings((ListenerSettings(),), access))
+        realms.take(realms.read())
+        assert [realms.knows(each) for each in (anna, ben, nobody)] == expected
+        gone = Identity("ben", "c", frozenset({"@127.0.0.1:3"}))
+        assert realms.knows(gone), "its listener has only another port, perhaps"
+        realms.close()
 
 
 def test_a_group_from_outside_does_not_choose_the_listener(realms: Realms) -> None:

@@ -5,12 +5,14 @@ from broker.journal.records import (
     Acknowledged,
     CaughtUp,
     Cleared,
+    ClockRead,
     Closed,
     Completed,
     Ended,
     Entry,
     Freed,
     Opened,
+    Publisher,
     Received,
     Record,
     Released,
@@ -38,6 +40,8 @@ ALL: list[Record] = [
     CaughtUp(1, "a/ö"),
     Stored(7, "t/ö", b"\x00\xff", b"\x02\x01\x01", 2, "me", 9.5, True,
            (Entry(1, 2, True, (5, 6)), Entry(2, 0))),
+    Stored(8, "t", b"x", sender="me", is_retained=True, publisher=Publisher("c", ("a", "bä"))),
+    Stored(9, "t", b"x", entries=(Entry(1, 1),), publisher=Publisher("")),
     Sent(1, ((7, 65_535), (8, 1))),
     Acknowledged(1, (7, 8)),
     Released(1, 7, 9),
@@ -48,6 +52,8 @@ ALL: list[Record] = [
     WillDelayed(1, 8, 1.5),
     WillEnded(1),
     WillHeld(1, 8, 2.5, True),
+    ClockRead(1.5e9, 1.75e9),
+    ClockRead(1.5e9, 1.75e9, 12.5, "4f0b"),
 ]  # fmt: skip
 
 

@@ -1,6 +1,8 @@
+from broker.journal.cleaning import Cleaning
 from broker.journal.records import (
     Acknowledged,
     Cleared,
+    ClockRead,
     Closed,
     Ended,
     Entry,
@@ -16,6 +18,7 @@ from broker.journal.records import (
     WillDelayed,
     WillEnded,
 )
+from broker.journal.segments import SegmentName
 from broker.journal.state import NOWHERE, Image, StoredWill, describe_session, should_clean
 from broker.packets import Subscription
 
@@ -48,6 +51,14 @@ def test_a_message_is_kept_until_the_last_session_has_it() -> None:
     image.apply(Acknowledged(2, (5,)), 1)
     assert not image.messages
     assert not image.bodies
+
+
+# case B8
+def test_the_last_clock_is_kept_and_copied() -> None:
+    image = image_of(ClockRead(5.0, 9.0), ClockRead(7.0, 3.0), ClockRead(6.0, 9.0))
+    assert image.clock == ClockRead(7.0, 3.0)
+    copies = Cleaning(image, SegmentName(1, bytes(4)), b"").step(1_000)
+    assert copies == [[ClockRead(7.0, 3.0)]]
 
 
 def test_a_message_nobody_needs_is_not_kept() -> None:

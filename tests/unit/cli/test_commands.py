@@ -1,9 +1,10 @@
+import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NoReturn
 
+import httpx
 import pytest
 from typer.testing import CliRunner
 
@@ -12,8 +13,9 @@ from gateway.__main__ import main
 from gateway.cli.app import app
 from gateway.cli.deploy import pack_folder, parse_env
 from gateway.cli.errors import CliError, OptionError
+from gateway.cli.output import print_table
 from gateway.cli.records import device_row, node_row, rows_of
-from gateway.cli.sidecar import find_target, is_loopback
+from gateway.cli.sidecar import _why_refused, find_target, is_loopback
 from gateway.cli.solo import Access, _who, check_access, parse_listener
 from tests.unit.cli.status_documents import NODE_ID, NOW
 
@@ -21,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = (
     "", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes", "devices",
     "devices claim", "devices revoke", "config", "config check", "status",
+    "devices unclaim", "beps", "beps end", "account", "account join", "account approve",
+    "account leave", "context", "context add", "context use", "context list", "context rm",
 )  # fmt: skip
 
 
@@ -64,9 +68,14 @@ def test_help_imports_nothing_heavy() -> None:
         "heavy = {'rich', 'httpx', 'fastapi', 'asyncio', 'cryptography', 'paho'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
-    began = time.monotonic()
+    before = _children_work_s()
     subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.DEVNULL, cwd=ROOT)
-    assert time.monotonic() - began < 5  # 0.15 s; a loaded machine is slower
+    assert _children_work_s() - before < 1.5  # 0.15 s of a processor
+
+
+def _children_work_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 @pytest.mark.parametrize(
@@ -100,8 +109,11 @@ def test_wrong_options_end_with_2(
 
 
 @pytest.mark.parametrize(
-    "command", ["status", "nodes", "devices", "devices claim", "devices revoke dev-0123456789ab"]
-)
+    "command",
+    ["status", "nodes", "devices", "devices claim", "devices revoke dev-0123456789ab",
+     "devices unclaim", "beps", "beps end --all", "account", "account join",
+     "account leave --yes", "account approve BBBB-BBBB"],
+)  # fmt: skip
 def test_no_gateway_is_said_with_what_to_do(
     command: str,
     tmp_path: Path,
@@ -234,7 +246,7 @@ def test_settings_of_a_container() -> None:
 
 
 def test_a_folder_that_is_no_microservice_says_why(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match=r"cannot pack .*microservice.toml"):
+    with pytest.raises(CliError, match=r"cannot deploy .*microservice.toml"):
         pack_folder(tmp_path)
     with pytest.raises(CliError, match="no such folder"):
         pack_folder(tmp_path / "none")
@@ -257,3 +269,58 @@ def test_rows_for_people() -> None:
     assert device_row({"id": "dev-1"}, NOW)[-1] == "never"
     assert rows_of({"data": [record, 7]}) == [record]
     assert rows_of("nothing") == []
+
+
+@pytest.mark.parametrize("columns", [20, 60, 200])
+def test_a_narrow_terminal_loses_no_cell(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"COLUMNS": str(columns), "FORCE_COLOR": "1", "NO_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    rows = [(NODE_ID, "lab", "supernode"), (NODE_ID[::-1], "attic", "member")]
+    print_table(("NODE", "NAME", "ROLE"), rows, "none")
+    out = capsys.readouterr().out
+    assert all(cell in out for row in rows for cell in row)
+    assert "…" not in out
+    assert len(out.splitlines()) == (3 if columns > 100 else 7)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", "k\u00e9y".encode(), b"a\x07b"])
+def test_a_file_that_holds_no_key_is_said(
+    content: bytes,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "api-key").write_bytes(content)
+    monkeypatch.delenv("HECATE_API_KEY", raising=False)
+    monkeypatch.setattr(sys, "argv", ["hecate", "nodes", "--state", str(tmp_path)])
+    assert main() == 1
+    error = capsys.readouterr().err
+    assert error.startswith("cannot ")
+    assert "give --state DIR or HECATE_API_KEY" in error
+
+
+def test_a_url_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(CliError) as caught:
+        find_target("http://me:s3cret@h", None, {"HECATE_API_KEY": "k"})
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, {"detail": "cannot accept token: malformed or not signed by a known key"},
+         "does not take this API key or access token; give --state DIR or HECATE_API_KEY"),
+        (401, {"detail": "cannot accept token: expired"}, "access token (expired); give"),
+        (403, {"detail": "cannot accept token: malformed or not signed by a known key"},
+         "does not take this API key or access token; give --state DIR or HECATE_API_KEY"),
+        (403, {"detail": "cannot allow this: the access token lacks scope edge:mcm"},
+         "wants an access token with scope edge:mcm, or its API key"),
+        (404, {"detail": "cannot find /devices/v1/devices"}, "is not the API of a gateway"),
+        (404, {"detail": "cannot revoke x: no such device"}, ""),
+    ],
+)  # fmt: skip
+def test_why_a_gateway_refuses(status: int, body: dict[str, str], told: str) -> None:
+    answer = _why_refused(httpx.Response(status, json=body), "/devices/v1/devices")
+    assert told in answer if told else answer == ""

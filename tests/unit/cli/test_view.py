@@ -38,6 +38,35 @@ def test_the_screen_shows_each_part_with_its_numbers() -> None:
         assert words in screen
 
 
+# case G1, G2, G11
+def test_what_is_wrong_on_the_way_to_the_cloud_is_shown() -> None:
+    document = status()
+    sep = document["sep"]
+    sep["clock"] = {"offset_s": -60.2, "note": "clock 60 s ahead of the cloud's"}
+    sep["denied"] = {"a/#": "Not authorized"}
+    sep["spool"] |= {
+        "full": True,
+        "when_full": "refuse",
+        "error": "",
+        "set_aside": 2,
+        "set_aside_total": 3,
+        "latest": [{"topic": "a/\x1bb", "reason": "33 topic levels", "size": 1, "at": NOW}],
+    }
+    notes = [
+        "clock 60 s ahead of the cloud's",
+        "spool full: new messages stay on this node (refuse)",
+        "3 set aside, last a/?b: 33 topic levels",
+        'cloud denies rule "a/#": Not authorized',
+    ]
+    screen = draw(document)
+    lines = Watch().changes(parse_snapshot(document))
+    for note in notes:
+        assert note in screen
+        assert any(note in line for line in lines)
+    sep["denied"] = {f"{n}/#": "no" for n in range(100)}
+    assert len(draw(document).splitlines()) < 40
+
+
 @pytest.mark.parametrize("width", [40, 80, 100])
 def test_the_way_out_is_never_cut_off(width: int) -> None:
     assert "Ctrl-C ends everything" in draw(status(), width)
@@ -66,6 +95,15 @@ def test_a_failure_is_red_and_in_words() -> None:
     assert "cannot start: no service.py" in screen
     assert "unknown node" in screen
     assert len(re.findall("\x1b\\[31m *●", screen)) == 2
+
+
+# case G8
+def test_one_that_was_started_again_says_how_often_and_why() -> None:
+    document = status()
+    document["containers"][0] |= {"restarts": 2, "last_end": "it answered no control message"}
+    assert "2 restarts, the last: it answered no" in draw(document, 160)
+    (line,) = (one for one in Watch().changes(parse_snapshot(document)) if "microservice" in one)
+    assert "started (2 restarts, the last: it answered no control message)" in line
 
 
 def test_a_gateway_that_is_not_ready_says_why() -> None:

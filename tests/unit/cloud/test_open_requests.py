@@ -1,9 +1,10 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
-from cloud.signalling.open_requests import Full, OpenRequest, OpenRequests
+from cloud.signalling.open_requests import CallerLimits, Full, OpenRequest, OpenRequests
 from protocol.envelope import Envelope, Kind
 from protocol.topics import sep_response
 
@@ -74,3 +75,33 @@ def test_limits_hold_and_closing_makes_room() -> None:
     requests.close(first)
     assert len(requests) == 2
     assert requests.add(request(b"6")) is None
+
+
+# case CL3
+def test_one_caller_leaves_room_for_others_in_a_burst() -> None:
+    requests = OpenRequests("one", 100, 10, CallerLimits(all_nodes=8, one_node=5))
+
+    def of(caller: str, number: int, node_id: str = NODE) -> OpenRequest:
+        return OpenRequest(b"%d" % number, node_id, SUPERNODE, ignore, caller)
+
+    burst = [of("a", number) for number in range(20)]
+    outcomes = [requests.add(each) for each in burst]
+    assert outcomes == [None] * 5 + [Full.CALLER] * 15
+    others = [requests.add(of("a", 100 + number, OTHER)) for number in range(20)]
+    assert others == [None] * 3 + [Full.CALLER] * 17
+    assert [requests.add(of("b", 200 + number)) for number in range(6)] == [None] * 5 + [Full.NODE]
+    requests.close(burst[0])
+    assert requests.add(of("a", 300, OTHER)) is None
+
+
+# case CL4
+def test_requests_learn_that_their_supernode_is_lost() -> None:
+    told: list[bytes] = []
+    requests = OpenRequests("one", 10, 10)
+    for number, supernode_id in ((b"1", SUPERNODE), (b"2", OTHER), (b"3", SUPERNODE)):
+        lost = partial(told.append, number)
+        requests.add(OpenRequest(number, NODE, supernode_id, ignore, "", lost))
+    requests.supernode_lost("f" * 56)
+    assert told == []
+    requests.supernode_lost(SUPERNODE)
+    assert told == [b"1", b"3"]

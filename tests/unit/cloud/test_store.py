@@ -1,3 +1,5 @@
+import json
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,7 +8,7 @@ import pytest
 from cloud.errors import StartError
 from cloud.signalling.bep import Bep, RelayAddress
 from cloud.store import MIGRATIONS, Store
-from protocol.records import Address, NodeRecord, Service
+from protocol.records import Address, NodeRecord, Service, to_fields
 
 A, B = "a" * 56, "b" * 56
 RELAY = RelayAddress("relay", 8443)
@@ -86,6 +88,15 @@ def test_beps_of_a_node_until_revoked_or_expired(store: Store) -> None:
     assert store.revoked_beps(1) == []
 
 
+def test_beps_know_their_run_and_their_relay(store: Store) -> None:  # case G7
+    here = Bep("x" * 22, A, RELAY, 100.0, "run-1")
+    elsewhere = Bep("y" * 22, B, RelayAddress("other", 8443), 100.0)
+    assert store.add_bep(here, 1, 8)
+    assert store.add_bep(elsewhere, 1, 8)
+    assert store.beps_at(RELAY, 1) == store.beps_of(A, 1) == [here]
+    assert store.beps_at(RELAY, 101) == []
+
+
 def test_an_assertion_is_good_once(store: Store) -> None:
     assert store.use_once(A, "jti", 100)
     assert not store.use_once(A, "jti", 100)
@@ -132,3 +143,29 @@ def test_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_text("not a database, but long enough to be read as one" * 50)
     with pytest.raises(StartError, match="cannot open store"):
         Store(path)
+
+
+# case CL7
+def test_a_member_is_its_own_supernode_when_nobody_vouches_for_it_any_more(store: Store) -> None:
+    store.save_node(RECORD, 1, 10, vouched_until=100.0)
+    store.purge(100.0, 0.0)
+    assert store.node(A) == RECORD
+    store.purge(100.1, 0.0)
+    alone = replace(RECORD, supernode_id=A)
+    assert store.node(A) == alone
+    store.save_node(RECORD, 200, 10, vouched_until=300.0)
+    assert store.node(A) == RECORD
+    assert not store.delete_node(B)  # its supernode
+    assert store.node(A) == alone
+
+
+# case CL7
+def test_members_of_an_earlier_version_are_their_own_supernodes(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    database = sqlite3.connect(path)
+    database.executescript(f"{MIGRATIONS[0]} PRAGMA user_version = 1;")
+    text = json.dumps(to_fields(RECORD))
+    database.execute("INSERT INTO nodes VALUES (?, NULL, ?, 1, 1)", (A, text))
+    database.commit()
+    database.close()
+    assert Store(path).node(A) == replace(RECORD, supernode_id=A)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.faults.checker import check, describe
 from tests.faults.events import (
+    FOREVER,
     Completed,
     Connected,
     Connecting,
@@ -29,7 +30,7 @@ from tests.faults.events import (
 
 def online(client: str, epoch: int = 1, *, present: bool = False, clean: bool = False,
            at: float = 0.0) -> list[Event]:  # fmt: skip
-    return [Connecting(client, epoch, clean, True), Connected(client, epoch, present, at)]
+    return [Connecting(client, epoch, clean, FOREVER), Connected(client, epoch, present, at)]
 
 
 def lost(client: str, epoch: int = 1, at: float = 0.0, *, polite: bool = False) -> Event:
@@ -114,7 +115,7 @@ def test_who_begins_anew_is_promised_nothing_old() -> None:
 
 
 def test_a_session_that_is_not_stored_is_promised_nothing() -> None:
-    passing = [Connecting("s", 1, True, False), Connected("s", 1, False, 0.0), *subscribed("s")]
+    passing = [Connecting("s", 1, True, 0.0), Connected("s", 1, False, 0.0), *subscribed("s")]
     assert not rules(online("p"), passing, sent(1), taken(1))
 
 
@@ -263,7 +264,7 @@ def test_a_topic_of_two_senders_cannot_be_followed() -> None:
 def test_a_session_is_there_again() -> None:
     assert rules(online("s"), lost("s"), online("s", 2)) == {"session"}
     assert not rules(online("s"), lost("s"), online("s", 2, present=True))
-    assert not rules(Connecting("s", 1, False, True), online("s", 2))  # there was no CONNACK
+    assert not rules(Connecting("s", 1, False, FOREVER), online("s", 2))  # there was no CONNACK
     assert not rules(online("s"), lost("s"), online("s", 2, clean=True))
 
 
@@ -273,14 +274,68 @@ def test_a_session_nobody_wants_is_not() -> None:
 
 
 def test_a_session_may_be_there_without_connack() -> None:
-    asked = Connecting("s", 1, False, True)
+    asked = Connecting("s", 1, False, FOREVER)
     assert not rules(asked, online("s", 2, present=True))
     assert not rules(asked, online("s", 2))
-    assert rules(Connecting("s", 1, True, False), online("s", 2, present=True)) == {"session"}
+    assert rules(Connecting("s", 1, True, 0.0), online("s", 2, present=True)) == {"session"}
 
 
 def test_a_lost_session_is_one_finding_only() -> None:
     assert rules(READY, sent(1), taken(1), lost("s"), online("s", 2)) == {"session"}
+
+
+def visit(client: str, epoch: int, expiry_s: float, *, present: bool, at: float) -> list[Event]:
+    return [Connecting(client, epoch, False, expiry_s), Connected(client, epoch, present, at)]
+
+
+def test_a_session_is_there_until_its_expiry() -> None:
+    made = [*visit("s", 1, 10.0, present=False, at=0), lost("s", at=5)]
+    assert rules(made, visit("s", 2, 10.0, present=False, at=12)) == {"session"}
+    assert not rules(made, visit("s", 2, 10.0, present=True, at=12))
+    assert not rules(made, visit("s", 2, 10.0, present=False, at=16))
+    assert rules(made, visit("s", 2, 10.0, present=True, at=17)) == {"session"}
+    killed = [*made, Killed(6), Started(7)]  # when it had ended, only the broker knew
+    assert not rules(killed, visit("s", 2, 10.0, present=True, at=17))
+
+
+def test_a_session_resumed_without_an_expiry_gets_what_waits_and_ends() -> None:
+    away = [*READY, lost("s", at=1), sent(1), taken(1)]
+    resumed = visit("s", 2, 0.0, present=True, at=2)
+    assert rules(away, resumed) == {"lost"}
+    assert not rules(away, resumed, got(1, epoch=2))
+    over = [*away, *resumed, lost("s", 2, at=3)]
+    assert not rules(over, visit("s", 3, 0.0, present=False, at=9))
+    assert rules(over, visit("s", 3, 0.0, present=True, at=9)) == {"session", "lost"}
+
+
+def test_a_connect_that_nobody_answered_may_have_made_another_session() -> None:
+    made = [*visit("s", 1, 0.0, present=False, at=0), *subscribed("s"), lost("s", at=1)]
+    asked = [Connecting("s", 2, False, FOREVER), lost("s", 2, at=2)]
+    back = [*visit("s", 3, FOREVER, present=True, at=3), *online("p"), sent(1), taken(1)]
+    assert not rules(made, asked, back)
+
+
+# -- cut, expired
+
+
+def test_the_broker_ends_no_connection_without_a_reason() -> None:
+    cut = Lost("s", 1, False, 0.0, cut=True)
+    assert rules(READY, cut) == {"cut"}
+    assert not rules(READY, Killed(0), cut)
+    assert rules(READY, Killed(0), Started(1), cut) == {"cut"}
+
+
+def test_an_expired_message_does_not_come_late() -> None:
+    def brief(at: float) -> list[Event]:
+        event = Sent("p", 1, "t/1", 1, False, 1, 40, False, 10.0, at)
+        return [event, Taken("p", 1, 1, False, at)]
+
+    away = [*READY, lost("s", at=0), *brief(1)]
+    assert not rules(away), "it is not promised"
+    assert not rules(away, online("s", 2, present=True, at=9), got(1, epoch=2))
+    assert rules(away, online("s", 2, present=True, at=13), got(1, epoch=2)) == {"expired"}
+    began = [*away, *online("s", 2, present=True, at=13)]
+    assert not rules(began, got(1, epoch=2, again=True)), "it was sent before"
 
 
 # -- unasked, changed
@@ -313,7 +368,7 @@ def test_an_answer_to_nothing() -> None:
 
 def will(delay_s: float = 1.0) -> list[Event]:
     set_ = WillSet("w", 1, "t/will", 2, delay_s)
-    return [*online("s"), *subscribed("s"), Connecting("w", 1, False, True), set_,
+    return [*online("s"), *subscribed("s"), Connecting("w", 1, False, FOREVER), set_,
             Connected("w", 1, False, 0.0)]  # fmt: skip
 
 

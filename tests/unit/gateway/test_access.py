@@ -165,6 +165,20 @@ def test_containers_come_by_their_socket_and_have_what_they_asked_for() -> None:
     assert login(access, None, None, listener=CONTAINERS) is Refusal.BAD_CREDENTIALS
 
 
+# case B4
+def test_what_is_known_of_an_identity_of_an_earlier_run() -> None:
+    access, registry = make_access(anonymous=True)
+    device = Identity(DEVICE, "c", frozenset({"device"}))
+    container = Identity("container:c", "container:c", frozenset({"container"}))
+    assert access.knows(device)
+    registry.remove(DEVICE)
+    assert access.knows(device) is False
+    assert access.knows(container) is None, "its rights come with its login"
+    logged_in(access, "container:c", b"p", listener=CONTAINERS)
+    assert access.knows(container)
+    assert access.knows(logged_in(access, None, None))
+
+
 def test_an_identity_of_no_group_has_no_rights() -> None:
     access, _ = make_access()
     assert not access.may_publish(Identity("x", "x"), "a")

@@ -11,10 +11,18 @@ def test_an_identity_is_made_once_and_readable_by_its_owner_only(tmp_path: Path)
     first = load_identity(tmp_path)
     again = load_identity(tmp_path)
     assert first.node_id == again.node_id
-    assert first.sealing.public == again.sealing.public
     assert first.api_key == again.api_key
     files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
-    assert files == {"node-key.pem": 0o600, "sealing-key": 0o600, "api-key": 0o600}
+    assert files == {"node-key.pem": 0o600, "api-key": 0o600}
+
+
+# case CL5
+def test_a_sealing_key_is_of_one_run_and_in_no_file(tmp_path: Path) -> None:
+    (tmp_path / "sealing-key").write_bytes(bytes(64))  # as an earlier version left it
+    first = load_identity(tmp_path)
+    assert not (tmp_path / "sealing-key").exists()
+    again = load_identity(tmp_path)
+    assert first.sealing.public != again.sealing.public
 
 
 def test_two_nodes_differ(tmp_path: Path) -> None:
@@ -25,7 +33,7 @@ def test_two_nodes_differ(tmp_path: Path) -> None:
     assert one.api_key != two.api_key
 
 
-@pytest.mark.parametrize("name", ["node-key.pem", "sealing-key", "api-key"])
+@pytest.mark.parametrize("name", ["node-key.pem", "api-key"])
 def test_a_damaged_key_is_named_and_never_replaced(tmp_path: Path, name: str) -> None:
     load_identity(tmp_path)
     (tmp_path / name).write_bytes(b"\xff")

@@ -54,3 +54,24 @@ def test_no_id_is_admitted_twice_while_it_is_valid(
             assert now > admitted.get(number, -1.0)
             admitted[number] = now + valid_s
         assert len(guard) <= 4
+
+
+# case CL5
+def test_a_clock_that_is_set_back_lets_no_replay_in() -> None:
+    guard = ReplayGuard()
+    assert guard.admit(ID, 20.0, now=0.0) is Verdict.ADMITTED
+    assert guard.admit(b"x" * 16, 3620.0, now=3600.0) is Verdict.ADMITTED
+    assert guard.admit(ID, 20.0, now=0.0) is Verdict.EXPIRED
+    assert guard.admit(b"y" * 16, 60.0, now=40.0) is Verdict.ADMITTED, "a new one is served"
+
+
+# case CL5
+@given(st.lists(st.tuples(st.integers(0, 5), st.floats(0, 1000)), max_size=50))
+def test_no_request_is_admitted_twice_however_the_clock_is_set(
+    requests: list[tuple[int, float]],
+) -> None:
+    guard, expiries, admitted = ReplayGuard(), (50.0, 51.0, 300.0, 500.0, 700.0, 990.0), set()
+    for number, now in requests:
+        if guard.admit(bytes([number]) * 16, expiries[number], now) is Verdict.ADMITTED:
+            assert number not in admitted
+            admitted.add(number)

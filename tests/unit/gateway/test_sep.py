@@ -140,3 +140,38 @@ def test_what_is_not_for_this_node_is_dropped(identity: Identity, cloud_key: Sea
         assert ask(identity, answering(200, 1), noise) == []
     sealed_to_another = seal(replace(good, body=b""), b"x", cloud_key.public)
     assert ask(identity, answering(200, 1), encode_envelope(sealed_to_another)) == []
+
+
+# case CL3
+def test_a_request_that_nobody_waits_for_ends(identity: Identity, cloud_key: SealingKey) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def slow(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        began.set()
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    async def scenario() -> None:
+        service = SepService(identity, lambda: NOW)
+        service.app = slow
+        sent: list[object] = []
+        request = make_request(identity, cloud_key)
+        service.handle(encode_envelope(request), SUPERNODE, lambda *answer: sent.append(answer))
+        await began.wait()
+        cancel = replace(request, kind=Kind.CANCEL, body=b"", reply_key=b"")
+        for wrong in (
+            replace(cancel, message_id=new_message_id()),
+            replace(cancel, sender="mss:r2"),
+            replace(cancel, to="0" * 56),
+        ):
+            service.handle(encode_envelope(wrong), SUPERNODE, lambda *_: None)
+        await asyncio.sleep(0)
+        assert not ended.is_set()
+        service.handle(encode_envelope(cancel), SUPERNODE, lambda *_: None)
+        await ended.wait()
+        await asyncio.gather(*service._tasks, return_exceptions=True)
+        assert (sent, service.dropped, service._served) == ([], 0, {})
+
+    asyncio.run(scenario())

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from microservice.control import (
     ERROR_LIMIT,
+    Alive,
     Command,
     Counts,
+    Doing,
     Failed,
     Launch,
     Login,
@@ -57,7 +59,16 @@ def test_commands_arrive(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "report", [Prepared(("a/#",)), Ready(), Paused(), Failed("cannot load"), Counts(1, 2, 3)]
+    "report",
+    [
+        Prepared(("a/#",)),
+        Ready(),
+        Alive(),
+        Doing("loading"),
+        Paused(),
+        Failed("no"),
+        Counts(1, 2, 3),
+    ],
 )
 def test_reports_arrive(report: Report) -> None:
     assert decode_report(encode_report(report)) == report

@@ -262,6 +262,13 @@ def test_grace_ends(opened: Beps[str]) -> None:
     assert opened.snapshot(lambda _: 0, 0) == []
 
 
+def test_visitors_that_wait_do_not_prolong_the_grace(opened: Beps[str]) -> None:  # case G7
+    opened.lost("control", 10)
+    opened.visit("a", "bep", 39)
+    assert statuses(opened.tick(40)) == [404]
+    assert opened.snapshot(lambda _: 0, 0) == []
+
+
 def test_stop_ends_all(opened: Beps[str]) -> None:
     opened.open("other", Claim("bep2", "node", 9), 0)
     ends = [action.control for action in opened.stop() if isinstance(action, SendFrame)]

@@ -57,6 +57,17 @@ def test_expired_claims_make_room() -> None:
     assert claims.add(Claim("new", 1, 5000.0))
 
 
+def test_claims_that_are_used_up_make_room() -> None:  # case G7, its kind
+    claims = Claims(Claim(str(number), 1, 5000.0) for number in range(CLAIM_LIMIT))
+    for number in range(CLAIM_LIMIT):  # all in one burst
+        claims.use(str(number))
+    assert not claims.add(Claim("new", 1, 5000.0))
+    assert len(claims.take_spent(waited_for={"7"})) == CLAIM_LIMIT - 1
+    assert claims.get("7", now=1.0) is not None  # its device may have lost the answer
+    assert claims.add(Claim("new", 1, 5000.0))
+    assert sorted(claims.take_all()) == ["7", "new"]
+
+
 def test_a_device_is_known_by_id_and_token() -> None:
     registry = Registry([make_device()])
     assert registry.authenticate(DEVICE, b"secret") is registry.get(DEVICE)

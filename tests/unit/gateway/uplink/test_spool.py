@@ -8,14 +8,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.uplink.spool import MESSAGE_LIMIT_BYTES, ROW_OVERHEAD_BYTES, Entry, Spool
+from gateway.uplink.spool import Spool
+from gateway.uplink.spooled import ROW_OVERHEAD_BYTES, Entry, WhenFull
 
 Body = Callable[[Spool], Awaitable[None]]
 
 
-def with_spool(path: Path, body: Body, limit_bytes: int = 1_000_000) -> None:
+def with_spool(
+    path: Path, body: Body, limit_bytes: int = 1_000_000, rule: WhenFull = WhenFull.REFUSE
+) -> None:
     async def run() -> None:
-        spool = Spool(path, limit_bytes)
+        spool = Spool(path, limit_bytes, rule)
         await spool.open()
         try:
             await body(spool)
@@ -124,13 +127,139 @@ def test_a_full_spool_refuses_the_newest_and_counts(tmp_path: Path) -> None:
     with_spool(tmp_path / "spool.db", body, limit_bytes=1000)
 
 
-def test_a_message_that_the_cloud_would_not_take_is_refused(tmp_path: Path) -> None:
+# case G2
+def test_a_full_spool_that_drops_the_newest_acknowledges_it_and_counts(tmp_path: Path) -> None:
     async def body(spool: Spool) -> None:
-        assert not await put(spool, "t", bytes(MESSAGE_LIMIT_BYTES + 1))
-        assert not await put(spool, "x" * 20_000, b"")
-        assert await put(spool, "t", bytes(MESSAGE_LIMIT_BYTES))
+        assert all(await asyncio.gather(*(put(spool, "t", b"x" * 100) for _ in range(20))))
+        status = spool.status()
+        assert status.full
+        assert status.refused == status.dropped == 20 - status.messages > 0
+        assert (await spool.read(0, 1))[0].row_id == 1
 
-    with_spool(tmp_path / "spool.db", body, limit_bytes=10 * MESSAGE_LIMIT_BYTES)
+    with_spool(tmp_path / "spool.db", body, 1000, WhenFull.DROP_NEWEST)
+
+
+# case G2
+def test_a_full_spool_that_drops_the_oldest_keeps_the_newest(tmp_path: Path) -> None:
+    async def body(spool: Spool) -> None:
+        for number in range(20):
+            assert await put(spool, "t", b"%03d" % number + b"x" * 97)
+            assert spool.status().bytes <= 1000
+        kept = [entry.payload[:3] for entry in await spool.read(0, 100)]
+        assert kept == [b"%03d" % number for number in range(20 - len(kept), 20)]
+        status = spool.status()
+        assert (status.dropped_oldest, status.dropped) == (20 - len(kept), 20 - len(kept))
+        assert status.messages == len(kept) >= 5
+        # a burst beyond the limit: what was acknowledged and could not be kept is counted
+        assert any(await asyncio.gather(*(put(spool, "t", b"y" * 100) for _ in range(50))))
+        after = spool.status()
+        assert after.dropped + after.messages == 70
+        assert after.bytes <= 1000
+
+    with_spool(tmp_path / "spool.db", body, 1000, WhenFull.DROP_OLDEST)
+
+
+# case G1
+def test_what_is_set_aside_survives_and_is_bounded(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+
+    async def body(spool: Spool) -> None:
+        await asyncio.gather(*(put(spool, f"t/{n}", bytes([n])) for n in range(3)))
+        spool.set_aside(2, "t/1", "refused by the cloud: not authorized")
+        spool.put_aside("deep", b"1", "33 topic levels, the cloud takes 32", retain=False)
+        assert [entry.row_id for entry in await spool.read(0, 10)] == [1, 3]
+
+    async def again(spool: Spool) -> None:
+        status = spool.status()
+        assert (status.messages, status.set_aside, status.set_aside_total) == (2, 2, 0)
+        assert [(a.topic, a.reason) for a in status.latest] == [
+            ("deep", "33 topic levels, the cloud takes 32"),
+            ("t/1", "refused by the cloud: not authorized"),
+        ]
+        for number in range(2000):
+            spool.put_aside("x", b"z" * 1000, f"reason {number}", retain=False)
+            if number % 50 == 49:
+                await spool.read(0, 1)  # which waits for the thread
+        await asyncio.sleep(0)
+        assert spool.status().set_aside_total == 2000
+        spool.put_aside("huge", bytes(1_000_000), "too large", retain=False)
+        await spool.read(0, 1)
+        await asyncio.sleep(0)
+        assert 100 < spool.status().set_aside < 300
+        assert spool.status().latest[0].topic == "huge"
+        assert spool.status().latest[0].size > 1_000_000
+
+    with_spool(path, body)
+    with_spool(path, again)
+    database = sqlite3.connect(path)
+    (kept,) = database.execute("SELECT sum(length(payload)) FROM set_aside").fetchone()
+    database.close()
+    assert kept <= 250_000
+
+
+def test_a_message_that_sqlite_refuses_takes_no_other_along(tmp_path: Path) -> None:
+    async def body(spool: Spool) -> None:
+        bad = "lone surrogate \ud800"
+        puts = [put(spool, "a", b"1"), put(spool, bad, b""), put(spool, "b", b"2")]
+        assert await asyncio.gather(*puts) == [True, False, True]
+        assert [entry.topic for entry in await spool.read(0, 10)] == ["a", "b"]
+        assert await put(spool, "c", b"3")
+
+    with_spool(tmp_path / "spool.db", body)
+
+
+def test_no_more_is_read_at_once_than_asked_for(tmp_path: Path) -> None:
+    async def body(spool: Spool) -> None:
+        await asyncio.gather(*(put(spool, "t", bytes(1000)) for _ in range(10)))
+        assert len(await spool.read(0, 10, 3500)) == 3
+        assert len(await spool.read(0, 10, 1)) == 1
+
+    with_spool(tmp_path / "spool.db", body)
+
+
+OLD = """
+CREATE TABLE spool (
+    row_id  INTEGER PRIMARY KEY AUTOINCREMENT,
+    topic   TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    retain  INTEGER NOT NULL,
+    size    INTEGER NOT NULL
+);
+INSERT INTO spool VALUES (7, 'a', x'31', 1, 34), (8, 'b', x'32', 0, 34);
+"""
+
+
+def test_a_spool_of_version_0_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    old = sqlite3.connect(path)
+    old.execute("PRAGMA journal_mode = WAL")
+    old.executescript(OLD)
+    old.close()
+
+    async def body(spool: Spool) -> None:
+        assert (spool.status().messages, spool.status().bytes) == (2, 68)
+        assert await spool.read(0, 10) == [Entry(7, "a", b"1", True), Entry(8, "b", b"2", False)]
+        spool.set_aside(7, "a", "why")
+        assert await put(spool, "c", b"3")
+        assert [entry.row_id for entry in await spool.read(0, 10)] == [8, 9]
+
+    with_spool(path, body)
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA user_version").fetchone() == (1,)
+    database.close()
+
+
+def test_a_spool_of_a_newer_gateway_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    newer = sqlite3.connect(path)
+    newer.execute("PRAGMA user_version = 99")
+    newer.close()
+
+    async def open_it() -> None:
+        await Spool(path, 1000).open()
+
+    with pytest.raises(GatewayError, match="newer gateway"):
+        asyncio.run(open_it())
 
 
 def test_a_disk_that_cannot_be_written_is_told_to_the_sender(tmp_path: Path) -> None:
@@ -158,6 +287,33 @@ def test_a_damaged_spool_is_set_aside_and_work_goes_on(tmp_path: Path) -> None:
 
     with_spool(path, body)
     assert (tmp_path / "spool.db.damaged").read_bytes() == b"not a database" * 100
+
+
+@pytest.mark.parametrize("size", [300, 20_000])  # rows on pages, and on chains of pages
+def test_a_damaged_page_costs_its_own_messages_only(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "spool.db"
+
+    async def fill(spool: Spool) -> None:
+        rows = [b"%d:" % n + bytes(size) for n in range(60)]
+        assert all(await asyncio.gather(*(put(spool, "t", row) for row in rows)))
+
+    with_spool(path, fill, 10_000_000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2 // 4096 * 4096
+    content[middle : middle + 4096] = bytes(4096)
+    path.write_bytes(content)
+
+    async def drain(spool: Spool) -> None:
+        entries = await spool.read(0, 100)
+        assert 40 <= len(entries) < 60 or size > 4096
+        assert len(entries) >= 40
+        whole = [e for e in entries if len(e.payload.partition(b":")[2]) == size]
+        assert whole == entries
+        assert await put(spool, "t", b"new")
+        (new,) = (await spool.read(entries[-1].row_id, 10))[-1:]
+        assert (new.row_id, new.payload) == (61, b"new")
+
+    with_spool(path, drain, 10_000_000)
 
 
 def test_a_spool_that_cannot_be_opened(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.uplink.window import Window
+from gateway.uplink.window import Sent, Window
 
 
 def test_the_watermark_waits_for_the_oldest() -> None:
-    window = Window(3)
+    window = Window(3, 1000)
     for packet_id, row_id in ((1, 10), (2, 11), (3, 12)):
-        assert window.sent(packet_id, row_id)
+        assert window.sent(Sent(packet_id, row_id))
     assert (window.room, window.cursor, window.watermark) == (0, 12, 0)
     assert not window.acknowledged(2)
     assert window.room == 0
@@ -18,8 +18,8 @@ def test_the_watermark_waits_for_the_oldest() -> None:
 
 
 def test_unknown_and_repeated_acknowledgements_change_nothing() -> None:
-    window = Window(2)
-    window.sent(1, 10)
+    window = Window(2, 1000)
+    window.sent(Sent(1, 10))
     assert not window.acknowledged(9)
     assert window.acknowledged(1)
     assert not window.acknowledged(1)
@@ -27,20 +27,43 @@ def test_unknown_and_repeated_acknowledgements_change_nothing() -> None:
 
 
 def test_a_packet_id_in_use_is_noticed() -> None:
-    window = Window(2)
-    assert window.sent(1, 10)
-    assert not window.sent(1, 11)
+    window = Window(2, 1000)
+    assert window.sent(Sent(1, 10))
+    assert not window.sent(Sent(1, 11))
     assert window.cursor == 10
 
 
 @given(st.permutations(range(20)))
 def test_nothing_unacknowledged_is_ever_below_the_watermark(order: list[int]) -> None:
-    window = Window(20)
+    window = Window(20, 1000)
     for number in range(20):
-        window.sent(number, 100 + number)
+        window.sent(Sent(number, 100 + number))
     missing = set(range(20))
     for number in order:
         missing.discard(number)
         window.acknowledged(number)
         lowest = min(missing, default=20)
         assert window.watermark == (100 + lowest - 1 if lowest else 0)
+
+
+def test_bytes_on_their_way_are_bounded() -> None:
+    window = Window(10, 100)
+    assert window.room_bytes == 100
+    window.sent(Sent(1, 1, size=60))
+    assert (window.room, window.room_bytes) == (9, 40)
+    window.sent(Sent(2, 2, size=60))  # one is let through, however large
+    assert window.room == 0
+    assert window.acknowledged(1)
+    assert window.room == 9
+
+
+def test_what_is_skipped_raises_the_watermark_only_when_nothing_is_on_its_way() -> None:
+    window = Window(10, 100, cursor=4)
+    assert (window.cursor, window.watermark) == (4, 4)
+    assert window.skipped(5)
+    assert window.watermark == 5
+    window.sent(Sent(1, 6))
+    assert not window.skipped(7)
+    assert (window.cursor, window.watermark) == (7, 5)
+    assert window.acknowledged(1)
+    assert window.watermark == 6

@@ -1,0 +1,66 @@
+"""Packets for one client that stand behind QoS 2 messages whose packet ids are not safe yet.
+
+Theory of operation
+-------------------
+A QoS 2 message of a stored session leaves once its packet id is safe (durable.py, rule 2). What is
+sent to the same client meanwhile stands behind it, so that a QoS 1 message does not overtake.
+Rules after every call:
+
+1. The line begins with a message that is not safe, or is empty.
+2. Packets leave in the order in which they were taken.
+
+An entry of two bytes is the packet id of a QoS 2 message: no packet is so short.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PACKET_ID_BYTES = 2
+
+
+class KeptBack:
+    """Keeps packets in order until those before them may leave."""
+
+    __slots__ = ("_line", "_unsafe", "append")
+
+    def __init__(self) -> None:
+        self._line: deque[bytes] = deque()
+        self._unsafe: set[bytes] = set()
+        self.append = self._line.append  # takes a packet that has to stand behind
+
+    def __bool__(self) -> bool:
+        return bool(self._line)
+
+    def hold(self, packet_id: bytes) -> None:
+        """Take a QoS 2 message that is not safe."""
+        self._line.append(packet_id)
+        self._unsafe.add(packet_id)
+
+    def settle(self, packet_id: bytes) -> None:
+        """Note that a QoS 2 message is safe."""
+        self._unsafe.discard(packet_id)
+
+    def give_up(self, packet_id: bytes) -> None:
+        """Forget a QoS 2 message that could not be stored."""
+        if packet_id in self._unsafe:
+            self._unsafe.remove(packet_id)
+            self._line.remove(packet_id)
+
+    def take_ready(self, packets: Mapping[bytes, bytes]) -> Iterator[bytes]:
+        """Yield, once, what may leave; packets has those in flight by packet id."""
+        line, unsafe = self._line, self._unsafe
+        while line:
+            entry = line[0]
+            if len(entry) > PACKET_ID_BYTES:
+                yield line.popleft()
+                continue
+            if entry in unsafe:
+                return
+            packet = packets.get(line.popleft())
+            if packet is not None:
+                yield packet

@@ -1,0 +1,28 @@
+"""Lets what is done to one thing take turns; different things do not wait for each other."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+
+class KeyedLocks:
+    """A lock for each key that somebody holds or waits for; no other key is remembered."""
+
+    def __init__(self) -> None:
+        self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._locks)
+
+    @contextlib.asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of a key."""
+        lock, users = self._locks.get(key, (asyncio.Lock(), 0))
+        self._locks[key] = lock, users + 1
+        try:
+            async with lock:
+                yield
+        finally:
+            lock, users = self._locks.pop(key)
+            if users > 1:
+                self._locks[key] = lock, users - 1

@@ -1,0 +1,163 @@
+"""What the cloud's broker has acknowledged survives the cloud's end."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals
+
+import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
+
+from cloud.broker_policy import SESSIONS_PER_IDENTITY
+from cloud.config import MqttSettings
+from tests.integration.cloud.conftest import command, start
+from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
+from tests.mqtt_peer import Mqtt, kept_for
+from tests.programs import Program, until
+
+MESSAGES = 500
+DEVELOPMENT = "[mid]\ndevelopment = true\n"
+
+
+@contextmanager
+def application(cloud: Cloud, account: str, version: MQTTProtocolVersion) -> Iterator[Mqtt]:
+    """Give a client whose session outlives its connection."""
+    signed_in = cloud.sign_in(cloud.dev_id_token(), scope="hec:data").raise_for_status()
+    token = str(signed_in.json()["access_token"])
+    properties = kept_for(3600) if version is MQTTProtocolVersion.MQTTv5 else None
+    with Mqtt(
+        cloud.mqtt_port, account, token, "app", version, clean_start=False, properties=properties
+    ) as client:
+        assert client.is_in, client.reason
+        yield client
+
+
+# case CL2
+@pytest.mark.parametrize(
+    ("number", "version"),
+    [(SIGTERM, MQTTProtocolVersion.MQTTv311), (SIGKILL, MQTTProtocolVersion.MQTTv5)],
+)
+def test_what_was_acknowledged_survives_the_end_of_the_cloud(
+    tmp_path: Path, number: Signals, version: MQTTProtocolVersion
+) -> None:
+    cloud = start(tmp_path / "state", DEVELOPMENT)
+    node = Node(cloud)
+    node.register().raise_for_status()
+    account = node.associate(cloud.dev_id_token())
+    own = f"nodes/{node.node_id}"
+    with application(cloud, account, version) as app:
+        assert app.subscribe(f"{own}/readings/#")
+    with node.connect() as gateway:
+        assert gateway.publish(f"{own}/state", b"kept", retain=True)
+        sent = [gateway.client.publish(f"{own}/readings/t", str(n), qos=1) for n in range(MESSAGES)]
+        for each in sent:
+            each.wait_for_publish(30)
+        assert all(each.is_published() for each in sent)
+        ended = cloud.program.stop(number)
+    assert ended == (0 if number is SIGTERM else -SIGKILL)
+
+    cloud = start(tmp_path / "state", DEVELOPMENT)
+    with application(cloud, account, version) as app:
+        until(lambda: len(app.messages) >= MESSAGES, "the messages come")
+        assert [int(p) for p in app.payloads(f"{own}/readings/t")] == list(range(MESSAGES))
+        assert app.subscribe(f"{own}/state")
+        until(lambda: app.payloads(f"{own}/state"), "the retained message comes")
+        again = Node(cloud, key=node.key, sealing=node.sealing)
+        with again.connect() as gateway:
+            assert gateway.publish(f"{own}/readings/t", b"new")
+        until(lambda: b"new" in app.payloads(), "the subscription is there as well")
+    assert cloud.program.stop() == 0
+
+
+# case CL2
+def test_who_says_nothing_gets_what_survives_a_power_cut() -> None:
+    assert MqttSettings().durability == "synced"
+
+
+# case CL2
+def test_another_cloud_may_not_use_the_same_journal(tmp_path: Path) -> None:
+    cloud = start(tmp_path / "state", DEVELOPMENT)
+    second = Program(command(tmp_path / "state"))
+    second.wait_for("another process keeps its data there")
+    assert second.wait() == 1
+    assert cloud.program.stop() == 0
+
+
+# case CL2
+def test_a_node_that_is_forgotten_leaves_nothing_retained(tmp_path: Path) -> None:
+    """What an owner's node said once is not for the next owner."""
+    cloud = start(tmp_path / "state", DEVELOPMENT)
+    node = Node(cloud)
+    node.register().raise_for_status()
+    account = node.associate(cloud.dev_id_token())
+    own = f"nodes/{node.node_id}"
+    with node.connect() as gateway:
+        assert gateway.publish(f"{own}/state", b"private", retain=True)
+    removed = cloud.call("DELETE", f"/mds/v1/nodes/{node.node_id}", node.token())
+    assert removed.status_code == 204
+    node.register().raise_for_status()
+    node.associate(cloud.dev_id_token())
+    with application(cloud, account, MQTTProtocolVersion.MQTTv5) as app:
+        assert app.subscribe(f"{own}/#")
+        with node.connect() as gateway:
+            assert gateway.publish(f"{own}/fence", b"x")
+        until(lambda: app.payloads(f"{own}/fence"), "the fence comes")
+        assert not app.payloads(f"{own}/state")
+    assert cloud.program.stop() == 0
+
+
+# case G10
+def test_senders_are_told_when_the_queue_of_a_node_is_full(
+    cloud: Cloud, provider: OpenIdProvider, node: Node
+) -> None:
+    me = provider.id_token(sub="farmer")
+    account = node.associate(me)
+    signed_in = cloud.sign_in(me, scope="hec:data").raise_for_status()
+    token = str(signed_in.json()["access_token"])
+    keep = kept_for(3600)
+    port, command = cloud.mqtt_port, f"nodes/{node.node_id}/down/x"
+    with Mqtt(port, node.node_id, node.token(), node.node_id, properties=keep) as gateway:
+        assert gateway.subscribe(f"nodes/{node.node_id}/down/#")
+    with Mqtt(port, account, token, "five") as app:
+        taken = [app.publish(command, bytes([n]) * 1_000_000) for n in range(6)]
+        assert taken == [True] * 4 + [False] * 2
+        assert app.publish(f"nodes/{node.node_id}/down/y", b"small"), "there is room for it"
+    old = MQTTProtocolVersion.MQTTv311
+    with Mqtt(port, account, token, "old", old) as app:
+        told = app.client.publish(command, bytes(1_000_000), 1)
+        assert app.lost.wait(10)
+        assert not told.is_published()
+    assert cloud.metric("hecate_commands_refused_total") >= 3
+    with Mqtt(
+        port, node.node_id, node.token(), node.node_id, clean_start=False, properties=keep
+    ) as gateway:
+        until(lambda: len(gateway.messages) >= 5, "what was taken comes")
+        assert [bytes(m.payload)[0] for m in gateway.messages[:4]] == [0, 1, 2, 3]
+    with Mqtt(port, account, token, "five") as app:
+        assert app.publish(command, bytes(1_000_000)), "there is room again"
+
+
+# case G10
+def test_a_stranger_neither_takes_client_ids_nor_fills_the_store_of_sessions(
+    cloud: Cloud, node: Node
+) -> None:
+    stranger = Node(cloud)
+    token = stranger.token()
+    keep = kept_for(3600)
+    port = cloud.mqtt_port
+    with Mqtt(port, stranger.node_id, token, node.node_id, properties=keep) as first:
+        assert first.is_in
+        with node.connect() as gateway:
+            assert gateway.is_in, "its client id is its own"
+            assert not first.lost.is_set()
+    # nobody registered it: its sessions end with their connections
+    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, properties=keep) as again:
+        assert again.subscribe(f"nodes/{stranger.node_id}/down/#")
+    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, properties=keep) as again:
+        assert not again.session_present
+    stranger.register(token).raise_for_status()
+    let_in = []
+    for number in range(SESSIONS_PER_IDENTITY + 2):
+        with Mqtt(port, stranger.node_id, token, f"c{number}", properties=keep) as client:
+            let_in.append(client.is_in)
+    assert let_in == [True] * SESSIONS_PER_IDENTITY + [False] * 2

@@ -1,0 +1,66 @@
+"""A gateway that mirrors topics to a cloud."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.integration.gateway.peers import Cloud, Gateway
+from tests.mqtt_peer import Mqtt
+
+RULES = """
+[[uplink.topics]]
+filter = "devices/#"
+direction = "up"
+[[uplink.topics]]
+filter = "plant/+/level"
+direction = "up"
+rename = "site/+/fill"
+[[uplink.topics]]
+filter = "fast/#"
+direction = "up"
+qos = 0
+[[uplink.topics]]
+filter = "devices/+/commands/#"
+direction = "down"
+[[uplink.topics]]
+filter = "recipes/#"
+direction = "down"
+rename = "kitchen/#"
+"""
+
+
+class Node(Gateway):
+    """A gateway with its own rules, in the development account."""
+
+    def __init__(self, folder: Path, cloud: Cloud, rules: str = RULES, **environ: str) -> None:
+        self.cloud, self.token = cloud, ""
+        folder.mkdir()
+        self.config = folder / "gateway.toml"
+        self.config.write_text(rules)
+        super().__init__(
+            folder / "state",
+            **{"HECATE_BROKER_ANONYMOUS": "loopback", **cloud.environ(), **environ},
+        )
+        self.until_ready()
+        self.token = cloud.log_in(self.rpc("getEdgeIdToken")["id_token"])
+        self.account = self.rpc("associateAccount", self.token)["accountId"]
+
+    def command(self) -> tuple[str, ...]:
+        return (*super().command(), str(self.config))
+
+    @contextmanager
+    def application(self) -> Iterator[Mqtt]:
+        """Give a client of the account at the cloud's broker."""
+        port = self.cloud.mqtt_port
+        with Mqtt(port, self.account, self.token, f"app-{self.node_id[:8]}") as client:
+            assert client.is_in, client.reason
+            assert client.subscribe(f"nodes/{self.node_id}/#")
+            yield client
+
+    def spooled(self) -> int:
+        return int(self.status()["sep"]["spool"]["messages"])
+
+    def spool(self) -> dict[str, Any]:
+        spool: dict[str, Any] = self.status()["sep"]["spool"]
+        return spool

@@ -1,0 +1,72 @@
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from gateway.inprocess import call
+from gateway.sidecar.guard import CLUSTERS, Guard
+from gateway.sidecar.health import health_router
+from gateway.sidecar.problems import add_problem_handlers
+from gateway.tokens import Rights
+from protocol.errors import TokenError
+from protocol.http_body import HttpRequest
+from protocol.secret import Secret
+
+KEY = "the-api-key-of-this-node"
+REASONS = ["container api-climate-v1: exit code 1"]
+
+
+class Failing:
+    """Stands for the status of a gateway one of whose containers fails."""
+
+    def reasons(self) -> list[str]:
+        return REASONS
+
+
+class Tokens:
+    """Knows two access tokens of this node's account."""
+
+    async def verify(self, token: str) -> Rights:
+        if token not in ("viewer", "other"):
+            raise TokenError("cannot accept token: forged")
+        return Rights("", frozenset({CLUSTERS} if token == "viewer" else ()))
+
+
+def ask(origin: str, shown: str) -> dict[str, Any]:
+    app = FastAPI()
+    add_problem_handlers(app)
+    guard = Guard(Secret(KEY), Tokens())  # type: ignore[arg-type]
+    app.include_router(health_router(Failing(), guard))  # type: ignore[arg-type]
+    headers = (("authorization", f"Bearer {shown}"),) if shown else ()
+    request = HttpRequest("GET", "/readyz", headers)
+    answer = asyncio.run(call(app, request, origin, 10_000, 5))
+    assert answer.status == 503
+    content: dict[str, Any] = json.loads(answer.body)
+    assert content.pop("status") == "starting"
+    return content
+
+
+# case CL10
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [
+        ("loopback", ""),
+        ("network", KEY),
+        ("network", "viewer"),
+        ("sep", "viewer"),
+        ("bep", "viewer"),
+    ],
+)
+def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -> None:
+    assert ask(origin, shown) == {"reasons": REASONS}
+
+
+# case CL10
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [("network", ""), ("sep", ""), ("bep", ""), ("sep", KEY), ("sep", "forged"), ("sep", "other")],
+)
+def test_strangers_learn_no_reasons(origin: str, shown: str) -> None:
+    assert ask(origin, shown) == {}
