@@ -17,6 +17,7 @@ from broker.packets import MQTT_3_1, ConnAck, Connect
 from broker.policy import Credentials, Identity, Refusal
 from broker.properties import NO_PROPERTIES, Properties
 from broker.reasons import Reason, connect_return_code, describe
+from broker.registry import hold_will
 from broker.topics import (
     CONTROL,
     refuse_control_characters,
@@ -71,6 +72,7 @@ class Admission:
         """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
         self._counters.connects_received += 1
         client.speak(connect.version)
+        client.is_bridge = connect.is_bridge
         # before the session looks at what it has to send again
         client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
         # a string costs a small client more than it tells; whoever asks for them gets them
@@ -148,7 +150,7 @@ class Admission:
             self._router.hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
             self._close(client, now)
 
-        if found.diary is None and old is None:
+        if found.diary is None and old is None and found.will_diary is None:
             go_on()
         else:
             self._write_down(_Opened(self, client, found, now, go_on, is_new=not present), old)
@@ -156,12 +158,30 @@ class Admission:
     def _write_down(self, waiting: _Opened, old: Diary | None) -> None:
         """Let a client wait until its session is stored, or the old one is not any more."""
         client, session = waiting.client, waiting.session
+        assert client.connect is not None  # it comes
+        will = client.connect.will
+        held = hold_will(will, session.owner) if will is not None else None
         client.held = True
         session.opening = client
         if session.diary is not None:
             must = not waiting.is_new
             session.diary.opened(
-                session.owner, client.version, session.expiry_s, waiting, must=must
+                session.owner, client.version, session.expiry_s, waiting, must=must, will=held
+            )
+        elif session.will_diary is not None:
+
+            def done(ok: bool) -> None:
+                # without room its will dies with the broker: better than nobody may come
+                if not ok:
+                    session.will_diary = None
+                    self._counters.refuse("will_not_stored")
+                if old is not None:
+                    old.ended(waiting)
+                else:
+                    waiting(ok=True)
+
+            session.will_diary.opened(
+                session.owner, client.version, 0.0, done, must=False, will=held
             )
         elif old is not None:  # it must not come back
             old.ended(waiting)

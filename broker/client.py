@@ -71,10 +71,10 @@ class Client:
 
     __slots__ = (
         "acks", "aliases", "authentication", "client_id_assigned", "connect", "deadline", "deaf",
-        "five", "generation", "have", "held", "identity", "keep_alive_s", "last_heard",
-        "limit_bytes", "link", "listener", "max_packet_bytes", "need", "out", "out_aliases",
-        "outlets", "paid_at", "parts", "paused", "peer", "room", "routes", "runs", "session",
-        "state", "version", "wants_reasons", "will",
+        "five", "generation", "have", "held", "identity", "is_bridge", "keep_alive_s",
+        "last_heard", "limit_bytes", "link", "listener", "max_packet_bytes", "need", "out",
+        "out_aliases", "outlets", "paid_at", "parts", "paused", "peer", "room", "routes", "runs",
+        "session", "state", "version", "wants_reasons", "will",
     )  # fmt: skip
 
     def __init__(self, link: Link, listener: str, peer: str, limit_bytes: int) -> None:
@@ -83,6 +83,7 @@ class Client:
         self.peer = peer
         self.state = State.NEW
         self.version = MQTT_3_1_1
+        self.is_bridge = False  # to another broker: gets no message back, and RETAIN as it was
         self.five = False
         self.connect: Connect | None = None  # while DECIDING
         self.client_id_assigned = False

@@ -115,6 +115,7 @@ class Connection(asyncio.BufferedProtocol):
             self._broker.core.lost(self._client, self._broker.now())
             self._client = None
             self._broker.flush()
+        self._transport = None  # else each keeps the other
 
     # -- called by the core ----------------------------------------------------------------
 

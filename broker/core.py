@@ -79,7 +79,9 @@ class Core:
         """Whether take_writes() has something to do."""
         router = self._router
         waits = router.touched or router.turns.is_anybody_waiting
-        return bool(waits) or self._ledger.has_collected
+        if waits or self._ledger.has_collected:
+            return True
+        return bool(router.backpressure.waiting) and router.backpressure.is_over
 
     @property
     def hooks(self) -> Hooks:
@@ -142,6 +144,10 @@ class Core:
         self._dialog.now = now
         turns = self._router.turns
         self._ledger.flush()
+        if self._router.backpressure.waiting and not in_between:
+            for client in self._router.backpressure.release(self._dialog.incoming.has_room):
+                turns.wait(client)
+                self._router.touched.add(client)
         for client, output in self._flow.take_writes():
             if output:
                 client.link.write(output)
@@ -173,6 +179,10 @@ class Core:
         self._ending.discard(client)
         self._router.touched.discard(client)
         self._router.turns.leave(client)
+        self._router.backpressure.leave(client)
+        # routes of others may still name it, and its own may name it as well
+        client.out.clear()
+        client.forget_routes()
         self.counters.connections = len(self._clients)
 
     def pause(self, client: Client) -> None:
@@ -316,10 +326,12 @@ class Core:
         return frozenset(client.name for client in self._clients if client.state is State.ONLINE)
 
     def shut_down(self, now: float) -> None:
-        """Tell everybody that the broker stops."""
+        """Publish the wills that are due, and tell everybody that the broker stops."""
         self._dialog.now = now
+        for session in self._registry:  # while all are there to hear them
+            self._registry.publish_last(session.client, session, now)
         for client in tuple(self._clients):
-            self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN, will=False)
+            self._dialog.end(client, Reason.SERVER_SHUTTING_DOWN)
         self._ledger.note_end(now)
 
     def _renewed(self, client: Client) -> None:
@@ -360,7 +372,8 @@ class Core:
 
     def _tell_connected(self, client: Client, client_id: str) -> None:
         if self._router.story.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
-            version, where = VERSIONS[client.version], (client.origin, client.listener)
+            version = VERSIONS[client.version] + " (bridge)" * client.is_bridge
+            where = (client.origin, client.listener)
             logger.info(
                 "%r connected: user %r from %s on %s, %s", client_id, client.name, *where, version
             )

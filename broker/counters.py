@@ -24,6 +24,8 @@ class Counters:
     control_bytes_sent: int = 0
     connects_received: int = 0
     sessions_expired: int = 0
+    senders_held: int = 0  # times that one had to wait for the store
+    store_damages: int = 0  # places and sessions of the store that could not be read at the start
     dropped: Counter[str] = field(default_factory=Counter)  # messages, by reason
     refused: Counter[str] = field(default_factory=Counter)  # connections and requests, by reason
 

@@ -117,6 +117,10 @@ class Dialog:
             raise RemoteProtocolError("neither AUTH nor DISCONNECT")  # [MQTT-3.1.2-30]
         handler(client, decoded)
 
+    def is_for_store(self, client: Client, first: int, topic: bytes) -> bool:
+        """Return whether a PUBLISH with this first byte would add to the store."""
+        return self.incoming.is_for_store(client, first, topic)
+
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
         name = error.reason.name.lower()
@@ -246,6 +250,8 @@ class Dialog:
     def _subscribe(self, client: Client, packet: Subscribe) -> None:
         session = client.session
         assert session is not None and client.identity is not None  # noqa: PT018  # it is online
+        if client.is_bridge:
+            packet = replace(packet, subscriptions=tuple(map(_as_bridge, packet.subscriptions)))
         filters = [each.topic_filter for each in packet.subscriptions]
         for topic_filter, each in zip(filters, packet.subscriptions, strict=True):
             validate_filter(topic_filter)
@@ -269,7 +275,7 @@ class Dialog:
                 self._touch(client)
 
         pairs = zip(packet.subscriptions, codes, strict=True)
-        granted = [each for each, code in pairs if code <= MAX_QOS]
+        granted = [kept[each.topic_filter] for each, code in pairs if code <= MAX_QOS]
         session.diary.subscribed(granted, session.pending_retained, done)
 
     def _answer_subscribe(self, client: Client, packet: Subscribe, codes: list[int]) -> None:
@@ -407,3 +413,10 @@ class Dialog:
             ending = f": {text}" if text else ""
             logger.info("%r disconnected: %s%s", identity.client_id, why, ending)
         self._router.hooks.tell_disconnect(identity, reason)
+
+
+def _as_bridge(asked: Subscription) -> Subscription:
+    """Return what a bridge means: MQTT 3 has no words for it, so its level says it."""
+    if asked.topic_filter.startswith(SHARED):  # [MQTT-3.8.3-4]
+        return asked
+    return replace(asked, no_local=True, retain_as_published=True)

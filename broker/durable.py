@@ -7,6 +7,7 @@ session has None there, which costs nothing. Rules:
 
 1. Whoever relies on an answer (CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) gets it
    when the records it speaks of are safe.
+   So is the will of a client that comes, whether its session is kept or not.
 2. A QoS 2 message leaves when it is safe that it was sent, and under which packet id: else, after
    a crash, the id might be given to another message, which its receiver would take for this one.
    A QoS 1 message leaves at once: it may come twice.
@@ -28,7 +29,7 @@ The broker's clock is the loop's; records have the journal's (records.py). Only 
 from __future__ import annotations
 
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from broker.journal.records import (
     Acknowledged,
@@ -48,6 +49,8 @@ from broker.journal.records import (
     Subscribed,
     Unsubscribed,
     WillDelayed,
+    WillEnded,
+    WillHeld,
 )
 from broker.wire import encode_message_properties
 
@@ -68,15 +71,27 @@ NO_MESSAGE = 1 << 64  # ids are below
 CLOCK_READ_S = 60.0  # between two of them: so much life is given back by a power cut, if the
 # wall clock is set back as well
 CLOCK_STEP_S = 1.0  # by which the wall clock was set, not corrected
+MUCH_BYTES = 65_536  # collected; then whoever collects calls flush()
 
 
 class Store(Protocol):
     """Where records are kept."""
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether those who bring more should wait."""
+
     def append(
         self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
         """Keep all or none; done is called later. Without it, or with must, never refuse."""
+
+
+class HeldWill(NamedTuple):
+    """The will of a client that comes."""
+
+    message: Message  # its properties say after how long it expires
+    delay_s: float
 
 
 class Ledger:
@@ -85,7 +100,7 @@ class Ledger:
     __slots__ = (
         "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_from", "_dropped",
         "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
-        "touch",
+        "collected_bytes", "touch",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +117,7 @@ class Ledger:
         # collected, not appended yet
         self._runs: list[tuple[list[Series], Done]] = []
         self._collected_from = NO_MESSAGE  # the first message of these
+        self.collected_bytes = 0
         self._acknowledged: dict[int, list[int]] = {}  # by session
         self._dropped: dict[int, list[int]] = {}  # of the runs
 
@@ -109,6 +125,11 @@ class Ledger:
     def is_on(self) -> bool:
         """Whether anything is written down."""
         return self._store is not None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether what adds to the store should wait."""
+        return self._store is not None and self._store.is_behind
 
     @property
     def has_collected(self) -> bool:
@@ -187,8 +208,9 @@ class Ledger:
             done = _Together(sends)
         self.append(records, done, must=must)
 
-    def collect_run(self, records: list[Series], first_id: int, done: Done) -> None:
-        """Note new messages, with ids from the first one on."""
+    def collect_run(self, records: list[Series], first_id: int, size: int, done: Done) -> None:
+        """Note new messages, with ids from the first one on, of so many bytes."""
+        self.collected_bytes += size
         self._runs.append((records, done))
         self._collected_from = min(self._collected_from, first_id)
 
@@ -224,6 +246,7 @@ class Ledger:
             store.append(_describe_gone(gone))
         if self._runs:
             runs, self._runs, self._collected_from = self._runs, [], NO_MESSAGE
+            self.collected_bytes = 0
             for run, done in runs:
                 store.append(run, done)
         if self._sent:
@@ -262,36 +285,65 @@ class Ledger:
 class Diary:
     """Writes down what one session does."""
 
-    __slots__ = ("ledger", "messages", "number")
+    __slots__ = ("has_will", "ledger", "messages", "number")
 
     def __init__(self, ledger: Ledger, number: int) -> None:
         self.ledger = ledger
         self.number = number
+        self.has_will = False  # of the connection that is
         self.messages: dict[bytes, int] = {}  # in flight and not released: packet id to message id
 
     # -- the session -----------------------------------------------------------------------
 
     def opened(
-        self, owner: Identity, version: int, expiry_s: float, done: Done, *, must: bool
+        self,
+        owner: Identity,
+        version: int,
+        expiry_s: float,
+        done: Done,
+        *,
+        must: bool,
+        will: HeldWill | None = None,
     ) -> None:
         """A client comes; done says whether it may go on."""
+        ledger, number = self.ledger, self.number
         groups = tuple(sorted(owner.groups))
-        record = Opened(self.number, owner.client_id, owner.name, groups, version, expiry_s)
-        self.ledger.append((record,), done, must=must)
+        records: list[Record] = [
+            Opened(number, owner.client_id, owner.name, groups, version, expiry_s)
+        ]
+        self.has_will = will is not None
+        if will is not None:
+            message, message_id = will.message, ledger.take_message_ids()
+            records.append(WillHeld(number, message_id, will.delay_s, message.retain))
+            records.append(ledger.describe(message, message_id, (), retained=False))
+        ledger.append(records, done, must=must)
 
-    def closed(
-        self, expires_at: float, now: float, will: Message | None = None, will_at: float = 0.0
+    def closed(  # of the session and of its will
+        self,
+        expires_at: float,
+        now: float,
+        will: Message | None = None,
+        will_at: float = 0.0,
+        *,
+        takes_back: bool = False,
     ) -> None:
-        """The connection has ended; a will may wait, its expiry counted from will_at."""
+        """The connection has ended; its will may wait, its expiry counted from will_at."""
         ledger = self.ledger
         ledger.note_end(now)
         records: list[Record] = [Closed(self.number, ledger.to_store(expires_at))]
-        if will is not None:
+        if takes_back and self.has_will:
+            records.append(WillEnded(self.number))
+        elif will is not None:
             message_id = ledger.take_message_ids()
             due_at = ledger.to_store(will_at)
             records.append(WillDelayed(self.number, message_id, due_at, will.retain))
             records.append(ledger.describe(will, message_id, (), retained=False))
         ledger.append(records)
+
+    def will_waits(self, message_id: int, will_at: float, *, retain: bool) -> None:
+        """A will that was held is due at some time."""
+        due_at = self.ledger.to_store(will_at)
+        self.ledger.append((WillDelayed(self.number, message_id, due_at, retain),))
 
     def ended(self, done: Done | None = None) -> None:
         """The session is gone; may be said twice."""

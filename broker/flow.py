@@ -51,6 +51,7 @@ from broker.wire import measure_packet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from broker.backpressure import Backpressure
     from broker.changes import Changes
     from broker.counters import Counters
     from broker.route import Outlet
@@ -63,6 +64,7 @@ PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 NO_ID = b"\x00\x00"
 PUBLISH_QOS0 = frozenset({0x30, 0x31})
 PUBLISH = 3
+STORED_FLAGS = 0x07  # QoS and RETAIN: without any a message is in no store
 # What costs a unit of a turn besides every packet that is not plain and every new topic
 TURN_BYTES = 32  # of a packet: the shortest filter or property takes 5
 TURN_PAYLOAD_BYTES = 256  # of a PUBLISH, most of which nobody reads
@@ -79,6 +81,9 @@ class Dialog(Protocol):
     def handle(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
 
+    def is_for_store(self, client: Client, first: int, topic: bytes) -> bool:
+        """Return whether a PUBLISH with this first byte would add to the store."""
+
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
 
@@ -89,6 +94,7 @@ class Dialog(Protocol):
 class Router(Protocol):
     """What knows subscriptions and rights."""
 
+    backpressure: Backpressure
     changes: Changes
     touched: set[Client]
     turns: Turns
@@ -107,6 +113,7 @@ class Flow:
         self._touched = router.touched
         self.stored_run: Run | None = None  # stored_run.py, when there is a store
         self._turns = router.turns
+        self._backpressure = router.backpressure
         self.runs: dict[int, Run] = {
             PLAIN_QOS0: self._run_qos0,
             PLAIN_QOS1: self._run_qos1,
@@ -212,7 +219,7 @@ class Flow:
                     start = after
                     continue
             after = self._handle_one(client, buffer, start)
-            if after == start:
+            if after == start and not client.held:
                 break
             start = after
         else:
@@ -232,10 +239,29 @@ class Flow:
         body, end = measured
         if end > len(buffer):
             client.need = end - start
+        is_publish = buffer[start] >> 4 == PUBLISH
+        if (
+            is_publish
+            and self._backpressure.is_on
+            and self._must_wait(client, buffer, start, body, end)
+        ):
+            self._backpressure.hold(client)
+            return start
+        if end > len(buffer):
             return start
         self._turns.left -= _weigh(buffer[start], end - start)
         self._dialog.handle(client, buffer[start:end], body - start)
         return end
+
+    def _must_wait(self, client: Client, buffer: bytes, start: int, body: int, end: int) -> bool:
+        """Return whether a packet, whole or not, would add to a store that is behind."""
+        first, size = buffer[start], min(end, len(buffer))
+        if not first & STORED_FLAGS or size < body + 2:
+            return False
+        topic_end = body + 2 + (buffer[body] << 8 | buffer[body + 1])
+        if topic_end > size:  # its handler tells, once it is there
+            return False
+        return self._dialog.is_for_store(client, first, buffer[body + 2 : topic_end])
 
     def find_route(self, client: Client, topic: bytes) -> Route:
         """Return where a topic goes, as long as the turn lasts."""

@@ -24,6 +24,7 @@ from broker.packets import Packet, PubAck, PubComp, Publish, PubRec, PubRel
 from broker.properties import NO_PROPERTIES
 from broker.reasons import Reason
 from broker.registry import message_properties
+from broker.router import is_stored
 from broker.topics import validate_response_topic
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TURN_PAIRS = 8  # user properties of a message, at 3 us each, are a unit of a turn
+RETAIN = 0x01
 PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
 SHORT_BYTES = 4  # of it with its packet id
 SUCCESS, FAILURE = Reason.SUCCESS, Reason.UNSPECIFIED_ERROR  # speed: as in client.py
@@ -71,6 +73,8 @@ class Incoming:
             packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
         route = self._router.find_route(client, packet.topic.encode())
         self._counters.messages_received += 1
+        if self._router.backpressure.line:
+            self._router.backpressure.pass_through(client)
         if packet.packet_id is None:  # [MQTT-3.3.4-1]
             if route.allowed:
                 self._deliver(client, packet, route, now)
@@ -93,6 +97,20 @@ class Incoming:
         if not client.five and len(line) >= self._limits.holds:
             client.held = True  # 3.1.1 has no receive maximum: read no further
             self._router.touched.add(client)
+
+    def is_for_store(self, client: Client, first: int, topic: bytes) -> bool:
+        """Return whether a PUBLISH with this first byte would add to the store."""
+        session, qos = client.session, first >> 1 & 3
+        if session is None:
+            return False  # a fault, of which its handler tells
+        if not topic or first & RETAIN or (qos > 1 and session.diary is not None):
+            return True  # without a topic it has an alias, and may be for anybody
+        receivers = self._router.find_route(client, topic).receivers
+        return any(is_stored(receiver) for receiver, _ in receivers)
+
+    def has_room(self, client: Client) -> bool:
+        """Return whether a client may send more before it is acknowledged."""
+        return client.five or client.acks is None or len(client.acks) < self._limits.holds
 
     def line_of(self, client: Client) -> AckLine:
         """Return where acknowledgements of a client wait."""

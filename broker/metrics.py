@@ -29,11 +29,14 @@ COUNTERS: Mapping[str, str] = {
     "bytes_sent": "Bytes sent to MQTT clients",
     "connects_received": "CONNECT packets received",
     "sessions_expired": "Sessions that ended because their client stayed away",
+    "senders_held": "Times that a sender had to wait for the broker's log",
+    "store_damages": "Places and sessions of the broker's log that could not be read at the start",
 }
 # by field of JournalStatus
 STORE_GAUGES: Mapping[str, str] = {
     "log_bytes": "Bytes of the broker's log on the disk",
     "live_bytes": "Bytes of it that are still needed, about",
+    "is_behind": "Whether senders are held because the log is behind",
     "is_full": "Whether messages are refused because the log cannot be written",
 }
 STORE_COUNTERS: Mapping[str, str] = {

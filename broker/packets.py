@@ -55,6 +55,7 @@ class Connect:
     username: str | None = None
     password: bytes | None = None
     properties: Properties = NO_PROPERTIES
+    is_bridge: bool = False  # to another broker; of 3.1 and 3.1.1
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,11 @@
 import logging
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from broker.client import Client
 from broker.counters import Counters
+from broker.durable import HeldWill
 from broker.hooks import NoRoom
 from broker.journal.records import Ended, Record, WillEnded
 from broker.limits import Limits
@@ -81,6 +83,9 @@ class Registry:
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
         """Find or make the session of a client that comes; say whether it was there before."""
         session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
+        if session is not None and session.is_restored and session.expiry_s <= 0:
+            self.end(session, now)  # it is there for its will alone
+            session = None
         present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         if session is not None and session.opening is not None and not session.version:
             present = False  # who made it is not in yet, and has been told nothing
@@ -100,6 +105,8 @@ class Registry:
         # the next client of two that come at once may want it kept
         if session.expiry_s > 0 and session.diary is None:
             session.keep_diary(self._router.ledger.open_diary())
+        if connect.will is not None and session.diary is None and session.will_diary is None:
+            session.will_diary = self._router.ledger.open_diary()
         if not is_known:
             self.drop_forbidden(session, now)
         return session, present
@@ -165,6 +172,7 @@ class Registry:
                 now,
                 _message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
+                takes_back=session.will is None,
             )
         if is_due:
             self._publish_will(session, now)
@@ -181,8 +189,9 @@ class Registry:
             self._router.unsubscribe(session, topic_filter)
         self._counters.subscriptions -= len(session.subscriptions)
         session.subscriptions.clear()
-        diary = session.diary
+        diary = session.diary or session.will_diary
         session.keep_diary(None)
+        session.will_diary = None
         shared = session.find_shared()
         session.clear(len(shared))
         for delivery in shared:
@@ -216,10 +225,22 @@ class Registry:
             elif session.will is not None and session.will_at <= now:  # [MQTT-3.1.2-8]
                 self._publish_will(session, now)
 
+    def publish_last(self, client: Client | None, session: Session, now: float) -> None:
+        """Publish a will that does not outlive the broker: all but those a store keeps waiting."""
+        if client is not None and client.will is not None:
+            will = client.will
+            if session.diary is not None and will.properties.will_delay_s:
+                return
+            client.will, session.will = None, will
+        elif session.will is None or session.diary is not None:
+            return
+        self._publish_will(session, now)
+
     def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
         will, session.will = session.will, None  # [MQTT-3.1.2-10]; [MQTT-3.1.2-12] of 3.1.1
-        if will is not None and session.diary is not None:
-            records = (WillEnded(session.diary.number),)
+        diary = session.diary or session.will_diary
+        if will is not None and diary is not None:
+            records = (WillEnded(diary.number),)
         if will is not None and not self._router.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
             if self._router.story.may_tell(session.client_id, "will_not_authorized"):
@@ -238,6 +259,14 @@ class Registry:
             return message
         screened = self._router.screen(message, hooks, (), session)
         return None if isinstance(screened, Reason | NoRoom) else screened[0]
+
+
+def hold_will(will: Will, owner: Identity) -> HeldWill:
+    """Return a will as it is stored while its client is connected."""
+    properties = will.properties
+    kept = replace(message_properties(properties), message_expiry_s=properties.message_expiry_s)
+    message = Message(will.topic, will.payload, will.qos, will.retain, owner.name, kept)
+    return HeldWill(message, float(properties.will_delay_s or 0))
 
 
 def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]

@@ -21,7 +21,7 @@ from broker.wire import decode_message_properties
 
 if TYPE_CHECKING:
     from broker.journal.records import Entry, Stored
-    from broker.journal.state import Image, StoredSession
+    from broker.journal.state import Image, StoredSession, StoredWill
     from broker.limits import Limits
     from broker.registry import Registry
     from broker.router import Router
@@ -160,10 +160,11 @@ class Restorer:
         diary.dropped(dropped)
         session.restore(waiting, self._now)
 
-    def _restore_will(self, session: Session, will: tuple[int, float, bool]) -> None:
-        message_id, due_at, retain = will
-        message = self._body(message_id).message
-        session.will_at = self._ledger.instant(due_at) or self._now
+    def _restore_will(self, session: Session, will: StoredWill) -> None:
+        message, retain = self._body(will.message_id).message, will.retain
+        session.will_at = self._ledger.instant(will.due_at) or self._now + will.delay_s
+        if not will.due_at and session.diary is not None:  # its client was connected
+            session.diary.will_waits(will.message_id, session.will_at, retain=retain)
         properties = message.properties
         if message.expires_at is not None:
             expiry_s = max(round(message.expires_at - session.will_at), 0)

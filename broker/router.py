@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 
+from broker.backpressure import Backpressure
 from broker.changes import Changes
 from broker.client import Client
 from broker.counters import Counters
@@ -47,6 +48,7 @@ class Router:
         self.changes = Changes()  # of what routes depend on
         self.touched: set[Client] = set()  # has output, or something else for the socket to do
         self.turns = Turns()
+        self.backpressure = Backpressure(self.ledger, counters)
         self.retained = RetainedStore(
             limits.retained_messages, limits.retained_bytes, self._may_stay
         )
@@ -439,6 +441,13 @@ def _answer_of(hold: Hold | None, told: Done | None) -> Done:
 
 def _tell_nobody(ok: bool) -> None:
     """Nobody waits for the answer."""
+
+
+def is_stored(receiver: Receiver) -> bool:
+    """Return whether what a receiver is given goes to the store, or may."""
+    if isinstance(receiver, Session):
+        return receiver.diary is not None
+    return isinstance(receiver, SharedGroup) and any(map(is_stored, receiver.members))
 
 
 def _merge(matching: list[Subscription]) -> Subscription:

@@ -39,6 +39,8 @@ __all__ = ["Broker", "Listener"]
 
 logger = logging.getLogger(__name__)
 
+Address = tuple[str, int] | Path
+
 TICK_S = 1.0  # exact enough for keep-alives in seconds
 FLUSH_BYTES = 65_536  # of input after which output is written at once, to keep the peak low
 STOP_S = 1.0  # for clients to take their last packet
@@ -71,7 +73,7 @@ class Broker:
             reporting=Reporting(sys_interval_s, _read_version()) if sys_interval_s else None,
         )
         self._acceptors: list[Acceptor] = []
-        self._addresses: list[tuple[str, int] | Path] = []
+        self._bound: list[tuple[Address, ...]] = []
         self._connections: set[Connection] = set()
         self._named: dict[str, set[Connection]] = {}  # those that were online, by identity
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -84,9 +86,14 @@ class Broker:
         self.pressure = Pressure(self._limits)
 
     @property
-    def addresses(self) -> tuple[tuple[str, int] | Path, ...]:
-        """Where it really listens, once started, in the order of the listeners."""
-        return tuple(self._addresses)
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it really listens, once started: one for each listener, in their order."""
+        return tuple(each[0] for each in self._bound)
+
+    @property
+    def all_addresses(self) -> tuple[tuple[Address, ...], ...]:
+        """All of each listener: a name of a host may stand for several, and "" does."""
+        return tuple(self._bound)
 
     @property
     def counters(self) -> Counters:
@@ -134,8 +141,10 @@ class Broker:
         for acceptor in self._acceptors:
             acceptor.start()
         self._ticker = self._loop.call_later(TICK_S, self._tick)
-        for listener, address in zip(self._listeners, self._addresses, strict=True):
-            where = address if isinstance(address, Path) else write_address(*address)
+        for listener, bound in zip(self._listeners, self._bound, strict=True):
+            where = ", ".join(
+                str(each) if isinstance(each, Path) else write_address(*each) for each in bound
+            )
             name = "" if listener.name == where else f" ({listener.name})"
             logger.info("listening on %s%s", where, name)
 
@@ -154,11 +163,11 @@ class Broker:
         if self._poller is not None:
             self._poller.close()
             self._poller = None
-        for address in self._addresses:
+        for address in self.addresses:
             if isinstance(address, Path):
                 address.unlink(missing_ok=True)
         self._acceptors.clear()
-        self._addresses.clear()
+        self._bound.clear()
         if self._store is not None:
             await self._store.close()
 
@@ -316,7 +325,8 @@ class Broker:
         return self._limits
 
     async def _open(self, store: Journal) -> None:
-        image, _ = await asyncio.to_thread(store.open)
+        image, report = await asyncio.to_thread(store.open)
+        self.counters.store_damages = report.faults
         boot = await asyncio.to_thread(_read_boot)
         self._core.restore(image, self.now(), time.time(), boot)
         store.start()
@@ -333,7 +343,7 @@ class Broker:
     ) -> list[socket.socket]:
         if listener.path is not None:
             sockets = [bind_unix(listener.path)]
-            self._addresses.append(listener.path)
+            self._bound.append((listener.path,))
             return sockets
         found = await loop.getaddrinfo(
             listener.host or None,
@@ -343,8 +353,7 @@ class Broker:
         )
         hosts = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
         sockets = bind_tcp(list(hosts), listener.port)
-        host, port = sockets[0].getsockname()[:2]
-        self._addresses.append((host, port))
+        self._bound.append(tuple(each.getsockname()[:2] for each in sockets))
         return sockets
 
     def _commit(self) -> bool:

@@ -52,7 +52,7 @@ class Session:
         "_counters", "_current", "_deadlines", "_drop_expired_of_all", "_limits", "_next_expiry",
         "_received", "_waiting", "_waiting_bytes", "client", "client_id", "diary", "expires_at",
         "expiry_s", "inflight", "is_restored", "may_read", "opening", "owner", "pending_retained",
-        "subscriptions", "version", "will", "will_at",
+        "subscriptions", "version", "will", "will_at", "will_diary",
     )  # fmt: skip
 
     def __init__(
@@ -78,6 +78,7 @@ class Session:
         self.expires_at: float | None = None  # set while away
         self.will: Will | None = None  # waits for will_at while away
         self.will_at = 0.0
+        self.will_diary: Diary | None = None  # of the will alone, where the session is not stored
         self._limits = limits
         self._counters = counters
         self._drop_expired_of_all = drop_expired_of_all  # what waits for any session

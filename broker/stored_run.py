@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from broker.durable import MUCH_BYTES
 from broker.flow import NO_ID
 from broker.journal.records import StoredSeries
 from broker.plain import PLAIN_QOS1, measure_publish
@@ -54,6 +55,7 @@ class StoredRun:
     def __init__(self, router: Router, lines: Lines, limits: Limits, send: Send) -> None:
         self._router = router
         self._ledger = router.ledger
+        self._backpressure = router.backpressure
         self._lines = lines
         self._limits = limits
         self._send = send
@@ -61,17 +63,20 @@ class StoredRun:
     def run(self, client: Client, buffer: bytes, start: int) -> int:
         """Handle the packets at start that are of this kind; return where the next one is."""
         session = client.session
-        if buffer[start] != PLAIN_QOS1 or session is None:
+        if buffer[start] != PLAIN_QOS1 or session is None or self._backpressure.is_on:
             return start
         line = self._lines.line_of(client)
         room = self._limits.holds - len(line) - session.unreleased
         batches: list[_Batch] = []
         packet_ids: list[bytes] = []
+        begin = start
         try:
             start = self._read(client, buffer, start, room, batches, packet_ids)
         finally:  # also when the next packet is a fault
             if packet_ids:
-                self._take(client, line, batches, packet_ids)
+                self._take(client, line, batches, packet_ids, start - begin or len(buffer))
+                if self._ledger.collected_bytes >= MUCH_BYTES:
+                    self._ledger.flush()  # the store may fall behind by it
         return start
 
     def _read(
@@ -115,7 +120,12 @@ class StoredRun:
         return start
 
     def _take(
-        self, client: Client, line: AckLine, batches: list[_Batch], packet_ids: list[bytes]
+        self,
+        client: Client,
+        line: AckLine,
+        batches: list[_Batch],
+        packet_ids: list[bytes],
+        size: int,
     ) -> None:
         ledger, counters = self._ledger, self._router.counters
         first = ledger.take_message_ids(len(packet_ids))
@@ -128,7 +138,9 @@ class StoredRun:
             place.decide(Reason.SUCCESS if ok else Reason.QUOTA_EXCEEDED)
 
         if records:
-            ledger.collect_run(records, first, done)  # rule 1
+            ledger.collect_run(records, first, size, done)  # rule 1
+            if self._backpressure.line:
+                self._backpressure.pass_through(client)
         for outlet, parts, _ in batches:
             following = first + len(parts)
             self._send(client, outlet, parts, range(first, following) if outlet.entries else ())

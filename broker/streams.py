@@ -125,6 +125,9 @@ class Poller:
         return count
 
 
+_NOBODY = asyncio.BufferedProtocol()  # the protocol of a stream that is lost
+
+
 class Stream(asyncio.Transport):
     """One socket; the transport of a BufferedProtocol."""
 
@@ -333,5 +336,6 @@ class Stream(asyncio.Transport):
         self._is_lost = True
         self._is_reading = False
         self._watch()
-        self._protocol.connection_lost(error)
+        protocol, self._protocol = self._protocol, _NOBODY  # else they keep each other
+        protocol.connection_lost(error)
         self._socket.close()

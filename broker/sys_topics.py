@@ -91,6 +91,7 @@ class SysTopics:
             "messages/stored": held,
             "store/messages/count": held,
             "store/messages/bytes": held_bytes,
+            "store/damages": counters.store_damages,
             "publish/messages/received": counters.messages_received,
             "publish/messages/sent": counters.messages_sent,
             "publish/messages/dropped": counters.messages_dropped,

@@ -188,7 +188,7 @@ class Handshake(asyncio.BufferedProtocol):
     def end(self, error: OSError | None) -> None:
         """Close, and tell why."""
         self._hall.leave(self)
-        self._tls = None  # now: the stream and we hold each other until the next collection
+        self._tls = None  # now: whoever is told why may still refer to this
         fail, self._fail = self._fail, _ignore
         self.stream.abort()
         fail(error)
@@ -349,8 +349,9 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
         self._is_reading = False
         self._is_ending = True
         self._protocol.connection_lost(exc)
-        # now: all who take part hold each other until the next collection
+        # now: who handles the last packet may still refer to this
         del self._tls, self._incoming, self._outgoing
+        self._received = memoryview(b"")
 
     # -- within -----------------------------------------------------------------------------
 

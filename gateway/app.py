@@ -197,7 +197,8 @@ class Gateway:
             raise _cannot_listen(self._base.config, exc) from exc
         self._status.listeners = tuple(
             format_address(*address[:2])
-            for address in self._broker.addresses
+            for bound in self._broker.all_addresses
+            for address in bound
             if isinstance(address, tuple)
         )
         if self._base.config.broker.anonymous == "loopback":
@@ -250,12 +251,14 @@ class Gateway:
             await asyncio.sleep(READY_POLL_S)
         spare_what_stays()
         listening = node.listening
+        first, *others = status.listeners
+        also = f", MQTT also on {', '.join(others)}" if others else ""
         sys.stdout.write(
-            f"gateway ready: node {node.node_id[:12]}, MQTT {status.listeners[0]}"
+            f"gateway ready: node {node.node_id[:12]}, MQTT {first}"
             f"{self._warn_of_plain_mqtt()}, "
             f"API {listening.api_scheme}://"
             f"{format_address(listening.api_host, listening.api_port)}, "
-            f"{status.role()}, SEP {status.sep_state()}\n"
+            f"{status.role()}, SEP {status.sep_state()}{also}\n"
         )
         sys.stdout.flush()
 

@@ -16,6 +16,8 @@ from microservice.web import Request, Response, problem
 
 logger = logging.getLogger(__name__)
 
+PROMPT_S = 0.02  # a handler that answers sooner costs nobody a look at its caller
+
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -51,7 +53,7 @@ class App:
         request, route = request_and_route
         try:
             async with asyncio.timeout(self._limits.handler_s):
-                result = await route.handler(request)
+                result = await _while_caller_waits(route.handler(request), body)
             return result if isinstance(result, Response) else Response(result)
         except HttpError as exc:
             return problem(exc.status, exc.detail)
@@ -84,6 +86,25 @@ class App:
         response = problem(405, f"cannot {scope['method']} {scope['path']}")
         response.headers["allow"] = ", ".join(allowed)
         return response
+
+
+async def _while_caller_waits(handling: Awaitable[Any], body: "_Body") -> Any:
+    """Return what a handler returns; end it, with HangupError, when the caller hangs up before."""
+    handler = asyncio.ensure_future(handling)
+    gone: asyncio.Future[None] | None = None
+    try:
+        await asyncio.wait({handler}, timeout=PROMPT_S)
+        if not handler.done():
+            gone = asyncio.ensure_future(body.gone())
+            await asyncio.wait({handler, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not handler.done():
+                raise HangupError("cannot answer: the client hung up")
+        return handler.result()
+    finally:
+        ending = [task for task in (handler, gone) if task is not None and not task.done()]
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
 
 
 class _Body:

@@ -1,11 +1,12 @@
 """The SEP's messages: a CBOR map whose body only its receiver can read.
 
 Whoever routes an envelope sees ids, expiry and size. The body is sealed with HPKE
-(RFC 9180, base mode), bound to kind, receiver and id, so that it cannot be replayed as
-another message.
+(RFC 9180, base mode), bound to kind, receiver, id and expiry, so that it cannot be replayed as
+another message, nor as one that is valid for longer.
 """
 
 import secrets
+import struct
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from protocol.errors import WireError
 from protocol.keys import SealingKey, load_sealing_public
 
-VERSION = 1
+VERSION = 2
 BODY_LIMIT_BYTES = 256 * 1024  # more is bulk data: ask for a BEP
 ENVELOPE_LIMIT_BYTES = BODY_LIMIT_BYTES + 4096  # ids, sealing key, HPKE overhead (1,136 bytes)
 
@@ -142,4 +143,4 @@ def take(fields: dict[str, Any], key: str, *kinds: type) -> Any:
 
 def _binding(envelope: Envelope) -> bytes:
     head = f"hecate sep {VERSION}|{envelope.kind.value}|{envelope.to}|".encode()
-    return head + envelope.message_id
+    return head + struct.pack(">d", envelope.expires) + envelope.message_id

@@ -17,6 +17,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from tests.share import find_seed  # noqa: E402  # a script's own folder is the path otherwise
+
 FUZZ_S = 120  # of each target
 PARALLEL = ("-n", "2", "--dist", "load", "--maxschedchunk", "1", "--timeout", "3600")
 RUNS = (("-m", "slow"), ("tests/properties", "-m", "not slow"))
@@ -107,6 +110,7 @@ def main() -> int:
     head = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": _git("rev-parse", "--short", "HEAD"),
+        "seed": str(find_seed()),
         "command": f"`scripts/soak.py --share {options.share} --fuzz {options.fuzz}`",
         "processors": str(os.cpu_count()),
         "minutes": f"{(time.monotonic() - began) / 60:.0f}",

@@ -54,7 +54,6 @@ def _context(tls: TlsSettings) -> ssl.SSLContext:
     if tls.client_certificates is ClientCertificates.NO:
         return context
     context.verify_mode = _VERIFY[tls.client_certificates]
-    _trust(context, tls.client_ca, tls.client_ca_folder)
     if tls.revoked is not None:
         _trust(context, tls.revoked, None)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
@@ -73,6 +72,10 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsSettings) -> None:
     except ssl.SSLError as exc:
         why = f"no certificate that goes with {tls.key}: {exc.reason or exc}"
         raise ConfError(tls.certificate, [why.lower()]) from exc
+    # also where no client is asked for one: if the file holds only its own certificate, OpenSSL
+    # sends those above it as well, which it finds among the authorities
+    if tls.client_ca is not None or tls.client_ca_folder is not None:
+        _trust(context, tls.client_ca, tls.client_ca_folder)
 
 
 def _trust(context: ssl.SSLContext, file: Path | None, folder: Path | None) -> None:

@@ -9,7 +9,7 @@ from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
 from broker.journal.journal import Durability, Journal, JournalStatus
 from broker.journal.log import Report
-from broker.journal.state import Image, StoredSession
+from broker.journal.state import Image, StoredSession, StoredWill
 from broker.journal.writer import JournalLimits
 
 __all__ = [
@@ -23,4 +23,5 @@ __all__ = [
     "RealDisk",
     "Report",
     "StoredSession",
+    "StoredWill",
 ]

@@ -11,6 +11,8 @@ from broker.journal.records import Record, Stored, decode_records
 from broker.journal.segments import SegmentName, read_segment
 from broker.journal.state import Image, describe_session
 
+Step = tuple[list[Record], int]  # copies of one item, and how many bytes were read for them
+
 
 class Cleaning:
     """Goes through one segment that is no longer written to."""
@@ -18,42 +20,45 @@ class Cleaning:
     def __init__(self, image: Image, name: SegmentName, buffer: bytes) -> None:
         self.name = name
         self.is_done = False
-        self._image = image
-        self._buffer = buffer
-        self._position = 0
-        self._copies = self._find_copies()
+        # A cleaning is often given up half-way: its segment dies by itself. The generator must
+        # not refer to it, for that circle would keep the buffer until the collector looks.
+        self._copies = _find_copies(image, name, buffer)
 
     def step(self, limit_bytes: int) -> list[list[Record]]:
         """Return the next copies, those of one item together; read about so many bytes."""
         found = []
-        start = self._position
-        while self._position - start < limit_bytes:
-            copy = next(self._copies, None)
-            if copy is None:
+        read = 0
+        while read < limit_bytes:
+            item = next(self._copies, None)
+            if item is None:
                 self.is_done = True
                 break
+            copy, size = item
+            read += size
             if copy:
                 found.append(copy)
         return found
 
-    def _find_copies(self) -> Iterator[list[Record]]:
-        if self._image.clock is not None:  # the last one may be in this segment
-            yield [self._image.clock]
-        number = self.name.number
-        sessions = self._image.sessions
-        for session_id in [each.session_id for each in sessions.values() if each.home == number]:
-            session = sessions.get(session_id)
-            if session is not None:
-                copy = list(describe_session(session))
-                self._position += sum(map(len, copy)) * 16  # about
-                yield copy
-        for piece in read_segment(self._buffer, self.name.marker):
-            if not isinstance(piece, bytes):
-                continue
-            self._position += len(piece)
-            for record in _decode(piece):
-                if isinstance(record, Stored):
-                    yield self._image.renew(record, number)
+
+def _find_copies(image: Image, name: SegmentName, buffer: bytes) -> Iterator[Step]:
+    if image.clock is not None:  # the last one may be in this segment
+        yield [image.clock], 0
+    sessions = image.sessions
+    for session_id in [each.session_id for each in sessions.values() if each.home == name.number]:
+        session = sessions.get(session_id)
+        if session is not None:
+            copy = list(describe_session(session))
+            yield copy, sum(map(len, copy)) * 16  # about
+    for piece in read_segment(buffer, name.marker):
+        if not isinstance(piece, bytes):
+            continue
+        size = len(piece)
+        for record in _decode(piece):
+            if isinstance(record, Stored):
+                yield image.renew(record, name.number), size
+                size = 0
+        if size:
+            yield [], size
 
 
 def _decode(body: bytes) -> list[Record]:

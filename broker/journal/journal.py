@@ -35,6 +35,7 @@ class JournalStatus:
     commits: int
     refused: int
     is_full: bool
+    is_behind: bool = False
 
 
 class Journal:
@@ -57,6 +58,7 @@ class Journal:
         self._in_memory = durability == "memory"
         self._disk: Disk = RealDisk() if disk is None else disk
         self._limits = JournalLimits() if limits is None else limits
+        self._behind_bytes = min(self._limits.behind_bytes, self._limits.queued_bytes // 2)
         self._group_bytes = min(self._limits.group_bytes, self._limits.segment_bytes // 8)
         synced = durability == "synced"
         self._log = Log(self._disk, directory, self._limits.segment_bytes, synced=synced)
@@ -64,6 +66,7 @@ class Journal:
         self._lock = -1
         self._pending: list[Group] = []
         self._pending_bytes = self._queued_bytes = self._refused = 0
+        self._is_behind = False
         self._handing_over: asyncio.Handle | None = None
         self._is_urgent = False
         self._writer: Writer | None = None
@@ -82,11 +85,11 @@ class Journal:
             raise self._refuse(exc.strerror) from exc
         try:
             report = self._log.read(self._image)
-        except OSError as exc:
+        except (OSError, JournalError) as exc:
             self._disk.close(self._lock)
             self._lock = -1
-            raise self._refuse(exc.strerror) from exc
-        _log_report(self._image, report)
+            raise self._refuse(getattr(exc, "strerror", None) or str(exc)) from exc
+        _log_report(self._directory, self._image, report)
         return self._image, report
 
     def _refuse(self, why: str | None) -> JournalError:
@@ -121,13 +124,16 @@ class Journal:
             raise JournalError("cannot append to the journal: it is not open")
         body = encode_records(records)
         size = len(body)
-        is_over = self._queued_bytes + size > self._limits.queued_bytes
+        # one message that is larger than what is left is taken, as long as the rest keeps up
+        queued = self._queued_bytes
+        is_over = queued >= self._behind_bytes and queued + size > self._limits.queued_bytes
         if (writer is not None and writer.has_ended) or (is_over and not must):
             self._refused += 1
             if done is not None:
                 self._loop.call_soon(done, False)
             return
         self._queued_bytes += size
+        self._is_behind |= self._queued_bytes >= self._behind_bytes
         self._pending_bytes += size
         self._add(body, records, done, must=must)
         if writer is not None:  # else start() hands it over
@@ -145,6 +151,11 @@ class Journal:
         last.records += records
         if done is not None:
             last.dones.append(done)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much is not committed yet that those who bring more should wait."""
+        return self._is_behind
 
     async def close(self) -> None:
         """Commit what was appended and close the files."""
@@ -176,6 +187,7 @@ class Journal:
             writer.commits if writer is not None else 0,
             self._refused,
             writer.is_full if writer is not None else False,
+            self._is_behind,
         )
 
     def _plan(self, *, urgent: bool) -> None:
@@ -209,6 +221,8 @@ class Journal:
 
     def _finish(self, dones: list[Done], ok: bool, size: int) -> None:
         self._queued_bytes -= size
+        if self._queued_bytes <= self._behind_bytes // 2:
+            self._is_behind = False
         if not ok:
             self._refused += len(dones)
         for index, done in enumerate(dones, 1):
@@ -223,7 +237,13 @@ class Journal:
             self._ended.set_result(None)
 
 
-def _log_report(image: Image, report: Report) -> None:
+def _log_report(directory: Path, image: Image, report: Report) -> None:
+    if not report.is_clean:
+        logger.warning(
+            "data in %s are damaged: at most %d bytes in %d places are lost, and %d sessions whose "
+            "beginning was there; a backup of the folder may have them",
+            directory, report.lost_bytes, len(report.damages), report.orphans,
+        )  # fmt: skip
     for name, damage in report.damages[:DAMAGES_LOGGED]:
         logger.warning("journal %s is damaged at byte %d (%d bytes): %s",
                        name, damage.offset, damage.length, damage.problem)  # fmt: skip

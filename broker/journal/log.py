@@ -16,16 +16,20 @@ import logging
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
+from broker.journal import manifest
 from broker.journal.disk import Disk
 from broker.journal.errors import JournalError
-from broker.journal.records import decode_records
+from broker.journal.manifest import Manifest, decode_manifest, encode_slot
+from broker.journal.records import SegmentEnded, decode_records, encode_records
 from broker.journal.segments import (
     BATCH_OVERHEAD_BYTES,
     HEAD,
     MARKER_BYTES,
+    VERSION,
     Damage,
     SegmentName,
     encode_batch,
@@ -33,11 +37,13 @@ from broker.journal.segments import (
     measure_used,
     parse_name,
     read_segment,
+    read_version,
 )
 from broker.journal.state import Image
 
 logger = logging.getLogger(__name__)
 
+END_BYTES = 64  # what SegmentEnded takes, at most
 SPARE = "spare-"  # a segment that is no longer needed: written blocks cost least to write again
 SPARES = 4  # segments become superfluous a few at a time
 SHORTEN_BYTES = 65_536  # less room is not worth a change of the file
@@ -55,9 +61,19 @@ class Report:
     damages: list[tuple[str, Damage]] = field(default_factory=list)  # file name, what
 
     @property
+    def lost_bytes(self) -> int:
+        """How much cannot be read, at most."""
+        return sum(damage.length for _, damage in self.damages)
+
+    @property
+    def faults(self) -> int:
+        """How much is missing, in places and sessions."""
+        return len(self.damages) + self.orphans
+
+    @property
     def is_clean(self) -> bool:
         """Whether nothing that was once safe is missing."""
-        return not self.damages and not self.orphans
+        return not self.faults
 
 
 @dataclass(slots=True)
@@ -65,10 +81,11 @@ class _Segment:
     name: SegmentName
     size: int
     is_whole: bool  # the file is as long as a new segment
+    used: int = 0  # of its size, of one that was read
 
 
 class Log:
-    """Appends batches; any method may raise OSError."""
+    """Appends batches; any method may raise OSError, read() also JournalError."""
 
     def __init__(self, disk: Disk, directory: Path, segment_bytes: int, *, synced: bool) -> None:
         self._disk = disk
@@ -83,6 +100,10 @@ class Log:
         self._capacity = 0
         self._serial = 0
         self._synced = 0
+        self._manifest: Manifest | None = None
+        self._manifest_file = -1
+        self._before: SegmentEnded | None = None  # what the next write tells of the segment before
+        self._ends: dict[int, int] = {}  # by segment, as told while they are read
         self.written_bytes = 0
 
     @property
@@ -111,20 +132,67 @@ class Log:
         report = Report()
         files = self._disk.list(self._directory)
         self._take_spares(files)
+        self._manifest = self._read_manifest(files)
         names = [name for each in files if (name := parse_name(each))]
-        for name in sorted(names, key=lambda each: each.number):
-            if report.segments and name.number != self._last_number + 1:
-                report.damages.append((str(name), Damage(0, 0, "those before it are missing")))
-            self._last_number = name.number
+        names.sort(key=lambda each: each.number)
+        self._find_missing([each.number for each in names], report)
+        for name in names:
+            self._last_number = max(self._last_number, name.number)
+            report.segments += 1
             try:
                 buffer = self._disk.read(self._directory / str(name))
             except OSError as exc:
-                report.damages.append((str(name), Damage(0, 0, f"cannot be read: {exc}")))
-                buffer = b""
+                lost = Damage(0, files[str(name)], f"cannot be read: {exc}")
+                report.damages.append((str(name), lost))
+                self._old.append(_Segment(name, 0, is_whole=False))
+                continue
+            version = read_version(buffer) or 0
+            if version > VERSION and name is names[-1]:
+                raise JournalError(
+                    f"{name} is of a later version of Hecate (journal {version}, this one reads "
+                    f"{VERSION}); start that version, or use another folder"
+                )
             self._read_one(name, buffer, image, report)
-            report.segments += 1
+        self._compare_ends(report)
         report.orphans = image.settle()
         return report
+
+    def _read_manifest(self, files: dict[str, int]) -> Manifest | None:
+        if manifest.NAME not in files:
+            return None
+        try:
+            return decode_manifest(self._disk.read(self._directory / manifest.NAME))
+        except OSError:
+            return None
+
+    def _find_missing(self, numbers: list[int], report: Report) -> None:
+        known = self._manifest
+        if known is not None:
+            self._last_number = known.last
+            numbers = [each for each in numbers if known.includes(each)]
+            numbers = [known.first - 1, *numbers, known.last + 1]
+        for before, after in pairwise(numbers):
+            count = after - before - 1
+            if count:
+                what = "the segment is missing" if count == 1 else f"{count} segments are missing"
+                lost = Damage(0, count * self._segment_bytes, what)
+                report.damages.append((f"{before + 1:010}-*.log", lost))
+
+    def _compare_ends(self, report: Report) -> None:
+        """Find segments that were cut where a batch ends."""
+        known = self._manifest
+        if known is not None and known.end_bytes:
+            self._ends[known.last] = known.end_bytes
+        hurt = {name for name, _ in report.damages}
+        for segment in self._old:
+            name, end = str(segment.name), self._ends.get(segment.name.number, 0)
+            if segment.used < end and name not in hurt:
+                lost = Damage(segment.used, end - segment.used, "the end is missing")
+                report.damages.append((name, lost))
+        self._ends.clear()
+        if self._old:
+            last = self._old[-1]
+            self._before = SegmentEnded(last.name.number, last.used)
 
     def read_oldest(self) -> bytes:
         """Return the bytes of the oldest segment."""
@@ -132,11 +200,13 @@ class Log:
 
     def write(self, groups: Sequence[bytes], *, is_urgent: bool = False) -> None:
         """Append one batch and, if the log is a synced one, wait until it is on the disk."""
-        size = measure_batch(groups)
+        size = measure_batch(groups) + END_BYTES
         if self._current is None or self._current.size + size > self._capacity:
             self._rotate(size, is_urgent=is_urgent)
         segment = self._current
         assert segment is not None  # just made
+        if self._before is not None:
+            groups = (encode_records((self._before,)), *groups)
         batch = encode_batch(segment.name.marker, self._serial, self._synced, groups)
         try:
             self._disk.write(self._file, batch, segment.size)
@@ -149,6 +219,7 @@ class Log:
             except OSError:  # what the system has in memory may differ from the disk for ever
                 self._wipe(segment, is_broken=True)
                 raise
+        self._before = None
         self._serial += 1
         segment.size += len(batch)
         self.written_bytes += len(batch)
@@ -160,6 +231,7 @@ class Log:
         if not self._is_synced and self._current is not None:
             self._disk.sync(self._file)  # what made it superfluous must not be lost after it
         oldest = self._old[0]
+        self._note_segments(oldest.name.number + 1)
         path = self._directory / str(oldest.name)
         if len(self._spares) >= SPARES or not oldest.is_whole:
             self._disk.remove(path)
@@ -177,16 +249,51 @@ class Log:
             self._end_current()
             if self._capacity - segment.size > SHORTEN_BYTES:
                 self._disk.shorten(self._directory / str(segment.name), segment.size)
+            self._note_segments(self._old[0].name.number, self._before)
+        if self._manifest_file >= 0:
+            self._disk.close(self._manifest_file)
+            self._manifest_file = -1
+
+    def _note_segments(self, first: int, ended: SegmentEnded | None = None) -> None:
+        """Note which segments there are, before the oldest goes and once a new one is there."""
+        known = self._manifest
+        end_bytes = ended.size if ended is not None else 0
+        noted = Manifest(known.serial + 1 if known else 1, first, self._last_number, end_bytes)
+        try:
+            if self._manifest_file < 0:
+                self._open_manifest()
+            self._disk.write(self._manifest_file, *encode_slot(noted))
+            self._disk.sync(self._manifest_file)  # or else it may be behind the removal
+        except OSError as exc:  # it only serves the report
+            logger.info("cannot note the segments of the journal: %s", exc)
+            return
+        self._manifest = noted
+
+    def _open_manifest(self) -> None:
+        path = self._directory / manifest.NAME
+        if self._manifest is None and manifest.NAME in self._disk.list(self._directory):
+            self._disk.remove(path)  # no slot of it can be read
+        if self._manifest is not None:
+            self._manifest_file = self._disk.open(path)
+            return
+        self._manifest_file = self._disk.create(path, manifest.SIZE)
+        self._disk.sync_directory(self._directory)
 
     def _read_one(self, name: SegmentName, buffer: bytes, image: Image, report: Report) -> None:
+        was_begun = self._manifest is not None and self._manifest.includes(name.number)
         for piece in read_segment(buffer, name.marker):
             if isinstance(piece, bytes):
                 try:
                     for record in decode_records(piece):
                         image.apply(record, name.number)
+                        if type(record) is SegmentEnded:
+                            self._ends[record.number] = record.size
                     report.groups += 1
                 except JournalError as exc:  # a checksum by chance, or of a later version
                     report.damages.append((str(name), Damage(0, len(piece), str(exc))))
+            elif piece.is_tail and was_begun and not piece.offset:  # it had a head, and more
+                lost = replace(piece, length=self._segment_bytes, is_tail=False)
+                report.damages.append((str(name), lost))
             elif piece.is_tail:
                 report.torn += 1
             else:
@@ -197,7 +304,7 @@ class Log:
             with contextlib.suppress(OSError):
                 self._disk.shorten(self._directory / str(name), used)
                 size = used
-        self._old.append(_Segment(name, size, size == self._segment_bytes))
+        self._old.append(_Segment(name, size, size == self._segment_bytes, used))
 
     def _take_spares(self, files: dict[str, int]) -> None:
         for name, size in files.items():
@@ -236,12 +343,14 @@ class Log:
         self._current = _Segment(name, len(HEAD), capacity == self._segment_bytes)
         self._last_number = name.number
         self._serial = self._synced = 0
+        self._note_segments(self._old[0].name.number if self._old else name.number)
 
     def _end_current(self) -> None:
         segment = self._current
         if segment is None:
             return
         self._disk.sync(self._file)
+        self._before = SegmentEnded(segment.name.number, segment.size)
         # says that all of it was synced; not synced itself, for it only serves the report
         seal = encode_batch(segment.name.marker, self._serial, self._serial, ())
         with contextlib.suppress(OSError):
@@ -261,4 +370,5 @@ class Log:
             self._disk.write(self._file, bytes(BATCH_OVERHEAD_BYTES), segment.size)
         if is_broken:
             logger.warning("journal leaves segment %s: it cannot be written", segment.name)
+            self._before = SegmentEnded(segment.name.number, segment.size)
             self._leave(segment)

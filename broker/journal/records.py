@@ -20,7 +20,10 @@ from broker.packets import Subscription
 
 
 class Opened(NamedTuple):
-    """A client is connected to its session, new or not; clears what Closed and WillDelayed said."""
+    """A client is connected to its session, new or not; clears what Closed and wills said.
+
+    With an expiry of 0 it is there for its will alone.
+    """
 
     session_id: int
     client_id: str
@@ -156,8 +159,20 @@ class Cleared(NamedTuple):
     topic: str
 
 
+class WillHeld(NamedTuple):
+    """The will of a client that is connected; its message is a Stored behind it, as below.
+
+    When the message expires is counted from its publication: its properties say how long it takes.
+    """
+
+    session_id: int
+    message_id: int
+    delay_s: float
+    retain: bool = False
+
+
 class WillDelayed(NamedTuple):
-    """A will waits; its message is a Stored behind this record in the same append."""
+    """A will waits; its message is a Stored behind this record in the same append, or held."""
 
     session_id: int
     message_id: int
@@ -180,10 +195,18 @@ class ClockRead(NamedTuple):
     boot: str = ""  # names the start of the machine; "": it has no name
 
 
+class SegmentEnded(NamedTuple):
+    """How far the segment before this one is written; made by the log only, changes nothing."""
+
+    number: int
+    size: int
+
+
 Record = (
     Opened | Closed | Ended | Subscribed | Unsubscribed | Stored | Sent | Acknowledged | Released
     | Completed | Received | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
     | ClockRead
+    | WillHeld | SegmentEnded
 )  # fmt: skip
 
 
@@ -223,6 +246,7 @@ _RELEASED = Struct(">BIQH")
 _WILL = Struct(">BIQdB")
 _CLEARED = Struct(">BH")
 _CLOCK = Struct(">BdddB")
+_SEGMENT = Struct(">BIQ")
 
 RETAIN_FLAG, IDENTIFIERS_FLAG, PUBLISHER_FLAG = 0x04, 0x08, 0x10  # above two bits of the QoS
 
@@ -447,9 +471,10 @@ def _decode_cleared(reader: _Reader) -> Cleared:
     return Cleared(reader.text(reader.unpack(_CLEARED)[1]))
 
 
-def _decode_will(reader: _Reader) -> WillDelayed:
-    _, session_id, message_id, due_at, retain = reader.unpack(_WILL)
-    return WillDelayed(session_id, message_id, _instant(due_at), bool(retain))
+def _decode_will(reader: _Reader) -> WillDelayed | WillHeld:
+    kind, session_id, message_id, time, retain = reader.unpack(_WILL)
+    made = WillDelayed if kind == 14 else WillHeld
+    return made(session_id, message_id, _instant(time), bool(retain))
 
 
 def _encode_clock(record: ClockRead) -> bytes:
@@ -483,6 +508,8 @@ _ENCODE: dict[type, Callable[[Any], bytes]] = {
     WillDelayed: lambda record: _WILL.pack(14, *record),
     WillEnded: lambda record: _SESSION.pack(15, *record),
     ClockRead: _encode_clock,
+    WillHeld: lambda record: _WILL.pack(18, *record),
+    SegmentEnded: lambda record: _SEGMENT.pack(19, *record),
 }
 _DECODE: dict[int, Callable[[_Reader], Record]] = {
     1: _decode_opened,
@@ -503,4 +530,6 @@ _DECODE: dict[int, Callable[[_Reader], Record]] = {
     15: lambda reader: WillEnded(reader.unpack(_SESSION)[1]),
     16: _decode_opened,
     20: _decode_clock,
+    18: _decode_will,
+    19: lambda reader: SegmentEnded(*reader.unpack(_SEGMENT)[1:]),
 }

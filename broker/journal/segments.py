@@ -27,7 +27,10 @@ from functools import cache
 from struct import Struct
 from zlib import crc32
 
-HEAD = b"hecate journal 2"
+VERSION = 3
+HEAD = b"hecate journal %d" % VERSION
+_HEAD = re.compile(rb"hecate journal (\d)")
+OLDEST_VERSION = 2  # 3 has more kinds of records; segments of both are read side by side
 MARKER_BYTES = 8
 
 _BATCH = Struct(">8sIIII")  # marker, serial, synced, length of all groups, checksum of these
@@ -74,6 +77,12 @@ def parse_name(name: str) -> SegmentName | None:
     return None if found is None else SegmentName(int(found[1]), bytes.fromhex(found[2]))
 
 
+def read_version(buffer: bytes) -> int | None:
+    """Return the version of a segment, None when its head is damaged."""
+    found = _HEAD.match(buffer)
+    return None if found is None else int(found[1])
+
+
 def measure_batch(groups: Sequence[bytes]) -> int:
     """Return the size of the batch that groups make."""
     return _BATCH.size + _GROUP.size * len(groups) + sum(map(len, groups))
@@ -97,7 +106,8 @@ def read_segment(buffer: bytes, marker: bytes) -> Iterator[bytes | Damage]:
     def count_settled() -> int:  # goes through the whole segment, so only damage asks
         return max((batch.synced for batch in _find_batches(buffer, marker)), default=0)
 
-    if not buffer.startswith(HEAD):
+    version = read_version(buffer)
+    if version is None or version < OLDEST_VERSION:
         is_tail = next(_find_batches(buffer, marker), None) is None  # it was made, and never used
         yield Damage(0, min(len(buffer), len(HEAD)), "head is not that of a segment", is_tail)
     at, serial = len(HEAD), 0

@@ -21,7 +21,7 @@ change nothing.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from broker.journal.records import (
     Acknowledged,
@@ -37,6 +37,7 @@ from broker.journal.records import (
     Record,
     Released,
     Renewed,
+    SegmentEnded,
     Sent,
     SentSeries,
     Series,
@@ -46,6 +47,7 @@ from broker.journal.records import (
     Unsubscribed,
     WillDelayed,
     WillEnded,
+    WillHeld,
 )
 
 if TYPE_CHECKING:
@@ -60,6 +62,15 @@ MESSAGE_BYTES = 64  # besides topic, properties and payload
 ENTRY_BYTES = 32
 WASTE_FACTOR = 2  # the log may be so many times what is live: each byte is copied about once
 SPARE_SEGMENTS = 2
+
+
+class StoredWill(NamedTuple):
+    """A will of a session; its message is kept for it."""
+
+    message_id: int
+    due_at: float  # 0 while the client is connected
+    retain: bool
+    delay_s: float = 0.0  # from the end of the connection
 
 
 class StoredSession:
@@ -83,7 +94,7 @@ class StoredSession:
         self.queue: dict[int, int] = {}  # message id to packet id, 0 while it waits
         self.released: dict[int, None] = {}  # packet ids that wait for PUBCOMP, in order
         self.received: set[int] = set()  # packet ids of QoS 2 messages that wait for PUBREL
-        self.will: tuple[int, float, bool] | None = None  # message id, due at, retain
+        self.will: StoredWill | None = None
 
 
 class _Kept:
@@ -129,6 +140,8 @@ class Image:
             Cleared: self._cleared,
             WillDelayed: self._will_delayed,
             WillEnded: self._will_ended,
+            WillHeld: self._will_held,
+            SegmentEnded: lambda _record, _segment: None,
             CaughtUp: self._caught_up,
             ClockRead: self._clock_read,
         }
@@ -152,7 +165,7 @@ class Image:
             newest[session.client_id] = session
         for session in self.sessions.values():
             session.queue = dict(sorted(session.queue.items()))
-            if session.will is not None and session.will[0] not in self.messages:
+            if session.will is not None and session.will.message_id not in self.messages:
                 self._end_will(session)
         self._settled = True
         return orphans
@@ -165,9 +178,7 @@ class Image:
             return []
         wills: list[Record] = []
         for session_id in sorted(self._wills.get(message_id, ())):
-            will = self.sessions[session_id].will
-            if will is not None:
-                wills.append(WillDelayed(session_id, *will))
+            wills += _describe_will(self.sessions[session_id])
         entries = []
         sent: list[Record] = []
         for entry in record.entries:
@@ -385,17 +396,25 @@ class Image:
 
     # -- wills -----------------------------------------------------------------------------
 
+    def _will_held(self, record: WillHeld, segment: int) -> None:
+        will = StoredWill(record.message_id, 0.0, record.retain, record.delay_s)
+        self._set_will(record.session_id, will, segment)
+
     def _will_delayed(self, record: WillDelayed, segment: int) -> None:
-        session = self._session(record.session_id, segment)
+        will = StoredWill(record.message_id, record.due_at, record.retain)
+        self._set_will(record.session_id, will, segment)
+
+    def _set_will(self, session_id: int, will: StoredWill, segment: int) -> None:
+        session = self._session(session_id, segment)
         if session is None:
             return
-        if session.will is None or session.will[0] != record.message_id:
+        if session.will is None or session.will.message_id != will.message_id:
             self._end_will(session)
-            self._wills.setdefault(record.message_id, set()).add(session.session_id)
-            kept = self.messages.get(record.message_id)
+            self._wills.setdefault(will.message_id, set()).add(session_id)
+            kept = self.messages.get(will.message_id)
             if kept is not None:
                 kept.refs += 1
-        session.will = record.message_id, record.due_at, record.retain
+        session.will = will
 
     def _will_ended(self, record: WillEnded, segment: int) -> None:
         session = self._session(record.session_id, segment)
@@ -404,7 +423,7 @@ class Image:
 
     def _end_will(self, session: StoredSession) -> None:
         if session.will is not None:
-            message_id, session.will = session.will[0], None
+            message_id, session.will = session.will.message_id, None
             self._wills[message_id].discard(session.session_id)
             if not self._wills[message_id]:
                 del self._wills[message_id]
@@ -433,8 +452,17 @@ def describe_session(session: StoredSession) -> Iterator[Record]:
         yield Received(session_id, packet_id)
     for packet_id in session.released:
         yield Released(session_id, 0, packet_id)
-    if session.will is not None:
-        yield WillDelayed(session_id, *session.will)
+    yield from _describe_will(session)
+
+
+def _describe_will(session: StoredSession) -> Iterator[Record]:
+    session_id, will = session.session_id, session.will
+    if will is None:
+        return
+    if will.due_at:
+        yield WillDelayed(session_id, will.message_id, will.due_at, will.retain)
+    else:
+        yield WillHeld(session_id, will.message_id, will.delay_s, will.retain)
 
 
 def should_clean(log_bytes: int, live_bytes: int, segments: int, segment_bytes: int) -> bool:

@@ -26,6 +26,7 @@ class JournalLimits:
 
     segment_bytes: int = 4 * 1024 * 1024  # room is taken, given back and read in such pieces
     queued_bytes: int = 16 * 1024 * 1024  # not committed yet; beyond it callers are refused
+    behind_bytes: int = 8 * 1024 * 1024  # of these, at which senders are held until half is left
     batch_bytes: int = 1024 * 1024  # one commit
     group_bytes: int = 4096  # one checksum: a damaged block of the disk costs about as much
     interval_s: float = 0.002  # between two commits: fewer writes of the same block

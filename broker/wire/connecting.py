@@ -8,6 +8,7 @@ from broker.reasons import Reason
 from broker.wire.fields import Reader, encode_binary, encode_text, malformed, pack_u16
 from broker.wire.properties import WILL, decode_properties, encode_properties
 
+BRIDGE = 0x80  # of the level, as Mosquitto's bridges of 3.1 and 3.1.1 set it
 _NAMES = {MQTT_3_1: "MQIsdp", MQTT_3_1_1: "MQTT", MQTT_5: "MQTT"}
 
 CLEAN_START, WILL_FLAG, WILL_RETAIN, PASSWORD, USERNAME = 0x02, 0x04, 0x20, 0x40, 0x80
@@ -20,11 +21,14 @@ _AUTH_REASONS = frozenset({0x00, 0x18, 0x19})
 
 
 def peek_version(body: bytes) -> int | None:
-    """Return the protocol level of a CONNECT that may be damaged, to choose the answer's form."""
+    """Return the protocol level of a CONNECT that may be damaged, to choose the answer's form.
+
+    A bridge has that of what it speaks.
+    """
     try:
         reader = Reader(body)
         reader.binary()
-        return reader.byte()
+        return reader.byte() & ~BRIDGE
     except RemoteProtocolError:
         return None
 
@@ -32,10 +36,11 @@ def peek_version(body: bytes) -> int | None:
 def decode_connect(reader: Reader) -> Connect:
     """Read the body of a CONNECT."""
     name = reader.text()
-    version = reader.byte()
+    level = reader.byte()
+    version = level & ~BRIDGE if level & ~BRIDGE < MQTT_5 else level
     if _NAMES.get(version) != name:  # [MQTT-3.1.2-1] [MQTT-3.1.2-2]; [MQTT-3.1.2-1] of 3.1.1
         raise RemoteProtocolError(
-            f"cannot speak {name!r} level {version}", Reason.UNSUPPORTED_PROTOCOL_VERSION
+            f"cannot speak {name!r} level {level}", Reason.UNSUPPORTED_PROTOCOL_VERSION
         )
     flags = reader.byte()
     if flags & 0x01 and version != MQTT_3_1:  # which does not use it
@@ -64,6 +69,7 @@ def decode_connect(reader: Reader) -> Connect:
         username,
         password,
         properties,
+        is_bridge=level != version,
     )
 
 
@@ -99,7 +105,8 @@ def encode_connect(packet: Connect) -> bytes:
     if packet.password is not None:
         flags |= PASSWORD
         parts.append(encode_binary(packet.password))
-    head = encode_text(_NAMES[packet.version]) + bytes((packet.version, flags))
+    level = packet.version | BRIDGE if packet.is_bridge else packet.version
+    head = encode_text(_NAMES[packet.version]) + bytes((level, flags))
     head += pack_u16(packet.keep_alive_s)
     if five:
         head += encode_properties(packet.properties, Type.CONNECT)

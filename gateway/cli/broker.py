@@ -1,4 +1,4 @@
-"""`hecate broker` and `hecate broker passwd`: their names, options and help."""
+"""`hecate broker`, its `check` and its `passwd`: their names, options and help."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.errors import OptionError
-from gateway.cli.options import examples
+from gateway.cli.options import Json, examples
 
 broker_app = typer.Typer(
     rich_markup_mode=None,
@@ -27,6 +27,7 @@ broker_app = typer.Typer(
         "HECATE_LOG_LEVEL=INFO hecate broker --anonymous --metrics 127.0.0.1:9234",
         "hecate broker --config /etc/hecate/broker.toml",
         "hecate broker --config /etc/mosquitto/mosquitto.conf --check",
+        "hecate broker check /var/lib/hecate-broker",
     ),
 )
 
@@ -114,6 +115,27 @@ def broker(  # noqa: PLR0913  # options
         settings = show_metrics(settings, metrics, to_network=open_to_network)
     settings = keep_in(settings, data, durability.value if durability is not None else None)
     run_broker(settings, config, only_check=check)
+
+
+@broker_app.command(
+    "check",
+    epilog=examples(
+        "hecate broker check /var/lib/hecate-broker",
+        "hecate broker check --json data | jq .damages",
+    ),
+)
+def check_folder(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of --data.")],
+    as_json: Json = False,
+) -> None:
+    """Tell what a data folder holds, and what of it is lost.
+
+    Starts no broker and changes nothing. Exit code 1: something is damaged or missing. A broker
+    starts nevertheless, with what is left, and tells the same at WARNING.
+    """
+    from gateway.cli.journal_check import check_data
+
+    raise typer.Exit(check_data(directory, as_json=as_json))
 
 
 @broker_app.command(

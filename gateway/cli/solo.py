@@ -200,8 +200,10 @@ class _Solo:
             logger.info("read users, rights and certificates again; cut %d connections", cut)
 
     def _ready_line(self) -> str:
-        shown = zip(self._broker.addresses, self._settings.listeners, strict=True)
-        where = ", ".join(f"{_show(address)}{_kind(settings)}" for address, settings in shown)
+        shown = zip(self._broker.all_addresses, self._settings.listeners, strict=True)
+        where = ", ".join(
+            f"{_show(address)}{_kind(settings)}" for bound, settings in shown for address in bound
+        )
         return f"broker ready: MQTT {where}; {_who(self._settings)} may connect"
 
 

@@ -225,8 +225,15 @@ class Connection:
 
     def _on_message(self, _c: Any, _u: Any, message: paho.MQTTMessage) -> None:
         try:
-            self.on_message(_read_message(message))
-        except Exception:  # one message may not end what follows it
+            read = _read_message(message)
+        except UnicodeDecodeError:
+            logger.warning("cannot take a message from the cloud: its topic is not UTF-8")
+            if message.qos:  # or it would come again with each connection
+                self.acknowledge(message.mid)
+            return
+        try:
+            self.on_message(read)
+        except Exception:  # one message may not end what follows it; it comes again
             logger.exception("cannot take a message from the cloud")
 
     # the socket on the event loop ------------------------------------------------------

@@ -144,15 +144,16 @@ class Forwarder:
 
     def _send(self, entry: Entry) -> None:
         row_id, name, size = entry.row_id, entry.topic, len(entry.payload)
-        connection, topic = self._connection, uplinked(self._node_id, name)
-        fault = find_fault(self.limits, self._node_id, name, size)
+        connection, packet_id = self._connection, 0
         if connection is None:
             raise LinkLost("cannot go on: the connection was closed")
-        try:
-            if not fault:
+        fault = find_fault(self.limits, self._node_id, name, size)
+        if not fault:
+            try:
+                topic = uplinked(self._node_id, name)
                 packet_id = connection.publish(topic, entry.payload, qos=1, retain=entry.retain)
-        except ValueError as exc:  # of a topic or a size that is not MQTT's
-            fault = str(exc)
+            except ValueError as exc:  # of a topic or a size that is not MQTT's
+                fault = f"cannot be encoded: {exc}"
         if fault:
             self._set_aside(row_id, name, fault)
             if self._window.skipped(row_id):

@@ -355,11 +355,13 @@ def _read(database: sqlite3.Connection, after: int, limit: int, limit_bytes: int
         (after, limit),
     )
     with closing(rows):
-        for row_id, topic, payload, retain in rows:
+        for row_id, topic, stored, retain in rows:
+            # SQLite keeps any type in any column, and a bad disk any bits in it
+            payload = stored if isinstance(stored, bytes) else str(stored).encode()
             total += len(payload)
             if entries and total > limit_bytes:
                 break
-            entries.append(Entry(row_id, topic, payload, bool(retain)))
+            entries.append(Entry(row_id, str(topic), payload, bool(retain)))
     return entries
 
 
@@ -372,6 +374,7 @@ def _move(source: Path, target: Path) -> None:
 
 def _open(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None)
+    database.text_factory = _decode
     try:
         path.chmod(0o600)
         version = _read_version(database)
@@ -385,6 +388,10 @@ def _open(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def _decode(text: bytes) -> str:
+    return text.decode("utf-8", "replace")  # of a row that cannot be read, no other could be
 
 
 def _read_version(database: sqlite3.Connection) -> int:

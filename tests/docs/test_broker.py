@@ -29,7 +29,7 @@ from tests.programs import HECATE, ROOT, Program
 
 TEXT = (ROOT / "docs" / "broker.md").read_text()
 SECTIONS = (
-    "Try it", "Keep data", "Users and rights", "Listeners and TLS", "Watching it",
+    "Try it", "Keep data", "Check data", "Users and rights", "Listeners and TLS", "Watching it",
     "Moving over from Mosquitto",
 )  # fmt: skip
 
@@ -124,6 +124,8 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
     assert "61\n" in printed
     assert "broker.toml: good configuration for the broker: MQTT 127.0.0.1:" in printed
     assert "seconds\n" in printed
+    assert "nothing is damaged or missing\n" in printed
+    assert '"damages": []' in printed
     assert "hecate_broker_connections " in printed
     assert '{"status":"ok"}' in printed
     (_, program), _ = blocks("In a program of your own")
@@ -136,7 +138,7 @@ def test_the_page_works_from_top_to_bottom(reader: Reader) -> None:
 
 def test_every_shell_block_is_followed() -> None:
     followed = sum(language == "sh" for section in SECTIONS for language, _ in blocks(section))
-    assert followed == TEXT.count("```sh\n") == 7
+    assert followed == TEXT.count("```sh\n") == 8
 
 
 def test_the_hooks_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:

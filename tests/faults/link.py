@@ -26,7 +26,7 @@ LIFE_S = (0.5, 1.5)  # of both, in a round
 DOWN_S = (0.0, 0.8)  # of one of them
 STEP_S = 0.02
 AWAY = 0.5  # share of rounds in which the application is away
-LINK_S = 60.0 * PATIENCE  # the gateway waits up to 30 s before it dials again
+LINK_S = 20.0 * PATIENCE  # the gateway waits up to 30 s before it dials again
 
 
 class Site:

@@ -11,10 +11,10 @@ from tests.faults.receiver import Finding
 from tests.faults.sockets import Address, Sockets
 from tests.programs import PATIENCE
 
-DRAIN_S = 60.0 * PATIENCE
+DRAIN_S = 30.0 * PATIENCE
 QUIET_S = 0.3  # without a message, before looking whether all is there
-PATIENCE_S = 15.0 * PATIENCE  # before believing that nothing more will come
-END_S = 5.0 * PATIENCE
+PATIENCE_S = 5.0 * PATIENCE  # before believing that nothing more will come
+END_S = 3.0 * PATIENCE
 
 
 class Stage:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import pytest
 
 from broker import AllowAll, Authenticator, Authorizer, Broker, Limits, Listener
+from broker.journal import Journal
 
 T = TypeVar("T")
 
@@ -23,6 +24,7 @@ class BrokerThread:
         authenticator: Authenticator | None = None,
         authorizer: Authorizer | None = None,
         limits: Limits | None = None,
+        store: Journal | None = None,
     ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="broker")
@@ -32,6 +34,7 @@ class BrokerThread:
             authenticator or AllowAll(),
             authorizer or AllowAll(),
             limits,
+            store=store,
         )
         try:
             asyncio.run_coroutine_threadsafe(self.broker.start(), self._loop).result(WAIT_S)

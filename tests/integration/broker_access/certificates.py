@@ -13,15 +13,16 @@ from cryptography.x509.oid import NameOID
 class Authority:
     """Signs certificates into a folder: NAME.crt and NAME.key."""
 
-    def __init__(self, folder: Path, name: str = "ca") -> None:
+    def __init__(self, folder: Path, name: str = "ca", above: "Authority | None" = None) -> None:
         self._folder = folder
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority {name}")])
         self._key = ec.generate_private_key(ec.SECP256R1())
         self.file = folder / f"{name}.crt"
+        issuer = above or self
         signed = (
-            self._begin(self._name, self._key.public_key())
+            issuer._begin(self._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(issuer._key, hashes.SHA256())
         )
         self.file.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 

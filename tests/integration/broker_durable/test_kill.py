@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -195,3 +196,23 @@ def test_memory_writes_nothing(tmp_path: Path) -> None:
     with Program([*command, "--data", str(folder), "--durability", "memory"]) as program:
         program.wait_for("broker ready")
     assert not folder.exists()
+
+
+# case B7
+@pytest.mark.parametrize("is_killed", [False, True], ids=["SIGTERM", "SIGKILL"])
+@pytest.mark.parametrize("version", [V4, V5])
+def test_what_a_client_left_says_that_it_is_gone(
+    runner: Runner, version: MQTTProtocolVersion, is_killed: bool
+) -> None:
+    with ExitStack() as stack:
+        dying = stack.enter_context(Paho("dying", version))
+        dying.client.will_set("status", b"offline", 1, retain=True)
+        dying.connect("127.0.0.1", runner.port)
+        dying.publish("status", b"online", 1, retain=True)
+        if is_killed:
+            runner.kill()
+        else:
+            runner.restart()
+    with runner.client("r") as reader:
+        reader.subscribe("status")
+        assert reader.take().payload == b"offline"

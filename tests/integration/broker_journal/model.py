@@ -23,6 +23,7 @@ from broker.journal.records import (
     Unsubscribed,
     WillDelayed,
     WillEnded,
+    WillHeld,
 )
 from broker.packets import Subscription
 
@@ -111,6 +112,7 @@ class History:
             ([Freed(number, packet_id)], True),
             ([Released(number, first, packet_id)], True),
             ([WillDelayed(number, will.message_id, 5.0), will], True),
+            ([WillHeld(number, will.message_id, 3.0), will], True),
             ([WillEnded(number)], False),
             ([Completed(number, packet_id)], False),
         ]

@@ -11,6 +11,7 @@ from broker.journal import Image, Journal, JournalLimits
 from broker.journal.records import Acknowledged, Entry, Opened, Record, Stored, WillDelayed
 from tests.integration.broker_journal.model import History, describe
 from tests.integration.broker_journal.simdisk import SimDisk, Snapshot
+from tests.share import Count
 
 HERE = Path("journal")
 LIMITS = JournalLimits(segment_bytes=4096, interval_s=0.0, lazy_s=0.001, retry_s=0.001)
@@ -103,10 +104,12 @@ def test_power_cut_at_every_write(seed: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_power_cut_at_every_write_of_long_runs(seed: int) -> None:
+def test_power_cut_at_every_write_of_long_runs(seed: int, record_property: Count) -> None:
     run = Run(seed, per_cut=4)
     asyncio.run(run.go(1500))
-    assert check(run, run.cuts) > 2000
+    cuts = check(run, run.cuts)
+    assert cuts > 2000
+    record_property("cuts", cuts)
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -36,6 +36,7 @@ def test_ipv6(start_broker: Start) -> None:
 
 def test_a_host_with_several_addresses_listens_on_all(start_broker: Start) -> None:
     broker = start_broker(Listener(host="", port=0))
+    assert broker.broker.all_addresses == ((("0.0.0.0", broker.port), ("::", broker.port)),)
     for address in ("127.0.0.1", "::1"):
         with socket.create_connection((address, broker.port)) as client:
             raw = Raw(client)

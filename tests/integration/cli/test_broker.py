@@ -171,3 +171,17 @@ def test_several_listeners_each_with_its_own_policy(tmp_path: Path) -> None:
                 assert stranger.recv(1) == b""
         program.wait_for("closing 127.0.0.9 on 127.0.0.1:0: websocket handshake")
         program.wait_for("refused 127.0.0.1 on 127.0.0.1:0: .*PROXY")
+
+
+# case B12
+def test_the_ready_line_names_all_addresses(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(f"listener {port}\nallow_anonymous true\n")
+    with Program((*HECATE, "broker", "--config", str(config))) as program:
+        program.wait_for(rf"broker ready: MQTT 0\.0\.0\.0:{port}, \[::\]:{port}; anyone on the net")
+    listen = ("--listen", f"0.0.0.0:{port}", "--listen", f"[::]:{port}")
+    with Program((*HECATE, "broker", "--anonymous", "--open-to-network", *listen)) as program:
+        program.wait_for(rf"broker ready: MQTT 0\.0\.0\.0:{port}, \[::\]:{port}; anyone on the net")

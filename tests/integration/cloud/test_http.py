@@ -18,6 +18,7 @@ OPEN = {
     "GET /mid/v1/device",
     "POST /mid/v1/device",  # it asks who decides
     "GET /mss/v1/sealing-key",
+    "GET /mss/v1/mqtt",
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",

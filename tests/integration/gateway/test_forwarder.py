@@ -156,6 +156,19 @@ def test_a_row_that_the_cloud_refuses_is_set_aside_and_holds_up_nothing(tmp_path
     run_with(tmp_path, Limits(), body)
 
 
+# case G1
+def test_a_row_that_is_no_mqtt_is_set_aside(tmp_path: Path) -> None:
+    async def body(cloud: Cloud, spool: Spool, forwarder: Forwarder) -> None:
+        store(spool, ("a/+", b"bad"), ("a/1", b"1"), ("a/\0", b"bad"), ("a/2", b"2"))
+
+        def is_done() -> bool:
+            return cloud.set_of_payloads() == {b"1", b"2"} and spool.status().set_aside == 2
+
+        await forward(forwarder, port_of(cloud), is_done)
+
+    run_with(tmp_path, Limits(), body)
+
+
 # case G1, G3
 def test_the_packet_size_in_a_connack_is_a_limit(tmp_path: Path) -> None:
     async def body(cloud: Cloud, spool: Spool, forwarder: Forwarder) -> None:

@@ -1,11 +1,18 @@
 """A gateway that reaches its cloud through an HTTP proxy only."""
 
+import asyncio
+import ssl
 from pathlib import Path
 
 import httpx
 import pytest
 
+from broker import AllowAll, Broker, Listener
+from gateway.uplink.connection import Connection, Endpoint
+from gateway.uplink.proxy import read_proxy
+from protocol.secret import Secret
 from tests.http_proxy import HttpProxy
+from tests.integration.broker_access.certificates import Authority
 from tests.integration.gateway.peers import Cloud, Gateway
 from tests.mqtt_peer import Mqtt
 from tests.programs import HECATE, run, until
@@ -64,6 +71,42 @@ def open_bep(cloud: Cloud, gateway: Gateway) -> None:
     href = httpx.get(url, timeout=30, trust_env=False).raise_for_status().json()["href"]
     answer = httpx.get(f"{href}{base}/rooms/attic", timeout=30, trust_env=False)
     assert answer.status_code in (200, 404)
+
+
+# case G20
+def test_mqtt_over_secure_websocket_through_a_proxy(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(*authority.sign("server"))
+    client = ssl.create_default_context(cafile=str(authority.file))
+    payload = bytes(range(256)) * 100
+
+    async def run() -> None:
+        policy = AllowAll()
+        listener = Listener(port=0, tls=server, websocket=True, plain_too=True)
+        broker = Broker([listener], policy, policy, sys_interval_s=0)
+        with HttpProxy() as proxy:
+            async with broker:
+                (address,) = broker.addresses
+                assert isinstance(address, tuple)
+                way = read_proxy(f"http://127.0.0.1:{proxy.port}")
+                connection = Connection(
+                    "n" * 56, Secret("x"), Endpoint("127.0.0.1", int(address[1]), client, way)
+                )
+                heard: list[bytes] = []
+                connection.on_message = lambda message: heard.append(message.payload)
+                await connection.open()
+                assert await connection.subscribe(["a/#"]) == [""]
+                for number in range(50):
+                    connection.publish("a/b", payload[number:], qos=1)
+                async with asyncio.timeout(20):
+                    while len(heard) < 50:  # noqa: ASYNC110  # of a callback
+                        await asyncio.sleep(0.01)
+                assert heard == [payload[number:] for number in range(50)]
+                await connection.close()
+            assert proxy.requests == [f"CONNECT 127.0.0.1:{address[1]} HTTP/1.1"]
+
+    asyncio.run(run())
 
 
 # case G20

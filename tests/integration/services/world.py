@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -21,8 +20,8 @@ from gateway.inprocess import Receive, Scope, Send
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.pack import pack_image
 from gateway.sidecar.problems import add_problem_handlers, problem_response
+from tests.programs import PATIENCE
 
-PATIENCE = float(os.environ.get("HECATE_TEST_PATIENCE", "1"))  # stretches every wait
 CLIMATE = Path(__file__).resolve().parents[3] / "examples/climate"
 CONTAINERS = "containers"
 

@@ -27,6 +27,7 @@ from broker.journal.records import (
     Unsubscribed,
     WillDelayed,
     WillEnded,
+    WillHeld,
     decode_records,
     encode_records,
 )
@@ -75,6 +76,7 @@ def records(session: st.SearchStrategy[int], message: st.SearchStrategy[int]) ->
         st.builds(Cleared, TEXT),
         st.builds(WillDelayed, session, message, TIME),
         st.builds(WillEnded, session),
+        st.builds(WillHeld, session, message, TIME),
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ class DiskStore:
     def __init__(self, snapshot: Snapshot) -> None:
         self.disk = SimDisk.of(snapshot)
         self.image = Image()
+        self.is_behind = False
         self.pending: list[Group] = []
         self.written: list[Group] = []
         self._log = Log(self.disk, HERE, SEGMENT_BYTES, synced=True)

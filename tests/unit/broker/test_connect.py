@@ -118,6 +118,12 @@ def test_the_first_packet_must_be_connect_and_the_second_must_not() -> None:
     [
         ("100c 0004 4d515454 06 02 003c 0000 0000", "2003 00 84 00"),  # level 6, in the form of 5
         ("100e 0006 4d5149736470 02 02 0000 0000 0000", "2002 00 01"),  # level 2
+        # case B3: bridges of what is not there, in the form of 3.1.1
+        ("100d 0004 4d515454 83 02 003c 0001 61", "2002 00 01"),
+        ("100f 0006 4d5149736470 84 02 003c 0001 61", "2002 00 01"),
+        ("100d 0004 4d515454 82 02 003c 0001 61", "2002 00 01"),
+        ("100d 0004 4d515454 00 02 003c 0001 61", "2002 00 01"),
+        ("100d 0004 4d515454 85 02 003c 0001 61", "2003 00 84 00"),
         ("100e 0004 4d515454 05 03 0000 00 0001 61", "2003 00 81 00"),  # reserved flag
         ("100d 0004 4d515454 04 03 0000 0001 61", ""),  # the same in 3.1.1: closed without a word
     ],
@@ -179,3 +185,29 @@ def test_a_packet_above_the_limit_closes_before_it_has_arrived() -> None:
     stranger = rig.dial()
     stranger.send_bytes(b"\x10\xff\x01")
     assert stranger.closed
+
+
+# case B3
+@pytest.mark.parametrize(
+    "connect",
+    ["100d 0004 4d515454 84 02 003c 0001 61", "100f 0006 4d5149736470 83 02 003c 0001 61"],
+)
+def test_a_bridge_gets_nothing_back_and_retain_as_it_was(connect: str) -> None:
+    rig = Rig()
+    bridge, other = rig.dial(), rig.online("o")
+    bridge.send_bytes(bytes.fromhex(connect))
+    rig.settle()
+    assert bridge.received == bytes.fromhex("2002 00 00")
+    bridge.received = b""
+    bridge.subscribe("#", 1)
+    other.subscribe("#", 1)
+    bridge.publish("a", b"mine")
+    bridge.publish("a", b"mine", qos=1, retain=True)
+    other.publish("a", b"theirs", retain=True)
+    other.publish("a", b"plain", qos=1)
+    messages = [each for each in bridge.take() if isinstance(each, Publish)]
+    assert [(each.payload, each.retain) for each in messages] == [
+        (b"theirs", True), (b"plain", False),
+    ]  # fmt: skip
+    own = [each.payload for each in other.take() if isinstance(each, Publish)]
+    assert own == [b"mine", b"mine", b"theirs", b"plain"]

@@ -564,3 +564,14 @@ def test_a_session_says_whether_it_has_room() -> None:
     peer.hang_up()
     rig.commit()
     assert not rig.core.has_room("r", 300, rig.now)
+
+
+def test_a_lower_qos_that_a_hook_grants_is_what_is_stored() -> None:
+    rig = StoredRig()
+    rig.core.hooks.on_subscribe(lambda _who, _asked: 0)
+    peer = rig.online("r")
+    peer.send(Subscribe(1, (Subscription("a/#", 1),)))
+    rig.commit()
+    rig.crash()
+    (session,) = rig.store.image.sessions.values()
+    assert session.subscriptions["a/#"].qos == 0

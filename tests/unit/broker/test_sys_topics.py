@@ -136,7 +136,7 @@ def test_loads_are_moving_averages_per_minute() -> None:
 def test_only_what_changed_is_told_again() -> None:
     topics = SysTopics(Counters(), Reporting(INTERVAL_S))
     first = dict(topics.report(Census(), 0.0))
-    assert len(first) == 52
+    assert len(first) == 53
     assert topics.is_due(9.9) is False
     assert topics.is_due(10.0) is True
     second = dict(topics.report(Census(online=1), 10.0))
@@ -168,7 +168,7 @@ def test_it_is_neither_queued_nor_bound_nor_counted_as_retained() -> None:
     rig.pass_time(INTERVAL_S)
     assert rig.core.counters.queued_bytes == 0
     assert rig.core.counters.retained == 0
-    assert len(rig.values()) == 52
+    assert len(rig.values()) == 53
 
 
 def test_wildcards_do_not_match_it() -> None:

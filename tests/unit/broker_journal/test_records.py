@@ -23,6 +23,7 @@ from broker.journal.records import (
     Unsubscribed,
     WillDelayed,
     WillEnded,
+    WillHeld,
     decode_records,
     encode_records,
 )
@@ -52,6 +53,7 @@ ALL: list[Record] = [
     WillEnded(1),
     ClockRead(1.5e9, 1.75e9),
     ClockRead(1.5e9, 1.75e9, 12.5, "4f0b"),
+    WillHeld(1, 8, 2.5, True),
 ]  # fmt: skip
 
 

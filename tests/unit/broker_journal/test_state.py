@@ -19,7 +19,7 @@ from broker.journal.records import (
     WillEnded,
 )
 from broker.journal.segments import SegmentName
-from broker.journal.state import NOWHERE, Image, describe_session, should_clean
+from broker.journal.state import NOWHERE, Image, StoredWill, describe_session, should_clean
 from broker.packets import Subscription
 
 MIB = 1024 * 1024
@@ -168,7 +168,7 @@ def test_the_copy_of_a_will_is_kept_before_the_next_copy_of_its_session() -> Non
             image.apply(record, number)
     log[4] = list(describe_session(image.sessions[1]))
     again = image_of(*log[3], *log[4])
-    assert again.sessions[1].will == (3, 9.0, False)
+    assert again.sessions[1].will == StoredWill(3, 9.0, retain=False)
     assert list(again.messages) == [3]
     assert not image_of(*log[3], *log[4], Ended(1)).messages
 

@@ -131,6 +131,7 @@ def test_what_is_not_for_this_node_is_dropped(identity: Identity, cloud_key: Sea
         replace(good, reply_key=b"short"),
         replace(good, expires=NOW - 60),
         replace(good, expires=NOW + 3600),
+        replace(good, expires=NOW + 21),  # what is recorded cannot be made to last
         replace(good, message_id=bytes(16)),  # not the id it was sealed for
         replace(good, message_id=b""),
         replace(good, body=b""),
@@ -175,3 +176,29 @@ def test_a_request_that_nobody_waits_for_ends(identity: Identity, cloud_key: Sea
         assert (sent, service.dropped, service._served) == ([], 0, {})
 
     asyncio.run(scenario())
+
+
+# case CL5
+def test_a_recorded_request_is_not_executed_with_another_expiry(
+    identity: Identity, cloud_key: SealingKey
+) -> None:
+    now, served = NOW, 0
+
+    async def count(_scope: Scope, _receive: Receive, send: Send) -> None:
+        nonlocal served
+        served += 1
+        await answering(200, 1)(_scope, _receive, send)
+
+    async def scenario() -> None:
+        nonlocal now
+        service = SepService(identity, lambda: now)
+        service.app = count
+        recorded = make_request(identity, cloud_key)
+        for later_s in (0.0, 10.0, 60.0, 300.0):  # its id is forgotten after 50 s
+            now = NOW + later_s
+            again = replace(recorded, expires=NOW + 20 + later_s)
+            service.handle(encode_envelope(again), SUPERNODE, lambda *_: None)
+            await asyncio.gather(*service._tasks)
+
+    asyncio.run(scenario())
+    assert served == 1

@@ -68,7 +68,6 @@ def test_slow_tests_keep_their_share_and_long_ones_come_first(tmp_path: Path) ->
     assert len(some) == 1 + 4 + 1 + 3
     assert some[0] == "test_long"
     assert len([name for name in some if name.startswith("test_whole")]) == 3
-    assert len(collect_tests(tmp_path, "1")) == 1 + 20 + 1 + 3
 
 
 def test_numbers_of_a_test_are_added_up(tmp_path: Path) -> None:

@@ -289,6 +289,28 @@ def test_a_damaged_spool_is_set_aside_and_work_goes_on(tmp_path: Path) -> None:
     assert (tmp_path / "spool.db.damaged").read_bytes() == b"not a database" * 100
 
 
+def test_a_row_of_wrong_types_or_bits_keeps_no_other_from_being_read(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+
+    async def nothing(spool: Spool) -> None:
+        assert await put(spool, "a", b"1")
+
+    with_spool(path, nothing)
+    database = sqlite3.connect(path)
+    database.execute("INSERT INTO spool VALUES (2, CAST(x'ff41' AS TEXT), 5, 0, 34)")
+    database.execute("INSERT INTO spool VALUES (3, 'b', x'32', 0, 34)")
+    database.commit()
+    database.close()
+
+    async def drain(spool: Spool) -> None:
+        entries = await spool.read(0, 10)
+        assert [(e.topic, e.payload) for e in entries] == [
+            ("a", b"1"), ("\ufffdA", b"5"), ("b", b"2"),
+        ]  # fmt: skip
+
+    with_spool(path, drain)
+
+
 @pytest.mark.parametrize("size", [300, 20_000])  # rows on pages, and on chains of pages
 def test_a_damaged_page_costs_its_own_messages_only(tmp_path: Path, size: int) -> None:
     path = tmp_path / "spool.db"
