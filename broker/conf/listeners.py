@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 from broker.conf.errors import ConfError
-from broker.conf.settings import BrokerSettings, ClientCertificates, TlsSettings
+from broker.conf.settings import Anonymous, BrokerSettings, ClientCertificates, TlsSettings
 from broker.server import Listener
 
 _VERIFY = {
@@ -28,6 +28,8 @@ def open_listeners(settings: BrokerSettings) -> list[Listener]:
             origins=each.origins,
             proxies=each.proxies,
             connections=each.connections,
+            # where credentials are needed, a page of another site has none to use
+            known_hosts_only=(each.access or settings.access).anonymous is not Anonymous.NO,
         )
         for each in settings.listeners
     ]
