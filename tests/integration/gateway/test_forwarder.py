@@ -91,7 +91,7 @@ async def forward(
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_S):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  # of several parts
             await asyncio.sleep(0.005)
 
 
