@@ -173,6 +173,8 @@ class ConnectHandler:
         elif session.will_diary is not None:
 
             def done(ok: bool) -> None:
+                if session.opening is not client:  # the next one decides about the session
+                    return
                 # without room its will dies with the broker: better than nobody may come
                 if not ok:
                     session.will_diary = None

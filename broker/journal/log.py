@@ -38,6 +38,7 @@ from broker.journal.segments import (
     parse_name,
     read_segment,
     read_version,
+    was_begun,
 )
 from broker.journal.state import JournalState
 
@@ -146,6 +147,8 @@ class SegmentLog:
                 report.damages.append((str(name), lost))
                 self._old.append(_Segment(name, 0, is_whole=False))
                 continue
+            if not self._includes(name) and not was_begun(buffer, name.marker):
+                buffer = self._begin(name, buffer, report)
             version = read_version(buffer) or 0
             if version > VERSION and name is names[-1]:
                 raise JournalError(
@@ -172,8 +175,8 @@ class SegmentLog:
             numbers = [each for each in numbers if known.includes(each)]
             numbers = [known.first - 1, *numbers, known.last + 1]
         for before, after in pairwise(numbers):
-            count = after - before - 1
-            if count:
+            count = after - before - 1  # negative: a file that was removed after an error is back
+            if count > 0:
                 what = "the segment is missing" if count == 1 else f"{count} segments are missing"
                 lost = Damage(0, count * self._segment_bytes, what)
                 report.damages.append((f"{before + 1:010}-*.log", lost))
@@ -281,10 +284,30 @@ class SegmentLog:
         self._manifest_file = self._disk.create(path, manifest.SIZE)
         self._disk.sync_directory(self._directory)
 
+    def _includes(self, name: SegmentName) -> bool:
+        return self._manifest is not None and self._manifest.includes(name.number)
+
+    def _begin(self, name: SegmentName, buffer: bytes, report: OpenReport) -> bytes:
+        """Write the head that a power cut has kept from a new segment; return what is there now.
+
+        The next segment moves the manifest beyond this one, whose head would be missed then.
+        """
+        try:
+            file = self._disk.open(self._directory / str(name))
+            try:
+                self._disk.write(file, HEAD, 0)
+                self._disk.sync(file)
+            finally:
+                self._disk.close(file)
+        except OSError as exc:  # the folder may only be read
+            logger.info("cannot begin segment %s: %s", name, exc)
+            return buffer
+        report.torn += 1
+        return HEAD + buffer[len(HEAD) :]
+
     def _read_one(
         self, name: SegmentName, buffer: bytes, image: JournalState, report: OpenReport
     ) -> None:
-        was_begun = self._manifest is not None and self._manifest.includes(name.number)
         for piece in read_segment(buffer, name.marker):
             if isinstance(piece, bytes):
                 try:
@@ -295,7 +318,7 @@ class SegmentLog:
                     report.groups += 1
                 except JournalError as exc:  # a checksum by chance, or of a later version
                     report.damages.append((str(name), Damage(0, len(piece), str(exc))))
-            elif piece.is_tail and was_begun and not piece.offset:  # it had a head, and more
+            elif piece.is_tail and not piece.offset and self._includes(name):  # it had a head
                 lost = replace(piece, length=self._segment_bytes, is_tail=False)
                 report.damages.append((str(name), lost))
             elif piece.is_tail:

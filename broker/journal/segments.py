@@ -108,7 +108,7 @@ def read_segment(buffer: bytes, marker: bytes) -> Iterator[bytes | Damage]:
 
     version = read_version(buffer)
     if version is None or version < OLDEST_VERSION:
-        is_tail = next(_find_batches(buffer, marker), None) is None  # it was made, and never used
+        is_tail = not _has_batch(buffer, marker)  # it was made, and never used
         yield Damage(0, min(len(buffer), len(HEAD)), "head is not that of a segment", is_tail)
     at, serial = len(HEAD), 0
     for batch in _find_batches(buffer, marker):
@@ -128,6 +128,15 @@ def measure_used(buffer: bytes, marker: bytes) -> int:
     """Return how many bytes are in use."""
     end = max((batch.end for batch in _find_batches(buffer, marker)), default=len(HEAD))
     return min(end, len(buffer))
+
+
+def was_begun(buffer: bytes, marker: bytes) -> bool:
+    """Return whether a segment was ever used: it has a head, of any version, or a batch."""
+    return read_version(buffer) is not None or _has_batch(buffer, marker)
+
+
+def _has_batch(buffer: bytes, marker: bytes) -> bool:
+    return next(_find_batches(buffer, marker), None) is not None
 
 
 def _find_batches(buffer: bytes, marker: bytes) -> Iterator[_Batch]:

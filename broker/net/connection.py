@@ -278,7 +278,8 @@ class WebSocketClientConnection(ClientConnection):
         frame_bytes = self._hub.limits.packet_bytes + FRAME_ROOM_BYTES
         # a proxy here is told by its PROXY header, or its pages are listed
         is_browser_here = bool(self._peer) and not find_key(self._peer)
-        hosts = own_names(self._listener) if is_browser_here else None
+        is_checked = self._listener.known_hosts_only and is_browser_here
+        hosts = own_names(self._listener) if is_checked else None
         self._websocket = WebSocketCodec(self._listener.origins, frame_bytes, hosts)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's

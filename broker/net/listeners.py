@@ -33,6 +33,7 @@ class Listener:
     ] = ()  # pages that may connect beside those of the same host; "*" is all
     proxies: tuple[str, ...] = ()  # networks; if any, all must say by a PROXY header who they are
     connections: int | None = None  # at most; beside the limits of the whole broker
+    known_hosts_only: bool = False  # browsers here connect to addresses and to this machine's names
 
     def __str__(self) -> str:
         if self.path is not None:

@@ -228,7 +228,8 @@ class SessionRegistry:
         """Publish a will that does not outlive the broker: all but those a store keeps waiting."""
         if client is not None and client.will is not None:
             will = client.will
-            if session.recorder is not None and will.properties.will_delay_s:
+            is_kept = session.recorder is not None and session.expiry_s > 0
+            if is_kept and will.properties.will_delay_s:
                 return
             client.will, session.will = None, will
         elif session.will is None or session.recorder is not None:

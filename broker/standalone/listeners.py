@@ -5,7 +5,7 @@ from pathlib import Path
 
 from broker.server import Listener
 from broker.standalone.errors import ConfError
-from broker.standalone.settings import BrokerSettings, ClientCertificates, TlsSettings
+from broker.standalone.settings import Anonymous, BrokerSettings, ClientCertificates, TlsSettings
 
 _VERIFY = {
     ClientCertificates.NO: ssl.CERT_NONE,
@@ -28,6 +28,8 @@ def open_listeners(settings: BrokerSettings) -> list[Listener]:
             origins=each.origins,
             proxies=each.proxies,
             connections=each.connections,
+            # where credentials are needed, a page of another site has none to use
+            known_hosts_only=(each.access or settings.access).anonymous is not Anonymous.NO,
         )
         for each in settings.listeners
     ]

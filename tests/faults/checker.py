@@ -61,13 +61,14 @@ class Checker:
         self.receivers: dict[str, Receiver] = {}
         self._found: list[Finding] = []
         self._last_start = -1
+        self._connecting: dict[str, int] = {}
         self._killed_at = -1.0
         self._is_down = False
         self._accepted: Counter[str] = Counter()  # by first level of the topic
         self._retained = RetainedRule(self._found)
         self._wills = WillRule(self._found)
         self._steps: dict[type, Callable[[Any], None]] = {
-            Connecting: lambda event: self._receiver(event.client).connecting(event),
+            Connecting: self._begin,
             Connected: self._connected,
             Lost: self._lost,
             Subscribing: lambda event: self._receiver(event.client).subscribing(*event[1:]),
@@ -149,9 +150,14 @@ class Checker:
             )
         return found + self.missing_wills(end)
 
+    def _begin(self, event: Connecting) -> None:
+        self._connecting[event.client] = self.index
+        self._receiver(event.client).connecting(event)
+
     def _connected(self, event: Connected) -> None:
         self._receiver(event.client).connected(event, self._killed_at)
         self._wills.connected(event)
+        self._wills.answered(self._connecting[event.client], self.index)
 
     def _lost(self, event: Lost) -> None:
         if event.cut and not self._is_down:
@@ -184,6 +190,7 @@ class Checker:
             message.refused = True
         elif message.accepted is None:
             message.accepted, message.accepted_at = self.index, event.at
+            self._wills.answered(message.index, self.index)
             self._accepted[message.sent.topic.partition("/")[0]] += 1
             if message.sent.qos == 1:
                 self._complete(message)
@@ -217,8 +224,9 @@ class Checker:
         self.messages[(sent.client, sent.number)] = Message(sent, self.index)
         self._wills.set(event)
 
-    def _started(self, _: Started) -> None:
+    def _started(self, event: Started) -> None:
         self._last_start, self._is_down = self.index, False
+        self._wills.started(event)
 
     def _receiver(self, name: str) -> Receiver:
         receiver = self.receivers.get(name)

@@ -8,7 +8,6 @@ import pytest
 from tests.faults.checker import describe
 from tests.faults.cuts import Moment, Recording, Trial, come_back_from_all
 from tests.faults.events import Lost, Taken
-from tests.faults.wills import NOTICE_S
 from tests.share import SHARE, Count, choose, find_seed, part_of
 
 STEPS = 150
@@ -102,7 +101,7 @@ def check_wills(recording: Recording) -> int:
         for event in recording.history
         if type(event) is Lost and event.client.startswith("mortal") and event.at < last
     ]
-    late = [moment for moment in recording.moments if moment.at > max(lost) + NOTICE_S]
+    late = [moment for moment in recording.moments if moment.at > max(lost)]
     trials = check(recording, random.Random(1).sample(late, 20), with_wills=True)
     return sum(trial.due_wills for trial in trials)
 

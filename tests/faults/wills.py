@@ -1,17 +1,20 @@
 """Wills: when they must come, and when they must not.
 
-A broker learns from the end of a connection alone that a will is due, so a kill at that very
-moment may forget it; NOTICE_S later it may not. A connection that the kill itself ended has lost
-its client too, but whether its will is published then is the broker's choice: at most once.
+A will is stored before its CONNACK, so it comes whatever ends the connection: also a kill of the
+broker, from whose next start the delay may count anew. One of a CONNECT that was never answered
+is the broker's choice, and so is one whose client had said good-bye when the broker was killed
+before it can have heard that: it has once ROUND_TRIPS answers came, each to what was sent after
+the one before, the first to what was sent after the good-bye. Answers leave in the order of what
+they commit; sockets are not heard in order, so one answer is not enough.
 """
 
 from dataclasses import dataclass
 
 from broker.messages.topics import is_match
-from tests.faults.events import Connected, Got, Killed, Lost, WillSet, will_sender
+from tests.faults.events import Connected, Got, Killed, Lost, Started, WillSet, will_sender
 from tests.faults.receiver import Finding, Receiver
 
-NOTICE_S = 0.5
+ROUND_TRIPS = 2
 SLACK_S = 2.0  # a broker looks at its clocks once a second
 
 
@@ -21,7 +24,11 @@ class _Will:
     delay_s: float
     lost: Lost | None = None
     index: int = 0
-    killed_at: float | None = None  # the first time after it was lost
+    is_known: bool = False  # its CONNACK came
+    from_at: float = 0.0  # the delay counts from then
+    answers: int = 0  # since it was lost, one after the other
+    answered: int = 0  # where the last of them is
+    is_free: bool = False  # a kill came before the broker must have heard a good-bye
     back_at: float | None = None
 
 
@@ -32,7 +39,9 @@ class WillRule:
         self._findings = findings
         self._wills: dict[tuple[str, int], _Will] = {}
         self._open: dict[str, list[_Will]] = {}
-        self._down_since: float | None = None
+        self._unheard: list[_Will] = []
+        self._is_down = False
+        self._killed_at = 0.0
         self._came: set[tuple[str, int]] = set()
 
     def set(self, event: WillSet) -> None:
@@ -41,24 +50,39 @@ class WillRule:
         self._open.setdefault(event.client, []).append(will)
 
     def connected(self, event: Connected) -> None:
-        self._down_since = None
         for will in self._open.get(event.client, []):
             if will.lost is not None and will.back_at is None:
                 will.back_at = event.at
+        if (event.client, event.epoch) in self._wills:
+            self._wills[(event.client, event.epoch)].is_known = True
 
     def lost(self, event: Lost, index: int) -> None:
         will = self._wills.get((event.client, event.epoch))
         if will is not None:
-            will.lost, will.index = event, index
-            if self._down_since is not None:
-                will.killed_at = self._down_since
+            will.lost, will.index, will.from_at = event, index, event.at
+            will.answered, will.is_free = index, self._is_down
+            if not self._is_down:
+                self._unheard.append(will)
+
+    def answered(self, sent: int, index: int) -> None:
+        """The broker has answered, at index, what was sent at another one."""
+        for will in self._unheard:
+            if sent > will.answered:
+                will.answers, will.answered = will.answers + 1, index
+        self._unheard = [will for will in self._unheard if will.answers < ROUND_TRIPS]
 
     def killed(self, event: Killed) -> None:
-        self._down_since = event.at
-        for wills in self._open.values():
-            for will in wills:
-                if will.lost is not None and will.killed_at is None:
-                    will.killed_at = event.at
+        self._is_down = True
+        for will in self._unheard:
+            will.is_free = True
+        self._unheard = []
+        self._killed_at = event.at
+
+    def started(self, event: Started) -> None:
+        self._is_down = False
+        for will in self._wills.values():
+            if will.lost is not None and self._killed_at <= _due(will):
+                will.from_at = event.at
 
     def got(self, event: Got) -> None:
         client = event.sender.removesuffix(".will")
@@ -79,9 +103,8 @@ class WillRule:
 
     def last_due(self) -> float:
         """Return when the last of them must have come; 0 when none must."""
-        lost = [(will, will.lost) for will in self._wills.values() if will.back_at is None]
-        due = [each.at + will.delay_s + SLACK_S for will, each in lost if each is not None]
-        return max(due, default=0.0)
+        wills = [each for each in self._wills.values() if each.back_at is None]
+        return max((_due(will) for will in wills if will.lost is not None), default=0.0)
 
     def due(self, end: float) -> int:
         """Return how many wills must have come."""
@@ -89,20 +112,20 @@ class WillRule:
 
     def _is_due(self, will: _Will, end: float) -> bool:
         lost = will.lost
-        if lost is None or lost.polite or _was_killed(will, lost):
+        if lost is None or lost.polite or not will.is_known:
             return False
-        due = lost.at + will.delay_s + SLACK_S
+        due = _due(will)
         return end > due and (will.back_at is None or will.back_at > due)
 
     def _check_coming(self, client: str, epoch: int, will: _Will) -> None:
         lost, text = will.lost, f"the will of {client}'s connection {epoch} came"
-        if lost is None and self._down_since is not None:
+        if lost is None and self._is_down:
             return  # it says good-bye, or is gone already
         if lost is None:
             text += ", but the connection is there"
-        elif _was_killed(will, lost):
-            return
         elif lost.polite:
+            if will.is_free:
+                return
             text += ", but the client had said good-bye"
         elif will.back_at is not None and will.back_at < lost.at + will.delay_s - SLACK_S / 2:
             text += ", but the client was back in time"
@@ -111,8 +134,8 @@ class WillRule:
         self._findings.append(Finding("will", text))
 
 
-def _was_killed(will: _Will, lost: Lost) -> bool:
-    return will.killed_at is not None and will.killed_at < lost.at + NOTICE_S
+def _due(will: _Will) -> float:
+    return will.from_at + will.delay_s + SLACK_S
 
 
 def _was_waiting(receiver: Receiver, will: _Will) -> bool:

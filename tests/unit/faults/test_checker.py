@@ -391,10 +391,17 @@ def test_a_will_is_for_who_had_subscribed() -> None:
     assert rules(will(), late, granted, lost("w", at=10), will_comes(), end=20) == {"will"}
 
 
-def test_a_will_survives_a_kill_after_a_while() -> None:
-    assert rules(will(), lost("w", at=10), Killed(10.8), Started(11), end=20) == {"will"}
-    assert not rules(will(), lost("w", at=10), Killed(10.1), Started(11), end=20)
-    assert not rules(will(), Killed(10), lost("w", at=10), Started(11), end=20)
+def test_a_will_survives_a_kill() -> None:
+    assert rules(will(), lost("w", at=10), Killed(10), Started(11), end=20) == {"will"}
+    assert rules(will(), Killed(10), lost("w", at=10), Started(11), end=20) == {"will"}
+    assert not rules(will(), Killed(10), lost("w", at=10), Started(18), end=20)  # it may still
+
+
+def test_a_good_bye_that_a_kill_kept_from_the_broker_is_none() -> None:
+    gone = lost("w", at=10, polite=True)
+    assert not rules(will(), gone, Killed(10), Started(11), will_comes(), end=20)
+    assert not rules(will(), gone, Killed(10), Started(11), end=20)
+    assert rules(will(), gone, will_comes(), Killed(10), Started(11), end=20) == {"will"}
 
 
 def test_a_will_comes_once() -> None:

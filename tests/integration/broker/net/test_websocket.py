@@ -227,3 +227,14 @@ def test_who_pings_and_reads_nothing_gets_no_more_pongs(start_broker: Start, dia
     until(lambda: broker.call(lambda: broker.broker.unread_bytes) > 0)
     # of one read more at most
     assert broker.call(lambda: broker.broker.unread_bytes) <= limit + 300_000
+
+
+# case G6
+@pytest.mark.parametrize(("known_only", "status"), [(True, b"403"), (False, b"101")])
+def test_a_name_bound_to_this_machine_opens_nothing_without_a_password(
+    start_broker: Start, dial: Dial, status: bytes, *, known_only: bool
+) -> None:
+    broker = start_broker(Listener(port=0, websocket=True, known_hosts_only=known_only))
+    raw = dial(broker)
+    raw.send(handshake(Host="evil.example", Origin="http://evil.example"))
+    assert raw.read(12) == b"HTTP/1.1 " + status

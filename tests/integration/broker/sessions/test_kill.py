@@ -4,7 +4,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -204,8 +203,7 @@ def test_memory_writes_nothing(tmp_path: Path) -> None:
 def test_what_a_client_left_says_that_it_is_gone(
     runner: Runner, version: MQTTProtocolVersion, is_killed: bool
 ) -> None:
-    with ExitStack() as stack:
-        dying = stack.enter_context(Paho("dying", version))
+    with Paho("dying", version) as dying:
         dying.client.will_set("status", b"offline", 1, retain=True)
         dying.connect("127.0.0.1", runner.port)
         dying.publish("status", b"online", 1, retain=True)
