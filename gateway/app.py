@@ -47,7 +47,7 @@ from gateway.sidecar.visitors import Visitors
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.database import GatewayDatabase
 from gateway.tls import client_context, server_certificate
-from gateway.uplink.cloud_clock import CloudClock
+from gateway.cloud_api.clock import CloudClock
 from protocol.records import NodeRecord
 from web import ServerCertificate
 from web.addresses import is_loopback_host
@@ -58,7 +58,7 @@ if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.sep.service import SepService
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
-    from gateway.uplink.cloud_api import CloudApi
+    from gateway.cloud_api.client import CloudApi
     from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
@@ -371,17 +371,17 @@ def _build_broker(base: _Base) -> Broker:
 async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
-    from gateway.membership import Membership
+    from gateway.node.membership import Membership
     from gateway.sep.service import SepService
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
     from gateway.tunnel.grants import BepService
-    from gateway.uplink.cloud_api import CloudApi
+    from gateway.cloud_api.client import CloudApi
     from gateway.uplink.connection import Endpoint
-    from gateway.uplink.proxy import dial_through, find_proxy
+    from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
-    from gateway.uplink.spool import Spool
-    from gateway.uplink.spooled import WhenFull
+    from gateway.spool.spool import Spool
+    from gateway.spool.values import WhenFull
     from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
 
     config, node, clock = base.config, base.node, base.cloud_clock

@@ -12,12 +12,12 @@ from gateway.devices.registry import shown
 from gateway.node.record import Node
 from gateway.services import ServiceHost
 from gateway.tunnel import TunnelHost
-from gateway.uplink.cloud_clock import CloudClock
+from gateway.cloud_api.clock import CloudClock
 from gateway.uplink.link import CloudLinkState
-from gateway.uplink.spooled import SpoolStatus
+from gateway.spool.values import SpoolStatus
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.uplink.spool import Spool
+    from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
 
 STARTED, STOPPED = "started", "stopped"  # of a container; one that a person stopped is well

@@ -25,7 +25,7 @@ from protocol.secret import Secret
 from web import SafeJsonResponse
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.membership import Membership
+    from gateway.node.membership import Membership
     from gateway.tunnel.grants import BepService
 
 

@@ -19,7 +19,7 @@ from protocol.codes import REQUEST_BEP, check_code
 from protocol.errors import TokenError
 
 if TYPE_CHECKING:
-    from gateway.uplink.cloud_api import CloudApi
+    from gateway.cloud_api.client import CloudApi
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from functools import partial
 from broker import LocalClient
 from gateway.errors import CloudRefused, UplinkLost
 from gateway.uplink.connection import CloudConnection
-from gateway.uplink.intake import CloudMessage, Intake
+from gateway.uplink.inbound import CloudMessage, InboundMessages
 from gateway.uplink.limits import find_filter_fault
 from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
@@ -40,12 +40,12 @@ class Downlinks:
         self._on_request = on_request
         self._breaks: dict[str, int] = {}
         self.denied: dict[str, str] = {}  # local filters of rules, and why
-        self._intake: Intake | None = None  # of the connection there is
+        self._intake: InboundMessages | None = None  # of the connection there is
 
     def begin(self, acknowledge: Callable[[int], None]) -> Callable[[CloudMessage], None]:
         """Return what takes the messages of a new connection."""
         self.end()
-        self._intake = intake = Intake(self._local, acknowledge)
+        self._intake = intake = InboundMessages(self._local, acknowledge)
         return partial(self._take, intake)
 
     def end(self) -> None:
@@ -77,7 +77,7 @@ class Downlinks:
                 denied |= await self._ask(connection, filters)
         self._tell(denied)
 
-    def _take(self, intake: Intake, message: CloudMessage) -> None:
+    def _take(self, intake: InboundMessages, message: CloudMessage) -> None:
         topic = message.topic
         if topic.startswith("$hec/sep/"):
             intake.accept(message)

@@ -16,9 +16,9 @@ from gateway.errors import UplinkLost
 from gateway.uplink.connection import PUBACK_WINDOW, Closed, CloudConnection
 from gateway.uplink.limits import HEADER_BYTES, find_fault
 from gateway.uplink.rules import TopicRule
-from gateway.uplink.spool import Spool
-from gateway.uplink.spooled import SpoolEntry
-from gateway.uplink.suspects import Suspects
+from gateway.spool.spool import Spool
+from gateway.spool.values import SpoolEntry
+from gateway.uplink.poison import PoisonDetector
 from gateway.uplink.window import SentEntry, Window
 from protocol.mqtt_limits import MqttLimits
 from protocol.topics import uplinked
@@ -41,7 +41,7 @@ class Forwarder:
         self._node_id, self._spool, self._clock = node_id, spool, clock
         self.limits = MqttLimits()  # of the cloud, as far as they are known
         self._window = Window(PUBACK_WINDOW, WINDOW_BYTES)
-        self._suspects = Suspects()
+        self._suspects = PoisonDetector()
         self._connection: CloudConnection | None = None
         self._wake = asyncio.Event()
         self._pause = ""  # why to close now and try again later

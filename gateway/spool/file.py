@@ -16,16 +16,16 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.uplink.disk_reserve import DiskReserve
-from gateway.uplink.spool_rescue import copy_readable
-from gateway.uplink.spooled import (
+from gateway.spool.disk_reserve import DiskReserve
+from gateway.spool.rescue import copy_readable
+from gateway.spool.values import (
     LATEST,
     REASON_CHARACTERS,
     Append,
-    Aside,
-    Held,
-    Round,
-    RoundOutcome,
+    SetAsideMessage,
+    SpoolContents,
+    WriteBatch,
+    WriteResult,
     SpoolEntry,
     WhenFull,
 )
@@ -79,9 +79,9 @@ class SpoolFile:
         self._reserve = DiskReserve(path.with_name(f"{path.name}.reserve"), reserve_bytes)
         self._is_short = False  # of disk space, until the reserve is held again
         self._opened: sqlite3.Connection | None = None
-        self._held = Held()
+        self._held = SpoolContents()
 
-    def open(self) -> Held:
+    def open(self) -> SpoolContents:
         """Open the file; a damaged one is kept under another name, since nobody may be there."""
         try:
             self._open_database()
@@ -108,7 +108,7 @@ class SpoolFile:
             self._replace_damaged(exc)
             return _read(self._database, after, limit, limit_bytes)
 
-    def write(self, work: Round) -> RoundOutcome:
+    def write(self, work: WriteBatch) -> WriteResult:
         """Do a round and say what was stored; nothing is raised."""
         count = len(work.appends)
         if self._is_short and not self._reserve.take():
@@ -135,7 +135,7 @@ class SpoolFile:
         messages, size = self._opened.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM spool"
         ).fetchone()
-        self._held = Held(messages, size, *self._asides())
+        self._held = SpoolContents(messages, size, *self._asides())
 
     def _replace_damaged(self, exc: sqlite3.DatabaseError) -> None:
         """Go on with a new file and what can be read of the old one, which is kept."""
@@ -155,21 +155,21 @@ class SpoolFile:
             self._path, exc, saved, aside.name,
         )  # fmt: skip
 
-    def _write_one_by_one(self, work: Round) -> RoundOutcome:
+    def _write_one_by_one(self, work: WriteBatch) -> WriteResult:
         """Keep what can be kept: one message that SQLite refuses may not take others along."""
         stored, dropped, error = [], 0, ""
         rest = work
         for append in work.appends:
             try:
                 dropped += self._commit(rest, [append])
-                rest = Round()
+                rest = WriteBatch()
                 stored.append(True)
             except _FAILURES as exc:
                 stored.append(False)
                 error = str(exc)
         return self._done(stored, dropped, error, is_rest_done=rest is not work)
 
-    def _write_on_full_disk(self, work: Round, error: str) -> RoundOutcome:
+    def _write_on_full_disk(self, work: WriteBatch, error: str) -> WriteResult:
         """Delete first; store what then fits into the space that the file has already."""
         if work.watermark or work.asides or self._drops_oldest:
             self._reserve.release()
@@ -188,7 +188,7 @@ class SpoolFile:
             if self._drops_oldest and not self._fits(work.appends):
                 dropped = self._drop_oldest(2 * sum(append.size for append in work.appends))
             if count and self._fits(work.appends):
-                self._commit(Round(), work.appends)
+                self._commit(WriteBatch(), work.appends)
                 stored = True
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except _FAILURES as exc:
@@ -222,7 +222,7 @@ class SpoolFile:
             self._count(-count, -size)
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _commit(self, work: Round, appends: list[Append]) -> int:
+    def _commit(self, work: WriteBatch, appends: list[Append]) -> int:
         """Write in one transaction; return how many of the oldest were dropped."""
         database, before = self._database, replace(self._held)
         database.execute("BEGIN IMMEDIATE")
@@ -268,7 +268,7 @@ class SpoolFile:
         held = self._held
         self._held = replace(held, messages=held.messages + messages, bytes=held.bytes + size)
 
-    def _set_aside(self, work: Round) -> None:
+    def _set_aside(self, work: WriteBatch) -> None:
         if not work.asides and not work.unstored:
             return
         database = self._database
@@ -308,20 +308,20 @@ class SpoolFile:
                 database.execute("DELETE FROM set_aside WHERE row_id <= ?", (row_id,))
                 return
 
-    def _asides(self) -> tuple[int, tuple[Aside, ...]]:
+    def _asides(self) -> tuple[int, tuple[SetAsideMessage, ...]]:
         database = self._database
         count = database.execute("SELECT count(*) FROM set_aside").fetchone()[0]
         latest = database.execute(
             "SELECT topic, reason, size, at FROM set_aside ORDER BY row_id DESC LIMIT ?", (LATEST,)
         )
-        return count, tuple(Aside(*row) for row in latest)
+        return count, tuple(SetAsideMessage(*row) for row in latest)
 
     def _done(
         self, stored: list[bool], dropped: int, error: str = "", *, is_rest_done: bool = True
-    ) -> RoundOutcome:
+    ) -> WriteResult:
         if not error and self._reserve.take():
             self._is_short = False
-        return RoundOutcome(self._held, stored, dropped, error, is_rest_done)
+        return WriteResult(self._held, stored, dropped, error, is_rest_done)
 
     def _renew_if_empty(self, watermark: int) -> bool:
         """Put a new file in the place of one that holds nothing to deliver; return whether."""
@@ -342,7 +342,7 @@ class SpoolFile:
         database.execute("DELETE FROM sqlite_sequence")
         database.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", sequences)
         database.execute("COMMIT")
-        self._held = Held(0, 0, *self._asides())
+        self._held = SpoolContents(0, 0, *self._asides())
         logger.info("spool %s was renewed: the disk was full", self._path)
         return True
 

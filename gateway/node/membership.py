@@ -21,7 +21,7 @@ ASK_AGAIN_S = 5.0  # when the cloud could not be reached
 
 
 @dataclass(frozen=True, slots=True)
-class Codes:
+class DeviceCodes:
     """Two codes of the cloud: one to show, one to ask with."""
 
     user_code: str
@@ -35,7 +35,7 @@ class Codes:
 class Cloud(Protocol):
     """Asks the cloud for codes and tokens."""
 
-    async def authorize_device(self, edge_id_token: Secret) -> Codes:
+    async def authorize_device(self, edge_id_token: Secret) -> DeviceCodes:
         """Return new codes; UplinkError when there are none."""
 
     async def token_for_code(self, device_code: Secret) -> "Secret | Wait":
@@ -65,7 +65,7 @@ class Membership:
     ) -> None:
         self._account, self._cloud, self._associate = account, cloud, associate
         self._edge_id_token, self._clock = edge_id_token, clock
-        self._codes: Codes | None = None
+        self._codes: DeviceCodes | None = None
         self._expires_at = 0.0  # when the codes end
         self._asking: asyncio.Task[None] | None = None
         self._why = ""  # the last code brought no account
@@ -127,7 +127,7 @@ class Membership:
             await self._account.become("")
             return account_id
 
-    async def _ask(self, codes: Codes) -> None:
+    async def _ask(self, codes: DeviceCodes) -> None:
         try:
             token = await self._until_decided(codes)
             await self._associate(token)
@@ -137,7 +137,7 @@ class Membership:
         finally:
             self._codes = None
 
-    async def _until_decided(self, codes: Codes) -> Secret:
+    async def _until_decided(self, codes: DeviceCodes) -> Secret:
         pause_s = codes.interval_s
         while True:
             await asyncio.sleep(pause_s)

@@ -14,7 +14,7 @@ from gateway.uplink.connection import Closed, CloudConnection, Endpoint
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
-from gateway.uplink.spool import Spool
+from gateway.spool.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.secret import Secret
 

@@ -47,7 +47,7 @@ class _Unacknowledged:
     is_safe: bool = False
 
 
-class Intake:
+class InboundMessages:
     """What one connection to the cloud has brought and not acknowledged."""
 
     def __init__(self, local: LocalClient, acknowledge: Callable[[int], None]) -> None:

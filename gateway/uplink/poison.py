@@ -24,7 +24,7 @@ _NO_FAULT_OF_A_ROW = frozenset({0x00, 0x04, 0x89, 0x8B, 0x8D, 0x8E, 0x97, 0x98, 
                                 0x9F, 0xA0})  # fmt: skip
 
 
-class Suspects:
+class PoisonDetector:
     """Remembers, across connections, which rows were on their way when one broke."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from broker import AllowAll, Broker, Listener
 from gateway.uplink.connection import CloudConnection, Endpoint
-from gateway.uplink.proxy import read_proxy
+from gateway.cloud_api.http_proxy import read_proxy
 from protocol.secret import Secret
 from tests.http_proxy import HttpProxy
 from tests.integration.broker.access.certificates import Authority

@@ -12,10 +12,10 @@ import httpx
 
 from gateway.backoff import delays
 from gateway.errors import CloudRefused, UplinkError, UplinkLost
-from gateway.membership import Codes, Wait
+from gateway.node.membership import DeviceCodes, Wait
 from gateway.tunnel import BepGrant
-from gateway.uplink.cloud_clock import CloudClock
-from gateway.uplink.proxy import Proxy
+from gateway.cloud_api.clock import CloudClock
+from gateway.cloud_api.http_proxy import Proxy
 from protocol.errors import WireError
 from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
@@ -125,13 +125,13 @@ class CloudApi:
         )
         return str(answer.get("accountId", ""))
 
-    async def authorize_device(self, edge_id_token: Secret) -> Codes:
+    async def authorize_device(self, edge_id_token: Secret) -> DeviceCodes:
         """Ask for a code with which this node can join an account (RFC 8628, 3.1)."""
         form = {"edge_id_token": edge_id_token.reveal()}
         path = "/mst/v1/oauth/device_authorization"
         answer = await self._send("join account", "POST", path, Secret(""), data=form)
         try:
-            return Codes(
+            return DeviceCodes(
                 user_code=str(answer["user_code"]),
                 verification_uri=str(answer["verification_uri"]),
                 verification_uri_complete=str(

@@ -44,7 +44,7 @@ class Append(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class SetAsideMessage:
     """One message that the cloud does not take."""
 
     topic: str
@@ -54,17 +54,17 @@ class Aside:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SpoolContents:
     """What the file holds."""
 
     messages: int = 0
     bytes: int = 0
     aside: int = 0
-    latest: tuple[Aside, ...] = ()  # newest first
+    latest: tuple[SetAsideMessage, ...] = ()  # newest first
 
 
 @dataclass(slots=True)
-class Round:
+class WriteBatch:
     """What is written together, in one transaction where the disk allows."""
 
     appends: list[Append] = field(default_factory=list)
@@ -75,10 +75,10 @@ class Round:
 
 
 @dataclass(slots=True)
-class RoundOutcome:
+class WriteResult:
     """What a round has done."""
 
-    held: Held
+    held: SpoolContents
     stored: list[bool]  # per append
     dropped_oldest: int = 0
     error: str = ""
@@ -100,4 +100,4 @@ class SpoolStatus:
     dropped: int = 0  # both, and QoS 0 messages while the link was down
     set_aside: int = 0  # kept as set aside
     set_aside_total: int = 0
-    latest: tuple[Aside, ...] = ()
+    latest: tuple[SetAsideMessage, ...] = ()

@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 
 from gateway.errors import GatewayError
-from gateway.uplink.spool_file import SpoolFile
-from gateway.uplink.spooled import (
+from gateway.spool.file import SpoolFile
+from gateway.spool.values import (
     Append,
     Done,
-    Held,
-    Round,
-    RoundOutcome,
+    SpoolContents,
+    WriteBatch,
+    WriteResult,
     SpoolEntry,
     SpoolStatus,
     WhenFull,
@@ -56,20 +56,20 @@ class Spool:
         self._path, self._limit_bytes, self._rule = path, limit_bytes, when_full
         self._clock = clock
         self._file = SpoolFile(path, limit_bytes, when_full)
-        self._held = Held()
+        self._held = SpoolContents()
         self._pending_messages = self._pending_bytes = 0  # on their way to the disk
         self._refused = self._dropped_oldest = self._unsent = self._asides = 0
         self._watermark = self._deleted = 0
         self._is_full = False
         self._broken = ""
         self._named_at = float("-inf")
-        self._work = Round()
+        self._work = WriteBatch()
         self._reads: list[_Read] = []
         self._is_closing = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="spool", daemon=True)
         self._loop: asyncio.AbstractEventLoop
-        self._opened: asyncio.Future[Held]
+        self._opened: asyncio.Future[SpoolContents]
         self._closed: asyncio.Future[None]
 
     async def open(self) -> None:
@@ -200,7 +200,7 @@ class Spool:
                 self._work.watermark = self._watermark
                 self._wake.notify()
 
-    def _written(self, work: Round, outcome: RoundOutcome) -> None:
+    def _written(self, work: WriteBatch, outcome: WriteResult) -> None:
         self._held = outcome.held
         self._pending_messages -= len(work.appends)
         self._pending_bytes -= sum(append.size for append in work.appends)
@@ -217,7 +217,7 @@ class Spool:
         if any(outcome.stored):
             self.on_stored()
 
-    def _retry(self, work: Round) -> None:
+    def _retry(self, work: WriteBatch) -> None:
         with self._wake:
             self._work.asides[:0] = work.asides
             self._work.watermark = self._watermark
@@ -260,7 +260,7 @@ class Spool:
                 self._loop.call_soon_threadsafe(self._closed.set_result, None)
                 return
 
-    def _take_work(self, deleted: int) -> tuple[Round, list[_Read], bool]:
+    def _take_work(self, deleted: int) -> tuple[WriteBatch, list[_Read], bool]:
         with self._wake:
             while not (
                 self._work.appends
@@ -271,7 +271,7 @@ class Spool:
                 or self._work.watermark > deleted
             ):
                 self._wake.wait()
-            work, self._work = self._work, Round()
+            work, self._work = self._work, WriteBatch()
             reads, self._reads = self._reads, []
             work.now = self._clock()
             return work, reads, self._is_closing
