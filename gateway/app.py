@@ -28,12 +28,14 @@ from broker.journal import Journal, JournalError
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.addresses import format_address
+from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.errors import GatewayError
+from gateway.http.server import listen_tcp, listen_unix, make_server, serve
 from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
@@ -42,12 +44,10 @@ from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.services import NodeInfo, ServiceHost
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.sidecar.names import own_names
-from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
 from gateway.sidecar.visitors import Visitors
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.database import GatewayDatabase
 from gateway.tls import client_context, server_certificate
-from gateway.cloud_api.clock import CloudClock
 from protocol.records import NodeRecord
 from web import ServerCertificate
 from web.addresses import is_loopback_host
@@ -55,10 +55,10 @@ from web.host_guard import HostGuard
 from web.origins import HostPolicy
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.cloud_api.client import CloudApi
     from gateway.sep.service import SepService
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
-    from gateway.cloud_api.client import CloudApi
     from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
@@ -371,17 +371,17 @@ def _build_broker(base: _Base) -> Broker:
 async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
 ) -> _Cloud:
+    from gateway.cloud_api.client import CloudApi
+    from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.node.membership import Membership
     from gateway.sep.service import SepService
+    from gateway.spool.spool import Spool
+    from gateway.spool.values import WhenFull
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
     from gateway.tunnel.grants import BepService
-    from gateway.cloud_api.client import CloudApi
     from gateway.uplink.connection import Endpoint
-    from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.uplink.rules import Rules
-    from gateway.spool.spool import Spool
-    from gateway.spool.values import WhenFull
     from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
 
     config, node, clock = base.config, base.node, base.cloud_clock

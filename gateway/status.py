@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from broker import Broker
 from gateway import VERSION
+from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.members import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown
 from gateway.node.record import Node
 from gateway.services import ServiceHost
-from gateway.tunnel import TunnelHost
-from gateway.cloud_api.clock import CloudClock
-from gateway.uplink.link import CloudLinkState
 from gateway.spool.values import SpoolStatus
+from gateway.tunnel import TunnelHost
+from gateway.uplink.link import CloudLinkState
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.spool.spool import Spool

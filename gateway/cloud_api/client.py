@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 
 from gateway.backoff import delays
+from gateway.cloud_api.clock import CloudClock
+from gateway.cloud_api.http_proxy import Proxy
 from gateway.errors import CloudRefused, UplinkError, UplinkLost
 from gateway.node.membership import DeviceCodes, Wait
 from gateway.tunnel import BepGrant
-from gateway.cloud_api.clock import CloudClock
-from gateway.cloud_api.http_proxy import Proxy
 from protocol.errors import WireError
 from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from gateway.http.inprocess import App, TooLarge, call
 from gateway.node.identity import NodeIdentity
 from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, Verdict
-from gateway.sidecar.inprocess import App, TooLarge, call
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,

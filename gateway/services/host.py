@@ -9,6 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.problems import problem_response
 from gateway.services.api import make_router
 from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments, NodeInfo
@@ -19,8 +21,6 @@ from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import ServiceContext
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import problem_response
 from protocol.records import OfferedService
 
 DEFAULT_LIMITS = ServiceLimits()

@@ -24,10 +24,10 @@ from gateway.spool.values import (
     Append,
     SetAsideMessage,
     SpoolContents,
-    WriteBatch,
-    WriteResult,
     SpoolEntry,
     WhenFull,
+    WriteBatch,
+    WriteResult,
 )
 
 logger = logging.getLogger(__name__)

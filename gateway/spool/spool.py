@@ -24,11 +24,11 @@ from gateway.spool.values import (
     Append,
     Done,
     SpoolContents,
-    WriteBatch,
-    WriteResult,
     SpoolEntry,
     SpoolStatus,
     WhenFull,
+    WriteBatch,
+    WriteResult,
 )
 
 logger = logging.getLogger(__name__)

@@ -23,9 +23,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.cloud_api.http_proxy import Proxy, connect_through
 from gateway.errors import CloudRefused, NotSpoken, UplinkLost
 from gateway.uplink.inbound import CloudMessage
-from gateway.cloud_api.http_proxy import Proxy, connect_through
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ from dataclasses import replace
 
 from broker import Message
 from gateway.errors import UplinkLost
-from gateway.uplink.connection import PUBACK_WINDOW, Closed, CloudConnection
-from gateway.uplink.limits import HEADER_BYTES, find_fault
-from gateway.uplink.rules import TopicRule
 from gateway.spool.spool import Spool
 from gateway.spool.values import SpoolEntry
+from gateway.uplink.connection import PUBACK_WINDOW, Closed, CloudConnection
+from gateway.uplink.limits import HEADER_BYTES, find_fault
 from gateway.uplink.poison import PoisonDetector
+from gateway.uplink.rules import TopicRule
 from gateway.uplink.window import SentEntry, Window
 from protocol.mqtt_limits import MqttLimits
 from protocol.topics import uplinked

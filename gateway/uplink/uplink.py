@@ -15,16 +15,16 @@ from functools import partial
 
 from broker import LocalClient, Message
 from gateway.backoff import delays
+from gateway.cloud_api.client import CloudApi
 from gateway.errors import CloudRefused, GatewayError, NotSpoken, UplinkError, UplinkLost
 from gateway.node.account import Account
 from gateway.sep.service import SepService
-from gateway.cloud_api.client import CloudApi
+from gateway.spool.spool import Spool
 from gateway.uplink.connection import CloudConnection, Endpoint
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.link import CloudLink
 from gateway.uplink.rules import Rules
-from gateway.spool.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from protocol.secret import Secret

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from broker import AllowAll, Broker, Listener
-from gateway.uplink.connection import CloudConnection, Endpoint
 from gateway.cloud_api.http_proxy import read_proxy
+from gateway.uplink.connection import CloudConnection, Endpoint
 from protocol.secret import Secret
 from tests.http_proxy import HttpProxy
 from tests.integration.broker.access.certificates import Authority

@@ -16,10 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from broker import Broker, Credentials, Identity, Listener, Refusal
 from broker.messages.topics import covers
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.problems import add_problem_handlers, problem_response
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.images.pack import pack_image
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import add_problem_handlers, problem_response
 from tests.programs import PATIENCE
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"

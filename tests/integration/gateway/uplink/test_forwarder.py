@@ -10,11 +10,11 @@ import pytest
 
 from broker import AllowAll, Broker, Identity, Limits, Listener, Message
 from gateway.errors import NotSpoken, UplinkLost
+from gateway.spool.spool import Spool
 from gateway.uplink.connection import Closed, CloudConnection, Endpoint
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
-from gateway.spool.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.secret import Secret
 

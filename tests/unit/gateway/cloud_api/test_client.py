@@ -1,8 +1,8 @@
 import httpx
 import pytest
 
-from gateway.errors import CloudRefused, UplinkLost
 from gateway.cloud_api.client import classify, read_answer
+from gateway.errors import CloudRefused, UplinkLost
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.http.inprocess import App, Receive, Scope, Send
 from gateway.node.identity import NodeIdentity, load_identity
 from gateway.sep.service import SepService
-from gateway.sidecar.inprocess import App, Receive, Scope, Send
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     ENVELOPE_LIMIT_BYTES,

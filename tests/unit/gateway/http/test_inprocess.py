@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from gateway.sidecar.inprocess import Receive, Scope, Send, TooLarge, call
+from gateway.http.inprocess import Receive, Scope, Send, TooLarge, call
 from protocol.http_body import HttpRequest
 
 
