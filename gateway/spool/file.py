@@ -1,13 +1,14 @@
-"""The spool's file: SQLite, synced at each commit; one thread of its own calls all of this.
+"""Reads and writes spool.db, synced at each commit; only the thread of the spool calls it.
 
-Schema versions (PRAGMA user_version): 0 has the table of messages; 1 has that of messages set
-aside beside it. A file of an older version is changed when it is opened.
+Theory of operation
+-------------------
+Version 0 of the file has the table of messages; version 1 adds the table of messages set aside.
 
-A full disk: deleting needs space, too (a page that is changed is written to the log first). So
-some is reserved. When a round that deletes finds the disk full, the reserve is released, what the
-cloud has is deleted in small steps, and what is new is stored in the pages that became free. When
-nothing is left to deliver, a new file takes the place of the old one, whose space the system gets
-back. The reserve is taken again as soon as there is room for it.
+A full disk: deletion needs space, too, because SQLite writes each changed page to the log first.
+So the spool reserves some. When a batch that deletes finds the disk full, the spool releases the
+reserve, deletes acknowledged messages in small steps, and stores new messages in the pages that
+became free. When no message remains to deliver, a new file replaces the old one, and the file
+system gets the space back. The spool takes the reserve again as soon as there is space for it.
 """
 
 import logging
@@ -29,17 +30,18 @@ from gateway.spool.values import (
     WriteBatch,
     WriteResult,
 )
+from gateway.storage.migrations import open_database
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
 RESERVE_BYTES = 1024 * 1024
 ASIDE_LIMIT_BYTES = 1024 * 1024  # of payloads set aside, beside the limit of the spool
 ASIDE_LIMIT_MESSAGES = 1000
 DELETED_AT_ONCE = 64  # rows, on a full disk: their pages fit the reserve many times
 LOG_PAGES = 256  # of 4 KiB, before they are copied into the file
 
-_SCHEMA = """
+MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS spool (
     row_id  INTEGER PRIMARY KEY AUTOINCREMENT,
     topic   TEXT NOT NULL,
@@ -56,7 +58,8 @@ CREATE TABLE IF NOT EXISTS set_aside (
     reason  TEXT NOT NULL,
     at      REAL NOT NULL
 );
-"""
+""",
+)
 _INSERT = "INSERT INTO spool (topic, payload, retain, size) VALUES (?, ?, ?, ?)"
 _PUT_ASIDE = (
     "INSERT INTO set_aside (topic, payload, retain, size, reason, at) VALUES (?, ?, ?, ?, ?, ?)"
@@ -375,16 +378,10 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
-    database.text_factory = _decode
+    database = open_database(path, MIGRATIONS)
     try:
-        path.chmod(0o600)
-        version = _read_version(database)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")  # each commit is synced; NORMAL would not be
+        database.text_factory = _decode
         database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        if version < VERSION:
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         database.execute("SELECT count(*) FROM spool").fetchone()
     except BaseException:
         database.close()
@@ -393,14 +390,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "replace")  # of a row that cannot be read, no other could be
-
-
-def _read_version(database: sqlite3.Connection) -> int:
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    if version > VERSION:
-        raise sqlite3.OperationalError(f"it is of version {version}, made by a newer gateway")
-    return version
+    return text.decode("utf-8", "replace")  # an unreadable row would block all rows behind it
 
 
 def _remove_log(path: Path) -> None:

@@ -231,7 +231,7 @@ class Uplink:
 
     async def _learn_account_key(self) -> None:
         try:
-            await self._account.learn_key(await self._api.account_key())
+            await self._account.save_key(await self._api.account_key())
         except GatewayError as exc:
             logger.warning("%s; trying again with the next registration", exc)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.disk import DiskThread
+from gateway.storage.disk_thread import DiskThread
 from gateway.services.log import ContainerLog, time_stamp
 from gateway.services.log_reader import PIECE_BYTES, LogReader
 
