@@ -16,7 +16,7 @@ from collections import deque
 from gateway import app as gateway_app
 from gateway.__main__ import main
 from gateway.http.inprocess import App, Receive, Scope, Send
-from gateway.http.server import Server, make_server
+from gateway.sidecar.server import Server, make_server
 
 
 async def serve_in_thread(server: Server, listener: socket.socket) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from broker import Broker
 from broker.metrics import BrokerCollector
 from broker.standalone import MetricsSettings
-from gateway.http.server import listen_tcp, make_server, serve
+from gateway.sidecar.server import listen_tcp, make_server, serve
 from web.addresses import is_loopback_host
 from web.host_guard import HostGuard
 from web.origins import HostPolicy

@@ -13,9 +13,8 @@ import httpx
 from gateway.backoff import delays
 from gateway.cloud_api.clock import CloudClock
 from gateway.cloud_api.http_proxy import Proxy
+from gateway.cloud_api.values import AuthorizationPending, BepGrant, DeviceCodes
 from gateway.errors import CloudRefused, UplinkError, UplinkLost
-from gateway.node.membership import DeviceCodes, Wait
-from gateway.tunnel import BepGrant
 from protocol.errors import WireError
 from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
@@ -144,7 +143,7 @@ class CloudApi:
         except (KeyError, TypeError, ValueError) as exc:
             raise UplinkLost("cannot join account: the answer is malformed") from exc
 
-    async def token_for_code(self, device_code: Secret) -> Secret | Wait:
+    async def token_for_code(self, device_code: Secret) -> Secret | AuthorizationPending:
         """Ask for the token of an account whose owner has typed the code (RFC 8628, 3.4)."""
         form = {"grant_type": DEVICE_GRANT_TYPE, "device_code": device_code.reveal()}
         try:
@@ -153,7 +152,7 @@ class CloudApi:
             )
         except CloudRefused as exc:
             if exc.code in ("authorization_pending", "slow_down"):
-                return Wait(slower=exc.code == "slow_down")
+                return AuthorizationPending(slow_down=exc.code == "slow_down")
             raise
         return Secret(str(answer.get("access_token", "")))
 

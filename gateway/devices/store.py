@@ -1,6 +1,7 @@
 """Stores devices and claim tokens in gateway.db."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.devices.claims import Claim
 from gateway.devices.registry import DeviceRecord
@@ -19,8 +20,7 @@ class DeviceStore:
             "SELECT device_id, name, model, token_digest, joined_at, claim_digest, client_id,"
             " confirmed, last_seen FROM devices ORDER BY joined_at, device_id"
         )
-        # SQLite has no booleans
-        return [DeviceRecord(*row[:7], confirmed=bool(row[7]), last_seen=row[8]) for row in rows]
+        return [_device(*row) for row in rows]
 
     async def claims(self) -> list[Claim]:
         """Return the claim tokens."""
@@ -59,6 +59,11 @@ class DeviceStore:
         """Delete claim tokens."""
         sql = "DELETE FROM claims WHERE digest = ?"
         await self._database.write(*((sql, (digest,)) for digest in digests))
+
+
+def _device(*row: Any) -> DeviceRecord:
+    *fields, confirmed, last_seen = row
+    return DeviceRecord(*fields, confirmed=bool(confirmed), last_seen=last_seen)  # type: ignore[misc]
 
 
 def _save_claim(claim: Claim) -> Statement:

@@ -52,7 +52,7 @@ class Spool:
         when_full: WhenFull = WhenFull.REFUSE,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.on_stored: Callable[[], None] = lambda: None  # there is something new to read
+        self._on_stored: list[Callable[[], object]] = []
         self._path, self._limit_bytes, self._rule = path, limit_bytes, when_full
         self._clock = clock
         self._file = SpoolFile(path, limit_bytes, when_full)
@@ -93,6 +93,10 @@ class Spool:
             self._is_closing = True
             self._wake.notify()
         await self._closed
+
+    def add_stored_listener(self, listener: Callable[[], object]) -> None:
+        """Call a listener whenever there are new messages to read."""
+        self._on_stored.append(listener)
 
     def append(self, topic: str, payload: bytes, done: Done, *, retain: bool) -> None:
         """Store a message; done(True) once it is on disk, done(False) when it is not kept."""
@@ -215,7 +219,8 @@ class Spool:
         for append, stored in zip(work.appends, outcome.stored, strict=True):
             append.done(stored or self._rule is not WhenFull.REFUSE)
         if any(outcome.stored):
-            self.on_stored()
+            for listener in self._on_stored:
+                listener()
 
     def _retry(self, work: WriteBatch) -> None:
         with self._wake:

@@ -4,6 +4,6 @@ from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.host import TunnelHost
 from gateway.tunnel.limits import TunnelLimits
 from gateway.tunnel.state import TunnelPhase
-from gateway.tunnel.values import BepGrant, BepStatus
+from gateway.tunnel.values import BepStatus
 
-__all__ = ["BepGrant", "BepStatus", "TunnelError", "TunnelHost", "TunnelLimits", "TunnelPhase"]
+__all__ = ["BepStatus", "TunnelError", "TunnelHost", "TunnelLimits", "TunnelPhase"]

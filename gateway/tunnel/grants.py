@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.backoff import delays
+from gateway.cloud_api.values import BepGrant
 from gateway.errors import BepError, CloudRefused, UplinkError
 from gateway.node.account import Account
-from gateway.tunnel import BepGrant, TunnelError, TunnelHost
+from gateway.tunnel import TunnelError, TunnelHost
 from protocol.codes import REQUEST_BEP, check_code
 from protocol.errors import TokenError
 

@@ -9,11 +9,12 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from gateway.cloud_api.values import BepGrant
 from gateway.tunnel.dial import Dial, dial_tcp, dial_tls
 from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.limits import TunnelLimits
 from gateway.tunnel.tunnel import Tunnel, TunnelContext
-from gateway.tunnel.values import BepGrant, BepStatus
+from gateway.tunnel.values import BepStatus
 from protocol.splice import SpliceLimits, Splicer
 
 logger = logging.getLogger(__name__)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.backoff import delays
+from gateway.cloud_api.values import BepGrant
 from gateway.tunnel.dial import Dial, dial_local, introduce, wait_for_visitor
 from gateway.tunnel.errors import RefusedError, TunnelError
 from gateway.tunnel.limits import TunnelLimits
 from gateway.tunnel.state import TunnelPhase, TunnelState
-from gateway.tunnel.values import BepGrant, BepStatus
+from gateway.tunnel.values import BepStatus
 from protocol.preface import PrefaceRole
 from protocol.splice import SplicedPair, Splicer, cut
 

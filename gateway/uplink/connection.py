@@ -81,14 +81,27 @@ class Closed:
     reason: int | None = None  # of the broker's DISCONNECT
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionCallbacks:
+    """The functions that a connection calls."""
+
+    on_message: "Callable[[CloudConnection, CloudMessage], object]" = lambda *_: None
+    on_puback: Callable[[int, int, str], object] = lambda *_: None  # id, reason code, its name
+
+
 class CloudConnection:
     """An MQTT connection; callbacks run on the event loop and must not block."""
 
     def __init__(
-        self, client_id: str, password: Secret, endpoint: Endpoint, *, five: bool = True
+        self,
+        client_id: str,
+        password: Secret,
+        endpoint: Endpoint,
+        callbacks: ConnectionCallbacks | None = None,
+        *,
+        five: bool = True,
     ) -> None:
-        self.on_message: Callable[[CloudMessage], None] = lambda _message: None
-        self.on_answered: Callable[[int, int, str], None] = lambda _packet_id, _code, _why: None
+        self._callbacks = callbacks or ConnectionCallbacks()
         self.server = ServerLimits()
         self._endpoint, self._five = endpoint, five
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
@@ -155,7 +168,7 @@ class CloudConnection:
         return packet_id
 
     def acknowledge(self, packet_id: int) -> None:
-        """Acknowledge a message of QoS 1 that on_message was given."""
+        """Acknowledge a message of QoS 1 that on_message has taken."""
         self._client.ack(packet_id, 1)
 
     @property
@@ -219,7 +232,9 @@ class CloudConnection:
     def _on_publish(self, _c: Any, _u: Any, packet_id: int, reason: ReasonCode, _p: Any) -> None:
         size = self._unsent.pop(packet_id, None)
         if size is None:
-            self.on_answered(packet_id, reason.value if reason.is_failure else 0, str(reason))
+            self._callbacks.on_puback(
+                packet_id, reason.value if reason.is_failure else 0, str(reason)
+            )
         else:
             self.unsent_bytes -= size
 
@@ -232,7 +247,7 @@ class CloudConnection:
                 self.acknowledge(message.mid)
             return
         try:
-            self.on_message(read)
+            self._callbacks.on_message(self, read)
         except Exception:  # one message may not end what follows it; it comes again
             logger.exception("cannot take a message from the cloud")
 

@@ -45,8 +45,8 @@ class Forwarder:
         self._connection: CloudConnection | None = None
         self._wake = asyncio.Event()
         self._pause = ""  # why to close now and try again later
-        self.has_moved = False  # a message of the spool was settled on this connection
-        spool.on_stored = self._wake.set
+        self.has_settled = False  # a message of the spool, on this connection
+        spool.add_stored_listener(self._wake.set)
 
     def take(self, rule: TopicRule, name: str, message: Message) -> None:
         """Take a local message that a rule carries up under a name."""
@@ -79,6 +79,10 @@ class Forwarder:
         if connection is not None:
             connection.publish(topic, payload, qos=0)
 
+    def prepare(self) -> None:
+        """Prepare for an attempt: no message has been settled on its connection."""
+        self.has_settled = False
+
     def begin(self, connection: CloudConnection, limits: MqttLimits) -> None:
         """Use a connection that is open and the limits that the cloud announces."""
         server = connection.server
@@ -89,7 +93,7 @@ class Forwarder:
         size = min(PUBACK_WINDOW, server.receive_maximum)
         self._window = Window(size, WINDOW_BYTES, cursor=self._window.watermark)
         self._suspects.begin()
-        self._pause, self.has_moved = "", False
+        self._pause, self.has_settled = "", False
         self._connection = connection
 
     def end(self, closed: Closed | None) -> None:
@@ -116,7 +120,7 @@ class Forwarder:
             if not entries:
                 await self._wake.wait()
 
-    def on_answered(self, packet_id: int, code: int, why: str) -> None:
+    def on_puback(self, packet_id: int, code: int, why: str) -> None:
         """Take a PUBACK; code is 0 or that of a refusal."""
         sent, suspects = self._window.find(packet_id), self._suspects
         if sent is None:
@@ -162,7 +166,7 @@ class Forwarder:
             raise UplinkLost("cannot go on: packet ids ran out")
 
     def _settle(self, sent: SentEntry) -> None:
-        self.has_moved = True
+        self.has_settled = True
         self._suspects.settle(sent.row_id)
         if not self._window.room or self._suspects.is_sent_alone(self._window.cursor):
             self._wake.set()
@@ -178,7 +182,7 @@ class Forwarder:
                 self._settle(each)
 
     def _set_aside(self, row_id: int, topic: str, reason: str) -> None:
-        self.has_moved = True
+        self.has_settled = True
         self._suspects.settle(row_id)
         self._spool.set_aside(row_id, topic, reason)
 

@@ -11,7 +11,12 @@ import pytest
 from broker import AllowAll, Broker, Identity, Limits, Listener, Message
 from gateway.errors import NotSpoken, UplinkLost
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import Closed, CloudConnection, Endpoint
+from gateway.uplink.connection import (
+    Closed,
+    CloudConnection,
+    ConnectionCallbacks,
+    Endpoint,
+)
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
@@ -69,8 +74,8 @@ async def forward(
         while not is_done():
             connections += 1
             endpoint = Endpoint("127.0.0.1", port, None)
-            connection = CloudConnection(NODE, Secret("x"), endpoint, five=five)
-            connection.on_answered = forwarder.on_answered
+            callbacks = ConnectionCallbacks(on_puback=forwarder.on_puback)
+            connection = CloudConnection(NODE, Secret("x"), endpoint, callbacks, five=five)
             await connection.open()
             forwarder.begin(connection, MqttLimits())
             run = asyncio.create_task(forwarder.run())
@@ -280,8 +285,9 @@ def test_a_filter_that_the_cloud_denies_is_named_and_keeps_no_other_away() -> No
             assert isinstance(address, tuple)
             for five in (True, False):
                 endpoint = Endpoint("127.0.0.1", int(address[1]), None)
-                connection = CloudConnection(NODE, Secret("x"), endpoint, five=five)
-                connection.on_message = downlinks.begin(connection.acknowledge)
+                callbacks = ConnectionCallbacks(downlinks.take)
+                connection = CloudConnection(NODE, Secret("x"), endpoint, callbacks, five=five)
+                downlinks.begin(connection)
                 await connection.open()
                 await downlinks.subscribe(connection, MqttLimits())
                 assert list(downlinks.denied) == ["secret/#"]
