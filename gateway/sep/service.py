@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gateway.http.inprocess import App, TooLarge, call
 from gateway.node.identity import NodeIdentity
-from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, Verdict
+from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, ReplayVerdict
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,
@@ -99,7 +99,7 @@ class SepService:
         if len(self._tasks) >= REQUESTS_AT_ONCE:
             raise WireError("cannot serve envelope: too many at once")
         verdict = self._guard.admit(envelope.message_id, envelope.expires, self._clock())
-        if verdict is not Verdict.ADMITTED:
+        if verdict is not ReplayVerdict.ADMITTED:
             raise WireError(f"cannot serve envelope: {verdict}")
         return sender[1]
 

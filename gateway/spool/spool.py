@@ -104,7 +104,7 @@ class Spool:
         self._on_stored.append(listener)
 
     def append(self, topic: str, payload: bytes, done: Done, *, retain: bool) -> None:
-        """Store a message; done(True) follows when it is on disk, done(False) when it is dropped."""
+        """Store a message; done(True) follows when it is on disk, done(False) if it is dropped."""
         new = Append(topic, payload, retain, done)
         if new.size > self._limit_bytes:
             self.put_aside(

@@ -1,4 +1,4 @@
-"""The serving end of BEPs: lets visitors of a relay reach a local HTTP server."""
+"""Serves BEPs: visitors of a relay reach a local HTTP server."""
 
 from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.host import TunnelHost

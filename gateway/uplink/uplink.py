@@ -17,7 +17,13 @@ from functools import partial
 from broker import LocalClient, Message
 from gateway.backoff import delays
 from gateway.cloud_api.client import CloudApi
-from gateway.errors import CloudRefused, GatewayError, NotSpoken, UplinkError, UplinkLost
+from gateway.errors import (
+    CloudRefused,
+    GatewayError,
+    MqttVersionUnsupported,
+    UplinkError,
+    UplinkLost,
+)
 from gateway.node.account import Account
 from gateway.spool.spool import Spool
 from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endpoint
@@ -81,7 +87,7 @@ class Uplink:
         self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
         self._limits = MqttLimits()  # as the cloud announced them last
         self._old_version_until = float("-inf")
-        self.mqtt = ""  # how MQTT is spoken now, for people
+        self.mqtt = ""  # the present version and transport, in words
         self._changed = asyncio.Event()
         self._failing_since: float | None = None
         self._handle_request: RequestHandler | None = None  # while run() runs
@@ -165,7 +171,7 @@ class Uplink:
         if self._clock() >= self._old_version_until:
             try:
                 return await self._dial(token, five=True)
-            except NotSpoken as exc:
+            except MqttVersionUnsupported as exc:
                 logger.debug("%s; trying MQTT 3.1.1", exc)
         connection = await self._dial(token, five=False)
         self._old_version_until = self._clock() + OLD_VERSION_S

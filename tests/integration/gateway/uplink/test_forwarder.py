@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from broker import AllowAll, Broker, Identity, Limits, Listener, Message
-from gateway.errors import NotSpoken, UplinkLost
+from gateway.errors import MqttVersionUnsupported, UplinkLost
 from gateway.spool.spool import Spool
 from gateway.uplink.connection import (
-    Closed,
     CloudConnection,
     ConnectionCallbacks,
+    ConnectionEnd,
     Endpoint,
 )
 from gateway.uplink.downlinks import Downlinks
@@ -83,7 +83,7 @@ async def forward(
             ended = connection.closed
             watched: set[asyncio.Future[Any]] = {run, done, ended}
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            closed: Closed | None = ended.result() if ended.done() else None
+            closed: ConnectionEnd | None = ended.result() if ended.done() else None
             for task in (run, done):
                 task.cancel()
             (fault, _) = await asyncio.gather(run, done, return_exceptions=True)
@@ -256,7 +256,7 @@ def test_a_broker_that_knows_no_mqtt_5_is_noticed(
         server = await asyncio.start_server(broker, "127.0.0.1", 0)
         endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1], None)
         new = CloudConnection(NODE, Secret("x"), endpoint, five=True)
-        with pytest.raises(NotSpoken):
+        with pytest.raises(MqttVersionUnsupported):
             await new.open()
         await new.close()
         old = CloudConnection(NODE, Secret("x"), endpoint, five=False)
