@@ -1,7 +1,7 @@
 """Finds the HTTP proxy on the way to the cloud and connects through it (RFC 9110, 9.3.6).
 
-The setting has precedence over the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either
-case). Loopback addresses ignore the proxy of the environment: no proxy reaches them.
+The setting has precedence over the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY,
+in either case). Loopback addresses ignore the environment: no proxy reaches them.
 """
 
 import asyncio

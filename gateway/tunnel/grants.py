@@ -100,7 +100,7 @@ class BepService:
         return OpenBep(grant.url, grant.expires_at)
 
     async def list(self) -> tuple[list[dict[str, Any]], str]:
-        """Return all BEPs of this node, and the reason why those of the cloud are missing, or ""."""
+        """Return all BEPs of this node, and the reason why the cloud's are missing, or ""."""
         served = {bep.bep_id: asdict(bep) for bep in self._tunnel.beps()}
         rows = [{"id": row.pop("bep_id"), **row} for row in served.values()]
         try:

@@ -43,7 +43,7 @@ def test_a_claim_has_its_uses_and_its_time() -> None:
     assert claims.use(digest_of(b"t")).uses == 0
     with pytest.raises(ValueError, match="used up"):
         claims.use(digest_of(b"t"))
-    claims.give_back(digest_of(b"t"))
+    claims.restore(digest_of(b"t"))
     assert claims.use(digest_of(b"t")).uses == 0
 
 
@@ -62,7 +62,7 @@ def test_claims_that_are_used_up_make_room() -> None:  # case G7, its kind
     for number in range(CLAIM_LIMIT):  # all in one burst
         claims.use(str(number))
     assert not claims.add(Claim("new", 1, 5000.0))
-    assert len(claims.take_spent(waited_for={"7"})) == CLAIM_LIMIT - 1
+    assert len(claims.take_spent(in_use={"7"})) == CLAIM_LIMIT - 1
     assert claims.get("7", now=1.0) is not None  # its device may have lost the answer
     assert claims.add(Claim("new", 1, 5000.0))
     assert sorted(claims.take_all()) == ["7", "new"]
