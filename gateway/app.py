@@ -35,7 +35,7 @@ from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
-from gateway.lifecycle import CloudParts, Gateway, GatewayParts
+from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
@@ -219,7 +219,7 @@ def _build_broker(base: _Base) -> Broker:
 
 async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
-) -> CloudParts:
+) -> CloudLinkParts:
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.node.membership import Membership
@@ -258,7 +258,7 @@ async def _build_cloud(
     uplink = _build_uplink(base, broker, api, spool, on_registered)
     membership = Membership(node.account, api, uplink.associate, node.edge_id_token)
     stack.push_async_callback(membership.cancel)
-    return CloudParts(
+    return CloudLinkParts(
         api=api,
         uplink=uplink,
         tunnel=tunnel,
@@ -299,7 +299,7 @@ def _build_uplink(
 
 
 def _build_roles(
-    base: _Base, cluster: Cluster, cloud: CloudParts | None, sidecar: Sidecar
+    base: _Base, cluster: Cluster, cloud: CloudLinkParts | None, sidecar: Sidecar
 ) -> RoleController:
     if cloud is None:
         return RoleController((), cluster.next_role)

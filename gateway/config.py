@@ -139,7 +139,7 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class LogSettings:
+class GatewayLogSettings:
     """The log level."""
 
     level: str = "INFO"
@@ -160,7 +160,7 @@ class GatewayConfig:
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
-    log: LogSettings = field(default_factory=LogSettings)
+    log: GatewayLogSettings = field(default_factory=GatewayLogSettings)
 
 
 def load_gateway_config(path: Path | None, environ: Mapping[str, str]) -> GatewayConfig:

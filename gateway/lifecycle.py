@@ -53,7 +53,7 @@ CONTAINERS_STOP_S = 2.5  # all of stopping takes less than 5 s
 
 
 @dataclass(frozen=True, slots=True)
-class CloudParts:
+class CloudLinkParts:
     """The parts that exist only with a cloud."""
 
     api: "CloudApi"
@@ -77,7 +77,7 @@ class GatewayParts:
     broker: Broker
     admission: DeviceAdmission
     cluster: Cluster
-    cloud: CloudParts | None
+    cloud: CloudLinkParts | None
     status: GatewayStatus
     sidecar: Sidecar
     roles: RoleController
@@ -152,7 +152,7 @@ class Gateway:
         self._parts.status.note_api(server.bounds.counts)
         return serve(server, api)
 
-    def _serve_visitors(self, cloud: CloudParts) -> Coroutine[None, None, None]:
+    def _serve_visitors(self, cloud: CloudLinkParts) -> Coroutine[None, None, None]:
         app = Visitors(
             self._parts.sidecar.microservices, lambda: {bep.bep_id for bep in cloud.tunnel.beps()}
         )
