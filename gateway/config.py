@@ -1,4 +1,4 @@
-"""The gateway's configuration: one TOML file, HECATE_<SECTION>_<KEY> overrides.
+"""Reads the configuration of a gateway from one TOML file and HECATE_<SECTION>_<KEY>.
 
 docs/configuration.md lists the keys; an unknown key is refused.
 """
