@@ -127,7 +127,7 @@ class SpoolSettings:
     """The bounds of the spool."""
 
     limit_bytes: int = 64 * MIB  # 18 hours of 1 KiB readings at one a second
-    when_full: str = "refuse"  # or "drop_newest", "drop_oldest"
+    when_full: str = "refuse"  # reason code 0x97 to MQTT 5 senders; or "drop_newest", "drop_oldest"
 
     def check(self) -> None:
         """Refuse a spool that holds nothing and unknown words."""
