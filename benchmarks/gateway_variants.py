@@ -15,7 +15,7 @@ from collections import deque
 
 from gateway import app as gateway_app
 from gateway.__main__ import main
-from gateway.sidecar.inprocess import App, Receive, Scope, Send
+from gateway.http.inprocess import App, Receive, Scope, Send
 from gateway.sidecar.server import Server, make_server
 
 

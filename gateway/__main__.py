@@ -1,4 +1,4 @@
-"""The command line's entry point: `hecate`, or `python -m gateway`."""
+"""Starts the command line: `hecate`, or `python -m gateway`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Addresses of this machine and of peers."""
+"""Classifies and formats addresses of this machine and of peers."""
 
 import socket
 from ipaddress import ip_address
@@ -18,7 +18,7 @@ def local_address() -> str:
     """Return this machine's address on its network; 127.0.0.1 without one."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
-            probe.connect(("192.0.2.1", 9))  # RFC 5737: nobody's; a datagram socket sends nothing
+            probe.connect(("192.0.2.1", 9))  # RFC 5737: a reserved address; nothing is sent
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 
 def delays(first_s: float, cap_s: float, rng: random.Random) -> Iterator[float]:
-    """Yield the pauses before each further attempt, for ever: doubling up to cap_s.
+    """Yield the pauses before further attempts without end: they double up to cap_s.
 
-    Half of each is random: gateways that lost the same peer at the same moment spread out.
+    Half of each pause is random, so that gateways that lost the same peer do not return at once.
     """
     limit_s = min(first_s, cap_s)
     while True:

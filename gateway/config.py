@@ -1,4 +1,4 @@
-"""The gateway's configuration: one TOML file, HECATE_<SECTION>_<KEY> overrides.
+"""Reads the configuration of a gateway from one TOML file and HECATE_<SECTION>_<KEY>.
 
 docs/configuration.md lists the keys; an unknown key is refused.
 """
@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.journal import Durability
+from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
-from gateway.uplink.proxy import read_proxy
+from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
-from gateway.uplink.spooled import WhenFull
 from protocol.errors import SettingsError
 from protocol.settings import load_settings
 from web.tls.settings import check_listener, check_tls_files
@@ -43,8 +43,8 @@ class EmbeddedBrokerSettings:
     host: str = "127.0.0.1"
     port: int = 1883  # 0: any free one
     anonymous: str = "no"  # "loopback": anyone on this machine may connect without a password
-    durability: Durability = "synced"  # what is kept survives a power cut; "os", "memory": less
-    tls_cert: Path | None = None  # PEM; with it devices can use tls_port; read again when renewed
+    durability: Durability = "synced"  # survives a power cut; "os" and "memory" survive less
+    tls_cert: Path | None = None  # PEM; opens tls_port; the gateway reads a renewed file
     tls_key: Path | None = None
     tls_port: int = 8883
 
@@ -66,11 +66,15 @@ class SidecarSettings:
 
     host: str = "127.0.0.1"
     port: int = 8083  # 0: any free one
-    tls_cert: Path | None = None  # PEM; with it the API speaks HTTPS; read again when renewed
+    tls_cert: Path | None = None  # PEM; the API uses HTTPS; the gateway reads a renewed file
     tls_key: Path | None = None
-    plaintext_beyond_loopback: bool = False  # serve the network without TLS: all on it can listen
-    hosts: tuple[str, ...] = ()  # further names that callers use; "*.example.com" is all below
-    origins: tuple[str, ...] = ()  # web pages of other sites that may call: "https://example.com"
+    plaintext_beyond_loopback: bool = (
+        False  # serve the network without TLS: others can read the traffic
+    )
+    hosts: tuple[str, ...] = ()  # further names of the API; "*.example.com" stands for all below
+    origins: tuple[
+        str, ...
+    ] = ()  # of web pages of other sites that may call the API: "https://example.com"
 
     def check(self) -> None:
         """Refuse a port out of range, half a TLS configuration, and plain HTTP for the network."""
@@ -80,20 +84,20 @@ class SidecarSettings:
 
 @dataclass(frozen=True, slots=True)
 class CloudSettings:
-    """The back end; without a URL the node works on its own."""
+    """The cloud; without a URL the node works without one."""
 
     url: str = ""  # http://… or https://…
     mqtt_host: str = ""  # the URL's host when empty
     mqtt_port: int = 1884
-    ca_file: Path | None = None  # who may vouch for the cloud; the system's authorities when none
-    proxy: str = ""  # http://[user:password@]host:port; HTTPS_PROXY and the like when empty
+    ca_file: Path | None = None  # authorities for the cloud's certificate; the system's when none
+    proxy: str = ""  # http://[user:password@]host:port; the environment's when empty
 
     def check(self) -> None:
-        """Refuse what is not the URL of a server or of a proxy."""
+        """Refuse malformed URLs of the cloud and of the proxy."""
         if self.proxy:
             try:
                 read_proxy(self.proxy)
-            except ValueError as exc:  # without the value, which may hold a password
+            except ValueError as exc:  # the value may hold a password
                 raise ValueError(f"proxy {exc}") from exc
         _check_port("mqtt_port", self.mqtt_port)
         parts = urlsplit(self.url)
@@ -123,7 +127,7 @@ class SpoolSettings:
     """The bounds of the spool."""
 
     limit_bytes: int = 64 * MIB  # 18 hours of 1 KiB readings at one a second
-    when_full: str = "refuse"  # the newest, telling MQTT 5 senders; or "drop_newest", "drop_oldest"
+    when_full: str = "refuse"  # reason code 0x97 to MQTT 5 senders; or "drop_newest", "drop_oldest"
 
     def check(self) -> None:
         """Refuse a spool that holds nothing and unknown words."""
@@ -135,7 +139,7 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class LogSettings:
+class GatewayLogSettings:
     """The log level."""
 
     level: str = "INFO"
@@ -148,7 +152,7 @@ class LogSettings:
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:
-    """Everything a gateway can be told."""
+    """All settings of a gateway."""
 
     node: NodeSettings = field(default_factory=NodeSettings)
     broker: EmbeddedBrokerSettings = field(default_factory=EmbeddedBrokerSettings)
@@ -156,7 +160,7 @@ class GatewayConfig:
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
-    log: LogSettings = field(default_factory=LogSettings)
+    log: GatewayLogSettings = field(default_factory=GatewayLogSettings)
 
 
 def load_gateway_config(path: Path | None, environ: Mapping[str, str]) -> GatewayConfig:

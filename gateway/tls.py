@@ -10,7 +10,7 @@ from web import CertificateError, ServerCertificate
 def server_certificate(
     certificate: Path | None, key: Path | None, section: str
 ) -> ServerCertificate | None:
-    """Return what a listener shows its peers; None without files, ConfigError for bad ones."""
+    """Return the certificate of a listener; None without files, ConfigError for bad ones."""
     if certificate is None or key is None:
         return None
     try:

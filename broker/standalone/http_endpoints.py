@@ -21,7 +21,7 @@ from web.browsers.host_guard import HostGuard
 from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:
-    from gateway.sidecar.inprocess import App
+    from gateway.http.inprocess import App
 
 
 def make_app(broker: Broker) -> Starlette:

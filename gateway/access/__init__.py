@@ -1,1 +1,1 @@
-"""TODO."""
+"""Authenticates callers of the sidecar."""

@@ -8,12 +8,12 @@ from http import HTTPStatus
 from fastapi import Request
 
 from gateway.access.tokens import AccessTokens
-from gateway.sidecar.origin import Origin, origin_of
-from gateway.sidecar.problems import Problem
+from gateway.http.origin import Origin, origin_of
+from gateway.http.problems import Problem
 from protocol.errors import TokenError
 from protocol.secret import Secret
 
-DEFAULT_CLIENT_ID = "api"  # of who shows the API key and names no other
+DEFAULT_CLIENT_ID = "api"  # of a caller with the API key that names no other
 
 MANAGE = "edge:mcm"
 CLUSTERS = "edge:clusters"
@@ -45,7 +45,7 @@ class Guard:
         self._api_key, self._tokens = api_key, tokens
 
     async def caller(self, request: Request) -> SidecarCaller:
-        """Return who calls; Problem 401 without valid credentials."""
+        """Return the caller; Problem 401 without valid credentials."""
         scheme, shown = _shown(request.headers.get("authorization", ""))
         if scheme.lower() != "bearer" or not shown:
             raise _unauthorized(
@@ -53,7 +53,7 @@ class Guard:
                 "the API key is in the file api-key of the state folder"
             )
         if self._is_api_key(shown):
-            # It is this node's secret: over a tunnel others have seen it on the way
+            # the API key is a secret of this node, and the cloud could read it in a tunnel
             if origin_of(request.scope) in (Origin.SEP, Origin.BEP):
                 raise _unauthorized("cannot allow this: the API key is for the local network only")
             return SidecarCaller(
@@ -66,7 +66,7 @@ class Guard:
         return SidecarCaller(rights.client_id or DEFAULT_CLIENT_ID, rights.scopes)
 
     def without_api_key(self, headers: RawHeaders) -> RawHeaders:
-        """Return a request's headers as a microservice may see them."""
+        """Return the headers of a request without the API key."""
         return [
             (name, value)
             for name, value in headers
@@ -86,11 +86,11 @@ class Guard:
         return await self._with_scope(request, ASSOCIATE)
 
     async def client_id(self, request: Request) -> str:
-        """Return whose microservices a manager works on; Problem 403 for who may not."""
+        """Return the client id of a manager, who owns microservices; Problem 403 for others."""
         try:
             caller = await self.manager(request)
         except Problem as exc:
-            # what clients of this API expect, whatever is missing
+            # clients of this API expect 403 for missing credentials, too
             raise Problem(HTTPStatus.FORBIDDEN, exc.detail) from exc
         if not _CLIENT_ID.fullmatch(caller.client_id):
             raise Problem(
@@ -99,7 +99,7 @@ class Guard:
         return caller.client_id
 
     async def on_loopback_or_viewer(self, request: Request) -> None:
-        """Let anyone on this machine through; others need to be viewers."""
+        """Accept every caller on this machine; Problem 401 or 403 for others unless viewers."""
         if origin_of(request.scope) is not Origin.LOOPBACK:
             await self.viewer(request)
 

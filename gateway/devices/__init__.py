@@ -1,1 +1,1 @@
-"""Devices: joining by claim token, credentials, what is known of each, revocation."""
+"""Admits devices to this node by claim token and holds their registry."""

@@ -1,4 +1,4 @@
-"""Lets devices in and out: answers joins, gives claim tokens, notes who is heard, revokes."""
+"""Admits and revokes devices: answers joins, makes claim tokens, counts messages."""
 
 import asyncio
 import logging
@@ -10,25 +10,25 @@ from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of, new_token
 from gateway.devices.join import encode_credentials, encode_refusal, parse_request
 from gateway.devices.registry import DEVICE_LIMIT, DeviceRecord, DeviceRegistry
+from gateway.devices.store import DeviceStore
 from gateway.errors import GatewayError
-from gateway.storage.database import GatewayDatabase
 from protocol.ids import new_device_id
 from protocol.secret import Secret
 from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
 
 logger = logging.getLogger(__name__)
 
-CLAIM_NAME = "claim:"  # an identity of the broker that may only join: this and the digest
+CLAIM_NAME = "claim:"  # and the digest: an identity of the broker that may only join
 JOINS_AT_ONCE = 64
-SAVE_INTERVAL_S = 60.0  # how much of "last seen" a power cut may cost
+SAVE_INTERVAL_S = 60.0  # the most of "last seen" that a power cut costs
 
 
 class DeviceAdmission:
-    """Owns the registry of devices and the claim tokens."""
+    """The owner of the registry of devices and of the claim tokens."""
 
     def __init__(
         self,
-        store: GatewayDatabase,
+        store: DeviceStore,
         registry: DeviceRegistry,
         claims: Claims,
         broker: Broker,
@@ -38,47 +38,47 @@ class DeviceAdmission:
         self._store, self._broker, self._clock = store, broker, clock
         self._local = broker.local_client("devices")
         self._joins: set[asyncio.Task[None]] = set()
-        self._one_join = asyncio.Lock()  # so that a repeated request finds the first one's device
+        self._one_join = asyncio.Lock()  # a repeated request finds the device of the first one
 
     def attach(self) -> None:
-        """Answer joins and note what devices say, from now on."""
+        """Answer joins and count the messages of devices from now on."""
         self._local.subscribe(JOIN_REQUESTS, self._on_join)
         self._local.subscribe("devices/#", self._on_message)
 
     async def run(self) -> None:
-        """Keep what was seen, now and then, until cancelled."""
+        """Store the times of last messages every SAVE_INTERVAL_S until cancelled."""
         while True:
             await asyncio.sleep(SAVE_INTERVAL_S)
             await self.save()
 
     async def save(self) -> None:
-        """Keep who was seen; forget claims that are out of time."""
+        """Store the times of last messages; delete claims that expired."""
         try:
             await self._store.save_seen(self.registry.take_seen())
-            await self._forget_claims()
+            await self._delete_old_claims()
         except GatewayError as exc:
             logger.warning("%s", exc)
 
     async def new_claim(self, uses: int, ttl_s: float) -> tuple[Secret, Claim] | None:
-        """Make a claim token; None when there are too many already."""
+        """Make a claim token; None when there are too many."""
         token = new_token()
         digest = digest_of(token.reveal().encode())
         claim = Claim(digest, uses, self._clock() + ttl_s)
-        await self._forget_claims()
+        await self._delete_old_claims()
         if not self.claims.add(claim):
             return None
         await self._store.save_claim(claim)
         return token, claim
 
     async def end_claims(self) -> int:
-        """Make all claim tokens void; return how many there were."""
-        gone = self.claims.take_all()
-        await self._store.delete_claims(gone)
-        logger.info("%d claim tokens ended", len(gone))
-        return len(gone)
+        """End all claim tokens; return their number."""
+        ended = self.claims.take_all()
+        await self._store.delete_claims(ended)
+        logger.info("%d claim tokens ended", len(ended))
+        return len(ended)
 
     async def revoke(self, device_id: str) -> bool:
-        """Take a device's rights and cut its connection; return whether there was such a device."""
+        """Revoke a device and close its connection; return whether there was such a device."""
         device = self.registry.remove(device_id)
         if device is None:
             return False
@@ -88,12 +88,12 @@ class DeviceAdmission:
         logger.info("device %s (%s) revoked", device.name, device_id)
         return True
 
-    async def _forget_claims(self) -> None:
-        """Forget what lets no device in any more, so that it does not count."""
-        async with self._one_join:  # a join that cannot be stored gives its use back
-            over = self.claims.take_expired(self._clock())
-            over += self.claims.take_spent(self.registry.claims_in_use())
-            await self._store.delete_claims(over)
+    async def _delete_old_claims(self) -> None:
+        """Delete claims that admit no device any more, so that they do not count."""
+        async with self._one_join:  # a join that cannot be stored restores its use
+            old = self.claims.take_expired(self._clock())
+            old += self.claims.take_spent(self.registry.claims_in_use())
+            await self._store.delete_claims(old)
 
     def _on_message(self, message: Message) -> None:
         sender = message.sender
@@ -149,19 +149,19 @@ class DeviceAdmission:
         )
         used = None if known else self.claims.use(claim_digest)
         try:
-            await self._store.save_join(device, used)  # order matters: commit, then answer
+            await self._store.save_join(device, used)  # the commit comes before the answer
         except GatewayError as exc:
             logger.warning("%s", exc)
             if used is not None:
-                self.claims.give_back(claim_digest)
+                self.claims.restore(claim_digest)
             return encode_refusal("the gateway cannot store it now")
         self.registry.add(device)
         logger.info("device %s (%s, %s) joined", device.name, device.model, device.device_id)
         return encode_credentials(device.device_id, password)
 
 
-async def confirm(store: GatewayDatabase, device: DeviceRecord) -> None:
-    """A device has logged in with its own credentials: its join is over."""
+async def confirm(store: DeviceStore, device: DeviceRecord) -> None:
+    """Store that a device has logged in with its own credentials: its join is over."""
     if not device.confirmed:
-        device.confirmed = True
+        device.confirm()
         await store.confirm_device(device.device_id)

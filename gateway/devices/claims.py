@@ -1,9 +1,9 @@
-"""Claim tokens: who may join, how often, until when.
+"""Counts the uses of claim tokens, which let devices join. Pure.
 
-What holds after every call: uses never fall below 0, and what nobody can use any more counts
-against the limit only until it is taken out. A device that lost the answer to its join
-may ask again with the same client id, at no further use, until it has logged in once: a power
-cut between the commit and the answer must not need a person.
+What holds after every call: uses never fall below 0. An expired or used claim counts against the
+limit until take_expired() or take_spent() removes it. A device that did not receive the answer to
+its join may repeat it with the same client id, without a further use, until it has logged in once:
+a power cut between the commit and the answer needs no help of a person.
 """
 
 from collections.abc import Collection, Iterable
@@ -19,7 +19,7 @@ class Claim:
     """One claim token, by its digest."""
 
     digest: str
-    uses: int  # left
+    uses: int  # that remain
     expires_at: float
 
 
@@ -30,48 +30,48 @@ class Claims:
         self._claims = {claim.digest: claim for claim in claims}
 
     def add(self, claim: Claim) -> bool:
-        """Take a new claim in; return whether there was room."""
+        """Add a claim; return False when the limit is reached."""
         if len(self._claims) >= CLAIM_LIMIT:
             return False
         self._claims[claim.digest] = claim
         return True
 
     def find(self, token: bytes, now: float) -> Claim | None:
-        """Return the claim of a token if it is still in time, used up or not."""
+        """Return the claim of a token unless it has expired; its uses may be 0."""
         claim = self._claims.get(digest_of(token))
         return claim if claim is not None and now <= claim.expires_at else None
 
     def get(self, digest: str, now: float) -> Claim | None:
-        """Return a claim by its digest if it is still in time."""
+        """Return the claim of a digest unless it has expired."""
         claim = self._claims.get(digest)
         return claim if claim is not None and now <= claim.expires_at else None
 
     def use(self, digest: str) -> Claim:
-        """Take one use of a claim that has any, and return what is left."""
+        """Take one use of a claim and return the rest; ValueError without uses."""
         claim = self._claims[digest]
         if claim.uses < 1:
             raise ValueError("cannot use claim: used up")
         used = self._claims[digest] = replace(claim, uses=claim.uses - 1)
         return used
 
-    def give_back(self, digest: str) -> None:
-        """Undo a use whose join could not be stored."""
+    def restore(self, digest: str) -> None:
+        """Restore the use of a join that could not be stored."""
         claim = self._claims.get(digest)
         if claim is not None:
             self._claims[digest] = replace(claim, uses=claim.uses + 1)
 
     def take_expired(self, now: float) -> list[str]:
-        """Remove what is out of time and return its digests."""
+        """Remove expired claims and return their digests."""
         return self._take(
             digest for digest, claim in self._claims.items() if now > claim.expires_at
         )
 
-    def take_spent(self, waited_for: Collection[str]) -> list[str]:
-        """Remove what is used up, but for devices that may ask again; return its digests."""
+    def take_spent(self, in_use: Collection[str]) -> list[str]:
+        """Remove claims without uses, except those in use by joins; return their digests."""
         return self._take(
             digest
             for digest, claim in self._claims.items()
-            if claim.uses < 1 and digest not in waited_for
+            if claim.uses < 1 and digest not in in_use
         )
 
     def take_all(self) -> list[str]:
@@ -79,7 +79,7 @@ class Claims:
         return self._take(self._claims)
 
     def _take(self, digests: Iterable[str]) -> list[str]:
-        gone = list(digests)
-        for digest in gone:
+        removed = list(digests)
+        for digest in removed:
             del self._claims[digest]
-        return gone
+        return removed

@@ -1,7 +1,7 @@
-"""Tokens that devices show; only their digests are kept.
+"""Makes the tokens of devices and their digests; only the digests are stored.
 
-They are random and long, so a plain hash is enough: there is nothing to guess (a slow hash is
-for what people choose).
+The tokens are random and long, so a plain hash suffices: a slow hash protects passwords that people
+choose.
 """
 
 import hashlib
@@ -14,15 +14,15 @@ TOKEN_BYTES = 18  # 144 random bits, 24 characters
 
 
 def new_token() -> Secret:
-    """Return a token no one has."""
+    """Return a new random token."""
     return Secret(secrets.token_urlsafe(TOKEN_BYTES))
 
 
 def digest_of(token: bytes) -> str:
-    """Return what is kept of a token."""
+    """Return the digest of a token."""
     return hashlib.sha256(token).hexdigest()
 
 
 def is_token(token: bytes, digest: str) -> bool:
-    """Return whether a token is the one of a digest."""
+    """Return whether a token has a digest."""
     return hmac.compare_digest(digest_of(token), digest)

@@ -1,4 +1,4 @@
-"""The join: what a device without credentials asks, and what it is answered (docs/protocol.md)."""
+"""Parses the requests of joining devices and encodes the answers (docs/protocol.md)."""
 
 import json
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class JoinRequest:
 
 
 def may_be_client_id(client_id: str) -> bool:
-    """Return whether a joining device may call itself so.
+    """Return whether a joining device may use a client id.
 
-    The id becomes a topic level, and may not be that of a device that has joined: MQTT would
-    cut that device's connection.
+    The id becomes a topic level. It may not look like the id of a device that has joined: MQTT
+    would close the connection of that device.
     """
     return (
         0 < len(client_id) <= CLIENT_ID_LIMIT
@@ -43,7 +43,7 @@ def parse_request(payload: bytes) -> JoinRequest:
     except (ValueError, RecursionError) as exc:
         raise ValueError("request is not JSON") from exc
     if not isinstance(fields, dict):
-        raise ValueError("request is not a JSON object")  # noqa: TRY004  # the peer's fault
+        raise ValueError("request is not a JSON object")  # noqa: TRY004  # a fault of the peer
     name, model = fields.get("name"), fields.get("model", "")
     if not isinstance(name, str) or not 1 <= len(name) <= NAME_LIMIT or not name.isprintable():
         raise ValueError(f"name must be a text of 1 to {NAME_LIMIT} printable characters")
@@ -53,7 +53,7 @@ def parse_request(payload: bytes) -> JoinRequest:
 
 
 def encode_credentials(device_id: str, password: Secret) -> bytes:
-    """Return the answer that lets a device in."""
+    """Return the answer that gives a device its credentials."""
     return json.dumps(
         {
             "device_id": device_id,
@@ -64,6 +64,6 @@ def encode_credentials(device_id: str, password: Secret) -> bytes:
     ).encode()
 
 
-def encode_refusal(why: str) -> bytes:
-    """Return the answer that says why not."""
-    return json.dumps({"error": f"cannot join: {why}"}).encode()
+def encode_refusal(reason: str) -> bytes:
+    """Return the answer that refuses a join for a reason."""
+    return json.dumps({"error": f"cannot join: {reason}"}).encode()

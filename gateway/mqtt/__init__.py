@@ -1,1 +1,1 @@
-"""TODO."""
+"""Authorizes the clients of the embedded broker."""

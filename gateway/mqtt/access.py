@@ -1,7 +1,6 @@
-"""Decides who may connect to the gateway's broker, and their topics.
+"""Authenticates the clients of the gateway's broker and authorizes their topics.
 
-Everything is denied unless a line here allows it. `$…` topics are closed to all but joining
-devices, each in its own two.
+The default is denial. Only joining devices use `$…` topics, each its own two.
 """
 
 import hmac
@@ -41,9 +40,7 @@ class AccessPorts:
     """The functions of other parts that access uses."""
 
     container_rights: Callable[[str, bytes], RightsSource | None]  # by user name and password
-    confirm: Callable[
-        [DeviceRecord], Awaitable[None]
-    ]  # a device logged in with its own credentials
+    confirm: Callable[[DeviceRecord], Awaitable[None]]  # called at the login of a device
     clock: Callable[[], float]
 
 
@@ -64,7 +61,7 @@ class Access:
         self._container_rights: dict[str, RightsSource] = {}
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
-        """Return who logs in, or why not."""
+        """Return the identity of a login, or the refusal."""
         user = credentials.username or ""
         if credentials.listener == CONTAINERS:
             return self._container(credentials)
@@ -85,7 +82,7 @@ class Access:
         return any(capture(f, topic) is not None for f in self._writable(identity))
 
     def knows(self, identity: Identity) -> bool | None:
-        """Return whether an identity of an earlier run still is; a container's login tells."""
+        """Return whether an identity of an earlier run exists; None until a container logs in."""
         if CONTAINER in identity.groups and identity.name not in self._container_rights:
             return None
         if DEVICE in identity.groups:
@@ -104,7 +101,9 @@ class Access:
         if rights is None:
             return Refusal.BAD_CREDENTIALS
         self._container_rights[name] = rights
-        return Identity(name, name, frozenset({CONTAINER}))  # or it could take another's session
+        return Identity(
+            name, name, frozenset({CONTAINER})
+        )  # another client id could take over another session
 
     def _anonymous(self, credentials: Credentials) -> Identity | Refusal:
         if self._loopback_anonymous and is_loopback(credentials.peer):
@@ -154,5 +153,5 @@ class Access:
 
 def _person(name: str, credentials: Credentials) -> Identity | Refusal:
     if DEVICE_ID.match(credentials.client_id):
-        return Refusal.BAD_CREDENTIALS  # MQTT would cut that device's connection
+        return Refusal.BAD_CREDENTIALS  # MQTT would close the connection of that device
     return Identity(name, credentials.client_id, frozenset({PERSON}))

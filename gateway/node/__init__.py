@@ -1,1 +1,1 @@
-"""TODO."""
+"""Holds the identity, the account and the record of this node."""

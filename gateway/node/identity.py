@@ -1,10 +1,9 @@
-"""Holds a node's keys: two in files that only their owner can read, one in memory.
+"""Loads the keys of a node: two from files that only their owner can read, one in memory.
 
-node-key.pem is the identity, api-key what people show to the sidecar. Each is made on the first
-start and never replaced. The key that SEP bodies are sealed to is made anew at every start and is
-nowhere but in memory: a request that somebody recorded cannot be opened by a later run, so it is
-never executed twice, and who gets hold of the files reads nothing that was sent before. The node
-registers the new key before it is reached by its SEP.
+node-key.pem is the identity, api-key the secret of callers of the sidecar. The first start makes
+both files, and nothing replaces them. Every start makes a new sealing key for SEP bodies and keeps
+it in memory only. So a later run cannot open a recorded request and never executes it twice, and a
+thief of the files cannot read earlier requests. The node registers the new key before it connects.
 """
 
 import contextlib
@@ -35,12 +34,12 @@ class NodeIdentity:
 
     @property
     def node_id(self) -> str:
-        """The node id the key stands for."""
+        """The node id of the key."""
         return self.key.node_id
 
 
 def load_identity(state: Path) -> NodeIdentity:
-    """Return the identity kept in a state folder, with a new sealing key.
+    """Return the identity in a state folder, with a new sealing key.
 
     A folder without an identity gets a new one.
 
@@ -48,7 +47,9 @@ def load_identity(state: Path) -> NodeIdentity:
         GatewayError: a file cannot be read, written, or holds no key.
     """
     with contextlib.suppress(OSError):
-        (state / "sealing-key").unlink()  # of versions that kept it; it opens what was recorded
+        (
+            state / "sealing-key"
+        ).unlink()  # of old versions, which stored the key; it opens recorded requests
     return NodeIdentity(
         _load(state / "node-key.pem", lambda: new_node_key().pem(), load_node_key),
         new_sealing_key(),
@@ -68,7 +69,7 @@ def write_private(path: Path, content: bytes) -> None:
     draft.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        os.fsync(folder)  # or the name may be lost though the content is safe
+        os.fsync(folder)  # otherwise a power cut may lose the name of the file
     finally:
         os.close(folder)
 

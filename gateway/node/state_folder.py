@@ -1,4 +1,4 @@
-"""The state folder: one gateway at a time, readable by its owner only; where its sockets are."""
+"""Locks the state folder for one gateway and chooses the folder of its sockets."""
 
 import fcntl
 import hashlib
@@ -16,7 +16,7 @@ LONGEST_SOCKET = len("/services/0123456789ab.sock")
 
 @contextmanager
 def hold_state(state: Path) -> Iterator[None]:
-    """Hold the state folder, made if need be; GatewayError when another gateway does."""
+    """Lock the state folder, which is made if missing; GatewayError if another gateway has it."""
     try:
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(state / "gateway.lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -39,7 +39,7 @@ def hold_state(state: Path) -> Iterator[None]:
 
 
 def runtime_folder(state: Path, environ_runtime: str, uid: int) -> Path:
-    """Return where Unix sockets go: below the state folder unless that makes names too long."""
+    """Return the folder of Unix sockets: below the state folder, unless the paths get too long."""
     here = state / "run"
     if len(os.fsencode(here)) + LONGEST_SOCKET <= SOCKET_PATH_LIMIT:
         return here
@@ -50,7 +50,7 @@ def runtime_folder(state: Path, environ_runtime: str, uid: int) -> Path:
 
 
 def make_private(folder: Path) -> Path:
-    """Make a folder that is this user's alone; GatewayError when someone else has it."""
+    """Make a folder private to this user; GatewayError when it belongs to another user."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()

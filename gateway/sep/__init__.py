@@ -1,1 +1,1 @@
-"""TODO."""
+"""Serves the SEP requests of this node."""

@@ -1,26 +1,26 @@
-"""Refuses SEP requests that are late, valid for too long, or were seen before.
+"""Refuses SEP requests that are late, valid for too long, or repeated. Pure.
 
-What holds after every call, however the clock is set meanwhile:
+What holds after every call, even if the clock is set between calls:
 
-1. No request is admitted twice: its id is remembered until it expires, and whatever expires no
-   later than an id that was forgotten has expired, too, even if the clock went back.
-2. At most `limit` ids are remembered. What would go beyond is refused, since forgetting an id
-   early would let its replay in.
+1. The guard admits no request twice. It remembers an id until the request expires. A request that
+   expires no later than a forgotten id counts as expired, even if the clock went back.
+2. The guard remembers at most `limit` ids and refuses further requests: an id that is forgotten
+   early would admit its replay.
 
-Nothing is kept over a restart, because a request of an earlier run cannot be opened: the sealing
-key is of one run (identity.py).
+A restart loses the ids, which is safe: the sealing key belongs to one run (identity.py), so no
+later run can open a recorded request.
 """
 
 import heapq
 from enum import StrEnum
 
 LEEWAY_S = 30.0  # clocks of gateways without a battery-backed clock drift
-VALID_LIMIT_S = 120.0  # mSS waits 20 s; anything far beyond was made to be kept
-REMEMBERED_LIMIT = 20_000  # 100 requests/s for as long as the longest stay valid; 2 MB
+VALID_LIMIT_S = 120.0  # mSS waits 20 s; a much longer validity serves a later replay
+REMEMBERED_LIMIT = 20_000  # 100 requests/s during the longest validity; 2 MB
 ID_BYTES = 16
 
 
-class Verdict(StrEnum):
+class ReplayVerdict(StrEnum):
     """The verdict on a request; all but ADMITTED are reasons for refusal."""
 
     ADMITTED = "admitted"
@@ -38,28 +38,28 @@ class ReplayGuard:
         self._limit = limit
         self._seen: set[bytes] = set()
         self._by_expiry: list[tuple[float, bytes]] = []
-        self._forgotten_until = float("-inf")  # what expires by then may have been seen
+        self._forgotten_until = float("-inf")  # a request that expires by then may be a replay
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def admit(self, message_id: bytes, expires: float, now: float) -> Verdict:
-        """Return whether a request may be served; one that may is remembered."""
+    def admit(self, message_id: bytes, expires: float, now: float) -> ReplayVerdict:
+        """Return the verdict on a request; the id of an admitted one is remembered."""
         self._forget_expired(now)
         if len(message_id) != ID_BYTES:
-            return Verdict.MALFORMED
+            return ReplayVerdict.MALFORMED
         latest = expires + LEEWAY_S
-        if not now <= latest or latest <= self._forgotten_until:  # not a number is late, too
-            return Verdict.EXPIRED
+        if not now <= latest or latest <= self._forgotten_until:  # NaN counts as expired, too
+            return ReplayVerdict.EXPIRED
         if expires > now + VALID_LIMIT_S + LEEWAY_S:
-            return Verdict.TOO_LONG
+            return ReplayVerdict.TOO_LONG
         if message_id in self._seen:
-            return Verdict.REPLAYED
+            return ReplayVerdict.REPLAYED
         if len(self._seen) >= self._limit:
-            return Verdict.TOO_MANY
+            return ReplayVerdict.TOO_MANY
         self._seen.add(message_id)
         heapq.heappush(self._by_expiry, (latest, message_id))
-        return Verdict.ADMITTED
+        return ReplayVerdict.ADMITTED
 
     def _forget_expired(self, now: float) -> None:
         while self._by_expiry and now > self._by_expiry[0][0]:

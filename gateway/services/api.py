@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from gateway.http.problems import Problem
 from gateway.services.deployments import BASE_KEY, Deployed, Deployments
 from gateway.services.errors import (
     ConflictError,
@@ -23,7 +24,6 @@ from gateway.services.errors import (
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_api import add_log_route
-from gateway.sidecar.problems import Problem
 from web import JsonError, parse_json
 
 PREFIX = "/mcm/v1"

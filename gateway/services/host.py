@@ -9,6 +9,8 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.problems import problem_response
 from gateway.services.api import make_router
 from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments, NodeInfo
@@ -19,8 +21,6 @@ from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import ServiceContext
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import problem_response
 from protocol.records import OfferedService
 
 DEFAULT_LIMITS = ServiceLimits()
@@ -67,9 +67,9 @@ class ServiceHost:
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
     ) -> None:
-        self.on_change: Callable[[], None] = lambda: None
-        # with the broker identity of a container that is no more: its session is to be dropped
-        self.on_deleted: Callable[[str], object] = lambda _: None
+        self.is_loaded = False  # start() has returned once
+        self._on_change: list[Callable[[], object]] = []
+        self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
         self._python = python = PythonRuntime(limits, time.time)
         around = ServiceContext(
@@ -78,7 +78,7 @@ class ServiceHost:
             sockets=runtime,
             broker_socket=broker_socket,
             clock=time.time,
-            on_change=lambda: self.on_change(),
+            on_change=self._changed,
             on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), around, node)
@@ -87,6 +87,14 @@ class ServiceHost:
     async def start(self) -> None:
         """Start what ran when the gateway stopped; does not wait until it is ready."""
         await self._deployments.resume()
+        self.is_loaded = True
+
+    def add_listener(
+        self, on_change: Callable[[], object], on_deleted: Callable[[str], object]
+    ) -> None:
+        """Call on_change after each change, on_deleted with the broker identity of a container."""
+        self._on_change.append(on_change)
+        self._on_deleted.append(on_deleted)
 
     async def stop(self) -> None:
         """End all processes."""
@@ -157,7 +165,12 @@ class ServiceHost:
         return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
 
     def _deleted(self, container_id: str) -> None:
-        self.on_deleted(f"{LOGIN_PREFIX}{container_id}")
+        for listener in self._on_deleted:
+            listener(f"{LOGIN_PREFIX}{container_id}")
+
+    def _changed(self) -> None:
+        for listener in self._on_change:
+            listener()
 
 
 def _status(deployed: Deployed) -> ContainerStatus:

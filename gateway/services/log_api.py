@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import StreamingResponse
 
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.problems import Problem
 from gateway.services.deployments import Deployments
 from gateway.services.errors import NotFoundError
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_reader import LogReader
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import Problem
 
 FOLLOW_S = 0.25  # between two looks at a log that does not grow
 LINES_LIMIT = 10_000

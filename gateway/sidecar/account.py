@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends, Response
 
 from gateway.access.guard import Guard
 from gateway.errors import AccountError
-from gateway.sidecar.problems import Problem
+from gateway.http.problems import Problem
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.membership import Membership
+    from gateway.node.membership import Membership
 
 
 def account_router(guard: Guard, membership: "Membership | None", cloud_url: str) -> APIRouter:

@@ -10,6 +10,7 @@ from gateway import VERSION
 from gateway.access.guard import Guard
 from gateway.cluster.members import Cluster
 from gateway.devices.admission import DeviceAdmission
+from gateway.http.problems import add_problem_handlers
 from gateway.node.record import Node
 from gateway.services import ServiceHost
 from gateway.sidecar.account import account_router
@@ -19,13 +20,12 @@ from gateway.sidecar.health import health_router, openapi_router
 from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_router
 from gateway.sidecar.microservices import Microservices
 from gateway.sidecar.nodes import nodes_router
-from gateway.sidecar.problems import add_problem_handlers
 from gateway.status import GatewayStatus
 from protocol.secret import Secret
 from web import SafeJsonResponse
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.membership import Membership
+    from gateway.node.membership import Membership
     from gateway.tunnel.grants import BepService
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Response
 
 from gateway.access.guard import Guard
 from gateway.errors import BepError
-from gateway.sidecar.problems import Problem
+from gateway.http.problems import Problem
 from protocol.ids import BEP_ID
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from fastapi import Request
 
-from gateway.sidecar.problems import Problem
+from gateway.http.problems import Problem
 
 LIMIT_BYTES = 64 * 1024
 

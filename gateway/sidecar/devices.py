@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from gateway.access.guard import Guard
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.claims import CLAIM_LIMIT
+from gateway.http.problems import Problem
 from gateway.sidecar.body import read_body
-from gateway.sidecar.problems import Problem
 from gateway.status import GatewayStatus
 from protocol.ids import DEVICE_ID
 from web import JsonError, parse_json

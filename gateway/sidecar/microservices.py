@@ -8,10 +8,10 @@ from fastapi.responses import JSONResponse, Response
 
 from gateway.access.guard import Guard
 from gateway.errors import BepError
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.origin import may_visit, origin_of
+from gateway.http.problems import problem_response
 from gateway.services import ContainerRoute, ServiceHost
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.origin import may_visit, origin_of
-from gateway.sidecar.problems import problem_response
 from protocol.errors import TokenError
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Depends, Query
 from gateway.access.guard import Guard
 from gateway.cluster.members import Cluster
 from gateway.errors import UplinkError
+from gateway.http.problems import Problem
 from gateway.node.record import Node
-from gateway.sidecar.problems import Problem
 from protocol.records import to_fields
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import web
 from gateway.errors import GatewayError
-from gateway.sidecar.inprocess import App
+from gateway.http.inprocess import App
 from web import HttpLimits, HttpServer, ListenError
 
 LIMITS = HttpLimits.of(512, stop_s=1)  # a small machine; a gateway stops within 5 s

@@ -16,10 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from broker import Broker, Credentials, Identity, Listener, Refusal
 from broker.messages.topics import covers
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.problems import add_problem_handlers, problem_response
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.images.pack import pack_image
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import add_problem_handlers, problem_response
 from tests.programs import PATIENCE
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
@@ -76,8 +76,7 @@ class World:
             NodeInfo("0" * 56, lambda: "account"),
             self._limits,
         )
-        host.on_change = self.broker.rights_changed
-        host.on_deleted = self.broker.disconnect
+        host.add_listener(self.broker.rights_changed, self.broker.disconnect)
         self._access.host = host
         return host
 

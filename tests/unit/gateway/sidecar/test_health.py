@@ -7,9 +7,9 @@ from fastapi import FastAPI
 
 from gateway.access.guard import CLUSTERS, Guard
 from gateway.access.tokens import TokenRights
+from gateway.http.inprocess import call
+from gateway.http.problems import add_problem_handlers
 from gateway.sidecar.health import health_router
-from gateway.sidecar.inprocess import call
-from gateway.sidecar.problems import add_problem_handlers
 from protocol.errors import TokenError
 from protocol.http_body import HttpRequest
 from protocol.secret import Secret

@@ -1,7 +1,7 @@
 import asyncio
 
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.origin import KEY
+from gateway.http.inprocess import Receive, Scope, Send
+from gateway.http.origin import KEY
 from gateway.sidecar.visitors import Visitors
 
 BEP = "abcdefghijklmnopqrstuv"

@@ -1,0 +1,1 @@
+"""Serves HTTP: servers, problem documents, and the origin of a request."""

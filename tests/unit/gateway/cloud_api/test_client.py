@@ -1,0 +1,45 @@
+import httpx
+import pytest
+
+from gateway.cloud_api.client import classify, read_answer
+from gateway.errors import CloudRefused, UplinkLost
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (400, CloudRefused),
+        (401, CloudRefused),
+        (403, CloudRefused),
+        (404, CloudRefused),
+        (409, CloudRefused),
+        (408, UplinkLost),
+        (425, UplinkLost),
+        (429, UplinkLost),
+        (500, UplinkLost),
+        (503, UplinkLost),
+        (507, UplinkLost),
+    ],
+)
+def test_what_is_worth_another_attempt(status: int, error: type[Exception]) -> None:
+    assert isinstance(classify("do it", status, "why"), error)
+
+
+def test_a_refusal_carries_the_clouds_reason() -> None:
+    response = httpx.Response(403, json={"detail": "cannot allow this: no scope"})
+    with pytest.raises(CloudRefused, match=r"^cannot register node: cannot allow this: no scope$"):
+        read_answer("register node", response)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"detail": 5}', b""])
+def test_a_refusal_without_a_reason(body: bytes) -> None:
+    with pytest.raises(CloudRefused, match=r"^cannot x: HTTP 404$"):
+        read_answer("x", httpx.Response(404, content=body))
+
+
+def test_answers() -> None:
+    assert read_answer("x", httpx.Response(200, json={"a": 1})) == {"a": 1}
+    assert read_answer("x", httpx.Response(204)) == {}
+    for body in (b"<html>", b"[]"):
+        with pytest.raises(UplinkLost, match="not"):
+            read_answer("x", httpx.Response(200, content=body))
