@@ -132,3 +132,15 @@ class NoRoom(Enum):
 NO_ROOM = NoRoom.NO_ROOM
 
 PublishHook = Callable[[Message], Message | Reason | NoRoom | None]
+
+
+def message_properties(properties: Properties) -> Properties:
+    """Return the properties that the broker forwards unchanged."""
+    kept = Properties(
+        payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
+        content_type=properties.content_type,  # [MQTT-3.3.2-20]
+        response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
+        correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
+        user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
+    )
+    return NO_PROPERTIES if kept == NO_PROPERTIES else kept  # an alias alone costs nothing

@@ -185,7 +185,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     def _open_room(self, client: Client) -> None:
         have, need = client.have, client.need
         if is_worth_a_room(have, need) and self._hub.buffer_budget.has_room(need - have):
-            self._hub.core.open_room(client)
+            self._hub.core.open_buffer(client)
 
     def _complete(self, credentials: Credentials) -> Credentials:
         assert self._transport is not None  # it was heard

@@ -113,7 +113,7 @@ class Hub:
 
     def grow(self, client: Client, size: int) -> None:
         """Take what one read brought into the client's room."""
-        self.core.grow(client, size, self.now())
+        self.core.receive_buffered(client, size, self.now())
         self._received(size)
 
     def _received(self, size: int) -> None:

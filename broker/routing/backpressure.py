@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 class Backpressure:
     """The senders that are held."""
 
-    __slots__ = ("_counters", "_persistence", "line", "waiting")
+    __slots__ = ("_counters", "_persistence", "queue", "waiting")
 
     def __init__(self, persistence: Persistence, counters: BrokerCounters) -> None:
         self._persistence = persistence
         self._counters = counters
         # speed: both are looked at before anything is called, and are empty nearly always
-        self.line: dict[Client, None] = {}  # places, first come, first served
+        self.queue: dict[Client, None] = {}  # places, first come, first served
         self.waiting: set[Client] = set()  # of these, who is held now
 
     @property
@@ -48,18 +48,18 @@ class Backpressure:
 
     def hold(self, client: Client) -> None:
         """Let a client wait; it keeps the place it has."""
-        self.line[client] = None
+        self.queue[client] = None
         self.waiting.add(client)
         self._counters.senders_held += 1
-        client.held = True
+        client.hold()
 
     def pass_through(self, client: Client) -> None:
         """A packet that is stored is handled: next time the client waits behind the others."""
-        self.line.pop(client, None)
+        self.queue.pop(client, None)
 
     def leave(self, client: Client) -> None:
         """Forget one that has gone."""
-        self.line.pop(client, None)
+        self.queue.pop(client, None)
         self.waiting.discard(client)
 
     def release(self, may_go: Callable[[Client], bool]) -> Iterator[Client]:
@@ -67,9 +67,9 @@ class Backpressure:
         if not self.is_over:
             return
         waiting, self.waiting = self.waiting, set()
-        for client in tuple(self.line):
+        for client in tuple(self.queue):
             if client not in waiting:  # what came next was not for the store
-                del self.line[client]
+                del self.queue[client]
             elif may_go(client):
-                client.held = False
+                client.release()
                 yield client

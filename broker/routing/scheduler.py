@@ -48,6 +48,10 @@ class Scheduler:
         """True when wake_up() has a client to serve."""
         return bool(self._line)
 
+    def spend(self, units: int) -> None:
+        """Take units off the current turn."""
+        self.left -= units
+
     def begin(self, client: Client) -> bool:
         """Begin a client's turn; return False when it has to wait in line."""
         if client in self._line:

@@ -59,8 +59,9 @@ class Authentication:
         return self._packet(Reason.CONTINUE_AUTHENTICATION, data)  # [MQTT-4.12.0-2]
 
     def finish(self, data: bytes | None) -> Auth:
-        """Return the AUTH that ends a re-authentication."""
+        """End an exchange; return the AUTH that ends a re-authentication."""
         self._turn = AuthState.NOBODY
+        self.last_data = data
         return self._packet(Reason.SUCCESS, data)  # [MQTT-3.15.2-1]
 
     def complete(self, properties: Properties) -> Properties:

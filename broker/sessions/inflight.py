@@ -1,4 +1,4 @@
-"""QoS 1 and 2 messages on their way to one client.
+"""Tracks the QoS 1 and 2 messages in flight to one client.
 
 Theory of operation
 -------------------
@@ -12,7 +12,7 @@ call:
 4. While packets wait to be sent again, nothing new is taken. [MQTT-4.6.0-1]
 
 Packet ids are kept as the two bytes of the wire: they are cut out of one packet and joined into
-another, and nobody ever counts with them. speed: saves two conversions a message.
+another; no code counts with them. speed: saves two conversions a message.
 """
 
 from __future__ import annotations
@@ -44,21 +44,9 @@ class Inflight:
     """Sends each packet until it is acknowledged, in order, a few at a time."""
 
     __slots__ = (
-        "_counters",
-        "_ids_made",
-        "_kept_back",
-        "_limit_bytes",
-        "_limit_bytes_total",
-        "_max_packet_id",
-        "_pool",
-        "_qos2",
-        "_unsent",
-        "append",
-        "assigned",
-        "packets",
-        "recorder",
-        "size_bytes",
-        "window",
+        "_append", "_counters", "_ids_made", "_kept_back", "_limit_bytes", "_limit_bytes_total",
+        "_max_packet_id", "_pool", "_qos2", "_unsent", "assigned", "is_paused", "packets",
+        "recorder", "size_bytes", "window",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +59,8 @@ class Inflight:
         self.assigned: dict[bytes, Delivery] | None = None  # by packet id; of shared subscriptions
         self.recorder: SessionPersistence | None = None  # of a stored session
         self.window = 0
-        self.append: Callable[[bytes], None] | None = None  # None: take nothing now
+        self.is_paused = True  # the state: offer() takes nothing; open() and pause() change it
+        self._append: Callable[[bytes], None] = _send_nothing  # speed: bound once per open()
         # by packet id: PUBLISHes in the order first sent, PUBRELs in the order of their PUBRECs
         self.packets: dict[bytes, bytes] = {}
         self.size_bytes = 0
@@ -97,19 +86,28 @@ class Inflight:
 
     @property
     def last_id(self) -> bytes:
-        """The packet id of what was offered last."""
+        """The packet id of the packet that was offered last."""
         return next(reversed(self.packets))
 
     def open(self, append: Callable[[bytes], None]) -> None:
         """Take packets for a connection from now on."""
         kept_back = self._kept_back
-        self.append = kept_back.append if kept_back else append
+        self._append = kept_back.append if kept_back else append
+        self.is_paused = False
+
+    def pause(self) -> None:
+        """Take no packets until open()."""
+        self.is_paused = True
+
+    def set_recorder(self, recorder: SessionPersistence | None) -> None:
+        """Record what happens, or no more."""
+        self.recorder = recorder
 
     def offer(self, parts: Sequence[Parts]) -> int:
         """Send the first ones that fit; return how many."""
-        append = self.append
-        if append is None:
+        if self.is_paused:
             return 0
+        append = self._append
         free_slots = self.free_slots
         if free_slots < len(parts):
             parts = parts[: max(free_slots, 0)]
@@ -140,28 +138,31 @@ class Inflight:
 
         What is offered meanwhile is sent behind it.
         """
-        append = self.append
-        if append is None:
+        if self.is_paused:
             return None
-        self.append = _send_nothing
+        append = self._append
+        self._append = _send_nothing
         if not self.offer_qos2((parts,)):
-            self.append = append
+            self._append = append
             return None
         packet_id = self.last_id
         if self._kept_back is None:
             self._kept_back = SendOrder()
         self._kept_back.hold(packet_id)
-        self.append = self._kept_back.append
+        self._append = self._kept_back.append
         return packet_id
 
     def send_taken(self, packet_id: bytes, append: Callable[[bytes], None]) -> None:
-        """Send what was taken, and what stands behind it, as soon as nothing stands before it."""
+        """Send a packet that was taken, and those behind it, once none stands before it."""
         if self._kept_back is not None:
             self._kept_back.settle(packet_id)
             self._send_kept_back(self._kept_back, append)
 
     def give_up_taken(self, packet_id: bytes, append: Callable[[bytes], None] | None) -> bool:
-        """Forget what was taken; return whether it was there. None: the connection is gone."""
+        """Forget a packet that was taken; return whether it was there.
+
+        append is None when the connection has ended.
+        """
         if self._kept_back is not None:
             self._kept_back.give_up(packet_id)
             if append is not None:
@@ -172,8 +173,8 @@ class Inflight:
         for packet in kept_back.take_ready(self.packets):
             if not packet.startswith(PUBREL):
                 append(packet)
-        if not kept_back and self.append is not None:
-            self.append = append
+        if not kept_back and not self.is_paused:
+            self._append = append
 
     def last_ids(self, count: int) -> list[bytes]:
         """Return the ids of what was offered last, in order."""
@@ -266,7 +267,7 @@ class Inflight:
         return True
 
     def restore(self, packets: dict[bytes, bytes], qos2: set[bytes]) -> None:
-        """Take what was in flight before the broker started."""
+        """Take the packets in flight from the store."""
         self.packets = packets
         self._qos2 = qos2 or None
         self._account(sum(map(len, packets.values())))
@@ -299,11 +300,11 @@ class Inflight:
 
     @property
     def is_sending_again(self) -> bool:
-        """Whether the last connection left something behind that is not sent again yet."""
+        """True while packets of the last connection are not all sent again."""
         return bool(self._unsent)
 
     def send_again(self, append: Callable[[bytes], None]) -> None:
-        """Send what is due of what the last connection left behind."""
+        """Send again the next packets of the last connection, within the window."""
         while self._unsent and len(self.packets) - len(self._unsent) < self.window:
             packet = self.packets.get(self._unsent.pop())  # [MQTT-4.3.3-7] expired or not
             if packet is not None:
@@ -313,7 +314,7 @@ class Inflight:
 
     def clear(self) -> None:
         """Forget everything; the session has ended."""
-        self.append = None
+        self.pause()
         self._account(-self.size_bytes)
         self.packets = {}
         self._qos2 = self.assigned = self._kept_back = None

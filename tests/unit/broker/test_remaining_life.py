@@ -110,7 +110,7 @@ def test_as_long_as_the_machine_runs_only_time_counts(by_s: float) -> None:
     rig.pass_time(15)
     rig.set_wall(by_s)
     rig.crash(away_s=25)
-    assert rig.core.count().away == 2
+    assert rig.core.admin.count().away == 2
     peer = rig.online("r", properties=STAYS)
     rig.commit()
     assert left_of(peer) == [20]
@@ -177,7 +177,7 @@ def test_sessions_and_wills_live_no_longer(step_s: float) -> None:
     rig.commit()
     if step_s >= 0:
         assert len(watcher.messages()) == 1
-    assert rig.core.count().away <= 2
+    assert rig.core.admin.count().away <= 2
     rig.pass_time(500)
     assert rig.core._registry.get("short") is None
 
@@ -196,7 +196,7 @@ def test_many_starts_and_steps_never_add_life(step_s: float) -> None:
         if session is None or not session.waiting:
             assert step_s, "a step forward while it is down cannot be told from time"
             return
-        left = session._waiting[0].message.expires_at
+        left = session._queue.messages[0].message.expires_at
         assert left is not None
         assert left - rig.now <= last + 0.001
         last = round(left - rig.now)

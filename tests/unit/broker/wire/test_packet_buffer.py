@@ -19,7 +19,7 @@ def read_to_room(peer: Peer, data: bytes) -> bytes:
     assert packet_buffer is not None
     size = min(len(packet_buffer.left), len(data))
     packet_buffer.left[:size] = data[:size]
-    peer.rig.core.grow(peer.client, size, peer.rig.now)
+    peer.rig.core.receive_buffered(peer.client, size, peer.rig.now)
     peer.rig.settle()
     return data[size:]
 
@@ -30,7 +30,7 @@ def begin(rig: Rig, version: int, qos: int = 0) -> tuple[Peer, bytes]:
     packet = encode_packet(Publish("t", PAYLOAD, qos, packet_id=7 if qos else None), version)
     half = len(packet) // 2
     peer.send_bytes(packet[:half])
-    rig.core.open_room(peer.client)
+    rig.core.open_buffer(peer.client)
     return peer, packet[half:]
 
 
