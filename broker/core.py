@@ -18,6 +18,7 @@ from broker.fastpath.qos2 import Qos2FastPath
 from broker.fastpath.retained import RetainedFastPath
 from broker.handlers.acknowledge import AckHandler
 from broker.handlers.connect import ConnectHandler
+from broker.handlers.deadlines import ConnectionDeadlines
 from broker.handlers.enhanced_auth import EnhancedAuth
 from broker.handlers.grants import SubscriptionGrants
 from broker.handlers.packets import PacketHandler
@@ -58,13 +59,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
-DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
-EXPIRIES = 2_000  # retained messages that expire in a tick: about 10 ms
+DOUBTS = 1_000  # retained messages checked at a tick after rights have changed: 10 ms
+EXPIRIES = 2_000  # retained messages removed at a tick: about 10 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
 class Core:
-    """All clients of one broker."""
+    """Builds the parts of one broker and runs its connections."""
 
     def __init__(
         self,
@@ -81,7 +82,6 @@ class Core:
         self._limits = limits
         self._wake = wake
         self._clients: set[Client] = set()
-        self._ending: set[Client] = set()  # whose credentials end
         self._not_stored = 0  # refusals, at the last tick
         self._sys_topics = SysTopics(counters, reporting or SysTopicSettings())
         self._build_routing(authorizer, store)
@@ -128,6 +128,9 @@ class Core:
         self._publish_acks = PublishAcks(replies, limits, counters, self._touched, self._wake)
         self._enhanced = EnhancedAuth(
             replies, counters, limits.connect_timeout_s, self._apply_new_identity
+        )
+        self._deadlines = ConnectionDeadlines(
+            self._clients, replies, self._enhanced, limits, counters, log_limiter
         )
         self._connect_handler = ConnectHandler(
             registry, hooks, persistence, limits, counters, log_limiter, self._touched
@@ -187,9 +190,9 @@ class Core:
         return bool(self._backpressure.waiting) and self._backpressure.is_over
 
     def restore(self, image: JournalState, now: float, wall: float, boot: str = "") -> None:
-        """Take what the store holds; before the first connection.
+        """Restore sessions and messages from the store, before the first connection.
 
-        boot names the start of the machine since which the seconds are that now counts.
+        now counts the seconds since a start of the machine, which boot names.
         """
         self._time.advance(now)
         self._persistence.start_clock(image.clock, now, wall, boot)
@@ -200,11 +203,11 @@ class Core:
         self._invalidator.note_all()
 
     def note_wall(self, now: float, wall: float) -> None:
-        """Take what the wall clock says; only the store, for the next start, needs to know."""
+        """Note the time of the wall clock, which only the store needs, for the next start."""
         self._persistence.note_wall(now, wall)
 
     def write_down(self) -> None:
-        """Give the store what the reads of a wake-up have brought."""
+        """Pass the records of the last reads to the store."""
         self._persistence.flush()
 
     def open(self, link: ClientTransport, listener: str, peer: str, now: float) -> Client | None:
@@ -220,7 +223,7 @@ class Core:
         return client
 
     def receive(self, client: Client, data: bytes, now: float) -> None:
-        """Take what one read brought."""
+        """Take the bytes of one read."""
         self._time.advance(now)
         self._dispatcher.feed(client, data, now)
 
@@ -229,14 +232,14 @@ class Core:
         client.open_buffer()
 
     def receive_buffered(self, client: Client, size: int, now: float) -> None:
-        """Take what was read there."""
+        """Take the bytes that were read into that buffer."""
         self._time.advance(now)
         self._dispatcher.feed_buffer(client, size, now)
 
     def write_all(self, now: float, *, in_between: bool = False) -> None:
-        """Write what there is for every client touched, and do what that allows.
+        """Write the output of every client touched, and give waiting clients their turns.
 
-        Between two reads of one wake-up nobody's turn comes again.
+        in_between is set between two reads of one loop iteration: no client has a new turn then.
         """
         self._time.advance(now)
         scheduler = self._scheduler
@@ -261,35 +264,35 @@ class Core:
                 self._dispatcher.go_on(client)
 
     def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
-        """Take the authenticator's answer, or that of a method to a step."""
+        """Apply the answer of the authenticator, or of an authentication method."""
         self._time.advance(now)
         verdict = self._enhanced.answer(client, outcome)
-        if verdict is not None:  # else it goes on
+        if verdict is not None:  # else the exchange goes on
             self._connect_handler.decide(client, verdict, now, self._take_over, self._enter)
 
     def lost(self, client: Client, now: float) -> None:
-        """The connection is gone."""
+        """Forget a connection that is closed."""
         self._time.advance(now)
         if client.state is not ConnectionState.CLOSED:
             self._replies.close(client, will=True)
         self._clients.discard(client)
-        self._ending.discard(client)
+        self._deadlines.forget(client)
         self._touched.discard(client)
         self._scheduler.leave(client)
         self._backpressure.leave(client)
-        # routes of others may still name it, and its own may name it as well
+        # its own routes and those of others may still refer to it
         client.out.clear()
         client.forget_routes()
         self.counters.connections = len(self._clients)
 
     def pause(self, client: Client) -> None:
-        """The client takes less than it is sent."""
+        """Pause a client that reads more slowly than it is sent."""
         client.pause()
         if client.session is not None:
             client.session.pause()
 
     def resume(self, client: Client, now: float) -> None:
-        """The client caught up."""
+        """Resume a client that has caught up."""
         self._time.advance(now)
         client.resume()
         if client.session is not None:
@@ -302,7 +305,7 @@ class Core:
         self.log_limiter.tick(now)
         self._registry.tick(now)
         refused = self.counters.refused["not_stored"]
-        if refused != self._not_stored:  # on a full disk what has expired makes room, too
+        if refused != self._not_stored:  # on a full disk expired messages make room
             self._not_stored = refused
             self._registry.drop_expired_messages(now)
         self._retained.store.judge(DOUBTS)
@@ -310,42 +313,24 @@ class Core:
         if self._sys_topics.is_due(now):
             for topic, payload in self._sys_topics.report(self.admin.count(), now):
                 self._router.publish_own(topic, payload, now)
-        for client in tuple(self._clients):
-            if client.deadline is not None:
-                if now >= client.deadline:
-                    self._time_out(client)
-            elif _is_silent(client, now):
-                self.counters.refuse("keep_alive_timeout")  # [MQTT-3.1.2-22]
-                text = f"silent for more than {client.keep_alive_s:g} s"
-                self._replies.end(client, Reason.KEEP_ALIVE_TIMEOUT, text)
+        self._deadlines.tick(now)
 
     def end_expired(self, wall: float, now: float) -> None:
         """Close the connections whose credentials have ended by the wall clock."""
         self._time.advance(now)
-        for client in tuple(self._ending):
-            identity = client.identity
-            if (
-                identity is None
-                or identity.expires_at is None
-                or client.state is ConnectionState.CLOSED
-            ):
-                self._ending.discard(client)
-            elif identity.expires_at <= wall:
-                self.counters.refuse("credentials_ended")
-                logger.info("closing %r: the credentials of %s ended", client.label, client.name)
-                self._replies.end(client, Reason.MAXIMUM_CONNECT_TIME)
+        self._deadlines.end_expired(wall)
 
     def publish(
         self, message: Message, now: float, *, stored: bool = True, done: Done | None = None
     ) -> None:
-        """Publish what a local client says; done is told whether it is safe."""
+        """Publish a message of a local client; done is called with whether it is safe."""
         self._time.advance(now)
         self.counters.messages_received += 1
         self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
 
     def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
-        """Return whether a session takes one more message; True when there is none."""
+        """Return whether a session has room for one more message; True without a session."""
         session = self._registry.get(client_id)
         return session is None or session.has_room(size_bytes, now)
 
@@ -367,36 +352,32 @@ class Core:
         return [each for each in found if each is not None and not each.is_expired(now)]
 
     def shut_down(self, now: float) -> None:
-        """Publish the wills that are due, and tell everybody that the broker stops."""
+        """Publish the wills that are due, and close all connections."""
         self._time.advance(now)
-        for session in self._registry:  # while all are there to hear them
+        for session in self._registry:  # while their receivers are connected
             self._wills.publish_last(as_client(session.client), session, now)
         for client in tuple(self._clients):
             self._replies.end(client, Reason.SERVER_SHUTTING_DOWN)
         self._persistence.note_end(now)
 
     def _apply_new_identity(self, client: Client) -> None:
-        """A client has re-authenticated: its rights and its end may be others."""
+        """Apply the rights and the expiry of a client that has re-authenticated."""
         self._invalidator.note_all()
         if client.session is not None:
             self._registry.drop_forbidden(client.session, self._time.now)
-        self._note_end(client)
-
-    def _note_end(self, client: Client) -> None:
-        if client.identity is not None and client.identity.expires_at is not None:
-            self._ending.add(client)
+        self._deadlines.note_identity(client)
 
     def _set_reading(self, client: Client, *, waits: bool) -> None:
-        # who makes us answer but does not read the answers is not heard until it does
+        # a client that does not read its answers is not read either
         unread = client.paused and sum(map(len, client.out)) > UNREAD_ANSWERS_BYTES
         reading_stopped = client.held or unread or waits
         client.set_reading(wanted=not reading_stopped)
 
     def _enter(self, client: Client) -> None:
         session = client.session
-        assert session is not None  # it is in
+        assert session is not None  # it is online
         client.use_runs(self._runs)
-        self._note_end(client)
+        self._deadlines.note_identity(client)
         client.link.admitted()
         self._log_connected(client, session.client_id)
         self._acks.pump(client, session)  # [MQTT-3.2.0-1]
@@ -406,7 +387,7 @@ class Core:
         self._wake()
 
     def _take_over(self, client: Client) -> None:
-        # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session
+        # [MQTT-3.1.4-3]; a delayed will is discarded when the session is resumed
         self._replies.end(client, Reason.SESSION_TAKEN_OVER)
 
     def _log_connected(self, client: Client, client_id: str) -> None:
@@ -416,21 +397,3 @@ class Core:
             logger.info(
                 "%r connected: user %r from %s on %s, %s", client_id, client.name, *where, version
             )
-
-    def _time_out(self, client: Client) -> None:
-        if client.state is ConnectionState.ONLINE:
-            self._enhanced.time_out(client)
-            return
-        if client.state is not ConnectionState.CLOSED:
-            self.counters.refuse("connect_timeout")
-            if self.log_limiter.may_tell(client.peer, "connect_timeout"):
-                seconds = self._limits.connect_timeout_s
-                where = (client.origin, client.listener)
-                logger.info("refused %s on %s: no CONNECT within %g s", *where, seconds)
-        client.link.abort()
-
-
-def _is_silent(client: Client, now: float) -> bool:
-    if not client.keep_alive_s or client.held:  # while it is held, the silence is ours
-        return False
-    return now - client.last_heard > client.keep_alive_s  # [MQTT-3.1.2-22] [MQTT-3.2.2-22]
