@@ -184,7 +184,7 @@ class Core:
     @property
     def has_output(self) -> bool:
         """True when take_writes() has work to do."""
-        waits = self._touched or self._scheduler.is_anybody_waiting
+        waits = self._touched or self._scheduler.has_waiting_clients
         if waits or self._persistence.has_collected:
             return True
         return bool(self._backpressure.waiting) and self._backpressure.is_over
@@ -391,7 +391,7 @@ class Core:
         self._replies.end(client, Reason.SESSION_TAKEN_OVER)
 
     def _log_connected(self, client: Client, client_id: str) -> None:
-        if self.log_limiter.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
+        if self.log_limiter.may_log(client_id, "connected", COMINGS_AND_GOINGS):
             version = VERSIONS[client.version] + " (bridge)" * client.is_bridge
             where = (client.origin, client.listener)
             logger.info(

@@ -133,7 +133,7 @@ class _LocalReceiver:
         try:
             self._handler(message)
         except Exception:
-            if self._log_limiter.may_tell(self._name, "handler_failed", TRACES):
+            if self._log_limiter.may_log(self._name, "handler_failed", TRACES):
                 logger.exception("handler of %s failed on %r", self._name, message.topic)
             if message.hold is not None and message.hold.keepers > keepers:
                 message.hold.decline()  # it kept the message and will never let go

@@ -52,7 +52,7 @@ class SysTopics:
         self._most_online = 0
         self._totals: dict[str, int] = {}
         self._loads: dict[tuple[str, str], float] = {}
-        self._said: dict[str, str] = {}
+        self._published: dict[str, str] = {}
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time to report."""
@@ -68,8 +68,8 @@ class SysTopics:
         values |= self._measure_loads(now - self._last)
         self._last = now
         for name, value in values.items():
-            if self._said.get(name) != value:
-                self._said[name] = value
+            if self._published.get(name) != value:
+                self._published[name] = value
                 yield SYS + "broker/" + name, value.encode()
 
     def _values(self, gauges: BrokerGauges, now: float) -> dict[str, str]:

@@ -153,7 +153,7 @@ class PacketDispatcher:
         invalidator = self._invalidator
         while (
             size - start >= 2
-            and scheduler.left > 0
+            and scheduler.units_left > 0
             and not client.held
             and client.state is not CLOSED
         ):

@@ -56,7 +56,7 @@ class FanOut:
 
     def find_route(self, client: Client, topic: bytes) -> PublishRoute:
         """Return the route of a topic; NOT_NOW when the turn is over."""
-        if self._scheduler.left <= 0:
+        if self._scheduler.units_left <= 0:
             return NOT_NOW
         self._scheduler.spend(1)
         return self._routes.find_route(client, topic)

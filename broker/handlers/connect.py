@@ -154,7 +154,7 @@ class ConnectHandler:
             )
             self._counters.refuse("connect_packet_too_large")
             self._registry.detach(client, now, with_will=False)
-            self._hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
+            self._hooks.notify_disconnect(outcome, Reason.PACKET_TOO_LARGE)
             self._close(client, now)
 
         if found.recorder is None and old is None and found.will_recorder is None:
@@ -208,7 +208,7 @@ class ConnectHandler:
         if session is None and is_kept and self._registry.is_full_for(identity.name, now):
             return Refusal.QUOTA_EXCEEDED
         hooks = self._hooks
-        if not hooks.asks_connect:
+        if not hooks.has_connect_hooks:
             return None
         return hooks.refuse_connect(
             ConnectingClient(
@@ -242,7 +242,7 @@ class ConnectHandler:
         """Send a CONNACK that refuses, and close."""
         kind = f"connect_{reason.name.lower()}"
         self._counters.refuse(kind)
-        if self._log_limiter.may_tell(client.peer, kind):
+        if self._log_limiter.may_log(client.peer, kind):
             where, why = (client.origin, client.listener), describe(reason)
             logger.info("refused %s from %s on %s: %s", _name(client.connect), *where, why)
         code = reason if client.five else connect_return_code(reason)

@@ -77,7 +77,7 @@ class ConnectionDeadlines:
             return
         if client.state is not CLOSED:
             self._counters.refuse("connect_timeout")
-            if self._log_limiter.may_tell(client.peer, "connect_timeout"):
+            if self._log_limiter.may_log(client.peer, "connect_timeout"):
                 seconds = self._limits.connect_timeout_s
                 where = (client.origin, client.listener)
                 logger.info("refused %s on %s: no CONNECT within %g s", *where, seconds)

@@ -80,7 +80,7 @@ class SubscriptionGrants:
     def _note_refusal(self, client: Client, topic_filter: str, refusal: Reason) -> Reason:
         kind = f"subscribe_{refusal.name.lower()}"
         self._counters.refuse(kind)
-        if self._log_limiter.may_tell(client.label, kind):
+        if self._log_limiter.may_log(client.label, kind):
             why = describe(refusal)
             logger.info("%r may not subscribe to %.200r: %s", client.label, topic_filter, why)
         return refusal

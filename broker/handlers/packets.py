@@ -119,7 +119,7 @@ class PacketHandler:
         """Answer a protocol error and close the connection."""
         name = error.reason.name.lower()
         self._counters.refuse(name)
-        if client.state is not ConnectionState.ONLINE and self._log_limiter.may_tell(
+        if client.state is not ConnectionState.ONLINE and self._log_limiter.may_log(
             client.label, name
         ):
             logger.info("refused %s on %s: %s", client.origin, client.listener, error)

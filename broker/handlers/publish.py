@@ -184,7 +184,7 @@ class PublishHandler:
     def _deny(self, client: Client, route: PublishRoute) -> None:
         self._counters.refuse("publish_not_authorized")
         self._counters.drop("publish_not_authorized")
-        if self._log_limiter.may_tell(client.label, "publish_not_authorized"):
+        if self._log_limiter.may_log(client.label, "publish_not_authorized"):
             logger.info("%r may not publish to %.200r", client.label, route.topic)
 
     def _deliver(self, client: Client, packet: Publish, route: PublishRoute, now: float) -> None:
@@ -222,7 +222,8 @@ class PublishHandler:
             message, receivers = screened
         accepted = SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         hold = Hold(
-            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED), can_tell=client.five
+            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED),
+            has_reason_codes=client.five,
         )
         if message is None:
             message = _message(client, packet, now, hold)

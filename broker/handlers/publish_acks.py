@@ -67,8 +67,8 @@ class PublishAcks:
         queue = client.acks
         assert queue is not None  # it is the caller
         self._wake()
-        for place, verdict in queue.take_ready():
-            self._answer(client, place, verdict)
+        for slot, verdict in queue.take_ready():
+            self._answer(client, slot, verdict)
         if (
             client.held
             and client.state is ConnectionState.ONLINE
@@ -77,27 +77,27 @@ class PublishAcks:
             client.release()
             self._touched.add(client)
 
-    def _answer(self, client: Client, place: AckSlot, verdict: Reason) -> None:
+    def _answer(self, client: Client, slot: AckSlot, verdict: Reason) -> None:
         is_refusal = verdict >= FAILURE
         if is_refusal and not client.five:  # which has no code for a refusal
             self._counters.refuse(verdict.name.lower())
             self._replies.end(client, verdict)  # [MQTT-4.8.0-2] of 3.1.1
             return
-        if place.run:
-            self._answer_run(client, place.run, verdict)
+        if slot.run:
+            self._answer_run(client, slot.run, verdict)
             return
-        if place.qos == 1:
+        if slot.qos == 1:
             if verdict or client.max_packet_bytes < SHORT_BYTES:
-                self._replies.send(client, PubAck(place.packet_id, verdict))  # [MQTT-4.3.2-4]
+                self._replies.send(client, PubAck(slot.packet_id, verdict))  # [MQTT-4.3.2-4]
             else:
-                packet_id = place.packet_id.to_bytes(2, "big")
+                packet_id = slot.packet_id.to_bytes(2, "big")
                 self._answer_short(client, PUBACK, (packet_id,))  # [MQTT-4.3.2-4]
             return
         session = client.session
         assert session is not None  # the queue of a closed connection is closed
         if not is_refusal:
-            session.received.unreleased.add(place.packet_id)
-        self._replies.send(client, PubRec(place.packet_id, verdict))  # [MQTT-4.3.3-8]
+            session.received.unreleased.add(slot.packet_id)
+        self._replies.send(client, PubRec(slot.packet_id, verdict))  # [MQTT-4.3.3-8]
 
     def _answer_run(self, client: Client, packet_ids: tuple[bytes, ...], verdict: Reason) -> None:
         if not verdict:

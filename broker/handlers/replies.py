@@ -82,8 +82,8 @@ class Replies:
     def _note_disconnect(self, client: Client, reason: Reason | None, text: str) -> None:
         identity = client.identity
         assert identity is not None  # it was online
-        if self._log_limiter.may_tell(identity.client_id, "disconnected", COMINGS_AND_GOINGS):
+        if self._log_limiter.may_log(identity.client_id, "disconnected", COMINGS_AND_GOINGS):
             why = "the connection broke" if reason is None else describe(reason)
             ending = f": {text}" if text else ""
             logger.info("%r disconnected: %s%s", identity.client_id, why, ending)
-        self._hooks.tell_disconnect(identity, reason)
+        self._hooks.notify_disconnect(identity, reason)

@@ -42,7 +42,7 @@ class Delivery:
     message_id: int = 0  # in the store; 0: it is in no store
 
 
-def left_of(expires_at: float, now: float) -> int:
+def remaining_life(expires_at: float, now: float) -> int:
     """Return what is left of a message's life in whole seconds: never more than it had."""
     return max(ceil(expires_at - now - ROUNDING_S), 0)
 
@@ -74,7 +74,7 @@ class Encoder:
         if version == MQTT_5 and (identifiers or message.expires_at is not None):
             left_s = None
             if message.expires_at is not None:
-                left_s = left_of(message.expires_at, self._now)  # [MQTT-3.3.2-6]
+                left_s = remaining_life(message.expires_at, self._now)  # [MQTT-3.3.2-6]
             properties = replace(
                 properties,
                 subscription_identifiers=identifiers,  # [MQTT-3.3.4-3]

@@ -19,11 +19,15 @@ class Hold:
     first refuse() decides; what others do afterwards changes nothing.
     """
 
-    __slots__ = ("_can_tell", "_decided", "_keepers", "_on_decided")
+    __slots__ = ("_has_reason_codes", "_decided", "_keepers", "_on_decided")
 
-    def __init__(self, on_decided: Callable[[bool], None], *, can_tell: bool = True) -> None:
+    def __init__(
+        self, on_decided: Callable[[bool], None], *, has_reason_codes: bool = True
+    ) -> None:
         self._on_decided = on_decided  # True: acknowledge, False: refuse
-        self._can_tell = can_tell  # MQTT 3.1.1 has no reason code; it can only be cut off
+        self._has_reason_codes = (
+            has_reason_codes  # MQTT 3.1.1 has no reason code; it can only be cut off
+        )
         self._keepers = 0
         self._decided = False
 
@@ -61,7 +65,7 @@ class Hold:
         Its sender is told by a reason code, or, where the protocol has none, is acknowledged: to
         cut it off would make it publish the same again, and deliver that to everybody again.
         """
-        if self._can_tell:
+        if self._has_reason_codes:
             self.refuse()
         else:
             self.release()

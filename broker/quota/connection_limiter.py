@@ -30,7 +30,7 @@ class ListenerQuota:
 
 
 class ConnectionSlot:
-    """One connection's place among all; give it back once, more often does no harm."""
+    """One connection's slot among all; give it back once, more often does no harm."""
 
     __slots__ = (
         "_connection_limiter",
@@ -110,37 +110,37 @@ class ConnectionLimiter:
         self._strangers += 1
         if address:
             self._by_address[address] = self._by_address.get(address, 0) + 1
-        place = ConnectionSlot(self, address, listener_quota, cut)
-        self._waiting.setdefault(address, {})[place] = None
-        return place
+        slot = ConnectionSlot(self, address, listener_quota, cut)
+        self._waiting.setdefault(address, {})[slot] = None
+        return slot
 
-    def settle(self, place: ConnectionSlot) -> None:
+    def settle(self, slot: ConnectionSlot) -> None:
         """One is no stranger any more; its pass says so."""
         self._strangers -= 1
-        self.stop_waiting(place)
+        self.stop_waiting(slot)
 
-    def leave(self, place: ConnectionSlot) -> None:
+    def leave(self, slot: ConnectionSlot) -> None:
         """One is gone; its pass says so."""
         self._open -= 1
-        place.listener_quota.open -= 1
-        if not place.is_settled:
+        slot.listener_quota.open -= 1
+        if not slot.is_settled:
             self._strangers -= 1
-            self.stop_waiting(place)
-        if not place.address:
+            self.stop_waiting(slot)
+        if not slot.address:
             return
-        left = self._by_address[place.address] - 1
+        left = self._by_address[slot.address] - 1
         if left:
-            self._by_address[place.address] = left
+            self._by_address[slot.address] = left
         else:
-            del self._by_address[place.address]
+            del self._by_address[slot.address]
 
-    def stop_waiting(self, place: ConnectionSlot) -> None:
+    def stop_waiting(self, slot: ConnectionSlot) -> None:
         """One is silent no more; its pass says so."""
-        waiting = self._waiting.get(place.address)
+        waiting = self._waiting.get(slot.address)
         if waiting is not None:
-            waiting.pop(place, None)
+            waiting.pop(slot, None)
             if not waiting:
-                del self._waiting[place.address]
+                del self._waiting[slot.address]
 
     def _evict(self) -> bool:
         """Cut a silent one; return whether there was any."""

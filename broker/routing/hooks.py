@@ -106,7 +106,7 @@ class Hooks:
     # -- asked by the broker -----------------------------------------------------------------
 
     @property
-    def asks_connect(self) -> bool:
+    def has_connect_hooks(self) -> bool:
         """True when a connect hook is registered."""
         return bool(self._connect)
 
@@ -154,7 +154,7 @@ class Hooks:
             granted = min(granted, max(code, 0))
         return granted
 
-    def tell_disconnect(self, identity: Identity, reason: Reason | None) -> None:
+    def notify_disconnect(self, identity: Identity, reason: Reason | None) -> None:
         """Tell that a client has gone."""
         for hook in self._disconnect:
             self._call("disconnect", identity.name, None, hook, identity, reason)
@@ -166,7 +166,7 @@ class Hooks:
             return hook(*arguments)
         except Exception:
             self._counters.refuse(f"{name}_hook_failed")
-            if self._log_limiter.may_tell(who, f"{name}_hook_failed"):
+            if self._log_limiter.may_log(who, f"{name}_hook_failed"):
                 logger.exception("%s hook failed on %.64r", name, who)
             return otherwise
 

@@ -65,7 +65,7 @@ class WillPublisher:
             records = (WillEnded(recorder.number),)
         if will is not None and not self._access.may_publish(session.owner, will.topic):
             self._counters.drop("will_not_authorized")
-            if self._log_limiter.may_tell(session.client_id, "will_not_authorized"):
+            if self._log_limiter.may_log(session.client_id, "will_not_authorized"):
                 logger.info("will of %r dropped: not authorized", session.client_id)
             will = None
         message = None if will is None else self._screen(will, session, now)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from broker.messages.delivery import left_of
+from broker.messages.delivery import remaining_life
 from broker.sessions.inflight import PUBREL
 from broker.wire import decode_packet, encode_packet
 from broker.wire.packets import MQTT_5, Publish
@@ -57,7 +57,7 @@ def shorten_life(packet: bytes, deadlines: Mapping[bytes, float], now: float) ->
     deadline = deadlines.get(packet_id.to_bytes(2, "big"))
     if before_s is None or deadline is None:
         return packet
-    left_s = min(left_of(deadline, now), before_s)  # [MQTT-3.3.2-6]
+    left_s = min(remaining_life(deadline, now), before_s)  # [MQTT-3.3.2-6]
     properties = replace(publish.properties, message_expiry_s=left_s)
     return encode_packet(replace(publish, properties=properties), MQTT_5)
 

@@ -6,13 +6,15 @@ peer has sent bounds what it makes the broker keep (pressure.py has the total of
 
 from io import BytesIO
 
-ROOM_BYTES = 131_072  # of a packet that still are to come; below, one more read brings them
-ROOM_SHARE = 8  # a room is at most so many times what has come; one full read begins 2 MiB
+BUFFERED_REST_BYTES = (
+    131_072  # of a packet that still are to come; below, one more read brings them
+)
+BUFFER_SHARE = 8  # a room is at most so many times what has come; one full read begins 2 MiB
 
 
-def is_worth_a_room(have: int, need: int) -> bool:
+def is_worth_buffering(have: int, need: int) -> bool:
     """Return whether enough of a packet has come, and enough is to come."""
-    return need - have >= ROOM_BYTES and have * ROOM_SHARE >= need
+    return need - have >= BUFFERED_REST_BYTES and have * BUFFER_SHARE >= need
 
 
 class PacketBuffer:

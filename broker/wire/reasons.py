@@ -71,9 +71,9 @@ _CONNECT_UNAVAILABLE = 3
 def describe(reason: Reason) -> str:
     """Return the words of a reason, for a log."""
     if reason == Reason.NORMAL_DISCONNECTION:
-        return "it said good-bye"
+        return "DISCONNECT"
     if reason == Reason.DISCONNECT_WITH_WILL:
-        return "it said good-bye, and let its will be known"
+        return "DISCONNECT with will"
     return reason.name.lower().replace("_", " ")
 
 
