@@ -300,7 +300,7 @@ class Core:
         self._touched.add(client)
 
     def tick(self, now: float) -> None:
-        """Do what is due; harmless when nothing is."""
+        """Run the periodic work; it is harmless to call this too often."""
         self._time.advance(now)
         self.log_limiter.tick(now)
         self._registry.tick(now)

@@ -12,7 +12,7 @@ needs. Rules after every call:
 2. A route is never older than subscriptions, rights and connections: before the next packet the
    routes that a change concerns are dropped from the client's cache (routing/invalidation.py).
 3. One client's bytes leave in the order they came, in one write per loop iteration.
-4. Nothing was raised because of what a peer sent.
+4. No input of a peer has raised an exception.
 5. A run has the result that handlers/packets.py would have: every client is sent the same packets
    in the same order, PUBACKs and PUBRECs aside, which leave behind the messages of their run.
 

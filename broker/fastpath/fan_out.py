@@ -1,6 +1,6 @@
 """Sends the messages of one run to all their receivers.
 
-speed: what a run shares is made once: QoS 0 packets to the same receivers leave as one slice, QoS 1
+speed: a run makes shared bytes once: QoS 0 packets to the same receivers leave as one slice, QoS 1
 packets share head and body around their packet ids.
 """
 

@@ -53,7 +53,7 @@ class PlainFastPath:
         receiver_set = CLOSED_RECEIVER_SET  # closed
         last: PublishRoute | None = None
         first, count = start, 0
-        counts: dict[ReceiverSet, int] = {}  # of what was sent before, by receiver set
+        counts: dict[ReceiverSet, int] = {}  # of packets sent before, by receiver set
         try:
             while size - start >= 4:
                 length, body = buffer[start + 1], start + 2

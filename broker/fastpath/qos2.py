@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from broker.sessions.session import Session
     from broker.wire.raw_publish import Parts
 
-PUBREC, PUBREL, PUBCOMP = b"\x50\x02", b"\x62\x02", b"\x70\x02"  # the short form says success
+PUBREC, PUBREL, PUBCOMP = b"\x50\x02", b"\x62\x02", b"\x70\x02"  # the short form means success
 SHORT_BYTES = 4  # of these with their packet id
 TURN_PUBLISHES = 16  # at 3 us each, are as much of a turn as a packet that is not plain
 

@@ -294,7 +294,7 @@ class ConnectHandler:
     def _choose_keep_alive(self, client: Client, asked_s: int) -> int:
         limit_s = self._limits.keep_alive_s
         if limit_s >= MAX_KEEP_ALIVE_S or not client.five or 0 < asked_s <= limit_s:
-            return asked_s  # 3.1.1 cannot be told another value
+            return asked_s  # 3.1.1 has no Server Keep Alive
         return limit_s
 
     def _send(self, client: Client, packet: ConnAck) -> bool:

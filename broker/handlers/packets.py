@@ -137,7 +137,7 @@ class PacketHandler:
         except RemoteProtocolError as exc:
             version = peek_version(packet[body_at:])
             if version is not None and version >= MQTT_5:
-                client.speak(MQTT_5)
+                client.set_version(MQTT_5)
                 self._replies.send(client, ConnAck(exc.reason))  # [MQTT-3.2.2-8] [MQTT-4.12.0-1]
             elif exc.reason == Reason.UNSUPPORTED_PROTOCOL_VERSION:
                 self._replies.send(client, ConnAck(1))  # [MQTT-3.1.2-2] of 3.1.1

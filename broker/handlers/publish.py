@@ -146,7 +146,7 @@ class PublishHandler:
             return packet
         topic = client.aliases.get(key) if client.aliases is not None else None
         if topic is None:
-            raise RemoteProtocolError(f"topic alias {alias} stands for no topic")
+            raise RemoteProtocolError(f"topic alias {alias} is not known")
         return replace(packet, topic=topic.decode())
 
     def _take(self, client: Client, slot: AckSlot, now: float) -> Callable[[Reason], None] | None:

@@ -1,9 +1,9 @@
-"""PUBACKs and PUBRECs that wait for a hold, in the order of their PUBLISHes.
+"""Queues the PUBACKs and PUBRECs that wait for a hold, in the order of their PUBLISHes.
 
 Theory of operation
 -------------------
-Each waiting PUBLISH has one slot in a queue. A slot may be decided at any time, in any order,
-but only decided slots at the head of the queue withdraw it. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
+Each waiting PUBLISH has one slot in a queue. Slots may be decided at any time, in any order, but
+only decided slots at the head leave the queue. [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 """
 
 from collections import deque
@@ -15,7 +15,7 @@ from broker.wire.reasons import Reason
 class AckSlot:
     """One PUBLISH that waits for its PUBACK or PUBREC."""
 
-    __slots__ = ("queue", "packet_id", "qos", "run", "verdict")
+    __slots__ = ("packet_id", "qos", "queue", "run", "verdict")
 
     def __init__(
         self, queue: "AckQueue", packet_id: int, qos: int, run: tuple[bytes, ...] = ()
@@ -27,17 +27,17 @@ class AckSlot:
         self.verdict: Reason | None = None
 
     def decide(self, verdict: Reason) -> None:
-        """Set what the answer will say."""
+        """Set the reason of the answer."""
         self.verdict = verdict
         self.queue.decided()
 
     def withdraw(self) -> None:
-        """Give the slot up: it is the last, and one before it says the same."""
+        """Remove the slot, which is the last: an earlier one gives the same answer."""
         self.queue.withdrawn(self)
 
 
 class AckQueue:
-    """The queue of one client."""
+    """Holds the acknowledgements of one client."""
 
     __slots__ = ("_count", "_on_ready", "_slots")
 
@@ -50,14 +50,14 @@ class AckQueue:
         return self._count
 
     def join(self, packet_id: int, qos: int = 1) -> AckSlot:
-        """Take a slot at the end."""
+        """Add a slot at the end."""
         slot = AckSlot(self, packet_id, qos)
         self._slots.append(slot)
         self._count += 1
         return slot
 
     def join_run(self, packet_ids: tuple[bytes, ...]) -> AckSlot:
-        """Take a slot at the end for several PUBLISHes of QoS 1."""
+        """Add a slot at the end for several PUBLISHes of QoS 1."""
         slot = AckSlot(self, 0, 1, packet_ids)
         self._slots.append(slot)
         self._count += len(packet_ids)
@@ -72,18 +72,18 @@ class AckQueue:
             yield slot, verdict  # [MQTT-4.6.0-2] [MQTT-4.6.0-3]
 
     def decided(self) -> None:
-        """Some slot was decided."""
+        """Note that a slot was decided."""
         if self._on_ready is not None and self._slots and self._slots[0].verdict is not None:
             self._on_ready()
 
     def withdrawn(self, slot: AckSlot) -> None:
-        """The last slot waits no more."""
-        assert self._slots[-1] is slot  # so nobody behind it becomes ready
+        """Remove the last slot."""
+        assert self._slots[-1] is slot  # so no slot behind it becomes ready
         self._slots.pop()
         self._count -= 1
 
     def close(self) -> None:
-        """The client is gone: nobody waits any more, later decisions change nothing."""
+        """Drop all slots, for the connection is closed; later decisions change nothing."""
         self._on_ready = None
         self._slots.clear()
         self._count = 0

@@ -14,7 +14,7 @@ from broker.wire.reasons import Reason
 if TYPE_CHECKING:
     from broker.policy import Credentials
 
-PAUSE_S = 1.0  # between two re-authentications: what one costs is the method's secret
+PAUSE_S = 1.0  # between two re-authentications: the cost of one depends on the method
 
 
 class AuthState(Enum):
@@ -26,7 +26,7 @@ class AuthState(Enum):
 
 
 class Authentication:
-    """The method of one connection and where its exchange is."""
+    """Tracks the method of one connection and the state of its exchange."""
 
     __slots__ = ("_next_at", "_turn", "credentials", "last_data", "method")
 
@@ -38,7 +38,7 @@ class Authentication:
         self._next_at = 0.0
 
     def take(self, packet: Auth, now: float) -> bool:
-        """Take an AUTH, return whether it begins a re-authentication; raise if it must not come."""
+        """Check an AUTH; return whether it begins a re-authentication; raise for a wrong one."""
         # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
         if packet.properties.authentication_method != self.method:
             raise RemoteProtocolError("AUTH of another method")

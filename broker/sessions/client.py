@@ -148,7 +148,7 @@ class Client(Outbound):
 
     def read_connect(self, connect: Connect) -> None:
         """Take the options of a CONNECT that the session needs before it is decided."""
-        self.speak(connect.version)
+        self.set_version(connect.version)
         self.is_bridge = connect.is_bridge
         # before the session looks at the packets it has to send again
         self.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES

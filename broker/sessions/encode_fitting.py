@@ -1,4 +1,4 @@
-"""Packets within the Maximum Packet Size of the client they are for."""
+"""Encodes packets within the Maximum Packet Size of their client."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def encode_fitting(packet: Packet, client: Outbound) -> bytes | None:
-    """Return a packet without optional text if need be; None when it still does not fit."""
+    """Encode a packet, if necessary without optional text; None when it still does not fit."""
     encoded = encode_packet(packet, client.version)
     if len(encoded) <= client.max_packet_bytes:
         return encoded

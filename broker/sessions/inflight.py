@@ -8,7 +8,7 @@ call:
 
 1. At most ``window`` packets are sent and not acknowledged on this connection.
 2. A packet id belongs to one packet until that is acknowledged, reconnects included.
-3. Nothing is dropped silently: what does not fit is not taken, and offer() says so.
+3. Nothing is dropped silently: offer() returns how many packets it took.
 4. While packets wait to be sent again, nothing new is taken. [MQTT-4.6.0-1]
 
 Packet ids are kept as the two bytes of the wire: they are cut out of one packet and joined into
@@ -41,7 +41,7 @@ _NO_IDS: deque[bytes] = deque(maxlen=0)  # an empty deque of its own would cost 
 
 
 class Inflight:
-    """Sends each packet until it is acknowledged, in order, a few at a time."""
+    """Sends each packet until it is acknowledged, in order, within the window."""
 
     __slots__ = (
         "_append", "_counters", "_ids_made", "_kept_back", "_limit_bytes", "_limit_bytes_total",
@@ -79,7 +79,7 @@ class Inflight:
         """The number of further packets that may be sent now."""
         if self._unsent or self.size_bytes >= self._limit_bytes:
             return 0
-        # no client holds more than what is left for all (session.py, rule 4)
+        # no client holds more than the rest for all (message_queue.py, rule 1)
         if self._counters.queued_bytes + self.size_bytes >= self._limit_bytes_total:
             return 0
         return self.window - len(self.packets)  # [MQTT-3.3.4-9] [MQTT-4.9.0-2]
@@ -136,7 +136,7 @@ class Inflight:
     def take_qos2(self, parts: Parts) -> bytes | None:
         """Take a QoS 2 packet that send_taken() will send; return its id, None: it does not fit.
 
-        What is offered meanwhile is sent behind it.
+        Packets offered meanwhile are sent behind it.
         """
         if self.is_paused:
             return None
@@ -177,17 +177,17 @@ class Inflight:
             self._append = append
 
     def last_ids(self, count: int) -> list[bytes]:
-        """Return the ids of what was offered last, in order."""
+        """Return the ids of the packets offered last, in order."""
         return list(islice(reversed(self.packets), count))[::-1]
 
     def assign(self, delivery: Delivery) -> None:
-        """Remember what the packet sent last was, to give it to another client if need be."""
+        """Note the message of the last packet, so that another group member can get it."""
         if self.assigned is None:
             self.assigned = {}
         self.assigned[self.last_id] = delivery
 
     def acknowledge(self, packet_ids: Iterable[bytes]) -> int:
-        """Note PUBACKs; return how many of them belong to nothing in flight.
+        """Note PUBACKs; return how many match nothing in flight.
 
         Raises RemoteProtocolError for one in flight at QoS 2; those before it are noted.
         """
@@ -242,9 +242,9 @@ class Inflight:
         return release
 
     def finish(self, packet_id: bytes, *, released: bool) -> bool:
-        """Note a PUBCOMP, or a PUBREC that refuses; return whether it ends something.
+        """Note a PUBCOMP, or a PUBREC that refuses; return whether it ends a packet in flight.
 
-        released says which: a PUBCOMP ends a PUBREL, a refusal a PUBLISH.
+        released is True for a PUBCOMP, which ends a PUBREL; a refusal ends a PUBLISH.
         """
         if self._qos2 is None or packet_id not in self._qos2:
             if packet_id in self.packets:
@@ -281,7 +281,7 @@ class Inflight:
     def resume(self, window: int, packets: dict[bytes, bytes]) -> None:
         """Start a connection: all in flight must be sent again, at most window at a time.
 
-        packets are those in flight in the form the new connection wants; what is missing is
+        packets are those in flight, in the form for the new connection; missing ones are
         given up.
         """
         self.window = window  # [MQTT-4.9.0-1]
@@ -313,7 +313,7 @@ class Inflight:
                 append(bytes((first,)) + packet[1:])
 
     def clear(self) -> None:
-        """Forget everything; the session has ended."""
+        """Forget all packets; the session has ended."""
         self.pause()
         self._account(-self.size_bytes)
         self.packets = {}

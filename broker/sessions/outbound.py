@@ -1,4 +1,4 @@
-"""Holds the output of one connection: all that sessions, groups and routes know of it."""
+"""Holds the output of one connection, which sessions, groups and routes append to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ UNLIMITED_BYTES = 1 << 62
 
 
 class Outbound:
-    """The output of one connection and what its peer takes; Client adds the rest."""
+    """The output of one connection and the limits of its peer; Client adds the rest."""
 
     __slots__ = ("five", "max_packet_bytes", "out", "paused", "version")
 
@@ -17,9 +17,9 @@ class Outbound:
         self.five = False
         self.max_packet_bytes = UNLIMITED_BYTES  # the Maximum Packet Size of the peer
         self.out: list[bytes] = []  # emptied, never replaced: routes hold its append
-        self.paused = False  # the peer takes less than it is sent
+        self.paused = False  # the peer reads more slowly than it is sent
 
-    def speak(self, version: int) -> None:
+    def set_version(self, version: int) -> None:
         """Set the protocol version."""
         self.version = version
         self.five = version == MQTT_5

@@ -1,13 +1,13 @@
-"""Packets for one client that stand behind QoS 2 messages whose packet ids are not safe yet.
+"""Keeps the order of packets behind QoS 2 messages whose packet ids are not safe yet.
 
 Theory of operation
 -------------------
-A QoS 2 message of a stored session leaves once its packet id is safe (durable.py, rule 2). What is
-sent to the same client meanwhile stands behind it, so that a QoS 1 message does not overtake.
-Rules after every call:
+A QoS 2 message of a stored session is sent once its packet id is safe (persistence.py, rule 2).
+Packets for the same client that come meanwhile wait behind it, so that a QoS 1 message does not
+overtake. Rules after every call:
 
 1. The queue begins with a message that is not safe, or is empty.
-2. Packets leave in the order in which they were taken.
+2. Packets leave in the order in which they were added.
 
 An entry of two bytes is the packet id of a QoS 2 message: no packet is so short.
 """
@@ -31,13 +31,13 @@ class SendOrder:
     def __init__(self) -> None:
         self._queue: deque[bytes] = deque()
         self._unsafe: set[bytes] = set()
-        self.append = self._queue.append  # takes a packet that has to stand behind
+        self.append = self._queue.append  # adds a packet that has to wait
 
     def __bool__(self) -> bool:
         return bool(self._queue)
 
     def hold(self, packet_id: bytes) -> None:
-        """Take a QoS 2 message that is not safe."""
+        """Add a QoS 2 message that is not safe."""
         self._queue.append(packet_id)
         self._unsafe.add(packet_id)
 
@@ -52,7 +52,7 @@ class SendOrder:
             self._queue.remove(packet_id)
 
     def take_ready(self, packets: Mapping[bytes, bytes]) -> Iterator[bytes]:
-        """Yield, once, what may leave; packets has those in flight by packet id."""
+        """Yield, once, the packets that may be sent; packets has those in flight, by packet id."""
         queue, unsafe = self._queue, self._unsafe
         while queue:
             entry = queue[0]

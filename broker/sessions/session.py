@@ -36,10 +36,10 @@ from broker.sessions.retained_backlog import RetainedBacklog
 from broker.wire.packets import MQTT_5, Subscription
 from broker.wire.raw_publish import Parts
 
-# Of retained messages per wake-up, so that others have their turn: about 1 ms.
+# Of retained messages in one loop iteration, about 1 ms.
 BACKLOG_STEP_BYTES = 16_384
-BACKLOG_STEP_MESSAGE_BYTES = 200  # what sending one costs besides
-BACKLOG_STEP_NODE_BYTES = 20  # what looking at a level of a topic costs
+BACKLOG_STEP_MESSAGE_BYTES = 200  # the cost of sending one besides its bytes
+BACKLOG_STEP_NODE_BYTES = 20  # the cost of one topic level
 
 
 class Session(SessionLifecycle):
@@ -80,7 +80,7 @@ class Session(SessionLifecycle):
 
     @property
     def waiting(self) -> int:
-        """The number of messages that wait behind those in flight."""
+        """The number of messages queued behind those in flight."""
         return len(self._queue.messages)
 
     @property
@@ -113,7 +113,7 @@ class Session(SessionLifecycle):
         now: float,
         group: DeliveryGroup | None = None,
     ) -> None:
-        """Send a message, or let it wait."""
+        """Send a message, or queue it."""
         message = encoder.message
         # [MQTT-3.3.1-12] RETAIN is 0 for a new message, [MQTT-3.3.1-13] unless asked otherwise
         retain = message.retain and subscription.retain_as_published
@@ -133,20 +133,20 @@ class Session(SessionLifecycle):
         return can_send or self._queue.has_room(size, now, self.inflight.size_bytes, is_new=True)
 
     def enqueue(self, deliveries: Iterable[Delivery], now: float) -> None:
-        """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
+        """Queue QoS 1 and 2 messages; those that do not fit are dropped and counted."""
         queue = self._queue
         queue.record_dropped([each for each in deliveries if not self._put(each, now)])
         self._start_sending(now)
 
     def restore(self, deliveries: Iterable[Delivery], now: float) -> None:
-        """Let wait what did before a restart; in which order sessions come must not count."""
+        """Queue messages from the store; the order of the sessions must not count."""
         queue = self._queue
         queue.record_dropped(
             [each for each in deliveries if not self._put(each, now, is_new=False)]
         )
 
     def note_deadline(self, packet_id: bytes, message: Message) -> None:
-        """Remember when a message expires that is in flight."""
+        """Note when a message in flight expires."""
         if message.expires_at is not None:
             if self._deadlines is None:
                 self._deadlines = {}
@@ -185,10 +185,10 @@ class Session(SessionLifecycle):
         self.inflight.pause()
 
     def pump(self, retained: RetainedStore, now: float) -> int:
-        """Send what waits, as far as the window and the client's reading allow.
+        """Send queued messages, as far as the window and the client's reading allow.
 
-        Returns what looking for retained messages cost, in bytes about; call it again when
-        that is BACKLOG_STEP_BYTES or more.
+        Returns the cost of the search for retained messages, in bytes; call it again when that is
+        BACKLOG_STEP_BYTES or more.
         """
         client = self.client
         if client is None or client.paused:
@@ -216,7 +216,7 @@ class Session(SessionLifecycle):
         self._queue.drop_expired(now)
 
     def find_shared(self) -> list[Delivery]:
-        """Return what is for another member of its group now that the session ends."""
+        """Return the messages for other group members, now that the session ends."""
         assigned = self.inflight.assigned or {}
         return [*assigned.values(), *self._queue.find_shared()]  # [MQTT-4.8.2-5]
 
@@ -232,7 +232,7 @@ class Session(SessionLifecycle):
         self.retained_backlog.clear()
 
     def set_recorder(self, recorder: SessionPersistence | None) -> None:
-        """Write down from now on what happens, or no more."""
+        """Record changes from now on, or no more."""
         self.recorder = recorder
         self.inflight.set_recorder(recorder)
         self._queue.set_recorder(recorder)
@@ -245,7 +245,7 @@ class Session(SessionLifecycle):
         return True
 
     def _start_sending(self, now: float) -> None:
-        """Send what waits if nothing is in flight: no acknowledgement would do it. Rule 3."""
+        """Send queued messages if nothing is in flight, as no acknowledgement will come. Rule 3."""
         client = self.client
         if (
             self._queue.messages
@@ -276,7 +276,7 @@ class Session(SessionLifecycle):
         return not any(is_match(strip_share(each), topic) for each in self.subscriptions)
 
     def _deliver_stored(self, delivery: Delivery, encoder: Encoder, now: float) -> None:
-        assert self.recorder is not None  # the caller looked
+        assert self.recorder is not None  # the caller has checked it
         is_sent = False
         if not self.inflight.is_paused:
             parts = self._encode(delivery, encoder)
