@@ -250,11 +250,8 @@ class Client(Outbound):
         """Handle packets by their first byte with the fast paths."""
         self.runs = runs
 
-    def add_input(self, data: bytes, now: float) -> bytes:
-        """Note what one read brought; return the bytes to handle now, b"" when none."""
-        self.last_heard = now  # once per read is exact enough for a keep-alive in seconds
-        if not self.parts:
-            return data
+    def add_input(self, data: bytes) -> bytes:
+        """Add the bytes of a read to waiting input; return the bytes to handle, b"" when none."""
         self.parts.append(data)
         self.have += len(data)
         if self.held or self.have < self.need:
