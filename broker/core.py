@@ -47,8 +47,9 @@ from broker.routing.subscription_table import SubscriptionTable
 from broker.routing.wills import WillPublisher
 from broker.sessions.client import CLOSED, Client, ClientTransport, ConnectionState, as_client
 from broker.sessions.outbound import Outbound
-from broker.sessions.persistence import Persistence, RecordSink
+from broker.sessions.persistence import Persistence
 from broker.sessions.route import Receiver
+from broker.sessions.store_clock import RecordSink
 from broker.sys_topics import SysTopics, SysTopicSettings
 from broker.wire.packets import Subscription
 from broker.wire.reasons import Reason
@@ -195,7 +196,7 @@ class Core:
         now counts the seconds since a start of the machine, which boot names.
         """
         self._time.advance(now)
-        self._persistence.start_clock(image.clock, now, wall, boot)
+        self._persistence.clock.start(image.clock, now, wall, boot)
         SessionRecovery(
             image, now, self._registry, self._subscriptions, self._retained.store, self._access,
             self._persistence, self._limits, self.counters,
@@ -204,7 +205,7 @@ class Core:
 
     def note_wall(self, now: float, wall: float) -> None:
         """Note the time of the wall clock, which only the store needs, for the next start."""
-        self._persistence.note_wall(now, wall)
+        self._persistence.clock.note_wall(now, wall)
 
     def write_down(self) -> None:
         """Pass the records of the last reads to the store."""
@@ -358,7 +359,7 @@ class Core:
             self._wills.publish_last(as_client(session.client), session, now)
         for client in tuple(self._clients):
             self._replies.end(client, Reason.SERVER_SHUTTING_DOWN)
-        self._persistence.note_end(now)
+        self._persistence.clock.note_end(now)
 
     def _apply_new_identity(self, client: Client) -> None:
         """Apply the rights and the expiry of a client that has re-authenticated."""

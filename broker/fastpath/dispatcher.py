@@ -106,7 +106,7 @@ class PacketDispatcher:
         """Give a client that waited its turn."""
         session = client.session
         if self._scheduler.begin(client):
-            if session is not None and session.has_retained_to_send:
+            if session is not None and session.retained_backlog:
                 self._send_waiting(client)
             if client.parts and not client.need and not client.held:
                 data = client.take_input()

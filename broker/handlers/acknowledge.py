@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from broker.messages.retained_backlog import BACKLOG_STEP_BYTES
 from broker.sessions.client import Client, ConnectionState
-from broker.sessions.session import BACKLOG_STEP_BYTES
 from broker.wire.packets import PubAck, PubComp, PubRec, PubRel
 from broker.wire.reasons import Reason
 
@@ -46,7 +46,7 @@ class AckHandler:
     def send_waiting(self, client: Client) -> None:
         """Send waiting messages now that there may be room for them."""
         session = client.session
-        if session is not None and (session.inflight.is_paused or session.has_retained_to_send):
+        if session is not None and (session.inflight.is_paused or session.retained_backlog):
             self.pump(client, session)
 
     def pump(self, client: Client, session: Session) -> None:

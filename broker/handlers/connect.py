@@ -18,7 +18,7 @@ from broker.routing.hooks import ConnectingClient
 from broker.routing.wills import hold_will
 from broker.sessions.authentication import Authentication
 from broker.sessions.client import DECIDING, Client, as_client
-from broker.sessions.encode_fitting import encode_fitting
+from broker.sessions.outbound import encode_fitting
 from broker.wire.errors import RemoteProtocolError
 from broker.wire.packets import MQTT_3_1, ConnAck, Connect
 from broker.wire.property_values import NO_PROPERTIES, Properties

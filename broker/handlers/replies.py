@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.quota.log_limiter import COMINGS_AND_GOINGS
 from broker.sessions.client import Client, ConnectionState
-from broker.sessions.encode_fitting import encode_fitting
+from broker.sessions.outbound import encode_fitting
 from broker.wire.packets import Disconnect, Packet
 from broker.wire.property_values import NO_PROPERTIES, Properties
 from broker.wire.reasons import Reason, describe

@@ -100,7 +100,7 @@ class SubscribeHandler:
         self._replies.send(
             client, SubAck(packet.packet_id, answers)
         )  # [MQTT-3.8.4-2] [MQTT-2.2.1-6]
-        if client.session is not None and client.session.has_retained_to_send:  # it fitted
+        if client.session is not None and client.session.retained_backlog:  # it fitted
             self._acks.pump(client, client.session)
 
     def _take_back(self, session: Session, before: dict[str, Subscription | None]) -> None:

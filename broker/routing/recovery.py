@@ -94,7 +94,7 @@ class SessionRecovery:
             record.is_retained,
             record.sender,
             decode_message_properties(record.properties),
-            self._persistence.instant(record.expires_at),
+            self._persistence.clock.instant(record.expires_at),
             publisher=_publisher_of(record),
         )
 
@@ -115,7 +115,7 @@ class SessionRecovery:
         assert recorder is not None  # there is a store
         session.set_recorder(recorder)
         expiry_s = min(stored.expiry_s, self._limits.session_expiry_s)
-        expires_at = self._persistence.instant(stored.expires_at or 0.0)
+        expires_at = self._persistence.clock.instant(stored.expires_at or 0.0)
         if expires_at is None:  # it was connected
             expires_at = self._now + expiry_s
             recorder.closed(expires_at, self._now)
@@ -175,7 +175,7 @@ class SessionRecovery:
 
     def _restore_will(self, session: Session, will: StoredWill) -> None:
         message, retain = self._body(will.message_id).message, will.retain
-        will_at = self._persistence.instant(will.due_at) or self._now + will.delay_s
+        will_at = self._persistence.clock.instant(will.due_at) or self._now + will.delay_s
         if not will.due_at and session.recorder is not None:  # its client was connected
             session.recorder.will_waits(will.message_id, will_at, retain=retain)
         properties = message.properties

@@ -162,7 +162,7 @@ class Router:
     ) -> None:
         message, persistence = encoder.message, self._persistence
         if message.expires_at is not None:
-            persistence.note_end(now)
+            persistence.clock.note_end(now)
         is_new_value = message.retain and bool(message.payload)
         written: list[Record | Series] = list(records)
         if encoder.entries or is_new_value:

@@ -21,19 +21,16 @@ store; every other session has None there, which costs nothing. Rules:
 7. A ClockRead precedes everything with an end (a message that expires, a session whose client has
    gone), so that a clock that is set back cannot lengthen its life.
 
-The broker uses the clock of the loop; records have the clock of the journal (journal/records.py).
-Only this file converts.
+The broker uses the clock of the loop, records that of the store (store_clock.py).
 """
 
 from __future__ import annotations
 
-from math import inf
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker.journal.records import (
     Acknowledged,
     CaughtUp,
-    ClockRead,
     Completed,
     Ended,
     Freed,
@@ -51,6 +48,7 @@ from broker.journal.records import (
     WillEnded,
     WillHeld,
 )
+from broker.sessions.store_clock import StoreClock
 from broker.wire import encode_message_properties
 
 if TYPE_CHECKING:
@@ -61,29 +59,14 @@ if TYPE_CHECKING:
     from broker.messages.message import Message
     from broker.policy import Identity
     from broker.sessions.outbound import Outbound
+    from broker.sessions.store_clock import RecordSink
     from broker.wire.packets import Subscription
 
     Done = Callable[[bool], None]
 
 
 NO_MESSAGE = 1 << 64  # ids are below
-CLOCK_READ_S = 60.0  # between two of them: a power cut lengthens lives by up to this, if the
-# wall clock is set back as well
-CLOCK_STEP_S = 1.0  # by which the wall clock was set, not corrected
 MUCH_BYTES = 65_536  # collected; then the collector calls flush()
-
-
-class RecordSink(Protocol):
-    """Stores records."""
-
-    @property
-    def is_behind(self) -> bool:
-        """True when senders should wait."""
-
-    def append(
-        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
-    ) -> None:
-        """Keep all or none; done is called later. Without it, or with must, never refuse."""
 
 
 class HeldWill(NamedTuple):
@@ -97,18 +80,16 @@ class Persistence:
     """Collects and appends the records of all sessions; without a store it does nothing."""
 
     __slots__ = (
-        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_from", "_dropped",
-        "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
-        "collected_bytes", "touch",
+        "_acknowledged", "_collected_from", "_dropped",
+        "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store",
+        "clock", "collected_bytes", "touch",
     )  # fmt: skip
 
     def __init__(
         self, store: RecordSink | None = None, touch: Callable[[Outbound], None] = lambda _: None
     ) -> None:
         self.touch = touch  # asks for a write that no read causes
-        self._ahead_s = self._wall_ahead_s = 0.0  # of the journal's clock and the wall clock
-        self._clock_read_at = -inf
-        self._boot = ""
+        self.clock = StoreClock(store)
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
@@ -138,41 +119,6 @@ class Persistence:
     def go_on_from(self, next_session: int, next_message: int) -> None:
         """Begin with these numbers, which the store does not know."""
         self._next_session, self._next_message = next_session, next_message
-
-    def start_clock(self, last: ClockRead | None, now: float, wall: float, boot: str) -> None:
-        """Continue the store's clock; now is the time since the machine's start named by boot."""
-        self._wall_ahead_s = wall - now
-        self._boot = boot
-        self._ahead_s = _go_on_from(last, now, wall, boot) - now
-        self.read_clock(now)
-
-    def note_wall(self, now: float, wall: float) -> None:
-        """Note the time of the wall clock, which may have been set."""
-        ahead_s = wall - now
-        is_set = abs(ahead_s - self._wall_ahead_s) >= CLOCK_STEP_S
-        self._wall_ahead_s = ahead_s
-        if is_set or now - self._clock_read_at >= CLOCK_READ_S:
-            self.read_clock(now)
-
-    def read_clock(self, now: float) -> None:
-        """Record both clocks (rule 7); collected records may follow it."""
-        self._clock_read_at = now
-        if self._store is not None:
-            wall = now + self._wall_ahead_s
-            self._store.append((ClockRead(now + self._ahead_s, wall, now, self._boot),))
-
-    def note_end(self, now: float) -> None:
-        """Record both clocks before something with an end, unless that was just done."""
-        if now != self._clock_read_at:
-            self.read_clock(now)
-
-    def to_store(self, instant: float | None) -> float:
-        """Convert an instant of the broker's clock to the store's."""
-        return 0.0 if instant is None else instant + self._ahead_s
-
-    def instant(self, stored: float) -> float | None:
-        """Convert an instant of the store's clock to the broker's."""
-        return stored - self._ahead_s if stored else None
 
     def open_recorder(self, number: int = 0) -> SessionPersistence | None:
         """Return the recorder of a new session, or of a number; None without a store."""
@@ -267,7 +213,7 @@ class Persistence:
             encode_message_properties(message.properties),
             message.qos,
             message.sender,
-            self.to_store(message.expires_at),
+            self.clock.to_store(message.expires_at),
             retained,
             tuple(entries),
             _publisher_of(message) if retained else None,
@@ -328,20 +274,20 @@ class SessionPersistence:
     ) -> None:
         """Record the end of a connection; the expiry of its will counts from will_at."""
         persistence = self.persistence
-        persistence.note_end(now)
-        records: list[Record] = [SessionClosed(self.number, persistence.to_store(expires_at))]
+        persistence.clock.note_end(now)
+        records: list[Record] = [SessionClosed(self.number, persistence.clock.to_store(expires_at))]
         if takes_back and self.has_will:
             records.append(WillEnded(self.number))
         elif will is not None:
             message_id = persistence.take_message_ids()
-            due_at = persistence.to_store(will_at)
+            due_at = persistence.clock.to_store(will_at)
             records.append(WillDelayed(self.number, message_id, due_at, will.retain))
             records.append(persistence.describe(will, message_id, (), retained=False))
         persistence.append(records)
 
     def will_waits(self, message_id: int, will_at: float, *, retain: bool) -> None:
         """Record when a held will is due."""
-        due_at = self.persistence.to_store(will_at)
+        due_at = self.persistence.clock.to_store(will_at)
         self.persistence.append((WillDelayed(self.number, message_id, due_at, retain),))
 
     def ended(self, done: Done | None = None) -> None:
@@ -375,7 +321,7 @@ class SessionPersistence:
         """Record a message for this session alone; no answer waits for it."""
         persistence = self.persistence
         if delivery.message.expires_at is not None:
-            persistence.note_end(now)
+            persistence.clock.note_end(now)
         entries = (self.entry(delivery),)
         record = persistence.describe(
             delivery.message, delivery.message_id, entries, retained=False
@@ -433,15 +379,6 @@ class _Together:
     def __call__(self, ok: bool) -> None:
         for done in self._dones:
             done(ok)
-
-
-def _go_on_from(last: ClockRead | None, now: float, wall: float, boot: str) -> float:
-    """Return the time of the store's clock, given its last reading."""
-    if last is None:
-        return wall
-    if boot and last.boot == boot and now >= last.uptime:
-        return last.at + now - last.uptime
-    return last.at + max(wall - last.wall, 0.0)  # a negative difference: it was set back
 
 
 def _publisher_of(message: Message) -> Publisher | None:

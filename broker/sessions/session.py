@@ -21,6 +21,12 @@ from dataclasses import replace
 from broker.messages.delivery import Delivery, DeliveryGroup, Encoder
 from broker.messages.message import Message
 from broker.messages.retained import RetainedStore
+from broker.messages.retained_backlog import (
+    BACKLOG_STEP_BYTES,
+    BACKLOG_STEP_MESSAGE_BYTES,
+    BACKLOG_STEP_NODE_BYTES,
+    RetainedBacklog,
+)
 from broker.messages.topics import is_match, strip_share
 from broker.policy import Identity
 from broker.quota.counters import BrokerCounters
@@ -32,14 +38,8 @@ from broker.sessions.message_queue import MessageQueue
 from broker.sessions.outbound import Outbound
 from broker.sessions.persistence import SessionPersistence
 from broker.sessions.resending import convert_packets, shorten_lives
-from broker.sessions.retained_backlog import RetainedBacklog
 from broker.wire.packets import MQTT_5, Subscription
 from broker.wire.raw_publish import Parts
-
-# Of retained messages in one loop iteration, about 1 ms.
-BACKLOG_STEP_BYTES = 16_384
-BACKLOG_STEP_MESSAGE_BYTES = 200  # the cost of sending one besides its bytes
-BACKLOG_STEP_NODE_BYTES = 20  # the cost of one topic level
 
 
 class Session(SessionLifecycle):
@@ -72,11 +72,6 @@ class Session(SessionLifecycle):
         # of messages in flight, by packet id; may have some that are acknowledged
         self._deadlines: dict[bytes, float] | None = None
         self._received: InboundQos2 | None = None  # made for the first QoS 2 message
-
-    @property
-    def has_retained_to_send(self) -> bool:
-        """True when pump() has retained messages to look for."""
-        return bool(self.retained_backlog)
 
     @property
     def waiting(self) -> int:
@@ -134,14 +129,12 @@ class Session(SessionLifecycle):
 
     def enqueue(self, deliveries: Iterable[Delivery], now: float) -> None:
         """Queue QoS 1 and 2 messages; those that do not fit are dropped and counted."""
-        queue = self._queue
-        queue.record_dropped([each for each in deliveries if not self._put(each, now)])
+        self._queue.record_dropped([each for each in deliveries if not self._put(each, now)])
         self._start_sending(now)
 
     def restore(self, deliveries: Iterable[Delivery], now: float) -> None:
         """Queue messages from the store; the order of the sessions must not count."""
-        queue = self._queue
-        queue.record_dropped(
+        self._queue.record_dropped(
             [each for each in deliveries if not self._put(each, now, is_new=False)]
         )
 

@@ -6,8 +6,8 @@ from broker.net.hub import READ_BYTES
 from broker.quota.limits import Limits
 from broker.wire import encode_packet
 from broker.wire.packet_buffer import (
-    BUFFERED_REST_BYTES,
     BUFFER_SHARE,
+    BUFFERED_REST_BYTES,
     PacketBuffer,
     is_worth_buffering,
 )

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
     Walk = tuple[Subscription, Iterator[Message | None]]
 
+# Of retained messages in one loop iteration, about 1 ms.
+BACKLOG_STEP_BYTES = 16_384
+BACKLOG_STEP_MESSAGE_BYTES = 200  # the cost of sending one besides its bytes
+BACKLOG_STEP_NODE_BYTES = 20  # the cost of one topic level
+
 
 class RetainedBacklog:
     """Walks through the retained messages of one filter after the other."""
