@@ -232,7 +232,7 @@ class SessionRegistry:
         """End what has expired, publish the wills that are due."""
         self._ended_at = now
         work = 0
-        for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
+        for session in tuple(self._away):  # [MQTT-4.1.0-1] no other sessions
             if session.expires_at is not None and session.expires_at <= now:
                 self._counters.sessions_expired += 1
                 work += 1 + len(session.subscriptions)
