@@ -1,52 +1,72 @@
-"""The broker without sockets: connections in, bytes out. Builds its parts and keeps the time.
+"""Runs the broker without sockets: takes input and events, yields output.
 
-server.py calls open(), receive(), decide(), lost() and tick(), and after any of them
-write_all(). wake() asks for a write_all() that none of these calls would bring.
+net/hub.py calls open(), receive(), decide(), lost() and tick(), and after any of them write_all().
+wake() asks for a write_all() that none of these calls causes.
 """
 
 import logging
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from broker.administration import Administration
+from broker.fastpath.aliased import AliasedFastPath
 from broker.fastpath.dispatcher import PacketDispatcher
 from broker.fastpath.durable import DurableFastPath
+from broker.fastpath.fan_out import FanOut
+from broker.fastpath.plain import PlainFastPath
 from broker.fastpath.qos2 import Qos2FastPath
 from broker.fastpath.retained import RetainedFastPath
+from broker.handlers.acknowledge import AckHandler
 from broker.handlers.connect import ConnectHandler
+from broker.handlers.deadlines import ConnectionDeadlines
+from broker.handlers.enhanced_auth import EnhancedAuth
+from broker.handlers.grants import SubscriptionGrants
 from broker.handlers.packets import PacketHandler
+from broker.handlers.publish import PublishHandler
+from broker.handlers.publish_acks import PublishAcks
+from broker.handlers.replies import Replies
+from broker.handlers.subscribe import SubscribeHandler
 from broker.journal.state import JournalState
 from broker.messages.message import Message
 from broker.policy import Authorizer, Identity, Step
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.quota.log_limiter import COMINGS_AND_GOINGS, LogLimiter
+from broker.routing.access_check import AccessCheck
+from broker.routing.backpressure import Backpressure
 from broker.routing.hooks import Hooks
+from broker.routing.invalidation import RouteInvalidator
+from broker.routing.loop_time import LoopTime
 from broker.routing.recovery import SessionRecovery
+from broker.routing.retained_messages import RetainedMessages
+from broker.routing.route_builder import RouteBuilder
 from broker.routing.router import Done, Router
+from broker.routing.scheduler import Scheduler
 from broker.routing.session_registry import SessionRegistry
-from broker.sessions.client import (
-    CLOSED,
-    Client,
-    ClientTransport,
-    ConnectionState,
-    as_client,
-)
+from broker.routing.subscription_table import SubscriptionTable
+from broker.routing.wills import WillPublisher
+from broker.sessions.client import CLOSED, Client, ClientTransport, ConnectionState, as_client
 from broker.sessions.outbound import Outbound
-from broker.sessions.persistence import Persistence, RecordSink
+from broker.sessions.persistence import Persistence
 from broker.sessions.route import Receiver
-from broker.sys_topics import BrokerGauges, SysTopics, SysTopicSettings
+from broker.sessions.store_clock import RecordSink
+from broker.sys_topics import SysTopics, SysTopicSettings
 from broker.wire.packets import Subscription
 from broker.wire.reasons import Reason
+
+if TYPE_CHECKING:
+    from broker.fastpath.fan_out import Run
 
 logger = logging.getLogger(__name__)
 
 VERSIONS = {3: "MQTT 3.1", 4: "MQTT 3.1.1", 5: "MQTT 5"}
-DOUBTS = 1_000  # retained messages a tick, whose publishers' rights have changed: 10 ms
-EXPIRIES = 2_000  # retained messages that expire in a tick: about 10 ms
+DOUBTS = 1_000  # retained messages checked at a tick after rights have changed: 10 ms
+EXPIRIES = 2_000  # retained messages removed at a tick: about 10 ms
 UNREAD_ANSWERS_BYTES = 65_536  # 16 384 PUBACKs
 
 
 class Core:
-    """All clients of one broker."""
+    """Builds the parts of one broker and runs its connections."""
 
     def __init__(
         self,
@@ -55,68 +75,140 @@ class Core:
         wake: Callable[[], None],
         store: RecordSink | None = None,
         *,
-        hot_path: bool = True,  # False: dialog.py handles every packet, to compare the two
+        hot_path: bool = True,  # False: handlers take every packet, to compare the two
         reporting: SysTopicSettings | None = None,  # in $SYS topics
     ) -> None:
-        self.counters = BrokerCounters()
+        self.counters = counters = BrokerCounters()
+        self.log_limiter = LogLimiter(counters)
         self._limits = limits
         self._wake = wake
         self._clients: set[Client] = set()
-        self._ending: set[Client] = set()  # whose credentials end
         self._not_stored = 0  # refusals, at the last tick
-        self._persistence = Persistence(store, self._touch)
-        self._router = Router(authorizer, limits, self.counters, self._persistence)
-        self._registry = SessionRegistry(self._router, limits, self.counters)
-        self._connect_handler = ConnectHandler(self._router, self._registry, limits, self.counters)
-        self._packet_handler = PacketHandler(
-            self._router, self._registry, self._connect_handler, limits, wake, self._renewed
+        self._sys_topics = SysTopics(counters, reporting or SysTopicSettings())
+        self._build_routing(authorizer, store)
+        self._build_handlers()
+        self._build_paths(hot_path=hot_path, is_stored=store is not None)
+        self.admin = Administration(
+            self._clients, self._registry, self._subscriptions, self._retained,
+            self._invalidator, self._replies, self._time, wake,
+        )  # fmt: skip
+
+    def _build_routing(self, authorizer: Authorizer, store: RecordSink | None) -> None:
+        limits, counters, log_limiter = self._limits, self.counters, self.log_limiter
+        self._touched: set[Outbound] = set()  # with output, or other work for their sockets
+        self._time = LoopTime()
+        self._scheduler = Scheduler()
+        self._persistence = persistence = Persistence(store, self._touch)
+        self._backpressure = Backpressure(persistence, counters)
+        self._invalidator = invalidator = RouteInvalidator()
+        self.hooks = hooks = Hooks(counters, log_limiter, invalidator.note_all)
+        self._access = access = AccessCheck(authorizer)
+        self._subscriptions = SubscriptionTable(access, invalidator, self._touched)
+        self._retained = RetainedMessages(access, persistence, counters, limits)
+        self._routes = RouteBuilder(self._subscriptions, access, hooks, limits)
+        self._router = Router(
+            self._subscriptions, self._retained, persistence, hooks, self._scheduler, counters,
+            self._touched,
+        )  # fmt: skip
+        self._wills = WillPublisher(self._router, access, hooks, persistence, counters, log_limiter)
+        self._registry = SessionRegistry(
+            self._router, self._wills, self._subscriptions, access, persistence, invalidator,
+            limits, counters,
+        )  # fmt: skip
+
+    def _build_handlers(self) -> None:
+        limits, counters, log_limiter = self._limits, self.counters, self.log_limiter
+        persistence, registry, hooks = self._persistence, self._registry, self.hooks
+        self._replies = replies = Replies(
+            registry, hooks, limits, counters, log_limiter, self._touched, self._time
         )
-        self._dispatcher = PacketDispatcher(self._router, self._packet_handler, self.counters)
-        self._sys_topics = SysTopics(self.counters, reporting or SysTopicSettings())
-        qos2_path = Qos2FastPath(self._dispatcher, self._router, self._packet_handler, limits)
-        self._runs = {**self._dispatcher.runs, **qos2_path.runs} if hot_path else {}
-        if store is None and hot_path:
-            self._runs |= RetainedFastPath(self._dispatcher, self._router).runs
-        elif store is not None:
-            incoming, send = self._packet_handler.incoming, self._dispatcher.send_qos1
-            self._dispatcher.durable_path = DurableFastPath(
-                self._router, incoming, limits, send
-            ).run
+        self._acks = AckHandler(
+            replies, self._retained.store, persistence, self._scheduler, counters, self._touched,
+            self._time,
+        )  # fmt: skip
+        self._publish_acks = PublishAcks(replies, limits, counters, self._touched, self._wake)
+        self._enhanced = EnhancedAuth(
+            replies, counters, limits.connect_timeout_s, self._apply_new_identity
+        )
+        self._deadlines = ConnectionDeadlines(
+            self._clients, replies, self._enhanced, limits, counters, log_limiter
+        )
+        self._connect_handler = ConnectHandler(
+            registry, hooks, persistence, limits, counters, log_limiter, self._touched
+        )
+        grants = SubscriptionGrants(
+            registry, self._subscriptions, self._access, hooks, limits, counters, log_limiter,
+            self._time,
+        )  # fmt: skip
+        subscribe_handler = SubscribeHandler(
+            grants, self._subscriptions, self._retained.store, persistence, self._acks, replies,
+            counters,
+        )  # fmt: skip
+        publish_handler = PublishHandler(
+            self._router, self._routes, self._publish_acks, replies, persistence, self._scheduler,
+            self._backpressure, limits, counters, log_limiter,
+        )  # fmt: skip
+        self._packet_handler = PacketHandler(
+            self._connect_handler, publish_handler, subscribe_handler, self._acks, self._enhanced,
+            replies, limits, counters, log_limiter, self._time,
+        )  # fmt: skip
+
+    def _build_paths(self, *, hot_path: bool, is_stored: bool) -> None:
+        counters, scheduler, limits = self.counters, self._scheduler, self._limits
+        send_waiting = self._acks.send_waiting
+        fan_out = FanOut(self._routes, scheduler, counters, self._touched)
+        durable_path = DurableFastPath(
+            fan_out, self._routes, self._publish_acks, self._persistence, self._backpressure,
+            limits, counters,
+        )  # fmt: skip
+        self._dispatcher = PacketDispatcher(
+            self._packet_handler,
+            send_waiting,
+            AliasedFastPath(fan_out).run,
+            durable_path.run if is_stored else None,
+            scheduler,
+            self._backpressure,
+            self._invalidator,
+            counters,
+            self._touched,
+        )
+        self._runs: dict[int, Run] = {}
+        if not hot_path:
+            return
+        self._runs |= PlainFastPath(fan_out, counters, send_waiting).runs
+        self._runs |= Qos2FastPath(
+            fan_out, scheduler, limits, counters, self._touched, send_waiting
+        ).runs
+        if not is_stored:
+            self._runs |= RetainedFastPath(fan_out, self._retained.store, scheduler, counters).runs
 
     @property
     def has_output(self) -> bool:
         """True when take_writes() has work to do."""
-        router = self._router
-        waits = router.touched or router.scheduler.is_anybody_waiting
+        waits = self._touched or self._scheduler.has_waiting_clients
         if waits or self._persistence.has_collected:
             return True
-        return bool(router.backpressure.waiting) and router.backpressure.is_over
-
-    @property
-    def hooks(self) -> Hooks:
-        """The hooks of the embedding program."""
-        return self._router.hooks
-
-    @property
-    def log_limiter(self) -> LogLimiter:
-        """Limits the log lines that peers can cause."""
-        return self._router.log_limiter
+        return bool(self._backpressure.waiting) and self._backpressure.is_over
 
     def restore(self, image: JournalState, now: float, wall: float, boot: str = "") -> None:
-        """Take what the store holds; before the first connection.
+        """Restore sessions and messages from the store, before the first connection.
 
-        boot names the start of the machine since which the seconds are that now counts.
+        now counts the seconds since a start of the machine, which boot names.
         """
-        self._packet_handler.now = now
-        self._persistence.start_clock(image.clock, now, wall, boot)
-        SessionRecovery(image, self._router, self._registry, self._limits, now).run()
+        self._time.advance(now)
+        self._persistence.clock.start(image.clock, now, wall, boot)
+        SessionRecovery(
+            image, now, self._registry, self._subscriptions, self._retained.store, self._access,
+            self._persistence, self._limits, self.counters,
+        ).run()  # fmt: skip
+        self._invalidator.note_all()
 
     def note_wall(self, now: float, wall: float) -> None:
-        """Take what the wall clock says; only the store, for the next start, needs to know."""
-        self._persistence.note_wall(now, wall)
+        """Note the time of the wall clock, which only the store needs, for the next start."""
+        self._persistence.clock.note_wall(now, wall)
 
     def write_down(self) -> None:
-        """Give the store what the reads of a wake-up have brought."""
+        """Pass the records of the last reads to the store."""
         self._persistence.flush()
 
     def open(self, link: ClientTransport, listener: str, peer: str, now: float) -> Client | None:
@@ -126,37 +218,37 @@ class Core:
             self.counters.refuse("connections")
             return None
         client = Client(link, listener, peer, self._limits.connect_bytes)
-        client.deadline = now + self._limits.connect_timeout_s
+        client.set_deadline(now + self._limits.connect_timeout_s)
         self._clients.add(client)
         self.counters.connections = len(self._clients)
         return client
 
     def receive(self, client: Client, data: bytes, now: float) -> None:
-        """Take what one read brought."""
-        self._packet_handler.now = now
-        self._dispatcher.receive(client, data, now)
+        """Take the bytes of one read."""
+        self._time.now = now  # speed: once per read, without a call
+        self._dispatcher.feed(client, data, now)
 
-    def open_room(self, client: Client) -> None:
+    def open_buffer(self, client: Client) -> None:
         """Let the rest of an incomplete packet be read straight into its place."""
-        self._dispatcher.open_room(client)
+        client.open_buffer()
 
-    def grow(self, client: Client, size: int, now: float) -> None:
-        """Take what was read there."""
-        self._packet_handler.now = now
-        self._dispatcher.grow(client, size, now)
+    def receive_buffered(self, client: Client, size: int, now: float) -> None:
+        """Take the bytes that were read into that buffer."""
+        self._time.advance(now)
+        self._dispatcher.feed_buffer(client, size, now)
 
     def write_all(self, now: float, *, in_between: bool = False) -> None:
-        """Write what there is for every client touched, and do what that allows.
+        """Write the output of every client touched, and give waiting clients their turns.
 
-        Between two reads of one wake-up nobody's turn comes again.
+        in_between is set between two reads of one loop iteration: no client has a new turn then.
         """
-        self._packet_handler.now = now
-        scheduler = self._router.scheduler
+        self._time.now = now  # speed: as in receive()
+        scheduler = self._scheduler
         self._persistence.flush()
-        if self._router.backpressure.waiting and not in_between:
-            for client in self._router.backpressure.release(self._packet_handler.incoming.has_room):
+        if self._backpressure.waiting and not in_between:
+            for client in self._backpressure.release(self._publish_acks.has_room):
                 scheduler.wait(client)
-                self._router.touched.add(client)
+                self._touched.add(client)
         for client, output in self._dispatcher.take_writes():
             if output:
                 client.link.write(output)
@@ -173,241 +265,136 @@ class Core:
                 self._dispatcher.go_on(client)
 
     def decide(self, client: Client, outcome: Identity | Step, now: float) -> None:
-        """Take the authenticator's answer, or that of a method to a step."""
-        self._packet_handler.now = now
-        verdict = self._packet_handler.enhanced.answer(client, outcome)
-        if verdict is not None:  # else it goes on
+        """Apply the answer of the authenticator, or of an authentication method."""
+        self._time.advance(now)
+        verdict = self._enhanced.answer(client, outcome)
+        if verdict is not None:  # else the exchange goes on
             self._connect_handler.decide(client, verdict, now, self._take_over, self._enter)
 
     def lost(self, client: Client, now: float) -> None:
-        """The connection is gone."""
-        self._packet_handler.now = now
+        """Forget a connection that is closed."""
+        self._time.advance(now)
         if client.state is not ConnectionState.CLOSED:
-            self._packet_handler.close(client, will=True)
+            self._replies.close(client, will=True)
         self._clients.discard(client)
-        self._ending.discard(client)
-        self._router.touched.discard(client)
-        self._router.scheduler.leave(client)
-        self._router.backpressure.leave(client)
-        # routes of others may still name it, and its own may name it as well
+        self._deadlines.forget(client)
+        self._touched.discard(client)
+        self._scheduler.leave(client)
+        self._backpressure.leave(client)
+        # its own routes and those of others may still refer to it
         client.out.clear()
         client.forget_routes()
         self.counters.connections = len(self._clients)
 
     def pause(self, client: Client) -> None:
-        """The client takes less than it is sent."""
-        client.paused = True
+        """Pause a client that reads more slowly than it is sent."""
+        client.pause()
         if client.session is not None:
             client.session.pause()
 
     def resume(self, client: Client, now: float) -> None:
-        """The client caught up."""
-        self._packet_handler.now = now
-        client.paused = False
+        """Resume a client that has caught up."""
+        self._time.advance(now)
+        client.resume()
         if client.session is not None:
-            self._packet_handler.pump(client, client.session)
-        self._router.touched.add(client)
+            self._acks.pump(client, client.session)
+        self._touched.add(client)
 
     def tick(self, now: float) -> None:
-        """Do what is due; harmless when nothing is."""
-        self._packet_handler.now = now
-        self._router.log_limiter.tick(now)
+        """Run the periodic work; it is harmless to call this too often."""
+        self._time.advance(now)
+        self.log_limiter.tick(now)
         self._registry.tick(now)
         refused = self.counters.refused["not_stored"]
-        if refused != self._not_stored:  # on a full disk what has expired makes room, too
+        if refused != self._not_stored:  # on a full disk expired messages make room
             self._not_stored = refused
             self._registry.drop_expired_messages(now)
-        self._router.retained.judge(DOUBTS)
-        self._router.drop_expired(EXPIRIES, now)
+        self._retained.store.judge(DOUBTS)
+        self._retained.drop_expired(EXPIRIES, now)
         if self._sys_topics.is_due(now):
-            for topic, payload in self._sys_topics.report(self.count(), now):
-                self._router.tell(topic, payload, now)
-        for client in tuple(self._clients):
-            if client.deadline is not None:
-                if now >= client.deadline:
-                    self._time_out(client)
-            elif _is_silent(client, now):
-                self.counters.refuse("keep_alive_timeout")  # [MQTT-3.1.2-22]
-                text = f"silent for more than {client.keep_alive_s:g} s"
-                self._packet_handler.end(client, Reason.KEEP_ALIVE_TIMEOUT, text)
+            for topic, payload in self._sys_topics.report(self.admin.count(), now):
+                self._router.publish_own(topic, payload, now)
+        self._deadlines.tick(now)
 
     def end_expired(self, wall: float, now: float) -> None:
         """Close the connections whose credentials have ended by the wall clock."""
-        self._packet_handler.now = now
-        for client in tuple(self._ending):
-            identity = client.identity
-            if (
-                identity is None
-                or identity.expires_at is None
-                or client.state is ConnectionState.CLOSED
-            ):
-                self._ending.discard(client)
-            elif identity.expires_at <= wall:
-                self.counters.refuse("credentials_ended")
-                logger.info("closing %r: the credentials of %s ended", client.label, client.name)
-                self._packet_handler.end(client, Reason.MAXIMUM_CONNECT_TIME)
+        self._time.advance(now)
+        self._deadlines.end_expired(wall)
 
     def publish(
         self, message: Message, now: float, *, stored: bool = True, done: Done | None = None
     ) -> None:
-        """Publish what a local client says; done is told whether it is safe."""
-        self._packet_handler.now = now
+        """Publish a message of a local client; done is called with whether it is safe."""
+        self._time.advance(now)
         self.counters.messages_received += 1
         self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
 
     def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
-        """Return whether a session takes one more message; True when there is none."""
+        """Return whether a session has room for one more message; True without a session."""
         session = self._registry.get(client_id)
         return session is None or session.has_room(size_bytes, now)
 
     def subscribe(self, receiver: Receiver, subscription: Subscription) -> None:
         """Add a local client's subscription."""
-        self._router.subscribe(receiver, subscription)
+        self._subscriptions.subscribe(receiver, subscription)
         self.counters.subscriptions += 1
 
     def unsubscribe(self, receiver: Receiver, topic_filter: str) -> None:
         """Remove a local client's subscription."""
-        self._router.unsubscribe(receiver, topic_filter)
+        self._subscriptions.unsubscribe(receiver, topic_filter)
         self.counters.subscriptions -= 1
 
     def retained(self, topic_filter: str, now: float) -> list[Message]:
         """Return the retained messages a filter matches."""
-        retained = self._router.retained
+        retained = self._retained.store
         topics = [message.topic for message in retained.match(topic_filter)]
         found = [retained.get(topic) for topic in topics]
         return [each for each in found if each is not None and not each.is_expired(now)]
 
-    def disconnect(self, name: str, now: float) -> int:
-        """Cut every connection of an identity, forget its sessions; return how many were cut."""
-        self._packet_handler.now = now
-        cut = 0
-        for session in self._registry:
-            if session.owner.name == name:
-                session.expiry_s = 0.0
-                client = as_client(session.client)
-                if client is not None:
-                    cut += 1
-                    self._packet_handler.end(client, Reason.ADMINISTRATIVE_ACTION)
-                else:
-                    self._registry.end(session, now)
-        self._wake()
-        return cut
-
-    def cut(self, name: str, now: float) -> int:
-        """Cut every connection of an identity, whose sessions stay; return how many were cut."""
-        self._packet_handler.now = now
-        clients = [as_client(each.client) for each in self._registry if each.owner.name == name]
-        connected = [each for each in clients if each is not None]
-        for client in connected:
-            self._packet_handler.end(client, Reason.ADMINISTRATIVE_ACTION)
-        self._wake()
-        return len(connected)
-
-    def revoke(self, name: str, now: float) -> int:
-        """Disconnect an identity that is no more; what it left retained is forgotten."""
-        cut = self.disconnect(name, now)
-        self._router.forget_retained_of(name)
-        return cut
-
-    def rights_changed(self) -> None:
-        """Forget routes; drop subscriptions no longer allowed, and messages only they wanted.
-
-        A retained message stays only if who published it still may: checked before it is
-        delivered again, and a few at every tick.
-        """
-        self._router.invalidator.note_all()
-        self._router.retained.doubt()
-        for session in self._registry:
-            if not session.is_restored:  # else it is asked when its owner comes
-                self._registry.drop_forbidden(session, self._packet_handler.now)
-
-    def count(self) -> BrokerGauges:
-        """Count what is there now; takes a few milliseconds with 10,000 sessions."""
-        sessions = tuple(self._registry)
-        away = self._registry.away
-        return BrokerGauges(
-            online=len(sessions) - away,
-            away=away,
-            waiting=sum(session.waiting for session in sessions),
-            in_flight=sum(len(session.inflight.packets) for session in sessions),
-            shared=self._router.count_shared(),
-            retained_bytes=self._router.retained.size_bytes,
-        )
-
-    def connected(self) -> frozenset[str]:
-        """Return the identity names connected now."""
-        return frozenset(
-            client.name for client in self._clients if client.state is ConnectionState.ONLINE
-        )
-
     def shut_down(self, now: float) -> None:
-        """Publish the wills that are due, and tell everybody that the broker stops."""
-        self._packet_handler.now = now
-        for session in self._registry:  # while all are there to hear them
-            self._registry.publish_last(as_client(session.client), session, now)
+        """Publish the wills that are due, and close all connections."""
+        self._time.advance(now)
+        for session in self._registry:  # while their receivers are connected
+            self._wills.publish_last(as_client(session.client), session, now)
         for client in tuple(self._clients):
-            self._packet_handler.end(client, Reason.SERVER_SHUTTING_DOWN)
-        self._persistence.note_end(now)
+            self._replies.end(client, Reason.SERVER_SHUTTING_DOWN)
+        self._persistence.clock.note_end(now)
 
-    def _renewed(self, client: Client) -> None:
-        """A client has re-authenticated: its rights and its end may be others."""
-        self._router.invalidator.note_all()
+    def _apply_new_identity(self, client: Client) -> None:
+        """Apply the rights and the expiry of a client that has re-authenticated."""
+        self._invalidator.note_all()
         if client.session is not None:
-            self._registry.drop_forbidden(client.session, self._packet_handler.now)
-        self._note_end(client)
-
-    def _note_end(self, client: Client) -> None:
-        if client.identity is not None and client.identity.expires_at is not None:
-            self._ending.add(client)
+            self._registry.drop_forbidden(client.session, self._time.now)
+        self._deadlines.note_identity(client)
 
     def _set_reading(self, client: Client, *, waits: bool) -> None:
-        # who makes us answer but does not read the answers is not heard until it does
+        # a client that does not read its answers is not read either
         unread = client.paused and sum(map(len, client.out)) > UNREAD_ANSWERS_BYTES
         reading_stopped = client.held or unread or waits
-        if reading_stopped != client.reading_stopped:
-            client.reading_stopped = reading_stopped
-            client.link.set_reading(wanted=not reading_stopped)
+        client.set_reading(wanted=not reading_stopped)
 
     def _enter(self, client: Client) -> None:
         session = client.session
-        assert session is not None  # it is in
-        client.runs = self._runs
-        self._note_end(client)
+        assert session is not None  # it is online
+        client.use_runs(self._runs)
+        self._deadlines.note_identity(client)
         client.link.admitted()
-        self._tell_connected(client, session.client_id)
-        self._packet_handler.pump(client, session)  # [MQTT-3.2.0-1]
+        self._log_connected(client, session.client_id)
+        self._acks.pump(client, session)  # [MQTT-3.2.0-1]
 
     def _touch(self, client: Outbound) -> None:
-        self._router.touched.add(client)
+        self._touched.add(client)
         self._wake()
 
     def _take_over(self, client: Client) -> None:
-        # [MQTT-3.1.4-3]; a delayed will is taken back by whoever goes on with the session
-        self._packet_handler.end(client, Reason.SESSION_TAKEN_OVER)
+        # [MQTT-3.1.4-3]; a delayed will is discarded when the session is resumed
+        self._replies.end(client, Reason.SESSION_TAKEN_OVER)
 
-    def _tell_connected(self, client: Client, client_id: str) -> None:
-        if self._router.log_limiter.may_tell(client_id, "connected", COMINGS_AND_GOINGS):
+    def _log_connected(self, client: Client, client_id: str) -> None:
+        if self.log_limiter.may_log(client_id, "connected", COMINGS_AND_GOINGS):
             version = VERSIONS[client.version] + " (bridge)" * client.is_bridge
             where = (client.origin, client.listener)
             logger.info(
                 "%r connected: user %r from %s on %s, %s", client_id, client.name, *where, version
             )
-
-    def _time_out(self, client: Client) -> None:
-        if client.state is ConnectionState.ONLINE:
-            self._packet_handler.enhanced.time_out(client)
-            return
-        if client.state is not ConnectionState.CLOSED:
-            self.counters.refuse("connect_timeout")
-            if self._router.log_limiter.may_tell(client.peer, "connect_timeout"):
-                seconds = self._limits.connect_timeout_s
-                where = (client.origin, client.listener)
-                logger.info("refused %s on %s: no CONNECT within %g s", *where, seconds)
-        client.link.abort()
-
-
-def _is_silent(client: Client, now: float) -> bool:
-    if not client.keep_alive_s or client.held:  # while it is held, the silence is ours
-        return False
-    return now - client.last_heard > client.keep_alive_s  # [MQTT-3.1.2-22] [MQTT-3.2.2-22]

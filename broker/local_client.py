@@ -1,4 +1,4 @@
-"""A client within the process: no socket, no packets, no copies, no authorizer."""
+"""Connects code in the same process to the broker, without sockets, packets or rights."""
 
 import logging
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from broker.wire.packets import Subscription
 
 logger = logging.getLogger(__name__)
 
-TRACES = 5  # a minute of one local client; it is our own program's fault, but peers trigger it
+TRACES = 5  # a minute of one local client: a fault of the program that peers can trigger
 
 Handler = Callable[[Message], None]
 
@@ -22,8 +22,8 @@ Handler = Callable[[Message], None]
 class LocalClient:
     """Subscribes and publishes inside the broker; use it on the broker's loop only.
 
-    Handlers run while the message is routed: they must not block, and what they publish follows
-    the message they were given. Messages come at the QoS and with the RETAIN flag they were
+    Handlers run while the message is routed: they must not block; a message that they publish
+    follows the message they handle. Messages come at the QoS and with the RETAIN flag they were
     published with; on subscribe() the retained ones come first, with retain set.
     """
 
@@ -37,7 +37,7 @@ class LocalClient:
         """Call handler for each message that matches; replaces the filter's last handler."""
         _check(validate_filter, topic_filter)
         if topic_filter.startswith(SHARED):
-            raise LocalProtocolError("cannot subscribe: local clients share nothing")
+            raise LocalProtocolError("cannot subscribe: local clients have no shared subscriptions")
         self.unsubscribe(topic_filter)
         receiver = _LocalReceiver(self.name, handler, self._core.log_limiter)
         self._receivers[topic_filter] = receiver
@@ -61,15 +61,15 @@ class LocalClient:
         expiry_s: float | None = None,
         stored: bool = True,
     ) -> None:
-        """Publish to everybody, the process's own subscribers included.
+        """Publish to all subscribers, those of the process included.
 
         Args:
-            topic: where to; no wildcards.
-            payload: what.
+            topic: the topic name, without wildcards.
+            payload: the bytes of the message.
             qos: 0, 1 or 2.
-            retain: keep it for those who subscribe later.
-            expiry_s: how long it may wait for its receivers; None is for ever.
-            stored: False lets it wait in memory only; of no effect on what is retained.
+            retain: keep the message for later subscribers.
+            expiry_s: the time it may wait for its receivers; None is for ever.
+            stored: False queues it in memory only; a retained message is always stored.
         """
         message = self._make(topic, payload, qos, retain=retain, expiry_s=expiry_s)
         self._core.publish(message, self._now(), stored=stored)
@@ -83,10 +83,10 @@ class LocalClient:
         qos: int = 1,
         expiry_s: float | None = None,
     ) -> None:
-        """Publish what somebody waits for.
+        """Publish a message whose result matters.
 
-        done is called once, now or later: True when all that must survive is safe, as the
-        broker's durability has it; False when it is not kept, and may be submitted again.
+        done is called once, now or later: with True when the message is as safe as the broker's
+        durability demands, with False when it is not kept and may be submitted again.
         """
         message = self._make(topic, payload, qos, retain=False, expiry_s=expiry_s)
         self._core.publish(message, self._now(), done=done)
@@ -109,12 +109,12 @@ class LocalClient:
 def _check(validate: Callable[[str], None], text: str) -> None:
     try:
         validate(text)
-    except RemoteProtocolError as exc:  # here the fault is our caller's
+    except RemoteProtocolError as exc:  # here the caller is at fault
         raise LocalProtocolError(str(exc), exc.reason) from exc
 
 
 class _LocalReceiver:
-    """One subscription: overlapping filters of one client each get the message."""
+    """Receives for one subscription; overlapping filters of one client each get the message."""
 
     __slots__ = ("_handler", "_log_limiter", "_name")
 
@@ -124,16 +124,16 @@ class _LocalReceiver:
         self._log_limiter = log_limiter
 
     def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:  # noqa: ARG002
-        """Hand a message over."""
+        """Take a message from the router."""
         self.handle(encoder.message)
 
     def handle(self, message: Message) -> None:
-        """Call the handler; its fault must not become the sender's or the next receiver's."""
+        """Call the handler; its failure must not affect the sender or other receivers."""
         keepers = message.hold.keepers if message.hold is not None else 0
         try:
             self._handler(message)
         except Exception:
-            if self._log_limiter.may_tell(self._name, "handler_failed", TRACES):
+            if self._log_limiter.may_log(self._name, "handler_failed", TRACES):
                 logger.exception("handler of %s failed on %r", self._name, message.topic)
             if message.hold is not None and message.hold.keepers > keepers:
-                message.hold.decline()  # it kept the message and will never let go
+                message.hold.decline()  # it kept the message and will never release it

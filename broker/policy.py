@@ -51,16 +51,16 @@ class Refusal(IntEnum):
 
 
 class Authenticator(Protocol):
-    """Decides who a client is; the client's further bytes wait for it.
+    """Authenticates clients; the input of a client waits for the decision.
 
-    It is an "async def", or a plain function when the answer is often at hand: a connection whose
-    authenticator need not wait needs no task.
+    authenticate() is an "async def", or a plain function when the answer needs no waiting: the
+    connection needs no task then.
     """
 
     def authenticate(
         self, credentials: Credentials
     ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
-        """Return who this is, or why it may not connect."""
+        """Return the identity of a client, or the reason to refuse it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class EnhancedAuthenticator(Authenticator, Protocol):
 
 
 class Authorizer(Protocol):
-    """Decides what a client may do; answers are remembered until Broker.rights_changed()."""
+    """Authorizes clients; answers are cached until Broker.rights_changed()."""
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         """Return whether the client may publish to the topic."""
@@ -116,7 +116,7 @@ class Authorizer(Protocol):
 class FinerAuthorizer(Protocol):
     """An Authorizer that can also deny single topics below an allowed subscription.
 
-    It is asked about a topic when a route is built, only for those who may not read all.
+    may_read() is called when a route is built, only for clients that may not read all.
     """
 
     def may_read_all(self, identity: Identity, topic_filter: str) -> bool:
@@ -128,17 +128,17 @@ class FinerAuthorizer(Protocol):
 
 @runtime_checkable
 class IdentityDirectory(Protocol):
-    """What an Authorizer may know beside: which of the identities of an earlier run still are."""
+    """An Authorizer that knows whether the identities of an earlier run still exist."""
 
     def knows(self, identity: Identity) -> bool | None:
-        """Return False for one that is no more, None for one whose rights its login will tell."""
+        """Return False for a removed identity, None when only its next login shows that."""
 
 
 class AllowAll:
-    """Lets everybody do everything: for tests, development and loopback only."""
+    """Allows everything: for tests, development and loopback only."""
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
-        """Take every client at its word."""
+        """Accept the name that a client gives."""
         return Identity(credentials.username or credentials.client_id, credentials.client_id)
 
     def may_publish(self, identity: Identity, topic: str) -> bool:  # noqa: ARG002  # the port's
@@ -151,7 +151,7 @@ class AllowAll:
 
 
 class DenyAll:
-    """Lets nobody in."""
+    """Refuses every client."""
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:  # noqa: ARG002
         """Refuse."""

@@ -171,19 +171,19 @@ class Broker:
 
     def disconnect(self, name: str) -> int:
         """Cut every connection of an identity and forget its sessions; return how many were cut."""
-        return self._core.disconnect(name, self.now())
+        return self._core.admin.disconnect(name, self.now())
 
     def cut(self, name: str) -> int:
         """Cut every connection of an identity, which may come back to its sessions."""
-        return self._core.cut(name, self.now())
+        return self._core.admin.cut(name, self.now())
 
     def revoke(self, name: str) -> int:
         """Disconnect an identity that is no more, and forget what it left retained as well."""
-        return self._core.revoke(name, self.now())
+        return self._core.admin.revoke(name, self.now())
 
     def rights_changed(self) -> None:
         """Ask the authorizer again about everything, stored subscriptions included."""
-        self._core.rights_changed()
+        self._core.admin.rights_changed()
 
     @property
     def limits(self) -> Limits:
@@ -192,11 +192,11 @@ class Broker:
 
     def count(self) -> BrokerGauges:
         """Count sessions and messages as they are now; call it on the broker's loop."""
-        return self._core.count()
+        return self._core.admin.count()
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
-        return self._core.connected()
+        return self._core.admin.connected()
 
     def is_connected(self, name: str) -> bool:
         """Return whether an identity is connected now."""

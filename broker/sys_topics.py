@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-Once an interval every value is read and written as text; only what changed is published. Loads are
-moving averages per minute: after a time t an old value weighs exp(-t / window), what happened since
-weighs the rest, as load averages of Unix do. Nothing is counted for this while messages pass: the
-bytes of PUBLISH packets are all bytes without those of other packets, which are few.
+Once an interval every value is formatted as text; only changed values are published. Loads are
+moving averages per minute: after a time t an old value weighs exp(-t / window) and newer events
+weigh the rest, as in the load averages of Unix. Nothing is counted for this while messages pass:
+the bytes of PUBLISH packets are all bytes without those of other packets, which are few.
 """
 
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ class BrokerGauges:
 
 
 class SysTopics:
-    """Makes the messages of one broker's $SYS topics."""
+    """Makes the values of one broker's $SYS topics."""
 
     def __init__(self, counters: BrokerCounters, reporting: SysTopicSettings) -> None:
         self._counters = counters
@@ -52,7 +52,7 @@ class SysTopics:
         self._most_online = 0
         self._totals: dict[str, int] = {}
         self._loads: dict[tuple[str, str], float] = {}
-        self._said: dict[str, str] = {}
+        self._published: dict[str, str] = {}
 
     def is_due(self, now: float) -> bool:
         """Return whether it is time to report."""
@@ -61,15 +61,15 @@ class SysTopics:
         return self._started is None or now - self._last >= self._interval_s
 
     def report(self, gauges: BrokerGauges, now: float) -> Iterator[tuple[str, bytes]]:
-        """Yield topic and payload of what has changed since the last report."""
+        """Yield topic and payload of values that have changed since the last report."""
         if self._started is None:
             self._started = self._last = now
         values = self._values(gauges, now)
         values |= self._measure_loads(now - self._last)
         self._last = now
         for name, value in values.items():
-            if self._said.get(name) != value:
-                self._said[name] = value
+            if self._published.get(name) != value:
+                self._published[name] = value
                 yield SYS + "broker/" + name, value.encode()
 
     def _values(self, gauges: BrokerGauges, now: float) -> dict[str, str]:
@@ -104,7 +104,7 @@ class SysTopics:
             "shared_subscriptions/count": gauges.shared,
             "retained messages/count": counters.retained,
         }
-        # what is written later, or came in part, is not below zero
+        # bytes not written yet, or of incomplete packets, must not make a value negative
         values = {name: str(max(number, 0)) for name, number in numbers.items()}
         started = now if self._started is None else self._started
         return values | {"version": self._version, "uptime": f"{int(now - started)} seconds"}

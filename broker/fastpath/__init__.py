@@ -1,1 +1,1 @@
-"""TODO."""
+"""Handles runs of plain packets without packet objects."""

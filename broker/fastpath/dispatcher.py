@@ -1,86 +1,56 @@
-"""Plain publishes from many clients to many, one read buffer at a time.
+"""Splits the input of clients into packets and passes each to a fast path or its handler.
 
 Theory of operation
 -------------------
-receive() is given what one read brought, often hundreds of packets. Packets of the same kind
-come in runs; a plain PUBLISH and what acknowledges one have a loop of their own that handles a
-whole run (those of QoS 2 in exactly_once.py), every other packet goes to dialog.py, which is
-written to be read. Plain means: no RETAIN, no DUP, no properties, and a route that knows all it
+feed() is given the bytes of one read, often hundreds of packets. Packets of the same kind come in
+runs: a fast path handles a whole run, handlers/packets.py handles every other packet, written to be
+read. A fast path takes plain packets only: no DUP, no properties, and a route that knows all it
 needs. Rules after every call:
 
-1. Every complete packet was handled, unless the client is held or closed, or its turn (TURN) is
-   over; of the rest, below the limit, nothing was handled.
-2. A route is never older than subscriptions, rights and connections: before the next packet those
-   that a change concerns are dropped from the client's cache (changes.py).
-3. One client's bytes leave in the order they came, in one write per wake-up.
-4. Nothing was raised because of what a peer sent.
-5. What a run did is what dialog.py would have done: every client is sent the same packets in
-   the same order, PUBACKs and PUBRECs aside, which leave behind the messages of their run.
+1. Every complete packet was handled, unless the client is held or closed, or its turn is over
+   (routing/scheduler.py); of the rest, below the limit, nothing was handled.
+2. A route is never older than subscriptions, rights and connections: before the next packet the
+   routes that a change concerns are dropped from the client's cache (routing/invalidation.py).
+3. One client's bytes leave in the order they came, in one write per loop iteration.
+4. No input of a peer has raised an exception.
+5. A run has the result that handlers/packets.py would have: every client is sent the same packets
+   in the same order, PUBACKs and PUBRECs aside, which leave behind the messages of their run.
 
-No asyncio, no socket, no clock: server.py calls receive(), then take_writes().
-
-speed: what a run shares is made once: consecutive QoS 0 packets to the same receivers leave as
-one slice, QoS 1 packets share head and body around their packet ids, PUBACKs are joined. A packet
-that starts with the same bytes as the one before (same topic, same length) is not parsed again.
-Measured by benchmarks/ (1:1, 1:50, QoS 1 window 100).
+No asyncio, no socket, no clock: net/hub.py calls feed(), then take_writes().
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol, cast
 
-from broker.fastpath.queueing import DeferredBatch
 from broker.sessions.client import CLOSED, NEW, Client
-from broker.sessions.inflight import split_packet_ids
-from broker.sessions.route import CLOSED_RECEIVER_SET, PublishRoute
 from broker.wire import measure_packet
 from broker.wire.errors import RemoteProtocolError
-from broker.wire.packet_buffer import PacketBuffer
-from broker.wire.raw_publish import (
-    PLAIN_QOS0,
-    PLAIN_QOS1,
-    Parts,
-    join_qos0,
-    measure_length,
-    measure_publish,
-    split_chunk,
-    translate_chunk,
-    translate_parts,
-)
-from broker.wire.topic_aliases import long_head, read_aliased
+from broker.wire.raw_publish import split_chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
+    from broker.fastpath.fan_out import Run
     from broker.quota.counters import BrokerCounters
     from broker.routing.backpressure import Backpressure
     from broker.routing.invalidation import RouteInvalidator
     from broker.routing.scheduler import Scheduler
     from broker.sessions.outbound import Outbound
-    from broker.sessions.route import ReceiverSet
-
-    Run = Callable[[Client, bytes, int], int]
 
 CONNECT = 0x10
-PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
-NO_ID = b"\x00\x00"
 PUBLISH_QOS0 = frozenset({0x30, 0x31})
 PUBLISH = 3
-STORED_FLAGS = 0x07  # QoS and RETAIN: without any a message is in no store
-# What costs a unit of a turn besides every packet that is not plain and every new topic
+STORED_FLAGS = 0x07  # QoS and RETAIN: without any of them a message is in no store
+# Bytes that cost one unit of a turn, besides every packet that is not plain and every new topic
 TURN_BYTES = 32  # of a packet: the shortest filter or property takes 5
-TURN_PAYLOAD_BYTES = 256  # of a PUBLISH, most of which nobody reads
-TURN_WAITING = 4  # messages that have to wait for a client, at 4 us each
-WAITING_RUN_BYTES = 1_024  # of plain packets in one go if some receiver takes nothing now
-
-
-NOT_NOW = PublishRoute("", allowed=False)  # its outlet takes nothing, so a run ends there
+TURN_PAYLOAD_BYTES = 256  # of a PUBLISH, whose payload is not parsed
 
 
 class PacketFallback(Protocol):
     """Handles every packet that is not plain."""
 
-    def handle(self, client: Client, packet: bytes, body_at: int) -> None:
+    def dispatch(self, client: Client, packet: bytes, body_at: int) -> None:
         """Take one whole packet."""
 
     def is_for_store(self, client: Client, first: int, topic: bytes) -> bool:
@@ -89,79 +59,57 @@ class PacketFallback(Protocol):
     def fail(self, client: Client, error: RemoteProtocolError) -> None:
         """Answer and close."""
 
-    def acknowledged(self, client: Client) -> None:
-        """There is room for what waits for this client."""
-
-
-class RouteSource(Protocol):
-    """Finds the routes of a topic from subscriptions and rights."""
-
-    backpressure: Backpressure
-    invalidator: RouteInvalidator
-    touched: set[Outbound]
-    scheduler: Scheduler
-
-    def find_route(self, client: Client, topic_bytes: bytes) -> PublishRoute:
-        """Return where a client's topic goes, and remember; raises for what is no topic."""
-
 
 class PacketDispatcher:
-    """Moves plain publishes; knows routes, not rules."""
+    """Feeds packets to the fast paths and to the handlers."""
 
-    def __init__(
-        self, router: RouteSource, packet_handler: PacketFallback, counters: BrokerCounters
+    def __init__(  # noqa: PLR0913  # parts are passed, not fetched
+        self,
+        packet_handler: PacketFallback,
+        send_waiting: Callable[[Client], None],
+        aliased_path: Run,
+        durable_path: Run | None,
+        scheduler: Scheduler,
+        backpressure: Backpressure,
+        invalidator: RouteInvalidator,
+        counters: BrokerCounters,
+        touched: set[Outbound],
     ) -> None:
-        self._router = router
         self._packet_handler = packet_handler
+        self._send_waiting = send_waiting
+        self._aliased_path = aliased_path
+        self._durable_path = durable_path  # None without a store
+        self._scheduler = scheduler
+        self._backpressure = backpressure
+        self._invalidator = invalidator
         self._counters = counters
-        self._touched = router.touched
-        self.durable_path: Run | None = None  # stored_run.py, when there is a store
-        self._scheduler = router.scheduler
-        self._backpressure = router.backpressure
-        self.runs: dict[int, Run] = {
-            PLAIN_QOS0: self._run_qos0,
-            PLAIN_QOS1: self._run_qos1,
-            PUBACK[0]: self._run_pubacks,
-        }
+        self._touched = touched
 
-    def receive(self, client: Client, data: bytes, now: float) -> None:
-        """Handle every complete packet in data and what was left before it."""
-        client.last_heard = now  # once per read is exact enough for a keep-alive in seconds
+    def feed(self, client: Client, data: bytes, now: float) -> None:
+        """Handle every complete packet in data and in the input before it."""
         self._counters.bytes_received += len(data)
+        client.last_heard = now  # speed: set here, and a call only for incomplete packets
         if client.parts:
-            client.parts.append(data)
-            client.have += len(data)
-            if client.held or client.have < client.need:
+            data = client.add_input(data)
+            if not data:
                 return
-            data = b"".join(client.parts)
-            client.parts.clear()
         self._take(client, data)
 
-    def open_room(self, client: Client) -> None:
-        """Let the rest of an incomplete packet be read straight into its place."""
-        client.packet_buffer = PacketBuffer(client.need, b"".join(client.parts))
-        client.parts[:] = [b""]
-
-    def grow(self, client: Client, size: int, now: float) -> None:
-        """Take what was read into the client's room."""
-        assert client.packet_buffer is not None  # it was read into
-        client.last_heard = now
-        client.have += size
+    def feed_buffer(self, client: Client, size: int, now: float) -> None:
+        """Handle a large packet once it is whole in the client's buffer."""
         self._counters.bytes_received += size
-        data = client.packet_buffer.fill(size)
+        data = client.fill_buffer(size, now)
         if data:
-            client.forget_input()
             self._take(client, data)
 
     def go_on(self, client: Client) -> None:
-        """Give a client that stood in line its turn."""
+        """Give a client that waited its turn."""
         session = client.session
         if self._scheduler.begin(client):
-            if session is not None and session.has_retained_to_send:
-                self._packet_handler.acknowledged(client)
+            if session is not None and session.retained_backlog:
+                self._send_waiting(client)
             if client.parts and not client.need and not client.held:
-                data = b"".join(client.parts)
-                client.parts.clear()
+                data = client.take_input()
                 self._keep(client, data, self._try(client, data))
             self._scheduler.end(client)
             self._touched.add(client)  # it may be read again
@@ -171,8 +119,8 @@ class PacketDispatcher:
         if self._scheduler.begin(client):
             used = self._try(client, data)
             self._scheduler.end(client)
-        else:  # it stands in line
-            client.need = 0
+        else:  # it waits for its turn
+            client.expect(0)
             self._touched.add(client)
         self._keep(client, data, used)
 
@@ -185,11 +133,10 @@ class PacketDispatcher:
 
     def _keep(self, client: Client, data: bytes, used: int) -> None:
         if used < len(data) and client.state is not CLOSED:
-            client.parts.append(data[used:])
-            client.have = len(data) - used
+            client.keep_input(data[used:])
 
     def take_writes(self) -> Iterator[tuple[Client, bytes]]:
-        """Yield, once, what to write to whom; joined one at a time to keep the peak low."""
+        """Yield, once, each client with its output; joined one at a time to keep the peak low."""
         touched = cast("tuple[Client, ...]", tuple(self._touched))  # each Outbound is a Client
         self._touched.clear()
         for client in touched:
@@ -206,10 +153,10 @@ class PacketDispatcher:
 
     def _handle(self, client: Client, buffer: bytes) -> int:
         start, size, scheduler = 0, len(buffer), self._scheduler
-        invalidator = self._router.invalidator
+        invalidator = self._invalidator
         while (
             size - start >= 2
-            and scheduler.left > 0
+            and scheduler.units_left > 0
             and not client.held
             and client.state is not CLOSED
         ):
@@ -219,9 +166,9 @@ class PacketDispatcher:
             if run is not None:
                 after = run(client, buffer, start)
                 if after == start and client.aliases is not None:
-                    after = self._run_aliased(client, buffer, start)
-                if after == start and self.durable_path is not None:
-                    after = self.durable_path(client, buffer, start)
+                    after = self._aliased_path(client, buffer, start)
+                if after == start and self._durable_path is not None:
+                    after = self._durable_path(client, buffer, start)
                 if after != start:
                     start = after
                     continue
@@ -231,9 +178,9 @@ class PacketDispatcher:
             start = after
         else:
             # 0: whole packets may be left
-            client.need = 0 if client.held or size - start >= 2 else 2
+            client.need = 0 if client.held or size - start >= 2 else 2  # speed: without a call
             if not client.need:
-                self._touched.add(client)  # core.py lets it stand in line
+                self._touched.add(client)  # core.py lets it wait for its turn
         return start
 
     def _handle_one(self, client: Client, buffer: bytes, start: int) -> int:
@@ -241,11 +188,11 @@ class PacketDispatcher:
             raise RemoteProtocolError("the first packet is no CONNECT")
         measured = measure_packet(buffer, start, client.limit_bytes)
         if measured is None:
-            client.need = len(buffer) - start + 1
+            client.expect(len(buffer) - start + 1)
             return start
         body, end = measured
         if end > len(buffer):
-            client.need = end - start
+            client.expect(end - start)
         is_publish = buffer[start] >> 4 == PUBLISH
         if (
             is_publish
@@ -256,8 +203,8 @@ class PacketDispatcher:
             return start
         if end > len(buffer):
             return start
-        self._scheduler.left -= _weigh(buffer[start], end - start)
-        self._packet_handler.handle(client, buffer[start:end], body - start)
+        self._scheduler.spend(_weigh(buffer[start], end - start))
+        self._packet_handler.dispatch(client, buffer[start:end], body - start)
         return end
 
     def _must_wait(self, client: Client, buffer: bytes, start: int, body: int, end: int) -> bool:
@@ -266,237 +213,12 @@ class PacketDispatcher:
         if not first & STORED_FLAGS or size < body + 2:
             return False
         topic_end = body + 2 + (buffer[body] << 8 | buffer[body + 1])
-        if topic_end > size:  # its handler tells, once it is there
+        if topic_end > size:  # its handler reports it once it is whole
             return False
         return self._packet_handler.is_for_store(client, first, buffer[body + 2 : topic_end])
 
-    def find_route(self, client: Client, topic: bytes) -> PublishRoute:
-        """Return where a topic goes, as long as the turn lasts."""
-        if self._scheduler.left <= 0:
-            return NOT_NOW
-        self._scheduler.left -= 1
-        return self._router.find_route(client, topic)
-
-    def spend(self, share: int) -> None:
-        """Use up a share of the turn."""
-        self._scheduler.left -= share
-
-    def _run_qos0(self, client: Client, buffer: bytes, start: int) -> int:
-        # speed: consecutive packets to the same receivers leave as one slice; packets that start
-        # like the two before (topic, length) are only compared; the length is read in place
-        # (benchmarks/, qos0_1to1 and qos0_mixed)
-        size, five, startswith = len(buffer), client.five, buffer.startswith
-        routes, find_route = client.routes, self.find_route
-        receiver_set = CLOSED_RECEIVER_SET  # takes nothing
-        last: PublishRoute | None = None
-        first, count = start, 0
-        counts: dict[ReceiverSet, int] = {}  # of what was sent before, by outlet
-        try:
-            while size - start >= 4:
-                length, body = buffer[start + 1], start + 2
-                if length >= 0x80:
-                    length, body = measure_length(buffer, length, body)
-                end = body + length
-                if buffer[start] != PLAIN_QOS0 or end > size:
-                    break
-                topic_end = body + 2 + (buffer[body] << 8 | buffer[body + 1])
-                # the topic must end within its packet, or the slice reaches into the next
-                if topic_end + five > end or (five and buffer[topic_end]):
-                    break
-                topic = buffer[body + 2 : topic_end]
-                route = routes.get(topic) or find_route(client, topic)
-                if end - start > route.receiver_set.limit:
-                    break
-                if route.receiver_set is not receiver_set:
-                    if count:
-                        _append_chunk(receiver_set, buffer[first:start], five)
-                        counts[receiver_set] = counts.get(receiver_set, 0) + count
-                    receiver_set, first, count = route.receiver_set, start, 0
-                count += 1
-                if route is last:
-                    head, step = buffer[start : topic_end + five], end - start
-                    while startswith(head, end) and end + step <= size:
-                        end += step
-                        count += 1
-                last, start = route, end
-        finally:  # also when the next packet is a fault
-            self._end_run(receiver_set, buffer[first:start], five, count, counts)
-        return start
-
-    def _end_run(
-        self,
-        last: ReceiverSet,
-        chunk: bytes,
-        five: bool,
-        count: int,
-        counts: dict[ReceiverSet, int],
-    ) -> None:
-        if count:
-            _append_chunk(last, chunk, five)
-            self._note_sent(last, count)
-        for (
-            receiver_set,
-            sent,
-        ) in counts.items():  # speed: once for all that a run sent there before
-            self._note_sent(receiver_set, sent)
-
-    def _note_sent(self, receiver_set: ReceiverSet, count: int) -> None:
-        counters = self._counters
-        self._touched.update(receiver_set.clients)
-        counters.messages_received += count
-        counters.messages_sent += count * (len(receiver_set.clients) + len(receiver_set.groups))
-
-    def _run_qos1(self, client: Client, buffer: bytes, start: int) -> int:
-        size, five, startswith = len(buffer), client.five, buffer.startswith
-        counters = self._counters
-        receiver_set: ReceiverSet | None = None
-        head, step, id_at = b"", 0, 0
-        parts: list[Parts] = []
-        packet_ids: list[bytes] = []
-        try:
-            while size - start >= 6 and not client.acks:  # else this PUBACK has to stand in line
-                if receiver_set is None or not (startswith(head, start) and start + step <= size):
-                    body, end, topic_end = measure_publish(buffer, start, PLAIN_QOS1)
-                    if end > size or topic_end + 2 + five > end:
-                        break
-                    if five and buffer[topic_end + 2]:  # an alias may stand for the topic
-                        break
-                    topic = buffer[body + 2 : topic_end]
-                    route = client.routes.get(topic) or self.find_route(client, topic)
-                    found = route.receiver_set
-                    if end - start > found.limit_qos1:
-                        break
-                    if found is not receiver_set:
-                        self.send_qos1(client, receiver_set, parts)
-                        receiver_set, parts = found, []
-                        if size - end > WAITING_RUN_BYTES and found.has_waiting:
-                            size = max(end, start + WAITING_RUN_BYTES)
-                    head, step, id_at = buffer[start:topic_end], end - start, topic_end - start
-                packet_id = buffer[start + id_at : start + id_at + 2]
-                rest = buffer[start + id_at + 2 : start + step]
-                if packet_id == NO_ID or (five and rest[0]):
-                    break
-                parts.append((head, rest))
-                packet_ids.append(packet_id)
-                start += step
-        finally:  # also when the next packet is a fault
-            self.send_qos1(client, receiver_set, parts)
-            if packet_ids:
-                client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
-                counters.controls_sent += len(packet_ids)
-                counters.control_bytes_sent += 4 * len(packet_ids)
-                self._touched.add(client)
-        return start
-
-    def send_qos1(
-        self,
-        client: Client,
-        receiver_set: ReceiverSet | None,
-        parts: list[Parts],
-        message_ids: Sequence[int] = (),
-    ) -> None:
-        """Send messages to all receivers; ids are given when some of these are stored."""
-        if receiver_set is None or not parts:
-            return
-        self._touched.update(receiver_set.clients)
-        counters, five = self._counters, client.five
-        counters.messages_received += len(parts)
-        translated: list[Parts] = []
-        waiting: DeferredBatch | None = None
-        for session, same in receiver_set.high:
-            if not same and not translated:
-                translated = [translate_parts(each, PLAIN_QOS1, five, not five) for each in parts]
-            sent = session.inflight.offer(parts if same else translated)
-            counters.messages_sent += sent
-            if message_ids and session.recorder is not None:
-                session.recorder.sent_run(session.inflight.last_ids(sent), message_ids)
-            if sent < len(parts):
-                waiting = waiting or DeferredBatch(client, parts, message_ids)
-                waiting.add(session, sent)
-                self._scheduler.left -= 1 + (len(parts) - sent) // TURN_WAITING
-        if receiver_set.low_same or receiver_set.low_other:
-            self.send_low(client, receiver_set, parts)
-
-    def send_low(self, client: Client, receiver_set: ReceiverSet, parts: list[Parts]) -> None:
-        """Send to those granted QoS 0."""
-        counters, five = self._counters, client.five
-        if receiver_set.low_same:
-            chunk = join_qos0(parts, five, five)
-            counters.messages_sent += len(parts) * len(receiver_set.low_same)
-            for append in receiver_set.low_same:
-                append(chunk)
-        if receiver_set.low_other:
-            chunk = join_qos0(parts, five, not five)
-            counters.messages_sent += len(parts) * len(receiver_set.low_other)
-            for append in receiver_set.low_other:
-                append(chunk)
-
-    def _run_aliased(self, client: Client, buffer: bytes, start: int) -> int:
-        # speed: packets with an alias and no other property are put back into the long form
-        # without a packet object (benchmarks/, topic aliases)
-        kind, aliases = buffer[start], client.aliases or {}
-        if kind not in {PLAIN_QOS0, PLAIN_QOS1}:
-            return start
-        receiver_set: ReceiverSet | None = None
-        parts: list[Parts] = []
-        packet_ids: list[bytes] = []
-        try:
-            while buffer.startswith(bytes((kind,)), start) and not client.acks:
-                found = read_aliased(buffer, start)
-                topic = aliases.get(buffer[found[1] - 2 : found[1]]) if found else None
-                if found is None or topic is None:
-                    break
-                id_end, payload, end = found
-                route = client.routes.get(topic) or self.find_route(client, topic)
-                outlet_found = route.receiver_set
-                packet_id = buffer[id_end - 2 : id_end] if kind == PLAIN_QOS1 else b""
-                if packet_id == NO_ID or end - start + len(topic) > outlet_found.takes(kind):
-                    break
-                if outlet_found is not receiver_set:
-                    self.send_parts(client, receiver_set, parts, kind)
-                    receiver_set, parts = outlet_found, []
-                parts.append((long_head(kind, topic, end - payload), b"\0" + buffer[payload:end]))
-                packet_ids.append(packet_id)
-                start = end
-        finally:  # also when the next packet is a fault
-            self.send_parts(client, receiver_set, parts, kind)
-            if packet_ids and kind == PLAIN_QOS1:
-                client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
-                self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
-                self._touched.add(client)
-        return start
-
-    def send_parts(
-        self, client: Client, receiver_set: ReceiverSet | None, parts: list[Parts], kind: int
-    ) -> None:
-        """Send packets of one kind, PLAIN_QOS0 or PLAIN_QOS1, to all receivers."""
-        if kind == PLAIN_QOS1:
-            self.send_qos1(client, receiver_set, parts)
-        elif receiver_set is not None and parts:
-            chunk = b"".join([head + body for head, body in parts])
-            _append_chunk(receiver_set, chunk, client.five)
-            self._note_sent(receiver_set, len(parts))
-
-    def _run_pubacks(self, client: Client, buffer: bytes, start: int) -> int:
-        size, at, session = len(buffer), start, client.session
-        while size - at >= 4 and buffer.startswith(PUBACK, at):
-            at += 4
-        no_id = buffer.find(PUBACK + NO_ID, start, at)  # matches at the start of a packet only
-        if no_id >= 0:
-            at = no_id
-        if at != start and session is not None:
-            self._counters.controls_received += (at - start) // 4
-            self._counters.control_bytes_received += at - start
-            try:
-                unknown = session.inflight.acknowledge(split_packet_ids(buffer[start:at]))
-                if unknown:
-                    self._counters.refused["unknown_packet_id"] += unknown
-            finally:  # also when one of them is a fault
-                self._packet_handler.acknowledged(client)
-        return at
-
     def _drop_overflow(self, client: Client) -> None:
-        """Keep what a client that reads too slowly must get, drop and count QoS 0 messages."""
+        """Drop and count the QoS 0 messages in the output of a client that reads too slowly."""
         kept = []
         for chunk in client.out:
             if chunk[0] in PUBLISH_QOS0:
@@ -508,16 +230,3 @@ class PacketDispatcher:
 
 def _weigh(first: int, size: int) -> int:
     return 1 + size // (TURN_PAYLOAD_BYTES if first >> 4 == PUBLISH else TURN_BYTES)
-
-
-def _append_chunk(receiver_set: ReceiverSet, chunk: bytes, five: bool) -> None:
-    for append in receiver_set.same:
-        append(chunk)
-    if receiver_set.other:
-        translated = translate_chunk(chunk, to_five=not five)
-        for append in receiver_set.other:
-            append(translated)
-    if receiver_set.groups and chunk:
-        packets = list(split_chunk(chunk))
-        for group in receiver_set.groups:
-            group.share(packets, five=five)

@@ -1,4 +1,4 @@
-"""Messages of one run that have to wait: made once, whatever the number of sessions."""
+"""Makes the messages of one run that must be queued, once for all sessions."""
 
 from __future__ import annotations
 

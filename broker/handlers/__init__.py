@@ -1,1 +1,1 @@
-"""TODO."""
+"""Handles packets one at a time: the readable path."""

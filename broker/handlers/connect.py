@@ -1,4 +1,4 @@
-"""From CONNECT to CONNACK: what is asked, who decides, what is answered."""
+"""Handles CONNECT: checks it, asks the authenticator, opens the session, sends the CONNACK."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from broker.messages.topics import (
 )
 from broker.policy import Credentials, Identity, Refusal
 from broker.routing.hooks import ConnectingClient
-from broker.routing.session_registry import hold_will
+from broker.routing.wills import hold_will
 from broker.sessions.authentication import Authentication
-from broker.sessions.client import CLOSED, DECIDING, ONLINE, Client, as_client
-from broker.sessions.encode_fitting import encode_fitting
-from broker.sessions.outbound import UNLIMITED_BYTES
+from broker.sessions.client import DECIDING, Client, as_client
+from broker.sessions.outbound import encode_fitting
 from broker.wire.errors import RemoteProtocolError
 from broker.wire.packets import MQTT_3_1, ConnAck, Connect
 from broker.wire.property_values import NO_PROPERTIES, Properties
 from broker.wire.reasons import Reason, connect_return_code, describe
-from broker.wire.topic_aliases import OutgoingAliases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits
-    from broker.routing.router import Router
+    from broker.quota.log_limiter import LogLimiter
+    from broker.routing.hooks import Hooks
     from broker.routing.session_registry import SessionRegistry
-    from broker.sessions.persistence import SessionPersistence
+    from broker.sessions.outbound import Outbound
+    from broker.sessions.persistence import Persistence, SessionPersistence
     from broker.sessions.session import Session
 
 logger = logging.getLogger(__name__)
 
-ASSIGNED_ID_BYTES = 12  # 96 random bits: nobody meets another's by chance
+ASSIGNED_ID_BYTES = 12  # 96 random bits: no two are equal by chance
 KEEP_ALIVE_GRACE = 1.5  # [MQTT-3.1.2-22]
 MAX_KEEP_ALIVE_S = 65_535  # that of MQTT
 
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A client whose session is being stored; called when it is, or cannot be."""
+    """A client whose session is being stored; called with the result."""
 
     connect_handler: ConnectHandler
     client: Client
@@ -59,32 +59,37 @@ class _Opened:
 
 
 class ConnectHandler:
-    """Lets clients in, or not."""
+    """Admits or refuses clients."""
 
-    def __init__(
-        self, router: Router, registry: SessionRegistry, limits: Limits, counters: BrokerCounters
+    def __init__(  # noqa: PLR0913  # parts are passed, not fetched
+        self,
+        registry: SessionRegistry,
+        hooks: Hooks,
+        persistence: Persistence,
+        limits: Limits,
+        counters: BrokerCounters,
+        log_limiter: LogLimiter,
+        touched: set[Outbound],
     ) -> None:
-        self._router = router
         self._registry = registry
+        self._hooks = hooks
+        self._persistence = persistence
         self._limits = limits
         self._counters = counters
+        self._log_limiter = log_limiter
+        self._touched = touched
 
-    def ask(self, client: Client, connect: Connect, now: float) -> None:
-        """Check a CONNECT and put it to the authenticator; the client is held until it answers."""
+    def handle_connect(self, client: Client, connect: Connect, now: float) -> None:
+        """Check a CONNECT and ask the authenticator; the client is held until it answers."""
         self._counters.connects_received += 1
-        client.speak(connect.version)
-        client.is_bridge = connect.is_bridge
-        # before the session looks at what it has to send again
-        client.max_packet_bytes = connect.properties.maximum_packet_bytes or UNLIMITED_BYTES
-        # a string costs a small client more than it tells; whoever asks for them gets them
-        client.wants_reasons = connect.properties.request_problem_information is True
+        client.read_connect(connect)
         self._check_will(connect)
         client_id = connect.client_id  # [MQTT-3.1.3-5]
         username = connect.username or ""
         longest = max(len(client_id.encode()), len(username.encode()))
         is_too_long = longest > self._limits.client_id_bytes
         refuse_control_characters(username)
-        if is_too_long or CONTROL.search(client_id):  # text, but none we take
+        if is_too_long or CONTROL.search(client_id):  # text that this broker refuses
             self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)  # [MQTT-3.1.3-9] of 3.1.1
             return
         if not client_id:
@@ -94,11 +99,9 @@ class ConnectHandler:
                 self.refuse(client, Reason.CLIENT_ID_NOT_VALID, now)
                 return
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
-            client.client_id_assigned = True  # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
-        client.connect = connect
-        client.state = DECIDING
-        client.held = True
-        self._router.touched.add(client)
+        # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
+        client.wait_for_decision(connect, is_id_assigned=not connect.client_id)
+        self._touched.add(client)
         credentials = Credentials(
             client_id, connect.username, connect.password, client.listener, client.peer
         )
@@ -106,7 +109,7 @@ class ConnectHandler:
         if method is None:
             client.link.authenticate(credentials)
         else:
-            client.authentication = Authentication(method, credentials)
+            client.begin_authentication(Authentication(method, credentials))
             client.link.begin(method, credentials, connect.properties.authentication_data)
 
     def decide(
@@ -117,11 +120,11 @@ class ConnectHandler:
         take_over: Callable[[Client], None],
         enter: Callable[[Client], None],
     ) -> None:
-        """Carry the authenticator's answer out; enter() is called once the client is in."""
+        """Apply the authenticator's answer; enter() is called once the client is online."""
         connect = client.connect
         if connect is None or client.state is not DECIDING:  # [MQTT-3.2.0-2]
-            return  # it left meanwhile
-        client.held = False
+            return  # it has disconnected meanwhile
+        client.release()
         if isinstance(outcome, Refusal):
             self.refuse(client, Reason(outcome), now)  # [MQTT-3.1.4-2] [MQTT-3.2.2-8]
             return
@@ -133,8 +136,8 @@ class ConnectHandler:
         old = session.recorder if session is not None else None
         if session is not None:
             before = as_client(session.opening)
-            if before is not None and before.state is DECIDING:  # it never was in
-                before.held = False
+            if before is not None and before.state is DECIDING:  # it was never online
+                before.release()
                 self.refuse(before, Reason.SERVER_BUSY, now)
             other = as_client(session.client)
             if other is not None:
@@ -146,45 +149,47 @@ class ConnectHandler:
             if self._admit(client, connect, present=present):
                 enter(client)
                 return
-            logger.info("refused %r: takes no CONNACK of ours", outcome.client_id)
+            logger.info(
+                "refused %r: the CONNACK exceeds its Maximum Packet Size", outcome.client_id
+            )
             self._counters.refuse("connect_packet_too_large")
             self._registry.detach(client, now, with_will=False)
-            self._router.hooks.tell_disconnect(outcome, Reason.PACKET_TOO_LARGE)
+            self._hooks.notify_disconnect(outcome, Reason.PACKET_TOO_LARGE)
             self._close(client, now)
 
-        if found.recorder is None and old is None and found.will_diary is None:
+        if found.recorder is None and old is None and found.will_recorder is None:
             go_on()
         else:
-            self._write_down(_Opened(self, client, found, now, go_on, is_new=not present), old)
+            self._store(_Opened(self, client, found, now, go_on, is_new=not present), old)
 
-    def _write_down(self, waiting: _Opened, old: SessionPersistence | None) -> None:
-        """Let a client wait until its session is stored, or the old one is not any more."""
+    def _store(self, waiting: _Opened, old: SessionPersistence | None) -> None:
+        """Hold a client until its session is stored, or the old one is removed."""
         client, session = waiting.client, waiting.session
         assert client.connect is not None  # it comes
         will = client.connect.will
         held = hold_will(will, session.owner) if will is not None else None
-        client.held = True
-        session.opening = client
+        client.hold()
+        session.set_opening(client)
         if session.recorder is not None:
             must = not waiting.is_new
             session.recorder.opened(
                 session.owner, client.version, session.expiry_s, waiting, must=must, will=held
             )
-        elif session.will_diary is not None:
+        elif session.will_recorder is not None:
 
             def done(ok: bool) -> None:
-                if session.opening is not client:  # the next one decides about the session
+                if session.opening is not client:  # a later client decides about the session
                     return
-                # without room its will dies with the broker: better than nobody may come
+                # without room the will is lost if the broker stops: better than refusing the client
                 if not ok:
-                    session.will_diary = None
+                    session.set_will_recorder(None)
                     self._counters.refuse("will_not_stored")
                 if old is not None:
                     old.ended(waiting)
                 else:
                     waiting(ok=True)
 
-            session.will_diary.opened(
+            session.will_recorder.opened(
                 session.owner, client.version, 0.0, done, must=False, will=held
             )
         elif old is not None:  # it must not come back
@@ -194,34 +199,36 @@ class ConnectHandler:
         self,
         client: Client,
         connect: Connect,
-        who: Identity,
+        identity: Identity,
         session: Session | None,
         now: float,
     ) -> Refusal | None:
-        if session is not None and session.owner.name != who.name:
+        if session is not None and session.owner.name != identity.name:
             # one identity must not take another's session, or its place
             return Refusal.CLIENT_ID_NOT_VALID
-        is_kept = self._registry.expiry_s(connect, who) > 0
-        if session is None and is_kept and self._registry.is_full_for(who.name, now):
+        is_kept = self._registry.expiry_s(connect, identity) > 0
+        if session is None and is_kept and self._registry.is_full_for(identity.name, now):
             return Refusal.QUOTA_EXCEEDED
-        hooks = self._router.hooks
-        if not hooks.asks_connect:
+        hooks = self._hooks
+        if not hooks.has_connect_hooks:
             return None
         return hooks.refuse_connect(
-            ConnectingClient(who, client.listener, client.peer, client.version, connect.clean_start)
+            ConnectingClient(
+                identity, client.listener, client.peer, client.version, connect.clean_start
+            )
         )
 
     def opened(self, waiting: _Opened, *, ok: bool) -> None:
-        """A session is stored, or cannot be, since its client was let in."""
+        """Note that the session of a client is stored, or cannot be."""
         client, session, now = waiting.client, waiting.session, waiting.now
-        if session.opening is not client:  # the next one decides about the session
+        if session.opening is not client:  # a newer client opens the session
             return
-        session.opening = None
+        session.set_opening(None)
         is_there = self._registry.get(session.client_id) is session
         if ok and is_there and client.state is DECIDING:
-            client.held = False
+            client.release()
             waiting.go_on()
-            self._router.persistence.touch(client)
+            self._persistence.touch(client)
             return
         if is_there:
             if session.expiry_s > 0 and (ok or not waiting.is_new):
@@ -229,15 +236,15 @@ class ConnectHandler:
             else:
                 self._registry.end(session, now)
         if client.state is DECIDING:
-            client.held = False
+            client.release()
             self.refuse(client, Reason.SERVER_BUSY if ok else Reason.QUOTA_EXCEEDED, now)
-            self._router.persistence.touch(client)
+            self._persistence.touch(client)
 
     def refuse(self, client: Client, reason: Reason, now: float, text: str = "") -> None:
-        """Answer with a CONNACK that says no, and close."""
+        """Send a CONNACK that refuses, and close."""
         kind = f"connect_{reason.name.lower()}"
         self._counters.refuse(kind)
-        if self._router.log_limiter.may_tell(client.peer, kind):
+        if self._log_limiter.may_log(client.peer, kind):
             where, why = (client.origin, client.listener), describe(reason)
             logger.info("refused %s from %s on %s: %s", _name(client.connect), *where, why)
         code = reason if client.five else connect_return_code(reason)
@@ -246,10 +253,7 @@ class ConnectHandler:
         self._close(client, now)  # [MQTT-3.1.3-8] [MQTT-3.2.2-7] [MQTT-4.13.2-1]
 
     def _close(self, client: Client, now: float) -> None:
-        client.state = CLOSED
-        client.connect = None
-        client.forget_input()  # [MQTT-3.1.4-6]
-        client.deadline = now + self._limits.close_timeout_s
+        client.close(now + self._limits.close_timeout_s)  # [MQTT-3.1.4-6]
 
     def _check_will(self, connect: Connect) -> None:
         will = connect.will
@@ -269,18 +273,12 @@ class ConnectHandler:
     def _admit(self, client: Client, connect: Connect, *, present: bool) -> bool:
         limits, session = self._limits, client.session
         assert session is not None  # just attached
-        client.state = ONLINE
-        client.connect = client.deadline = None
-        client.will = connect.will  # [MQTT-3.1.2-7]
-        client.limit_bytes = limits.packet_bytes
         keep_alive_s = self._choose_keep_alive(client, connect.keep_alive_s)
-        client.keep_alive_s = keep_alive_s * KEEP_ALIVE_GRACE
         aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
-        if aliases:  # [MQTT-3.1.2-27]
-            client.out_aliases = OutgoingAliases(aliases, client.max_packet_bytes)
+        client.admit(keep_alive_s * KEEP_ALIVE_GRACE, limits.packet_bytes, aliases)
         if not client.five:
-            told = present and client.version != MQTT_3_1  # which keeps that byte reserved
-            return self._send(client, ConnAck(0, told))  # [MQTT-3.1.4-5]
+            is_present = present and client.version != MQTT_3_1  # which keeps that byte reserved
+            return self._send(client, ConnAck(0, is_present))  # [MQTT-3.1.4-5]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(
             session_expiry_s=int(session.expiry_s) if session.expiry_s != asked_s else None,
@@ -298,7 +296,7 @@ class ConnectHandler:
     def _choose_keep_alive(self, client: Client, asked_s: int) -> int:
         limit_s = self._limits.keep_alive_s
         if limit_s >= MAX_KEEP_ALIVE_S or not client.five or 0 < asked_s <= limit_s:
-            return asked_s  # 3.1.1 has no way to tell another one
+            return asked_s  # 3.1.1 has no Server Keep Alive
         return limit_s
 
     def _send(self, client: Client, packet: ConnAck) -> bool:
@@ -306,12 +304,12 @@ class ConnectHandler:
         if encoded is not None:
             client.out.append(encoded)
             self._counters.send_control(1, len(encoded))
-        self._router.touched.add(client)
+        self._touched.add(client)
         return encoded is not None
 
 
 def _name(connect: Connect | None) -> str:
-    """Return what a client that is not in calls itself, for a log."""
+    """Return the name of a client that is not online, for a log line."""
     if connect is None:
         return "a client"
     name = repr(connect.client_id[:64]) if connect.client_id else "a client"

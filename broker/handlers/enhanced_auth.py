@@ -1,23 +1,23 @@
-"""Enhanced authentication (MQTT 5, section 4.12): which AUTH may come, and what follows from it.
+"""Handles enhanced authentication (MQTT 5, section 4.12): checks AUTH packets and applies results.
 
 Theory of operation
 -------------------
 An exchange begins with a CONNECT that names a method, or later with a re-authentication; it ends
-when the method has accepted or refused the client. In between client and method take turns.
+when the method has accepted or refused the client. In between, client and method alternate.
 
-1. A client speaks only when it is its turn, and only of the method of its CONNECT.
+1. A client sends AUTH only when it is its turn, and only for the method of its CONNECT.
    [MQTT-4.12.0-5] [MQTT-4.12.1-1]
 2. Without a method in the CONNECT there is no AUTH. [MQTT-4.12.0-6] [MQTT-4.12.0-7]
-3. Before the CONNACK nothing but AUTH and DISCONNECT is taken (dialog.py). [MQTT-3.1.2-30]
-4. An exchange is over in time: the first with the client's time to connect, later ones with a
-   deadline of their own. Meanwhile the client goes on as whom it was.
-5. Who re-authenticates stays the same user.
+3. Before the CONNACK only AUTH and DISCONNECT are accepted (packets.py). [MQTT-3.1.2-30]
+4. Every exchange has a deadline: the first has the client's time to connect, later ones have their
+   own. Meanwhile the client keeps its old identity.
+5. A client that re-authenticates stays the same user.
 """
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from broker.policy import Accepted, Challenge, Identity, Refusal, Step
 from broker.sessions.client import Client, ConnectionState
@@ -27,9 +27,10 @@ from broker.wire.reasons import Reason
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.handlers.replies import Replies
     from broker.quota.counters import BrokerCounters
     from broker.sessions.authentication import Authentication
-    from broker.wire.packets import Auth, Packet
+    from broker.wire.packets import Auth
 
 logger = logging.getLogger(__name__)
 
@@ -38,22 +39,12 @@ DISCONNECT_REFUSALS = frozenset(
 )
 
 
-class AuthReplySink(Protocol):
-    """Sends packets to clients."""
-
-    def send(self, client: Client, packet: Packet) -> None:
-        """Put a packet behind what the client is sent already."""
-
-    def end(self, client: Client, reason: Reason, text: str = "") -> None:
-        """Say why and close."""
-
-
 class EnhancedAuth:
-    """Takes AUTH packets to the methods, and their answers back."""
+    """Passes AUTH packets to the methods, and sends their answers."""
 
     def __init__(
         self,
-        replies: AuthReplySink,
+        replies: Replies,
         counters: BrokerCounters,
         timeout_s: float,
         renewed: Callable[[Client], None],
@@ -63,16 +54,16 @@ class EnhancedAuth:
         self._timeout_s = timeout_s
         self._renewed = renewed
 
-    def take(self, client: Client, packet: Auth, now: float) -> None:
+    def handle_auth(self, client: Client, packet: Auth, now: float) -> None:
         """Take a client's AUTH."""
         authentication = client.authentication
         if authentication is None:
             raise RemoteProtocolError("AUTH without a method")  # [MQTT-4.12.0-7]
         begins = authentication.take(packet, now)
         if client.state is ConnectionState.DECIDING:
-            client.held = True
+            client.hold()
         if begins:
-            client.deadline = now + self._timeout_s
+            client.set_deadline(now + self._timeout_s)
             client.link.begin(
                 authentication.method,
                 authentication.credentials,
@@ -82,17 +73,16 @@ class EnhancedAuth:
             client.link.proceed(packet.properties.authentication_data)
 
     def answer(self, client: Client, outcome: Step | Identity) -> Identity | Refusal | None:
-        """Tell a client what its method says; return what that means for its CONNECT."""
+        """Send the answer of a method; return the decision about the CONNECT, if any."""
         authentication = client.authentication
         if client.state is ConnectionState.CLOSED:
             return None
         if authentication is None:
-            assert not isinstance(outcome, Challenge | Accepted)  # that takes a method
+            assert not isinstance(outcome, Challenge | Accepted)  # both need a method
             return outcome  # [MQTT-4.12.0-6]
         if isinstance(outcome, Identity):
             outcome = Accepted(outcome)
         if client.state is ConnectionState.DECIDING and isinstance(outcome, Accepted):
-            authentication.last_data = outcome.data
             authentication.finish(outcome.data)
             return outcome.identity
         if client.state is ConnectionState.DECIDING and isinstance(outcome, Refusal):
@@ -101,7 +91,7 @@ class EnhancedAuth:
         return None
 
     def time_out(self, client: Client) -> None:
-        """A re-authentication took too long."""
+        """Close a connection whose re-authentication took too long."""
         logger.info("closing %r: re-authentication took too long", client.label)
         self._counters.refuse("reauthentication_timeout")
         self._replies.end(client, Reason.NOT_AUTHORIZED)
@@ -109,7 +99,7 @@ class EnhancedAuth:
     def _go_on(self, client: Client, authentication: Authentication, outcome: Step) -> None:
         if isinstance(outcome, Challenge):
             if client.state is ConnectionState.DECIDING:
-                client.held = False
+                client.release()
             self._replies.send(client, authentication.challenge(outcome.data))
         elif isinstance(outcome, Accepted):
             self._renew(client, outcome.identity, authentication.finish(outcome.data))
@@ -123,13 +113,14 @@ class EnhancedAuth:
             logger.info("%r re-authenticated as another user", client.label)
             self._fail(client, Refusal.NOT_AUTHORIZED)
             return
-        client.deadline = None
-        client.identity = session.owner = identity
+        client.set_deadline(None)
+        session.set_owner(identity)
+        client.set_identity(identity)
         self._replies.send(client, success)
         self._renewed(client)
 
     def _fail(self, client: Client, refusal: Refusal) -> None:
-        # [MQTT-4.12.1-2]; DISCONNECT has not all the reasons of CONNACK
+        # [MQTT-4.12.1-2]; DISCONNECT lacks some reasons of CONNACK
         known = refusal in DISCONNECT_REFUSALS
         self._counters.refuse(f"reauthentication_{refusal.name.lower()}")
         logger.info("closing %r: cannot re-authenticate: %s", client.label, refusal.name)

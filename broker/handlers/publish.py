@@ -1,79 +1,88 @@
-"""Handles PUBLISH and PUBREL one packet at a time, and their acknowledgements.
+"""Handles PUBLISH and PUBREL one packet at a time.
 
 Theory of operation
 -------------------
-A QoS 1 message is answered by a PUBACK, a QoS 2 message by a PUBREC and, once its PUBREL came, a
-PUBCOMP. The first answer waits for the message's hold, in a line (acks.py) that keeps the order
-of the publishes. A QoS 2 message is routed when it comes for the first time; its packet id is
-kept by the session (received.py) so that it is not routed again. [MQTT-4.3.3-10]
+A message is acknowledged (publish_acks.py) once its hold ends. A QoS 2 message is routed when it
+arrives for the first time; the session keeps its packet id (sessions/inbound_qos2.py), so that it
+is not routed again. [MQTT-4.3.3-10]
 """
 
 from __future__ import annotations
 
 import logging
 from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from broker.journal.records import ReceivedQos2, Record
-from broker.messages.message import Hold, Message, NoRoom
+from broker.messages.message import Hold, Message, NoRoom, message_properties
 from broker.messages.topics import validate_response_topic
-from broker.routing.router import is_stored
-from broker.routing.session_registry import message_properties
-from broker.sessions.ack_queue import AckQueue, AckSlot
+from broker.routing.subscription_table import is_stored
 from broker.sessions.client import Client, ConnectionState
 from broker.wire.errors import RemoteProtocolError
-from broker.wire.packets import Packet, PubAck, PubComp, Publish, PubRec, PubRel
+from broker.wire.packets import Packet, PubComp, Publish, PubRel
 from broker.wire.property_values import NO_PROPERTIES
 from broker.wire.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from broker.handlers.publish_acks import PublishAcks
+    from broker.handlers.replies import Replies
+    from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits
+    from broker.quota.log_limiter import LogLimiter
+    from broker.routing.backpressure import Backpressure
+    from broker.routing.route_builder import RouteBuilder
     from broker.routing.router import Router
+    from broker.routing.scheduler import Scheduler
+    from broker.sessions.ack_queue import AckSlot
+    from broker.sessions.persistence import Persistence
     from broker.sessions.route import PublishRoute, Receivers
 
 logger = logging.getLogger(__name__)
 
-TURN_PAIRS = 8  # user properties of a message, at 3 us each, are a unit of a turn
+TURN_PAIRS = 8  # user properties of a message, at 3 us each, cost one unit of a turn
 RETAIN = 0x01
-PUBACK = b"\x40\x02"  # the short form, which says success in MQTT 5
-SHORT_BYTES = 4  # of it with its packet id
-SUCCESS, FAILURE = Reason.SUCCESS, Reason.UNSPECIFIED_ERROR  # speed: as in client.py
-
-
-class PublishReplySink(Protocol):
-    """Sends packets to clients."""
-
-    def send(self, client: Client, packet: Packet) -> None:
-        """Put a packet behind what the client is sent already."""
-
-    def end(self, client: Client, reason: Reason) -> None:
-        """Say why and close."""
+SUCCESS = Reason.SUCCESS  # speed: as in sessions/client.py
 
 
 class PublishHandler:
     """Takes PUBLISH and PUBREL."""
 
-    def __init__(
-        self, router: Router, limits: Limits, replies: PublishReplySink, wake: Callable[[], None]
+    def __init__(  # noqa: PLR0913  # parts are passed, not fetched
+        self,
+        router: Router,
+        routes: RouteBuilder,
+        acks: PublishAcks,
+        replies: Replies,
+        persistence: Persistence,
+        scheduler: Scheduler,
+        backpressure: Backpressure,
+        limits: Limits,
+        counters: BrokerCounters,
+        log_limiter: LogLimiter,
     ) -> None:
         self._router = router
-        self._limits = limits
+        self._routes = routes
+        self._acks = acks
         self._replies = replies
-        self._wake = wake  # a decided hold has output that no read causes
-        self._counters = router.counters
+        self._persistence = persistence
+        self._scheduler = scheduler
+        self._backpressure = backpressure
+        self._limits = limits
+        self._counters = counters
+        self._log_limiter = log_limiter
 
-    def publish(self, client: Client, packet: Publish, now: float) -> None:
+    def handle_publish(self, client: Client, packet: Publish, now: float) -> None:
         """Route a message, and acknowledge it when it is safe."""
         _check(packet)
-        self._router.scheduler.left -= len(packet.properties.user_properties) // TURN_PAIRS
+        self._scheduler.spend(len(packet.properties.user_properties) // TURN_PAIRS)
         if packet.properties.topic_alias is not None:
-            packet = self._put_topic_back(client, packet, packet.properties.topic_alias)
-        route = self._router.find_route(client, packet.topic.encode())
+            packet = self._resolve_alias(client, packet, packet.properties.topic_alias)
+        route = self._routes.find_route(client, packet.topic.encode())
         self._counters.messages_received += 1
-        if self._router.backpressure.line:
-            self._router.backpressure.pass_through(client)
+        if self._backpressure.queue:
+            self._backpressure.pass_through(client)
         if packet.packet_id is None:  # [MQTT-3.3.4-1]
             if route.allowed:
                 self._deliver(client, packet, route, now)
@@ -81,44 +90,31 @@ class PublishHandler:
                 self._deny(client, route)
             return
         self._check_quota(client)
-        line = self.line_of(client)
-        place = line.join(packet.packet_id, packet.qos)  # [MQTT-2.2.1-5]
+        queue = self._acks.queue_of(client)
+        slot = queue.join(packet.packet_id, packet.qos)  # [MQTT-2.2.1-5]
         # [MQTT-4.3.2-5]
-        decide = place.decide if packet.qos == 1 else self._take(client, place, now)
+        decide = slot.decide if packet.qos == 1 else self._take(client, slot, now)
         if decide is None:
             return
         if route.allowed:
             self._deliver_held(client, packet, route, decide, now)
         else:
             self._deny(client, route)
-            # [MQTT-3.3.5-2] of 3.1.1, which has no word for "no": acknowledged, and gone
+            # [MQTT-3.3.5-2] of 3.1.1, which has no code for a refusal: acknowledged, not routed
             decide(Reason.NOT_AUTHORIZED if client.five else Reason.SUCCESS)  # [MQTT-3.4.2-1]
-        if not client.five and len(line) >= self._limits.holds:
-            client.held = True  # 3.1.1 has no receive maximum: read no further
-            self._router.touched.add(client)
+        self._acks.hold_if_full(client, queue)
 
     def is_for_store(self, client: Client, first: int, topic: bytes) -> bool:
         """Return whether a PUBLISH with this first byte would add to the store."""
         session, qos = client.session, first >> 1 & 3
         if session is None:
-            return False  # a fault, of which its handler tells
+            return False  # a fault, which its handler reports
         if not topic or first & RETAIN or (qos > 1 and session.recorder is not None):
-            return True  # without a topic it has an alias, and may be for anybody
-        receivers = self._router.find_route(client, topic).receivers
+            return True  # without a topic it has an alias, and may be for any receiver
+        receivers = self._routes.find_route(client, topic).receivers
         return any(is_stored(receiver) for receiver, _ in receivers)
 
-    def has_room(self, client: Client) -> bool:
-        """Return whether a client may send more before it is acknowledged."""
-        return client.five or client.acks is None or len(client.acks) < self._limits.holds
-
-    def line_of(self, client: Client) -> AckQueue:
-        """Return where acknowledgements of a client wait."""
-        line = client.acks
-        if line is None:
-            line = client.acks = AckQueue(lambda: self._let_acks_go(client))
-        return line
-
-    def release(self, client: Client, packet: PubRel) -> None:
+    def handle_pubrel(self, client: Client, packet: PubRel) -> None:
         """Forget the packet id of a QoS 2 message."""
         session = client.session
         assert session is not None  # it is online
@@ -139,35 +135,33 @@ class PublishHandler:
     def _answer_safe(self, client: Client, answer: Packet, ok: bool) -> None:
         if ok and client.state is ConnectionState.ONLINE:
             self._replies.send(client, answer)
-            self._wake()
+            self._persistence.touch(client)
 
-    def _put_topic_back(self, client: Client, packet: Publish, alias: int) -> Publish:
+    def _resolve_alias(self, client: Client, packet: Publish, alias: int) -> Publish:
         if alias > self._limits.topic_aliases:  # [MQTT-3.3.2-9] [MQTT-3.2.2-17] [MQTT-3.3.2-12]
             raise RemoteProtocolError(f"topic alias {alias}", Reason.TOPIC_ALIAS_INVALID)
-        if client.aliases is None:
-            client.aliases = {}  # [MQTT-3.3.2-7]
         key = alias.to_bytes(2, "big")
         if packet.topic:
-            client.aliases[key] = packet.topic.encode()
+            client.note_alias(key, packet.topic.encode())
             return packet
-        topic = client.aliases.get(key)
+        topic = client.aliases.get(key) if client.aliases is not None else None
         if topic is None:
-            raise RemoteProtocolError(f"topic alias {alias} stands for no topic")
+            raise RemoteProtocolError(f"topic alias {alias} is not known")
         return replace(packet, topic=topic.decode())
 
-    def _take(self, client: Client, place: AckSlot, now: float) -> Callable[[Reason], None] | None:
-        """Return what decides about a QoS 2 message, None when there is nothing to decide."""
-        session, packet_id = client.session, place.packet_id
+    def _take(self, client: Client, slot: AckSlot, now: float) -> Callable[[Reason], None] | None:
+        """Return the function that decides a QoS 2 message; None when it is decided."""
+        session, packet_id = client.session, slot.packet_id
         assert session is not None  # it is online
         received = session.received
         if packet_id in received.ids:  # [MQTT-4.3.3-10]
-            received.repeat(packet_id, place)
+            received.repeat(packet_id, slot)
             return None
         if received.is_full and not session.has_room_for_id(now):
             self._counters.drop("too_many_unreleased")
-            place.decide(Reason.QUOTA_EXCEEDED)  # [MQTT-3.5.2-1]
+            slot.decide(Reason.QUOTA_EXCEEDED)  # [MQTT-3.5.2-1]
             return None
-        received.take(packet_id, place)
+        received.take(packet_id, slot)
         recorder = session.recorder
 
         def decide(verdict: Reason) -> None:
@@ -190,7 +184,7 @@ class PublishHandler:
     def _deny(self, client: Client, route: PublishRoute) -> None:
         self._counters.refuse("publish_not_authorized")
         self._counters.drop("publish_not_authorized")
-        if self._router.log_limiter.may_tell(client.label, "publish_not_authorized"):
+        if self._log_limiter.may_log(client.label, "publish_not_authorized"):
             logger.info("%r may not publish to %.200r", client.label, route.topic)
 
     def _deliver(self, client: Client, packet: Publish, route: PublishRoute, now: float) -> None:
@@ -228,7 +222,8 @@ class PublishHandler:
             message, receivers = screened
         accepted = SUCCESS if receivers else Reason.NO_MATCHING_SUBSCRIBERS
         hold = Hold(
-            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED), can_tell=client.five
+            lambda ok: decide(accepted if ok else Reason.QUOTA_EXCEEDED),
+            has_reason_codes=client.five,
         )
         if message is None:
             message = _message(client, packet, now, hold)
@@ -244,55 +239,6 @@ class PublishHandler:
             hold.release()
         else:
             hold.refuse()
-
-    def _let_acks_go(self, client: Client) -> None:
-        line = client.acks
-        assert line is not None  # it calls
-        self._wake()
-        for place, verdict in line.take_ready():
-            self._answer(client, place, verdict)
-        if (
-            client.held
-            and client.state is ConnectionState.ONLINE
-            and len(line) < self._limits.holds
-        ):
-            client.held = False
-            self._router.touched.add(client)
-
-    def _answer(self, client: Client, place: AckSlot, verdict: Reason) -> None:
-        is_refusal = verdict >= FAILURE
-        if is_refusal and not client.five:  # it has no word for it
-            self._counters.refuse(verdict.name.lower())
-            self._replies.end(client, verdict)  # [MQTT-4.8.0-2] of 3.1.1
-            return
-        if place.run:
-            self._answer_run(client, place.run, verdict)
-            return
-        if place.qos == 1:
-            if verdict or client.max_packet_bytes < SHORT_BYTES:
-                self._replies.send(client, PubAck(place.packet_id, verdict))  # [MQTT-4.3.2-4]
-            else:
-                packet_id = place.packet_id.to_bytes(2, "big")
-                self._answer_short(client, PUBACK, (packet_id,))  # [MQTT-4.3.2-4]
-            return
-        session = client.session
-        assert session is not None  # the line of one that has left is closed
-        if not is_refusal:
-            session.received.unreleased.add(place.packet_id)
-        self._replies.send(client, PubRec(place.packet_id, verdict))  # [MQTT-4.3.3-8]
-
-    def _answer_run(self, client: Client, packet_ids: tuple[bytes, ...], verdict: Reason) -> None:
-        if not verdict:
-            self._answer_short(client, PUBACK, packet_ids)
-            return
-        for packet_id in packet_ids:
-            self._replies.send(client, PubAck(int.from_bytes(packet_id, "big"), verdict))
-
-    def _answer_short(self, client: Client, kind: bytes, packet_ids: tuple[bytes, ...]) -> None:
-        # speed: without packet objects (benchmarks/, QoS 1 to a shared group)
-        client.out.append(kind + kind.join(packet_ids))
-        self._counters.send_control(len(packet_ids), SHORT_BYTES * len(packet_ids))
-        self._router.touched.add(client)
 
 
 def _check(packet: Publish) -> None:

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Defines messages, topics and retained messages."""

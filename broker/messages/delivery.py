@@ -1,4 +1,4 @@
-"""One message for many receivers: encoded once for each kind of receiver."""
+"""Encodes a message once for each kind of receiver."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class DeliveryGroup(Protocol):
-    """The shared subscription that a message came through."""
+    """The shared subscription through which a message is delivered."""
 
     @property
     def is_empty(self) -> bool:
@@ -27,40 +27,40 @@ class DeliveryGroup(Protocol):
         """Give a message to one member."""
 
 
-ROUNDING_S = 0.001  # an instant that was in the store has lost some digits
+ROUNDING_S = 0.001  # instants from the store have lost some digits
 
 
 @dataclass(slots=True)  # speed: a frozen one takes three times as long to make
 class Delivery:
-    """A QoS 1 or 2 message that waits for its turn with one client; never changed."""
+    """A QoS 1 or 2 message for one client; never changed."""
 
     message: Message
     retain: bool = False
     identifiers: tuple[int, ...] = ()
-    qos: int = 1  # what it goes out at
-    group: DeliveryGroup | None = None  # through which it came
+    qos: int = 1  # of the delivery
+    group: DeliveryGroup | None = None  # of a shared subscription
     message_id: int = 0  # in the store; 0: it is in no store
 
 
-def left_of(expires_at: float, now: float) -> int:
-    """Return what is left of a message's life in whole seconds: never more than it had."""
+def remaining_life(expires_at: float, now: float) -> int:
+    """Return the rest of a message's life in whole seconds; it never grows."""
     return max(ceil(expires_at - now - ROUNDING_S), 0)
 
 
 class Encoder:
-    """Gives the bytes of one message; receivers of the same kind share them."""
+    """Encodes one message; receivers of the same kind share the bytes."""
 
     __slots__ = ("_made", "_now", "entries", "message", "message_id")
 
     def __init__(self, message: Message, now: float, message_id: int = 0) -> None:
         self.message = message
         self.message_id = message_id  # for stored sessions
-        self.entries: list[QueueEntry] = []  # of those that took it
+        self.entries: list[QueueEntry] = []  # of sessions that took it
         self._now = now
         self._made: dict[tuple[int, int, tuple[int, ...]], Parts] = {}
 
     def parts(self, version: int, qos: int, *, retain: bool, identifiers: tuple[int, ...]) -> Parts:
-        """Return what stands before and behind the packet id (nothing between them at QoS 0)."""
+        """Return the bytes before and behind the packet id, which QoS 0 does not have."""
         first = publish_flags(qos, retain=retain)  # [MQTT-3.3.1-3] [MQTT-4.3.1-1]
         kind = (version, first, identifiers)
         made = self._made.get(kind)
@@ -74,7 +74,7 @@ class Encoder:
         if version == MQTT_5 and (identifiers or message.expires_at is not None):
             left_s = None
             if message.expires_at is not None:
-                left_s = left_of(message.expires_at, self._now)  # [MQTT-3.3.2-6]
+                left_s = remaining_life(message.expires_at, self._now)  # [MQTT-3.3.2-6]
             properties = replace(
                 properties,
                 subscription_identifiers=identifiers,  # [MQTT-3.3.4-3]

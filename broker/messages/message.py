@@ -1,4 +1,4 @@
-"""A message inside the broker, and the hold a local subscriber can put on its answer."""
+"""Defines a message inside the broker, and the hold that delays its acknowledgement."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +13,21 @@ OVERHEAD_BYTES = 200  # of one queued message besides topic and payload, measure
 
 
 class Hold:
-    """Delays the PUBACK or PUBREC of one message until all who kept it have let go.
+    """Delays the PUBACK or PUBREC of one message until all keepers have released it.
 
     Pure and not thread-safe: release(), decline() and refuse() belong to the broker's loop. The
-    first refuse() decides; what others do afterwards changes nothing.
+    first refuse() decides; later calls change nothing.
     """
 
-    __slots__ = ("_can_tell", "_decided", "_keepers", "_on_decided")
+    __slots__ = ("_decided", "_has_reason_codes", "_keepers", "_on_decided")
 
-    def __init__(self, on_decided: Callable[[bool], None], *, can_tell: bool = True) -> None:
+    def __init__(
+        self, on_decided: Callable[[bool], None], *, has_reason_codes: bool = True
+    ) -> None:
         self._on_decided = on_decided  # True: acknowledge, False: refuse
-        self._can_tell = can_tell  # MQTT 3.1.1 has no reason code; it can only be cut off
+        self._has_reason_codes = (
+            has_reason_codes  # MQTT 3.1.1 has none: its connection can only be closed
+        )
         self._keepers = 0
         self._decided = False
 
@@ -44,13 +48,13 @@ class Hold:
         self._keepers += 1
 
     def release(self) -> None:
-        """The message is safe here."""
+        """Note that the message is safe with one keeper."""
         self._let_go()
         if not self._keepers and not self._decided:
             self._decide(accepted=True)
 
     def refuse(self) -> None:
-        """The message cannot be kept; its sender is told."""
+        """Note that one keeper cannot keep the message; its sender is refused."""
         self._let_go()
         if not self._decided:
             self._decide(accepted=False)
@@ -58,10 +62,10 @@ class Hold:
     def decline(self) -> None:
         """Give up one copy of a message that is delivered all the same.
 
-        Its sender is told by a reason code, or, where the protocol has none, is acknowledged: to
-        cut it off would make it publish the same again, and deliver that to everybody again.
+        Its sender gets a reason code, or an acknowledgement where the protocol has no code: closing
+        its connection would make it publish the message to all receivers again.
         """
-        if self._can_tell:
+        if self._has_reason_codes:
             self.refuse()
         else:
             self.release()
@@ -88,11 +92,11 @@ class Message:
     properties: Properties = NO_PROPERTIES  # only those that travel with a message
     expires_at: float | None = None  # in the broker's clock
     hold: Hold | None = None  # QoS 1 and 2 from a remote client only
-    publisher: Identity | None = None  # of a remote client's, to ask for its rights again
+    publisher: Identity | None = None  # a remote client, to check its rights again
 
     @property
     def size_bytes(self) -> int:
-        """The approximate memory of keeping it."""
+        """The approximate memory of the message."""
         size = OVERHEAD_BYTES + len(self.topic) + len(self.payload)
         if self.properties is not NO_PROPERTIES and self.properties != NO_PROPERTIES:
             size += self.properties.size_bytes
@@ -115,14 +119,14 @@ class Message:
         )
 
     def is_expired(self, now: float) -> bool:
-        """Return whether it must not be delivered any more."""
+        """Return whether the message must not be delivered any more."""
         return self.expires_at is not None and now >= self.expires_at
 
 
 class NoRoom(Enum):
     """Says that a message cannot be kept now, and may be sent again later.
 
-    An MQTT 5 client is told QUOTA_EXCEEDED; the connection of an older one ends without an
+    An MQTT 5 client gets QUOTA_EXCEEDED; the connection of an older one is closed without an
     acknowledgement, after which it sends the message again.
     """
 
@@ -132,3 +136,15 @@ class NoRoom(Enum):
 NO_ROOM = NoRoom.NO_ROOM
 
 PublishHook = Callable[[Message], Message | Reason | NoRoom | None]
+
+
+def message_properties(properties: Properties) -> Properties:
+    """Return the properties that the broker forwards unchanged."""
+    kept = Properties(
+        payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
+        content_type=properties.content_type,  # [MQTT-3.3.2-20]
+        response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
+        correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
+        user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
+    )
+    return NO_PROPERTIES if kept == NO_PROPERTIES else kept  # an alias alone costs nothing

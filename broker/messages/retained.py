@@ -1,6 +1,7 @@
-"""The last retained message of each topic, within limits.
+"""Keeps the last retained message of each topic, within limits.
 
-A tree like that of topics.py, so that a filter costs what it finds, not what is stored.
+The store is a tree like that of topics.py: the cost of a filter follows the messages that it
+matches, not the number stored.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from itertools import islice
 from broker.messages.message import Message
 from broker.messages.topics import SYS, is_match
 
-EXPIRIES_SPARE = 64  # notes of when messages expire, besides two for each message
+EXPIRIES_SPARE = 64  # entries of the expiry heap, besides two for each message
 
 
 class _Node:
@@ -22,17 +23,17 @@ class _Node:
 
 
 class _Unsafe:
-    """A topic whose newest messages are not safe yet."""
+    """A topic with messages that are not safe yet."""
 
     __slots__ = ("safe", "waiting")
 
     def __init__(self, safe: Message | None) -> None:
-        self.safe = safe  # the last one that is
+        self.safe = safe  # the last safe message
         self.waiting = 0
 
 
 class RetainedStore:
-    """Keeps, finds and forgets retained messages."""
+    """Keeps, finds and removes retained messages."""
 
     def __init__(
         self,
@@ -42,9 +43,11 @@ class RetainedStore:
     ) -> None:
         self._messages_limit = messages_limit
         self._bytes_limit = bytes_limit
-        self._may_stay = may_stay  # asked when rights have changed; forgets those that may not
+        self._may_stay = (
+            may_stay  # called when rights have changed; it removes messages that may not stay
+        )
         self._doubted: set[str] = set()
-        # when, and which topic; those of messages that were replaced are skipped
+        # time and topic; entries of replaced messages are skipped
         self._expiries: list[tuple[float, str]] = []
         self._root = _Node()
         self._messages: dict[str, Message] = {}  # [MQTT-3.1.2-7] of 3.1.1
@@ -61,7 +64,7 @@ class RetainedStore:
         return self._size_bytes
 
     def keep(self, message: Message) -> bool:
-        """Keep the message instead of its topic's last; return False when there is no room."""
+        """Replace the message of a topic; return False when there is no room."""
         last = self._messages.get(message.topic)
         grown = message.size_bytes - (last.size_bytes if last else 0)
         if last is None and len(self._messages) >= self._messages_limit:
@@ -82,7 +85,7 @@ class RetainedStore:
         return True
 
     def keep_own(self, message: Message) -> None:
-        """Keep what the broker says of itself, beside all others."""
+        """Keep a message of the broker itself, outside all limits."""
         self._own[message.topic] = message
 
     def forget(self, topic: str) -> None:
@@ -105,14 +108,14 @@ class RetainedStore:
             del parent.children[level]
 
     def wait(self, topic: str) -> None:
-        """The next message of a topic, or its end, is not safe until settle() says so."""
+        """Note that the next message of a topic, or its removal, is not safe before settle()."""
         unsafe = self._unsafe.get(topic)
         if unsafe is None:
             unsafe = self._unsafe[topic] = _Unsafe(self._messages.get(topic))
         unsafe.waiting += 1
 
     def settle(self, topic: str, message: Message | None, *, ok: bool) -> None:
-        """A topic's message, or its end, is safe; or cannot be kept: then the last safe one is."""
+        """Note that a message or removal is safe, or failed: the last safe message returns."""
         unsafe = self._unsafe[topic]
         unsafe.waiting -= 1
         if not unsafe.waiting:
@@ -136,16 +139,16 @@ class RetainedStore:
         return message
 
     def doubt(self) -> None:
-        """Ask, before it is delivered again, whether each message may stay."""
+        """Check each message before it is delivered again."""
         self._doubted = {topic for topic, each in self._messages.items() if each.publisher}
 
     def judge(self, count: int) -> None:
-        """Ask about so many of the messages in doubt."""
+        """Check up to count of the messages in doubt."""
         for topic in tuple(islice(self._doubted, count)):
             self.get(topic)
 
     def take_expired(self, count: int, now: float) -> list[str]:
-        """Return, once, the topics of so many messages that have expired."""
+        """Return, once, the topics of up to count messages that have expired."""
         found: dict[str, None] = {}
         expiries = self._expiries
         while expiries and expiries[0][0] <= now and len(found) < count:
@@ -167,11 +170,11 @@ class RetainedStore:
             heapify(expiries)
 
     def find_of(self, sender: str) -> list[str]:
-        """Return the topics whose message an identity has left."""
+        """Return the topics with a message of an identity."""
         return [topic for topic, each in self._messages.items() if each.sender == sender]
 
     def may_match(self, topic_filter: str) -> bool:
-        """Return whether it is worth to look for what a filter matches."""
+        """Return False when a filter surely matches nothing."""
         if "+" in topic_filter or "#" in topic_filter:
             return bool(self._messages or self._own)
         return topic_filter in self._messages or topic_filter in self._own
@@ -181,9 +184,9 @@ class RetainedStore:
         return (message for message in self.walk(topic_filter) if message is not None)
 
     def walk(self, topic_filter: str) -> Iterator[Message | None]:
-        """Yield what match() does, and None for every topic level looked at: a step of work.
+        """Yield the matching messages, and None for every topic level visited: a step of work.
 
-        The store may change meanwhile: what is kept or forgotten then may be found, or not.
+        The store may change meanwhile: messages added or removed then may be found, or not.
         """
         levels = topic_filter.split("/")
         if "+" not in levels and "#" not in levels:

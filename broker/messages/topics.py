@@ -1,4 +1,4 @@
-"""Topic syntax, and the tree that finds the subscriptions of a topic.
+"""Validates topics and filters, and finds the subscriptions of a topic in a tree.
 
 Theory of operation
 -------------------
@@ -18,7 +18,7 @@ from broker.wire.reasons import Reason
 
 SHARED = "$share/"
 SYS_ROOT = "$SYS"
-SYS = "$SYS/"  # what the broker says of itself
+SYS = "$SYS/"  # topics of the broker itself
 # Of one subscription and of one level of a tree, besides their text, measured with tracemalloc.
 SUBSCRIPTION_BYTES = 500
 NODE_BYTES = 350
@@ -30,7 +30,7 @@ S = TypeVar("S")
 
 
 def validate_topic(topic: str) -> None:
-    """Raise when this is no name of a topic."""
+    """Raise for an invalid topic name."""
     if not topic:  # [MQTT-4.7.3-1]
         raise RemoteProtocolError("cannot publish: empty topic")
     if "+" in topic or "#" in topic:  # [MQTT-3.3.2-2] [MQTT-4.7.0-1]
@@ -39,19 +39,19 @@ def validate_topic(topic: str) -> None:
 
 
 def validate_response_topic(topic: str | None) -> None:
-    """Raise when this is given and no name of a topic."""  # [MQTT-3.3.2-14]
+    """Raise for an invalid topic name; None is valid."""  # [MQTT-3.3.2-14]
     if topic is not None:
         validate_topic(topic)
 
 
 def refuse_control_characters(name: str) -> None:
-    """Raise for what could forge a line of a log."""  # section 1.5.4 leaves it to us
+    """Raise for characters that could forge a log line."""  # optional: section 1.5.4
     if CONTROL.search(name):
         raise RemoteProtocolError("control character in a name", Reason.MALFORMED_PACKET)
 
 
 def validate_filter(topic_filter: str) -> None:
-    """Raise when this is no topic filter."""
+    """Raise for an invalid topic filter."""
     refuse_control_characters(topic_filter)
     if topic_filter.startswith(SHARED):
         group, _, topic_filter = topic_filter.removeprefix(SHARED).partition("/")
@@ -74,7 +74,7 @@ def has_wildcard(topic_filter: str) -> bool:
 
 
 def strip_share(topic_filter: str) -> str:
-    """Return the filter of topics, without the group that shares it."""
+    """Return the topic filter of a shared subscription, or the filter itself."""
     if not topic_filter.startswith(SHARED):
         return topic_filter
     return topic_filter.removeprefix(SHARED).partition("/")[2]
@@ -123,12 +123,12 @@ class SubscriptionTree(Generic[S]):
     def __init__(self) -> None:
         self._exact: dict[str, dict[S, Subscription]] = {}
         self._root: _Node[S] = _Node()
-        self.size_bytes = 0  # what all of it costs, about
+        self.size_bytes = 0  # approximate
 
     def add(self, subscriber: S, subscription: Subscription) -> None:
         """Store a subscription; it replaces that of the same filter."""  # [MQTT-3.8.4-3]
         topic_filter = subscription.topic_filter
-        subscribers = self._make_place(topic_filter)
+        subscribers = self._open_entry(topic_filter)
         if subscriber not in subscribers:
             self.size_bytes += SUBSCRIPTION_BYTES + len(topic_filter)
         subscribers[subscriber] = subscription  # [MQTT-3.8.4-3] [MQTT-3.8.4-4]
@@ -158,7 +158,7 @@ class SubscriptionTree(Generic[S]):
             self.size_bytes -= NODE_BYTES + len(level)
 
     def match(self, topic: str) -> Iterator[tuple[S, Subscription]]:
-        """Yield every subscription a topic matches; a subscriber may come more than once."""
+        """Yield every subscription that a topic matches; a subscriber may appear more than once."""
         yield from self._exact.get(topic, {}).items()
         levels = topic.split("/")
         nodes = [self._root]
@@ -182,8 +182,8 @@ class SubscriptionTree(Generic[S]):
             if "#" in node.children:  # "a/#" matches "a" itself
                 yield from node.children["#"].subscribers.items()
 
-    def _make_place(self, topic_filter: str) -> dict[S, Subscription]:
-        """Return where the subscribers of a filter are."""
+    def _open_entry(self, topic_filter: str) -> dict[S, Subscription]:
+        """Return the subscribers of a filter, from a node made if necessary."""
         if not has_wildcard(topic_filter):
             return self._exact.setdefault(topic_filter, {})
         node = self._root

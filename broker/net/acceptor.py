@@ -87,7 +87,7 @@ class Acceptor:
                 return
             except OSError as exc:
                 # the connections stay with the kernel; without a pause the loop would spin
-                if self._hub.core.log_limiter.may_tell(self._listener.name, "cannot_accept"):
+                if self._hub.core.log_limiter.may_log(self._listener.name, "cannot_accept"):
                     logger.error("cannot accept on %s: %s", self._listener, reason_of(exc))  # noqa: TRY400
                 self._loop.remove_reader(listening)
                 self._retry = self._loop.call_later(RETRY_S, self.start)
@@ -191,7 +191,7 @@ class Acceptor:
         return None if allowed is None else (peer, allowed)
 
     def _tell(self, peer: str, kind: str, why: str) -> None:
-        if self._hub.core.log_limiter.may_tell(peer, kind):
+        if self._hub.core.log_limiter.may_log(peer, kind):
             where = (peer or "this machine", self._listener.name)
             logger.info("refused %s on %s: %s", *where, why)
 

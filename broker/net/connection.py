@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 from broker.net.listeners import own_names
 from broker.quota.connection_limiter import find_key
 from broker.sessions.client import Client, ConnectionState
-from broker.wire.packet_buffer import is_worth_a_room
+from broker.wire.packet_buffer import is_worth_buffering
 
 if TYPE_CHECKING:
     import ssl
@@ -184,8 +184,8 @@ class ClientConnection(asyncio.BufferedProtocol):
 
     def _open_room(self, client: Client) -> None:
         have, need = client.have, client.need
-        if is_worth_a_room(have, need) and self._hub.buffer_budget.has_room(need - have):
-            self._hub.core.open_room(client)
+        if is_worth_buffering(have, need) and self._hub.buffer_budget.has_room(need - have):
+            self._hub.core.open_buffer(client)
 
     def _complete(self, credentials: Credentials) -> Credentials:
         assert self._transport is not None  # it was heard
@@ -258,7 +258,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self.abort()
 
     def _tell(self, reason: str) -> None:
-        if self._hub.core.log_limiter.may_tell(self._peer, reason):
+        if self._hub.core.log_limiter.may_log(self._peer, reason):
             where = (self._peer or "this machine", self._listener.name)
             logger.info("closing %s on %s: %s", *where, reason.replace("_", " "))
 

@@ -113,7 +113,7 @@ class Hub:
 
     def grow(self, client: Client, size: int) -> None:
         """Take what one read brought into the client's room."""
-        self.core.grow(client, size, self.now())
+        self.core.receive_buffered(client, size, self.now())
         self._received(size)
 
     def _received(self, size: int) -> None:
@@ -204,6 +204,6 @@ class Hub:
         self.wake()  # speed: one flush for all that come at once
 
     def _fail(self, client: Client, credentials: Credentials, error: Exception) -> Refusal:
-        if self.core.log_limiter.may_tell(client.peer, "cannot_authenticate"):
+        if self.core.log_limiter.may_log(client.peer, "cannot_authenticate"):
             logger.error("cannot authenticate %r", credentials.client_id, exc_info=error)
         return Refusal.SERVER_UNAVAILABLE

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Counts and limits connections, memory and log lines."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class BufferOwner(Protocol):
-    """A connection, as seen from here."""
+    """A connection with buffers."""
 
     @property
     def unread_bytes(self) -> int:
@@ -23,11 +23,11 @@ class BufferOwner(Protocol):
         """Treat the peer as slow until it has read everything."""
 
     def refuse(self, reason: str) -> None:
-        """Close for cause."""
+        """Close the connection, and count the reason."""
 
 
 class BufferBudget:
-    """Holds all peers together to the totals of the limits."""
+    """Enforces the totals over all peers."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -36,7 +36,7 @@ class BufferBudget:
         self._incomplete_total = 0
 
     def note_unread(self, peer: BufferOwner) -> None:
-        """A peer left bytes unread; beyond the total all who did count as slow."""
+        """Note that a peer has unread bytes; beyond the total all such peers count as slow."""
         limits, backed_up = self._limits, self._backed_up
         backed_up.add(peer)
         if len(backed_up) * limits.output_bytes <= limits.output_bytes_total:
@@ -49,7 +49,7 @@ class BufferBudget:
                 each.pause()
 
     def note_incomplete(self, peer: BufferOwner) -> None:
-        """A peer's packet is not whole; beyond the total the longest is not waited for."""
+        """Note an incomplete packet; beyond the total the peer with the longest is refused."""
         self._note(peer)
         limit = self._limits.incomplete_bytes_total
         if self._incomplete_total > limit:
@@ -65,7 +65,7 @@ class BufferBudget:
         return self._incomplete_total + size <= self._limits.incomplete_bytes_total // 2
 
     def forget(self, peer: BufferOwner) -> None:
-        """A connection is closed."""
+        """Forget a connection that is closed."""
         self._backed_up.discard(peer)
         self._incomplete_total -= self._incomplete.pop(peer, 0)
 

@@ -1,12 +1,11 @@
 """Limits the number and the rate of connections, per address and in total.
 
-The machine's own addresses have no bounds of their own: proxies connect from there. Nor has a Unix
-socket, which knows none. An address of IPv6 counts with its whole /64, which anyone who has one of
-them has.
+The machine's own addresses have no bounds per address: proxies connect from there. Nor has a Unix
+socket, which has no address. An IPv6 address counts with its whole /64, which its owner can use.
 
-Strangers, who have not been authenticated yet, are bounded in all, this machine's among them. When
-there are too many, the oldest without a CONNECT is cut, at the address that has most of those:
-honest clients send theirs at once, so that no number of silent connections keeps one out.
+Connections that are not authenticated yet are bounded in total, those of this machine included.
+When there are too many, the oldest without a CONNECT is closed, at the address that has most of
+them: honest clients send theirs at once, so that no number of silent connections keeps one out.
 """
 
 import ipaddress
@@ -18,19 +17,19 @@ from functools import lru_cache
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 
-REMEMBERED = 10_000  # addresses whose pace is known; beyond, the one silent longest is forgotten
+REMEMBERED = 10_000  # addresses with a known rate; beyond, the least recent one is forgotten
 
 
 @dataclass(slots=True)
 class ListenerQuota:
-    """One listener, as far as connections are counted."""
+    """The connection count of one listener."""
 
     limit: int | None = None
     open: int = 0
 
 
 class ConnectionSlot:
-    """One connection's place among all; give it back once, more often does no harm."""
+    """One counted connection; give_back() counts it once, however often it is called."""
 
     __slots__ = (
         "_connection_limiter",
@@ -56,17 +55,17 @@ class ConnectionSlot:
         self._connection_limiter = connection_limiter
 
     def ask(self) -> None:
-        """The authenticator is asked: the connection is not cut for another one any more."""
+        """Note that the CONNECT has come; the connection is not evicted any more."""
         self._connection_limiter.stop_waiting(self)
 
     def settle(self) -> None:
-        """The authenticator said yes."""
+        """Note that the client is authenticated."""
         if not self.is_settled and not self.is_given_back:
             self.is_settled = True
             self._connection_limiter.settle(self)
 
     def give_back(self) -> None:
-        """The connection is no more."""
+        """Note that the connection is closed."""
         if not self.is_given_back:
             self.is_given_back = True
             self._connection_limiter.leave(self)
@@ -93,9 +92,9 @@ class ConnectionLimiter:
         listener_quota: ListenerQuota | None = None,
         cut: Callable[[], None] = lambda: None,
     ) -> ConnectionSlot | None:
-        """Return a pass; None, counted with its reason, when one connection is too many.
+        """Return a slot; None, counted with its reason, when there are too many connections.
 
-        cut is called if the connection is silent when another one needs the room.
+        cut is called to close the connection while it is silent, in favour of another one.
         """
         address, listener_quota = find_key(peer), listener_quota or ListenerQuota()
         refusal = self._find_refusal(address, now, listener_quota)
@@ -110,45 +109,45 @@ class ConnectionLimiter:
         self._strangers += 1
         if address:
             self._by_address[address] = self._by_address.get(address, 0) + 1
-        place = ConnectionSlot(self, address, listener_quota, cut)
-        self._waiting.setdefault(address, {})[place] = None
-        return place
+        slot = ConnectionSlot(self, address, listener_quota, cut)
+        self._waiting.setdefault(address, {})[slot] = None
+        return slot
 
-    def settle(self, place: ConnectionSlot) -> None:
-        """One is no stranger any more; its pass says so."""
+    def settle(self, slot: ConnectionSlot) -> None:
+        """Count a connection as authenticated; its slot calls this."""
         self._strangers -= 1
-        self.stop_waiting(place)
+        self.stop_waiting(slot)
 
-    def leave(self, place: ConnectionSlot) -> None:
-        """One is gone; its pass says so."""
+    def leave(self, slot: ConnectionSlot) -> None:
+        """Count a connection as closed; its slot calls this."""
         self._open -= 1
-        place.listener_quota.open -= 1
-        if not place.is_settled:
+        slot.listener_quota.open -= 1
+        if not slot.is_settled:
             self._strangers -= 1
-            self.stop_waiting(place)
-        if not place.address:
+            self.stop_waiting(slot)
+        if not slot.address:
             return
-        left = self._by_address[place.address] - 1
+        left = self._by_address[slot.address] - 1
         if left:
-            self._by_address[place.address] = left
+            self._by_address[slot.address] = left
         else:
-            del self._by_address[place.address]
+            del self._by_address[slot.address]
 
-    def stop_waiting(self, place: ConnectionSlot) -> None:
-        """One is silent no more; its pass says so."""
-        waiting = self._waiting.get(place.address)
+    def stop_waiting(self, slot: ConnectionSlot) -> None:
+        """Note that a connection has sent its CONNECT; its slot calls this."""
+        waiting = self._waiting.get(slot.address)
         if waiting is not None:
-            waiting.pop(place, None)
+            waiting.pop(slot, None)
             if not waiting:
-                del self._waiting[place.address]
+                del self._waiting[slot.address]
 
     def _evict(self) -> bool:
-        """Cut a silent one; return whether there was any."""
+        """Close a silent connection; return whether there was one."""
         waiting = max(self._waiting.values(), key=len, default=None)
         if waiting is None:
             return False
         oldest = next(iter(waiting))
-        oldest.give_back()  # at once: a burst within one turn of the loop counts it once
+        oldest.give_back()  # now, so that a burst within one loop iteration counts it once
         self._counters.refuse("unauthenticated")
         oldest.cut()
         return True
@@ -174,7 +173,7 @@ class ConnectionLimiter:
         left, then = self._paces.pop(address, (burst, now))
         left = min(burst, left + (now - then) * self._limits.connects_per_s)
         is_in_pace = left >= 1.0
-        self._paces[address] = (left - is_in_pace, now)  # at the end: heard of last
+        self._paces[address] = (left - is_in_pace, now)  # at the end: most recent
         if len(self._paces) > REMEMBERED:
             self._paces.popitem(last=False)
         return is_in_pace
@@ -182,9 +181,9 @@ class ConnectionLimiter:
 
 @lru_cache(1_000)  # speed: else an address is parsed for each connection
 def find_key(peer: str) -> str:
-    """Return what a peer's address counts as, "" for one without bounds."""
+    """Return the key under which an address is counted, "" for one without bounds."""
     try:
-        address = ipaddress.ip_address(peer.partition("%")[0])  # the zone is no part of it
+        address = ipaddress.ip_address(peer.partition("%")[0])  # without its zone
     except ValueError:
         return ""
     if isinstance(address, ipaddress.IPv6Address):

@@ -1,4 +1,4 @@
-"""Numbers of the broker, as plain as can be: read them at any time."""
+"""Counts the events of one broker; the numbers may be read at any time."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ class BrokerCounters:
     control_bytes_sent: int = 0
     connects_received: int = 0
     sessions_expired: int = 0
-    senders_held: int = 0  # times that one had to wait for the store
+    senders_held: int = 0  # times that a sender was held for the store
     store_damages: int = 0  # places and sessions of the store that could not be read at the start
     dropped: Counter[str] = field(default_factory=Counter)  # messages, by reason
     refused: Counter[str] = field(default_factory=Counter)  # connections and requests, by reason
 
     def send_control(self, packets: int, size_bytes: int) -> None:
-        """Count what is sent beside messages."""
+        """Count packets other than PUBLISH."""
         self.controls_sent += packets
         self.control_bytes_sent += size_bytes
 

@@ -15,7 +15,7 @@ class Limits:
     """Bounds of one broker; sizes in bytes, times in seconds."""
 
     connections: int = 10_000
-    connections_per_address: int = 1_000  # arrivals.py says which addresses are free of it
+    connections_per_address: int = 1_000  # connection_limiter.py has the exceptions
     connects_per_s: float = 100.0  # of one address, after the burst
     connect_burst: int = 1_000  # a site behind one address that comes back from a power cut
     unauthenticated: int = 2_000  # connections whose CONNECT is not decided yet

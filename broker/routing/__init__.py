@@ -1,1 +1,1 @@
-"""TODO."""
+"""Finds the receivers of messages, and keeps the sessions that receive."""

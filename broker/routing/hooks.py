@@ -3,16 +3,16 @@
 Theory of operation
 -------------------
 Hooks are plain functions, called on the broker's loop between a packet and its answer: they decide
-at once, and do no I/O. Who must wait for an answer asks in the Authenticator; who must store a
-message first subscribes a local client and keeps its Hold. Four rules:
+at once and do no I/O. A program that must wait for an answer uses the Authenticator; one that must
+store a message first subscribes a local client and keeps its Hold. Four rules:
 
-1. A hook is asked last: what is malformed, not allowed or beyond a limit never reaches it.
-2. It can take away, not give: a refusal by the rights stands.
-3. One that fails refuses what it was asked about, is logged, and closes nothing.
+1. A hook is called last: packets that are malformed, not allowed or beyond a limit never reach it.
+2. A hook can restrict, not extend: a refusal by the rights stands.
+3. A hook that fails refuses its packet and is logged; no connection is closed.
 4. Without hooks nothing is called. A hook on publishes makes the topics it matches "not plain"
-   when their route is built; all others stay on the hot path.
+   when their route is built; all others stay on the fast paths.
 
-Local clients are the program's own, and are not asked about.
+No hook is called for local clients, which belong to the program.
 """
 
 import logging
@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class ConnectingClient:
-    """A client that was authenticated and is about to be let in."""
+    """A client that is authenticated and about to be admitted."""
 
     identity: Identity
     listener: str
@@ -54,37 +54,37 @@ Remove = Callable[[], None]
 
 
 class Hooks:
-    """The hooks of one broker; each way to add one returns what takes it away again."""
+    """Keeps the hooks of one broker; each method that adds one returns a function to remove it."""
 
     def __init__(
         self, counters: BrokerCounters, log_limiter: LogLimiter, changed: Callable[[], None]
     ) -> None:
         self._counters = counters
         self._log_limiter = log_limiter
-        self._changed = changed  # routes must be built anew
+        self._changed = changed  # called when routes must be built again
         self._connect: list[ConnectHook] = []
         self._publish: list[tuple[str, PublishHook]] = []
         self._subscribe: list[SubscribeHook] = []
         self._disconnect: list[DisconnectHook] = []
 
     def on_connect(self, hook: ConnectHook) -> Remove:
-        """Ask before a client is let in: None, or a Refusal that its CONNACK says."""
+        """Call hook before a client is admitted; it returns None or the Refusal for the CONNACK."""
         return _add(self._connect, hook)
 
     def on_publish(self, topic_filter: str, hook: PublishHook) -> Remove:
-        """Ask about each message, wills included, whose topic matches the filter.
+        """Call hook for each message, wills included, whose topic matches the filter.
 
         The hook returns the message, or a changed one (dataclasses.replace), to let it pass; None
-        to drop it, with success told; a Reason from 0x80 on to refuse it, of which MQTT 3.1.1
-        has no word, so that its clients are told success; or NO_ROOM. Of several hooks each is
-        given what the one before returned.
+        to drop it and acknowledge success; a Reason from 0x80 on to refuse it (MQTT 3.1.1 has no
+        code for that, its clients get success); or NO_ROOM. Of several hooks each gets the result
+        of the one before.
 
         Raises:
-            LocalProtocolError: the filter is none.
+            LocalProtocolError: the filter is not valid.
         """
         try:
             validate_filter(topic_filter)
-        except RemoteProtocolError as exc:  # here the fault is our caller's
+        except RemoteProtocolError as exc:  # here the caller is at fault
             raise LocalProtocolError(str(exc), exc.reason) from exc
         remove = _add(self._publish, (topic_filter, hook))
         self._changed()
@@ -96,32 +96,32 @@ class Hooks:
         return remove_and_forget
 
     def on_subscribe(self, hook: SubscribeHook) -> Remove:
-        """Ask about each subscription: the highest QoS to grant, or a Reason from 0x80 on."""
+        """Call hook for each subscription; it returns the highest QoS, or a Reason from 0x80 on."""
         return _add(self._subscribe, hook)
 
     def on_disconnect(self, hook: DisconnectHook) -> Remove:
-        """Tell when one that was let in has gone: why, or None when the connection just ended."""
+        """Call hook when an admitted client disconnects, with the reason; None: connection lost."""
         return _add(self._disconnect, hook)
 
-    # -- asked by the broker -----------------------------------------------------------------
+    # -- called by the broker -----------------------------------------------------------------
 
     @property
-    def asks_connect(self) -> bool:
+    def has_connect_hooks(self) -> bool:
         """True when a connect hook is registered."""
         return bool(self._connect)
 
     def refuse_connect(self, arrival: ConnectingClient) -> Refusal | None:
-        """Return why a client may not come in, None when it may."""
-        who = arrival.identity.name
+        """Return the reason to refuse a client; None admits it."""
+        name = arrival.identity.name
         failed: Refusal | None = Refusal.SERVER_UNAVAILABLE
         for hook in self._connect:
-            refusal = self._call("connect", who, failed, _ask_connect, hook, arrival)
+            refusal = self._call("connect", name, failed, _ask_connect, hook, arrival)
             if refusal is not None:
                 return refusal
         return None
 
     def find_publish(self, topic: str) -> tuple[PublishHook, ...]:
-        """Return the hooks that want to see messages of a topic."""
+        """Return the hooks for messages of a topic."""
         if not self._publish:
             return ()
         return tuple(hook for wanted, hook in self._publish if is_match(wanted, topic))
@@ -129,7 +129,7 @@ class Hooks:
     def screen(
         self, message: Message, hooks: tuple[PublishHook, ...]
     ) -> Message | Reason | NoRoom | None:
-        """Return what the hooks make of a message; who sent it is not theirs to change."""
+        """Return the result of the hooks for a message; they cannot change its sender."""
         kept = message
         failed: Message | Reason | NoRoom | None = Reason.IMPLEMENTATION_SPECIFIC
         for hook in hooks:
@@ -142,7 +142,7 @@ class Hooks:
         return replace(kept, sender=message.sender, publisher=message.publisher, hold=message.hold)
 
     def grant(self, identity: Identity, subscription: Subscription) -> int:
-        """Return the QoS to grant, or the Reason why not."""
+        """Return the QoS to grant, or the Reason of a refusal."""
         granted = subscription.qos
         failed: int = Reason.IMPLEMENTATION_SPECIFIC
         for hook in self._subscribe:
@@ -154,20 +154,20 @@ class Hooks:
             granted = min(granted, max(code, 0))
         return granted
 
-    def tell_disconnect(self, identity: Identity, reason: Reason | None) -> None:
-        """Tell that a client has gone."""
+    def notify_disconnect(self, identity: Identity, reason: Reason | None) -> None:
+        """Call the hooks for a client that has disconnected."""
         for hook in self._disconnect:
             self._call("disconnect", identity.name, None, hook, identity, reason)
 
     def _call(
-        self, name: str, who: str, otherwise: T, hook: Callable[..., T], *arguments: object
+        self, name: str, peer: str, otherwise: T, hook: Callable[..., T], *arguments: object
     ) -> T:
         try:
             return hook(*arguments)
         except Exception:
             self._counters.refuse(f"{name}_hook_failed")
-            if self._log_limiter.may_tell(who, f"{name}_hook_failed"):
-                logger.exception("%s hook failed on %.64r", name, who)
+            if self._log_limiter.may_log(peer, f"{name}_hook_failed"):
+                logger.exception("%s hook failed on %.64r", name, peer)
             return otherwise
 
 

@@ -2,16 +2,16 @@
 
 Theory of operation
 -------------------
-A route hangs on the rights of its client, on hooks, and on the subscriptions that match its topic:
-who holds them, and by which connection. So a change of one subscription concerns the topics that
-its filter matches, and one of a session (its client comes or goes) those that any of its filters
-matches; whatever else changes concerns all. Each change is counted, and the filters of the last
+A route depends on the rights of its client, on hooks, and on the subscriptions that match its
+topic: their sessions and their connections. So a change of one subscription concerns the topics
+that its filter matches, and one of a session (its client comes or goes) those that any of its
+filters matches; any other change concerns all. Each change is counted, and the filters of the last
 ones are kept. Rules after every catch_up():
 
 1. No route of the client is older than a change that concerns it.
-2. Every outlet that the client keeps for further routes belongs to one of its routes; so it is no
-   older, and whoever it names is alive.
-3. The work was small: who missed too much, or has too many routes to compare, learns all anew.
+2. Every receiver set that the client keeps for further routes belongs to one of its routes; so it
+   is no older, and its sessions are alive.
+3. The work was small: a client that missed too much, or has too many routes to compare, drops all.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from broker.sessions.client import Client
 
 LATEST = 16  # changes that are kept
-MATCHES = 32  # filters times topics compared in one go, at 1 us; to learn a route takes 20 or 30
+MATCHES = 32  # filters times topics compared at once, at 1 us; to build a route takes 20 or 30
 
 
 class RouteInvalidator:
-    """Counts changes; tells a client's routes what they missed."""
+    """Counts changes, and drops the routes that they concern."""
 
     def __init__(self) -> None:
         self.generation = 1
@@ -44,7 +44,7 @@ class RouteInvalidator:
         self._latest.append(topic_filter)
 
     def note_session(self, filters: Collection[str]) -> None:
-        """The same for all filters of a session."""
+        """Note a change of all filters of a session."""
         if len(filters) > LATEST:
             self.note_all()
         else:
@@ -52,7 +52,7 @@ class RouteInvalidator:
                 self.note(each)
 
     def note_all(self) -> None:
-        """Anything may be different."""
+        """Note a change that may concern every route."""
         self.generation += 1
         self._latest.clear()
 

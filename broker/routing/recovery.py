@@ -1,9 +1,9 @@
-"""Sessions, queues, retained messages and wills as they were, from what the store holds.
+"""Restores sessions, queues, retained messages and wills from the image of the store.
 
-What has expired is dropped, and so is what the limits, which may be others now, leave no room
-for. The rights of a session are asked again when its owner comes; whether a retained message may
-stay, before it is delivered, as after a change of rights. What an identity has left that is no
-more is forgotten, as when it is revoked.
+Messages and sessions that have expired are dropped. So are those that the limits, which may have
+changed, do not allow any more. The rights of a session are checked again when its client connects;
+the right to a retained message is checked before it is delivered, as after a change of rights.
+Sessions and retained messages of an identity that does not exist any more are removed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,13 @@ from broker.wire.packets import Will
 if TYPE_CHECKING:
     from broker.journal.records import QueueEntry, Stored
     from broker.journal.state import JournalState, StoredSession, StoredWill
+    from broker.messages.retained import RetainedStore
+    from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits
-    from broker.routing.router import Router
+    from broker.routing.access_check import AccessCheck
     from broker.routing.session_registry import SessionRegistry
+    from broker.routing.subscription_table import SubscriptionTable
+    from broker.sessions.persistence import Persistence
     from broker.sessions.session import Session
 
 
@@ -34,39 +38,44 @@ class _Body(NamedTuple):
 
 
 class SessionRecovery:
-    """Builds sessions and retained messages from an image, before the store is started."""
+    """Builds sessions and retained messages from an image."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # parts are passed, not fetched
         self,
         image: JournalState,
-        router: Router,
-        registry: SessionRegistry,
-        limits: Limits,
         now: float,
+        registry: SessionRegistry,
+        subscriptions: SubscriptionTable,
+        retained: RetainedStore,
+        access: AccessCheck,
+        persistence: Persistence,
+        limits: Limits,
+        counters: BrokerCounters,
     ) -> None:
         self._image = image
-        self._router = router
-        self._registry = registry
-        self._limits = limits
         self._now = now
-        self._persistence = router.persistence
-        self._counters = router.counters
         self._bodies: dict[int, _Body] = {}
+        self._registry = registry
+        self._subscriptions = subscriptions
+        self._retained = retained
+        self._access = access
+        self._persistence = persistence
+        self._limits = limits
+        self._counters = counters
 
     def run(self) -> None:
-        """Put everything in its place."""
+        """Restore everything, before the first connection."""
         image = self._image
         self._persistence.go_on_from(image.next_session_id, image.next_message_id)
         for topic, message_id in image.retained.items():
             self._restore_retained(topic, self._body(message_id).message)
-        self._counters.retained = len(self._router.retained)
+        self._counters.retained = len(self._retained)
         for stored in sorted(image.sessions.values(), key=lambda each: each.session_id):
             self._restore_session(stored)
         for session in self._registry:
-            if self._router.knows(session.owner) is False:
+            if self._access.knows(session.owner) is False:
                 self._registry.end(session, self._now)
-        self._router.retained.doubt()  # CVE-2018-12546
-        self._router.invalidator.note_all()
+        self._retained.doubt()  # CVE-2018-12546
 
     def _body(self, message_id: int) -> _Body:
         found = self._bodies.get(message_id)
@@ -85,14 +94,14 @@ class SessionRecovery:
             record.is_retained,
             record.sender,
             decode_message_properties(record.properties),
-            self._persistence.instant(record.expires_at),
+            self._persistence.clock.instant(record.expires_at),
             publisher=_publisher_of(record),
         )
 
     def _restore_retained(self, topic: str, message: Message) -> None:
         if message.is_expired(self._now):
             self._counters.drop("expired")
-        elif self._router.retained.keep(message):
+        elif self._retained.keep(message):
             return
         else:
             self._counters.drop("retained_full")
@@ -105,21 +114,20 @@ class SessionRecovery:
         recorder = self._persistence.open_recorder(stored.session_id)
         assert recorder is not None  # there is a store
         session.set_recorder(recorder)
-        session.version = stored.version
-        session.expiry_s = min(stored.expiry_s, self._limits.session_expiry_s)
-        expires_at = self._persistence.instant(stored.expires_at or 0.0)
+        expiry_s = min(stored.expiry_s, self._limits.session_expiry_s)
+        expires_at = self._persistence.clock.instant(stored.expires_at or 0.0)
         if expires_at is None:  # it was connected
-            session.expires_at = self._now + session.expiry_s
-            recorder.closed(session.expires_at, self._now)
+            expires_at = self._now + expiry_s
+            recorder.closed(expires_at, self._now)
         else:  # a DISCONNECT may have asked for more than the CONNECT
-            session.expires_at = min(expires_at, self._now + self._limits.session_expiry_s)
-        session.is_restored = True
+            expires_at = min(expires_at, self._now + self._limits.session_expiry_s)
+        session.note_restored(stored.version, expiry_s, expires_at)
         for subscription in stored.subscriptions.values():
             session.subscriptions[subscription.topic_filter] = subscription
-            self._router.subscribe(session, subscription)
+            self._subscriptions.subscribe(session, subscription)
         self._counters.subscriptions += len(session.subscriptions)
         for topic_filter in stored.catching_up.keys() & session.subscriptions.keys():
-            session.pending_retained[topic_filter] = session.subscriptions[topic_filter]
+            session.retained_backlog.add(session.subscriptions[topic_filter])
         self._restore_queue(session, stored)
         if stored.received:
             session.received.restore(stored.received)
@@ -167,14 +175,16 @@ class SessionRecovery:
 
     def _restore_will(self, session: Session, will: StoredWill) -> None:
         message, retain = self._body(will.message_id).message, will.retain
-        session.will_at = self._persistence.instant(will.due_at) or self._now + will.delay_s
+        will_at = self._persistence.clock.instant(will.due_at) or self._now + will.delay_s
         if not will.due_at and session.recorder is not None:  # its client was connected
-            session.recorder.will_waits(will.message_id, session.will_at, retain=retain)
+            session.recorder.will_waits(will.message_id, will_at, retain=retain)
         properties = message.properties
         if message.expires_at is not None:
-            expiry_s = max(round(message.expires_at - session.will_at), 0)
+            expiry_s = max(round(message.expires_at - will_at), 0)
             properties = replace(properties, message_expiry_s=expiry_s)
-        session.will = Will(message.topic, message.payload, message.qos, retain, properties)
+        session.set_will(
+            Will(message.topic, message.payload, message.qos, retain, properties), will_at
+        )
 
 
 def _publisher_of(record: Stored) -> Identity | None:

@@ -2,16 +2,17 @@
 
 Theory of operation
 -------------------
-Work is counted in units of about 20 us; plain packets cost next to none. What a packet costs
-is known when it is done, so a turn may be overdrawn: the client owes the rest, and is not heard
-before wake-ups have paid for it. (As deficit round robin, Shreedhar and Varghese 1996, but work is
+Work is counted in units of about 20 us; plain packets cost next to none. The cost of a packet is
+known when it is done, so a turn may be overdrawn: the client owes the rest and is not served before
+later iterations have paid for it. (As deficit round robin, Shreedhar and Varghese 1996, but work is
 paid for afterwards.) Rules:
 
-1. One turn is at most TURN units and the packet that overdraws it. What is owed shrinks by one
-   unit with every wake-up, and by what is left of its units, first come, first served.
-2. All turns of one wake-up are at most WAKE_UP units; then, who owes at most CREDIT units and has
-   sent its CONNECT has one unit more: who wants little never stands behind those that want much.
-3. Everybody else stands in line.
+1. One turn is at most TURN units and the packet that overdraws it. A debt shrinks by one unit with
+   every iteration, and by what remains of its units, first come, first served.
+2. All turns of one iteration are at most WAKE_UP units; after that a client that owes at most
+   CREDIT units and has sent its CONNECT gets one unit more: clients that want little never wait
+   behind those that want much.
+3. All other clients wait in a queue.
 """
 
 from __future__ import annotations
@@ -32,61 +33,65 @@ CREDIT = 5  # a few packets of a client that seldom sends any
 
 
 class Scheduler:
-    """The turns of all clients of one broker."""
+    """Grants turns to the clients of one broker."""
 
-    __slots__ = ("_budget", "_granted", "_line", "_wake_ups", "left")
+    __slots__ = ("_budget", "_granted", "_queue", "_wake_ups", "units_left")
 
     def __init__(self) -> None:
-        self.left = 0  # of the turn that is; whoever works for a client takes its cost away
+        self.units_left = 0  # of the current turn
         self._granted = 0
         self._wake_ups = 0
         self._budget = WAKE_UP
-        self._line: OrderedDict[Client, None] = OrderedDict()
+        self._queue: OrderedDict[Client, None] = OrderedDict()
 
     @property
-    def is_anybody_waiting(self) -> bool:
+    def has_waiting_clients(self) -> bool:
         """True when wake_up() has a client to serve."""
-        return bool(self._line)
+        return bool(self._queue)
+
+    def spend(self, units: int) -> None:
+        """Take units off the current turn."""
+        self.units_left -= units
 
     def begin(self, client: Client) -> bool:
-        """Begin a client's turn; return False when it has to wait in line."""
-        if client in self._line:
+        """Begin a client's turn; return False when it has to wait."""
+        if client in self._queue:
             return False
         if self._owes(client) or (self._budget <= 0 and client.state is NEW):
-            self._line[client] = None
+            self._queue[client] = None
             return False
-        self._granted = self.left = TURN if self._budget > 0 else 1
+        self._granted = self.units_left = TURN if self._budget > 0 else 1
         return True
 
     def end(self, client: Client) -> None:
-        """End it: what was used is paid for, now or later."""
-        if self.left < 0:
-            client.paid_at = self._wake_ups - self.left
-        self._budget -= self._granted - max(self.left, 0)
+        """End the turn; the units used are paid for, now or later."""
+        if self.units_left < 0:
+            client.paid_at = self._wake_ups - self.units_left
+        self._budget -= self._granted - max(self.units_left, 0)
 
     def wait(self, client: Client) -> None:
-        """Let a client stand in line; harmless when it does."""
-        self._line[client] = None
+        """Queue a client; harmless when it is queued."""
+        self._queue[client] = None
 
     def leave(self, client: Client) -> None:
-        """Forget one that has gone."""
-        self._line.pop(client, None)
+        """Forget a client whose connection has ended."""
+        self._queue.pop(client, None)
 
     def wake_up(self) -> Iterator[Client]:
-        """Yield those in line whose turn may begin, as far as this wake-up's units go."""
+        """Yield queued clients whose turn may begin, within the units of this iteration."""
         self._wake_ups += 1
         self._budget = WAKE_UP
-        for _ in range(len(self._line)):
-            client = next(iter(self._line), None)
-            if client is None:  # the last one has gone
+        for _ in range(len(self._queue)):
+            client = next(iter(self._queue), None)
+            if client is None:  # the queue is empty
                 return
             if self._owes(client) or self._budget <= 0:
                 return
-            del self._line[client]
+            del self._queue[client]
             yield client
 
     def _owes(self, client: Client) -> bool:
-        """Pay what a client owes as far as possible; return whether it still owes too much."""
+        """Pay a client's debt as far as possible; return whether it still owes too much."""
         owed = client.paid_at - self._wake_ups
         if owed <= 0:
             return False

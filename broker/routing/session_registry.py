@@ -1,24 +1,30 @@
-"""All sessions: who is connected, who is away and for how long, whose will waits."""
+"""Keeps all sessions, and ends those whose time is over."""
 
-import logging
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from broker.journal.records import Ended, Record, WillEnded
-from broker.messages.message import Message, NoRoom
-from broker.policy import Identity
-from broker.quota.counters import BrokerCounters
-from broker.quota.limits import Limits
-from broker.routing.router import Router
-from broker.sessions.client import Client
-from broker.sessions.persistence import HeldWill
+from broker.journal.records import Ended
+from broker.routing.wills import message_of
 from broker.sessions.session import Session
-from broker.wire.packets import MQTT_5, Connect, Will
-from broker.wire.property_values import NEVER_EXPIRES, NO_PROPERTIES, Properties
-from broker.wire.reasons import Reason
+from broker.wire.packets import MQTT_5
+from broker.wire.property_values import NEVER_EXPIRES
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from broker.policy import Identity
+    from broker.quota.counters import BrokerCounters
+    from broker.quota.limits import Limits
+    from broker.routing.access_check import AccessCheck
+    from broker.routing.invalidation import RouteInvalidator
+    from broker.routing.router import Router
+    from broker.routing.subscription_table import SubscriptionTable
+    from broker.routing.wills import WillPublisher
+    from broker.sessions.client import Client
+    from broker.sessions.persistence import Persistence
+    from broker.wire.packets import Connect
 
 TICK_WORK = 2_000  # sessions and subscriptions ended at one tick: about 10 ms
 LOOK_S = 0.1  # between two looks at all sessions for what has expired, 1 ms each
@@ -27,8 +33,23 @@ LOOK_S = 0.1  # between two looks at all sessions for what has expired, 1 ms eac
 class SessionRegistry:
     """Starts, keeps and ends sessions."""
 
-    def __init__(self, router: Router, limits: Limits, counters: BrokerCounters) -> None:
+    def __init__(  # noqa: PLR0913  # parts are passed, not fetched
+        self,
+        router: Router,
+        wills: WillPublisher,
+        subscriptions: SubscriptionTable,
+        access: AccessCheck,
+        persistence: Persistence,
+        invalidator: RouteInvalidator,
+        limits: Limits,
+        counters: BrokerCounters,
+    ) -> None:
         self._router = router
+        self._wills = wills
+        self._subscriptions = subscriptions
+        self._access = access
+        self._persistence = persistence
+        self._invalidator = invalidator
         self._limits = limits
         self._counters = counters
         self._sessions: dict[str, Session] = {}
@@ -40,7 +61,7 @@ class SessionRegistry:
         return iter(tuple(self._sessions.values()))
 
     def is_full(self, now: float) -> bool:
-        """Return whether one more stored session is one too many; those that are over go first."""
+        """Return whether one more stored session is too many; expired sessions are ended first."""
         if len(self._away) >= self._limits.stored_sessions:
             self.end_expired(now)
         return len(self._away) >= self._limits.stored_sessions
@@ -74,20 +95,20 @@ class SessionRegistry:
         )
 
     def add(self, session: Session) -> None:
-        """Take a session that was stored; its client is away."""
+        """Add a session from the store; its client is away."""
         self._sessions[session.client_id] = session
         self._by_owner[session.owner.name] += 1
         self._away.add(session)
 
     def open(self, connect: Connect, identity: Identity, now: float) -> tuple[Session, bool]:
-        """Find or make the session of a client that comes; say whether it was there before."""
+        """Find or make the session of a CONNECT; return whether it was present before."""
         session = self._sessions.get(identity.client_id)  # [MQTT-3.1.3-2] [MQTT-3.1.2-5]
         if session is not None and session.is_restored and session.expiry_s <= 0:
-            self.end(session, now)  # it is there for its will alone
+            self.end(session, now)  # it was kept for its will only
             session = None
         present = session is not None and not connect.clean_start  # [MQTT-3.2.2-2] [MQTT-3.2.2-3]
         if session is not None and session.opening is not None and not session.version:
-            present = False  # who made it is not in yet, and has been told nothing
+            present = False  # the client that made it is not online yet, and has no CONNACK
         if session is not None and connect.clean_start:
             self.end(session, now)  # [MQTT-3.1.2-4]
             session = None
@@ -96,16 +117,13 @@ class SessionRegistry:
             self._sessions[identity.client_id] = session
             self._by_owner[identity.name] += 1
         is_known = session.owner == identity and not session.is_restored
-        session.is_restored = False
-        session.owner = identity
-        session.expiry_s = self.expiry_s(connect, identity)
-        session.expires_at = None
-        # one that was stored stays so until it ends: its messages have numbers in the store, and
-        # the next client of two that come at once may want it kept
+        session.claim(identity, self.expiry_s(connect, identity))
+        # a stored session stays stored until it ends: its messages have numbers in the store, and
+        # of two clients that connect at once the second may want it kept
         if session.expiry_s > 0 and session.recorder is None:
-            session.set_recorder(self._router.persistence.open_recorder())
-        if connect.will is not None and session.recorder is None and session.will_diary is None:
-            session.will_diary = self._router.persistence.open_recorder()
+            session.set_recorder(self._persistence.open_recorder())
+        if connect.will is not None and session.recorder is None and session.will_recorder is None:
+            session.set_will_recorder(self._persistence.open_recorder())
         if not is_known:
             self.drop_forbidden(session, now)
         return session, present
@@ -116,44 +134,42 @@ class SessionRegistry:
         window = self._limits.in_flight
         session.attach(client, window if asked is None else min(window, asked))  # [MQTT-3.3.4-9]
         self._away.discard(session)
-        client.session = session
-        client.identity = session.owner
-        self._router.invalidator.note_session(session.subscriptions)
+        client.take_session(session)
+        self._invalidator.note_session(session.subscriptions)
 
     def drop_forbidden(self, session: Session, now: float) -> None:
-        """Drop the subscriptions its owner has no right to any more, and what only they wanted.
+        """Drop subscriptions that are not allowed any more, and messages that only they match.
 
-        What came through a shared subscription goes to another member.
+        A message of a shared subscription goes to another member.
         """
         lost = [
             topic_filter
             for topic_filter in session.subscriptions
-            if not self._router.may_subscribe(session.owner, topic_filter)
+            if not self._access.may_subscribe(session.owner, topic_filter)
         ]
         for topic_filter in lost:
             del session.subscriptions[topic_filter]
-            session.forget_retained(topic_filter)
-            self._router.unsubscribe(session, topic_filter)
+            session.retained_backlog.forget(topic_filter)
+            self._subscriptions.unsubscribe(session, topic_filter)
             self._counters.subscriptions -= 1
         if lost and session.recorder is not None:
             session.recorder.unsubscribed(lost)
-        self._router.keep_within(session)
-        self._router.invalidator.note_session(session.subscriptions)
+        self._access.restrict(session)
+        self._invalidator.note_session(session.subscriptions)
         if lost or session.may_read is not None:
             for delivery in session.drop_denied(lost):
                 self._router.hand_over(delivery, now)
 
     def detach(self, client: Client, now: float, *, with_will: bool) -> None:
-        """A connection has ended; its will is published, or waits, unless taken back."""
-        session, will = client.session, client.will
-        client.session = client.will = None  # [MQTT-3.1.2-10]
-        if session is None:  # never was online, or was taken over
+        """Note the end of a connection; its will is published or delayed, unless discarded."""
+        session, will = client.give_up_session()  # [MQTT-3.1.2-10]
+        if session is None:  # it was never online, or its session was taken over
             return
         session.detach()
-        self._router.invalidator.note_session(session.subscriptions)
+        self._invalidator.note_session(session.subscriptions)
         delay_s = float(will.properties.will_delay_s or 0) if will is not None else 0.0
         if will is not None and with_will:
-            session.will, session.will_at = will, now + delay_s
+            session.set_will(will, now + delay_s)
         if session.expiry_s <= 0:
             self.end(session, now)  # [MQTT-4.1.0-2]
             return
@@ -161,23 +177,25 @@ class SessionRegistry:
 
     def leave(self, session: Session, now: float) -> None:
         """Keep a session without a connection."""
-        session.expires_at = now + session.expiry_s
+        expires_at = now + session.expiry_s
+        session.leave(expires_at)
         self._away.add(session)  # [MQTT-3.1.2-23]
         is_due = session.will is not None and session.will_at <= now
         if session.recorder is not None:
             will = None if is_due else session.will
             session.recorder.closed(
-                session.expires_at,
+                expires_at,
                 now,
-                _message_of(will, session.owner, session.will_at) if will else None,
+                message_of(will, session.owner, session.will_at) if will else None,
                 session.will_at,
                 takes_back=session.will is None,
             )
         if is_due:
-            self._publish_will(session, now)
+            self._wills.publish(session, now)
 
     def end(self, session: Session, now: float) -> None:
-        """Forget a session and all it holds."""
+        """Remove a session and all its messages."""
+        session.end()
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]
             self._by_owner[session.owner.name] -= 1
@@ -185,28 +203,28 @@ class SessionRegistry:
                 del self._by_owner[session.owner.name]
         self._away.discard(session)
         for topic_filter in session.subscriptions:
-            self._router.unsubscribe(session, topic_filter)
+            self._subscriptions.unsubscribe(session, topic_filter)
         self._counters.subscriptions -= len(session.subscriptions)
         session.subscriptions.clear()
-        recorder = session.recorder or session.will_diary
+        recorder = session.recorder or session.will_recorder
         session.set_recorder(None)
-        session.will_diary = None
+        session.set_will_recorder(None)
         shared = session.find_shared()
         session.clear(len(shared))
         for delivery in shared:
             self._router.hand_over(delivery, now)
         ended = (Ended(recorder.number),) if recorder is not None else ()
-        self._publish_will(session, now, ended)  # [MQTT-3.1.2-8] it does not outlive its session
+        self._wills.publish(session, now, ended)  # [MQTT-3.1.2-8] it does not outlive its session
 
     def drop_expired_messages(self, now: float) -> None:
-        """Drop what waits for any session and has expired."""
+        """Drop the expired messages of all sessions."""
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             for session in self._sessions.values():
                 session.drop_expired(now)
 
     def end_expired(self, now: float) -> None:
-        """Do what tick() does, before something is refused."""
+        """End expired sessions before something is refused."""
         if now - self._ended_at >= LOOK_S:
             self.tick(now)
 
@@ -214,7 +232,7 @@ class SessionRegistry:
         """End what has expired, publish the wills that are due."""
         self._ended_at = now
         work = 0
-        for session in tuple(self._away):  # [MQTT-4.1.0-1] nobody else
+        for session in tuple(self._away):  # [MQTT-4.1.0-1] no other sessions
             if session.expires_at is not None and session.expires_at <= now:
                 self._counters.sessions_expired += 1
                 work += 1 + len(session.subscriptions)
@@ -222,76 +240,4 @@ class SessionRegistry:
                 if work >= TICK_WORK:  # the rest next time
                     return
             elif session.will is not None and session.will_at <= now:  # [MQTT-3.1.2-8]
-                self._publish_will(session, now)
-
-    def publish_last(self, client: Client | None, session: Session, now: float) -> None:
-        """Publish a will that does not outlive the broker: all but those a store keeps waiting."""
-        if client is not None and client.will is not None:
-            will = client.will
-            is_kept = session.recorder is not None and session.expiry_s > 0
-            if is_kept and will.properties.will_delay_s:
-                return
-            client.will, session.will = None, will
-        elif session.will is None or session.recorder is not None:
-            return
-        self._publish_will(session, now)
-
-    def _publish_will(self, session: Session, now: float, records: tuple[Record, ...] = ()) -> None:
-        will, session.will = session.will, None  # [MQTT-3.1.2-10]; [MQTT-3.1.2-12] of 3.1.1
-        recorder = session.recorder or session.will_diary
-        if will is not None and recorder is not None:
-            records = (WillEnded(recorder.number),)
-        if will is not None and not self._router.may_publish(session.owner, will.topic):
-            self._counters.drop("will_not_authorized")
-            if self._router.log_limiter.may_tell(session.client_id, "will_not_authorized"):
-                logger.info("will of %r dropped: not authorized", session.client_id)
-            will = None
-        message = None if will is None else self._screen(will, session, now)
-        if message is not None:  # [MQTT-3.1.2-14]
-            self._router.publish(message, records, now=now)
-        elif records:
-            self._router.persistence.append(records)
-
-    def _screen(self, will: Will, session: Session, now: float) -> Message | None:
-        message = _message_of(will, session.owner, now)
-        hooks = self._router.hooks.find_publish(will.topic)
-        if not hooks:
-            return message
-        screened = self._router.screen(message, hooks, (), session)
-        return None if isinstance(screened, Reason | NoRoom) else screened[0]
-
-
-def hold_will(will: Will, owner: Identity) -> HeldWill:
-    """Return a will as it is stored while its client is connected."""
-    properties = will.properties
-    kept = replace(message_properties(properties), message_expiry_s=properties.message_expiry_s)
-    message = Message(will.topic, will.payload, will.qos, will.retain, owner.name, kept)
-    return HeldWill(message, float(properties.will_delay_s or 0))
-
-
-def _message_of(will: Will, owner: Identity, now: float) -> Message:  # [MQTT-3.1.2-15]
-    properties = message_properties(will.properties)  # [MQTT-3.1.3-10]
-    expiry_s = will.properties.message_expiry_s
-    expires_at = None if expiry_s is None else now + expiry_s
-    return Message(
-        will.topic,
-        will.payload,
-        will.qos,
-        will.retain,
-        owner.name,
-        properties,
-        expires_at,
-        publisher=owner,
-    )
-
-
-def message_properties(properties: Properties) -> Properties:
-    """Return those that travel with a message unchanged."""
-    kept = Properties(
-        payload_format=properties.payload_format,  # [MQTT-3.3.2-4]
-        content_type=properties.content_type,  # [MQTT-3.3.2-20]
-        response_topic=properties.response_topic,  # [MQTT-3.3.2-15]
-        correlation_data=properties.correlation_data,  # [MQTT-3.3.2-16]
-        user_properties=properties.user_properties,  # [MQTT-3.3.2-17] [MQTT-3.3.2-18]
-    )
-    return NO_PROPERTIES if kept == NO_PROPERTIES else kept  # an alias alone costs nothing
+                self._wills.publish(session, now)

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Keeps the state of connections and sessions."""

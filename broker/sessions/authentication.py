@@ -14,7 +14,7 @@ from broker.wire.reasons import Reason
 if TYPE_CHECKING:
     from broker.policy import Credentials
 
-PAUSE_S = 1.0  # between two re-authentications: what one costs is the method's secret
+PAUSE_S = 1.0  # between two re-authentications: the cost of one depends on the method
 
 
 class AuthState(Enum):
@@ -22,45 +22,48 @@ class AuthState(Enum):
 
     CLIENT = "client"
     METHOD = "method"
-    NOBODY = "nobody"
+    IDLE = "idle"
 
 
 class Authentication:
-    """The method of one connection and where its exchange is."""
+    """Tracks the method of one connection and the state of its exchange."""
 
-    __slots__ = ("_next_at", "_turn", "credentials", "last_data", "method")
+    __slots__ = ("_next_at", "_state", "credentials", "last_data", "method")
 
     def __init__(self, method: str, credentials: Credentials) -> None:
         self.method = method
         self.credentials = credentials  # of the CONNECT
         self.last_data: bytes | None = None  # for the CONNACK
-        self._turn = AuthState.METHOD
+        self._state = AuthState.METHOD
         self._next_at = 0.0
 
     def take(self, packet: Auth, now: float) -> bool:
-        """Take an AUTH, return whether it begins a re-authentication; raise if it must not come."""
+        """Check an AUTH; return whether it begins a re-authentication; raise for a wrong one."""
         # [MQTT-4.12.0-5] [MQTT-4.12.1-1]
         if packet.properties.authentication_method != self.method:
             raise RemoteProtocolError("AUTH of another method")
-        begins = packet.reason == Reason.RE_AUTHENTICATE and self._turn is AuthState.NOBODY
-        goes_on = packet.reason == Reason.CONTINUE_AUTHENTICATION and self._turn is AuthState.CLIENT
+        begins = packet.reason == Reason.RE_AUTHENTICATE and self._state is AuthState.IDLE
+        goes_on = (
+            packet.reason == Reason.CONTINUE_AUTHENTICATION and self._state is AuthState.CLIENT
+        )
         if not begins and not goes_on:  # [MQTT-4.12.0-3]
             raise RemoteProtocolError("AUTH out of turn")
         if begins and now < self._next_at:
             raise RemoteProtocolError("re-authentication too soon", Reason.QUOTA_EXCEEDED)
         if begins:
             self._next_at = now + PAUSE_S
-        self._turn = AuthState.METHOD
+        self._state = AuthState.METHOD
         return begins
 
     def challenge(self, data: bytes | None) -> Auth:
         """Return the AUTH that the client has to answer."""
-        self._turn = AuthState.CLIENT
+        self._state = AuthState.CLIENT
         return self._packet(Reason.CONTINUE_AUTHENTICATION, data)  # [MQTT-4.12.0-2]
 
     def finish(self, data: bytes | None) -> Auth:
-        """Return the AUTH that ends a re-authentication."""
-        self._turn = AuthState.NOBODY
+        """End an exchange; return the AUTH that ends a re-authentication."""
+        self._state = AuthState.IDLE
+        self.last_data = data
         return self._packet(Reason.SUCCESS, data)  # [MQTT-3.15.2-1]
 
     def complete(self, properties: Properties) -> Properties:

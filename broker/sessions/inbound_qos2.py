@@ -1,15 +1,15 @@
-"""Packet ids of QoS 2 messages that a client has handed over and not yet released.
+"""Keeps the packet ids of QoS 2 messages that a client has sent and not released.
 
 Theory of operation
 -------------------
 An id is noted at the first PUBLISH and forgotten at its PUBREL; in between every PUBLISH with it
-is the same message, which is not taken again. [MQTT-4.3.3-10] Rules after every call:
+is the same message, which is not routed again. [MQTT-4.3.3-10] Rules after every call:
 
 1. An id belongs to one message until its PUBREL comes, reconnects included; the message is
    forgotten only when it was refused.
-2. While a message is undecided (a hold), it has one place in the line of acknowledgements of
-   the newest connection it came by.
-3. What the ids cost counts as queued bytes, for one client and for all.
+2. An undecided message (it has a hold) has one slot in the queue of acknowledgements of the newest
+   connection it came by.
+3. The memory of the ids counts as queued bytes, for one client and for all.
 """
 
 from collections.abc import Iterable
@@ -18,19 +18,19 @@ from broker.quota.counters import BrokerCounters
 from broker.sessions.ack_queue import AckSlot
 from broker.wire.reasons import Reason
 
-FAILURE = Reason.UNSPECIFIED_ERROR  # speed: as in client.py
+FAILURE = Reason.UNSPECIFIED_ERROR  # speed: as in sessions/client.py
 ID_BYTES = 150  # of one id: two sets, a dictionary and an int; an estimate, on the safe side
 
 
 class InboundQos2:
     """The packet ids of the QoS 2 messages that one session has received."""
 
-    __slots__ = ("_counters", "_limit", "_limit_bytes_total", "_places", "ids", "unreleased")
+    __slots__ = ("_counters", "_limit", "_limit_bytes_total", "_slots", "ids", "unreleased")
 
     def __init__(self, counters: BrokerCounters, limit: int, limit_bytes_total: int) -> None:
         self.ids: set[int] = set()
         self.unreleased: set[int] = set()  # of those, PUBREC was sent on this connection
-        self._places: dict[int, AckSlot] = {}  # undecided
+        self._slots: dict[int, AckSlot] = {}  # undecided
         self._counters = counters
         self._limit = limit
         self._limit_bytes_total = limit_bytes_total
@@ -38,7 +38,7 @@ class InboundQos2:
     @property
     def is_full(self) -> bool:
         """True when no further packet id fits."""
-        held = ID_BYTES * (len(self.ids) + 1)  # no client holds more than what is left for all
+        held = ID_BYTES * (len(self.ids) + 1)  # no client holds more than the rest for all
         if self._counters.queued_bytes + held > self._limit_bytes_total:
             return True
         return len(self.ids) >= self._limit
@@ -50,39 +50,39 @@ class InboundQos2:
         return min(self._limit - len(self.ids), left // 2)
 
     def note_run(self, packet_ids: Iterable[bytes]) -> None:
-        """Note messages whose PUBRECs are sent; they are among ids already."""
+        """Note messages whose PUBRECs are sent; their ids are in ids already."""
         numbers = [int.from_bytes(each, "big") for each in packet_ids]
         self.unreleased.update(numbers)
         self._counters.queued_bytes += ID_BYTES * len(numbers)
 
-    def take(self, packet_id: int, place: AckSlot) -> None:
+    def take(self, packet_id: int, slot: AckSlot) -> None:
         """Note a new message, which waits for its decision."""
         self.ids.add(packet_id)
-        self._places[packet_id] = place
+        self._slots[packet_id] = slot
         self._counters.queued_bytes += ID_BYTES
 
-    def repeat(self, packet_id: int, place: AckSlot) -> None:
-        """Take a message that came again: answered like the first, once that is decided."""
-        before = self._places.get(packet_id)
+    def repeat(self, packet_id: int, slot: AckSlot) -> None:
+        """Answer a message that came again like the first, once that is decided."""
+        before = self._slots.get(packet_id)
         if before is None:
-            place.decide(Reason.SUCCESS)
-        elif before.line is place.line:
-            place.leave()
+            slot.decide(Reason.SUCCESS)
+        elif before.queue is slot.queue:
+            slot.withdraw()
         else:  # the line of the last connection is closed
-            self._places[packet_id] = place
+            self._slots[packet_id] = slot
 
     def decide(self, packet_id: int, verdict: Reason) -> None:
         """Settle a message; a refused one may be published again."""
-        place = self._places.pop(packet_id, None)
-        if place is None:  # the session has ended
+        slot = self._slots.pop(packet_id, None)
+        if slot is None:  # the session has ended
             return
         if verdict >= FAILURE:
             self._forget(packet_id)  # [MQTT-4.3.3-9]
-        place.decide(verdict)
+        slot.decide(verdict)
 
     def is_undecided(self, packet_id: int) -> bool:
         """Return whether a message waits for its PUBREC."""
-        return packet_id in self._places
+        return packet_id in self._slots
 
     def release(self, packet_id: int) -> bool:
         """Note a PUBREL; return whether it belongs to a message."""
@@ -93,22 +93,22 @@ class InboundQos2:
 
     def release_decided(self, packet_id: int) -> bool:
         """Note a PUBREL if it belongs to a decided message; return whether it does."""
-        if packet_id not in self.ids or packet_id in self._places:
+        if packet_id not in self.ids or packet_id in self._slots:
             return False
         self._forget(packet_id)  # [MQTT-4.3.3-12] [MQTT-4.3.3-13]
         return True
 
     def restore(self, packet_ids: set[int]) -> None:
-        """Take what was noted before the broker started."""
+        """Take the packet ids from the store."""
         self.ids |= packet_ids
         self._counters.queued_bytes += ID_BYTES * len(packet_ids)
 
     def clear(self) -> None:
-        """Forget everything; the session has ended."""
+        """Forget all packet ids; the session has ended."""
         self._counters.queued_bytes -= ID_BYTES * len(self.ids)
         self.ids.clear()
         self.unreleased.clear()
-        self._places.clear()
+        self._slots.clear()
 
     def _forget(self, packet_id: int) -> None:
         self.ids.remove(packet_id)

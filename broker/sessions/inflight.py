@@ -1,4 +1,4 @@
-"""QoS 1 and 2 messages on their way to one client.
+"""Tracks the QoS 1 and 2 messages in flight to one client.
 
 Theory of operation
 -------------------
@@ -8,11 +8,11 @@ call:
 
 1. At most ``window`` packets are sent and not acknowledged on this connection.
 2. A packet id belongs to one packet until that is acknowledged, reconnects included.
-3. Nothing is dropped silently: what does not fit is not taken, and offer() says so.
+3. Nothing is dropped silently: offer() returns how many packets it took.
 4. While packets wait to be sent again, nothing new is taken. [MQTT-4.6.0-1]
 
 Packet ids are kept as the two bytes of the wire: they are cut out of one packet and joined into
-another, and nobody ever counts with them. speed: saves two conversions a message.
+another; no code counts with them. speed: saves two conversions a message.
 """
 
 from __future__ import annotations
@@ -41,24 +41,12 @@ _NO_IDS: deque[bytes] = deque(maxlen=0)  # an empty deque of its own would cost 
 
 
 class Inflight:
-    """Sends each packet until it is acknowledged, in order, a few at a time."""
+    """Sends each packet until it is acknowledged, in order, within the window."""
 
     __slots__ = (
-        "_counters",
-        "_ids_made",
-        "_kept_back",
-        "_limit_bytes",
-        "_limit_bytes_total",
-        "_max_packet_id",
-        "_pool",
-        "_qos2",
-        "_unsent",
-        "append",
-        "assigned",
-        "packets",
-        "recorder",
-        "size_bytes",
-        "window",
+        "_append", "_counters", "_ids_made", "_kept_back", "_limit_bytes", "_limit_bytes_total",
+        "_max_packet_id", "_pool", "_qos2", "_unsent", "assigned", "is_paused", "packets",
+        "recorder", "size_bytes", "window",
     )  # fmt: skip
 
     def __init__(
@@ -71,7 +59,8 @@ class Inflight:
         self.assigned: dict[bytes, Delivery] | None = None  # by packet id; of shared subscriptions
         self.recorder: SessionPersistence | None = None  # of a stored session
         self.window = 0
-        self.append: Callable[[bytes], None] | None = None  # None: take nothing now
+        self.is_paused = True  # the state: offer() takes nothing; open() and pause() change it
+        self._append: Callable[[bytes], None] = _send_nothing  # speed: bound once per open()
         # by packet id: PUBLISHes in the order first sent, PUBRELs in the order of their PUBRECs
         self.packets: dict[bytes, bytes] = {}
         self.size_bytes = 0
@@ -90,26 +79,35 @@ class Inflight:
         """The number of further packets that may be sent now."""
         if self._unsent or self.size_bytes >= self._limit_bytes:
             return 0
-        # no client holds more than what is left for all (session.py, rule 4)
+        # no client holds more than the rest for all (message_queue.py, rule 1)
         if self._counters.queued_bytes + self.size_bytes >= self._limit_bytes_total:
             return 0
         return self.window - len(self.packets)  # [MQTT-3.3.4-9] [MQTT-4.9.0-2]
 
     @property
     def last_id(self) -> bytes:
-        """The packet id of what was offered last."""
+        """The packet id of the packet that was offered last."""
         return next(reversed(self.packets))
 
     def open(self, append: Callable[[bytes], None]) -> None:
         """Take packets for a connection from now on."""
         kept_back = self._kept_back
-        self.append = kept_back.append if kept_back else append
+        self._append = kept_back.append if kept_back else append
+        self.is_paused = False
+
+    def pause(self) -> None:
+        """Take no packets until open()."""
+        self.is_paused = True
+
+    def set_recorder(self, recorder: SessionPersistence | None) -> None:
+        """Record what happens, or no more."""
+        self.recorder = recorder
 
     def offer(self, parts: Sequence[Parts]) -> int:
         """Send the first ones that fit; return how many."""
-        append = self.append
-        if append is None:
+        if self.is_paused:
             return 0
+        append = self._append
         free_slots = self.free_slots
         if free_slots < len(parts):
             parts = parts[: max(free_slots, 0)]
@@ -138,30 +136,33 @@ class Inflight:
     def take_qos2(self, parts: Parts) -> bytes | None:
         """Take a QoS 2 packet that send_taken() will send; return its id, None: it does not fit.
 
-        What is offered meanwhile is sent behind it.
+        Packets offered meanwhile are sent behind it.
         """
-        append = self.append
-        if append is None:
+        if self.is_paused:
             return None
-        self.append = _send_nothing
+        append = self._append
+        self._append = _send_nothing
         if not self.offer_qos2((parts,)):
-            self.append = append
+            self._append = append
             return None
         packet_id = self.last_id
         if self._kept_back is None:
             self._kept_back = SendOrder()
         self._kept_back.hold(packet_id)
-        self.append = self._kept_back.append
+        self._append = self._kept_back.append
         return packet_id
 
     def send_taken(self, packet_id: bytes, append: Callable[[bytes], None]) -> None:
-        """Send what was taken, and what stands behind it, as soon as nothing stands before it."""
+        """Send a packet that was taken, and those behind it, once none stands before it."""
         if self._kept_back is not None:
             self._kept_back.settle(packet_id)
             self._send_kept_back(self._kept_back, append)
 
     def give_up_taken(self, packet_id: bytes, append: Callable[[bytes], None] | None) -> bool:
-        """Forget what was taken; return whether it was there. None: the connection is gone."""
+        """Forget a packet that was taken; return whether it was there.
+
+        append is None when the connection has ended.
+        """
         if self._kept_back is not None:
             self._kept_back.give_up(packet_id)
             if append is not None:
@@ -172,21 +173,21 @@ class Inflight:
         for packet in kept_back.take_ready(self.packets):
             if not packet.startswith(PUBREL):
                 append(packet)
-        if not kept_back and self.append is not None:
-            self.append = append
+        if not kept_back and not self.is_paused:
+            self._append = append
 
     def last_ids(self, count: int) -> list[bytes]:
-        """Return the ids of what was offered last, in order."""
+        """Return the ids of the packets offered last, in order."""
         return list(islice(reversed(self.packets), count))[::-1]
 
     def assign(self, delivery: Delivery) -> None:
-        """Remember what the packet sent last was, to give it to another client if need be."""
+        """Note the message of the last packet, so that another group member can get it."""
         if self.assigned is None:
             self.assigned = {}
         self.assigned[self.last_id] = delivery
 
     def acknowledge(self, packet_ids: Iterable[bytes]) -> int:
-        """Note PUBACKs; return how many of them belong to nothing in flight.
+        """Note PUBACKs; return how many match nothing in flight.
 
         Raises RemoteProtocolError for one in flight at QoS 2; those before it are noted.
         """
@@ -241,9 +242,9 @@ class Inflight:
         return release
 
     def finish(self, packet_id: bytes, *, released: bool) -> bool:
-        """Note a PUBCOMP, or a PUBREC that refuses; return whether it ends something.
+        """Note a PUBCOMP, or a PUBREC that refuses; return whether it ends a packet in flight.
 
-        released says which: a PUBCOMP ends a PUBREL, a refusal a PUBLISH.
+        released is True for a PUBCOMP, which ends a PUBREL; a refusal ends a PUBLISH.
         """
         if self._qos2 is None or packet_id not in self._qos2:
             if packet_id in self.packets:
@@ -266,7 +267,7 @@ class Inflight:
         return True
 
     def restore(self, packets: dict[bytes, bytes], qos2: set[bytes]) -> None:
-        """Take what was in flight before the broker started."""
+        """Take the packets in flight from the store."""
         self.packets = packets
         self._qos2 = qos2 or None
         self._account(sum(map(len, packets.values())))
@@ -280,7 +281,7 @@ class Inflight:
     def resume(self, window: int, packets: dict[bytes, bytes]) -> None:
         """Start a connection: all in flight must be sent again, at most window at a time.
 
-        packets are those in flight in the form the new connection wants; what is missing is
+        packets are those in flight, in the form for the new connection; missing ones are
         given up.
         """
         self.window = window  # [MQTT-4.9.0-1]
@@ -299,11 +300,11 @@ class Inflight:
 
     @property
     def is_sending_again(self) -> bool:
-        """Whether the last connection left something behind that is not sent again yet."""
+        """True while packets of the last connection are not all sent again."""
         return bool(self._unsent)
 
     def send_again(self, append: Callable[[bytes], None]) -> None:
-        """Send what is due of what the last connection left behind."""
+        """Send again the next packets of the last connection, within the window."""
         while self._unsent and len(self.packets) - len(self._unsent) < self.window:
             packet = self.packets.get(self._unsent.pop())  # [MQTT-4.3.3-7] expired or not
             if packet is not None:
@@ -312,8 +313,8 @@ class Inflight:
                 append(bytes((first,)) + packet[1:])
 
     def clear(self) -> None:
-        """Forget everything; the session has ended."""
-        self.append = None
+        """Forget all packets; the session has ended."""
+        self.pause()
         self._account(-self.size_bytes)
         self.packets = {}
         self._qos2 = self.assigned = self._kept_back = None

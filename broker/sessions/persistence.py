@@ -1,40 +1,36 @@
-"""Records what sessions do in a store, so that they survive a crash.
+"""Records the changes of sessions in a store, so that they survive a crash.
 
 Theory of operation
 -------------------
-A session that is kept after its connection has a diary, if the broker has a store; every other
-session has None there, which costs nothing. Rules:
+A session that is kept after its connection has a recorder (SessionPersistence), if the broker has a
+store; every other session has None there, which costs nothing. Rules:
 
-1. Whoever relies on an answer (CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) gets it
-   when the records it speaks of are safe.
-   So is the will of a client that comes, whether its session is kept or not.
-2. A QoS 2 message leaves when it is safe that it was sent, and under which packet id: else, after
-   a crash, the id might be given to another message, which its receiver would take for this one.
-   A QoS 1 message leaves at once: it may come twice.
-3. Stored stands before every other record about its message; Sent, which are collected while a
-   message is delivered, come right behind it.
-4. Acknowledged stands before the Sent that uses a packet id again: else, after a crash, two
-   messages might have the same.
-5. What stored_run.py takes and what was acknowledged is collected while a wake-up lasts, for all
-   clients. flush() writes it down, in the order of these rules; core.py calls it before anything
-   leaves, and append() before it adds anything else.
-6. What adds to the store may be refused; what changes or removes must be kept.
+1. An answer (CONNACK, SUBACK, UNSUBACK, PUBACK, PUBREC, PUBREL, PUBCOMP) is sent when the records
+   that it promises are safe; the will of a client is among them, also without a kept session.
+2. A QoS 2 message is sent once it is safe that it was sent, and under which packet id: else, after
+   a crash, the id might be given to another message, which the receiver would take for this one.
+   A QoS 1 message is sent at once: it may come twice.
+3. Stored precedes every other record about its message; Sent, collected while a message is
+   delivered, follows right behind it.
+4. Acknowledged precedes the Sent that uses a packet id again: else, after a crash, two messages
+   might have the same id.
+5. Records of fastpath/durable.py and of acknowledgements are collected during one loop iteration,
+   for all clients. flush() writes them, in the order of these rules; core.py calls it before
+   anything is sent, and append() before it adds any other record.
+6. A record that adds to the store may be refused; one that changes or removes must be kept.
+7. A ClockRead precedes everything with an end (a message that expires, a session whose client has
+   gone), so that a clock that is set back cannot lengthen its life.
 
-7. A ClockRead stands before what has an end (a message that expires, a session whose client has
-   left), so that a clock that is set back cannot give it more life than it had then.
-
-The broker's clock is the loop's; records have the journal's (records.py). Only this file converts.
+The broker uses the clock of the loop, records that of the store (store_clock.py).
 """
 
 from __future__ import annotations
 
-from math import inf
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from broker.journal.records import (
     Acknowledged,
     CaughtUp,
-    ClockRead,
     Completed,
     Ended,
     Freed,
@@ -52,6 +48,7 @@ from broker.journal.records import (
     WillEnded,
     WillHeld,
 )
+from broker.sessions.store_clock import StoreClock
 from broker.wire import encode_message_properties
 
 if TYPE_CHECKING:
@@ -62,54 +59,37 @@ if TYPE_CHECKING:
     from broker.messages.message import Message
     from broker.policy import Identity
     from broker.sessions.outbound import Outbound
+    from broker.sessions.store_clock import RecordSink
     from broker.wire.packets import Subscription
 
     Done = Callable[[bool], None]
 
 
 NO_MESSAGE = 1 << 64  # ids are below
-CLOCK_READ_S = 60.0  # between two of them: so much life is given back by a power cut, if the
-# wall clock is set back as well
-CLOCK_STEP_S = 1.0  # by which the wall clock was set, not corrected
-MUCH_BYTES = 65_536  # collected; then whoever collects calls flush()
-
-
-class RecordSink(Protocol):
-    """Stores records."""
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether those who bring more should wait."""
-
-    def append(
-        self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
-    ) -> None:
-        """Keep all or none; done is called later. Without it, or with must, never refuse."""
+MUCH_BYTES = 65_536  # collected; then the collector calls flush()
 
 
 class HeldWill(NamedTuple):
-    """The will of a client that comes."""
+    """The will of a CONNECT."""
 
-    message: Message  # its properties say after how long it expires
+    message: Message  # its properties have the expiry interval
     delay_s: float
 
 
 class Persistence:
-    """Writes down what the sessions of one broker do; without a store, nothing."""
+    """Collects and appends the records of all sessions; without a store it does nothing."""
 
     __slots__ = (
-        "_acknowledged", "_ahead_s", "_boot", "_clock_read_at", "_collected_from", "_dropped",
-        "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store", "_wall_ahead_s",
-        "collected_bytes", "touch",
+        "_acknowledged", "_collected_from", "_dropped",
+        "_next_message", "_next_session", "_runs", "_sends", "_sent", "_store",
+        "clock", "collected_bytes", "touch",
     )  # fmt: skip
 
     def __init__(
         self, store: RecordSink | None = None, touch: Callable[[Outbound], None] = lambda _: None
     ) -> None:
-        self.touch = touch  # lets a client's output leave that no read has caused
-        self._ahead_s = self._wall_ahead_s = 0.0  # the journal's clock and the wall's, of ours
-        self._clock_read_at = -inf
-        self._boot = ""
+        self.touch = touch  # asks for a write that no read causes
+        self.clock = StoreClock(store)
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
@@ -128,7 +108,7 @@ class Persistence:
 
     @property
     def is_behind(self) -> bool:
-        """Whether what adds to the store should wait."""
+        """True when senders of messages for the store should wait."""
         return self._store is not None and self._store.is_behind
 
     @property
@@ -137,46 +117,11 @@ class Persistence:
         return bool(self._runs or self._acknowledged or self._dropped or self._sent)
 
     def go_on_from(self, next_session: int, next_message: int) -> None:
-        """Give no number that the store knows."""
+        """Begin with these numbers, which the store does not know."""
         self._next_session, self._next_message = next_session, next_message
 
-    def start_clock(self, last: ClockRead | None, now: float, wall: float, boot: str) -> None:
-        """Go on with the store's clock; now is the time since a start of the machine."""
-        self._wall_ahead_s = wall - now
-        self._boot = boot
-        self._ahead_s = _go_on_from(last, now, wall, boot) - now
-        self.read_clock(now)
-
-    def note_wall(self, now: float, wall: float) -> None:
-        """Take what the wall clock says, which may have been set."""
-        ahead_s = wall - now
-        is_set = abs(ahead_s - self._wall_ahead_s) >= CLOCK_STEP_S
-        self._wall_ahead_s = ahead_s
-        if is_set or now - self._clock_read_at >= CLOCK_READ_S:
-            self.read_clock(now)
-
-    def read_clock(self, now: float) -> None:
-        """Write down both clocks; rule 7. What was collected may be written behind it."""
-        self._clock_read_at = now
-        if self._store is not None:
-            wall = now + self._wall_ahead_s
-            self._store.append((ClockRead(now + self._ahead_s, wall, now, self._boot),))
-
-    def note_end(self, now: float) -> None:
-        """Write down both clocks before something that has an end, unless that was just done."""
-        if now != self._clock_read_at:
-            self.read_clock(now)
-
-    def to_store(self, instant: float | None) -> float:
-        """Return an instant of the broker's clock as the store has it."""
-        return 0.0 if instant is None else instant + self._ahead_s
-
-    def instant(self, stored: float) -> float | None:
-        """Return an instant of the store in the broker's clock."""
-        return stored - self._ahead_s if stored else None
-
     def open_recorder(self, number: int = 0) -> SessionPersistence | None:
-        """Return a session's diary, a new one or that of a number; None without a store."""
+        """Return the recorder of a new session, or of a number; None without a store."""
         if self._store is None:
             return None
         if not number:
@@ -185,7 +130,7 @@ class Persistence:
         return SessionPersistence(self, number)
 
     def take_message_ids(self, count: int = 1) -> int:
-        """Return the first of so many ids that nobody else is given."""
+        """Reserve message ids; return the first."""
         first = self._next_message
         self._next_message += count
         return first
@@ -193,7 +138,7 @@ class Persistence:
     def append(
         self, records: Sequence[Record | Series], done: Done | None = None, *, must: bool = False
     ) -> None:
-        """Write records down."""
+        """Append records, after those that were collected."""
         if self._store is not None:
             self.flush()
             self._store.append(records, done, must=must)
@@ -201,7 +146,7 @@ class Persistence:
     def append_message(
         self, records: list[Record | Series], done: Done, *, must: bool = False
     ) -> None:
-        """Write a message down, and to whom it was sent."""
+        """Append a message, and the sessions it was sent to."""
         sends = self._take_sent(records)
         if sends:
             sends.insert(0, done)
@@ -209,35 +154,35 @@ class Persistence:
         self.append(records, done, must=must)
 
     def collect_run(self, records: list[Series], first_id: int, size: int, done: Done) -> None:
-        """Note new messages, with ids from the first one on, of so many bytes."""
+        """Collect the records of new messages, whose ids follow first_id."""
         self.collected_bytes += size
         self._runs.append((records, done))
         self._collected_from = min(self._collected_from, first_id)
 
     def sent(self, session: int, message_id: int, packet_id: int, send: Done | None) -> None:
-        """Note that a message is in flight; send is called once that is safe."""
+        """Collect that a message is in flight; send is called once that is safe."""
         self._sent.setdefault(session, []).append((message_id, packet_id))
         if send is not None:
             self._sends.append(send)
 
     def sent_series(self, session: int, first_id: int, packet_ids: Sequence[bytes]) -> None:
-        """Note that some messages of the run collected last are in flight."""
+        """Collect that messages of the last run are in flight."""
         self._runs[-1][0].append(SentSeries(session, first_id, packet_ids))
 
     def acknowledged(self, session: int, message_ids: Sequence[int]) -> None:
-        """Note that a session needs messages no more, and may use their packet ids again."""
-        if max(message_ids) >= self._collected_from:  # before it can know of them
+        """Collect that a session has messages acknowledged; their packet ids are free."""
+        if max(message_ids) >= self._collected_from:  # their Stored must precede
             self.flush()
         self._acknowledged.setdefault(session, []).extend(message_ids)
 
     def dropped(self, session: int, message_ids: Sequence[int]) -> None:
-        """Note that a session needs messages no more that never were in flight."""
+        """Collect that a session drops messages that never were in flight."""
         is_new = max(message_ids) >= self._collected_from
         gone = self._dropped if is_new else self._acknowledged
         gone.setdefault(session, []).extend(message_ids)
 
     def flush(self) -> None:
-        """Write down what was collected."""
+        """Append the collected records."""
         store = self._store
         if store is None:
             return
@@ -268,7 +213,7 @@ class Persistence:
             encode_message_properties(message.properties),
             message.qos,
             message.sender,
-            self.to_store(message.expires_at),
+            self.clock.to_store(message.expires_at),
             retained,
             tuple(entries),
             _publisher_of(message) if retained else None,
@@ -283,14 +228,14 @@ class Persistence:
 
 
 class SessionPersistence:
-    """Writes down what one session does."""
+    """Records the changes of one session."""
 
     __slots__ = ("has_will", "messages", "number", "persistence")
 
     def __init__(self, persistence: Persistence, number: int) -> None:
         self.persistence = persistence
         self.number = number
-        self.has_will = False  # of the connection that is
+        self.has_will = False  # of the current connection
         self.messages: dict[bytes, int] = {}  # in flight and not released: packet id to message id
 
     # -- the session -----------------------------------------------------------------------
@@ -305,7 +250,7 @@ class SessionPersistence:
         must: bool,
         will: HeldWill | None = None,
     ) -> None:
-        """A client comes; done says whether it may go on."""
+        """Record a CONNECT; done is called with whether it is safe."""
         persistence, number = self.persistence, self.number
         groups = tuple(sorted(owner.groups))
         records: list[Record] = [
@@ -327,56 +272,56 @@ class SessionPersistence:
         *,
         takes_back: bool = False,
     ) -> None:
-        """The connection has ended; its will may wait, its expiry counted from will_at."""
+        """Record the end of a connection; the expiry of its will counts from will_at."""
         persistence = self.persistence
-        persistence.note_end(now)
-        records: list[Record] = [SessionClosed(self.number, persistence.to_store(expires_at))]
+        persistence.clock.note_end(now)
+        records: list[Record] = [SessionClosed(self.number, persistence.clock.to_store(expires_at))]
         if takes_back and self.has_will:
             records.append(WillEnded(self.number))
         elif will is not None:
             message_id = persistence.take_message_ids()
-            due_at = persistence.to_store(will_at)
+            due_at = persistence.clock.to_store(will_at)
             records.append(WillDelayed(self.number, message_id, due_at, will.retain))
             records.append(persistence.describe(will, message_id, (), retained=False))
         persistence.append(records)
 
     def will_waits(self, message_id: int, will_at: float, *, retain: bool) -> None:
-        """A will that was held is due at some time."""
-        due_at = self.persistence.to_store(will_at)
+        """Record when a held will is due."""
+        due_at = self.persistence.clock.to_store(will_at)
         self.persistence.append((WillDelayed(self.number, message_id, due_at, retain),))
 
     def ended(self, done: Done | None = None) -> None:
-        """The session is gone; may be said twice."""
+        """Record the end of the session; harmless when repeated."""
         self.persistence.append((Ended(self.number),), done, must=True)
 
     def subscribed(
         self, subscriptions: Iterable[Subscription], pending: Container[str], done: Done
     ) -> None:
-        """Filters were added or replaced; for those pending retained messages must be sent."""
+        """Record new or replaced filters; those in pending have retained messages to send."""
         number = self.number
         records = [Subscribed(number, each, each.topic_filter in pending) for each in subscriptions]
         self.persistence.append(records, done)
 
     def caught_up(self, topic_filter: str) -> None:
-        """The retained messages of a filter were sent."""
+        """Record that the retained messages of a filter were sent."""
         self.persistence.append((CaughtUp(self.number, topic_filter),))
 
     def unsubscribed(self, filters: Iterable[str], done: Done | None = None) -> None:
-        """Filters were removed."""
+        """Record that filters were removed."""
         records: list[Record] = [Unsubscribed(self.number, each) for each in filters]
         self.persistence.append(records, done, must=True)
 
-    # -- what it is sent -------------------------------------------------------------------
+    # -- messages to the client ------------------------------------------------------------
 
     def entry(self, delivery: Delivery) -> QueueEntry:
-        """Return what says that the session must get a message."""
+        """Return the queue entry of a message for this session."""
         return QueueEntry(self.number, delivery.qos, delivery.retain, delivery.identifiers)
 
     def stored(self, delivery: Delivery, now: float) -> None:
-        """The session alone must get a message; nobody waits for it."""
+        """Record a message for this session alone; no answer waits for it."""
         persistence = self.persistence
         if delivery.message.expires_at is not None:
-            persistence.note_end(now)
+            persistence.clock.note_end(now)
         entries = (self.entry(delivery),)
         record = persistence.describe(
             delivery.message, delivery.message_id, entries, retained=False
@@ -384,47 +329,47 @@ class SessionPersistence:
         persistence.append((record,), _ignore)
 
     def sent(self, packet_id: bytes, message_id: int, send: Done | None = None) -> None:
-        """A message is in flight."""
+        """Record that a message is in flight."""
         self.messages[packet_id] = message_id
         self.persistence.sent(self.number, message_id, int.from_bytes(packet_id, "big"), send)
 
     def sent_run(self, packet_ids: Sequence[bytes], message_ids: Sequence[int]) -> None:
-        """The first of some messages, whose ids follow one another, are in flight."""
+        """Record that the first of some consecutive messages are in flight."""
         if packet_ids:
             self.messages.update(zip(packet_ids, message_ids, strict=False))
             self.persistence.sent_series(self.number, message_ids[0], packet_ids)
 
     def acknowledged(self, packet_ids: Iterable[bytes]) -> None:
-        """Messages in flight are needed no more."""
+        """Record that messages in flight were acknowledged."""
         take = self.messages.pop
         message_ids = [found for each in packet_ids if (found := take(each, 0))]
         if message_ids:
             self.persistence.acknowledged(self.number, message_ids)
 
     def dropped(self, message_ids: Sequence[int]) -> None:
-        """Messages that wait are needed no more."""
+        """Record that queued messages were dropped."""
         if message_ids:
             self.persistence.dropped(self.number, message_ids)
 
     def released(self, packet_id: bytes, done: Done) -> None:
-        """A message has arrived at QoS 2; its packet id is still in use."""
+        """Record a PUBREC; the packet id is still in use."""
         number = int.from_bytes(packet_id, "big")
         record = Released(self.number, self.messages.pop(packet_id, 0), number)
         self.persistence.append((record,), done, must=True)
 
     def completed(self, packet_id: bytes) -> None:
-        """The packet id of a QoS 2 message is free again."""
+        """Record a PUBCOMP; the packet id is free again."""
         self.persistence.append((Completed(self.number, int.from_bytes(packet_id, "big")),))
 
-    # -- what it sends ---------------------------------------------------------------------
+    # -- messages from the client ----------------------------------------------------------
 
     def freed(self, packet_id: int, done: Done | None = None) -> None:
-        """The packet id may mean a new message."""
+        """Record a PUBREL from the client; the packet id may name a new message."""
         self.persistence.append((Freed(self.number, packet_id),), done, must=True)
 
 
 class _Together:
-    """One answer for many."""
+    """Passes one answer to many callbacks."""
 
     __slots__ = ("_dones",)
 
@@ -436,18 +381,11 @@ class _Together:
             done(ok)
 
 
-def _go_on_from(last: ClockRead | None, now: float, wall: float, boot: str) -> float:
-    """Return what the store's clock shows, given what it showed last."""
-    if last is None:
-        return wall
-    if boot and last.boot == boot and now >= last.uptime:
-        return last.at + now - last.uptime
-    return last.at + max(wall - last.wall, 0.0)  # else it was set back meanwhile
-
-
 def _publisher_of(message: Message) -> Publisher | None:
-    who = message.publisher
-    return None if who is None else Publisher(who.client_id, tuple(sorted(who.groups)))
+    publisher = message.publisher
+    if publisher is None:
+        return None
+    return Publisher(publisher.client_id, tuple(sorted(publisher.groups)))
 
 
 def _describe_gone(message_ids: dict[int, list[int]]) -> list[Record]:
@@ -455,4 +393,4 @@ def _describe_gone(message_ids: dict[int, list[int]]) -> list[Record]:
 
 
 def _ignore(ok: bool) -> None:
-    """Nobody waits; what may be refused needs someone to be told."""
+    """Do nothing; append() needs a callback for records that may be refused."""

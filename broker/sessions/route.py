@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from broker.sessions.shared_group import SharedGroup
     from broker.wire.packets import Subscription
 
-NOT_PLAIN = -1  # as the longest packet an outlet takes
+NOT_PLAIN = -1  # as the longest packet that a receiver set takes
 
 
 class Receiver(Protocol):
@@ -29,7 +29,7 @@ Receivers = tuple[tuple["Receiver", "Subscription"], ...]
 
 
 class ReceiverSet:
-    """A set of receivers, prepared for the flow; topics with the same receivers share it."""
+    """A set of receivers, prepared for the fast paths; topics with the same receivers share it."""
 
     __slots__ = (
         "clients", "entries", "exact", "groups", "high", "is_as_published", "limit",
@@ -58,23 +58,25 @@ class ReceiverSet:
         if not qos:
             (self.low_same if same else self.low_other).append(append)
 
-    def open(self, limit: int, *, tells_nobody: bool) -> None:
-        """Allow the flow to use it for packets of at most limit bytes."""
+    def open(self, limit: int, *, has_no_receivers: bool) -> None:
+        """Allow fast paths to use it for packets of at most limit bytes."""
         self.limit = limit
         if self.groups:
-            return  # a member that leaves hands over what it has not acknowledged
-        if self.entries:  # the PUBACK waits: stored_run.py
+            return  # a member that ends hands over messages it has not acknowledged
+        if self.entries:  # the PUBACK waits: fastpath/durable.py
             self.limit_stored = limit
-        elif not tells_nobody:  # else the PUBACK carries a reason, which the flow does not write
+        elif (
+            not has_no_receivers
+        ):  # else the PUBACK carries a reason, which fast paths do not write
             self.limit_qos1 = limit
 
     @property
-    def has_waiting(self) -> bool:
-        """True when some session that must get every message takes none now."""
-        return any(session.inflight.append is None for session, _ in self.high)
+    def has_paused(self) -> bool:
+        """True when some session at QoS 1 or 2 is paused."""
+        return any(session.inflight.is_paused for session, _ in self.high)
 
     def takes(self, kind: int) -> int:
-        """Return the longest packet the flow may send with this first byte."""
+        """Return the longest packet that a fast path may send with this first byte."""
         return self.limit_qos1 if kind & 0x06 else self.limit
 
 
@@ -99,4 +101,4 @@ class PublishRoute:
         self.allowed = allowed
         self.receivers = receivers
         self.receiver_set = receiver_set
-        self.hooks = hooks  # with any, the outlet is closed
+        self.hooks = hooks  # with any, the receiver set is closed

@@ -1,13 +1,13 @@
-"""Packets for one client that stand behind QoS 2 messages whose packet ids are not safe yet.
+"""Keeps the order of packets behind QoS 2 messages whose packet ids are not safe yet.
 
 Theory of operation
 -------------------
-A QoS 2 message of a stored session leaves once its packet id is safe (durable.py, rule 2). What is
-sent to the same client meanwhile stands behind it, so that a QoS 1 message does not overtake.
-Rules after every call:
+A QoS 2 message of a stored session is sent once its packet id is safe (persistence.py, rule 2).
+Packets for the same client that come meanwhile wait behind it, so that a QoS 1 message does not
+overtake. Rules after every call:
 
-1. The line begins with a message that is not safe, or is empty.
-2. Packets leave in the order in which they were taken.
+1. The queue begins with a message that is not safe, or is empty.
+2. Packets leave in the order in which they were added.
 
 An entry of two bytes is the packet id of a QoS 2 message: no packet is so short.
 """
@@ -26,19 +26,19 @@ PACKET_ID_BYTES = 2
 class SendOrder:
     """Keeps packets in order until those before them may leave."""
 
-    __slots__ = ("_line", "_unsafe", "append")
+    __slots__ = ("_queue", "_unsafe", "append")
 
     def __init__(self) -> None:
-        self._line: deque[bytes] = deque()
+        self._queue: deque[bytes] = deque()
         self._unsafe: set[bytes] = set()
-        self.append = self._line.append  # takes a packet that has to stand behind
+        self.append = self._queue.append  # adds a packet that has to wait
 
     def __bool__(self) -> bool:
-        return bool(self._line)
+        return bool(self._queue)
 
     def hold(self, packet_id: bytes) -> None:
-        """Take a QoS 2 message that is not safe."""
-        self._line.append(packet_id)
+        """Add a QoS 2 message that is not safe."""
+        self._queue.append(packet_id)
         self._unsafe.add(packet_id)
 
     def settle(self, packet_id: bytes) -> None:
@@ -49,18 +49,18 @@ class SendOrder:
         """Forget a QoS 2 message that could not be stored."""
         if packet_id in self._unsafe:
             self._unsafe.remove(packet_id)
-            self._line.remove(packet_id)
+            self._queue.remove(packet_id)
 
     def take_ready(self, packets: Mapping[bytes, bytes]) -> Iterator[bytes]:
-        """Yield, once, what may leave; packets has those in flight by packet id."""
-        line, unsafe = self._line, self._unsafe
-        while line:
-            entry = line[0]
+        """Yield, once, the packets that may be sent; packets has those in flight, by packet id."""
+        queue, unsafe = self._queue, self._unsafe
+        while queue:
+            entry = queue[0]
             if len(entry) > PACKET_ID_BYTES:
-                yield line.popleft()
+                yield queue.popleft()
                 continue
             if entry in unsafe:
                 return
-            packet = packets.get(line.popleft())
+            packet = packets.get(queue.popleft())
             if packet is not None:
                 yield packet

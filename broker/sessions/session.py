@@ -2,78 +2,52 @@
 
 Theory of operation
 -------------------
-A QoS 1 or 2 message is in flight (inflight.py) or waits behind those in flight; it waits when the
-window is full, the client is away, or it reads too slowly. Retained messages wait last, as a
-walk through the store, so that any number of them costs little. Rules after every call:
+A QoS 1 or 2 message is in flight (inflight.py) or queued behind those in flight (message_queue.py);
+it is queued when the window is full, the client is away, or the client reads too slowly. Retained
+messages are sent last, by a walk through their store, so that any number of them costs little.
+Rules after every call:
 
-1. Nothing new overtakes what waits.
-2. What waits is within the limits; a newcomer beyond them is dropped and counted.
-3. QoS 0 never waits: it is sent, or dropped and counted.
-4. No client holds more than what is left for all: however many fill the total, those that hold
-   little go on. (Dynamic queue thresholds, Choudhury and Hahne 1998, with alpha = 1.)
-5. A newcomer is refused only when no message is left that has expired.
-6. Something is in flight while a client that reads has messages waiting: what is acknowledged
-   brings the next ones.
+1. No new message overtakes a queued one.
+2. QoS 0 is never queued: it is sent, or dropped and counted.
+3. Something is in flight while a client that reads has messages queued: its acknowledgement sends
+   the next ones.
+
+lifecycle.py has the states and their transitions.
 """
 
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from math import inf
 
 from broker.messages.delivery import Delivery, DeliveryGroup, Encoder
 from broker.messages.message import Message
 from broker.messages.retained import RetainedStore
+from broker.messages.retained_backlog import (
+    BACKLOG_STEP_BYTES,
+    BACKLOG_STEP_MESSAGE_BYTES,
+    BACKLOG_STEP_NODE_BYTES,
+    RetainedBacklog,
+)
 from broker.messages.topics import is_match, strip_share
 from broker.policy import Identity
 from broker.quota.counters import BrokerCounters
 from broker.quota.limits import Limits
 from broker.sessions.inbound_qos2 import InboundQos2
-from broker.sessions.inflight import PUBREL, Inflight
+from broker.sessions.inflight import Inflight
+from broker.sessions.lifecycle import SessionLifecycle
+from broker.sessions.message_queue import MessageQueue
 from broker.sessions.outbound import Outbound
 from broker.sessions.persistence import SessionPersistence
-from broker.sessions.resending import shorten_life, transcode
-from broker.wire.packets import MQTT_5, Subscription, Will
+from broker.sessions.resending import convert_packets, shorten_lives
+from broker.wire.packets import MQTT_5, Subscription
 from broker.wire.raw_publish import Parts
 
-# Of retained messages per wake-up, so that others have their turn: about 1 ms.
-BACKLOG_STEP_BYTES = 16_384
-BACKLOG_STEP_MESSAGE_BYTES = 200  # what sending one costs besides
-BACKLOG_STEP_NODE_BYTES = 20  # what looking at a level of a topic costs
-EXPIRY_STEP_S = 0.1  # between two searches for expired messages, 1 ms each; expiry is in seconds
 
-_NOTHING: deque[Delivery] = deque(maxlen=0)  # an empty deque of its own would cost 600 bytes
-
-
-class Session:
-    """One client id's state; client is its connection, None while it is away."""
+class Session(SessionLifecycle):
+    """The messages of one client id; client is its connection, None while it is away."""
 
     __slots__ = (
-        "_counters",
-        "_current",
-        "_deadlines",
-        "_drop_expired_of_all",
-        "_limits",
-        "_next_expiry",
-        "_received",
-        "_waiting",
-        "_waiting_bytes",
-        "client",
-        "client_id",
-        "expires_at",
-        "expiry_s",
-        "inflight",
-        "is_restored",
-        "may_read",
-        "opening",
-        "owner",
-        "pending_retained",
-        "recorder",
-        "subscriptions",
-        "version",
-        "will",
-        "will_at",
-        "will_diary",
+        "_counters", "_deadlines", "_drop_expired_of_all", "_limits", "_queue", "_received",
+        "client", "inflight", "may_read", "recorder", "retained_backlog", "subscriptions",
     )  # fmt: skip
 
     def __init__(
@@ -84,44 +58,25 @@ class Session:
         counters: BrokerCounters,
         drop_expired_of_all: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self.client_id = client_id
-        self.owner = owner
-        self.may_read: Callable[[str], bool] | None = None  # None: all that is subscribed
+        super().__init__(client_id, owner)
+        self.may_read: Callable[[str], bool] | None = None  # None: every subscribed topic
         self.client: Outbound | None = None
-        self.opening: Outbound | None = None  # its CONNECT is being written down
-        self.recorder: SessionPersistence | None = None  # of one that is stored
-        self.is_restored = False  # and its owner has not come yet
-        self.version = 0
+        self.recorder: SessionPersistence | None = None  # of a stored session
         self.subscriptions: dict[str, Subscription] = {}
         self.inflight = Inflight(counters, limits.queued_bytes, limits.queued_bytes_total)
-        self.pending_retained: dict[str, Subscription] = {}  # filters whose retained must be sent
-        self.expiry_s: float = 0.0
-        self.expires_at: float | None = None  # set while away
-        self.will: Will | None = None  # waits for will_at while away
-        self.will_at = 0.0
-        self.will_diary: SessionPersistence | None = (
-            None  # of the will alone, where the session is not stored
-        )
+        self.retained_backlog = RetainedBacklog()
         self._limits = limits
         self._counters = counters
-        self._drop_expired_of_all = drop_expired_of_all  # what waits for any session
-        self._next_expiry = inf  # none of those waiting expires before
-        # of those sent, by packet id; may have some that are acknowledged
+        self._drop_expired_of_all = drop_expired_of_all  # for all sessions of the broker
+        self._queue = MessageQueue(limits, counters, drop_expired_of_all)
+        # of messages in flight, by packet id; may have some that are acknowledged
         self._deadlines: dict[bytes, float] | None = None
         self._received: InboundQos2 | None = None  # made for the first QoS 2 message
-        self._waiting = _NOTHING
-        self._waiting_bytes = 0
-        self._current: tuple[Subscription, Iterator[Message | None]] | None = None
-
-    @property
-    def has_retained_to_send(self) -> bool:
-        """True when pump() has retained messages to look for."""
-        return self._current is not None or bool(self.pending_retained)
 
     @property
     def waiting(self) -> int:
-        """The number of messages that wait behind those in flight."""
-        return len(self._waiting)
+        """The number of messages queued behind those in flight."""
+        return len(self._queue.messages)
 
     @property
     def received(self) -> InboundQos2:
@@ -138,6 +93,10 @@ class Session:
         """The number of PUBRECs sent on this connection without a PUBREL yet."""
         return len(self._received.unreleased) if self._received is not None else 0
 
+    def restrict(self, may_read: Callable[[str], bool] | None) -> None:
+        """Deliver only topics that the owner may read; None: every subscribed topic."""
+        self.may_read = may_read
+
     def reads(self, topic: str) -> bool:
         """Return whether the owner may read a topic that is subscribed to."""
         return self.may_read is None or self.may_read(topic)
@@ -149,7 +108,7 @@ class Session:
         now: float,
         group: DeliveryGroup | None = None,
     ) -> None:
-        """Send a message, or let it wait."""
+        """Send a message, or queue it."""
         message = encoder.message
         # [MQTT-3.3.1-12] RETAIN is 0 for a new message, [MQTT-3.3.1-13] unless asked otherwise
         retain = message.retain and subscription.retain_as_published
@@ -158,27 +117,29 @@ class Session:
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
             if self.recorder is not None and encoder.message_id:
                 self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder, now)
-            elif self.inflight.append is None or not self._send(delivery, encoder):
+            elif self.inflight.is_paused or not self._send(delivery, encoder):
                 self.enqueue([delivery], now)  # [MQTT-4.5.0-1]
         elif self.client is not None and not message.is_expired(now):
             self._send_qos0(self.client, encoder, retain=retain, subscription=subscription)
 
     def has_room(self, size: int, now: float) -> bool:
         """Return whether one more QoS 1 message is sent, or waits, rather than dropped."""
-        can_send = self.inflight.append is not None and self.inflight.free_slots > 0
-        return can_send or self._can_wait(size, now, is_new=True)
+        can_send = not self.inflight.is_paused and self.inflight.free_slots > 0
+        return can_send or self._queue.has_room(size, now, self.inflight.size_bytes, is_new=True)
 
     def enqueue(self, deliveries: Iterable[Delivery], now: float) -> None:
-        """Let QoS 1 and 2 messages wait; what does not fit is dropped and counted."""
-        self._forget([each for each in deliveries if not self._let_wait(each, now)])
+        """Queue QoS 1 and 2 messages; those that do not fit are dropped and counted."""
+        self._queue.record_dropped([each for each in deliveries if not self._put(each, now)])
         self._start_sending(now)
 
     def restore(self, deliveries: Iterable[Delivery], now: float) -> None:
-        """Let wait what did before a restart; in which order sessions come must not count."""
-        self._forget([each for each in deliveries if not self._let_wait(each, now, is_new=False)])
+        """Queue messages from the store; the order of the sessions must not count."""
+        self._queue.record_dropped(
+            [each for each in deliveries if not self._put(each, now, is_new=False)]
+        )
 
     def note_deadline(self, packet_id: bytes, message: Message) -> None:
-        """Remember when a message expires that is in flight."""
+        """Note when a message in flight expires."""
         if message.expires_at is not None:
             if self._deadlines is None:
                 self._deadlines = {}
@@ -191,191 +152,114 @@ class Session:
         return not self.received.is_full
 
     def attach(self, client: Outbound, window: int) -> None:
-        """Start a connection: send again what was in flight, then what waits."""
-        kept = self._packets_for(client)
+        """Start a connection: pump() sends again what was in flight, then what waits."""
+        kept = convert_packets(self.inflight.packets, self.version, client)
+        lost = len(self.inflight.packets) - len(kept)
+        if lost:
+            self._counters.drop("packet_too_large", lost)  # [MQTT-3.1.2-25]
         if self.recorder is not None:
             self.recorder.acknowledged(self.inflight.packets.keys() - kept.keys())
+        self.note_attached(client.version)  # [MQTT-3.1.3-9]
         self.inflight.resume(window, kept)
         if self._deadlines:
             self._deadlines = {key: each for key, each in self._deadlines.items() if key in kept}
         if self._received is not None:
             self._received.unreleased.clear()  # [MQTT-4.9.0-1] the quota starts anew
         self.client = client
-        self.version = client.version
-        self.expires_at = self.will = None  # [MQTT-3.1.3-9]
 
     def detach(self) -> None:
-        """The connection has ended."""
+        """Note that the connection has ended."""
+        self.note_detached()
         self.client = None
-        self.inflight.append = None
+        self.inflight.pause()
 
     def pause(self) -> None:
-        """The client takes less than it is sent."""
-        self.inflight.append = None
+        """Send no more, for the client reads too slowly; pump() goes on."""
+        self.inflight.pause()
 
     def pump(self, retained: RetainedStore, now: float) -> int:
-        """Send what waits, as far as the window and the client's reading allow.
+        """Send queued messages, as far as the window and the client's reading allow.
 
-        Returns what looking for retained messages cost, in bytes about; call it again when
-        that is BACKLOG_STEP_BYTES or more.
+        Returns the cost of the search for retained messages, in bytes; call it again when that is
+        BACKLOG_STEP_BYTES or more.
         """
         client = self.client
         if client is None or client.paused:
             return 0
         if self.inflight.is_sending_again:
-            self.inflight.send_again(self._find_append_again(client, now))
+            append = client.out.append
+            if self._deadlines and client.version == MQTT_5:  # other versions have no expiry
+                append = shorten_lives(append, self._deadlines, now)
+            self.inflight.send_again(append)
         self._send_waiting(client, now)
-        if not self._waiting and self.has_retained_to_send:
+        if not self._queue.messages and self.retained_backlog:
             return self._send_retained(client, retained, now)
         return 0
 
     def drop_denied(self, lost: Collection[str]) -> list[Delivery]:
-        """Drop what waits and must not be read any more; return what other members may get.
+        """Drop queued messages that the owner may not read; return those for other members.
 
-        lost are the filters that were taken from the owner. What came by one that the client has
-        unsubscribed stays: nobody denied it.
+        lost are the filters that were taken from the owner. A message of a filter that the client
+        itself has unsubscribed stays.
         """
-        verdicts: dict[str, bool] = {}
-        kept: list[Delivery] = []
-        gone: list[Delivery] = []
-        for each in self._waiting:
-            topic = each.message.topic
-            is_denied = verdicts.get(topic)
-            if is_denied is None:
-                is_denied = verdicts[topic] = self._is_denied(topic, lost)
-            (gone if is_denied else kept).append(each)
-        if gone:
-            self._replace_waiting(kept, gone)
-        shared = [each for each in gone if each.group is not None and each.qos == 1]
-        if len(gone) > len(shared):
-            self._counters.drop("not_authorized", len(gone) - len(shared))
-        return shared
+        return self._queue.drop_topics(lambda topic: self._is_denied(topic, lost))
 
     def drop_expired(self, now: float) -> None:
-        """Drop what waits and has expired, if anything may have."""
-        if now < self._next_expiry:
-            return
-        kept: list[Delivery] = []
-        gone: list[Delivery] = []
-        earliest = inf
-        for each in self._waiting:
-            expires_at = each.message.expires_at
-            if expires_at is not None and expires_at <= now:
-                gone.append(each)
-                continue
-            kept.append(each)
-            if expires_at is not None and expires_at < earliest:
-                earliest = expires_at
-        self._next_expiry = max(earliest, now + EXPIRY_STEP_S)
-        if gone:
-            self._replace_waiting(kept, gone)
-            self._counters.drop("expired", len(gone))
-
-    def clear_waiting(self) -> None:
-        """Forget what waits."""
-        self._counters.queued_bytes -= self._waiting_bytes
-        self._waiting = _NOTHING
-        self._waiting_bytes = 0
-        self._next_expiry = inf
+        """Drop the queued messages that have expired, if there may be any."""
+        self._queue.drop_expired(now)
 
     def find_shared(self) -> list[Delivery]:
-        """Return what is for another member of its group now that the session ends."""
-        waiting = [each for each in self._waiting if each.group is not None and each.qos == 1]
-        return [*(self.inflight.assigned or {}).values(), *waiting]  # [MQTT-4.8.2-5]
+        """Return the messages for other group members, now that the session ends."""
+        assigned = self.inflight.assigned or {}
+        return [*assigned.values(), *self._queue.find_shared()]  # [MQTT-4.8.2-5]
 
     def clear(self, handed_over: int = 0) -> None:
         """Forget all messages; the session has ended."""
-        lost = len(self._waiting) + len(self.inflight.packets) - handed_over
+        lost = len(self._queue.messages) + len(self.inflight.packets) - handed_over
         if lost:
             self._counters.drop("session_ended", lost)
-        self.clear_waiting()
+        self._queue.clear()
         self.inflight.clear()
         if self._received is not None:
             self._received.clear()
-        self.pending_retained.clear()
-        self._current = None
-
-    def forget_retained(self, topic_filter: str) -> None:
-        """Send no more retained messages for a filter."""
-        self.pending_retained.pop(topic_filter, None)
-        if self._current is not None and self._current[0].topic_filter == topic_filter:
-            self._current = None
+        self.retained_backlog.clear()
 
     def set_recorder(self, recorder: SessionPersistence | None) -> None:
-        """Write down from now on what happens, or no more."""
-        self.recorder = self.inflight.recorder = recorder
+        """Record changes from now on, or no more."""
+        self.recorder = recorder
+        self.inflight.set_recorder(recorder)
+        self._queue.set_recorder(recorder)
 
-    def _let_wait(self, delivery: Delivery, now: float, *, is_new: bool = True) -> bool:
-        """Return False, and count, when there is no room."""
-        counters, message = self._counters, delivery.message
-        size = message.size_bytes
-        if not self._can_wait(size, now, is_new=is_new):
-            counters.drop("queue_full")
+    def _put(self, delivery: Delivery, now: float, *, is_new: bool = True) -> bool:
+        """Queue a message; return False, and count, when there is no room."""
+        if not self._queue.put(delivery, now, self.inflight.size_bytes, is_new=is_new):
             return False
-        if self._waiting is _NOTHING:
-            self._waiting = deque()
-        self._waiting.append(delivery)
-        self._waiting_bytes += size
-        counters.queued_bytes += size
-        if message.expires_at is not None and message.expires_at < self._next_expiry:
-            self._next_expiry = message.expires_at
-        self.inflight.append = None  # [MQTT-4.6.0-5] [MQTT-4.6.0-6] rule 1
+        self.inflight.pause()  # [MQTT-4.6.0-5] [MQTT-4.6.0-6] rule 1
         return True
 
-    def _can_wait(self, size: int, now: float, *, is_new: bool) -> bool:
-        """Return whether a message fits; what has expired makes room for it."""
-        limits = self._limits
-        held = self.inflight.size_bytes + self._waiting_bytes
-        share = held if is_new else 0  # rule 4
-        return (
-            len(self._waiting) < limits.queued_messages
-            and held + size <= limits.queued_bytes
-            and self._counters.queued_bytes + share + size <= limits.queued_bytes_total
-        ) or self._make_room(size, now, is_new=is_new)
-
-    def _make_room(self, size: int, now: float, *, is_new: bool) -> bool:
-        """Drop what has expired; return whether a newcomer fits now. Rule 5, [MQTT-3.3.2-5]."""
-        self.drop_expired(now)
-        limits, counters = self._limits, self._counters
-        held = self.inflight.size_bytes + self._waiting_bytes
-        if len(self._waiting) >= limits.queued_messages or held + size > limits.queued_bytes:
-            return False
-        free_slots = limits.queued_bytes_total - size - (held if is_new else 0)
-        if counters.queued_bytes > free_slots:
-            self._drop_expired_of_all(now)
-        return counters.queued_bytes <= free_slots
-
     def _start_sending(self, now: float) -> None:
-        """Send what waits if nothing is in flight: no acknowledgement would do it. Rule 6."""
+        """Send queued messages if nothing is in flight, as no acknowledgement will come. Rule 3."""
         client = self.client
-        if self._waiting and not self.inflight.packets and client is not None and not client.paused:
+        if (
+            self._queue.messages
+            and not self.inflight.packets
+            and client is not None
+            and not client.paused
+        ):
             self._send_waiting(client, now)
 
     def _send_waiting(self, client: Outbound, now: float) -> None:
         self.inflight.open(client.out.append)
-        while self._waiting and self.inflight.free_slots > 0:
-            delivery = self._waiting.popleft()
-            size = delivery.message.size_bytes
-            self._waiting_bytes -= size
-            self._counters.queued_bytes -= size
+        queue = self._queue
+        while queue.messages and self.inflight.free_slots > 0:
+            delivery = queue.pop()
             if delivery.message.is_expired(now):  # [MQTT-3.3.2-5]
                 self._counters.drop("expired")
-                self._forget([delivery])
+                queue.record_dropped([delivery])
             else:
                 self._send(delivery, Encoder(delivery.message, now))
-        if self._waiting:
-            self.inflight.append = None
-
-    def _replace_waiting(self, kept: list[Delivery], gone: list[Delivery]) -> None:
-        size = sum(each.message.size_bytes for each in gone)
-        self._waiting = deque(kept) if kept else _NOTHING
-        self._waiting_bytes -= size
-        self._counters.queued_bytes -= size
-        self._forget(gone)
-
-    def _forget(self, deliveries: Iterable[Delivery]) -> None:
-        if self.recorder is not None:
-            self.recorder.dropped([each.message_id for each in deliveries if each.message_id])
+        if queue.messages:
+            self.inflight.pause()
 
     def _is_denied(self, topic: str, lost: Collection[str]) -> bool:
         if not self.reads(topic):
@@ -385,16 +269,16 @@ class Session:
         return not any(is_match(strip_share(each), topic) for each in self.subscriptions)
 
     def _deliver_stored(self, delivery: Delivery, encoder: Encoder, now: float) -> None:
-        assert self.recorder is not None  # the caller looked
+        assert self.recorder is not None  # the caller has checked it
         is_sent = False
-        if self.inflight.append is not None:
+        if not self.inflight.is_paused:
             parts = self._encode(delivery, encoder)
             if parts is None:
                 return
             is_sent = self._send_stored(delivery, parts)
         if is_sent:
             encoder.entries.append(self.recorder.entry(delivery))
-        elif self._let_wait(delivery, now):
+        elif self._put(delivery, now):
             encoder.entries.append(self.recorder.entry(delivery))
             self._start_sending(now)
 
@@ -409,7 +293,7 @@ class Session:
         """Send at QoS 1 or 2; return False when it must wait."""
         parts = self._encode(delivery, encoder)
         if parts is None:
-            self._forget([delivery])
+            self._queue.record_dropped([delivery])
             return True
         if delivery.message_id:
             return self._send_stored(delivery, parts)
@@ -447,7 +331,7 @@ class Session:
 
     def _send_safe(self, client: Outbound | None, packet_id: bytes, *, ok: bool) -> None:
         """Send a QoS 2 message now that its packet id cannot be given to another one."""
-        # of a connection that is gone all was, or will be, sent again
+        # a new connection sends again what is in flight
         current = client if client is not None and self.client is client else None
         append = current.out.append if current is not None else None
         if not ok:
@@ -475,44 +359,20 @@ class Session:
         self._counters.drop("packet_too_large")  # [MQTT-3.1.2-24] [MQTT-3.1.2-25]
         return True
 
-    def _packets_for(self, client: Outbound) -> dict[bytes, bytes]:
-        packets = dict(self.inflight.packets)
-        if not packets:
-            return packets
-        for packet_id, packet in packets.copy().items():
-            if packet.startswith(PUBREL):  # the same in all versions
-                continue
-            if client.version != self.version and MQTT_5 in {client.version, self.version}:
-                packets[packet_id] = transcode(packet, self.version, client.version)
-            if len(packets[packet_id]) > client.max_packet_bytes:
-                self._counters.drop("packet_too_large")  # [MQTT-3.1.2-25]
-                del packets[packet_id]
-        return packets
-
-    def _find_append_again(self, client: Outbound, now: float) -> Callable[[bytes], None]:
-        """Return what takes a packet that is sent again; one that expires has less life left."""
-        append, deadlines = client.out.append, self._deadlines
-        if not deadlines or client.version != MQTT_5:  # no other version tells it
-            return append
-        return lambda packet: append(shorten_life(packet, deadlines, now))
-
     def _send_retained(self, client: Outbound, retained: RetainedStore, now: float) -> int:
         size = 0
         while size < BACKLOG_STEP_BYTES:
-            if self._current is None:
-                if not self.pending_retained:
-                    break
-                topic_filter = next(iter(self.pending_retained))
-                subscription = self.pending_retained.pop(topic_filter)
-                self._current = subscription, retained.walk(topic_filter)
-            subscription, left = self._current
+            walk = self.retained_backlog.find_walk(retained)
+            if walk is None:
+                break
+            subscription, messages = walk
             if subscription.qos and self.inflight.free_slots <= 0:
                 break
             size += BACKLOG_STEP_NODE_BYTES
             try:
-                message = next(left)  # the newest of its topic
+                message = next(messages)  # the newest of its topic
             except StopIteration:
-                self._current = None
+                self.retained_backlog.finish_walk()
                 if self.recorder is not None:
                     self.recorder.caught_up(subscription.topic_filter)
                 continue

@@ -1,14 +1,16 @@
-"""Shared subscriptions: each message goes to one member of a group.
+"""Delivers each message of a shared subscription to one member of its group.
 
 Theory of operation
 -------------------
-A group is one receiver in the subscription tree, whatever the number of its members; groups of
-other names, and other filters of the same name, are groups of their own. Members take turns:
+A group is one receiver in the subscription tree, whatever the number of its members; groups with
+other names, and other filters of the same name, are groups of their own. Members are chosen in
+rotation:
 
-1. A connected member that reads is asked before one that does not, and that before one away.
-2. One away is given QoS 1 and 2 only; they wait in its session.
-3. When a session ends, what it was given at QoS 1 and has not acknowledged goes to another member;
-   QoS 2 does not, for it may have arrived. [MQTT-4.8.2-5]
+1. A connected member that reads precedes one that reads too slowly, and that one precedes a member
+   that is away.
+2. A member that is away gets QoS 1 and 2 only; these messages wait in its session.
+3. When a session ends, its QoS 1 messages without acknowledgement go to another member; those of
+   QoS 2 do not, for they may have arrived. [MQTT-4.8.2-5]
 """
 
 from __future__ import annotations
@@ -54,18 +56,18 @@ class SharedGroup:
         return any(each.retain_as_published for each in self._members.values())
 
     def add(self, session: Session, subscription: Subscription) -> None:
-        """Let a session take turns; it replaces the options of one that does."""
+        """Add a member, or replace its options."""
         if session not in self._members:
             self._rotation.append(session)
         self._members[session] = subscription
 
     def remove(self, session: Session) -> None:
-        """Let a session take no more turns; harmless when it takes none."""
+        """Remove a member; harmless when it is none."""
         if self._members.pop(session, None) is not None:
             self._rotation.remove(session)
 
     def deliver(self, encoder: Encoder, subscription: Subscription, now: float) -> None:  # noqa: ARG002
-        """Give a message to the member whose turn it is."""
+        """Deliver a message to the next member."""
         member = self._choose(queues=encoder.message.qos > 0)
         if member is None:
             return
@@ -76,7 +78,7 @@ class SharedGroup:
             self._touched.add(member.client)
 
     def open_for(self) -> int:
-        """Return the longest packet that share() may be given; 0: none may."""
+        """Return the longest packet that share() takes; 0: it takes none."""
         largest = UNLIMITED_BYTES
         for session, subscription in self._members.items():
             if session.client is None or subscription.identifiers:
@@ -85,9 +87,9 @@ class SharedGroup:
         return largest
 
     def share(self, packets: list[bytes], *, five: bool) -> None:
-        """Give plain packets of QoS 0 to the members in turn, as deliver() would one by one.
+        """Give plain packets of QoS 0 to the members in rotation, as deliver() does one by one.
 
-        speed: one slice for each member, see benchmarks/ (shared_group_of_4).
+        speed: one slice for each member (benchmarks/, shared_group_of_4).
         """
         slow: list[Session] = []
         ready: list[Session] = []
@@ -99,7 +101,7 @@ class SharedGroup:
         count = len(ready)
         for number, session in enumerate(ready[: len(packets)]):
             client = session.client
-            assert client is not None  # open_for() looked
+            assert client is not None  # open_for() has checked it
             chunk = b"".join(packets[number::count])
             client.out.append(
                 chunk if client.five == five else translate_chunk(chunk, to_five=client.five)

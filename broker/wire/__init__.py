@@ -1,4 +1,4 @@
-"""MQTT packets to bytes and back: 3.1, 3.1.1 and 5, all fifteen packets, all properties."""
+"""Encodes and decodes MQTT packets: 3.1, 3.1.1 and 5, all fifteen packets, all properties."""
 
 from broker.wire.codec import decode_body, decode_packet, encode_packet, measure_packet
 from broker.wire.connecting import peek_version

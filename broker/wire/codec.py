@@ -1,4 +1,4 @@
-"""Whole packets to bytes and back."""
+"""Encodes and decodes whole packets."""
 
 from collections.abc import Callable
 from functools import partial
@@ -93,7 +93,7 @@ _ENCODE: dict[Type, Callable[[Any, int], bytes]] = {
     Type.DISCONNECT: connecting.encode_disconnect,
     Type.AUTH: lambda packet, _: connecting.encode_auth(packet),
 }
-# speed: all that a class of packets stands for, found at once
+# speed: first byte and encoder of a packet class, in one look-up
 _WRITERS = {
     kind: (bytes((each << 4 | _FLAGS.get(each, 0),)), _ENCODE[each])  # [MQTT-2.1.3-1]
     for kind, each in _TYPE_BY_CLASS.items()
@@ -153,7 +153,7 @@ def decode_body(first: int, reader: FieldReader, version: int) -> Packet:
 
 
 def encode_packet(packet: Packet, version: int) -> bytes:
-    """Return a packet as it goes on the wire."""
+    """Return the bytes of a packet."""
     if isinstance(packet, Publish):
         return publishing.encode_publish(packet, version)
     first, encode = _WRITERS[type(packet)]

@@ -1,4 +1,4 @@
-"""CONNECT, CONNACK, DISCONNECT and AUTH to bytes and back."""
+"""Encodes and decodes CONNECT, CONNACK, DISCONNECT and AUTH."""
 
 from broker.wire.errors import LocalProtocolError, RemoteProtocolError
 from broker.wire.fields import FieldReader, encode_binary, encode_text, malformed, pack_u16
@@ -17,7 +17,7 @@ from broker.wire.properties import WILL, decode_properties, encode_properties
 from broker.wire.property_values import NO_PROPERTIES
 from broker.wire.reasons import Reason
 
-BRIDGE = 0x80  # of the level, as Mosquitto's bridges of 3.1 and 3.1.1 set it
+BRIDGE = 0x80  # bit of the level that Mosquitto's bridges of 3.1 and 3.1.1 set
 _NAMES = {MQTT_3_1: "MQIsdp", MQTT_3_1_1: "MQTT", MQTT_5: "MQTT"}
 
 CLEAN_START, WILL_FLAG, WILL_RETAIN, PASSWORD, USERNAME = 0x02, 0x04, 0x20, 0x40, 0x80
@@ -32,7 +32,7 @@ _AUTH_REASONS = frozenset({0x00, 0x18, 0x19})
 def peek_version(body: bytes) -> int | None:
     """Return the protocol level of a CONNECT that may be damaged, to choose the answer's form.
 
-    A bridge has that of what it speaks.
+    The level of a bridge is returned without its bridge bit.
     """
     try:
         reader = FieldReader(body)
@@ -49,7 +49,7 @@ def decode_connect(reader: FieldReader) -> Connect:
     version = level & ~BRIDGE if level & ~BRIDGE < MQTT_5 else level
     if _NAMES.get(version) != name:  # [MQTT-3.1.2-1] [MQTT-3.1.2-2]; [MQTT-3.1.2-1] of 3.1.1
         raise RemoteProtocolError(
-            f"cannot speak {name!r} level {level}", Reason.UNSUPPORTED_PROTOCOL_VERSION
+            f"protocol {name!r} level {level} is not supported", Reason.UNSUPPORTED_PROTOCOL_VERSION
         )
     flags = reader.byte()
     if flags & 0x01 and version != MQTT_3_1:  # which does not use it
@@ -64,7 +64,7 @@ def decode_connect(reader: FieldReader) -> Connect:
     if flags & PASSWORD and not flags & USERNAME and not five:
         raise malformed("password without user name")  # [MQTT-3.1.2-22] of 3.1.1
     if version == MQTT_3_1 and not reader.left:
-        flags &= ~(USERNAME | PASSWORD)  # may be missing: it says the length takes precedence
+        flags &= ~(USERNAME | PASSWORD)  # may be missing: 3.1 gives the length precedence
     username = reader.text() if flags & USERNAME else None  # [MQTT-3.1.2-16] [MQTT-3.1.2-17]
     if version == MQTT_3_1 and not reader.left:
         flags &= ~PASSWORD

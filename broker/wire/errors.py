@@ -1,9 +1,9 @@
-"""Errors of the broker.
+"""Defines the errors of the broker.
 
 BrokerError                    cannot listen, cannot start
 └─ ProtocolError               carries the MQTT 5 reason code
-   ├─ RemoteProtocolError      a peer misbehaved: answer, close, count, go on
-   └─ LocalProtocolError       our caller did: a bug, let it rise
+   ├─ RemoteProtocolError      a peer broke the protocol: answer, close, count, go on
+   └─ LocalProtocolError       the calling code did: a bug, let it rise
 """
 
 from broker.wire.reasons import Reason
@@ -14,7 +14,7 @@ class BrokerError(Exception):
 
 
 class ProtocolError(BrokerError):
-    """MQTT does not allow this; reason is what a DISCONNECT would say."""
+    """A violation of MQTT; reason is the code for a DISCONNECT."""
 
     def __init__(self, message: str, reason: Reason = Reason.PROTOCOL_ERROR) -> None:
         super().__init__(message)
@@ -22,8 +22,8 @@ class ProtocolError(BrokerError):
 
 
 class RemoteProtocolError(ProtocolError):
-    """A peer sent what it must not send."""
+    """A violation by a peer."""
 
 
 class LocalProtocolError(ProtocolError):
-    """Code on this side asked for what cannot be sent."""
+    """A violation by the calling code."""

@@ -1,4 +1,4 @@
-"""One frozen dataclass per MQTT control packet."""
+"""Defines one frozen dataclass per MQTT control packet."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -8,7 +8,7 @@ from broker.wire.reasons import Reason
 
 
 class PacketType(IntEnum):
-    """High four bits of the first byte."""
+    """The high four bits of the first byte."""
 
     CONNECT = 1
     CONNACK = 2
@@ -45,7 +45,7 @@ class Will:
 
 @dataclass(frozen=True, slots=True)
 class Connect:
-    """Client asks for a connection; version is the protocol level."""
+    """CONNECT: opens a connection; version is the protocol level."""
 
     client_id: str
     version: int = MQTT_3_1_1
@@ -55,12 +55,12 @@ class Connect:
     username: str | None = None
     password: bytes | None = None
     properties: Properties = NO_PROPERTIES
-    is_bridge: bool = False  # to another broker; of 3.1 and 3.1.1
+    is_bridge: bool = False  # the client is another broker; in 3.1 and 3.1.1 only
 
 
 @dataclass(frozen=True, slots=True)
 class ConnAck:
-    """Broker's answer; in 3.1.1 code is a return code, in 5 a reason."""
+    """CONNACK: answers a CONNECT; code is a return code in 3.1.1, a reason in 5."""
 
     code: int = 0
     session_present: bool = False
@@ -69,7 +69,7 @@ class ConnAck:
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """A message on its way; packet_id is None at QoS 0."""
+    """PUBLISH: carries a message; packet_id is None at QoS 0."""
 
     topic: str
     payload: bytes
@@ -91,22 +91,22 @@ class Acknowledgement:
 
 @dataclass(frozen=True, slots=True)
 class PubAck(Acknowledgement):
-    """QoS 1: received."""
+    """PUBACK: acknowledges a QoS 1 message."""
 
 
 @dataclass(frozen=True, slots=True)
 class PubRec(Acknowledgement):
-    """QoS 2, first answer."""
+    """PUBREC: acknowledges a QoS 2 message, step 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class PubRel(Acknowledgement):
-    """QoS 2, release."""
+    """PUBREL: releases a QoS 2 message, step 2."""
 
 
 @dataclass(frozen=True, slots=True)
 class PubComp(Acknowledgement):
-    """QoS 2, done."""
+    """PUBCOMP: completes a QoS 2 message, step 3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
-    """Client asks for topics."""
+    """SUBSCRIBE: requests subscriptions."""
 
     packet_id: int
     subscriptions: tuple[Subscription, ...]
@@ -132,7 +132,7 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class SubAck:
-    """One code per filter asked for."""
+    """SUBACK: has one code per filter of a SUBSCRIBE."""
 
     packet_id: int
     codes: tuple[int, ...]
@@ -141,7 +141,7 @@ class SubAck:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Client gives filters up."""
+    """UNSUBSCRIBE: removes subscriptions."""
 
     packet_id: int
     topic_filters: tuple[str, ...]
@@ -150,7 +150,7 @@ class Unsubscribe:
 
 @dataclass(frozen=True, slots=True)
 class UnsubAck:
-    """One code per filter in MQTT 5, none in 3.1.1."""
+    """UNSUBACK: has one code per filter in MQTT 5, none in 3.1.1."""
 
     packet_id: int
     codes: tuple[int, ...] = ()
@@ -159,17 +159,17 @@ class UnsubAck:
 
 @dataclass(frozen=True, slots=True)
 class PingReq:
-    """Client is alive."""
+    """PINGREQ: shows that the client is alive."""
 
 
 @dataclass(frozen=True, slots=True)
 class PingResp:
-    """So is the broker."""
+    """PINGRESP: answers a PINGREQ."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnect:
-    """The last packet; the broker sends it in MQTT 5 only."""
+    """DISCONNECT: ends a connection; the broker sends it in MQTT 5 only."""
 
     reason: Reason = Reason.NORMAL_DISCONNECTION
     properties: Properties = NO_PROPERTIES
@@ -177,7 +177,7 @@ class Disconnect:
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """One step of enhanced authentication (MQTT 5)."""
+    """AUTH: one step of enhanced authentication (MQTT 5)."""
 
     reason: Reason = Reason.SUCCESS
     properties: Properties = NO_PROPERTIES

@@ -1,4 +1,4 @@
-"""All properties of MQTT 5 (section 2.2.2) as one value."""
+"""Defines all properties of MQTT 5 (section 2.2.2) as one value."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ PAIR_BYTES = 170
 
 @dataclass(frozen=True, slots=True)
 class Properties:
-    """None means absent; names are those of the standard, times carry their unit."""
+    """The properties of one packet; None means absent, names of times carry their unit."""
 
     payload_format: bool | None = None
     message_expiry_s: int | None = None

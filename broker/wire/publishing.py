@@ -1,4 +1,4 @@
-"""PUBLISH and its acknowledgements to bytes and back."""
+"""Encodes and decodes PUBLISH and its acknowledgements."""
 
 from broker.wire.errors import LocalProtocolError
 from broker.wire.fields import (
@@ -37,7 +37,7 @@ _ACKNOWLEDGEMENTS: dict[int, tuple[type[Acknowledgement], frozenset[int]]] = {
 
 
 def decode_publish(reader: FieldReader, flags: int, version: int) -> Publish:
-    """Read the body of a PUBLISH; the topic's rules are for the caller (topics.py)."""
+    """Read the body of a PUBLISH; the caller validates the topic (messages/topics.py)."""
     qos = flags >> 1 & 3
     duplicate = bool(flags & DUPLICATE)
     if qos == 3:
@@ -71,7 +71,7 @@ def encode_publish(packet: Publish, version: int) -> bytes:
 def encode_publish_parts(
     first: int, topic: str, payload: bytes, properties: Properties, version: int
 ) -> tuple[bytes, bytes]:
-    """Return what stands before and behind the packet id, for many receivers at once."""
+    """Return the bytes before and behind the packet id, shared by many receivers."""
     name = encode_text(topic)  # [MQTT-3.3.2-1]
     body = encode_properties(properties, Type.PUBLISH) + payload if version == MQTT_5 else payload
     length = len(name) + len(body) + (2 if first & 0x06 else 0)  # [MQTT-2.2.1-2]
@@ -79,7 +79,7 @@ def encode_publish_parts(
 
 
 def encode_message_properties(properties: Properties) -> bytes:
-    """Return the properties of a message as they are stored; nothing when there are none."""
+    """Return the properties of a message in the form of the store; b"" for none."""
     if properties == NO_PROPERTIES:
         return b""
     return encode_properties(properties, Type.PUBLISH)
@@ -93,7 +93,7 @@ def decode_message_properties(stored: bytes) -> Properties:
 def read_topic(head: bytes) -> str:
     """Return the topic of the first part that encode_publish_parts() gives."""
     decoded = decode_length(head, 1)
-    assert decoded is not None  # it was written, or read before
+    assert decoded is not None  # encoded or decoded before
     return head[decoded[1] + 2 :].decode()
 
 

@@ -1,4 +1,4 @@
-"""Plain PUBLISH packets as bytes: where they end, and what they are in the other version.
+"""Measures and translates plain PUBLISH packets without decoding them.
 
 Plain means: no RETAIN, no DUP, no properties (MQTT 5 has an empty list of them).
 """
@@ -19,9 +19,9 @@ PLAIN_QOS0, PLAIN_QOS1, PLAIN_QOS2 = 0x30, 0x32, 0x34  # [MQTT-3.3.1-3]
 
 
 def measure_length(buffer: bytes, first: int, at: int) -> tuple[int, int]:
-    """Return length and start of a body, given the first byte of several and where the second is.
+    """Return length and start of a body from the first byte of its length and the next offset.
 
-    A length that is not whole reaches beyond the buffer.
+    An incomplete length reaches beyond the buffer.
     """
     second = buffer[at]
     if 0 < second < 0x80:
@@ -30,7 +30,7 @@ def measure_length(buffer: bytes, first: int, at: int) -> tuple[int, int]:
 
 
 def measure_publish(buffer: bytes, start: int, kind: int) -> tuple[int, int, int]:
-    """Return where body, packet and topic of a PUBLISH end; beyond the buffer if it is none."""
+    """Return the start of the body and the ends of packet and topic; beyond the buffer if none."""
     beyond = len(buffer) + 1
     body = start + 2
     if buffer[start] != kind:
@@ -50,7 +50,7 @@ def translate_parts(parts: Parts, first: int, from_five: bool, to_five: bool) ->
     """Return the same message for another QoS or version; first is its new first byte."""
     head, body = parts
     decoded = decode_length(head, 1)
-    assert decoded is not None  # it was read before
+    assert decoded is not None  # decoded before
     length, topic_at = decoded
     if from_five and not to_five:
         body = body[1:]
@@ -84,7 +84,7 @@ def _translate(chunk: bytes, *, to_five: bool) -> Iterator[bytes]:
 
 
 def split_chunk(chunk: bytes) -> Iterator[bytes]:
-    """Yield each packet of those that stand one behind the other."""
+    """Yield each of several consecutive packets."""
     at, size = 0, len(chunk)
     while at < size:
         length, body = chunk[at + 1], at + 2

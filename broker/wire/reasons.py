@@ -1,10 +1,10 @@
-"""Reason codes of MQTT 5, and what 3.1.1 says instead."""
+"""Defines the reason codes of MQTT 5 and their counterparts in 3.1.1."""
 
 from enum import IntEnum
 
 
 class Reason(IntEnum):
-    """MQTT 5, section 2.4; the packet decides which of the names of one number is meant."""
+    """Reason codes of MQTT 5, section 2.4; some numbers have a name for each packet."""
 
     SUCCESS = 0x00
     NORMAL_DISCONNECTION = 0x00
@@ -53,7 +53,7 @@ class Reason(IntEnum):
     WILDCARDS_NOT_SUPPORTED = 0xA2
 
 
-SUBSCRIBE_FAILED_3 = 0x80  # the only refusal a 3.1.1 SUBACK knows
+SUBSCRIBE_FAILED_3 = 0x80  # the only refusal in a 3.1.1 SUBACK
 
 # CONNACK return codes of 3.1.1, table 3.1; anything else is "server unavailable"
 _CONNECT_RETURN_CODES = {
@@ -69,11 +69,11 @@ _CONNECT_UNAVAILABLE = 3
 
 
 def describe(reason: Reason) -> str:
-    """Return the words of a reason, for a log."""
+    """Return a reason as text for a log line."""
     if reason == Reason.NORMAL_DISCONNECTION:
-        return "it said good-bye"
+        return "DISCONNECT"
     if reason == Reason.DISCONNECT_WITH_WILL:
-        return "it said good-bye, and let its will be known"
+        return "DISCONNECT with will"
     return reason.name.lower().replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""SUBSCRIBE, UNSUBSCRIBE and their answers to bytes and back."""
+"""Encodes and decodes SUBSCRIBE, UNSUBSCRIBE and their answers."""
 
 from collections.abc import Sized
 
@@ -22,7 +22,7 @@ UNSUBACK_CODES = frozenset({0x00, 0x11, 0x80, 0x83, 0x87, 0x8F, 0x91})
 
 
 def decode_subscribe(reader: FieldReader, version: int) -> Subscribe:
-    """Read the body of a SUBSCRIBE; the filters' rules are for the caller (topics.py)."""
+    """Read the body of a SUBSCRIBE; the caller validates the filters (messages/topics.py)."""
     packet_id = reader.packet_id()
     properties = _decode_properties(reader, Type.SUBSCRIBE, version)
     identifiers = properties.subscription_identifiers

@@ -1,13 +1,13 @@
-"""Topic aliases of MQTT 5: two bytes instead of a topic, in each direction on their own.
+"""Translates the topic aliases of MQTT 5, separately in each direction.
 
 Theory of operation
 -------------------
-What clients send is put back into the long form when it is read; what they are sent is shortened
-when it is written. Nothing in between knows of aliases, and what is stored never holds one. An
-alias ends with its connection. [MQTT-3.3.2-7]
+Packets from clients are put back into the long form when they are read; packets to clients are
+shortened when they are written. No code in between handles aliases, and the store never holds one.
+An alias ends with its connection. [MQTT-3.3.2-7]
 
-A topic gets an outgoing alias when it comes for the first time and one is free, and keeps it.
-Nothing is ever longer than the client takes.
+A topic gets an outgoing alias at its first message, if one is free, and keeps it. No packet becomes
+longer than the client accepts.
 """
 
 from broker.wire import decode_length, encode_length
@@ -22,7 +22,7 @@ ALIAS_ONLY = b"\x03\x23"  # three bytes of properties, and these are an alias
 
 
 class OutgoingAliases:
-    """Shortens what one client is sent."""
+    """Shortens the packets to one client."""
 
     __slots__ = ("_aliases", "_maximum", "_packet_bytes")
 
@@ -34,10 +34,10 @@ class OutgoingAliases:
     def shorten(self, output: bytes) -> bytes:
         """Return whole packets with aliases where they save bytes."""
         pieces: list[bytes] = []
-        at = kept = 0  # what lies between is left as it is
+        at = kept = 0  # the bytes between stay as they are
         while at < len(output):
             decoded = decode_length(output, at + 1)
-            assert decoded is not None  # made by us
+            assert decoded is not None  # the broker has encoded it
             body, end = decoded[1], decoded[1] + decoded[0]
             if output[at] >> 4 == PUBLISH:
                 shorter = self._shorten_publish(output, at, body, end)
@@ -64,7 +64,7 @@ class OutgoingAliases:
             alias = (len(self._aliases) + 1).to_bytes(2, "big")  # [MQTT-3.3.2-8]
         id_end = topic_end + (2 if output[at] & HAS_ID else 0)
         decoded = decode_length(output, id_end)
-        assert decoded is not None  # made by us
+        assert decoded is not None  # the broker has encoded it
         size, properties = decoded
         rest = b"".join(
             (name, output[topic_end:id_end], encode_length(size + ALIAS_BYTES), ALIAS, alias)
@@ -79,9 +79,9 @@ class OutgoingAliases:
 
 
 def read_aliased(buffer: bytes, start: int) -> tuple[int, int, int] | None:
-    """Return where packet id, payload and packet end, of a whole PUBLISH with nothing but an alias.
+    """Return the ends of packet id, properties and packet of a PUBLISH with an alias only.
 
-    The packet id has no bytes at QoS 0. The alias are the two bytes before the payload.
+    The packet id has no bytes at QoS 0. The alias is the two bytes before the payload.
     """
     decoded = decode_length(buffer, start + 1)
     if decoded is None:
@@ -97,6 +97,6 @@ def read_aliased(buffer: bytes, start: int) -> tuple[int, int, int] | None:
 
 
 def long_head(first: int, topic: bytes, payload_bytes: int) -> bytes:
-    """Return what stands before the packet id of a PUBLISH without alias, of an MQTT 5 client."""
+    """Return the bytes before the packet id of an MQTT 5 PUBLISH without alias."""
     length = 2 + len(topic) + (2 if first & HAS_ID else 0) + 1 + payload_bytes
     return bytes((first,)) + encode_length(length) + len(topic).to_bytes(2, "big") + topic

@@ -16,11 +16,11 @@ def check_accounts(rig: Rig) -> None:
     assert counters.queued_bytes == sum(_queued(each) for each in sessions)
     assert counters.queued_bytes <= limits.queued_bytes_total + limits.packet_bytes
     assert counters.subscriptions == sum(len(each.subscriptions) for each in sessions)
-    retained = core._router.retained
+    retained = core._retained.store
     assert counters.retained == len(retained) <= limits.retained_messages
     assert retained.size_bytes == sum(each.size_bytes for each in retained._messages.values())
     assert retained.size_bytes <= limits.retained_bytes
-    assert (core._router.subscriptions_bytes == 0) == (counters.subscriptions == 0)
+    assert (core._subscriptions.size_bytes == 0) == (counters.subscriptions == 0)
     online = [each for each in core._clients if each.state is ConnectionState.ONLINE]
     assert {each.session for each in online} == {each for each in sessions if each.client}
     for client in core._clients:
@@ -35,17 +35,17 @@ def check_accounts(rig: Rig) -> None:
 
 def _queued(session: Session) -> int:
     ids = len(session._received.ids) if session._received is not None else 0
-    waiting = sum(each.message.size_bytes for each in session._waiting)
+    waiting = sum(each.message.size_bytes for each in session._queue.messages)
     return waiting + sum(map(len, session.inflight.packets.values())) + ID_BYTES * ids
 
 
 def _check_session(session: Session) -> None:
     limits = session._limits
     assert len(session.subscriptions) <= limits.subscriptions
-    assert len(session._waiting) <= limits.queued_messages
+    assert len(session._queue.messages) <= limits.queued_messages
     assert len(session.inflight.packets) <= limits.in_flight
     if session._received is not None:
         assert len(session._received.ids) <= limits.unreleased
         assert session._received.unreleased <= session._received.ids
     # rule 1 of session.py: what waits is not overtaken
-    assert session.inflight.append is None or not session._waiting
+    assert session.inflight.is_paused or not session._queue.messages

@@ -110,11 +110,11 @@ def _act(rig: Rig, peer: Peer, what: int, chunk: bytes, at: int) -> int:
             rig.core.resume(peer.client, rig.now)
             rig.settle()
         case 4:
-            rig.core.disconnect("a", rig.now)
+            rig.core.admin.disconnect("a", rig.now)
             rig.settle()
         case 5:
             rig.rules.no_subscribe ^= {"a/#"}
-            rig.core.rights_changed()
+            rig.core.admin.rights_changed()
         case _:
             peer.send_bytes(chunk)
             return at + len(chunk)

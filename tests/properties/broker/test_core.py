@@ -151,7 +151,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.rig.rules.no_publish ^= {"secret"}
         for name in self.peers:
             self.hear(name)
-        self.rig.core.rights_changed()
+        self.rig.core.admin.rights_changed()
         forbidden = self.rig.rules.no_subscribe
         for known in self.known.values():
             if not known.filters.keys() & forbidden:
@@ -180,7 +180,7 @@ class CoreMachine(RuleBasedStateMachine):
         """Let an identity's connections and sessions end."""
         if name in self.peers:
             self.hear(name)
-        self.rig.core.disconnect(name, self.rig.now)
+        self.rig.core.admin.disconnect(name, self.rig.now)
         self.rig.settle()
         self.known.pop(name, None)
         peer = self.peers.pop(name, None)

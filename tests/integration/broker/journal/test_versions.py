@@ -40,7 +40,7 @@ def test_a_folder_of_version_2_is_read_as_it_was(tmp_path: Path) -> None:
     assert [image.bodies[each].payload for each in image.retained.values()] == [b"kept"]
     core = Core(AllowAll(), Limits(), lambda: None, store=journal)
     core.restore(image, 1_000.0, 2e9)
-    gauges = core.count()
+    gauges = core.admin.count()
     assert (gauges.away, gauges.waiting) == (3, 3)
     (session,) = (each for each in core._registry if each.client_id == "mortal")
     assert session.will == PacketWill("w/mortal", b"dead", 1, retain=True)

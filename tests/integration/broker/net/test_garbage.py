@@ -156,7 +156,9 @@ def test_a_closed_connection_leaves_nothing_to_the_collector(
     core = broker.broker._core
 
     def are_gone() -> bool:
-        return broker.call(lambda: not core.connected() and broker.broker.counters.connections == 0)
+        return broker.call(
+            lambda: not core.admin.connected() and broker.broker.counters.connections == 0
+        )
 
     peers.live(4)  # what is made once is made now
     until(are_gone)

@@ -96,7 +96,7 @@ class Play:
             self._come(step)
         elif isinstance(step, Forbid):
             self._rig.rules.no_subscribe ^= {step.topic_filter}
-            self._rig.core.rights_changed()
+            self._rig.core.admin.rights_changed()
         elif (peer := self._here.get(step.name)) is None:
             pass
         elif isinstance(step, Leave):

@@ -32,7 +32,7 @@ class InflightMachine(RuleBasedStateMachine):
         self.arrived.clear()
         self.output.clear()
         self.inflight.resume(window, dict(self.inflight.packets))
-        self.inflight.append = self.output.append
+        self.inflight.open(self.output.append)
         self.link = True
 
     def pump(self) -> None:
@@ -74,7 +74,7 @@ class InflightMachine(RuleBasedStateMachine):
     @rule()
     def lose(self) -> None:
         self.link = False
-        self.inflight.append = None
+        self.inflight.pause()
 
     @rule(window=st.integers(1, WINDOW))
     def reconnect(self, window: int) -> None:

@@ -99,7 +99,7 @@ def test_what_the_broker_says_when_it_ends_a_connection_by_itself() -> None:
         for name in ("silent", "old", "cut", "last")
     ]
     rig.online("old", MQTT_5, name="old")
-    rig.core.disconnect("cut", rig.now)
+    rig.core.admin.disconnect("cut", rig.now)
     rig.settle()
     rig.pass_time(60)
     rig.core.shut_down(rig.now)

@@ -169,7 +169,7 @@ def test_what_a_member_refuses_is_given_to_nobody(qos: int, comes_back: bool) ->
     if comes_back:
         one.hang_up()
         assert publishes(stored(rig, "1", MQTT_5)) == []
-    rig.core.disconnect("1", rig.now)
+    rig.core.admin.disconnect("1", rig.now)
     rig.settle()
     assert two.messages() == []
     assert rig.core.counters.queued_bytes <= 150  # the sender's packet id

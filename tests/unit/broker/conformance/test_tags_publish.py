@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from broker.quota.limits import Limits
-from broker.sessions.encode_fitting import encode_fitting
+from broker.sessions.outbound import encode_fitting
 from broker.wire import decode_packet, encode_packet
 from broker.wire.packets import (
     MQTT_5,

@@ -18,13 +18,13 @@ def test_lets_in_whom_the_authenticator_names(version: int) -> None:
     assert credentials == Credentials("c", "n", b"p", "tcp", "10.0.0.1")
     assert "b'p'" not in repr(credentials)
     assert client.take() == []
-    assert rig.core.connected() == frozenset()
+    assert rig.core.admin.connected() == frozenset()
     rig.decides = True
     rig.settle()
     (answer,) = client.take()
     assert isinstance(answer, ConnAck)
     assert (answer.code, answer.session_present) == (0, False)
-    assert rig.core.connected() == {"n"}
+    assert rig.core.admin.connected() == {"n"}
 
 
 # [MQTT-3.2.0-1]
@@ -170,7 +170,7 @@ def test_a_client_that_leaves_before_the_decision_changes_nothing() -> None:
     client.hang_up()
     rig.decides = True
     rig.settle()
-    assert rig.core.connected() == frozenset()
+    assert rig.core.admin.connected() == frozenset()
     assert rig.core.counters.connections == 0
 
 

@@ -105,7 +105,7 @@ def test_lets_in_after_the_last_step() -> None:
     # [MQTT-4.12.0-2] [MQTT-3.15.2-1]
     rig = Counter()
     client = online(rig)
-    assert rig.core.connected() == {"c"}
+    assert rig.core.admin.connected() == {"c"}
     client.send(PingReq())
     assert client.take() == [PingResp()]
     rig.pass_time(30)
@@ -145,7 +145,7 @@ def test_wrong_answers_are_refused(first: bool) -> None:
     else:
         check_refused(client, Reason.NOT_AUTHORIZED)
     assert rig.core.counters.refused["connect_not_authorized"] == 1
-    assert rig.core.connected() == frozenset()
+    assert rig.core.admin.connected() == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -293,7 +293,7 @@ def test_re_authentication_as_another_user_fails() -> None:
     client.send(auth(b"1"))
     assert client.take()[0] == auth(b"1?")
     assert client.closed
-    assert rig.core.connected() == frozenset()
+    assert rig.core.admin.connected() == frozenset()
 
 
 @pytest.mark.parametrize("packet", [again(method="OTHER"), auth(b"0"), Auth()])

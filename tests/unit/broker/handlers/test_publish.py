@@ -116,7 +116,7 @@ def test_rights_are_asked_once_for_a_topic_until_they_change() -> None:
     for _ in range(5):
         sender.publish("a")
     assert rig.rules.asked == 1
-    rig.core.rights_changed()
+    rig.core.admin.rights_changed()
     sender.publish("a")
     assert rig.rules.asked == 2
 

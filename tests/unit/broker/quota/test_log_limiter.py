@@ -12,19 +12,19 @@ from tests.unit.broker.rig import Rig
 
 def test_one_line_for_each_who_and_kind_a_minute() -> None:
     log_limiter = LogLimiter(BrokerCounters())
-    assert log_limiter.may_tell("anna", "x")
-    assert not log_limiter.may_tell("anna", "x")
-    assert log_limiter.may_tell("anna", "y")
-    assert log_limiter.may_tell("ben", "x")
+    assert log_limiter.may_log("anna", "x")
+    assert not log_limiter.may_log("anna", "x")
+    assert log_limiter.may_log("anna", "y")
+    assert log_limiter.may_log("ben", "x")
     for second in range(61):
-        assert not log_limiter.may_tell("anna", "x")
+        assert not log_limiter.may_log("anna", "x")
         log_limiter.tick(1000.0 + second)
-    assert log_limiter.may_tell("anna", "x")
+    assert log_limiter.may_log("anna", "x")
 
 
 def test_several_where_they_tell_a_story() -> None:
     log_limiter = LogLimiter(BrokerCounters())
-    assert [log_limiter.may_tell("anna", "connected", 2) for _ in range(4)] == [
+    assert [log_limiter.may_log("anna", "connected", 2) for _ in range(4)] == [
         True,
         True,
         False,
@@ -34,9 +34,9 @@ def test_several_where_they_tell_a_story() -> None:
 
 def test_so_many_a_second_in_all() -> None:
     log_limiter = LogLimiter(BrokerCounters())
-    assert sum(log_limiter.may_tell(str(who), "x") for who in range(1000)) == LINES
+    assert sum(log_limiter.may_log(str(who), "x") for who in range(1000)) == LINES
     log_limiter.tick(1.0)
-    assert sum(log_limiter.may_tell(str(who), "x") for who in range(1000, 2000)) == LINES
+    assert sum(log_limiter.may_log(str(who), "x") for who in range(1000, 2000)) == LINES
 
 
 def test_what_is_left_out_is_counted_and_told(caplog: pytest.LogCaptureFixture) -> None:
@@ -47,13 +47,13 @@ def test_what_is_left_out_is_counted_and_told(caplog: pytest.LogCaptureFixture) 
     log_limiter.tick(0.0)
     for kind in "abcdef":
         for _ in range(ord(kind) - 90):
-            log_limiter.may_tell("anna", kind)
+            log_limiter.may_log("anna", kind)
     counters.drop("queue_full", 3)
     log_limiter.tick(59.0)
     assert caplog.messages == []
     log_limiter.tick(60.0)
     assert caplog.messages == [
-        "not told one by one: f 11, e 10, d 9, c 8, b 7, others 6",
+        "not logged one by one: f 11, e 10, d 9, c 8, b 7, others 6",
         "messages dropped in the last minute: queue_full 3",
     ]
     log_limiter.tick(120.0)

@@ -273,7 +273,7 @@ def test_a_hook_may_disconnect_whom_it_is_asked_about() -> None:
     rig = Rig()
 
     def cut(identity: Identity, _: object) -> int:
-        rig.core.disconnect(identity.name, rig.now)
+        rig.core.admin.disconnect(identity.name, rig.now)
         return 0
 
     rig.core.hooks.on_subscribe(cut)
@@ -304,7 +304,7 @@ def test_disconnect_tells_why_once() -> None:
     rig.online("e")
     peer.hang_up()
     rig.online("f").send_bytes(b"\xf0\x00\x00")
-    rig.core.disconnect("e", rig.now)
+    rig.core.admin.disconnect("e", rig.now)
     rig.online("g")
     rig.core.shut_down(rig.now)
     assert told == [

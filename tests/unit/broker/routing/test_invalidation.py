@@ -92,7 +92,7 @@ def test_rights_concern_all(rig: Rig, reader: Peer) -> None:
     for _ in range(LATEST):
         reader.subscribe("z")
     watch = Watch(rig)
-    rig.core.rights_changed()
+    rig.core.admin.rights_changed()
     reader.subscribe("z")
     assert watch.learn() == len(TOPICS)
 

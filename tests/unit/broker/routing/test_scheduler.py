@@ -133,7 +133,7 @@ def test_looking_for_retained_messages_takes_turns_too() -> None:
     for topic_filter in ("+/+/none", "#"):
         read(client, Subscribe(1, (Subscription(topic_filter),)))
         steps = 0
-        while session.has_retained_to_send:
+        while session.retained_backlog:
             rig.core.write_all(rig.now)
             steps += 1
         assert steps > 5, topic_filter

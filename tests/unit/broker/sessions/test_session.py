@@ -303,14 +303,14 @@ def test_cutting_an_identity_closes_forgets_and_says_how_many() -> None:
     for peer in (two, away):
         peer.subscribe("a", 1)
     away.hang_up()
-    assert rig.core.connected() == {"n", "other"}
-    assert rig.core.disconnect("n", rig.now) == 2
+    assert rig.core.admin.connected() == {"n", "other"}
+    assert rig.core.admin.disconnect("n", rig.now) == 2
     rig.settle()
     assert one.closed
     assert two.closed
     assert not other.closed
     assert rig.core.counters.subscriptions == 0
-    assert rig.core.connected() == {"other"}
+    assert rig.core.admin.connected() == {"other"}
 
 
 def test_a_right_taken_away_takes_subscriptions_and_waiting_messages() -> None:
@@ -326,7 +326,7 @@ def test_a_right_taken_away_takes_subscriptions_and_waiting_messages() -> None:
     sender.publish("open", b"2", qos=1)
     online.take()
     rig.rules.no_subscribe.add("secret")
-    rig.core.rights_changed()
+    rig.core.admin.rights_changed()
     sender.publish("secret", b"3", qos=1)
     assert online.messages() == []
     assert stored(rig, "away", MQTT_3_1_1).messages() == [("open", b"2")]

@@ -251,7 +251,7 @@ def test_rights_are_those_on_the_topics() -> None:
     assert isinstance(answer, SubAck)
     assert answer.codes == (Reason.NOT_AUTHORIZED, 0, Reason.TOPIC_FILTER_INVALID)
     rig.rules.no_subscribe.add("a/b")
-    rig.core.rights_changed()
+    rig.core.admin.rights_changed()
     rig.online("s").publish("a/b")
     assert client.take() == []
     assert rig.core.counters.subscriptions == 0
@@ -264,7 +264,7 @@ def test_taking_another_right_leaves_what_waits_for_the_group() -> None:
     one.hang_up()
     publish(rig, 1, 1)
     rig.rules.no_subscribe.add("secret")
-    rig.core.rights_changed()
+    rig.core.admin.rights_changed()
     assert payloads(stored(rig, "m0")) == [b"0"]
 
 

@@ -5,7 +5,12 @@ import pytest
 from broker.net.hub import READ_BYTES
 from broker.quota.limits import Limits
 from broker.wire import encode_packet
-from broker.wire.packet_buffer import ROOM_BYTES, ROOM_SHARE, PacketBuffer, is_worth_a_room
+from broker.wire.packet_buffer import (
+    BUFFER_SHARE,
+    BUFFERED_REST_BYTES,
+    PacketBuffer,
+    is_worth_buffering,
+)
 from broker.wire.packets import Publish
 from tests.unit.broker.rig import VERSIONS, Peer, Rig
 
@@ -19,7 +24,7 @@ def read_to_room(peer: Peer, data: bytes) -> bytes:
     assert packet_buffer is not None
     size = min(len(packet_buffer.left), len(data))
     packet_buffer.left[:size] = data[:size]
-    peer.rig.core.grow(peer.client, size, peer.rig.now)
+    peer.rig.core.receive_buffered(peer.client, size, peer.rig.now)
     peer.rig.settle()
     return data[size:]
 
@@ -30,7 +35,7 @@ def begin(rig: Rig, version: int, qos: int = 0) -> tuple[Peer, bytes]:
     packet = encode_packet(Publish("t", PAYLOAD, qos, packet_id=7 if qos else None), version)
     half = len(packet) // 2
     peer.send_bytes(packet[:half])
-    rig.core.open_room(peer.client)
+    rig.core.open_buffer(peer.client)
     return peer, packet[half:]
 
 
@@ -74,16 +79,16 @@ def test_who_is_cut_has_no_room() -> None:
 
 
 def test_a_room_is_bounded_by_what_has_come() -> None:
-    need = 10 * ROOM_BYTES
-    assert is_worth_a_room(need // ROOM_SHARE, need)
-    assert not is_worth_a_room(need // ROOM_SHARE - 1, need)
-    assert not is_worth_a_room(need - ROOM_BYTES + 1, need)
+    need = 10 * BUFFERED_REST_BYTES
+    assert is_worth_buffering(need // BUFFER_SHARE, need)
+    assert not is_worth_buffering(need // BUFFER_SHARE - 1, need)
+    assert not is_worth_buffering(need - BUFFERED_REST_BYTES + 1, need)
     assert need < Limits().incomplete_bytes_total
 
 
 def test_one_full_read_is_enough_for_a_packet_of_a_mebibyte() -> None:
     packet = encode_packet(Publish("big", bytes(2**20)), 4)
-    assert is_worth_a_room(READ_BYTES, len(packet))
+    assert is_worth_buffering(READ_BYTES, len(packet))
 
 
 def test_a_room_gives_its_packet_away_once_nobody_can_write_to_it() -> None:

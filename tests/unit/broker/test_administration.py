@@ -13,7 +13,7 @@ from broker.quota.limits import Limits
 from broker.wire.packets import MQTT_5, Connect, PubAck, Publish, Subscribe, Subscription
 from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig, Rules
-from tests.unit.broker.routing.test_rights import Changing
+from tests.unit.broker.routing.test_access_check import Changing
 from tests.unit.broker.stored_rig import StoredRig
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class ListedAndStored(StoredRig):
 
     def change(self, text: str) -> None:
         self.list.read(text)
-        self.core.rights_changed()
+        self.core.admin.rights_changed()
         self.settle()
 
     def restart(self, text: str) -> None:
@@ -143,11 +143,11 @@ def test_what_came_by_a_filter_that_was_given_up_is_not_denied() -> None:
     sender.send(*(Publish(each, b"", 1, packet_id=n) for n, each in enumerate("abc", 1)))
     session = rig.core._registry.get("r")
     assert session is not None
-    rig.core._router.unsubscribe(session, "a")
+    rig.core._subscriptions.unsubscribe(session, "a")
     del session.subscriptions["a"]
     rig.rules.no_subscribe.add("b")
-    rig.core.rights_changed()
-    assert [each.message.topic for each in session._waiting] == ["a", "c"]
+    rig.core.admin.rights_changed()
+    assert [each.message.topic for each in session._queue.messages] == ["a", "c"]
 
 
 # case B9
@@ -163,7 +163,7 @@ def test_what_waits_for_a_group_goes_to_another_member(qos: int) -> None:
     other = rig.online("other", name="ben")
     other.subscribe("$share/g/a", qos)
     rules.is_on = True
-    rig.core.rights_changed()
+    rig.core.admin.rights_changed()
     rig.settle()
     assert other.messages() == [("a", b"for one of them")]
     assert not rig.core.counters.dropped
@@ -174,8 +174,8 @@ def test_one_with_another_password_comes_back_to_its_session() -> None:
     rig = ListedAndStored()
     peer, other = joined(rig, "r", "a"), joined(rig, "away", "a")
     other.hang_up()
-    assert rig.core.cut("anna", rig.now) == 1
-    assert rig.core.cut("anna", rig.now) == 0
+    assert rig.core.admin.cut("anna", rig.now) == 1
+    assert rig.core.admin.cut("anna", rig.now) == 0
     rig.settle()
     assert peer.closed
     publish(rig, "a")
@@ -226,11 +226,11 @@ def test_an_identity_that_is_no_more_leaves_nothing() -> None:
     rig.restart(ALL)
     rig.pass_time(1)
     assert retained(rig) == []
-    assert rig.core.count().away == 0
+    assert rig.core.admin.count().away == 0
     rig.list.gone.clear()
     rig.restart(ALL)
     assert retained(rig) == []
-    assert rig.core.count().away == 0
+    assert rig.core.admin.count().away == 0
 
 
 # case B4

@@ -158,7 +158,7 @@ def check(rig: Rig, way: Way, *, restarts: bool) -> None:
     if isinstance(rig, StoredRig):
         rig.crash()
         assert len(rig.store.image.sessions) == is_kept
-    assert (rig.core.count().away == 1) is is_kept
+    assert (rig.core.admin.count().away == 1) is is_kept
 
 
 # case B1

@@ -14,7 +14,7 @@ MINUTE = Properties(message_expiry_s=60)
 steps = pytest.mark.parametrize("step_s", [-TWO_DAYS_S, TWO_DAYS_S, -1e9, 0.0])
 
 
-def left_of(peer: Peer) -> list[int | None]:
+def remaining_life(peer: Peer) -> list[int | None]:
     packets = peer.take()
     return [each.properties.message_expiry_s for each in packets if isinstance(each, Publish)]
 
@@ -55,12 +55,12 @@ def test_a_clock_that_is_set_back_gives_no_life(by_s: float, when: str) -> None:
     set_back(rig, by_s, when)
     peer = rig.online("r", properties=STAYS)
     rig.commit()
-    (left,) = left_of(peer)
+    (left,) = remaining_life(peer)
     assert left is not None
     assert 55 <= left <= 60
     rig.subscribe(peer, "kept")
     rig.commit()
-    (left,) = left_of(peer)
+    (left,) = remaining_life(peer)
     assert left is not None
     assert 55 <= left <= 60
 
@@ -79,7 +79,7 @@ def test_what_was_lived_before_the_clock_was_set_back_counts() -> None:
     set_back(rig, -TWO_DAYS_S, "while it is down")
     peer = rig.online("r", properties=STAYS)
     rig.commit()
-    assert left_of(peer) == [5]
+    assert remaining_life(peer) == [5]
 
 
 # case B8
@@ -93,7 +93,7 @@ def test_after_a_power_cut_and_a_clock_set_back_a_minute_may_be_lived_again() ->
     set_back(rig, -TWO_DAYS_S, "while it is down")
     peer = rig.online("r", properties=STAYS)
     rig.commit()
-    (left,) = left_of(peer)
+    (left,) = remaining_life(peer)
     assert left is not None
     assert 700 <= left <= 760
 
@@ -110,10 +110,10 @@ def test_as_long_as_the_machine_runs_only_time_counts(by_s: float) -> None:
     rig.pass_time(15)
     rig.set_wall(by_s)
     rig.crash(away_s=25)
-    assert rig.core.count().away == 2
+    assert rig.core.admin.count().away == 2
     peer = rig.online("r", properties=STAYS)
     rig.commit()
-    assert left_of(peer) == [20]
+    assert remaining_life(peer) == [20]
     rig.boot = "two"
     rig.crash(away_s=70)
     assert rig.core._registry.get("short") is None
@@ -132,7 +132,7 @@ def test_a_time_since_the_start_that_is_too_short_is_not_believed() -> None:
     rig.crash()
     peer = rig.online("r", properties=STAYS)
     rig.commit()
-    assert left_of(peer) == [30]
+    assert remaining_life(peer) == [30]
 
 
 # case B8
@@ -149,7 +149,7 @@ def test_a_clock_that_is_set_forward_while_the_broker_runs_takes_no_life() -> No
     peer = rig.online("r", properties=STAYS)
     assert rig.was_present
     rig.commit()
-    assert left_of(peer) == [30]
+    assert remaining_life(peer) == [30]
 
 
 # case B8
@@ -177,7 +177,7 @@ def test_sessions_and_wills_live_no_longer(step_s: float) -> None:
     rig.commit()
     if step_s >= 0:
         assert len(watcher.messages()) == 1
-    assert rig.core.count().away <= 2
+    assert rig.core.admin.count().away <= 2
     rig.pass_time(500)
     assert rig.core._registry.get("short") is None
 
@@ -196,7 +196,7 @@ def test_many_starts_and_steps_never_add_life(step_s: float) -> None:
         if session is None or not session.waiting:
             assert step_s, "a step forward while it is down cannot be told from time"
             return
-        left = session._waiting[0].message.expires_at
+        left = session._queue.messages[0].message.expires_at
         assert left is not None
         assert left - rig.now <= last + 0.001
         last = round(left - rig.now)
@@ -212,7 +212,7 @@ def test_a_message_that_is_sent_again_has_less_life_left(qos: int, restarts: boo
     sender = rig.online("s", clean_start=True, properties=Properties())
     sender.send(*(Publish("a", b"x", qos, properties=MINUTE, packet_id=each) for each in (1, 2)))
     rig.commit()
-    assert left_of(peer) == [60, 60]
+    assert remaining_life(peer) == [60, 60]
     rig.pass_time(20)
     peer.hang_up()
     rig.commit()
@@ -229,7 +229,7 @@ def test_a_message_that_is_sent_again_has_less_life_left(qos: int, restarts: boo
     peer.hang_up()
     rig.commit()
     peer = rig.online("r", properties=STAYS)
-    assert left_of(peer) == [0, 0]
+    assert remaining_life(peer) == [0, 0]
 
 
 # case B8

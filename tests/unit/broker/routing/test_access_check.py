@@ -53,7 +53,7 @@ class Listed(Rig):
 
     def change(self, text: str) -> None:
         self.list.read(text)
-        self.core.rights_changed()
+        self.core.admin.rights_changed()
         self.settle()
 
 
@@ -207,12 +207,12 @@ def test_who_is_revoked_leaves_nothing() -> None:
     for qos in (0, 1):
         ben.publish(f"b/{qos}", qos=qos, retain=True)
     anna.publish("a", retain=True)
-    assert rig.core.revoke("ben", rig.now) == 1
+    assert rig.core.admin.revoke("ben", rig.now) == 1
     rig.settle()
     assert ben.closed
     assert [each.topic for each in rig.core.retained("#", rig.now)] == ["a"]
     assert rig.core.counters.dropped == {"retained_not_authorized": 2}
-    assert rig.core.disconnect("anna", rig.now) == 1
+    assert rig.core.admin.disconnect("anna", rig.now) == 1
     assert [each.topic for each in rig.core.retained("#", rig.now)] == ["a"]
 
 

@@ -53,7 +53,7 @@ def test_a_client_that_takes_no_connack_is_closed_without_a_word(size: int) -> N
     client = rig.connect("c", MQTT_5, properties=takes(size), will=Will("w", b""))
     assert client.received == b""
     assert client.closed
-    assert rig.core.connected() == frozenset()
+    assert rig.core.admin.connected() == frozenset()
     assert rig.core.counters.refused["connect_packet_too_large"] == 1
 
 
