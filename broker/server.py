@@ -19,7 +19,6 @@ from broker.net.listeners import (
     bind_unix,
     read_networks,
     reason_of,
-    write_address,
 )
 from broker.net.transport import HAS_EPOLL, Poller
 from broker.policy import Authenticator, Authorizer
@@ -29,6 +28,7 @@ from broker.quota.limits import Limits
 from broker.routing.hooks import Hooks
 from broker.sys_topics import SYS_INTERVAL_S, BrokerGauges, SysTopicSettings
 from broker.wire.errors import BrokerError
+from settings.addresses import format_address
 
 __all__ = ["Broker", "Listener"]
 
@@ -133,7 +133,7 @@ class Broker:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         for listener, bound in zip(self._listeners, self._bound, strict=True):
             where = ", ".join(
-                str(each) if isinstance(each, Path) else write_address(*each) for each in bound
+                str(each) if isinstance(each, Path) else format_address(*each) for each in bound
             )
             name = "" if listener.name == where else f" ({listener.name})"
             logger.info("listening on %s%s", where, name)

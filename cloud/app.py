@@ -17,7 +17,7 @@ from functools import partial
 
 from broker import Broker, BrokerError, Limits, Listener
 from broker.journal import Journal, JournalError
-from cloud.config import LOOPBACK, WILDCARDS, CloudConfig, format_address
+from cloud.config import LOOPBACK, WILDCARDS, CloudConfig
 from cloud.discovery.registry import NodeRegistry
 from cloud.downlink import CommandGate
 from cloud.errors import StartError
@@ -44,8 +44,9 @@ from cloud.signalling.sep import Sep
 from cloud.storage.sqlite import CloudStore
 from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
-from protocol.secret import Secret
 from protocol.tokens import LEEWAY_S
+from settings.addresses import format_address
+from settings.secret import Secret
 from web import HttpServer, ServerCertificate
 
 logger = logging.getLogger(__name__)

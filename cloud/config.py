@@ -1,4 +1,4 @@
-"""Settings of the cloud: one TOML file, HECATE_… variables, frozen dataclasses."""
+"""Defines the settings of the cloud: one TOML file, HECATE_CLOUD_<SECTION>_<KEY> overrides."""
 
 import re
 import secrets
@@ -7,20 +7,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker.journal import Durability
-from protocol.errors import SettingsError
-from protocol.secret import Secret
-from protocol.settings import load_settings
+from settings.environment import CLOUD, Variables
+from settings.errors import SettingsError
+from settings.reader import load_settings
+from settings.secret import Secret
 from web.tls_settings import check_listener
 
 REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
 METRICS_TOKEN_CHARACTERS = 16
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised, never chosen
-
-
-def format_address(host: str, port: int) -> str:
-    """Return host:port, with brackets round an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True)
@@ -219,7 +215,8 @@ def load_cloud_config(path: Path | None, environ: Mapping[str, str]) -> CloudCon
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise SettingsError(f"cannot read {path}: {exc}") from exc
-    config = load_settings(CloudConfig, text, source, environ)
+    variables = Variables(environ, CLOUD, renamed=True)
+    config = load_settings(CloudConfig, text, source, variables)
     if config.store.directory == Path():
         config = replace(config, store=StoreSettings(default_directory(environ)))
     return config

@@ -27,7 +27,6 @@ from broker.gc_tuning import spare_what_stays
 from broker.journal import Journal, JournalError
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
-from gateway.addresses import format_address
 from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
@@ -49,6 +48,7 @@ from gateway.storage.database import GatewayDatabase
 from gateway.tls import client_context, server_certificate
 from gateway.uplink.cloud_clock import CloudClock
 from protocol.records import NodeRecord
+from settings.addresses import format_address
 from web import ServerCertificate
 from web.addresses import is_loopback_host
 from web.host_guard import HostGuard
@@ -451,5 +451,5 @@ def _cannot_listen(config: GatewayConfig, exc: BrokerError) -> GatewayError:
     if number is not None and number > 0:
         why = os.strerror(number).lower()  # not its own text: create_server() adds to that
     key = "tls_port" if what.endswith(f":{config.broker.tls_port}") else "port"
-    hint = f"; set [broker] {key} or HECATE_BROKER_{key.upper()}"
+    hint = f"; set [broker] {key} or HECATE_GATEWAY_BROKER_{key.upper()}"
     return GatewayError(f"{what}: {why}{hint if number in (EADDRINUSE, EACCES) else ''}")

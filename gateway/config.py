@@ -1,4 +1,4 @@
-"""The gateway's configuration: one TOML file, HECATE_<SECTION>_<KEY> overrides.
+"""Defines the gateway's configuration: one TOML file, HECATE_GATEWAY_<SECTION>_<KEY> overrides.
 
 docs/configuration.md lists the keys; an unknown key is refused.
 """
@@ -14,8 +14,9 @@ from gateway.errors import ConfigError
 from gateway.uplink.proxy import read_proxy
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from gateway.uplink.spooled import WhenFull
-from protocol.errors import SettingsError
-from protocol.settings import load_settings
+from settings.environment import GATEWAY, Variables
+from settings.errors import SettingsError
+from settings.reader import load_settings
 from web.tls_settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
@@ -167,7 +168,8 @@ def load_gateway_config(path: Path | None, environ: Mapping[str, str]) -> Gatewa
     """
     try:
         text = path.read_text() if path else ""
-        config = load_settings(GatewayConfig, text, str(path or "environment"), environ)
+        variables = Variables(environ, GATEWAY, renamed=True)
+        config = load_settings(GatewayConfig, text, str(path or "environment"), variables)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

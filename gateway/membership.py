@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from gateway.errors import AccountError, UplinkError, UplinkLost
 from gateway.node.account import Account
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

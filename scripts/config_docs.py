@@ -16,9 +16,16 @@ TARGET = ROOT / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
 One TOML file per process: `hecate gateway --config FILE`, `hecate cloud --config FILE`.
-What is not given has the default below; what is not known is refused with file, key and reason.
-`HECATE_<SECTION>_<KEY>` overrides one value: `HECATE_BROKER_PORT=1884`. `hecate config check FILE`
-says whether a file can be used.
+A key that is not given has the default below. An unknown key is refused; the error names all faults
+of a file, each with its section, key, reason and line. `hecate config check FILE` checks a file.
+
+An environment variable overrides a setting of one program: `HECATE_GATEWAY_<SECTION>_<KEY>`,
+`HECATE_CLOUD_<SECTION>_<KEY>`, and `HECATE_BROKER_<SECTION>_<KEY>` for the keys of
+[`broker.toml`](broker.md#listeners-and-tls). `HECATE_GATEWAY_BROKER_PORT=1884` is `[broker] port` of the
+gateway. A list of texts is written with commas, a table or a list of tables as in TOML:
+`HECATE_GATEWAY_UPLINK_TOPICS='[{filter = "plant/#", direction = "up"}]'`. An unknown variable with one of
+these prefixes is refused, and so is a former name without the program (`HECATE_BROKER_PORT`), with the
+new name. `HECATE_LOG_LEVEL` is the log level of every program whose own variable is not set.
 
 Complete examples: [gateway.toml](../examples/gateway.toml), [cloud.toml](../examples/cloud.toml).
 This page is written by `scripts/config_docs.py` from the code.

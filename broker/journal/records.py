@@ -204,9 +204,8 @@ class SegmentEnded(NamedTuple):
 
 Record = (
     Opened | SessionClosed | Ended | Subscribed | Unsubscribed | Stored | MessagesSent
-    | Acknowledged | Released | Completed | ReceivedQos2 | Freed | Cleared | WillDelayed | WillEnded | Renewed | CaughtUp
-    | ClockRead
-    | WillHeld | SegmentEnded
+    | Acknowledged | Released | Completed | ReceivedQos2 | Freed | Cleared | WillDelayed
+    | WillEnded | Renewed | CaughtUp | ClockRead | WillHeld | SegmentEnded
 )  # fmt: skip
 
 

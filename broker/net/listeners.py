@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.wire.errors import BrokerError
+from settings.addresses import format_address
 
 BACKLOG = 1024  # connections the kernel may hold for us: a power cut brings all devices at once
 SOCKET_MODE = stat.S_IRUSR | stat.S_IWUSR
@@ -37,12 +38,7 @@ class Listener:
     def __str__(self) -> str:
         if self.path is not None:
             return str(self.path)
-        return write_address(self.host, self.port)
-
-
-def write_address(host: str, port: int) -> str:
-    """Return the usual text; brackets go round an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return format_address(self.host, self.port)
 
 
 def read_networks(listener: Listener) -> tuple[Network, ...]:

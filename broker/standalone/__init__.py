@@ -1,6 +1,6 @@
 """The configuration of a broker that runs alone: our TOML, or the common part of mosquitto.conf.
 
-settings = load_settings(Path("broker.toml"))       what a file says
+settings = load_broker_settings(Path("broker.toml"), os.environ)       what a file says
 realms = Realms(settings)
 realms.take(realms.read())                          users and rights; again after a change
 broker = Broker(open_listeners(settings), realms, realms, settings.limits)
@@ -8,7 +8,7 @@ broker = Broker(open_listeners(settings), realms, realms, settings.limits)
 
 from broker.standalone.errors import ConfError
 from broker.standalone.listeners import open_listeners
-from broker.standalone.load import load_settings
+from broker.standalone.load import load_broker_settings
 from broker.standalone.realms import Realms
 from broker.standalone.settings import (
     AccessSettings,
@@ -30,6 +30,6 @@ __all__ = [
     "Realms",
     "TlsSettings",
     "TokenSourceSettings",
-    "load_settings",
+    "load_broker_settings",
     "open_listeners",
 ]

@@ -9,9 +9,9 @@ from pathlib import Path
 from broker.access.certificates import NameField
 from broker.access.source import is_loopback
 from broker.journal import Durability
-from broker.net.listeners import write_address
 from broker.quota.limits import Limits
 from broker.sys_topics import SYS_INTERVAL_S
+from settings.addresses import format_address
 
 ANY_ORIGIN = "*"
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")  # as browsers send it
@@ -126,7 +126,7 @@ class ListenerSettings:
         """The name of the listener in log lines and credentials."""
         if self.path is not None:
             return str(self.path)
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class MetricsSettings:
         if self.open_to_network or is_loopback(self.host):
             return ""
         return (
-            f"cannot show metrics on {write_address(self.host, self.port)}: anyone on the network "
+            f"cannot show metrics on {format_address(self.host, self.port)}: anyone on the network "
             "could read them; add open_to_network = true if that is what you want"
         )
 
@@ -177,20 +177,6 @@ class BrokerSettings:
             if any(_clash(each, other) for other in self.listeners[:index])
         ]
         return [fault for fault in faults if fault]
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of HOST:PORT; brackets go round an IPv6 address.
-
-    Raises:
-        ValueError: says what to write.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:1883")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError(f"put brackets round the address: [{host}]:{port}")
-    return host.strip("[]"), int(port)
 
 
 def _in(listener: ListenerSettings, fault: str) -> str:

@@ -1,172 +1,214 @@
-"""Our own configuration file; docs/broker.md lists the keys."""
+"""Reads our own configuration file; docs/broker.md lists the keys.
+
+A class here is a table of the file, so its fields are keys. BrokerSettings is what the file, or a
+mosquitto.conf, means.
+"""
 
 import dataclasses
-import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
-from broker.access.certificates import NameField
+from broker.journal import Durability
 from broker.quota.limits import Limits
+from broker.standalone.errors import ConfError
 from broker.standalone.settings import (
     DURABILITIES,
-    LEVELS,
     AccessSettings,
-    Anonymous,
     BrokerSettings,
     ClientCertificates,
     ListenerSettings,
     MetricsSettings,
     TlsSettings,
-    TokenSourceSettings,
-    parse_address,
 )
-from broker.standalone.table import TomlTable
 from broker.sys_topics import SYS_INTERVAL_S
+from settings.addresses import Address
+from settings.environment import BROKER, Variables
+from settings.errors import SettingsError
+from settings.reader import load_settings
 
-_Word = TypeVar("_Word", bound=str)
-
+DEFAULT_ADDRESS = Address("127.0.0.1", 1883)
 TLS_KEYS = (
     "certificate", "key", "client_ca", "client_certificates", "revoked", "tls_minimum", "ciphers",
 )  # fmt: skip
 
+Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
-def parse_toml(text: str, folder: Path) -> tuple[BrokerSettings, list[str]]:
-    """Return the settings and everything that is wrong; paths start at the file's folder."""
-    problems: list[str] = []
+
+@dataclass(frozen=True, slots=True)
+class ListenerTable:
+    """One address or Unix socket to listen on."""
+
+    address: Address | None = None  # HOST:PORT; 127.0.0.1:1883 without it; port 0 is any free one
+    path: Path | None = None  # a Unix socket instead
+    certificate: Path | None = None  # PEM; with key: TLS 1.2 and 1.3
+    key: Path | None = None
+    client_ca: Path | None = None  # the authorities that signed the clients' certificates
+    client_certificates: ClientCertificates = ClientCertificates.NO  # "optional", "required"
+    revoked: Path | None = None  # list of revoked client certificates
+    tls_minimum: str = "1.2"  # or "1.3"
+    ciphers: str = ""  # of TLS 1.2, as OpenSSL writes them
+    websocket: bool = False  # MQTT in WebSocket frames, at the path /mqtt
+    origins: tuple[str, ...] = ()  # pages that may connect beside those of the same host
+    proxies: tuple[str, ...] = ()  # networks whose PROXY headers are believed; all others are cut
+    connections: int | None = None  # at most, beside the limits of all
+    access: AccessSettings | None = None  # of this listener instead of [access]
+
+    def check(self) -> None:
+        """Refuse two places, half a TLS configuration, and a listener for no connection."""
+        faults = []
+        if self.path is not None and self.address is not None:
+            faults.append("path: a listener has an address or a path")
+        if self.has_tls and (self.certificate is None or self.key is None):
+            faults.append("certificate: TLS needs certificate and key")
+        if self.connections is not None and self.connections <= 0:
+            faults.append(f"connections: {self.connections} must be above 0")
+        _raise(faults)
+
+    @property
+    def has_tls(self) -> bool:
+        """True when a key of TLS is given."""
+        defaults = {each.name: each.default for each in dataclasses.fields(self)}
+        return any(getattr(self, key) != defaults[key] for key in TLS_KEYS)
+
+    def build(self) -> ListenerSettings:
+        """Return what the table means."""
+        address = self.address or DEFAULT_ADDRESS
+        return ListenerSettings(
+            host="" if self.path else address.host,
+            port=0 if self.path else address.port,
+            path=self.path,
+            tls=self._build_tls(),
+            access=self.access,
+            websocket=self.websocket,
+            origins=self.origins,
+            proxies=self.proxies,
+            connections=self.connections,
+        )
+
+    def _build_tls(self) -> TlsSettings | None:
+        if self.certificate is None or self.key is None:
+            return None
+        return TlsSettings(
+            certificate=self.certificate,
+            key=self.key,
+            client_ca=self.client_ca,
+            client_certificates=self.client_certificates,
+            revoked=self.revoked,
+            minimum=self.tls_minimum,
+            ciphers=self.ciphers,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsTable(Limits):
+    """The most that clients may hold."""
+
+    def check(self) -> None:
+        """Refuse limits that admit nothing, and those that are no bound."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        _raise([
+            f"{name}: {value!r} must be above 0"
+            for name, value in values.items()
+            if not 0 < value < float("inf")  # also when it is nan
+        ])  # fmt: skip
+
+    def build(self) -> Limits:
+        """Return what the table means."""
+        return Limits(**{each.name: getattr(self, each.name) for each in dataclasses.fields(self)})
+
+
+@dataclass(frozen=True, slots=True)
+class StorageTable:
+    """Stored sessions and retained messages."""
+
+    folder: Path | None = None  # keeps data there; without it everything is in memory
+    durability: Durability = DURABILITIES[0]
+
+
+@dataclass(frozen=True, slots=True)
+class LogTable:
+    """The log."""
+
+    level: Level | None = None  # INFO; WARNING without a file
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsTable:
+    """The metrics endpoint and the topics below $SYS."""
+
+    sys_interval_s: float = SYS_INTERVAL_S
+    address: Address | None = None
+    open_to_network: bool = False
+
+    def check(self) -> None:
+        """Refuse an interval that is none, and an open endpoint without an address."""
+        interval = self.sys_interval_s
+        faults = []
+        if interval != 0 and not 0 < interval < float("inf"):
+            faults.append(f"sys_interval_s: {interval!r} must be above 0, or 0")
+        if self.open_to_network and self.address is None:
+            faults.append("open_to_network: goes with address")
+        _raise(faults)
+
+    def build(self) -> MetricsSettings | None:
+        """Return what the table means; None without an endpoint."""
+        if self.address is None:
+            return None
+        return MetricsSettings(self.address.host, self.address.port, self.open_to_network)
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFile:
+    """The whole file."""
+
+    listener: tuple[ListenerTable, ...] = ()
+    access: AccessSettings = field(default_factory=AccessSettings)
+    limits: LimitsTable = field(default_factory=LimitsTable)
+    storage: StorageTable = field(default_factory=StorageTable)
+    log: LogTable = field(default_factory=LogTable)
+    metrics: MetricsTable = field(default_factory=MetricsTable)
+
+    def build(self) -> BrokerSettings:
+        """Return what the file means."""
+        return BrokerSettings(
+            listeners=tuple(each.build() for each in self.listener or (ListenerTable(),)),
+            access=self.access,
+            limits=self.limits.build(),
+            data=self.storage.folder,
+            durability=self.storage.durability,
+            log_level=self.log.level or "INFO",
+            sys_interval_s=self.metrics.sys_interval_s,
+            metrics=self.metrics.build(),
+        )
+
+
+def parse_toml(
+    text: str, folder: Path, environ: Mapping[str, str]
+) -> tuple[BrokerSettings, list[str]]:
+    """Return the settings and every fault; relative paths start at the file's folder."""
+    variables = Variables(environ, BROKER)
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
-        return BrokerSettings((), AccessSettings()), [str(exc)]
-    top = TomlTable(values, "", folder, problems)
-    access = _access(top.table("access"))
-    listeners = tuple(_listener(table) for table in top.tables("listener"))
-    storage = top.table("storage")
-    log, metrics = top.table("log"), top.table("metrics")
-    settings = BrokerSettings(
-        listeners=listeners or (ListenerSettings(),),
-        access=access,
-        limits=_limits(top.table("limits")),
-        data=storage.path("folder"),
-        durability=_word(storage, "durability", DURABILITIES, DURABILITIES[0]),
-        log_level=_word(log, "level", LEVELS, "INFO"),
-        sys_interval_s=metrics.number("sys_interval_s", SYS_INTERVAL_S, above=0, or_zero=True),
-        metrics=_metrics(metrics),
-    )
-    for table in (storage, log, metrics, top):
-        table.end()
-    return settings, problems or settings.find_faults()
+        file = load_settings(BrokerFile, text, "broker.toml", variables, folder=folder)
+    except SettingsError as exc:
+        return BrokerFile().build(), list(exc.faults)
+    settings = file.build()
+    return settings, settings.find_faults()
 
 
-def _listener(table: TomlTable) -> ListenerSettings:
-    path = table.path("path")
-    if path is not None and table.has("address"):
-        table.refuse("path", "a listener has an address or a path")
-    host, port = _address(table, "127.0.0.1:1883")
-    tls = _tls(table) if any(table.has(key) for key in TLS_KEYS) else None
-    access = _access(table.table("access")) if table.has("access") else None
-    settings = ListenerSettings(
-        host="" if path else host,
-        port=0 if path else port,
-        path=path,
-        tls=tls,
-        access=access,
-        websocket=table.flag("websocket"),
-        origins=table.texts("origins"),
-        proxies=table.texts("proxies"),
-        connections=_connections(table),
-    )
-    table.know(*TLS_KEYS, "access", "address")
-    table.end()
-    return settings
+def parse_variables(environ: Mapping[str, str]) -> BrokerFile:
+    """Return the tables of a broker without a file: the defaults and the environment.
 
-
-def _address(table: TomlTable, default: str) -> tuple[str, int]:
-    address = table.text("address", default)
+    Raises:
+        ConfError: a variable cannot be used.
+    """
     try:
-        return parse_address(address)
-    except ValueError as exc:
-        table.refuse("address", f"{address!r} {exc}")
-        return parse_address(default)
+        return load_settings(BrokerFile, "", "environment", Variables(environ, BROKER))
+    except SettingsError as exc:
+        raise ConfError("the environment", exc.faults) from exc
 
 
-def _connections(table: TomlTable) -> int | None:
-    if not table.has("connections"):
-        table.know("connections")
-        return None
-    return int(table.number("connections", 1, above=0))
-
-
-def _metrics(table: TomlTable) -> MetricsSettings | None:
-    is_open = table.flag("open_to_network")
-    if not table.has("address"):
-        table.know("address")
-        if is_open:
-            table.refuse("open_to_network", "goes with address")
-        return None
-    return MetricsSettings(*_address(table, "127.0.0.1:9234"), is_open)
-
-
-def _tls(table: TomlTable) -> TlsSettings:
-    certificate, key = table.path("certificate"), table.path("key")
-    if certificate is None or key is None:
-        table.refuse("certificate", "TLS needs certificate and key")
-        certificate = key = Path()
-    return TlsSettings(
-        certificate=certificate,
-        key=key,
-        client_ca=table.path("client_ca"),
-        client_certificates=table.choice("client_certificates", ClientCertificates.NO),
-        revoked=table.path("revoked"),
-        minimum=table.text("tls_minimum", "1.2"),
-        ciphers=table.text("ciphers"),
-    )
-
-
-def _access(table: TomlTable) -> AccessSettings:
-    named = table.has("certificate_name")
-    name = table.choice("certificate_name", NameField.COMMON_NAME)
-    tokens = _tokens(table.table("tokens")) if table.has("tokens") else None
-    access = AccessSettings(
-        anonymous=table.choice("anonymous", Anonymous.NO),
-        password_file=table.path("password_file"),
-        tokens=tokens,
-        certificate_name=name if named else None,
-        acl_file=table.path("acl_file"),
-        allow_everything=table.flag("allow_everything"),
-    )
-    table.know("tokens")
-    table.end()
-    return access
-
-
-def _tokens(table: TomlTable) -> TokenSourceSettings:
-    keys = table.path("keys")
-    if keys is None:
-        table.refuse("keys", "is required")
-    tokens = TokenSourceSettings(
-        keys=keys or Path(),
-        issuer=table.text("issuer"),
-        audience=table.text("audience"),
-        groups_claim=table.text("groups_claim", "groups"),
-    )
-    table.end()
-    return tokens
-
-
-def _limits(table: TomlTable) -> Limits:
-    standard = Limits()
-    values = {
-        each.name: table.number(each.name, getattr(standard, each.name), above=0)
-        for each in dataclasses.fields(Limits)
-    }
-    table.end()
-    return Limits(**values)  # type: ignore[arg-type]  # number() keeps the default's type
-
-
-def _word(table: TomlTable, key: str, allowed: tuple[_Word, ...], default: _Word) -> _Word:
-    word = table.text(key, default)
-    for each in allowed:
-        if word == each:
-            return each
-    table.refuse(key, f"{word!r} must be one of {', '.join(allowed)}")
-    return default
+def _raise(faults: list[str]) -> None:
+    if faults:
+        raise ExceptionGroup("the table has faults", [ValueError(fault) for fault in faults])

@@ -5,8 +5,9 @@ import socket
 
 from fastapi import FastAPI
 
-from cloud.config import ApiSettings, format_address
+from cloud.config import ApiSettings
 from cloud.errors import StartError
+from settings.addresses import format_address
 from web import (
     CertificateError,
     HttpLimits,
@@ -62,4 +63,4 @@ def build_server(
 
 
 def _hint(section: str) -> str:
-    return f"set [{section}] port or HECATE_{section.upper()}_PORT"
+    return f"set [{section}] port or HECATE_CLOUD_{section.upper()}_PORT"

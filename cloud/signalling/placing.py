@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
-from cloud.config import SignallingSettings, format_address
+from cloud.config import SignallingSettings
 from cloud.errors import ProblemError
 from cloud.relay import Relay
 from cloud.signalling.bep import Bep, RelayAddress, choose_ttl
@@ -19,6 +19,7 @@ from cloud.signalling.unserved import Unserved
 from cloud.storage.sqlite import CloudStore
 from cloud.tokens.issuer import Issuer
 from protocol.ids import new_bep_id
+from settings.addresses import format_address
 
 logger = logging.getLogger(__name__)
 

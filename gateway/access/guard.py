@@ -11,7 +11,7 @@ from gateway.access.tokens import AccessTokens
 from gateway.sidecar.origin import Origin, origin_of
 from gateway.sidecar.problems import Problem
 from protocol.errors import TokenError
-from protocol.secret import Secret
+from settings.secret import Secret
 
 DEFAULT_CLIENT_ID = "api"  # of who shows the API key and names no other
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.tunnel.state import TunnelPhase
-from protocol.secret import Secret
+from settings.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

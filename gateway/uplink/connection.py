@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from gateway.errors import CloudRefused, NotSpoken, UplinkLost
 from gateway.uplink.intake import CloudMessage
 from gateway.uplink.proxy import Proxy, connect_through
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from gateway.uplink.rules import Rules
 from gateway.uplink.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from broker.journal.state import JournalState
 from broker.net.proxy_protocol import decode_header, measure_header
 from broker.net.websocket import WebSocketCodec
 from broker.quota.limits import Limits
-from broker.standalone import ConfError, load_settings
+from broker.standalone import ConfError, load_broker_settings
 from broker.standalone.toml_conf import parse_toml
 from broker.wire import decode_packet, encode_packet
 from broker.wire.errors import RemoteProtocolError
@@ -188,12 +188,12 @@ def access_files(data: bytes) -> None:
 @target
 def configurations(data: bytes) -> None:
     """A mosquitto.conf and a broker.toml."""
-    parse_toml(data.decode("utf-8", "replace"), Path("/nowhere"))
+    parse_toml(data.decode("utf-8", "replace"), Path("/nowhere"), {})
     with tempfile.NamedTemporaryFile(suffix=".conf") as file:
         file.write(data)
         file.flush()
         with contextlib.suppress(ConfError):
-            load_settings(Path(file.name))
+            load_broker_settings(Path(file.name), {})
 
 
 @target

@@ -74,9 +74,9 @@ def test_second_start_finds_its_state(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "setting"),
     [
-        ("--port", "[api] port or HECATE_API_PORT"),
-        ("--mqtt-port", "[mqtt] port or HECATE_MQTT_PORT"),
-        ("--relay-port", "[relay] port or HECATE_RELAY_PORT"),
+        ("--port", "[api] port or HECATE_CLOUD_API_PORT"),
+        ("--mqtt-port", "[mqtt] port or HECATE_CLOUD_MQTT_PORT"),
+        ("--relay-port", "[relay] port or HECATE_CLOUD_RELAY_PORT"),
     ],
 )
 def test_taken_port_is_named_with_its_setting(tmp_path: Path, option: str, setting: str) -> None:

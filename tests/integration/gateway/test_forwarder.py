@@ -16,7 +16,7 @@ from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
 from gateway.uplink.spool import Spool
 from protocol.mqtt_limits import MqttLimits
-from protocol.secret import Secret
+from settings.secret import Secret
 
 NODE = "n" * 56
 WAIT_S = 10.0

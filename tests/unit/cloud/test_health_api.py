@@ -9,7 +9,7 @@ from cloud.config import CloudConfig, MetricsSettings
 from cloud.errors import ProblemError
 from cloud.health import Health
 from cloud.http.health import readyz
-from protocol.secret import Secret
+from settings.secret import Secret
 
 TOKEN = "a-token-of-the-operator"
 REASON = "store: /var/lib/hecate/cloud.db is damaged"

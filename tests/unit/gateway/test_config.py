@@ -26,11 +26,11 @@ def test_without_a_file_the_defaults_are_those_of_the_documentation() -> None:
 def test_the_state_folder() -> None:
     xdg = {"HOME": "/home/pat", "XDG_STATE_HOME": "/var/state"}
     assert load_gateway_config(None, xdg).node.state == Path("/var/state/hecate")
-    given = {**xdg, "HECATE_NODE_STATE": "/srv/hecate"}
+    given = {**xdg, "HECATE_GATEWAY_NODE_STATE": "/srv/hecate"}
     assert load_gateway_config(None, given).node.state == Path("/srv/hecate")
-    home = {"HOME": "/home/pat", "HECATE_NODE_STATE": "~/mine"}
+    home = {"HOME": "/home/pat", "HECATE_GATEWAY_NODE_STATE": "~/mine"}
     assert load_gateway_config(None, home).node.state == Path("/home/pat/mine")
-    relative = {"HECATE_NODE_STATE": "here"}
+    relative = {"HECATE_GATEWAY_NODE_STATE": "here"}
     assert load_gateway_config(None, relative).node.state == Path.cwd() / "here"
 
 
@@ -45,7 +45,7 @@ def test_a_file_and_the_environment_over_it(tmp_path: Path) -> None:
     direction = "up"
     qos = 0
     """
-    config = load(tmp_path, text, HECATE_BROKER_PORT="3883")
+    config = load(tmp_path, text, HECATE_GATEWAY_BROKER_PORT="3883")
     assert config.broker.port == 3883
     assert config.cloud.tls
     assert config.cloud.mqtt_address == ("cloud.example.com", 1884)
@@ -55,7 +55,7 @@ def test_a_file_and_the_environment_over_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[broker]\nprot = 1", "[broker] prot is not known"),
+        ("[broker]\nprot = 1", "[broker] prot: is not known"),
         ("[broker]\nport = 70000", "port = 70000: must be from 0 to 65535"),
         ('[broker]\nanonymous = "yes"', 'anonymous = "yes"'),
         ('[broker]\ntls_cert = "a"', "tls_cert and tls_key must be given together"),

@@ -8,8 +8,8 @@ from cloud.identity.claims import check_claims
 from cloud.identity.development import CLIENT_ID, ISSUER, DevelopmentProvider
 from cloud.identity.provider import Person, issuer_of
 from protocol.errors import TokenError
-from protocol.secret import Secret
 from protocol.tokens import sign_token
+from settings.secret import Secret
 
 NOW = 1_000_000.0
 GOOD = {"iss": "https://i", "aud": "c", "sub": "s", "exp": NOW + 10}

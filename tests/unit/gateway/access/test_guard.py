@@ -14,8 +14,8 @@ from gateway.node.account import Account
 from gateway.sidecar.origin import KEY
 from gateway.sidecar.problems import Problem
 from gateway.storage.database import GatewayDatabase
-from protocol.secret import Secret
 from protocol.tokens import sign_token
+from settings.secret import Secret
 
 NODE = "a" * 56
 API_KEY = "k" * 32

@@ -14,7 +14,7 @@ from gateway.devices.join import (
     parse_request,
 )
 from gateway.devices.registry import SHOWN_CHARACTERS, DeviceRecord, DeviceRegistry, shown
-from protocol.secret import Secret
+from settings.secret import Secret
 
 DEVICE = "dev-0123456789ab"
 
