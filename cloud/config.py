@@ -9,6 +9,7 @@ from pathlib import Path
 from broker.journal import Durability
 from settings.environment import CLOUD, Variables
 from settings.errors import SettingsError
+from settings.logs import LogSettings
 from settings.reader import load_settings
 from settings.secret import Secret
 from web.tls_settings import check_listener
@@ -173,17 +174,6 @@ class MetricsSettings:
         if 0 < len(self.token.reveal()) < METRICS_TOKEN_CHARACTERS:
             raise ValueError(f"token must have at least {METRICS_TOKEN_CHARACTERS} characters")
 
-
-@dataclass(frozen=True)
-class LogSettings:
-    """Logging."""
-
-    level: str = "INFO"
-
-    def check(self) -> None:
-        """Refuse levels that logging does not know."""
-        if self.level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise ValueError("level must be debug, info, warning or error")
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,12 @@ from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from gateway.uplink.spooled import WhenFull
 from settings.environment import GATEWAY, Variables
 from settings.errors import SettingsError
+from settings.logs import LogSettings
 from settings.reader import load_settings
 from web.tls_settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
 DEFAULT_STATE = Path("~/.local/state/hecate")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +134,6 @@ class SpoolSettings:
         if self.limit_bytes < 64 * 1024:
             raise ValueError(f"limit_bytes = {self.limit_bytes}: must be at least 65536")
 
-
-@dataclass(frozen=True, slots=True)
-class LogSettings:
-    """The log level."""
-
-    level: str = "INFO"
-
-    def check(self) -> None:
-        """Refuse an unknown level."""
-        if self.level not in LEVELS:
-            raise ValueError(f'level = "{self.level}": must be one of {", ".join(LEVELS)}')
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ def format_address(host: str, port: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class HostPort:
     """A host and a port."""
 
     host: str
@@ -19,7 +19,7 @@ class Address:
         return format_address(self.host, self.port)
 
     @classmethod
-    def parse(cls, text: str) -> "Address":
+    def parse(cls, text: str) -> "HostPort":
         """Return the address in HOST:PORT, with brackets round an IPv6 address.
 
         Raises:

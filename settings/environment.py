@@ -17,7 +17,7 @@ GATEWAY, CLOUD, BROKER = "HECATE_GATEWAY_", "HECATE_CLOUD_", "HECATE_BROKER_"
 _OF_ANOTHER = frozenset({"HECATE_CLOUD_MQTT_HOST", "HECATE_CLOUD_MQTT_PORT"})
 
 # Kubernetes and Docker set these in the containers beside a service called hecate-gateway
-_OF_PLATFORMS = re.compile(r"(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_(TCP|UDP)\w*)")
+_OF_PLATFORMS = re.compile(r"SERVICE_HOST=.*|SERVICE_PORT\w*=.*|PORT=(tcp|udp):.*|PORT_\d+_(TCP|UDP)\w*=.*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,5 +61,6 @@ class Variables:
             return
         for name in sorted(self.environ):
             rest = name.removeprefix(self.prefix)
-            if rest != name and name not in known and not _OF_PLATFORMS.fullmatch(rest):
+            is_ours = rest != name and name not in known
+            if is_ours and not _OF_PLATFORMS.fullmatch(f"{rest}={self.environ[name]}"):
                 yield name

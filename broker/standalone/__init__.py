@@ -15,7 +15,7 @@ from broker.standalone.settings import (
     Anonymous,
     BrokerSettings,
     ListenerSettings,
-    MetricsSettings,
+    MetricsEndpointSettings,
     TlsSettings,
     TokenSourceSettings,
 )
@@ -26,7 +26,7 @@ __all__ = [
     "BrokerSettings",
     "ConfError",
     "ListenerSettings",
-    "MetricsSettings",
+    "MetricsEndpointSettings",
     "Realms",
     "TlsSettings",
     "TokenSourceSettings",

@@ -12,10 +12,10 @@ from broker.standalone.settings import (
     Anonymous,
     BrokerSettings,
     ListenerSettings,
-    MetricsSettings,
+    MetricsEndpointSettings,
 )
 from broker.standalone.toml_conf import parse_variables
-from settings.addresses import Address
+from settings.addresses import HostPort
 
 MEMORY: Durability = "memory"
 
@@ -42,10 +42,10 @@ def open_to(
 def show_metrics(settings: BrokerSettings, address: str, *, to_network: bool) -> BrokerSettings:
     """Return the settings with a metrics endpoint at an address."""
     try:
-        parsed = Address.parse(address)
+        parsed = HostPort.parse(address)
     except ValueError as exc:
         raise CommandError(f"cannot show metrics on {address}: {exc}") from exc
-    metrics = MetricsSettings(parsed.host, parsed.port, to_network)
+    metrics = MetricsEndpointSettings(parsed.host, parsed.port, to_network)
     fault = metrics.find_fault()
     if fault:
         raise CommandError(fault.replace("open_to_network = true", "--open-to-network"))
@@ -91,7 +91,7 @@ def _checked(settings: BrokerSettings, anonymous: Anonymous) -> BrokerSettings:
 
 def _parse_listener(text: str) -> ListenerSettings:
     try:
-        address = Address.parse(text)
+        address = HostPort.parse(text)
     except ValueError as exc:
         raise CommandError(f"cannot listen on {text}: {exc}") from exc
     return ListenerSettings(host=address.host, port=address.port)

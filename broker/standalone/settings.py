@@ -130,7 +130,7 @@ class ListenerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricsSettings:
+class MetricsEndpointSettings:
     """The address of the metrics endpoint."""
 
     host: str
@@ -158,7 +158,7 @@ class BrokerSettings:
     durability: Durability = DURABILITIES[0]
     log_level: str = "INFO"
     sys_interval_s: float = SYS_INTERVAL_S
-    metrics: MetricsSettings | None = None
+    metrics: MetricsEndpointSettings | None = None
     notices: tuple[str, ...] = ()  # what the file asks and does not get
 
     def find_faults(self) -> list[str]:

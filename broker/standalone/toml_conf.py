@@ -19,16 +19,16 @@ from broker.standalone.settings import (
     BrokerSettings,
     ClientCertificates,
     ListenerSettings,
-    MetricsSettings,
+    MetricsEndpointSettings,
     TlsSettings,
 )
 from broker.sys_topics import SYS_INTERVAL_S
-from settings.addresses import Address
+from settings.addresses import HostPort
 from settings.environment import BROKER, Variables
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
-DEFAULT_ADDRESS = Address("127.0.0.1", 1883)
+DEFAULT_ADDRESS = HostPort("127.0.0.1", 1883)
 TLS_KEYS = (
     "certificate", "key", "client_ca", "client_certificates", "revoked", "tls_minimum", "ciphers",
 )  # fmt: skip
@@ -40,7 +40,7 @@ Level = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 class ListenerTable:
     """One address or Unix socket to listen on."""
 
-    address: Address | None = None  # HOST:PORT; 127.0.0.1:1883 without it; port 0 is any free one
+    address: HostPort | None = None  # HOST:PORT; 127.0.0.1:1883 without it; port 0 is any free one
     path: Path | None = None  # a Unix socket instead
     certificate: Path | None = None  # PEM; with key: TLS 1.2 and 1.3
     key: Path | None = None
@@ -139,7 +139,7 @@ class MetricsTable:
     """The metrics endpoint and the topics below $SYS."""
 
     sys_interval_s: float = SYS_INTERVAL_S
-    address: Address | None = None
+    address: HostPort | None = None
     open_to_network: bool = False
 
     def check(self) -> None:
@@ -152,11 +152,11 @@ class MetricsTable:
             faults.append("open_to_network: goes with address")
         _raise(faults)
 
-    def build(self) -> MetricsSettings | None:
+    def build(self) -> MetricsEndpointSettings | None:
         """Return what the table means; None without an endpoint."""
         if self.address is None:
             return None
-        return MetricsSettings(self.address.host, self.address.port, self.open_to_network)
+        return MetricsEndpointSettings(self.address.host, self.address.port, self.open_to_network)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 import pytest
 
-from settings.addresses import Address, format_address
+from settings.addresses import HostPort, format_address
 
 
 def test_addresses_of_both_families() -> None:
@@ -9,8 +9,8 @@ def test_addresses_of_both_families() -> None:
 
 
 def test_an_address_is_host_and_port() -> None:
-    assert Address.parse("[::1]:0") == Address("::1", 0)
-    assert str(Address.parse("[::1]:0")) == "[::1]:0"
+    assert HostPort.parse("[::1]:0") == HostPort("::1", 0)
+    assert str(HostPort.parse("[::1]:0")) == "[::1]:0"
     for wrong in ("1883", ":1883", "h:", "h:x", "h:99999", "::1:1883", "h:²"):
         with pytest.raises(ValueError, match=r"HOST:PORT|brackets"):
-            Address.parse(wrong)
+            HostPort.parse(wrong)

@@ -9,7 +9,7 @@ from broker.access.certificates import NameField
 from broker.quota.limits import Limits
 from broker.standalone.errors import ConfError
 from broker.standalone.load import load_broker_settings
-from broker.standalone.settings import Anonymous, ClientCertificates, MetricsSettings
+from broker.standalone.settings import Anonymous, ClientCertificates, MetricsEndpointSettings
 from broker.standalone.toml_conf import parse_toml
 
 OPEN = "[access]\nanonymous = 'loopback'\nallow_everything = true\n"
@@ -75,7 +75,7 @@ def test_a_full_file() -> None:
     assert (four.websocket, four.connections) == (True, 50)
     assert four.origins == ("https://panel.example", "*")
     assert four.proxies == ("127.0.0.1", "10.0.0.0/8")
-    assert settings.metrics == MetricsSettings("0.0.0.0", 9234, open_to_network=True)
+    assert settings.metrics == MetricsEndpointSettings("0.0.0.0", 9234, open_to_network=True)
     assert settings.sys_interval_s == 0
     assert (one.host, one.port, one.access) == ("::1", 1884, None)
     assert two.tls is not None
