@@ -175,7 +175,6 @@ class MetricsSettings:
             raise ValueError(f"token must have at least {METRICS_TOKEN_CHARACTERS} characters")
 
 
-
 @dataclass(frozen=True)
 class CloudConfig:
     """The whole file."""

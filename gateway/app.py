@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from broker import Broker, BrokerError, Listener
+from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import Journal, JournalError
 from gateway.access.guard import Guard
@@ -33,7 +33,8 @@ from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.errors import GatewayError
-from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
+from gateway.mqtt.access import Access, AccessPorts
+from gateway.mqtt.listeners import BrokerListeners, describe_encryption, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
 from gateway.node.record import Node
@@ -99,7 +100,7 @@ class _Base:
     services: ServiceHost
     cloud_clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
-    broker_certificate: ServerCertificate | None
+    listeners: BrokerListeners
     sidecar_certificate: ServerCertificate | None
 
 
@@ -159,7 +160,7 @@ class Gateway:
             "ready": self._announce(),
         }
         base = self._base
-        for certificate in (base.broker_certificate, base.sidecar_certificate):
+        for certificate in (*base.listeners.certificates, base.sidecar_certificate):
             if certificate is not None:
                 parts[f"certificate of {certificate.section}"] = certificate.follow()
         if self.cloud is not None:
@@ -253,20 +254,16 @@ class Gateway:
             await asyncio.sleep(READY_POLL_S)
         spare_what_stays()
         listening = node.listening
-        first, *others = status.listeners
+        first, *others = status.listeners or ("on Unix sockets only",)
         also = f", MQTT also on {', '.join(others)}" if others else ""
         sys.stdout.write(
             f"gateway ready: node {node.node_id[:12]}, MQTT {first}"
-            f"{self._warn_of_plain_mqtt()}, "
+            f"{describe_encryption(self._base.config.broker)}, "
             f"API {listening.api_scheme}://"
             f"{format_address(listening.api_host, listening.api_port)}, "
             f"{status.role()}, SEP {status.sep_state()}{also}\n"
         )
         sys.stdout.flush()
-
-    def _warn_of_plain_mqtt(self) -> str:
-        host = self._base.config.broker.host
-        return "" if is_loopback_host(host) else " (network, not encrypted)"
 
 
 async def _build(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
@@ -342,18 +339,13 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     return _Base(
         config, store, node, DeviceRegistry(await store.devices()), Claims(await store.claims()),
         services, cloud_clock, sockets,
-        server_certificate(config.broker.tls_cert, config.broker.tls_key, "[broker]"),
+        open_broker_listeners(config.broker, sockets / "broker.sock"),
         server_certificate(config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"),
     )  # fmt: skip
 
 
 def _build_broker(base: _Base) -> Broker:
     settings = base.config.broker
-    listeners = [Listener(host=settings.host, port=settings.port)]
-    if base.broker_certificate is not None:
-        tls = base.broker_certificate.context
-        listeners.append(Listener(host=settings.host, port=settings.tls_port, tls=tls, name="tls"))
-    listeners.append(Listener(path=base.sockets / "broker.sock", name=CONTAINERS))
     access = Access(
         base.registry,
         base.claims,
@@ -365,7 +357,8 @@ def _build_broker(base: _Base) -> Broker:
     if settings.durability != "memory":
         store = Journal(base.config.node.state / "broker", settings.durability)
     # nobody may read $SYS here: the gateway has a status and metrics of its own
-    return Broker(listeners, access, access, store=store, sys_interval_s=0)
+    listeners = base.listeners.listeners
+    return Broker(listeners, access, access, settings.limits.build(), store=store, sys_interval_s=0)
 
 
 async def _build_cloud(
@@ -452,4 +445,6 @@ def _cannot_listen(config: GatewayConfig, exc: BrokerError) -> GatewayError:
         why = os.strerror(number).lower()  # not its own text: create_server() adds to that
     key = "tls_port" if what.endswith(f":{config.broker.tls_port}") else "port"
     hint = f"; set [broker] {key} or HECATE_GATEWAY_BROKER_{key.upper()}"
+    if config.broker.listener:
+        hint = "; set another address in [[broker.listener]]"
     return GatewayError(f"{what}: {why}{hint if number in (EADDRINUSE, EACCES) else ''}")

@@ -10,10 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.journal import Durability
+from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.errors import ConfigError
 from gateway.uplink.proxy import read_proxy
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from gateway.uplink.spooled import WhenFull
+from settings.addresses import HostPort
 from settings.environment import GATEWAY, Variables
 from settings.errors import SettingsError
 from settings.logs import LogSettings
@@ -21,6 +23,7 @@ from settings.reader import load_settings
 from web.tls_settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
+_SIMPLE_LISTENER = ("host", "port", "tls_cert", "tls_key", "tls_port")
 DEFAULT_STATE = Path("~/.local/state/hecate")
 
 
@@ -39,7 +42,11 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBrokerSettings:
-    """The MQTT listeners of the gateway."""
+    """The MQTT listeners of the gateway, and the most that clients may hold.
+
+    `[[broker.listener]]` takes the keys of [a standalone broker](broker.md#listeners-and-tls), and
+    replaces the listeners of `host`. The gateway's own rules say which clients may connect.
+    """
 
     host: str = "127.0.0.1"
     port: int = 1883  # 0: any free one
@@ -48,9 +55,17 @@ class EmbeddedBrokerSettings:
     tls_cert: Path | None = None  # PEM; with it devices can use tls_port; read again when renewed
     tls_key: Path | None = None
     tls_port: int = 8883
+    listener: tuple[ListenerTable, ...] = ()
+    limits: LimitsTable = field(default_factory=LimitsTable)
 
     def check(self) -> None:
-        """Refuse half a TLS configuration and unknown words."""
+        """Refuse half a TLS configuration, unknown words, and listeners in two ways."""
+        if self.listener and self.simple_listener != EmbeddedBrokerSettings().simple_listener:
+            raise ValueError(f"{', '.join(_SIMPLE_LISTENER)} do not go with [[broker.listener]]")
+        for number, table in enumerate(self.listener, 1):
+            fault = table.build().find_fault()
+            if fault:
+                raise ValueError(f"listener {number}: {fault}")
         _check_port("port", self.port)
         _check_port("tls_port", self.tls_port)
         if self.anonymous not in ("no", "loopback"):
@@ -59,6 +74,23 @@ class EmbeddedBrokerSettings:
             words = '"synced", "os" or "memory"'
             raise ValueError(f'durability = "{self.durability}": must be {words}')
         check_tls_files(self.tls_cert, self.tls_key)
+
+    @property
+    def tables(self) -> tuple[ListenerTable, ...]:
+        """Every listener; those of `host` as tables."""
+        if self.listener:
+            return self.listener
+        plain = ListenerTable(address=HostPort(self.host, self.port))
+        if self.tls_cert is None:
+            return (plain,)
+        address = HostPort(self.host, self.tls_port)
+        tls = ListenerTable(address=address, certificate=self.tls_cert, key=self.tls_key)
+        return (plain, tls)
+
+    @property
+    def simple_listener(self) -> tuple[object, ...]:
+        """The values of the keys that [[broker.listener]] replaces."""
+        return tuple(getattr(self, key) for key in _SIMPLE_LISTENER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +165,6 @@ class SpoolSettings:
             raise ValueError(f'when_full = "{self.when_full}": must be {words}')
         if self.limit_bytes < 64 * 1024:
             raise ValueError(f"limit_bytes = {self.limit_bytes}: must be at least 65536")
-
 
 
 @dataclass(frozen=True, slots=True)

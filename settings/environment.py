@@ -17,7 +17,9 @@ GATEWAY, CLOUD, BROKER = "HECATE_GATEWAY_", "HECATE_CLOUD_", "HECATE_BROKER_"
 _OF_ANOTHER = frozenset({"HECATE_CLOUD_MQTT_HOST", "HECATE_CLOUD_MQTT_PORT"})
 
 # Kubernetes and Docker set these in the containers beside a service called hecate-gateway
-_OF_PLATFORMS = re.compile(r"SERVICE_HOST=.*|SERVICE_PORT\w*=.*|PORT=(tcp|udp):.*|PORT_\d+_(TCP|UDP)\w*=.*")
+_OF_PLATFORMS = re.compile(
+    r"(SERVICE_HOST|SERVICE_PORT\w*)=.*|PORT=(tcp|udp):.*|PORT_\d+_(TCP|UDP)\w*=.*"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from broker import Broker, BrokerError
 from broker.metrics import BrokerCollector
-from broker.standalone import MetricsEndpointSettings
+from broker.standalone.conf.settings import MetricsEndpointSettings
 from web import HttpLimits, HttpServer, ListenError, listen_tcp
 from web.addresses import is_loopback_host
 from web.host_guard import HostGuard
@@ -41,7 +41,9 @@ def make_app(broker: Broker) -> Starlette:
 
 
 @contextlib.asynccontextmanager
-async def serving(broker: Broker, settings: MetricsEndpointSettings) -> AsyncIterator[tuple[str, int]]:
+async def serving(
+    broker: Broker, settings: MetricsEndpointSettings
+) -> AsyncIterator[tuple[str, int]]:
     """Serve the endpoints while the context lasts; yield the address.
 
     Raises:

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from broker.access.source import is_loopback
 from broker.journal import Durability
-from broker.standalone.errors import CommandError
-from broker.standalone.settings import (
+from broker.standalone.conf.settings import (
     AccessSettings,
     Anonymous,
     BrokerSettings,
     ListenerSettings,
     MetricsEndpointSettings,
 )
-from broker.standalone.toml_conf import parse_variables
+from broker.standalone.conf.toml_conf import parse_variables
+from broker.standalone.errors import CommandError
 from settings.addresses import HostPort
 
 MEMORY: Durability = "memory"

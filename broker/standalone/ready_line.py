@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from broker.access.source import is_loopback
-from broker.standalone.settings import Anonymous, BrokerSettings, ListenerSettings
+from broker.standalone.conf.settings import Anonymous, BrokerSettings, ListenerSettings
 from settings.addresses import format_address
 
 BoundAddress = tuple[str, int] | Path

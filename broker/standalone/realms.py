@@ -13,7 +13,7 @@ from broker.access.rights.rules import ANONYMOUS
 from broker.access.source import AnonymousSource, Chain, Source
 from broker.access.tokens import TokenSource, TokenTerms
 from broker.policy import Accepted, AuthExchange, Credentials, Identity, Refusal, Step
-from broker.standalone.settings import AccessSettings, Anonymous, BrokerSettings
+from broker.standalone.conf.settings import AccessSettings, Anonymous, BrokerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping

@@ -11,10 +11,12 @@ from pathlib import Path
 from broker import Broker, BrokerError, Listener
 from broker.gc_tuning import look_seldom, spare_what_stays
 from broker.journal import Journal
-from broker.standalone import BrokerSettings, Realms, load_broker_settings, open_listeners
-from broker.standalone.listeners import renew_certificates
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.settings import BrokerSettings
+from broker.standalone.listeners import open_listeners, renew_certificates
 from broker.standalone.options import MEMORY
 from broker.standalone.ready_line import write_ready_line
+from broker.standalone.realms import Realms
 from settings.addresses import format_address
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"

@@ -92,9 +92,9 @@ def broker(  # noqa: PLR0913  # options
     ] = False,
 ) -> None:
     """Run the broker."""
+    from broker.standalone.conf.settings import Anonymous
     from broker.standalone.options import open_to, show_metrics, store_in
     from broker.standalone.serve import read_config, run_broker
-    from broker.standalone.settings import Anonymous
 
     stored = data or durability
     given = listen or anonymous or open_to_network or metrics or config or stored or check

@@ -20,8 +20,9 @@ from broker.journal.state import JournalState
 from broker.net.proxy_protocol import decode_header, measure_header
 from broker.net.websocket import WebSocketCodec
 from broker.quota.limits import Limits
-from broker.standalone import ConfError, load_broker_settings
-from broker.standalone.toml_conf import parse_toml
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.toml_conf import parse_toml
+from broker.standalone.errors import ConfError
 from broker.wire import decode_packet, encode_packet
 from broker.wire.errors import RemoteProtocolError
 from broker.wire.packets import MQTT_3_1, MQTT_3_1_1, MQTT_5

@@ -93,7 +93,7 @@ def test_unknown_setting_is_refused(tmp_path: Path) -> None:
     file.write_text("[api]\nprot = 1\n")
     program = Program(command(tmp_path, "--config", str(file)))
     assert program.wait() == 1
-    assert "[api] prot is not known" in "".join(program.lines)
+    assert "[api] prot: is not known" in "".join(program.lines)
 
 
 def test_without_development_there_is_no_password_and_no_login(tmp_path: Path) -> None:

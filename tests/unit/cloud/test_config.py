@@ -47,7 +47,7 @@ def test_file_and_environment(tmp_path: Path) -> None:
         ('[mss]\nreplica = "a/b"', "replica must be"),
         ("[mss]\nopen_limit = 0", "open_limit must be above 0"),
         ("[mss]\nbep_ttl_limit_s = 1", "bep_ttl_limit_s must be at least"),
-        ('[log]\nlevel = "loud"', "level must be"),
+        ('[log]\nlevel = "loud"', 'level = "loud": must be'),
         ('[api]\npublic_url = "ftp://x"', "public_url must start"),
         ('[[mid.providers]]\nissuer = "http://x"\nclient_id = "y"', "issuer must start"),
     ],

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.standalone import load_broker_settings, open_listeners
-from broker.standalone.listeners import renew_certificates
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.listeners import open_listeners, renew_certificates
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread, start_broker
 

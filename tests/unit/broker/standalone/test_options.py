@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from broker.quota.limits import Limits
-from broker.standalone import Anonymous, ListenerSettings
+from broker.standalone.conf.settings import Anonymous, ListenerSettings
 from broker.standalone.errors import CommandError, ConfError
 from broker.standalone.options import open_to, show_metrics, store_in
 

@@ -2,7 +2,12 @@ from pathlib import Path
 
 import pytest
 
-from broker.standalone import AccessSettings, Anonymous, BrokerSettings, ListenerSettings
+from broker.standalone.conf.settings import (
+    AccessSettings,
+    Anonymous,
+    BrokerSettings,
+    ListenerSettings,
+)
 from broker.standalone.ready_line import describe_clients, write_ready_line
 
 OPEN = AccessSettings(anonymous=Anonymous.NETWORK, allow_everything=True)

@@ -7,10 +7,10 @@ import pytest
 
 from broker.access.certificates import NameField
 from broker.quota.limits import Limits
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.settings import Anonymous, ClientCertificates, MetricsEndpointSettings
+from broker.standalone.conf.toml_conf import parse_toml
 from broker.standalone.errors import ConfError
-from broker.standalone.load import load_broker_settings
-from broker.standalone.settings import Anonymous, ClientCertificates, MetricsEndpointSettings
-from broker.standalone.toml_conf import parse_toml
 
 OPEN = "[access]\nanonymous = 'loopback'\nallow_everything = true\n"
 FULL = """

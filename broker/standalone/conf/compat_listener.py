@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.access.certificates import NameField
-from broker.standalone.compat_options import TLS_OPTIONS, CompatOptions
-from broker.standalone.settings import (
+from broker.standalone.conf.compat_options import TLS_OPTIONS, CompatOptions
+from broker.standalone.conf.settings import (
     AccessSettings,
     Anonymous,
     ClientCertificates,

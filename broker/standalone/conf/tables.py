@@ -1,19 +1,17 @@
-"""Reads our own configuration file; docs/broker.md lists the keys.
+"""Defines the tables of our own configuration file; docs/broker.md lists the keys.
 
-A class here is a table of the file, so its fields are keys. BrokerSettings is what the file, or a
+A field of a class here is a key of the file. BrokerSettings is what the file, or a
 mosquitto.conf, means.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from broker.journal import Durability
 from broker.quota.limits import Limits
-from broker.standalone.errors import ConfError
-from broker.standalone.settings import (
+from broker.standalone.conf.settings import (
     DURABILITIES,
     AccessSettings,
     BrokerSettings,
@@ -24,9 +22,6 @@ from broker.standalone.settings import (
 )
 from broker.sys_topics import SYS_INTERVAL_S
 from settings.addresses import HostPort
-from settings.environment import BROKER, Variables
-from settings.errors import SettingsError
-from settings.reader import load_settings
 
 DEFAULT_ADDRESS = HostPort("127.0.0.1", 1883)
 TLS_KEYS = (
@@ -53,7 +48,6 @@ class ListenerTable:
     origins: tuple[str, ...] = ()  # pages that may connect beside those of the same host
     proxies: tuple[str, ...] = ()  # networks whose PROXY headers are believed; all others are cut
     connections: int | None = None  # at most, beside the limits of all
-    access: AccessSettings | None = None  # of this listener instead of [access]
 
     def check(self) -> None:
         """Refuse two places, half a TLS configuration, and a listener for no connection."""
@@ -80,7 +74,6 @@ class ListenerTable:
             port=0 if self.path else address.port,
             path=self.path,
             tls=self._build_tls(),
-            access=self.access,
             websocket=self.websocket,
             origins=self.origins,
             proxies=self.proxies,
@@ -99,6 +92,17 @@ class ListenerTable:
             minimum=self.tls_minimum,
             ciphers=self.ciphers,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAccessListenerTable(ListenerTable):
+    """One address or Unix socket to listen on, with users and rights of its own if given."""
+
+    access: AccessSettings | None = None  # of this listener instead of [access]
+
+    def build(self) -> ListenerSettings:
+        """Return what the table means."""
+        return dataclasses.replace(ListenerTable.build(self), access=self.access)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,7 @@ class MetricsTable:
 class BrokerFile:
     """The whole file."""
 
-    listener: tuple[ListenerTable, ...] = ()
+    listener: tuple[OwnAccessListenerTable, ...] = ()
     access: AccessSettings = field(default_factory=AccessSettings)
     limits: LimitsTable = field(default_factory=LimitsTable)
     storage: StorageTable = field(default_factory=StorageTable)
@@ -173,7 +177,7 @@ class BrokerFile:
     def build(self) -> BrokerSettings:
         """Return what the file means."""
         return BrokerSettings(
-            listeners=tuple(each.build() for each in self.listener or (ListenerTable(),)),
+            listeners=tuple(each.build() for each in self.listener or (OwnAccessListenerTable(),)),
             access=self.access,
             limits=self.limits.build(),
             data=self.storage.folder,
@@ -182,31 +186,6 @@ class BrokerFile:
             sys_interval_s=self.metrics.sys_interval_s,
             metrics=self.metrics.build(),
         )
-
-
-def parse_toml(
-    text: str, folder: Path, environ: Mapping[str, str]
-) -> tuple[BrokerSettings, list[str]]:
-    """Return the settings and every fault; relative paths start at the file's folder."""
-    variables = Variables(environ, BROKER)
-    try:
-        file = load_settings(BrokerFile, text, "broker.toml", variables, folder=folder)
-    except SettingsError as exc:
-        return BrokerFile().build(), list(exc.faults)
-    settings = file.build()
-    return settings, settings.find_faults()
-
-
-def parse_variables(environ: Mapping[str, str]) -> BrokerFile:
-    """Return the tables of a broker without a file: the defaults and the environment.
-
-    Raises:
-        ConfError: a variable cannot be used.
-    """
-    try:
-        return load_settings(BrokerFile, "", "environment", Variables(environ, BROKER))
-    except SettingsError as exc:
-        raise ConfError("the environment", exc.faults) from exc
 
 
 def _raise(faults: list[str]) -> None:

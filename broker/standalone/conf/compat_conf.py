@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from broker.quota.limits import Limits
-from broker.standalone.compat_listener import (
+from broker.standalone.conf.compat_listener import (
     LOOPBACK,
     MAX_CONNECTIONS,
     WEBSOCKETS,
@@ -14,7 +14,7 @@ from broker.standalone.compat_listener import (
     build_listener,
     parse_place,
 )
-from broker.standalone.compat_options import (
+from broker.standalone.conf.compat_options import (
     ACCESS_OPTIONS,
     GLOBAL_OPTIONS,
     IGNORED,
@@ -25,8 +25,8 @@ from broker.standalone.compat_options import (
     ONLY,
     CompatOptions,
 )
-from broker.standalone.lines import ConfLine
-from broker.standalone.settings import (
+from broker.standalone.conf.lines import ConfLine
+from broker.standalone.conf.settings import (
     LEVELS,
     AccessSettings,
     Anonymous,

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from broker import AllowAll, Broker, Listener
-from broker.standalone import MetricsEndpointSettings
+from broker.standalone.conf.settings import MetricsEndpointSettings
 from broker.standalone.http_endpoints import serving
 
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from broker.standalone.lines import ConfLine
+from broker.standalone.conf.lines import ConfLine
 
 LISTENER_OPTIONS = frozenset({
     "socket_domain", "max_connections", "cafile", "capath", "certfile", "keyfile", "crlfile",

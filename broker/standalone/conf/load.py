@@ -6,11 +6,11 @@ from pathlib import Path
 
 from broker.access.errors import AccessError
 from broker.access.rights.text import read_text
-from broker.standalone.compat_conf import parse_mosquitto
+from broker.standalone.conf.compat_conf import parse_mosquitto
+from broker.standalone.conf.lines import read_lines
+from broker.standalone.conf.settings import LEVELS, BrokerSettings
+from broker.standalone.conf.toml_conf import parse_toml
 from broker.standalone.errors import ConfError
-from broker.standalone.lines import read_lines
-from broker.standalone.settings import LEVELS, BrokerSettings
-from broker.standalone.toml_conf import parse_toml
 from settings.environment import BROKER, LOG_LEVEL, Variables
 
 

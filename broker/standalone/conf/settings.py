@@ -119,7 +119,7 @@ class ListenerSettings:
                 ip_network(proxy)
             except ValueError as exc:
                 return f"proxies: {exc}"
-        return ""
+        return self.tls.find_fault() if self.tls else ""
 
     @property
     def name(self) -> str:
@@ -169,7 +169,6 @@ class BrokerSettings:
         faults += [_in(each, each.access.find_fault()) for each in self.listeners if each.access]
         faults += [self.metrics.find_fault()] if self.metrics else []
         faults += [_in(each, each.find_fault()) for each in self.listeners]
-        faults += [_in(each, each.tls.find_fault()) for each in self.listeners if each.tls]
         faults += [_in(each, _find_certificate_fault(self, each)) for each in self.listeners]
         faults += [
             _in(each, "is there twice")

@@ -6,11 +6,11 @@ import pytest
 
 from broker.access.certificates import NameField
 from broker.quota.limits import Limits
-from broker.standalone.compat_conf import parse_mosquitto
+from broker.standalone.conf.compat_conf import parse_mosquitto
+from broker.standalone.conf.lines import ConfLine, read_lines
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.settings import Anonymous, BrokerSettings, ClientCertificates
 from broker.standalone.errors import ConfError
-from broker.standalone.lines import ConfLine, read_lines
-from broker.standalone.load import load_broker_settings
-from broker.standalone.settings import Anonymous, BrokerSettings, ClientCertificates
 
 
 def parse(text: str) -> tuple[BrokerSettings, list[str]]:
