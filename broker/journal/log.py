@@ -24,7 +24,8 @@ from broker.journal import manifest
 from broker.journal.disk import Disk
 from broker.journal.errors import JournalError
 from broker.journal.manifest import SegmentManifest, decode_manifest, encode_slot
-from broker.journal.records import SegmentEnded, decode_records, encode_records
+from broker.journal.record_codec import decode_records, encode_records
+from broker.journal.records import SegmentEnded
 from broker.journal.segments import (
     BATCH_OVERHEAD_BYTES,
     HEAD,

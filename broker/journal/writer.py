@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from broker.journal.cleaning import SegmentCleaner
+from broker.journal.cleaning import SegmentCleaner, should_clean
 from broker.journal.log import SegmentLog
-from broker.journal.records import Record, Series, encode_records
-from broker.journal.state import JournalState, should_clean
+from broker.journal.record_codec import encode_records
+from broker.journal.records import Record, Series
+from broker.journal.state import JournalState
 
 logger = logging.getLogger(__name__)
 

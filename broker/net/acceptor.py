@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from broker.net.connection import ClientConnection, EitherConnection, WebSocketClientConnection
 from broker.net.listeners import Network, is_within, reason_of
 from broker.net.proxy_protocol import decode_header, measure_header
-from broker.net.tls_transport import HandshakeQueue
+from broker.net.tls_handshake import HandshakeQueue
 from broker.quota.connection_limiter import ListenerQuota
 from broker.wire.errors import RemoteProtocolError
 

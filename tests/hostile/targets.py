@@ -14,7 +14,7 @@ from broker.access.passwords.hashes import parse_passwords
 from broker.access.rights.acl_lines import parse_acl_lines
 from broker.access.rights.acl_toml import parse_acl_toml
 from broker.journal.errors import JournalError
-from broker.journal.records import decode_records
+from broker.journal.record_codec import decode_records
 from broker.journal.segments import HEAD, read_segment
 from broker.journal.state import JournalState
 from broker.net.proxy_protocol import decode_header, measure_header

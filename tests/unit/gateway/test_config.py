@@ -62,7 +62,10 @@ def test_a_file_and_the_environment_over_it(tmp_path: Path) -> None:
         ('[broker]\nanonymous = "yes"', 'anonymous = "yes"'),
         ('[broker]\ntls_cert = "a"', "tls_cert and tls_key must be given together"),
         ('[cloud]\nurl = "cloud.example.com"', "must be like https://"),
-        ('[broker]\nport = 1\n[[broker.listener]]', "host, port, tls_cert, tls_key, tls_port do not"),
+        (
+            "[broker]\nport = 1\n[[broker.listener]]",
+            "host, port, tls_cert, tls_key, tls_port do",
+        ),
         ("[[broker.listener]]\nproxies = ['x']", "[broker] listener 1: proxies: 'x' does not"),
         ("[[broker.listener]]\naccess = {}", "[broker.listener 1] access: is not known"),
         ("[broker.limits]\nholds = 0", "[broker.limits] holds: 0 must be above 0"),

@@ -33,7 +33,7 @@ def test_it_has_tls_websocket_and_proxy_listeners(tmp_path: Path) -> None:
         assert ask(plain, CONNECT) == CONNACK
         assert ask(proxied, b"PROXY TCP4 127.0.0.9 127.0.0.1 1 2\r\n" + CONNECT) == CONNACK
         assert ask(websocket, b"GET /mqtt HTTP/1.1\r\n\r\n").startswith(b"HTTP")
-        context = ssl.create_default_context(cafile=authority.path)
+        context = ssl.create_default_context(cafile=authority.file)
         context.check_hostname = False
         with (
             socket.create_connection(("127.0.0.1", tls)) as connection,
