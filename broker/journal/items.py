@@ -60,6 +60,10 @@ class StoredSession:
         self.received: set[int] = set()  # packet ids of QoS 2 messages that wait for PUBREL
         self.will: StoredWill | None = None
 
+    def set_identity(self, record: Opened | Renewed) -> None:
+        """Take the client and the owner from a record."""
+        _, self.client_id, self.owner, self.groups, self.version, self.expiry_s = record
+
 
 class KeptMessage:
     """The place, the size and the number of users of a stored message."""
@@ -99,12 +103,6 @@ def describe_will(session: StoredSession) -> Iterator[Record]:
         yield WillDelayed(session_id, will.message_id, will.due_at, will.retain)
     else:
         yield WillHeld(session_id, will.message_id, will.delay_s, will.retain)
-
-
-def set_identity(session: StoredSession, record: Opened | Renewed) -> None:
-    """Take the client and the owner of a session from its record."""
-    _, session.client_id, session.owner, session.groups, session.version, expiry_s = record
-    session.expiry_s = expiry_s
 
 
 def size_of_message(record: Stored) -> int:

@@ -21,9 +21,8 @@ records with unknown ids change nothing.
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from broker.journal.items import (
     ENTRY_BYTES,
@@ -33,7 +32,6 @@ from broker.journal.items import (
     StoredSession,
     StoredWill,
     describe_will,
-    set_identity,
     size_of_filter,
     size_of_message,
 )
@@ -160,10 +158,8 @@ class JournalState:
         """Give up the copies of the items at home in a segment; return their number."""
         count = self.live.pop(segment, 0)
         if count:
-            items = itertools.chain[StoredSession | KeptMessage](
-                self.sessions.values(), self.messages.values()
-            )
-            for item in items:
+            items = [*self.sessions.values(), *self.messages.values()]
+            for item in cast("list[StoredSession | KeptMessage]", items):
                 if item.home == segment:
                     item.home = NOWHERE
                     self.live[NOWHERE] += 1
@@ -188,14 +184,14 @@ class JournalState:
         session = self.sessions.get(record.session_id)
         if session is None:
             session = self._add_session(record.session_id, segment)
-        set_identity(session, record)
+        session.set_identity(record)
         session.expires_at = None
         self._end_will(session)
 
     def _renewed(self, record: Renewed, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
-            set_identity(session, record)
+            session.set_identity(record)
             self._move(session, segment)
 
     def _closed(self, record: SessionClosed, segment: int) -> None:
