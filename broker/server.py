@@ -1,4 +1,4 @@
-"""Listeners and connections: the only asyncio of the broker."""
+"""Runs a broker on an event loop: listeners, connections, the journal and time."""
 
 import asyncio
 import logging
@@ -74,12 +74,12 @@ class Broker:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where it really listens, once started: one for each listener, in their order."""
+        """The bound address of each listener, once started; the first if it has several."""
         return tuple(each[0] for each in self._bound)
 
     @property
     def all_addresses(self) -> tuple[tuple[Address, ...], ...]:
-        """All of each listener: a name of a host may stand for several, and "" does."""
+        """All bound addresses of each listener: a host name may have several, and "" has."""
         return tuple(self._bound)
 
     @property
@@ -105,10 +105,10 @@ class Broker:
         await self.stop()
 
     async def start(self) -> None:
-        """Take what is stored and listen everywhere, or raise BrokerError and do nothing."""
+        """Load the journal and listen; after a BrokerError nothing runs."""
         self._loop = asyncio.get_running_loop()
-        # speed: glibc takes the largest block it has unmapped as the measure of what to keep; what
-        # it gives back after each large read costs page faults in the next, see benchmarks/,
+        # speed: glibc keeps free memory up to twice the largest block that it has unmapped; memory
+        # that it gives back after each large read costs page faults in the next, see benchmarks/,
         # tls_16kib: 7 for each message, a third of the time
         bytes(KEPT_BYTES)
         if self._store is not None:
@@ -170,7 +170,7 @@ class Broker:
         return LocalClient(self._core, name, self.now)
 
     def disconnect(self, name: str) -> int:
-        """Cut every connection of an identity and forget its sessions; return how many were cut."""
+        """Close all connections of an identity, delete its sessions; return the number closed."""
         return self._core.disconnect(name, self.now())
 
     def cut(self, name: str) -> int:
@@ -178,7 +178,7 @@ class Broker:
         return self._core.cut(name, self.now())
 
     def revoke(self, name: str) -> int:
-        """Disconnect an identity that is no more, and forget what it left retained as well."""
+        """Disconnect a deleted identity, and delete its sessions and its retained messages."""
         return self._core.revoke(name, self.now())
 
     def rights_changed(self) -> None:

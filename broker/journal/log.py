@@ -63,12 +63,12 @@ class OpenReport:
 
     @property
     def lost_bytes(self) -> int:
-        """How much cannot be read, at most."""
+        """The most bytes that cannot be read."""
         return sum(damage.length for _, damage in self.damages)
 
     @property
     def faults(self) -> int:
-        """How much is missing, in places and sessions."""
+        """The number of damaged places and of sessions without a beginning."""
         return len(self.damages) + self.orphans
 
     @property

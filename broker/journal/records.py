@@ -17,9 +17,9 @@ from broker.wire.packets import Subscription
 
 
 class Opened(NamedTuple):
-    """A client is connected to its session, new or not; clears what Closed and wills said.
+    """A client is connected to its session, new or not; ends its expiry and its will.
 
-    With an expiry of 0 it is there for its will alone.
+    With an expiry of 0 the session is stored for its will alone.
     """
 
     session_id: int
@@ -31,7 +31,7 @@ class Opened(NamedTuple):
 
 
 class Renewed(NamedTuple):
-    """A session as it is: begins its copy, in the same append; made by the journal only."""
+    """The present state of a session; begins its copy, in one append, by the journal only."""
 
     session_id: int
     client_id: str
@@ -49,7 +49,7 @@ class SessionClosed(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The session is gone with all it held."""
+    """The session has ended, with its queue and its subscriptions."""
 
     session_id: int
 
@@ -86,14 +86,14 @@ class QueueEntry(NamedTuple):
 
 
 class Publisher(NamedTuple):
-    """Who left a retained message, besides the name: to ask for the right to it again."""
+    """The publisher of a retained message, whose right to it is checked again after a start."""
 
     client_id: str
     groups: tuple[str, ...] = ()
 
 
 class Stored(NamedTuple):
-    """A message, once, for all who must get it; is_retained also makes it its topic's retained."""
+    """A message, once for all its receivers; with is_retained it is also its topic's retained."""
 
     message_id: int
     topic: str
@@ -122,7 +122,7 @@ class Acknowledged(NamedTuple):
 
 
 class Released(NamedTuple):
-    """PUBREC came: the message is no longer needed, its packet id is until Completed."""
+    """PUBREC came: the message is no longer needed; its packet id is in use until Completed."""
 
     session_id: int
     message_id: int
@@ -137,7 +137,7 @@ class Completed(NamedTuple):
 
 
 class ReceivedQos2(NamedTuple):
-    """A QoS 2 message of this packet id was taken from the client: do not take it again."""
+    """A QoS 2 message with this packet id was accepted; a second one is a duplicate."""
 
     session_id: int
     packet_id: int
@@ -193,7 +193,7 @@ class ClockRead(NamedTuple):
 
 
 class SegmentEnded(NamedTuple):
-    """How far the segment before this one is written; made by the log only, changes nothing."""
+    """The size of the segment before this one; written by the log only, changes no state."""
 
     number: int
     size: int
@@ -224,5 +224,5 @@ class SentSeries(NamedTuple):
     packet_ids: Sequence[bytes]  # as on the wire
 
 
-# speed: what the broker has much of; on the disk a series is the same records, one by one
+# speed: the most frequent records; on the disk a series is the same records, one by one
 Series = StoredSeries | SentSeries

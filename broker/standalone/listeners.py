@@ -1,4 +1,4 @@
-"""Listeners from settings: opens the files of TLS, and reads them again when they changed."""
+"""Builds listeners from settings: opens the files of TLS, and reads them again."""
 
 import ssl
 from pathlib import Path
@@ -21,7 +21,7 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def open_listeners(settings: BrokerSettings) -> list[Listener]:
-    """Return what to give to the broker; ConfError when files of TLS cannot be used."""
+    """Return the broker's listeners; ConfError when files of TLS cannot be used."""
     return [
         make_listener(each, _context(each.tls) if each.tls is not None else None, each.name)
         for each in settings.listeners

@@ -1,4 +1,4 @@
-"""One listener of a mosquitto.conf."""
+"""Builds one listener of a mosquitto.conf."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +74,7 @@ def build_listener(draft: ListenerDraft) -> ListenerSettings:
 
 
 def build_access(options: CompatOptions, listener: CompatOptions) -> AccessSettings:
-    """Return who may connect, of one listener or of all."""
+    """Return the users and rights of one listener or of all."""
     acl_file = options.path("acl_file")
     certified = listener.flag("use_identity_as_username")
     if certified and not listener.flag("require_certificate"):

@@ -1,4 +1,4 @@
-"""Everything a broker that runs alone can be told."""
+"""Defines the settings of a standalone broker."""
 
 import re
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ TLS_VERSIONS = ("1.2", "1.3")  # older ones are broken
 
 
 class Anonymous(Enum):
-    """From where clients may come without a user."""
+    """The origin of clients that may connect without a user."""
 
     NO = "no"
     LOOPBACK = "loopback"
@@ -138,7 +138,7 @@ class MetricsEndpointSettings:
     open_to_network: bool = False
 
     def find_fault(self) -> str:
-        """Return why it would be open to more than was asked for, "" when it is not."""
+        """Return a fault when the network could read the metrics unasked, "" otherwise."""
         if self.open_to_network or is_loopback(self.host):
             return ""
         return (
@@ -149,7 +149,7 @@ class MetricsEndpointSettings:
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """A whole broker."""
+    """The settings of a whole broker."""
 
     listeners: tuple[ListenerSettings, ...]
     access: AccessSettings  # of listeners without their own
@@ -162,7 +162,7 @@ class BrokerSettings:
     notices: tuple[str, ...] = ()  # what the file asks and does not get
 
     def find_faults(self) -> list[str]:
-        """Return what contradicts itself or would serve nobody."""
+        """Return the contradictions, and the listeners that would serve nobody."""
         faults = []
         if any(each.access is None for each in self.listeners):
             faults.append(self.access.find_fault())
@@ -183,7 +183,7 @@ def _in(listener: ListenerSettings, fault: str) -> str:
 
 
 def _clash(one: ListenerSettings, other: ListenerSettings) -> bool:
-    # port 0 is any free one; but whose rights hold is told by the name
+    # port 0 is any free one; but the name of a listener selects its rights
     several = one.port == 0 and one.path is None and one.access is None and other.access is None
     return one.name == other.name and not several
 
