@@ -1,21 +1,21 @@
-"""Keeps the garbage collector from holding up a broker.
+"""Keeps the garbage collector from delaying a broker.
 
-A full collection looks at every object that there is: 30 ms with 20,000 retained messages. What a
-broker drops is freed without it, but for a few cycles that a closed connection leaves.
+A full collection visits every object: 30 ms with 20,000 retained messages. Reference counts free
+almost everything that a broker drops, except a few cycles of a closed connection.
 """
 
 import gc
 
-YOUNG = 10_000  # more objects made than freed until the youngest are looked at; Python's: 700
-ROUNDS = 100  # of ten such looks until all are looked at, a few MiB of cycles later; Python's: 10
+YOUNG = 10_000  # objects created more than freed before the youngest are collected; Python's: 700
+ROUNDS = 100  # of ten such collections before a full one, a few MiB of cycles later; Python's: 10
 
 
 def spare_what_stays() -> None:
-    """Never look again at what there is now: call it once everything is set up."""
+    """Exclude all present objects from collection; call it once everything is set up."""
     gc.collect()
     gc.freeze()
 
 
 def look_seldom() -> None:
-    """Look at what there is less often; for a process that runs a broker and nothing else."""
+    """Collect less often; for a process that runs a broker and nothing else."""
     gc.set_threshold(YOUNG, 10, ROUNDS)

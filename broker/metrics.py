@@ -1,4 +1,4 @@
-"""A broker's numbers for Prometheus; read when somebody asks, so that nothing is kept twice.
+"""Exports a broker's counters to Prometheus; reads them at each scrape and keeps no copy.
 
 registry.register(BrokerCollector(broker))
 """

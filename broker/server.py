@@ -1,4 +1,4 @@
-"""Listeners and connections: the only asyncio of the broker."""
+"""Runs a broker on an event loop: listeners, connections, the journal and time."""
 
 import asyncio
 import logging
@@ -19,7 +19,6 @@ from broker.net.listeners import (
     bind_unix,
     read_networks,
     reason_of,
-    write_address,
 )
 from broker.net.transport import HAS_EPOLL, Poller
 from broker.policy import Authenticator, Authorizer
@@ -29,6 +28,7 @@ from broker.quota.limits import Limits
 from broker.routing.hooks import Hooks
 from broker.sys_topics import SYS_INTERVAL_S, BrokerGauges, SysTopicSettings
 from broker.wire.errors import BrokerError
+from settings.addresses import format_address
 
 __all__ = ["Broker", "Listener"]
 
@@ -74,12 +74,12 @@ class Broker:
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where it really listens, once started: one for each listener, in their order."""
+        """The bound address of each listener, once started; the first if it has several."""
         return tuple(each[0] for each in self._bound)
 
     @property
     def all_addresses(self) -> tuple[tuple[Address, ...], ...]:
-        """All of each listener: a name of a host may stand for several, and "" does."""
+        """All bound addresses of each listener: a host name may have several, and "" has."""
         return tuple(self._bound)
 
     @property
@@ -105,10 +105,10 @@ class Broker:
         await self.stop()
 
     async def start(self) -> None:
-        """Take what is stored and listen everywhere, or raise BrokerError and do nothing."""
+        """Load the journal and listen; after a BrokerError nothing runs."""
         self._loop = asyncio.get_running_loop()
-        # speed: glibc takes the largest block it has unmapped as the measure of what to keep; what
-        # it gives back after each large read costs page faults in the next, see benchmarks/,
+        # speed: glibc keeps free memory up to twice the largest block that it has unmapped; memory
+        # that it gives back after each large read costs page faults in the next, see benchmarks/,
         # tls_16kib: 7 for each message, a third of the time
         bytes(KEPT_BYTES)
         if self._store is not None:
@@ -133,7 +133,7 @@ class Broker:
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         for listener, bound in zip(self._listeners, self._bound, strict=True):
             where = ", ".join(
-                str(each) if isinstance(each, Path) else write_address(*each) for each in bound
+                str(each) if isinstance(each, Path) else format_address(*each) for each in bound
             )
             name = "" if listener.name == where else f" ({listener.name})"
             logger.info("listening on %s%s", where, name)

@@ -13,13 +13,13 @@ from cloud.app import run_cloud
 from cloud.config import CloudConfig, StoreSettings, load_cloud_config
 from cloud.errors import StartError
 from cloud.logs import set_up_logging
-from protocol.errors import SettingsError
+from settings.errors import SettingsError
 from web.tls.settings import check_listener
 
 
 def serve(
     config: Annotated[
-        Path | None, typer.Option(help="TOML file; HECATE_… variables override it")
+        Path | None, typer.Option(help="TOML file; HECATE_CLOUD_… variables override it")
     ] = None,
     state: Annotated[
         Path | None, typer.Option(help="Directory for database and keys ([store] directory)")

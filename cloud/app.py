@@ -49,10 +49,10 @@ from cloud.storage.sqlite import SqliteCloudStore
 from cloud.tokens import api as tokens_api
 from cloud.tokens.device_grants import DeviceGrants
 from cloud.tokens.issuer import Issuer
-from protocol.secret import Secret
 from protocol.tokens import LEEWAY_S
+from settings.addresses import format_address
+from settings.secret import Secret
 from web import ServerCertificate
-from web.addresses import format_address
 
 logger = logging.getLogger(__name__)
 

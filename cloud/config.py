@@ -1,4 +1,4 @@
-"""Reads the settings of the cloud: one TOML file and HECATE_… variables."""
+"""Defines the settings of the cloud: one TOML file, HECATE_CLOUD_<SECTION>_<KEY> overrides."""
 
 import re
 import secrets
@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker.journal import Durability
-from protocol.errors import SettingsError
-from protocol.secret import Secret
-from protocol.settings import load_settings
+from settings.environment import CLOUD, Variables
+from settings.errors import SettingsError
+from settings.logs import LogSettings
+from settings.reader import load_settings
+from settings.secret import Secret
 from web.tls.settings import check_listener
 
 REPLICA = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -176,18 +178,6 @@ class CloudMetricsSettings:
 
 
 @dataclass(frozen=True)
-class CloudLogSettings:
-    """Logging."""
-
-    level: str = "INFO"
-
-    def check(self) -> None:
-        """Refuse unknown levels."""
-        if self.level.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
-            raise ValueError("level must be debug, info, warning or error")
-
-
-@dataclass(frozen=True)
 class CloudConfig:
     """The whole file."""
 
@@ -200,7 +190,7 @@ class CloudConfig:
     mid: IdentitySettings = field(default_factory=IdentitySettings)
     mss: SignallingSettings = field(default_factory=SignallingSettings)
     metrics: CloudMetricsSettings = field(default_factory=CloudMetricsSettings)
-    log: CloudLogSettings = field(default_factory=CloudLogSettings)
+    log: LogSettings = field(default_factory=LogSettings)
 
 
 def load_cloud_config(path: Path | None, environ: Mapping[str, str]) -> CloudConfig:
@@ -216,7 +206,8 @@ def load_cloud_config(path: Path | None, environ: Mapping[str, str]) -> CloudCon
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as exc:
             raise SettingsError(f"cannot read {path}: {exc}") from exc
-    config = load_settings(CloudConfig, text, source, environ)
+    variables = Variables(environ, CLOUD, renamed=True)
+    config = load_settings(CloudConfig, text, source, variables)
     if config.store.directory == Path():
         config = replace(config, store=StoreSettings(default_directory(environ)))
     return config

@@ -43,7 +43,7 @@ def open_directory(directory: Path) -> None:
         why = exc.strerror or str(exc)
         raise StartError(
             f"cannot use state directory {directory}: {why}; "
-            "set [store] directory or HECATE_STORE_DIRECTORY"
+            "set [store] directory or HECATE_CLOUD_STORE_DIRECTORY"
         ) from exc
 
 

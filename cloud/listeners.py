@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from cloud.config import ApiSettings, CloudConfig
 from cloud.errors import StartError
+from settings.addresses import format_address
 from web import CertificateError, ListenError, ServerCertificate, listen_tcp
-from web.addresses import format_address
 from web.tls.settings import ListenerTls
 
 
@@ -83,4 +83,4 @@ def _certificate_of(settings: ListenerTls, section: str) -> ServerCertificate | 
 
 
 def _hint(section: str) -> str:
-    return f"set [{section}] port or HECATE_{section.upper()}_PORT"
+    return f"set [{section}] port or HECATE_CLOUD_{section.upper()}_PORT"

@@ -22,8 +22,3 @@ def local_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
-
-
-def format_address(host: str, port: int) -> str:
-    """Return host:port, with brackets round an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from broker import Broker, Listener
+from broker import Broker
 from broker.journal import Journal
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
@@ -36,7 +36,8 @@ from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
-from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
+from gateway.mqtt.access import Access, AccessPorts
+from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
@@ -121,7 +122,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             config=config,
             node=node,
             sockets=base.sockets,
-            broker_certificate=base.broker_certificate,
+            broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
             broker=broker,
@@ -149,7 +150,7 @@ class _Base:
     node: Node
     clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
-    broker_certificate: ServerCertificate | None
+    broker_listeners: BrokerListeners
     sidecar_certificate: ServerCertificate | None
 
 
@@ -187,9 +188,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         node=Node(identity, name, account, sources, clock.now),
         clock=clock,
         sockets=sockets,
-        broker_certificate=server_certificate(
-            config.broker.tls_cert, config.broker.tls_key, "[broker]"
-        ),
+        broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
         sidecar_certificate=server_certificate(
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
@@ -198,11 +197,6 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
 
 def _build_broker(base: _Base) -> Broker:
     settings = base.config.broker
-    listeners = [Listener(host=settings.host, port=settings.port)]
-    if base.broker_certificate is not None:
-        tls = base.broker_certificate.context
-        listeners.append(Listener(host=settings.host, port=settings.tls_port, tls=tls, name="tls"))
-    listeners.append(Listener(path=base.sockets / "broker.sock", name=CONTAINERS))
     access = Access(
         base.registry,
         base.claims,
@@ -214,7 +208,8 @@ def _build_broker(base: _Base) -> Broker:
     if settings.durability != "memory":
         journal = Journal(base.config.node.state / "broker", settings.durability)
     # no client may read $SYS here: the gateway has a status and metrics of its own
-    return Broker(listeners, access, access, store=journal, sys_interval_s=0)
+    listeners, limits = base.broker_listeners.listeners, settings.limits.build()
+    return Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
 
 
 async def _build_cloud(

@@ -1,4 +1,4 @@
-"""Reads the configuration of a gateway from one TOML file and HECATE_<SECTION>_<KEY>.
+"""Defines the gateway's configuration: one TOML file, HECATE_GATEWAY_<SECTION>_<KEY> overrides.
 
 docs/configuration.md lists the keys; an unknown key is refused.
 """
@@ -10,17 +10,21 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.journal import Durability
+from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
-from protocol.errors import SettingsError
-from protocol.settings import load_settings
+from settings.addresses import HostPort
+from settings.environment import GATEWAY, Variables
+from settings.errors import SettingsError
+from settings.logs import LogSettings
+from settings.reader import load_settings
 from web.tls.settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
+_SIMPLE_LISTENER = ("host", "port", "tls_cert", "tls_key", "tls_port")
 DEFAULT_STATE = Path("~/.local/state/hecate")
-LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,11 @@ class NodeSettings:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedBrokerSettings:
-    """The MQTT listeners of the gateway."""
+    """The MQTT listeners of the gateway, and the most that clients may hold.
+
+    `[[broker.listener]]` takes the keys of [a standalone broker](broker.md#listeners-and-tls), and
+    replaces the listeners of `host`. The gateway's own rules say which clients may connect.
+    """
 
     host: str = "127.0.0.1"
     port: int = 1883  # 0: any free one
@@ -47,9 +55,17 @@ class EmbeddedBrokerSettings:
     tls_cert: Path | None = None  # PEM; opens tls_port; the gateway reads a renewed file
     tls_key: Path | None = None
     tls_port: int = 8883
+    listener: tuple[ListenerTable, ...] = ()
+    limits: LimitsTable = field(default_factory=LimitsTable)
 
     def check(self) -> None:
-        """Refuse half a TLS configuration and unknown words."""
+        """Refuse half a TLS configuration, unknown words, and listeners in two ways."""
+        if self.listener and self.simple_listener != EmbeddedBrokerSettings().simple_listener:
+            raise ValueError(f"{', '.join(_SIMPLE_LISTENER)} do not go with [[broker.listener]]")
+        for number, table in enumerate(self.listener, 1):
+            fault = table.build().find_fault()
+            if fault:
+                raise ValueError(f"listener {number}: {fault}")
         _check_port("port", self.port)
         _check_port("tls_port", self.tls_port)
         if self.anonymous not in ("no", "loopback"):
@@ -58,6 +74,23 @@ class EmbeddedBrokerSettings:
             words = '"synced", "os" or "memory"'
             raise ValueError(f'durability = "{self.durability}": must be {words}')
         check_tls_files(self.tls_cert, self.tls_key)
+
+    @property
+    def tables(self) -> tuple[ListenerTable, ...]:
+        """Every listener; those of `host` as tables."""
+        if self.listener:
+            return self.listener
+        plain = ListenerTable(address=HostPort(self.host, self.port))
+        if self.tls_cert is None:
+            return (plain,)
+        address = HostPort(self.host, self.tls_port)
+        tls = ListenerTable(address=address, certificate=self.tls_cert, key=self.tls_key)
+        return (plain, tls)
+
+    @property
+    def simple_listener(self) -> tuple[object, ...]:
+        """The values of the keys that [[broker.listener]] replaces."""
+        return tuple(getattr(self, key) for key in _SIMPLE_LISTENER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +172,6 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class GatewayLogSettings:
-    """The log level."""
-
-    level: str = "INFO"
-
-    def check(self) -> None:
-        """Refuse an unknown level."""
-        if self.level not in LEVELS:
-            raise ValueError(f'level = "{self.level}": must be one of {", ".join(LEVELS)}')
-
-
-@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """All settings of a gateway."""
 
@@ -160,7 +181,7 @@ class GatewayConfig:
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
-    log: GatewayLogSettings = field(default_factory=GatewayLogSettings)
+    log: LogSettings = field(default_factory=LogSettings)
 
 
 def load_gateway_config(path: Path | None, environ: Mapping[str, str]) -> GatewayConfig:
@@ -171,7 +192,8 @@ def load_gateway_config(path: Path | None, environ: Mapping[str, str]) -> Gatewa
     """
     try:
         text = path.read_text() if path else ""
-        config = load_settings(GatewayConfig, text, str(path or "environment"), environ)
+        variables = Variables(environ, GATEWAY, renamed=True)
+        config = load_settings(GatewayConfig, text, str(path or "environment"), variables)
     except OSError as exc:
         raise ConfigError(f"cannot read {path}: {exc.strerror}") from exc
     except UnicodeDecodeError as exc:

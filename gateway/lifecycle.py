@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
-from gateway.addresses import format_address
 from gateway.cluster.election import Role
 from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission
 from gateway.errors import GatewayError
+from gateway.mqtt.listeners import BrokerListeners, describe_encryption
 from gateway.node.record import ApiAddress, Node
 from gateway.roles import RoleController, keep_running
 from gateway.services import ServiceHost
@@ -34,8 +34,8 @@ from gateway.sidecar.names import own_names
 from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
 from gateway.sidecar.visitors import Visitors
 from gateway.status import CloudSources, GatewayStatus
+from settings.addresses import format_address
 from web import ServerCertificate
-from web.addresses import is_loopback_host
 from web.browsers.host_guard import HostGuard
 from web.browsers.origins import HostPolicy
 
@@ -71,7 +71,7 @@ class GatewayParts:
     config: GatewayConfig
     node: Node
     sockets: Path  # the folder of this process's Unix sockets
-    broker_certificate: ServerCertificate | None
+    broker_listeners: BrokerListeners
     sidecar_certificate: ServerCertificate | None
     services: ServiceHost
     broker: Broker
@@ -123,7 +123,7 @@ class Gateway:
             "containers": self._start_containers(),
             "ready": self._print_ready_line(),
         }
-        for certificate in (parts.broker_certificate, parts.sidecar_certificate):
+        for certificate in (*parts.broker_listeners.certificates, parts.sidecar_certificate):
             if certificate is not None:
                 runs[f"certificate of {certificate.section}"] = certificate.follow()
         if parts.cloud is not None:
@@ -211,13 +211,9 @@ class Gateway:
                 break
             await asyncio.sleep(READY_POLL_S)
         spare_what_stays()
-        first, *others = status.listeners
+        first, *others = status.listeners or ("on Unix sockets only",)
         also = f", MQTT also on {', '.join(others)}" if others else ""
-        plain = (
-            ""
-            if is_loopback_host(self._parts.config.broker.host)
-            else (" (network, not encrypted)")
-        )
+        plain = describe_encryption(self._parts.config.broker)
         sys.stdout.write(
             f"gateway ready: node {node.node_id[:12]}, MQTT {first}{plain}, API {node.api}, "
             f"{status.role()}, SEP {status.sep_state()}{also}\n"
@@ -234,5 +230,7 @@ def _cannot_listen(config: GatewayConfig, exc: BrokerError) -> GatewayError:
     if number is not None and number > 0:
         why = os.strerror(number).lower()  # create_server() adds to the text of the error
     key = "tls_port" if what.endswith(f":{config.broker.tls_port}") else "port"
-    hint = f"; set [broker] {key} or HECATE_BROKER_{key.upper()}"
+    hint = f"; set [broker] {key} or HECATE_GATEWAY_BROKER_{key.upper()}"
+    if config.broker.listener:
+        hint = "; set another address in [[broker.listener]]"
     return GatewayError(f"{what}: {why}{hint if number in (EADDRINUSE, EACCES) else ''}")

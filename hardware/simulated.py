@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hardware.boundedlog import BoundedLog
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

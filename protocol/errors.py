@@ -2,8 +2,7 @@
 
 ContractError
 ├─ WireError        a peer sent what the contract does not allow
-├─ TokenError       a token, signature or code does not hold
-└─ SettingsError    a configuration cannot be used
+└─ TokenError       a token, signature or code does not hold
 """
 
 
@@ -17,7 +16,3 @@ class WireError(ContractError):
 
 class TokenError(ContractError):
     """A token, signature or code is forged, expired or meant for someone else."""
-
-
-class SettingsError(ContractError):
-    """A configuration holds an unknown key or a value out of range."""

@@ -6,19 +6,30 @@ import re
 import sys
 import typing
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from settings.values import is_table, item_type  # noqa: E402  # after the path
+
 TARGET = ROOT / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
 One TOML file per process: `hecate gateway --config FILE`, `hecate cloud --config FILE`.
-What is not given has the default below; what is not known is refused with file, key and reason.
-`HECATE_<SECTION>_<KEY>` overrides one value: `HECATE_BROKER_PORT=1884`. `hecate config check FILE`
-says whether a file can be used.
+A key that is not given has the default below. An unknown key is refused; the error names all faults
+of a file, each with its section, key, reason and line. `hecate config check FILE` checks a file.
+
+An environment variable overrides a setting of one program: `HECATE_GATEWAY_<SECTION>_<KEY>`,
+`HECATE_CLOUD_<SECTION>_<KEY>`, and `HECATE_BROKER_<SECTION>_<KEY>` for the keys of
+[`broker.toml`](broker.md#listeners-and-tls). `HECATE_GATEWAY_BROKER_PORT=1884` is `[broker] port`
+of the gateway. A list of texts is written with commas, a table or a list of tables as in TOML:
+`HECATE_GATEWAY_UPLINK_TOPICS='[{filter = "plant/#", direction = "up"}]'`. An unknown variable with
+one of these prefixes is refused. A former name without the program (`HECATE_BROKER_PORT`) is
+refused with the new name. `HECATE_LOG_LEVEL` is the log level of every program whose own variable
+is not set.
 
 Complete examples: [gateway.toml](../examples/gateway.toml), [cloud.toml](../examples/cloud.toml).
 This page is written by `scripts/config_docs.py` from the code.
@@ -63,22 +74,23 @@ def table(cls: type[Any], title: str, path: str) -> Iterator[str]:
             told = comments.get(field.name) or ""
             yield f"| `{field.name}` | {default_of(field, hints[field.name])} | {told} |\n"
     for field in dataclasses.fields(cls):
-        kind = item_class(hints[field.name])
+        hint, inner = hints[field.name], f"{path}.{field.name}"
+        kind = item_class(hint)
         if kind is not None:
-            yield from table(kind, f"[[{path}.{field.name}]]", f"{path}.{field.name}")
+            yield from table(kind, f"[{inner}]" if kind is hint else f"[[{inner}]]", inner)
 
 
 def item_class(hint: Any) -> type[Any] | None:
-    """Return the settings class of the items of a [[list]], if the hint is one."""
-    arguments = typing.get_args(hint)
-    is_list = typing.get_origin(hint) is tuple and dataclasses.is_dataclass(arguments[0])
-    return arguments[0] if is_list else None
+    """Return the settings class of a table, or of the items of a [[list]], if the hint is one."""
+    item = item_type(hint) or hint
+    return item if is_table(item) else None
 
 
 def comments_of(cls: type[Any]) -> dict[str, str]:
     """Return what stands behind each field in the source."""
     pattern = re.compile(r"^    (\w+): [^#\n]*#\s*(.+)$", re.MULTILINE)
-    return dict(pattern.findall(inspect.getsource(cls)))
+    sources = [each for each in reversed(cls.__mro__) if dataclasses.is_dataclass(each)]
+    return {k: v for each in sources for k, v in pattern.findall(inspect.getsource(each))}
 
 
 def default_of(field: "dataclasses.Field[Any]", hint: Any) -> str:
@@ -89,6 +101,8 @@ def default_of(field: "dataclasses.Field[Any]", hint: Any) -> str:
     if value is None or value in ((), "", Path()):
         return ""
     match value:
+        case Enum():
+            text = f'"{value.value}"'
         case bool():
             text = str(value).lower()
         case tuple():

@@ -32,8 +32,3 @@ def is_loopback_host(host: str) -> bool:
         return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
         return False
-
-
-def format_address(host: str, port: int) -> str:
-    """Return host:port, with brackets round an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -26,9 +26,9 @@ class BearerExchange:
         self._credentials = credentials
 
     async def step(self, data: bytes | None) -> Step:
-        """Take the client's one message."""
+        """Handle the client's only message."""
         if not data:
-            return Challenge()  # it may leave its message for the first AUTH
+            return Challenge()  # the client may send its message in the first AUTH
         found = _MESSAGE.fullmatch(data)
         if found is None:
             return Refusal.NOT_AUTHORIZED

@@ -1,4 +1,4 @@
-"""Users by client certificate, which TLS has checked already."""
+"""Authenticates clients by certificates, which TLS has checked already."""
 
 from collections.abc import Iterable
 from enum import Enum
@@ -24,13 +24,13 @@ _KINDS = {
 
 
 class CertificateSource:
-    """Knows whoever came with a certificate that the listener's authorities signed."""
+    """Identifies clients by a certificate that the listener's authorities signed."""
 
     def __init__(self, field: NameField) -> None:
         self._field = field
 
     def identify(self, credentials: Credentials) -> Identity | Refusal | None:
-        """Return whom the certificate names; None without one."""
+        """Return the identity that the certificate names; None without a certificate."""
         if credentials.certificate is None:
             return None
         name = name_in(credentials.certificate_names, self._field)
@@ -43,6 +43,6 @@ def name_in(names: Iterable[tuple[str, str]], field: NameField) -> str | None:
     """Return the one name in a certificate's field, None when there is none or several."""
     found = {value for kind, value in names if kind == _KINDS[field]}
     if len(found) != 1:
-        return None  # which of several counts is not for us to guess
+        return None  # several names are ambiguous
     (name,) = found
     return name if name and name.isprintable() else None

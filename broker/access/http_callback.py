@@ -1,4 +1,4 @@
-"""Asks an HTTP service who a client is.
+"""Asks an HTTP service for the identity of a client.
 
 POST {"client_id", "username", "password", "listener", "peer"} is answered by
 200 {"user": "anna", "groups": ["operators"]}, 403 (no), or 404 (not known here).

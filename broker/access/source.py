@@ -18,7 +18,7 @@ class Source(Protocol):
     """One place where clients are known; identify() is an "async def" if it has to wait."""
 
     def identify(self, credentials: Credentials) -> Known | Awaitable[Known]:
-        """Return who this is, why it may not connect, or None when it is not known here."""
+        """Return the identity, or a refusal, or None when this source does not know the client."""
 
 
 @runtime_checkable
@@ -38,7 +38,7 @@ class Chain:
     def authenticate(
         self, credentials: Credentials
     ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
-        """Return who this is, or why it may not connect."""
+        """Return the identity or a refusal."""
         return self._ask(iter(self._sources), credentials)
 
     def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
@@ -108,14 +108,14 @@ def is_name(identity: Identity, source: Source) -> bool:
 
 
 class AnonymousSource:
-    """Lets in who comes without a user, from where it is allowed."""
+    """Admits clients without a user name, from this machine or from the network."""
 
     def __init__(self, *, network: bool, ignores_names: bool = False) -> None:
         self._network = network
         self._ignores_names = ignores_names  # where nobody could vouch for a name anyhow
 
     def identify(self, credentials: Credentials) -> Known:
-        """Return the identity that all without a user share."""
+        """Return the identity that all clients without a user name share."""
         named = credentials.username is not None or credentials.password is not None
         if named and not self._ignores_names:
             return None

@@ -40,7 +40,7 @@ class TokenTerms:
 
 
 class TokenSource:
-    """Knows whoever shows a token; its `sub` is the user, and a given user name must be the same.
+    """Identifies clients by a token: `sub` is the user, and a given user name must be the same.
 
     A token is shown as password, or by OAUTHBEARER: who knows that can show the next one in time.
     """
@@ -59,7 +59,7 @@ class TokenSource:
         try:
             return _parse_pem(text) if text.lstrip().startswith("-----") else _parse_jwks(text)
         except (JoseError, ValueError, TypeError, KeyError, AttributeError) as exc:
-            # joserfc's and cryptography's words may quote the file
+            # messages of joserfc and cryptography may quote the file
             why = str(exc) if isinstance(exc, _NoKeyError) else "it holds no public keys"
             raise AccessError(self._path, [why]) from exc
 
@@ -68,7 +68,7 @@ class TokenSource:
         self._keys = keys
 
     async def identify(self, credentials: Credentials) -> Identity | Refusal | None:
-        """Return whom the token in the password names; None when it is no token."""
+        """Return the identity of the token in the password; None when it is no token."""
         token = credentials.password
         if token is None or not token.startswith(JWT_START) or token.count(b".") != 2:
             return None
@@ -84,7 +84,7 @@ class TokenSource:
         return BearerExchange(self.identify, credentials) if method == METHOD else None
 
     def _claims(self, token: bytes) -> Mapping[str, Any]:
-        """Return what a good token says, {} of any other."""
+        """Return the claims of a valid token, {} for any other."""
         from joserfc import jwt
         from joserfc.errors import JoseError
 

@@ -1,4 +1,4 @@
-"""What a journal holds and what of it is lost, told without starting it or changing anything."""
+"""Reads a journal without starting or changing it, and reports its contents and its damages."""
 
 import errno
 import fcntl
@@ -18,9 +18,9 @@ from broker.journal.writer import JournalLimits
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What was found."""
+    """The contents and the damages of a journal."""
 
-    is_in_use: bool  # then what is being written may look torn
+    is_in_use: bool  # a record that is being written may look torn
     sessions: int
     messages: int
     retained: int

@@ -1,15 +1,20 @@
 """Finds the records of the oldest segment that must be written again, a few at a time.
 
-The copies of one step must be written before anything that was appended later, so that they say
-what was true at their place in the log, and the image must take them when they are written.
+The copies of one step must be written before any later record: they describe the state at their
+place in the log. The image must apply them when they are written.
 """
 
 from collections.abc import Iterator
 
 from broker.journal.errors import JournalError
-from broker.journal.records import Record, Stored, decode_records
+from broker.journal.items import describe_session
+from broker.journal.record_codec import decode_records
+from broker.journal.records import Record, Stored
 from broker.journal.segments import SegmentName, read_segment
-from broker.journal.state import JournalState, describe_session
+from broker.journal.state import JournalState
+
+WASTE_FACTOR = 2  # the log may be so many times what is live: each byte is copied about once
+SPARE_SEGMENTS = 2
 
 Step = tuple[list[Record], int]  # copies of one item, and how many bytes were read for them
 
@@ -66,3 +71,14 @@ def _decode(body: bytes) -> list[Record]:
         return decode_records(body)
     except JournalError:
         return []  # it was reported when the journal was opened
+
+
+def should_clean(log_bytes: int, live_bytes: int, segments: int, segment_bytes: int) -> bool:
+    """Return whether the oldest segment should be written again and removed.
+
+    The log may hold as much waste as live records, so cleaning writes about one byte for each
+    byte that is appended. Many small segments, of many restarts, are joined as well.
+    """
+    allowed = WASTE_FACTOR * live_bytes + SPARE_SEGMENTS * segment_bytes
+    needed = allowed // segment_bytes
+    return log_bytes > allowed or segments > 4 * needed + 16

@@ -1,4 +1,4 @@
-"""The broker's durable store, as the broker's loop sees it."""
+"""Stores the broker's records durably; its methods run on the broker's loop."""
 
 import asyncio
 import contextlib
@@ -11,7 +11,8 @@ from typing import Literal
 from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
 from broker.journal.log import OpenReport, SegmentLog
-from broker.journal.records import Record, Series, encode_records
+from broker.journal.record_codec import encode_records
+from broker.journal.records import Record, Series
 from broker.journal.state import JournalState
 from broker.journal.writer import CommitGroup, Done, JournalLimits, JournalWriter
 
@@ -74,7 +75,7 @@ class Journal:
         self._ended: asyncio.Future[None]
 
     def open(self) -> tuple[JournalState, OpenReport]:
-        """Read what is stored, whatever its state; JournalError if the directory cannot be used."""
+        """Read the directory, damaged or not; JournalError if it cannot be used."""
         if self._in_memory:
             return self._image, OpenReport()
         try:
@@ -144,7 +145,7 @@ class Journal:
     def _add(
         self, body: bytes, records: Sequence[Record | Series], done: Done | None, *, must: bool
     ) -> None:
-        """Put it behind what waits, into the same group if that is small and as important."""
+        """Append to the last group if that is small and as important, else begin one."""
         last = self._pending[-1] if self._pending else None
         if last is None or last.must != must or len(last.body) + len(body) > self._group_bytes:
             last = CommitGroup(b"", [], [], must)
@@ -156,7 +157,7 @@ class Journal:
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much is not committed yet that those who bring more should wait."""
+        """True while so much waits to be committed that senders should pause."""
         return self._is_behind
 
     async def close(self) -> None:
@@ -171,7 +172,7 @@ class Journal:
             self._lock = -1
 
     def commit(self) -> bool:
-        """Commit now what somebody waits for; return whether there was anything."""
+        """Commit now the records that a caller waits for; return whether there are any."""
         is_awaited = self._is_urgent and self._handing_over is not None
         if is_awaited:
             self._hand_over()
@@ -193,7 +194,7 @@ class Journal:
         )
 
     def _plan(self, *, urgent: bool) -> None:
-        """Hand over once for all that one wake-up of the loop brings; in lazy_s if none waits."""
+        """Hand over once for all records of a wake-up; after lazy_s if no caller waits."""
         if self._handing_over is not None:
             if self._is_urgent or not urgent:
                 return

@@ -24,7 +24,8 @@ from broker.journal import manifest
 from broker.journal.disk import Disk
 from broker.journal.errors import JournalError
 from broker.journal.manifest import SegmentManifest, decode_manifest, encode_slot
-from broker.journal.records import SegmentEnded, decode_records, encode_records
+from broker.journal.record_codec import decode_records, encode_records
+from broker.journal.records import SegmentEnded
 from broker.journal.segments import (
     BATCH_OVERHEAD_BYTES,
     HEAD,
@@ -63,12 +64,12 @@ class OpenReport:
 
     @property
     def lost_bytes(self) -> int:
-        """How much cannot be read, at most."""
+        """The most bytes that cannot be read."""
         return sum(damage.length for _, damage in self.damages)
 
     @property
     def faults(self) -> int:
-        """How much is missing, in places and sessions."""
+        """The number of damaged places and of sessions without a beginning."""
         return len(self.damages) + self.orphans
 
     @property

@@ -1,7 +1,7 @@
-"""Which segments there are, so that one that is gone or was emptied is missed.
+"""Lists the segments, so that the start notices one that is gone or was emptied.
 
-A file of two slots that are written in turn: a write that a power cut tears leaves the slot before.
-It only serves the report; without it the segments are read as they are.
+The file has two slots that are written in turn: a write that a power cut tears leaves the other
+slot. The list serves the report only; without it the segments are read as they are.
 """
 
 from struct import Struct
@@ -9,7 +9,7 @@ from typing import NamedTuple
 from zlib import crc32
 
 NAME = "manifest"
-SLOT_BYTES = 512  # a sector: what stands in one is not touched by a write to the other
+SLOT_BYTES = 512  # a sector: a write to one slot does not touch the other
 SIZE = 2 * SLOT_BYTES
 
 _MAGIC = b"hecate manifest1"

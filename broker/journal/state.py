@@ -1,28 +1,40 @@
-"""The image: what the journal's records add up to, and which segments they still need.
+"""Applies records to the image: the sessions and messages that the journal keeps.
 
 Theory of operation
 -------------------
-Sessions and messages are items. An item's home is the segment of the last record that says all
-about it: Stored, the first Opened of a session, or a copy. A change (Subscribed, Acknowledged,
+Sessions and messages are items. An item's home is the segment of the last record that describes it
+completely: Stored, the first Opened of a session, or a copy. A change (Subscribed, Acknowledged,
 ...) stands behind its item's home, never before it. So the oldest segment can be removed once no
-item has its home there; to get there cleaning.py writes copies, which say all that is known by
-now, at the end of the log. Rules after every apply():
+item has its home there. For that, cleaning.py writes copies with the present state of the items at
+the end of the log. Rules after every apply():
 
 1. A message is kept exactly as long as a queue, a retained topic or a will needs it.
 2. ``live[n]`` counts the items at home in segment n.
 3. Applying a copy changes homes only.
-4. The copy of a message says all that keeps it, its wills too: that of the session may be behind.
+4. The copy of a message names everything that needs it, its wills too: the copy of the session may
+   stand behind it.
 
-While segments are read again, what belongs to a session may stand before its (copied) Opened;
-the session is made up until settle(), which drops what was never opened. Afterwards unknown ids
-change nothing.
+While segments are read again, records of a session may stand before its (copied) Opened; a
+placeholder takes them until settle(), which drops sessions that were never opened. Afterwards
+records with unknown ids change nothing.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, cast
 
+from broker.journal.items import (
+    ENTRY_BYTES,
+    MESSAGE_BYTES,
+    SESSION_BYTES,
+    KeptMessage,
+    StoredSession,
+    StoredWill,
+    describe_will,
+    size_of_filter,
+    size_of_message,
+)
 from broker.journal.records import (
     Acknowledged,
     CaughtUp,
@@ -51,67 +63,17 @@ from broker.journal.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from broker.wire.packets import Subscription
+    from collections.abc import Callable
 
 NOWHERE = 0  # home of what was on a part of the disk that cannot be read any more
-SESSION_BYTES = 128  # about, of a copy; subscriptions extra
-SUBSCRIPTION_BYTES = 16  # besides the filter
-MESSAGE_BYTES = 64  # besides topic, properties and payload
-ENTRY_BYTES = 32
-WASTE_FACTOR = 2  # the log may be so many times what is live: each byte is copied about once
-SPARE_SEGMENTS = 2
-
-
-class StoredWill(NamedTuple):
-    """A will of a session; its message is kept for it."""
-
-    message_id: int
-    due_at: float  # 0 while the client is connected
-    retain: bool
-    delay_s: float = 0.0  # from the end of the connection
-
-
-class StoredSession:
-    """One session as it must be after a restart."""
-
-    __slots__ = ("catching_up", "client_id", "expires_at", "expiry_s", "groups", "home", "owner",
-                 "queue", "received", "released", "session_id", "subscriptions", "version",
-                 "will")  # fmt: skip
-
-    def __init__(self, session_id: int, home: int) -> None:
-        self.session_id = session_id
-        self.home = home
-        self.client_id: str | None = None  # None: not opened yet
-        self.owner = ""
-        self.groups: tuple[str, ...] = ()
-        self.version = 0
-        self.expiry_s = 0.0
-        self.expires_at: float | None = None  # None: it was connected
-        self.subscriptions: dict[str, Subscription] = {}
-        self.catching_up: dict[str, None] = {}  # filters whose retained messages must be sent
-        self.queue: dict[int, int] = {}  # message id to packet id, 0 while it waits
-        self.released: dict[int, None] = {}  # packet ids that wait for PUBCOMP, in order
-        self.received: set[int] = set()  # packet ids of QoS 2 messages that wait for PUBREL
-        self.will: StoredWill | None = None
-
-
-class _Kept:
-    __slots__ = ("home", "refs", "size")
-
-    def __init__(self, home: int, size: int, refs: int = 0) -> None:
-        self.home = home
-        self.size = size
-        self.refs = refs
 
 
 class JournalState:
-    """Sessions, queues and retained messages; bodies are there only while bodies is not None."""
+    """Holds sessions, queues and retained messages; bodies is None when bodies are not kept."""
 
     def __init__(self) -> None:
         self.sessions: dict[int, StoredSession] = {}
-        self.messages: dict[int, _Kept] = {}
+        self.messages: dict[int, KeptMessage] = {}
         self.bodies: dict[int, Stored] | None = {}
         self.retained: dict[str, int] = {}  # topic to message id
         self.live: Counter[int] = Counter()
@@ -147,11 +109,11 @@ class JournalState:
         }
 
     def apply(self, record: Record | Series, segment: int) -> None:
-        """Take one record that stands in a segment."""
+        """Apply one record of a segment."""
         self._apply[type(record)](record, segment)
 
     def settle(self) -> int:
-        """End the reading: drop what no session owns; return how many sessions were made up."""
+        """End the reading: drop orphans; return the number of sessions that were never opened."""
         newest: dict[str, StoredSession] = {}
         orphans = 0
         for session in sorted(self.sessions.values(), key=lambda each: each.session_id):
@@ -171,14 +133,14 @@ class JournalState:
         return orphans
 
     def renew(self, record: Stored, segment: int) -> list[Record]:
-        """Return what must be written again before the segment of a Stored is removed."""
+        """Return the records to write again before the segment of a Stored is removed."""
         message_id = record.message_id
         kept = self.messages.get(message_id)
         if kept is None or kept.home != segment:
             return []
         wills: list[Record] = []
         for session_id in sorted(self._wills.get(message_id, ())):
-            wills += _describe_will(self.sessions[session_id])
+            wills += describe_will(self.sessions[session_id])
         entries = []
         sent: list[Record] = []
         for entry in record.entries:
@@ -193,11 +155,11 @@ class JournalState:
         return [*wills, copy, *sent]
 
     def abandon(self, segment: int) -> int:
-        """Give up the copies of what is at home in a segment; return how many items that are."""
+        """Give up the copies of the items at home in a segment; return their number."""
         count = self.live.pop(segment, 0)
         if count:
-            items: list[StoredSession | _Kept] = [*self.sessions.values(), *self.messages.values()]
-            for item in items:
+            items = [*self.sessions.values(), *self.messages.values()]
+            for item in cast("list[StoredSession | KeptMessage]", items):
                 if item.home == segment:
                     item.home = NOWHERE
                     self.live[NOWHERE] += 1
@@ -222,14 +184,14 @@ class JournalState:
         session = self.sessions.get(record.session_id)
         if session is None:
             session = self._add_session(record.session_id, segment)
-        _set_identity(session, record)
+        session.set_identity(record)
         session.expires_at = None
         self._end_will(session)
 
     def _renewed(self, record: Renewed, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
-            _set_identity(session, record)
+            session.set_identity(record)
             self._move(session, segment)
 
     def _closed(self, record: SessionClosed, segment: int) -> None:
@@ -248,14 +210,14 @@ class JournalState:
             self._let_go(message_id)
         self._end_will(session)
         self.live[session.home] -= 1
-        self.live_bytes -= SESSION_BYTES + sum(map(_size_of_filter, session.subscriptions))
+        self.live_bytes -= SESSION_BYTES + sum(map(size_of_filter, session.subscriptions))
 
     def _subscribed(self, record: Subscribed, segment: int) -> None:
         session = self._session(record.session_id, segment)
         if session is not None:
             topic_filter = record.subscription.topic_filter
             if topic_filter not in session.subscriptions:
-                self.live_bytes += _size_of_filter(topic_filter)
+                self.live_bytes += size_of_filter(topic_filter)
             session.subscriptions[topic_filter] = record.subscription
             if record.catches_up:
                 session.catching_up[topic_filter] = None
@@ -271,7 +233,7 @@ class JournalState:
             session.catching_up.pop(record.topic_filter, None)
             subscription = session.subscriptions.pop(record.topic_filter, None)
             if subscription is not None:
-                self.live_bytes -= _size_of_filter(record.topic_filter)
+                self.live_bytes -= size_of_filter(record.topic_filter)
 
     def _received(self, record: ReceivedQos2, segment: int) -> None:
         session = self._session(record.session_id, segment)
@@ -290,7 +252,7 @@ class JournalState:
         kept = self.messages.get(message_id)
         if kept is None:
             refs = len(self._wills.get(message_id, ()))
-            kept = _Kept(segment, _size_of_message(record), refs)
+            kept = KeptMessage(segment, size_of_message(record), refs)
         refs = kept.refs
         for entry in record.entries:
             session = self._session(entry.session_id, segment)
@@ -322,7 +284,7 @@ class JournalState:
             return
         overhead = len(record.topic) + MESSAGE_BYTES + ENTRY_BYTES * len(record.entries)
         for message_id, payload in enumerate(payloads, first):
-            messages[message_id] = _Kept(segment, overhead + len(payload), refs)
+            messages[message_id] = KeptMessage(segment, overhead + len(payload), refs)
             if self.bodies is not None:
                 self.bodies[message_id] = Stored(
                     message_id, record.topic, payload, sender=record.sender, entries=record.entries
@@ -330,7 +292,7 @@ class JournalState:
         self.live[segment] += len(payloads)
         self.live_bytes += overhead * len(payloads) + sum(map(len, payloads))
 
-    def _keep(self, record: Stored, kept: _Kept, segment: int, refs: int) -> None:
+    def _keep(self, record: Stored, kept: KeptMessage, segment: int, refs: int) -> None:
         if kept.refs and record.message_id in self.messages:
             self._move(kept, segment)
         else:
@@ -362,7 +324,8 @@ class JournalState:
                     queue[message_id] = packet_id
 
     def _sent_series(self, record: SentSeries, segment: int) -> None:
-        ids = enumerate(map(_decode_packet_id, record.packet_ids), record.first_id)
+        packet_ids = (int.from_bytes(each, "big") for each in record.packet_ids)
+        ids = enumerate(packet_ids, record.first_id)
         self._sent(MessagesSent(record.session_id, tuple(ids)), segment)
 
     def _acknowledged(self, record: Acknowledged, segment: int) -> None:
@@ -429,66 +392,7 @@ class JournalState:
                 del self._wills[message_id]
             self._let_go(message_id)
 
-    # -- homes -----------------------------------------------------------------------------
-
-    def _move(self, item: StoredSession | _Kept, segment: int) -> None:
+    def _move(self, item: StoredSession | KeptMessage, segment: int) -> None:
         self.live[item.home] -= 1
         self.live[segment] += 1
         item.home = segment
-
-
-def describe_session(session: StoredSession) -> Iterator[Record]:
-    """Yield the copy of a session: all but its queue, which is that of its messages."""
-    session_id = session.session_id
-    if session.client_id is None:
-        return
-    yield Renewed(session_id, session.client_id, session.owner, session.groups, session.version,
-                  session.expiry_s)  # fmt: skip
-    if session.expires_at is not None:
-        yield SessionClosed(session_id, session.expires_at)
-    for topic_filter, subscription in session.subscriptions.items():
-        yield Subscribed(session_id, subscription, topic_filter in session.catching_up)
-    for packet_id in session.received:
-        yield ReceivedQos2(session_id, packet_id)
-    for packet_id in session.released:
-        yield Released(session_id, 0, packet_id)
-    yield from _describe_will(session)
-
-
-def _describe_will(session: StoredSession) -> Iterator[Record]:
-    session_id, will = session.session_id, session.will
-    if will is None:
-        return
-    if will.due_at:
-        yield WillDelayed(session_id, will.message_id, will.due_at, will.retain)
-    else:
-        yield WillHeld(session_id, will.message_id, will.delay_s, will.retain)
-
-
-def should_clean(log_bytes: int, live_bytes: int, segments: int, segment_bytes: int) -> bool:
-    """Return whether the oldest segment should be written again and removed.
-
-    The log may hold as much waste as live records, so cleaning writes about one byte for each
-    byte that is appended. Many small segments, of many restarts, are joined as well.
-    """
-    allowed = WASTE_FACTOR * live_bytes + SPARE_SEGMENTS * segment_bytes
-    needed = allowed // segment_bytes
-    return log_bytes > allowed or segments > 4 * needed + 16
-
-
-def _set_identity(session: StoredSession, record: Opened | Renewed) -> None:
-    _, session.client_id, session.owner, session.groups, session.version, expiry_s = record
-    session.expiry_s = expiry_s
-
-
-def _size_of_message(record: Stored) -> int:
-    body = len(record.topic) + len(record.payload) + len(record.properties)
-    return body + MESSAGE_BYTES + ENTRY_BYTES * len(record.entries)
-
-
-def _decode_packet_id(packet_id: bytes) -> int:
-    return int.from_bytes(packet_id, "big")
-
-
-def _size_of_filter(topic_filter: str) -> int:
-    return len(topic_filter) + SUBSCRIPTION_BYTES

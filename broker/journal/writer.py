@@ -1,4 +1,4 @@
-"""The thread that commits: takes what has arrived, writes it as one batch, cleans in between."""
+"""Commits records in a thread: writes all that have arrived as one batch, cleans in between."""
 
 import logging
 import threading
@@ -7,10 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from broker.journal.cleaning import SegmentCleaner
+from broker.journal.cleaning import SegmentCleaner, should_clean
 from broker.journal.log import SegmentLog
-from broker.journal.records import Record, Series, encode_records
-from broker.journal.state import JournalState, should_clean
+from broker.journal.record_codec import encode_records
+from broker.journal.records import Record, Series
+from broker.journal.state import JournalState
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ CLEAN_SHARE = 2  # bytes read, and at most written, for each byte that is append
 
 @dataclass(frozen=True, slots=True)
 class JournalLimits:
-    """Sizes in bytes, times in seconds."""
+    """The sizes of the journal in bytes, and its times in seconds."""
 
     segment_bytes: int = 4 * 1024 * 1024  # room is taken, given back and read in such pieces
     queued_bytes: int = 16 * 1024 * 1024  # not committed yet; beyond it callers are refused
@@ -80,12 +81,12 @@ class JournalWriter:
         self._thread.start()
 
     def submit(self, groups: Sequence[CommitGroup]) -> None:
-        """Let groups be written, in this order."""
+        """Queue groups for the thread, which writes them in this order."""
         self._inbox.extend(groups)
         self._wake.set()
 
     def close(self) -> None:
-        """Write what is there, then end; end() is called in the thread."""
+        """Write the queued groups, then end; end() is called in the thread."""
         self._closing = True
         self._wake.set()
 
@@ -164,7 +165,7 @@ class JournalWriter:
             self.is_full = False
 
     def _fall_back(self, copies: list[CommitGroup], groups: list[CommitGroup]) -> None:
-        """Refuse what can be refused; write the rest if there is room, else owe it."""
+        """Refuse groups that may be refused; write the others, or keep them until there is room."""
         self._refuse([group for group in groups if not group.must])
         rest = [group for group in groups if group.must]
         if not copies and not rest:

@@ -1,4 +1,4 @@
-"""Takes the connections of one listener, up to where MQTT begins."""
+"""Accepts the connections of one listener: limits, PROXY header, TLS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from broker.net.connection import ClientConnection, EitherConnection, WebSocketClientConnection
 from broker.net.listeners import Network, is_within, reason_of
 from broker.net.proxy_protocol import decode_header, measure_header
-from broker.net.tls_transport import HandshakeQueue
+from broker.net.tls_handshake import HandshakeQueue
 from broker.quota.connection_limiter import ListenerQuota
 from broker.wire.errors import RemoteProtocolError
 
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 16  # accepted before others have their turn; each costs 0.1 ms
+AT_ONCE = 16  # accepted in one turn of the loop; each costs 0.1 ms
 AT_ONCE_TLS = 4  # each brings a handshake of 1 ms
 RETRY_S = 1.0  # after running out of file descriptors
 
 
 class Acceptor:
-    """Accepts, asks whether there is room, reads a proxy's header, begins TLS."""
+    """Accepts connections, asks the limiter, reads the PROXY header and begins TLS."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class Acceptor:
             self._handshakes = HandshakeQueue(poller, listener.tls, hub.limits.connect_timeout_s)
 
     def start(self) -> None:
-        """Take connections."""
+        """Accept connections."""
         for listening in self._sockets:
             listening.setblocking(False)
             self._loop.add_reader(listening, self._accept, listening)
 
     async def stop(self) -> None:
-        """Take no more, and let go of those that have not begun."""
+        """Accept no more, and close connections that have not begun MQTT."""
         if self._retry is not None:
             self._retry.cancel()
         for listening in self._sockets:
@@ -80,7 +80,7 @@ class Acceptor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(self._at_once):  # the rest wakes the loop again
+        for _ in range(self._at_once):  # further ones wake the loop again
             try:
                 accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -101,7 +101,7 @@ class Acceptor:
             self._tell(peer, "proxy_not_trusted", "no trusted proxy")
             accepted.close()
             return
-        # whom a proxy speaks for is counted once it has said so
+        # a proxy's client is counted once the header names it
         known = "" if self._proxies else peer
         cut = partial(_hang_up, accepted)
         place = self._connection_limiter.enter(known, self._loop.time(), self._listener_quota, cut)
@@ -170,7 +170,7 @@ class Acceptor:
     async def _read_header(
         self, accepted: socket.socket, peer: str, place: ConnectionSlot
     ) -> tuple[str, ConnectionSlot] | None:
-        """Return for whom a proxy speaks, with a pass for that one; None once it is refused."""
+        """Return the client that a proxy names, and its admission; None if it is refused."""
         allowed = None
         try:
             async with asyncio.timeout(self._hub.limits.connect_timeout_s):
@@ -206,7 +206,7 @@ class Acceptor:
 
 
 def _hang_up(accepted: socket.socket) -> None:
-    """End a connection whose owner then reads its end, whatever it is doing."""
+    """Shut a connection down; its owner then reads the end."""
     with contextlib.suppress(OSError):  # it has ended
         accepted.shutdown(SHUT_RDWR)
 

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 HTTP_GET = ord("G")  # a CONNECT begins with 0x10
 FRAMES_BYTES = 16_384  # read at once of frames: an empty one has 6 bytes and costs 10 us
 FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
-LINGER_BYTES = 8 * 1024 * 1024  # what a peer may still send; more than its buffers and ours hold
+LINGER_BYTES = 8 * 1024 * 1024  # that a peer may still send; more than its buffers and ours hold
 TLS_LINGER_S = 0.5  # a round trip on a bad link, for an MQTT 5 client to take its DISCONNECT
 
 
@@ -56,7 +56,7 @@ class ClientConnection(asyncio.BufferedProtocol):
     # -- called by the loop ----------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the client in, or turn it away."""
+        """Open the connection, or refuse it."""
         self._transport = cast("asyncio.Transport", transport)  # TCP, TLS and Unix all are
         hub = self._hub
         hub.note(self)
@@ -94,19 +94,19 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._hub.buffer_budget.note_incomplete(self)
 
     def pause_writing(self) -> None:
-        """The peer takes less than it is sent."""
+        """Note that the peer reads more slowly than it is sent."""
         if self._client is not None:
             self._hub.core.pause(self._client)
 
     def resume_writing(self) -> None:
-        """The peer caught up."""
+        """Note that the peer has read everything."""
         if self._client is not None and self._transport is not None:
             self._transport.set_write_buffer_limits(high=self._hub.limits.output_bytes)
             self._hub.core.resume(self._client, self._hub.now())
             self._hub.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """Tell the core."""
+        """Report the end to the core."""
         if self._deciding is not None:
             self._deciding.cancel()
         self._place.give_back()
@@ -115,7 +115,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._hub.core.lost(self._client, self._hub.now())
             self._client = None
             self._hub.flush()
-        self._transport = None  # else each keeps the other
+        self._transport = None  # or the two objects would keep each other alive
 
     # -- called by the core ----------------------------------------------------------------
 
@@ -166,7 +166,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.abort()
 
     def authenticate(self, credentials: Credentials) -> None:
-        """Ask; what has to wait does so in a task of this connection."""
+        """Ask the authenticator; wait for its answer in a task of this connection."""
         assert self._client is not None  # it asks
         waits = self._hub.authenticate(self._client, self._complete(credentials))
         if waits is not None:
@@ -188,7 +188,7 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._hub.core.open_buffer(client)
 
     def _complete(self, credentials: Credentials) -> Credentials:
-        assert self._transport is not None  # it was heard
+        assert self._transport is not None  # bytes came over it
         tls: ssl.SSLObject | None = self._transport.get_extra_info("ssl_object")
         if tls is None:
             return credentials
@@ -209,21 +209,21 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def _linger(self, nbytes: int) -> None:
-        """Read what is for nobody any more, up to a bound."""
+        """Read and drop further bytes of the peer, up to a bound."""
         assert self._linger_bytes is not None  # the caller looked
         self._linger_bytes -= nbytes
         if self._linger_bytes < 0:
             self.abort()
 
     def admitted(self) -> None:
-        """The client is in."""
+        """Note that the client is online."""
         assert self._client is not None  # it was decided about
         self._place.settle()
         self._name = self._client.name
         self._hub.note_online(self, self._name)
 
     def _decided(self, task: asyncio.Task[None]) -> None:
-        if self._deciding is task:  # and not that of the next step
+        if self._deciding is task:  # and not the task of the next step
             self._deciding = None
 
     # -- called by the broker --------------------------------------------------------------
@@ -276,7 +276,7 @@ class WebSocketClientConnection(ClientConnection):
         from broker.net.websocket import WebSocketCodec  # 3 MiB that only its listeners need
 
         frame_bytes = self._hub.limits.packet_bytes + FRAME_ROOM_BYTES
-        # a proxy here is told by its PROXY header, or its pages are listed
+        # a proxy's client is known by the PROXY header; pages of others are listed
         is_browser_here = bool(self._peer) and not find_key(self._peer)
         is_checked = self._listener.known_hosts_only and is_browser_here
         hosts = own_names(self._listener) if is_checked else None
@@ -287,7 +287,7 @@ class WebSocketClientConnection(ClientConnection):
         return self._buffer[:FRAMES_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
-        """Handle one read: the MQTT that its frames hold."""
+        """Handle one read: the MQTT inside its frames."""
         client, websocket = self._client, self._websocket
         if self._linger_bytes is not None:
             self._linger(nbytes)
@@ -312,7 +312,7 @@ class WebSocketClientConnection(ClientConnection):
         super().write(self._websocket.encode(output))
 
     def close(self) -> None:
-        """Say good-bye, and close when the peer has answered; the core's deadline bounds that."""
+        """Send a close frame; close on the peer's answer, or at the core's deadline."""
         self._websocket.close()
         self._answer(self._websocket.take_output())
         if self._websocket.done:
@@ -326,13 +326,13 @@ class WebSocketClientConnection(ClientConnection):
         return super().incomplete_bytes + self._websocket.unread_bytes
 
     def _answer(self, output: bytes) -> None:
-        # who sends pings and reads no pongs gets no more of them
+        # a peer that sends pings and reads no pongs gets no more of them
         if output and self.unread_bytes <= self._hub.limits.output_bytes:
             super().write(output)
 
 
 class EitherConnection(WebSocketClientConnection):
-    """One socket that speaks plain MQTT or WebSocket: the first byte it sends says which."""
+    """One socket with plain MQTT or WebSocket, according to its first byte."""
 
     __slots__ = ("_has_frames",)
 
@@ -340,7 +340,7 @@ class EitherConnection(WebSocketClientConnection):
         self._has_frames: bool | None = None  # not known; the frames' state costs memory
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """Lend what the protocol in use reads into."""
+        """Lend the buffer of the protocol in use."""
         if self._has_frames:
             return super().get_buffer(sizehint)
         return ClientConnection.get_buffer(self, sizehint)

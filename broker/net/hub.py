@@ -107,7 +107,7 @@ class Hub:
             self._call_soon(self._flush_once)
 
     def receive(self, client: Client, data: bytes) -> None:
-        """Take what one read brought; write now, or once all ready sockets were read."""
+        """Handle the bytes of one read; write now, or once all ready sockets are read."""
         self.core.receive(client, data, self.now())
         self._received(len(data))
 
@@ -125,14 +125,14 @@ class Hub:
             self.wake()
 
     def flush(self) -> None:
-        """Write what there is for everybody."""
+        """Write the output of all clients."""
         self._read_bytes = 0
         self.core.write_all(self.now(), in_between=True)
         if self.core.has_output:
             self.wake()
 
     def _flush_once(self) -> None:
-        """Do the same once per wake-up, after which everybody may have turns again."""
+        """Write the output of all clients once per wake-up, and begin a new round of turns."""
         self._is_woken = False
         self._read_bytes = 0
         self.core.write_all(self.now())
@@ -140,15 +140,15 @@ class Hub:
             self.wake()
 
     def note(self, connection: OpenConnection) -> None:
-        """A connection is open."""
+        """Note an open connection."""
         self._connections.add(connection)
 
     def note_online(self, connection: OpenConnection, name: str) -> None:
-        """A connection's client is in."""
+        """Note that the client of a connection is online."""
         self._named.setdefault(name, set()).add(connection)
 
     def forget(self, connection: OpenConnection, name: str) -> None:
-        """A connection is closed; the name is what its client was called, if it was in."""
+        """Note that a connection is closed; the name is that of its identity, if it was online."""
         self._connections.discard(connection)
         if self._last_closed is not None and not self._connections:
             self._last_closed.set()
@@ -162,10 +162,10 @@ class Hub:
     def authenticate(
         self, client: Client, credentials: Credentials
     ) -> Coroutine[None, None, None] | None:
-        """Ask the authenticator and carry its answer out; if it waits, return what does so."""
+        """Ask the authenticator and apply its answer; return the awaitable if it has to wait."""
         try:
             answer = self._authenticator.authenticate(credentials)
-        except Exception as exc:  # noqa: BLE001  # told there
+        except Exception as exc:  # noqa: BLE001  # logged there
             answer = self._fail(client, credentials, exc)
         if not isinstance(answer, Identity | Refusal):
             return self._decide_later(client, credentials, answer)
@@ -173,7 +173,7 @@ class Hub:
         return None
 
     def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
-        """Return a new run of an authentication method, None when nobody knows it."""
+        """Return a new exchange of an authentication method; None if no authenticator has it."""
         authenticator = self._authenticator
         if not isinstance(authenticator, EnhancedAuthenticator):
             return None
@@ -182,7 +182,7 @@ class Hub:
     async def proceed(
         self, client: Client, exchange: AuthExchange | None, data: bytes | None
     ) -> None:
-        """Take a step of an authentication method and carry its answer out."""
+        """Take a step of an authentication exchange and apply its outcome."""
         outcome: Step = Refusal.BAD_AUTHENTICATION_METHOD  # [MQTT-4.12.0-1]
         if exchange is not None:
             try:
@@ -198,10 +198,10 @@ class Hub:
     ) -> None:
         try:
             outcome = await answer
-        except Exception as exc:  # noqa: BLE001  # told there
+        except Exception as exc:  # noqa: BLE001  # logged there
             outcome = self._fail(client, credentials, exc)
         self.core.decide(client, outcome, self.now())
-        self.wake()  # speed: one flush for all that come at once
+        self.wake()  # speed: one flush for all steps of a wake-up
 
     def _fail(self, client: Client, credentials: Credentials, error: Exception) -> Refusal:
         if self.core.log_limiter.may_log(client.peer, "cannot_authenticate"):

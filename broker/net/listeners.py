@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.wire.errors import BrokerError
+from settings.addresses import format_address
 
 BACKLOG = 1024  # connections the kernel may hold for us: a power cut brings all devices at once
 SOCKET_MODE = stat.S_IRUSR | stat.S_IWUSR
@@ -27,23 +28,20 @@ class Listener:
     tls: ssl.SSLContext | None = None
     name: str = "tcp"
     websocket: bool = False  # at /mqtt
-    plain_too: bool = False  # with websocket: the first byte says which of both a client speaks
+    plain_too: bool = False  # with websocket: plain MQTT, too, by the first byte of a client
     origins: tuple[
         str, ...
     ] = ()  # pages that may connect beside those of the same host; "*" is all
-    proxies: tuple[str, ...] = ()  # networks; if any, all must say by a PROXY header who they are
+    proxies: tuple[
+        str, ...
+    ] = ()  # networks; if any, all connections must begin with a PROXY header
     connections: int | None = None  # at most; beside the limits of the whole broker
     known_hosts_only: bool = False  # browsers here connect to addresses and to this machine's names
 
     def __str__(self) -> str:
         if self.path is not None:
             return str(self.path)
-        return write_address(self.host, self.port)
-
-
-def write_address(host: str, port: int) -> str:
-    """Return the usual text; brackets go round an IPv6 address."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return format_address(self.host, self.port)
 
 
 def read_networks(listener: Listener) -> tuple[Network, ...]:
@@ -55,14 +53,14 @@ def read_networks(listener: Listener) -> tuple[Network, ...]:
 
 
 def own_names(listener: Listener) -> frozenset[str]:
-    """Return the names of this machine, in lower case, and of what a listener is told."""
+    """Return the names of this machine and of a listener, in lower case."""
     machine = socket.gethostname().lower()
     short = machine.partition(".")[0]
     return frozenset({machine, short, f"{short}.local", listener.host.lower()})
 
 
 def is_within(peer: str, networks: tuple[Network, ...]) -> bool:
-    """Return whether an address is in one of the networks; whoever reached a Unix socket is."""
+    """Return whether an address is in one of the networks; every peer of a Unix socket is."""
     if not peer:
         return True
     address = ipaddress.ip_address(peer.partition("%")[0])
@@ -118,5 +116,5 @@ def _refuse_if_alive(path: Path) -> None:
         try:
             probe.connect(str(path))
         except OSError:
-            return  # left behind by a process that died
+            return  # of a process that died
     raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))

@@ -1,4 +1,4 @@
-"""The PROXY protocol, versions 1 and 2: what a proxy says first about whom it speaks for."""
+"""Parses the header of the PROXY protocol, versions 1 and 2: the address of a proxy's client."""
 
 import ipaddress
 
@@ -9,7 +9,7 @@ V1_START = b"PROXY "
 V1_BYTES = 107  # the longest line, its end included
 V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 V2_HEAD_BYTES = 16
-V2_BODY_BYTES = 4_096  # addresses take 216 at most; the rest is for what proxies add
+V2_BODY_BYTES = 4_096  # addresses take 216 at most; the rest is for extensions
 LINE_END = b"\r\n"
 V1_FAMILIES = {b"TCP4": 4, b"TCP6": 6}
 V2_LOCAL, V2_PROXY = 0x20, 0x21
@@ -18,7 +18,7 @@ V2_WITHOUT_ADDRESS = {0x00: 0, 0x31: 216}  # unknown, Unix socket
 
 
 def measure_header(start: bytes) -> int:
-    """Return how many bytes are surely missing, 0 when the header is whole.
+    """Return the number of bytes that are surely missing, 0 when the header is whole.
 
     Reading no more than that leaves what follows, perhaps TLS, where it is.
 
@@ -47,7 +47,7 @@ def measure_header(start: bytes) -> int:
 
 
 def decode_header(header: bytes) -> str | None:
-    """Return the client's address from a whole header; None when the proxy speaks for itself.
+    """Return the client's address from a whole header; None for a connection of the proxy itself.
 
     Raises:
         RemoteProtocolError: if the header is malformed.
@@ -59,7 +59,7 @@ def decode_header(header: bytes) -> str | None:
 
 def _decode_v1(line: bytes) -> str | None:
     words = line.removesuffix(LINE_END).split(b" ")
-    if words[1] == b"UNKNOWN":  # what follows is to be ignored
+    if words[1] == b"UNKNOWN":  # the rest of the line is to be ignored
         return None
     version = V1_FAMILIES.get(words[1])
     if version is None or len(words) != 6 or not all(map(_is_port, words[4:])):

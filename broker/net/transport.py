@@ -36,18 +36,19 @@ READABLE, WRITABLE = (select.EPOLLIN, select.EPOLLOUT) if HAS_EPOLL else (0, 0)
 TURN_EVENTS = 256
 TURN_BYTES = 1_048_576
 GATHER_SOCKETS = 4  # fewer have nothing to share
-GATHER_S = 0.002  # commits are as far apart, so nobody hears of his message any later
+GATHER_S = 0.002  # commits are as far apart, so no acknowledgement is later
 HIGH_BYTES = 65_536  # until set_write_buffer_limits(): asyncio's own
 SEND_CHUNKS = 64  # in one call; the system takes at least 1,024
 
 
 class Poller:
-    """Tells the streams of one broker that their sockets are ready."""
+    """Calls the streams of one broker when their sockets are ready."""
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
-        commit: Callable[[], bool] | None = None,  # what a turn brought; whether anybody waits
+        commit: Callable[[], bool]
+        | None = None,  # commits a turn's records; returns whether a client waits
     ) -> None:
         self.loop = loop
         self._commit = commit
@@ -60,19 +61,19 @@ class Poller:
         self._listen()
 
     def open(self, connected: socket.socket, protocol: asyncio.BufferedProtocol) -> None:
-        """Give a connected socket to a protocol."""
+        """Open a stream between a connected socket and a protocol."""
         connected.setblocking(False)
         protocol.connection_made(Stream(self, connected, protocol))
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call at the end of this turn; as the loop would, if there is none now."""
+        """Call a function at the end of this turn, or soon if there is no turn now."""
         if self._is_in_turn:
             self._at_end.append(callback)
         else:
             self.loop.call_soon(callback)
 
     def close(self) -> None:
-        """Watch nothing any more; streams still open are aborted."""
+        """Stop watching sockets; abort the streams that are open."""
         for stream in tuple(self._streams.values()):
             stream.abort()
         if self._gathering is not None:
@@ -81,13 +82,13 @@ class Poller:
         self._epoll.close()
 
     def watch(self, stream: Stream, number: int, wanted: int, before: int) -> None:
-        """Wait for other events of a stream's socket than before; 0 is none."""
+        """Change the events that a stream waits for; 0 is none."""
         if not before:
             self._streams[number] = stream
             self._epoll.register(number, wanted)
         elif wanted:
             self._epoll.modify(number, wanted)
-        else:  # registered for nothing, it would still wake us for errors, again and again
+        else:  # a socket that is registered for nothing would still report errors, again and again
             del self._streams[number]
             self._epoll.unregister(number)
 
@@ -110,7 +111,7 @@ class Poller:
             self._gathering = self.loop.call_later(GATHER_S, self._listen)
 
     def _read_ready(self) -> int:
-        """Read what is ready, up to TURN_BYTES; return how many sockets had a turn."""
+        """Read the ready sockets, up to TURN_BYTES; return the number of sockets that were read."""
         left, count = TURN_BYTES, 0
         ready = self._ready
         if not ready:
@@ -147,14 +148,14 @@ class Stream(asyncio.Transport):
         self._high_bytes, self._low_bytes = HIGH_BYTES, HIGH_BYTES // 4
         self._watched = 0
         self._is_reading = True
-        self._is_paused = False  # the protocol was told to write no more
+        self._is_paused = False  # the protocol is paused
         self._is_ending = False  # write_eof()
         self._is_closing = False
         self._is_lost = False
         self._watch()
 
     def on_ready(self, events: int) -> int:
-        """Do what the socket is ready for; return how many bytes were read."""
+        """Read and write as the socket allows; return the number of bytes read."""
         if self._chunks and events != READABLE:
             self._send_more()
         if not self._is_reading or events == WRITABLE:
@@ -175,7 +176,7 @@ class Stream(asyncio.Transport):
             self._report(exc)
         return received
 
-    # -- what asyncio's transports can do ---------------------------------------------------
+    # -- asyncio.Transport -------------------------------------------------------------------
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return the socket or its names."""
@@ -184,11 +185,11 @@ class Stream(asyncio.Transport):
         return self._socket if name == "socket" else default
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Have another one be told what happens from now on."""
+        """Replace the protocol."""
         self._protocol = cast("asyncio.BufferedProtocol", protocol)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send now what the kernel takes; the rest waits."""
+        """Send as much as the kernel takes; the rest waits."""
         if self._is_lost or not data:
             return
         sent = 0
@@ -210,7 +211,7 @@ class Stream(asyncio.Transport):
         self._pause_if_high()
 
     def write_eof(self) -> None:
-        """Send nothing after what waits."""
+        """Send the waiting bytes, and nothing after them."""
         if not self._is_ending:
             self._is_ending = True
             if not self._chunks:
@@ -221,17 +222,17 @@ class Stream(asyncio.Transport):
         return True
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Say beyond how many waiting bytes the protocol is to pause, and when to go on."""
+        """Set the numbers of waiting bytes at which the protocol pauses and resumes."""
         self._high_bytes = HIGH_BYTES if high is None else high
         self._low_bytes = self._high_bytes // 4 if low is None else low
         self._pause_if_high()
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes wait."""
+        """Return the number of waiting bytes."""
         return self._size_bytes
 
     def pause_reading(self) -> None:
-        """Leave what comes to the kernel."""
+        """Leave further bytes to the kernel."""
         self._is_reading = False
         self._watch()
 
@@ -258,7 +259,7 @@ class Stream(asyncio.Transport):
         self._fail(None)
 
     def go_on(self) -> None:
-        """Let the protocol do what it put off: it is told of 0 bytes."""
+        """Let the protocol do deferred work: call it with 0 bytes."""
         if not self._is_closing:
             try:
                 self._protocol.buffer_updated(0)
@@ -336,6 +337,9 @@ class Stream(asyncio.Transport):
         self._is_lost = True
         self._is_reading = False
         self._watch()
-        protocol, self._protocol = self._protocol, _NOBODY  # else they keep each other
+        protocol, self._protocol = (
+            self._protocol,
+            _NOBODY,
+        )  # or the two objects would keep each other alive
         protocol.connection_lost(error)
         self._socket.close()

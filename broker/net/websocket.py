@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from websockets.http11 import Response
     from websockets.protocol import Event
 
-_QUIET = logging.getLogger(f"{__name__}.frames")  # says at INFO what every connection does
+_QUIET = logging.getLogger(f"{__name__}.frames")  # logs every connection at INFO
 _QUIET.setLevel(logging.WARNING)
 
 PATH = "/mqtt"
@@ -53,7 +53,7 @@ class WebSocketCodec:
         self._output: list[bytes] = []
 
     def receive(self, data: bytes) -> bytes:
-        """Take what one read brought, return the MQTT in it."""
+        """Handle the bytes of one read; return the MQTT in them."""
         if self.done:
             return b""
         protocol = self._protocol
@@ -79,20 +79,20 @@ class WebSocketCodec:
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
     def encode(self, output: bytes) -> bytes:
-        """Return MQTT as a frame, behind whatever else is to be sent."""
+        """Return MQTT as a frame, behind all waiting frames."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_binary(output)  # [MQTT-6.0.0-1]
             self._collect()
         return self.take_output()
 
     def take_output(self) -> bytes:
-        """Return, once, what is to be sent."""
+        """Return the waiting bytes, once."""
         output = b"".join(self._output)
         self._output.clear()
         return output
 
     def close(self) -> None:
-        """Say good-bye; done once the peer has answered."""
+        """Queue a close frame; done once the peer has answered."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
             self._collect()
@@ -100,7 +100,7 @@ class WebSocketCodec:
             self.done = True
 
     def _open(self, events: list[Event]) -> None:
-        # behind the request came something malformed, for which the package has said good-bye
+        # malformed bytes followed the request, and the package has queued a close frame
         is_over = self._protocol.eof_sent
         if events and isinstance(events[0], Request) and not is_over:
             response = self._find_fault(events[0]) or self._accept(events[0])
@@ -115,7 +115,7 @@ class WebSocketCodec:
     def _accept(self, request: Request) -> Response:
         try:
             return self._protocol.accept(request)
-        except UnicodeEncodeError:  # the package's refusal quotes what is not ASCII
+        except UnicodeEncodeError:  # the package's refusal quotes text that is not ASCII
             return self._protocol.reject(400, "headers are ASCII\n")
 
     def _find_fault(self, request: Request) -> Response | None:
@@ -160,4 +160,4 @@ def _is_known(name: str, hosts: frozenset[str]) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return name in hosts or name == "localhost" or name.endswith(".localhost")
-    return True  # nobody can bind an address
+    return True  # a page cannot rebind a name that is an address

@@ -20,8 +20,9 @@ from broker.wire import decode_message_properties
 from broker.wire.packets import Will
 
 if TYPE_CHECKING:
+    from broker.journal.items import StoredSession, StoredWill
     from broker.journal.records import QueueEntry, Stored
-    from broker.journal.state import JournalState, StoredSession, StoredWill
+    from broker.journal.state import JournalState
     from broker.messages.retained import RetainedStore
     from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits

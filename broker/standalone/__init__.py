@@ -1,35 +1,7 @@
-"""The configuration of a broker that runs alone: our TOML, or the common part of mosquitto.conf.
+"""Runs a broker as a program of its own: its configuration, users and rights, metrics and signals.
 
-settings = load_settings(Path("broker.toml"))       what a file says
-realms = Realms(settings)
-realms.take(realms.read())                          users and rights; again after a change
-broker = Broker(open_listeners(settings), realms, realms, settings.limits)
+settings = load_broker_settings(Path("broker.toml"), os.environ)  conf/load.py
+realms = Realms(settings)                                         realms.py
+realms.take(realms.read())                                        again when the files change
+broker = Broker(open_listeners(settings), realms, realms, settings.limits)  listeners.py
 """
-
-from broker.standalone.errors import ConfError
-from broker.standalone.listeners import open_listeners
-from broker.standalone.load import load_settings
-from broker.standalone.realms import Realms
-from broker.standalone.settings import (
-    AccessSettings,
-    Anonymous,
-    BrokerSettings,
-    ListenerSettings,
-    MetricsSettings,
-    TlsSettings,
-    TokenSourceSettings,
-)
-
-__all__ = [
-    "AccessSettings",
-    "Anonymous",
-    "BrokerSettings",
-    "ConfError",
-    "ListenerSettings",
-    "MetricsSettings",
-    "Realms",
-    "TlsSettings",
-    "TokenSourceSettings",
-    "load_settings",
-    "open_listeners",
-]

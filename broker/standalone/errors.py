@@ -1,20 +1,23 @@
-"""Errors of the configuration.
+"""Errors of the standalone broker.
 
-BrokerError      (broker/wire/errors.py)
-└─ ConfError     a configuration file cannot be used
+BrokerError        (broker/wire/errors.py)
+├─ ConfError       a configuration cannot be used
+└─ CommandError    options of the command line contradict each other, or ask for too much
 """
 
 from collections.abc import Sequence
 
 from broker.wire.errors import BrokerError
-
-SHOWN = 10  # a file from another broker may have many
+from settings.errors import join_faults
 
 
 class ConfError(BrokerError):
-    """A configuration cannot be used; every reason names its place."""
+    """A configuration cannot be used; every fault names its place."""
 
     def __init__(self, path: object, problems: Sequence[str]) -> None:
-        more = [f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else []
-        super().__init__(f"cannot use {path}: {'; '.join([*problems[:SHOWN], *more])}")
+        super().__init__(f"cannot use {path}: {join_faults(problems)}")
         self.problems = tuple(problems)
+
+
+class CommandError(BrokerError):
+    """The options of the command line cannot be used together."""

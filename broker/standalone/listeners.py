@@ -1,11 +1,16 @@
-"""Listeners from settings: opens the files of TLS, and reads them again when they changed."""
+"""Builds listeners from settings: opens the files of TLS, and reads them again."""
 
 import ssl
 from pathlib import Path
 
 from broker.server import Listener
+from broker.standalone.conf.settings import (
+    BrokerSettings,
+    ClientCertificates,
+    ListenerSettings,
+    TlsSettings,
+)
 from broker.standalone.errors import ConfError
-from broker.standalone.settings import Anonymous, BrokerSettings, ClientCertificates, TlsSettings
 
 _VERIFY = {
     ClientCertificates.NO: ssl.CERT_NONE,
@@ -16,23 +21,26 @@ _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
 def open_listeners(settings: BrokerSettings) -> list[Listener]:
-    """Return what to give to the broker; ConfError when files of TLS cannot be used."""
+    """Return the broker's listeners; ConfError when files of TLS cannot be used."""
     return [
-        Listener(
-            host=each.host,
-            port=each.port,
-            path=each.path,
-            tls=_context(each.tls) if each.tls is not None else None,
-            name=each.name,
-            websocket=each.websocket,
-            origins=each.origins,
-            proxies=each.proxies,
-            connections=each.connections,
-            # where credentials are needed, a page of another site has none to use
-            known_hosts_only=(each.access or settings.access).anonymous is not Anonymous.NO,
-        )
+        make_listener(each, _context(each.tls) if each.tls is not None else None, each.name)
         for each in settings.listeners
     ]
+
+
+def make_listener(settings: ListenerSettings, tls: ssl.SSLContext | None, name: str) -> Listener:
+    """Return the listener of settings whose files of TLS are in a context."""
+    return Listener(
+        host=settings.host,
+        port=settings.port,
+        path=settings.path,
+        tls=tls,
+        name=name,
+        websocket=settings.websocket,
+        origins=settings.origins,
+        proxies=settings.proxies,
+        connections=settings.connections,
+    )
 
 
 def renew_certificates(settings: BrokerSettings, listeners: list[Listener]) -> None:
@@ -40,24 +48,35 @@ def renew_certificates(settings: BrokerSettings, listeners: list[Listener]) -> N
     for each, listener in zip(settings.listeners, listeners, strict=True):
         if each.tls is not None and listener.tls is not None:
             _load_certificate(listener.tls, each.tls)
+            _trust_clients(listener.tls, each.tls)
 
 
 def _context(tls: TlsSettings) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[tls.minimum]
     _load_certificate(context, tls)
+    require_clients(context, tls)
+    return context
+
+
+def require_clients(context: ssl.SSLContext, tls: TlsSettings) -> None:
+    """Set what a listener requires of its clients: version, ciphers and certificates.
+
+    Raises:
+        ConfError: a file cannot be used, or OpenSSL knows none of the ciphers.
+    """
+    context.minimum_version = _VERSIONS[tls.minimum]
     if tls.ciphers:
         try:
             context.set_ciphers(tls.ciphers)
         except ssl.SSLError as exc:
             raise ConfError(f"ciphers {tls.ciphers}", ["OpenSSL knows none of them"]) from exc
+    _trust_clients(context, tls)
     if tls.client_certificates is ClientCertificates.NO:
-        return context
+        return
     context.verify_mode = _VERIFY[tls.client_certificates]
     if tls.revoked is not None:
         _trust(context, tls.revoked, None)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
-    return context
 
 
 def _load_certificate(context: ssl.SSLContext, tls: TlsSettings) -> None:
@@ -72,7 +91,10 @@ def _load_certificate(context: ssl.SSLContext, tls: TlsSettings) -> None:
     except ssl.SSLError as exc:
         why = f"no certificate that goes with {tls.key}: {exc.reason or exc}"
         raise ConfError(tls.certificate, [why.lower()]) from exc
-    # also where no client is asked for one: if the file holds only its own certificate, OpenSSL
+
+
+def _trust_clients(context: ssl.SSLContext, tls: TlsSettings) -> None:
+    # also without client certificates: if the file holds only the server's own certificate, OpenSSL
     # sends those above it as well, which it finds among the authorities
     if tls.client_ca is not None or tls.client_ca_folder is not None:
         _trust(context, tls.client_ca, tls.client_ca_folder)

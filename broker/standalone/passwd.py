@@ -1,11 +1,9 @@
 """Changes a broker's password file."""
 
 import sys
+from getpass import getpass
 from pathlib import Path
 
-import typer
-
-from broker import BrokerError
 from broker.access.passwords.edit import generate_password, remove_user, set_password
 from broker.access.passwords.hashes import (
     CHOSEN,
@@ -14,27 +12,30 @@ from broker.access.passwords.hashes import (
     SCRAM_CHOSEN,
     SCRAM_GENERATED,
 )
-from gateway.cli.errors import CliError
+from broker.wire.errors import BrokerError
 
 
 def change_password(
     path: Path, user: str, *, stdin: bool, generate: bool, delete: bool, scram: bool
 ) -> None:
-    """Set or remove one user, and say what was done."""
-    try:
-        if delete:
-            remove_user(path, user)
-            print(f"{path}: {user} is removed")  # noqa: T201
-            return
-        password = generate_password() if generate else _read() if stdin else _ask(user)
-        chosen, generated = (SCRAM_CHOSEN, SCRAM_GENERATED) if scram else (CHOSEN, GENERATED)
-        is_new = set_password(path, user, password, generated if generate else chosen)
-    except BrokerError as exc:
-        raise CliError(str(exc)) from exc
+    """Set or remove one user, and print what changed.
+
+    Raises:
+        BrokerError: the file or the password cannot be used.
+    """
+    if delete:
+        remove_user(path, user)
+        print(f"{path}: user {user} removed")  # noqa: T201
+        return
+    password = generate_password() if generate else _read() if stdin else _ask(user)
+    chosen, generated = (SCRAM_CHOSEN, SCRAM_GENERATED) if scram else (CHOSEN, GENERATED)
+    is_new = set_password(path, user, password, generated if generate else chosen)
     if generate:
-        print(password)  # noqa: T201  # the only time anybody sees it
+        print(password)  # noqa: T201  # the only time that it is shown
+    elif is_new:
+        print(f"{path}: user {user} added")  # noqa: T201
     else:
-        print(f"{path}: {user} {'is added' if is_new else 'has another password'}")  # noqa: T201
+        print(f"{path}: password changed for {user}")  # noqa: T201
 
 
 def _read() -> str:
@@ -42,11 +43,14 @@ def _read() -> str:
     try:
         return line.decode().removesuffix("\n")
     except UnicodeDecodeError as exc:
-        raise CliError("cannot read password: not UTF-8") from exc
+        raise BrokerError("cannot read password: not UTF-8") from exc
 
 
 def _ask(user: str) -> str:
     if not sys.stdin.isatty():
-        raise CliError("cannot ask for a password: no terminal; give --stdin or --generate")
-    password: str = typer.prompt(f"Password of {user}", hide_input=True, confirmation_prompt=True)
-    return password
+        raise BrokerError("cannot ask for a password: no terminal; give --stdin or --generate")
+    while True:
+        password = getpass(f"Password of {user}: ")
+        if password and password == getpass("Repeat for confirmation: "):
+            return password
+        print("Empty, or the two passwords differ.", file=sys.stderr)  # noqa: T201

@@ -1,4 +1,4 @@
-"""Users and rights of every listener, and their files read again."""
+"""Holds the users and rights of every listener, and reads their files again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from broker.access.rights.rules import ANONYMOUS
 from broker.access.source import AnonymousSource, Chain, Source
 from broker.access.tokens import TokenSource, TokenTerms
 from broker.policy import Accepted, AuthExchange, Credentials, Identity, Refusal, Step
-from broker.standalone.settings import AccessSettings, Anonymous, BrokerSettings
+from broker.standalone.conf.settings import AccessSettings, Anonymous, BrokerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from broker.access.passwords.hashes import PasswordHash
 
-MARK = "@"  # group that says by which listener a client came in, where that one has its own rights
+MARK = "@"  # prefix of the group that names a client's listener, if that has its own rights
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Realm:
         self.rights = AccessList()
 
     def read(self) -> RealmFiles:
-        """Return what the files say now; AccessError when one of them cannot be used."""
+        """Return the contents of the files; AccessError when one of them cannot be used."""
         acl_file = self._access.acl_file
         given = AccessList(EVERYTHING if self._access.allow_everything else ())
         return RealmFiles(
@@ -62,7 +62,7 @@ class Realm:
         )
 
     def take(self, files: RealmFiles) -> frozenset[str]:
-        """Let it hold from now on; return whose password is gone or another."""
+        """Use these contents from now on; return users that are gone or have a new password."""
         self.rights = files.rights
         if self._tokens is not None and files.keys is not None:
             self._tokens.take(files.keys)
@@ -75,7 +75,7 @@ class Realm:
         return self._passwords is not None and self._passwords.has(name)
 
     def knows(self, name: str) -> bool:
-        """Return whether a user still is; only who has nothing but a password file can tell."""
+        """Return whether a user still exists; only a realm with a password file alone knows."""
         is_certified = self._access.certificate_name is not None
         if self._passwords is None or self._tokens is not None or is_certified:
             return True
@@ -99,7 +99,7 @@ class Realm:
 
 
 class Realms:
-    """The broker's Authenticator and Authorizer; nobody and nothing until take()."""
+    """The broker's Authenticator and Authorizer; refuses everything until take()."""
 
     def __init__(self, settings: BrokerSettings) -> None:
         self._common = Realm(settings.access)
@@ -107,7 +107,7 @@ class Realms:
         self._realms = (self._common, *self._own.values())
 
     def read(self) -> list[RealmFiles]:
-        """Return what all files say now; may be called in a thread.
+        """Return the contents of all files; may be called in a thread.
 
         Raises:
             AccessError: one of them cannot be used.
@@ -115,7 +115,7 @@ class Realms:
         return [realm.read() for realm in self._realms]
 
     def take(self, found: list[RealmFiles]) -> frozenset[str]:
-        """Let it hold from now on; return the users whose password is gone or another."""
+        """Use these contents from now on; return users that are gone or have a new password."""
         gone = [realm.take(files) for realm, files in zip(self._realms, found, strict=True)]
         return frozenset().union(*gone)
 
@@ -179,7 +179,7 @@ class Realms:
         return self._own.get(credentials.listener, self._common).chain
 
     def _mark(self, identity: Identity, credentials: Credentials) -> Identity:
-        # a token must not choose whose rights it gets
+        # a token must not choose the rights of a listener
         groups = {group for group in identity.groups if not group.startswith(MARK)}
         if credentials.listener in self._own:
             groups.add(MARK + credentials.listener)

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from cloud.errors import ProblemError
 from cloud.health import Health
 from cloud.metrics import Metrics
-from protocol.secret import Secret
+from settings.secret import Secret
 
 # Headers that proxies add: a request through a proxy on this machine is not of this machine.
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-real-ip")

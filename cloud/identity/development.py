@@ -9,8 +9,8 @@ from joserfc.jwk import ECKey, KeySet
 
 from cloud.identity.provider import Person
 from protocol.errors import TokenError
-from protocol.secret import Secret
 from protocol.tokens import sign_token, verify_token
+from settings.secret import Secret
 
 ISSUER = "hecate-development"
 CLIENT_ID = "hecate-development"

@@ -16,8 +16,8 @@ from cloud.listeners import cannot_listen
 from cloud.metrics import Metrics
 from cloud.mqtt.command_gate import CommandGate
 from cloud.mqtt.policy import SESSIONS_PER_IDENTITY, TokenAuthenticator, TopicAuthorizer
+from settings.addresses import format_address
 from web import ServerCertificate
-from web.addresses import format_address
 
 
 class EmbeddedClient:

@@ -10,8 +10,8 @@ from cloud.listeners import cannot_listen
 from cloud.relay.errors import RelayError
 from cloud.relay.server import Relay
 from cloud.storage.records import RelayAddress
+from settings.addresses import format_address
 from web import ServerCertificate
-from web.addresses import format_address
 
 
 class InProcessRelay:

@@ -17,7 +17,7 @@ from cloud.signalling.unserved import Unserved
 from cloud.storage.records import Bep
 from cloud.tokens.issuer import Issuer
 from protocol.ids import new_bep_id
-from web.addresses import format_address
+from settings.addresses import format_address
 
 logger = logging.getLogger(__name__)
 

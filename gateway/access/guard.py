@@ -11,7 +11,7 @@ from gateway.access.tokens import AccessTokens
 from gateway.http.origin import Origin, origin_of
 from gateway.http.problems import Problem
 from protocol.errors import TokenError
-from protocol.secret import Secret
+from settings.secret import Secret
 
 DEFAULT_CLIENT_ID = "api"  # of a caller with the API key that names no other
 

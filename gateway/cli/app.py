@@ -16,6 +16,7 @@ from gateway.cli.account import account_app
 from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
 from gateway.cli.context import context_app
+from gateway.cli.errors import OptionError
 from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
 
@@ -130,11 +131,11 @@ def up(  # noqa: PLR0913  # options
     once: Annotated[
         bool, typer.Option("--once", help="Show it once when ready, then end everything.")
     ] = False,
-    mqtt_port: Annotated[int, _port("HECATE_BROKER_PORT", "MQTT of the gateway.")] = 1883,
-    api_port: Annotated[int, _port("HECATE_SIDECAR_PORT", "API of the gateway.")] = 8083,
-    cloud_port: Annotated[int, _port("HECATE_API_PORT", "API of the cloud.")] = 8080,
-    cloud_mqtt_port: Annotated[int, _port("HECATE_MQTT_PORT", "MQTT of the cloud.")] = 1884,
-    relay_port: Annotated[int, _port("HECATE_RELAY_PORT", "Relay of the cloud.")] = 8443,
+    mqtt_port: Annotated[int, _port("HECATE_GATEWAY_BROKER_PORT", "MQTT of the gateway.")] = 1883,
+    api_port: Annotated[int, _port("HECATE_GATEWAY_SIDECAR_PORT", "API of the gateway.")] = 8083,
+    cloud_port: Annotated[int, _port("HECATE_CLOUD_API_PORT", "API of the cloud.")] = 8080,
+    cloud_mqtt_port: Annotated[int, _port("HECATE_CLOUD_MQTT_PORT", "MQTT of the cloud.")] = 1884,
+    relay_port: Annotated[int, _port("HECATE_CLOUD_RELAY_PORT", "Relay of the cloud.")] = 8443,
 ) -> None:
     """Run everything on this machine.
 
@@ -144,9 +145,12 @@ def up(  # noqa: PLR0913  # options
     is on this machine may use MQTT without a password. Port 0 takes any free one.
     """
     from gateway.cli.sidecar import find_state
-    from gateway.cli.up.plan import Plan, PortNumbers
+    from gateway.cli.up.plan import Plan, PortNumbers, find_former_variables
     from gateway.cli.up.run import Show, run_up
 
+    former = find_former_variables(os.environ)
+    if former:
+        raise OptionError(f"cannot use the environment: {'; '.join(former)}")
     show = Show.ONCE if once else Show.PLAIN if plain else Show.AUTO
     ports = PortNumbers(mqtt_port, api_port, cloud_port, cloud_mqtt_port, relay_port)
     raise typer.Exit(run_up(Plan(find_state(state, os.environ), ports, devices), show))
@@ -155,7 +159,7 @@ def up(  # noqa: PLR0913  # options
 @app.command(
     epilog=examples(
         "hecate gateway --config /etc/hecate/gateway.toml",
-        "HECATE_BROKER_PORT=11883 hecate gateway",
+        "HECATE_GATEWAY_BROKER_PORT=11883 hecate gateway",
     )
 )
 def gateway(
@@ -167,7 +171,7 @@ def gateway(
 
     It is the MQTT broker, the sidecar API, microservices and the link to the cloud. Runs until
     Ctrl-C or SIGTERM and prints one line when it is ready. Any setting can also be given as
-    HECATE_<SECTION>_<KEY>.
+    HECATE_GATEWAY_<SECTION>_<KEY>.
     """
     _become(["-m", "gateway.cli.serve", *([str(config)] if config else [])])
 
@@ -175,16 +179,16 @@ def gateway(
 @app.command(
     epilog=examples(
         "hecate cloud --config /etc/hecate/cloud.toml",
-        "HECATE_MID_DEVELOPMENT=true hecate cloud --state /tmp/cloud",
+        "HECATE_CLOUD_MID_DEVELOPMENT=true hecate cloud --state /tmp/cloud",
     )
 )
 def cloud(
     config: Annotated[Path | None, typer.Option(help="TOML file of the cloud.")] = None,
     state: Annotated[Path | None, typer.Option(help="Folder for its state.")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, _port("HECATE_API_PORT", "API.")] = None,
-    mqtt_port: Annotated[int | None, _port("HECATE_MQTT_PORT", "MQTT.")] = None,
-    relay_port: Annotated[int | None, _port("HECATE_RELAY_PORT", "Relay.")] = None,
+    port: Annotated[int | None, _port("HECATE_CLOUD_API_PORT", "API.")] = None,
+    mqtt_port: Annotated[int | None, _port("HECATE_CLOUD_MQTT_PORT", "MQTT.")] = None,
+    relay_port: Annotated[int | None, _port("HECATE_CLOUD_RELAY_PORT", "Relay.")] = None,
 ) -> None:
     """Run the cloud alone.
 
@@ -219,7 +223,7 @@ def config_check(
     """Check a configuration file.
 
     Starts nothing. Unknown keys, wrong types and values out of range are told with file, section
-    and key. HECATE_… variables count, as they do at a start.
+    and key. HECATE_GATEWAY_… and HECATE_CLOUD_… variables count, as they do at a start.
     """
     from gateway.cli.check import check_config
 

@@ -1,12 +1,15 @@
-"""`hecate broker`, its `check` and its `passwd`: their names, options and help."""
+"""Defines `hecate broker`, its `check` and its `passwd`: names, options and help."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.errors import OptionError
+from gateway.cli.errors import CliError, OptionError
 from gateway.cli.options import Json, examples
 
 broker_app = typer.Typer(
@@ -17,8 +20,10 @@ broker_app = typer.Typer(
     Ctrl-C or SIGTERM. Port 0 takes any free one. Users, rights, TLS and limits are in a
     configuration file: TOML, or the common part of a mosquitto.conf; docs/broker.md explains them.
     On SIGHUP it reads users, rights and certificates again. Sessions and retained messages are in
-    memory unless --data or the configuration names a folder for them. HECATE_LOG_LEVEL=INFO tells
-    who connects, who is refused and why; topics below $SYS/broker and --metrics tell the numbers.
+    memory unless --data or the configuration names a folder for them.
+    HECATE_BROKER_<SECTION>_<KEY> overrides a setting of a TOML file. With HECATE_LOG_LEVEL=INFO the
+    log has each connection and each refusal with its reason; topics below $SYS/broker and --metrics
+    have the figures.
     """,
     epilog=examples(
         "hecate broker --anonymous",
@@ -87,14 +92,9 @@ def broker(  # noqa: PLR0913  # options
     ] = False,
 ) -> None:
     """Run the broker."""
-    from broker.standalone.serve import (
-        Access,
-        configure_from,
-        keep_in,
-        open_to,
-        run_broker,
-        show_metrics,
-    )
+    from broker.standalone.conf.settings import Anonymous
+    from broker.standalone.options import open_to, show_metrics, store_in
+    from broker.standalone.serve import read_config, run_broker
 
     stored = data or durability
     given = listen or anonymous or open_to_network or metrics or config or stored or check
@@ -102,19 +102,20 @@ def broker(  # noqa: PLR0913  # options
         if given:
             raise OptionError("cannot use these options: they go without a subcommand")
         return
-    if config is not None:
-        if listen or anonymous:
-            raise OptionError("cannot use --listen or --anonymous: with --config, the file decides")
-        settings = configure_from(config)
-    else:
-        access = Access.NETWORK if open_to_network else Access.LOOPBACK
-        settings = open_to(listen or ["127.0.0.1:1883"], access if anonymous else Access.NO)
+    if config is not None and (listen or anonymous):
+        raise OptionError("cannot use --listen or --anonymous: with --config, the file decides")
     if open_to_network and not anonymous and metrics is None:
         raise OptionError("cannot use --open-to-network: it goes with --anonymous or --metrics")
-    if metrics is not None:
-        settings = show_metrics(settings, metrics, to_network=open_to_network)
-    settings = keep_in(settings, data, durability.value if durability is not None else None)
-    run_broker(settings, config, only_check=check)
+    reach = Anonymous.NETWORK if open_to_network else Anonymous.LOOPBACK
+    with _as_cli_errors():
+        if config is not None:
+            settings = read_config(config, os.environ)
+        else:
+            settings = open_to(listen or [], reach if anonymous else Anonymous.NO, os.environ)
+        if metrics is not None:
+            settings = show_metrics(settings, metrics, to_network=open_to_network)
+        settings = store_in(settings, data, durability.value if durability is not None else None)
+        run_broker(settings, config, only_check=check)
 
 
 @broker_app.command(
@@ -128,10 +129,10 @@ def check_folder(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of --data.")],
     as_json: Json = False,
 ) -> None:
-    """Tell what a data folder holds, and what of it is lost.
+    """Print the contents of a data folder, and its damages.
 
     Starts no broker and changes nothing. Exit code 1: something is damaged or missing. A broker
-    starts nevertheless, with what is left, and tells the same at WARNING.
+    starts nevertheless, with the rest, and logs the same at WARNING.
     """
     from gateway.cli.journal_check import check_data
 
@@ -173,4 +174,19 @@ def passwd(
         raise OptionError("cannot use --stdin, --generate and --delete together: choose one")
     if scram and delete:
         raise OptionError("cannot use --scram and --delete together")
-    change_password(file, user, stdin=stdin, generate=generate, delete=delete, scram=scram)
+    with _as_cli_errors():
+        change_password(file, user, stdin=stdin, generate=generate, delete=delete, scram=scram)
+
+
+@contextmanager
+def _as_cli_errors() -> Iterator[None]:
+    """Raise the errors of the broker as those of the command line."""
+    from broker.standalone.errors import CommandError
+    from broker.wire.errors import BrokerError
+
+    try:
+        yield
+    except CommandError as exc:
+        raise OptionError(str(exc)) from exc
+    except BrokerError as exc:
+        raise CliError(str(exc)) from exc

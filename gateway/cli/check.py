@@ -33,7 +33,7 @@ def _check_cloud(path: Path) -> None:
 _CLOUD_CHECK = """
 import os, pathlib, sys
 from cloud.config import load_cloud_config
-from protocol.errors import SettingsError
+from settings.errors import SettingsError
 try:
     load_cloud_config(pathlib.Path(sys.argv[1]), os.environ)
 except SettingsError as exc:

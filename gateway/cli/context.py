@@ -12,7 +12,7 @@ from gateway.cli.options import Json, examples
 
 if TYPE_CHECKING:
     from gateway.cli.contexts import Context
-    from protocol.secret import Secret
+    from settings.secret import Secret
 
 KEY_LIMIT = 4096
 COLUMNS = ("NAME", "URL", "API KEY", "IN USE")
@@ -82,7 +82,7 @@ def add(  # noqa: PLR0913  # options
     from a file.
     """
     from gateway.cli.contexts import Context, check_url, load_contexts, save_contexts
-    from protocol.secret import Secret
+    from settings.secret import Secret
 
     if state is not None and key_file is not None:
         raise OptionError(f"cannot add context {name!r}: give --state or --key-file, not both")

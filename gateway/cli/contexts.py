@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.cli.errors import CliError
-from protocol.secret import Secret
+from settings.secret import Secret
 
 DEFAULT_URL = "http://127.0.0.1:8083"
 DEFAULT_NAME = "default"  # no context: the gateway of this machine

@@ -17,7 +17,7 @@ from gateway.cli.contexts import DEFAULT_URL, check_url, find_context
 from gateway.cli.errors import CliError
 from gateway.config import load_gateway_config
 from gateway.errors import ConfigError
-from protocol.secret import Secret
+from settings.secret import Secret
 
 KEY_LIMIT = 4096
 NOT_ACCEPTED = "cannot accept token: "

@@ -20,8 +20,8 @@ from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
 from protocol.mqtt_limits import MqttLimits, read_mqtt_limits
 from protocol.records import NodeRecord, from_fields
-from protocol.secret import Secret
 from protocol.tokens import sign_as_node
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from gateway.addresses import format_address, is_loopback
-from protocol.secret import Secret
+from gateway.addresses import is_loopback
 from protocol.splice import tune
+from settings.addresses import format_address
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

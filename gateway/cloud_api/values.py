@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from protocol.secret import Secret
+from settings.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

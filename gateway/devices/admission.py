@@ -13,8 +13,8 @@ from gateway.devices.registry import DEVICE_LIMIT, DeviceRecord, DeviceRegistry
 from gateway.devices.store import DeviceStore
 from gateway.errors import GatewayError
 from protocol.ids import new_device_id
-from protocol.secret import Secret
 from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 
-from protocol.secret import Secret
+from settings.secret import Secret
 
 TOKEN_BYTES = 18  # 144 random bits, 24 characters
 

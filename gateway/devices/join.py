@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 
 from protocol.ids import DEVICE_ID
-from protocol.secret import Secret
 from protocol.topics import device_prefix
+from settings.secret import Secret
 
 NAME_LIMIT = 64
 MODEL_LIMIT = 64

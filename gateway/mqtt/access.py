@@ -16,8 +16,8 @@ from gateway.devices.join import may_be_client_id
 from gateway.devices.registry import DeviceRecord, DeviceRegistry
 from gateway.uplink.rules import capture
 from protocol.ids import DEVICE_ID
-from protocol.secret import Secret
 from protocol.topics import device_prefix, join_request, join_response
+from settings.secret import Secret
 
 CONTAINERS = "containers"  # the name of the Unix socket's listener
 CLAIM_USER = "claim"

@@ -17,7 +17,7 @@ from typing import TypeVar
 from gateway.errors import GatewayError
 from protocol.errors import WireError
 from protocol.keys import NodeKey, SealingKey, load_node_key, new_node_key, new_sealing_key
-from protocol.secret import Secret
+from settings.secret import Secret
 
 T = TypeVar("T")
 

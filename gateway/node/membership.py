@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cloud_api.values import DeviceCodes
 from gateway.errors import AccountError, UplinkError, UplinkLost
 from gateway.node.account import Account
-from protocol.secret import Secret
+from settings.secret import Secret
 
 if TYPE_CHECKING:
     from gateway.cloud_api.client import CloudApi

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway import VERSION
-from gateway.addresses import format_address, is_loopback, local_address
+from gateway.addresses import is_loopback, local_address
 from gateway.node.account import Account
 from gateway.node.identity import NodeIdentity
 from protocol.records import Address, NodeRecord, OfferedService, sign_record
-from protocol.secret import Secret
 from protocol.tokens import sign_as_node
+from settings.addresses import format_address
+from settings.secret import Secret
 
 PROXY = "proxy"
 EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service

@@ -23,7 +23,7 @@ def hold_state(state: Path) -> Iterator[None]:
     except OSError as exc:
         raise GatewayError(
             f"cannot use state folder {state}: {exc.strerror}; set [node] state or "
-            "HECATE_NODE_STATE"
+            "HECATE_GATEWAY_NODE_STATE"
         ) from exc
     try:
         try:
@@ -31,7 +31,7 @@ def hold_state(state: Path) -> Iterator[None]:
         except BlockingIOError as exc:
             raise GatewayError(
                 f"cannot use state folder {state}: another gateway runs with it; set [node] state "
-                "or HECATE_NODE_STATE"
+                "or HECATE_GATEWAY_NODE_STATE"
             ) from exc
         yield
     finally:

@@ -23,7 +23,7 @@ from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
 from microservice.control import Counts
 from microservice.service import Info
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

@@ -61,5 +61,6 @@ def account_router(guard: Guard, membership: "Membership | None", cloud_url: str
 def _no_cloud(verb: str) -> Problem:
     return Problem(
         HTTPStatus.CONFLICT,
-        f"cannot {verb} account: this node has no cloud; set [cloud] url or HECATE_CLOUD_URL",
+        f"cannot {verb} account: this node has no cloud; "
+        "set [cloud] url or HECATE_GATEWAY_CLOUD_URL",
     )

@@ -21,7 +21,7 @@ from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_router
 from gateway.sidecar.microservices import Microservices
 from gateway.sidecar.nodes import nodes_router
 from gateway.status import GatewayStatus
-from protocol.secret import Secret
+from settings.secret import Secret
 from web import SafeJsonResponse
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory

@@ -15,7 +15,7 @@ from gateway.node.record import Node
 from gateway.sidecar.body import read_body
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
-from protocol.secret import Secret
+from settings.secret import Secret
 from web import JsonError, parse_json
 
 logger = logging.getLogger(__name__)

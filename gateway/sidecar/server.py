@@ -25,7 +25,7 @@ async def serve(server: Server, listener: socket.socket) -> None:
 
 
 def listen_tcp(
-    host: str, port: int, setting: str = "[sidecar] port or HECATE_SIDECAR_PORT"
+    host: str, port: int, setting: str = "[sidecar] port or HECATE_GATEWAY_SIDECAR_PORT"
 ) -> socket.socket:
     """Return a listening socket; GatewayError names the setting when the port is taken."""
     try:

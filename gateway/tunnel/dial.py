@@ -9,8 +9,8 @@ from pathlib import Path
 
 from gateway.tunnel.errors import RefusedError
 from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
-from protocol.secret import Secret
 from protocol.splice import connect_tls, tune
+from settings.secret import Secret
 
 LOCAL_RETRY_S = 0.02
 

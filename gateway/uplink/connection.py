@@ -26,7 +26,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from gateway.cloud_api.http_proxy import Proxy, connect_through
 from gateway.errors import CloudRefused, MqttVersionUnsupported, UplinkLost
 from gateway.uplink.inbound import CloudMessage
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

@@ -33,7 +33,7 @@ from gateway.uplink.link import CloudLink
 from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

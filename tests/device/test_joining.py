@@ -9,7 +9,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 
 from hardware.simulated import SimulatedBoard, write_private
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests.device import boards
 from tests.device.boards import DEVICE_ID, PREFIX, ScriptedBroker, settings_for, until
 from tests.device.mosquitto import Application, Mosquitto

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hardware.simulated import PACKAGE, BoardLimits, SimulatedBoard
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests import programs
 from tests.device.boards import joined_board, settings_for, until
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from broker import Broker, Credentials, Identity, Listener, Message, Refusal
 from hardware.simulated import SimulatedBoard
 from protocol.ids import DEVICE_ID as DEVICE_ID_FORM
-from protocol.secret import Secret
 from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
+from settings.secret import Secret
 from tests.device.boards import DEVICE_ID, PREFIX, QUICK_RESTARTS, settings_for, until
 
 CLAIM = "a-claim-token-4711"

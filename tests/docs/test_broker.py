@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from broker.standalone.compat_options import (
+from broker.standalone.conf.compat_options import (
     ACCESS_OPTIONS,
     GLOBAL_OPTIONS,
     IGNORED,
@@ -21,7 +21,7 @@ from broker.standalone.compat_options import (
     NOT_OFFERED,
     ONLY,
 )
-from broker.standalone.toml_conf import TLS_KEYS
+from broker.standalone.conf.tables import TLS_KEYS
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.paho_client import Paho
 from tests.peers import require

@@ -17,7 +17,7 @@ import pytest
 
 from cloud.config import load_cloud_config
 from gateway.config import load_gateway_config
-from protocol.errors import SettingsError
+from settings.errors import SettingsError
 from tests.mqtt_peer import Mqtt
 from tests.peers import require
 from tests.programs import HECATE, ROOT, Program, run, until
@@ -235,9 +235,9 @@ def test_a_gateway_does_not_take_a_cloud_that_it_cannot_verify(
     chain: Chain, tmp_path: Path
 ) -> None:
     environ = {
-        "HECATE_NODE_STATE": str(tmp_path / "state"), "HECATE_BROKER_PORT": "0",
-        "HECATE_SIDECAR_PORT": "0", "HECATE_CLOUD_URL": chain.cloud,
-        "HECATE_CLOUD_MQTT_PORT": str(chain.cloud_mqtt),
+        "HECATE_GATEWAY_NODE_STATE": str(tmp_path / "state"), "HECATE_GATEWAY_BROKER_PORT": "0",
+        "HECATE_GATEWAY_SIDECAR_PORT": "0", "HECATE_GATEWAY_CLOUD_URL": chain.cloud,
+        "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(chain.cloud_mqtt),
     }  # fmt: skip
     with Program((*HECATE, "gateway"), environ) as program:
         program.wait_for("SEP is down: .*certificate", 15)

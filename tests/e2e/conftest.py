@@ -86,7 +86,7 @@ def start_cloud(state: Path) -> Cloud:
     """Start a cloud in development mode on free ports."""
     ports = ("--port", "0", "--mqtt-port", "0", "--relay-port", "0")
     command = (sys.executable, "-m", "cloud", "--state", str(state), *ports)
-    program = Program(command, {"HECATE_MID_DEVELOPMENT": "true"})
+    program = Program(command, {"HECATE_CLOUD_MID_DEVELOPMENT": "true"})
     ready = program.wait_for(r"cloud ready: API (http://\S+), MQTT 127.0.0.1:(\d+)")
     return Cloud(program, ready[1].rstrip(","), int(ready[2]), state)
 

@@ -23,7 +23,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from hardware.simulated import DeviceSettings, SimulatedBoard
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests.e2e.conftest import Cloud, Gateway
 from tests.peers import require
 from tests.programs import run, until

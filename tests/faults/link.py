@@ -35,7 +35,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.cloud = start_cloud(folder / "cloud")
         self.gateway = Gateway(
-            folder / "gateway", HECATE_BROKER_ANONYMOUS="loopback", **self.cloud.environ()
+            folder / "gateway", HECATE_GATEWAY_BROKER_ANONYMOUS="loopback", **self.cloud.environ()
         )
         self.gateway.until_ready()
         self.token = self.cloud.log_in(self.gateway.rpc("getEdgeIdToken")["id_token"])

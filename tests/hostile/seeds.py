@@ -1,5 +1,6 @@
 """What the fuzzers start from: one input of every kind, made by our own encoders."""
 
+from broker.journal.record_codec import encode_records
 from broker.journal.records import (
     Acknowledged,
     Cleared,
@@ -10,7 +11,6 @@ from broker.journal.records import (
     Record,
     Stored,
     Subscribed,
-    encode_records,
 )
 from broker.journal.segments import encode_batch
 from broker.net.proxy_protocol import V2_SIGNATURE

@@ -14,14 +14,15 @@ from broker.access.passwords.hashes import parse_passwords
 from broker.access.rights.acl_lines import parse_acl_lines
 from broker.access.rights.acl_toml import parse_acl_toml
 from broker.journal.errors import JournalError
-from broker.journal.records import decode_records
+from broker.journal.record_codec import decode_records
 from broker.journal.segments import HEAD, read_segment
 from broker.journal.state import JournalState
 from broker.net.proxy_protocol import decode_header, measure_header
 from broker.net.websocket import WebSocketCodec
 from broker.quota.limits import Limits
-from broker.standalone import ConfError, load_settings
-from broker.standalone.toml_conf import parse_toml
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.toml_conf import parse_toml
+from broker.standalone.errors import ConfError
 from broker.wire import decode_packet, encode_packet
 from broker.wire.errors import RemoteProtocolError
 from broker.wire.packets import MQTT_3_1, MQTT_3_1_1, MQTT_5
@@ -188,12 +189,12 @@ def access_files(data: bytes) -> None:
 @target
 def configurations(data: bytes) -> None:
     """A mosquitto.conf and a broker.toml."""
-    parse_toml(data.decode("utf-8", "replace"), Path("/nowhere"))
+    parse_toml(data.decode("utf-8", "replace"), Path("/nowhere"), {})
     with tempfile.NamedTemporaryFile(suffix=".conf") as file:
         file.write(data)
         file.flush()
         with contextlib.suppress(ConfError):
-            load_settings(Path(file.name))
+            load_broker_settings(Path(file.name), {})
 
 
 @target

@@ -5,7 +5,7 @@ import os
 import socket
 from pathlib import Path
 
-from web.addresses import format_address
+from settings.addresses import format_address
 from web.errors import ListenError
 
 BACKLOG = 1024  # connections that the kernel holds for a busy loop

@@ -11,7 +11,7 @@ import httpx
 from gateway.cli.errors import CliError
 from gateway.cli.sidecar import SidecarClient, decode_answer
 from gateway.node.identity import write_private
-from protocol.secret import Secret
+from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 

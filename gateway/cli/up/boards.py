@@ -9,7 +9,7 @@ from gateway.cli.records import rows_of
 from gateway.cli.sidecar import SidecarClient
 from gateway.cli.up.plan import Plan
 from hardware.simulated import DeviceSettings, SimulatedBoard, SimulatedBoardError
-from protocol.secret import Secret
+from settings.secret import Secret
 
 INTERVAL_S = 2.0  # often enough to see it live
 CLAIM_TTL_S = 600

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from settings.environment import FORMER, LOG_LEVEL
+
 HOST = "127.0.0.1"  # the quick start lets anyone in who reaches it: this machine only
 
 
@@ -63,13 +65,15 @@ class Plan:
     def port_uses(self) -> Iterator[PortUse]:
         """Return what needs which port."""
         ports = self.ports
-        yield PortUse(ports.mqtt, "MQTT of the gateway", "--mqtt-port", "HECATE_BROKER_PORT")
-        yield PortUse(ports.api, "API of the gateway", "--api-port", "HECATE_SIDECAR_PORT")
-        yield PortUse(ports.cloud, "API of the cloud", "--cloud-port", "HECATE_API_PORT")
         yield PortUse(
-            ports.cloud_mqtt, "MQTT of the cloud", "--cloud-mqtt-port", "HECATE_MQTT_PORT"
+            ports.mqtt, "MQTT of the gateway", "--mqtt-port", "HECATE_GATEWAY_BROKER_PORT"
         )
-        yield PortUse(ports.relay, "relay of the cloud", "--relay-port", "HECATE_RELAY_PORT")
+        yield PortUse(ports.api, "API of the gateway", "--api-port", "HECATE_GATEWAY_SIDECAR_PORT")
+        yield PortUse(ports.cloud, "API of the cloud", "--cloud-port", "HECATE_CLOUD_API_PORT")
+        yield PortUse(
+            ports.cloud_mqtt, "MQTT of the cloud", "--cloud-mqtt-port", "HECATE_CLOUD_MQTT_PORT"
+        )
+        yield PortUse(ports.relay, "relay of the cloud", "--relay-port", "HECATE_CLOUD_RELAY_PORT")
 
     def cloud_arguments(self) -> list[str]:
         """Return the arguments of `python -m cloud`."""
@@ -81,7 +85,7 @@ class Plan:
 
     def cloud_environment(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the cloud: ours without what is meant for the gateway."""
-        return {**_without_settings(environ), "HECATE_MID_DEVELOPMENT": "true"}
+        return {**_without_settings(environ), "HECATE_CLOUD_MID_DEVELOPMENT": "true"}
 
     def gateway_environment(
         self, environ: Mapping[str, str], cloud_url: str, cloud_mqtt_port: int
@@ -89,21 +93,25 @@ class Plan:
         """Return the environment of the gateway: its settings, all of them explicit."""
         return {
             **_without_settings(environ),
-            "HECATE_NODE_STATE": str(self.state),
-            "HECATE_BROKER_HOST": HOST,
-            "HECATE_BROKER_PORT": str(self.ports.mqtt),
-            "HECATE_BROKER_ANONYMOUS": "loopback",
-            "HECATE_SIDECAR_HOST": HOST,
-            "HECATE_SIDECAR_PORT": str(self.ports.api),
-            "HECATE_CLOUD_URL": cloud_url,
-            "HECATE_CLOUD_MQTT_PORT": str(cloud_mqtt_port),
+            "HECATE_GATEWAY_NODE_STATE": str(self.state),
+            "HECATE_GATEWAY_BROKER_HOST": HOST,
+            "HECATE_GATEWAY_BROKER_PORT": str(self.ports.mqtt),
+            "HECATE_GATEWAY_BROKER_ANONYMOUS": "loopback",
+            "HECATE_GATEWAY_SIDECAR_HOST": HOST,
+            "HECATE_GATEWAY_SIDECAR_PORT": str(self.ports.api),
+            "HECATE_GATEWAY_CLOUD_URL": cloud_url,
+            "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(cloud_mqtt_port),
         }
 
 
-# Both read HECATE_<SECTION>_<KEY>, so a setting of one would reach the other; these mean the same
-# in both.
-_SHARED = ("HECATE_LOG_LEVEL",)
+def find_former_variables(environ: Mapping[str, str]) -> list[str]:
+    """Return a fault for each variable that chose a port under its former name."""
+    variables = [use.variable for use in Plan(Path()).port_uses()]
+    former = {FORMER + name.split("_", 2)[2]: name for name in variables}
+    kept = set(former) - set(variables)
+    return [f"{name} is now {former[name]}" for name in sorted(kept) if name in environ]
 
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    return {k: v for k, v in environ.items() if not k.startswith("HECATE_") or k in _SHARED}
+    """Return the environment with no setting but the log level: the quick start has its own."""
+    return {k: v for k, v in environ.items() if not k.startswith(FORMER) or k == LOG_LEVEL}

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass, field
 
 from gateway.services.errors import ImageError
-from protocol.errors import SettingsError
-from protocol.settings import load_settings
+from settings.errors import SettingsError
+from settings.reader import load_settings
 
 FILE_NAME = "microservice.toml"
 NODE, PUBLIC = "node", "public"  # who may call
@@ -99,7 +99,7 @@ class Manifest:
 def parse_manifest(text: str) -> Manifest:
     """Return the manifest in microservice.toml's text; ImageError says what is wrong with it."""
     try:
-        return load_settings(Manifest, text, FILE_NAME, {})
+        return load_settings(Manifest, text, FILE_NAME)
     except SettingsError as exc:
         raise ImageError(str(exc)) from exc
 

@@ -8,7 +8,7 @@ from typing import Protocol
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
 from microservice.service import Info
-from protocol.secret import Secret
+from settings.secret import Secret
 
 LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
 

@@ -74,9 +74,9 @@ def test_second_start_finds_its_state(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "setting"),
     [
-        ("--port", "[api] port or HECATE_API_PORT"),
-        ("--mqtt-port", "[mqtt] port or HECATE_MQTT_PORT"),
-        ("--relay-port", "[relay] port or HECATE_RELAY_PORT"),
+        ("--port", "[api] port or HECATE_CLOUD_API_PORT"),
+        ("--mqtt-port", "[mqtt] port or HECATE_CLOUD_MQTT_PORT"),
+        ("--relay-port", "[relay] port or HECATE_CLOUD_RELAY_PORT"),
     ],
 )
 def test_taken_port_is_named_with_its_setting(tmp_path: Path, option: str, setting: str) -> None:
@@ -93,7 +93,7 @@ def test_unknown_setting_is_refused(tmp_path: Path) -> None:
     file.write_text("[api]\nprot = 1\n")
     program = Program(command(tmp_path, "--config", str(file)))
     assert program.wait() == 1
-    assert "[api] prot is not known" in "".join(program.lines)
+    assert "[api] prot: is not known" in "".join(program.lines)
 
 
 def test_without_development_there_is_no_password_and_no_login(tmp_path: Path) -> None:

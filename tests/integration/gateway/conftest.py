@@ -33,6 +33,6 @@ def lone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def node(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Give a gateway whose SEP is online and that is in no account yet."""
     state = tmp_path_factory.mktemp("node")
-    with Gateway(state, HECATE_BROKER_ANONYMOUS="loopback", **cloud.environ()) as gateway:
+    with Gateway(state, HECATE_GATEWAY_BROKER_ANONYMOUS="loopback", **cloud.environ()) as gateway:
         gateway.until_ready()
         yield gateway

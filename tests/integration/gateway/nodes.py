@@ -40,7 +40,7 @@ class Node(Gateway):
         self.config.write_text(rules)
         super().__init__(
             folder / "state",
-            **{"HECATE_BROKER_ANONYMOUS": "loopback", **cloud.environ(), **environ},
+            **{"HECATE_GATEWAY_BROKER_ANONYMOUS": "loopback", **cloud.environ(), **environ},
         )
         self.until_ready()
         self.token = cloud.log_in(self.rpc("getEdgeIdToken")["id_token"])

@@ -27,7 +27,10 @@ class Cloud:
 
     def environ(self) -> dict[str, str]:
         """Return the settings of a gateway that belongs to this cloud."""
-        return {"HECATE_CLOUD_URL": self.url, "HECATE_CLOUD_MQTT_PORT": str(self.mqtt_port)}
+        return {
+            "HECATE_GATEWAY_CLOUD_URL": self.url,
+            "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(self.mqtt_port),
+        }
 
     def log_in(self, edge_id_token: str) -> str:
         """Return an access token of the development user, bound to a node."""
@@ -48,7 +51,7 @@ def start_cloud(state: Path, url_port: int = 0, mqtt_port: int = 0, relay_port: 
     """Start a cloud; without ports on any free ones."""
     command = (sys.executable, "-m", "cloud", "--state", str(state), "--port", str(url_port),
                "--mqtt-port", str(mqtt_port), "--relay-port", str(relay_port))  # fmt: skip
-    program = Program(command, {"HECATE_MID_DEVELOPMENT": "true"})
+    program = Program(command, {"HECATE_CLOUD_MID_DEVELOPMENT": "true"})
     ready = program.wait_for(
         r"cloud ready: API (http://\S+), MQTT 127\.0\.0\.1:(\d+), relay 127\.0\.0\.1:(\d+)"
     )
@@ -67,10 +70,10 @@ class Gateway:
     def __init__(self, state: Path, **environ: str) -> None:
         self.state = state
         self.environ = {
-            "HECATE_NODE_STATE": str(state),
-            "HECATE_NODE_NAME": "barn",
-            "HECATE_BROKER_PORT": "0",
-            "HECATE_SIDECAR_PORT": "0",
+            "HECATE_GATEWAY_NODE_STATE": str(state),
+            "HECATE_GATEWAY_NODE_NAME": "barn",
+            "HECATE_GATEWAY_BROKER_PORT": "0",
+            "HECATE_GATEWAY_SIDECAR_PORT": "0",
             **environ,
         }
         self.start()

@@ -83,8 +83,8 @@ def test_an_upgrade_to_websocket_is_no_way_round(lone: Gateway) -> None:
 def test_the_names_of_the_gateway_and_those_configured_are_served(tmp_path: Path) -> None:
     allowed = "https://app.example.com"
     settings = {
-        "HECATE_SIDECAR_HOSTS": "gw.example.com,*.lab.example",
-        "HECATE_SIDECAR_ORIGINS": allowed,
+        "HECATE_GATEWAY_SIDECAR_HOSTS": "gw.example.com,*.lab.example",
+        "HECATE_GATEWAY_SIDECAR_ORIGINS": allowed,
     }
     with Gateway(tmp_path / "state", **settings) as gateway:
         own = gateway.url.removeprefix("http://")
@@ -139,7 +139,7 @@ def test_an_id_is_a_text_or_a_number(lone: Gateway, call_id: str) -> None:
 # case CL8
 @pytest.mark.parametrize("host", ["0.0.0.0", "::"])
 def test_the_sidecar_does_not_serve_the_network_without_tls(tmp_path: Path, host: str) -> None:
-    environ = {"HECATE_NODE_STATE": str(tmp_path), "HECATE_SIDECAR_HOST": host}
+    environ = {"HECATE_GATEWAY_NODE_STATE": str(tmp_path), "HECATE_GATEWAY_SIDECAR_HOST": host}
     command = Gateway.command(object.__new__(Gateway))
     with Program(command, environ) as program:
         program.wait_for(r"\[sidecar\] host = .*without TLS.*plaintext_beyond_loopback")
@@ -149,9 +149,10 @@ def test_the_sidecar_does_not_serve_the_network_without_tls(tmp_path: Path, host
 # case CL8
 def test_the_risk_can_be_taken_and_plain_mqtt_beyond_loopback_says_so(tmp_path: Path) -> None:
     environ = {
-        "HECATE_NODE_STATE": str(tmp_path), "HECATE_SIDECAR_HOST": "0.0.0.0",
-        "HECATE_SIDECAR_PLAINTEXT_BEYOND_LOOPBACK": "true", "HECATE_SIDECAR_PORT": "0",
-        "HECATE_BROKER_HOST": "0.0.0.0", "HECATE_BROKER_PORT": "0",
+        "HECATE_GATEWAY_NODE_STATE": str(tmp_path), "HECATE_GATEWAY_SIDECAR_HOST": "0.0.0.0",
+        "HECATE_GATEWAY_SIDECAR_PLAINTEXT_BEYOND_LOOPBACK": "true",
+        "HECATE_GATEWAY_SIDECAR_PORT": "0",
+        "HECATE_GATEWAY_BROKER_HOST": "0.0.0.0", "HECATE_GATEWAY_BROKER_PORT": "0",
     }  # fmt: skip
     with Program(Gateway.command(object.__new__(Gateway)), environ) as program:
         ready = program.wait_for(

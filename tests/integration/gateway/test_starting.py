@@ -37,14 +37,19 @@ def test_devices_and_claims_survive_a_kill(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "section"), [("HECATE_BROKER_PORT", "broker"), ("HECATE_SIDECAR_PORT", "sidecar")]
+    ("variable", "section"),
+    [("HECATE_GATEWAY_BROKER_PORT", "broker"), ("HECATE_GATEWAY_SIDECAR_PORT", "sidecar")],
 )
 def test_a_taken_port_is_named_with_its_setting(
     tmp_path: Path, variable: str, section: str
 ) -> None:
     held, port = free_port()
-    ports = {"HECATE_BROKER_PORT": "0", "HECATE_SIDECAR_PORT": "0", variable: str(port)}
-    environ = {"HECATE_NODE_STATE": str(tmp_path), **ports}
+    ports = {
+        "HECATE_GATEWAY_BROKER_PORT": "0",
+        "HECATE_GATEWAY_SIDECAR_PORT": "0",
+        variable: str(port),
+    }
+    environ = {"HECATE_GATEWAY_NODE_STATE": str(tmp_path), **ports}
     with held, Program((sys.executable, "-m", "gateway.cli.serve"), environ) as program:
         assert program.wait() == 1
         assert program.lines[-1] == (
@@ -62,7 +67,7 @@ def test_a_second_gateway_on_the_same_state_is_refused(lone: Gateway) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_within_five_seconds(tmp_path: Path, number: signal.Signals) -> None:
-    with Gateway(tmp_path, HECATE_BROKER_ANONYMOUS="loopback") as gateway:
+    with Gateway(tmp_path, HECATE_GATEWAY_BROKER_ANONYMOUS="loopback") as gateway:
         with Mqtt(gateway.mqtt_port) as client:
             with Twin() as twin:
                 assert gateway.program.stop(number, 60) == 0

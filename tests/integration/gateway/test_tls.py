@@ -42,10 +42,10 @@ def make_certificate(folder: Path) -> tuple[Path, Path]:
 def test_devices_connect_over_tls(tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
     settings = {
-        "HECATE_BROKER_TLS_CERT": str(certificate),
-        "HECATE_BROKER_TLS_KEY": str(key),
-        "HECATE_BROKER_TLS_PORT": "0",
-        "HECATE_BROKER_ANONYMOUS": "loopback",
+        "HECATE_GATEWAY_BROKER_TLS_CERT": str(certificate),
+        "HECATE_GATEWAY_BROKER_TLS_KEY": str(key),
+        "HECATE_GATEWAY_BROKER_TLS_PORT": "0",
+        "HECATE_GATEWAY_BROKER_ANONYMOUS": "loopback",
     }
     with Gateway(tmp_path / "state", **settings) as gateway:
         plain, secure = gateway.status()["broker"]["listeners"]

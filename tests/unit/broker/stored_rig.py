@@ -5,7 +5,8 @@ from pathlib import Path
 
 from broker.core import Core
 from broker.journal.log import SegmentLog
-from broker.journal.records import Record, Series, encode_records
+from broker.journal.record_codec import encode_records
+from broker.journal.records import Record, Series
 from broker.journal.state import JournalState
 from broker.quota.limits import Limits
 from broker.wire.packets import MQTT_5, ConnAck, SubAck, Subscribe, Subscription

@@ -15,7 +15,7 @@ from gateway.cli.contexts import (
 )
 from gateway.cli.errors import CliError
 from gateway.cli.sidecar import find_target, trust_of
-from protocol.secret import Secret
+from settings.secret import Secret
 
 FAR = Context("far", "http://far:1", key=Secret("far-key"))
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cloud.config import CloudConfig, load_cloud_config
-from protocol.errors import SettingsError
+from settings.errors import SettingsError
 
 HOME = {"XDG_STATE_HOME": "/var/lib/x"}
 
@@ -30,7 +30,9 @@ def test_file_and_environment(tmp_path: Path) -> None:
     issuer = "https://login.example"
     client_id = "hecate"
     """
-    config = load(tmp_path, text, {"HECATE_API_PORT": "2", "HECATE_MID_DEVELOPMENT": "true"})
+    config = load(
+        tmp_path, text, {"HECATE_CLOUD_API_PORT": "2", "HECATE_CLOUD_MID_DEVELOPMENT": "true"}
+    )
     assert config.api.port == 2
     assert config.mid.development
     assert [p.issuer for p in config.mid.providers] == ["https://login.example"]
@@ -39,13 +41,13 @@ def test_file_and_environment(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[api]\nprot = 1", "[api] prot is not known"),
+        ("[api]\nprot = 1", "[api] prot: is not known"),
         ("[mqtt]\nport = 70000", "port must be from 0 to 65535"),
         ("[mst]\nttl_s = 5", "ttl_s must be from 60 to 86400"),
         ('[mss]\nreplica = "a/b"', "replica must be"),
         ("[mss]\nopen_limit = 0", "open_limit must be above 0"),
         ("[mss]\nbep_ttl_limit_s = 1", "bep_ttl_limit_s must be at least"),
-        ('[log]\nlevel = "loud"', "level must be"),
+        ('[log]\nlevel = "loud"', 'level = "loud": must be'),
         ('[api]\npublic_url = "ftp://x"', "public_url must start"),
         ('[[mid.providers]]\nissuer = "http://x"\nclient_id = "y"', "issuer must start"),
     ],
@@ -65,7 +67,7 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_replica_name_is_kept_or_made() -> None:
-    config = load_cloud_config(None, HOME | {"HECATE_MSS_REPLICA": "one"})
+    config = load_cloud_config(None, HOME | {"HECATE_CLOUD_MSS_REPLICA": "one"})
     assert config.mss.with_replica().replica == "one"
     fresh = load_cloud_config(None, HOME).mss
     assert fresh.with_replica().replica != fresh.with_replica().replica

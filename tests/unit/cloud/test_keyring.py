@@ -41,7 +41,7 @@ def test_directory_is_made_private(tmp_path: Path) -> None:
 
 def test_directory_that_cannot_be_used_names_the_setting(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StartError, match="HECATE_STORE_DIRECTORY"):
+    with pytest.raises(StartError, match="HECATE_CLOUD_STORE_DIRECTORY"):
         open_directory(tmp_path / "file" / "b")
 
 

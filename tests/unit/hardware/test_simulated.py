@@ -13,7 +13,7 @@ from hardware.simulated import (
     find_micropython,
     flash_board,
 )
-from protocol.secret import Secret
+from settings.secret import Secret
 
 SETTINGS = DeviceSettings("attic", "simulated", "127.0.0.1", 1883, Secret("claim-1"), 2.5)
 

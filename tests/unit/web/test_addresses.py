@@ -1,6 +1,7 @@
 import pytest
 
-from web.addresses import address_key, format_address, is_loopback_host
+from settings.addresses import format_address
+from web.addresses import address_key, is_loopback_host
 
 
 @pytest.mark.parametrize(

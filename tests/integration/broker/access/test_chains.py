@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.standalone import load_settings, open_listeners
-from broker.standalone.listeners import renew_certificates
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.listeners import open_listeners, renew_certificates
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread, start_broker
 
@@ -59,7 +59,7 @@ def test_the_chain_is_completed_from_the_authorities(
     authorities.write_bytes(root.file.read_bytes() + between.file.read_bytes())
     config = tmp_path / name
     config.write_text(text.format(certificate=certificate, key=key, authorities=authorities))
-    settings = load_settings(config)
+    settings = load_broker_settings(config, {})
     listeners = [replace(each, port=0) for each in open_listeners(settings)]
     broker = start_broker(*listeners)
     assert shake_hands(broker.port, root.file) == "server"

@@ -230,7 +230,7 @@ def test_a_will_is_there_however_often_it_and_its_session_were_copied() -> None:
 
 def image_of(before: dict[str, Any], image: JournalState) -> JournalState:
     """Return a second image of the same state."""
-    from broker.journal.state import describe_session
+    from broker.journal.items import describe_session
 
     copy = JournalState()
     for session in image.sessions.values():

@@ -18,8 +18,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from broker import Limits, Listener
+from broker.net import tls_handshake
 from broker.net import tls_transport as tls_streams
-from broker.net.tls_transport import HandshakeQueue, TlsStream
+from broker.net.tls_handshake import HandshakeQueue
+from broker.net.tls_transport import TlsStream
 from broker.net.transport import HAS_EPOLL, Poller
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread
@@ -248,7 +250,7 @@ def test_nothing_of_openssl_is_kept(run: Run) -> None:
 
 
 def test_handshakes_line_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls_streams, "TURN_S", 0.0)  # one step a turn
+    monkeypatch.setattr(tls_handshake, "TURN_S", 0.0)  # one step a turn
 
     async def test(rig: Rig) -> None:
         outgoing = ssl.MemoryBIO()

@@ -21,8 +21,8 @@ from gateway.tunnel import TunnelHost, TunnelLimits
 from gateway.tunnel.dial import Dial, dial_tcp
 from protocol.ids import new_bep_id
 from protocol.preface import Preface, PrefaceRole, encode_preface
-from protocol.secret import Secret
 from protocol.tokens import sign_token
+from settings.secret import Secret
 from tests.certificates import Files
 from tests.programs import PATIENCE
 

@@ -11,7 +11,7 @@ from cloud.relay import RelayLimits
 from gateway.tunnel import TunnelError
 from protocol.ids import new_bep_id
 from protocol.preface import PrefaceRole, PrefaceStatus
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests.integration.cloud.relay.bep_peers import (
     connect,
     http_client,

@@ -147,8 +147,11 @@ def test_a_node_that_opens_a_new_connection_can_still_answer(patient: Cloud) -> 
 
 # case CL4
 def test_a_gateway_that_is_killed_ends_its_requests(tmp_path: Path, patient: Cloud) -> None:
-    environ = {"HECATE_CLOUD_URL": patient.url, "HECATE_CLOUD_MQTT_PORT": str(patient.mqtt_port)}
-    gateway = Gateway(tmp_path, HECATE_BROKER_ANONYMOUS="loopback", **environ)
+    environ = {
+        "HECATE_GATEWAY_CLOUD_URL": patient.url,
+        "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(patient.mqtt_port),
+    }
+    gateway = Gateway(tmp_path, HECATE_GATEWAY_BROKER_ANONYMOUS="loopback", **environ)
     with gateway.program, ThreadPoolExecutor() as pool:
         gateway.until_ready()
         gateway.program.process.send_signal(SIGSTOP)  # so that it does not answer before its end

@@ -264,7 +264,7 @@ def test_a_taken_port_is_told_before_anything_starts(tmp_path: Path) -> None:
     assert refused.process.returncode == 1
     assert out == (
         f"cannot start: port {port} (relay of the cloud) is in use; stop the other program, or "
-        "choose another with --relay-port or HECATE_RELAY_PORT\n"
+        "choose another with --relay-port or HECATE_CLOUD_RELAY_PORT\n"
     )
 
 

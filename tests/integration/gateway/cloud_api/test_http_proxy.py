@@ -10,7 +10,7 @@ import pytest
 from broker import AllowAll, Broker, Listener
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endpoint
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests.http_proxy import HttpProxy
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.gateway.peers import Cloud, Gateway
@@ -26,11 +26,11 @@ def test_all_ways_to_the_cloud_go_through_a_proxy(
     port = cloud.url.rpartition(":")[2]
     with HttpProxy("me:top secret") as proxy:
         url = f"http://me:top%20secret@127.0.0.1:{proxy.port}"
-        said = {"HECATE_CLOUD_PROXY": url} if source == "setting" else {"HTTP_PROXY": url}
+        said = {"HECATE_GATEWAY_CLOUD_PROXY": url} if source == "setting" else {"HTTP_PROXY": url}
         environ = {
             **cloud.environ(),
-            "HECATE_CLOUD_URL": f"http://cloud.invalid:{port}",
-            "HECATE_BROKER_ANONYMOUS": "loopback",
+            "HECATE_GATEWAY_CLOUD_URL": f"http://cloud.invalid:{port}",
+            "HECATE_GATEWAY_BROKER_ANONYMOUS": "loopback",
             "NO_PROXY": "",
             **said,
         }
@@ -115,7 +115,7 @@ def test_mqtt_over_secure_websocket_through_a_proxy(tmp_path: Path) -> None:
 def test_a_proxy_that_refuses_is_named_without_its_password(cloud: Cloud, tmp_path: Path) -> None:
     with HttpProxy("me:right") as proxy:
         url = f"http://me:wrong@127.0.0.1:{proxy.port}"
-        with Gateway(tmp_path, **cloud.environ(), HECATE_CLOUD_PROXY=url) as gateway:
+        with Gateway(tmp_path, **cloud.environ(), HECATE_GATEWAY_CLOUD_PROXY=url) as gateway:
             sep = gateway.status()["sep"]
             assert sep["state"] != "online"
             assert "407" in sep["error"]

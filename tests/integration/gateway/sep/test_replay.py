@@ -108,7 +108,7 @@ def test_a_recorded_request_is_executed_once_whatever_restarts(
     cloud: Cloud, tmp_path: Path
 ) -> None:
     with Wire(cloud.mqtt_port) as wire:
-        environ = {**cloud.environ(), "HECATE_CLOUD_MQTT_PORT": str(wire.port)}
+        environ = {**cloud.environ(), "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(wire.port)}
         with Gateway(tmp_path, **environ) as node:
             node.until_ready()
             owner = cloud.log_in(node.rpc("getEdgeIdToken")["id_token"])

@@ -52,7 +52,7 @@ def test_an_account_manages_its_node_through_the_sep(cloud: Cloud, tmp_path: Pat
 
 
 def test_a_cloud_that_says_no_is_told_with_its_reason(lone: Gateway, tmp_path: Path) -> None:
-    with Gateway(tmp_path, HECATE_CLOUD_URL=lone.url) as node:  # a gateway is no cloud
+    with Gateway(tmp_path, HECATE_GATEWAY_CLOUD_URL=lone.url) as node:  # a gateway is no cloud
         until(lambda: node.status()["sep"]["state"] == "refused", "a refusal")
         why = str(node.status()["sep"]["error"])
         assert why.startswith("cannot get access token: cannot find /mst/v1/oauth/token: ")
@@ -64,7 +64,7 @@ def test_a_gateway_works_without_its_cloud_and_finds_it_again(tmp_path: Path) ->
     cloud = start_cloud(tmp_path / "cloud")
     with cloud.program:
         environ = cloud.environ()
-    with Gateway(tmp_path / "node", HECATE_BROKER_ANONYMOUS="loopback", **environ) as node:
+    with Gateway(tmp_path / "node", HECATE_GATEWAY_BROKER_ANONYMOUS="loopback", **environ) as node:
         ready = node.ask("GET", "/readyz", "")
         assert ready.status_code == 503
         assert ready.json()["reasons"][0].startswith("SEP: ")

@@ -21,7 +21,7 @@ from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
 from protocol.mqtt_limits import MqttLimits
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests.programs import PATIENCE
 
 NODE = "n" * 56

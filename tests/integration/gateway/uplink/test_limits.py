@@ -115,10 +115,10 @@ def test_what_the_cloud_denies_is_known_counted_and_named(cloud: Cloud, mirror: 
 # case G2
 @pytest.mark.parametrize("rule", ["refuse", "drop_oldest"])
 def test_local_delivery_never_depends_on_the_cloud(tmp_path: Path, rule: str) -> None:
-    nowhere = {"HECATE_CLOUD_URL": "http://127.0.0.1:9"}  # RFC 863: discard; nobody listens
-    limits = {"HECATE_SPOOL_LIMIT_BYTES": "65536", "HECATE_SPOOL_WHEN_FULL": rule}
+    nowhere = {"HECATE_GATEWAY_CLOUD_URL": "http://127.0.0.1:9"}  # RFC 863: discard; nobody listens
+    limits = {"HECATE_GATEWAY_SPOOL_LIMIT_BYTES": "65536", "HECATE_GATEWAY_SPOOL_WHEN_FULL": rule}
     sent = [f"{number:03}" + "x" * 1000 for number in range(80)]
-    anyone = {"HECATE_BROKER_ANONYMOUS": "loopback"}
+    anyone = {"HECATE_GATEWAY_BROKER_ANONYMOUS": "loopback"}
     with (
         Gateway(tmp_path, **anyone, **nowhere, **limits) as gateway,
         Mqtt(gateway.mqtt_port, client_id="reader") as reader,

@@ -64,7 +64,7 @@ def test_a_message_that_breaks_the_connection_is_set_aside_whatever_the_reason(
     cloud: Cloud, cutter: Cutter, tmp_path: Path
 ) -> None:
     port = str(cutter.port)
-    with Node(tmp_path / "node", cloud, HECATE_CLOUD_MQTT_PORT=port) as node:
+    with Node(tmp_path / "node", cloud, HECATE_GATEWAY_CLOUD_MQTT_PORT=port) as node:
         with node.application() as app, Mqtt(node.mqtt_port) as person:
             assert person.subscribe("devices/#")
             for number in range(20):

@@ -15,8 +15,8 @@ from gateway.uplink.link import CloudLinkState
 from gateway.uplink.rules import Rules, TopicRule
 from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
 from protocol.mqtt_limits import MqttLimits
-from protocol.secret import Secret
 from protocol.topics import sep_request
+from settings.secret import Secret
 
 NODE = "n" * 56
 

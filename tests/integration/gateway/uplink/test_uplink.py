@@ -84,7 +84,7 @@ def test_a_full_spool_refuses_the_newest_and_says_so(
     cloud_of_its_own: Cloud, tmp_path: Path
 ) -> None:
     cloud = cloud_of_its_own
-    with Node(tmp_path / "node", cloud, HECATE_SPOOL_LIMIT_BYTES="65536") as node:
+    with Node(tmp_path / "node", cloud, HECATE_GATEWAY_SPOOL_LIMIT_BYTES="65536") as node:
         assert cloud.program.stop() == 0
         until(lambda: node.status()["sep"]["state"] != "online", "the SEP is down")
         before = node.spooled()
@@ -119,8 +119,8 @@ def _dropped(node: Gateway) -> dict[str, int]:
 def test_what_was_acknowledged_when_the_gateway_ended_is_in_the_spool(
     tmp_path: Path, end: signal.Signals
 ) -> None:
-    nowhere = {"HECATE_CLOUD_URL": "http://127.0.0.1:9"}  # RFC 863: discard; nobody listens
-    gateway = Gateway(tmp_path, HECATE_BROKER_ANONYMOUS="loopback", **nowhere)
+    nowhere = {"HECATE_GATEWAY_CLOUD_URL": "http://127.0.0.1:9"}  # RFC 863: discard; nobody listens
+    gateway = Gateway(tmp_path, HECATE_GATEWAY_BROKER_ANONYMOUS="loopback", **nowhere)
     acknowledged: set[int] = set()
     with gateway.program, Mqtt(gateway.mqtt_port) as person:
         person.client.on_publish = lambda _c, _u, packet_id, _r, _p: acknowledged.add(packet_id)

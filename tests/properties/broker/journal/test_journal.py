@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.journal.errors import JournalError
+from broker.journal.record_codec import decode_records, encode_records
 from broker.journal.records import (
     Acknowledged,
     Cleared,
@@ -28,8 +29,6 @@ from broker.journal.records import (
     WillDelayed,
     WillEnded,
     WillHeld,
-    decode_records,
-    encode_records,
 )
 from broker.journal.segments import HEAD, encode_batch, read_segment
 from broker.journal.state import JournalState

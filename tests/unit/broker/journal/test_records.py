@@ -1,6 +1,7 @@
 import pytest
 
 from broker.journal.errors import JournalError
+from broker.journal.record_codec import decode_records, encode_records
 from broker.journal.records import (
     Acknowledged,
     CaughtUp,
@@ -24,8 +25,6 @@ from broker.journal.records import (
     WillDelayed,
     WillEnded,
     WillHeld,
-    decode_records,
-    encode_records,
 )
 from broker.wire.packets import Subscription
 

@@ -1,4 +1,5 @@
-from broker.journal.cleaning import SegmentCleaner
+from broker.journal.cleaning import SegmentCleaner, should_clean
+from broker.journal.items import StoredWill, describe_session
 from broker.journal.records import (
     Acknowledged,
     Cleared,
@@ -19,7 +20,7 @@ from broker.journal.records import (
     WillEnded,
 )
 from broker.journal.segments import SegmentName
-from broker.journal.state import NOWHERE, JournalState, StoredWill, describe_session, should_clean
+from broker.journal.state import NOWHERE, JournalState
 from broker.wire.packets import Subscription
 
 MIB = 1024 * 1024

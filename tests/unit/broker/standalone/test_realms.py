@@ -10,8 +10,13 @@ from broker.access.certificates import NameField
 from broker.access.errors import AccessError
 from broker.access.passwords.hashes import ScryptCost, hash_password
 from broker.policy import Credentials, Identity, Refusal
+from broker.standalone.conf.settings import (
+    AccessSettings,
+    Anonymous,
+    BrokerSettings,
+    ListenerSettings,
+)
 from broker.standalone.realms import Realms
-from broker.standalone.settings import AccessSettings, Anonymous, BrokerSettings, ListenerSettings
 
 CHEAP = ScryptCost(1, 1, 1)
 

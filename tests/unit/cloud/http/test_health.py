@@ -10,7 +10,7 @@ from cloud.errors import ProblemError
 from cloud.health import Health
 from cloud.http.health import build_router
 from cloud.metrics import Metrics
-from protocol.secret import Secret
+from settings.secret import Secret
 
 TOKEN = "a-token-of-the-operator"
 REASON = "store: /var/lib/hecate/cloud.db is damaged"

@@ -7,8 +7,8 @@ from joserfc.jwk import ECKey
 from cloud.identity.development import CLIENT_ID, ISSUER, DevelopmentProvider
 from cloud.identity.provider import Person, issuer_of
 from protocol.errors import TokenError
-from protocol.secret import Secret
 from protocol.tokens import sign_token
+from settings.secret import Secret
 
 NOW = 1_000_000.0
 KEY = ECKey.generate_key("P-256")

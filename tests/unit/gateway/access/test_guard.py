@@ -15,8 +15,8 @@ from gateway.http.problems import Problem
 from gateway.node.account import Account
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
-from protocol.secret import Secret
 from protocol.tokens import sign_token
+from settings.secret import Secret
 
 NODE = "a" * 56
 API_KEY = "k" * 32

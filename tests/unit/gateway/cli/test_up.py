@@ -14,7 +14,7 @@ from gateway.cli.up.plan import Plan, PortNumbers, PortUse
 from gateway.cli.up.ports import check_ports
 from gateway.cli.up.ready import CloudReady, GatewayReady, parse_cloud_ready, parse_gateway_ready
 from gateway.cli.up.suggestions import Endpoints, list_tries, shell_word
-from protocol.secret import Secret
+from settings.secret import Secret
 from tests.unit.gateway.cli.status_documents import NODE_ID
 
 WHERE = Endpoints(
@@ -61,7 +61,7 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
             check_ports(plan.port_uses())
     assert str(caught.value) == (
         f"cannot start: port {port} (MQTT of the gateway) is in use; stop the other program, or "
-        "choose another with --mqtt-port or HECATE_BROKER_PORT"
+        "choose another with --mqtt-port or HECATE_GATEWAY_BROKER_PORT"
     )
 
 
@@ -85,17 +85,21 @@ def test_the_settings_of_one_part_do_not_reach_the_other() -> None:
     plan = Plan(Path("/tmp/x"), PortNumbers(1, 2, 3, 4, 5))
     environ = {
         "PATH": "/bin",
-        "HECATE_MQTT_PORT": "9",
+        "HECATE_CLOUD_MQTT_PORT": "9",
         "HECATE_API_KEY": "k",
         "HECATE_LOG_LEVEL": "DEBUG",
     }
     cloud = plan.cloud_environment(environ)
-    assert cloud == {"PATH": "/bin", "HECATE_LOG_LEVEL": "DEBUG", "HECATE_MID_DEVELOPMENT": "true"}
+    assert cloud == {
+        "PATH": "/bin",
+        "HECATE_LOG_LEVEL": "DEBUG",
+        "HECATE_CLOUD_MID_DEVELOPMENT": "true",
+    }
     gateway = plan.gateway_environment(environ, "http://127.0.0.1:3", 4)
     assert "HECATE_API_KEY" not in gateway
-    assert gateway["HECATE_BROKER_PORT"] == "1"
-    assert gateway["HECATE_BROKER_HOST"] == "127.0.0.1"
-    assert gateway["HECATE_BROKER_ANONYMOUS"] == "loopback"
+    assert gateway["HECATE_GATEWAY_BROKER_PORT"] == "1"
+    assert gateway["HECATE_GATEWAY_BROKER_HOST"] == "127.0.0.1"
+    assert gateway["HECATE_GATEWAY_BROKER_ANONYMOUS"] == "loopback"
 
 
 def test_one_run_per_state_folder(tmp_path: Path) -> None:

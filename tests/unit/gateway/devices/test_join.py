@@ -11,7 +11,7 @@ from gateway.devices.join import (
     may_be_client_id,
     parse_request,
 )
-from protocol.secret import Secret
+from settings.secret import Secret
 
 DEVICE = "dev-0123456789ab"
 

@@ -8,7 +8,7 @@ from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of
 from gateway.devices.registry import DeviceRecord, DeviceRegistry
 from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
-from protocol.secret import Secret
+from settings.secret import Secret
 
 DEVICE = "dev-0123456789ab"
 OTHER = "dev-ffffffffffff"

@@ -11,7 +11,7 @@ from gateway.node.account import Account
 from gateway.node.membership import Membership
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
-from protocol.secret import Secret
+from settings.secret import Secret
 
 Answer = Secret | AuthorizationPending | Exception
 PENDING = AuthorizationPending(slow_down=False)

@@ -21,7 +21,7 @@ def test_a_state_folder_has_one_gateway(tmp_path: Path) -> None:
 def test_a_state_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with (
-        pytest.raises(GatewayError, match="HECATE_NODE_STATE"),
+        pytest.raises(GatewayError, match="HECATE_GATEWAY_NODE_STATE"),
         hold_state(tmp_path / "file" / "x"),
     ):
         pass

@@ -12,7 +12,7 @@ from gateway.http.problems import add_problem_handlers
 from gateway.sidecar.health import health_router
 from protocol.errors import TokenError
 from protocol.http_body import HttpRequest
-from protocol.secret import Secret
+from settings.secret import Secret
 
 KEY = "the-api-key-of-this-node"
 REASONS = ["container api-climate-v1: exit code 1"]

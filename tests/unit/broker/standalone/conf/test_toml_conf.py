@@ -7,10 +7,10 @@ import pytest
 
 from broker.access.certificates import NameField
 from broker.quota.limits import Limits
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.settings import Anonymous, ClientCertificates, MetricsEndpointSettings
+from broker.standalone.conf.toml_conf import parse_toml
 from broker.standalone.errors import ConfError
-from broker.standalone.load import load_settings
-from broker.standalone.settings import Anonymous, ClientCertificates, MetricsSettings
-from broker.standalone.toml_conf import parse_toml
 
 OPEN = "[access]\nanonymous = 'loopback'\nallow_everything = true\n"
 FULL = """
@@ -68,14 +68,14 @@ level = "WARNING"
 
 
 def test_a_full_file() -> None:
-    settings, problems = parse_toml(FULL, Path("/c"))
+    settings, problems = parse_toml(FULL, Path("/c"), {})
     assert problems == []
     one, two, three, four = settings.listeners
     assert (one.websocket, one.origins, one.proxies, one.connections) == (False, (), (), None)
     assert (four.websocket, four.connections) == (True, 50)
     assert four.origins == ("https://panel.example", "*")
     assert four.proxies == ("127.0.0.1", "10.0.0.0/8")
-    assert settings.metrics == MetricsSettings("0.0.0.0", 9234, open_to_network=True)
+    assert settings.metrics == MetricsEndpointSettings("0.0.0.0", 9234, open_to_network=True)
     assert settings.sys_interval_s == 0
     assert (one.host, one.port, one.access) == ("::1", 1884, None)
     assert two.tls is not None
@@ -94,7 +94,7 @@ def test_a_full_file() -> None:
 
 
 def test_defaults() -> None:
-    settings, problems = parse_toml(OPEN, Path("/c"))
+    settings, problems = parse_toml(OPEN, Path("/c"), {})
     assert problems == []
     assert settings.access.anonymous is Anonymous.LOOPBACK
     assert [(each.host, each.port) for each in settings.listeners] == [("127.0.0.1", 1883)]
@@ -103,7 +103,7 @@ def test_defaults() -> None:
 
 def test_every_limit_can_be_set() -> None:
     for field in dataclasses.fields(Limits):
-        settings, problems = parse_toml(f"{OPEN}[limits]\n{field.name} = 3", Path())
+        settings, problems = parse_toml(f"{OPEN}[limits]\n{field.name} = 3", Path(), {})
         assert problems == []
         assert getattr(settings.limits, field.name) == 3
 
@@ -183,22 +183,22 @@ def test_every_limit_can_be_set() -> None:
     ],
 )
 def test_what_is_wrong_is_told_with_its_place(text: str, problem: str) -> None:
-    _, problems = parse_toml(text, Path("/c"))
+    _, problems = parse_toml(text, Path("/c"), {})
     assert problems
     assert problems[0].startswith(problem)
 
 
 def test_free_ports_may_be_asked_for_twice_but_not_with_own_rights() -> None:
     free = "[[listener]]\naddress = '127.0.0.1:0'\n"
-    assert parse_toml(OPEN + free + free, Path())[1] == []
+    assert parse_toml(OPEN + free + free, Path(), {})[1] == []
     own = "[listener.access]\nanonymous = 'network'\nallow_everything = true\n"
-    assert parse_toml(OPEN + free + free + own, Path())[1] == [
+    assert parse_toml(OPEN + free + free + own, Path(), {})[1] == [
         "listener 127.0.0.1:0: is there twice"
     ]
 
 
 def test_paths_start_at_the_folder_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "b.toml").write_text("[access]\npassword_file='p'\nacl_file='a'\n")
-    assert load_settings(tmp_path / "b.toml").access.acl_file == tmp_path / "a"
+    assert load_broker_settings(tmp_path / "b.toml", {}).access.acl_file == tmp_path / "a"
     with pytest.raises(ConfError, match="no such file"):
-        load_settings(tmp_path / "none.toml")
+        load_broker_settings(tmp_path / "none.toml", {})

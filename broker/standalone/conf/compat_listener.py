@@ -1,11 +1,11 @@
-"""One listener of a mosquitto.conf."""
+"""Builds one listener of a mosquitto.conf."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from broker.access.certificates import NameField
-from broker.standalone.compat_options import TLS_OPTIONS, CompatOptions
-from broker.standalone.settings import (
+from broker.standalone.conf.compat_options import TLS_OPTIONS, CompatOptions
+from broker.standalone.conf.settings import (
     AccessSettings,
     Anonymous,
     ClientCertificates,
@@ -74,7 +74,7 @@ def build_listener(draft: ListenerDraft) -> ListenerSettings:
 
 
 def build_access(options: CompatOptions, listener: CompatOptions) -> AccessSettings:
-    """Return who may connect, of one listener or of all."""
+    """Return the users and rights of one listener or of all."""
     acl_file = options.path("acl_file")
     certified = listener.flag("use_identity_as_username")
     if certified and not listener.flag("require_certificate"):

@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from broker import AllowAll, Broker, Listener
-from broker.standalone import MetricsSettings
+from broker.standalone.conf.settings import MetricsEndpointSettings
 from broker.standalone.http_endpoints import serving
 
 
@@ -18,7 +18,7 @@ def test_pages_of_other_sites_do_not_read_the_metrics(headers: dict[str, str], s
     async def scenario() -> None:
         broker = Broker([Listener(port=0)], AllowAll(), AllowAll())
         async with (
-            serving(broker, MetricsSettings("127.0.0.1", 0)) as (host, port),
+            serving(broker, MetricsEndpointSettings("127.0.0.1", 0)) as (host, port),
             httpx.AsyncClient(trust_env=False) as client,
         ):
             answer = await client.get(f"http://{host}:{port}/metrics", headers=headers)

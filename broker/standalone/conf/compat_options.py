@@ -1,9 +1,9 @@
-"""The names of mosquitto.conf: what is kept, what is not, and why."""
+"""Lists the options of mosquitto.conf, those that are not offered with the reason."""
 
 import re
 from pathlib import Path
 
-from broker.standalone.lines import ConfLine
+from broker.standalone.conf.lines import ConfLine
 
 LISTENER_OPTIONS = frozenset({
     "socket_domain", "max_connections", "cafile", "capath", "certfile", "keyfile", "crlfile",
@@ -37,7 +37,7 @@ IGNORED = {
     "websockets_headers_size": "",
     "websockets_log_level": "",
 }
-# options that are fine as long as they say what we do anyhow
+# options that are accepted with this value only, which is what the broker does
 ONLY = {
     "allow_zero_length_clientid": "true",
     "check_retain_source": "true",
@@ -78,7 +78,7 @@ MAX_PACKET_BYTES = 268_435_455  # [MQTT-1.5.5] what a Remaining Length can say
 
 
 class CompatOptions:
-    """Options that were given, each once; what is wrong with them goes to one list."""
+    """Holds the given options, each once, and adds their faults to one list."""
 
     def __init__(self, problems: list[str]) -> None:
         self._problems = problems
@@ -92,7 +92,7 @@ class CompatOptions:
         return option in self._lines
 
     def names(self) -> frozenset[str]:
-        """Return which were given."""
+        """Return the names of the given options."""
         return frozenset(self._lines)
 
     def where(self, option: str) -> str:
@@ -100,7 +100,7 @@ class CompatOptions:
         return self._lines[option].where
 
     def text(self, option: str, default: str = "") -> str:
-        """Return the words of an option."""
+        """Return the text of an option."""
         line = self._lines.get(option)
         if line is None:
             return default

@@ -12,7 +12,7 @@ MAX_DEPTH = 5  # of includes within includes; a folder may include itself
 
 @dataclass(frozen=True, slots=True)
 class ConfLine:
-    """One option and where it stands."""
+    """One option and its place."""
 
     where: str
     option: str

@@ -6,11 +6,11 @@ import pytest
 
 from broker.access.certificates import NameField
 from broker.quota.limits import Limits
-from broker.standalone.compat_conf import parse_mosquitto
+from broker.standalone.conf.compat_conf import parse_mosquitto
+from broker.standalone.conf.lines import ConfLine, read_lines
+from broker.standalone.conf.load import load_broker_settings
+from broker.standalone.conf.settings import Anonymous, BrokerSettings, ClientCertificates
 from broker.standalone.errors import ConfError
-from broker.standalone.lines import ConfLine, read_lines
-from broker.standalone.load import load_settings
-from broker.standalone.settings import Anonymous, BrokerSettings, ClientCertificates
 
 
 def parse(text: str) -> tuple[BrokerSettings, list[str]]:
@@ -352,10 +352,10 @@ def test_files_and_included_folders(tmp_path: Path) -> None:
     (folder / "c.txt").write_text("nonsense\n")
     path = tmp_path / "mosquitto.conf"
     path.write_text(f"  allow_anonymous   true  \n\ninclude_dir {folder}\nlistener 3\n")
-    assert [each.port for each in load_settings(path).listeners] == [1, 2, 3]
+    assert [each.port for each in load_broker_settings(path, {}).listeners] == [1, 2, 3]
     (folder / "b.conf").write_text("\nlistner 2\n")
     with pytest.raises(ConfError, match=f"{folder}/b.conf line 2: listner: is not known"):
-        load_settings(path)
+        load_broker_settings(path, {})
 
 
 def test_a_folder_that_includes_itself_ends(tmp_path: Path) -> None:
@@ -366,17 +366,17 @@ def test_a_folder_that_includes_itself_ends(tmp_path: Path) -> None:
 
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfError, match="no such file or directory"):
-        load_settings(tmp_path / "none.conf")
+        load_broker_settings(tmp_path / "none.conf", {})
     (tmp_path / "m.conf").write_text(f"include_dir {tmp_path}/none\n")
     with pytest.raises(ConfError, match="line 1: include_dir: no such file or directory"):
-        load_settings(tmp_path / "m.conf")
+        load_broker_settings(tmp_path / "m.conf", {})
 
 
 def test_that_of_debian_is_read() -> None:
     path = Path("/etc/mosquitto/mosquitto.conf")
     if not path.exists():
         pytest.skip("mosquitto is not installed")
-    settings = load_settings(path)
+    settings = load_broker_settings(path, {})
     assert settings.data == Path("/var/lib/mosquitto")
     assert settings.access.anonymous is Anonymous.LOOPBACK
     assert [each.partition(": ")[2].split()[0] for each in settings.notices[:2]] == [

@@ -1,4 +1,4 @@
-"""Everything a broker that runs alone can be told."""
+"""Defines the settings of a standalone broker."""
 
 import re
 from dataclasses import dataclass, field
@@ -9,9 +9,9 @@ from pathlib import Path
 from broker.access.certificates import NameField
 from broker.access.source import is_loopback
 from broker.journal import Durability
-from broker.net.listeners import write_address
 from broker.quota.limits import Limits
 from broker.sys_topics import SYS_INTERVAL_S
+from settings.addresses import format_address
 
 ANY_ORIGIN = "*"
 ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s]+")  # as browsers send it
@@ -21,7 +21,7 @@ TLS_VERSIONS = ("1.2", "1.3")  # older ones are broken
 
 
 class Anonymous(Enum):
-    """From where clients may come without a user."""
+    """The origin of clients that may connect without a user."""
 
     NO = "no"
     LOOPBACK = "loopback"
@@ -119,18 +119,18 @@ class ListenerSettings:
                 ip_network(proxy)
             except ValueError as exc:
                 return f"proxies: {exc}"
-        return ""
+        return self.tls.find_fault() if self.tls else ""
 
     @property
     def name(self) -> str:
         """The name of the listener in log lines and credentials."""
         if self.path is not None:
             return str(self.path)
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return format_address(self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
-class MetricsSettings:
+class MetricsEndpointSettings:
     """The address of the metrics endpoint."""
 
     host: str
@@ -138,18 +138,18 @@ class MetricsSettings:
     open_to_network: bool = False
 
     def find_fault(self) -> str:
-        """Return why it would be open to more than was asked for, "" when it is not."""
+        """Return a fault when the network could read the metrics unasked, "" otherwise."""
         if self.open_to_network or is_loopback(self.host):
             return ""
         return (
-            f"cannot show metrics on {write_address(self.host, self.port)}: anyone on the network "
+            f"cannot show metrics on {format_address(self.host, self.port)}: anyone on the network "
             "could read them; add open_to_network = true if that is what you want"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerSettings:
-    """A whole broker."""
+    """The settings of a whole broker."""
 
     listeners: tuple[ListenerSettings, ...]
     access: AccessSettings  # of listeners without their own
@@ -158,18 +158,17 @@ class BrokerSettings:
     durability: Durability = DURABILITIES[0]
     log_level: str = "INFO"
     sys_interval_s: float = SYS_INTERVAL_S
-    metrics: MetricsSettings | None = None
+    metrics: MetricsEndpointSettings | None = None
     notices: tuple[str, ...] = ()  # what the file asks and does not get
 
     def find_faults(self) -> list[str]:
-        """Return what contradicts itself or would serve nobody."""
+        """Return the contradictions, and the listeners that would serve nobody."""
         faults = []
         if any(each.access is None for each in self.listeners):
             faults.append(self.access.find_fault())
         faults += [_in(each, each.access.find_fault()) for each in self.listeners if each.access]
         faults += [self.metrics.find_fault()] if self.metrics else []
         faults += [_in(each, each.find_fault()) for each in self.listeners]
-        faults += [_in(each, each.tls.find_fault()) for each in self.listeners if each.tls]
         faults += [_in(each, _find_certificate_fault(self, each)) for each in self.listeners]
         faults += [
             _in(each, "is there twice")
@@ -179,26 +178,12 @@ class BrokerSettings:
         return [fault for fault in faults if fault]
 
 
-def parse_address(text: str) -> tuple[str, int]:
-    """Return host and port of HOST:PORT; brackets go round an IPv6 address.
-
-    Raises:
-        ValueError: says what to write.
-    """
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:1883")
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise ValueError(f"put brackets round the address: [{host}]:{port}")
-    return host.strip("[]"), int(port)
-
-
 def _in(listener: ListenerSettings, fault: str) -> str:
     return f"listener {listener.name}: {fault}" if fault else ""
 
 
 def _clash(one: ListenerSettings, other: ListenerSettings) -> bool:
-    # port 0 is any free one; but whose rights hold is told by the name
+    # port 0 is any free one; but the name of a listener selects its rights
     several = one.port == 0 and one.path is None and one.access is None and other.access is None
     return one.name == other.name and not several
 

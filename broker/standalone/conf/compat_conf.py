@@ -1,11 +1,11 @@
-"""The common part of a mosquitto.conf; what is not kept is refused, or told, by name and line."""
+"""Reads the common part of a mosquitto.conf; refuses or reports other options with their lines."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from broker.quota.limits import Limits
-from broker.standalone.compat_listener import (
+from broker.standalone.conf.compat_listener import (
     LOOPBACK,
     MAX_CONNECTIONS,
     WEBSOCKETS,
@@ -14,7 +14,7 @@ from broker.standalone.compat_listener import (
     build_listener,
     parse_place,
 )
-from broker.standalone.compat_options import (
+from broker.standalone.conf.compat_options import (
     ACCESS_OPTIONS,
     GLOBAL_OPTIONS,
     IGNORED,
@@ -25,8 +25,8 @@ from broker.standalone.compat_options import (
     ONLY,
     CompatOptions,
 )
-from broker.standalone.lines import ConfLine
-from broker.standalone.settings import (
+from broker.standalone.conf.lines import ConfLine
+from broker.standalone.conf.settings import (
     LEVELS,
     AccessSettings,
     Anonymous,
@@ -49,7 +49,7 @@ COUNTS = {
 
 
 def parse_mosquitto(lines: Sequence[ConfLine]) -> tuple[BrokerSettings, list[str]]:
-    """Return the settings and everything that is wrong."""
+    """Return the settings and all faults."""
     reader = _Reader()
     for line in lines:
         reader.take(line)
@@ -58,7 +58,7 @@ def parse_mosquitto(lines: Sequence[ConfLine]) -> tuple[BrokerSettings, list[str
 
 
 class _Reader:
-    """Sorts the lines: some are of the broker, some of the last listener above them."""
+    """Sorts the lines: options of the broker, and options of the last listener above them."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
@@ -94,7 +94,7 @@ class _Reader:
             self._refuse(line, NOT_OFFERED.get(option, "is not known"))
 
     def build(self) -> BrokerSettings:
-        """Return what all lines together say."""
+        """Return the settings of all lines."""
         drafts = [draft for draft in self._drafts if draft.is_given]
         if not drafts:
             # as Mosquitto: without a listener, everyone on this machine and nobody else
@@ -142,7 +142,7 @@ class _Reader:
             if count:
                 values[name] = count
             elif count == 0:
-                self._tell_bound(option, name)
+                self._note_bound(option, name)
         payload = self._options.number("message_size_limit", low=0, high=MAX_PACKET_BYTES)
         if payload:
             packet = min(payload + TOPIC_BYTES, values.get("packet_bytes", MAX_PACKET_BYTES))
@@ -200,7 +200,7 @@ class _Reader:
         else:
             self._refuse(line, f"{line.value!r} must be one of {', '.join(LOG_LEVELS)}")
 
-    def _tell_bound(self, option: str, name: str) -> None:
+    def _note_bound(self, option: str, name: str) -> None:
         standard = getattr(Limits(), name)
         where = self._options.where(option)
         self._notices.append(f"{where}: {option} 0 means no limit; kept is our own, {standard}")

@@ -1,0 +1,1 @@
+"""Reads the configuration of a standalone broker: our TOML, or a mosquitto.conf."""
