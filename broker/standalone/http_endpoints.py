@@ -21,7 +21,7 @@ from web.host_guard import HostGuard
 from web.origins import HostPolicy
 
 if TYPE_CHECKING:
-    from gateway.sidecar.inprocess import App
+    from web.asgi import App
 
 
 def make_app(broker: Broker) -> Starlette:

@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from fastapi import Request
+from starlette.requests import Request
 
 from gateway.access.tokens import AccessTokens
-from gateway.sidecar.origin import Origin, origin_of
-from gateway.sidecar.problems import Problem
+from gateway.http.origin import Origin, origin_of
+from gateway.http.problems import Problem
 from protocol.errors import TokenError
 from protocol.secret import Secret
 

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from gateway.http.inprocess import TooLarge, call
 from gateway.node.identity import NodeIdentity
 from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, Verdict
-from gateway.sidecar.inprocess import App, TooLarge, call
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,
@@ -28,6 +28,7 @@ from protocol.http_body import (
     end_to_end,
 )
 from protocol.topics import sep_response
+from web.asgi import App
 
 logger = logging.getLogger(__name__)
 

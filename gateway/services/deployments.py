@@ -22,12 +22,12 @@ from gateway.services.errors import (
     NotFoundError,
     ServicesError,
 )
-from gateway.services.image_store import ImageStore
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.manifest import check_base
+from gateway.services.images.retention import needless_images
+from gateway.services.images.store import ImageStore
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.log import LOG_NAME
-from gateway.services.retention import needless_images
 from gateway.services.routes import ContainerRoute, Routes
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import ServiceContext, Supervisor

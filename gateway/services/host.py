@@ -1,15 +1,15 @@
-"""All microservices of a node, as the gateway sees them."""
+"""Joins the parts of microservices into the one that the gateway sees."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter
-
-from gateway.services.api import make_router
+from gateway.http.problems import problem_response
+from gateway.http.routes import ApiRoute
+from gateway.services.api.calls import ClientCheck
+from gateway.services.api.routes import mcm_routes
 from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments, NodeInfo
 from gateway.services.images.catalogue import Catalogue
@@ -19,9 +19,11 @@ from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import ServiceContext
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import problem_response
 from protocol.records import OfferedService
+from web.asgi import Receive, Scope, Send
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DEFAULT_LIMITS = ServiceLimits()
 RETRY = {"Retry-After": "1"}
@@ -93,9 +95,9 @@ class ServiceHost:
         await self._deployments.stop()
         self._python.close()
 
-    def mcm_router(self, client_id_of: Callable[..., Any]) -> APIRouter:
-        """Return /mcm/v1; client_id_of is a dependency that returns the client id or raises."""
-        return make_router(self._deployments, self._limits, client_id_of)
+    def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
+        """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
+        return mcm_routes(self._deployments, self._limits, check)
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return where a path leads, or None when to no microservice."""

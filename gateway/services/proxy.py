@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 import h11
 
-from gateway.sidecar.inprocess import Receive, Scope, Send
-from gateway.sidecar.problems import problem_response
+from gateway.http.problems import problem_response
 from protocol.http_body import HOP_BY_HOP
+from web.asgi import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 

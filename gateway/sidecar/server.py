@@ -6,8 +6,8 @@ from pathlib import Path
 
 import web
 from gateway.errors import GatewayError
-from gateway.sidecar.inprocess import App
 from web import HttpLimits, HttpServer, ListenError
+from web.asgi import App
 
 LIMITS = HttpLimits.of(512, stop_s=1)  # a small machine; a gateway stops within 5 s
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 
-from gateway.sidecar.inprocess import App, Receive, Scope, Send
-from gateway.sidecar.origin import KEY, Origin
-from gateway.sidecar.problems import problem_response
+from gateway.http.origin import KEY, Origin
+from gateway.http.problems import problem_response
+from web.asgi import App, Receive, Scope, Send
 
 
 class Visitors:

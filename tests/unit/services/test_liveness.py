@@ -1,4 +1,4 @@
-from gateway.services.liveness import QUESTIONS, REPORTS_PER_S, Liveness, ReportLimiter
+from gateway.services.runtimes.liveness import QUESTIONS, REPORTS_PER_S, Liveness, ReportLimiter
 
 
 def test_only_questions_without_answer_count() -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.services.images.catalogue import StoredImage
-from gateway.services.retention import needless_images
+from gateway.services.images.retention import needless_images
 
 
 def image(name: str, created: float, client_id: str = "api") -> StoredImage:

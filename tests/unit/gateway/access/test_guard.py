@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import Request
 from joserfc.jwk import ECKey, KeySet
+from starlette.requests import Request
 
 from gateway.access.guard import CLUSTERS, MANAGE, Guard, SidecarCaller
 from gateway.access.tokens import REFRESH_S, AccessTokens
 from gateway.errors import UplinkLost
+from gateway.http.origin import KEY
+from gateway.http.problems import Problem
 from gateway.node.account import Account
-from gateway.sidecar.origin import KEY
-from gateway.sidecar.problems import Problem
 from gateway.storage.database import GatewayDatabase
 from protocol.secret import Secret
 from protocol.tokens import sign_token

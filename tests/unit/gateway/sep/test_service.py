@@ -5,7 +5,6 @@ import pytest
 
 from gateway.node.identity import NodeIdentity, load_identity
 from gateway.sep.service import SepService
-from gateway.sidecar.inprocess import App, Receive, Scope, Send
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     ENVELOPE_LIMIT_BYTES,
@@ -19,6 +18,7 @@ from protocol.envelope import (
 )
 from protocol.http_body import HttpRequest, HttpResponse, decode_response, encode_request
 from protocol.keys import SealingKey, new_sealing_key
+from web.asgi import App, Receive, Scope, Send
 
 SECRET = b"s" * 16
 NOW = 1000.0

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.services.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.log import ContainerLog
-from gateway.services.process_tree import end_tree
+from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.runtimes.port import ProcessError, Start
+from gateway.services.runtimes.process_tree import end_tree
 from microservice.control import (
     Alive,
     Command,

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.sidecar.origin import KEY, Origin, may_visit, origin_of
+from gateway.http.origin import KEY, Origin, may_visit, origin_of
 
 
 @pytest.mark.parametrize(

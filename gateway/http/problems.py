@@ -1,0 +1,62 @@
+"""Turns errors into problem documents (RFC 9457)."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from web.responses import problem_response
+
+__all__ = [
+    "Problem",
+    "answer_cut_request",
+    "answer_fault",
+    "answer_http_error",
+    "answer_problem",
+    "answer_text_error",
+    "problem_response",
+]
+
+
+class Problem(Exception):  # noqa: N818  # the word of RFC 9457
+    """An answer other than success; detail reads "cannot X: why"."""
+
+    def __init__(
+        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers
+
+
+async def answer_problem(_request: Request, exc: Exception) -> Response:
+    """Answer with the document of a Problem."""
+    assert isinstance(exc, Problem)
+    return problem_response(exc.status, exc.detail, exc.headers)
+
+
+async def answer_http_error(request: Request, exc: Exception) -> Response:
+    """Answer errors that Starlette raises."""
+    assert isinstance(exc, HTTPException)
+    detail = str(exc.detail)
+    if detail == HTTPStatus(exc.status_code).phrase:  # its own errors have no more to say
+        detail = f"cannot {request.method} {request.url.path}: {detail.lower()}"
+    return problem_response(exc.status_code, detail, exc.headers)
+
+
+async def answer_text_error(_request: Request, _exc: Exception) -> Response:
+    """Answer a request with a text that UTF-8 cannot hold; forms choose their charset."""
+    return problem_response(HTTPStatus.BAD_REQUEST, "cannot read request: a text is not Unicode")
+
+
+async def answer_cut_request(_request: Request, _exc: Exception) -> Response:
+    """Answer a request whose connection ended before its body."""
+    return problem_response(HTTPStatus.BAD_REQUEST, "cannot read request: it ended early")
+
+
+async def answer_fault(_request: Request, _exc: Exception) -> Response:
+    """Answer a request that met a fault of the gateway."""
+    return problem_response(
+        HTTPStatus.INTERNAL_SERVER_ERROR, "cannot answer: fault in the gateway, see its log"
+    )
