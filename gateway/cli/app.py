@@ -11,11 +11,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.cli import microservices, remote
-from gateway.cli.account import account_app
-from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
-from gateway.cli.context import context_app
+from gateway.cli.commands import microservices, remote
+from gateway.cli.commands.account import account_app
+from gateway.cli.commands.beps import beps_app
+from gateway.cli.commands.context import context_app
+from gateway.cli.commands.devices import devices_app
 from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
 
@@ -143,7 +144,7 @@ def up(  # noqa: PLR0913  # options
     the next start goes on where this one ended. Everything listens on 127.0.0.1 only, and whoever
     is on this machine may use MQTT without a password. Port 0 takes any free one.
     """
-    from gateway.cli.sidecar import find_state
+    from gateway.cli.client.target import find_state
     from gateway.cli.up.plan import Plan, PortNumbers
     from gateway.cli.up.run import Show, run_up
 
@@ -228,6 +229,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+app.add_typer(devices_app, name="devices")
 microservices.register(app)
 app.add_typer(account_app, name="account")
 app.add_typer(beps_app, name="beps")

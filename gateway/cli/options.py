@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from gateway.cli.sidecar import Target
+    from gateway.cli.client.target import Target
 
 T = TypeVar("T")
 
@@ -32,16 +32,20 @@ State = Annotated[
 ]
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Options that stood before a subcommand."""
+    """Options that stood before a subcommand; those behind it win."""
 
     url: str | None
     state: Path | None
     as_json: bool
 
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+    def target_of(self, url: str | None, state: Path | None) -> "Target":
+        """Return the gateway that a subcommand is for."""
+        return target_of(url or self.url, state or self.state)
 
 
 def examples(*lines: str) -> str:
@@ -58,6 +62,6 @@ def run(coroutine: "Coroutine[Any, Any, T]") -> T:
 
 def target_of(url: str | None, state: Path | None) -> "Target":
     """Return the gateway that a command speaks to."""
-    from gateway.cli.sidecar import find_target
+    from gateway.cli.client.target import find_target
 
     return find_target(url, state, os.environ)

@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from gateway.cli.client.sidecar import SidecarClient, decode_answer
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import SidecarClient, decode_answer
 from gateway.node.identity import write_private
 from protocol.secret import Secret
 

@@ -4,9 +4,9 @@ import asyncio
 import json
 from typing import Any
 
+from gateway.cli.client.records import rows_of
+from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.errors import CliError
-from gateway.cli.records import rows_of
-from gateway.cli.sidecar import SidecarClient
 from gateway.cli.up.plan import Plan
 from hardware.simulated import DeviceSettings, SimulatedBoard, SimulatedBoardError
 from protocol.secret import Secret

@@ -15,10 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from gateway.cli.contexts import DEFAULT_URL, find_context
+from gateway.cli.client.contexts import DEFAULT_URL, find_context
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import find_state
 from gateway.cli.errors import CliError
 from gateway.cli.output import console
-from gateway.cli.sidecar import SidecarClient, find_state
 from gateway.cli.up.example import ensure_example
 from gateway.cli.up.keys import quiet_keys
 from gateway.cli.up.lock import hold

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import httpx
 
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target, read_key
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import SidecarClient, Target, read_key
 from gateway.cli.up.account import DevelopmentAccount
 from gateway.cli.up.boards import Boards
 from gateway.cli.up.child import Child

@@ -2,18 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 
-from gateway.cli.options import Json, State, Url, examples
-
-if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
-    from gateway.cli.sidecar import Target
-
-T = TypeVar("T")
+from gateway.cli.options import Json, State, Url, examples, run, target_of
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `hecate ps` shows it.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As `hecate ps` shows them.")]
@@ -62,9 +55,9 @@ def ps(url: Url = None, state: State = None, as_json: Json = False) -> None:
     Shows what each is doing since when, how often its process ended by itself or was ended
     because it answered nothing, and why.
     """
-    from gateway.cli.containers import list_containers
+    from gateway.cli.client.containers import list_containers
 
-    _run(list_containers(_target(url, state), as_json=as_json))
+    run(list_containers(target_of(url, state), as_json=as_json))
 
 
 def images(url: Url = None, state: State = None, as_json: Json = False) -> None:
@@ -73,9 +66,9 @@ def images(url: Url = None, state: State = None, as_json: Json = False) -> None:
     An image is one version of a microservice's code. The newest three versions that no container
     uses are kept to go back to; older ones are removed when a new one is sent.
     """
-    from gateway.cli.containers import list_images
+    from gateway.cli.client.containers import list_images
 
-    _run(list_images(_target(url, state), as_json=as_json))
+    run(list_images(target_of(url, state), as_json=as_json))
 
 
 def logs(
@@ -94,11 +87,11 @@ def logs(
 
     Each line begins with its time in UTC. With --json each line is an object of its own.
     """
-    from gateway.cli.container_calls import show_logs
+    from gateway.cli.client.container_calls import show_logs
 
-    target = _target(url, state)
+    target = target_of(url, state)
     try:
-        _run(show_logs(target, name, tail, follow=follow, as_json=as_json))
+        run(show_logs(target, name, tail, follow=follow, as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except BrokenPipeError:  # `hecate logs … | head`: nobody reads on
@@ -131,13 +124,13 @@ def invoke(  # noqa: PLR0913  # options
     Prints the body of the answer; with --json status, headers and body. Exit code 1 when the
     status is 400 or more.
     """
-    from gateway.cli.container_calls import Call, parse_headers, read_body
-    from gateway.cli.container_calls import invoke as call_microservice
+    from gateway.cli.client.container_calls import Call, parse_headers, read_body
+    from gateway.cli.client.container_calls import invoke as call_microservice
 
     body = read_body(data)
     word = (method or ("POST" if data is not None else "GET")).upper()
     call = Call(word, path, body, parse_headers(header or []))
-    raise typer.Exit(_run(call_microservice(_target(url, state), name, call, as_json=as_json)))
+    raise typer.Exit(run(call_microservice(target_of(url, state), name, call, as_json=as_json)))
 
 
 def stop(names: Names, url: Url = None, state: State = None, as_json: Json = False) -> None:
@@ -169,26 +162,14 @@ def rm(names: Names, url: Url = None, state: State = None, as_json: Json = False
     Ends a microservice and deletes what it kept. A name that is not a microservice's is that of
     an image; one that is used is not removed.
     """
-    from gateway.cli.containers import remove
+    from gateway.cli.client.containers import remove
 
-    _run(remove(_target(url, state), names, as_json=as_json))
+    run(remove(target_of(url, state), names, as_json=as_json))
 
 
 def _change(
     names: list[str], wanted: str, url: str | None, state: Path | None, as_json: bool
 ) -> None:
-    from gateway.cli.containers import change_state
+    from gateway.cli.client.containers import change_state
 
-    _run(change_state(_target(url, state), names, wanted, as_json=as_json))
-
-
-def _run(coroutine: "Coroutine[Any, Any, T]") -> T:
-    import asyncio
-
-    return asyncio.run(coroutine)
-
-
-def _target(url: str | None, state: Path | None) -> "Target":
-    from gateway.cli.sidecar import find_target
-
-    return find_target(url, state, os.environ)
+    run(change_state(target_of(url, state), names, wanted, as_json=as_json))

@@ -6,17 +6,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.options import Given, Json, State, Url, examples, run, target_of
-
-CLAIM_TTL_LIMIT_S = 30 * 24 * 3600  # of the gateway
-
-devices_app = typer.Typer(
-    rich_markup_mode=None,
-    help="List devices, let them join, or cut them off.",
-    epilog=examples(
-        "hecate devices", "hecate devices claim", "hecate devices revoke dev-0123456789ab"
-    ),
-)
+from gateway.cli.options import Json, State, Url, examples, run, target_of
 
 
 class Scope(StrEnum):
@@ -31,7 +21,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("hecate status", "hecate status --json | jq .sep.state"))(status)
     app.command(epilog=examples("hecate nodes", "hecate nodes --cluster account --json"))(nodes)
     app.command(epilog=examples("CODE=$(hecate code)", "hecate code NODE --ttl 60"))(code)
-    app.add_typer(devices_app, name="devices")
     app.command(
         epilog=examples(
             "hecate deploy examples/climate",
@@ -46,7 +35,7 @@ def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
     Devices with their last readings, microservices, the link to the cloud, messages. Exit code 0
     when it is ready, 1 when it is not or cannot be reached.
     """
-    from gateway.cli.queries import show_status
+    from gateway.cli.client.queries import show_status
 
     raise typer.Exit(run(show_status(target_of(url, state), as_json=as_json)))
 
@@ -60,7 +49,7 @@ def nodes(
     as_json: Json = False,
 ) -> None:
     """List the nodes of a cluster."""
-    from gateway.cli.queries import list_nodes
+    from gateway.cli.client.queries import list_nodes
 
     run(list_nodes(target_of(url, state), cluster.value, as_json=as_json))
 
@@ -79,81 +68,9 @@ def code(
     A node of the same account opens a BEP for whoever shows such a code: GET
     <SEP URL of the node>/<microservice>/bep?hmac=<code> answers with the BEP's URL.
     """
-    from gateway.cli.queries import make_code
+    from gateway.cli.client.queries import make_code
 
     run(make_code(target_of(url, state), node, ttl, as_json=as_json))
-
-
-@devices_app.callback(invoke_without_command=True)
-def devices(
-    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
-) -> None:
-    """List the devices."""
-    context.obj = Given(url, state, as_json)
-    if context.invoked_subcommand is None:
-        from gateway.cli.queries import list_devices
-
-        run(list_devices(target_of(url, state), as_json=as_json))
-
-
-@devices_app.command(
-    "claim",
-    epilog=examples("hecate devices claim", "hecate devices claim --uses 20 --ttl 86400 --json"),
-)
-def devices_claim(
-    context: typer.Context,
-    uses: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="How many devices may use it.")
-    ] = 1,
-    ttl: Annotated[
-        int,
-        typer.Option(metavar="SECONDS", min=1, max=CLAIM_TTL_LIMIT_S, help="How long it is good."),
-    ] = 3600,
-    url: Url = None,
-    state: State = None,
-    as_json: Json = False,
-) -> None:
-    """Make a claim token.
-
-    With it a device joins, and gets a password of its own.
-    """
-    from gateway.cli.queries import make_claim
-
-    before: Given = context.obj
-    target = target_of(url or before.url, state or before.state)
-    run(make_claim(target, uses, ttl, as_json=as_json or before.as_json))
-
-
-@devices_app.command("unclaim", epilog=examples("hecate devices unclaim"))
-def devices_unclaim(
-    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
-) -> None:
-    """End all claim tokens.
-
-    None of them lets a device join any more. Devices that have joined stay.
-    """
-    from gateway.cli.queries import end_claims
-
-    before: Given = context.obj
-    target = target_of(url or before.url, state or before.state)
-    run(end_claims(target, as_json=as_json or before.as_json))
-
-
-@devices_app.command("revoke", epilog=examples("hecate devices revoke dev-0123456789ab"))
-def devices_revoke(
-    context: typer.Context,
-    device_id: Annotated[str, typer.Argument(help="As `hecate devices` shows it.")],
-    url: Url = None,
-    state: State = None,
-) -> None:
-    """Take a device's rights away.
-
-    Its connection is cut at once; to come back it needs a new claim token.
-    """
-    from gateway.cli.queries import revoke_device
-
-    before: Given = context.obj
-    run(revoke_device(target_of(url or before.url, state or before.state), device_id))
 
 
 def deploy(  # options
@@ -176,7 +93,7 @@ def deploy(  # options
     Packs the folder into an image, uploads it, starts it and prints the URL to call. If it does
     not start, says why; the version before goes on running.
     """
-    from gateway.cli.deploy import deploy_folder, parse_env
+    from gateway.cli.client.deploy import deploy_folder, parse_env
 
     settings = parse_env(env or [])
     run(deploy_folder(target_of(url, state), directory, name, settings, as_json=as_json))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.contexts import (
+from gateway.cli.client.contexts import (
     Context,
     check_url,
     file_of,
@@ -13,8 +13,9 @@ from gateway.cli.contexts import (
     load_contexts,
     save_contexts,
 )
+from gateway.cli.client.sidecar import trust_of
+from gateway.cli.client.target import find_target
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import find_target, trust_of
 from protocol.secret import Secret
 
 FAR = Context("far", "http://far:1", key=Secret("far-key"))

@@ -15,7 +15,7 @@ from gateway.cli.up.ports import check_ports
 from gateway.cli.up.ready import CloudReady, GatewayReady, parse_cloud_ready, parse_gateway_ready
 from gateway.cli.up.suggestions import Endpoints, list_tries, shell_word
 from protocol.secret import Secret
-from tests.unit.gateway.cli.status_documents import NODE_ID
+from tests.unit.gateway.cli.view.status_documents import NODE_ID
 
 WHERE = Endpoints(
     hecate="hecate",

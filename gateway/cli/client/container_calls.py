@@ -9,10 +9,11 @@ from typing import IO, Any
 
 import httpx
 
-from gateway.cli.containers import BASE_KEY, CONTAINERS, find_container
+from gateway.cli.client.containers import BASE_KEY, CONTAINERS, find_container
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import notes, print_json
-from gateway.cli.sidecar import SidecarClient, Target
 
 CALL_S = 40.0  # the gateway gives a microservice 35 s for the head of its answer
 

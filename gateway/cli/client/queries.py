@@ -4,10 +4,11 @@ import asyncio
 import time
 from typing import Any
 
+from gateway.cli.client.records import DEVICE_COLUMNS, NODE_COLUMNS, device_row, node_row, rows_of
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json, print_table
-from gateway.cli.records import DEVICE_COLUMNS, NODE_COLUMNS, device_row, node_row, rows_of
-from gateway.cli.sidecar import SidecarClient, Target
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch

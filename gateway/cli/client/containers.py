@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.cli.client.records import rows_of
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, print_json, print_table
-from gateway.cli.records import rows_of
-from gateway.cli.sidecar import SidecarClient, Target
 from gateway.cli.view.words import ago, duration, size
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.errors import CliError, OptionError
+from gateway.cli.errors import OptionError
 from gateway.cli.options import Json, examples
 
 if TYPE_CHECKING:
-    from gateway.cli.contexts import Context
-    from protocol.secret import Secret
+    from gateway.cli.client.contexts import Context
 
-KEY_LIMIT = 4096
 COLUMNS = ("NAME", "URL", "API KEY", "IN USE")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `hecate context list` shows it.")]
 
@@ -81,7 +79,8 @@ def add(  # noqa: PLR0913  # options
     Its API key is that of a state folder on this machine, read whenever it is needed, or is copied
     from a file.
     """
-    from gateway.cli.contexts import Context, check_url, load_contexts, save_contexts
+    from gateway.cli.client.contexts import Context, check_url, load_contexts, save_contexts
+    from gateway.cli.client.target import read_key_file
     from protocol.secret import Secret
 
     if state is not None and key_file is not None:
@@ -101,7 +100,7 @@ def use_context(name: Name, as_json: Json = False) -> None:
 
     `default` is the gateway of this machine.
     """
-    from gateway.cli.contexts import VARIABLE, load_contexts, save_contexts
+    from gateway.cli.client.contexts import VARIABLE, load_contexts, save_contexts
 
     save_contexts(load_contexts(os.environ).with_current(name), os.environ)
     _tell(name, "is in use", as_json=as_json)
@@ -118,7 +117,7 @@ def list_contexts(command: typer.Context, as_json: Json = False) -> None:
 @context_app.command("rm", epilog=examples("hecate context rm barn"))
 def remove(name: Name, as_json: Json = False) -> None:
     """Remove a context, and the key that was kept with it."""
-    from gateway.cli.contexts import load_contexts, save_contexts
+    from gateway.cli.client.contexts import load_contexts, save_contexts
 
     save_contexts(load_contexts(os.environ).without(name), os.environ)
     _tell(name, "is removed", as_json=as_json)
@@ -126,7 +125,13 @@ def remove(name: Name, as_json: Json = False) -> None:
 
 def show_contexts(*, as_json: bool) -> None:
     """Print all contexts, never a key."""
-    from gateway.cli.contexts import DEFAULT_NAME, DEFAULT_URL, Context, load_contexts, name_in_use
+    from gateway.cli.client.contexts import (
+        DEFAULT_NAME,
+        DEFAULT_URL,
+        Context,
+        load_contexts,
+        name_in_use,
+    )
     from gateway.cli.output import print_json, print_table
 
     contexts = load_contexts(os.environ)
@@ -142,25 +147,6 @@ def show_contexts(*, as_json: bool) -> None:
     print_table(COLUMNS, rows, "")
 
 
-def read_key_file(name: str) -> "Secret":
-    """Return the API key in a file; CliError when there is none."""
-    from gateway.cli.sidecar import check_key
-
-    where = "standard input" if name == "-" else name
-    try:
-        if name == "-":
-            key = sys.stdin.read(KEY_LIMIT).strip()
-        else:
-            with Path(name).expanduser().open(encoding="ascii") as file:
-                key = file.read(KEY_LIMIT).strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        why = getattr(exc, "strerror", None) or "not ASCII"
-        raise CliError(f"cannot read API key from {where}: {why.lower()}") from exc
-    if not key:
-        raise CliError(f"cannot read API key from {where}: it is empty")
-    return check_key(key, where)
-
-
 def _absolute(path: Path | None) -> Path | None:
     """Return a path that holds wherever the next command is typed; symbolic links stay."""
     return path and Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
@@ -168,7 +154,7 @@ def _absolute(path: Path | None) -> Path | None:
 
 def _tell(name: str, what: str, *, as_json: bool) -> None:
     """Say what was done, or print the context in use."""
-    from gateway.cli.contexts import load_contexts
+    from gateway.cli.client.contexts import load_contexts
     from gateway.cli.output import print_json
 
     if as_json:

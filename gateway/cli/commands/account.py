@@ -21,7 +21,7 @@ def account(
     """Show which account the gateway belongs to."""
     context.obj = Given(url, state, as_json)
     if context.invoked_subcommand is None:
-        from gateway.cli.membership import show_account
+        from gateway.cli.client.membership import show_account
 
         run(show_account(target_of(url, state), as_json=as_json))
 
@@ -43,10 +43,10 @@ def account_join(
     Shows a code and where to type it. Whoever does so, signed in to the cloud, makes the gateway a
     member of their account. Waits until that is done, at most as long as the code is good.
     """
-    from gateway.cli.membership import join_account
+    from gateway.cli.client.membership import join_account
 
     before: Given = context.obj
-    target = target_of(url or before.url, state or before.state)
+    target = before.target_of(url, state)
     run(join_account(target, wait=not no_wait, as_json=as_json or before.as_json))
 
 
@@ -74,7 +74,7 @@ def account_approve(  # noqa: PLR0913  # options
 
     The page that `hecate account join` names does the same in a browser.
     """
-    from gateway.cli.membership import approve_code, find_cloud, read_identity
+    from gateway.cli.client.membership import approve_code, find_cloud, read_identity
 
     before: Given = context.obj
     url, state = url or before.url, state or before.state
@@ -96,9 +96,9 @@ def account_leave(
     Members of the account reach the gateway's microservices no more, and its BEPs end. Devices and
     microservices go on.
     """
-    from gateway.cli.membership import confirm_leave, leave_account
+    from gateway.cli.client.membership import confirm_leave, leave_account
 
     before: Given = context.obj
-    target = target_of(url or before.url, state or before.state)
+    target = before.target_of(url, state)
     confirm_leave(yes=yes)
     run(leave_account(target, as_json=as_json or before.as_json))

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.app import app
-from gateway.cli.deploy import pack_folder
+from gateway.cli.client.deploy import pack_folder
 from gateway.cli.errors import CliError
 from gateway.cli.scaffold import minimal_text, name_of
 from gateway.services.images.manifest import parse_manifest

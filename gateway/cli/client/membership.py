@@ -10,18 +10,11 @@ from typing import Any
 import httpx
 import typer
 
-from gateway.cli.context import read_key_file
-from gateway.cli.contexts import check_url
+from gateway.cli.client.contexts import check_url
+from gateway.cli.client.sidecar import SidecarClient, decode_answer, is_loopback, trust_of
+from gateway.cli.client.target import Target, find_state, read_key_file
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json
-from gateway.cli.sidecar import (
-    SidecarClient,
-    Target,
-    decode_answer,
-    find_state,
-    is_loopback,
-    trust_of,
-)
 from gateway.cli.view.words import duration
 
 POLL_S = 1.0

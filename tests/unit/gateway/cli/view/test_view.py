@@ -9,7 +9,7 @@ from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_reading, parse_snapshot
 from gateway.cli.view.watch import Watch
 from gateway.cli.view.words import ago, duration, plural, size
-from tests.unit.gateway.cli.status_documents import NOW, broker, device, status
+from tests.unit.gateway.cli.view.status_documents import NOW, broker, device, status
 
 
 def draw(document: dict[str, Any], width: int = 110, colour: bool = False) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 
+from gateway.cli.client.records import rows_of
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import console, notes, print_json
-from gateway.cli.records import rows_of
 from gateway.cli.scaffold import explain_missing
-from gateway.cli.sidecar import SidecarClient, Target
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import FILE_NAME, parse_manifest
 from gateway.services.images.pack import pack_image

@@ -1,11 +1,10 @@
-"""The sidecar API of a gateway, as the commands use it."""
+"""Calls the sidecar API of a gateway."""
 
 import contextlib
 import ipaddress
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,91 +12,11 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gateway.cli.contexts import DEFAULT_URL, check_url, find_context
+from gateway.cli.client.target import OTHER_KEY, Target
 from gateway.cli.errors import CliError
-from gateway.config import load_gateway_config
-from gateway.errors import ConfigError
-from protocol.secret import Secret
 
-KEY_LIMIT = 4096
 NOT_ACCEPTED = "cannot accept token: "
-OTHER_KEY = "give --state DIR or HECATE_API_KEY"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The gateway that a command speaks to, and its API key."""
-
-    url: str
-    key: Secret
-    context: str = ""  # its name, if one is in use
-    ca_file: Path | None = None  # who may vouch for its https
-
-    @property
-    def where(self) -> str:
-        """Return the gateway as messages name it."""
-        return f"{self.url} (context {self.context})" if self.context else self.url
-
-
-def find_target(url: str | None, state: Path | None, environ: Mapping[str, str]) -> Target:
-    """Return the gateway that options, environment or context name; CliError without a key.
-
-    A context counts only as a whole: its key never goes to a URL that was given, nor the key of a
-    folder that was given to its URL.
-    """
-    url = url or environ.get("HECATE_URL") or ""
-    context = find_context(environ) if not url and state is None else None
-    url = check_url(url or (context.url if context else DEFAULT_URL))
-    name = context.name if context else ""
-    key = check_key(environ.get("HECATE_API_KEY", ""), "HECATE_API_KEY")
-    if not key and context is not None:
-        key = context.key
-    if not key:
-        folder = context.state if context and context.state else find_state(state, environ)
-        key = read_key(folder / "api-key")
-    return Target(url, key, name, context.ca_file if context else None)
-
-
-def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
-    """Return the state folder that was given, or that of the gateway's configuration."""
-    if state is not None:
-        return Path(os.path.abspath(state.expanduser()))  # noqa: PTH100  # keeps symbolic links
-    try:
-        return load_gateway_config(None, environ).node.state
-    except ConfigError as exc:
-        raise CliError(str(exc)) from exc
-
-
-def read_key(path: Path) -> Secret:
-    """Return the API key in a file; CliError says where else it may come from."""
-    try:
-        with path.open(encoding="ascii") as file:
-            key = file.read(KEY_LIMIT).strip()
-    except PermissionError as exc:
-        raise CliError(
-            f"cannot read API key {path}: permission denied; run this as the user of the gateway, "
-            "or give HECATE_API_KEY"
-        ) from exc
-    except OSError as exc:
-        raise CliError(
-            f"cannot read API key {path}: {(exc.strerror or str(exc)).lower()}; start the gateway "
-            f"first, or {OTHER_KEY}"
-        ) from exc
-    except UnicodeDecodeError as exc:
-        raise CliError(f"cannot read API key {path}: it holds no key; {OTHER_KEY}") from exc
-    if not key:
-        raise CliError(f"cannot read API key {path}: it is empty; {OTHER_KEY}")
-    return check_key(key, str(path))
-
-
-def check_key(key: str, where: str) -> Secret:
-    """Return a key that can be shown to a gateway; CliError when it cannot be one."""
-    if not key.isascii() or not key.isprintable():
-        raise CliError(
-            f"cannot use the API key of {where}: it holds characters that no key has; {OTHER_KEY}"
-        )
-    return Secret(key)
 
 
 class SidecarClient:
