@@ -11,14 +11,14 @@ from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck
 from gateway.services.api.routes import mcm_routes
 from gateway.services.containers import ContainerState
-from gateway.services.deployments import Deployed, Deployments, NodeInfo
+from gateway.services.deployments import Deployed, Deployments
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import ProxyExchange
 from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX
 from gateway.services.runtimes.python import PythonRuntime
-from gateway.services.supervisor import ServiceContext
+from gateway.services.supervisor import NodeInfo, ServiceContext
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
@@ -54,7 +54,7 @@ class ContainerStatus:
     failed: int
     dropped: int
     restarts: int = 0
-    last_end: str = ""  # why a process of it ended that nobody had asked to end
+    last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
 
 
@@ -70,11 +70,11 @@ class ServiceHost:
         limits: ServiceLimits = DEFAULT_LIMITS,
     ) -> None:
         self.on_change: Callable[[], None] = lambda: None
-        # with the broker identity of a container that is no more: its session is to be dropped
+        # called with the broker identity of a deleted container: the broker drops its session
         self.on_deleted: Callable[[str], object] = lambda _: None
         self._limits = limits
         self._python = python = PythonRuntime(limits, time.time)
-        around = ServiceContext(
+        context = ServiceContext(
             runtimes={python.name: python},
             limits=limits,
             sockets=runtime,
@@ -83,11 +83,11 @@ class ServiceHost:
             on_change=lambda: self.on_change(),
             on_deleted=self._deleted,
         )
-        self._deployments = Deployments(Catalogue(state), around, node)
+        self._deployments = Deployments(Catalogue(state), context, node)
         self._requests: Counter[str] = Counter()  # being answered, by container
 
     async def start(self) -> None:
-        """Start what ran when the gateway stopped; does not wait until it is ready."""
+        """Start the containers that ran before; do not wait until they are ready."""
         await self._deployments.resume()
 
     async def stop(self) -> None:
@@ -100,13 +100,13 @@ class ServiceHost:
         return mcm_routes(self._deployments, self._limits, check)
 
     def find(self, path: str) -> ContainerRoute | None:
-        """Return where a path leads, or None when to no microservice."""
+        """Return the route of a path; None when no microservice has it."""
         return self._deployments.routes.find(path)
 
     async def serve(
         self, route: ContainerRoute, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Let the container answer a request."""
+        """Pass a request to its container."""
         name = route.container_id
         deployed = self._deployments.container(name)
         process = deployed.supervisor.process if deployed else None
@@ -133,11 +133,11 @@ class ServiceHost:
                 del self._requests[name]
 
     def containers(self) -> list[ContainerStatus]:
-        """Return what a person wants to know of each container."""
+        """Return the status of each container."""
         return [_status(one) for one in self._deployments.containers()]
 
     def services(self) -> tuple[OfferedService, ...]:
-        """Return what this node offers, for its record."""
+        """Return the microservices of this node, for its record."""
         return tuple(
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
@@ -147,7 +147,7 @@ class ServiceHost:
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
-        """Return what a container that logs in at the broker may do; None if it is none."""
+        """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
         deployed = self._deployments.container(container_id)
         if deployed is None or container_id == username:

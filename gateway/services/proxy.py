@@ -1,6 +1,6 @@
-"""One HTTP request to a container's process and its answer back, piece by piece.
+"""Passes one HTTP request to a container's process and its answer back, piece by piece.
 
-Request and answer flow at the same time, so that a service can answer while it still reads.
+Request and answer move at the same time, so that a service can answer while it still reads.
 Neither is held in memory: each side waits for the other. A client that reads nothing costs the
 gateway one piece here and what the server holds to send; the rest waits in the service.
 """
@@ -23,7 +23,7 @@ from web.asgi import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-# What one client may hold that reads nothing. An asyncio stream would read 256 KiB at once.
+# Bound per client that reads nothing. An asyncio stream would read 256 KiB at once.
 READ_BYTES = 64 * 1024
 CONNECT_RETRY_S = 0.02
 HEADER_LIMIT_BYTES = 64 * 1024
@@ -48,7 +48,7 @@ class _ProcessGoneError(Exception):
 
 
 class _StalledError(Exception):
-    """A side sends nothing of what it began to send, or takes nothing."""
+    """A side neither sends the rest of its message nor takes bytes."""
 
     def __init__(self, who: str, status: int) -> None:
         super().__init__(who)

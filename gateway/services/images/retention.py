@@ -1,4 +1,4 @@
-"""Decides which images may go: old versions beyond what rollback needs, and what does not fit."""
+"""Chooses images to remove: old versions beyond a rollback, and those over the limit."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Set

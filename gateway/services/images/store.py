@@ -1,4 +1,4 @@
-"""The images of a node: in memory for reading, on disk for good."""
+"""Keeps the images of a node: in memory for reading, on disk for the next start."""
 
 import asyncio
 import contextlib
@@ -16,13 +16,13 @@ from gateway.services.keyed_locks import KeyedLocks
 
 
 class ImageStore:
-    """Images and their contents; a content stays while something mentions it or pins it."""
+    """Images and their contents; a content stays while a row or a pin refers to it."""
 
     def __init__(self, catalogue: Catalogue, disk: DiskThread) -> None:
         self._catalogue, self._disk = catalogue, disk
         self._images = {image.image_id: image for image in catalogue.images()}
-        self._pinned: Counter[str] = Counter()  # digests that are about to be mentioned
-        self.turns = KeyedLocks()  # per image, while it is replaced or removed
+        self._pinned: Counter[str] = Counter()  # digests that no row refers to yet
+        self.locks = KeyedLocks()  # per image, while it is replaced or removed
 
     def get(self, image_id: str) -> StoredImage | None:
         """Return an image by its id."""
@@ -57,7 +57,7 @@ class ImageStore:
             await asyncio.to_thread(scratch.__exit__, None, None, None)
 
     async def keep_content(self, digest: str, unpacked: Path) -> None:
-        """Keep unpacked files; pin the digest until something mentions it."""
+        """Keep unpacked files; the caller pins the digest until a row refers to it."""
         await self._disk.run(self._catalogue.put_content, digest, unpacked)
 
     async def put(self, image: StoredImage) -> None:
@@ -71,7 +71,7 @@ class ImageStore:
         del self._images[image_id]
 
     async def sweep(self, running: Set[str]) -> None:
-        """Remove the contents that nothing mentions: no row, no pin, none of these digests."""
+        """Remove contents without a row or a pin that are none of these digests."""
         await self._disk.run(self._catalogue.sweep, running | set(self._pinned))
 
     def check_owner(self, image: StoredImage) -> None:
@@ -82,7 +82,7 @@ class ImageStore:
 
     @contextlib.contextmanager
     def pin(self, digest: str) -> Iterator[None]:
-        """Keep a content though nothing mentions it yet."""
+        """Keep a content although no row refers to it yet."""
         self._pinned[digest] += 1
         try:
             yield

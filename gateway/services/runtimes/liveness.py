@@ -1,4 +1,4 @@
-"""Judges whether a process still answers, and whether it says too much.
+"""Judges whether a process still answers, and whether it sends too many reports.
 
 Answers are judged by the number of questions, not by time.
 
@@ -30,7 +30,7 @@ class Liveness:
 
 
 class ReportLimiter:
-    """Counts what one process says in each second."""
+    """Counts the reports of one process in each second."""
 
     def __init__(self) -> None:
         self._second, self._reports = 0, 0

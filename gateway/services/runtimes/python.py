@@ -1,4 +1,4 @@
-"""The Python runtime: each container is a process of its own that runs microservice.entry."""
+"""Runs Python microservices: each container is a process that runs microservice.entry."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""One process of the Python runtime, seen from the gateway."""
+"""Controls one process of the Python runtime from the gateway."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ from microservice.errors import ControlError
 
 logger = logging.getLogger(__name__)
 
-OUTPUT_END_S = 1.0  # for what is still in the pipes when the process is gone
+OUTPUT_END_S = 1.0  # for bytes that are still in the pipes when the process is gone
 TRACE_S = 0.5  # for a blocked process to write where it is blocked
 EXPLAINING_LINES = 5  # of its output, when it does not become ready
 BLOCKED_HINT = "a handler must await, or use asyncio.to_thread"
@@ -39,18 +39,18 @@ BLOCKED_HINT = "a handler must await, or use asyncio.to_thread"
 
 @dataclass(frozen=True, slots=True)
 class ProcessResources:
-    """What a process gets from its runtime."""
+    """The resources that a runtime gives to a process."""
 
     log: ContainerLog
     copying: asyncio.Task[None]  # of its output into the log
-    scratch: Path  # for temporary files; nobody else's
+    scratch: Path  # for temporary files of this process alone
     liveness: Liveness
     stop_s: float
     on_end: Callable[[], None]
 
 
 class PythonProcess:
-    """One process. It is not trusted: what it says is checked."""
+    """One process. It is not trusted: its reports are checked."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class PythonProcess:
         self.pid = child.pid
         self._child, self._code, self._given = child, start.version.code, given
         self._reader, self._writer = control
-        self._said = ""  # why it failed, in its own words
+        self._reported_error = ""  # its own report of a failure
         self._step = "starting the interpreter"
         self._blocked, self._limiter = False, ReportLimiter()
         self._dead, self._gone = asyncio.Event(), asyncio.Event()  # ended; nothing is left of it
@@ -110,7 +110,7 @@ class PythonProcess:
         await self._watching
 
     def explain_wait(self) -> str:
-        """Return what it was doing while it was waited for, with the end of its output."""
+        """Return its last step, with the end of its output."""
         lines = self._given.log.last_lines(EXPLAINING_LINES)
         output = "; its last output: " + " | ".join(lines) if lines else "; it printed nothing"
         return f"it was {self._step}{output}"
@@ -142,22 +142,22 @@ class PythonProcess:
             await self._kill()
 
     async def _watch(self) -> None:
-        """Hear what it says until it is gone; then tell why."""
+        """Read its reports until it is gone; then note the reason."""
         # not until the control socket closes: a child of its own may keep that open
-        hearing = asyncio.create_task(self._hear(), name=f"hear {self.pid}")
+        reading = asyncio.create_task(self._read_reports(), name=f"read {self.pid}")
         status = await self._child.wait()
         self._dead.set()
-        await self._kill()  # what it may have started itself
-        await asyncio.wait({hearing, self._given.copying}, timeout=OUTPUT_END_S)
-        for task in (hearing, self._given.copying):
+        await self._kill()  # with all that it has started
+        await asyncio.wait({reading, self._given.copying}, timeout=OUTPUT_END_S)
+        for task in (reading, self._given.copying):
             task.cancel()
-        await asyncio.gather(hearing, self._given.copying, return_exceptions=True)
+        await asyncio.gather(reading, self._given.copying, return_exceptions=True)
         self._writer.close()
         self.http_socket.unlink(missing_ok=True)
         await asyncio.to_thread(shutil.rmtree, self._given.scratch, ignore_errors=True)
         if self._asking is not None:
             self._asking.cancel()
-        self.ended = self._said or self._explain(status)
+        self.ended = self._reported_error or self._explain(status)
         self._fail_expected()
         self._gone.set()
         self._given.on_end()
@@ -174,12 +174,12 @@ class PythonProcess:
             how = f"it exited with status {status}"
         return ": ".join([how, *log.last_lines(1)])
 
-    async def _hear(self) -> None:
+    async def _read_reports(self) -> None:
         try:
             while line := await self._reader.readline():
                 self._note(decode_report(line))
         except (ControlError, ValueError) as exc:  # ValueError: a line beyond the limit
-            self._said = f"it does not speak the control protocol: {exc}"
+            self._reported_error = f"it breaks the control protocol: {exc}"
             await self._kill()
         except ConnectionError:
             logger.debug("process %d is gone", self.pid)
@@ -192,7 +192,7 @@ class PythonProcess:
             case Counts():
                 self.counts = report
             case Failed(error):
-                self._said = error
+                self._reported_error = error
             case Prepared(subscribe):
                 self.subscribe = subscribe
                 self._step = "waiting for its turn"
@@ -206,7 +206,7 @@ class PythonProcess:
         for expected in self._reports.values():
             if not expected.done():
                 expected.set_exception(ProcessError(self.ended))
-                expected.exception()  # whoever awaits it gets it; nobody has to
+                expected.exception()  # an await is possible, not required
         self._reports.clear()
 
     async def _kill(self) -> None:

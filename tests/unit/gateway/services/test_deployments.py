@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.services.containers import ContainerState
-from gateway.services.deployments import Deployments, NodeInfo
+from gateway.services.deployments import Deployments
 from gateway.services.errors import (
     ConflictError,
     DeployError,
@@ -18,6 +18,7 @@ from gateway.services.errors import (
 )
 from gateway.services.images.catalogue import Catalogue, StoredImage
 from gateway.services.images.pack import pack_image
+from gateway.services.supervisor import NodeInfo
 from tests.unit.gateway.services.fake_runtime import FakeRuntime, make_context, until
 
 NODE = NodeInfo("0" * 56, lambda: "account")

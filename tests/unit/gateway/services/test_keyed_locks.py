@@ -8,7 +8,7 @@ def test_those_of_one_key_take_turns_and_no_key_is_remembered() -> None:
         locks, seen, inside = KeyedLocks(), [], set()
 
         async def use(key: str, number: int) -> None:
-            async with locks.turn(key):
+            async with locks.hold(key):
                 assert key not in inside
                 inside.add(key)
                 await asyncio.sleep(0)
