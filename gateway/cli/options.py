@@ -1,4 +1,4 @@
-"""Options that several commands share, the shape of their examples, and how they are run."""
+"""Defines the options that several commands share, and runs commands."""
 
 import os
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Url = Annotated[
 State = Annotated[
     Path | None,
     typer.Option(
-        readable=False,  # whether it is shows later, and is told with what to do
+        readable=False,  # a later error explains the remedy
         help="The gateway's state folder, where its API key is. [default: ~/.local/state/hecate]",
         show_default=False,
     ),
@@ -54,14 +54,14 @@ def examples(*lines: str) -> str:
 
 
 def run(coroutine: "Coroutine[Any, Any, T]") -> T:
-    """Run what a command does to its end."""
+    """Return the result of a coroutine."""
     import asyncio
 
     return asyncio.run(coroutine)
 
 
 def target_of(url: str | None, state: Path | None) -> "Target":
-    """Return the gateway that a command speaks to."""
+    """Return the gateway that a command is for."""
     from gateway.cli.client.target import find_target
 
     return find_target(url, state, os.environ)

@@ -24,7 +24,7 @@ _FALSE = ("0", "off", "f", "false", "n", "no")
 
 
 class InvalidValueError(ValueError):
-    """A value that a parameter cannot have; its text says why."""
+    """A value that a parameter cannot have; its text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)

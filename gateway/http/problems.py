@@ -40,7 +40,7 @@ async def answer_http_error(request: Request, exc: Exception) -> Response:
     """Answer errors that Starlette raises."""
     assert isinstance(exc, HTTPException)
     detail = str(exc.detail)
-    if detail == HTTPStatus(exc.status_code).phrase:  # its own errors have no more to say
+    if detail == HTTPStatus(exc.status_code).phrase:  # its own errors carry no more
         detail = f"cannot {request.method} {request.url.path}: {detail.lower()}"
     return problem_response(exc.status_code, detail, exc.headers)
 

@@ -50,8 +50,8 @@ class _ProcessGoneError(Exception):
 class _StalledError(Exception):
     """A side neither sends the rest of its message nor takes bytes."""
 
-    def __init__(self, who: str, status: int) -> None:
-        super().__init__(who)
+    def __init__(self, side: str, status: int) -> None:
+        super().__init__(side)
         self.status = status
 
 
@@ -94,7 +94,7 @@ class ProxyExchange:
                 why = f"cannot carry the request: {exc}"
                 await problem_response(exc.status, why)(scope, receive, send)
         except (_ProcessGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
-            if self._answering:  # all that can be said now is an answer that is cut off
+            if self._answering:  # the only way left is to cut the answer off
                 raise ConnectionAbortedError(
                     f"the microservice's answer is cut off: {exc}"
                 ) from exc

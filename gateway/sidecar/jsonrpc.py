@@ -140,7 +140,7 @@ def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        request = parse_json(body)  # whatever the content type says
+        request = parse_json(body)  # with any content type
     except JsonError as exc:
         raise RpcError(PARSE_ERROR, "Parse error") from exc
     if not isinstance(request, dict):

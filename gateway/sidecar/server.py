@@ -20,7 +20,7 @@ def make_server(app: App, tls: ssl.SSLContext | None = None) -> Server:
 
 
 async def serve(server: Server, listener: socket.socket) -> None:
-    """Serve until cancelled or told to stop; open requests get a moment to end."""
+    """Serve until cancelled or stopped; open requests get a moment to end."""
     await server.run_on(listener)
 
 

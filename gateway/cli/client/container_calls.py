@@ -29,7 +29,7 @@ class Call:
 
 
 async def invoke(target: Target, name: str, call: Call, *, as_json: bool) -> int:
-    """Call a microservice and print its answer; return 0 when it is a good one, else 1."""
+    """Call a microservice and print its answer; return 0 for a status below 400, else 1."""
     async with SidecarClient(target, CALL_S) as sidecar:
         container = await find_container(sidecar, name)
         base = str((container.get("env") or {}).get(BASE_KEY) or "")
@@ -53,7 +53,7 @@ async def invoke(target: Target, name: str, call: Call, *, as_json: bool) -> int
 
 
 async def show_logs(target: Target, name: str, tail: int, *, follow: bool, as_json: bool) -> None:
-    """Print the last lines of a container's log; then, if wanted, what it adds to it."""
+    """Print the last lines of a container's log; then, if wanted, each new line."""
     async with SidecarClient(target) as sidecar:
         container_id = (await find_container(sidecar, name))["id"]
         async with sidecar.stream(
@@ -66,17 +66,17 @@ async def show_logs(target: Target, name: str, tail: int, *, follow: bool, as_js
             if response.is_error:
                 await response.aread()
                 raise CliError(f"cannot read the log of {name}: {_why(response)}")
-            said = False
+            printed = False
             async for line in _lines(response):
-                said = True
+                printed = True
                 sys.stdout.write(_shown(line, as_json=as_json) + "\n")
                 sys.stdout.flush()
-    if not said:
+    if not printed:
         notes().print(f"{name} has printed nothing", style="dim")
 
 
 def read_body(data: str | None) -> bytes:
-    """Return what --data gives: a text, or @FILE, or @- for standard input."""
+    """Return the body that --data gives: a text, or @FILE, or @- for standard input."""
     if data is None:
         return b""
     if not data.startswith("@"):

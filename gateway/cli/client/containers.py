@@ -1,4 +1,4 @@
-"""What the commands for microservices ask a gateway, and how they show the answer."""
+"""Lists, starts, stops and removes the microservices and images of a gateway."""
 
 import time
 from collections.abc import Sequence
@@ -77,7 +77,7 @@ async def remove(target: Target, names: Sequence[str], *, as_json: bool) -> None
 
 
 async def find_container(sidecar: SidecarClient, name: str) -> dict[str, Any]:
-    """Return the container of a name or id; CliError names those that there are."""
+    """Return the container of a name or id; CliError names the existing ones."""
     rows = rows_of(await sidecar.call(f"find {name}", "GET", CONTAINERS))
     found = _named(rows, name)
     if found is None:

@@ -1,4 +1,4 @@
-"""Keeps the gateways that commands can speak to, by name, and says which is in use.
+"""Stores the gateways that commands can use, by name, and the one in use.
 
     contexts.json   {"version": 1, "current": NAME,
                      "contexts": {NAME: {"url", "state"?, "key"?, "ca_file"?}}}
@@ -74,7 +74,7 @@ class Contexts:
         return replace(self, current=name)
 
     def without(self, name: str) -> "Contexts":
-        """Return these without one; when it was in use, none is."""
+        """Return these without one; the default is in use if it was."""
         if name == DEFAULT_NAME:
             raise CliError(f"cannot remove context {name!r}: it is the gateway of this machine")
         gone = self.find(name, "remove")
@@ -97,7 +97,7 @@ def name_in_use(contexts: Contexts, environ: Mapping[str, str]) -> str:
 
 
 def load_contexts(environ: Mapping[str, str]) -> Contexts:
-    """Return what was kept; CliError when the file cannot be used."""
+    """Return the stored contexts; CliError when the file cannot be used."""
     path = file_of(environ)
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
@@ -115,7 +115,7 @@ def load_contexts(environ: Mapping[str, str]) -> Contexts:
 
 
 def save_contexts(contexts: Contexts, environ: Mapping[str, str]) -> None:
-    """Keep contexts; CliError when the file cannot be written."""
+    """Store contexts; CliError when the file cannot be written."""
     from gateway.node.identity import write_private  # with it come all of its keys
 
     path = file_of(environ)
@@ -128,7 +128,7 @@ def save_contexts(contexts: Contexts, environ: Mapping[str, str]) -> None:
 
 
 def file_of(environ: Mapping[str, str]) -> Path:
-    """Return where contexts are kept (XDG Base Directory Specification)."""
+    """Return the file that stores contexts (XDG Base Directory Specification)."""
     folder = environ.get("XDG_CONFIG_HOME", "")
     base = Path(folder) if os.path.isabs(folder) else Path("~/.config").expanduser()  # noqa: PTH117
     return base / "hecate" / "contexts.json"

@@ -72,7 +72,7 @@ async def deploy_folder(
 
 
 def pack_folder(directory: Path) -> Package:
-    """Return the package of a folder; CliError says what is wrong with it."""
+    """Return the package of a folder; CliError names the fault."""
     if not directory.is_dir():
         what = "not a folder" if directory.exists() else "no such folder"
         raise CliError(
@@ -158,7 +158,7 @@ def _progress() -> Progress:
 
 
 class _Counted(io.BytesIO):
-    """A file that tells how much of it was read."""
+    """A file that reports how much of it was read."""
 
     def __init__(self, content: bytes, on_read: Callable[[int], None]) -> None:
         super().__init__(content)

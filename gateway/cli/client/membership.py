@@ -24,7 +24,7 @@ PASSWORD_FILE = "cloud/dev-password"  # noqa: S105  # below the state folder of 
 
 
 async def show_account(target: Target, *, as_json: bool) -> None:
-    """Show the account, and the code that waits."""
+    """Show the account, and the code that is open."""
     async with SidecarClient(target) as sidecar:
         answer = await _account(sidecar)
     if as_json:
@@ -43,7 +43,7 @@ async def show_account(target: Target, *, as_json: bool) -> None:
 
 
 async def join_account(target: Target, *, wait: bool, as_json: bool) -> None:
-    """Show a code; wait until somebody has typed it."""
+    """Show a code; wait until a person has typed it."""
     async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("join account", "POST", "/account/v1/join")
         shown = answer.get("join") if isinstance(answer, dict) else None
@@ -72,7 +72,7 @@ async def leave_account(target: Target, *, as_json: bool) -> None:
 
 
 def confirm_leave(*, yes: bool) -> None:
-    """Ask a person whether they mean it; CliError when there is nobody to ask, or they do not."""
+    """Ask a person whether they mean it; CliError without a terminal, or without a yes."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -91,7 +91,7 @@ async def find_cloud(target: Target) -> str:
 
 
 def read_identity(token_file: Path | None, state: Path | None) -> dict[str, str]:
-    """Return what to show the cloud: an access token, or the development user's password."""
+    """Return the credentials for the cloud: an access token, or the development user's password."""
     if token_file is not None:
         return {"token": read_key_file(str(token_file)).reveal()}
     path = find_state(state, os.environ) / PASSWORD_FILE
@@ -105,11 +105,11 @@ def read_identity(token_file: Path | None, state: Path | None) -> dict[str, str]
 
 
 async def approve_code(
-    cloud: str, who: dict[str, str], code: str, *, allow: bool, as_json: bool
+    cloud: str, credentials: dict[str, str], code: str, *, allow: bool, as_json: bool
 ) -> None:
-    """Tell the cloud what the owner of an account says to a code."""
+    """Send the cloud the owner's answer to a code."""
     url = check_url(cloud)
-    form = {**who, "user_code": code, "allow": "true" if allow else "false"}
+    form = {**credentials, "user_code": code, "allow": "true" if allow else "false"}
     token = form.pop("token", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with httpx.AsyncClient(

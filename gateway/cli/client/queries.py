@@ -20,7 +20,7 @@ RATE_S = 1.0  # between two looks, to see how fast messages come
 
 
 async def show_status(target: Target, *, as_json: bool) -> int:
-    """Show how a gateway is; return 0 when it is ready, else 1."""
+    """Show the status of a gateway; return 0 when it is ready, else 1."""
     out = console()
     watch = Watch()
     async with SidecarClient(target) as sidecar:

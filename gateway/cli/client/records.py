@@ -1,4 +1,4 @@
-"""Turns the sidecar's lists into rows of tables. Pure."""
+"""Converts the sidecar's lists into rows of tables. Pure."""
 
 from typing import Any
 

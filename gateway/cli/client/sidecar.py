@@ -66,7 +66,7 @@ class SidecarClient:
     async def stream(
         self, what: str, method: str, path: str, **request: Any
     ) -> AsyncIterator[httpx.Response]:
-        """Lend an answer whose body comes piece by piece; CliError when the connection fails."""
+        """Yield an answer whose body comes piece by piece; CliError when the connection fails."""
         if request.get("timeout", ...) is None:
             del request["timeout"]
         try:
@@ -99,7 +99,7 @@ class SidecarClient:
 
 
 def decode_answer(what: str, response: httpx.Response) -> Any:
-    """Return the JSON of a good answer, or raise CliError with what the server said."""
+    """Return the JSON of a good answer, or raise CliError with the error of the server."""
     if response.is_error:
         problem = _problem(response)
         raise CliError(problem if problem.startswith("cannot ") else f"cannot {what}: {problem}")
@@ -114,7 +114,7 @@ def decode_answer(what: str, response: httpx.Response) -> Any:
 def trust_of(
     url: str, environ: Mapping[str, str], ca_file: Path | None = None
 ) -> ssl.SSLContext | bool:
-    """Return who may vouch for a server: those of a context or HECATE_CA_FILE, or the system's."""
+    """Return the authorities for a server: of the context, of HECATE_CA_FILE, or of the system."""
     file = str(ca_file or environ.get("HECATE_CA_FILE", ""))
     if not file or not url.startswith("https:"):
         return url.startswith("https:")  # plain HTTP verifies nothing, and loads nothing
@@ -146,7 +146,7 @@ def _problem(response: httpx.Response) -> str:
 
 
 def _why_refused(response: httpx.Response, path: str) -> str:
-    """Return what a person can mend in the command itself; "" for what the server says best."""
+    """Return a reason that another command line mends; "" when the server has the better one."""
     problem = _problem(response)
     why = problem.removeprefix(NOT_ACCEPTED)
     if response.status_code == httpx.codes.UNAUTHORIZED or why != problem:  # mCM answers 403

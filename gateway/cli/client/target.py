@@ -18,12 +18,12 @@ OTHER_KEY = "give --state DIR or HECATE_API_KEY"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The gateway that a command speaks to, and its API key."""
+    """The gateway that a command is for, and its API key."""
 
     url: str
     key: Secret
     context: str = ""  # its name, if one is in use
-    ca_file: Path | None = None  # who may vouch for its https
+    ca_file: Path | None = None  # the authorities for its https
 
     @property
     def where(self) -> str:
@@ -61,7 +61,7 @@ def find_state(state: Path | None, environ: Mapping[str, str]) -> Path:
 
 
 def read_key(path: Path) -> Secret:
-    """Return the API key in a file; CliError says where else it may come from."""
+    """Return the API key in a file; CliError names other sources."""
     try:
         with path.open(encoding="ascii") as file:
             key = file.read(KEY_LIMIT).strip()

@@ -1,4 +1,4 @@
-"""The commands about a gateway's account: their names, options and help."""
+"""Declares the commands about a gateway's account: their names, options and help."""
 
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +32,10 @@ def account(
 def account_join(
     context: typer.Context,
     no_wait: Annotated[
-        bool, typer.Option("--no-wait", help="Print the code and end; `hecate account` tells more.")
+        bool,
+        typer.Option(
+            "--no-wait", help="Print the code and end; `hecate account` shows the result."
+        ),
     ] = False,
     url: Url = None,
     state: State = None,
@@ -40,8 +43,8 @@ def account_join(
 ) -> None:
     """Join an account by a code.
 
-    Shows a code and where to type it. Whoever does so, signed in to the cloud, makes the gateway a
-    member of their account. Waits until that is done, at most as long as the code is good.
+    Shows a code and where to type it. A person who types it, signed in to the cloud, makes the
+    gateway a member of their account. Waits until that is done, at most as long as the code is good.
     """
     from gateway.cli.client.membership import join_account
 
@@ -79,8 +82,8 @@ def account_approve(  # noqa: PLR0913  # options
     before: Given = context.obj
     url, state = url or before.url, state or before.state
     where = cloud or run(find_cloud(target_of(url, state)))
-    who = read_identity(token_file, state)
-    run(approve_code(where, who, code, allow=not refuse, as_json=as_json or before.as_json))
+    credentials = read_identity(token_file, state)
+    run(approve_code(where, credentials, code, allow=not refuse, as_json=as_json or before.as_json))
 
 
 @account_app.command("leave", epilog=examples("hecate account leave --yes"))

@@ -1,4 +1,4 @@
-"""The commands about contexts: their names, options and help."""
+"""Declares the commands about contexts: their names, options and help."""
 
 import os
 import sys
@@ -18,10 +18,10 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="As `hecate context li
 
 context_app = typer.Typer(
     rich_markup_mode=None,
-    help="""Choose the gateway that commands speak to.
+    help="""Choose the gateway that commands use.
 
     A context is a name for a gateway's URL and its API key. One of them can be in use; without
-    one, commands speak to the gateway of this machine, which is the context `default`.
+    one, commands use the gateway of this machine, which is the context `default`.
 
     \b
     In this order, the first that is given counts:
@@ -89,7 +89,7 @@ def add(  # noqa: PLR0913  # options
     context = Context(name, check_url(url), _absolute(state), key, _absolute(ca_file))
     contexts = load_contexts(os.environ).with_added(context)
     save_contexts(contexts.with_current(name) if use else contexts, os.environ)
-    _tell(name, f"is added{' and in use' if use else ''}", as_json=as_json)
+    _print_result(name, f"is added{' and in use' if use else ''}", as_json=as_json)
 
 
 @context_app.command(
@@ -103,7 +103,7 @@ def use_context(name: Name, as_json: Json = False) -> None:
     from gateway.cli.client.contexts import VARIABLE, load_contexts, save_contexts
 
     save_contexts(load_contexts(os.environ).with_current(name), os.environ)
-    _tell(name, "is in use", as_json=as_json)
+    _print_result(name, "is in use", as_json=as_json)
     if os.environ.get(VARIABLE, name) != name:
         sys.stderr.write(f"{VARIABLE}={os.environ[VARIABLE]} of the environment goes before it\n")
 
@@ -116,11 +116,11 @@ def list_contexts(command: typer.Context, as_json: Json = False) -> None:
 
 @context_app.command("rm", epilog=examples("hecate context rm barn"))
 def remove(name: Name, as_json: Json = False) -> None:
-    """Remove a context, and the key that was kept with it."""
+    """Remove a context, and the key that is stored with it."""
     from gateway.cli.client.contexts import load_contexts, save_contexts
 
     save_contexts(load_contexts(os.environ).without(name), os.environ)
-    _tell(name, "is removed", as_json=as_json)
+    _print_result(name, "is removed", as_json=as_json)
 
 
 def show_contexts(*, as_json: bool) -> None:
@@ -148,12 +148,12 @@ def show_contexts(*, as_json: bool) -> None:
 
 
 def _absolute(path: Path | None) -> Path | None:
-    """Return a path that holds wherever the next command is typed; symbolic links stay."""
+    """Return an absolute path; symbolic links stay."""
     return path and Path(os.path.abspath(path.expanduser()))  # noqa: PTH100
 
 
-def _tell(name: str, what: str, *, as_json: bool) -> None:
-    """Say what was done, or print the context in use."""
+def _print_result(name: str, what: str, *, as_json: bool) -> None:
+    """Print the result, or the context in use."""
     from gateway.cli.client.contexts import load_contexts
     from gateway.cli.output import print_json
 

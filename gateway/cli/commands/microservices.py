@@ -1,4 +1,4 @@
-"""The commands for microservices: their names, options and help."""
+"""Declares the commands for microservices: their names, options and help."""
 
 import os
 from pathlib import Path
@@ -41,7 +41,7 @@ def init(
 ) -> None:
     """Write a minimal microservice that runs.
 
-    Writes microservice.toml, which names it and says what it may do, and service.py, its code.
+    Writes microservice.toml, with its name and its rights, and service.py, its code.
     Files that are there stay as they are.
     """
     from gateway.cli.scaffold import init_folder
@@ -52,8 +52,8 @@ def init(
 def ps(url: Url = None, state: State = None, as_json: Json = False) -> None:
     """List the microservices.
 
-    Shows what each is doing since when, how often its process ended by itself or was ended
-    because it answered nothing, and why.
+    Shows the state of each and its time, how often its process crashed or was ended without an
+    answer, and the reason.
     """
     from gateway.cli.client.containers import list_containers
 
@@ -74,7 +74,7 @@ def images(url: Url = None, state: State = None, as_json: Json = False) -> None:
 def logs(
     name: Name,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")
+        bool, typer.Option("--follow", "-f", help="Print new lines as they come, until Ctrl-C.")
     ] = False,
     tail: Annotated[
         int, typer.Option("--tail", "-n", metavar="N", min=0, max=10_000, help="Last lines.")
@@ -83,7 +83,7 @@ def logs(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Print what a microservice printed.
+    """Print the output of a microservice.
 
     Each line begins with its time in UTC. With --json each line is an object of its own.
     """
@@ -94,7 +94,7 @@ def logs(
         run(show_logs(target, name, tail, follow=follow, as_json=as_json))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
-    except BrokenPipeError:  # `hecate logs … | head`: nobody reads on
+    except BrokenPipeError:  # `hecate logs … | head`: the reader is gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise typer.Exit(0) from None
 
@@ -150,8 +150,8 @@ def start(names: Names, url: Url = None, state: State = None, as_json: Json = Fa
 def restart(names: Names, url: Url = None, state: State = None, as_json: Json = False) -> None:
     """Start microservices anew.
 
-    A new process takes over from the one that runs, so that no message is lost; one that answers
-    nothing is ended.
+    A new process takes over from the one that runs, so that no message is lost. A process that
+    does not answer is ended.
     """
     _change(names, "restarted", url, state, as_json)
 
@@ -159,8 +159,8 @@ def restart(names: Names, url: Url = None, state: State = None, as_json: Json = 
 def rm(names: Names, url: Url = None, state: State = None, as_json: Json = False) -> None:
     """Remove microservices, or images.
 
-    Ends a microservice and deletes what it kept. A name that is not a microservice's is that of
-    an image; one that is used is not removed.
+    Ends a microservice and deletes its files. A name that no microservice has is the name of an
+    image; an image in use is not removed.
     """
     from gateway.cli.client.containers import remove
 

@@ -1,4 +1,4 @@
-"""The commands that speak to a running gateway: their names, options and help."""
+"""Declares the commands that query a gateway and deploy to it: names, options and help."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
-    """Show what a gateway is doing.
+    """Show the status of a gateway.
 
     Devices with their last readings, microservices, the link to the cloud, messages. Exit code 0
     when it is ready, 1 when it is not or cannot be reached.
@@ -65,7 +65,7 @@ def code(
 ) -> None:
     """Make a code for a tunnel (BEP) to a node.
 
-    A node of the same account opens a BEP for whoever shows such a code: GET
+    A node of the same account opens a BEP for a caller with such a code: GET
     <SEP URL of the node>/<microservice>/bep?hmac=<code> answers with the BEP's URL.
     """
     from gateway.cli.client.queries import make_code
@@ -91,7 +91,7 @@ def deploy(  # options
     """Send a microservice to a gateway and start it.
 
     Packs the folder into an image, uploads it, starts it and prints the URL to call. If it does
-    not start, says why; the version before goes on running.
+    not start, prints the reason; the version before continues to run.
     """
     from gateway.cli.client.deploy import deploy_folder, parse_env
 

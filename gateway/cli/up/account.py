@@ -30,7 +30,7 @@ class AccountToken:
 
 
 class DevelopmentAccount:
-    """The development user's way into the cloud."""
+    """The sign-in of the development user at the cloud."""
 
     def __init__(self, cloud_url: str, password_file: Path, http: httpx.AsyncClient) -> None:
         self._url, self._password_file, self._http = cloud_url, password_file, http

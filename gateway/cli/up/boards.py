@@ -1,4 +1,4 @@
-"""The simulated devices: which of them still have to join, and their life."""
+"""Runs the simulated devices, and lets new ones join."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class Boards:
         return joining
 
     async def wait_online(self, sidecar: SidecarClient, timeout_s: float) -> list[str]:
-        """Return the ids of all boards once all are online; CliError names those that are not."""
+        """Return the ids of all boards once all are online; CliError names the others."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:

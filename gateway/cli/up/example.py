@@ -1,4 +1,4 @@
-"""The example microservice that `hecate up` deploys."""
+"""Deploys the example microservice of `hecate up`."""
 
 from pathlib import Path
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-HOST = "127.0.0.1"  # the quick start lets anyone in who reaches it: this machine only
+HOST = "127.0.0.1"  # the quick start admits every caller: this machine only
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Plan:
         return self.state / "devices" / f"device-{number}"
 
     def port_uses(self) -> Iterator[PortUse]:
-        """Return what needs which port."""
+        """Return the ports with their uses."""
         ports = self.ports
         yield PortUse(ports.mqtt, "MQTT of the gateway", "--mqtt-port", "HECATE_BROKER_PORT")
         yield PortUse(ports.api, "API of the gateway", "--api-port", "HECATE_SIDECAR_PORT")

@@ -45,7 +45,7 @@ def errors_as_problems() -> Iterator[None]:
 
 
 async def read_object(request: Request) -> dict[str, Any]:
-    """Return the object in a JSON body, whatever its content type says."""
+    """Return the object in a JSON body, with any content type."""
     body = b"".join([chunk async for chunk in stream_body(request, BODY_LIMIT_BYTES)])
     try:
         fields = parse_json(body)

@@ -79,7 +79,7 @@ def _fields(image: StoredImage) -> dict[str, Any]:
 
 @contextlib.asynccontextmanager
 async def _upload(request: Request, limit_bytes: int) -> AsyncIterator["UploadFile"]:
-    """Lend the form's part "image" as a file on disk."""
+    """Yield the form's part "image" as a file on disk."""
     from starlette.datastructures import UploadFile
     from starlette.formparsers import MultiPartException, MultiPartParser
 

@@ -158,12 +158,12 @@ class Catalogue:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Lend a temporary directory on the same file system."""
+        """Yield a temporary directory on the same file system."""
         try:
-            lent = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
+            made = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
         except OSError as exc:
             raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
-        with lent as name:
+        with made as name:
             yield Path(name)
 
     def unpack(self, image: Image, scratch: Path) -> Path:

@@ -40,7 +40,7 @@ class ImageStore:
     async def read(
         self, source: IO[bytes], limits: ImageLimits, runtimes: Set[str]
     ) -> AsyncIterator[tuple[Image, Path]]:
-        """Lend the image in a tar, and the folder that it was unpacked into.
+        """Yield the image in a tar, and the folder that it was unpacked into.
 
         Raises:
             ImageError: it cannot be used.

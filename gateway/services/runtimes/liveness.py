@@ -2,7 +2,7 @@
 
 Answers are judged by the number of questions, not by time.
 
-A gateway that was suspended itself asks once when it goes on, and hears the answer; with a clock
+A gateway that was suspended itself asks once when it goes on, and gets the answer; with a clock
 it would find the process silent for as long as it slept.
 """
 
