@@ -23,7 +23,7 @@ from gateway.status import GatewayStatus
 from protocol.secret import Secret
 from web.asgi import App
 
-if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+if TYPE_CHECKING:  # only a node with a cloud needs it in memory
     from gateway.membership import Membership
     from gateway.tunnel.grants import BepService
 

@@ -44,7 +44,7 @@ def account_join(
     """Join an account by a code.
 
     Shows a code and where to type it. A person who types it, signed in to the cloud, makes the
-    gateway a member of their account. Waits until that is done, at most as long as the code is good.
+    gateway a member of their account. Waits for that, at most as long as the code is good.
     """
     from gateway.cli.client.membership import join_account
 

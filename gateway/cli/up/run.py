@@ -83,12 +83,12 @@ class _Run:
     def __init__(self, plan: Plan, show: Show, out: Console) -> None:
         self._plan, self._show, self._out = plan, show, out
         self._lively = out.is_terminal and show is Show.AUTO
-        self._story = StartProgress(out, lively=out.is_terminal and show is not Show.PLAIN)
+        self._progress = StartProgress(out, lively=out.is_terminal and show is not Show.PLAIN)
         self._signalled = asyncio.Event()
 
     async def run(self) -> None:
         """Do the work until it ends, a part dies, or a signal comes."""
-        system = System(self._plan, self._story)
+        system = System(self._plan, self._progress)
         self._listen(system)
         work = asyncio.create_task(self._work(system), name="work")
         signalled = asyncio.create_task(self._signalled.wait(), name="signals")
@@ -101,13 +101,13 @@ class _Run:
             for task in (work, signalled):
                 task.cancel()
             await asyncio.gather(work, signalled, return_exceptions=True)
-            with self._story.ending():
+            with self._progress.ending():
                 await system.stop()
         if system.died.done() and not self._signalled.is_set():
             raise system.died.result()
         if not work.cancelled():
             work.result()
-        self._story.line(f"ended; state is kept in {shell_word(self._plan.state, Path.home())}")
+        self._progress.line(f"ended; state is kept in {shell_word(self._plan.state, Path.home())}")
 
     def _listen(self, system: System) -> None:
         def take() -> None:
@@ -122,7 +122,7 @@ class _Run:
         running = await system.start()
         sidecar = system.sidecar
         assert sidecar is not None
-        with self._story.step("example", "deploying") as step:
+        with self._progress.step("example", "deploying") as step:
             step.result = await ensure_example(sidecar)
         snapshot = await _snapshot(sidecar)
         where = _whereabouts(self._plan, running, snapshot)
@@ -130,7 +130,7 @@ class _Run:
         kept = (
             f"state {shell_word(self._plan.state, home)} · logs {shell_word(self._plan.logs, home)}"
         )
-        self._story.ready(list_tries(where), kept)
+        self._progress.ready(list_tries(where), kept)
         if self._show is Show.ONCE:
             self._out.print(render(Watch().take(snapshot, 0.0), time.time()))
         elif self._lively:
@@ -156,7 +156,7 @@ class _Run:
         while True:
             with suppress(CliError):  # if it has died, its watcher reports it
                 for line in watch.changes(await _snapshot(sidecar)):
-                    self._story.line(f"{time.strftime('%H:%M:%S')}  {line}")
+                    self._progress.line(f"{time.strftime('%H:%M:%S')}  {line}")
             await asyncio.sleep(REFRESH_S)
 
 
