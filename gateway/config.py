@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.journal import Durability
+from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
-from gateway.uplink.proxy import read_proxy
+from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
-from gateway.uplink.spooled import WhenFull
 from protocol.errors import SettingsError
 from protocol.settings import load_settings
 from web.tls_settings import check_listener, check_tls_files

@@ -1,13 +1,13 @@
 """Errors of the gateway.
 
-GatewayError           the gateway cannot start or go on; the message is for a person
-├─ ConfigError         the configuration cannot be used
-├─ UplinkError         a call to the cloud failed
-│  ├─ Refused          it will fail again until something changes: retry seldom
-│  └─ LinkLost         it may work the next time: retry with backoff
-│     └─ NotSpoken     it may work with an older version of MQTT
-├─ AccountError        the node's membership in an account cannot change
-└─ BepError            a tunnel cannot be had now
+GatewayError                     the gateway cannot start or continue; people read the message
+├─ ConfigError                   the configuration cannot be used
+├─ UplinkError                   a call to the cloud failed
+│  ├─ CloudRefused               it fails again until something changes: retry seldom
+│  └─ UplinkLost                 it may work the next time: retry with backoff
+│     └─ MqttVersionUnsupported  it may work with an older version of MQTT
+├─ AccountError                  the node's membership in an account cannot change
+└─ BepError                      a tunnel cannot be opened now
 """
 
 
@@ -20,23 +20,23 @@ class ConfigError(GatewayError):
 
 
 class UplinkError(GatewayError):
-    """The cloud could not be reached or did not do what it was asked."""
+    """The cloud could not be reached or did not do what this node requested."""
 
 
-class CloudRefused(UplinkError):  # noqa: N818  # says what happened
-    """The cloud understood and said no; code is the error code of OAuth 2.0, if it gave one."""
+class CloudRefused(UplinkError):  # noqa: N818  # an event
+    """The cloud refused the request; code is the error code of OAuth 2.0, if there is one."""
 
     def __init__(self, message: str, code: str = "") -> None:
         super().__init__(message)
         self.code = code
 
 
-class UplinkLost(UplinkError):  # noqa: N818  # says what happened
-    """The connection broke, the cloud is away or overloaded."""
+class UplinkLost(UplinkError):  # noqa: N818  # an event
+    """The connection broke, or the cloud is unreachable or overloaded."""
 
 
-class NotSpoken(UplinkLost):
-    """The peer answers, and not in this version of MQTT."""
+class MqttVersionUnsupported(UplinkLost):
+    """The peer answers, but not in this version of MQTT."""
 
 
 class AccountError(GatewayError):
@@ -44,4 +44,4 @@ class AccountError(GatewayError):
 
 
 class BepError(GatewayError):
-    """There is no BEP now."""
+    """A BEP cannot be opened or ended now."""

@@ -1,4 +1,4 @@
-"""Sets logging up; nothing else may."""
+"""Configures logging for the whole process."""
 
 import logging
 
@@ -6,8 +6,8 @@ FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 def configure_logs(level: str) -> None:
-    """Send the gateway's story to stderr."""
+    """Write log lines of a level and above to stderr."""
     logging.basicConfig(level=level, format=FORMAT, force=True)
-    # they tell each request and connection; ours tell what it meant
-    for chatty in ("httpx", "httpcore", "uvicorn", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    # they log each request and connection
+    for verbose in ("httpx", "httpcore", "uvicorn", "asyncio"):
+        logging.getLogger(verbose).setLevel(logging.WARNING)

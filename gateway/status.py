@@ -1,26 +1,28 @@
-"""One snapshot of all parts: for people, for /readyz, for metrics."""
+"""Reads all parts into one snapshot, for people, /readyz and metrics."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from broker import Broker
 from gateway import VERSION
+from gateway.cloud_api.clock import CloudClock
+from gateway.cluster.election import Role
 from gateway.cluster.members import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown
 from gateway.node.record import Node
 from gateway.services import ServiceHost
+from gateway.spool.values import SpoolStatus
 from gateway.tunnel import TunnelHost
-from gateway.uplink.cloud_clock import CloudClock
 from gateway.uplink.link import CloudLinkState
-from gateway.uplink.spooled import SpoolStatus
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
-    from gateway.uplink.spool import Spool
+    from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
 
-STARTED, STOPPED = "started", "stopped"  # of a container; one that a person stopped is well
+WELL = ("started", "stopped")  # states of a container; a person has stopped the latter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,70 +49,92 @@ class StatusSources:
 
 
 class GatewayStatus:
-    """Knows how all parts are."""
+    """The status of all parts.
 
-    def __init__(self, parts: StatusSources, clock: Callable[[], float]) -> None:
-        self._parts, self._clock, self._started_at = parts, clock, clock()
+    Readiness depends on the role: a supernode needs the link to its cloud, a member does not.
+    """
+
+    def __init__(
+        self,
+        parts: StatusSources,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._parts, self._clock, self._monotonic = parts, clock, monotonic
+        self._started_at, self._started = clock(), monotonic()
+        self._api_counts: Callable[[], dict[str, int]] = dict
         self.listeners: tuple[str, ...] = ()  # of the broker; empty until it listens
-        self.api_counts: Callable[[], dict[str, int]] = dict  # of the sidecar, once it listens
-        self.services_loaded = False
+
+    def note_broker(self, listeners: Iterable[str]) -> None:
+        """Note that the broker listens."""
+        self.listeners = tuple(listeners)
+
+    def note_api(self, counts: Callable[[], dict[str, int]]) -> None:
+        """Note that the sidecar listens; counts returns its counters."""
+        self._api_counts = counts
 
     def reasons(self) -> list[str]:
-        """Return why the gateway is not ready; nothing when it is."""
+        """Return the reasons why the gateway is not ready; an empty list when it is."""
         parts, found = self._parts, []
         if not self.listeners:
             found.append("broker: not listening")
-        if not parts.cluster.elected.is_set():
+        if parts.cluster.role is Role.LISTENING:
             found.append("cluster: no supernode yet")
-        if parts.cloud is not None and parts.cloud.uplink.link.state is not CloudLinkState.ONLINE:
-            link = parts.cloud.uplink.link
-            found.append(f"SEP: {link.state}" + (f": {link.error}" if link.error else ""))
-        if not self.services_loaded:
+        state = self.sep_state()
+        if parts.cloud is not None and state not in (
+            CloudLinkState.ONLINE,
+            CloudLinkState.DISABLED,
+        ):
+            error = parts.cloud.uplink.link.error
+            found.append(f"SEP: {state}" + (f": {error}" if error else ""))
+        if not parts.services.is_loaded:
             found.append("containers: not loaded")
         found += [
             f"container {c.id}: {c.error or c.state}"
             for c in parts.services.containers()
-            if c.error or c.state not in (STARTED, STOPPED)
+            if c.error or c.state not in WELL
         ]
         return found
 
     def sep_state(self) -> CloudLinkState:
-        """Return how the cloud can be reached."""
-        return self._parts.cloud.uplink.link.state if self._parts.cloud else CloudLinkState.DISABLED
+        """Return the state of the link to the cloud; a member keeps none."""
+        parts = self._parts
+        if parts.cloud is None or parts.cluster.role is Role.MEMBER:
+            return CloudLinkState.DISABLED
+        return parts.cloud.uplink.link.state
 
     def role(self) -> str:
-        """Return what this node is in its cluster."""
-        return str(self._parts.cluster.election.role)
+        """Return the role of this node in its cluster."""
+        return str(self._parts.cluster.role)
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything, as GET /status/v1 answers it."""
         parts, reasons = self._parts, self.reasons()
-        election = parts.cluster.election
         return {
             "node": {
                 "id": parts.node.node_id,
                 "name": parts.node.name,
                 "version": VERSION,
                 "accountId": parts.node.account.account_id,
-                "uptime_s": round(self._clock() - self._started_at, 1),
+                "uptime_s": round(self._monotonic() - self._started, 1),
             },
             "ready": not reasons,
             "reasons": reasons,
             "cluster": {
-                "role": str(election.role),
-                "supernodeId": election.supernode_id,
+                "role": str(parts.cluster.role),
+                "supernodeId": parts.cluster.supernode_id,
                 "members": len(parts.cluster.records()),
             },
             "sep": self._sep(),
             "beps": self._beps(),
             "devices": self.devices(),
             "broker": self._broker(),
-            "api": self.api_counts(),
+            "api": self._api_counts(),
             "containers": self._containers(),
         }
 
     def devices(self) -> list[dict[str, Any]]:
-        """Return what is known of each device."""
+        """Return the devices with their counters."""
         online = self._parts.broker.connected()
         return [
             {
@@ -132,7 +156,7 @@ class GatewayStatus:
         link = cloud.uplink.link if cloud else None
         return {
             "state": str(self.sep_state()),
-            "since": link.since if link else self._started_at,
+            "since": self._wall_time(link.since) if link else self._started_at,
             "url": self._sep_url(),
             "error": link.error if link else "",
             "mqtt": cloud.uplink.mqtt if cloud else "",
@@ -145,11 +169,15 @@ class GatewayStatus:
             "spool": asdict(cloud.spool.status() if cloud else SpoolStatus()),
         }
 
+    def _wall_time(self, at: float) -> float:
+        """Return the wall-clock time of a time of the monotonic clock, to the millisecond."""
+        return round(self._clock() - (self._monotonic() - at), 3)
+
     def _sep_url(self) -> str:
         node, cloud = self._parts.node, self._parts.cloud
         if cloud is None:
             return ""
-        return node.listening.sep_url or f"{cloud.url.rstrip('/')}/sep/{node.node_id}"
+        return node.sep_url or f"{cloud.url.rstrip('/')}/sep/{node.node_id}"
 
     def _beps(self) -> list[dict[str, Any]]:
         return [

@@ -1,7 +1,8 @@
-"""Access tokens that callers show to the sidecar, checked offline against the cloud's keys."""
+"""Verifies the access tokens of callers offline, by the signing keys of the cloud."""
 
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from joserfc.jwk import KeySet
 
 from gateway.errors import UplinkError
 from gateway.node.account import Account
-from gateway.storage.database import GatewayDatabase
+from gateway.storage.settings import SettingsStore
 from protocol.errors import TokenError
 from protocol.tokens import verify_token
 
@@ -32,32 +33,33 @@ class TokenRights:
 
 
 class AccessTokens:
-    """Knows the cloud's signing keys; fetches them when a token asks for one it does not know."""
+    """The signing keys of the cloud; an unknown key in a token makes it fetch them again."""
 
     def __init__(
         self,
         node_id: str,
         account: Account,
-        store: GatewayDatabase,
+        settings: SettingsStore,
         fetch: Callable[[], Awaitable[Mapping[str, Any]]] | None,
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._node_id, self._account, self._store = node_id, account, store
-        self._fetch, self._clock = fetch, clock
+        self._node_id, self._account, self._settings = node_id, account, settings
+        self._fetch, self._clock, self._monotonic = fetch, clock, monotonic
         self._keys: KeySet | None = None
         self._fetched_at = float("-inf")
 
     async def load(self) -> None:
-        """Take the keys that were kept, so that tokens can be checked while the cloud is away."""
-        kept = (await self._store.settings()).get(_KEYS)
-        if kept:
-            self._keys = _parse(json.loads(kept))
+        """Read the stored keys, so that tokens can be verified while the cloud is unreachable."""
+        stored = (await self._settings.load()).get(_KEYS)
+        if stored:
+            self._keys = _parse(json.loads(stored))
 
     async def verify(self, token: str) -> TokenRights:
-        """Return what a token allows on this node.
+        """Return the rights of a token on this node.
 
         Raises:
-            TokenError: it is forged, expired, for another node or of another account.
+            TokenError: the token is forged, expired, for another node or of another account.
         """
         try:
             return self._rights(token)
@@ -81,8 +83,8 @@ class AccessTokens:
         )
 
     async def _refresh(self) -> bool:
-        """Fetch the keys, unless that was done lately; return whether they are new."""
-        now = self._clock()
+        """Fetch the keys, at most every REFRESH_S; return whether that worked."""
+        now = self._monotonic()
         if self._fetch is None or now - self._fetched_at < REFRESH_S:
             return False
         self._fetched_at = now
@@ -92,7 +94,7 @@ class AccessTokens:
         except (UplinkError, TokenError) as exc:
             logger.info("%s", exc)
             return False
-        await self._store.save_settings({_KEYS: json.dumps(fetched).encode()})
+        await self._settings.save({_KEYS: json.dumps(fetched).encode()})
         return True
 
 

@@ -1,1 +1,1 @@
-"""The linkLocal cluster: who is its supernode, who are its members."""
+"""Elects the supernode of the linkLocal cluster and holds the records of its members."""

@@ -1,7 +1,10 @@
-"""Elects the supernode of a cluster.
+"""Elects the supernode of a cluster. Pure.
 
-A starting node listens. An existing supernode wins; if none is heard before the listening time
-ends, this node is it. What holds after every call: `supernode_id` is "" exactly while LISTENING.
+    LISTENING ──a supernode announces itself──► MEMBER
+        └─────────the deadline passes─────────► SUPERNODE
+
+A starting node listens for LISTENING_S. What holds after every call: `supernode_id` is "" and
+`deadline` is set exactly while LISTENING.
 """
 
 from enum import StrEnum
@@ -18,7 +21,7 @@ class Role(StrEnum):
 
 
 class Election:
-    """Decides this node's role; does nothing by itself."""
+    """Decides the role of this node; `now` is the monotonic clock."""
 
     def __init__(self, node_id: str, now: float, listening_s: float = LISTENING_S) -> None:
         self._node_id = node_id
@@ -27,11 +30,11 @@ class Election:
         self.deadline: float | None = now + listening_s
 
     def heard_supernode(self, node_id: str) -> None:
-        """Another node says that it is the supernode."""
+        """Note that a node announces itself as the supernode."""
         if self.role is Role.LISTENING and node_id != self._node_id:
             self.role, self.supernode_id, self.deadline = Role.MEMBER, node_id, None
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Become the supernode when the deadline has passed."""
         if self.deadline is not None and now >= self.deadline:
             self.role, self.supernode_id, self.deadline = Role.SUPERNODE, self._node_id, None

@@ -1,8 +1,9 @@
-"""The nodes of the linkLocal cluster, by the records that they keep at the supernode's broker."""
+"""Holds the nodes of the linkLocal cluster, by their records at the supernode's broker."""
 
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Callable
 
 from broker import Broker, Message
@@ -19,43 +20,64 @@ MEMBER_LIMIT = 256
 
 
 class Cluster:
-    """Elects the supernode, publishes this node's record and knows those of the others."""
+    """Runs the election, publishes the record of this node and holds those of the others."""
 
     def __init__(
         self,
         node_id: str,
+        election: Election,
         broker: Broker,
         signed_record: Callable[[], str],
         clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._node_id, self._signed_record, self._clock = node_id, signed_record, clock
+        self._node_id, self._election, self._signed_record = node_id, election, signed_record
+        self._clock, self._monotonic = clock, monotonic
         self._local = broker.local_client("cluster")
         self._records: dict[str, NodeRecord] = {}
-        self.election = Election(node_id, clock())
-        self.elected = asyncio.Event()
+        self._role_changed = asyncio.Event()
+
+    @property
+    def role(self) -> Role:
+        """The role of this node."""
+        return self._election.role
+
+    @property
+    def supernode_id(self) -> str:
+        """The supernode's id; "" before the election."""
+        return self._election.supernode_id
 
     def records(self) -> list[NodeRecord]:
-        """Return the members, this node among them once it is one."""
+        """Return the members, with this node once it is one."""
         return list(self._records.values())
+
+    async def next_role(self, known: Role) -> Role:
+        """Return the role of this node when it differs from the known one."""
+        while self._election.role is known:
+            await self._role_changed.wait()
+        return self._election.role
 
     async def run(self) -> None:
         """Take part in the cluster until cancelled."""
         self._local.subscribe(NODES, self._on_record)
-        while self.election.role is Role.LISTENING:
-            deadline = self.election.deadline or 0.0
-            await asyncio.sleep(max(0.0, deadline - self._clock()))
-            self.election.tick(self._clock())
-        logger.info("this node is the %s of its cluster", self.election.role)
-        self.elected.set()
+        while (deadline := self._election.deadline) is not None:
+            await asyncio.sleep(max(0.0, deadline - self._monotonic()))
+            self._election.tick(self._monotonic())
+        logger.info("this node is the %s of its cluster", self.role)
+        self._announce_role()
         while True:
             self.publish()
             await asyncio.sleep(REPUBLISH_S)
 
     def publish(self) -> None:
-        """Tell the members what this node is now."""
-        if self.election.role is not Role.LISTENING:
+        """Publish the record of this node to the members."""
+        if self.role is not Role.LISTENING:
             payload = json.dumps({"record": self._signed_record()}).encode()
             self._local.publish(node_record(self._node_id), payload, qos=1, retain=True)
+
+    def _announce_role(self) -> None:
+        changed, self._role_changed = self._role_changed, asyncio.Event()
+        changed.set()
 
     def _on_record(self, message: Message) -> None:
         node_id = message.topic.rpartition("/")[2]

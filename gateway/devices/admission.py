@@ -10,8 +10,8 @@ from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of, new_token
 from gateway.devices.join import encode_credentials, encode_refusal, parse_request
 from gateway.devices.registry import DEVICE_LIMIT, DeviceRecord, DeviceRegistry
+from gateway.devices.store import DeviceStore
 from gateway.errors import GatewayError
-from gateway.storage.database import GatewayDatabase
 from protocol.ids import new_device_id
 from protocol.secret import Secret
 from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
@@ -28,7 +28,7 @@ class DeviceAdmission:
 
     def __init__(
         self,
-        store: GatewayDatabase,
+        store: DeviceStore,
         registry: DeviceRegistry,
         claims: Claims,
         broker: Broker,
@@ -160,8 +160,8 @@ class DeviceAdmission:
         return encode_credentials(device.device_id, password)
 
 
-async def confirm(store: GatewayDatabase, device: DeviceRecord) -> None:
+async def confirm(store: DeviceStore, device: DeviceRecord) -> None:
     """A device has logged in with its own credentials: its join is over."""
     if not device.confirmed:
-        device.confirmed = True
+        device.confirm()
         await store.confirm_device(device.device_id)

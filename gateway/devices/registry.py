@@ -1,4 +1,4 @@
-"""Keeps what is known of each device."""
+"""Holds the devices of a node and their counters."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -26,6 +26,17 @@ class DeviceRecord:
     last_topic: str = ""
     last_payload: bytes = b""
 
+    def observe(self, topic: str, payload: bytes, now: float) -> None:
+        """Note a message of the device."""
+        self.last_seen = now
+        self.messages += 1
+        self.last_topic = topic
+        self.last_payload = payload[: SHOWN_CHARACTERS * 4]
+
+    def confirm(self) -> None:
+        """Note that the device has logged in with its own credentials: its join is over."""
+        self.confirmed = True
+
 
 class DeviceRegistry:
     """The devices of a node, by id."""
@@ -46,11 +57,11 @@ class DeviceRegistry:
         return self._devices.get(device_id)
 
     def add(self, device: DeviceRecord) -> None:
-        """Take a device in, or replace what was known of it."""
+        """Add a device, or replace one with the same id."""
         self._devices[device.device_id] = device
 
     def remove(self, device_id: str) -> DeviceRecord | None:
-        """Forget a device; return what was known of it."""
+        """Remove a device and return it, or None."""
         self._seen.discard(device_id)
         return self._devices.pop(device_id, None)
 
@@ -60,7 +71,7 @@ class DeviceRegistry:
         return device if device is not None and is_token(token, device.token_digest) else None
 
     def unconfirmed(self, claim_digest: str, client_id: str) -> DeviceRecord | None:
-        """Return the device that joined so and has not logged in since."""
+        """Return the device of a join that has not logged in since, or None."""
         for device in self._devices.values():
             if (
                 not device.confirmed
@@ -75,17 +86,14 @@ class DeviceRegistry:
         return {d.claim_digest for d in self._devices.values() if not d.confirmed}
 
     def observe(self, device_id: str, topic: str, payload: bytes, now: float) -> None:
-        """Note that a device sent a message."""
+        """Note a message of a device; a device that is unknown has no effect."""
         device = self._devices.get(device_id)
         if device is not None:
-            device.last_seen = now
-            device.messages += 1
-            device.last_topic = topic
-            device.last_payload = payload[: SHOWN_CHARACTERS * 4]
+            device.observe(topic, payload, now)
             self._seen.add(device_id)
 
     def take_seen(self) -> list[tuple[str, float]]:
-        """Return who was heard since the last call, and when."""
+        """Return the devices that sent since the last call, with the time."""
         seen = [(i, self._devices[i].last_seen) for i in self._seen]
         self._seen.clear()
         return seen

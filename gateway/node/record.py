@@ -15,27 +15,41 @@ PROXY = "proxy"
 EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
 
 
-@dataclass(slots=True)
-class Listening:
-    """The addresses of this node's API; set once everything listens."""
+@dataclass(frozen=True, slots=True)
+class RecordSources:
+    """The functions of other parts that the record calls."""
 
-    api_host: str = ""
-    api_port: int = 0
-    api_scheme: str = "http"
-    sep_url: str = ""  # as the cloud says
+    services: Callable[[], tuple[OfferedService, ...]]
+    supernode_id: Callable[[], str]  # "" before the election
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAddress:
+    """The address of the node's API."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{format_address(self.host, self.port)}"
 
 
 class Node:
-    """Makes the node record."""
+    """The identity, the account and the addresses of this node."""
 
     def __init__(
-        self, identity: NodeIdentity, name: str, account: Account, clock: Callable[[], float]
+        self,
+        identity: NodeIdentity,
+        name: str,
+        account: Account,
+        sources: RecordSources,
+        clock: Callable[[], float],
     ) -> None:
         self.identity, self.name, self.account = identity, name, account
-        self.listening = Listening()
-        self.services: Callable[[], tuple[OfferedService, ...]] = tuple
-        self.supernode_id: Callable[[], str] = str
-        self._clock = clock
+        self.api: ApiAddress | None = None  # until the API listens
+        self.sep_url = ""  # until the cloud has stored the record
+        self._sources, self._clock = sources, clock
 
     @property
     def node_id(self) -> str:
@@ -48,11 +62,11 @@ class Node:
             node_id=self.node_id,
             name=self.name,
             version=VERSION,
-            supernode_id=self.supernode_id() or self.node_id,
+            supernode_id=self._sources.supernode_id() or self.node_id,
             sealing_key=self.identity.sealing.public,
             account_id=self.account.account_id,
             addresses=tuple(self._addresses()),
-            services=self.services(),
+            services=self._sources.services(),
         )
 
     def signed_record(self) -> str:
@@ -69,18 +83,24 @@ class Node:
         }
         return Secret(sign_as_node(claims, self.identity.key, self._clock(), EDGE_ID_TTL_S))
 
-    def learn_sep_url(self, stored: NodeRecord) -> None:
-        """Take the SEP address from the record as the cloud keeps it."""
+    def note_api_address(self, address: ApiAddress) -> None:
+        """Note that the API listens."""
+        self.api = address
+
+    def note_registered(self, stored: NodeRecord) -> None:
+        """Note the record as the cloud has stored it; it holds the SEP address."""
         found = (address.href for address in stored.addresses if address.kind == PROXY)
-        self.listening.sep_url = next(found, "")
+        self.sep_url = next(found, "")
 
     def _addresses(self) -> list[Address]:
-        host, found = self.listening.api_host, []
-        if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
-            host = local_address()
-        if host and not is_loopback(host) and host != "localhost":  # of use to others
-            where = format_address(host, self.listening.api_port)
-            found.append(Address("local", f"{self.listening.api_scheme}://{where}"))
-        if self.listening.sep_url:
-            found.append(Address(PROXY, self.listening.sep_url))
+        found = []
+        if self.api is not None:
+            host = self.api.host
+            if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+                host = local_address()
+            if not is_loopback(host) and host != "localhost":  # reachable from other machines
+                address = ApiAddress(self.api.scheme, host, self.api.port)
+                found.append(Address("local", str(address)))
+        if self.sep_url:
+            found.append(Address(PROXY, self.sep_url))
         return found

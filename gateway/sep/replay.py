@@ -20,7 +20,7 @@ REMEMBERED_LIMIT = 20_000  # 100 requests/s for as long as the longest stay vali
 ID_BYTES = 16
 
 
-class Verdict(StrEnum):
+class ReplayVerdict(StrEnum):
     """The verdict on a request; all but ADMITTED are reasons for refusal."""
 
     ADMITTED = "admitted"
@@ -43,23 +43,23 @@ class ReplayGuard:
     def __len__(self) -> int:
         return len(self._seen)
 
-    def admit(self, message_id: bytes, expires: float, now: float) -> Verdict:
+    def admit(self, message_id: bytes, expires: float, now: float) -> ReplayVerdict:
         """Return whether a request may be served; one that may is remembered."""
         self._forget_expired(now)
         if len(message_id) != ID_BYTES:
-            return Verdict.MALFORMED
+            return ReplayVerdict.MALFORMED
         latest = expires + LEEWAY_S
         if not now <= latest or latest <= self._forgotten_until:  # not a number is late, too
-            return Verdict.EXPIRED
+            return ReplayVerdict.EXPIRED
         if expires > now + VALID_LIMIT_S + LEEWAY_S:
-            return Verdict.TOO_LONG
+            return ReplayVerdict.TOO_LONG
         if message_id in self._seen:
-            return Verdict.REPLAYED
+            return ReplayVerdict.REPLAYED
         if len(self._seen) >= self._limit:
-            return Verdict.TOO_MANY
+            return ReplayVerdict.TOO_MANY
         self._seen.add(message_id)
         heapq.heappush(self._by_expiry, (latest, message_id))
-        return Verdict.ADMITTED
+        return ReplayVerdict.ADMITTED
 
     def _forget_expired(self, now: float) -> None:
         while self._by_expiry and now > self._by_expiry[0][0]:

@@ -1,4 +1,4 @@
-"""Serves the requests that come over the SEP: opens, calls the sidecar, seals the answer."""
+"""Serves SEP requests: opens the envelope, calls the sidecar, seals the answer."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from gateway.http.inprocess import TooLarge, call
 from gateway.node.identity import NodeIdentity
-from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, Verdict
+from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, ReplayVerdict
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,
@@ -39,19 +39,17 @@ _MSS = re.compile(r"mss:([A-Za-z0-9_-]{1,32})")
 
 
 class SepService:
-    """Answers envelopes with what the sidecar says."""
+    """Answers envelopes by calls of the sidecar."""
 
-    app: App  # set before the first request comes
-
-    def __init__(self, identity: NodeIdentity, clock: Callable[[], float]) -> None:
-        self._identity, self._clock = identity, clock
+    def __init__(self, identity: NodeIdentity, app: App, clock: Callable[[], float]) -> None:
+        self._identity, self._app, self._clock = identity, app, clock
         self._guard = ReplayGuard()
         self._tasks: set[asyncio.Task[None]] = set()
         self._served: dict[tuple[bytes, str], asyncio.Task[None]] = {}  # by id and sender
         self.dropped = 0
 
     def handle(self, payload: bytes, supernode_id: str, send: Callable[[str, bytes], None]) -> None:
-        """Serve one envelope; the answer goes to send(topic, payload), later or never."""
+        """Serve one envelope; send(topic, payload) sends the answer, if there is one."""
         try:
             envelope = decode_envelope(payload)
             if envelope.kind is EnvelopeKind.CANCEL:
@@ -80,29 +78,29 @@ class SepService:
         task.add_done_callback(forget)
 
     async def stop(self) -> None:
-        """End what is being served."""
+        """Cancel the requests in progress; later ones are served again."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _cancel(self, envelope: Envelope) -> None:
-        """End what is being served when its sender does not wait any more."""
+        """Cancel a request in progress: its sender does not wait any more."""
         task = self._served.get((envelope.message_id, envelope.sender))
         if task is not None and envelope.to == self._identity.node_id:
-            logger.debug("a SEP request is cancelled: nobody waits for its answer")
+            logger.debug("a SEP request is cancelled by its sender")
             task.cancel()
 
     def _admit(self, envelope: Envelope) -> str:
-        """Return the replica that asks; WireError when it is not to be served."""
+        """Return the replica of mSS that sent a request; WireError when it may not be served."""
         sender = _MSS.fullmatch(envelope.sender)
         if envelope.kind is not EnvelopeKind.REQUEST or envelope.to != self._identity.node_id:
             raise WireError("cannot serve envelope: not a request to this node")
         if sender is None or not envelope.reply_key:
-            raise WireError("cannot serve envelope: nobody to answer to")
+            raise WireError("cannot serve envelope: it names no receiver of the answer")
         if len(self._tasks) >= REQUESTS_AT_ONCE:
             raise WireError("cannot serve envelope: too many at once")
         verdict = self._guard.admit(envelope.message_id, envelope.expires, self._clock())
-        if verdict is not Verdict.ADMITTED:
+        if verdict is not ReplayVerdict.ADMITTED:
             raise WireError(f"cannot serve envelope: {verdict}")
         return sender[1]
 
@@ -128,12 +126,12 @@ class SepService:
     async def _call(self, request: HttpRequest, expires: float) -> HttpResponse:
         timeout_s = min(max(expires - self._clock(), 1.0), VALID_LIMIT_S)
         try:
-            return await call(self.app, request, ORIGIN, BODY_LIMIT_BYTES, timeout_s)
+            return await call(self._app, request, ORIGIN, BODY_LIMIT_BYTES, timeout_s)
         except TooLarge:
             return too_large()
         except TimeoutError:
             return problem(504, "Gateway Timeout", "cannot answer: it took too long")
-        except Exception:  # the boundary of one request: a fault in it may not end others
+        except Exception:  # a fault in one request may not end others
             logger.exception("cannot answer a SEP request")
             return problem(500, "Internal Server Error", "cannot answer: fault in the node")
 
@@ -149,7 +147,7 @@ def problem(status: int, title: str, detail: str) -> HttpResponse:
 
 
 def too_large() -> HttpResponse:
-    """Return the answer that takes the place of one that the SEP does not carry."""
+    """Return the answer that replaces one larger than the SEP carries."""
     return problem(
         413,
         "Content Too Large",

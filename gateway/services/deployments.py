@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from gateway.services.containers import ContainerState
-from gateway.services.disk import DiskThread
 from gateway.services.errors import (
     ConflictError,
     DeployError,
@@ -42,6 +41,7 @@ from gateway.services.log import LOG_NAME
 from gateway.services.routes import ContainerRoute, Routes
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
+from gateway.storage.disk_thread import DiskThread
 from microservice.service import Info
 
 logger = logging.getLogger(__name__)

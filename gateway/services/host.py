@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gateway.http.problems import problem_response
 from gateway.http.routes import ApiRoute
@@ -21,9 +21,6 @@ from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 DEFAULT_LIMITS = ServiceLimits()
 RETRY = {"Retry-After": "1"}
@@ -69,9 +66,9 @@ class ServiceHost:
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
     ) -> None:
-        self.on_change: Callable[[], None] = lambda: None
-        # called with the broker identity of a deleted container: the broker drops its session
-        self.on_deleted: Callable[[str], object] = lambda _: None
+        self.is_loaded = False  # start() has returned once
+        self._on_change: list[Callable[[], object]] = []
+        self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
         self._python = python = PythonRuntime(limits, time.time)
         context = ServiceContext(
@@ -80,7 +77,7 @@ class ServiceHost:
             sockets=runtime,
             broker_socket=broker_socket,
             clock=time.time,
-            on_change=lambda: self.on_change(),
+            on_change=self._changed,
             on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), context, node)
@@ -89,6 +86,14 @@ class ServiceHost:
     async def start(self) -> None:
         """Start the containers that ran before; do not wait until they are ready."""
         await self._deployments.resume()
+        self.is_loaded = True
+
+    def add_listener(
+        self, on_change: Callable[[], object], on_deleted: Callable[[str], object]
+    ) -> None:
+        """Call on_change after each change, on_deleted with the broker identity of a container."""
+        self._on_change.append(on_change)
+        self._on_deleted.append(on_deleted)
 
     async def stop(self) -> None:
         """End all processes."""
@@ -159,7 +164,12 @@ class ServiceHost:
         return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
 
     def _deleted(self, container_id: str) -> None:
-        self.on_deleted(f"{LOGIN_PREFIX}{container_id}")
+        for listener in self._on_deleted:
+            listener(f"{LOGIN_PREFIX}{container_id}")
+
+    def _changed(self) -> None:
+        for listener in self._on_change:
+            listener()
 
 
 def _status(deployed: Deployed) -> ContainerStatus:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from gateway.services.disk import DiskThread
+from gateway.storage.disk_thread import DiskThread
 
 CHUNK_BYTES = 16 * 1024
 TAIL_BYTES = 8192

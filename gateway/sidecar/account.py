@@ -13,7 +13,7 @@ from gateway.http.routes import OBJECT, TEXTS, ApiRoute, Operation, make_route
 from web import SafeJsonResponse
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
-    from gateway.membership import Membership
+    from gateway.node.membership import Membership
 
 _SHOW = Operation(
     "account",

@@ -24,7 +24,7 @@ from protocol.secret import Secret
 from web.asgi import App
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
-    from gateway.membership import Membership
+    from gateway.node.membership import Membership
     from gateway.tunnel.grants import BepService
 
 

@@ -14,7 +14,7 @@ from protocol.splice import connect_tls, tune
 
 LOCAL_RETRY_S = 0.02
 
-Dial = Callable[[str, int], Awaitable[socket.socket]]  # gives a tuned socket
+Dial = Callable[[str, int], Awaitable[socket.socket]]  # returns a tuned socket
 
 
 async def dial_tcp(host: str, port: int) -> socket.socket:
@@ -39,7 +39,7 @@ async def dial_tcp(host: str, port: int) -> socket.socket:
 
 
 async def dial_tls(dial: Dial, host: str, port: int, context: ssl.SSLContext) -> socket.socket:
-    """Return a plain socket in the place of a TLS connection; OSError when there is none."""
+    """Return a plain socket that carries a TLS connection; OSError when there is none."""
     carrier = await dial(host, port)
     try:
         return await connect_tls(carrier, context, host)
@@ -49,10 +49,10 @@ async def dial_tls(dial: Dial, host: str, port: int, context: ssl.SSLContext) ->
 
 
 async def introduce(sock: socket.socket, role: PrefaceRole, token: Secret) -> None:
-    """Say what the connection is for; RefusedError or OSError unless the relay accepts."""
+    """Send the preface; RefusedError or OSError unless the relay accepts it."""
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(sock, encode_preface(Preface(role, token.reveal())))
-    answer = await loop.sock_recv(sock, 1)  # not one byte more: the next ones are the visitor's
+    answer = await loop.sock_recv(sock, 1)  # no byte more: later bytes belong to the visitor
     if not answer:
         raise ConnectionResetError("the relay closed the connection")
     try:
@@ -64,7 +64,7 @@ async def introduce(sock: socket.socket, role: PrefaceRole, token: Secret) -> No
 
 
 async def wait_for_visitor(sock: socket.socket) -> bool:
-    """Return whether a visitor's first byte came; False when the relay closed instead."""
+    """Return True at the first byte of a visitor, False when the relay closes."""
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     loop.add_reader(sock.fileno(), readable.set)
@@ -78,8 +78,8 @@ async def wait_for_visitor(sock: socket.socket) -> bool:
 async def dial_local(path: Path) -> socket.socket:
     """Return a connection to a Unix socket.
 
-    Connects by itself: asyncio takes the EAGAIN of a Unix socket whose backlog is full for
-    "in progress", and then for success.
+    asyncio's sock_connect() is no use here: it takes the EAGAIN of a Unix socket with a full
+    backlog for "in progress", and then for success.
     """
     with contextlib.ExitStack() as undo:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

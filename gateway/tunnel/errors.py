@@ -1,8 +1,8 @@
-"""Errors of the serving end.
+"""Defines the errors of the serving end.
 
 GatewayError
 └─ TunnelError      a BEP cannot be opened
-   └─ RefusedError  the relay said no; status says why
+   └─ RefusedError  the relay refused; status has its reason
 """
 
 from gateway.errors import GatewayError
@@ -14,7 +14,7 @@ class TunnelError(GatewayError):
 
 
 class RefusedError(TunnelError):
-    """The relay answered a preface with something else than "accepted"."""
+    """The relay refused a preface."""
 
     def __init__(self, status: PrefaceStatus) -> None:
         super().__init__(f"cannot open BEP: relay refused, {_WHY[status]}")
@@ -22,7 +22,7 @@ class RefusedError(TunnelError):
 
 
 _WHY = {
-    PrefaceStatus.ACCEPTED: "though it accepted",
+    PrefaceStatus.ACCEPTED: "although it accepted",
     PrefaceStatus.BAD_TOKEN: "the token is forged, expired or not for it",
     PrefaceStatus.LIMIT: "it is full",
     PrefaceStatus.GONE: "the BEP has ended",

@@ -1,7 +1,7 @@
-"""Gives members of the account a tunnel to this node (the third of the four steps), and ends it.
+"""Opens and ends BEPs for members of the account (the third of the four steps).
 
-A BEP does not outlive the process that serves it: what an earlier run left is given back at the
-start, what this one has at the stop.
+A BEP does not outlive the process that serves it: the start deletes the BEPs of earlier runs at
+the cloud, and the stop deletes those of this run.
 """
 
 import asyncio
@@ -12,22 +12,23 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from gateway.backoff import delays
+from gateway.cloud_api.values import BepGrant
 from gateway.errors import BepError, CloudRefused, UplinkError
 from gateway.node.account import Account
-from gateway.tunnel import BepGrant, TunnelError, TunnelHost
+from gateway.tunnel import TunnelError, TunnelHost
 from protocol.codes import REQUEST_BEP, check_code
 from protocol.errors import TokenError
 
 if TYPE_CHECKING:
-    from gateway.uplink.cloud_api import CloudApi
+    from gateway.cloud_api.client import CloudApi
 
 logger = logging.getLogger(__name__)
 
 TTL_S = 3600.0
-WORTHWHILE_S = 60.0  # a BEP with less left than this is not given out again
-STOP_S = 1.5  # for the cloud to take them back; all of stopping takes less than 5 s
+REUSE_S = 60.0  # a BEP that expires sooner is not returned again
+STOP_S = 1.5  # for the deletion at the cloud; all of stopping takes less than 5 s
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-UNSERVED = "unserved"  # mSS counts it, this process does not serve it
+UNSERVED = "unserved"  # mSS counts the BEP, and this process does not serve it
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class OpenBep:
 
 
 class BepService:
-    """Opens BEPs; the same code and label get the same one while it lasts."""
+    """The BEPs of this node; the same code and label get the same BEP until it expires."""
 
     def __init__(
         self,
@@ -51,14 +52,14 @@ class BepService:
     ) -> None:
         self._node_id, self._account, self._api = node_id, account, api
         self._tunnel, self._clock = tunnel, clock
-        self._given: dict[tuple[str, str], BepGrant] = {}
+        self._grants: dict[tuple[str, str], BepGrant] = {}
         self._one_at_a_time = asyncio.Lock()
-        self._giving_back: set[asyncio.Task[None]] = set()
-        self._asked = False  # mSS for one, in this run
+        self._deleting: set[asyncio.Task[None]] = set()
+        self._has_requested = False  # a BEP, in this run
         self._stopping = False
 
     async def run(self) -> None:
-        """Give back what earlier runs of this node left, as soon as the cloud can be reached."""
+        """Delete the BEPs of earlier runs of this node as soon as the cloud can be reached."""
         for wait_s in delays(FIRST_WAIT_S, LONGEST_WAIT_S, random.Random()):  # noqa: S311
             try:
                 await self._api.delete_beps(earlier_only=True)
@@ -70,36 +71,36 @@ class BepService:
         await asyncio.Event().wait()  # until cancelled
 
     async def stop(self) -> None:
-        """End all BEPs, here and at the cloud, within STOP_S; none opens any more."""
+        """End all BEPs, here and at the cloud, within STOP_S; no further one opens."""
         self._stopping = True
         try:
             async with asyncio.timeout(STOP_S), self._one_at_a_time:
-                if self._asked:
+                if self._has_requested:
                     await self._api.delete_beps(earlier_only=False)
         except (UplinkError, TimeoutError) as exc:
             why = str(exc) or f"no answer within {STOP_S:g} s"
             logger.info("%s; the cloud ends them by itself", why)
-        for task in self._giving_back:
+        for task in self._deleting:
             task.cancel()
-        await asyncio.gather(*self._giving_back, return_exceptions=True)
+        await asyncio.gather(*self._deleting, return_exceptions=True)
         await self._tunnel.stop()
 
     async def request(self, code: str, label: str) -> OpenBep:
-        """Return a BEP for whoever shows a good code.
+        """Return a BEP for the bearer of a valid code.
 
         Raises:
             TokenError: the code does not allow it.
-            BepError: mSS or the relay gives none now.
+            BepError: mSS or the relay refuses one now.
         """
         if not self._account.key:
             raise TokenError("cannot open BEP: this node is in no account, or has no account key")
         check_code(code, self._account.key, self._node_id, REQUEST_BEP, self._clock())
         async with self._one_at_a_time:
-            grant = self._given_before(code, label) or await self._open(code, label)
+            grant = self._find_open(code, label) or await self._open(code, label)
         return OpenBep(grant.url, grant.expires_at)
 
     async def list(self) -> tuple[list[dict[str, Any]], str]:
-        """Return all BEPs that count for this node, and why those at the cloud are not known."""
+        """Return all BEPs of this node, and the reason why those of the cloud are missing, or ""."""
         served = {bep.bep_id: asdict(bep) for bep in self._tunnel.beps()}
         rows = [{"id": row.pop("bep_id"), **row} for row in served.values()]
         try:
@@ -112,7 +113,7 @@ class BepService:
         """End a BEP and cut its visitors; return whether there was one.
 
         Raises:
-            BepError: only the cloud knows it, and cannot be reached.
+            BepError: only the cloud has it, and the cloud cannot be reached.
         """
         served = any(bep.bep_id == bep_id for bep in self._tunnel.beps())
         await self._tunnel.close(bep_id)
@@ -127,20 +128,20 @@ class BepService:
             logger.info("%s; the cloud ends it by itself", exc)
         return True
 
-    def _given_before(self, code: str, label: str) -> BepGrant | None:
+    def _find_open(self, code: str, label: str) -> BepGrant | None:
         served = {bep.bep_id for bep in self._tunnel.beps()}
-        latest = self._clock() + WORTHWHILE_S
-        self._given = {
+        latest = self._clock() + REUSE_S
+        self._grants = {
             key: grant
-            for key, grant in self._given.items()
+            for key, grant in self._grants.items()
             if grant.bep_id in served and grant.expires_at > latest
         }
-        return self._given.get((code, label))
+        return self._grants.get((code, label))
 
     async def _open(self, code: str, label: str) -> BepGrant:
         if self._stopping:
             raise BepError("cannot open BEP: the node stops")
-        self._asked = True
+        self._has_requested = True
         try:
             grant = await self._api.new_bep(TTL_S)
         except UplinkError as exc:
@@ -148,17 +149,19 @@ class BepService:
         try:
             await self._tunnel.open(grant, label)
         except TunnelError as exc:
-            await self._give_back(grant)
+            await self._delete(grant)
             raise BepError(str(exc)) from exc
-        except asyncio.CancelledError:  # who asked has left, and nobody knows of this one
-            task = asyncio.create_task(self._give_back(grant), name="give BEP back")
-            self._giving_back.add(task)
-            task.add_done_callback(self._giving_back.discard)
+        except (
+            asyncio.CancelledError
+        ):  # the caller has closed its connection, so no one knows the BEP
+            task = asyncio.create_task(self._delete(grant), name="delete BEP")
+            self._deleting.add(task)
+            task.add_done_callback(self._deleting.discard)
             raise
-        self._given[code, label] = grant
+        self._grants[code, label] = grant
         return grant
 
-    async def _give_back(self, grant: BepGrant) -> None:
+    async def _delete(self, grant: BepGrant) -> None:
         await self._tunnel.close(grant.bep_id)
         try:
             await self._api.delete_bep(grant.bep_id)
@@ -167,7 +170,7 @@ class BepService:
 
 
 def _unserved(bep: dict[str, Any]) -> dict[str, Any]:
-    """Return a BEP that only mSS knows, as one that is served looks."""
+    """Return a BEP that only mSS has, in the form of a served one."""
     return {
         "id": str(bep.get("id", "")),
         "url": str(bep.get("url", "")),

@@ -1,4 +1,4 @@
-"""All BEPs that a gateway serves. Read this first."""
+"""Serves all BEPs of a gateway. Read this first."""
 
 import asyncio
 import logging
@@ -9,20 +9,21 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from gateway.cloud_api.values import BepGrant
 from gateway.tunnel.dial import Dial, dial_tcp, dial_tls
 from gateway.tunnel.errors import TunnelError
 from gateway.tunnel.limits import TunnelLimits
 from gateway.tunnel.tunnel import Tunnel, TunnelContext
-from gateway.tunnel.values import BepGrant, BepStatus
+from gateway.tunnel.values import BepStatus
 from protocol.splice import SpliceLimits, Splicer
 
 logger = logging.getLogger(__name__)
 
 
 class TunnelHost:
-    """Lets the visitors of BEPs reach one HTTP server, which listens on a Unix socket.
+    """The BEPs of a gateway; their visitors reach one HTTP server on a Unix socket.
 
-    The server reads what visitors sent: paths start with the BEP id.
+    The server gets the requests unchanged: paths start with the BEP id.
     """
 
     def __init__(
@@ -33,13 +34,13 @@ class TunnelHost:
         dial: Dial = dial_tcp,
         trust: Callable[[], ssl.SSLContext] = ssl.create_default_context,
     ) -> None:
-        """Take what is served, and how relays are reached; trust is asked for TLS ones only."""
+        """Take the server's socket and the way to relays; only relays with TLS call `trust`."""
         self._target, self._clock, self._dial = target, clock, dial
-        self._trust = cache(trust)  # authorities cost 2 MB, which plain relays save
+        self._trust = cache(trust)  # authorities take 2 MB, which plain relays do not need
         self._limits = limits or TunnelLimits()
         self._tunnels: dict[str, Tunnel] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._site: TunnelContext | None = None
+        self._context: TunnelContext | None = None
 
     async def open(self, grant: BepGrant, label: str) -> None:
         """Serve a BEP; return when the relay has accepted. Raises TunnelError.
@@ -64,7 +65,7 @@ class TunnelHost:
         task = asyncio.create_task(tunnel.run(control), name=f"BEP for {label}")
         self._running[bep_id] = task
         task.add_done_callback(lambda done: self._ended(bep_id, done))
-        await asyncio.sleep(0)  # it must have begun, or cancelling it would not close control
+        await asyncio.sleep(0)  # a task cancelled before its first step would not close the socket
         logger.info("BEP for %s is open", label)
 
     async def close(self, bep_id: str) -> None:
@@ -78,21 +79,21 @@ class TunnelHost:
         """Stop serving."""
         for bep_id in list(self._running):
             await self.close(bep_id)
-        if self._site is not None:
-            self._site.splicer.close()
-            self._site = None
+        if self._context is not None:
+            self._context.splicer.close()
+            self._context = None
 
     def beps(self) -> list[BepStatus]:
-        """Return the BEPs that are open, or on their way to be again."""
+        """Return the BEPs that are open or reconnect."""
         return [tunnel.status() for tunnel in self._tunnels.values()]
 
     def _shared(self) -> TunnelContext:
-        if self._site is None:
+        if self._context is None:
             limits = SpliceLimits(pipes=self._limits.pipes, idle_s=self._limits.stream_idle_s)
-            self._site = TunnelContext(
+            self._context = TunnelContext(
                 self._target, self._limits, Splicer(limits), self._dial, self._dial_tls
             )
-        return self._site
+        return self._context
 
     async def _dial_tls(self, host: str, port: int) -> socket.socket:
         return await dial_tls(self._dial, host, port, self._trust())

@@ -10,7 +10,7 @@ class TunnelLimits:
     """Bounds of one gateway's BEPs."""
 
     beps: int = 32
-    ready: int = 2  # data connections that wait for a visitor, so that it need not
+    ready: int = 2  # data connections that wait for a visitor in advance
     streams: int = 128  # data connections of one BEP, those that wait included
     pipes: int = 32  # of 1 MiB, shared by all streams
 

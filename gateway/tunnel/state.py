@@ -1,16 +1,16 @@
-"""The serving end of one BEP: what its control connection says, how many data connections to open.
+"""Decides how one BEP follows its control connection, and counts its data connections. Pure.
 
 Theory of operation
 -------------------
 The caller owns the sockets; `now` is its monotonic clock. Rules that hold after every call:
 
-1. CONNECTING until the relay first accepts, OPEN while the control connection lives, BROKEN while
-   it is to be opened again, ENDED for good: expired, ended by the relay, or refused for good.
-2. `spare` counts data connections that are being opened or wait for a visitor. One that is
-   taken is replaced; NEED asks for more than that. spare + streams never exceeds the limit.
-3. After a reconnection nothing opened before is counted: the relay has dropped it. Those who
-   report on data connections say of which generation they are.
-4. The relay decides when a BEP ends. Only one that is silent or beyond its expiry is overruled.
+1. The phase is CONNECTING until the relay first accepts, OPEN while the control connection is up,
+   BROKEN until it is up again, and ENDED for good: expired, ended or refused by the relay.
+2. `spare` counts data connections that open or wait for a visitor. A new one replaces each that
+   a visitor takes; NEED requests more. spare + streams never exceeds the limit.
+3. A reconnection resets `spare`, because the relay has dropped the earlier data connections. A
+   report on a data connection names its generation, which each reconnection increments.
+4. The relay decides when a BEP ends, unless it is silent or the BEP is past its expiry.
 """
 
 from enum import StrEnum
@@ -26,7 +26,7 @@ from protocol.preface import (
     encode_frame,
 )
 
-EXPIRY_LEEWAY_S = 30.0  # the relay's clock decides; this one may be ahead
+EXPIRY_LEEWAY_S = 30.0  # the clock of the relay decides; this one may be ahead
 
 
 class TunnelPhase(StrEnum):
@@ -49,12 +49,12 @@ class TunnelState:
         self._output = b""
         self._needed = 0
         self.state = TunnelPhase.CONNECTING
-        self.why = ""  # it is broken or ended
+        self.why = ""  # the cause of BROKEN or ENDED
         self.generation = 0
         self.spare = 0
         self.streams = 0
         self.visitors_total = 0
-        self.bytes_total = 0  # of visitors that have left
+        self.bytes_total = 0  # of visitors that have disconnected
 
     @property
     def done(self) -> bool:
@@ -90,7 +90,7 @@ class TunnelState:
         self._break(why)
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take bytes from the control connection, b"" at its end."""
+        """Handle bytes of the control connection, b"" at its end."""
         if not data:
             self._break("the relay closed the control connection")
             return
@@ -107,30 +107,30 @@ class TunnelState:
                 self._break(str(exc))
 
     def tick(self, now: float) -> None:
-        """Do what is due."""
+        """End or break the BEP when its deadline has passed."""
         if now >= self._expires:
             self._end("it has expired")
         elif self.state is TunnelPhase.OPEN and now >= self.deadline:
             self._break("the relay is silent")
 
     def take_output(self) -> bytes:
-        """Return, once, what to send on the control connection."""
+        """Return, once, the bytes to send on the control connection."""
         output, self._output = self._output, b""
         return output
 
     def take_wanted(self) -> int:
-        """Return, once, how many data connections to open; they count as spare from now on."""
+        """Return, once, the number of data connections to open; they count as spare."""
         if self.state is not TunnelPhase.OPEN:
             return 0
-        room = self._limits.streams - self.spare - self.streams
+        free = self._limits.streams - self.spare - self.streams
         wanted = max(self._limits.ready - self.spare, 0, self._needed)
-        count = max(min(wanted, room), 0)
+        count = max(min(wanted, free), 0)
         self.spare += count
         self._needed = 0
         return count
 
     def taken(self, generation: int) -> None:
-        """Note that a visitor came on a data connection."""
+        """Note that a visitor has taken a data connection."""
         self.gone(generation)
         self.streams += 1
         self.visitors_total += 1
@@ -140,13 +140,13 @@ class TunnelState:
         if generation == self.generation and self.spare:
             self.spare -= 1
 
-    def left(self, moved: int) -> None:
-        """Note that a visitor has left, after so many bytes."""
+    def visitor_closed(self, moved: int) -> None:
+        """Note that a visitor has disconnected after a number of bytes."""
         self.streams -= 1
         self.bytes_total += moved
 
     def end(self) -> None:
-        """Note that its owner ends it."""
+        """Note that the gateway ends the BEP."""
         self._end("closed")
 
     def _take(self, kind: FrameType, value: int) -> None:
@@ -156,7 +156,7 @@ class TunnelState:
             case FrameType.PING:
                 self._output = encode_frame(FrameType.PING, value)  # one answer is enough
             case FrameType.END if value == EndReason.RELAY_STOPS:
-                self._break("the relay stops")  # another process may take its place
+                self._break("the relay stops")  # another process may replace it
             case FrameType.END:
                 names = {int(reason): reason.name.lower() for reason in EndReason}
                 self._end(f"the relay ended it: {names.get(value, value)}")

@@ -1,4 +1,4 @@
-"""One BEP's io: keeps its control connection, opens data connections, joins visitors."""
+"""Runs one BEP: keeps its control connection, opens data connections, splices visitors."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.backoff import delays
+from gateway.cloud_api.values import BepGrant
 from gateway.tunnel.dial import Dial, dial_local, introduce, wait_for_visitor
 from gateway.tunnel.errors import RefusedError, TunnelError
 from gateway.tunnel.limits import TunnelLimits
 from gateway.tunnel.state import TunnelPhase, TunnelState
-from gateway.tunnel.values import BepGrant, BepStatus
+from gateway.tunnel.values import BepStatus
 from protocol.preface import PrefaceRole
 from protocol.splice import SplicedPair, Splicer, cut
 
@@ -36,15 +37,15 @@ class TunnelContext:
 class Tunnel:
     """The serving end of one BEP."""
 
-    def __init__(self, site: TunnelContext, grant: BepGrant, label: str, lasts_s: float) -> None:
-        self._site, self._grant, self._label = site, grant, label
+    def __init__(self, context: TunnelContext, grant: BepGrant, label: str, lasts_s: float) -> None:
+        self._context, self._grant, self._label = context, grant, label
         self._loop = asyncio.get_running_loop()
-        self._state = TunnelState(site.limits, self._loop.time(), lasts_s)
+        self._state = TunnelState(context.limits, self._loop.time(), lasts_s)
         self._tasks: set[asyncio.Task[None]] = set()
         self._pairs: set[SplicedPair] = set()
 
     def status(self) -> BepStatus:
-        """Return how it is."""
+        """Return the status of the BEP."""
         state = self._state
         return BepStatus(
             bep_id=self._grant.bep_id,
@@ -58,7 +59,7 @@ class Tunnel:
         )
 
     async def connect(self) -> socket.socket:
-        """Return an accepted control connection; TunnelError when there can be none."""
+        """Return an accepted control connection; TunnelError when that fails."""
         try:
             control = await self._reach(PrefaceRole.CONTROL)
         except OSError as exc:  # TimeoutError is one
@@ -89,14 +90,14 @@ class Tunnel:
                         received = await self._loop.sock_recv(control, READ_BYTES)
                     state.receive(received, self._loop.time())
                     if output := state.take_output():
-                        control.send(output)  # a few bytes: the buffer is full only if it is dead
+                        control.send(output)  # a few bytes: a full buffer means a dead connection
                 except TimeoutError:
                     state.tick(self._loop.time())
                 except OSError as exc:
                     state.lost(str(exc))
 
     async def _reconnect(self) -> socket.socket | None:
-        state, limits = self._state, self._site.limits
+        state, limits = self._state, self._context.limits
         if state.done:
             return None
         logger.warning("BEP for %s is broken: %s", self._label, state.why)
@@ -108,7 +109,7 @@ class Tunnel:
             control = None if state.done else await self._try_again()
             if control is not None:
                 broken_s = self._loop.time() - started
-                logger.info("BEP for %s is back after %.1f s", self._label, broken_s)
+                logger.info("BEP for %s is open again after %.1f s", self._label, broken_s)
                 return control
             if state.done:
                 break
@@ -132,23 +133,23 @@ class Tunnel:
     async def _serve_visitor(self, generation: int) -> None:
         data = await self._next_visitor()
         if data is None:
-            await asyncio.sleep(self._site.limits.reopen_s)
+            await asyncio.sleep(self._context.limits.reopen_s)
             self._state.gone(generation)
             self._open_wanted()
             return
         self._state.taken(generation)
         self._open_wanted()
         with contextlib.ExitStack() as undo:
-            undo.callback(self._state.left, 0)
+            undo.callback(self._state.visitor_closed, 0)
             undo.callback(cut, data)
             try:
-                async with asyncio.timeout(self._site.limits.local_s):
-                    local = await dial_local(self._site.target)
+                async with asyncio.timeout(self._context.limits.local_s):
+                    local = await dial_local(self._context.target)
             except OSError as exc:
                 logger.warning("cannot reach the local server: %s", exc)
                 return
             undo.pop_all()
-            self._pairs.add(self._site.splicer.join(data, local, self._visitor_left))
+            self._pairs.add(self._context.splicer.join(data, local, self._visitor_closed))
 
     async def _next_visitor(self) -> socket.socket | None:
         with contextlib.ExitStack() as undo:
@@ -162,15 +163,15 @@ class Tunnel:
                 logger.debug("BEP for %s: data connection failed: %s", self._label, exc)
         return None
 
-    def _visitor_left(self, pair: SplicedPair) -> None:
+    def _visitor_closed(self, pair: SplicedPair) -> None:
         self._pairs.discard(pair)
-        self._state.left(pair.moved)
+        self._state.visitor_closed(pair.moved)
         self._open_wanted()
 
     async def _reach(self, role: PrefaceRole) -> socket.socket:
         with contextlib.ExitStack() as undo:
-            async with asyncio.timeout(self._site.limits.dial_s):
-                dial = self._site.dial_secure if self._grant.tls else self._site.dial
+            async with asyncio.timeout(self._context.limits.dial_s):
+                dial = self._context.dial_secure if self._grant.tls else self._context.dial
                 sock = await dial(self._grant.host, self._grant.port)
                 undo.callback(sock.close)
                 await introduce(sock, role, self._grant.token)

@@ -1,22 +1,8 @@
-"""Defines the values that a tunnel's owner passes and receives."""
+"""Defines the status of a BEP, as the tunnel reports it."""
 
 from dataclasses import dataclass
 
 from gateway.tunnel.state import TunnelPhase
-from protocol.secret import Secret
-
-
-@dataclass(frozen=True, slots=True)
-class BepGrant:
-    """The grant of mSS: the relay and the token to serve there."""
-
-    bep_id: str
-    url: str
-    host: str
-    port: int
-    token: Secret
-    expires_at: float  # unix seconds
-    tls: bool = False  # the relay is reached over TLS
 
 
 @dataclass(frozen=True, slots=True)

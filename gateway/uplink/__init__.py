@@ -1,1 +1,1 @@
-"""The way to the cloud: store-and-forward, topic rules, the SEP's connection."""
+"""Keeps the MQTT connection to the cloud and forwards messages in both directions."""

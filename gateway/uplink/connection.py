@@ -1,10 +1,10 @@
-"""One connection to the cloud's broker: paho-mqtt, driven by the event loop.
+"""Runs one connection to the cloud's broker: paho-mqtt on the event loop.
 
-Each connection is a new client: what was not acknowledged is in the spool and goes out again from
-there, in order. The session at the broker goes on: what the cloud sends at QoS 1 waits there while
-this node is away, and is acknowledged by hand (intake.py). MQTT 5 says why it refuses; a broker
-that does not speak it gets MQTT 3.1.1. Through an HTTP proxy MQTT goes in WebSocket frames, at
-/mqtt.
+Each connection is a new paho client, because unacknowledged messages are in the spool, which sends
+them again in order. The session at the broker continues: it stores messages of QoS 1 while this
+node is offline, and inbound.py acknowledges each of them explicitly. MQTT 5 gives reasons for its
+refusals; a broker without MQTT 5 gets MQTT 3.1.1. An HTTP proxy carries MQTT in WebSocket frames,
+at /mqtt.
 """
 
 import asyncio
@@ -23,32 +23,32 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.errors import CloudRefused, NotSpoken, UplinkLost
-from gateway.uplink.intake import CloudMessage
-from gateway.uplink.proxy import Proxy, connect_through
+from gateway.cloud_api.http_proxy import Proxy, connect_through
+from gateway.errors import CloudRefused, MqttVersionUnsupported, UplinkLost
+from gateway.uplink.inbound import CloudMessage
 from protocol.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-KEEP_ALIVE_S = 10  # the cloud knows within 15 s, less than callers wait, that a node is gone
-SESSION_EXPIRY_S = 7 * 86_400  # commands wait so long for a node that is away, the broker willing
+KEEP_ALIVE_S = 10  # the cloud detects a lost node within 15 s, before its callers time out
+SESSION_EXPIRY_S = 7 * 86_400  # the broker may store commands so long for an offline node
 CONNECT_TIMEOUT_S = 4.0  # below the 5 s in which a gateway stops
 SET_UP_TIMEOUT_S = 10.0
 MISC_INTERVAL_S = 1.0
 PUBACK_WINDOW = 512
 WEBSOCKET_PATH = "/mqtt"
 
-# What a second attempt would not change; the names are paho's
+# reasons that a second attempt would not change, by paho's names
 _FINAL = frozenset(
     {"Bad user name or password", "Not authorized", "Client identifier not valid", "Banned"}
 )
-_NOT_SPOKEN = "Unsupported protocol version"
-_SILENT = "Keep alive timeout"
+_UNSUPPORTED_VERSION = "Unsupported protocol version"
+_KEEP_ALIVE_TIMEOUT = "Keep alive timeout"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """How the cloud's broker is reached."""
+    """The address of the cloud's broker and the way to it."""
 
     host: str
     port: int
@@ -57,14 +57,14 @@ class Endpoint:
 
     @property
     def transport(self) -> str:
-        """What carries MQTT, for people."""
+        """The transport below MQTT, in words."""
         kind = "TLS" if self.tls else "TCP"
         return f"WebSocket over {kind} through proxy {self.proxy}" if self.proxy else kind
 
 
 @dataclass(frozen=True, slots=True)
-class ServerLimits:
-    """What a CONNACK says of the broker; 0 bytes are no limit."""
+class ConnackLimits:
+    """The limits of the broker, from its CONNACK; 0 bytes are no limit."""
 
     receive_maximum: int = 65_535
     packet_bytes: int = 0
@@ -73,26 +73,39 @@ class ServerLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Closed:
-    """Why a connection ended."""
+class ConnectionEnd:
+    """The end of a connection and its cause."""
 
     why: str
     by_peer: bool = False
     reason: int | None = None  # of the broker's DISCONNECT
 
 
+@dataclass(frozen=True, slots=True)
+class ConnectionCallbacks:
+    """The functions that a connection calls."""
+
+    on_message: "Callable[[CloudConnection, CloudMessage], object]" = lambda *_: None
+    on_puback: Callable[[int, int, str], object] = lambda *_: None  # id, reason code, its name
+
+
 class CloudConnection:
     """An MQTT connection; callbacks run on the event loop and must not block."""
 
     def __init__(
-        self, client_id: str, password: Secret, endpoint: Endpoint, *, five: bool = True
+        self,
+        client_id: str,
+        password: Secret,
+        endpoint: Endpoint,
+        callbacks: ConnectionCallbacks | None = None,
+        *,
+        five: bool = True,
     ) -> None:
-        self.on_message: Callable[[CloudMessage], None] = lambda _message: None
-        self.on_answered: Callable[[int, int, str], None] = lambda _packet_id, _code, _why: None
-        self.server = ServerLimits()
+        self._callbacks = callbacks or ConnectionCallbacks()
+        self.server = ConnackLimits()
         self._endpoint, self._five = endpoint, five
         self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
-        self.closed: asyncio.Future[Closed] = self._loop.create_future()
+        self.closed: asyncio.Future[ConnectionEnd] = self._loop.create_future()
         self._connected: asyncio.Future[None] = self._loop.create_future()
         self._unsent: dict[int, int] = {}  # QoS 0, bytes: no acknowledgement will come
         self.unsent_bytes = 0
@@ -106,9 +119,9 @@ class CloudConnection:
         """Connect and log in.
 
         Raises:
-            Refused: the broker does not want this node.
-            NotSpoken: it seems not to speak this version of MQTT.
-            LinkLost: it cannot be reached or is overloaded.
+            CloudRefused: the broker refuses this node.
+            MqttVersionUnsupported: it seems to lack this version of MQTT.
+            UplinkLost: it cannot be reached or is overloaded.
         """
         host, port = self._endpoint.host, self._endpoint.port
         dialled: asyncio.Future[None] = self._loop.create_future()
@@ -130,7 +143,7 @@ class CloudConnection:
             raise UplinkLost(f"cannot reach {host}:{port}: no answer") from exc
 
     async def subscribe(self, filters: Sequence[str]) -> list[str]:
-        """Subscribe at QoS 1; return, for each filter, why it was refused, "" if it was not."""
+        """Subscribe at QoS 1; return, for each filter, the reason of its refusal, or ""."""
         code, packet_id = self._client.subscribe([(f, 1) for f in filters])
         if code != MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:
             raise UplinkLost("cannot subscribe: connection lost")
@@ -143,9 +156,9 @@ class CloudConnection:
             raise UplinkLost("cannot subscribe: no answer") from exc
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int:
-        """Send a message and return its packet id; whether it arrives shows later.
+        """Send a message and return its packet id; on_puback reports its arrival.
 
-        ValueError when it is none that MQTT can carry.
+        ValueError when MQTT cannot carry it.
         """
         retain = retain and self.server.retain_available
         packet_id = self._client.publish(topic, payload, qos, retain).mid
@@ -155,7 +168,7 @@ class CloudConnection:
         return packet_id
 
     def acknowledge(self, packet_id: int) -> None:
-        """Acknowledge a message of QoS 1 that on_message was given."""
+        """Acknowledge a message of QoS 1 that on_message has taken."""
         self._client.ack(packet_id, 1)
 
     @property
@@ -164,7 +177,7 @@ class CloudConnection:
         return len(self._unsent)
 
     async def close(self) -> None:
-        """Say goodbye, if there is someone to say it to."""
+        """Send a DISCONNECT if the connection is open, and close it."""
         self._client.disconnect()
         if self._client.socket() is not None and not self.closed.done():
             with contextlib.suppress(TimeoutError):
@@ -172,7 +185,7 @@ class CloudConnection:
                     await asyncio.shield(self.closed)
         self._stop_ticking()
 
-    # what paho reports -----------------------------------------------------------------
+    # callbacks of paho -----------------------------------------------------------------
 
     def _set_callbacks(self) -> None:
         client = self._client
@@ -189,24 +202,24 @@ class CloudConnection:
         )
 
     def _on_connect(self, _c: Any, _u: Any, _f: Any, reason: ReasonCode, properties: Any) -> None:
-        told = f"cannot log in to the cloud's broker: {reason}"
+        error = f"cannot log in to the cloud's broker: {reason}"
         if not reason.is_failure:
             self.server = _read_limits(properties)
             _resolve(self._connected, None)
-        elif self._five and reason.getName() == _NOT_SPOKEN:
-            _resolve(self._connected, NotSpoken(told))
+        elif self._five and reason.getName() == _UNSUPPORTED_VERSION:
+            _resolve(self._connected, MqttVersionUnsupported(error))
         elif reason.getName() in _FINAL:
-            _resolve(self._connected, CloudRefused(told))
+            _resolve(self._connected, CloudRefused(error))
         else:
-            _resolve(self._connected, UplinkLost(told))
+            _resolve(self._connected, UplinkLost(error))
 
     def _on_disconnect(self, _c: Any, _u: Any, flags: Any, reason: ReasonCode, _p: Any) -> None:
         if flags.is_disconnect_packet_from_server:
-            closed = Closed(f"the cloud's broker closed: {reason}", True, reason.value)
-        elif reason.getName() == _SILENT:
-            closed = Closed("the connection to the cloud's broker was lost: no answer")
+            closed = ConnectionEnd(f"the cloud's broker closed: {reason}", True, reason.value)
+        elif reason.getName() == _KEEP_ALIVE_TIMEOUT:
+            closed = ConnectionEnd("the connection to the cloud's broker was lost: no answer")
         else:
-            closed = Closed("the connection to the cloud's broker was lost", True)
+            closed = ConnectionEnd("the connection to the cloud's broker was lost", True)
         self._soon(self._end, closed)
 
     def _on_subscribe(
@@ -219,7 +232,9 @@ class CloudConnection:
     def _on_publish(self, _c: Any, _u: Any, packet_id: int, reason: ReasonCode, _p: Any) -> None:
         size = self._unsent.pop(packet_id, None)
         if size is None:
-            self.on_answered(packet_id, reason.value if reason.is_failure else 0, str(reason))
+            self._callbacks.on_puback(
+                packet_id, reason.value if reason.is_failure else 0, str(reason)
+            )
         else:
             self.unsent_bytes -= size
 
@@ -228,18 +243,18 @@ class CloudConnection:
             read = _read_message(message)
         except UnicodeDecodeError:
             logger.warning("cannot take a message from the cloud: its topic is not UTF-8")
-            if message.qos:  # or it would come again with each connection
+            if message.qos:  # otherwise it comes again with each connection
                 self.acknowledge(message.mid)
             return
         try:
-            self.on_message(read)
-        except Exception:  # one message may not end what follows it; it comes again
+            self._callbacks.on_message(self, read)
+        except Exception:  # a fault in one message may not stop the next ones; it comes again
             logger.exception("cannot take a message from the cloud")
 
     # the socket on the event loop ------------------------------------------------------
 
     def _soon(self, call: Callable[..., object], *args: Any) -> None:
-        """Run a call on the loop: at once when there already, else as soon as it turns."""
+        """Run a call in the thread of the loop: at once from there, else in the next iteration."""
         if threading.get_ident() == self._loop_thread:
             call(*args)
         else:
@@ -260,14 +275,14 @@ class CloudConnection:
     def _read(self, sock: Any) -> None:
         try:
             self._client.loop_read()
-            # bytes that TLS has decrypted already do not make the socket readable again
+            # bytes that TLS has already decrypted do not make the socket readable again
             while sock.fileno() >= 0 and hasattr(sock, "pending") and sock.pending():
                 self._client.loop_read()
-        except Exception as exc:  # paho's, at what is not MQTT
+        except Exception as exc:  # of paho, at bytes that are not MQTT
             logger.debug("cannot read from the cloud's broker", exc_info=True)
             self._unwatch(sock.fileno())
             sock.close()
-            self._end(Closed(f"cannot read what the cloud's broker sent: {exc!r:.200}"))
+            self._end(ConnectionEnd(f"cannot read what the cloud's broker sent: {exc!r:.200}"))
 
     def _tick(self) -> None:
         if self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS and not self.closed.done():
@@ -277,15 +292,18 @@ class CloudConnection:
         if self._misc is not None:
             self._misc.cancel()
 
-    def _end(self, closed: Closed) -> None:
+    def _end(self, closed: ConnectionEnd) -> None:
         self._stop_ticking()
         lost = UplinkLost(closed.why)
-        # a broker that knows no MQTT 5 may close without a word
-        _resolve(self._connected, NotSpoken(closed.why) if self._five and closed.by_peer else lost)
+        # a broker without MQTT 5 may close without a CONNACK
+        _resolve(
+            self._connected,
+            MqttVersionUnsupported(closed.why) if self._five and closed.by_peer else lost,
+        )
         for waiting in self._subscribed.values():
             if not waiting.done():
                 waiting.set_exception(lost)
-                waiting.exception()  # nobody may be waiting for it any more
+                waiting.exception()  # no task may be waiting for it any more
         if self._connected.done() and not self._connected.cancelled():
             self._connected.exception()
         if not self.closed.done():
@@ -293,7 +311,7 @@ class CloudConnection:
 
 
 class _Client(paho.Client):
-    """Connects through a proxy, where there is one."""
+    """A paho client that connects through a proxy, if there is one."""
 
     def __init__(self, client_id: str, endpoint: Endpoint, *, five: bool) -> None:
         super().__init__(
@@ -314,8 +332,8 @@ class _Client(paho.Client):
         self.max_inflight_messages_set(PUBACK_WINDOW)
 
     def log_in(self, host: str, port: int) -> None:
-        """Connect, going on with the session of the connection before."""
-        if not self._five:  # says so in its constructor
+        """Connect and resume the session of the previous connection."""
+        if not self._five:  # 3.1.1 has clean_session, in the constructor
             self.connect(host, port, KEEP_ALIVE_S)
             return
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
@@ -338,9 +356,9 @@ def _read_message(message: paho.MQTTMessage) -> CloudMessage:
     return CloudMessage(message.topic, bytes(message.payload), message.qos, message.mid, expiry_s)
 
 
-def _read_limits(properties: Any) -> ServerLimits:
-    default = ServerLimits()
-    return ServerLimits(
+def _read_limits(properties: Any) -> ConnackLimits:
+    default = ConnackLimits()
+    return ConnackLimits(
         getattr(properties, "ReceiveMaximum", default.receive_maximum),
         getattr(properties, "MaximumPacketSize", default.packet_bytes),
         getattr(properties, "MaximumQoS", default.maximum_qos),

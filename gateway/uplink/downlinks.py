@@ -1,18 +1,17 @@
-"""Subscribes in the cloud and hands on what comes down.
+"""Subscribes at the cloud's broker and forwards its messages to the local side.
 
-Requests of the SEP must be heard, or the link is of no use. A filter of a topic rule that the
-cloud does not take is only named: it may keep neither the other rules nor the SEP away.
+A link without the subscription to SEP requests is closed. A topic filter that the cloud refuses is
+logged and shown in the status; the SEP and the other rules work without it.
 """
 
 import logging
 import time
 from collections.abc import Callable
-from functools import partial
 
 from broker import LocalClient
 from gateway.errors import CloudRefused, UplinkLost
 from gateway.uplink.connection import CloudConnection
-from gateway.uplink.intake import CloudMessage, Intake
+from gateway.uplink.inbound import CloudMessage, InboundMessages
 from gateway.uplink.limits import find_filter_fault
 from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
@@ -21,11 +20,11 @@ from protocol.topics import downlinked, sep_request
 logger = logging.getLogger(__name__)
 
 BREAKS = 2
-AGAIN_S = 600.0  # until a filter that broke the connection is tried again
+RETRY_S = 600.0  # until a filter that broke the connection is tried again
 
 
 class Downlinks:
-    """Knows what this node wants from the cloud, and what it does not get."""
+    """The subscriptions of this node in the cloud, and the filters that the cloud refuses."""
 
     def __init__(
         self,
@@ -40,58 +39,64 @@ class Downlinks:
         self._on_request = on_request
         self._breaks: dict[str, int] = {}
         self.denied: dict[str, str] = {}  # local filters of rules, and why
-        self._intake: Intake | None = None  # of the connection there is
+        self._inbound: InboundMessages | None = None  # of the present connection
+        self._connection: CloudConnection | None = None
 
-    def begin(self, acknowledge: Callable[[int], None]) -> Callable[[CloudMessage], None]:
-        """Return what takes the messages of a new connection."""
+    def begin(self, connection: CloudConnection) -> None:
+        """Take messages of a new connection, and of no other."""
         self.end()
-        self._intake = intake = Intake(self._local, acknowledge)
-        return partial(self._take, intake)
+        self._connection = connection
+        self._inbound = InboundMessages(self._local, connection.acknowledge)
 
     def end(self) -> None:
         """Acknowledge nothing more: the connection has ended."""
-        if self._intake is not None:
-            self._intake.close()
-            self._intake = None
+        if self._inbound is not None:
+            self._inbound.close()
+            self._inbound = self._connection = None
+
+    def take(self, connection: CloudConnection, message: CloudMessage) -> None:
+        """Take a message; one of an earlier connection is ignored, the cloud sends it again."""
+        if self._inbound is not None and connection is self._connection:
+            self._take(self._inbound, message)
 
     async def subscribe(self, connection: CloudConnection, limits: MqttLimits) -> None:
-        """Subscribe to all; Refused when the cloud does not let this node have its requests."""
+        """Subscribe to all filters; CloudRefused when the cloud refuses the one of SEP requests."""
         (why,) = await connection.subscribe([sep_request(self._node_id, "+")])
         if why:
             raise CloudRefused(f"cannot subscribe in the cloud: {why}")
         denied: dict[str, str] = {}
         wanted: list[str] = []
-        is_again = self._clock() - self._broke_at >= AGAIN_S
+        is_retry = self._clock() - self._broke_at >= RETRY_S
         for rule in self._rules.down:
             fault = find_filter_fault(limits, downlinked(self._node_id, rule.filter))
-            if not fault and self._breaks.get(rule.filter, 0) >= BREAKS and not is_again:
+            if not fault and self._breaks.get(rule.filter, 0) >= BREAKS and not is_retry:
                 fault = "it broke the connection"
             if fault:
                 denied[rule.filter] = fault
             else:
                 wanted.append(rule.filter)
-        # after a break one by one, to see which it is
-        together = [[each] for each in wanted] if self._breaks else [wanted]
-        for filters in together:
+        # one by one after a break, to find the filter that causes it
+        batches = [[each] for each in wanted] if self._breaks else [wanted]
+        for filters in batches:
             if filters:
-                denied |= await self._ask(connection, filters)
-        self._tell(denied)
+                denied |= await self._request(connection, filters)
+        self._note_denied(denied)
 
-    def _take(self, intake: Intake, message: CloudMessage) -> None:
+    def _take(self, inbound: InboundMessages, message: CloudMessage) -> None:
         topic = message.topic
         if topic.startswith("$hec/sep/"):
-            intake.accept(message)
+            inbound.accept(message)
             self._on_request(message.payload)
             return
         route = self._rules.route_down(topic.removeprefix(downlinked(self._node_id, "")))
-        if route is None:  # of a rule that is no more: the session in the cloud knows it still
-            logger.warning("no rule for %.120s from the cloud", topic)
-            intake.accept(message)
+        if route is None:  # the session in the cloud still has the filter of a deleted rule
+            logger.warning("ignored %.120s from the cloud: no topic rule matches it", topic)
+            inbound.accept(message)
             return
         rule, name = route
-        intake.forward(name, rule.qos, message)
+        inbound.forward(name, rule.qos, message)
 
-    async def _ask(self, connection: CloudConnection, filters: list[str]) -> dict[str, str]:
+    async def _request(self, connection: CloudConnection, filters: list[str]) -> dict[str, str]:
         whole = [downlinked(self._node_id, each) for each in filters]
         try:
             reasons = await connection.subscribe(whole)
@@ -104,7 +109,7 @@ class Downlinks:
             self._breaks.pop(each, None)
         return {each: why for each, why in zip(filters, reasons, strict=True) if why}
 
-    def _tell(self, denied: dict[str, str]) -> None:
+    def _note_denied(self, denied: dict[str, str]) -> None:
         for topic_filter, why in denied.items():
             if self.denied.get(topic_filter) != why:
                 logger.warning('the cloud denies topic rule "%.120s" (down): %s', topic_filter, why)

@@ -1,4 +1,4 @@
-"""Judges whether the cloud's broker takes a message, before it is stored for the cloud."""
+"""Checks messages and filters against the limits that the cloud's broker announces. Pure."""
 
 from gateway.uplink.rules import capture
 from protocol.mqtt_limits import MqttLimits
@@ -9,7 +9,7 @@ TOPIC_BYTES = 65_535  # of any topic [MQTT-1.5.4]
 
 
 def find_fault(limits: MqttLimits, node_id: str, topic: str, payload_bytes: int) -> str:
-    """Return why the cloud would refuse a topic of this node, without its prefix; "" if not."""
+    """Return the reason why the cloud would refuse a message of this node; "" if it would not."""
     if not topic:  # a rename may leave nothing
         return "an empty topic"
     whole = uplinked(node_id, topic)
@@ -29,7 +29,7 @@ def find_fault(limits: MqttLimits, node_id: str, topic: str, payload_bytes: int)
 
 
 def find_filter_fault(limits: MqttLimits, topic_filter: str) -> str:
-    """Return why the cloud would refuse a subscription to a whole filter; "" if not."""
+    """Return the reason why the cloud would refuse a whole filter; "" if it would not."""
     levels, size = topic_filter.count("/") + 1, len(topic_filter.encode())
     if levels > limits.topic_levels:
         return f"{levels} topic levels, the cloud takes {limits.topic_levels}"

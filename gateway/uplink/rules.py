@@ -1,7 +1,7 @@
-"""Topic rules: which topics are carried up to the cloud and down from it, under which names.
+"""Matches topics with the topic rules, which forward them to the cloud or from it. Pure.
 
 A rename has the wildcards of its filter, in the same order: filter = "sensors/+/temp/#",
-rename = "rooms/+/temperature/#" carries sensors/attic/temp/max as rooms/attic/temperature/max.
+rename = "rooms/+/temperature/#" forwards sensors/attic/temp/max as rooms/attic/temperature/max.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 UP = "up"
 DOWN = "down"
-NAMES_LIMIT = 4096  # peers choose topics, so the cache of names is bounded
+NAMES_LIMIT = 4096  # bounds the cache of names: peers choose the topics
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ DEFAULT_TOPICS = (TopicRule("devices/#", UP), TopicRule("devices/+/commands/#", 
 
 
 class Rules:
-    """The rules of one node; of several that match a topic the first counts."""
+    """The rules of one node; the first rule that matches a topic counts."""
 
     def __init__(self, rules: Sequence[TopicRule]) -> None:
         self.up = tuple(rule for rule in rules if rule.direction == UP)
@@ -80,7 +80,7 @@ def is_filter(text: str) -> bool:
 
 
 def capture(topic_filter: str, topic: str) -> list[str] | None:
-    """Return what each wildcard of a filter stands for in a topic, or None if it does not match."""
+    """Return the levels of a topic that the wildcards of a filter match; None without a match."""
     if topic.startswith("$") and topic_filter[:1] in ("+", "#"):  # [MQTT-4.7.2-1]
         return None
     captured: list[str] = []

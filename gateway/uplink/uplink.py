@@ -1,8 +1,9 @@
-"""Holds the link to the cloud: dials when link.py says so, and keeps it up.
+"""Keeps the link to the cloud: dials when link.py says so, and serves the connection.
 
-Readings go broker → spool → cloud (forwarder.py); the device is acknowledged when the spool has
-them on disk, and they are deleted there when the cloud has acknowledged them. Commands and SEP
-requests come down (downlinks.py).
+Readings pass from the broker through the spool to the cloud (forwarder.py). The broker
+acknowledges a reading when the spool has it on disk; the spool deletes it when the cloud has
+acknowledged it. Commands and SEP requests come from the cloud (downlinks.py). The spool takes
+readings in every role of this node; only run(), in the role of supernode, sends them.
 """
 
 import asyncio
@@ -15,16 +16,21 @@ from functools import partial
 
 from broker import LocalClient, Message
 from gateway.backoff import delays
-from gateway.errors import CloudRefused, GatewayError, NotSpoken, UplinkError, UplinkLost
+from gateway.cloud_api.client import CloudApi
+from gateway.errors import (
+    CloudRefused,
+    GatewayError,
+    MqttVersionUnsupported,
+    UplinkError,
+    UplinkLost,
+)
 from gateway.node.account import Account
-from gateway.sep.service import SepService
-from gateway.uplink.cloud_api import CloudApi
-from gateway.uplink.connection import CloudConnection, Endpoint
+from gateway.spool.spool import Spool
+from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endpoint
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.link import CloudLink
 from gateway.uplink.rules import Rules
-from gateway.uplink.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from protocol.secret import Secret
@@ -32,10 +38,14 @@ from protocol.secret import Secret
 logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
-OLD_VERSION_S = 3600.0  # a broker that did not speak MQTT 5 is not asked again for so long
-SETTLE_S = 0.1  # changes that come together are registered together
+OLD_VERSION_S = 3600.0  # until MQTT 5 is tried again with a broker that lacks it
+SETTLE_S = 0.1  # one registration covers all changes within this time
 TOKEN_RETRY_S = 10.0
 REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
+
+
+# takes a SEP request, the supernode's id, and a function that sends the answer to a topic
+RequestHandler = Callable[[bytes, str, Callable[[str, bytes], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,66 +59,68 @@ class NodePorts:
 
 @dataclass(frozen=True, slots=True)
 class UplinkParts:
-    """The parts that an uplink joins."""
+    """The parts that an uplink connects."""
 
     api: CloudApi
     account: Account
     rules: Rules
     spool: Spool
     local: LocalClient
-    sep: SepService
 
 
 class Uplink:
-    """One task that owns the connection to the cloud."""
+    """The owner of the connection to the cloud."""
 
     def __init__(
         self,
         endpoint: Endpoint,
         node: NodePorts,
         parts: UplinkParts,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._endpoint, self._node, self._clock = endpoint, node, clock
         self._api, self._account = parts.api, parts.account
-        self._rules, self._local, self._sep = parts.rules, parts.local, parts.sep
+        self._rules, self._local = parts.rules, parts.local
         rng = random.Random()  # noqa: S311  # spreads attempts
         self.link = CloudLink(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
         self.forwarder = Forwarder(node.node_id, parts.spool)
         self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
         self._limits = MqttLimits()  # as the cloud announced them last
         self._old_version_until = float("-inf")
-        self.mqtt = ""  # how MQTT is spoken now, for people
+        self.mqtt = ""  # the present version and transport, in words
         self._changed = asyncio.Event()
         self._failing_since: float | None = None
+        self._handle_request: RequestHandler | None = None  # while run() runs
 
-    def on_changed(self) -> None:
-        """The node's record has changed: tell the cloud."""
+    def register_soon(self) -> None:
+        """Register the node's record again: it has changed."""
         self._changed.set()
 
     async def associate(self, account_token: Secret) -> str:
         """Make this node a member of a token's account; return the account's id.
 
         Raises:
-            Refused, LinkLost: the cloud says no, or cannot be reached.
+            CloudRefused: the cloud refuses the token.
+            UplinkLost: the cloud cannot be reached.
         """
         account_id = await self._api.associate(account_token)
         await self._account.become(account_id)
-        await self._learn_account_key()
-        self.on_changed()
+        await self._fetch_account_key()
+        self.register_soon()
         return account_id
 
     def attach(self) -> None:
-        """Keep from now on what the rules carry up, whether the link is up or not."""
+        """Store from now on the messages that the rules forward, in every role and link state."""
         for rule in self._rules.up:
             self._local.subscribe(rule.filter, partial(self._on_local, rule.filter))
 
-    async def run(self) -> None:
-        """Keep the link up until cancelled."""
+    async def run(self, handle_request: RequestHandler) -> None:
+        """Keep the link up until cancelled; may run again afterwards."""
+        self._handle_request = handle_request
         while True:
             await self._wait_until_due()
             self.link.dial(self._clock())
-            self.forwarder.has_moved = False
+            self.forwarder.prepare()
             try:
                 await self._attempt()
             except CloudRefused as exc:
@@ -117,7 +129,10 @@ class Uplink:
                 self.link.refused(str(exc), self._clock())
             except GatewayError as exc:
                 self._note_failure(exc)
-                self.link.lost(str(exc), self._clock(), was_useful=self.forwarder.has_moved)
+                self.link.lost(str(exc), self._clock(), was_useful=self.forwarder.has_settled)
+            except asyncio.CancelledError:
+                self.link.renew(self._clock())
+                raise
             except BaseException:
                 self.link.lost("fault in the gateway", self._clock())
                 raise
@@ -128,10 +143,10 @@ class Uplink:
 
     async def _wait_until_due(self) -> None:
         wait_s = (self.link.deadline or 0.0) - self._clock()
-        await asyncio.sleep(max(0.0, min(wait_s, LONGEST_WAIT_S)))  # the clock may have been set
+        await asyncio.sleep(max(0.0, wait_s))
 
     async def _attempt(self) -> None:
-        """Connect and serve; return when the connection is to be opened anew at once."""
+        """Connect and serve; return when another connection should open at once."""
         token = await self._api.access_token()
         await self._register()
         self._limits = await self._api.mqtt_limits(self._limits)
@@ -152,20 +167,21 @@ class Uplink:
             await connection.close()
 
     async def _open(self, token: Secret) -> CloudConnection:
-        """Connect by MQTT 5, or by 3.1.1 to a broker that speaks nothing else."""
+        """Connect by MQTT 5, or by 3.1.1 to a broker without MQTT 5."""
         if self._clock() >= self._old_version_until:
             try:
                 return await self._dial(token, five=True)
-            except NotSpoken as exc:
+            except MqttVersionUnsupported as exc:
                 logger.debug("%s; trying MQTT 3.1.1", exc)
         connection = await self._dial(token, five=False)
         self._old_version_until = self._clock() + OLD_VERSION_S
         return connection
 
     async def _dial(self, token: Secret, *, five: bool) -> CloudConnection:
-        connection = CloudConnection(self._node.node_id, token, self._endpoint, five=five)
-        connection.on_message = self.downlinks.begin(connection.acknowledge)
-        connection.on_answered = self.forwarder.on_answered
+        callbacks = ConnectionCallbacks(self.downlinks.take, self.forwarder.on_puback)
+        node_id = self._node.node_id
+        connection = CloudConnection(node_id, token, self._endpoint, callbacks, five=five)
+        self.downlinks.begin(connection)
         try:
             await connection.open()
         except BaseException:
@@ -191,12 +207,12 @@ class Uplink:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _renew_token(self) -> None:
-        """Return when there is a new access token, shortly before the old one ends."""
+        """Return when there is a new access token, shortly before the old one expires."""
         while True:
             await asyncio.sleep(self._api.renews_in_s)
             try:
                 await self._api.access_token()
-            except UplinkError as exc:  # the old one is good for a while
+            except UplinkError as exc:  # the old one stays valid for a while
                 logger.debug("%s", exc)
                 await asyncio.sleep(TOKEN_RETRY_S)
             else:
@@ -227,15 +243,15 @@ class Uplink:
             logger.warning("%s; trying again with the next registration", exc)
         self._node.on_registered(record)
         if record.account_id and not self._account.key:
-            await self._learn_account_key()
+            await self._fetch_account_key()
 
-    async def _learn_account_key(self) -> None:
+    async def _fetch_account_key(self) -> None:
         try:
-            await self._account.learn_key(await self._api.account_key())
+            await self._account.save_key(await self._api.account_key())
         except GatewayError as exc:
             logger.warning("%s; trying again with the next registration", exc)
 
-    # what passes -----------------------------------------------------------------------
+    # messages ---------------------------------------------------------------------------
 
     def _on_local(self, topic_filter: str, message: Message) -> None:
         route = self._rules.route_up(message.topic)
@@ -244,9 +260,10 @@ class Uplink:
         self.forwarder.take(*route, message)
 
     def _on_request(self, payload: bytes) -> None:
-        self._sep.handle(payload, self._node.node_id, self.forwarder.send_answer)
+        if self._handle_request is not None:
+            self._handle_request(payload, self._node.node_id, self.forwarder.send_answer)
 
-    # the story -------------------------------------------------------------------------
+    # log lines ------------------------------------------------------------------------
 
     def _note_failure(self, exc: GatewayError) -> None:
         if self._failing_since is None:

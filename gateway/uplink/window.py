@@ -1,7 +1,7 @@
-"""Messages on their way to the cloud: how far can the spool be emptied?
+"""Tracks the messages in flight to the cloud. Pure.
 
-What holds after every call: everything at or below `watermark` is settled (acknowledged or set
-aside), and nothing above it that is not settled may be deleted.
+What holds after every call: every row at or below `watermark` is settled (acknowledged or set
+aside), so the spool may delete it; the row behind it is not.
 """
 
 from collections import OrderedDict
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class SentEntry:
-    """One message on its way."""
+    """One message in flight."""
 
     packet_id: int
     row_id: int
@@ -19,9 +19,13 @@ class SentEntry:
     at: float = 0.0
     settled: bool = False
 
+    def settle(self) -> None:
+        """Note that the message is acknowledged or set aside."""
+        self.settled = True
 
-class Window:
-    """A bounded set of messages that were sent and not yet deleted."""
+
+class SendWindow:
+    """A bounded set of messages that are sent and not yet deleted."""
 
     def __init__(self, size: int, limit_bytes: int, cursor: int = 0) -> None:
         self._size, self._limit_bytes = size, limit_bytes
@@ -31,17 +35,17 @@ class Window:
         self.watermark = cursor
 
     @property
-    def room(self) -> int:
+    def free(self) -> int:
         """The number of further messages that may be sent now."""
         return self._size - len(self._rows) if self._bytes < self._limit_bytes else 0
 
     @property
-    def room_bytes(self) -> int:
-        """How many bytes more may be sent now."""
+    def free_bytes(self) -> int:
+        """The number of further bytes that may be sent now."""
         return self._limit_bytes - self._bytes
 
     def sent(self, message: SentEntry) -> bool:
-        """A message left; rows are sent in rising order. Return whether its packet id was free."""
+        """Note a sent message, in rising order of rows; return whether its packet id was free."""
         if message.packet_id in self._rows:
             return False
         self._rows[message.packet_id] = message
@@ -50,27 +54,27 @@ class Window:
         return True
 
     def skipped(self, row_id: int) -> bool:
-        """A message was set aside unsent; return whether the watermark rose."""
+        """Note a message set aside unsent; return whether the watermark rose."""
         self.cursor = row_id
         if self._rows:
-            return False  # it rises with the last of those that are on their way
+            return False  # it rises when the messages in flight are settled
         self.watermark = row_id
         return True
 
     def find(self, packet_id: int) -> SentEntry | None:
-        """Return a message that is not settled, None if there is none."""
+        """Return a message that is not settled, or None."""
         sent = self._rows.get(packet_id)
         return None if sent is None or sent.settled else sent
 
     def unsettled(self) -> list[SentEntry]:
-        """Return the messages without an answer, oldest first."""
+        """Return the messages that are not settled, oldest first."""
         return [each for each in self._rows.values() if not each.settled]
 
     def acknowledged(self, packet_id: int) -> bool:
         """Note that a message is settled; return whether the watermark rose."""
         if packet_id not in self._rows:
             return False
-        self._rows[packet_id].settled = True
+        self._rows[packet_id].settle()
         before = self.watermark
         while self._rows:
             oldest, sent = next(iter(self._rows.items()))

@@ -18,8 +18,10 @@ from pathlib import Path
 from gateway.services.errors import ImageError, ServicesError, StorageError
 from gateway.services.images.image import Image, ImageFile
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
+from gateway.storage.migrations import open_database
 
-_SCHEMA = """
+MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS image (
     image_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
     repo_tags TEXT NOT NULL, digest TEXT NOT NULL, runtime TEXT NOT NULL,
@@ -28,9 +30,9 @@ CREATE TABLE IF NOT EXISTS container (
     container_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
     image_id TEXT NOT NULL, env TEXT NOT NULL, created REAL NOT NULL,
     digest TEXT NOT NULL, runtime TEXT NOT NULL, filters TEXT NOT NULL);
-"""
-# the version of the format is the number of steps that were taken: PRAGMA user_version
-_STEPS = ("ALTER TABLE container ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0",)
+ALTER TABLE container ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
+""",  # releases without a version made both tables, without the last column
+)
 _PRIVATE, _READ_ONLY = 0o700, 0o400
 _SCRATCH_PREFIX = ".new-"
 
@@ -76,13 +78,7 @@ class Catalogue:
         try:
             for directory in (state, state / "contents", state / "containers"):
                 directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-            (state / "catalogue.db").touch(mode=0o600)
-            self._db = sqlite3.connect(
-                state / "catalogue.db", isolation_level=None, check_same_thread=False
-            )
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(_SCHEMA)
-            self._migrate()
+            self._db = open_database(state / "catalogue.db", MIGRATIONS, shared=True)
             self._remove_scratch()
         except (OSError, sqlite3.Error) as exc:
             raise ServicesError(f"cannot open {state}: {exc}") from exc
@@ -198,14 +194,6 @@ class Catalogue:
         for path in (self._state / "contents").iterdir():
             if path.name not in kept and not path.name.startswith(_SCRATCH_PREFIX):
                 shutil.rmtree(path, ignore_errors=True)
-
-    def _migrate(self) -> None:
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        for number, step in enumerate(_STEPS[version:], version + 1):
-            self._db.execute("BEGIN")
-            self._db.execute(step)
-            self._db.execute(f"PRAGMA user_version = {number}")
-            self._db.execute("COMMIT")
 
     def _remove_scratch(self) -> None:
         for path in (

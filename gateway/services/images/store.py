@@ -7,12 +7,12 @@ from collections.abc import AsyncIterator, Iterator, Set
 from pathlib import Path
 from typing import IO
 
-from gateway.services.disk import DiskThread
 from gateway.services.errors import ConflictError, ImageError
 from gateway.services.images.catalogue import Catalogue, StoredImage
 from gateway.services.images.image import Image, read_image
 from gateway.services.images.tars import ImageLimits
 from gateway.services.keyed_locks import KeyedLocks
+from gateway.storage.disk_thread import DiskThread
 
 
 class ImageStore:

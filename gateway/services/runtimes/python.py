@@ -9,12 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.services.disk import DiskThread
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
+from gateway.storage.disk_thread import DiskThread
 from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
 
 BACKLOG = 64

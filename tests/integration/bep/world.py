@@ -16,7 +16,8 @@ import uvicorn
 from joserfc.jwk import ECKey, KeySet
 
 from cloud.relay import Relay, RelayedBep, RelayLimits
-from gateway.tunnel import BepGrant, TunnelHost, TunnelLimits
+from gateway.cloud_api.values import BepGrant
+from gateway.tunnel import TunnelHost, TunnelLimits
 from gateway.tunnel.dial import Dial, dial_tcp
 from protocol.ids import new_bep_id
 from protocol.preface import Preface, PrefaceRole, encode_preface

@@ -29,7 +29,7 @@ ALLOWED = {
     "anyio", "cbor2", "cffi", "click", "cryptography", "h11", "joserfc", "python_multipart",
     "starlette", "typing_extensions", "uvicorn",
 }  # fmt: skip
-ONLY_WITH_A_CLOUD = ("gateway.sep", "gateway.uplink.connection", "gateway.uplink.spool_file")
+ONLY_WITH_A_CLOUD = ("gateway.cloud_api.client", "gateway.sep", "gateway.spool.file")
 ONLY_WHEN_ASKED = ("gateway.http.openapi", "gateway.sidecar.metrics", "gateway.cli.app")
 
 

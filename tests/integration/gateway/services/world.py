@@ -77,8 +77,7 @@ class World:
             NodeInfo("0" * 56, lambda: "account"),
             self._limits,
         )
-        host.on_change = self.broker.rights_changed
-        host.on_deleted = self.broker.disconnect
+        host.add_listener(self.broker.rights_changed, self.broker.disconnect)
         self._access.host = host
         return host
 

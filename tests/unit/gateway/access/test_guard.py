@@ -13,7 +13,8 @@ from gateway.errors import UplinkLost
 from gateway.http.origin import KEY
 from gateway.http.problems import Problem
 from gateway.node.account import Account
-from gateway.storage.database import GatewayDatabase
+from gateway.storage.gateway_file import gateway_database
+from gateway.storage.settings import SettingsStore
 from protocol.secret import Secret
 from protocol.tokens import sign_token
 
@@ -43,11 +44,14 @@ def make_token(clock: Clock, key: ECKey = SIGNER, **changes: Any) -> str:
 
 def ask(tmp_path: Path, clock: Clock, *requests: Request, account: str = "acc") -> list[Any]:
     async def run() -> list[Any]:
-        store = GatewayDatabase(tmp_path / "gateway.db")
-        await store.open()
-        owner = Account(store)
+        database = gateway_database(tmp_path)
+        await database.open()
+        settings = SettingsStore(database)
+        owner = Account(settings)
         await owner.become(account)
-        tokens = AccessTokens(NODE, owner, store, clock.fetch, lambda: clock.now)
+        tokens = AccessTokens(
+            NODE, owner, settings, clock.fetch, lambda: clock.now, lambda: clock.now
+        )
         await tokens.load()
         guard = Guard(Secret(API_KEY), tokens)
         answers: list[Any] = []
@@ -56,7 +60,7 @@ def ask(tmp_path: Path, clock: Clock, *requests: Request, account: str = "acc") 
                 answers.append(await guard.caller(request))
             except Problem as exc:
                 answers.append(int(exc.status))
-        await store.close()
+        await database.close()
         return answers
 
     return asyncio.run(run())
@@ -143,6 +147,6 @@ def test_a_microservice_does_not_see_the_api_key(tmp_path: Path, shown: str) -> 
 
 
 def guard_of(tmp_path: Path) -> Guard:
-    store, clock = GatewayDatabase(tmp_path / "gateway.db"), Clock()
-    tokens = AccessTokens(NODE, Account(store), store, clock.fetch, lambda: clock.now)
+    settings, clock = SettingsStore(gateway_database(tmp_path)), Clock()
+    tokens = AccessTokens(NODE, Account(settings), settings, clock.fetch, lambda: clock.now)
     return Guard(Secret(API_KEY), tokens)

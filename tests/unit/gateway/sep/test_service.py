@@ -66,8 +66,7 @@ def make_request(identity: NodeIdentity, key: SealingKey) -> Envelope:
 
 def ask(identity: NodeIdentity, app: App, *payloads: bytes) -> list[tuple[str, bytes]]:
     async def run() -> list[tuple[str, bytes]]:
-        service = SepService(identity, lambda: NOW)
-        service.app = app
+        service = SepService(identity, app, lambda: NOW)
         sent: list[tuple[str, bytes]] = []
         for payload in payloads:
             service.handle(payload, SUPERNODE, lambda topic, answer: sent.append((topic, answer)))
@@ -165,8 +164,7 @@ def test_a_request_that_nobody_waits_for_ends(
             ended.set()
 
     async def scenario() -> None:
-        service = SepService(identity, lambda: NOW)
-        service.app = slow
+        service = SepService(identity, slow, lambda: NOW)
         sent: list[object] = []
         request = make_request(identity, cloud_key)
         service.handle(encode_envelope(request), SUPERNODE, lambda *answer: sent.append(answer))
@@ -201,8 +199,7 @@ def test_a_recorded_request_is_not_executed_with_another_expiry(
 
     async def scenario() -> None:
         nonlocal now
-        service = SepService(identity, lambda: now)
-        service.app = count
+        service = SepService(identity, count, lambda: now)
         recorded = make_request(identity, cloud_key)
         for later_s in (0.0, 10.0, 60.0, 300.0):  # its id is forgotten after 50 s
             now = NOW + later_s

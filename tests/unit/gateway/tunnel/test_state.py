@@ -36,7 +36,7 @@ def test_what_is_taken_is_replaced(opened: TunnelState) -> None:
     opened.taken(1)
     assert (opened.streams, opened.visitors_total) == (1, 1)
     assert opened.take_wanted() == 1
-    opened.left(500)
+    opened.visitor_closed(500)
     assert (opened.streams, opened.visitors_total, opened.bytes_total) == (0, 1, 500)
     assert opened.take_wanted() == 0
 
@@ -67,7 +67,7 @@ def test_connections_are_bounded(opened: TunnelState) -> None:
     for _ in range(6):
         opened.taken(1)
     assert opened.take_wanted() == 0
-    opened.left(0)
+    opened.visitor_closed(0)
     assert opened.take_wanted() == 1
 
 

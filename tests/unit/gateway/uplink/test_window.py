@@ -1,24 +1,24 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.uplink.window import SentEntry, Window
+from gateway.uplink.window import SendWindow, SentEntry
 
 
 def test_the_watermark_waits_for_the_oldest() -> None:
-    window = Window(3, 1000)
+    window = SendWindow(3, 1000)
     for packet_id, row_id in ((1, 10), (2, 11), (3, 12)):
         assert window.sent(SentEntry(packet_id, row_id))
-    assert (window.room, window.cursor, window.watermark) == (0, 12, 0)
+    assert (window.free, window.cursor, window.watermark) == (0, 12, 0)
     assert not window.acknowledged(2)
-    assert window.room == 0
+    assert window.free == 0
     assert window.acknowledged(1)
-    assert (window.room, window.watermark) == (2, 11)
+    assert (window.free, window.watermark) == (2, 11)
     assert window.acknowledged(3)
     assert window.watermark == 12
 
 
 def test_unknown_and_repeated_acknowledgements_change_nothing() -> None:
-    window = Window(2, 1000)
+    window = SendWindow(2, 1000)
     window.sent(SentEntry(1, 10))
     assert not window.acknowledged(9)
     assert window.acknowledged(1)
@@ -27,7 +27,7 @@ def test_unknown_and_repeated_acknowledgements_change_nothing() -> None:
 
 
 def test_a_packet_id_in_use_is_noticed() -> None:
-    window = Window(2, 1000)
+    window = SendWindow(2, 1000)
     assert window.sent(SentEntry(1, 10))
     assert not window.sent(SentEntry(1, 11))
     assert window.cursor == 10
@@ -35,7 +35,7 @@ def test_a_packet_id_in_use_is_noticed() -> None:
 
 @given(st.permutations(range(20)))
 def test_nothing_unacknowledged_is_ever_below_the_watermark(order: list[int]) -> None:
-    window = Window(20, 1000)
+    window = SendWindow(20, 1000)
     for number in range(20):
         window.sent(SentEntry(number, 100 + number))
     missing = set(range(20))
@@ -47,18 +47,18 @@ def test_nothing_unacknowledged_is_ever_below_the_watermark(order: list[int]) ->
 
 
 def test_bytes_on_their_way_are_bounded() -> None:
-    window = Window(10, 100)
-    assert window.room_bytes == 100
+    window = SendWindow(10, 100)
+    assert window.free_bytes == 100
     window.sent(SentEntry(1, 1, size=60))
-    assert (window.room, window.room_bytes) == (9, 40)
+    assert (window.free, window.free_bytes) == (9, 40)
     window.sent(SentEntry(2, 2, size=60))  # one is let through, however large
-    assert window.room == 0
+    assert window.free == 0
     assert window.acknowledged(1)
-    assert window.room == 9
+    assert window.free == 9
 
 
 def test_what_is_skipped_raises_the_watermark_only_when_nothing_is_on_its_way() -> None:
-    window = Window(10, 100, cursor=4)
+    window = SendWindow(10, 100, cursor=4)
     assert (window.cursor, window.watermark) == (4, 4)
     assert window.skipped(5)
     assert window.watermark == 5

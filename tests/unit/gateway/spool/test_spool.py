@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import GatewayError
-from gateway.uplink.spool import Spool
-from gateway.uplink.spooled import ROW_OVERHEAD_BYTES, SpoolEntry, WhenFull
+from gateway.spool.spool import Spool
+from gateway.spool.values import ROW_OVERHEAD_BYTES, SpoolEntry, WhenFull
 
 Body = Callable[[Spool], Awaitable[None]]
 

@@ -1,4 +1,4 @@
-"""Reads what can be read of a damaged spool: one bad page may not take all messages along."""
+"""Copies the readable messages of a damaged spool: one bad page does not cost all messages."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _Row = tuple[int, str, bytes, int, int]
 
 
 def copy_readable(damaged: Path, target: sqlite3.Connection) -> int:
-    """Copy the messages that are readable, by their row ids; return how many."""
+    """Copy the readable messages with their row ids; return their number."""
     saved = 0
     with closing(sqlite3.connect(damaged, isolation_level=None)) as source:
         try:
@@ -29,7 +29,7 @@ def copy_readable(damaged: Path, target: sqlite3.Connection) -> int:
         for row in _readable(source, last[0] if last else 0):
             target.execute(_INSERT, row)
             saved += 1
-        if last:  # row ids are never given twice
+        if last:  # a row id is never used twice
             target.execute("DELETE FROM sqlite_sequence WHERE name = 'spool'")
             target.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('spool', ?)", last)
         target.execute("COMMIT")
@@ -37,13 +37,13 @@ def copy_readable(damaged: Path, target: sqlite3.Connection) -> int:
 
 
 def _readable(source: sqlite3.Connection, last: int) -> Iterator[_Row]:
-    """Yield rows in order; behind one that cannot be read, try each row id."""
+    """Yield rows in order; after an unreadable row, try each row id."""
     row_id = 0
     while row_id < last:
         try:
             row: _Row | None = source.execute(_NEXT, (row_id,)).fetchone()
         except sqlite3.Error:
-            row_id += 1  # the next row is on a damaged page: behind this id, or further on
+            row_id += 1  # the next row is on a damaged page, at this id or at a later one
             continue
         if row is None:
             return

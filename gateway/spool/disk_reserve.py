@@ -1,18 +1,18 @@
-"""Keeps some space of a file system for the moment when there is none left."""
+"""Reserves space of a file system for the time when the file system is full."""
 
 import os
 from pathlib import Path
 
 
 class DiskReserve:
-    """A file without content that holds space; released so that deleting can go on."""
+    """A file without content that occupies space; its release lets deletions continue."""
 
     def __init__(self, path: Path, size_bytes: int) -> None:
         self._path, self._size_bytes = path, size_bytes
         self._is_held = False
 
     def take(self) -> bool:
-        """Take the space, if there is twice as much of it; return whether it is held."""
+        """Take the space if twice as much is free; return whether it is taken."""
         if self._is_held:
             return True
         try:
@@ -26,7 +26,7 @@ class DiskReserve:
         return self._is_held
 
     def release(self) -> bool:
-        """Give the space to whoever writes next; return whether there was any."""
+        """Free the space for the next write; return whether there was any."""
         try:
             self._path.unlink()
         except OSError:

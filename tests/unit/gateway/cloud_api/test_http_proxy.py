@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.uplink.proxy import find_proxy, read_proxy
+from gateway.cloud_api.http_proxy import find_proxy, read_proxy
 
 VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "REQUEST_METHOD")
 

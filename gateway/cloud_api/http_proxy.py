@@ -1,7 +1,7 @@
-"""Finds the HTTP proxy on the way to the cloud, and connects through it (RFC 9110, 9.3.6).
+"""Finds the HTTP proxy on the way to the cloud and connects through it (RFC 9110, 9.3.6).
 
-The setting counts before the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either
-case). A proxy of the environment is not used for loopback, which no proxy reaches.
+The setting has precedence over the environment (HTTPS_PROXY, HTTP_PROXY, ALL_PROXY, NO_PROXY in either
+case). Loopback addresses ignore the proxy of the environment: no proxy reaches them.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 Dial = Callable[[str, int], Awaitable[socket.socket]]
 
 TIMEOUT_S = 4.0
-DEFAULT_PORT = 3128  # what Squid listens on
+DEFAULT_PORT = 3128  # of Squid
 HEAD_LIMIT_BYTES = 16 * 1024
 
 
@@ -39,7 +39,7 @@ class Proxy:
 
 
 def read_proxy(url: str) -> Proxy:
-    """Return the proxy that a URL names; ValueError when it names none that can be used."""
+    """Return the proxy of a URL; ValueError when the URL cannot be used."""
     parts = urlsplit(url)
     if parts.scheme != "http" or not parts.hostname:
         raise ValueError("must be like http://proxy.example.com:3128")
@@ -56,7 +56,7 @@ def read_proxy(url: str) -> Proxy:
 
 
 def find_proxy(setting: str, scheme: str, host: str) -> Proxy | None:
-    """Return the proxy for a host of the cloud; None when it is reached directly."""
+    """Return the proxy for a host of the cloud; None for a direct connection."""
     if setting:
         return read_proxy(setting)
     if host == "localhost" or is_loopback(host):
@@ -91,7 +91,7 @@ def connect_through(proxy: Proxy, host: str, port: int, timeout_s: float) -> soc
 
 
 def dial_through(setting: str, scheme: str, direct: Dial) -> Dial:
-    """Return what opens connections like another, through the proxy for a host if there is one."""
+    """Return a function that dials through the proxy of a host, or directly without one."""
 
     async def dial(host: str, port: int) -> socket.socket:
         proxy = find_proxy(setting, scheme, host)
@@ -105,7 +105,7 @@ def dial_through(setting: str, scheme: str, direct: Dial) -> Dial:
 
 
 def _check_answer(sock: socket.socket, proxy: Proxy) -> None:
-    """Read an answer's head and no byte behind it: those are the peer's."""
+    """Read the head of an answer and no byte behind it: later bytes belong to the peer."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = sock.recv(1)

@@ -1,11 +1,11 @@
-"""Store-and-forward on disk.
+"""Stores messages on disk until the cloud has acknowledged them (store-and-forward).
 
 What holds after every call:
-- A message is stored when its transaction is synced to disk; `done(True)` is called after that.
-- One transaction takes everything that arrived while the one before it was being synced.
+- The spool calls `done(True)` for a message after its transaction has been synced to disk.
+- One transaction takes all messages that arrived while the previous one was synced.
 - Row ids only grow, so reading in their order keeps the order of arrival.
-- Bytes held on disk never exceed the limit; the rule of a full spool says what is not kept.
-- What the cloud does not take is set aside, within a limit of its own.
+- The bytes on disk never exceed the limit; the `when_full` rule chooses the message to drop.
+- A message that the cloud refuses is set aside, within a limit of its own.
 """
 
 import asyncio
@@ -15,35 +15,38 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from gateway.errors import GatewayError
-from gateway.uplink.spool_file import SpoolFile
-from gateway.uplink.spooled import (
+from gateway.spool.file import SpoolFile
+from gateway.spool.values import (
     Append,
     Done,
-    Held,
-    Round,
-    RoundOutcome,
+    SpoolContents,
     SpoolEntry,
     SpoolStatus,
     WhenFull,
+    WriteBatch,
+    WriteResult,
 )
 
 logger = logging.getLogger(__name__)
 
-LAZY_DELETE_S = 1.0  # deletes wait for the next append this long: less wear, at worst duplicates
+LAZY_DELETE_S = (
+    1.0  # a deletion waits so long for an append to share its sync; a crash costs duplicates
+)
 RETRY_S = 1.0  # after the disk could not be written
-READ_BYTES = 4 * 1024 * 1024  # at once; of payloads, in memory
-UNSTORED_LIMIT = 64  # messages that wait to be set aside; beyond it they are only counted
-NAMED_EACH_S = 10.0  # what is set aside is named in the log this often at most
+READ_BYTES = 4 * 1024 * 1024  # of payloads, in one read
+UNSTORED_LIMIT = 64  # messages that wait to be set aside; the spool only counts further ones
+LOG_INTERVAL_S = 10.0  # between two warnings about messages set aside
 
 _Read = tuple[int, int, int, "Future[list[SpoolEntry]]"]
 
 
 class Spool:
-    """Keeps messages for the cloud; all methods are called on the event loop."""
+    """The messages for the cloud; the event loop calls all methods."""
 
     def __init__(
         self,
@@ -51,25 +54,27 @@ class Spool:
         limit_bytes: int,
         when_full: WhenFull = WhenFull.REFUSE,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.on_stored: Callable[[], None] = lambda: None  # there is something new to read
+        self._on_stored: list[Callable[[], object]] = []
         self._path, self._limit_bytes, self._rule = path, limit_bytes, when_full
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
         self._file = SpoolFile(path, limit_bytes, when_full)
-        self._held = Held()
-        self._pending_messages = self._pending_bytes = 0  # on their way to the disk
+        self._held = SpoolContents()
+        self._pending_messages = self._pending_bytes = 0  # not on disk yet
         self._refused = self._dropped_oldest = self._unsent = self._asides = 0
         self._watermark = self._deleted = 0
         self._is_full = False
         self._broken = ""
-        self._named_at = float("-inf")
-        self._work = Round()
+        self._logged_at = float("-inf")
+        self._batch = WriteBatch()  # of the next transaction
+        self._delete_up_to = 0  # in the next transaction
         self._reads: list[_Read] = []
         self._is_closing = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._write, name="spool", daemon=True)
         self._loop: asyncio.AbstractEventLoop
-        self._opened: asyncio.Future[Held]
+        self._opened: asyncio.Future[SpoolContents]
         self._closed: asyncio.Future[None]
 
     async def open(self) -> None:
@@ -89,13 +94,17 @@ class Spool:
         if not self._thread.is_alive():
             return
         with self._wake:
-            self._work.watermark = self._watermark
+            self._delete_up_to = self._watermark
             self._is_closing = True
             self._wake.notify()
         await self._closed
 
+    def add_stored_listener(self, listener: Callable[[], object]) -> None:
+        """Call a listener whenever there are new messages to read."""
+        self._on_stored.append(listener)
+
     def append(self, topic: str, payload: bytes, done: Done, *, retain: bool) -> None:
-        """Store a message; done(True) once it is on disk, done(False) when it is not kept."""
+        """Store a message; done(True) follows when it is on disk, done(False) if it is dropped."""
         new = Append(topic, payload, retain, done)
         if new.size > self._limit_bytes:
             self.put_aside(
@@ -103,7 +112,7 @@ class Spool:
             )
             done(True)
             return
-        # rows on disk make room for new ones where the rule says so; new ones do not
+        # DROP_OLDEST deletes rows on disk for a new message, and no message that waits
         held_bytes = 0 if self._rule is WhenFull.DROP_OLDEST else self._held.bytes
         if held_bytes + self._pending_bytes + new.size > self._limit_bytes:
             self._refuse()
@@ -113,23 +122,23 @@ class Spool:
         self._pending_messages += 1
         self._pending_bytes += new.size
         with self._wake:
-            self._work.appends.append(new)
-            self._work.watermark = self._watermark
+            self._batch.appends.append(new)
+            self._delete_up_to = self._watermark
             self._wake.notify()
 
     def set_aside(self, row_id: int, topic: str, reason: str) -> None:
-        """Keep, out of the way, a stored message that the cloud does not take."""
+        """Set a stored message aside: the cloud refuses it."""
         self._note_aside(topic, reason)
         with self._wake:
-            self._work.asides.append((row_id, reason))
+            self._batch.asides.append((row_id, reason))
             self._wake.notify()
 
     def put_aside(self, topic: str, payload: bytes, reason: str, *, retain: bool) -> None:
-        """Keep, out of the way, a message that need not be sent: the cloud does not take it."""
+        """Set a message aside that is not stored: the cloud would refuse it."""
         self._note_aside(topic, reason)
         with self._wake:
-            if len(self._work.unstored) < UNSTORED_LIMIT:
-                self._work.unstored.append((Append(topic, payload, retain, _ignore), reason))
+            if len(self._batch.unstored) < UNSTORED_LIMIT:
+                self._batch.unstored.append((Append(topic, payload, retain, _ignore), reason))
                 self._wake.notify()
 
     async def read(self, after: int, limit: int, limit_bytes: int = READ_BYTES) -> list[SpoolEntry]:
@@ -144,13 +153,13 @@ class Spool:
             raise GatewayError(f"cannot read spool {self._path}: {exc}") from exc
 
     def forget(self, watermark: int) -> None:
-        """Delete, soon, everything up to a row id: the cloud has it."""
+        """Delete all messages up to a row id soon: the cloud has acknowledged them."""
         if self._watermark == self._deleted:
             self._loop.call_later(LAZY_DELETE_S, self._flush)
         self._watermark = max(self._watermark, watermark)
 
     def status(self) -> SpoolStatus:
-        """Return what the spool holds, the messages on their way to the disk included."""
+        """Return the contents of the spool, with the messages that are not on disk yet."""
         held = self._held
         dropped = self._refused + self._dropped_oldest + self._unsent
         return SpoolStatus(
@@ -169,14 +178,14 @@ class Spool:
         )
 
     def count_dropped(self) -> None:
-        """Count a message that was not to be stored and could not be sent."""
+        """Count a QoS 0 message that no connection could send."""
         self._unsent += 1
 
-    # on the event loop, reporting from the thread --------------------------------------
+    # on the event loop, called by the thread -------------------------------------------
 
     def _refuse(self) -> None:
         self._refused += 1
-        self._flush()  # what the cloud has need not wait for company now
+        self._flush()  # delete acknowledged messages at once, for the space
         if not self._is_full:
             self._is_full = True
             logger.warning(
@@ -187,9 +196,9 @@ class Spool:
 
     def _note_aside(self, topic: str, reason: str) -> None:
         self._asides += 1
-        now = self._clock()
-        if now - self._named_at >= NAMED_EACH_S:
-            self._named_at = now
+        now = self._monotonic()
+        if now - self._logged_at >= LOG_INTERVAL_S:
+            self._logged_at = now
             logger.warning("set aside %.120s for the cloud: %s", topic, reason)
         else:
             logger.debug("set aside %.120s for the cloud: %s", topic, reason)
@@ -197,10 +206,10 @@ class Spool:
     def _flush(self) -> None:
         if self._watermark > self._deleted and self._thread.is_alive():
             with self._wake:
-                self._work.watermark = self._watermark
+                self._delete_up_to = self._watermark
                 self._wake.notify()
 
-    def _written(self, work: Round, outcome: RoundOutcome) -> None:
+    def _written(self, work: WriteBatch, outcome: WriteResult) -> None:
         self._held = outcome.held
         self._pending_messages -= len(work.appends)
         self._pending_bytes -= sum(append.size for append in work.appends)
@@ -215,12 +224,13 @@ class Spool:
         for append, stored in zip(work.appends, outcome.stored, strict=True):
             append.done(stored or self._rule is not WhenFull.REFUSE)
         if any(outcome.stored):
-            self.on_stored()
+            for listener in self._on_stored:
+                listener()
 
-    def _retry(self, work: Round) -> None:
+    def _retry(self, work: WriteBatch) -> None:
         with self._wake:
-            self._work.asides[:0] = work.asides
-            self._work.watermark = self._watermark
+            self._batch.asides[:0] = work.asides
+            self._delete_up_to = self._watermark
             self._wake.notify()
 
     def _note_dropped(self, count: int) -> None:
@@ -260,20 +270,20 @@ class Spool:
                 self._loop.call_soon_threadsafe(self._closed.set_result, None)
                 return
 
-    def _take_work(self, deleted: int) -> tuple[Round, list[_Read], bool]:
+    def _take_work(self, deleted: int) -> tuple[WriteBatch, list[_Read], bool]:
         with self._wake:
             while not (
-                self._work.appends
-                or self._work.asides
-                or self._work.unstored
+                self._batch.appends
+                or self._batch.asides
+                or self._batch.unstored
                 or self._reads
                 or self._is_closing
-                or self._work.watermark > deleted
+                or self._delete_up_to > deleted
             ):
                 self._wake.wait()
-            work, self._work = self._work, Round()
+            work = replace(self._batch, watermark=self._delete_up_to, now=self._clock())
+            self._batch, self._delete_up_to = WriteBatch(), 0
             reads, self._reads = self._reads, []
-            work.now = self._clock()
             return work, reads, self._is_closing
 
 

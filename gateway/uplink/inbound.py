@@ -1,17 +1,17 @@
-"""Hands what one connection brings to the local broker, and acknowledges it when that has it.
+"""Publishes the messages of one cloud connection locally, and acknowledges them afterwards.
 
 Theory of operation
 -------------------
-A command waits in this node's session at the cloud's broker until it is acknowledged there. The
-acknowledgement is sent when the local broker has taken responsibility: when all that must survive
-is safe, as its durability has it. Three rules:
+The session of this node at the cloud's broker stores a command until the node acknowledges it. The
+node acknowledges it when the local broker has taken responsibility for it, according to the local
+durability. Three rules:
 
-1. Messages are acknowledged in the order they came in. [MQTT-4.6.0-2]
-2. What the local broker cannot keep now (its disk is full) is given to it again every RETRY_S and
-   stays unacknowledged; it leaves the line, so that nothing waits behind it.
-3. An end of the connection ends this object; the cloud sends again what was not acknowledged.
+1. The node acknowledges messages in the order of their arrival. [MQTT-4.6.0-2]
+2. A message that the local broker cannot store now (its disk is full) leaves the queue, so that no
+   other message waits behind it. It is published again every RETRY_S and stays unacknowledged.
+3. The end of the connection closes this object; the cloud sends unacknowledged messages again.
 
-The line is bounded by what the cloud's broker has in flight to one client.
+The Receive Maximum of this node at the cloud's broker bounds the queue.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class CloudMessage:
     payload: bytes
     qos: int = 0
     packet_id: int = 0
-    expiry_s: float | None = None  # what is left of it
+    expiry_s: float | None = None  # from now
 
 
 @dataclass(eq=False, slots=True)
@@ -44,34 +44,37 @@ class _Unacknowledged:
     name: str  # of the local topic
     qos: int  # at the local broker
     message: CloudMessage
-    is_safe: bool = False
+    is_safe: bool = False  # the local broker is responsible for it
+
+    def mark_safe(self) -> None:
+        self.is_safe = True
 
 
-class Intake:
-    """What one connection to the cloud has brought and not acknowledged."""
+class InboundMessages:
+    """The unacknowledged messages of one connection to the cloud."""
 
     def __init__(self, local: LocalClient, acknowledge: Callable[[int], None]) -> None:
         self._local, self._acknowledge = local, acknowledge
-        self._line: deque[_Unacknowledged] = deque()
+        self._queue: deque[_Unacknowledged] = deque()
         self._is_closed = False
         self.dropped = 0
 
     def close(self) -> None:
         """Acknowledge nothing more: the connection has ended."""
         self._is_closed = True
-        self._line.clear()
+        self._queue.clear()
 
     def accept(self, message: CloudMessage) -> None:
-        """Acknowledge a message, in its turn, that needs nothing of the local broker."""
+        """Acknowledge, in order, a message that the local broker does not get."""
         if message.qos:
-            self._line.append(_Unacknowledged("", 0, message, is_safe=True))
+            self._queue.append(_Unacknowledged("", 0, message, is_safe=True))
             self._advance()
 
     def forward(self, name: str, qos: int, message: CloudMessage) -> None:
         """Publish a command under its local topic."""
         waiting = _Unacknowledged(name, qos, message)
         if message.qos:
-            self._line.append(waiting)
+            self._queue.append(waiting)
         self._submit(waiting)
 
     def _submit(self, waiting: _Unacknowledged) -> None:
@@ -86,26 +89,26 @@ class Intake:
         except LocalProtocolError as exc:
             self.dropped += 1
             logger.warning("cannot publish %.120s from the cloud: %s", message.topic, exc)
-            done(True)  # it would be the same the next time
+            done(True)  # a further attempt would fail, too
 
     def _decide(self, waiting: _Unacknowledged, ok: bool) -> None:
         if self._is_closed:
             return
         if not ok:
-            if waiting in self._line:
-                logger.warning("cannot keep a command of the cloud now; trying again")
-                self._line.remove(waiting)  # rule 2
+            if waiting in self._queue:
+                logger.warning("cannot store a command of the cloud now; trying again")
+                self._queue.remove(waiting)  # rule 2
             asyncio.get_running_loop().call_later(RETRY_S, self._submit, waiting)
-        elif waiting in self._line:
-            waiting.is_safe = True
+        elif waiting in self._queue:
+            waiting.mark_safe()
         else:
             self._acknowledge(waiting.message.packet_id)
         self._advance()
 
     def _advance(self) -> None:
-        while self._line and self._line[0].is_safe:
-            self._acknowledge(self._line.popleft().message.packet_id)
+        while self._queue and self._queue[0].is_safe:
+            self._acknowledge(self._queue.popleft().message.packet_id)
 
 
-def _ignore(_ok: bool) -> None:  # a QoS 0 sender is told nothing
+def _ignore(_ok: bool) -> None:  # QoS 0 has no acknowledgement
     return

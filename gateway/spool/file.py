@@ -1,13 +1,14 @@
-"""The spool's file: SQLite, synced at each commit; one thread of its own calls all of this.
+"""Reads and writes spool.db, synced at each commit; only the thread of the spool calls it.
 
-Schema versions (PRAGMA user_version): 0 has the table of messages; 1 has that of messages set
-aside beside it. A file of an older version is changed when it is opened.
+Theory of operation
+-------------------
+Version 0 of the file has the table of messages; version 1 adds the table of messages set aside.
 
-A full disk: deleting needs space, too (a page that is changed is written to the log first). So
-some is reserved. When a round that deletes finds the disk full, the reserve is released, what the
-cloud has is deleted in small steps, and what is new is stored in the pages that became free. When
-nothing is left to deliver, a new file takes the place of the old one, whose space the system gets
-back. The reserve is taken again as soon as there is room for it.
+A full disk: deletion needs space, too, because SQLite writes each changed page to the log first.
+So the spool reserves some. When a batch that deletes finds the disk full, the spool releases the
+reserve, deletes acknowledged messages in small steps, and stores new messages in the pages that
+became free. When no message remains to deliver, a new file replaces the old one, and the file
+system gets the space back. The spool takes the reserve again as soon as there is space for it.
 """
 
 import logging
@@ -16,30 +17,28 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from gateway.uplink.disk_reserve import DiskReserve
-from gateway.uplink.spool_rescue import copy_readable
-from gateway.uplink.spooled import (
-    LATEST,
+from gateway.spool.disk_reserve import DiskReserve
+from gateway.spool.rescue import copy_readable
+from gateway.spool.set_aside import ASIDE_LIMIT_BYTES, INSERT, MOVE, read_latest, trim
+from gateway.spool.values import (
     REASON_CHARACTERS,
     Append,
-    Aside,
-    Held,
-    Round,
-    RoundOutcome,
+    SpoolContents,
     SpoolEntry,
     WhenFull,
+    WriteBatch,
+    WriteResult,
 )
+from gateway.storage.migrations import open_database
 
 logger = logging.getLogger(__name__)
 
-VERSION = 1
 RESERVE_BYTES = 1024 * 1024
-ASIDE_LIMIT_BYTES = 1024 * 1024  # of payloads set aside, beside the limit of the spool
-ASIDE_LIMIT_MESSAGES = 1000
-DELETED_AT_ONCE = 64  # rows, on a full disk: their pages fit the reserve many times
-LOG_PAGES = 256  # of 4 KiB, before they are copied into the file
+DELETED_AT_ONCE = 64  # rows, on a full disk: their pages fit into the reserve many times
+LOG_PAGES = 256  # of 4 KiB, in the write-ahead log before a checkpoint
 
-_SCHEMA = """
+MIGRATIONS = (
+    """
 CREATE TABLE IF NOT EXISTS spool (
     row_id  INTEGER PRIMARY KEY AUTOINCREMENT,
     topic   TEXT NOT NULL,
@@ -56,20 +55,14 @@ CREATE TABLE IF NOT EXISTS set_aside (
     reason  TEXT NOT NULL,
     at      REAL NOT NULL
 );
-"""
+""",
+)
 _INSERT = "INSERT INTO spool (topic, payload, retain, size) VALUES (?, ?, ?, ?)"
-_PUT_ASIDE = (
-    "INSERT INTO set_aside (topic, payload, retain, size, reason, at) VALUES (?, ?, ?, ?, ?, ?)"
-)
-_MOVE_ASIDE = (
-    "INSERT INTO set_aside (topic, payload, retain, size, reason, at)"
-    " SELECT topic, payload, retain, size, ?, ? FROM spool WHERE row_id = ?"
-)
 _FAILURES = (sqlite3.Error, OSError, ValueError, OverflowError)
 
 
 class SpoolFile:
-    """Reads and writes the file; open(), close() and read() may raise sqlite3.Error or OSError."""
+    """The file of the spool; open(), close() and read() may raise sqlite3.Error or OSError."""
 
     def __init__(self, path: Path, limit_bytes: int, when_full: WhenFull) -> None:
         self._path, self._limit_bytes = path, limit_bytes
@@ -79,10 +72,10 @@ class SpoolFile:
         self._reserve = DiskReserve(path.with_name(f"{path.name}.reserve"), reserve_bytes)
         self._is_short = False  # of disk space, until the reserve is held again
         self._opened: sqlite3.Connection | None = None
-        self._held = Held()
+        self._held = SpoolContents()
 
-    def open(self) -> Held:
-        """Open the file; a damaged one is kept under another name, since nobody may be there."""
+    def open(self) -> SpoolContents:
+        """Open the file; keep a damaged one under another name and start a new one."""
         try:
             self._open_database()
         except sqlite3.OperationalError:
@@ -101,15 +94,15 @@ class SpoolFile:
             self._opened.close()
 
     def read(self, after: int, limit: int, limit_bytes: int) -> list[SpoolEntry]:
-        """Return the oldest messages beyond a row, one at least, as many as the limits allow."""
+        """Return the oldest messages beyond a row: at least one, as many as the limits allow."""
         try:
             return _read(self._database, after, limit, limit_bytes)
         except sqlite3.DatabaseError as exc:
             self._replace_damaged(exc)
             return _read(self._database, after, limit, limit_bytes)
 
-    def write(self, work: Round) -> RoundOutcome:
-        """Do a round and say what was stored; nothing is raised."""
+    def write(self, work: WriteBatch) -> WriteResult:
+        """Write a batch and return its result; raises no error of the disk or of SQLite."""
         count = len(work.appends)
         if self._is_short and not self._reserve.take():
             return self._write_on_full_disk(work, "no space left on the disk")
@@ -127,7 +120,7 @@ class SpoolFile:
     def _database(self) -> sqlite3.Connection:
         if self._opened is None:
             self._open_database()
-        assert self._opened is not None  # or that has raised
+        assert self._opened is not None  # _open_database() raises otherwise
         return self._opened
 
     def _open_database(self) -> None:
@@ -135,11 +128,11 @@ class SpoolFile:
         messages, size = self._opened.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM spool"
         ).fetchone()
-        self._held = Held(messages, size, *self._asides())
+        self._held = SpoolContents(messages, size, *read_latest(self._opened))
 
     def _replace_damaged(self, exc: sqlite3.DatabaseError) -> None:
-        """Go on with a new file and what can be read of the old one, which is kept."""
-        if type(exc) is not sqlite3.DatabaseError:  # its subclasses tell of other troubles
+        """Continue with a new file and the readable messages; keep the old file."""
+        if type(exc) is not sqlite3.DatabaseError:  # subclasses stand for other faults
             raise exc
         self.close()
         self._opened = None
@@ -151,26 +144,26 @@ class SpoolFile:
         database.close()
         self._open_database()
         logger.warning(
-            "spool %s is damaged (%s); %d messages were saved, the rest is kept as %s",
+            "spool %s is damaged (%s); saved %d messages, kept the damaged file as %s",
             self._path, exc, saved, aside.name,
         )  # fmt: skip
 
-    def _write_one_by_one(self, work: Round) -> RoundOutcome:
-        """Keep what can be kept: one message that SQLite refuses may not take others along."""
+    def _write_one_by_one(self, work: WriteBatch) -> WriteResult:
+        """Write each message alone: one that SQLite refuses does not cost the others."""
         stored, dropped, error = [], 0, ""
         rest = work
         for append in work.appends:
             try:
                 dropped += self._commit(rest, [append])
-                rest = Round()
+                rest = WriteBatch()
                 stored.append(True)
             except _FAILURES as exc:
                 stored.append(False)
                 error = str(exc)
         return self._done(stored, dropped, error, is_rest_done=rest is not work)
 
-    def _write_on_full_disk(self, work: Round, error: str) -> RoundOutcome:
-        """Delete first; store what then fits into the space that the file has already."""
+    def _write_on_full_disk(self, work: WriteBatch, error: str) -> WriteResult:
+        """Delete first; then store the messages that fit into free pages of the file."""
         if work.watermark or work.asides or self._drops_oldest:
             self._reserve.release()
         self._is_short = True
@@ -188,16 +181,16 @@ class SpoolFile:
             if self._drops_oldest and not self._fits(work.appends):
                 dropped = self._drop_oldest(2 * sum(append.size for append in work.appends))
             if count and self._fits(work.appends):
-                self._commit(Round(), work.appends)
+                self._commit(WriteBatch(), work.appends)
                 stored = True
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         except _FAILURES as exc:
             error = str(exc)
-        told = error if (count and not stored) or not is_rest_done else ""
-        return self._done([stored] * count, dropped, told, is_rest_done=is_rest_done)
+        shown = error if (count and not stored) or not is_rest_done else ""
+        return self._done([stored] * count, dropped, shown, is_rest_done=is_rest_done)
 
     def _fits(self, appends: list[Append]) -> bool:
-        """Return whether messages fit without the reserve, which is for deleting."""
+        """Return whether messages fit without the reserve, which is for deletions."""
         if self._reserve.take():
             self._is_short = False
             return True
@@ -205,7 +198,7 @@ class SpoolFile:
             self._database.execute(f"PRAGMA {name}").fetchone()[0]
             for name in ("freelist_count", "page_size")
         )
-        # at most half: rows do not fill pages
+        # half of the space: rows do not fill pages
         return bool(2 * sum(append.size for append in appends) <= pages * page_bytes)
 
     def _delete_in_steps(self, watermark: int) -> None:
@@ -222,8 +215,8 @@ class SpoolFile:
             self._count(-count, -size)
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
-    def _commit(self, work: Round, appends: list[Append]) -> int:
-        """Write in one transaction; return how many of the oldest were dropped."""
+    def _commit(self, work: WriteBatch, appends: list[Append]) -> int:
+        """Write in one transaction; return the number of oldest messages dropped."""
         database, before = self._database, replace(self._held)
         database.execute("BEGIN IMMEDIATE")
         try:
@@ -255,7 +248,7 @@ class SpoolFile:
         return self._delete_until(last)
 
     def _delete_until(self, row_id: int) -> int:
-        """Delete all up to a row; return how many."""
+        """Delete all messages up to a row; return their number."""
         database = self._database
         count, size = database.execute(
             "SELECT count(*), coalesce(sum(size), 0) FROM spool WHERE row_id <= ?", (row_id,)
@@ -268,63 +261,36 @@ class SpoolFile:
         held = self._held
         self._held = replace(held, messages=held.messages + messages, bytes=held.bytes + size)
 
-    def _set_aside(self, work: Round) -> None:
+    def _set_aside(self, work: WriteBatch) -> None:
         if not work.asides and not work.unstored:
             return
         database = self._database
         for row_id, reason in work.asides:
-            told = (reason[:REASON_CHARACTERS], work.now, row_id)
-            database.execute(_MOVE_ASIDE, told)
+            database.execute(MOVE, (reason[:REASON_CHARACTERS], work.now, row_id))
             row = database.execute("SELECT size FROM spool WHERE row_id = ?", (row_id,)).fetchone()
             if row is not None:
                 database.execute("DELETE FROM spool WHERE row_id = ?", (row_id,))
                 self._count(-1, -row[0])
         database.executemany(
-            _PUT_ASIDE,
+            INSERT,
             [
                 (a.topic, a.payload, a.retain, a.size, reason[:REASON_CHARACTERS], work.now)
                 for a, reason in work.unstored
             ],
         )
-        self._trim_asides()
-        aside, latest = self._asides()
+        trim(database, self._aside_bytes)
+        aside, latest = read_latest(database)
         self._held = replace(self._held, aside=aside, latest=latest)
-
-    def _trim_asides(self) -> None:
-        """Forget the oldest beyond the limits; of one that is too large by itself, the payload."""
-        database = self._database
-        database.execute(
-            "UPDATE set_aside SET payload = NULL WHERE length(payload) > ?",
-            (self._aside_bytes // 2,),
-        )
-        rows = database.execute(
-            "SELECT row_id, length(topic) + coalesce(length(payload), 0) FROM set_aside"
-            " ORDER BY row_id DESC"
-        ).fetchall()
-        total = 0
-        for count, (row_id, size) in enumerate(rows):
-            total += size
-            if count >= ASIDE_LIMIT_MESSAGES or total > self._aside_bytes:
-                database.execute("DELETE FROM set_aside WHERE row_id <= ?", (row_id,))
-                return
-
-    def _asides(self) -> tuple[int, tuple[Aside, ...]]:
-        database = self._database
-        count = database.execute("SELECT count(*) FROM set_aside").fetchone()[0]
-        latest = database.execute(
-            "SELECT topic, reason, size, at FROM set_aside ORDER BY row_id DESC LIMIT ?", (LATEST,)
-        )
-        return count, tuple(Aside(*row) for row in latest)
 
     def _done(
         self, stored: list[bool], dropped: int, error: str = "", *, is_rest_done: bool = True
-    ) -> RoundOutcome:
+    ) -> WriteResult:
         if not error and self._reserve.take():
             self._is_short = False
-        return RoundOutcome(self._held, stored, dropped, error, is_rest_done)
+        return WriteResult(self._held, stored, dropped, error, is_rest_done)
 
     def _renew_if_empty(self, watermark: int) -> bool:
-        """Put a new file in the place of one that holds nothing to deliver; return whether."""
+        """Replace the file by a new one if no message remains to deliver; return whether."""
         database = self._database
         if database.execute("SELECT 1 FROM spool WHERE row_id > ?", (watermark,)).fetchone():
             return False
@@ -333,17 +299,17 @@ class SpoolFile:
         ).fetchall()
         sequences = database.execute("SELECT name, seq FROM sqlite_sequence").fetchall()
         database.close()
-        self._opened = None  # until it can be opened again
+        self._opened = None  # until the next use opens it
         self._path.unlink(missing_ok=True)
         _remove_log(self._path)
         database = self._database
         database.execute("BEGIN IMMEDIATE")
-        database.executemany(_PUT_ASIDE, asides)
+        database.executemany(INSERT, asides)
         database.execute("DELETE FROM sqlite_sequence")
         database.executemany("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", sequences)
         database.execute("COMMIT")
-        self._held = Held(0, 0, *self._asides())
-        logger.info("spool %s was renewed: the disk was full", self._path)
+        self._held = SpoolContents(0, 0, *read_latest(database))
+        logger.info("replaced spool %s by a new file: the disk was full", self._path)
         return True
 
 
@@ -358,7 +324,7 @@ def _read(
     )
     with closing(rows):
         for row_id, topic, stored, retain in rows:
-            # SQLite keeps any type in any column, and a bad disk any bits in it
+            # SQLite stores any type in any column, and a bad disk returns any bits
             payload = stored if isinstance(stored, bytes) else str(stored).encode()
             total += len(payload)
             if entries and total > limit_bytes:
@@ -375,16 +341,10 @@ def _move(source: Path, target: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, isolation_level=None)
-    database.text_factory = _decode
+    database = open_database(path, MIGRATIONS)
     try:
-        path.chmod(0o600)
-        version = _read_version(database)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")  # each commit is synced; NORMAL would not be
+        database.text_factory = _decode
         database.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        if version < VERSION:
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         database.execute("SELECT count(*) FROM spool").fetchone()
     except BaseException:
         database.close()
@@ -393,14 +353,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _decode(text: bytes) -> str:
-    return text.decode("utf-8", "replace")  # of a row that cannot be read, no other could be
-
-
-def _read_version(database: sqlite3.Connection) -> int:
-    version = int(database.execute("PRAGMA user_version").fetchone()[0])
-    if version > VERSION:
-        raise sqlite3.OperationalError(f"it is of version {version}, made by a newer gateway")
-    return version
+    return text.decode("utf-8", "replace")  # an unreadable row would block all rows behind it
 
 
 def _remove_log(path: Path) -> None:
@@ -414,7 +367,7 @@ def _is_disk_full(exc: Exception) -> bool:
 
 
 def _lies_in_a_row(exc: Exception) -> bool:
-    """Return whether an error is about a value, and not about the file or a lock on it."""
+    """Return whether an error lies in a value, not in the file or in a lock on it."""
     return not isinstance(exc, OSError | sqlite3.OperationalError) and (
         type(exc) is not sqlite3.DatabaseError
     )

@@ -1,4 +1,4 @@
-from gateway.uplink.suspects import SOON_S, Suspects
+from gateway.uplink.poison import SOON_S, PoisonDetector
 from gateway.uplink.window import SentEntry
 
 
@@ -8,7 +8,7 @@ def rows(*numbers: int, at: float = 0.0) -> list[SentEntry]:
 
 # case G1
 def test_after_a_break_rows_are_sent_alone_until_one_is_found() -> None:
-    suspects = Suspects()
+    suspects = PoisonDetector()
     assert not suspects.is_sent_alone(0)
     assert suspects.broke(rows(3, 4, 5), 0x82, 0.0) is None
     assert suspects.is_sent_alone(2)
@@ -22,7 +22,7 @@ def test_after_a_break_rows_are_sent_alone_until_one_is_found() -> None:
 
 # case G1: a peer by MQTT 3.1.1, or one that crashes
 def test_a_break_without_a_reason_counts_only_when_a_row_is_alone() -> None:
-    suspects = Suspects()
+    suspects = PoisonDetector()
     assert suspects.broke(rows(3, 4, 5), None, 0.0) is None
     assert suspects.broke(rows(3), None, 0.0) is None
     assert suspects.is_sent_alone(2)
@@ -34,7 +34,7 @@ def test_a_break_without_a_reason_counts_only_when_a_row_is_alone() -> None:
 
 
 def test_one_break_is_not_enough() -> None:
-    suspects = Suspects()
+    suspects = PoisonDetector()
     assert suspects.broke(rows(1), None, 0.0) is None
     suspects.settle(1)  # it was the network
     assert suspects.broke(rows(2), None, 0.0) is None
@@ -42,7 +42,7 @@ def test_one_break_is_not_enough() -> None:
 
 
 def test_breaks_that_no_row_causes_are_not_counted() -> None:
-    suspects = Suspects()
+    suspects = PoisonDetector()
     for reason in (0x8B, 0x8D, 0x8E, 0xA0):  # shutting down, keep alive, taken over, token
         for _ in range(3):
             assert suspects.broke(rows(1), reason, 0.0) is None
@@ -52,7 +52,7 @@ def test_breaks_that_no_row_causes_are_not_counted() -> None:
 
 
 def test_a_broker_that_is_full_for_all_accuses_nobody() -> None:
-    suspects = Suspects()
+    suspects = PoisonDetector()
     assert suspects.refused_for_now(1, 5)
     for _ in range(5):
         suspects.begin()
@@ -62,7 +62,7 @@ def test_a_broker_that_is_full_for_all_accuses_nobody() -> None:
 
 
 def test_a_row_that_waits_is_not_accused_of_a_break() -> None:
-    suspects = Suspects()
+    suspects = PoisonDetector()
     suspects.refused_for_now(1, 1)
     suspects.refused_for_now(1, 1)
     assert suspects.broke(rows(1, 2), 0x82, 0.0) is None

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from broker import AllowAll, Broker, Listener
-from gateway.uplink.connection import CloudConnection, Endpoint
-from gateway.uplink.proxy import read_proxy
+from gateway.cloud_api.http_proxy import read_proxy
+from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endpoint
 from protocol.secret import Secret
 from tests.http_proxy import HttpProxy
 from tests.integration.broker.access.certificates import Authority
@@ -90,11 +90,13 @@ def test_mqtt_over_secure_websocket_through_a_proxy(tmp_path: Path) -> None:
                 (address,) = broker.addresses
                 assert isinstance(address, tuple)
                 way = read_proxy(f"http://127.0.0.1:{proxy.port}")
-                connection = CloudConnection(
-                    "n" * 56, Secret("x"), Endpoint("127.0.0.1", int(address[1]), client, way)
-                )
                 heard: list[bytes] = []
-                connection.on_message = lambda message: heard.append(message.payload)
+                connection = CloudConnection(
+                    "n" * 56,
+                    Secret("x"),
+                    Endpoint("127.0.0.1", int(address[1]), client, way),
+                    ConnectionCallbacks(lambda _, message: heard.append(message.payload)),
+                )
                 await connection.open()
                 assert await connection.subscribe(["a/#"]) == [""]
                 for number in range(50):

@@ -9,12 +9,17 @@ from typing import Any
 import pytest
 
 from broker import AllowAll, Broker, Identity, Limits, Listener, Message
-from gateway.errors import NotSpoken, UplinkLost
-from gateway.uplink.connection import Closed, CloudConnection, Endpoint
+from gateway.errors import MqttVersionUnsupported, UplinkLost
+from gateway.spool.spool import Spool
+from gateway.uplink.connection import (
+    CloudConnection,
+    ConnectionCallbacks,
+    ConnectionEnd,
+    Endpoint,
+)
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
-from gateway.uplink.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.secret import Secret
 
@@ -69,8 +74,8 @@ async def forward(
         while not is_done():
             connections += 1
             endpoint = Endpoint("127.0.0.1", port, None)
-            connection = CloudConnection(NODE, Secret("x"), endpoint, five=five)
-            connection.on_answered = forwarder.on_answered
+            callbacks = ConnectionCallbacks(on_puback=forwarder.on_puback)
+            connection = CloudConnection(NODE, Secret("x"), endpoint, callbacks, five=five)
             await connection.open()
             forwarder.begin(connection, MqttLimits())
             run = asyncio.create_task(forwarder.run())
@@ -78,7 +83,7 @@ async def forward(
             ended = connection.closed
             watched: set[asyncio.Future[Any]] = {run, done, ended}
             await asyncio.wait(watched, return_when=asyncio.FIRST_COMPLETED)
-            closed: Closed | None = ended.result() if ended.done() else None
+            closed: ConnectionEnd | None = ended.result() if ended.done() else None
             for task in (run, done):
                 task.cancel()
             (fault, _) = await asyncio.gather(run, done, return_exceptions=True)
@@ -251,7 +256,7 @@ def test_a_broker_that_knows_no_mqtt_5_is_noticed(
         server = await asyncio.start_server(broker, "127.0.0.1", 0)
         endpoint = Endpoint("127.0.0.1", server.sockets[0].getsockname()[1], None)
         new = CloudConnection(NODE, Secret("x"), endpoint, five=True)
-        with pytest.raises(NotSpoken):
+        with pytest.raises(MqttVersionUnsupported):
             await new.open()
         await new.close()
         old = CloudConnection(NODE, Secret("x"), endpoint, five=False)
@@ -280,8 +285,9 @@ def test_a_filter_that_the_cloud_denies_is_named_and_keeps_no_other_away() -> No
             assert isinstance(address, tuple)
             for five in (True, False):
                 endpoint = Endpoint("127.0.0.1", int(address[1]), None)
-                connection = CloudConnection(NODE, Secret("x"), endpoint, five=five)
-                connection.on_message = downlinks.begin(connection.acknowledge)
+                callbacks = ConnectionCallbacks(downlinks.take)
+                connection = CloudConnection(NODE, Secret("x"), endpoint, callbacks, five=five)
+                downlinks.begin(connection)
                 await connection.open()
                 await downlinks.subscribe(connection, MqttLimits())
                 assert list(downlinks.denied) == ["secret/#"]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from broker import LocalProtocolError
-from gateway.uplink import intake
-from gateway.uplink.intake import CloudMessage, Intake
+from gateway.uplink import inbound as intake
+from gateway.uplink.inbound import CloudMessage, InboundMessages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,9 +27,9 @@ class SlowBroker:
         self.waiting.append(done)
 
 
-def build() -> tuple[Intake, SlowBroker, list[int]]:
+def build() -> tuple[InboundMessages, SlowBroker, list[int]]:
     broker, acknowledged = SlowBroker(), list[int]()
-    return Intake(broker, acknowledged.append), broker, acknowledged  # type: ignore[arg-type]
+    return InboundMessages(broker, acknowledged.append), broker, acknowledged  # type: ignore[arg-type]
 
 
 def command(number: int, payload: bytes = b"x") -> CloudMessage:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.uplink.spool import Spool
-from gateway.uplink.spooled import WhenFull
+from gateway.spool.spool import Spool
+from gateway.spool.values import WhenFull
 from tests.file_systems import small_file_system
 
 ROOM = 12 * 1024 * 1024

@@ -1,8 +1,8 @@
 import httpx
 import pytest
 
+from gateway.cloud_api.client import classify, read_answer
 from gateway.errors import CloudRefused, UplinkLost
-from gateway.uplink.cloud_api import classify, read_answer
 
 
 @pytest.mark.parametrize(

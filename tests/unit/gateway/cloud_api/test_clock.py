@@ -5,7 +5,7 @@ from email.utils import format_datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.uplink.cloud_clock import CloudClock
+from gateway.cloud_api.clock import CloudClock
 
 
 class Clocks:

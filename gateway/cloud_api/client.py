@@ -1,4 +1,4 @@
-"""The cloud's HTTP API, as a node calls it (docs/protocol.md)."""
+"""Calls the cloud's HTTP API as a node (docs/protocol.md)."""
 
 import asyncio
 import logging
@@ -11,11 +11,10 @@ from typing import Any
 import httpx
 
 from gateway.backoff import delays
+from gateway.cloud_api.clock import CloudClock
+from gateway.cloud_api.http_proxy import Proxy
+from gateway.cloud_api.values import AuthorizationPending, BepGrant, DeviceCodes
 from gateway.errors import CloudRefused, UplinkError, UplinkLost
-from gateway.membership import Codes, Wait
-from gateway.tunnel import BepGrant
-from gateway.uplink.cloud_clock import CloudClock
-from gateway.uplink.proxy import Proxy
 from protocol.errors import WireError
 from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
@@ -28,21 +27,21 @@ logger = logging.getLogger(__name__)
 
 ASSERTION_TTL_S = 120.0
 TIMEOUT_S = 10.0
-ATTEMPTS = 3  # of calls that a person waits for; the link has a patience of its own
+ATTEMPTS = 3  # of calls that a person waits for; the link repeats its calls itself
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
-WRONG_CLOCK_S = 5.0  # a difference of clocks that is told, and worth a second assertion
-RENEW_BEFORE = 0.2  # of a token's life: what is left for trying again
+WRONG_CLOCK_S = 5.0  # a difference of clocks that is logged and needs a second assertion
+RENEW_BEFORE = 0.2  # of a token's lifetime, which remains for further attempts
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 DEVICE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 CODE_INTERVAL_S = 5.0  # RFC 8628, 3.2, when the cloud names none
 
-# RFC 9110, 15.5: what may go away by itself; 401 is answered by a new token
+# RFC 9110, 15.5: faults that may end by themselves; a new token answers a 401
 _TRANSIENT = frozenset({408, 425, 429})
 
 
 class CloudApi:
-    """Calls the cloud as this node; keeps the node's access token fresh."""
+    """The client of the cloud's API; it renews the node's access token."""
 
     def __init__(
         self,
@@ -56,15 +55,15 @@ class CloudApi:
         self._rng = random.Random()  # noqa: S311  # spreads retries
         self._token = Secret("")
         self._renew_at = float("-inf")  # of the monotonic clock
-        self._run = new_run_id()  # of this process: BEPs do not outlive it
+        self._run = new_run_id()  # of this process, which its BEPs do not outlive
         self._one_renewal = asyncio.Lock()
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
-            # a context without authorities is cheap, and enough for http://
+            # a context without authorities is cheap and sufficient for http://
             verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             timeout=TIMEOUT_S,
             proxy=proxy.url.reveal() if proxy else None,
-            trust_env=False,  # proxy.py has read it
+            trust_env=False,  # http_proxy.py reads the environment
             follow_redirects=False,
         )
 
@@ -74,19 +73,19 @@ class CloudApi:
 
     @property
     def renews_in_s(self) -> float:
-        """How soon the access token should be renewed."""
+        """The time until the access token should be renewed."""
         return max(0.0, self._renew_at - time.monotonic())
 
     def drop_token(self) -> None:
-        """Do not use the access token again: it was refused."""
+        """Drop the access token: the cloud has refused it."""
         self._renew_at = float("-inf")
 
     async def access_token(self) -> Secret:
-        """Return this node's access token, a new one when the old one ends soon.
+        """Return this node's access token, a new one when the old one expires soon.
 
         Raises:
-            Refused: the cloud does not want this node.
-            LinkLost: it cannot be reached or is overloaded.
+            CloudRefused: the cloud refuses this node.
+            UplinkLost: it cannot be reached or is overloaded.
         """
         async with self._one_renewal:
             if time.monotonic() >= self._renew_at:
@@ -94,7 +93,7 @@ class CloudApi:
             return self._token
 
     async def register(self, signed_record: str) -> NodeRecord:
-        """Publish this node's record; return it as the cloud keeps it."""
+        """Publish this node's record; return it as the cloud has stored it."""
         answer = await self._call(
             "register node",
             "POST",
@@ -108,7 +107,7 @@ class CloudApi:
             raise UplinkLost(f"cannot register node: {exc}") from exc
 
     async def account_key(self) -> bytes:
-        """Return the key that the nodes of this node's account share."""
+        """Return the key that all nodes of the account share."""
         answer = await self._call("get account key", "GET", "/mds/v1/account/key")
         try:
             return decode_base64url(str(answer["key"]))
@@ -125,13 +124,13 @@ class CloudApi:
         )
         return str(answer.get("accountId", ""))
 
-    async def authorize_device(self, edge_id_token: Secret) -> Codes:
-        """Ask for a code with which this node can join an account (RFC 8628, 3.1)."""
+    async def authorize_device(self, edge_id_token: Secret) -> DeviceCodes:
+        """Request a code with which this node can join an account (RFC 8628, 3.1)."""
         form = {"edge_id_token": edge_id_token.reveal()}
         path = "/mst/v1/oauth/device_authorization"
         answer = await self._send("join account", "POST", path, Secret(""), data=form)
         try:
-            return Codes(
+            return DeviceCodes(
                 user_code=str(answer["user_code"]),
                 verification_uri=str(answer["verification_uri"]),
                 verification_uri_complete=str(
@@ -144,8 +143,8 @@ class CloudApi:
         except (KeyError, TypeError, ValueError) as exc:
             raise UplinkLost("cannot join account: the answer is malformed") from exc
 
-    async def token_for_code(self, device_code: Secret) -> Secret | Wait:
-        """Ask for the token of an account whose owner has typed the code (RFC 8628, 3.4)."""
+    async def token_for_code(self, device_code: Secret) -> Secret | AuthorizationPending:
+        """Request the token of the account whose owner has entered the code (RFC 8628, 3.4)."""
         form = {"grant_type": DEVICE_GRANT_TYPE, "device_code": device_code.reveal()}
         try:
             answer = await self._send(
@@ -153,12 +152,12 @@ class CloudApi:
             )
         except CloudRefused as exc:
             if exc.code in ("authorization_pending", "slow_down"):
-                return Wait(slower=exc.code == "slow_down")
+                return AuthorizationPending(slow_down=exc.code == "slow_down")
             raise
         return Secret(str(answer.get("access_token", "")))
 
     async def leave_account(self) -> None:
-        """Have the cloud forget this node and its account; it registers again by itself."""
+        """Delete this node at the cloud; its next registration is without an account."""
         await self._call("leave account", "DELETE", f"/mds/v1/nodes/{self._key.node_id}")
 
     async def signing_keys(self) -> dict[str, Any]:
@@ -174,7 +173,7 @@ class CloudApi:
         return nodes if isinstance(nodes, list) else []
 
     async def new_bep(self, ttl_s: float) -> BepGrant:
-        """Ask for a tunnel to this node."""
+        """Request a tunnel to this node."""
         wish = {"ttl_s": ttl_s, "run": self._run}
         answer = await self._call("get BEP", "POST", "/mss/v1/beps", json=wish)
         try:
@@ -192,21 +191,21 @@ class CloudApi:
             raise UplinkLost("cannot get BEP: the answer is malformed") from exc
 
     async def delete_bep(self, bep_id: str) -> None:
-        """Give a tunnel back."""
+        """Delete a tunnel at the cloud."""
         await self._call("delete BEP", "DELETE", f"/mss/v1/beps/{bep_id}")
 
     async def beps(self) -> list[dict[str, Any]]:
-        """Return this node's tunnels as mSS counts them."""
+        """Return the tunnels of this node that mSS counts."""
         beps = (await self._call("list BEPs", "GET", "/mss/v1/beps")).get("data")
         return [bep for bep in beps if isinstance(bep, dict)] if isinstance(beps, list) else []
 
     async def delete_beps(self, *, earlier_only: bool) -> None:
-        """Give all tunnels of this node back, or those of its earlier runs."""
+        """Delete all tunnels of this node at the cloud, or those of its earlier runs."""
         params = {"keep_run": self._run} if earlier_only else {}
-        await self._call("give BEPs back", "DELETE", "/mss/v1/beps", params=params)
+        await self._call("delete BEPs", "DELETE", "/mss/v1/beps", params=params)
 
     async def mqtt_limits(self, known: MqttLimits) -> MqttLimits:
-        """Return the limits of the cloud's broker, or those known when it tells none now."""
+        """Return the limits of the cloud's broker; the known ones if the cloud does not answer."""
         try:
             return read_mqtt_limits(await self._call("get MQTT limits", "GET", "/mss/v1/mqtt"))
         except UplinkError as exc:
@@ -216,11 +215,11 @@ class CloudApi:
     async def _renew(self) -> None:
         before_s = self._clock.offset_s
         try:
-            answer = await self._ask_token()
+            answer = await self._request_token()
         except CloudRefused:
             if abs(self._clock.offset_s - before_s) < WRONG_CLOCK_S:
                 raise
-            answer = await self._ask_token()  # by a clock that agrees with the cloud's
+            answer = await self._request_token()  # by the corrected clock
         token, ttl_s = answer.get("access_token"), answer.get("expires_in")
         if not isinstance(token, str) or not isinstance(ttl_s, int | float) or ttl_s <= 0:
             raise UplinkLost("cannot get access token: the answer is malformed")
@@ -228,7 +227,7 @@ class CloudApi:
         self._renew_at = time.monotonic() + ttl_s * (1 - RENEW_BEFORE)
         logger.debug("got an access token for %.0f s", ttl_s)
 
-    async def _ask_token(self) -> dict[str, Any]:
+    async def _request_token(self) -> dict[str, Any]:
         node_id = self._key.node_id
         claims = {"iss": node_id, "sub": node_id, "aud": "mst"}
         form = {
@@ -239,31 +238,33 @@ class CloudApi:
             "get access token", "POST", "/mst/v1/oauth/token", Secret(""), data=form
         )
 
-    async def _retrying(self, what: str, method: str, path: str, **request: Any) -> dict[str, Any]:
-        """Call until it works, for what may be done twice."""
+    async def _retrying(
+        self, action: str, method: str, path: str, **request: Any
+    ) -> dict[str, Any]:
+        """Repeat an idempotent call until it works, at most ATTEMPTS times."""
         waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
         for _ in range(ATTEMPTS - 1):
             try:
-                return await self._call(what, method, path, **request)
+                return await self._call(action, method, path, **request)
             except UplinkLost as exc:
                 logger.debug("%s; trying again", exc)
             await asyncio.sleep(next(waits))
-        return await self._call(what, method, path, **request)
+        return await self._call(action, method, path, **request)
 
     async def _call(
-        self, what: str, method: str, path: str, *, token: Secret | None = None, **request: Any
+        self, action: str, method: str, path: str, *, token: Secret | None = None, **request: Any
     ) -> dict[str, Any]:
         own = token is None
         shown = await self.access_token() if token is None else token
         try:
-            return await self._send(what, method, path, shown, **request)
+            return await self._send(action, method, path, shown, **request)
         except CloudRefused as exc:
             if own and isinstance(exc, _BadToken):
                 self.drop_token()
             raise
 
     async def _send(
-        self, what: str, method: str, path: str, token: Secret, **request: Any
+        self, action: str, method: str, path: str, token: Secret, **request: Any
     ) -> dict[str, Any]:
         headers = dict(request.pop("headers", {}))
         if token:
@@ -273,49 +274,49 @@ class CloudApi:
             response = await self._http.request(method, path, headers=headers, **request)
         except httpx.HTTPError as exc:
             why = str(exc) or type(exc).__name__
-            raise UplinkLost(f"cannot {what}: {self._http.base_url}: {why}") from exc
+            raise UplinkLost(f"cannot {action}: {self._http.base_url}: {why}") from exc
         self._note_time(response.headers.get("Date", ""), time.monotonic() - began)
-        return read_answer(what, response)
+        return read_answer(action, response)
 
     def _note_time(self, date: str, took_s: float) -> None:
         before_s = self._clock.offset_s
         self._clock.measure(date, took_s)
         if abs(self._clock.offset_s - before_s) >= WRONG_CLOCK_S:
             logger.warning(
-                "%s: allowed for; set the clock (NTP)",
+                "%s: corrected by the difference; set the clock (NTP)",
                 self._clock.describe() or "clock agrees with the cloud's again",
             )
 
 
 class _BadToken(CloudRefused):
-    """The access token was refused: a new one may do."""
+    """The cloud refused the access token; a new one may work."""
 
 
-def read_answer(what: str, response: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object of a good answer; an empty one for an empty answer.
+def read_answer(action: str, response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object of a successful answer; an empty one for an empty answer.
 
     Raises:
-        Refused: the cloud says no; its reason is in the message.
-        LinkLost: it cannot answer now, or not with what was asked for.
+        CloudRefused: the cloud refuses; its reason is in the message.
+        UplinkLost: it cannot answer now, or its answer is malformed.
     """
     status = response.status_code
     if not 200 <= status < 300:
         problem = _problem(response)
-        raise classify(what, status, problem.get("detail", ""), problem.get("error", ""))
+        raise classify(action, status, problem.get("detail", ""), problem.get("error", ""))
     if not response.content:
         return {}
     try:
         answer = response.json()
     except ValueError as exc:
-        raise UplinkLost(f"cannot {what}: the answer is not JSON") from exc
+        raise UplinkLost(f"cannot {action}: the answer is not JSON") from exc
     if not isinstance(answer, dict):
-        raise UplinkLost(f"cannot {what}: the answer is not a JSON object")
+        raise UplinkLost(f"cannot {action}: the answer is not a JSON object")
     return answer
 
 
-def classify(what: str, status: int, reason: str, code: str = "") -> UplinkError:
-    """Return the error an HTTP status stands for; code is OAuth's, if there is one."""
-    message = f"cannot {what}: {reason or f'HTTP {status}'}"
+def classify(action: str, status: int, reason: str, code: str = "") -> UplinkError:
+    """Return the error for an HTTP status; code is the error code of OAuth, if there is one."""
+    message = f"cannot {action}: {reason or f'HTTP {status}'}"
     if status >= 500 or status in _TRANSIENT:
         return UplinkLost(message)
     return _BadToken(message, code) if status == 401 else CloudRefused(message, code)

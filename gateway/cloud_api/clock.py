@@ -1,25 +1,27 @@
-"""Measures how far this node's clock is from the cloud's, at the cloud's answers.
+"""Measures the difference between this node's clock and the cloud's from the cloud's answers.
 
-An answer's Date (RFC 9110, 6.6.1) has whole seconds, and servers make it once a second, so it says
-that the difference lies in an interval as wide as the round trip and two seconds more. An interval
-that holds zero is no difference. What the cloud and this node check of each other by time uses
-now(): assertions, records, access tokens, SEP envelopes, BEPs. Over TLS nobody else can set it;
-without TLS, whoever could change a Date could read the tokens beside it.
+Theory of operation
+-------------------
+The Date of an answer (RFC 9110, 6.6.1) has whole seconds, and servers update it once a second. It
+therefore places the difference in an interval as wide as the round trip plus two seconds. If the
+interval contains zero, the difference counts as zero. All times that the cloud and this node check
+of each other use now(): assertions, records, access tokens, SEP envelopes, BEPs. Over TLS no third
+party can change a Date; without TLS, a party that can change it can also read the tokens.
 
-The node's clock may be set while the program runs (by NTP after a start without a battery). A
-monotonic clock shows that, and the difference follows.
+The system may set the node's clock while the program runs (NTP, after a start without a battery).
+A monotonic clock detects that, and the difference follows.
 """
 
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-DATE_S = 2.0  # by which a Date may be old
-SET_S = 2.0  # by which two clocks of one machine differ only when one was set
-ROUND_TRIP_LIMIT_S = 10.0  # an answer that took longer says too little
+DATE_S = 2.0  # the age that a Date may have
+SET_S = 2.0  # two clocks of one machine differ by more only after one was set
+ROUND_TRIP_LIMIT_S = 10.0  # a longer round trip gives too wide an interval
 
 
 class CloudClock:
-    """Reads the cloud's time off this node's clock."""
+    """The cloud's time, computed from this node's clock."""
 
     def __init__(self, clock: Callable[[], float], monotonic: Callable[[], float]) -> None:
         self._clock, self._monotonic = clock, monotonic
@@ -33,7 +35,7 @@ class CloudClock:
 
     @property
     def offset_s(self) -> float:
-        """The cloud's time less this node's; 0 when they do not differ measurably."""
+        """The cloud's time minus this node's; 0 when they do not differ measurably."""
         wall, monotonic = self._measured_at
         was_set_s = (self._clock() - wall) - (self._monotonic() - monotonic)
         if not self.is_measured or abs(was_set_s) < SET_S:
@@ -41,7 +43,7 @@ class CloudClock:
         return self._offset_s - was_set_s
 
     def measure(self, date: str, took_s: float) -> None:
-        """Take the Date of an answer that has just come and how long it took."""
+        """Measure by the Date and the round trip of an answer that has just arrived."""
         if took_s > ROUND_TRIP_LIMIT_S:
             return
         try:

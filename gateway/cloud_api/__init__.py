@@ -1,0 +1,1 @@
+"""Calls the HTTP API of the cloud as a node."""

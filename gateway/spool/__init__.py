@@ -1,0 +1,1 @@
+"""Stores messages for the cloud on disk until the cloud has acknowledged them."""
