@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from gateway.services.images.catalogue import Catalogue
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import ProxyExchange
 from gateway.services.routes import ContainerRoute
-from gateway.services.runtimes.port import LOGIN_PREFIX
+from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext
 from protocol.records import OfferedService
@@ -61,20 +61,22 @@ class ServiceHost:
     def __init__(
         self,
         state: Path,
-        runtime: Path,
+        sockets: Path,
         broker_socket: Path,
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
+        runtimes: Sequence[Runtime] | None = None,
     ) -> None:
+        """Open the catalogue in the state folder; runtimes are Python's, if not given."""
         self.is_loaded = False  # start() has returned once
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._python = python = PythonRuntime(limits, time.time)
+        self._runtimes = runtimes or (PythonRuntime(limits, time.time),)
         context = ServiceContext(
-            runtimes={python.name: python},
+            runtimes={runtime.name: runtime for runtime in self._runtimes},
             limits=limits,
-            sockets=runtime,
+            sockets=sockets,
             broker_socket=broker_socket,
             clock=time.time,
             on_change=self._changed,
@@ -98,7 +100,8 @@ class ServiceHost:
     async def stop(self) -> None:
         """End all processes."""
         await self._deployments.stop()
-        self._python.close()
+        for runtime in self._runtimes:
+            runtime.close()
 
     def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
         """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
