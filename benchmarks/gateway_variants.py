@@ -15,8 +15,8 @@ from collections import deque
 
 from gateway import app as gateway_app
 from gateway.__main__ import main
-from gateway.http.inprocess import App, Receive, Scope, Send
 from gateway.sidecar.server import Server, make_server
+from web.asgi import App, Receive, Scope, Send
 
 
 async def serve_in_thread(server: Server, listener: socket.socket) -> None:

@@ -21,7 +21,7 @@ from web.browsers.host_guard import HostGuard
 from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:
-    from web.server.http_server import App
+    from web.asgi import App
 
 LIMITS = HttpLimits.of(512, stop_s=1)  # the connections of scrapers
 

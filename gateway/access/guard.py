@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from fastapi import Request
+from starlette.requests import Request
 
 from gateway.access.tokens import AccessTokens
 from gateway.http.origin import Origin, origin_of

@@ -1,1 +1,1 @@
-"""The `hecate` command: runs the parts, and speaks to a gateway over its sidecar API."""
+"""The `hecate` command: runs the parts, and calls the sidecar API of a gateway."""

@@ -1,6 +1,6 @@
-"""The commands of `hecate`: their names, options and help.
+"""Declares the root command `hecate` and its commands: names, options and help.
 
-What a command does is imported when it runs, so that `hecate --help` is there at once.
+The code of a command is imported when it runs, so that `hecate --help` is there at once.
 """
 
 import os
@@ -11,11 +11,12 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.cli import microservices, remote
-from gateway.cli.account import account_app
-from gateway.cli.beps import beps_app
 from gateway.cli.broker import broker_app
-from gateway.cli.context import context_app
+from gateway.cli.commands import microservices, remote
+from gateway.cli.commands.account import account_app
+from gateway.cli.commands.beps import beps_app
+from gateway.cli.commands.context import context_app
+from gateway.cli.commands.devices import devices_app
 from gateway.cli.errors import OptionError
 from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
@@ -38,8 +39,8 @@ app = typer.Typer(
 
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
-    Environment: HECATE_CONTEXT says which gateway of `hecate context`, or HECATE_URL and
-    HECATE_API_KEY do; HECATE_CA_FILE who may vouch for its https; NO_COLOR is respected.
+    Environment: HECATE_CONTEXT names a gateway of `hecate context`, or HECATE_URL and
+    HECATE_API_KEY name one; HECATE_CA_FILE holds the authorities for its https; NO_COLOR counts.
     """,
 )
 config_app = typer.Typer(
@@ -76,7 +77,7 @@ def root(
         typer.Option(
             metavar="NAME",
             envvar="HECATE_CONTEXT",
-            help="The gateway to speak to, one of `hecate context`.",
+            help="The gateway to use, one of `hecate context`.",
         ),
     ] = None,
 ) -> None:
@@ -120,7 +121,7 @@ def up(  # noqa: PLR0913  # options
     state: Annotated[
         Path | None,
         typer.Option(
-            readable=False,  # whether it is shows later, and is told with what to do
+            readable=False,  # a later error explains the remedy
             help="Folder for all state. [default: ~/.local/state/hecate]",
             show_default=False,
         ),
@@ -141,10 +142,10 @@ def up(  # noqa: PLR0913  # options
 
     Starts the cloud, a gateway, simulated devices and an example microservice, prints URLs and
     commands to try, then shows what is happening until Ctrl-C. State is kept in one folder, so
-    the next start goes on where this one ended. Everything listens on 127.0.0.1 only, and whoever
-    is on this machine may use MQTT without a password. Port 0 takes any free one.
+    the next start continues where this one ended. Everything listens on 127.0.0.1 only, and any
+    user of this machine may use MQTT without a password. Port 0 takes any free one.
     """
-    from gateway.cli.sidecar import find_state
+    from gateway.cli.client.target import find_state
     from gateway.cli.up.plan import Plan, PortNumbers, find_former_variables
     from gateway.cli.up.run import Show, run_up
 
@@ -193,7 +194,7 @@ def cloud(
     """Run the cloud alone.
 
     It is discovery, signalling, tokens, identity and the relay. Runs until Ctrl-C or SIGTERM and
-    prints one line when it is ready. What is not given comes from the file.
+    prints one line when it is ready. Options that are not given come from the file.
     """
     given = {
         "--config": config,
@@ -222,7 +223,7 @@ def config_check(
 ) -> None:
     """Check a configuration file.
 
-    Starts nothing. Unknown keys, wrong types and values out of range are told with file, section
+    Starts nothing. Reports unknown keys, wrong types and values out of range with file, section
     and key. HECATE_GATEWAY_… and HECATE_CLOUD_… variables count, as they do at a start.
     """
     from gateway.cli.check import check_config
@@ -232,6 +233,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+app.add_typer(devices_app, name="devices")
 microservices.register(app)
 app.add_typer(account_app, name="account")
 app.add_typer(beps_app, name="beps")
@@ -241,5 +243,5 @@ app.add_typer(keys_app, name="keys")
 
 
 def _become(arguments: list[str]) -> NoReturn:
-    """Replace this process, so that the one a person or systemd started is the server."""
+    """Replace this process, so that the process that a person or systemd started is the server."""
     os.execv(sys.executable, [sys.executable, *arguments])  # noqa: S606

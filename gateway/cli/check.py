@@ -11,7 +11,7 @@ from gateway.errors import ConfigError
 
 
 def check_config(path: Path, kind: str) -> str:
-    """Return a line that says the file is good; CliError says what is wrong with it."""
+    """Return a line that says the file is good; CliError names the fault."""
     if kind == "cloud":
         _check_cloud(path)
     else:

@@ -6,7 +6,7 @@ CliError          exit code 1, "cannot X: why" on stderr
 
 
 class CliError(Exception):
-    """The command could not do what was asked; the message is for a person."""
+    """The command failed; the message is for a person."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, the shape of their examples, and how they are run."""
+"""Defines the options that several commands share, and runs commands."""
 
 import os
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
-    from gateway.cli.sidecar import Target
+    from gateway.cli.client.target import Target
 
 T = TypeVar("T")
 
@@ -25,23 +25,27 @@ Url = Annotated[
 State = Annotated[
     Path | None,
     typer.Option(
-        readable=False,  # whether it is shows later, and is told with what to do
+        readable=False,  # a later error explains the remedy
         help="The gateway's state folder, where its API key is. [default: ~/.local/state/hecate]",
         show_default=False,
     ),
 ]
 
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+
 @dataclass(frozen=True, slots=True)
 class Given:
-    """Options that stood before a subcommand."""
+    """Options that stood before a subcommand; those behind it win."""
 
     url: str | None
     state: Path | None
     as_json: bool
 
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+    def target_of(self, url: str | None, state: Path | None) -> "Target":
+        """Return the gateway that a subcommand is for."""
+        return target_of(url or self.url, state or self.state)
 
 
 def examples(*lines: str) -> str:
@@ -50,14 +54,14 @@ def examples(*lines: str) -> str:
 
 
 def run(coroutine: "Coroutine[Any, Any, T]") -> T:
-    """Run what a command does to its end."""
+    """Return the result of a coroutine."""
     import asyncio
 
     return asyncio.run(coroutine)
 
 
 def target_of(url: str | None, state: Path | None) -> "Target":
-    """Return the gateway that a command speaks to."""
-    from gateway.cli.sidecar import find_target
+    """Return the gateway that a command is for."""
+    from gateway.cli.client.target import find_target
 
     return find_target(url, state, os.environ)

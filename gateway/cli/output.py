@@ -33,7 +33,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
-    """Print rows below their headings; what to do instead when there are none goes to stderr.
+    """Print rows below their headings; without rows print a hint to stderr.
 
     Into a pipe no cell is shortened, so that `awk` and `grep` see all of it. In a terminal that is
     too narrow for the table, each cell stands on a line of its own.

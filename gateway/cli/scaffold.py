@@ -1,4 +1,4 @@
-"""Writes a minimal microservice, and says what is missing in a folder that is none yet."""
+"""Writes a minimal microservice, and finds what a folder lacks to be one."""
 
 import re
 from pathlib import Path
@@ -70,7 +70,7 @@ def explain_missing(directory: Path) -> str:
     """Return what a folder lacks to be a microservice, with what to do; "" when nothing."""
     if not (directory / FILE_NAME).exists():
         return (
-            f"no {FILE_NAME} in it. This file names the microservice, and says where it answers "
+            f"no {FILE_NAME} in it. This file names the microservice, and defines where it answers "
             f"and which topics it may use. A minimal one:\n\n{minimal_text(name_of(directory))}\n"
             f"`hecate init {directory}` writes one"
         )

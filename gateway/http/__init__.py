@@ -1,1 +1,4 @@
-"""Serves HTTP: servers, problem documents, and the origin of a request."""
+"""HTTP within the gateway: routes and their description, problem documents, origins of requests.
+
+The sidecar, the API of microservices and access checks share it; it knows none of them.
+"""

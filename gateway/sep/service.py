@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 
-from gateway.http.inprocess import App, TooLarge, call
+from gateway.http.inprocess import TooLarge, call
 from gateway.node.identity import NodeIdentity
 from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, ReplayVerdict
 from protocol.envelope import (
@@ -28,6 +28,7 @@ from protocol.http_body import (
     end_to_end,
 )
 from protocol.topics import sep_response
+from web.asgi import App
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""One container's states.
+"""Tracks the states of one container.
 
 Theory of operation
 -------------------
@@ -10,7 +10,7 @@ Theory of operation
 Four rules hold after every call:
 
 1. A container that failed is tried again, however often: after 0.5 s, 1 s, 2 s … 5 min. Power
-   comes back, a broker comes back, and nobody is there to press a button.
+   and brokers come back while no person is there.
 2. It is called failed, not restarting, when it was never ready or failed LIMIT times in a row.
 3. Being up for STEADY_S ends a row of failures.
 4. While stopping or stopped, nothing is due.
@@ -69,7 +69,7 @@ class Container:
         self.deadline = now + min(FIRST_DELAY_S * 2 ** min(self._failures - 1, 32), DELAY_CAP_S)
 
     def start(self, now: float) -> None:
-        """Start it anew: what happened before does not count."""
+        """Start it anew; earlier failures do not count."""
         self.state, self.error = ContainerState.CREATED, ""
         self.deadline, self.ready_at = now, None
         self._failures, self._was_ready = 0, False

@@ -1,27 +1,26 @@
-"""All microservices of a node, as the gateway sees them."""
+"""Joins the parts of microservices into the one that the gateway sees."""
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from fastapi import APIRouter
-
-from gateway.http.inprocess import Receive, Scope, Send
 from gateway.http.problems import problem_response
-from gateway.services.api import make_router
+from gateway.http.routes import ApiRoute
+from gateway.services.api.calls import ClientCheck
+from gateway.services.api.routes import mcm_routes
 from gateway.services.containers import ContainerState
-from gateway.services.deployments import Deployed, Deployments, NodeInfo
+from gateway.services.deployments import Deployed, Deployments
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import ProxyExchange
 from gateway.services.routes import ContainerRoute
-from gateway.services.runtimes.port import LOGIN_PREFIX
+from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
-from gateway.services.supervisor import ServiceContext
+from gateway.services.supervisor import NodeInfo, ServiceContext
 from protocol.records import OfferedService
+from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
 RETRY = {"Retry-After": "1"}
@@ -52,7 +51,7 @@ class ContainerStatus:
     failed: int
     dropped: int
     restarts: int = 0
-    last_end: str = ""  # why a process of it ended that nobody had asked to end
+    last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
 
 
@@ -62,30 +61,32 @@ class ServiceHost:
     def __init__(
         self,
         state: Path,
-        runtime: Path,
+        sockets: Path,
         broker_socket: Path,
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
+        runtimes: Sequence[Runtime] | None = None,
     ) -> None:
+        """Open the catalogue in the state folder; runtimes are Python's, if not given."""
         self.is_loaded = False  # start() has returned once
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._python = python = PythonRuntime(limits, time.time)
-        around = ServiceContext(
-            runtimes={python.name: python},
+        self._runtimes = runtimes or (PythonRuntime(limits, time.time),)
+        context = ServiceContext(
+            runtimes={runtime.name: runtime for runtime in self._runtimes},
             limits=limits,
-            sockets=runtime,
+            sockets=sockets,
             broker_socket=broker_socket,
             clock=time.time,
             on_change=self._changed,
             on_deleted=self._deleted,
         )
-        self._deployments = Deployments(Catalogue(state), around, node)
+        self._deployments = Deployments(Catalogue(state), context, node)
         self._requests: Counter[str] = Counter()  # being answered, by container
 
     async def start(self) -> None:
-        """Start what ran when the gateway stopped; does not wait until it is ready."""
+        """Start the containers that ran before; do not wait until they are ready."""
         await self._deployments.resume()
         self.is_loaded = True
 
@@ -99,20 +100,21 @@ class ServiceHost:
     async def stop(self) -> None:
         """End all processes."""
         await self._deployments.stop()
-        self._python.close()
+        for runtime in self._runtimes:
+            runtime.close()
 
-    def mcm_router(self, client_id_of: Callable[..., Any]) -> APIRouter:
-        """Return /mcm/v1; client_id_of is a dependency that returns the client id or raises."""
-        return make_router(self._deployments, self._limits, client_id_of)
+    def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
+        """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
+        return mcm_routes(self._deployments, self._limits, check)
 
     def find(self, path: str) -> ContainerRoute | None:
-        """Return where a path leads, or None when to no microservice."""
+        """Return the route of a path; None when no microservice has it."""
         return self._deployments.routes.find(path)
 
     async def serve(
         self, route: ContainerRoute, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Let the container answer a request."""
+        """Pass a request to its container."""
         name = route.container_id
         deployed = self._deployments.container(name)
         process = deployed.supervisor.process if deployed else None
@@ -139,11 +141,11 @@ class ServiceHost:
                 del self._requests[name]
 
     def containers(self) -> list[ContainerStatus]:
-        """Return what a person wants to know of each container."""
+        """Return the status of each container."""
         return [_status(one) for one in self._deployments.containers()]
 
     def services(self) -> tuple[OfferedService, ...]:
-        """Return what this node offers, for its record."""
+        """Return the microservices of this node, for its record."""
         return tuple(
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
@@ -153,7 +155,7 @@ class ServiceHost:
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
-        """Return what a container that logs in at the broker may do; None if it is none."""
+        """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
         deployed = self._deployments.container(container_id)
         if deployed is None or container_id == username:

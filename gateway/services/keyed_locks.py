@@ -1,4 +1,4 @@
-"""Lets what is done to one thing take turns; different things do not wait for each other."""
+"""Locks by key: work on one key waits, work on different keys does not."""
 
 import asyncio
 import contextlib
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 
 class KeyedLocks:
-    """A lock for each key that somebody holds or waits for; no other key is remembered."""
+    """A lock for each key that a task holds or waits for; no other key takes memory."""
 
     def __init__(self) -> None:
         self._locks: dict[str, tuple[asyncio.Lock, int]] = {}
@@ -15,7 +15,7 @@ class KeyedLocks:
         return len(self._locks)
 
     @contextlib.asynccontextmanager
-    async def turn(self, key: str) -> AsyncIterator[None]:
+    async def hold(self, key: str) -> AsyncIterator[None]:
         """Hold the lock of a key."""
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = lock, users + 1

@@ -11,17 +11,17 @@ class ServiceLimits:
 
     image: ImageLimits = field(default_factory=ImageLimits)
     images: int = 64
-    old_versions: int = 3  # images of a microservice that no container uses: what rollback needs
+    old_versions: int = 3  # images of a microservice that no container uses: for a rollback
     containers: int = 32
     env_keys: int = 64
     env_bytes: int = 32 * 1024
     ready_s: float = 20.0  # from start to ready: the slowest board imports for some seconds
     liveness_s: float = 20.0  # below handler_s: a handler that awaits never blocks for so long
-    respond_s: float = 2.0  # to a control message, before a deployment takes it for blocked
+    respond_s: float = 2.0  # to a control message, then a deployment treats it as blocked
     stop_s: float = 3.5  # a gateway stops within 5 s
     handler_s: float = 30.0
     answer_s: float = 35.0  # head of the answer, after the last byte of the request
-    stall_s: float = 60.0  # a caller that takes or sends nothing for so long is given up
+    stall_s: float = 60.0  # a caller that takes or sends nothing for so long is cut
     requests: int = 64  # at once, per container
     followers: int = 16  # of logs, at once
     concurrency: int = 16  # handlers at once, per container

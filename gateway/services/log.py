@@ -1,4 +1,4 @@
-"""A container's log: lines with the time, bounded in size on disk and in speed."""
+"""Writes a container's log: lines with the time, bounded in size on disk and in speed."""
 
 import asyncio
 import contextlib
@@ -46,18 +46,18 @@ class ContainerLog:
                 stamped = self._stamped(chunk)
                 with contextlib.suppress(OSError):  # a full disk must not stop the process
                     await self._disk.run(self._append, stamped)
-                # not reading on is what slows a talkative process down
+                # a process that writes too fast waits until its pipe is read
                 await asyncio.sleep(len(stamped) / self._bytes_per_s)
         finally:
             transport.close()
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that say something."""
+        """Return the last lines that are not empty."""
         lines = self._tail.decode(errors="replace").splitlines()
         return [line.strip()[:LINE_LIMIT] for line in lines if line.strip()][-count:]
 
     def blocked_at(self, code: Path) -> str:
-        """Return where in the code faulthandler found the process; "" when it did not say."""
+        """Return the place in the code that faulthandler printed; "" without one."""
         for file, line in _BLOCKED.findall(self._tail.decode(errors="replace")):
             if Path(file).is_relative_to(code):
                 return f"{Path(file).relative_to(code)}, line {line}"

@@ -1,6 +1,6 @@
-"""One HTTP request to a container's process and its answer back, piece by piece.
+"""Passes one HTTP request to a container's process and its answer back, piece by piece.
 
-Request and answer flow at the same time, so that a service can answer while it still reads.
+Request and answer move at the same time, so that a service can answer while it still reads.
 Neither is held in memory: each side waits for the other. A client that reads nothing costs the
 gateway one piece here and what the server holds to send; the rest waits in the service.
 """
@@ -17,13 +17,13 @@ from urllib.parse import quote
 
 import h11
 
-from gateway.http.inprocess import Receive, Scope, Send
 from gateway.http.problems import problem_response
 from protocol.http_body import HOP_BY_HOP
+from web.asgi import Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
 
-# What one client may hold that reads nothing. An asyncio stream would read 256 KiB at once.
+# Bound per client that reads nothing. An asyncio stream would read 256 KiB at once.
 READ_BYTES = 64 * 1024
 CONNECT_RETRY_S = 0.02
 HEADER_LIMIT_BYTES = 64 * 1024
@@ -48,10 +48,10 @@ class _ProcessGoneError(Exception):
 
 
 class _StalledError(Exception):
-    """A side sends nothing of what it began to send, or takes nothing."""
+    """A side neither sends the rest of its message nor takes bytes."""
 
-    def __init__(self, who: str, status: int) -> None:
-        super().__init__(who)
+    def __init__(self, side: str, status: int) -> None:
+        super().__init__(side)
         self.status = status
 
 
@@ -94,7 +94,7 @@ class ProxyExchange:
                 why = f"cannot carry the request: {exc}"
                 await problem_response(exc.status, why)(scope, receive, send)
         except (_ProcessGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
-            if self._answering:  # all that can be said now is an answer that is cut off
+            if self._answering:  # the only way left is to cut the answer off
                 raise ConnectionAbortedError(
                     f"the microservice's answer is cut off: {exc}"
                 ) from exc

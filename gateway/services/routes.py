@@ -45,5 +45,5 @@ class Routes:
         return None
 
     def replace(self, routes: Iterable[ContainerRoute]) -> None:
-        """Take these routes instead of all before."""
+        """Replace all routes."""
         self._by_base = {route.base: route for route in routes if route.base}

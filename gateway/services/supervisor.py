@@ -1,4 +1,4 @@
-"""Keeps one container running; the only one that starts and ends its processes.
+"""Keeps one container running: starts, replaces, restarts and ends its processes.
 
 A new version is started beside the old one. The broker session is handed over: the old process
 leaves the broker, the new one takes the same session, so no message is lost or handled by both.
@@ -31,6 +31,14 @@ Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """The facts about the node that microservices may see."""
+
+    node_id: str
+    account_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceContext:
     """The parts that all containers of a gateway share."""
 
@@ -45,14 +53,14 @@ class ServiceContext:
 
 @dataclass(frozen=True, slots=True)
 class LastEnd:
-    """Why and when a process ended that nobody had asked to end."""
+    """The reason and time of the last end that was not requested."""
 
     reason: str = ""
     at: float = 0.0  # unix seconds
 
 
 class _End(Enum):
-    """What is asked besides running a version."""
+    """A request to end, in place of a version to run."""
 
     STOP = auto()  # it can be started again
     CLOSE = auto()
@@ -65,13 +73,13 @@ class _Request:
 
 
 class Supervisor:
-    """One container: its state, its process, the version it runs."""
+    """One container: its state, its process, its version."""
 
     def __init__(
         self,
         info: Info,
         directory: Path,
-        surroundings: ServiceContext,
+        context: ServiceContext,
         version: Version,
         on_switch: Callable[[Version, tuple[str, ...]], Awaitable[None]],
     ) -> None:
@@ -79,15 +87,15 @@ class Supervisor:
         self.started_at = 0.0  # unix seconds
         self.restarts, self.last_end = 0, LastEnd()
         self.process: Process | None = None
-        self._directory, self._around, self._on_switch = directory, surroundings, on_switch
+        self._directory, self._context, self._on_switch = directory, context, on_switch
         self._machine = Container(self._now())
         self._machine.deadline = None  # until resume() or deploy()
         self._requests: deque[_Request] = deque()
         self._wake = asyncio.Event()
         self._counted = Counts()
-        self._filters: tuple[str, ...] = ()  # what the stored session is subscribed to
+        self._filters: tuple[str, ...] = ()  # the subscriptions of the stored session
         self._starting: tuple[Secret, Version] | None = None
-        self._leaving: set[asyncio.Task[None]] = set()
+        self._retiring: set[asyncio.Task[None]] = set()
         self._closed = False
         self._task = asyncio.create_task(self._run(), name=f"container {info.container_id}")
 
@@ -112,8 +120,8 @@ class Supervisor:
         self._machine.start(self._now())
         self._wake.set()
 
-    def rest(self, filters: tuple[str, ...]) -> None:
-        """Stay stopped, as before the gateway stopped."""
+    def stay_stopped(self, filters: tuple[str, ...]) -> None:
+        """Stay stopped, as it was before the gateway stopped."""
         self._filters = filters
         self._machine.stop()
         self._machine.stopped()
@@ -168,7 +176,7 @@ class Supervisor:
         if self.process is not None and self.process.ended:
             self._note_end(self.process)
         if self._requests:
-            await self._obey(self._requests.popleft())
+            await self._carry_out(self._requests.popleft())
         elif self._machine.is_due(self._now()):
             await self._restart()
         else:
@@ -177,7 +185,7 @@ class Supervisor:
                 async with asyncio.timeout_at(self._machine.deadline):
                     await self._wake.wait()
 
-    async def _obey(self, request: _Request) -> None:
+    async def _carry_out(self, request: _Request) -> None:
         try:
             if isinstance(request.wanted, Version):
                 await self._deploy(request.wanted)
@@ -186,7 +194,7 @@ class Supervisor:
                 self._closed = request.wanted is _End.CLOSE
         except ServicesError as exc:
             request.done.set_exception(exc)
-            request.done.exception()  # its asker may have gone
+            request.done.exception()  # its caller may be gone
         else:
             request.done.set_result(None)
 
@@ -199,7 +207,7 @@ class Supervisor:
         except ProcessError as exc:
             if old is None:
                 self._machine.failed(str(exc), self._now())
-                self._around.on_change()
+                self._context.on_change()
             else:
                 logger.warning("%s runs on as it was: the new version fails: %s", self._name, exc)
             raise DeployError(f"cannot start {self._name}: {exc}") from exc
@@ -214,16 +222,16 @@ class Supervisor:
                 logging.DEBUG if before is self.state is ContainerState.FAILED else logging.WARNING
             )
             logger.log(level, "cannot start %s: %s", self._name, exc)
-            self._around.on_change()
+            self._context.on_change()
         except ServicesError as exc:
             logger.error("%s runs, but is not recorded: %s", self._name, exc)  # noqa: TRY400  # the reason is all there is
 
     async def _switch(self, version: Version, old: Process | None) -> None:
         """Let a new process of the version take over; ProcessError leaves all as it was."""
-        answers = old is not None and await old.responds(self._around.limits.respond_s)
+        answers = old is not None and await old.responds(self._context.limits.respond_s)
         new = await self._start(version)
         paused: Process | None = None
-        limit_s = version.manifest.limits.start_s or self._around.limits.ready_s
+        limit_s = version.manifest.limits.start_s or self._context.limits.ready_s
         try:
             async with asyncio.timeout(limit_s):
                 await new.prepared()
@@ -237,7 +245,7 @@ class Supervisor:
                 f"it was not ready within {limit_s:g} s ([limits] start_s): {new.explain_wait()}"
             )
             await new.stop()
-            await self._give_back(paused)
+            await self._resume_old(paused)
             raise ProcessError(why) from exc
         finally:
             self._starting = None
@@ -245,10 +253,10 @@ class Supervisor:
             await self._take_over(version, new)
         finally:
             if old is not None:
-                self._let_go(old)
+                self._retire(old)
 
     async def _start(self, version: Version) -> Process:
-        runtime = self._around.runtimes.get(version.runtime)
+        runtime = self._context.runtimes.get(version.runtime)
         if runtime is None:
             raise ProcessError(f"this gateway has no runtime for {version.runtime}")
         password = Secret(secrets.token_urlsafe(24))
@@ -258,8 +266,8 @@ class Supervisor:
                 version=version,
                 info=replace(self.info, api_root=version.base),
                 directory=self._directory,
-                http_socket=self._around.sockets / f"{secrets.token_hex(6)}.sock",
-                broker_socket=self._around.broker_socket,
+                http_socket=self._context.sockets / f"{secrets.token_hex(6)}.sock",
+                broker_socket=self._context.broker_socket,
                 password=password,
                 stale=self._filters,
             ),
@@ -268,18 +276,18 @@ class Supervisor:
 
     async def _pause(self, old: Process) -> None:
         try:
-            async with asyncio.timeout(self._around.limits.stop_s):
+            async with asyncio.timeout(self._context.limits.stop_s):
                 await old.pause()
         except (ProcessError, TimeoutError):
-            # the broker gives the session to whoever connects last
+            # the broker gives the session to the last process that connects
             logger.warning("%s: the running version does not answer", self._name)
 
-    async def _give_back(self, old: Process | None) -> None:
-        """Let the old process, if it was paused, go on."""
+    async def _resume_old(self, old: Process | None) -> None:
+        """Let the old process go on, if it was paused."""
         if old is None or old.ended:
             return
         try:
-            async with asyncio.timeout(self._around.limits.ready_s):
+            async with asyncio.timeout(self._context.limits.ready_s):
                 await old.go()
         except (ProcessError, TimeoutError) as exc:
             logger.warning("%s: the running version does not come back: %s", self._name, exc)
@@ -287,32 +295,32 @@ class Supervisor:
 
     async def _take_over(self, version: Version, new: Process) -> None:
         self.process, self.version = new, version
-        self.started_at = self._around.clock()
+        self.started_at = self._context.clock()
         self._filters = new.subscribe
         self._machine.ready(self._now())
         logger.info("%s started (%s)", self._name, version.manifest.image)
         try:
             await self._on_switch(version, new.subscribe)
         finally:
-            self._around.on_change()
+            self._context.on_change()
 
-    def _let_go(self, old: Process) -> None:
-        async def leave() -> None:
+    def _retire(self, old: Process) -> None:
+        async def retire() -> None:
             await old.stop()
             self._counted = _sum(self._counted, old.counts)
 
-        task = asyncio.create_task(leave())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+        task = asyncio.create_task(retire())
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     def _note_end(self, process: Process) -> None:
         self._counted = _sum(self._counted, process.counts)
         self.process = None
-        self.last_end = LastEnd(process.ended, self._around.clock())
+        self.last_end = LastEnd(process.ended, self._context.clock())
         self.restarts += 1
         self._machine.failed(process.ended, self._now())
         logger.warning("%s ended: %s", self._name, process.ended)
-        self._around.on_change()
+        self._context.on_change()
 
     async def _end(self) -> None:
         self._machine.stop()
@@ -320,9 +328,9 @@ class Supervisor:
             await self.process.stop()
             self._counted = _sum(self._counted, self.process.counts)
             self.process = None
-        await asyncio.gather(*self._leaving)
+        await asyncio.gather(*self._retiring)
         self._machine.stopped()
-        self._around.on_change()
+        self._context.on_change()
 
     @property
     def _name(self) -> str:

@@ -1,61 +1,90 @@
-"""The account of this node: show it, join one by a code, leave it."""
+"""Serves the account of this node: shows it, joins one by a code, leaves it."""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from gateway.access.guard import Guard
+from gateway.access.guard import Guard, SidecarCaller
 from gateway.errors import AccountError
 from gateway.http.problems import Problem
+from gateway.http.routes import OBJECT, TEXTS, ApiRoute, Operation, make_route
+from web import SafeJsonResponse
 
-if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+if TYPE_CHECKING:  # only a node with a cloud needs it in memory
     from gateway.node.membership import Membership
 
+_SHOW = Operation(
+    "account",
+    "The account, and the code that is shown",
+    "Return the account; join is the code to type, error why the last one failed.",
+    answer=OBJECT,
+)
+_JOIN = Operation(
+    "account",
+    "Show a code that lets this node join",
+    "Return a code; whoever types it at the cloud makes this node a member of their account.\n\n"
+    "A code that is still good is returned again.",
+    status=HTTPStatus.ACCEPTED,
+    answer=OBJECT,
+)
+_CANCEL = Operation("account", "Show the code no more", status=HTTPStatus.NO_CONTENT)
+_LEAVE = Operation(
+    "account",
+    "Leave the account",
+    "Leave the account, and end the BEPs that its members opened; return which it was.",
+    answer=TEXTS,
+)
 
-def account_router(guard: Guard, membership: "Membership | None", cloud_url: str) -> APIRouter:
-    """Return the routes about the account; without a cloud there is none."""
-    router = APIRouter(
-        prefix="/account/v1", tags=["account"], dependencies=[Depends(guard.associator)]
-    )
 
-    @router.get("", summary="The account, and the code that is shown")
-    async def show_account() -> dict[str, Any]:
-        """Return the account; join is the code to type, error why the last one failed."""
-        status = membership.status() if membership else {"accountId": "", "join": None, "error": ""}
-        return {**status, "cloud": cloud_url}
+class _AccountCalls:
+    """The handlers; membership is None without a cloud."""
 
-    @router.post("/join", status_code=202, summary="Show a code that lets this node join")
-    async def join() -> dict[str, Any]:
-        """Return a code; whoever types it at the cloud makes this node a member of their account.
+    def __init__(self, membership: "Membership | None", cloud_url: str) -> None:
+        self._membership, self._cloud_url = membership, cloud_url
 
-        A code that is still good is returned again.
-        """
-        if membership is None:
+    async def show_account(self, _request: Request, _caller: SidecarCaller) -> Response:
+        return self._show(HTTPStatus.OK)
+
+    async def join(self, _request: Request, _caller: SidecarCaller) -> Response:
+        if self._membership is None:
             raise _no_cloud("join")
         try:
-            await membership.join()
+            await self._membership.join()
         except AccountError as exc:
             raise Problem(HTTPStatus.CONFLICT, str(exc)) from exc
-        return await show_account()
+        return self._show(HTTPStatus.ACCEPTED)
 
-    @router.delete("/join", status_code=204, summary="Show the code no more")
-    async def cancel() -> Response:
-        if membership is not None:
-            await membership.cancel()
+    async def cancel(self, _request: Request, _caller: SidecarCaller) -> Response:
+        if self._membership is not None:
+            await self._membership.cancel()
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    @router.delete("", summary="Leave the account")
-    async def leave() -> dict[str, str]:
-        """Leave the account, and end the BEPs that its members opened; return which it was."""
-        if membership is None:
+    async def leave(self, _request: Request, _caller: SidecarCaller) -> Response:
+        if self._membership is None:
             raise _no_cloud("leave")
         try:
-            return {"left": await membership.leave()}
+            return SafeJsonResponse({"left": await self._membership.leave()})
         except AccountError as exc:
             raise Problem(HTTPStatus.CONFLICT, str(exc)) from exc
 
-    return router
+    def _show(self, status: HTTPStatus) -> Response:
+        content: dict[str, Any] = {"accountId": "", "join": None, "error": ""}
+        if self._membership is not None:
+            content = self._membership.status()
+        return SafeJsonResponse({**content, "cloud": self._cloud_url}, status)
+
+
+def account_routes(guard: Guard, membership: "Membership | None", cloud_url: str) -> list[ApiRoute]:
+    """Return the routes about the account; without a cloud there is none."""
+    calls = _AccountCalls(membership, cloud_url)
+    return [
+        make_route("GET /account/v1", guard.associator, calls.show_account, _SHOW),
+        make_route("POST /account/v1/join", guard.associator, calls.join, _JOIN),
+        make_route("DELETE /account/v1/join", guard.associator, calls.cancel, _CANCEL),
+        make_route("DELETE /account/v1", guard.associator, calls.leave, _LEAVE),
+    ]
 
 
 def _no_cloud(verb: str) -> Problem:

@@ -1,34 +1,47 @@
-"""BEPs: those that count for this node, and their end."""
+"""Serves the list of BEPs of this node, and ends them."""
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING
 
-from fastapi import APIRouter, Depends, Path, Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from gateway.access.guard import Guard
+from gateway.access.guard import Guard, SidecarCaller
 from gateway.errors import BepError
+from gateway.http.parameters import PathText
 from gateway.http.problems import Problem
+from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from protocol.ids import BEP_ID
+from web import SafeJsonResponse
 
-if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+if TYPE_CHECKING:  # only a node with a cloud needs it in memory
     from gateway.tunnel.grants import BepService
 
-BepId = Annotated[str, Path(pattern=f"^{BEP_ID.pattern}$")]
+_BEP_ID = PathText("bep_id", BEP_ID.pattern)
+_LIST = Operation(
+    "BEPs",
+    "The BEPs of this node",
+    "Return what is served here and what the cloud counts; problem says why not the latter.",
+    answer=OBJECT,
+)
+_END = Operation(
+    "BEPs",
+    "End a BEP",
+    "End a BEP, here and at the cloud, and cut its visitors.",
+    parameters=(_BEP_ID,),
+    status=HTTPStatus.NO_CONTENT,
+)
 
 
-def beps_router(guard: Guard, beps: "BepService | None") -> APIRouter:
+def beps_routes(guard: Guard, beps: "BepService | None") -> list[ApiRoute]:
     """Return the routes about BEPs; without a cloud there are none."""
-    router = APIRouter(prefix="/beps/v1", tags=["BEPs"], dependencies=[Depends(guard.manager)])
 
-    @router.get("/beps", summary="The BEPs of this node")
-    async def list_beps() -> dict[str, Any]:
-        """Return what is served here and what the cloud counts; problem says why not the latter."""
+    async def list_beps(_request: Request, _caller: SidecarCaller) -> Response:
         rows, problem = await beps.list() if beps is not None else ([], "")
-        return {"data": rows, "problem": problem}
+        return SafeJsonResponse({"data": rows, "problem": problem})
 
-    @router.delete("/beps/{bep_id}", status_code=204, summary="End a BEP")
-    async def end_bep(bep_id: BepId) -> Response:
-        """End a BEP, here and at the cloud, and cut its visitors."""
+    async def end_bep(request: Request, _caller: SidecarCaller) -> Response:
+        bep_id = _BEP_ID.read(request)
         try:
             ended = beps is not None and await beps.end(bep_id)
         except BepError as exc:
@@ -37,4 +50,7 @@ def beps_router(guard: Guard, beps: "BepService | None") -> APIRouter:
             raise Problem(HTTPStatus.NOT_FOUND, "cannot end BEP: this node has none with this id")
         return Response(status_code=HTTPStatus.NO_CONTENT)
 
-    return router
+    return [
+        make_route("GET /beps/v1/beps", guard.manager, list_beps, _LIST),
+        make_route("DELETE /beps/v1/beps/{bep_id}", guard.manager, end_bep, _END),
+    ]

@@ -1,25 +1,29 @@
-"""Is it alive, is it ready, how is it, in numbers."""
+"""Serves health, readiness, a snapshot of everything, metrics, and the description of the API."""
 
+from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
 
-from gateway.access.guard import Guard
+from gateway.access.guard import Guard, SidecarCaller
+from gateway.http.routes import ANY, OBJECT, TEXTS, ApiRoute, Operation, anyone, make_route
 from gateway.status import GatewayStatus
 from web import SafeJsonResponse
 
+_HEALTH = Operation("health", "Is the process alive?", answer=TEXTS)
+_READY = Operation("health", "Are broker, SEP and containers up?", answer=ANY)
+_SNAPSHOT = Operation("health", "One snapshot of everything", answer=OBJECT)
+_METRICS = Operation("health", "Counters for Prometheus", answer=ANY)
 
-def health_router(status: GatewayStatus, guard: Guard) -> APIRouter:
+
+def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
     """Return the routes about the gateway itself."""
-    router = APIRouter(tags=["health"])
 
-    @router.get("/healthz", summary="Is the process alive?")
-    async def healthz() -> dict[str, str]:
-        return {"status": "ok"}
+    async def healthz(_request: Request, _caller: None) -> Response:
+        return SafeJsonResponse({"status": "ok"})
 
-    @router.get("/readyz", summary="Are broker, SEP and containers up?")
-    async def readyz(request: Request) -> Response:
+    async def readyz(request: Request, _caller: None) -> Response:
         reasons = status.reasons()
         if not reasons:
             return SafeJsonResponse({"status": "ready"})
@@ -28,36 +32,26 @@ def health_router(status: GatewayStatus, guard: Guard) -> APIRouter:
             answer["reasons"] = reasons
         return SafeJsonResponse(answer, 503)
 
-    @router.get(
-        "/status/v1", summary="One snapshot of everything", dependencies=[Depends(guard.manager)]
-    )
-    async def snapshot() -> dict[str, Any]:
-        return status.snapshot()
+    async def snapshot(_request: Request, _caller: SidecarCaller) -> Response:
+        return SafeJsonResponse(status.snapshot())
 
-    @router.get(
-        "/metrics",
-        summary="Counters for Prometheus",
-        dependencies=[Depends(guard.on_loopback_or_viewer)],
-    )
-    async def metrics() -> Response:
+    async def metrics(_request: Request, _caller: None) -> Response:
         from gateway.sidecar.metrics import CONTENT_TYPE, render  # not every gateway is scraped
 
         return Response(render(status.snapshot()), media_type=CONTENT_TYPE)
 
-    return router
+    return [
+        make_route("GET /healthz", anyone, healthz, _HEALTH),
+        make_route("GET /readyz", anyone, readyz, _READY),
+        make_route("GET /status/v1", guard.manager, snapshot, _SNAPSHOT),
+        make_route("GET /metrics", guard.on_loopback_or_viewer, metrics, _METRICS),
+    ]
 
 
-def openapi_router(app: FastAPI, guard: Guard) -> APIRouter:
+def openapi_route(guard: Guard, describe: Callable[[], dict[str, Any]]) -> ApiRoute:
     """Return the route that describes the others."""
-    router = APIRouter(tags=["health"])
 
-    @router.get(
-        "/openapi.json",
-        summary="This API",
-        include_in_schema=False,
-        dependencies=[Depends(guard.on_loopback_or_viewer)],
-    )
-    async def openapi() -> dict[str, Any]:
-        return app.openapi()
+    async def openapi(_request: Request, _caller: None) -> Response:
+        return SafeJsonResponse(describe())
 
-    return router
+    return make_route("GET /openapi.json", guard.on_loopback_or_viewer, openapi, None)

@@ -1,26 +1,30 @@
-"""JSON-RPC 2.0: who this node is, association with an account, codes for BEPs."""
+"""Serves JSON-RPC 2.0: the identity of this node, association with an account, BEP codes."""
 
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from starlette.requests import Request
+from starlette.responses import Response
 
 from gateway import VERSION
 from gateway.access.guard import ACCOUNT_KEY, ASSOCIATE, Guard, SidecarCaller
 from gateway.addresses import local_address
 from gateway.errors import UplinkError
+from gateway.http.body import read_body
+from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
-from gateway.sidecar.body import read_body
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
 from settings.secret import Secret
-from web import JsonError, parse_json
+from web import JsonError, SafeJsonResponse, parse_json
 
 logger = logging.getLogger(__name__)
 
 SUPERNODE_TYPE = "_hecate._tcp"
+
+_CALL = Operation("JSON-RPC", "Call a method of this node", answer=OBJECT)
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, FAILED, FORBIDDEN = (
     -32700, -32600, -32601, -32602, -32000, -32001,
@@ -125,22 +129,18 @@ class JsonRpc:
         return {"edgeHmacCode": code}
 
 
-def jsonrpc_router(guard: Guard, rpc: JsonRpc) -> APIRouter:
+def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:
     """Return the JSON-RPC route."""
-    router = APIRouter(tags=["JSON-RPC"])
 
-    @router.post("/jsonrpc/v1", summary="Call a method of this node")
-    async def call(
-        request: Request, caller: Annotated[SidecarCaller, Depends(guard.caller)]
-    ) -> dict[str, Any]:
-        return await rpc.answer(await read_body(request), caller)
+    async def call(request: Request, caller: SidecarCaller) -> Response:
+        return SafeJsonResponse(await rpc.answer(await read_body(request), caller))
 
-    return router
+    return [make_route("POST /jsonrpc/v1", guard.caller, call, _CALL)]
 
 
 def _parse(body: bytes) -> dict[str, Any]:
     try:
-        request = parse_json(body)  # whatever the content type says
+        request = parse_json(body)  # with any content type
     except JsonError as exc:
         raise RpcError(PARSE_ERROR, "Parse error") from exc
     if not isinstance(request, dict):

@@ -1,20 +1,20 @@
-"""Microservices and their BEPs: every path that is not the sidecar's own."""
+"""Serves every path that is not the sidecar's own: microservices, and BEPs to them."""
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
-from fastapi.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 
 from gateway.access.guard import Guard
 from gateway.errors import BepError
-from gateway.http.inprocess import Receive, Scope, Send
 from gateway.http.origin import may_visit, origin_of
 from gateway.http.problems import problem_response
 from gateway.services import ContainerRoute, ServiceHost
 from protocol.errors import TokenError
+from web.asgi import Receive, Scope, Send
 
-if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+if TYPE_CHECKING:  # only a node with a cloud needs it in memory
     from gateway.tunnel.grants import BepService
 
 

@@ -1,18 +1,22 @@
-"""Discovery: the nodes of a cluster."""
+"""Serves discovery: the nodes of a cluster."""
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import Response
 
-from gateway.access.guard import Guard
+from gateway.access.guard import Guard, SidecarCaller
 from gateway.cluster.members import Cluster
 from gateway.errors import UplinkError
+from gateway.http.parameters import QueryChoice
 from gateway.http.problems import Problem
+from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
 from protocol.records import to_fields
+from web import SafeJsonResponse
 
 
 class Clusters(StrEnum):
@@ -24,17 +28,27 @@ class Clusters(StrEnum):
 
 AccountNodes = Callable[[], Awaitable[list[dict[str, Any]]]]
 
+SCHEMAS = {
+    "Clusters": {
+        "type": "string",
+        "enum": [str(each) for each in Clusters],
+        "title": "Clusters",
+        "description": "The scope of a cluster.",
+    }
+}
+_CLUSTERS = QueryChoice("clusters", Clusters.LINK_LOCAL)
+_LIST = Operation(
+    "mDS: discovery", "The nodes of a cluster", parameters=(_CLUSTERS,), answer=OBJECT
+)
 
-def nodes_router(
+
+def nodes_routes(
     guard: Guard, node: Node, cluster: Cluster, account_nodes: AccountNodes | None
-) -> APIRouter:
+) -> list[ApiRoute]:
     """Return the discovery routes; account_nodes asks the cloud, if there is one."""
-    router = APIRouter(prefix="/mds/v1", tags=["mDS: discovery"])
 
-    @router.get("/nodes", summary="The nodes of a cluster", dependencies=[Depends(guard.viewer)])
-    async def list_nodes(
-        clusters: Annotated[Clusters, Query()] = Clusters.LINK_LOCAL,
-    ) -> dict[str, Any]:
+    async def list_nodes(request: Request, _caller: SidecarCaller) -> Response:
+        clusters = _CLUSTERS.read(request)
         if clusters is Clusters.LINK_LOCAL:
             data = [to_fields(record) for record in cluster.records()]
         elif account_nodes is None:
@@ -46,6 +60,6 @@ def nodes_router(
                 raise Problem(
                     HTTPStatus.SERVICE_UNAVAILABLE, str(exc), {"Retry-After": "5"}
                 ) from exc
-        return {"type": str(clusters), "data": data}
+        return SafeJsonResponse({"type": str(clusters), "data": data})
 
-    return router
+    return [make_route("GET /mds/v1/nodes", guard.viewer, list_nodes, _LIST)]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import web
 from gateway.errors import GatewayError
-from gateway.http.inprocess import App
 from web import HttpLimits, HttpServer, ListenError
+from web.asgi import App
 
 LIMITS = HttpLimits.of(512, stop_s=1)  # a small machine; a gateway stops within 5 s
 
@@ -20,7 +20,7 @@ def make_server(app: App, tls: ssl.SSLContext | None = None) -> Server:
 
 
 async def serve(server: Server, listener: socket.socket) -> None:
-    """Serve until cancelled or told to stop; open requests get a moment to end."""
+    """Serve until cancelled or stopped; open requests get a moment to end."""
     await server.run_on(listener)
 
 

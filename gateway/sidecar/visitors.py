@@ -3,9 +3,9 @@
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 
-from gateway.http.inprocess import App, Receive, Scope, Send
 from gateway.http.origin import KEY, Origin
 from gateway.http.problems import problem_response
+from web.asgi import App, Receive, Scope, Send
 
 
 class Visitors:

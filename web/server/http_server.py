@@ -4,23 +4,19 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from web.asgi import App
 from web.server.connection import ConnectionBounds, HttpConnection, HttpFactory
 from web.server.connection_table import ConnectionTable
 from web.server.limits import HttpLimits
 from web.tls.transport import TlsHandshakes, TlsProtocol
 
 TICKS_PER_SWEEP = 5  # of 0.1 s: all limits are seconds
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class HttpServer(uvicorn.Server):

@@ -1,1 +1,1 @@
-"""Makes certificates for those who have none: `hecate keys make`."""
+"""Makes certificates: `hecate keys make`."""

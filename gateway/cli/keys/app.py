@@ -1,4 +1,4 @@
-"""The commands of `hecate keys`: their names, options and help."""
+"""Declares the commands of `hecate keys`: their names, options and help."""
 
 from pathlib import Path
 from typing import Annotated
@@ -40,7 +40,7 @@ def make(
 ) -> None:
     """Make a small certificate authority, and certificates for gateway, cloud and relay.
 
-    For those who have no certificates of their own. They are for this machine's names and
+    For machines without certificates of their own. They are for this machine's names and
     addresses and for those given. Keys that are there already are kept; a certificate is made
     again when it ends within 60 days or lacks a name, and running servers take it up by
     themselves. Every file is readable by its owner only.

@@ -1,4 +1,4 @@
-"""Writes the files of a small certificate authority, and says what to do with them."""
+"""Writes the files of a small certificate authority, and explains their use."""
 
 import datetime
 import ipaddress
@@ -32,7 +32,7 @@ SERVERS = ("gateway", "cloud", "relay")
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of one certificate and its key."""
+    """The result for one certificate and its key."""
 
     name: str
     certificate: Path
@@ -41,13 +41,13 @@ class Written:
     is_certificate_new: bool
 
     def line(self) -> str:
-        """Return the line that tells it."""
+        """Return the line that reports it."""
         made = "made" if self.is_key_new else "renewed" if self.is_certificate_new else "kept"
         return f"{made:8} {self.certificate}  {self.key}"
 
 
 def make_keys(directory: Path, names: list[str], addresses: list[str], *, as_json: bool) -> str:
-    """Make what is not there; return what to print."""
+    """Make the missing files; return the report."""
     directory = directory.expanduser().absolute()
     every = all_names(names, addresses)
     now = datetime.datetime.now(datetime.UTC)

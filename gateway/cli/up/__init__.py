@@ -1,1 +1,1 @@
-"""`hecate up`: the whole system on one machine."""
+"""Runs the whole system on one machine: `hecate up`."""

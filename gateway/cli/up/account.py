@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
+from gateway.cli.client.sidecar import SidecarClient, decode_answer
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import SidecarClient, decode_answer
 from gateway.node.identity import write_private
 from settings.secret import Secret
 
@@ -30,7 +30,7 @@ class AccountToken:
 
 
 class DevelopmentAccount:
-    """The development user's way into the cloud."""
+    """The sign-in of the development user at the cloud."""
 
     def __init__(self, cloud_url: str, password_file: Path, http: httpx.AsyncClient) -> None:
         self._url, self._password_file, self._http = cloud_url, password_file, http

@@ -1,12 +1,12 @@
-"""The simulated devices: which of them still have to join, and their life."""
+"""Runs the simulated devices, and lets new ones join."""
 
 import asyncio
 import json
 from typing import Any
 
+from gateway.cli.client.records import rows_of
+from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.errors import CliError
-from gateway.cli.records import rows_of
-from gateway.cli.sidecar import SidecarClient
 from gateway.cli.up.plan import Plan
 from hardware.simulated import DeviceSettings, SimulatedBoard, SimulatedBoardError
 from settings.secret import Secret
@@ -42,7 +42,7 @@ class Boards:
         return joining
 
     async def wait_online(self, sidecar: SidecarClient, timeout_s: float) -> list[str]:
-        """Return the ids of all boards once all are online; CliError names those that are not."""
+        """Return the ids of all boards once all are online; CliError names the others."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout_s
         while True:

@@ -1,4 +1,4 @@
-"""One part of the system as a child process: its output, its ready line, its end."""
+"""Runs one part of the system as a child process: its output, its ready line, its end."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ class Child:
         """Start Python with arguments; return what parse makes of the ready line.
 
         Raises:
-            CliError: it ended or was silent for too long; says what its log said last.
+            CliError: it ended or was silent for too long; the text holds the end of its log.
         """
         ready: asyncio.Future[T] = asyncio.get_running_loop().create_future()
 
@@ -80,16 +80,16 @@ class Child:
         raise CliError(f"cannot start {self.name}: not ready after {timeout_s:.0f} s{self._said()}")
 
     async def wait(self) -> None:
-        """Return when the process has ended and its last words are in the log."""
+        """Return when the process has ended and all its output is in the log."""
         if self._reader is not None:
             await asyncio.shield(self._reader)
 
     def death(self) -> CliError:
-        """Return the error that tells of this child's end."""
+        """Return the error for this child's end."""
         return CliError(f"cannot go on: {self.name} {self._end()}{self._said()}")
 
     async def stop(self) -> None:
-        """End the process: asked at first, made to when it does not listen."""
+        """End the process: gently at first, then by force."""
         process = self._process
         if process is None:
             return

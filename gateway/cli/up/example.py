@@ -1,11 +1,11 @@
-"""The example microservice that `hecate up` deploys."""
+"""Deploys the example microservice of `hecate up`."""
 
 from pathlib import Path
 
 import gateway
-from gateway.cli.deploy import STARTED, deploy_package, pack_folder
-from gateway.cli.records import rows_of
-from gateway.cli.sidecar import SidecarClient
+from gateway.cli.client.deploy import STARTED, deploy_package, pack_folder
+from gateway.cli.client.records import rows_of
+from gateway.cli.client.sidecar import SidecarClient
 
 # beside this package in the repository as in an installation
 FOLDER = Path(gateway.__file__).parent.parent / "examples" / "climate"

@@ -1,4 +1,4 @@
-"""Keeps what is typed, the ^C of Ctrl-C among it, out of a screen that is being drawn."""
+"""Keeps typed characters, such as the ^C of Ctrl-C, off a screen that is being drawn."""
 
 import sys
 import termios

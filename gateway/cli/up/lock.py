@@ -1,4 +1,4 @@
-"""One `hecate up` per state folder."""
+"""Allows one `hecate up` per state folder."""
 
 import fcntl
 import os

@@ -63,7 +63,7 @@ class Plan:
         return self.state / "devices" / f"device-{number}"
 
     def port_uses(self) -> Iterator[PortUse]:
-        """Return what needs which port."""
+        """Return the ports with their uses."""
         ports = self.ports
         yield PortUse(
             ports.mqtt, "MQTT of the gateway", "--mqtt-port", "HECATE_GATEWAY_BROKER_PORT"

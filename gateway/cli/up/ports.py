@@ -9,7 +9,7 @@ from gateway.cli.up.plan import HOST, PortUse
 
 
 def check_ports(uses: Iterable[PortUse], host: str = HOST) -> None:
-    """Raise CliError with one line for each port that cannot be had."""
+    """Raise CliError with one line for each port that is not free."""
     problems: list[str] = []
     seen: dict[int, PortUse] = {}
     for use in uses:

@@ -1,4 +1,4 @@
-"""Tells of the start, step by step: a spinner in a terminal, plain lines elsewhere."""
+"""Shows the start step by step: a spinner in a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from gateway.cli.up.suggestions import Suggestion
 
 
 class Step:
-    """One step of the start; what it found goes behind its name."""
+    """One step of the start; its result goes behind its name."""
 
     def __init__(self) -> None:
         self.result = ""
@@ -26,7 +26,7 @@ class StartProgress:
 
     @contextmanager
     def step(self, name: str, doing: str) -> Iterator[Step]:
-        """Show that a step is on its way, and what came of it."""
+        """Show that a step runs, then its result."""
         step = Step()
         if self._lively:
             with self._console.status(Text.assemble((f"{name:<10}", "bold"), (doing, "dim"))):
@@ -48,7 +48,7 @@ class StartProgress:
             yield
 
     def ready(self, tries: list[Suggestion], kept: str) -> None:
-        """Print what can be done now; commands stand four columns in, unbroken."""
+        """Print commands to try, four columns in, unbroken."""
         took_s = time.monotonic() - self._began
         self.line("")
         self.line(f"ready in {took_s:.1f} s", style="bold")

@@ -1,4 +1,4 @@
-"""The lines by which cloud and gateway say that they are ready, and where they really listen."""
+"""Reads the ready lines of cloud and gateway, with the addresses of their listeners."""
 
 import re
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class GatewayReady:
 
 
 def parse_cloud_ready(line: str) -> CloudReady | None:
-    """Return what the cloud's line says, or None for any other line."""
+    """Return the addresses in the cloud's line, or None for any other line."""
     match = _CLOUD.match(line)
     if match is None:
         return None
@@ -38,7 +38,7 @@ def parse_cloud_ready(line: str) -> CloudReady | None:
 
 
 def parse_gateway_ready(line: str) -> GatewayReady | None:
-    """Return what the gateway's line says, or None for any other line."""
+    """Return the addresses in the gateway's line, or None for any other line."""
     match = _GATEWAY.match(line)
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""`hecate up`: starts everything, says what to try, shows it live, ends everything."""
+"""Runs `hecate up`: starts everything, suggests commands, shows it live, ends everything."""
 
 import asyncio
 import logging
@@ -15,10 +15,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.live import Live
 
-from gateway.cli.contexts import DEFAULT_URL, find_context
+from gateway.cli.client.contexts import DEFAULT_URL, find_context
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import find_state
 from gateway.cli.errors import CliError
 from gateway.cli.output import console
-from gateway.cli.sidecar import SidecarClient, find_state
 from gateway.cli.up.example import ensure_example
 from gateway.cli.up.keys import quiet_keys
 from gateway.cli.up.lock import hold
@@ -48,7 +49,7 @@ class Show(Enum):
 
 
 def run_up(plan: Plan, show: Show) -> int:
-    """Run until told to end; return the exit code, CliError when something fails."""
+    """Run until a signal comes; return the exit code, CliError when something fails."""
     try:
         for folder in (plan.state, plan.logs):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -70,7 +71,7 @@ def run_up(plan: Plan, show: Show) -> int:
 
 
 def _log_to(path: Path) -> None:
-    """Keep what this process has to say off the screen."""
+    """Keep the log of this process off the screen."""
     file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
     file.setFormatter(logging.Formatter(FORMAT))
     logging.getLogger().addHandler(file)
@@ -82,37 +83,37 @@ class _Run:
     def __init__(self, plan: Plan, show: Show, out: Console) -> None:
         self._plan, self._show, self._out = plan, show, out
         self._lively = out.is_terminal and show is Show.AUTO
-        self._story = StartProgress(out, lively=out.is_terminal and show is not Show.PLAIN)
-        self._told = asyncio.Event()
+        self._progress = StartProgress(out, lively=out.is_terminal and show is not Show.PLAIN)
+        self._signalled = asyncio.Event()
 
     async def run(self) -> None:
         """Do the work until it ends, a part dies, or a signal comes."""
-        system = System(self._plan, self._story)
+        system = System(self._plan, self._progress)
         self._listen(system)
         work = asyncio.create_task(self._work(system), name="work")
-        told = asyncio.create_task(self._told.wait(), name="signals")
+        signalled = asyncio.create_task(self._signalled.wait(), name="signals")
         try:
-            await asyncio.wait((work, told, system.died), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((work, signalled, system.died), return_when=asyncio.FIRST_COMPLETED)
             if work.done() and work.exception() is not None:
-                # a dead part says more than the call that failed because of it
+                # the end of a part explains more than the call that failed because of it
                 await asyncio.wait((system.died,), timeout=REFRESH_S)
         finally:
-            for task in (work, told):
+            for task in (work, signalled):
                 task.cancel()
-            await asyncio.gather(work, told, return_exceptions=True)
-            with self._story.ending():
+            await asyncio.gather(work, signalled, return_exceptions=True)
+            with self._progress.ending():
                 await system.stop()
-        if system.died.done() and not self._told.is_set():
+        if system.died.done() and not self._signalled.is_set():
             raise system.died.result()
         if not work.cancelled():
             work.result()
-        self._story.line(f"ended; state is kept in {shell_word(self._plan.state, Path.home())}")
+        self._progress.line(f"ended; state is kept in {shell_word(self._plan.state, Path.home())}")
 
     def _listen(self, system: System) -> None:
         def take() -> None:
-            if self._told.is_set():
-                system.kill()  # whoever asks twice does not want to wait
-            self._told.set()
+            if self._signalled.is_set():
+                system.kill()  # a second signal ends the wait
+            self._signalled.set()
 
         for number in SIGNALS:
             asyncio.get_running_loop().add_signal_handler(number, take)
@@ -121,7 +122,7 @@ class _Run:
         running = await system.start()
         sidecar = system.sidecar
         assert sidecar is not None
-        with self._story.step("example", "deploying") as step:
+        with self._progress.step("example", "deploying") as step:
             step.result = await ensure_example(sidecar)
         snapshot = await _snapshot(sidecar)
         where = _whereabouts(self._plan, running, snapshot)
@@ -129,7 +130,7 @@ class _Run:
         kept = (
             f"state {shell_word(self._plan.state, home)} · logs {shell_word(self._plan.logs, home)}"
         )
-        self._story.ready(list_tries(where), kept)
+        self._progress.ready(list_tries(where), kept)
         if self._show is Show.ONCE:
             self._out.print(render(Watch().take(snapshot, 0.0), time.time()))
         elif self._lively:
@@ -153,9 +154,9 @@ class _Run:
     async def _tell_changes(self, sidecar: SidecarClient) -> None:
         watch = Watch()
         while True:
-            with suppress(CliError):  # if it has died, its watcher says so
+            with suppress(CliError):  # if it has died, its watcher reports it
                 for line in watch.changes(await _snapshot(sidecar)):
-                    self._story.line(f"{time.strftime('%H:%M:%S')}  {line}")
+                    self._progress.line(f"{time.strftime('%H:%M:%S')}  {line}")
             await asyncio.sleep(REFRESH_S)
 
 
@@ -189,7 +190,7 @@ def _whereabouts(plan: Plan, running: RunningSystem, snapshot: Snapshot) -> Endp
 
 
 def _has_context() -> bool:
-    """Return whether commands without options speak to a context, or cannot be sure."""
+    """Return whether commands without options may use a context."""
     try:
         return find_context(os.environ) is not None
     except CliError:
@@ -197,7 +198,7 @@ def _has_context() -> bool:
 
 
 def _own_command() -> str:
-    """Return what a person types to call this program again."""
+    """Return the command that calls this program again."""
     beside = Path(sys.executable).parent / "hecate"
     on_path = shutil.which("hecate")
     if on_path is not None and Path(on_path).samefile(beside if beside.exists() else on_path):

@@ -1,4 +1,4 @@
-"""The commands to try, as they are printed: each works when pasted into a shell. Pure."""
+"""Lists commands to try; each works when it is pasted into a shell. Pure."""
 
 import shlex
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The whole system as child processes: cloud, gateway, devices; in order up, in order down."""
+"""Starts and ends cloud, gateway and devices as child processes, each after the other."""
 
 import asyncio
 import os
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import httpx
 
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target, read_key
 from gateway.cli.errors import CliError
-from gateway.cli.sidecar import SidecarClient, Target, read_key
 from gateway.cli.up.account import DevelopmentAccount
 from gateway.cli.up.boards import Boards
 from gateway.cli.up.child import Child
@@ -33,8 +34,8 @@ class RunningSystem:
 class System:
     """Starts and ends the parts; `died` is done as soon as one of them ends by itself."""
 
-    def __init__(self, plan: Plan, story: StartProgress) -> None:
-        self._plan, self._story = plan, story
+    def __init__(self, plan: Plan, progress: StartProgress) -> None:
+        self._plan, self._progress = plan, progress
         self._cloud = Child("cloud", plan.logs / "cloud.log")
         self._gateway = Child("gateway", plan.logs / "gateway.log")
         self._boards = Boards(plan)
@@ -44,16 +45,16 @@ class System:
         self.sidecar: SidecarClient | None = None
 
     async def start(self) -> RunningSystem:
-        """Start everything; CliError says what could not be."""
+        """Start everything; CliError names the part that fails."""
         cloud = await self._start_cloud()
         gateway = await self._start_gateway(cloud)
         target = Target(gateway.api, read_key(self._plan.api_key))
         self.sidecar = sidecar = SidecarClient(target)
-        with self._story.step("link", "connecting to the cloud") as step:
+        with self._progress.step("link", "connecting to the cloud") as step:
             await _wait_linked(sidecar)
             step.result = "SEP online: the cloud reaches this node"
         account = DevelopmentAccount(cloud.api, self._plan.cloud_state / "dev-password", self._http)
-        with self._story.step("account", "joining the node to the development account") as step:
+        with self._progress.step("account", "joining the node to the development account") as step:
             account_id = await account.associate(sidecar)
             await account.write_token(self._plan.cloud_token)
             me = await sidecar.rpc("getMe")
@@ -75,12 +76,12 @@ class System:
         await self._http.aclose()
 
     def kill(self) -> None:
-        """Waste no more time on a clean end."""
+        """End everything at once."""
         self._gateway.kill()
         self._cloud.kill()
 
     async def _start_cloud(self) -> CloudReady:
-        with self._story.step("cloud", "starting") as step:
+        with self._progress.step("cloud", "starting") as step:
             ready = await self._cloud.start(
                 ["-m", "cloud", *self._plan.cloud_arguments()],
                 self._plan.cloud_environment(os.environ),
@@ -92,7 +93,7 @@ class System:
         return ready
 
     async def _start_gateway(self, cloud: CloudReady) -> GatewayReady:
-        with self._story.step("gateway", "starting") as step:
+        with self._progress.step("gateway", "starting") as step:
             ready = await self._gateway.start(
                 ["-m", "gateway.cli.serve"],
                 self._plan.gateway_environment(os.environ, cloud.api, cloud.mqtt[1]),
@@ -109,7 +110,7 @@ class System:
     async def _start_devices(self, sidecar: SidecarClient, gateway: GatewayReady) -> list[str]:
         if not self._plan.devices:
             return []
-        with self._story.step("devices", "joining") as step:
+        with self._progress.step("devices", "joining") as step:
             joining = await self._boards.start(sidecar, gateway.mqtt)
             device_ids = await self._boards.wait_online(sidecar, START_S)
             back = self._plan.devices - joining

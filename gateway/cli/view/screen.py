@@ -1,7 +1,7 @@
-"""The live view: a picture as rich renderables. Pure; the same input gives the same screen.
+"""Renders the live view with rich. Pure; the same input gives the same screen.
 
 Colour carries one meaning: green works, yellow is on its way, red needs a person; all else is
-plain or dim, and every colour has a word beside it for those who see none.
+plain or dim, and every colour has a word beside it.
 """
 
 from typing import TypeVar

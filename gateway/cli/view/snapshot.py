@@ -1,4 +1,4 @@
-"""The answer of GET /status/v1 as values; what is absent gets a quiet default."""
+"""Parses the answer of GET /status/v1; an absent field gets a quiet default."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ class DeviceView:
 
 @dataclass(frozen=True, slots=True)
 class SepView:
-    """The signalling link to the cloud, and what waits for it on disk."""
+    """The signalling link to the cloud, and the messages on disk for it."""
 
     state: str
     url: str
@@ -78,7 +78,7 @@ class BrokerView:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything a gateway says about itself at one instant."""
+    """The status of a gateway at one instant."""
 
     node_id: str
     node_name: str

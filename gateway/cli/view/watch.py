@@ -24,7 +24,7 @@ class Picture:
 
 
 class Watch:
-    """Remembers enough of the past snapshots to say what is happening."""
+    """Keeps as much of past snapshots as rates and changes need."""
 
     def __init__(self) -> None:
         self._counts: deque[tuple[float, int]] = deque(maxlen=64)
@@ -43,7 +43,7 @@ class Watch:
         return Picture(snapshot, rate, {k: dict(v) for k, v in self._readings.items()})
 
     def changes(self, snapshot: Snapshot) -> list[str]:
-        """Return a line for each thing that is not as it was at the last call."""
+        """Return a line for each change since the last call."""
         facts = _facts(snapshot)
         lines = [f"{what}: {how}" for what, how in facts.items() if self._facts.get(what) != how]
         lines += [f"{what}: gone" for what in self._facts if what not in facts]

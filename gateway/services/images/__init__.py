@@ -1,1 +1,1 @@
-"""TODO."""
+"""Reads images without trusting them, stores them, and packs them."""

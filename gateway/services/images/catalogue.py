@@ -1,7 +1,7 @@
-"""Images and containers on disk: what is deployed survives kill -9 at any moment.
+"""Stores images and containers on disk: deployments survive kill -9 at any moment.
 
-One SQLite file says what exists; contents/<digest>/ holds the files of an image. A content is
-written under another name, synced and renamed before a row mentions it; what no row mentions is
+One SQLite file lists them; contents/<digest>/ holds the files of an image. A content is written
+under another name, synced and renamed before a row refers to it. A content without a row is
 removed at the next start.
 """
 
@@ -84,7 +84,7 @@ class Catalogue:
             raise ServicesError(f"cannot open {state}: {exc}") from exc
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()
 
     def images(self) -> tuple[StoredImage, ...]:
@@ -154,12 +154,12 @@ class Catalogue:
 
     @contextlib.contextmanager
     def scratch(self) -> Iterator[Path]:
-        """Lend a temporary directory on the same file system."""
+        """Yield a temporary directory on the same file system."""
         try:
-            lent = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
+            made = tempfile.TemporaryDirectory(prefix=_SCRATCH_PREFIX, dir=self._state / "contents")
         except OSError as exc:
             raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
-        with lent as name:
+        with made as name:
             yield Path(name)
 
     def unpack(self, image: Image, scratch: Path) -> Path:
@@ -187,7 +187,7 @@ class Catalogue:
             raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
 
     def sweep(self, in_use: Set[str]) -> None:
-        """Remove contents that no image, no container and none of the digests in use mentions."""
+        """Remove contents without an image or container that are not in use."""
         digests = {row.digest for row in self.images()} | in_use
         digests |= {row.digest for row in self.containers()}
         kept = {self.content(digest).name for digest in digests}

@@ -1,4 +1,4 @@
-"""Images: docker-save tars, read without trusting them.
+"""Reads images: docker-save tars, without trusting them.
 
 Only regular files count. A link, a device, an absolute path or one with .. refuses the whole
 image: nobody makes such a tar for us by accident. Sizes are added up before anything is copied.

@@ -1,4 +1,4 @@
-"""microservice.toml: what a microservice is called, where it answers, what it may do."""
+"""Reads microservice.toml: name, path, rights and limits of a microservice."""
 
 import re
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from settings.errors import SettingsError
 from settings.reader import load_settings
 
 FILE_NAME = "microservice.toml"
-NODE, PUBLIC = "node", "public"  # who may call
+NODE, PUBLIC = "node", "public"  # the callers that may reach it
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
 SECONDS_MIN, SECONDS_MAX = 1, 600
 FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
@@ -28,7 +28,7 @@ class HttpSettings:
     bep: bool = False
 
     def check(self) -> None:
-        """Refuse what is not a path or a known word."""
+        """Refuse a base that is no path, and unknown words."""
         check_base(self.base)
         if self.expose not in (NODE, PUBLIC):
             raise ValueError(f'expose = "{self.expose}": must be "{NODE}" or "{PUBLIC}"')
@@ -36,13 +36,13 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class ManifestMqtt:
-    """The topic filters a microservice may read and write; what is not here is denied."""
+    """The topic filters a microservice may read and write; all others are denied."""
 
     subscribe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse what is not a topic filter, and the gateway's own topics."""
+        """Refuse texts that are no topic filters, and the gateway's own topics."""
         for name in ("subscribe", "publish"):
             filters = getattr(self, name)
             if len(filters) > FILTERS_LIMIT:
@@ -63,7 +63,7 @@ class LimitSettings:
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
 
     def check(self) -> None:
-        """Refuse what cannot work or cannot be meant."""
+        """Refuse limits that cannot work."""
         if not MEMORY_MIB_MIN <= self.memory_mib <= MEMORY_MIB_MAX:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
@@ -97,7 +97,7 @@ class Manifest:
 
 
 def parse_manifest(text: str) -> Manifest:
-    """Return the manifest in microservice.toml's text; ImageError says what is wrong with it."""
+    """Return the manifest in microservice.toml's text; ImageError names the fault."""
     try:
         return load_settings(Manifest, text, FILE_NAME)
     except SettingsError as exc:

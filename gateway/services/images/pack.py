@@ -1,4 +1,4 @@
-"""Making an image from a directory; the same directory always gives the same bytes."""
+"""Packs a directory into an image; the same directory always gives the same bytes."""
 
 import hashlib
 import io

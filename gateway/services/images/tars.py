@@ -1,4 +1,4 @@
-"""Tars from strangers: what may be in them, before a library reads them.
+"""Checks tars from strangers before a library reads them.
 
 A library that follows extended headers reads as many bytes into memory as a header says, and
 keeps an object for every member. Both are bounded here first, by looking at the 512-byte headers

@@ -14,7 +14,7 @@ LOGIN_PREFIX = "container:"  # before the container id, in the broker's user nam
 
 
 class ProcessError(Exception):
-    """A process does not do what it was asked; the message is the reason alone."""
+    """A process did not carry out a step; the message is the reason alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Process(Protocol):
         """Return whether it answers a control message within so long."""
 
     def explain_wait(self) -> str:
-        """Return what it was doing while it was waited for, with the end of its output."""
+        """Return its last step, with the end of its output."""
 
 
 class Runtime(Protocol):
@@ -80,4 +80,4 @@ class Runtime(Protocol):
         """Return a process that is being prepared; ProcessError if there can be none."""
 
     def close(self) -> None:
-        """Let go of what the runtime itself holds, when no process is left."""
+        """Release the runtime's own resources; no process may be left."""

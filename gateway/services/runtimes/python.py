@@ -1,4 +1,4 @@
-"""The Python runtime: each container is a process of its own that runs microservice.entry."""
+"""Runs Python microservices: each container is a process that runs microservice.entry."""
 
 import asyncio
 import contextlib
@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gateway.services.limits import ServiceLimits
-from gateway.services.liveness import Liveness
 from gateway.services.log import LOG_NAME, ContainerLog
-from gateway.services.python_process import ProcessResources, PythonProcess
+from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
+from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
 from gateway.storage.disk_thread import DiskThread
 from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
 

@@ -10,17 +10,18 @@ from typing import Any, Self
 
 import httpx
 import uvicorn
-from fastapi import FastAPI, Header
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
+from starlette.requests import Request
 
 from broker import Broker, Credentials, Identity, Listener, Refusal
 from broker.messages.topics import covers
-from gateway.http.inprocess import Receive, Scope, Send
-from gateway.http.problems import add_problem_handlers, problem_response
+from gateway.http.problems import problem_response
+from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.images.pack import pack_image
 from tests.programs import PATIENCE
+from web.asgi import Receive, Scope, Send
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
 CONTAINERS = "containers"
@@ -89,10 +90,7 @@ class World:
     async def start(self) -> None:
         await self.broker.start()
         await self.host.start()
-        app = FastAPI(openapi_url=None)
-        add_problem_handlers(app)
-        app.include_router(self.host.mcm_router(_client_id))
-        app.router.default = self._microservices
+        app = make_api(self.host.mcm_routes(_client_id), self._microservices)
         self._server = uvicorn.Server(
             uvicorn.Config(
                 app, uds=str(self._directory / "api.sock"), log_config=None, lifespan="off"
@@ -234,8 +232,8 @@ def write_service(directory: Path, code: str, *, name: str = "probe", toml: str 
     return directory
 
 
-def _client_id(x_client_id: str = Header("api")) -> str:
-    return x_client_id
+async def _client_id(request: Request) -> str:
+    return request.headers.get("x-client-id", "api")
 
 
 def _as(client_id: str) -> dict[str, str]:

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import Request
 from joserfc.jwk import ECKey, KeySet
+from starlette.requests import Request
 
 from gateway.access.guard import CLUSTERS, MANAGE, Guard, SidecarCaller
 from gateway.access.tokens import REFRESH_S, AccessTokens

@@ -10,12 +10,13 @@ from typer.testing import CliRunner
 
 from gateway.__main__ import main
 from gateway.cli.app import app
-from gateway.cli.deploy import pack_folder, parse_env
+from gateway.cli.client.deploy import pack_folder, parse_env
+from gateway.cli.client.records import device_row, node_row, rows_of
+from gateway.cli.client.sidecar import _why_refused, is_loopback
+from gateway.cli.client.target import find_target
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import print_table
-from gateway.cli.records import device_row, node_row, rows_of
-from gateway.cli.sidecar import _why_refused, find_target, is_loopback
-from tests.unit.gateway.cli.status_documents import NODE_ID, NOW
+from tests.unit.gateway.cli.view.status_documents import NODE_ID, NOW
 
 ROOT = Path(__file__).resolve().parents[4]
 COMMANDS = (

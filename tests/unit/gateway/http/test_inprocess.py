@@ -2,8 +2,9 @@ import asyncio
 
 import pytest
 
-from gateway.http.inprocess import Receive, Scope, Send, TooLarge, call
+from gateway.http.inprocess import TooLarge, call
 from protocol.http_body import HttpRequest
+from web.asgi import Receive, Scope, Send
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:

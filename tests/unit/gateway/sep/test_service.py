@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.http.inprocess import App, Receive, Scope, Send
 from gateway.node.identity import NodeIdentity, load_identity
 from gateway.sep.service import SepService
 from protocol.envelope import (
@@ -19,6 +18,7 @@ from protocol.envelope import (
 )
 from protocol.http_body import HttpRequest, HttpResponse, decode_response, encode_request
 from protocol.keys import SealingKey, new_sealing_key
+from web.asgi import App, Receive, Scope, Send
 
 SECRET = b"s" * 16
 NOW = 1000.0

@@ -3,13 +3,12 @@ import json
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 
 from gateway.access.guard import CLUSTERS, Guard
 from gateway.access.tokens import TokenRights
 from gateway.http.inprocess import call
-from gateway.http.problems import add_problem_handlers
-from gateway.sidecar.health import health_router
+from gateway.http.routes import make_api
+from gateway.sidecar.health import health_routes
 from protocol.errors import TokenError
 from protocol.http_body import HttpRequest
 from settings.secret import Secret
@@ -35,10 +34,8 @@ class Tokens:
 
 
 def ask(origin: str, shown: str) -> dict[str, Any]:
-    app = FastAPI()
-    add_problem_handlers(app)
     guard = Guard(Secret(KEY), Tokens())  # type: ignore[arg-type]
-    app.include_router(health_router(Failing(), guard))  # type: ignore[arg-type]
+    app = make_api(health_routes(Failing(), guard))  # type: ignore[arg-type]
     headers = (("authorization", f"Bearer {shown}"),) if shown else ()
     request = HttpRequest("GET", "/readyz", headers)
     answer = asyncio.run(call(app, request, origin, 10_000, 5))

@@ -1,8 +1,8 @@
 import asyncio
 
-from gateway.http.inprocess import Receive, Scope, Send
 from gateway.http.origin import KEY
 from gateway.sidecar.visitors import Visitors
+from web.asgi import Receive, Scope, Send
 
 BEP = "abcdefghijklmnopqrstuv"
 

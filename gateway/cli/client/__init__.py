@@ -1,0 +1,1 @@
+"""Carries out commands: calls the API of a gateway and shows its answers."""

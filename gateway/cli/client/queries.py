@@ -1,0 +1,117 @@
+"""Queries a running gateway for the commands, and shows the answers."""
+
+import asyncio
+import time
+from typing import Any
+
+from gateway.cli.client.records import DEVICE_COLUMNS, NODE_COLUMNS, device_row, node_row, rows_of
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target
+from gateway.cli.errors import CliError
+from gateway.cli.output import console, notes, print_json, print_table
+from gateway.cli.view.screen import render
+from gateway.cli.view.snapshot import parse_snapshot
+from gateway.cli.view.watch import Watch
+from gateway.cli.view.words import duration, plural
+from protocol.codes import REQUEST_BEP
+from protocol.ids import DEVICE_ID
+
+RATE_S = 1.0  # between two looks, to see how fast messages come
+
+
+async def show_status(target: Target, *, as_json: bool) -> int:
+    """Show the status of a gateway; return 0 when it is ready, else 1."""
+    out = console()
+    watch = Watch()
+    async with SidecarClient(target) as sidecar:
+        answer = await _status(sidecar)
+        if out.is_terminal and not as_json:
+            watch.take(parse_snapshot(answer), time.monotonic())
+            await asyncio.sleep(RATE_S)
+            answer = await _status(sidecar)
+    snapshot = parse_snapshot(answer)
+    if as_json:
+        print_json(answer)
+    elif out.is_terminal:
+        out.print(render(watch.take(snapshot, time.monotonic()), time.time()))
+    else:
+        for line in watch.changes(snapshot):
+            out.print(line, soft_wrap=True)
+    return 0 if snapshot.ready else 1
+
+
+async def _status(sidecar: SidecarClient) -> dict[str, Any]:
+    answer = await sidecar.call("read status", "GET", "/status/v1")
+    if not isinstance(answer, dict):
+        raise CliError(f"cannot read status: {sidecar.url} is not a gateway")
+    return answer
+
+
+async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
+    """Show the nodes of a cluster."""
+    async with SidecarClient(target) as sidecar:
+        answer = await sidecar.call(
+            "list nodes", "GET", "/mds/v1/nodes", params={"clusters": cluster}
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
+
+
+async def list_devices(target: Target, *, as_json: bool) -> None:
+    """Show the devices that have joined."""
+    async with SidecarClient(target) as sidecar:
+        answer = await sidecar.call("list devices", "GET", "/devices/v1/devices")
+    if as_json:
+        print_json(answer)
+    else:
+        now = time.time()
+        rows = [device_row(row, now) for row in rows_of(answer)]
+        print_table(DEVICE_COLUMNS, rows, "no devices yet; `hecate devices claim` lets one join")
+
+
+async def make_claim(target: Target, uses: int, ttl_s: int, *, as_json: bool) -> None:
+    """Make a claim token and print it; only the token goes to standard output."""
+    async with SidecarClient(target) as sidecar:
+        answer = await sidecar.call(
+            "make a claim token", "POST", "/devices/v1/claims", json={"uses": uses, "ttl_s": ttl_s}
+        )
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(str(answer["token"]), soft_wrap=True)
+        times = "once" if uses == 1 else f"{uses} times"
+        notes().print(f"good for {duration(ttl_s)}, {times}; give it to the device", style="dim")
+
+
+async def end_claims(target: Target, *, as_json: bool) -> None:
+    """Make all claim tokens void."""
+    async with SidecarClient(target) as sidecar:
+        answer = await sidecar.call("end claim tokens", "DELETE", "/devices/v1/claims")
+    if as_json:
+        print_json(answer)
+    else:
+        console().print(f"ended {plural(int(answer['ended']), 'claim token')}")
+
+
+async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json: bool) -> None:
+    """Make a code that opens a BEP on a node; only the code goes to standard output."""
+    async with SidecarClient(target) as sidecar:
+        node_id = node_id or str((await sidecar.rpc("getMe"))["nodeId"])
+        expires_at = int(time.time()) + ttl_s
+        answer = await sidecar.rpc("getEdgeHmacCode", "", str(expires_at), node_id, REQUEST_BEP)
+    code = str(answer["edgeHmacCode"])
+    if as_json:
+        print_json({"code": code, "node": node_id, "expires_at": expires_at})
+    else:
+        console().print(code, soft_wrap=True)
+
+
+async def revoke_device(target: Target, device_id: str) -> None:
+    """Revoke a device."""
+    if not DEVICE_ID.fullmatch(device_id):
+        raise CliError(f"cannot revoke {device_id!r}: not a device id, see `hecate devices`")
+    async with SidecarClient(target) as sidecar:
+        await sidecar.call(f"revoke {device_id}", "DELETE", f"/devices/v1/devices/{device_id}")
+    console().print(f"revoked {device_id}")

@@ -1,0 +1,46 @@
+"""Converts the sidecar's lists into rows of tables. Pure."""
+
+from typing import Any
+
+from gateway.cli.view.words import ago
+from protocol.records import SUPERNODE_ROLE
+
+NODE_COLUMNS = ("NODE", "NAME", "ROLE", "SERVICES", "ADDRESS")
+DEVICE_COLUMNS = ("DEVICE", "NAME", "MODEL", "STATE", "LAST SEEN")
+
+
+def node_row(record: dict[str, Any]) -> tuple[str, ...]:
+    """Return a row for a node record."""
+    addresses = sorted(record.get("addresses") or (), key=lambda a: a.get("type") != "local")
+    is_supernode = SUPERNODE_ROLE in (record.get("rolesInCluster") or ())
+    services = [str(service.get("id", "")) for service in record.get("services") or ()]
+    return (
+        str(record.get("id", "")),
+        str(record.get("name") or ""),
+        "supernode" if is_supernode else "member",
+        ", ".join(services),
+        _href(addresses[0]) if addresses else "",
+    )
+
+
+def device_row(device: dict[str, Any], now: float) -> tuple[str, ...]:
+    """Return a row for a device at a unix time."""
+    last_seen = device.get("last_seen") or 0
+    return (
+        str(device.get("id", "")),
+        str(device.get("name", "")),
+        str(device.get("model", "")),
+        "online" if device.get("online") else "offline",
+        ago(now - last_seen) if last_seen else "never",
+    )
+
+
+def rows_of(answer: Any) -> list[dict[str, Any]]:
+    """Return the objects in a list answer, bare or in {"data": […]}."""
+    data = answer.get("data") if isinstance(answer, dict) else answer
+    return [row for row in data if isinstance(row, dict)] if isinstance(data, list) else []
+
+
+def _href(address: dict[str, Any]) -> str:
+    url = address.get("url")
+    return str(url.get("href", "")) if isinstance(url, dict) else ""

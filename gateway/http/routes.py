@@ -1,0 +1,107 @@
+"""Routes of an HTTP API: a method and a path, the check of the caller, a handler, a description.
+
+A route cannot be made without the check; `anyone` is the check that lets all callers through.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+
+from gateway.http import problems
+from gateway.http.parameters import Parameter
+from gateway.http.problems import Problem
+from web.asgi import App, Receive, Scope, Send
+
+Caller = TypeVar("Caller")
+
+ANY: Mapping[str, Any] = {}  # the schema of an answer in JSON of any shape
+OBJECT = {"type": "object", "additionalProperties": True}
+TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """The description of a route in the OpenAPI document.
+
+    Attributes:
+        body: the media type and the schema of the request's body.
+        answer: the schema of a good answer in JSON; None when it has another type or no body.
+    """
+
+    tag: str
+    summary: str
+    description: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    body: tuple[str, Mapping[str, Any]] | None = None
+    status: int = 200
+    answer: Mapping[str, Any] | None = None
+
+
+class ApiRoute(Route):
+    """One operation of an API; operation is None when the document does not name it."""
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Response]],
+        name: str,
+        operation: Operation | None,
+    ) -> None:
+        super().__init__(path, endpoint, methods=[method], name=name)
+        self.method, self.operation = method, operation
+        self.methods = {method}  # HEAD is no operation of the API
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request for this path; HTTPException 405 when its method is another."""
+        if scope["method"] != self.method:
+            raise HTTPException(405, headers={"Allow": self.method})
+        await self.app(scope, receive, send)
+
+
+def make_route(
+    method_and_path: str,
+    check: Callable[[Request], Awaitable[Caller]],
+    handler: Callable[[Request, Caller], Awaitable[Response]],
+    operation: Operation | None,
+) -> ApiRoute:
+    """Return a route, "GET /path".
+
+    The handler gets what the check returns; the check raises Problem for those it refuses.
+    """
+    method, _, path = method_and_path.partition(" ")
+
+    async def answer(request: Request) -> Response:
+        return await handler(request, await check(request))
+
+    return ApiRoute(method, path, answer, handler.__name__, operation)
+
+
+async def anyone(_request: Request) -> None:
+    """Let every caller through."""
+
+
+def make_api(routes: Iterable[ApiRoute], default: App | None = None) -> App:
+    """Return an application that serves routes, and other paths through default.
+
+    Every error becomes a problem document.
+    """
+    router = Router(list(routes), redirect_slashes=False, default=default)
+    handlers = {
+        Problem: problems.answer_problem,
+        HTTPException: problems.answer_http_error,
+        # forms choose their charset, and some of those make texts that UTF-8 does not have
+        UnicodeError: problems.answer_text_error,
+        ClientDisconnect: problems.answer_cut_request,
+    }
+    return ServerErrorMiddleware(
+        ExceptionMiddleware(router, handlers), handler=problems.answer_fault
+    )

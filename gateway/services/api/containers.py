@@ -1,0 +1,142 @@
+"""Serves /mcm/v1/containers: the list of containers, deployment, start and stop, deletion."""
+
+import time
+from http import HTTPStatus
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.http.parameters import PathText
+from gateway.http.problems import Problem
+from gateway.http.routes import ANY, ApiRoute, Operation, make_route
+from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
+from gateway.services.deployments import BASE_KEY, Deployed, Deployments
+from gateway.services.limits import ServiceLimits
+
+_CONTAINER_ID = PathText("container_id")
+_CONTAINER = {
+    "type": "object",
+    "required": ["name", "image"],
+    "properties": {
+        "name": {"type": "string"},
+        "image": {"type": "string"},
+        "env": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
+}
+_STATE = {
+    "type": "object",
+    "required": ["state"],
+    "properties": {"state": {"type": "string", "enum": ["started", "stopped", "restarted"]}},
+}
+_LIST = Operation(TAG, "Get Containers", answer=ANY)
+_DEPLOY = Operation(
+    TAG,
+    "Post Container",
+    body=("application/json", _CONTAINER),
+    status=HTTPStatus.CREATED,
+    answer=ANY,
+)
+_SHOW = Operation(TAG, "Get Container", parameters=(_CONTAINER_ID,), answer=ANY)
+_CHANGE = Operation(
+    TAG,
+    "Put Container",
+    parameters=(_CONTAINER_ID,),
+    body=("application/json", _STATE),
+    answer=ANY,
+)
+_DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer=ANY)
+
+
+def container_routes(
+    deployments: Deployments, limits: ServiceLimits, check: ClientCheck
+) -> list[ApiRoute]:
+    """Return the routes about containers."""
+
+    async def get_containers(_request: Request, client_id: str) -> Response:
+        return JSONResponse({"data": [_fields(c) for c in deployments.containers(client_id)]})
+
+    async def post_container(request: Request, client_id: str) -> Response:
+        name, image, env = await _read_container(request, limits)
+        known = {one.stored.container_id for one in deployments.containers(client_id)}
+        with errors_as_problems():
+            deployed = await deployments.put_container(client_id, name, image, env, time.time())
+        is_new = deployed.stored.container_id not in known
+        return JSONResponse(_fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+
+    async def get_container(request: Request, client_id: str) -> Response:
+        with errors_as_problems():
+            deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
+        return JSONResponse(_fields(deployed))
+
+    async def put_container(request: Request, client_id: str) -> Response:
+        change = {
+            "started": deployments.start_container,
+            "stopped": deployments.stop_container,
+            "restarted": deployments.restart_container,
+        }[await _read_state(request)]
+        with errors_as_problems():
+            changed = await change(client_id, _CONTAINER_ID.read(request))
+        return JSONResponse(_fields(changed))
+
+    async def delete_container(request: Request, client_id: str) -> Response:
+        with errors_as_problems():
+            deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
+        return JSONResponse(_fields(deleted))
+
+    one = f"{PREFIX}/containers/{{container_id}}"
+    return [
+        make_route(f"GET {PREFIX}/containers", check, get_containers, _LIST),
+        make_route(f"POST {PREFIX}/containers", check, post_container, _DEPLOY),
+        make_route(f"GET {one}", check, get_container, _SHOW),
+        make_route(f"PUT {one}", check, put_container, _CHANGE),
+        make_route(f"DELETE {one}", check, delete_container, _DELETE),
+    ]
+
+
+def _fields(deployed: Deployed) -> dict[str, Any]:
+    stored, supervisor = deployed.stored, deployed.supervisor
+    counts, last_end = supervisor.counts, supervisor.last_end
+    return {
+        "id": stored.container_id,
+        "clientId": stored.client_id,
+        "name": stored.name,
+        "image": stored.image_id.removeprefix(f"{stored.client_id}-"),
+        "imageId": stored.image_id,
+        "created": int(stored.created * 1000),
+        "env": dict(stored.env) | {BASE_KEY: supervisor.version.base},
+        "state": supervisor.state.value,
+        "error": supervisor.error,
+        "startedAt": int(supervisor.started_at * 1000),
+        "restarts": supervisor.restarts,
+        "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
+        "handled": counts.handled,
+        "failed": counts.failed,
+        "dropped": counts.dropped,
+    }
+
+
+async def _read_container(
+    request: Request, limits: ServiceLimits
+) -> tuple[str, str, dict[str, str]]:
+    """Return name, image and env of a request's body."""
+    fields = await read_object(request)
+    name, image, env = fields.get("name"), fields.get("image"), fields.get("env") or {}
+    if not isinstance(name, str) or not isinstance(image, str):
+        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: needs texts name and image")
+    if not isinstance(env, dict) or not all(isinstance(v, str) for v in env.values()):
+        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: env must hold texts")
+    size = sum(len(key) + len(value) for key, value in env.items())
+    if len(env) > limits.env_keys or size > limits.env_bytes:
+        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: env is too long")
+    return name, image, env
+
+
+async def _read_state(request: Request) -> str:
+    state = (await read_object(request)).get("state")
+    if state not in ("started", "stopped", "restarted"):
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            'cannot read container: needs {"state": "started", "stopped" or "restarted"}',
+        )
+    return str(state)

@@ -1,0 +1,215 @@
+"""Controls one process of the Python runtime from the gateway."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.services.log import ContainerLog
+from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter
+from gateway.services.runtimes.port import ProcessError, Start
+from gateway.services.runtimes.process_tree import end_tree
+from microservice.control import (
+    Alive,
+    Command,
+    Counts,
+    Doing,
+    Failed,
+    Paused,
+    Prepared,
+    Ready,
+    Report,
+    decode_report,
+    encode_command,
+)
+from microservice.errors import ControlError
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_END_S = 1.0  # for bytes that are still in the pipes when the process is gone
+TRACE_S = 0.5  # for a blocked process to write where it is blocked
+EXPLAINING_LINES = 5  # of its output, when it does not become ready
+BLOCKED_HINT = "a handler must await, or use asyncio.to_thread"
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessResources:
+    """The resources that a runtime gives to a process."""
+
+    log: ContainerLog
+    copying: asyncio.Task[None]  # of its output into the log
+    scratch: Path  # for temporary files of this process alone
+    liveness: Liveness
+    stop_s: float
+    on_end: Callable[[], None]
+
+
+class PythonProcess:
+    """One process. It is not trusted: its reports are checked."""
+
+    def __init__(
+        self,
+        child: asyncio.subprocess.Process,
+        control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        start: Start,
+        given: ProcessResources,
+    ) -> None:
+        self.http_socket: Path = start.http_socket
+        self.password = start.password
+        self.subscribe: tuple[str, ...] = ()
+        self.counts = Counts()
+        self.ended = ""
+        self.pid = child.pid
+        self._child, self._code, self._given = child, start.version.code, given
+        self._reader, self._writer = control
+        self._reported_error = ""  # its own report of a failure
+        self._step = "starting the interpreter"
+        self._blocked, self._limiter = False, ReportLimiter()
+        self._dead, self._gone = asyncio.Event(), asyncio.Event()  # ended; nothing is left of it
+        self._reports: dict[type[Report], asyncio.Future[None]] = {}
+        self._prepared = self._expect(Prepared)
+        self._asking: asyncio.Task[None] | None = None
+        self._watching = asyncio.create_task(self._watch(), name=f"watch {child.pid}")
+
+    async def prepared(self) -> None:
+        """Return when the code is loaded and HTTP is served."""
+        await self._prepared
+
+    async def go(self) -> None:
+        """Let it join the broker; return when its subscriptions are acknowledged."""
+        await self._ask(Command.GO, Ready)
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._ask_liveness(), name=f"ask {self.pid}")
+
+    async def pause(self) -> None:
+        """Make it leave the broker, its session kept."""
+        await self._ask(Command.PAUSE, Paused)
+
+    async def responds(self, within_s: float) -> bool:
+        """Return whether it answers a control message within so long."""
+        expected = self._reports.get(Alive) or self._expect(Alive)
+        self._writer.write(encode_command(Command.PING))
+        await asyncio.wait({expected}, timeout=within_s)
+        return expected.done() and expected.exception() is None
+
+    async def stop(self) -> None:
+        """End it: gently, then by force."""
+        self._writer.write(encode_command(Command.STOP))
+        try:
+            async with asyncio.timeout(self._given.stop_s):
+                await self._gone.wait()
+        except TimeoutError:
+            logger.warning("process %d does not stop: killing it", self.pid)
+            await self._kill()
+            await self._gone.wait()
+        await self._watching
+
+    def explain_wait(self) -> str:
+        """Return its last step, with the end of its output."""
+        lines = self._given.log.last_lines(EXPLAINING_LINES)
+        output = "; its last output: " + " | ".join(lines) if lines else "; it printed nothing"
+        return f"it was {self._step}{output}"
+
+    async def _ask(self, command: Command, answer: type[Report]) -> None:
+        expected = self._expect(answer)
+        self._writer.write(encode_command(command))
+        await expected
+
+    def _expect(self, report: type[Report]) -> asyncio.Future[None]:
+        expected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._reports[report] = expected
+        if self.ended:
+            self._fail_expected()
+        return expected
+
+    async def _ask_liveness(self) -> None:
+        liveness = self._given.liveness
+        while liveness.ask():
+            self._writer.write(encode_command(Command.PING))
+            await asyncio.sleep(liveness.interval_s)
+        self._blocked = True
+        with contextlib.suppress(ProcessLookupError):
+            self._child.send_signal(signal.SIGABRT)  # faulthandler writes the stack
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(TRACE_S):
+                await self._dead.wait()
+        if not self._dead.is_set():
+            await self._kill()
+
+    async def _watch(self) -> None:
+        """Read its reports until it is gone; then note the reason."""
+        # not until the control socket closes: a child of its own may keep that open
+        reading = asyncio.create_task(self._read_reports(), name=f"read {self.pid}")
+        status = await self._child.wait()
+        self._dead.set()
+        await self._kill()  # with all that it has started
+        await asyncio.wait({reading, self._given.copying}, timeout=OUTPUT_END_S)
+        for task in (reading, self._given.copying):
+            task.cancel()
+        await asyncio.gather(reading, self._given.copying, return_exceptions=True)
+        self._writer.close()
+        self.http_socket.unlink(missing_ok=True)
+        await asyncio.to_thread(shutil.rmtree, self._given.scratch, ignore_errors=True)
+        if self._asking is not None:
+            self._asking.cancel()
+        self.ended = self._reported_error or self._explain(status)
+        self._fail_expected()
+        self._gone.set()
+        self._given.on_end()
+
+    def _explain(self, status: int) -> str:
+        log = self._given.log
+        if self._blocked:
+            where = log.blocked_at(self._code)
+            how = f"it answered no control message for {self._given.liveness.bound_s:g} s"
+            return f"{how}{f' (blocked in {where})' if where else ''}: {BLOCKED_HINT}"
+        if status < 0:
+            how = f"it was ended by {signal.Signals(-status).name}"
+        else:
+            how = f"it exited with status {status}"
+        return ": ".join([how, *log.last_lines(1)])
+
+    async def _read_reports(self) -> None:
+        try:
+            while line := await self._reader.readline():
+                self._note(decode_report(line))
+        except (ControlError, ValueError) as exc:  # ValueError: a line beyond the limit
+            self._reported_error = f"it breaks the control protocol: {exc}"
+            await self._kill()
+        except ConnectionError:
+            logger.debug("process %d is gone", self.pid)
+
+    def _note(self, report: Report) -> None:
+        if not self._limiter.admit(asyncio.get_running_loop().time()):
+            raise ControlError(f"more than {REPORTS_PER_S} reports in a second")
+        self._given.liveness.answered()
+        match report:
+            case Counts():
+                self.counts = report
+            case Failed(error):
+                self._reported_error = error
+            case Prepared(subscribe):
+                self.subscribe = subscribe
+                self._step = "waiting for its turn"
+            case Doing(step):
+                self._step = step
+        expected = self._reports.pop(type(report), None)
+        if expected is not None and not expected.done():
+            expected.set_result(None)
+
+    def _fail_expected(self) -> None:
+        for expected in self._reports.values():
+            if not expected.done():
+                expected.set_exception(ProcessError(self.ended))
+                expected.exception()  # an await is possible, not required
+        self._reports.clear()
+
+    async def _kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await asyncio.to_thread(end_tree, self.pid, f"TMPDIR={self._given.scratch}")

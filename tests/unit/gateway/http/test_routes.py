@@ -1,0 +1,91 @@
+import asyncio
+import json
+from http import HTTPStatus
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from gateway.http.inprocess import call
+from gateway.http.problems import Problem
+from gateway.http.routes import anyone, make_api, make_route
+from protocol.http_body import HttpRequest, HttpResponse
+from web.asgi import Receive, Scope, Send
+
+
+async def check(request: Request) -> str:
+    name = request.headers.get("name", "")
+    if not name:
+        raise Problem(HTTPStatus.UNAUTHORIZED, "cannot allow this: no name", {"X-Why": "name"})
+    return name
+
+
+async def greet(request: Request, name: str) -> Response:
+    return PlainTextResponse(f"{name} {request.path_params['id']}")
+
+
+async def fail(_request: Request, _caller: None) -> Response:
+    raise RuntimeError("fault")
+
+
+async def decode(_request: Request, _caller: None) -> Response:
+    return PlainTextResponse(b"\xff".decode())
+
+
+async def fallback(scope: Scope, receive: Receive, send: Send) -> None:
+    await PlainTextResponse("elsewhere")(scope, receive, send)
+
+
+API = make_api(
+    [
+        make_route("GET /a/{id}", check, greet, None),
+        make_route("GET /fault", anyone, fail, None),
+        make_route("GET /text", anyone, decode, None),
+    ],
+    fallback,
+)
+
+
+def ask(method: str, path: str, **headers: str) -> HttpResponse:
+    request = HttpRequest(method, path, tuple(headers.items()))
+    return asyncio.run(call(API, request, "loopback", 10_000, 5))
+
+
+def problem(answer: HttpResponse) -> Any:
+    assert dict(answer.headers)["content-type"] == "application/problem+json"
+    return json.loads(answer.body)["detail"]
+
+
+def test_a_handler_gets_the_result_of_the_check() -> None:
+    assert ask("GET", "/a/1", name="anna").body == b"anna 1"
+
+
+def test_the_check_comes_before_the_handler() -> None:
+    answer = ask("GET", "/a/1")
+    assert (answer.status, problem(answer)) == (401, "cannot allow this: no name")
+    assert ("x-why", "name") in answer.headers
+
+
+@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS"])
+def test_other_methods_of_a_path_are_not_allowed(method: str) -> None:
+    answer = ask(method, "/a/1", name="anna")
+    assert answer.status == 405
+    assert dict(answer.headers)["allow"] == "GET"
+    if method != "HEAD":
+        assert problem(answer) == f"cannot {method} /a/1: method not allowed"
+
+
+@pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/1/", "/b"])
+def test_other_paths_go_to_the_default(path: str) -> None:
+    assert ask("GET", path, name="anna").body == b"elsewhere"
+
+
+def test_a_text_that_is_not_unicode_is_the_callers_fault() -> None:
+    answer = ask("GET", "/text")
+    assert (answer.status, problem(answer)) == (400, "cannot read request: a text is not Unicode")
+
+
+def test_a_fault_is_answered_and_raised_for_the_log() -> None:
+    with pytest.raises(RuntimeError, match="fault"):
+        ask("GET", "/fault")

@@ -1,0 +1,198 @@
+"""One container through a fake runtime: the order of steps, and states after failures."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.services.containers import ContainerState
+from gateway.services.errors import DeployError, StorageError
+from gateway.services.runtimes.port import Version
+from gateway.services.supervisor import Supervisor
+from microservice.control import Counts
+from microservice.service import Info
+from tests.unit.gateway.services.fake_runtime import FakeRuntime, make_context, make_version, until
+
+ONE, TWO = make_version("one"), make_version("two")
+
+
+class Bench:
+    """A supervisor, its runtime, and the versions that it recorded."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runtime = FakeRuntime()
+        self.recorded: list[str] = []
+        self.disk_is_full = False
+        info = Info(container_id="api-probe", service_type="", node_id="", account_id="")
+        context = make_context(self.runtime, folder)
+        self.supervisor = Supervisor(info, folder, context, ONE, self._record)
+
+    async def _record(self, version: Version, _filters: tuple[str, ...]) -> None:
+        if self.disk_is_full:
+            raise StorageError("cannot write: disk full")
+        self.recorded.append(version.digest)
+
+
+def run(folder: Path, scenario: Callable[[Bench], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        bench = Bench(folder)
+        await scenario(bench)
+        await bench.supervisor.close()
+        assert bench.supervisor.process is None
+
+    asyncio.run(asyncio.wait_for(whole(), 10))
+
+
+def test_a_new_version_takes_over_step_by_step(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.supervisor.deploy(ONE)
+        assert bench.runtime.take_events() == ["prepared 0", "go 0"]
+        await bench.supervisor.deploy(TWO)
+        await asyncio.sleep(0)
+        # the session is handed over: the old process leaves before the new one joins
+        assert bench.runtime.take_events() == ["prepared 1", "pause 0", "go 1", "stop 0"]
+        assert bench.supervisor.state is ContainerState.STARTED
+        assert bench.supervisor.version is TWO
+        assert bench.recorded == ["one", "two"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_version_that_cannot_be_prepared_leaves_the_old_one_alone(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.supervisor.deploy(ONE)
+        bench.runtime.take_events()
+        bench.runtime.failures["prepared 1"] = "SyntaxError"
+        with pytest.raises(DeployError, match="cannot start api-probe: SyntaxError"):
+            await bench.supervisor.deploy(TWO)
+        assert bench.runtime.take_events() == ["prepared 1", "stop 1"]
+        assert bench.supervisor.process is bench.runtime.processes[0]
+        assert bench.supervisor.version is ONE
+        assert bench.recorded == ["one"]
+
+    run(tmp_path, scenario)
+
+
+def test_the_old_version_goes_on_when_the_new_one_cannot_join(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.supervisor.deploy(ONE)
+        bench.runtime.take_events()
+        bench.runtime.failures["go 1"] = "refused by the broker"
+        with pytest.raises(DeployError, match="refused by the broker"):
+            await bench.supervisor.deploy(TWO)
+        assert bench.runtime.take_events() == ["prepared 1", "pause 0", "go 1", "stop 1", "go 0"]
+        assert bench.supervisor.state is ContainerState.STARTED
+
+    run(tmp_path, scenario)
+
+
+def test_a_process_that_answers_nothing_is_not_asked_to_pause(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.supervisor.deploy(ONE)
+        bench.runtime.take_events()
+        bench.runtime.processes[0].answers = False
+        await bench.supervisor.deploy(TWO)
+        await asyncio.sleep(0)
+        assert bench.runtime.take_events() == ["prepared 1", "go 1", "stop 0"]
+
+    run(tmp_path, scenario)
+
+
+def test_a_version_that_is_not_ready_in_time_fails_with_its_last_step(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.runtime.hangs.add("prepared 0")
+        with pytest.raises(DeployError, match=r"not ready within 0\.5 s .*it was loading code"):
+            await bench.supervisor.deploy(ONE)
+        assert bench.runtime.take_events() == ["prepared 0", "stop 0"]
+        assert bench.supervisor.state is ContainerState.FAILED
+
+    run(tmp_path, scenario)
+
+
+def test_a_process_may_subscribe_only_to_what_its_manifest_names(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        narrow = make_version("narrow", '[mqtt]\nsubscribe = ["a/+"]')
+
+        bench.runtime.subscribe = ("a/b", "c/#")
+        with pytest.raises(DeployError, match=r"c/# is not in \[mqtt\] subscribe"):
+            await bench.supervisor.deploy(narrow)
+
+    run(tmp_path, scenario)
+
+
+def test_a_runtime_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        other = Version("api-js-v1", "js", "javascript", Path("code"), ONE.manifest)
+        with pytest.raises(DeployError, match="this gateway has no runtime for javascript"):
+            await bench.supervisor.deploy(other)
+
+    run(tmp_path, scenario)
+
+
+def test_a_process_that_ends_is_started_again(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        supervisor, runtime = bench.supervisor, bench.runtime
+        await supervisor.deploy(ONE)
+        runtime.processes[0].counts = Counts(3, 2, 1)
+        runtime.processes[0].end("it exited with status 1")
+        await until(lambda: supervisor.process is None)
+        assert supervisor.state is ContainerState.RESTARTING
+        assert (supervisor.restarts, supervisor.last_end.reason) == (1, "it exited with status 1")
+        assert supervisor.last_end.at == 1_000.0
+        await until(lambda: supervisor.state is ContainerState.STARTED)
+        runtime.processes[1].counts = Counts(4, 0, 0)
+        assert supervisor.counts == Counts(7, 2, 1)  # of all its processes
+
+    run(tmp_path, scenario)
+
+
+def test_a_stopped_container_stays_so_until_it_is_deployed(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.supervisor.deploy(ONE)
+        await bench.supervisor.stop()
+        assert bench.supervisor.state is ContainerState.STOPPED
+        assert bench.runtime.take_events()[-1] == "stop 0"
+        await asyncio.sleep(0.6)  # longer than the first delay of a restart
+        assert len(bench.runtime.processes) == 1
+        await bench.supervisor.deploy(ONE)
+        assert bench.supervisor.process is not None
+
+    run(tmp_path, scenario)
+
+
+def test_nothing_starts_after_the_close(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.supervisor.close()
+        with pytest.raises(DeployError, match="it was deleted"):
+            await bench.supervisor.deploy(ONE)
+
+    run(tmp_path, scenario)
+
+
+def test_a_version_that_cannot_be_recorded_runs_all_the_same(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        bench.disk_is_full = True
+        with pytest.raises(StorageError, match="disk full"):
+            await bench.supervisor.deploy(ONE)
+        assert bench.supervisor.state is ContainerState.STARTED
+
+    run(tmp_path, scenario)
+
+
+def test_both_passwords_are_good_while_a_version_takes_over(tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        supervisor, runtime = bench.supervisor, bench.runtime
+        await supervisor.deploy(ONE)
+        runtime.hangs.add("go 1")
+        deploying = asyncio.ensure_future(supervisor.deploy(TWO))
+        await until(lambda: "go 1" in runtime.events)
+        first, second = (each.password.reveal().encode() for each in runtime.processes)
+        assert supervisor.rights_version(first) is ONE
+        assert supervisor.rights_version(second) is TWO
+        assert supervisor.rights_version(b"guess") is None
+        with pytest.raises(DeployError):
+            await deploying
+        assert supervisor.rights_version(second) is None
+
+    run(tmp_path, scenario)
