@@ -103,7 +103,7 @@ class Program:
         self._fresh.put(None)
 
 
-def until(condition: Callable[[], T], what: str, timeout_s: float = 20) -> T:
+def until(condition: Callable[[], T], what: str = "a condition", timeout_s: float = 20) -> T:
     """Return the condition's first true value; fail when there is none in time."""
     deadline = time.monotonic() + timeout_s * PATIENCE
     pause_s = FIRST_LOOK_S

@@ -15,8 +15,8 @@ from cloud.tokens.device_grants import WRONG_CODES
 from gateway.devices.claims import CLAIM_LIMIT
 from gateway.tunnel.grants import TTL_S
 from tests.commands import Person
-from tests.integration.gateway.peers import Gateway, start_cloud
 from tests.programs import ROOT, until
+from tests.system import Gateway, start_cloud
 
 PAGE = (ROOT / "docs" / "operating.md").read_text()
 BLOCKS = re.findall(r"^```sh\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

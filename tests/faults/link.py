@@ -17,8 +17,8 @@ from tests.faults.events import Got, Taken
 from tests.faults.peer import Habits, Peer
 from tests.faults.receiver import Finding
 from tests.faults.stage import Stage
-from tests.integration.gateway.peers import Gateway, restart_cloud, start_cloud
 from tests.programs import PATIENCE
+from tests.system import Gateway, restart_cloud, start_cloud
 
 ENDS = ("gateway", "cloud")
 CHECKED = {"lost", "session", "order", "changed", "unasked", "cut"}

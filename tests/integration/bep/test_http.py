@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.aio import until
 from tests.integration.bep.world import (
     MIB,
     connect,
@@ -15,7 +16,6 @@ from tests.integration.bep.world import (
     digest_of,
     http_client,
     stands_still,
-    until,
     world,
 )
 

@@ -14,7 +14,8 @@ import pytest
 from protocol.splice import SplicedPair, SpliceLimits, Splicer, tune
 from protocol.splice.pair import SpliceDirection
 from protocol.splice.pipes import Buffer, Memory, Pipe, PipePool
-from tests.integration.bep.world import leave, stands_still, until
+from tests.aio import until
+from tests.integration.bep.world import leave, stands_still
 from tests.twin import Twin
 
 MIB = 1 << 20

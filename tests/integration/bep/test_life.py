@@ -23,6 +23,7 @@ from protocol.preface import (
     PrefaceStatus,
     decode_frame,
 )
+from tests.aio import until
 from tests.integration.bep.world import (
     MIB,
     World,
@@ -33,7 +34,6 @@ from tests.integration.bep.world import (
     keys,
     leave,
     token,
-    until,
     world,
 )
 from tests.twin import Twin

@@ -12,15 +12,8 @@ from gateway.tunnel import TunnelError
 from protocol.ids import new_bep_id
 from protocol.preface import PrefaceRole, PrefaceStatus
 from protocol.secret import Secret
-from tests.integration.bep.world import (
-    connect,
-    http_client,
-    introduce,
-    leave,
-    token,
-    until,
-    world,
-)
+from tests.aio import until
+from tests.integration.bep.world import connect, http_client, introduce, leave, token, world
 from tests.twin import Twin
 
 FORGER = ECKey.generate_key("P-256", auto_kid=True)

@@ -14,6 +14,7 @@ from cloud.relay import RelayLimits
 from gateway.tunnel import TunnelError, TunnelHost
 from protocol.preface import PrefaceRole
 from protocol.splice import accept_tls, connect_tls, cut, tune
+from tests.aio import until
 from tests.certificates import Files, make_authority
 from tests.integration.bep.test_join import tcp_pair
 from tests.integration.bep.world import (
@@ -25,7 +26,6 @@ from tests.integration.bep.world import (
     introduce,
     stands_still,
     token,
-    until,
     world,
 )
 from tests.programs import PATIENCE

@@ -22,6 +22,7 @@ from protocol.ids import new_bep_id
 from protocol.preface import Preface, PrefaceRole, encode_preface
 from protocol.secret import Secret
 from protocol.tokens import sign_token
+from tests.aio import until
 from tests.certificates import Files
 from tests.programs import PATIENCE
 
@@ -50,12 +51,6 @@ def digest_of(size: int) -> str:
     for block in content(size):
         digest.update(block)
     return digest.hexdigest()
-
-
-async def until(true: Callable[[], bool], limit_s: float = 10) -> None:
-    async with asyncio.timeout(limit_s * PATIENCE):
-        while not true():  # noqa: ASYNC110  what it waits for has no event
-            await asyncio.sleep(0.01)
 
 
 async def stands_still(value: Callable[[], int], limit_s: float = 20) -> int:

@@ -20,7 +20,7 @@ from cloud.storage.sqlite import CloudStore
 from cloud.tokens.issuer import Issuer
 from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
 from protocol.records import NodeRecord
-from tests.integration.bep.world import until
+from tests.aio import until
 
 NODE = "ab" * 28
 

@@ -17,6 +17,7 @@ from gateway.uplink.rules import Rules, TopicRule
 from gateway.uplink.spool import Spool
 from protocol.mqtt_limits import MqttLimits
 from protocol.secret import Secret
+from tests.aio import until
 
 NODE = "n" * 56
 WAIT_S = 10.0
@@ -86,11 +87,6 @@ async def forward(
             forwarder.end(closed)
             await connection.close()
     return connections
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # of several parts
-        await asyncio.sleep(0.005)
 
 
 def store(spool: Spool, *messages: tuple[str, bytes]) -> None:

@@ -4,7 +4,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.integration.gateway.services.world import Person, World, until, world, write_service
+from tests.aio import until
+from tests.integration.gateway.services.world import Person, World, world, write_service
 
 PROBE = """
 @service.get("/environment")

@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimi
 from gateway.services.images.pack import pack_image
 from gateway.sidecar.inprocess import Receive, Scope, Send
 from gateway.sidecar.problems import add_problem_handlers, problem_response
+from tests.aio import until
 from tests.programs import PATIENCE
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
@@ -214,14 +214,6 @@ async def world(directory: Path, **limits: Any) -> AsyncIterator[World]:
         yield made
     finally:
         await made.stop()
-
-
-async def until(condition: Callable[[], Any], at_most_s: float = 10) -> None:
-    """Return when the condition is true; fail after at_most_s."""
-    deadline = time.monotonic() + at_most_s * PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0.01)
 
 
 def write_service(directory: Path, code: str, *, name: str = "probe", toml: str = "") -> Path:
