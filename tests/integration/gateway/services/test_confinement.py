@@ -73,7 +73,7 @@ async def quick(request):
 @service.get("/force")
 async def force(request):
     try:
-        await service._outlet._link.publish(request.query["topic"], b"1", 1, False)
+        await service._sink._link.publish(request.query["topic"], b"1", 1, False)
     except PublishError as exc:
         return {"error": str(exc)}
     return {}
