@@ -1,4 +1,4 @@
-"""Two joined sockets: what one sends the other receives.
+"""Moves bytes between two joined sockets.
 
 Theory of operation
 -------------------
@@ -25,7 +25,7 @@ from protocol.splice.sockets import cut, was_cut
 
 
 class SplicedPair:
-    """Two joined sockets."""
+    """Two joined sockets: each receives the bytes of the other."""
 
     __slots__ = (
         "_forget", "_left", "_on_end", "_right", "ended", "flows", "last_moved", "linger_until",
@@ -51,17 +51,17 @@ class SplicedPair:
 
     @property
     def lingering(self) -> bool:
-        """True when only a direction is left that nobody reads."""
+        """True when only a direction without a reader remains."""
         out, back = self.flows
         return (out.ended and back.discarding) or (back.ended and out.discarding)
 
     def cut(self) -> None:
-        """End now; both peers see a reset."""
+        """End now with a reset to both peers."""
         self.was_reset = True
         self.finish()
 
     def settle(self) -> None:
-        """End when both directions have, or when one was reset and its last bytes are through."""
+        """End when both directions have ended, or one was reset and is delivered."""
         out, back = self.flows
         if (out.ended and back.ended) or (self.was_reset and (out.ended or back.ended)):
             self.finish()
@@ -79,7 +79,7 @@ class SplicedPair:
 
 
 class SpliceDirection:
-    """One direction of a joint."""
+    """One direction of a pair."""
 
     __slots__ = (
         "_pool", "buffer", "discarding", "ended", "pair", "queued", "sink", "sink_ready",
@@ -129,7 +129,7 @@ class SpliceDirection:
         except OSError as exc:
             if isinstance(buffer, Pipe) and exc.errno in UNSUPPORTED:
                 self._pool.disable()
-                self.release()  # memory is next
+                self.release()  # continue in memory
                 return
             self.source_ended = True
             self.pair.was_reset |= _is_reset(self.source, exc)
@@ -161,7 +161,7 @@ class SpliceDirection:
 
 
 def _is_reset(sock: socket.socket, exc: OSError) -> bool:
-    """Return whether the peer broke off; EPIPE only says that it had ended before.
+    """Return whether the peer reset the connection; EPIPE means only that it had ended before.
 
     A Unix socket reports a reset when its peer closed with bytes unread: an early answer.
     """

@@ -1,4 +1,4 @@
-"""Gives every joint its turn. Moves bytes, reads none, decides nothing about them.
+"""Schedules all joined pairs; moves bytes and reads none.
 
 All sockets are in one epoll set, edge-triggered, which is itself one reader of the event loop:
 a socket costs two system calls in its life, not two whenever it blocks. Flows that can move
@@ -20,7 +20,7 @@ ENDED = select.EPOLLHUP | select.EPOLLERR
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | ENDED
 WRITABLE = select.EPOLLOUT | ENDED
 EVENTS_PER_WAKE = 256
-TURNS_PER_WAKE = 32  # then the event loop's other work is due
+TURNS_PER_WAKE = 32  # then the event loop runs other work
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class SpliceLimits:
 
     pipes: int = 32  # of 1 MiB: half of pipe-user-pages-soft, another process may join too
     turn_bytes: int = 1 << 20
-    idle_s: float = 300.0  # nothing moved either way
+    idle_s: float = 300.0  # without a byte in either direction
     linger_s: float = 2.0
 
 
 class Splicer:
-    """Runs joints on the running event loop."""
+    """Runs pairs on the running event loop."""
 
     def __init__(self, limits: SpliceLimits | None = None) -> None:
         self._limits = limits or SpliceLimits()
@@ -56,7 +56,7 @@ class Splicer:
         on_end: Callable[[SplicedPair], None],
         head: bytes = b"",
     ) -> SplicedPair:
-        """Join two tuned sockets, which belong to the joint from now on.
+        """Join two tuned sockets, which belong to the pair from now on.
 
         head goes to right before anything left sends; on_end is called once, when both are
         closed.
@@ -79,7 +79,7 @@ class Splicer:
         return pair
 
     def close(self) -> None:
-        """Cut every joint and stop."""
+        """Reset every pair and stop."""
         for pair in self._pairs():
             pair.cut()
         if self._sweeper is not None:

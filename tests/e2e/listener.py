@@ -20,19 +20,23 @@ class Listener(Mqtt):
         self._read = 0
         assert self.subscribe(topic)
 
-    def unread(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Yield topic and value of each message that has arrived and was not read."""
+    def unread(self) -> Iterator[tuple[str, bytes]]:
+        """Yield topic and payload of each message that has arrived and was not read."""
         while self._read < len(self.messages):
             message = self.messages[self._read]
             self._read += 1
-            yield message.topic, json.loads(message.payload)
+            yield message.topic, bytes(message.payload)
 
     def wait_for(self, topic_part: str) -> dict[str, Any]:
         """Return the next message on a topic that holds the part."""
         return until(lambda: self._next(topic_part), f"a message on a topic with {topic_part}")
 
     def _next(self, topic_part: str) -> dict[str, Any]:
-        return next((value for topic, value in self.unread() if topic_part in topic), {})
+        for topic, payload in self.unread():
+            if topic_part in topic:
+                value: dict[str, Any] = json.loads(payload)
+                return value
+        return {}
 
 
 def account_of(token: str) -> str:

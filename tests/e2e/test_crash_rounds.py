@@ -1,5 +1,6 @@
 """A gateway killed again and again under load: what it acknowledged reaches the cloud."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, record_property: C
         assert gateway.node_id == identity
 
     def drained() -> bool:
-        arrived.update(value["value"] for _, value in listener.unread())
+        arrived.update(json.loads(payload)["value"] for _, payload in listener.unread())
         return acknowledged <= arrived
 
     until(drained, "all acknowledged readings are in the cloud", 60)
