@@ -1,6 +1,6 @@
 """Encrypts and decrypts one TLS stream: bytes in, bytes out, no sockets.
 
-The HTTP server and the joints of BEPs run on it. OpenSSL works on two memory buffers, so that a
+The HTTP server and the couplings of BEPs run on it. OpenSSL works on two memory buffers, so that a
 connection costs nothing before its first byte and a half-close leaves the other direction open.
 """
 
