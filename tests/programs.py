@@ -1,4 +1,4 @@
-"""Programs that tests start: wait for what they print, end them by process id."""
+"""Starts programs for tests, waits for their output, and ends them by process id."""
 
 import os
 import queue

@@ -1,4 +1,4 @@
-"""What the device tests share: boards that have joined, and a broker that does as it is told."""
+"""Starts boards that have joined, and a broker that follows a script."""
 
 import asyncio
 import json

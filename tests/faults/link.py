@@ -1,4 +1,4 @@
-"""Gateway and cloud, killed and stopped by turns: readings go up, commands come down.
+"""Kills and stops gateway and cloud in turn while readings go up and commands come down.
 
 The real programs run: `hecate cloud` with its broker, a gateway of the development account. A
 device sends readings to the gateway and keeps a session there for commands; an application sends

@@ -1,4 +1,4 @@
-"""Wills: when they must come, and when they must not.
+"""Checks that wills arrive when they must, and only then.
 
 A broker learns from the end of a connection alone that a will is due, so a kill at that very
 moment may forget it; NOTICE_S later it may not. A connection that the kill itself ended has lost

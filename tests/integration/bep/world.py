@@ -1,4 +1,4 @@
-"""A relay, a node that serves an HTTP server through it, and what visitors need."""
+"""Starts a relay and a node that serves an HTTP server through it, for visitors."""
 
 import asyncio
 import hashlib
