@@ -16,9 +16,9 @@ TARGET = ROOT / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
 One TOML file per process: `hecate gateway --config FILE`, `hecate cloud --config FILE`.
-What is not given has the default below; what is not known is refused with file, key and reason.
+A key that is not given has the default below; an unknown key is refused with file, key and reason.
 `HECATE_<SECTION>_<KEY>` overrides one value: `HECATE_BROKER_PORT=1884`. `hecate config check FILE`
-says whether a file can be used.
+checks a file.
 
 Complete examples: [gateway.toml](../examples/gateway.toml), [cloud.toml](../examples/cloud.toml).
 This page is written by `scripts/config_docs.py` from the code.
@@ -27,7 +27,7 @@ NAMES = {"str": "text", "int": "whole number", "float": "number", "bool": "true 
 
 
 def main() -> int:
-    """Write the page, or compare it with what would be written."""
+    """Write the page, or compare it with the current one."""
     from cloud.config import CloudConfig
     from gateway.config import GatewayConfig
 
@@ -76,13 +76,13 @@ def item_class(hint: Any) -> type[Any] | None:
 
 
 def comments_of(cls: type[Any]) -> dict[str, str]:
-    """Return what stands behind each field in the source."""
+    """Return the comment behind each field in the source."""
     pattern = re.compile(r"^    (\w+): [^#\n]*#\s*(.+)$", re.MULTILINE)
     return dict(pattern.findall(inspect.getsource(cls)))
 
 
 def default_of(field: "dataclasses.Field[Any]", hint: Any) -> str:
-    """Return a default as it would be written in TOML."""
+    """Return a default in TOML."""
     value = field.default
     if value is dataclasses.MISSING:
         return f"({NAMES.get(getattr(hint, '__name__', ''), 'value')}, required)"

@@ -1,4 +1,4 @@
-"""Fills a disk: senders are refused, nothing acknowledged is lost, and the broker recovers by itself.
+"""Fills a disk: senders are refused, nothing acknowledged is lost, and the broker recovers.
 
 Sessions that are away are sent more than the disk can hold. When the first message is refused the
 broker is killed, started on the full disk, and some of them come for what is theirs.
