@@ -1,1 +1,1 @@
-"""`make bench`: our broker against rivals, in one run, into docs/benchmarks.md."""
+"""Measures our broker against rivals in one run, into docs/benchmarks.md: `make bench`."""

@@ -1,4 +1,4 @@
-"""The command line: `python -m benchmarks`."""
+"""Reads the command line: `python -m benchmarks`."""
 
 import os
 import shlex

@@ -1,4 +1,4 @@
-"""A broker that is compared: started on its core, with its files in a folder of its own, and ended.
+"""Starts and ends a broker under comparison, on its core, with its files in a folder of its own.
 
 Each run gets a fresh process on a free loopback port.
 """

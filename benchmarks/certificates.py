@@ -1,4 +1,4 @@
-"""A certificate for 127.0.0.1, made anew for each run of the benchmarks."""
+"""Makes a certificate for 127.0.0.1, for one run of the benchmarks."""
 
 import ssl
 from dataclasses import dataclass

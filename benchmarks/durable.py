@@ -1,4 +1,4 @@
-"""QoS 1 into stored sessions: how long a PUBACK takes at a fixed rate, and the highest rate.
+"""Publishes at QoS 1 into stored sessions: time of a PUBACK at a fixed rate, and the highest rate.
 
 Each of some publishers has one stored session that must get its messages, and gets them while the
 run is on: a broker that is durable has to keep each message until that session has acknowledged it.

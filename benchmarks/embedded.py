@@ -1,4 +1,4 @@
-"""Our broker embedded in ten lines, listening for WebSocket."""
+"""Embeds our broker in ten lines, listening for WebSocket."""
 
 import asyncio
 import signal

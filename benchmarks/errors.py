@@ -1,4 +1,4 @@
-"""Errors of the benchmarks.
+"""Defines the errors of the benchmarks.
 
 BenchmarkError
 ├─ PeerError         a broker does not start, refuses us, hangs up or takes too long

@@ -1,4 +1,4 @@
-"""The four packets of QoS 2, on both sides of the broker."""
+"""Exchanges the four packets of QoS 2, on both sides of the broker."""
 
 from benchmarks.packets import (
     NUMBER_BYTES,

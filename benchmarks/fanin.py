@@ -1,4 +1,4 @@
-"""Many publishers of single packets to one subscriber: what batching cannot help with."""
+"""Loads one subscriber from many publishers of single packets, where batching cannot help."""
 
 from functools import partial
 from time import perf_counter

@@ -1,4 +1,4 @@
-"""Writes the table of how a gateway's parts disturb each other into the report. Pure."""
+"""Writes the table of mutual disturbance of a gateway's parts into the report. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A gateway, started as it is or with its sidecar served in another way; for measuring only.
+"""Starts a gateway, as it is or with its sidecar served in another way; for measuring only.
 
 `thread`: the sidecar has a thread and an event loop of its own. Its handlers then touch what the
 broker's loop owns, which is not safe: this shows what such a gateway would gain, it is not one.

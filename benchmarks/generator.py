@@ -1,4 +1,4 @@
-"""The load generator: one process, raw sockets, epoll, packets encoded ahead.
+"""Generates load: one process, raw sockets, epoll, packets encoded in advance.
 
 Every load but that for latency is closed-loop: a window bounds the messages that are not yet
 delivered (and, at QoS 1, not yet acknowledged). No broker is thus pushed into dropping, and one

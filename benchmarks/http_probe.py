@@ -1,4 +1,4 @@
-"""HTTP requests at a fixed rate: how late each answer comes."""
+"""Sends HTTP requests at a fixed rate and measures the delay of each answer."""
 
 import select
 import socket

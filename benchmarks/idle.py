@@ -1,4 +1,4 @@
-"""Connections that do nothing: how fast they come, and what memory each costs the broker."""
+"""Opens idle connections and measures their rate and the broker's memory for each."""
 
 import socket
 import struct

@@ -1,4 +1,4 @@
-"""The journal against SQLite: the same messages at the same rate, on the disk of this machine.
+"""Compares the journal with SQLite: the same messages at the same rate, on this machine's disk.
 
 Each message is an append and, when its subscriber has acknowledged it, a removal, as for one
 stored session per publisher. Run by hand: `python -m benchmarks.journal --help`.

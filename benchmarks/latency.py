@@ -1,4 +1,4 @@
-"""Latency at a fixed rate, by percentiles.
+"""Measures latency at a fixed rate, by percentiles.
 
 Each latency counts from the instant the message was due, not from its send: a broker that holds
 the sender up for a while must not look fast for it. The loop spins, so the load of the generator's

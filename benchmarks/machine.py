@@ -1,4 +1,4 @@
-"""The machine: its description, its cores, and what the kernel says of a process."""
+"""Describes the machine: its cores, and the kernel's figures of a process."""
 
 import os
 import platform

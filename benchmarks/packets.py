@@ -1,4 +1,4 @@
-"""MQTT 3.1.1 packets, encoded ahead of a run so that sending costs a slice.
+"""Encodes MQTT 3.1.1 packets in advance, so that sending costs a slice.
 
 An encoder of its own, not the broker's: a mistake that both ends share would cancel out.
 """

@@ -1,4 +1,4 @@
-"""Many retained messages, all delivered to one new subscriber of `#`."""
+"""Delivers many retained messages to one new subscriber of `#`."""
 
 from time import perf_counter
 

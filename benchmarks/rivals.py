@@ -1,4 +1,4 @@
-"""The brokers that are compared: how each is found and configured, for each mode."""
+"""Finds and configures the brokers under comparison, for each mode."""
 
 import importlib.metadata
 import importlib.util

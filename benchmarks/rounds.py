@@ -1,4 +1,4 @@
-"""Runs every scenario against every broker, in turns, and keeps what came out."""
+"""Runs every scenario against every broker, in turn, and collects the outcomes."""
 
 import signal
 import time

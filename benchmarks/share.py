@@ -1,4 +1,4 @@
-"""Members of a shared subscription: each message must come to exactly one of them."""
+"""Checks members of a shared subscription: exactly one of them receives each message."""
 
 import sys
 from array import array

@@ -1,4 +1,4 @@
-"""Raw MQTT connections, and the readers and writers that run on them.
+"""Opens raw MQTT connections, and runs readers and writers on them.
 
 Everything is counted, and the bytes themselves are compared while a run is on: a QoS 0 stream must
 equal the ring that was sent, byte for byte, and a QoS 1 stream must carry its numbers in order.

@@ -1,4 +1,4 @@
-"""Many subscriptions with wildcards: what they cost to make, and what they cost each publish.
+"""Makes many subscriptions with wildcards and measures their cost, and that of a publish.
 
 Each publish has a topic of its own (of 20,000: more than any cache of routes holds), goes down
 among all of them, and is delivered to one subscriber. So the difference between few and many is

@@ -1,4 +1,4 @@
-"""Ways to a broker: TCP, TLS, WebSocket. All give connections with the calls of a socket.
+"""Connects to a broker by TCP, TLS or WebSocket, always with the calls of a socket.
 
 A client of its own for WebSocket, not the broker's frames: a mistake that both ends share would
 cancel out.

@@ -1,4 +1,4 @@
-"""Turns outcomes into rows of tables, and into targets met or missed. Pure."""
+"""Turns outcomes into rows of tables and judges targets; does no I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,11 +78,10 @@ def judge(plan: RoundPlan, results: Results) -> list[Judged]:
     judged = []
     for scenario in plan.scenarios:
         for metric in scenario.metrics:
-            if metric.target is not None:
-                rows = make_rows(plan, results, scenario, metric)
-                measured, is_met = _compare(metric.target, rows, plan.brokers)
-                target = metric.target.text
-                judged.append(Judged(scenario.name, metric.name, target, measured, is_met))
+            rows = make_rows(plan, results, scenario, metric) if metric.targets else []
+            for target in metric.targets:
+                measured, is_met = _compare(target, rows, plan.brokers)
+                judged.append(Judged(scenario.name, metric.name, target.text, measured, is_met))
     return judged
 
 

@@ -1,4 +1,4 @@
-"""A device program: readings out, commands in.
+"""Runs a device program: sends readings, answers commands.
 
     from device import Device
 

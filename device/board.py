@@ -1,8 +1,8 @@
-"""Finds the board we run on. A board is one object with what differs between boards.
+"""Finds the board of this machine: one object with everything that differs between boards.
 
 unique_id() -> str              the same after every start; at most 23 characters
 async connect_network(config)   returns when IP works; LinkLost otherwise
-async live()                    what the board must do for ever beside the program
+async live()                    work of the board that runs beside the program
 now() -> int or None            unix seconds; None while the clock has not been set
 light(on)                       the board's own LED, if it has one
 celsius() -> float or None      its own temperature sensor, if it has one

@@ -1,4 +1,4 @@
-"""ESP32 boards. Never run on hardware so far; see docs/device.md."""
+"""Drives ESP32 boards. Never run on hardware so far; see docs/device.md."""
 
 import binascii
 import time

@@ -1,4 +1,4 @@
-"""Raspberry Pi Pico W and Pico 2 W. Never run on hardware so far; see docs/device.md."""
+"""Drives Raspberry Pi Pico W and Pico 2 W. Never run on hardware so far; see docs/device.md."""
 
 import binascii
 import time
@@ -14,7 +14,7 @@ _TEMPERATURE_ADC = 4  # RP2040 datasheet 4.9.5: the sensor is ADC input 4
 
 
 class Board:
-    """A Pico W; its LED hangs on the Wi-Fi chip."""
+    """A Pico W; its LED is connected to the Wi-Fi chip."""
 
     def __init__(self):
         self._wlan = network.WLAN(network.STA_IF)

@@ -1,4 +1,4 @@
-"""The MicroPython unix port as a board: its flash is the working directory."""
+"""Drives the MicroPython unix port as a board; its flash is the working directory."""
 
 import asyncio
 import os

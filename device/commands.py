@@ -1,9 +1,9 @@
-"""Commands in, replies out.
+"""Runs commands and sends their replies.
 
-Theory. A command waits in a bounded list; one handler runs at a time. Its PUBACK is sent once the
-gateway has the reply, so after a power cut before that the command comes again: a handler should
-not mind running twice. Within one life of the program it does not: a command that comes again
-(DUP) is not run, and its PUBACK waits for the reply that is already on its way.
+Theory. A command waits in a bounded list; one handler runs at a time. The device sends its PUBACK
+once the gateway has the reply. After a power cut before that, the command arrives again, so a
+handler must allow a second run. Within one run of the program a repeated command (DUP) is not
+executed again; its PUBACK waits for the reply that is already under way.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _REMEMBERED = 8  # replies, to know a command that comes again
 
 
 class Commands:
-    """Handlers by name, and what waits for them."""
+    """Handlers by name, and the commands that wait for them."""
 
     def __init__(self, put, acknowledge):
         self.failures = 0  # exceptions in handlers
@@ -95,12 +95,12 @@ class Commands:
 
 
 async def value_of(result):
-    """Return what a function returned, be it async or not."""
+    """Return the result of a function, async or not."""
     return await result if hasattr(result, "send") else result
 
 
 def report(name, exc):
-    """Show an exception of the author's code."""
+    """Print an exception of the author's code."""
     print("device: %s failed:" % name)
     sys.print_exception(exc)
 

@@ -1,4 +1,4 @@
-"""config.json: JSON text to a checked value. Pure; flash.py reads the file."""
+"""Reads the text of config.json into a checked value. Pure; flash.py reads the file."""
 
 import json
 
@@ -23,7 +23,7 @@ class Config:
 
 
 def parse_config(text, source="config.json"):
-    """Return the Config in a JSON text; ConfigError names the key and what is wrong with it."""
+    """Return the Config in a JSON text; ConfigError names the key and its fault."""
     try:
         table = json.loads(text)
     except ValueError:

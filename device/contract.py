@@ -31,17 +31,17 @@ def check_name(name):
 
 
 def join_request_topic(client_id):
-    """Return where a device asks to join."""
+    """Return the topic of a join request."""
     return "$hec/join/%s/request" % client_id
 
 
 def join_response_topic(client_id):
-    """Return where the gateway answers."""
+    """Return the topic of the gateway's answer."""
     return "$hec/join/%s/response" % client_id
 
 
 def encode_join_request(name, model):
-    """Return the payload that asks to join."""
+    """Return the payload of a join request."""
     return json.dumps({"name": name, "model": model}).encode()
 
 
@@ -54,7 +54,7 @@ def decode_join_response(payload):
 
 
 def credentials_of(answer):
-    """Return checked credentials from an object, be it an answer or what was stored."""
+    """Return checked credentials from an object: an answer, or the stored one."""
     values = tuple(answer.get(field) for field in ("device_id", "username", "password", "prefix"))
     if not all(isinstance(value, str) and value for value in values):
         raise WireError("cannot read credentials: a field is missing")
@@ -65,7 +65,7 @@ def credentials_of(answer):
 
 
 def encode_credentials(credentials):
-    """Return what credentials_of reads, as JSON text."""
+    """Return credentials as JSON text, which credentials_of reads."""
     return json.dumps(
         {
             "device_id": credentials.device_id,
@@ -85,17 +85,17 @@ def device_topic(prefix, path):
 
 
 def reading_path(name):
-    """Return where readings of one name go."""
+    """Return the topic of readings of one name."""
     return "readings/" + name
 
 
 def reply_path(name):
-    """Return where a command is answered."""
+    """Return the topic of a command's reply."""
     return "replies/" + name
 
 
 def command_name(prefix, topic):
-    """Return which command a topic holds, or None when it holds none."""
+    """Return the command in a topic, or None when it holds none."""
     start = prefix + "/commands/"
     if not topic.startswith(start) or "/" in topic[len(start) :]:
         return None
@@ -103,7 +103,7 @@ def command_name(prefix, topic):
 
 
 def encode_reading(value, unit, at, seq):
-    """Return a reading; unit and at (unix seconds) may be None and are then left out."""
+    """Return a reading; unit and at (unix seconds) may be None and are then absent."""
     if isinstance(value, float) and (value != value or value - value != 0):
         raise ValueError("cannot publish %s: not a finite number" % value)
     reading = {"value": value, "seq": seq}
@@ -121,7 +121,7 @@ def decode_command(payload):
 
 
 def encode_reply(command_id, result):
-    """Return the answer to a command that went well; an object's fields become the reply's."""
+    """Return the answer to a successful command; an object's fields become the reply's."""
     reply = {}
     if isinstance(result, dict):
         reply.update(result)

@@ -1,4 +1,4 @@
-"""Errors of a device; messages read "cannot X: why".
+"""Defines the errors of a device; messages read "cannot X: why".
 
 DeviceError
 ├─ ConfigError      what lies on the flash cannot be used
@@ -17,7 +17,7 @@ class ConfigError(DeviceError):
 
 
 class WireError(DeviceError):
-    """A peer sent bytes or fields that mean nothing here."""
+    """A peer sent bytes or fields that the protocol does not allow."""
 
 
 class LinkLost(DeviceError):
@@ -25,4 +25,4 @@ class LinkLost(DeviceError):
 
 
 class Refused(DeviceError):
-    """The broker or the gateway refused us."""
+    """The broker or the gateway refused the device."""

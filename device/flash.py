@@ -1,4 +1,4 @@
-"""Small files on the board's flash: what is told to it and what it must remember.
+"""Reads and writes small files on the board's flash: settings, claim token, credentials.
 
 LittleFS renames atomically, so after a power cut a file holds its old or its new content. The
 claim token has a file of its own: it is removed once used, without touching config.json.
@@ -30,7 +30,7 @@ def read_text(path):
 
 
 def write_atomic(path, text):
-    """Replace a file; whatever happens meanwhile, it holds the old text or the new."""
+    """Replace a file; after a power cut it holds the old text or the new."""
     fresh = path + ".new"
     with open(fresh, "w") as file:
         file.write(text)
@@ -38,7 +38,7 @@ def write_atomic(path, text):
 
 
 def remove(path):
-    """Delete a file that may be gone already."""
+    """Delete a file if it exists."""
     try:
         os.remove(path)
     except OSError as exc:
@@ -66,11 +66,11 @@ def load_credentials(path=CREDENTIALS):
 
 
 def save_credentials(credentials, path=CREDENTIALS):
-    """Remember who we are."""
+    """Store the credentials."""
     write_atomic(path, encode_credentials(credentials))
 
 
 def load_claim(path=CLAIM):
-    """Return the claim token an installer left, or None."""
+    """Return the installer's claim token, or None."""
     text = read_text(path)
     return text.strip() or None if text is not None else None

@@ -12,7 +12,7 @@ _REQUEST_ID = 1
 
 
 async def join(config, board, packet_limit):
-    """Return new credentials, stored on the flash; the claim token is then gone from it."""
+    """Return new credentials; store them on the flash and delete the claim token there."""
     claim = flash.load_claim()
     if claim is None:
         raise ConfigError("cannot join: no credentials, and no claim token in the file 'claim'")

@@ -1,11 +1,12 @@
-"""The link to the gateway: up, down, and up again.
+"""Keeps the connection to the gateway up, and restores it.
 
 Each round of run() brings the network up, joins if there are no credentials, and serves one
 connection until it ends. Readings wait in the outbox meanwhile. The session is stored at the
-broker (clean session off), so commands sent while we are away arrive when we return.
+broker (clean session off), so commands sent during an absence arrive after the return.
 
-Trap: CONNACK may say that our session is gone (the broker restarted without its disk). Then what
-was not acknowledged is sent as new, without DUP. We subscribe in either case: twice is harmless.
+Trap: CONNACK may report that the session is gone (the broker restarted without its disk). Then
+unacknowledged messages are sent as new, without DUP. The device subscribes in either case: a
+second SUBSCRIBE is harmless.
 """
 
 import asyncio
@@ -28,7 +29,7 @@ Command = namedtuple("Command", ("name", "payload", "packet_id", "dup", "round")
 
 
 class Link:
-    """Moves the outbox towards the gateway and commands towards the device."""
+    """Sends the outbox to the gateway and passes commands to the device."""
 
     def __init__(self, config, board, outbox, on_command):
         self.is_up = False

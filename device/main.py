@@ -1,4 +1,4 @@
-"""The program of a simulated device, and an example for a real one: copy it to /main.py."""
+"""Runs a simulated device; also an example for a real one: copy it to /main.py."""
 
 from device import Device
 from device.sensors.switch import Switch

@@ -1,7 +1,7 @@
-"""One MQTT 3.1.1 connection: sockets and tasks. What the bytes mean is mqtt_wire's business.
+"""Runs one MQTT 3.1.1 connection: sockets and tasks. mqtt_wire.py decodes the bytes.
 
-Three promises to link.py: a packet is one write; whoever waits on a connection hears of its end;
-and its end is noticed, by the socket, by a PINGREQ without answer, or by a write that is stuck.
+Three promises to link.py: a packet is one write; every waiting task learns of the end of a
+connection; and the end is detected by the socket, an unanswered PINGREQ, or a stuck write.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ _REFUSED = 0x80
 
 
 class Connection:
-    """From CONNECT to the end of the TCP connection."""
+    """One connection, from CONNECT to its end."""
 
     def __init__(self, config, packet_limit):
         self.on_publish = None  # called with each Publish
@@ -188,7 +188,7 @@ class Connection:
 
 
 async def end_task(task):
-    """Cancel a task and see it end, however it ends."""
+    """Cancel a task and wait for its end."""
     task.cancel()
     try:
         await task

@@ -1,7 +1,7 @@
-"""MQTT 3.1.1 packets to bytes and back, as much as a device needs: QoS 0 and 1. Pure.
+"""Encodes and decodes MQTT 3.1.1 packets, as far as a device needs: QoS 0 and 1. Pure.
 
 The decoder never holds more than one packet of `limit` bytes. A PUBLISH that is larger is not an
-error, because a broker that keeps our session would send it again after every reconnect: its topic
+error, because a broker that keeps the session would send it again after every reconnect: its topic
 and packet id are read, its payload is None, and its bytes are skipped.
 """
 

@@ -1,1 +1,1 @@
-"""Boards: simulated ones now; flashing and provisioning real ones later."""
+"""Drives boards: simulated ones now; flashing and provisioning of real ones later."""

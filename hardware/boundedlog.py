@@ -1,10 +1,10 @@
-"""A log file that cannot fill the disk: two files of half the bytes. io."""
+"""Writes a log that cannot fill the disk: two files of half the bytes. Does I/O."""
 
 from pathlib import Path
 
 
 class BoundedLog:
-    """Appends to path; when that is half full it becomes path.1, whose old content is lost."""
+    """Appends to path; at half the limit path replaces path.1."""
 
     def __init__(self, path: Path, limit_bytes: int) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""A simulated board: the real MicroPython interpreter runs the device package. io.
+"""Simulates a board: the real MicroPython interpreter runs the device package. Does I/O.
 
 The board's flash is a directory. start() copies the package, a program and config.json to it, as
 an installer does with mpremote, and then runs main.py as a board does after power-on.
@@ -50,7 +50,7 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class BoardLimits:
-    """Bounds the restarts of a program that dies and the output kept of it."""
+    """Limits the restarts of a program that ends, and the output that is kept."""
 
     restart_first_s: float = 0.5
     restart_cap_s: float = 30.0
@@ -59,7 +59,7 @@ class BoardLimits:
 
 
 def find_micropython() -> Path:
-    """Return the interpreter; SimulatedBoardError says how to install it."""
+    """Return the interpreter; SimulatedBoardError explains how to install it."""
     beside = Path(sys.executable).parent / "micropython"
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which("micropython")
     if found is None:
@@ -208,7 +208,7 @@ class SimulatedBoard:
 
 
 def flash_board(directory: Path, settings: DeviceSettings, program: Path) -> None:
-    """Write what a board needs: the package, its program, its configuration, its claim token.
+    """Write the package, the program, the configuration and the claim token of a board.
 
     What the board has written itself, its credentials among it, stays.
     """

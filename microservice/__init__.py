@@ -18,7 +18,7 @@ A microservice is a folder with `microservice.toml` (its name, its HTTP base, it
 
 The gateway runs it in a process of its own; there is nothing to start and no broker address to
 know. A message at QoS 1 is acknowledged when its handlers are done, so a reading that arrives
-while the process restarts is handled afterwards; it may be handled twice, never not at all.
+while the process restarts is handled afterwards. It may be handled twice, but always once.
 """
 
 from microservice.errors import HttpError, MicroserviceError, PublishError, ServiceError

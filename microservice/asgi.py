@@ -1,4 +1,4 @@
-"""HTTP requests to handlers, as an ASGI application."""
+"""Runs the handlers of HTTP requests, as an ASGI application."""
 
 import asyncio
 import contextlib
@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, 
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from microservice.counters import ServiceCounters
 from microservice.errors import HangupError, HttpError
-from microservice.limits import HandlerLimits
+from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.service import HttpRoute
 from microservice.web import Request, Response, problem
 
 logger = logging.getLogger(__name__)
 
-PROMPT_S = 0.02  # a handler that answers sooner costs nobody a look at its caller
+PROMPT_S = 0.02  # a handler that answers sooner does not watch its caller
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -24,7 +23,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class App:
-    """Finds the handler of a request and sends what it returns."""
+    """Finds the handler of a request and sends its result."""
 
     def __init__(
         self, routes: Sequence[HttpRoute], counters: ServiceCounters, limits: HandlerLimits
@@ -43,7 +42,7 @@ class App:
         except HangupError:
             logger.debug("%s: the client hung up", name)
         except Exception:
-            self._counters.failed += 1  # in the middle of a stream: all that is left is to hang up
+            self._counters.failed += 1  # in the middle of a stream: only closing is left
             raise
         else:
             self._counters.handled += 1
@@ -62,7 +61,7 @@ class App:
         except HangupError:
             raise
         except TimeoutError:
-            logger.error("cannot answer %s %s: timed out", request.method, request.path)  # noqa: TRY400  # where it was cancelled says nothing
+            logger.error("cannot answer %s %s: timed out", request.method, request.path)  # noqa: TRY400  # the place of the cancellation means nothing
             self._counters.failed += 1
             return problem(504, f"cannot answer: took longer than {self._limits.handler_s:g} s")
         except Exception as exc:
@@ -91,13 +90,13 @@ class App:
 
 
 async def _while_caller_waits(handling: Awaitable[Any], body: "_Body") -> Any:
-    """Return what a handler returns; end it, with HangupError, when the caller hangs up before."""
+    """Return a handler's result; cancel it, with HangupError, when the caller hangs up before."""
     handler = asyncio.ensure_future(handling)
     gone: asyncio.Future[None] | None = None
     try:
         await asyncio.wait({handler}, timeout=PROMPT_S)
         if not handler.done():
-            gone = asyncio.ensure_future(body.gone())
+            gone = asyncio.ensure_future(body.hung_up())
             await asyncio.wait({handler, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not handler.done():
                 raise HangupError("cannot answer: the client hung up")
@@ -110,7 +109,7 @@ async def _while_caller_waits(handling: Awaitable[Any], body: "_Body") -> Any:
 
 
 class _Body:
-    """The body of a request; also tells when the client hangs up."""
+    """The body of a request; also detects that the client hangs up."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         names = {name for name, _ in scope["headers"]}
@@ -129,7 +128,7 @@ class _Body:
             if event.get("body"):
                 yield event["body"]
 
-    async def gone(self) -> None:
+    async def hung_up(self) -> None:
         """Return when the client has hung up; never before the body was read."""
         await self.complete.wait()
         while (await self._receive())["type"] != "http.disconnect":
@@ -162,7 +161,7 @@ async def _send_response(response: Response, body: _Body, send: Send) -> None:
         await send({"type": "http.response.body", "body": response.body})
         return
     sending = asyncio.ensure_future(_send_stream(response.body, send))
-    watching = asyncio.ensure_future(body.gone())
+    watching = asyncio.ensure_future(body.hung_up())
     try:
         await asyncio.wait({sending, watching}, return_when=asyncio.FIRST_COMPLETED)
     finally:

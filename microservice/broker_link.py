@@ -1,4 +1,4 @@
-"""The connection to the gateway's broker, on asyncio's loop."""
+"""Connects to the gateway's broker, on asyncio's loop."""
 
 import asyncio
 import contextlib
@@ -47,7 +47,7 @@ class BrokerLink:
         self._filters: dict[str, int] = {}
         self._publishes: dict[int, tuple[int, asyncio.Future[ReasonCode]]] = {}  # id: QoS, end
         self._answers: dict[int, asyncio.Future[Sequence[ReasonCode]]] = {}
-        self._why_not = "no answer"
+        self._last_error = "no answer"
         self._given_up = False
         self._staying: asyncio.Task[None] | None = None
         self._client = self._make_client()
@@ -63,7 +63,7 @@ class BrokerLink:
                 await self._up.wait()
         except TimeoutError:
             await self.close()
-            raise ServiceError(f"cannot connect to the broker: {self._why_not}") from None
+            raise ServiceError(f"cannot connect to the broker: {self._last_error}") from None
 
     async def subscribe(self, filters: Mapping[str, int], stale: Sequence[str]) -> None:
         """Subscribe to filters (with their QoS), unsubscribe from stale ones; return when done."""
@@ -99,7 +99,7 @@ class BrokerLink:
         self._client.ack(packet_id, 1)
 
     async def close(self) -> None:
-        """Leave the broker, which keeps the session; return when gone."""
+        """Disconnect from the broker, which keeps the session; return when disconnected."""
         if self._staying is not None:
             self._staying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -134,7 +134,7 @@ class BrokerLink:
                 self._login.socket, keepalive=KEEP_ALIVE_S, clean_start=False, properties=properties
             )
         except OSError as exc:
-            self._why_not = str(exc)
+            self._last_error = str(exc)
 
     async def _answered(self, request: tuple[MQTTErrorCode, int | None]) -> Sequence[ReasonCode]:
         code, packet_id = request
@@ -191,7 +191,7 @@ class BrokerLink:
         self, client: Client, _: Any, flags: ConnectFlags, code: ReasonCode, __: Any
     ) -> None:
         if code.is_failure:
-            self._why_not = code.getName().lower()
+            self._last_error = code.getName().lower()
             return
         if self._filters and not flags.session_present:
             client.subscribe(_subscriptions(self._filters))
@@ -201,9 +201,9 @@ class BrokerLink:
         self, _: Client, __: Any, flags: DisconnectFlags, code: ReasonCode, ___: Any
     ) -> None:
         if self._up.is_set():
-            logger.debug("left the broker: %s", code)
+            logger.debug("disconnected from the broker: %s", code)
         self._up.clear()
-        # another process has the session now; to reconnect would be to fight for it
+        # another process has taken the session over; a reconnect would take it back
         self._given_up = flags.is_disconnect_packet_from_server and code.value == TAKEN_OVER
         self._give_up_publishes(least_qos=0)
         self._on_lost()
@@ -222,10 +222,12 @@ class BrokerLink:
             _settle(self._answers[packet_id], codes)
 
     def _give_up_publishes(self, least_qos: int) -> None:
-        # at QoS 1 paho sends again after a reconnect; at QoS 0 what was not sent is lost
+        # at QoS 1 paho sends again after a reconnect; at QoS 0 unsent messages are lost
         for qos, end in self._publishes.values():
             if (qos >= least_qos if least_qos else qos == 0) and not end.done():
-                end.set_exception(PublishError("cannot publish: the broker is gone"))
+                end.set_exception(
+                    PublishError("cannot publish: the connection to the broker is lost")
+                )
 
 
 def _settle(end: asyncio.Future[Any], value: Any) -> None:

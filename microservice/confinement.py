@@ -15,15 +15,15 @@ _PR_SET_NO_NEW_PRIVS = 38
 
 
 def confine(memory_mib: int) -> None:
-    """Give up new privileges, core dumps, many files, and more memory than memory_mib from here.
+    """Give up new privileges, core dumps, many files, and more memory than memory_mib from now on.
 
-    The memory counts from what the interpreter and the kit have mapped already, so that the
-    number means the service's own.
+    Memory that the interpreter and the kit have mapped already does not count, so that the
+    number means the service's own memory.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     for option, argument in (
         (_PR_SET_NO_NEW_PRIVS, 1),
-        (_PR_SET_PDEATHSIG, signal.SIGKILL),  # backs up the closed control socket
+        (_PR_SET_PDEATHSIG, signal.SIGKILL),  # in case the closed control socket does not end it
     ):
         if libc.prctl(option, argument, 0, 0, 0) != 0:
             raise OSError(ctypes.get_errno(), "cannot confine the process: prctl")

@@ -7,16 +7,16 @@ The gateway's first line is the launch; then commands. The process answers with 
                             ←       prepared   the code is loaded, HTTP is served
     go                      →                  connect, subscribe, handle
                             ←       ready
-                            ←       counts     now and then
-                            ←       doing      what the gateway waits for until it is ready
+                            ←       counts     at intervals, when they change
+                            ←       doing      the step that the gateway waits for
     ping                    →                  at any time after the launch
-                            ←       alive      at once: its event loop turns
-    pause                   →                  finish what is running, leave the broker
+                            ←       alive      at once: the event loop runs
+    pause                   →                  finish running handlers, disconnect
                             ←       paused     (then go again, or stop)
     stop                    →                  finish, on_stop, exit
                             ←       failed     instead of any report; the process exits
 
-Neither side survives the other: a closed socket means stop.
+A closed socket means stop, on both sides.
 """
 
 import json
@@ -61,7 +61,7 @@ class Launch:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     login: Login | None = None  # None: microservice.toml allows no topic
     publish: tuple[str, ...] = ()  # the filters it allows
-    stale: tuple[str, ...] = ()  # what the stored session may still be subscribed to
+    stale: tuple[str, ...] = ()  # filters of the stored session that may be out of date
     memory_mib: int = 128
     handler_s: float = 30.0
     stop_s: float = 5.0
@@ -71,36 +71,36 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The code is loaded and HTTP is served; these are the topics it wants."""
+    """The code is loaded and HTTP is served; holds the topics of the service."""
 
     subscribe: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Its subscriptions are acknowledged."""
+    """The broker has acknowledged the subscriptions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Doing:
-    """It has begun a step on the way to ready."""
+    """The process has begun a step before ready."""
 
     step: str
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """Its event loop turns."""
+    """The event loop of the process runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """It has left the broker; its session waits."""
+    """The process has disconnected; the broker keeps its session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It cannot go on."""
+    """The process cannot continue."""
 
     error: str
 
@@ -111,7 +111,7 @@ class Counts:
 
     handled: int = 0  # messages and requests
     failed: int = 0  # messages and requests whose handler raised
-    dropped: int = 0  # messages at QoS 0 that came too fast
+    dropped: int = 0  # messages at QoS 0 that arrived too fast
 
 
 Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts
@@ -167,7 +167,7 @@ def decode_report(line: bytes) -> Report:
     values = _table(line)
     kind = _REPORTS.get(str(values.pop("at", "")))
     if kind is None or set(values) - {f.name for f in fields(kind)}:
-        raise ControlError("cannot read report: not one")
+        raise ControlError("cannot read report: unknown kind or fields")
     if kind is Prepared:
         return Prepared(tuple(_of(t, str) for t in _of(values.get("subscribe"), list)))
     if kind is Failed:

@@ -5,17 +5,16 @@ Theory of operation
 A message arrives, waits, is running, is done. Five rules hold after every call:
 
 1. At most ``concurrency`` messages are running.
-2. Messages of one topic run one after the other, in the order they came.
-3. Acknowledgements leave in the order the messages came [MQTT-4.6.0-2], each after its message
-   is done.
-4. At most ``queue_limit`` messages wait for their acknowledgement and as many are here that need
-   none; a further one is refused, never dropped silently. The broker's window is set to the same
-   number, so at QoS 1 it does not come to that.
-5. A connection that is lost takes its acknowledgements with it: what waited is forgotten because
-   the broker sends it again; what is running goes on and is not acknowledged.
+2. Messages of one topic run one after the other, in the order of their arrival.
+3. Acknowledgements leave in the order of arrival [MQTT-4.6.0-2], each after its message is done.
+4. At most ``queue_limit`` messages wait for their acknowledgement, and as many that need none are
+   present. A further one is refused, never dropped silently. The broker's window has the same
+   size, so QoS 1 does not reach this limit.
+5. A lost connection takes its acknowledgements with it. Waiting messages are forgotten, because
+   the broker sends them again; running ones continue and are not acknowledged.
 
 The caller runs what take_starts() returns, reports each end with finish(), and sends what
-take_acks() returns. While ``held`` nothing starts.
+take_acks() returns. Between hold() and release() nothing starts.
 """
 
 from collections import deque
@@ -26,16 +25,16 @@ from microservice.message import Message
 
 @dataclass(slots=True, eq=False)
 class QueuedMessage:
-    """One message on its way through the handlers."""
+    """One message that waits for its handlers or runs in them."""
 
     message: Message
     packet_id: int  # 0: nothing to acknowledge
     done: bool = False
-    lost: bool = False  # the connection it came by is gone
+    lost: bool = False  # its connection has ended
 
 
 class HandlerQueue:
-    """Orders, bounds and acknowledges."""
+    """Orders messages, limits their number, and releases their acknowledgements."""
 
     def __init__(self, concurrency: int = 16, queue_limit: int = 256) -> None:
         self._concurrency = concurrency
@@ -44,12 +43,12 @@ class HandlerQueue:
         # a topic is a key while one of its messages is startable or running
         self._behind: dict[str, deque[QueuedMessage]] = {}
         self._unacknowledged: deque[QueuedMessage] = deque()
-        self._unreliable = 0  # messages here that need no acknowledgement
+        self._unreliable = 0  # messages that need no acknowledgement
         self.running = 0
-        self.held = False
+        self._held = False
 
     def arrive(self, message: Message, packet_id: int = 0) -> bool:
-        """Take a message; return False when there are too many."""
+        """Queue a message; return False when there are too many."""
         here = len(self._unacknowledged) if packet_id else self._unreliable
         if here >= self._queue_limit:
             return False
@@ -65,8 +64,16 @@ class HandlerQueue:
             self._startable.append(delivery)
         return True
 
+    def hold(self) -> None:
+        """Start nothing until release()."""
+        self._held = True
+
+    def release(self) -> None:
+        """Let messages start again."""
+        self._held = False
+
     def finish(self, delivery: QueuedMessage) -> None:
-        """Note that a message that was started is done."""
+        """Note that the handlers of a message are done."""
         self.running -= 1
         delivery.done = True
         self._leave(delivery)
@@ -74,7 +81,7 @@ class HandlerQueue:
     def take_starts(self) -> list[QueuedMessage]:
         """Return, once, the messages to handle now."""
         starts: list[QueuedMessage] = []
-        while self._startable and self.running < self._concurrency and not self.held:
+        while self._startable and self.running < self._concurrency and not self._held:
             starts.append(self._startable.popleft())
             self.running += 1
         return starts
@@ -87,7 +94,7 @@ class HandlerQueue:
         return packet_ids
 
     def disconnected(self) -> None:
-        """Forget what the broker will send again."""
+        """Forget the messages that the broker will send again."""
         for delivery in self._unacknowledged:
             delivery.lost = True
         self._unacknowledged.clear()

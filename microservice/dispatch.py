@@ -1,13 +1,12 @@
-"""Messages to their handlers."""
+"""Runs the handlers of messages."""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from microservice.counters import ServiceCounters
 from microservice.deliveries import HandlerQueue, QueuedMessage
-from microservice.limits import HandlerLimits
+from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.message import Message
 from microservice.service import Trigger
@@ -15,11 +14,11 @@ from microservice.template import topic_filter
 
 logger = logging.getLogger(__name__)
 
-TRIES = 2  # a handler that raises is called once more
+TRIES = 2  # a handler that raises runs once more
 
 
 class Dispatcher:
-    """Runs handlers in the order and number that Deliveries allows."""
+    """Runs handlers in the order and number that the queue allows; sends acknowledgements."""
 
     def __init__(
         self,
@@ -27,13 +26,14 @@ class Dispatcher:
         deliveries: HandlerQueue,
         counters: ServiceCounters,
         limits: HandlerLimits,
+        acknowledge: Callable[[int], None],
     ) -> None:
         self._triggers = tuple(triggers)
         self._deliveries, self._counters, self._limits = deliveries, counters, limits
+        self._acknowledge = acknowledge  # takes a packet id
         self._tasks: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self.acknowledge: Callable[[int], None] = lambda _: None
 
     def filters(self) -> dict[str, int]:
         """Return the topic filters of all triggers with their QoS."""
@@ -44,29 +44,29 @@ class Dispatcher:
         return filters
 
     def arrived(self, message: Message, packet_id: int) -> None:
-        """Take a message from the broker."""
+        """Queue a message from the broker."""
         if self._deliveries.arrive(message, packet_id):
             self._pump()
             return
         if not self._counters.dropped:
-            logger.warning("messages come faster than they are handled: some are dropped")
+            logger.warning("messages arrive faster than handlers finish: some are dropped")
         self._counters.dropped += 1
 
     def disconnected(self) -> None:
-        """Forget what the broker will send again."""
+        """Forget the messages that the broker will send again."""
         self._deliveries.disconnected()
 
     def hold(self) -> None:
-        """Start nothing from now on."""
-        self._deliveries.held = True
+        """Start no handler from now on."""
+        self._deliveries.hold()
 
     def release(self) -> None:
-        """Start what waits."""
-        self._deliveries.held = False
+        """Start the handlers of waiting messages."""
+        self._deliveries.release()
         self._pump()
 
     async def settle(self, limit_s: float) -> None:
-        """Return when nothing runs any more, or after limit_s."""
+        """Return when no handler runs any more, or after limit_s."""
         try:
             async with asyncio.timeout(limit_s):
                 await self._idle.wait()
@@ -80,7 +80,7 @@ class Dispatcher:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         for packet_id in self._deliveries.take_acks():
-            self.acknowledge(packet_id)
+            self._acknowledge(packet_id)
         if not self._deliveries.running:
             self._idle.set()
 

@@ -1,7 +1,7 @@
 """Starts a process of the Python runtime: `python -I -m microservice.entry <fd>`.
 
 The gateway starts it with the control socket as an inherited file descriptor; everything else,
-the broker's password among it, comes over that socket.
+including the broker's password, comes over that socket.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from microservice.control import (
     encode_report,
 )
 from microservice.errors import ControlError, MicroserviceError, ServiceError
-from microservice.life import Life
+from microservice.lifecycle import ServiceLifecycle
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.service import Service
 
@@ -41,7 +41,7 @@ COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
 def main() -> None:
-    """Run until told to stop."""
+    """Run until a stop command or signal."""
     faulthandler.enable()  # SIGABRT, sent to a blocked process, writes where it is blocked
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -51,8 +51,8 @@ def main() -> None:
 async def _run(control: socket.socket) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=LINE_LIMIT_BYTES)
 
-    def report(what: Report) -> None:
-        writer.write(encode_report(what))
+    def report(each: Report) -> None:
+        writer.write(encode_report(each))
 
     stop_now = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -62,16 +62,18 @@ async def _run(control: socket.socket) -> int:
         launch = decode_launch(await reader.readline())
         confine(launch.memory_mib)
         report(Doing(f"loading {ENTRY_FILE}"))
-        life = Life(load_service(Path(launch.code), launch.memory_mib), launch, report)
-        await life.prepare()
-        commands = asyncio.create_task(_obey(life, reader, report), name="commands")
+        lifecycle = ServiceLifecycle(
+            load_service(Path(launch.code), launch.memory_mib), launch, report
+        )
+        await lifecycle.prepare()
+        commands = asyncio.create_task(_execute(lifecycle, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")
         await asyncio.wait({commands, signals}, return_when=asyncio.FIRST_COMPLETED)
         if not commands.done():
             commands.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await commands
-            await life.obey(Command.STOP)
+            await lifecycle.execute(Command.STOP)
         else:
             signals.cancel()
             await commands
@@ -87,29 +89,31 @@ async def _run(control: socket.socket) -> int:
         writer.close()
 
 
-async def _obey(life: Life, reader: asyncio.StreamReader, report: Callable[[Report], None]) -> None:
+async def _execute(
+    lifecycle: ServiceLifecycle, reader: asyncio.StreamReader, report: Callable[[Report], None]
+) -> None:
     commands: asyncio.Queue[Command] = asyncio.Queue(COMMANDS_LIMIT)
-    hearing = asyncio.create_task(_hear(reader, commands, report), name="hear")
+    reading = asyncio.create_task(_read(reader, commands, report), name="read")
     try:
         command = Command.GO
         while command is not Command.STOP:
             command = await commands.get()
-            await life.obey(command)
+            await lifecycle.execute(command)
     finally:
-        hearing.cancel()
+        reading.cancel()
 
 
-async def _hear(
+async def _read(
     reader: asyncio.StreamReader, commands: asyncio.Queue[Command], report: Callable[[Report], None]
 ) -> None:
-    """Pass commands on, which may take long to obey; answer a ping at once."""
+    """Queue commands, whose execution may take long; answer a ping at once."""
     command = Command.GO
     while command is not Command.STOP:
         line = await reader.readline()
         try:
-            command = decode_command(line) if line else Command.STOP  # without a gateway: stop
+            command = decode_command(line) if line else Command.STOP  # the gateway has gone: stop
         except ControlError:
-            logger.exception("the gateway cannot be understood")
+            logger.exception("cannot read a command of the gateway")
             command = Command.STOP
         if command is Command.PING:
             report(Alive())
@@ -154,7 +158,7 @@ def _reason(exc: Exception, memory_mib: int) -> str:
 
 
 def _named(exc: Exception, memory_mib: int) -> str:
-    """Return what happened in one line; names the limit when memory ran out."""
+    """Describe an error in one line; name the limit when memory ran out."""
     if is_out_of_memory(exc):
         return f"{type(exc).__name__}: {explain_memory(memory_mib)}"
     return f"{type(exc).__name__}: {exc}"

@@ -1,11 +1,11 @@
-"""Errors of the kit.
+"""Defines the errors of the kit.
 
 MicroserviceError
-├─ ServiceError     the service is written in a way that cannot work
-├─ PublishError     a message did not reach the broker, or may not
-├─ ControlError     gateway and process do not understand each other
-├─ HangupError       who asked is not there any more
-└─ HttpError      raise it to answer a request with a problem document
+├─ ServiceError     a handler, topic or path of the service cannot work
+├─ PublishError     the broker did not accept a message, or is not reachable
+├─ ControlError     a line between gateway and process is malformed
+├─ HangupError      the client has hung up
+└─ HttpError        a handler raises it to answer with a problem document
 """
 
 
@@ -14,15 +14,15 @@ class MicroserviceError(Exception):
 
 
 class ServiceError(MicroserviceError):
-    """A handler, topic or path is written in a way that cannot work."""
+    """A handler, topic or path cannot work."""
 
 
 class PublishError(MicroserviceError):
-    """A message was refused, or the broker cannot be reached."""
+    """The broker refused a message, or cannot be reached."""
 
 
 class ControlError(MicroserviceError):
-    """A line between gateway and process means nothing."""
+    """A line between gateway and process is malformed."""
 
 
 class HangupError(MicroserviceError):
@@ -30,7 +30,7 @@ class HangupError(MicroserviceError):
 
 
 class HttpError(MicroserviceError):
-    """An answer that is an error: `raise HttpError(404, "no such room")`."""
+    """An error as an answer: `raise HttpError(404, "no such room")`."""
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)

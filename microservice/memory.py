@@ -1,8 +1,7 @@
-"""Recognises that memory ran out, and says what to do about it.
+"""Detects that memory ran out, and names the setting to change.
 
-The limit is one of address space (RLIMIT_AS), so that running out shows in several ways: besides
-MemoryError as ENOMEM of a system call, as a library that cannot be mapped, as a thread that
-cannot be started.
+The limit is on address space (RLIMIT_AS), so exhaustion has several forms: MemoryError, ENOMEM of
+a system call, a library that cannot be mapped, a thread that cannot be started.
 """
 
 import errno
@@ -12,7 +11,7 @@ _SIGNS = ("failed to map segment", "cannot allocate memory", "can't start new th
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
-    """Return whether an exception, or one that it came from, means that memory ran out."""
+    """Return whether an exception, or one of its causes, means that memory ran out."""
     one: BaseException | None = exc
     for _ in range(CAUSES_LIMIT):
         if one is None:

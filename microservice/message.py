@@ -1,4 +1,4 @@
-"""A message that triggered a handler."""
+"""Holds a message that triggered a handler."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from microservice.errors import MicroserviceError
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One MQTT message; `message["room"]` is the level that the handler's topic calls {room}."""
+    """One MQTT message; `message["room"]` is the level that its topic names {room}."""
 
     topic: str
     payload: bytes

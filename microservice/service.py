@@ -1,4 +1,4 @@
-"""The service: what is to be called when."""
+"""Registers the handlers of a service."""
 
 import inspect
 import json
@@ -20,10 +20,10 @@ L = TypeVar("L", bound=LifeHandler)
 
 
 class PublishSink(Protocol):
-    """Takes the messages that a service publishes."""
+    """Publishes the messages of a service."""
 
     async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
-        """Return when the message is the broker's; PublishError when it cannot be."""
+        """Return when the broker has the message; PublishError when it does not accept it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class Info:
 
     container_id: str = ""
     service_type: str = ""
-    api_root: str = ""  # the path that leads to it, such as /api/climate/v1
+    api_root: str = ""  # its path, such as /api/climate/v1
     node_id: str = ""
     account_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A topic and what it starts."""
+    """A topic and its handler."""
 
     template: Template
     qos: int
@@ -48,7 +48,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class HttpRoute:
-    """A path and what it starts."""
+    """A path and its handler."""
 
     method: str
     template: Template
@@ -57,7 +57,7 @@ class HttpRoute:
 
 @dataclass(slots=True)
 class Triggers:
-    """Everything that starts a handler; filled by the decorators."""
+    """All triggers of a service; the decorators fill it."""
 
     messages: list[Trigger] = field(default_factory=list)
     routes: list[HttpRoute] = field(default_factory=list)
@@ -70,19 +70,19 @@ class Service:
 
     def __init__(self) -> None:
         self.triggers = Triggers()
-        self.env: Mapping[str, str] = {}  # what the container was given
+        self.env: Mapping[str, str] = {}  # of the container
         self.info = Info()
-        self._outlet: PublishSink | None = None
+        self._sink: PublishSink | None = None
 
     def on(self, topic: str, qos: int = 1) -> Callable[[M], M]:
         """Call the handler for each message on a topic, such as "sensors/{room}/temperature".
 
-        Messages of one topic are handled one after the other, in order; different topics side by
-        side. With qos=1 the message is acknowledged when the handler has returned. A handler that
-        raises is called once more; then the message is counted as failed and left.
+        Handlers of one topic run one after the other, in order; those of different topics run in
+        parallel. With qos=1 the message is acknowledged when the handler has returned. A handler
+        that raises runs once more; then the message counts as failed and is acknowledged.
         """
         if qos not in (0, 1):
-            raise ServiceError(f"cannot listen on {topic!r}: qos is {qos}, not 0 or 1")
+            raise ServiceError(f"cannot subscribe to {topic!r}: qos is {qos}, not 0 or 1")
         template = parse_topic(topic)
 
         def decorate(handler: M) -> M:
@@ -94,7 +94,7 @@ class Service:
     def get(self, path: str) -> Callable[[R], R]:
         """Answer GET (and HEAD) on a path below the service's base, such as "/rooms/{room}".
 
-        The handler returns a Response, or what makes one: a dict, a list, text, bytes.
+        The handler returns a Response, or its content: a dict, a list, text, bytes.
         """
         return self._route("GET", path)
 
@@ -128,8 +128,8 @@ class Service:
         Raises:
             PublishError: microservice.toml does not allow the topic, or the broker is away.
         """
-        if self._outlet is None:
-            raise PublishError(f"cannot publish to {topic}: the service has not been started")
+        if self._sink is None:
+            raise PublishError(f"cannot publish to {topic}: the service is not running")
         match value:
             case bytes() | bytearray() | memoryview():
                 payload = bytes(value)
@@ -137,11 +137,11 @@ class Service:
                 payload = value.encode()
             case _:
                 payload = json.dumps(value).encode()
-        await self._outlet.publish(topic, payload, qos, retain)
+        await self._sink.publish(topic, payload, qos, retain)
 
-    def attach(self, outlet: PublishSink, env: Mapping[str, str], info: Info) -> None:
-        """Give the service its place; for those who run services."""
-        self._outlet, self.env, self.info = outlet, env, info
+    def attach(self, sink: PublishSink, env: Mapping[str, str], info: Info) -> None:
+        """Connect the service to its process; called by the runtime."""
+        self._sink, self.env, self.info = sink, env, info
 
     def _route(self, method: str, path: str) -> Callable[[R], R]:
         template = parse_path(path)

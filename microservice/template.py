@@ -1,4 +1,4 @@
-"""Templates of topics and paths: levels between slashes, some of them {named}."""
+"""Matches templates of topics and paths: levels between slashes, some of them {named}."""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class Template:
     open_end: bool = False  # any further levels
 
     def match(self, levels: Sequence[str]) -> dict[str, str] | None:
-        """Return the named levels of a topic or path, or None when it does not look so."""
+        """Return the named levels of a topic or path, or None when it does not match."""
         if len(levels) < len(self.levels) or not (self.open_end or len(levels) == len(self.levels)):
             return None
         found = []
@@ -33,16 +33,16 @@ class Template:
 
 
 def parse_topic(text: str) -> Template:
-    """Return the template of an MQTT topic; besides {name}, + and # mean what they mean in MQTT.
+    """Return the template of an MQTT topic; + and # have their meaning in MQTT.
 
     Raises:
         ServiceError: it is not a topic filter.
     """
     if not text or "\0" in text:
-        raise ServiceError(f"cannot listen on {text!r}: not a topic")
+        raise ServiceError(f"cannot subscribe to {text!r}: not a topic")
     levels = text.split("/")
     open_end = levels[-1] == "#"
-    return _template("listen on", text, levels[:-1] if open_end else levels, open_end)
+    return _template("subscribe to", text, levels[:-1] if open_end else levels, open_end)
 
 
 def parse_path(text: str) -> Template:
@@ -72,7 +72,7 @@ def _template(what: str, text: str, parts: list[str], open_end: bool) -> Templat
             continue
         name = named[1] if named else ""
         if name and name in names:
-            raise ServiceError(f"cannot {what} {text!r}: {name!r} is there twice")
+            raise ServiceError(f"cannot {what} {text!r}: {name!r} occurs twice")
         levels.append(None)
         names.append(name)
     return Template(text, tuple(levels), tuple(names), open_end)

@@ -1,4 +1,4 @@
-"""Requests and answers, as handlers see them."""
+"""Defines the requests and responses of handlers."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -16,7 +16,7 @@ Body = bytes | AsyncIterator[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One HTTP request; `request["room"]` is the part of the path that the route calls {room}."""
+    """One HTTP request; `request["room"]` is the part of the path that the route names {room}."""
 
     method: str
     path: str  # below the microservice's base
@@ -29,7 +29,7 @@ class Request:
         return self.parts[name]
 
     async def stream(self) -> AsyncIterator[bytes]:
-        """Yield the body piece by piece, as it comes; once."""
+        """Yield the body in pieces, as it arrives; only once."""
         if self.source is not None:
             async for chunk in self.source:
                 yield chunk

@@ -1,4 +1,4 @@
-"""Codes by which one member of an account lets itself be served by another, checked offline."""
+"""Makes and checks codes with which members of an account open BEPs at each other, offline."""
 
 import hashlib
 import hmac

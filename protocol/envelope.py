@@ -1,8 +1,8 @@
-"""The SEP's messages: a CBOR map whose body only its receiver can read.
+"""Encodes and seals the messages of the SEP: CBOR maps whose body only the receiver can read.
 
-Whoever routes an envelope sees ids, expiry and size. The body is sealed with HPKE
-(RFC 9180, base mode), bound to kind, receiver, id and expiry, so that it cannot be replayed as
-another message, nor as one that is valid for longer.
+A router of an envelope sees ids, expiry and size. The body is sealed with HPKE (RFC 9180, base
+mode), bound to kind, receiver, id and expiry, so that nobody can replay it as another message,
+nor as one that is valid for longer.
 """
 
 import secrets
@@ -32,7 +32,7 @@ class EnvelopeKind(StrEnum):
 
     REQUEST = "request"
     RESPONSE = "response"
-    CANCEL = "cancel"  # of a request, by whoever sent it: nobody waits any more; has no body
+    CANCEL = "cancel"  # the sender no longer waits for the answer; has no body
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def seal(
 ) -> Envelope:
     """Return the envelope with its body sealed to the receiver's public key.
 
-    An answer is also bound to the secret that its request carried within its sealed body, so that
-    only who could read the request can answer it.
+    An answer is also bound to the secret in the sealed body of its request, so that only a
+    receiver that read the request can answer it.
 
     Raises:
         WireError: the body is larger than the SEP carries, or the key is not one.
@@ -134,7 +134,7 @@ def decode_map(data: bytes) -> dict[str, Any]:
 
 
 def take(fields: dict[str, Any], key: str, *kinds: type) -> Any:
-    """Return a field of one of the kinds; WireError when it is missing or of another."""
+    """Return a field of one of the kinds; WireError when it is missing or of another kind."""
     value = fields.get(key)
     if not isinstance(value, kinds) or isinstance(value, bool) != (bool in kinds):
         raise WireError(f"cannot decode field {key!r}: {type(value).__name__}")

@@ -1,8 +1,8 @@
-"""Errors of what both ends agree on.
+"""Defines the errors of the shared formats.
 
 ContractError
-├─ WireError        a peer sent what the contract does not allow
-└─ TokenError       a token, signature or code does not hold
+├─ WireError        a peer sent bytes or fields that the format does not allow
+└─ TokenError       a token, signature or code is not valid
 """
 
 
@@ -11,7 +11,7 @@ class ContractError(Exception):
 
 
 class WireError(ContractError):
-    """A peer sent bytes or fields that mean nothing here."""
+    """A peer sent bytes or fields that the format does not allow."""
 
 
 class TokenError(ContractError):

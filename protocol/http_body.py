@@ -1,4 +1,4 @@
-"""HTTP requests and responses as bodies of envelopes."""
+"""Encodes HTTP requests and responses as bodies of envelopes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from protocol.errors import WireError
 
 Headers = tuple[tuple[str, str], ...]
 
-# RFC 9110, 7.6.1: meant for one connection; not carried through
+# RFC 9110, 7.6.1: for one connection only; not forwarded
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
      "te", "trailer", "transfer-encoding", "upgrade"}
@@ -21,7 +21,7 @@ HOP_BY_HOP = frozenset(
 class HttpRequest:
     """A request; target is path and query, starting with a slash.
 
-    Whoever answers seals with answer_secret, and so proves to have read the request.
+    The answer is sealed with answer_secret, which proves that its sender has read the request.
     """
 
     method: str
@@ -82,7 +82,7 @@ def decode_response(data: bytes) -> HttpResponse:
 
 
 def end_to_end(headers: Headers) -> Headers:
-    """Return the headers that may be carried to the other end."""
+    """Return the headers that may be forwarded to the other end."""
     return tuple((name, value) for name, value in headers if name.lower() not in HOP_BY_HOP)
 
 

@@ -1,4 +1,4 @@
-"""Ids of nodes, devices, accounts and BEPs."""
+"""Makes and recognises ids of nodes, devices, accounts and BEPs."""
 
 import base64
 import hashlib
@@ -19,12 +19,12 @@ def node_id_of(public_key_der: bytes) -> str:
 
 
 def new_device_id() -> str:
-    """Return a device id no one has."""
+    """Return a new device id."""
     return f"dev-{secrets.token_hex(6)}"
 
 
 def new_bep_id() -> str:
-    """Return a BEP id no one can guess: 128 random bits, and no option of a command line."""
+    """Return a BEP id of 128 random bits that does not look like an option of a command."""
     while (bep_id := encode_base64url(secrets.token_bytes(16))).startswith("-"):
         pass
     return bep_id

@@ -1,4 +1,4 @@
-"""Key pairs: the P-256 key that is a node's identity, the hybrid key bodies are sealed to."""
+"""Makes and loads key pairs: the P-256 key of a node's identity, the hybrid sealing key."""
 
 import secrets
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def load_node_key(pem: bytes) -> NodeKey:
 
 
 def public_key_id(public: ec.EllipticCurvePublicKey) -> str:
-    """Return the node id a public key stands for."""
+    """Return the node id of a public key."""
     return node_id_of(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
 
 

@@ -1,8 +1,8 @@
-"""The limits of the cloud's broker, as the cloud announces them to nodes.
+"""Describes the limits of the cloud's broker, as the cloud announces them to nodes.
 
 MQTT has a property for the size of a packet and none for the depth or length of a topic, nor for
 topics that a client may not write to. A broker answers those by closing the connection, or, under
-MQTT 3.1.1, by an acknowledgement that says nothing. Hence a document that a node reads first.
+MQTT 3.1.1, by an acknowledgement without a reason. A node therefore reads a document first.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class MqttLimits:
-    """What a node may publish; the defaults hold for a cloud that announces nothing."""
+    """Limits on the publishes of a node; the defaults hold for a cloud that announces none."""
 
     topic_levels: int = 32
     topic_bytes: int = 4096
@@ -30,7 +30,7 @@ class MqttLimits:
 
 
 def read_mqtt_limits(fields: Mapping[str, Any]) -> MqttLimits:
-    """Return the limits in a JSON object; what is absent or malformed has its default."""
+    """Return the limits in a JSON object; absent or malformed fields have their default."""
     default = MqttLimits()
     denied = fields.get("denied")
     if not isinstance(denied, list) or not all(isinstance(each, str) for each in denied):

@@ -1,4 +1,4 @@
-"""The first bytes on a connection to a relay, and the frames of a BEP's control connection.
+"""Encodes the first bytes of connections to a relay, and frames of a BEP's control connection.
 
 0      4   5   6       8
 | HECB | v | k | length | token |      preface, from the serving end
@@ -17,7 +17,7 @@ MAGIC = b"HECB"
 VERSION = 1
 TOKEN_LIMIT_BYTES = 4096
 SNIFF_LIMIT_BYTES = 256  # enough for a method and "/<BEP id>/"
-PING_INTERVAL_S = 15  # of the relay; three missed ones mean that it is gone
+PING_INTERVAL_S = 15  # of the relay; after three missed ones it counts as gone
 
 _HEAD = struct.Struct(">4sBBH")
 _FRAME = struct.Struct(">BH")
@@ -44,7 +44,7 @@ class PrefaceStatus(IntEnum):
 
 
 class FrameType(IntEnum):
-    """Frames from the relay on a control connection; PING is answered in kind."""
+    """Frames from the relay on a control connection; the answer to PING is PING."""
 
     NEED = 1
     PING = 2
@@ -82,7 +82,7 @@ def encode_preface(preface: Preface) -> bytes:
 
 
 def sniff(data: bytes) -> Preface | Visit | None:
-    """Return what a connection's first bytes are, or None while too few.
+    """Return the meaning of a connection's first bytes, or None while they are too few.
 
     For a preface data may not hold more than the preface: the serving end waits for the
     status byte. Raises WireError when the bytes are neither.

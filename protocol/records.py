@@ -1,6 +1,6 @@
-"""Node records: what is published about a node, signed by the node itself.
+"""Encodes, signs and checks node records: public descriptions of nodes, signed by themselves.
 
-Field names are those of the HTTP API (docs/protocol.md), so that a record goes to callers as it is.
+Field names are those of the HTTP API (docs/protocol.md), so that callers get a record unchanged.
 """
 
 from collections.abc import Mapping
@@ -114,19 +114,19 @@ def sign_record(record: NodeRecord, key: NodeKey, now: float, membership: str = 
 
 
 def sign_membership(member_id: str, supernode: NodeKey, now: float) -> str:
-    """Return a supernode's statement that a node is reached by way of it, good for VALID_S."""
+    """Return a supernode's statement that it forwards to a node, valid for VALID_S."""
     return sign_as_node({"aud": MEMBER_AUDIENCE, "sub": member_id}, supernode, now, VALID_S)
 
 
 def check_membership(statement: str, record: NodeRecord, now: float) -> float:
-    """Return until when a record's supernode vouches for its node.
+    """Return the time until which a record's supernode vouches for its node.
 
     Raises:
-        TokenError: forged, expired, about another node or by another than the record's supernode.
+        TokenError: forged, expired, about another node or not by the record's supernode.
     """
     signer, claims = verify_from_node(statement, MEMBER_AUDIENCE, now)
     if signer != record.supernode_id or claims.get("sub") != record.node_id:
-        raise TokenError("cannot accept membership: it is of other nodes")
+        raise TokenError("cannot accept membership: it is about other nodes")
     return min(float(claims["exp"]), now + VALID_S)
 
 

@@ -1,6 +1,6 @@
 """Encrypts and decrypts one TLS stream: bytes in, bytes out, no sockets.
 
-The HTTP server and the joints of BEPs run on it. OpenSSL works on two memory buffers, so that a
+The HTTP server and the couplings of BEPs run on it. OpenSSL works on two memory buffers, so that a
 connection costs nothing before its first byte and a half-close leaves the other direction open.
 """
 
@@ -20,7 +20,7 @@ class TlsCodec:
     __slots__ = ("_incoming", "_outgoing", "_tls", "has_ended", "is_open")
 
     def __init__(self, context: ssl.SSLContext, server_name: str | None = None) -> None:
-        """Take the client's part if there is a server name, else the server's."""
+        """Act as client if there is a server name, else as server."""
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(
             self._incoming,
@@ -32,7 +32,7 @@ class TlsCodec:
         self.has_ended = False  # the peer sends nothing more
 
     def feed(self, data: bytes | memoryview) -> None:
-        """Take what the peer sent; continue the handshake while it is not done."""
+        """Feed bytes from the peer; continue the handshake while it is not done."""
         self._incoming.write(data)
         if not self.is_open:
             self.shake_hands()
@@ -65,12 +65,12 @@ class TlsCodec:
             view = view[self._tls.write(view[:PIECE_BYTES]) :]
 
     def end(self) -> None:
-        """Tell the peer that nothing more will be sent; reading goes on."""
+        """Send close_notify; reading continues."""
         if self.is_open:
-            # it reports that the peer has not ended yet, which is no fault
+            # OpenSSL reports that the peer has not ended yet, which is no fault
             with contextlib.suppress(ssl.SSLError):
                 self._tls.unwrap()
 
     def take_output(self) -> bytes:
-        """Return what is to be sent to the peer."""
+        """Return the bytes to send to the peer."""
         return self._outgoing.read()

@@ -1,4 +1,4 @@
-"""Tokens: short-lived ES256 JWTs, checked against a published key or against the key they carry."""
+"""Signs and verifies short-lived ES256 JWTs, by a published key or by the key in the token."""
 
 import json
 import secrets
@@ -17,7 +17,7 @@ ALGORITHM = "ES256"
 LEEWAY_S = 30  # clocks of gateways without a battery-backed clock drift
 LIMIT_CHARACTERS = 8192
 LATEST_S = 1e11  # in the year 5138: beyond, sums of times lose seconds
-# what decoding raises: the JSON of a peer nests too deep, or has numbers of 5,000 digits
+# raised by decoding: the JSON of a peer nests too deep, or has numbers of 5,000 digits
 MALFORMED = (JoseError, ValueError, TypeError, KeyError, RecursionError, OverflowError)
 
 Claims = dict[str, Any]
@@ -75,7 +75,7 @@ def verify_from_node(
 
 
 def check_carriable(claims: Mapping[str, Any]) -> None:
-    """Refuse with a TokenError claims that JSON in Python has and UTF-8 or a database has not."""
+    """Raise TokenError for claims that Python's JSON allows but UTF-8 or a database does not."""
     try:
         json.dumps(claims, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as exc:  # NaN, half of a surrogate pair, deep nesting

@@ -1,4 +1,4 @@
-"""Names of topics: those of the product start with $hec/, people's own are free."""
+"""Names the topics of the product; they start with $hec/, all others are free."""
 
 CONTROL_PREFIX = "$hec/"
 
@@ -9,22 +9,22 @@ NODES = "$hec/nodes/+"
 
 
 def join_request(client_id: str) -> str:
-    """Return where a device asks to join."""
+    """Return the topic of a device's join request."""
     return f"$hec/join/{client_id}/request"
 
 
 def join_response(client_id: str) -> str:
-    """Return where a joining device is answered."""
+    """Return the topic of the answer to a join request."""
     return f"$hec/join/{client_id}/response"
 
 
 def node_record(node_id: str) -> str:
-    """Return where a node of the cluster publishes its record."""
+    """Return the topic of a node's record."""
     return f"$hec/nodes/{node_id}"
 
 
 def device_prefix(device_id: str) -> str:
-    """Return what all topics of a device start with."""
+    """Return the prefix of a device's topics."""
     return f"devices/{device_id}"
 
 
@@ -32,12 +32,12 @@ def device_prefix(device_id: str) -> str:
 
 
 def sep_request(supernode_id: str, node_id: str) -> str:
-    """Return where mSS sends a request for a node; + as node_id gives a supernode's filter."""
+    """Return the topic of mSS's requests for a node; + as node_id gives a supernode's filter."""
     return f"$hec/sep/{supernode_id}/{node_id}/request"
 
 
 def sep_response(supernode_id: str, node_id: str, replica: str) -> str:
-    """Return where a node's answer goes; each mSS replica reads its own."""
+    """Return the topic of a node's answers; each mSS replica reads its own."""
     return f"$hec/sep/{supernode_id}/{node_id}/response/{replica}"
 
 
@@ -47,5 +47,5 @@ def uplinked(node_id: str, topic: str) -> str:
 
 
 def downlinked(node_id: str, topic: str) -> str:
-    """Return where the cloud writes what a gateway shall publish as topic."""
+    """Return the cloud's name for a topic that a gateway shall publish."""
     return f"nodes/{node_id}/down/{topic}"

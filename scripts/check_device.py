@@ -1,4 +1,4 @@
-"""Compiles every file of device/ with mpy-cross: the syntax gate for MicroPython."""
+"""Compiles every file of device/ with mpy-cross to check its syntax for MicroPython."""
 
 import subprocess
 import sys

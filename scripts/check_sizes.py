@@ -1,4 +1,4 @@
-"""Fails when a source file is longer than the wall; table files are named here, in the open."""
+"""Fails when a source file is too long; exceptions are named here."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Writes docs/cli.md from the help texts of `hecate`; --check only says whether it is current."""
+"""Writes docs/cli.md from the help texts of `hecate`; --check only compares."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ HEAD = """# The `hecate` command
 
 Made by `scripts/cli_docs.py` from the command's own help; do not edit by hand.
 
-Every command says what it cannot do and why on standard error. Exit codes: 0 done, 1 failed,
+Every command reports errors with their reason on standard error. Exit codes: 0 done, 1 failed,
 2 wrong options. Commands that answer with data print JSON with `--json`. Without a terminal, or
 with `NO_COLOR` set, there are no colours and no moving parts.
 """

@@ -38,7 +38,7 @@ NAMES = {"str": "text", "int": "whole number", "float": "number", "bool": "true 
 
 
 def main() -> int:
-    """Write the page, or compare it with what would be written."""
+    """Write the page, or compare it with the current one."""
     from cloud.config import CloudConfig
     from gateway.config import GatewayConfig
 
@@ -87,14 +87,14 @@ def item_class(hint: Any) -> type[Any] | None:
 
 
 def comments_of(cls: type[Any]) -> dict[str, str]:
-    """Return what stands behind each field in the source."""
+    """Return the comment behind each field in the source."""
     pattern = re.compile(r"^    (\w+): [^#\n]*#\s*(.+)$", re.MULTILINE)
     sources = [each for each in reversed(cls.__mro__) if dataclasses.is_dataclass(each)]
     return {k: v for each in sources for k, v in pattern.findall(inspect.getsource(each))}
 
 
 def default_of(field: "dataclasses.Field[Any]", hint: Any) -> str:
-    """Return a default as it would be written in TOML."""
+    """Return a default in TOML."""
     value = field.default
     if value is dataclasses.MISSING:
         return f"({NAMES.get(getattr(hint, '__name__', ''), 'value')}, required)"

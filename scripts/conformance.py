@@ -1,4 +1,4 @@
-"""Prints what our broker and others pass of the conformance suites at hand.
+"""Runs the conformance suites at hand against our broker and others, and prints the results.
 
 Usage: python scripts/conformance.py [--failures] [--suite NAME ...] [--mosquitto PATH ...]
 """

@@ -1,4 +1,4 @@
-"""Runs all slow tests and writes docs/soak.md: what was tried, how often, and what came of it.
+"""Runs all slow tests and writes docs/soak.md: each test, its rounds and its outcome.
 
 Tests tell their numbers by pytest's record_property; those of one test are added up.
 """

@@ -1,4 +1,4 @@
-"""Writes docs/conformance.md: where each normative statement of MQTT is kept, and what shows it.
+"""Writes docs/conformance.md: the code and the tests of each normative statement of MQTT.
 
 scripts/mqtt_tags.toml has the statements. A comment `# [MQTT-3.3.1-3]` in broker/ says that its
 line keeps one of MQTT 5.0, in a test or right above it that the test shows it; `of 3.1.1` behind

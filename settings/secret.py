@@ -1,4 +1,4 @@
-"""A string that does not print itself."""
+"""Wraps a string so that it does not appear in output."""
 
 
 class Secret:

@@ -1,4 +1,4 @@
-"""A small authority and a server's certificate, for one test."""
+"""Makes a small authority and a server's certificate, for one test."""
 
 import datetime
 import ssl

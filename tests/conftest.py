@@ -1,4 +1,4 @@
-"""Sets what holds for all tests: hypothesis, the share of the slow ones, the end of a process."""
+"""Configures all tests: hypothesis, the share of slow tests, the end of a process."""
 
 import os
 import sys

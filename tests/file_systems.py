@@ -1,4 +1,4 @@
-"""Small file systems that tests fill; skipped where they may not be mounted."""
+"""Mounts small file systems that tests fill; skips where mounting is not allowed."""
 
 import os
 import shutil

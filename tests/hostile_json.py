@@ -1,4 +1,4 @@
-"""Bodies that Python reads, and that fail further inside (RFC 8259 and RFC 7493 refuse them)."""
+"""Lists bodies that Python reads but that fail later (RFC 8259 and RFC 7493 refuse them)."""
 
 NASTY: dict[str, bytes] = {
     "half a surrogate pair": b'{"id": "\\ud800", "method": "getMe", "name": "\\ud800"}',

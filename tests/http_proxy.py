@@ -1,4 +1,4 @@
-"""An HTTP proxy that tests put between a gateway and its cloud."""
+"""Runs an HTTP proxy between a gateway and its cloud."""
 
 import base64
 import contextlib

@@ -1,24 +1,22 @@
-"""paho-mqtt as tests of the gateway and the cloud use it: a client that remembers."""
+"""Wraps paho-mqtt for tests of gateway and cloud: it connects at once and keeps all messages."""
 
 import json
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.programs import until
+from tests.integration.broker.paho_client import V5, Paho
 
 if TYPE_CHECKING:
     import ssl
 
-    from paho.mqtt.properties import Properties
-    from paho.mqtt.reasoncodes import ReasonCode
+    from paho.mqtt.client import MQTTMessage
 
 
 class Mqtt:
-    """A paho client that remembers what it was told; a context that disconnects it."""
+    """A connected client with its messages; a context that disconnects it."""
 
     def __init__(
         self,
@@ -26,70 +24,47 @@ class Mqtt:
         username: str | None = None,
         password: str | None = None,
         client_id: str = "peer",
-        version: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv5,
+        version: MQTTProtocolVersion = V5,
         *,
         tls: "ssl.SSLContext | None" = None,
         clean_start: bool = True,
-        properties: "Properties | None" = None,
+        expiry_s: int | None = None,
         keep_alive_s: int = 60,
     ) -> None:
-        self.messages: list[paho.MQTTMessage] = []
-        self.reason: ReasonCode | None = None
-        self.session_present = False
+        self.messages: list[MQTTMessage] = []
         self.lost = threading.Event()
-        self._granted: dict[int, list[ReasonCode]] = {}
-        self._acknowledged: dict[int, ReasonCode] = {}
-        is_five = version is MQTTProtocolVersion.MQTTv5
-        self.client = paho.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id,
-            clean_session=None if is_five else clean_start,
-            protocol=version,
-            reconnect_on_failure=False,
-        )
+        self._paho = Paho(client_id, version, clean=clean_start, expiry_s=expiry_s)
+        self.client = self._paho.client
         if username is not None:
             self.client.username_pw_set(username, password)
         if tls is not None:
             self.client.tls_set_context(tls)
-        self.client.on_connect = self._on_connect
         self.client.on_disconnect = lambda *_: self.lost.set()
         self.client.on_message = lambda *a: self.messages.append(a[2])
-        self.client.on_subscribe = self._on_subscribe
-        self.client.on_publish = self._on_publish
-        start = clean_start if is_five else paho.MQTT_CLEAN_START_FIRST_ONLY
-        self.client.connect(
-            "127.0.0.1", port, keep_alive_s, clean_start=start, properties=properties
-        )
-        self.client.loop_start()
-        until(lambda: self.reason is not None, "CONNACK")
+        self.session_present, self.reason, _ = self._paho.connect("127.0.0.1", port, keep_alive_s)
 
     @property
     def is_in(self) -> bool:
-        """Whether the broker let it in."""
-        return self.reason is not None and not self.reason.is_failure
+        """Whether the broker has accepted the connection."""
+        return not self.reason.is_failure
 
     def subscribe(self, topic_filter: str) -> bool:
         """Subscribe at QoS 1; return whether that was granted."""
-        _, packet_id = self.client.subscribe(topic_filter, qos=1)
-        assert packet_id is not None
-        until(lambda: packet_id in self._granted, "SUBACK")
-        return not self._granted[packet_id][0].is_failure
+        return not self._paho.subscribe(topic_filter, 1).is_failure
 
     def publish(self, topic: str, payload: Any, qos: int = 1, *, retain: bool = False) -> bool:
         """Publish text, bytes, or else JSON; return whether it was accepted."""
         body = payload if isinstance(payload, str | bytes) else json.dumps(payload)
-        packet_id = self.client.publish(topic, body, qos, retain).mid
-        until(lambda: packet_id in self._acknowledged, "PUBACK")
-        return not self._acknowledged[packet_id].is_failure
+        octets = body.encode() if isinstance(body, str) else body
+        return not self._paho.publish(topic, octets, qos, retain=retain).is_failure
 
     def payloads(self, topic: str = "") -> list[Any]:
-        """Return what came on a topic, as JSON where it is."""
+        """Return the payloads that arrived on a topic, as JSON where they are."""
         return [_read(bytes(m.payload)) for m in list(self.messages) if topic in ("", m.topic)]
 
     def close(self) -> None:
         """Disconnect."""
-        self.client.disconnect()
-        self.client.loop_stop()
+        self._paho.close()
 
     def __enter__(self) -> Self:
         return self
@@ -101,26 +76,6 @@ class Mqtt:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _on_connect(self, *arguments: Any) -> None:
-        self.session_present = arguments[2].session_present
-        self.reason = arguments[3]
-
-    def _on_subscribe(self, *arguments: Any) -> None:
-        self._granted[arguments[2]] = arguments[3]
-
-    def _on_publish(self, *arguments: Any) -> None:
-        self._acknowledged[arguments[2]] = arguments[3]
-
-
-def kept_for(seconds: int) -> "Properties":
-    """Return the properties of a CONNECT whose session outlives its connection."""
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-    properties.SessionExpiryInterval = seconds
-    return properties
 
 
 def _read(payload: bytes) -> Any:

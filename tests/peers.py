@@ -1,4 +1,4 @@
-"""Programs of others that tests talk to; a missing one fails in CI and skips elsewhere."""
+"""Finds programs of others that tests need; a missing one fails in CI and skips elsewhere."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Programs that tests start: wait for what they print, end them by process id."""
+"""Starts programs for tests, waits for their output, and ends them by process id."""
 
 import os
 import queue
@@ -103,7 +103,7 @@ class Program:
         self._fresh.put(None)
 
 
-def until(condition: Callable[[], T], what: str, timeout_s: float = 20) -> T:
+def until(condition: Callable[[], T], what: str = "a condition", timeout_s: float = 20) -> T:
     """Return the condition's first true value; fail when there is none in time."""
     deadline = time.monotonic() + timeout_s * PATIENCE
     pause_s = FIRST_LOOK_S

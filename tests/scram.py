@@ -1,4 +1,4 @@
-"""The client's end of SCRAM-SHA-256, for tests."""
+"""Plays the client's end of SCRAM-SHA-256."""
 
 import base64
 import hashlib

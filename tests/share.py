@@ -1,4 +1,4 @@
-"""Chooses the share of the slow tests that one run does; a seed decides which.
+"""Chooses the share of the slow tests that one run executes, by a seed.
 
 `make test-slow` runs a share that is enough to notice a regression, `make test-soak` runs all:
 

@@ -1,4 +1,4 @@
-"""Measures how much time a process had, whatever else the machine does.
+"""Measures how much processor time a process could have had, whatever else the machine does.
 
 A twin is a second process that works half of the time and counts its laps while a test waits for
 something. On a quiet machine its laps are as long as the wall clock says. On a machine that is

@@ -1,4 +1,4 @@
-"""Joins pairs of sockets, in the kernel where it can: both ends of a BEP use it. Does io."""
+"""Joins pairs of sockets, in the kernel where possible; both ends of a BEP use it. Does I/O."""
 
 from protocol.splice.pair import SplicedPair
 from protocol.splice.sockets import CoupledSocket, cut, tune

@@ -1,18 +1,18 @@
-"""Two joined sockets: what one sends the other receives.
+"""Moves bytes between two joined sockets.
 
 Theory of operation
 -------------------
-A joint is two flows. In its turn a flow fills a borrowed buffer from its source and drains it
-to its sink, as often as its budget allows. Four rules hold after every turn:
+A pair has two directions. move() fills a borrowed buffer from the source of a direction and drains
+it to its sink, as often as the budget allows. Four rules hold after every call:
 
-1. A source is read only when everything read before has been taken by the sink: a slow
-   reader stops its writer, and one buffer per flow is all that is ever held.
-2. The end of a source reaches its sink after its last byte, as a half-close; the other
-   flow goes on. A reset is passed on as a reset.
-3. A sink that takes no more does not end the other flow: an HTTP server may answer and
-   close before it has read the whole request. What still comes for it is thrown away, for
-   linger_s at most once the answer is through.
-4. A flow without bytes in flight holds no buffer.
+1. A source is read only when its sink has accepted everything read before: a slow reader stops
+   its writer, and a direction never holds more than one buffer.
+2. The end of a source reaches its sink after its last byte, as a half-close; the other direction
+   continues. A reset is passed on as a reset.
+3. A sink that accepts no more does not end the other direction: an HTTP server may answer and
+   close before it has read the whole request. Further bytes for it are discarded, for at most
+   linger_s after the answer is delivered.
+4. A direction without bytes in transit holds no buffer.
 """
 
 import contextlib
@@ -25,44 +25,48 @@ from protocol.splice.sockets import cut, was_cut
 
 
 class SplicedPair:
-    """Two joined sockets."""
+    """Two joined sockets: each receives the bytes of the other."""
 
     __slots__ = (
-        "_forget", "_left", "_on_end", "_right", "ended", "flows", "last_moved", "linger_until",
-        "moved", "was_reset",
+        "_forget", "_left", "_on_end", "_right", "directions", "ended", "last_moved",
+        "linger_until", "moved", "was_reset",
     )  # fmt: skip
-
-    flows: tuple["SpliceDirection", "SpliceDirection"]
 
     def __init__(
         self,
         forget: Callable[["SplicedPair"], None],
-        left: socket.socket,
-        right: socket.socket,
+        sockets: tuple[socket.socket, socket.socket],
         on_end: Callable[["SplicedPair"], None],
+        pool: PipePool,
+        head: bytes = b"",
+        now: float = 0.0,
     ) -> None:
         self._forget, self._on_end = forget, on_end
-        self._left, self._right = left, right
+        self._left, self._right = left, right = sockets
         self.moved = 0  # bytes, both ways
-        self.last_moved = 0.0
+        self.last_moved = now
         self.linger_until = 0.0
         self.was_reset = False
         self.ended = False
+        self.directions = (
+            SpliceDirection(self, pool, left, right, head),
+            SpliceDirection(self, pool, right, left),
+        )
 
     @property
     def lingering(self) -> bool:
-        """True when only a direction is left that nobody reads."""
-        out, back = self.flows
+        """True when only a direction without a reader remains."""
+        out, back = self.directions
         return (out.ended and back.discarding) or (back.ended and out.discarding)
 
     def cut(self) -> None:
-        """End now; both peers see a reset."""
+        """End now with a reset to both peers."""
         self.was_reset = True
         self.finish()
 
     def settle(self) -> None:
-        """End when both directions have, or when one was reset and its last bytes are through."""
-        out, back = self.flows
+        """End when both directions have ended, or one was reset and is delivered."""
+        out, back = self.directions
         if (out.ended and back.ended) or (self.was_reset and (out.ended or back.ended)):
             self.finish()
 
@@ -79,7 +83,7 @@ class SplicedPair:
 
 
 class SpliceDirection:
-    """One direction of a joint."""
+    """One direction of a pair."""
 
     __slots__ = (
         "_pool", "buffer", "discarding", "ended", "pair", "queued", "sink", "sink_ready",
@@ -87,14 +91,19 @@ class SpliceDirection:
     )  # fmt: skip
 
     def __init__(
-        self, pair: SplicedPair, pool: PipePool, source: socket.socket, sink: socket.socket
+        self,
+        pair: SplicedPair,
+        pool: PipePool,
+        source: socket.socket,
+        sink: socket.socket,
+        head: bytes = b"",
     ) -> None:
         self.pair, self._pool, self.source, self.sink = pair, pool, source, sink
-        self.buffer: Buffer | None = None
+        self.buffer: Buffer | None = Memory(head) if head else None
         self.source_ready = self.sink_ready = True  # until a call says otherwise
         self.source_ended = self.discarding = self.ended = self.queued = False
 
-    def turn(self, budget: int) -> bool:
+    def move(self, budget: int) -> bool:
         """Move up to about budget bytes; return whether there may be more to move now."""
         while budget > 0 and not self.ended:
             if self.buffer is not None and self.buffer.held:
@@ -129,7 +138,7 @@ class SpliceDirection:
         except OSError as exc:
             if isinstance(buffer, Pipe) and exc.errno in UNSUPPORTED:
                 self._pool.disable()
-                self.release()  # memory is next
+                self.release()  # continue in memory
                 return
             self.source_ended = True
             self.pair.was_reset |= _is_reset(self.source, exc)
@@ -161,7 +170,7 @@ class SpliceDirection:
 
 
 def _is_reset(sock: socket.socket, exc: OSError) -> bool:
-    """Return whether the peer broke off; EPIPE only says that it had ended before.
+    """Return whether the peer reset the connection; EPIPE means only that it had ended before.
 
     A Unix socket reports a reset when its peer closed with bytes unread: an early answer.
     """

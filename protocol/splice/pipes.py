@@ -18,18 +18,18 @@ _FLAGS = os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE if hasattr(os, "splice") else 0
 
 
 class Buffer(Protocol):
-    """Holds bytes on their way; filled only when empty."""
+    """Holds bytes in transit; filled only when empty."""
 
     held: int
 
     def fill(self, source: socket.socket) -> int:
-        """Take bytes from source; 0 at its end. Raises BlockingIOError while it has none."""
+        """Read from source; return 0 at its end. Raise BlockingIOError while it has no bytes."""
 
     def drain(self, sink: socket.socket) -> int:
-        """Give bytes to sink. Raises BlockingIOError while it takes none."""
+        """Write to sink. Raise BlockingIOError while it accepts none."""
 
     def close(self) -> None:
-        """Forget what is held and free what holds it."""
+        """Discard the bytes and free the buffer."""
 
 
 class Pipe:
@@ -42,16 +42,16 @@ class Pipe:
         self._out, self._in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             self._size = fcntl.fcntl(self._in, fcntl.F_SETPIPE_SZ, size_bytes)
-        except OSError:  # pipe-user-pages-soft is used up: the size it was born with
+        except OSError:  # pipe-user-pages-soft is used up: keep the default size
             self._size = fcntl.fcntl(self._in, fcntl.F_GETPIPE_SZ)
 
     def fill(self, source: socket.socket) -> int:
-        """Take bytes from source; 0 at its end."""
+        """Read from source; return 0 at its end."""
         self.held = os.splice(source.fileno(), self._in, self._size, flags=_FLAGS)
         return self.held
 
     def drain(self, sink: socket.socket) -> int:
-        """Give bytes to sink."""
+        """Write to sink."""
         moved = os.splice(self._out, sink.fileno(), self.held, flags=_FLAGS)
         self.held -= moved
         return moved
@@ -73,7 +73,7 @@ class Memory:
         self.held = len(content)
 
     def fill(self, source: socket.socket) -> int:
-        """Take bytes from source; 0 at its end."""
+        """Read from source; return 0 at its end."""
         if len(self._bytes) < MEMORY_BYTES:
             self._bytes = bytearray(MEMORY_BYTES)
         self._start = 0
@@ -81,7 +81,7 @@ class Memory:
         return self.held
 
     def drain(self, sink: socket.socket) -> int:
-        """Give bytes to sink."""
+        """Write to sink."""
         end = self._start + self.held
         moved = sink.send(memoryview(self._bytes)[self._start : end])
         self._start += moved
@@ -95,7 +95,7 @@ class Memory:
 
 
 class PipePool:
-    """Lends buffers, and never more than a set number of pipes."""
+    """Lends buffers, with a limit on the number of pipes."""
 
     def __init__(self, limit: int, size_bytes: int = PIPE_BYTES) -> None:
         self._limit = limit if hasattr(os, "splice") else 0
@@ -112,13 +112,13 @@ class PipePool:
             return Memory()
         try:
             pipe = Pipe(self._size_bytes)
-        except OSError:  # no file descriptors left: streams go on, in memory
+        except OSError:  # no file descriptors left: streams continue in memory
             return Memory()
         self._lent += 1
         return pipe
 
     def give_back(self, buffer: Buffer) -> None:
-        """Take a buffer back; one that still holds bytes is thrown away with them."""
+        """Take a buffer back; discard one that still holds bytes."""
         if not isinstance(buffer, Pipe):
             buffer.close()
             return
@@ -129,7 +129,7 @@ class PipePool:
             self._free.append(buffer)
 
     def disable(self) -> None:
-        """Lend no pipes any more: this kernel cannot splice these sockets."""
+        """Stop lending pipes: this kernel cannot splice these sockets."""
         self._limit = 0
         self.close()
 

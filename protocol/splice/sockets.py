@@ -1,16 +1,16 @@
-"""Settings of sockets that carry streams."""
+"""Configures and closes sockets that carry streams."""
 
 import contextlib
 import socket
 import struct
 from typing import Protocol
 
-KEEP_IDLE_S, KEEP_EVERY_S, KEEP_PROBES = 15, 5, 3  # a dead peer is noticed within 30 s
+KEEP_IDLE_S, KEEP_EVERY_S, KEEP_PROBES = 15, 5, 3  # detects a dead peer within 30 s
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Coupling(Protocol):
-    """The other half of a coupled socket."""
+    """The connection behind a coupled socket."""
 
     was_cut: bool
 
@@ -33,7 +33,7 @@ def was_cut(sock: socket.socket) -> bool:
 
 
 def tune(sock: socket.socket) -> None:
-    """Make a connected socket fit for joining: non-blocking, prompt, and sure to notice death."""
+    """Prepare a connected socket: non-blocking, without delay, with keep-alive."""
     sock.setblocking(False)
     if sock.family == socket.AF_UNIX:
         return
@@ -45,7 +45,7 @@ def tune(sock: socket.socket) -> None:
 
 
 def cut(sock: socket.socket) -> None:
-    """Close at once: what was sent but not yet received is lost, the peer sees a reset."""
+    """Close at once with a reset; bytes in transit are lost."""
     if isinstance(sock, CoupledSocket):
         sock.coupling.cut()
     with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""Gives every joint its turn. Moves bytes, reads none, decides nothing about them.
+"""Schedules all joined pairs; moves bytes and reads none.
 
 All sockets are in one epoll set, edge-triggered, which is itself one reader of the event loop:
-a socket costs two system calls in its life, not two whenever it blocks. Flows that can move
-wait in one queue; each moves at most turn_bytes, then goes to its end.
+a socket costs two system calls in its life, not two whenever it blocks. Directions that
+can move wait in one queue; each moves at most move_bytes, then goes to its end.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from protocol.splice.pair import SpliceDirection, SplicedPair
-from protocol.splice.pipes import Memory, PipePool
+from protocol.splice.pipes import PipePool
 
 EDGES = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 ENDED = select.EPOLLHUP | select.EPOLLERR
 READABLE = select.EPOLLIN | select.EPOLLRDHUP | ENDED
 WRITABLE = select.EPOLLOUT | ENDED
 EVENTS_PER_WAKE = 256
-TURNS_PER_WAKE = 32  # then the event loop's other work is due
+MOVES_PER_WAKE = 32  # then the event loop runs other work
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +28,13 @@ class SpliceLimits:
     """Bounds the bytes and the time that a splicer may hold."""
 
     pipes: int = 32  # of 1 MiB: half of pipe-user-pages-soft, another process may join too
-    turn_bytes: int = 1 << 20
-    idle_s: float = 300.0  # nothing moved either way
+    move_bytes: int = 1 << 20
+    idle_s: float = 300.0  # without a byte in either direction
     linger_s: float = 2.0
 
 
 class Splicer:
-    """Runs joints on the running event loop."""
+    """Runs pairs on the running event loop."""
 
     def __init__(self, limits: SpliceLimits | None = None) -> None:
         self._limits = limits or SpliceLimits()
@@ -42,9 +42,9 @@ class Splicer:
         self._loop = asyncio.get_running_loop()
         self._epoll = select.epoll()
         self._loop.add_reader(self._epoll.fileno(), self._wake)
-        self._flows: dict[
+        self._directions: dict[
             int, tuple[SpliceDirection, SpliceDirection]
-        ] = {}  # by socket: out of it, into it
+        ] = {}  # by socket: from it, to it
         self._queue: deque[SpliceDirection] = deque()
         self._again: asyncio.Handle | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -56,20 +56,15 @@ class Splicer:
         on_end: Callable[[SplicedPair], None],
         head: bytes = b"",
     ) -> SplicedPair:
-        """Join two tuned sockets, which belong to the joint from now on.
+        """Join two tuned sockets, which belong to the pair from now on.
 
-        head goes to right before anything left sends; on_end is called once, when both are
-        closed.
+        right receives head before the bytes of left; on_end is called once, when both are closed.
         """
-        pair = SplicedPair(self._forget, left, right, on_end)
-        pair.last_moved = self._loop.time()
-        out = SpliceDirection(pair, self._pool, left, right)
-        back = SpliceDirection(pair, self._pool, right, left)
-        if head:
-            out.buffer = Memory(head)
-        pair.flows = (out, back)
-        self._flows[left.fileno()] = (out, back)
-        self._flows[right.fileno()] = (back, out)
+        now = self._loop.time()
+        pair = SplicedPair(self._forget, (left, right), on_end, self._pool, head, now)
+        out, back = pair.directions
+        self._directions[left.fileno()] = (out, back)
+        self._directions[right.fileno()] = (back, out)
         self._epoll.register(left.fileno(), EDGES)
         self._epoll.register(right.fileno(), EDGES)
         self._enqueue(out)
@@ -79,7 +74,7 @@ class Splicer:
         return pair
 
     def close(self) -> None:
-        """Cut every joint and stop."""
+        """Reset every pair and stop."""
         for pair in self._pairs():
             pair.cut()
         if self._sweeper is not None:
@@ -95,9 +90,9 @@ class Splicer:
             self._again.cancel()
             self._again = None
         for descriptor, events in self._epoll.poll(0, EVENTS_PER_WAKE):
-            flows = self._flows.get(descriptor)
-            if flows is not None:
-                self._note(*flows, events)
+            directions = self._directions.get(descriptor)
+            if directions is not None:
+                self._note(*directions, events)
         self._run()
 
     def _note(self, out: SpliceDirection, into: SpliceDirection, events: int) -> None:
@@ -109,33 +104,33 @@ class Splicer:
             self._enqueue(into)
 
     def _run(self) -> None:
-        now, turn_bytes = self._loop.time(), self._limits.turn_bytes
-        for _ in range(min(len(self._queue), TURNS_PER_WAKE)):
-            flow = self._queue.popleft()
-            flow.queued = False
-            pair = flow.pair
+        now, budget = self._loop.time(), self._limits.move_bytes
+        for _ in range(min(len(self._queue), MOVES_PER_WAKE)):
+            direction = self._queue.popleft()
+            direction.queued = False
+            pair = direction.pair
             if pair.ended:
                 continue
             before = pair.moved
-            if flow.turn(turn_bytes):
-                self._enqueue(flow)
+            if direction.move(budget):
+                self._enqueue(direction)
             if pair.moved != before:
                 pair.last_moved = now
             pair.settle()
         if self._queue:
             self._again = self._again or self._loop.call_soon(self._wake)
 
-    def _enqueue(self, flow: SpliceDirection) -> None:
-        if not flow.queued:
-            flow.queued = True
-            self._queue.append(flow)
+    def _enqueue(self, direction: SpliceDirection) -> None:
+        if not direction.queued:
+            direction.queued = True
+            self._queue.append(direction)
 
     def _forget(self, pair: SplicedPair) -> None:
-        for flow in pair.flows:
-            descriptor = flow.source.fileno()
-            del self._flows[descriptor]
+        for direction in pair.directions:
+            descriptor = direction.source.fileno()
+            del self._directions[descriptor]
             self._epoll.unregister(descriptor)
-            flow.release()
+            direction.release()
 
     def _sweep(self) -> None:
         now = self._loop.time()
@@ -148,11 +143,11 @@ class Splicer:
                 if now >= pair.linger_until:
                     pair.finish()
         self._sweeper = None
-        if self._flows:
+        if self._directions:
             self._sweeper = self._loop.call_later(self._pause_s(), self._sweep)
 
     def _pairs(self) -> list[SplicedPair]:
-        return list({id(out.pair): out.pair for out, _ in self._flows.values()}.values())
+        return list({id(out.pair): out.pair for out, _ in self._directions.values()}.values())
 
     def _pause_s(self) -> float:
         return min(self._limits.idle_s, self._limits.linger_s) / 4

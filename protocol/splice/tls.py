@@ -1,4 +1,4 @@
-"""Couples a TLS connection with a plain socket, so that joints and prefaces need no TLS.
+"""Couples a TLS connection with a plain socket, so that splicing and prefaces need no TLS.
 
 carrier (TLS) <──> TlsCoupling <──> inner ═══ outer: a pair of Unix sockets
 
@@ -17,7 +17,7 @@ from protocol.splice.sockets import CoupledSocket, cut, tune
 from protocol.tls import READ_BYTES, TlsCodec
 
 HELLO_BYTES = 16_384
-LINGER_S = 10.0  # for the peer to take the last bytes after the outer socket has closed
+LINGER_S = 10.0  # for the peer to read the last bytes after the outer socket has closed
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ async def _shake_hands(carrier: socket.socket, codec: TlsCodec, received: bytes)
         if received:
             codec.feed(received)
         else:
-            codec.shake_hands()  # a client speaks first; for a server it changes nothing
+            codec.shake_hands()  # a client sends first; for a server it changes nothing
         while not codec.is_open:
             if output := codec.take_output():
                 await loop.sock_sendall(carrier, output)
@@ -70,7 +70,7 @@ async def _shake_hands(carrier: socket.socket, codec: TlsCodec, received: bytes)
             if not data:
                 raise ConnectionResetError("the peer ended the handshake")
             codec.feed(data)
-    finally:  # what is left of the handshake, or why it failed
+    finally:  # the rest of the handshake, or the alert
         if output := codec.take_output():
             with contextlib.suppress(OSError):
                 carrier.send(output)
@@ -90,7 +90,7 @@ class TlsCoupling:
         self.was_cut = False  # ended by a reset, not by close_notify
 
     def start(self) -> None:
-        """Begin to move bytes; what came with the handshake first."""
+        """Begin to move bytes; start with those that came with the handshake."""
         self._guard(self._deliver)
         self._watch()
 
@@ -98,7 +98,7 @@ class TlsCoupling:
 
     def _read_carrier(self) -> None:
         data = self._carrier.recv(READ_BYTES)
-        if not data:  # without close_notify: cut off, perhaps by somebody on the way
+        if not data:  # without close_notify: cut off, perhaps by an attacker on the path
             raise ConnectionResetError("the TLS connection was cut off")
         self._codec.feed(data)
         self._deliver()
@@ -153,7 +153,7 @@ class TlsCoupling:
     # both --------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Wait for what can go on; end when nothing can."""
+        """Wait for the directions that can continue; end when none can."""
         if self._is_over:
             return
         if self._inner_ended and self._is_inner_closed() and not self._to_carrier:
@@ -193,11 +193,11 @@ class TlsCoupling:
             pass
         except OSError as exc:  # ssl.SSLError is one
             with contextlib.suppress(OSError):
-                self._carrier.send(self._codec.take_output())  # why, for the peer
+                self._carrier.send(self._codec.take_output())  # the alert for the peer
             self._break(str(exc))
 
     def _look_again(self) -> None:
-        """Find out whether the outer socket has closed: a half-closed one does not tell."""
+        """Poll whether the outer socket has closed; a half-closed one sends no event."""
         self._linger = None
         if self._is_inner_closed():
             self._break("its last bytes were not read in time")
@@ -215,7 +215,7 @@ class TlsCoupling:
         return False
 
     def cut(self) -> None:
-        """End now; the peer sees a reset."""
+        """End now with a reset."""
         self._break("cut")
 
     def _break(self, why: str) -> None:

@@ -1,4 +1,4 @@
-"""The brokers that the suites are run against; each start gives a fresh one."""
+"""Starts the brokers for the suites; each start gives a fresh one."""
 
 import socket
 import sys

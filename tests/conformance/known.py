@@ -1,4 +1,4 @@
-"""The cases our broker fails, and why. An entry that no failure needs must go.
+"""Lists the cases that our broker fails, and why. An unneeded entry must go.
 
 A pattern is searched for in the name of a case; the standard's words decide, not the suite's.
 """

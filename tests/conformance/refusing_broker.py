@@ -1,4 +1,4 @@
-"""Our broker for Paho's suites: they expect one refusal, and one keep-alive that is imposed.
+"""Configures our broker for Paho's suites: they expect one refusal and one imposed keep-alive.
 
 With a folder as argument it stores what must survive.
 """

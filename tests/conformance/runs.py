@@ -1,4 +1,4 @@
-"""Runs a suite against a broker, in programs of their own; returns the outcomes."""
+"""Runs a suite against a broker, in programs of their own, and returns the outcomes."""
 
 import ast
 import os

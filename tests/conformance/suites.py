@@ -1,4 +1,4 @@
-"""Where other people's conformance suites lie, and what came of running them.
+"""Finds conformance suites of other projects, and reads their outcomes.
 
 They are run from their own place and never copied: paho.mqtt.testing (EPL/EDL) and
 mosquitto (EPL/EDL), each a checkout of its repository.

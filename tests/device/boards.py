@@ -1,13 +1,11 @@
-"""What the device tests share: boards that have joined, and a broker that does as it is told."""
+"""Starts boards that have joined, and a broker that follows a script."""
 
 import asyncio
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard, write_private
-from tests.programs import PATIENCE
 
 DEVICE_ID = "dev-0123456789ab"
 PREFIX = f"devices/{DEVICE_ID}"
@@ -18,16 +16,6 @@ CONNECT, PUBLISH, PUBACK, SUBSCRIBE, PINGREQ = 1, 3, 4, 8, 12
 CONNACK = b"\x20\x02\x00\x00"
 CONNACK_SESSION_PRESENT = b"\x20\x02\x01\x00"
 CONNACK_NOT_AUTHORISED = b"\x20\x02\x00\x05"
-
-
-async def until(condition: Callable[[], object], what: str, timeout_s: float = 15) -> None:
-    """Wait until the condition holds; fail when it does not in time."""
-    async with asyncio.timeout(timeout_s * PATIENCE) as limit:
-        while not condition():
-            if limit.expired():
-                break
-            await asyncio.sleep(0.02)
-    assert condition(), f"waited {timeout_s:g} s in vain: {what}"
 
 
 def settings_for(port: int, interval_s: float = 0.1, **more: object) -> DeviceSettings:

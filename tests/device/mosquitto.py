@@ -1,4 +1,4 @@
-"""Mosquitto as the broker of a test: started, killed and started again at the same port."""
+"""Runs Mosquitto as the broker of a test, and restarts it at the same port."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""What pytest.raises does, where there is no pytest: on MicroPython."""
+"""Replaces pytest.raises on MicroPython, where there is no pytest."""
 
 TYPE_CHECKING = False  # there is no typing module on MicroPython either
 if TYPE_CHECKING:

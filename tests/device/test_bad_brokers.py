@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from hardware.simulated import SimulatedBoard
+from tests.aio import until
 from tests.device import boards
-from tests.device.boards import PREFIX, ScriptedBroker, joined_board, settings_for, until
+from tests.device.boards import PREFIX, ScriptedBroker, joined_board, settings_for
 
 Setup = dict[str, object]  # attributes of the scripted broker
 Script = Callable[[ScriptedBroker, SimulatedBoard], Awaitable[None]]

@@ -10,8 +10,9 @@ import paho.mqtt.client as paho
 
 from hardware.simulated import SimulatedBoard, write_private
 from settings.secret import Secret
+from tests.aio import until
 from tests.device import boards
-from tests.device.boards import DEVICE_ID, PREFIX, ScriptedBroker, settings_for, until
+from tests.device.boards import DEVICE_ID, PREFIX, ScriptedBroker, settings_for
 from tests.device.mosquitto import Application, Mosquitto
 
 CLAIM = "a-claim-token-4711"

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from hardware.simulated import NOT_IN_PACKAGE, PACKAGE, find_micropython, flash_board
-from tests.device.boards import PREFIX, joined_board, settings_for, until
+from tests.aio import until
+from tests.device.boards import PREFIX, joined_board, settings_for
 from tests.device.mosquitto import Application, Mosquitto
 
 ROOT = PACKAGE.parent

@@ -10,7 +10,8 @@ from pathlib import Path
 from hardware.simulated import PACKAGE, BoardLimits, SimulatedBoard
 from settings.secret import Secret
 from tests import programs
-from tests.device.boards import joined_board, settings_for, until
+from tests.aio import until
+from tests.device.boards import joined_board, settings_for
 
 ROOT = PACKAGE.parent
 DYING = "print('I die')\nraise SystemExit(7)\n"

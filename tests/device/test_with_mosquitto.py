@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from hardware.simulated import SimulatedBoard
-from tests.device.boards import PREFIX, joined_board, settings_for, until
+from tests.aio import until
+from tests.device.boards import PREFIX, joined_board, settings_for
 from tests.device.mosquitto import Application, Mosquitto
 
 

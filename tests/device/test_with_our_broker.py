@@ -11,7 +11,8 @@ from hardware.simulated import SimulatedBoard
 from protocol.ids import DEVICE_ID as DEVICE_ID_FORM
 from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
 from settings.secret import Secret
-from tests.device.boards import DEVICE_ID, PREFIX, QUICK_RESTARTS, settings_for, until
+from tests.aio import until
+from tests.device.boards import DEVICE_ID, PREFIX, QUICK_RESTARTS, settings_for
 
 CLAIM = "a-claim-token-4711"
 PASSWORD = "pw-0815"

@@ -2,7 +2,6 @@
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from broker.standalone.conf.tables import TLS_KEYS
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.paho_client import Paho
 from tests.peers import require
+from tests.ports import free_port
 from tests.programs import HECATE, ROOT, Program
 
 TEXT = (ROOT / "docs" / "broker.md").read_text()
@@ -38,12 +38,6 @@ def blocks(section: str) -> Iterator[tuple[str, str]]:
     body = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", TEXT, re.MULTILINE | re.DOTALL)
     assert body
     yield from re.findall(r"^```(\w+)\n(.*?)^```", body[1], re.MULTILINE | re.DOTALL)
-
-
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 class Reader:
@@ -60,7 +54,7 @@ class Reader:
         command.chmod(0o755)
 
     def follow(self, section: str) -> None:
-        self._ports = {port: free_port() for port in ("1883", "8883", "9234")}
+        self._ports = {port: str(free_port()) for port in ("1883", "8883", "9234")}
         for language, text in blocks(section):
             if language == "sh":
                 for line in text.splitlines():

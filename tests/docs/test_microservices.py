@@ -16,8 +16,8 @@ from gateway.cli.errors import CliError
 from gateway.services.containers import ContainerState
 from gateway.services.images.manifest import LimitSettings
 from gateway.services.limits import ServiceLimits
-from tests.integration.gateway.peers import Gateway
 from tests.programs import HECATE, ROOT, Program, until
+from tests.system import Gateway
 
 TEXT = (ROOT / "docs" / "microservices.md").read_text()
 COMMANDS = [

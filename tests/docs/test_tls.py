@@ -195,7 +195,7 @@ def join_and_publish(chain: Chain) -> str:
 
 # case CL8
 def test_the_commands_of_those_who_call_work(chain: Chain) -> None:
-    (commands,) = blocks("Who calls", "sh")
+    (commands,) = blocks("Callers", "sh")
     for old, new in (
         ("hecate status", f"{' '.join(HECATE)} status"),
         ("https://hecate.example.com:8083", chain.sidecar),
@@ -248,7 +248,7 @@ def test_files_are_for_their_owner_only(chain: Chain) -> None:
     assert modes == {0o600}
 
 
-@pytest.mark.parametrize("section", ["Who may call the sidecar", "Without TLS, knowingly"])
+@pytest.mark.parametrize("section", ["Names and origins of the sidecar", "Without TLS, on purpose"])
 def test_the_other_settings_are_good(section: str, tmp_path: Path) -> None:
     (settings,) = blocks(section, "toml")
     file = tmp_path / "settings.toml"

@@ -1,5 +1,6 @@
 """A gateway killed again and again under load: what it acknowledged reaches the cloud."""
 
+import json
 import random
 import time
 from pathlib import Path
@@ -8,10 +9,11 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.e2e.conftest import Gateway, start_cloud, start_gateway
-from tests.e2e.test_whole_way import Listener, account_of
+from tests.e2e.conftest import start_gateway
+from tests.e2e.listener import Listener, account_of
 from tests.programs import until
 from tests.share import Count, find_seed, part_of
+from tests.system import Gateway, start_cloud
 
 ROUNDS = 15
 IDS = 60_000  # fewer than there are packet ids, so that each names one message
@@ -61,8 +63,7 @@ def test_nothing_acknowledged_is_lost_by_kill(tmp_path: Path, record_property: C
         assert gateway.node_id == identity
 
     def drained() -> bool:
-        while not listener.heard.empty():
-            arrived.add(listener.wait_for("readings")["value"])
+        arrived.update(json.loads(payload)["value"] for _, payload in listener.unread())
         return acknowledged <= arrived
 
     until(drained, "all acknowledged readings are in the cloud", 60)

@@ -6,9 +6,10 @@ import httpx
 import psutil
 import pytest
 
-from tests.e2e.conftest import Cloud, Gateway
-from tests.e2e.test_whole_way import ROOMS, Listener
+from tests.e2e.listener import Listener
+from tests.e2e.test_whole_way import ROOMS
 from tests.share import Count, part_of
+from tests.system import Cloud, Gateway
 
 WARM_UP_S = 30
 SOAK_S = part_of(150, least=40)

@@ -5,70 +5,33 @@ The device runs in the real MicroPython interpreter.
 """
 
 import asyncio
-import base64
 import hashlib
 import json
 import os
-import queue
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from hardware.simulated import DeviceSettings, SimulatedBoard
 from settings.secret import Secret
-from tests.e2e.conftest import Cloud, Gateway
+from tests.e2e.listener import Listener, account_of
 from tests.peers import require
 from tests.programs import run, until
+from tests.system import Cloud, Gateway
 
 BULK_BYTES = 100_000_000
 ROOMS = "/api/climate/v1/rooms"
 
 
-class Listener:
-    """A paho-mqtt client that keeps what it hears."""
-
-    def __init__(self, port: int, topic: str, username: str = "", password: str = "") -> None:
-        self.heard: queue.Queue[tuple[str, bytes]] = queue.Queue()
-        self._subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2)
-        if username:
-            self._client.username_pw_set(username, password)
-        self._client.on_message = lambda _c, _u, m: self.heard.put((m.topic, bytes(m.payload)))
-        self._client.on_subscribe = lambda *_: self._subscribed.set()
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        self._client.subscribe(topic, 1)
-        assert self._subscribed.wait(10)
-
-    def publish(self, topic: str, payload: str) -> None:
-        self._client.publish(topic, payload, 1).wait_for_publish(10)
-
-    def wait_for(self, topic_part: str, timeout_s: float = 20) -> dict[str, Any]:
-        """Return the next message on a topic that holds the part."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            topic, payload = self.heard.get(timeout=max(0.01, deadline - time.monotonic()))
-            if topic_part in topic:
-                value: dict[str, Any] = json.loads(payload)
-                return value
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
 @pytest.fixture(scope="module")
 def device_id(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the id of a device that joined with a claim token, from a real interpreter."""
-    claim = gateway.call("POST", "/devices/v1/claims", json={"uses": 1}).json()["token"]
+    claim = gateway.call("POST", "/devices/v1/claims", json={"uses": 1})["token"]
     settings = DeviceSettings(
         name="attic", model="simulated", host="127.0.0.1", port=gateway.mqtt_port,
         claim_token=Secret(claim), interval_s=0.5,
@@ -127,7 +90,7 @@ def test_the_microservice_reacts(gateway: Gateway, device_id: str) -> None:
 
 
 def test_a_node_alone_is_its_own_supernode(gateway: Gateway) -> None:
-    (record,) = gateway.call("GET", "/mds/v1/nodes?clusters=linkLocal").json()["data"]
+    (record,) = gateway.call("GET", "/mds/v1/nodes?clusters=linkLocal")["data"]
     assert record["id"] == record["supernodeId"] == gateway.node_id
     assert record["rolesInCluster"] == ["superNodeLocalLinkNetwork"]
 
@@ -198,12 +161,6 @@ def test_a_bep_opens_for_nobody_without_a_code(cloud: Cloud, gateway: Gateway) -
     sep = f"{cloud.url}/sep/{gateway.node_id}/api/climate/v1/bep"
     assert httpx.get(sep).status_code in (400, 401, 403)
     assert httpx.get(sep, params={"hmac": f"{int(time.time()) + 60}.{'A' * 43}"}).status_code == 403
-
-
-def account_of(token: str) -> str:
-    """Return the account in an access token, as a client may read it."""
-    body = token.split(".")[1]
-    return str(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["sub"])
 
 
 def digest_of(path: Path) -> str:

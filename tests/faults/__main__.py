@@ -1,4 +1,4 @@
-"""Fault runs by hand: `python -m tests.faults --help`."""
+"""Starts fault runs by hand: `python -m tests.faults --help`."""
 
 import argparse
 import asyncio

@@ -1,4 +1,4 @@
-"""Proves or refutes a broker's promises from what its clients saw.
+"""Checks a broker's promises against the record of its clients.
 
 The promises (rule names are those of findings):
 

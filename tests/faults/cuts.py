@@ -1,4 +1,4 @@
-"""A broker on a disk that forgets: recorded once, then started from what any moment could leave.
+"""Records a broker on a simulated disk, then starts it from the state that each moment could leave.
 
 Broker, journal and clients run in one process. At every operation on the disk the recorder keeps
 what a power cut (or a kill) could leave then, and how long the history was. What is on the disk

@@ -1,4 +1,4 @@
-"""What happened in a run, as clients saw it: one list, in the order it happened.
+"""Defines the events of a run, as clients saw them: one list, in order.
 
 All clients of a run live in one process, so the order is true. A message is named by who sent it
 and a number that only grows; its payload says both. A client's state follows from its events

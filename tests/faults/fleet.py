@@ -1,4 +1,4 @@
-"""The clients of a run and what they do: decided by a seed, carried by whoever is asked to.
+"""Runs the clients of a run; a seed determines their actions, and the caller carries their bytes.
 
 Senders at QoS 1 and 2, with and without RETAIN, of both versions; stored sessions that read, read
 slowly, are away for a while, change their subscriptions; clients that change their version and

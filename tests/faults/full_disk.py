@@ -1,4 +1,4 @@
-"""A disk that fills up: senders are told, nothing acknowledged is lost, and it goes on by itself.
+"""Fills a disk: senders are refused, nothing acknowledged is lost, and the broker recovers.
 
 Sessions that are away are sent more than the disk can hold. When the first message is refused the
 broker is killed, started on the full disk, and some of them come for what is theirs.
@@ -7,11 +7,11 @@ broker is killed, started on the full disk, and some of them come for what is th
 import asyncio
 import random
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.wire.packets import MQTT_3_1_1
+from tests.aio import until
 from tests.faults.events import Taken
 from tests.faults.fleet import Reader
 from tests.faults.peer import Habits, Peer
@@ -76,10 +76,10 @@ class Filling:
         await self._stage.silence()
         self._stage.started(await self._ground.start())
         await self._dial(*self._keepers[::2], self._sender)
-        await self._until(lambda: not self._missing(self._keepers[::2]), "half have theirs")
+        await until(lambda: not self._missing(self._keepers[::2]), "half have theirs")
         await self._publish_again()
         await self._dial(*self._keepers[1::2])
-        await self._until(lambda: not self._missing(self._keepers), "all have theirs")
+        await until(lambda: not self._missing(self._keepers), "all have theirs")
         await self._read()
         outcome.refused = self._count(refused=True)
         outcome.accepted_later = self._count(refused=False) - outcome.accepted
@@ -94,7 +94,7 @@ class Filling:
                 self._publish()
             self._sockets.flush(sender)
             await asyncio.sleep(0.001)
-        await self._until(lambda: not sender.unanswered, "all are answered")
+        await until(lambda: not sender.unanswered, "all are answered")
 
     def _publish(self) -> None:
         self._sent += 1
@@ -108,7 +108,7 @@ class Filling:
         sender = self._old_sender
         sender.publish("fill/0", 1, PAYLOAD_BYTES)
         self._sockets.flush(sender)
-        await self._until(lambda: not self._sockets.has_connection(sender), "it is cut")
+        await until(lambda: not self._sockets.has_connection(sender), "it is cut")
         assert sender.unanswered, "what cannot be stored is not acknowledged"
 
     async def _publish_again(self) -> None:
@@ -123,14 +123,14 @@ class Filling:
             if not self._sockets.has_connection(self._old_sender):
                 self._sockets.dial(self._old_sender)
             await asyncio.sleep(0.005)
-        await self._until(lambda: not self._old_sender.unanswered, "the other one is answered")
+        await until(lambda: not self._old_sender.unanswered, "the other one is answered")
 
     async def _read(self) -> None:
         peer = self._make("reader", Habits(stored=False, filters=(("state/#", 1),)))
         reader = Reader(peer, self._stage.record)
         await self._dial(peer)
         expected = self._checker.retained_topics()
-        await self._until(lambda: expected <= reader.seen, "all retained messages are there")
+        await until(lambda: expected <= reader.seen, "all retained messages are there")
         reader.finish(expected)
 
     def _missing(self, keepers: list[Peer]) -> bool:
@@ -146,16 +146,10 @@ class Filling:
         for peer in peers:
             if not self._sockets.has_connection(peer):
                 self._sockets.dial(peer)
-        await self._until(
+        await until(
             lambda: all(peer.is_online and set(peer.wanted) == set(peer.granted) for peer in peers),
             "clients are in",
         )
-
-    async def _until(self, condition: Callable[[], bool], what: str) -> None:
-        deadline = time.monotonic() + WAIT_S
-        while not condition():
-            assert time.monotonic() < deadline, f"waited in vain: {what}"
-            await asyncio.sleep(0.003)
 
     def _make(self, name: str, habits: Habits) -> Peer:
         return Peer(name, self._stage.record, habits, time.monotonic)

@@ -1,4 +1,4 @@
-"""Gateway and cloud, killed and stopped by turns: readings go up, commands come down.
+"""Kills and stops gateway and cloud in turn while readings go up and commands come down.
 
 The real programs run: `hecate cloud` with its broker, a gateway of the development account. A
 device sends readings to the gateway and keeps a session there for commands; an application sends
@@ -17,8 +17,8 @@ from tests.faults.events import Got, Taken
 from tests.faults.peer import Habits, Peer
 from tests.faults.receiver import Finding
 from tests.faults.stage import Stage
-from tests.integration.gateway.peers import Gateway, restart_cloud, start_cloud
 from tests.programs import PATIENCE
+from tests.system import Gateway, restart_cloud, start_cloud
 
 ENDS = ("gateway", "cloud")
 CHECKED = {"lost", "session", "order", "changed", "unasked", "cut"}

@@ -1,4 +1,4 @@
-"""One client as the standard wants it: bytes in, bytes out, its state made of events alone.
+"""Plays one client by the standard: bytes in, bytes out; events alone make its state.
 
 Theory of operation
 -------------------

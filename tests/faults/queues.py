@@ -1,4 +1,4 @@
-"""Queues near their bounds: filled for clients that are away, over reloads, expiry and restarts.
+"""Fills queues of clients that are away, over reloads, expiry and restarts.
 
 Each queue has a sender, a keeper (a stored session that is away while it fills) and a topic. A
 turn of a queue is filled with large messages, either such that must arrive, or such that expire

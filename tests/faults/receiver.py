@@ -1,4 +1,4 @@
-"""What one client was promised, and what it got."""
+"""Compares the promises to one client with its receipts."""
 
 from dataclasses import dataclass, field
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The retained message of a topic is the last acknowledged one, or one sent later."""
+"""Checks that a retained message is the last acknowledged one, or one sent later."""
 
 from tests.faults.events import Read, Reading
 from tests.faults.receiver import Finding, Message

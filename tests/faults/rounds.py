@@ -1,4 +1,4 @@
-"""Kills a broker again and again under load, and checks what its clients saw."""
+"""Kills a broker again and again under load, and checks the record of its clients."""
 
 import asyncio
 import os

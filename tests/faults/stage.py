@@ -1,4 +1,4 @@
-"""A fleet, the broker's address, the history and its checker: what every kind of run needs."""
+"""Holds the parts of every kind of run: a fleet, the broker's address, the history, its checker."""
 
 import asyncio
 import random

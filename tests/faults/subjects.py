@@ -1,4 +1,4 @@
-"""Brokers that can be killed and started again on the same folder."""
+"""Starts, kills and restarts brokers on the same folder."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Wills: when they must come, and when they must not.
+"""Checks that wills arrive when they must, and only then.
 
 A will is stored before its CONNACK, so it comes whatever ends the connection: also a kill of the
 broker, from whose next start the delay may count anew. One of a CONNECT that was never answered

@@ -1,4 +1,4 @@
-"""What must be true of a broker's core whatever its clients did."""
+"""Checks conditions of a broker's core that hold whatever its clients do."""
 
 from broker.sessions.client import ConnectionState
 from broker.sessions.inbound_qos2 import ID_BYTES

@@ -1,4 +1,4 @@
-"""One hostile client, at its worst: python -m tests.hostile.attacker ATTACK PORT. Ends when killed.
+"""Plays one hostile client: python -m tests.hostile.attacker ATTACK PORT. Ends when killed.
 
 Every attack is a function that goes on for ever; it may use as many connections as it gets.
 """

@@ -1,4 +1,4 @@
-"""Coverage-guided fuzzing: python -m tests.hostile.fuzz TARGET [libFuzzer's options] [corpus ...].
+"""Fuzzes by coverage: python -m tests.hostile.fuzz TARGET [libFuzzer's options] [corpus ...].
 
 Where atheris has no wheel, test_targets.py still feeds the same targets, by hypothesis.
 """

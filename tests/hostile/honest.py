@@ -1,4 +1,4 @@
-"""Honest clients: pairs that publish and subscribe at QoS 1, and time how long it takes.
+"""Plays honest clients: pairs that publish and subscribe at QoS 1, and measure their latency.
 
 Two clocks run: the wall's, and the processor time of the broker, which says how much it did for
 anybody while a message was under way, whatever else the machine does meanwhile.

@@ -1,4 +1,4 @@
-"""What the fuzzers start from: one input of every kind, made by our own encoders."""
+"""Makes the first inputs of the fuzzers: one of every kind, by our own encoders."""
 
 from broker.journal.record_codec import encode_records
 from broker.journal.records import (

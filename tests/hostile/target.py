@@ -1,4 +1,7 @@
-"""The broker under attack, with every kind of listener: python -m tests.hostile.target FOLDER."""
+"""Runs the broker under attack, with every kind of listener.
+
+python -m tests.hostile.target FOLDER
+"""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What the fuzzers feed: each target takes any bytes; whatever it raises is a bug.
+"""Defines the targets of the fuzzers: each takes any bytes, and any exception is a bug.
 
 A target lets out the error its contract names, and nothing else.
 """

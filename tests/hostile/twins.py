@@ -1,4 +1,4 @@
-"""The same packets to two brokers: what clients send, and what each of them got."""
+"""Sends the same packets to two brokers and compares the output of their clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker in a thread of its own, so that blocking clients can talk to it."""
+"""Runs a broker in a thread of its own, for blocking clients."""
 
 import asyncio
 import threading

@@ -1,4 +1,4 @@
-"""paho-mqtt, made to wait for."""
+"""Wraps paho-mqtt in calls that wait for the answer."""
 
 import queue
 import threading
@@ -61,7 +61,10 @@ class Paho:
             client, data, mid, [reason], properties
         )
 
-    def connect(self, host: str | Path, port: int = 0) -> tuple[bool, ReasonCode, Any]:
+    def connect(
+        self, host: str | Path, port: int = 0, keep_alive_s: int = 60
+    ) -> tuple[bool, ReasonCode, Any]:
+        """Connect; return whether the session was present, the reason and the properties."""
         options: dict[str, Any] = {}
         if self.version == V5:
             options["clean_start"] = self.clean
@@ -69,7 +72,7 @@ class Paho:
                 options["properties"] = properties_for(
                     PacketTypes.CONNECT, SessionExpiryInterval=self.expiry_s
                 )
-        self.client.connect(str(host), port or 1883, keepalive=60, **options)
+        self.client.connect(str(host), port or 1883, keepalive=keep_alive_s, **options)
         self.client.loop_start()
         return self.connack.get(timeout=WAIT_S)
 

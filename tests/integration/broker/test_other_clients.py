@@ -2,8 +2,6 @@
 
 import asyncio
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from amqtt.client import MQTTClient
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.paho_client import V5, Paho
 from tests.peers import require
-from tests.programs import PATIENCE
+from tests.programs import PATIENCE, until
 
 WAIT_S = 20 * PATIENCE
 
@@ -26,7 +24,7 @@ def test_mosquitto_sub_and_pub(broker: BrokerThread, version: str) -> None:
         text=True,
     )
     try:
-        _until(lambda: broker.broker.counters.subscriptions == 1)
+        until(lambda: broker.broker.counters.subscriptions == 1)
         pub = [require("mosquitto_pub"), *where, "-t"]
         for topic, text in (("a/1", "one"), ("a", "two"), ("b", "not"), ("a/b/c", "three")):
             subprocess.run([*pub, topic, "-m", text], check=True, timeout=WAIT_S)
@@ -56,7 +54,7 @@ def test_mosquitto_pub_a_file_of_lines_and_a_killed_client(
         assert [int(watcher.take().payload) for _ in range(200)] == list(range(200))
         will = ["--will-topic", "dead", "--will-payload", "x"]
         sub = subprocess.Popen([require("mosquitto_sub"), *where, "-t", "none", *will])
-        _until(lambda: broker.broker.counters.subscriptions == 2)
+        until(lambda: broker.broker.counters.subscriptions == 2)
         sub.kill()
         sub.wait()
         assert watcher.take().topic == "dead"
@@ -80,10 +78,3 @@ def test_amqtt_client(broker: BrokerThread) -> None:
         return got
 
     assert asyncio.run(run()) == [b"0", b"1", b"2", b"3", b"4"]
-
-
-def _until(is_true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -1,13 +1,11 @@
-"""Plays the peers of a cloud: a gateway, a person, an OpenID Connect provider."""
+"""Plays the peers of a cloud: a gateway and an OpenID Connect provider."""
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -22,45 +20,11 @@ from protocol.records import NodeRecord, sign_membership, sign_record
 from protocol.tokens import sign_as_node
 from protocol.topics import sep_request, sep_response
 from tests.mqtt_peer import Mqtt
-from tests.programs import Program
+from tests.system import Cloud
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 Answer = Callable[[HttpRequest], HttpResponse | None]
-
-
-@dataclass
-class Cloud:
-    """A running cloud's addresses."""
-
-    program: Program
-    url: str
-    mqtt_port: int
-    relay_port: int
-    state: Path
-
-    def call(self, method: str, path: str, token: str = "", **options: Any) -> httpx.Response:
-        headers = dict(options.pop("headers", {}))
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        url = self.url + path
-        return httpx.request(method, url, headers=headers, timeout=30, trust_env=False, **options)
-
-    def dev_id_token(self) -> str:
-        password = (self.state / "dev-password").read_text().strip()
-        form = {"username": "dev", "password": password}
-        answer = self.call("POST", "/mid/v1/dev/login", data=form).raise_for_status()
-        return str(answer.json()["id_token"])
-
-    def sign_in(self, id_token: str, **more: str) -> httpx.Response:
-        form = {"grant_type": "id_token_signin", "id_token": id_token, **more}
-        return self.call("POST", "/mid/v1/token", data=form)
-
-    def metric(self, name: str) -> float:
-        for line in self.call("GET", "/metrics").text.splitlines():
-            if line.startswith(name + " "):
-                return float(line.split()[1])
-        return 0.0
 
 
 @dataclass
@@ -209,11 +173,6 @@ class OpenIdProvider:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
-
-
-def free_port_taken() -> socket.socket:
-    """Return a socket that listens somewhere."""
-    return socket.create_server(("127.0.0.1", 0))
 
 
 def renamed(record: NodeRecord, **changed: Any) -> NodeRecord:

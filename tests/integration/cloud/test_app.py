@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from protocol.http_body import HttpRequest, HttpResponse
-from tests.integration.cloud.conftest import command, start
-from tests.integration.cloud.peers import Node, free_port_taken
+from tests.integration.cloud.peers import Node
+from tests.ports import hold_port
 from tests.programs import Program, until
+from tests.system import cloud_command, start_cloud
 from tests.twin import Twin
 
 STOPS_IN_S = 5  # SIGTERM to the end of the process
@@ -23,7 +24,7 @@ def slow(_: HttpRequest) -> HttpResponse | None:
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])
 def test_ends_cleanly_within_5_s_even_with_callers_waiting(tmp_path: Path, number: Signals) -> None:
-    cloud = start(tmp_path / "state")
+    cloud = start_cloud(tmp_path / "state")
     node = Node(cloud)
     node.register().raise_for_status()
     with node.serve(slow), ThreadPoolExecutor() as pool:
@@ -36,7 +37,7 @@ def test_ends_cleanly_within_5_s_even_with_callers_waiting(tmp_path: Path, numbe
 
 
 def test_ends_within_5_s_though_a_caller_never_finishes_its_request(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state")
+    cloud = start_cloud(tmp_path / "state")
     node = Node(cloud)
     node.register().raise_for_status()
     address = ("127.0.0.1", int(cloud.url.rsplit(":", 1)[1]))
@@ -51,7 +52,7 @@ def test_ends_within_5_s_though_a_caller_never_finishes_its_request(tmp_path: Pa
 
 
 def test_second_start_finds_its_state(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state")
+    cloud = start_cloud(tmp_path / "state")
     node = Node(cloud)
     node.register().raise_for_status()
     account = node.associate(cloud.dev_id_token())
@@ -60,7 +61,7 @@ def test_second_start_finds_its_state(tmp_path: Path) -> None:
     token = node.token()
     assert cloud.program.stop() == 0
 
-    again = start(tmp_path / "state")
+    again = start_cloud(tmp_path / "state")
     try:
         assert again.call("GET", "/mst/v1/jwks.json").json() == keys
         assert again.call("GET", "/mss/v1/sealing-key").json() == sealing
@@ -80,9 +81,9 @@ def test_second_start_finds_its_state(tmp_path: Path) -> None:
     ],
 )
 def test_taken_port_is_named_with_its_setting(tmp_path: Path, option: str, setting: str) -> None:
-    with free_port_taken() as taken:
+    with hold_port() as taken:
         port = taken.getsockname()[1]
-        program = Program(command(tmp_path, option, str(port)))
+        program = Program(cloud_command(tmp_path, option, str(port)))
         why = f"cannot listen on 127.0.0.1:{port}: address already in use; set {setting}"
         assert program.wait() == 1
         assert program.lines[-1].strip() == why
@@ -91,13 +92,13 @@ def test_taken_port_is_named_with_its_setting(tmp_path: Path, option: str, setti
 def test_unknown_setting_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[api]\nprot = 1\n")
-    program = Program(command(tmp_path, "--config", str(file)))
+    program = Program(cloud_command(tmp_path, "--config", str(file)))
     assert program.wait() == 1
     assert "[api] prot: is not known" in "".join(program.lines)
 
 
 def test_without_development_there_is_no_password_and_no_login(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state", "")
+    cloud = start_cloud(tmp_path / "state", "")
     try:
         form = {"username": "dev", "password": ""}
         answer = cloud.call("POST", "/mid/v1/dev/login", data=form)
@@ -108,7 +109,7 @@ def test_without_development_there_is_no_password_and_no_login(tmp_path: Path) -
 
 
 def test_store_that_fails_makes_it_unready_and_callers_are_told(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state")
+    cloud = start_cloud(tmp_path / "state")
     node = Node(cloud)
     try:
         assert cloud.call("GET", "/readyz").status_code == 200
@@ -126,7 +127,7 @@ def test_public_addresses_are_those_configured(tmp_path: Path) -> None:
         '[api]\npublic_url = "https://cloud.example/"\n'
         '[relay]\npublic_host = "relay.example"\npublic_port = 443\n'
     )
-    cloud = start(tmp_path / "state", config)
+    cloud = start_cloud(tmp_path / "state", config)
     node = Node(cloud)
     try:
         record = node.register().json()
@@ -139,7 +140,7 @@ def test_public_addresses_are_those_configured(tmp_path: Path) -> None:
 
 
 def test_forwarded_address_is_believed_of_trusted_proxies_only(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state", '[api]\ntrusted_proxies = ["127.0.0.1"]\n')
+    cloud = start_cloud(tmp_path / "state", '[api]\ntrusted_proxies = ["127.0.0.1"]\n')
     node = Node(cloud)
     node.register().raise_for_status()
     try:
@@ -153,7 +154,7 @@ def test_forwarded_address_is_believed_of_trusted_proxies_only(tmp_path: Path) -
 
 
 def test_openapi_describes_what_is_served(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state")
+    cloud = start_cloud(tmp_path / "state")
     try:
         document = httpx.get(f"{cloud.url}/openapi.json").json()
     finally:

@@ -11,9 +11,9 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from tests.hostile_json import FORMS, NASTY, operations
-from tests.integration.cloud.conftest import command
-from tests.integration.cloud.peers import Cloud, Node
+from tests.integration.cloud.peers import Node
 from tests.programs import Program
+from tests.system import Cloud, cloud_command
 
 HEAD = b"POST /mst/v1/oauth/token HTTP/1.1\r\nhost: a\r\n"
 GREETINGS = {
@@ -158,14 +158,14 @@ def sign_payload(node: Node, payload: bytes) -> str:
 def test_no_listener_serves_the_network_without_tls(tmp_path: Path, section: str) -> None:
     file = tmp_path / "cloud.toml"
     file.write_text(f'[{section}]\nhost = "0.0.0.0"\n')
-    with Program(command(tmp_path / "state", "--config", str(file))) as program:
+    with Program(cloud_command(tmp_path / "state", "--config", str(file))) as program:
         program.wait_for(rf"\[{section}\].*without TLS.*plaintext_beyond_loopback")
         assert program.wait() == 1
 
 
 # case CL8
 def test_a_host_on_the_command_line_is_no_way_round(tmp_path: Path) -> None:
-    with Program(command(tmp_path / "state", "--host", "0.0.0.0")) as program:
+    with Program(cloud_command(tmp_path / "state", "--host", "0.0.0.0")) as program:
         program.wait_for("cannot start: .*without TLS")
         assert program.wait() == 1
 
@@ -176,7 +176,7 @@ def test_the_risk_can_be_taken(tmp_path: Path) -> None:
     sections = ("api", "mqtt", "relay")
     file.write_text("".join(f"[{s}]\nplaintext_beyond_loopback = true\n" for s in sections))
     more = ("--config", str(file), "--host", "0.0.0.0")
-    with Program(command(tmp_path / "state", *more)) as program:
+    with Program(cloud_command(tmp_path / "state", *more)) as program:
         program.wait_for(r"cloud ready: API http://0.0.0.0:\d+, MQTT 0.0.0.0:\d+")
 
 
@@ -186,7 +186,7 @@ def test_files_that_do_not_serve_stop_the_start(tmp_path: Path, section: str) ->
     (tmp_path / "a.crt").write_text("nothing")
     file = tmp_path / "cloud.toml"
     file.write_text(f'[{section}]\ntls_cert = "{tmp_path}/a.crt"\ntls_key = "{tmp_path}/b.key"\n')
-    with Program(command(tmp_path / "state", "--config", str(file))) as program:
+    with Program(cloud_command(tmp_path / "state", "--config", str(file))) as program:
         program.wait_for(rf"cannot use \[{section}\] tls_cert = .*a.crt, tls_key = .*b.key: ")
         assert program.wait() == 1
 
@@ -194,6 +194,6 @@ def test_files_that_do_not_serve_stop_the_start(tmp_path: Path, section: str) ->
 def test_half_a_tls_configuration_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "cloud.toml"
     file.write_text('[relay]\ntls_cert = "a.crt"\n')
-    with Program(command(tmp_path / "state", "--config", str(file))) as program:
+    with Program(cloud_command(tmp_path / "state", "--config", str(file))) as program:
         program.wait_for(r"\[relay\] tls_cert and tls_key must be given together")
         assert program.wait() == 1

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.gateway.peers import Cloud, Gateway, start_cloud
+from tests.system import Cloud, Gateway, start_cloud
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.mqtt_peer import Mqtt
+from tests.system import Cloud, Gateway
 
 RULES = """
 [[uplink.topics]]

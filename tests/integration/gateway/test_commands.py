@@ -10,10 +10,11 @@ import httpx
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from tests.integration.gateway.device_peer import join
 from tests.integration.gateway.nodes import Node
-from tests.integration.gateway.peers import Cloud, join
-from tests.mqtt_peer import Mqtt, kept_for
+from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Cloud
 
 COMMANDS = 600
 BEFORE = 100  # so many have arrived when the gateway ends
@@ -22,11 +23,8 @@ BEFORE = 100  # so many have arrived when the gateway ends
 @contextmanager
 def device_of(node: Node, credentials: dict[str, Any]) -> Iterator[Mqtt]:
     """Give a device whose session outlives its connection."""
-    properties = kept_for(3600)
     user, password = credentials["username"], credentials["password"]
-    with Mqtt(
-        node.mqtt_port, user, password, user, clean_start=False, properties=properties
-    ) as device:
+    with Mqtt(node.mqtt_port, user, password, user, clean_start=False, expiry_s=3600) as device:
         assert device.is_in, device.reason
         yield device
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import HECATE, run, until
+from tests.system import Cloud, Gateway
 
 SLOW = """
 import asyncio

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.hostile_json import FORMS, NASTY, operations
-from tests.integration.gateway.peers import Gateway
 from tests.programs import Program
+from tests.system import Gateway
 
 CONNECTIONS = 600  # beyond all that the sidecar keeps
 HEAD = b"POST /jsonrpc/v1 HTTP/1.1\r\nhost: localhost\r\n"

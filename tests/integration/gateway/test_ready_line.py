@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.integration.broker.access.certificates import Authority
-from tests.integration.gateway.peers import Gateway
+from tests.system import Gateway
 
 
 # case B12

@@ -11,8 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import HECATE, run, until
+from tests.system import Cloud, Gateway
 
 MIB = 1024 * 1024
 CLIENTS = 60

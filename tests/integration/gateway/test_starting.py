@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.gateway.peers import Gateway, free_port, join, log_in
+from tests.integration.gateway.device_peer import join, log_in
 from tests.mqtt_peer import Mqtt
+from tests.ports import hold_port
 from tests.programs import Program
+from tests.system import Gateway
 from tests.twin import Twin
 
 
@@ -43,7 +45,8 @@ def test_devices_and_claims_survive_a_kill(tmp_path: Path) -> None:
 def test_a_taken_port_is_named_with_its_setting(
     tmp_path: Path, variable: str, section: str
 ) -> None:
-    held, port = free_port()
+    held = hold_port()
+    port = held.getsockname()[1]
     ports = {
         "HECATE_GATEWAY_BROKER_PORT": "0",
         "HECATE_GATEWAY_SIDECAR_PORT": "0",

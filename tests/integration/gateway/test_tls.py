@@ -11,8 +11,8 @@ from cryptography.x509.oid import NameOID
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.integration.gateway.peers import Gateway
 from tests.programs import until
+from tests.system import Gateway
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

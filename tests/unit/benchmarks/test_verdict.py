@@ -31,15 +31,18 @@ def make_results(ours: list[Outcome], theirs: list[Outcome]) -> Results:
 
 
 def test_target_depends_on_the_version_of_the_rival() -> None:
-    results = make_results([sample(500), sample(500)], [sample(100), sample(100)])
-    assert [each.is_met for each in judge(make_plan("2.0.11"), results)] == [False]  # 6 wanted
-    assert [each.is_met for each in judge(make_plan("2.1.2"), results)] == [True]  # 4 wanted
+    results = make_results([sample(2_000)] * 2, [sample(100)] * 2)
+    old, _ = judge(make_plan("2.0.11"), results)
+    assert old.is_met is False  # 30 wanted
+    new, nats = judge(make_plan("2.1.2"), results)
+    assert new.is_met is True  # 10 wanted
+    assert nats.is_met is None  # not in this run
 
 
 def test_without_the_rival_nothing_is_claimed() -> None:
     results = make_results([sample(500)] * 2, [Failure("cannot start mosquitto: no"), Failure("x")])
     judged = judge(make_plan(), results)
-    assert [each.is_met for each in judged] == [None]
+    assert [each.is_met for each in judged] == [None, None]
 
 
 def test_absolute_bound_needs_no_rival() -> None:
@@ -48,7 +51,8 @@ def test_absolute_bound_needs_no_rival() -> None:
         measured = Sample({MEMORY.metrics[0].name: used}, Tally(10, 10))
         results = Results({(MEMORY.name, OURS): [measured]})
         judged = {each.metric: each.is_met for each in judge(plan, results)}
-        assert judged == {MEMORY.metrics[0].name: is_met, MEMORY.metrics[1].name: None}
+        unmeasured = dict.fromkeys((each.name for each in MEMORY.metrics[1:]), None)
+        assert judged == {MEMORY.metrics[0].name: is_met, **unmeasured}
 
 
 def test_loss_repetition_and_disorder_are_shouted() -> None:
@@ -78,28 +82,28 @@ def test_reports_hold_the_rounds_and_the_circumstances() -> None:
     results = make_results([sample(1_234), sample(2_345)], [sample(100), Failure("cannot x: y")])
     when = datetime(2026, 11, 23, tzinfo=UTC)
     facts = Circumstances({"processor": "abc"}, "python -m benchmarks", when, 61, is_quick=True)
-    text = render_markdown(make_plan(), results, facts)
+    text = render_markdown(make_plan("2.1.2"), results, facts)
     for part in ("processor: abc", "| met |", "quick run"):
         assert part in text
-    details = render_details(make_plan(), results)
+    details = render_details(make_plan("2.1.2"), results)
     for part in ("1,234, 2,345", "cannot x: y", "9,000"):
         assert part in details
-    assert '"failed": "cannot x: y"' in render_json(make_plan(), results, facts)
+    assert '"failed": "cannot x: y"' in render_json(make_plan("2.1.2"), results, facts)
 
 
 def test_a_broker_that_lacks_something_gets_a_dash_and_a_footnote() -> None:
     lacking: list[Outcome] = [Failure("no WebSocket", is_unable=True)]
     results = make_results([sample(1)] * 2, lacking)
-    row = make_rows(make_plan(), results, SCENARIO, METRIC)[1]
+    row = make_rows(make_plan("2.1.2"), results, SCENARIO, METRIC)[1]
     assert (row.value, row.remarks, row.footnote) == (None, (), "no WebSocket")
-    text = render_details(make_plan(), results)
+    text = render_details(make_plan("2.1.2"), results)
     assert "| mosquitto | - \\* |" in text
     assert "\\* mosquitto: no WebSocket." in text
 
 
 def test_a_rival_with_fewer_rounds_is_compared_in_those() -> None:
     rows = make_rows(
-        make_plan(), make_results([sample(10), sample(90)], [sample(5)]), SCENARIO, METRIC
+        make_plan("2.1.2"), make_results([sample(10), sample(90)], [sample(5)]), SCENARIO, METRIC
     )
     assert rows[1].ratio is not None
     assert (rows[1].ratio.low, rows[1].ratio.high, rows[1].rounds) == (2, 2, 1)

@@ -70,7 +70,7 @@ class Broker(RuleBasedStateMachine):
 
     @rule(held=st.booleans())
     def hold(self, held: bool) -> None:
-        self.deliveries.held = held
+        (self.deliveries.hold if held else self.deliveries.release)()
 
     @invariant()
     def bounded_and_one_of_a_topic(self) -> None:
@@ -79,7 +79,7 @@ class Broker(RuleBasedStateMachine):
         assert len(set(topics)) == len(topics), "two of one topic at once"
 
     def teardown(self) -> None:
-        self.deliveries.held = False
+        self.deliveries.release()
         for _ in range(100):
             self.pump()
             if not self.running:
@@ -111,10 +111,10 @@ def test_different_topics_run_side_by_side_and_are_acknowledged_in_order() -> No
 
 def test_a_held_message_starts_later() -> None:
     deliveries = HandlerQueue()
-    deliveries.held = True
+    deliveries.hold()
     deliveries.arrive(message("a", 1), 1)
     assert deliveries.take_starts() == []
-    deliveries.held = False
+    deliveries.release()
     assert len(deliveries.take_starts()) == 1
 
 

@@ -78,7 +78,7 @@ def test_values_are_published_as_bytes_text_or_json() -> None:
 
 
 def test_publishing_needs_a_started_service() -> None:
-    with pytest.raises(PublishError, match="has not been started"):
+    with pytest.raises(PublishError, match="is not running"):
         asyncio.run(Service().publish("a", 1))
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.integration.broker.access.conftest import Alone
 from tests.integration.broker.paho_client import V5, Paho
 from tests.peers import require
+from tests.ports import free_port
 from tests.programs import HECATE, Program, run, until
 
 Start = Callable[..., Alone]
@@ -56,13 +57,6 @@ TOPICS = (
     "own/anna/1", "own/ben/1", "own/x", "id/c-anna/in", "id/c-anna/out", "id/c-ben/out", "other",
 )  # fmt: skip
 BROKERS = ("hecate", "mosquitto")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -12,8 +12,9 @@ import pytest
 
 from broker.journal import Journal, JournalLimits
 from broker.journal.records import Acknowledged, Opened, QueueEntry, Record, Stored
+from tests.aio import until
 from tests.integration.broker.journal.simdisk import SimDisk
-from tests.integration.broker.journal.test_journal import store, until
+from tests.integration.broker.journal.test_journal import store
 
 LIMITS = JournalLimits(segment_bytes=64 * 1024, interval_s=0.0, lazy_s=0.001, retry_s=0.02)
 ROOM = 1024 * 1024

@@ -3,26 +3,18 @@
 import asyncio
 import errno
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from broker.journal import Journal, JournalError, JournalLimits
 from broker.journal.records import Acknowledged, Cleared, Opened, QueueEntry, Record, Stored
+from tests.aio import until
 from tests.integration.broker.journal.model import History, describe
 from tests.integration.broker.journal.simdisk import SimDisk
 
 QUICK = JournalLimits(segment_bytes=64 * 1024, interval_s=0.0, lazy_s=0.01, retry_s=0.01)
 OPENED = Opened(1, "c", "o", (), 5, 60.0)
-
-
-async def until(is_true: Callable[[], bool], what: str) -> None:
-    for _ in range(1000):
-        if is_true():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError(f"not within 10 s: {what}")
 
 
 async def store(journal: Journal, records: list[Record]) -> bool:

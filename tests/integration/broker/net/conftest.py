@@ -2,7 +2,6 @@
 
 import socket
 import ssl
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread, start_broker
 from tests.programs import PATIENCE
 
-__all__ = ["Raw", "connect_packet", "publish_packet", "start_broker", "until"]
+__all__ = ["Raw", "connect_packet", "publish_packet", "start_broker"]
 
 WAIT_S = 10.0 * PATIENCE
 CONNACK = b"\x20\x02\x00\x00"
@@ -60,14 +59,6 @@ def publish_packet(topic: str, payload: bytes) -> bytes:
     """Return a PUBLISH at QoS 0 of less than 16 KiB."""
     body = len(topic).to_bytes(2, "big") + topic.encode() + payload
     return bytes([0x30, 0x80 | len(body) & 127, len(body) >> 7]) + body
-
-
-def until(is_true: Callable[[], bool]) -> None:
-    """Wait until it is, for a while."""
-    deadline = time.monotonic() + WAIT_S
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

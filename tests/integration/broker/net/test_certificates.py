@@ -6,7 +6,8 @@ from pathlib import Path
 from broker import AllowAll, Credentials, Identity, Limits, Listener, Refusal
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import Raw, connect_packet, until
+from tests.integration.broker.net.conftest import Raw, connect_packet
+from tests.programs import until
 
 Start = Callable[..., BrokerThread]
 Dial = Callable[..., Raw]

@@ -7,7 +7,8 @@ import pytest
 
 from broker import Credentials, Identity, Limits, Refusal
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import Raw, connect_packet, until
+from tests.integration.broker.net.conftest import Raw, connect_packet
+from tests.programs import until
 
 Start = Callable[..., BrokerThread]
 Dial = Callable[..., Raw]

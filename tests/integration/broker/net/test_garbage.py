@@ -13,7 +13,8 @@ import pytest
 from broker import Limits, Listener
 from broker.journal import Journal
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import Raw, until
+from tests.integration.broker.net.conftest import Raw
+from tests.programs import until
 from tests.unit.broker.net.frames import BINARY, frame, handshake
 
 Dial = Callable[..., Raw]

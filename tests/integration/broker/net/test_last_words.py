@@ -12,7 +12,8 @@ from broker.wire import decode_packet, encode_packet
 from broker.wire.packets import MQTT_5, Connect, Disconnect
 from broker.wire.reasons import Reason
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import Raw, connect_packet, until
+from tests.integration.broker.net.conftest import Raw, connect_packet
+from tests.programs import until
 
 Dial = Callable[..., Raw]
 Start = Callable[..., BrokerThread]

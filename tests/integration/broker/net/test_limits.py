@@ -5,12 +5,8 @@ import pytest
 
 from broker import AllowAll, Credentials, Identity, Limits, Listener, Refusal
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import (
-    Raw,
-    connect_packet,
-    publish_packet,
-    until,
-)
+from tests.integration.broker.net.conftest import Raw, connect_packet, publish_packet
+from tests.programs import until
 
 Start = Callable[..., BrokerThread]
 Dial = Callable[..., Raw]

@@ -11,8 +11,9 @@ import pytest
 from broker import AllowAll, BrokerError, Credentials, Identity, Limits, Listener, Refusal
 from broker.net.proxy_protocol import V2_SIGNATURE
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import WAIT_S, Raw, connect_packet, until
+from tests.integration.broker.net.conftest import WAIT_S, Raw, connect_packet
 from tests.peers import require
+from tests.programs import until
 from tests.unit.broker.net.frames import handshake
 
 Start = Callable[..., BrokerThread]

@@ -10,8 +10,9 @@ from broker.wire import encode_packet
 from broker.wire.packets import Publish
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.net.conftest import Raw, connect_packet, publish_packet, until
+from tests.integration.broker.net.conftest import Raw, connect_packet, publish_packet
 from tests.integration.broker.paho_client import V4, Paho
+from tests.programs import until
 
 Dial = Callable[..., Raw]
 

@@ -23,6 +23,7 @@ from broker.net import tls_transport as tls_streams
 from broker.net.tls_handshake import HandshakeQueue
 from broker.net.tls_transport import TlsStream
 from broker.net.transport import HAS_EPOLL, Poller
+from tests.aio import until as until_async
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.net.conftest import (
@@ -31,11 +32,10 @@ from tests.integration.broker.net.conftest import (
     Raw,
     connect_packet,
     publish_packet,
-    until,
 )
 from tests.integration.broker.net.test_transport import Owner
-from tests.integration.broker.net.test_transport import until as until_async
 from tests.peers import require
+from tests.programs import until
 
 pytestmark = pytest.mark.skipif(not HAS_EPOLL, reason="asyncio's transports do it here")
 

@@ -10,6 +10,7 @@ import pytest
 
 from broker.net import transport as streams
 from broker.net.transport import Poller, Stream
+from tests.aio import until
 
 WAIT_S = 10.0
 MUCH = bytes(range(256)) * 16_384  # 4 MiB: more than a socket pair holds
@@ -90,12 +91,6 @@ async def new_rig(commit: Callable[[], bool] | None = None) -> AsyncIterator[Rig
         await asyncio.sleep(0)
         for peer in rig.peers:
             peer.close()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110  # the condition is of sockets
-            await asyncio.sleep(0)
 
 
 def run(test: Callable[[Rig], Awaitable[None]]) -> None:

@@ -15,9 +15,9 @@ from tests.integration.broker.net.conftest import (
     Raw,
     connect_packet,
     publish_packet,
-    until,
 )
 from tests.integration.broker.paho_client import V4, V5, Paho
+from tests.programs import until
 from tests.unit.broker.net.frames import BINARY, CLOSE, PING, TEXT, frame, handshake
 
 Start = Callable[..., BrokerThread]

@@ -2,7 +2,8 @@ import pytest
 
 from protocol.ids import decode_base64url
 from protocol.records import Address, from_fields
-from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider, renamed
+from tests.integration.cloud.peers import Node, OpenIdProvider, renamed
+from tests.system import Cloud
 
 
 def account_token(cloud: Cloud, id_token: str, **more: str) -> str:

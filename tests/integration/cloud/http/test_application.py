@@ -5,8 +5,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.cloud.conftest import start
-from tests.integration.cloud.peers import Cloud, Node
+from tests.integration.cloud.peers import Node
+from tests.system import Cloud, start_cloud
 from tests.twin import Twin
 
 OPEN = {
@@ -123,7 +123,7 @@ def test_health_and_numbers(cloud: Cloud, node: Node) -> None:
 def test_numbers_and_reasons_are_not_for_strangers(tmp_path: Path) -> None:
     token = "a-token-of-the-operator"
     config = f'[metrics]\ntoken = "{token}"\n[api]\ntrusted_proxies = ["127.0.0.1"]\n'
-    cloud = start(tmp_path / "state", config)
+    cloud = start_cloud(tmp_path / "state", config)
     stranger = {"X-Forwarded-For": "203.0.113.9"}
     with cloud.program:
         assert cloud.call("GET", "/metrics").status_code == 200, "this machine may"

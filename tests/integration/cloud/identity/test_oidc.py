@@ -5,6 +5,7 @@ import pytest
 from cloud.identity.oidc import REFRESH_PAUSE_S, OpenIdProvider, ProviderUnreachableError
 from protocol.errors import TokenError
 from tests.integration.cloud import peers
+from tests.ports import hold_port
 
 
 def test_keys_are_fetched_once_and_again_when_the_provider_changes_them() -> None:
@@ -40,7 +41,7 @@ def test_configuration_of_another_issuer_is_not_believed() -> None:
 
 
 def test_a_provider_that_is_away_is_not_the_callers_fault() -> None:
-    with peers.free_port_taken() as taken:
+    with hold_port() as taken:
         issuer = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(ProviderUnreachableError, match="cannot be fetched"):
         asyncio.run(OpenIdProvider(issuer, "client").verify("x.y.z", 0))

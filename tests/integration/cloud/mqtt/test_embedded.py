@@ -10,12 +10,13 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from cloud.config import CloudMqttSettings
 from cloud.mqtt.policy import SESSIONS_PER_IDENTITY
-from tests.integration.cloud.conftest import command, start
-from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
-from tests.mqtt_peer import Mqtt, kept_for
+from tests.integration.cloud.peers import Node, OpenIdProvider
+from tests.mqtt_peer import Mqtt
 from tests.programs import Program, until
+from tests.system import Cloud, cloud_command, start_cloud
 
 MESSAGES = 500
+KEPT_S = 3600  # session expiry
 DEVELOPMENT = "[mid]\ndevelopment = true\n"
 
 
@@ -24,9 +25,8 @@ def application(cloud: Cloud, account: str, version: MQTTProtocolVersion) -> Ite
     """Give a client whose session outlives its connection."""
     signed_in = cloud.sign_in(cloud.dev_id_token(), scope="hec:data").raise_for_status()
     token = str(signed_in.json()["access_token"])
-    properties = kept_for(3600) if version is MQTTProtocolVersion.MQTTv5 else None
     with Mqtt(
-        cloud.mqtt_port, account, token, "app", version, clean_start=False, properties=properties
+        cloud.mqtt_port, account, token, "app", version, clean_start=False, expiry_s=KEPT_S
     ) as client:
         assert client.is_in, client.reason
         yield client
@@ -40,7 +40,7 @@ def application(cloud: Cloud, account: str, version: MQTTProtocolVersion) -> Ite
 def test_what_was_acknowledged_survives_the_end_of_the_cloud(
     tmp_path: Path, number: Signals, version: MQTTProtocolVersion
 ) -> None:
-    cloud = start(tmp_path / "state", DEVELOPMENT)
+    cloud = start_cloud(tmp_path / "state", DEVELOPMENT)
     node = Node(cloud)
     node.register().raise_for_status()
     account = node.associate(cloud.dev_id_token())
@@ -56,7 +56,7 @@ def test_what_was_acknowledged_survives_the_end_of_the_cloud(
         ended = cloud.program.stop(number)
     assert ended == (0 if number is SIGTERM else -SIGKILL)
 
-    cloud = start(tmp_path / "state", DEVELOPMENT)
+    cloud = start_cloud(tmp_path / "state", DEVELOPMENT)
     with application(cloud, account, version) as app:
         until(lambda: len(app.messages) >= MESSAGES, "the messages come")
         assert [int(p) for p in app.payloads(f"{own}/readings/t")] == list(range(MESSAGES))
@@ -76,8 +76,8 @@ def test_who_says_nothing_gets_what_survives_a_power_cut() -> None:
 
 # case CL2
 def test_another_cloud_may_not_use_the_same_journal(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state", DEVELOPMENT)
-    second = Program(command(tmp_path / "state"))
+    cloud = start_cloud(tmp_path / "state", DEVELOPMENT)
+    second = Program(cloud_command(tmp_path / "state"))
     second.wait_for("another process keeps its data there")
     assert second.wait() == 1
     assert cloud.program.stop() == 0
@@ -86,7 +86,7 @@ def test_another_cloud_may_not_use_the_same_journal(tmp_path: Path) -> None:
 # case CL2
 def test_a_node_that_is_forgotten_leaves_nothing_retained(tmp_path: Path) -> None:
     """What an owner's node said once is not for the next owner."""
-    cloud = start(tmp_path / "state", DEVELOPMENT)
+    cloud = start_cloud(tmp_path / "state", DEVELOPMENT)
     node = Node(cloud)
     node.register().raise_for_status()
     account = node.associate(cloud.dev_id_token())
@@ -114,9 +114,8 @@ def test_senders_are_told_when_the_queue_of_a_node_is_full(
     account = node.associate(me)
     signed_in = cloud.sign_in(me, scope="hec:data").raise_for_status()
     token = str(signed_in.json()["access_token"])
-    keep = kept_for(3600)
     port, command = cloud.mqtt_port, f"nodes/{node.node_id}/down/x"
-    with Mqtt(port, node.node_id, node.token(), node.node_id, properties=keep) as gateway:
+    with Mqtt(port, node.node_id, node.token(), node.node_id, expiry_s=KEPT_S) as gateway:
         assert gateway.subscribe(f"nodes/{node.node_id}/down/#")
     with Mqtt(port, account, token, "five") as app:
         taken = [app.publish(command, bytes([n]) * 1_000_000) for n in range(6)]
@@ -129,7 +128,7 @@ def test_senders_are_told_when_the_queue_of_a_node_is_full(
         assert not told.is_published()
     assert cloud.metric("hecate_commands_refused_total") >= 3
     with Mqtt(
-        port, node.node_id, node.token(), node.node_id, clean_start=False, properties=keep
+        port, node.node_id, node.token(), node.node_id, clean_start=False, expiry_s=KEPT_S
     ) as gateway:
         until(lambda: len(gateway.messages) >= 5, "what was taken comes")
         assert [bytes(m.payload)[0] for m in gateway.messages[:4]] == [0, 1, 2, 3]
@@ -143,21 +142,20 @@ def test_a_stranger_neither_takes_client_ids_nor_fills_the_store_of_sessions(
 ) -> None:
     stranger = Node(cloud)
     token = stranger.token()
-    keep = kept_for(3600)
     port = cloud.mqtt_port
-    with Mqtt(port, stranger.node_id, token, node.node_id, properties=keep) as first:
+    with Mqtt(port, stranger.node_id, token, node.node_id, expiry_s=KEPT_S) as first:
         assert first.is_in
         with node.connect() as gateway:
             assert gateway.is_in, "its client id is its own"
             assert not first.lost.is_set()
     # nobody registered it: its sessions end with their connections
-    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, properties=keep) as again:
+    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, expiry_s=KEPT_S) as again:
         assert again.subscribe(f"nodes/{stranger.node_id}/down/#")
-    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, properties=keep) as again:
+    with Mqtt(port, stranger.node_id, token, "x", clean_start=False, expiry_s=KEPT_S) as again:
         assert not again.session_present
     stranger.register(token).raise_for_status()
     let_in = []
     for number in range(SESSIONS_PER_IDENTITY + 2):
-        with Mqtt(port, stranger.node_id, token, f"c{number}", properties=keep) as client:
+        with Mqtt(port, stranger.node_id, token, f"c{number}", expiry_s=KEPT_S) as client:
             let_in.append(client.is_in)
     assert let_in == [True] * SESSIONS_PER_IDENTITY + [False] * 2

@@ -1,8 +1,9 @@
 import pytest
 
-from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
+from tests.integration.cloud.peers import Node, OpenIdProvider
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Cloud
 
 
 def data_token(cloud: Cloud, id_token: str) -> str:

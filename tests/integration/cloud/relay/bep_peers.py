@@ -1,4 +1,4 @@
-"""Runs a relay, a node that serves an HTTP server through it, and visitors."""
+"""Starts a relay and a node that serves an HTTP server through it, for visitors."""
 
 import asyncio
 import hashlib
@@ -23,6 +23,7 @@ from protocol.ids import new_bep_id
 from protocol.preface import Preface, PrefaceRole, encode_preface
 from protocol.tokens import sign_token
 from settings.secret import Secret
+from tests.aio import until
 from tests.certificates import Files
 from tests.programs import PATIENCE
 
@@ -51,12 +52,6 @@ def digest_of(size: int) -> str:
     for block in content(size):
         digest.update(block)
     return digest.hexdigest()
-
-
-async def until(true: Callable[[], bool], limit_s: float = 10) -> None:
-    async with asyncio.timeout(limit_s * PATIENCE):
-        while not true():  # noqa: ASYNC110  what it waits for has no event
-            await asyncio.sleep(0.01)
 
 
 async def stands_still(value: Callable[[], int], limit_s: float = 20) -> int:

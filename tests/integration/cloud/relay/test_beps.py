@@ -23,6 +23,7 @@ from protocol.preface import (
     PrefaceStatus,
     decode_frame,
 )
+from tests.aio import until
 from tests.integration.cloud.relay.bep_peers import (
     MIB,
     BepPeers,
@@ -34,7 +35,6 @@ from tests.integration.cloud.relay.bep_peers import (
     leave,
     running_peers,
     token,
-    until,
 )
 from tests.twin import Twin
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.aio import until
 from tests.integration.cloud.relay.bep_peers import (
     MIB,
     connect,
@@ -16,7 +17,6 @@ from tests.integration.cloud.relay.bep_peers import (
     http_client,
     running_peers,
     stands_still,
-    until,
 )
 
 TIB = 1 << 40

@@ -12,6 +12,7 @@ from gateway.tunnel import TunnelError
 from protocol.ids import new_bep_id
 from protocol.preface import PrefaceRole, PrefaceStatus
 from settings.secret import Secret
+from tests.aio import until
 from tests.integration.cloud.relay.bep_peers import (
     connect,
     http_client,
@@ -19,7 +20,6 @@ from tests.integration.cloud.relay.bep_peers import (
     leave,
     running_peers,
     token,
-    until,
 )
 from tests.twin import Twin
 

@@ -14,6 +14,7 @@ from cloud.relay import RelayLimits
 from gateway.tunnel import TunnelError, TunnelHost
 from protocol.preface import PrefaceRole
 from protocol.splice import accept_tls, connect_tls, cut, tune
+from tests.aio import until
 from tests.certificates import Files, make_authority
 from tests.integration.cloud.relay.bep_peers import (
     MIB,
@@ -25,7 +26,6 @@ from tests.integration.cloud.relay.bep_peers import (
     running_peers,
     stands_still,
     token,
-    until,
 )
 from tests.integration.protocol.splice.test_splicer import tcp_pair
 from tests.programs import PATIENCE

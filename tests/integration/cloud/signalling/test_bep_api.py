@@ -11,8 +11,8 @@ from protocol.preface import (
     decode_frame,
 )
 from protocol.preface import encode_preface as preface
-from tests.integration.cloud.conftest import start
-from tests.integration.cloud.peers import Cloud, Node
+from tests.integration.cloud.peers import Node
+from tests.system import Cloud, start_cloud
 
 
 def dial(cloud: Cloud, role: PrefaceRole, token: str) -> tuple[socket.socket, PrefaceStatus]:
@@ -52,7 +52,7 @@ def test_a_bep_carries_a_visitor_to_the_node_until_it_is_deleted(cloud: Cloud, n
 
 
 def test_a_deleted_bep_stays_deleted_when_the_relay_starts_again(tmp_path: Path) -> None:
-    cloud = start(tmp_path / "state")
+    cloud = start_cloud(tmp_path / "state")
     node = Node(cloud)
     node.register().raise_for_status()
     token = node.token()
@@ -60,7 +60,7 @@ def test_a_deleted_bep_stays_deleted_when_the_relay_starts_again(tmp_path: Path)
     deleted = cloud.call("POST", "/mss/v1/beps", token).json()
     cloud.call("DELETE", f"/mss/v1/beps/{deleted['id']}", token).raise_for_status()
     assert cloud.program.stop() == 0
-    again = start(tmp_path / "state")
+    again = start_cloud(tmp_path / "state")
     try:
         first, kept_status = dial(again, PrefaceRole.CONTROL, kept["token"])
         second, deleted_status = dial(again, PrefaceRole.CONTROL, deleted["token"])

@@ -15,11 +15,10 @@ from gateway.uplink.connection import KEEP_ALIVE_S
 from protocol.envelope import EnvelopeKind, decode_envelope, encode_envelope
 from protocol.http_body import HttpRequest, HttpResponse
 from protocol.topics import sep_request
-from tests.integration.cloud.conftest import start
-from tests.integration.cloud.peers import Cloud, Node, response_topic
-from tests.integration.gateway.peers import Gateway
+from tests.integration.cloud.peers import Node, response_topic
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Cloud, Gateway, start_cloud
 
 OTHER_ADDRESS = "127.0.0.2"
 AT_A_NODE = 32  # [mss] open_limit_node
@@ -29,7 +28,7 @@ OF_A_CALLER = 16  # [mss] open_limit_caller_node
 @pytest.fixture(scope="module")
 def patient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     """Give a cloud that waits for answers as long as the default says."""
-    cloud = start(tmp_path_factory.mktemp("patient") / "state")
+    cloud = start_cloud(tmp_path_factory.mktemp("patient") / "state")
     yield cloud
     assert cloud.program.stop() == 0
     assert "Traceback" not in "".join(cloud.program.lines)

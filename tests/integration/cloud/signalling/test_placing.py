@@ -21,7 +21,7 @@ from cloud.storage.sqlite import SqliteCloudStore
 from cloud.tokens.issuer import Issuer
 from protocol.preface import Preface, PrefaceRole, PrefaceStatus, encode_preface
 from protocol.records import NodeRecord
-from tests.integration.cloud.relay.bep_peers import until
+from tests.aio import until
 
 NODE = "ab" * 28
 

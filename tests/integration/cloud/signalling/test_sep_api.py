@@ -10,8 +10,9 @@ import pytest
 from protocol.envelope import BODY_LIMIT_BYTES, Envelope, encode_envelope
 from protocol.http_body import HttpRequest, HttpResponse
 from protocol.tokens import sign_as_node
-from tests.integration.cloud.peers import Cloud, Node, response_topic
+from tests.integration.cloud.peers import Node, response_topic
 from tests.programs import until
+from tests.system import Cloud
 from tests.twin import Twin
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ import pytest
 
 from protocol.keys import new_node_key
 from protocol.tokens import sign_as_node
-from tests.integration.cloud.peers import Cloud, Node, OpenIdProvider
+from tests.integration.cloud.peers import Node, OpenIdProvider
+from tests.system import Cloud
 
 
 def test_a_node_nobody_knows_gets_a_token_with_the_scopes_of_nodes(cloud: Cloud) -> None:

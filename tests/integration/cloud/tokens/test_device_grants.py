@@ -3,8 +3,8 @@
 import httpx
 import pytest
 
-from tests.integration.cloud.conftest import start
-from tests.integration.cloud.peers import Cloud, Node
+from tests.integration.cloud.peers import Node
+from tests.system import Cloud, start_cloud
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -104,7 +104,7 @@ def test_the_page_for_a_browser(cloud: Cloud, node: Node) -> None:
 
 
 def test_wrong_codes_are_counted(tmp_path_factory: pytest.TempPathFactory) -> None:
-    cloud = start(tmp_path_factory.mktemp("guesses") / "state")
+    cloud = start_cloud(tmp_path_factory.mktemp("guesses") / "state")
     try:
         node = Node(cloud)
         node.register().raise_for_status()

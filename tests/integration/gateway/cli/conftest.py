@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.gateway.peers import Cloud, Gateway, start_cloud
+from tests.system import Cloud, Gateway, start_cloud
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from tests.commands import Person
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import HECATE, Program
+from tests.system import Cloud, Gateway
 
 CLIMATE = "/api/climate/v1"
 

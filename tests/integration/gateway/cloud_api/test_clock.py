@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.integration.gateway.peers import Cloud, Gateway
+from tests.system import Cloud, Gateway
 
 SERVE = """
 import sys, time

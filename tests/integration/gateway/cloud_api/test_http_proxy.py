@@ -13,9 +13,9 @@ from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endp
 from settings.secret import Secret
 from tests.http_proxy import HttpProxy
 from tests.integration.broker.access.certificates import Authority
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.mqtt_peer import Mqtt
 from tests.programs import HECATE, run, until
+from tests.system import Cloud, Gateway
 
 
 # case G20

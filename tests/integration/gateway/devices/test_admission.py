@@ -1,8 +1,9 @@
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.integration.gateway.peers import Gateway, join, log_in
+from tests.integration.gateway.device_peer import join, log_in
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Gateway
 
 
 def test_a_device_joins_and_reaches_its_own_topics_only(lone: Gateway) -> None:

@@ -5,7 +5,7 @@ import ssl
 from pathlib import Path
 
 from tests.integration.broker.access.certificates import Authority
-from tests.integration.gateway.peers import Gateway
+from tests.system import Gateway
 
 CONNECT = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x00\x00\x01a"
 CONNACK = b"\x20\x02\x00\x00"

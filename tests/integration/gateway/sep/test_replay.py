@@ -10,8 +10,8 @@ from typing import Self
 
 import httpx
 
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import until
+from tests.system import Cloud, Gateway
 
 
 class Wire:

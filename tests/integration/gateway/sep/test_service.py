@@ -2,9 +2,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.gateway.peers import Cloud, Gateway, restart_cloud, start_cloud
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Cloud, Gateway, restart_cloud, start_cloud
 
 
 def ask_sep(cloud: Cloud, node: Gateway, path: str, key: str = "") -> httpx.Response:

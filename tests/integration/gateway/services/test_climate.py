@@ -7,7 +7,8 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.integration.gateway.services.world import CLIMATE, Person, until, world, write_service
+from tests.aio import until
+from tests.integration.gateway.services.world import CLIMATE, Person, world, write_service
 
 READINGS = "devices/attic/readings/temperature"
 FAHRENHEIT = "rooms/attic/fahrenheit"
@@ -49,7 +50,7 @@ def test_no_reading_is_lost_when_its_process_is_killed(tmp_path: Path) -> None:
                         os.kill(here.pid("api-climate"), signal.SIGKILL)
                         await until(lambda: not here.is_running("api-climate"))
                     await asyncio.sleep(0.002)
-                await until(lambda: set(person.seqs(FAHRENHEIT)) == set(range(count)), 20)
+                await until(lambda: set(person.seqs(FAHRENHEIT)) == set(range(count)), timeout_s=20)
                 first = list(dict.fromkeys(person.seqs(FAHRENHEIT)))
                 assert first == sorted(first), "out of order"
 

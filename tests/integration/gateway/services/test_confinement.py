@@ -4,7 +4,8 @@ import asyncio
 import os
 from pathlib import Path
 
-from tests.integration.gateway.services.world import Person, World, until, world, write_service
+from tests.aio import until
+from tests.integration.gateway.services.world import Person, World, world, write_service
 
 PROBE = """
 @service.get("/environment")
@@ -72,7 +73,7 @@ async def quick(request):
 @service.get("/force")
 async def force(request):
     try:
-        await service._outlet._link.publish(request.query["topic"], b"1", 1, False)
+        await service._sink._link.publish(request.query["topic"], b"1", 1, False)
     except PublishError as exc:
         return {"error": str(exc)}
     return {}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.gateway.services.world import CLIMATE, Person, until, world, write_service
+from tests.aio import until
+from tests.integration.gateway.services.world import CLIMATE, Person, world, write_service
 from tests.programs import Program
 
 READINGS = "devices/attic/readings/temperature"

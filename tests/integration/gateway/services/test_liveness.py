@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from tests.integration.gateway.services.world import World, until, world, write_service
+from tests.aio import until
+from tests.integration.gateway.services.world import World, world, write_service
 
 CODE = """
 import subprocess

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.integration.gateway.services.world import Person, World, until, world, write_service
+from tests.aio import until
+from tests.integration.gateway.services.world import Person, World, world, write_service
 
 CODE = """
 @service.get("/")

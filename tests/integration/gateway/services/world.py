@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import json
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.images.pack import pack_image
+from tests.aio import until
 from tests.programs import PATIENCE
 from web.asgi import Receive, Scope, Send
 
@@ -211,14 +211,6 @@ async def world(directory: Path, **limits: Any) -> AsyncIterator[World]:
         yield made
     finally:
         await made.stop()
-
-
-async def until(condition: Callable[[], Any], at_most_s: float = 10) -> None:
-    """Return when the condition is true; fail after at_most_s."""
-    deadline = time.monotonic() + at_most_s * PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0.01)
 
 
 def write_service(directory: Path, code: str, *, name: str = "probe", toml: str = "") -> Path:

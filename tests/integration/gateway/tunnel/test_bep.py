@@ -9,8 +9,8 @@ import pytest
 
 from gateway.node.identity import load_identity
 from protocol.tokens import sign_as_node
-from tests.integration.gateway.peers import Cloud, Gateway
 from tests.programs import HECATE, run, until
+from tests.system import Cloud, Gateway
 
 BASE = "/api/climate/v1"
 

@@ -22,6 +22,7 @@ from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
 from protocol.mqtt_limits import MqttLimits
 from settings.secret import Secret
+from tests.aio import until
 from tests.programs import PATIENCE
 
 NODE = "n" * 56
@@ -92,12 +93,6 @@ async def forward(
             forwarder.end(closed)
             await connection.close()
     return connections
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_S):
-        while not condition():  # noqa: ASYNC110  # of several parts
-            await asyncio.sleep(0.005)
 
 
 def store(spool: Spool, *messages: tuple[str, bytes]) -> None:

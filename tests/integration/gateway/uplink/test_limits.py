@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from tests.integration.gateway.device_peer import join, log_in
 from tests.integration.gateway.nodes import Node
-from tests.integration.gateway.peers import Cloud, Gateway, join, log_in
 from tests.mqtt_peer import Mqtt
 from tests.programs import run, until
+from tests.system import Cloud, Gateway
 
 VERSIONS = [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5]
 ALL = """

@@ -9,9 +9,9 @@ import pytest
 
 from tests.http_proxy import close
 from tests.integration.gateway.nodes import Node
-from tests.integration.gateway.peers import Cloud
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Cloud
 
 POISON = b"poison"
 

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.gateway.device_peer import join, log_in
 from tests.integration.gateway.nodes import Node
-from tests.integration.gateway.peers import Cloud, Gateway, join, log_in, restart_cloud
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
+from tests.system import Cloud, Gateway, restart_cloud
 
 
 @pytest.fixture

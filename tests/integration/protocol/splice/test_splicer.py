@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from protocol.splice import SplicedPair, SpliceLimits, Splicer, tune
-from protocol.splice.pair import SpliceDirection
 from protocol.splice.pipes import Buffer, Memory, Pipe, PipePool
-from tests.integration.cloud.relay.bep_peers import leave, stands_still, until
+from tests.aio import until
+from tests.integration.cloud.relay.bep_peers import leave, stands_still
 from tests.twin import Twin
 
 MIB = 1 << 20
@@ -282,7 +282,7 @@ def test_streams_in_which_nothing_moves_hold_no_pipe() -> None:
             for end in ends:
                 end.left[1].write(b"x")
                 await end.right[0].readexactly(1)
-            pipes = count_open() - before - 4 * 4  # a joint and its peers are four sockets
+            pipes = count_open() - before - 4 * 4  # a pair and its peers are four sockets
             assert pipes == 2  # the two ends of one, which all of them used
 
     asyncio.run(scenario())
@@ -341,11 +341,9 @@ def test_where_the_kernel_cannot_splice_memory_does() -> None:
     near, left, right, far = sockets
     before = count_open()
     pool = UnablePool()
-    flow = SpliceDirection(
-        SplicedPair(lambda _: None, left, right, lambda _: None), pool, left, right
-    )
+    direction, _ = SplicedPair(lambda _: None, (left, right), lambda _: None, pool).directions
     near.send(b"hello")
-    assert not flow.turn(1000)
+    assert not direction.move(1000)
     assert far.recv(10) == b"hello"
     assert isinstance(pool.lent[0], Unable)
     assert all(isinstance(buffer, Memory) for buffer in pool.lent[1:])

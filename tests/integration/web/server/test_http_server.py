@@ -1,13 +1,17 @@
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.aio import until
 from tests.certificates import make_authority
 from tests.integration.web.http_peers import LIMITS, Served, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 HEAD = b"POST / HTTP/1.1\r\nhost: a\r\n"
 GREETINGS = {
@@ -15,12 +19,6 @@ GREETINGS = {
     "half a head": HEAD,
     "half a body": HEAD + b"content-length: 900\r\n\r\nx",
 }
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
-    async with asyncio.timeout(timeout_s):
-        while not condition():  # noqa: ASYNC110  # conditions of the server, which tells nobody
-            await asyncio.sleep(0.01)
 
 
 def burst(port: int, count: int, greeting: bytes) -> list[socket.socket]:

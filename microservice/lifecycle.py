@@ -1,4 +1,4 @@
-"""A service's life: prepared, ready, paused, stopped, as the gateway says."""
+"""Prepares, runs, pauses and stops one service, as the gateway commands."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,10 @@ from microservice.control import (
     Ready,
     Report,
 )
-from microservice.counters import ServiceCounters
 from microservice.deliveries import HandlerQueue
 from microservice.dispatch import Dispatcher
 from microservice.errors import PublishError
-from microservice.limits import HandlerLimits
+from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.message import Message
 from microservice.service import Service
 
@@ -35,8 +34,8 @@ COUNTS_INTERVAL_S = 1.0
 HEADER_LIMIT_BYTES = 64 * 1024
 
 
-class Life:
-    """Runs one service in this process; report() takes what the gateway is to know."""
+class ServiceLifecycle:
+    """Runs one service in this process; report() sends reports to the gateway."""
 
     def __init__(self, service: Service, launch: Launch, report: Callable[[Report], None]) -> None:
         self._service, self._launch, self._report = service, launch, report
@@ -46,6 +45,7 @@ class Life:
             HandlerQueue(launch.concurrency, launch.queue_limit),
             self._counters,
             HandlerLimits(launch.handler_s, launch.memory_mib),
+            self._acknowledge,
         )
         self._link: BrokerLink | None = None
         self._started = False
@@ -61,7 +61,7 @@ class Life:
         self._counting: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
-        """Serve HTTP; say which topics are wanted."""
+        """Serve HTTP; report the topics of the service."""
         self._service.attach(self, self._launch.env, self._launch.info)
         sock = socket.socket(fileno=self._launch.http_fd)
         self._serving = asyncio.create_task(self._server.serve([sock]), name="http")
@@ -69,14 +69,14 @@ class Life:
         self._counting = asyncio.create_task(self._count(), name="counts")
         self._report(Prepared(tuple(self._dispatcher.filters())))
 
-    async def obey(self, command: Command) -> None:
-        """Do what the gateway says; raises what makes going on impossible."""
+    async def execute(self, command: Command) -> None:
+        """Execute a command of the gateway; raise the error that ends the service."""
         match command:
             case Command.GO:
                 await self._go()
                 self._report(Ready())
             case Command.PAUSE:
-                await self._leave()
+                await self._pause()
                 self._report(Paused())
             case Command.STOP:
                 await self._stop()
@@ -92,7 +92,7 @@ class Life:
         await self._link.publish(topic, payload, qos, retain)
 
     async def _go(self) -> None:
-        self._dispatcher.hold()  # a stored session's messages come before on_start is done
+        self._dispatcher.hold()  # messages of a stored session arrive before on_start is done
         if self._link is None and self._launch.login is not None:
             self._link = BrokerLink(
                 self._launch.login,
@@ -100,7 +100,6 @@ class Life:
                 self._arrived,
                 self._dispatcher.disconnected,
             )
-            self._dispatcher.acknowledge = self._link.acknowledge
         if self._link is not None:
             self._report(Doing("connecting to the broker"))
             await self._link.open()
@@ -115,6 +114,10 @@ class Life:
             await self._link.subscribe(self._dispatcher.filters(), self._launch.stale)
         self._dispatcher.release()
 
+    def _acknowledge(self, packet_id: int) -> None:
+        if self._link is not None:
+            self._link.acknowledge(packet_id)
+
     def _arrived(self, message: MQTTMessage) -> None:
         self._dispatcher.arrived(
             Message(
@@ -123,8 +126,8 @@ class Life:
             message.mid if message.qos else 0,
         )
 
-    async def _leave(self) -> None:
-        """Finish and acknowledge the messages that are running, leave the broker."""
+    async def _pause(self) -> None:
+        """Finish and acknowledge running messages, then disconnect from the broker."""
         self._dispatcher.hold()
         await self._dispatcher.settle(self._launch.stop_s / 2)
         if self._link is not None:
@@ -161,20 +164,20 @@ class Life:
 
 
 class _Server(uvicorn.Server):
-    """A server that is told to stop by the gateway, not by signals."""
+    """A server that the gateway stops, not signals."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept."""
+        """Start to accept connections."""
         await super().startup(sockets)
         self.listening.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave signals alone."""
+        """Do not handle signals."""
         yield
 
 

@@ -1,6 +1,5 @@
-"""Who talks to a gateway: its cloud, a person at the sidecar, an MQTT client."""
+"""Starts clouds and gateways as programs, and calls them over HTTP."""
 
-import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any, Self
 
 import httpx
 
-from tests.mqtt_peer import Mqtt
 from tests.programs import Program, until
 
+HOST = r"127\.0\.0\.1"
+CLOUD_READY = rf"^cloud ready: API (http://{HOST}:\d+), MQTT {HOST}:(\d+), relay {HOST}:(\d+)$"
 SCOPES = "edge:mcm edge:clusters edge:account:associate edge:read:accountkey hec:data"
 
 
@@ -32,36 +32,67 @@ class Cloud:
             "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(self.mqtt_port),
         }
 
-    def log_in(self, edge_id_token: str) -> str:
-        """Return an access token of the development user, bound to a node."""
+    def call(self, method: str, path: str, token: str = "", **options: Any) -> httpx.Response:
+        """Call the cloud's API, with an access token if one is given."""
+        headers = dict(options.pop("headers", {}))
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        url = self.url + path
+        return httpx.request(method, url, headers=headers, timeout=30, trust_env=False, **options)
+
+    def dev_id_token(self) -> str:
+        """Return an ID token of the development user."""
         password = (self.state / "dev-password").read_text().strip()
-        person = {"username": "dev", "password": password}
-        login = httpx.post(f"{self.url}/mid/v1/dev/login", data=person, trust_env=False)
-        form = {
-            "grant_type": "id_token_signin",
-            "id_token": login.raise_for_status().json()["id_token"],
-            "edge_id_token": edge_id_token,
-            "scope": SCOPES,
-        }
-        answer = httpx.post(f"{self.url}/mid/v1/token", data=form, trust_env=False)
-        return str(answer.raise_for_status().json()["access_token"])
+        form = {"username": "dev", "password": password}
+        answer = self.call("POST", "/mid/v1/dev/login", data=form).raise_for_status()
+        return str(answer.json()["id_token"])
+
+    def sign_in(self, id_token: str, **more: str) -> httpx.Response:
+        """Exchange an ID token for an access token."""
+        form = {"grant_type": "id_token_signin", "id_token": id_token, **more}
+        return self.call("POST", "/mid/v1/token", data=form)
+
+    def log_in(self, edge_id_token: str = "") -> str:
+        """Return an access token of the development user, bound to a node if one is given."""
+        more = {"edge_id_token": edge_id_token, "scope": SCOPES} if edge_id_token else {}
+        answer = self.sign_in(self.dev_id_token(), **more).raise_for_status()
+        return str(answer.json()["access_token"])
+
+    def metric(self, name: str) -> float:
+        """Return the value of a metric, 0 when it is absent."""
+        for line in self.call("GET", "/metrics").text.splitlines():
+            if line.startswith(name + " "):
+                return float(line.split()[1])
+        return 0.0
 
 
-def start_cloud(state: Path, url_port: int = 0, mqtt_port: int = 0, relay_port: int = 0) -> Cloud:
-    """Start a cloud; without ports on any free ones."""
-    command = (sys.executable, "-m", "cloud", "--state", str(state), "--port", str(url_port),
-               "--mqtt-port", str(mqtt_port), "--relay-port", str(relay_port))  # fmt: skip
-    program = Program(command, {"HECATE_CLOUD_MID_DEVELOPMENT": "true"})
-    ready = program.wait_for(
-        r"cloud ready: API (http://\S+), MQTT 127\.0\.0\.1:(\d+), relay 127\.0\.0\.1:(\d+)"
-    )
+def cloud_command(state: Path, *more: str, ports: tuple[int, int, int] = (0, 0, 0)) -> list[str]:
+    """Return the command of a cloud; ports are of API, MQTT and relay, 0 is any free one."""
+    options = ("--port", "--mqtt-port", "--relay-port")
+    numbers = [text for pair in zip(options, map(str, ports), strict=True) for text in pair]
+    return [sys.executable, "-m", "cloud", "--state", str(state), *numbers, *more]
+
+
+def start_cloud(
+    state: Path,
+    config: str = "[mid]\ndevelopment = true\n",
+    *,
+    ports: tuple[int, int, int] = (0, 0, 0),
+    **environ: str,
+) -> Cloud:
+    """Start a cloud with the text of a configuration file."""
+    state.mkdir(exist_ok=True)
+    file = state.parent / f"{state.name}.toml"
+    file.write_text(config)
+    program = Program(cloud_command(state, "--config", str(file), ports=ports), environ)
+    ready = program.wait_for(CLOUD_READY)
     return Cloud(program, ready[1], int(ready[2]), int(ready[3]), state)
 
 
 def restart_cloud(cloud: Cloud) -> Cloud:
-    """Start a cloud that was stopped again, where it was."""
+    """Start a stopped cloud again, on the same ports."""
     port = int(cloud.url.rpartition(":")[2])
-    return start_cloud(cloud.state, port, cloud.mqtt_port, cloud.relay_port)
+    return start_cloud(cloud.state, ports=(port, cloud.mqtt_port, cloud.relay_port))
 
 
 class Gateway:
@@ -150,27 +181,3 @@ class Gateway:
         assert "Traceback" not in log, log
         if error is None:
             assert code == 0, log
-
-
-def join(gateway: Gateway, token: str, client_id: str = "board-1") -> dict[str, Any]:
-    """Do what a device does to join; return the gateway's answer."""
-    with Mqtt(gateway.mqtt_port, "claim", token, client_id) as splicer:
-        assert splicer.is_in, splicer.reason
-        assert splicer.subscribe(f"$hec/join/{client_id}/response")
-        splicer.publish(f"$hec/join/{client_id}/request", {"name": "lamp", "model": "paho"})
-        answer: dict[str, Any] = until(splicer.payloads, "the gateway answers the join")[0]
-        return answer
-
-
-def log_in(gateway: Gateway, credentials: dict[str, Any]) -> Mqtt:
-    """Connect as a device that has joined."""
-    device_id = credentials["device_id"]
-    device = Mqtt(gateway.mqtt_port, credentials["username"], credentials["password"], device_id)
-    assert device.is_in, device.reason
-    return device
-
-
-def free_port() -> tuple[socket.socket, int]:
-    """Return a socket that holds a port, and the port."""
-    held = socket.create_server(("127.0.0.1", 0))
-    return held, held.getsockname()[1]
