@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.integration.broker.paho_client import V5, Paho
+from tests.paho_client import V5, Paho
 
 if TYPE_CHECKING:
     import ssl

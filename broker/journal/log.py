@@ -16,7 +16,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from broker.journal import manifest
 from broker.journal.disk import Disk
 from broker.journal.errors import JournalError
 from broker.journal.manifest import SegmentManifest, decode_manifest, encode_slot
+from broker.journal.open_report import OpenReport
 from broker.journal.record_codec import decode_records, encode_records
 from broker.journal.records import SegmentEnded
 from broker.journal.segments import (
@@ -50,32 +51,6 @@ SPARE = "spare-"  # a segment that is no longer needed: written blocks cost leas
 SPARES = 4  # segments become superfluous a few at a time
 SHORTEN_BYTES = 65_536  # less room is not worth a change of the file
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@dataclass(slots=True)
-class OpenReport:
-    """The findings of opening a journal."""
-
-    segments: int = 0
-    groups: int = 0
-    torn: int = 0  # tails that were never synced: usual after a power cut
-    orphans: int = 0  # sessions whose beginning was lost
-    damages: list[tuple[str, Damage]] = field(default_factory=list)  # file name, what
-
-    @property
-    def lost_bytes(self) -> int:
-        """The most bytes that cannot be read."""
-        return sum(damage.length for _, damage in self.damages)
-
-    @property
-    def faults(self) -> int:
-        """The number of damaged places and of sessions without a beginning."""
-        return len(self.damages) + self.orphans
-
-    @property
-    def is_clean(self) -> bool:
-        """True when nothing is missing that was once committed."""
-        return not self.faults
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from broker.standalone.conf.compat_options import (
 )
 from broker.standalone.conf.tables import TLS_KEYS
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import Paho
+from tests.paho_client import Paho
 from tests.peers import require
 from tests.ports import free_port
 from tests.programs import HECATE, ROOT, Program

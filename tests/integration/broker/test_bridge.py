@@ -10,7 +10,7 @@ import pytest
 from broker import Listener
 from broker.journal import Journal
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V4, Paho
+from tests.paho_client import V4, Paho
 from tests.peers import require
 from tests.programs import until
 

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 import broker as package
 from broker import AllowAll, Broker, BrokerError, Credentials, Identity, Listener, Refusal
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V4, V5, Paho
+from tests.paho_client import V4, V5, Paho
 
 
 def make_certificate(folder: Path) -> tuple[Path, Path]:

@@ -8,7 +8,7 @@ import pytest
 from amqtt.client import MQTTClient
 
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V5, Paho
+from tests.paho_client import V5, Paho
 from tests.peers import require
 from tests.programs import PATIENCE, until
 

@@ -11,7 +11,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from broker import Credentials, Identity, Limits, Message, Refusal
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V4, V5, Paho, properties_for
+from tests.paho_client import V4, V5, Paho, properties_for
 
 both = pytest.mark.parametrize("version", [V4, V5])
 

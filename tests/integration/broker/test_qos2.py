@@ -7,7 +7,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V4, V5, Paho
+from tests.paho_client import V4, V5, Paho
 from tests.peers import require
 from tests.programs import PATIENCE
 

@@ -4,7 +4,7 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V4, V5, Paho
+from tests.paho_client import V4, V5, Paho
 
 
 @pytest.mark.parametrize("version", [V4, V5])

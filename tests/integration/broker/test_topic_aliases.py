@@ -6,7 +6,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 
 from tests.integration.broker.conftest import BrokerThread
-from tests.integration.broker.paho_client import V4, V5, Paho, properties_for
+from tests.paho_client import V4, V5, Paho, properties_for
 from tests.programs import PATIENCE
 
 WAIT_S = 20 * PATIENCE

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.access.passwords.hashes import ScryptCost, hash_password
-from tests.integration.broker.paho_client import V5, Paho
+from tests.paho_client import V5, Paho
 from tests.programs import HECATE, Program
 
 CHEAP = ScryptCost(4, 8, 1)

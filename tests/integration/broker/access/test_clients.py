@@ -17,7 +17,7 @@ from joserfc.jwk import ECKey
 from broker.access.tokens import LEEWAY_S
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.access.conftest import ALONE, Alone, rights, users
-from tests.integration.broker.paho_client import Paho
+from tests.paho_client import Paho
 from tests.peers import require
 
 Start = Callable[..., Alone]

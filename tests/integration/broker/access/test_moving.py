@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.broker.access.conftest import Alone
-from tests.integration.broker.paho_client import V5, Paho
+from tests.paho_client import V5, Paho
 from tests.peers import require
 from tests.ports import free_port
 from tests.programs import HECATE, Program, run, until

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.broker.access.conftest import Alone, rights, users
-from tests.integration.broker.paho_client import Paho
+from tests.paho_client import Paho
 
 Start = Callable[..., Alone]
 

@@ -12,7 +12,7 @@ from tests.integration.broker.clients.with_aiomqtt import AiomqttPeer
 from tests.integration.broker.clients.with_amqtt import AmqttPeer
 from tests.integration.broker.clients.with_mqttjs import MqttJsPeer
 from tests.integration.broker.clients.with_paho import PahoPeer
-from tests.integration.broker.paho_client import V4, V5
+from tests.paho_client import V4, V5
 from tests.programs import HECATE, Program
 
 Open = Callable[..., Peer]

@@ -9,7 +9,7 @@ from paho.mqtt.packettypes import PacketTypes
 
 from tests.integration.broker.clients.peer import EXPIRY_S, WAIT_S, Got, Loop, Opening
 from tests.integration.broker.clients.with_paho import publish_properties, read
-from tests.integration.broker.paho_client import properties_for
+from tests.paho_client import properties_for
 
 
 class AiomqttPeer:

@@ -7,7 +7,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 
 from tests.integration.broker.clients.peer import EXPIRY_S, WAIT_S, Got, Opening
-from tests.integration.broker.paho_client import V5, Paho, properties_for
+from tests.paho_client import V5, Paho, properties_for
 
 
 class PahoPeer:

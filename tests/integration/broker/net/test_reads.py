@@ -11,7 +11,7 @@ from broker.wire.packets import Publish
 from tests.integration.broker.access.certificates import Authority
 from tests.integration.broker.conftest import BrokerThread
 from tests.integration.broker.net.conftest import Raw, connect_packet, publish_packet
-from tests.integration.broker.paho_client import V4, Paho
+from tests.paho_client import V4, Paho
 from tests.programs import until
 
 Dial = Callable[..., Raw]

@@ -16,7 +16,7 @@ from tests.integration.broker.net.conftest import (
     connect_packet,
     publish_packet,
 )
-from tests.integration.broker.paho_client import V4, V5, Paho
+from tests.paho_client import V4, V5, Paho
 from tests.programs import until
 from tests.unit.broker.net.frames import BINARY, CLOSE, PING, TEXT, frame, handshake
 

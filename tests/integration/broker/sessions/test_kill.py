@@ -10,8 +10,8 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 
-from tests.integration.broker.paho_client import V4, V5, Paho, properties_for
 from tests.integration.broker.standalone.runner import Runner
+from tests.paho_client import V4, V5, Paho, properties_for
 from tests.programs import HECATE, ROOT, Program
 
 ROUNDS = 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.integration.broker.paho_client import V4, V5, Paho
+from tests.paho_client import V4, V5, Paho
 from tests.programs import HECATE, Program
 
 # the same program with another wall clock

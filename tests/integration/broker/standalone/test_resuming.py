@@ -9,8 +9,8 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 
-from tests.integration.broker.paho_client import V4, V5, Paho, properties_for
 from tests.integration.broker.standalone.runner import Runner
+from tests.paho_client import V4, V5, Paho, properties_for
 
 PAYLOADS = [b"%d" % number for number in range(6)]
 VERSIONS = (V4, V5)
