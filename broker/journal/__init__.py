@@ -9,7 +9,7 @@ from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
 from broker.journal.items import StoredSession, StoredWill
 from broker.journal.journal import Durability, Journal, JournalStatus
-from broker.journal.log import OpenReport
+from broker.journal.open_report import OpenReport
 from broker.journal.state import JournalState
 from broker.journal.writer import JournalLimits
 

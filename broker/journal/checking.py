@@ -10,7 +10,8 @@ from typing import NoReturn
 from broker.journal import manifest
 from broker.journal.disk import RealDisk
 from broker.journal.errors import JournalError
-from broker.journal.log import OpenReport, SegmentLog
+from broker.journal.log import SegmentLog
+from broker.journal.open_report import OpenReport
 from broker.journal.segments import parse_name
 from broker.journal.state import JournalState
 from broker.journal.writer import JournalLimits

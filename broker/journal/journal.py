@@ -10,7 +10,8 @@ from typing import Literal
 
 from broker.journal.disk import Disk, RealDisk
 from broker.journal.errors import JournalError
-from broker.journal.log import OpenReport, SegmentLog
+from broker.journal.log import SegmentLog
+from broker.journal.open_report import OpenReport
 from broker.journal.record_codec import encode_records
 from broker.journal.records import Record, Series
 from broker.journal.state import JournalState
