@@ -19,7 +19,7 @@ class InstalledGateway(Gateway):
 
 def start_gateway(state: Path, cloud: Cloud) -> Gateway:
     """Start a gateway that belongs to a cloud, on free ports; return when it is ready."""
-    gateway = InstalledGateway(state, HECATE_BROKER_ANONYMOUS="loopback", **cloud.environ())
+    gateway = InstalledGateway(state, HECATE_GATEWAY_BROKER_ANONYMOUS="loopback", **cloud.environ())
     gateway.until_ready()
     return gateway
 

@@ -37,9 +37,9 @@ def imported(folder: Path, *paths: str) -> set[str]:
     """Return the modules of a gateway that is ready and was asked for paths."""
     found = folder / "modules.json"
     environ = {
-        "HECATE_NODE_STATE": str(folder / "state"),
-        "HECATE_BROKER_PORT": "0",
-        "HECATE_SIDECAR_PORT": "0",
+        "HECATE_GATEWAY_NODE_STATE": str(folder / "state"),
+        "HECATE_GATEWAY_BROKER_PORT": "0",
+        "HECATE_GATEWAY_SIDECAR_PORT": "0",
     }
     with Program([sys.executable, "-c", PROBE, str(found)], environ) as program:
         url = program.wait_for(r"gateway ready: .* API (http://[^,]+)")[1]
@@ -51,7 +51,16 @@ def imported(folder: Path, *paths: str) -> set[str]:
 
 
 def others(modules: set[str]) -> set[str]:
-    ours = {"__main__", "broker", "gateway", "hardware", "microservice", "protocol", "web"}
+    ours = {
+        "__main__",
+        "broker",
+        "gateway",
+        "hardware",
+        "microservice",
+        "protocol",
+        "settings",
+        "web",
+    }
     names = {name.partition(".")[0] for name in modules} - ours - sys.stdlib_module_names
     return {name for name in names if not name.startswith(("_", "sitecustomize"))}
 

@@ -56,7 +56,7 @@ def test_a_wrong_clock_is_measured_allowed_for_and_shown(
             f"{cloud.url}/sep/{gateway.node_id}/status/v1", headers=with_token, trust_env=False
         )
         assert owned.status_code == 200, owned.text
-        assert any("the cloud's: allowed for" in line for line in gateway.program.lines)
+        assert any("the cloud's: corrected by" in line for line in gateway.program.lines)
 
 
 def test_a_right_clock_is_not_mentioned(node: Gateway) -> None:
