@@ -72,11 +72,12 @@ class WillRule:
         self._unheard = [will for will in self._unheard if will.answers < ROUND_TRIPS]
 
     def killed(self, event: Killed) -> None:
+        if not self._is_down:  # else it was killed while it started, and has published nothing
+            self._killed_at = event.at
         self._is_down = True
         for will in self._unheard:
             will.is_free = True
         self._unheard = []
-        self._killed_at = event.at
 
     def started(self, event: Started) -> None:
         self._is_down = False
