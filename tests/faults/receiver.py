@@ -76,6 +76,8 @@ class Receiver:
     began_at: float = 0.0  # the last connection, with its CONNACK
     is_in: bool = False
     unconfirmed: int = 0  # CONNECTs since then whose answer was lost
+    is_renewing: bool = False  # the last CONNECT asked for a new session, and has no answer
+    may_be_new: bool = False  # the session: an earlier such CONNECT never got an answer
     may_end_at: float = FOREVER  # the session: at the earliest, if a CONNECT was never heard
     ends_at: float = FOREVER  # at the latest
     wants: list[Want] = field(default_factory=list)
@@ -86,7 +88,8 @@ class Receiver:
     # -- the session -----------------------------------------------------------------------
 
     def connecting(self, event: Connecting) -> None:
-        self.clean, self.expiry_s = event.clean, event.expiry_s
+        self.may_be_new = self.may_be_new or self.is_renewing
+        self.clean, self.expiry_s, self.is_renewing = event.clean, event.expiry_s, event.clean
         self.expected, self.possible = self.possible, self.possible or event.expiry_s > 0
         if event.clean:
             self.promised = False
@@ -107,7 +110,8 @@ class Receiver:
         may_be_over = event.at > self.may_end_at - SLACK_S
         if may_be_over:
             self.promised = False
-        if may_be_over and self.unconfirmed:  # it may be another one, made by a lost CONNECT
+        # it may be another one, made by a lost CONNECT
+        if self.may_be_new or (may_be_over and self.unconfirmed):
             for want in self.wants:
                 want.granted = None
         if event.present and event.at > self.ends_at + SLACK_S and killed_at < self.began_at:
@@ -128,6 +132,7 @@ class Receiver:
             self.wants, self.copies = [], {}
             self.unreleased, self.highest = set(), {}
         self.began_at, self.is_in, self.unconfirmed = event.at, True, 0
+        self.is_renewing = self.may_be_new = False
         # a session that was stored and is so no more ends with the connection
         self.promised = self.expiry_s > 0 or event.present
 

@@ -349,6 +349,13 @@ def test_nothing_comes_that_nobody_wanted() -> None:
     assert not rules(READY, sent(1), Unsubscribing("s", "t/#"), Unsubscribed("s", "t/#"), got(1))
 
 
+def test_a_clean_connect_that_was_not_answered_may_have_made_another_session() -> None:
+    asked: list[Event] = [Connecting("s", 2, True, FOREVER), Killed(1.0), Started(2.0)]
+    waits = [*READY, lost("s"), sent(1), *done(1)]
+    assert "lost" in rules(waits, online("s", 3, present=True))
+    assert not rules(waits, asked, online("s", 3, present=True))
+
+
 def test_nothing_old_comes_to_a_new_session() -> None:
     start = [*READY, sent(1), taken(1), lost("s"), *online("s", 2, clean=True)]
     assert rules(start, got(1, epoch=2)) == {"unasked"}
