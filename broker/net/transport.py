@@ -15,7 +15,7 @@ that finds 500 sockets ready costs one callback of the loop, not 500. Rules:
 4. A stream calls connection_lost() once, never from within a call of its owner.
 5. What write() is given leaves in its order; what the kernel does not take waits here.
 
-TLS is a layer above (tls_streams.py). Where there is no epoll, asyncio's transports do it all.
+TLS is a layer above (tls_transport.py). Where there is no epoll, asyncio's transports do it all.
 speed: benchmarks/, fanin_500_* and latency_10k; for rule 3 durable_20k.
 """
 

@@ -1,1 +1,1 @@
-"""TODO."""
+"""Checks passwords: hashes, the password file, SCRAM."""
