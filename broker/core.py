@@ -95,7 +95,7 @@ class Core:
 
     def _build_routing(self, authorizer: Authorizer, store: RecordSink | None) -> None:
         limits, counters, log_limiter = self._limits, self.counters, self.log_limiter
-        self._touched: set[Outbound] = set()  # with output, or other work for their sockets
+        self._touched: dict[Outbound, None] = {}  # in order, with output or other work
         self._time = LoopTime()
         self._scheduler = Scheduler()
         self._persistence = persistence = Persistence(store, self._touch)
@@ -248,7 +248,7 @@ class Core:
         if self._backpressure.waiting and not in_between:
             for client in self._backpressure.release(self._publish_acks.has_room):
                 scheduler.wait(client)
-                self._touched.add(client)
+                self._touched[client] = None
         for client, output in self._dispatcher.take_writes():
             if output:
                 client.link.write(output)
@@ -278,7 +278,7 @@ class Core:
             self._replies.close(client, will=True)
         self._clients.discard(client)
         self._deadlines.forget(client)
-        self._touched.discard(client)
+        self._touched.pop(client, None)
         self._scheduler.leave(client)
         self._backpressure.leave(client)
         # its own routes and those of others may still refer to it
@@ -298,7 +298,7 @@ class Core:
         client.resume()
         if client.session is not None:
             self._acks.pump(client, client.session)
-        self._touched.add(client)
+        self._touched[client] = None
 
     def tick(self, now: float) -> None:
         """Run the periodic work; it is harmless to call this too often."""
@@ -384,7 +384,7 @@ class Core:
         self._acks.pump(client, session)  # [MQTT-3.2.0-1]
 
     def _touch(self, client: Outbound) -> None:
-        self._touched.add(client)
+        self._touched[client] = None
         self._wake()
 
     def _take_over(self, client: Client) -> None:

@@ -73,7 +73,7 @@ class PacketDispatcher:
         backpressure: Backpressure,
         invalidator: RouteInvalidator,
         counters: BrokerCounters,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
     ) -> None:
         self._packet_handler = packet_handler
         self._send_waiting = send_waiting
@@ -112,7 +112,7 @@ class PacketDispatcher:
                 data = client.take_input()
                 self._keep(client, data, self._try(client, data))
             self._scheduler.end(client)
-            self._touched.add(client)  # it may be read again
+            self._touched[client] = None  # it may be read again
 
     def _take(self, client: Client, data: bytes) -> None:
         used = 0
@@ -121,7 +121,7 @@ class PacketDispatcher:
             self._scheduler.end(client)
         else:  # it waits for its turn
             client.expect(0)
-            self._touched.add(client)
+            self._touched[client] = None
         self._keep(client, data, used)
 
     def _try(self, client: Client, data: bytes) -> int:
@@ -180,7 +180,7 @@ class PacketDispatcher:
             # 0: whole packets may be left
             client.need = 0 if client.held or size - start >= 2 else 2  # speed: without a call
             if not client.need:
-                self._touched.add(client)  # core.py lets it wait for its turn
+                self._touched[client] = None  # core.py lets it wait for its turn
         return start
 
     def _handle_one(self, client: Client, buffer: bytes, start: int) -> int:

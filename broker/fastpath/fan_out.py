@@ -47,7 +47,7 @@ class FanOut:
         routes: RouteBuilder,
         scheduler: Scheduler,
         counters: BrokerCounters,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
     ) -> None:
         self._routes = routes
         self._scheduler = scheduler
@@ -126,7 +126,7 @@ class FanOut:
         """Answer QoS 1 messages with one slice of PUBACKs."""
         client.out.append(PUBACK + PUBACK.join(packet_ids))  # [MQTT-4.3.2-4]
         self._counters.send_control(len(packet_ids), 4 * len(packet_ids))
-        self._touched.add(client)
+        self._touched[client] = None
 
 
 def append_chunk(receiver_set: ReceiverSet, chunk: bytes, five: bool) -> None:

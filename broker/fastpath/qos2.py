@@ -51,7 +51,7 @@ class Qos2FastPath:
         scheduler: Scheduler,
         limits: Limits,
         counters: BrokerCounters,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
         send_waiting: Callable[[Client], None],
     ) -> None:
         self._fan_out = fan_out
@@ -204,7 +204,7 @@ class Qos2FastPath:
     def _answer(self, client: Client, kind: bytes, packet_ids: list[bytes]) -> None:
         client.out.append(kind + kind.join(packet_ids))
         self._counters.send_control(len(packet_ids), SHORT_BYTES * len(packet_ids))
-        self._touched.add(client)
+        self._touched[client] = None
 
 
 def _takes_short_answers(client: Client, session: Session) -> bool:

@@ -32,7 +32,7 @@ class AckHandler:
         persistence: Persistence,
         scheduler: Scheduler,
         counters: BrokerCounters,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
         time: LoopTime,
     ) -> None:
         self._replies = replies
@@ -57,7 +57,7 @@ class AckHandler:
         if looked_at >= BACKLOG_STEP_BYTES:
             self._scheduler.wait(client)
         if client.out:
-            self._touched.add(client)
+            self._touched[client] = None
 
     def handle_puback(self, client: Client, packet: PubAck) -> None:
         """Take a PUBACK."""

@@ -69,7 +69,7 @@ class ConnectHandler:
         limits: Limits,
         counters: BrokerCounters,
         log_limiter: LogLimiter,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
     ) -> None:
         self._registry = registry
         self._hooks = hooks
@@ -101,7 +101,7 @@ class ConnectHandler:
             client_id = f"auto-{secrets.token_hex(ASSIGNED_ID_BYTES)}"  # [MQTT-3.1.3-6]
         # [MQTT-3.1.3-7] [MQTT-3.2.2-16]
         client.wait_for_decision(connect, is_id_assigned=not connect.client_id)
-        self._touched.add(client)
+        self._touched[client] = None
         credentials = Credentials(
             client_id, connect.username, connect.password, client.listener, client.peer
         )
@@ -304,7 +304,7 @@ class ConnectHandler:
         if encoded is not None:
             client.out.append(encoded)
             self._counters.send_control(1, len(encoded))
-        self._touched.add(client)
+        self._touched[client] = None
         return encoded is not None
 
 

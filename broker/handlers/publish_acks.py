@@ -37,7 +37,7 @@ class PublishAcks:
         replies: Replies,
         limits: Limits,
         counters: BrokerCounters,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
         wake: Callable[[], None],
     ) -> None:
         self._replies = replies
@@ -61,7 +61,7 @@ class PublishAcks:
         """Stop reading from a client of MQTT 3.1.1, which knows no Receive Maximum."""
         if not client.five and len(queue) >= self._limits.holds:
             client.hold()
-            self._touched.add(client)
+            self._touched[client] = None
 
     def _send_ready(self, client: Client) -> None:
         queue = client.acks
@@ -75,7 +75,7 @@ class PublishAcks:
             and len(queue) < self._limits.holds
         ):
             client.release()
-            self._touched.add(client)
+            self._touched[client] = None
 
     def _answer(self, client: Client, slot: AckSlot, verdict: Reason) -> None:
         is_refusal = verdict >= FAILURE
@@ -110,4 +110,4 @@ class PublishAcks:
         # speed: without packet objects (benchmarks/, QoS 1 to a shared group)
         client.out.append(kind + kind.join(packet_ids))
         self._counters.send_control(len(packet_ids), SHORT_BYTES * len(packet_ids))
-        self._touched.add(client)
+        self._touched[client] = None

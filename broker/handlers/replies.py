@@ -34,7 +34,7 @@ class Replies:
         limits: Limits,
         counters: BrokerCounters,
         log_limiter: LogLimiter,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
         time: LoopTime,
     ) -> None:
         self._registry = registry
@@ -48,7 +48,7 @@ class Replies:
     def send(self, client: Client, packet: Packet) -> None:
         """Append a packet to the output of a client."""
         encoded = encode_fitting(packet, client)  # [MQTT-3.1.2-24]
-        self._touched.add(client)
+        self._touched[client] = None
         if encoded is not None:
             client.out.append(encoded)  # [MQTT-3.3.4-10] [MQTT-4.9.0-3]
             self._counters.send_control(1, len(encoded))
@@ -74,7 +74,7 @@ class Replies:
         was_online = client.state is ConnectionState.ONLINE
         # [MQTT-3.14.4-1] [MQTT-4.13.2-1]
         client.close(self._time.now + self._limits.close_timeout_s)
-        self._touched.add(client)
+        self._touched[client] = None
         self._registry.detach(client, self._time.now, with_will=will)
         if was_online:
             self._note_disconnect(client, reason, text)

@@ -39,7 +39,7 @@ class Router:
         hooks: Hooks,
         scheduler: Scheduler,
         counters: BrokerCounters,
-        touched: set[Outbound],
+        touched: dict[Outbound, None],
     ) -> None:
         self._subscriptions = subscriptions
         self._retained = retained
@@ -78,7 +78,7 @@ class Router:
         for receiver, subscription in receivers:
             receiver.deliver(encoder, subscription, now)  # [MQTT-4.5.0-1] [MQTT-4.6.0-6]
             if isinstance(receiver, Session) and receiver.client is not None:
-                self._touched.add(receiver.client)
+                self._touched[receiver.client] = None
         self._delivering = False
         if persistence.is_on and (records or encoder.entries or message.retain):
             self._store(encoder, records, now, done)
@@ -116,7 +116,7 @@ class Router:
         for receiver, subscription in self._subscriptions.find_receivers(topic, None):
             receiver.deliver(encoder, subscription, now)
             if isinstance(receiver, Session) and receiver.client is not None:
-                self._touched.add(receiver.client)
+                self._touched[receiver.client] = None
 
     def screen(
         self,

@@ -22,7 +22,7 @@ class SubscriptionTable:
     """Finds the receivers of a topic."""
 
     def __init__(
-        self, access: AccessCheck, invalidator: RouteInvalidator, touched: set[Outbound]
+        self, access: AccessCheck, invalidator: RouteInvalidator, touched: dict[Outbound, None]
     ) -> None:
         self._access = access
         self._invalidator = invalidator

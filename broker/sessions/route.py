@@ -37,7 +37,7 @@ class ReceiverSet:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.clients: list[Outbound] = []
+        self.clients: dict[Outbound, None] = {}
         # bound out.append of those connected; same: they take the sender's bytes as they are
         self.same: list[Callable[[bytes], None]] = []
         self.other: list[Callable[[bytes], None]] = []
@@ -53,7 +53,7 @@ class ReceiverSet:
     def add(self, client: Outbound, *, same: bool, qos: int) -> None:
         """Let a connected client receive."""
         append = client.out.append
-        self.clients.append(client)
+        self.clients[client] = None
         (self.same if same else self.other).append(append)
         if not qos:
             (self.low_same if same else self.low_other).append(append)

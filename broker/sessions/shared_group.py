@@ -32,7 +32,7 @@ class SharedGroup:
 
     __slots__ = ("_members", "_rotation", "_touched")
 
-    def __init__(self, touched: set[Outbound]) -> None:
+    def __init__(self, touched: dict[Outbound, None]) -> None:
         self._touched = touched
         self._members: dict[Session, Subscription] = {}
         self._rotation: deque[Session] = deque()
@@ -75,7 +75,7 @@ class SharedGroup:
         self._rotation.append(member)
         member.deliver(encoder, self._members[member], now, self)  # [MQTT-3.3.4-5]
         if member.client is not None:
-            self._touched.add(member.client)
+            self._touched[member.client] = None
 
     def open_for(self) -> int:
         """Return the longest packet that share() takes; 0: it takes none."""
@@ -106,7 +106,7 @@ class SharedGroup:
             client.out.append(
                 chunk if client.five == five else translate_chunk(chunk, to_five=client.five)
             )
-            self._touched.add(client)
+            self._touched[client] = None
         shift = len(packets) % count
         self._rotation = deque([*slow, *ready[shift:], *ready[:shift]])
 
