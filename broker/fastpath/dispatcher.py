@@ -137,7 +137,10 @@ class PacketDispatcher:
 
     def take_writes(self) -> Iterator[tuple[Client, bytes]]:
         """Yield, once, each client with its output; joined one at a time to keep the peak low."""
-        touched = cast("tuple[Client, ...]", tuple(self._touched))  # each Outbound is a Client
+        # Last touched first: a publisher is acknowledged after its message was queued for the
+        # subscribers, and its next burst is under way while they are written to. With the
+        # subscriber first, QoS 2 from one publisher to one subscriber is a fifth slower.
+        touched = cast("tuple[Client, ...]", tuple(reversed(self._touched)))  # Outbound is Client
         self._touched.clear()
         for client in touched:
             if client.paused and client.state is not CLOSED:
