@@ -32,12 +32,14 @@ async def eat(_):
     return {}
 """
 EATING = """
+import subprocess
+
 @service.get("/eat")
 async def eat(_):  # each process stays below its own limit
-    kept = bytearray(os.urandom(1)) * (55 << 20)
+    kept = bytearray(os.urandom(1)) * (40 << 20)
     for _ in range(3):
-        program = "x = bytearray(40 << 20); import time; time.sleep(1000)"
-        await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+        program = "x = bytearray(30 << 20); import time; time.sleep(1000)"
+        subprocess.Popen([sys.executable, "-c", program])
     await asyncio.sleep(1000)
 """
 SECURITY = "/mcm/v1/containers/api-probe/security"
