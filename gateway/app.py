@@ -35,6 +35,7 @@ from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
+from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
@@ -55,6 +56,7 @@ from web.addresses import is_loopback_host
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
+    from gateway.mqtt.users import BrokerUsers
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
 
@@ -82,7 +84,8 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
-    broker = _build_broker(base)
+    users = _build_users(base.config, stack)
+    broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
     cluster = Cluster(node.node_id, base.election, broker, node.signed_record, time.time)
     cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
@@ -126,6 +129,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
             broker=broker,
+            users=users,
             admission=admission,
             cluster=cluster,
             cloud=cloud,
@@ -195,13 +199,28 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
 
 
-def _build_broker(base: _Base) -> Broker:
+def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":
+    if config.broker.access is None:
+        return None
+    from broker.access import AccessError
+    from gateway.mqtt.users import BrokerUsers
+
+    try:
+        users = BrokerUsers(config.broker.access)
+    except AccessError as exc:
+        raise ConfigError(f"{exc}, given in [broker.access]") from exc
+    stack.callback(users.close)
+    return users
+
+
+def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
     access = Access(
         base.registry,
         base.claims,
         base.node.identity.api_key,
         AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
     journal = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.journal import Durability
+from broker.standalone.conf.settings import AccessSettings, Anonymous
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
@@ -45,7 +46,10 @@ class EmbeddedBrokerSettings:
     """The MQTT listeners of the gateway, and the most that clients may hold.
 
     `[[broker.listener]]` takes the keys of [a standalone broker](broker.md#listeners-and-tls), and
-    replaces the listeners of `host`. The gateway's own rules say which clients may connect.
+    replaces the listeners of `host`. The gateway's own rules say which clients may connect;
+    `[broker.access]` takes the keys of [a standalone broker](broker.md#users-and-rights) and
+    admits further users, who reach what its access list says and nothing below `$`. The gateway
+    reads changed files by itself.
     """
 
     host: str = "127.0.0.1"
@@ -57,9 +61,15 @@ class EmbeddedBrokerSettings:
     tls_port: int = 8883
     listener: tuple[ListenerTable, ...] = ()
     limits: LimitsTable = field(default_factory=LimitsTable)
+    access: AccessSettings | None = None
 
     def check(self) -> None:
         """Refuse half a TLS configuration, unknown words, and listeners in two ways."""
+        if self.access is not None:
+            if self.access.anonymous is not Anonymous.NO:
+                raise ValueError("access: anonymous clients are a matter of [broker] anonymous")
+            if fault := self.access.find_fault():
+                raise ValueError(f"access: {fault}")
         if self.listener and self.simple_listener != EmbeddedBrokerSettings().simple_listener:
             raise ValueError(f"{', '.join(_SIMPLE_LISTENER)} do not go with [[broker.listener]]")
         for number, table in enumerate(self.listener, 1):

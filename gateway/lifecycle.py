@@ -41,6 +41,7 @@ from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # a node without a cloud does not load them
     from gateway.cloud_api.client import CloudApi
+    from gateway.mqtt.users import BrokerUsers
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
     from gateway.uplink.uplink import Uplink
@@ -75,6 +76,7 @@ class GatewayParts:
     sidecar_certificate: ServerCertificate | None
     services: ServiceHost
     broker: Broker
+    users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
     cluster: Cluster
     cloud: CloudLinkParts | None
@@ -126,6 +128,8 @@ class Gateway:
         for certificate in (*parts.broker_listeners.certificates, parts.sidecar_certificate):
             if certificate is not None:
                 runs[f"certificate of {certificate.section}"] = certificate.follow()
+        if parts.users is not None:
+            runs["users"] = self._follow_users(parts.users)
         if parts.cloud is not None:
             runs["visitors"] = self._serve_visitors(parts.cloud)
             runs["beps"] = keep_running("beps", parts.cloud.beps.run)
@@ -176,6 +180,12 @@ class Gateway:
             logger.warning(
                 "anyone on this machine may read and write topics ([broker] anonymous = loopback)"
             )
+
+    def _follow_users(self, users: "BrokerUsers") -> Coroutine[None, None, None]:
+        from gateway.mqtt.users import UserPorts
+
+        broker = self._parts.broker
+        return users.follow(UserPorts(broker.rights_changed, broker.cut, broker.revoke))
 
     async def _start_containers(self) -> None:
         services = self._parts.services
