@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from broker import Broker, Message
-from gateway.cluster.election import Election, Role
+from gateway.cluster.election import Election
+from gateway.cluster.heartbeat import Role
 from protocol.errors import ContractError
 from protocol.records import NodeRecord, open_record
 from protocol.topics import NODES, node_record
@@ -60,8 +61,8 @@ class Cluster:
     async def run(self) -> None:
         """Take part in the cluster until cancelled."""
         self._local.subscribe(NODES, self._on_record)
-        while (deadline := self._election.deadline) is not None:
-            await asyncio.sleep(max(0.0, deadline - self._monotonic()))
+        while self.role is Role.LISTENING:
+            await asyncio.sleep(max(0.0, self._election.deadline() - self._monotonic()))
             self._election.tick(self._monotonic())
         logger.info("this node is the %s of its cluster", self.role)
         self._announce_role()

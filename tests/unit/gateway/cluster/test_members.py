@@ -2,7 +2,9 @@ import asyncio
 import json
 
 from broker import AllowAll, Broker
-from gateway.cluster.election import Election, Role
+from gateway.cluster.election import Election
+from gateway.cluster.election_state import Timings
+from gateway.cluster.heartbeat import Role
 from gateway.cluster.members import Cluster
 from protocol.keys import new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record
@@ -23,8 +25,8 @@ def test_the_role_is_announced_and_records_are_kept_by_their_owners_only() -> No
 
         policy = AllowAll()
         async with Broker([], policy, policy, sys_interval_s=0) as broker:
-            election = Election(node_id, now=0.0, listening_s=1.0)
-            monotonic = iter([0.99, 1.0])
+            election = Election(node_id, now=0.0, timings=Timings(listening=1.0))
+            monotonic = iter([0.99, 0.995, 1.0, 1.0])
             cluster = Cluster(
                 node_id, election, broker, signed, lambda: NOW, lambda: next(monotonic, 2.0)
             )
