@@ -117,7 +117,7 @@ class BrokerUsers:
         logger.info("read users and rights again; cut %d connections", cut)
 
     def _read_stamp(self) -> Stamp:
-        stamps = []
+        stamps: list[tuple[int, int, int] | None] = []
         for path in self._files:
             try:
                 stat = path.stat()
