@@ -61,6 +61,16 @@ class ElectionState:
         return self.claim.supernode_id
 
     @property
+    def timings(self) -> Timings:
+        """The waits of this election."""
+        return self._timings
+
+    @property
+    def heard(self) -> frozenset[str]:
+        """The peers that this node hears."""
+        return self._peers.heard
+
+    @property
     def one_way(self) -> frozenset[str]:
         """The peers that this node hears, but that do not hear it."""
         return self._peers.one_way()
@@ -121,16 +131,12 @@ class ElectionState:
 
     def _best_claim(self) -> Heartbeat | None:
         """Return the supernode with the newest claim that is not older than what was seen."""
-        claims = [
-            peer
-            for peer in self._peers.reached()
-            if peer.role is Role.SUPERNODE and peer.claim.epoch >= self.claim.epoch
-        ]
+        epoch = self.claim.epoch
+        claims = [peer for peer in self._peers.supernodes() if peer.claim.epoch >= epoch]
         return max(claims, key=lambda peer: peer.claim, default=None)
 
     def _find_rival(self) -> Heartbeat | None:
-        rivals = [peer for peer in self._peers.reached() if peer.role is Role.SUPERNODE]
-        return max(rivals, key=merge_key, default=None)
+        return max(self._peers.supernodes(), key=merge_key, default=None)
 
     def _find_better(self, now: float) -> Heartbeat | None:
         """Return the best peer that should lead instead of this node and still has its time.

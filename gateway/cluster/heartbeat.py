@@ -36,6 +36,7 @@ class Heartbeat:
         successors: of a supernode, the members that take over, in this order.
         has_members: of a supernode.
         is_fit: its broker, its disk and its loop work.
+        reaches_cloud: it could hold the link to the cloud.
     """
 
     node_id: str
@@ -46,3 +47,4 @@ class Heartbeat:
     successors: tuple[str, ...] = ()
     has_members: bool = False
     is_fit: bool = True
+    reaches_cloud: bool = False

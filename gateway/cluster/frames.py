@@ -1,0 +1,226 @@
+"""Encodes what nodes of a cluster send each other: CBOR maps, each after its length.
+
+A receiver ignores fields that it does not know, so that nodes one version apart work together; a
+frame that lacks a field, or holds a wrong type, ends the link.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import cbor2
+
+from gateway.cluster.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.rank import CAPABILITY_LIMIT, UPTIME_CLASSES_S, Rank
+from protocol.envelope import ENVELOPE_LIMIT_BYTES
+from protocol.errors import WireError
+from protocol.ids import NODE_ID
+from protocol.records import SIGNED_LIMIT
+
+VERSION = 1
+LENGTH = struct.Struct("!I")
+FRAME_LIMIT_BYTES = ENVELOPE_LIMIT_BYTES + 1024  # a SEP envelope and its topic
+HEARS_LIMIT = 1200
+SUCCESSORS_LIMIT = 16
+ADDRESSES_LIMIT = 32
+TEXT_LIMIT = 256
+EPOCH_LIMIT = 2**53
+INCARNATION_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first frame of both ends.
+
+    Attributes:
+        incarnation: random bytes of this run; two runs with one node id differ in them.
+        proof: what admits the node: a membership credential, or a proof of the shared secret.
+        addresses: host:port of its cluster port, for peers that know it by others.
+    """
+
+    incarnation: bytes
+    proof: str = ""
+    addresses: tuple[str, ...] = ()
+    version: int = VERSION
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The peer is not admitted."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A heartbeat, with the addresses of nodes that the receiver may need to reach."""
+
+    heartbeat: Heartbeat
+    addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChanges:
+    """Signed records that are new, and the ids of nodes that are gone."""
+
+    put: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SepMessage:
+    """A sealed SEP envelope on its way to or from a member, and its topic at the cloud."""
+
+    topic: str
+    payload: bytes
+
+
+Frame = Hello | Refused | Beat | RecordChanges | SepMessage
+
+
+def encode_frame(frame: Frame) -> bytes:
+    """Return a frame with its length."""
+    body = cbor2.dumps(_to_map(frame))
+    return LENGTH.pack(len(body)) + body
+
+
+def decode_frame(body: bytes) -> Frame:
+    """Return the frame in the bytes after its length; WireError when it is malformed."""
+    try:
+        return _from_map(_of(cbor2.loads(body), dict))
+    except (cbor2.CBORDecodeError, ValueError, KeyError, TypeError, RecursionError) as exc:
+        raise WireError(f"cannot read frame of a peer: {exc}") from exc
+
+
+def _to_map(frame: Frame) -> dict[str, Any]:
+    match frame:
+        case Hello():
+            return {
+                "is": "hello",
+                "v": frame.version,
+                "run": frame.incarnation,
+                "proof": frame.proof,
+                "at": list(frame.addresses),
+            }
+        case Refused():
+            return {"is": "refused", "why": frame.reason[:TEXT_LIMIT]}
+        case Beat():
+            addresses = {node_id: list(each) for node_id, each in frame.addresses.items()}
+            return {"is": "beat", "at": addresses, **_heartbeat_map(frame.heartbeat)}
+        case RecordChanges():
+            return {"is": "records", "put": list(frame.put), "gone": list(frame.gone)}
+        case SepMessage():
+            return {"is": "sep", "topic": frame.topic, "payload": frame.payload}
+
+
+def _heartbeat_map(heartbeat: Heartbeat) -> dict[str, Any]:
+    rank = heartbeat.rank
+    return {
+        "id": heartbeat.node_id,
+        "role": heartbeat.role.value,
+        "epoch": heartbeat.claim.epoch,
+        "supernode": heartbeat.claim.supernode_id,
+        "rank": [rank.is_settled, rank.is_stationary, rank.capability, rank.uptime_class],
+        "hears": sorted(heartbeat.hears),
+        "next": list(heartbeat.successors),
+        "members": heartbeat.has_members,
+        "fit": heartbeat.is_fit,
+        "cloud": heartbeat.reaches_cloud,
+    }
+
+
+def _from_map(values: dict[str, Any]) -> Frame:
+    match values["is"]:
+        case "hello":
+            incarnation = _of(values["run"], bytes)
+            if len(incarnation) != INCARNATION_BYTES:
+                raise ValueError("a run is named by 16 bytes")
+            return Hello(
+                incarnation,
+                _text(values["proof"], SIGNED_LIMIT),
+                _addresses(values["at"]),
+                _number(values["v"], 1_000_000),
+            )
+        case "refused":
+            return Refused(_text(values["why"]))
+        case "beat":
+            at = _of(values["at"], dict)
+            if len(at) > SUCCESSORS_LIMIT:
+                raise ValueError("too many addresses")
+            return Beat(
+                _heartbeat(values), {_node_id(key): _addresses(each) for key, each in at.items()}
+            )
+        case "records":
+            return RecordChanges(
+                tuple(_text(each, SIGNED_LIMIT) for each in _of(values["put"], list)),
+                tuple(_node_id(each) for each in _of(values["gone"], list)),
+            )
+        case "sep":
+            return SepMessage(_text(values["topic"]), _of(values["payload"], bytes))
+        case unknown:
+            raise ValueError(f"unknown kind {unknown!r:.20}")
+
+
+def _heartbeat(values: dict[str, Any]) -> Heartbeat:
+    settled, stationary, capability, uptime = _of(values["rank"], list)[:4]
+    supernode = _of(values["supernode"], str)
+    return Heartbeat(
+        node_id=_node_id(values["id"]),
+        role=Role(values["role"]),
+        claim=RoleClaim(
+            _number(values["epoch"], EPOCH_LIMIT), _node_id(supernode) if supernode else ""
+        ),
+        rank=Rank(
+            _of(stationary, bool),
+            _number(capability, CAPABILITY_LIMIT),
+            _number(uptime, len(UPTIME_CLASSES_S)),
+            _of(settled, bool),
+        ),
+        hears=frozenset(_ids(values["hears"], HEARS_LIMIT)),
+        successors=_ids(values["next"], SUCCESSORS_LIMIT),
+        has_members=_of(values["members"], bool),
+        is_fit=_of(values["fit"], bool),
+        reaches_cloud=_of(values.get("cloud", False), bool),
+    )
+
+
+def _of(value: Any, kind: type) -> Any:
+    if type(value) is not kind:
+        raise ValueError(f"{type(value).__name__}, not {kind.__name__}")
+    return value
+
+
+def _number(value: Any, limit: int) -> int:
+    number = int(_of(value, int))
+    if not 0 <= number <= limit:
+        raise ValueError(f"{number} is not from 0 to {limit}")
+    return number
+
+
+def _text(value: Any, limit: int = TEXT_LIMIT) -> str:
+    text = str(_of(value, str))
+    if len(text) > limit or not text.isprintable():
+        raise ValueError(f"not a printable text of at most {limit} characters")
+    return text
+
+
+def _node_id(value: Any) -> str:
+    text = str(_of(value, str))
+    if not NODE_ID.fullmatch(text):
+        raise ValueError("not a node id")
+    return text
+
+
+def _ids(values: Any, limit: int) -> tuple[str, ...]:
+    ids = _of(values, list)
+    if len(ids) > limit:
+        raise ValueError(f"more than {limit} ids")
+    return tuple(_node_id(each) for each in ids)
+
+
+def _addresses(values: Any) -> tuple[str, ...]:
+    addresses = _of(values, list)
+    if len(addresses) > ADDRESSES_LIMIT:
+        raise ValueError(f"more than {ADDRESSES_LIMIT} addresses")
+    return tuple(_text(each) for each in addresses)
