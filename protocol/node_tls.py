@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import ssl
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -57,7 +58,7 @@ class NodeTlsContext:
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         return context
 
-    def _select(self, _: SSL.Connection, offered: list[bytes]) -> object:
+    def _select(self, _: SSL.Connection, offered: list[bytes]) -> Any:
         chosen = next((name for name in offered if name in self._protocols), None)
         return SSL.NO_OVERLAPPING_PROTOCOLS if chosen is None else chosen
 

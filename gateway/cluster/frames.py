@@ -5,7 +5,7 @@ frame that lacks a field, or holds a wrong type, ends the link.
 """
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,11 +61,42 @@ class Beat:
 
 
 @dataclass(frozen=True, slots=True)
-class RecordChanges:
-    """Signed records that are new, and the ids of nodes that are gone."""
+class OwnRecord:
+    """The signed record of the sender."""
 
+    signed: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A state of one supernode's directory: its term of office, and a count of changes."""
+
+    term: bytes = b""
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordQuery:
+    """A member asks for what has changed since a version of the supernode's directory."""
+
+    since: Version
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChanges:
+    """Part of the answer: signed records that are new, and the ids of nodes that are gone.
+
+    Attributes:
+        version: what the receiver has when the last part has come.
+        is_last: no part follows.
+        is_whole: the answer has all records; of a receiver's others, nothing is left.
+    """
+
+    version: Version
     put: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
+    is_last: bool = True
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +107,7 @@ class SepMessage:
     payload: bytes
 
 
-Frame = Hello | Refused | Beat | RecordChanges | SepMessage
+Frame = Hello | Refused | Beat | OwnRecord | RecordQuery | RecordChanges | SepMessage
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -88,7 +119,8 @@ def encode_frame(frame: Frame) -> bytes:
 def decode_frame(body: bytes) -> Frame:
     """Return the frame in the bytes after its length; WireError when it is malformed."""
     try:
-        return _from_map(_of(cbor2.loads(body), dict))
+        values = _of(cbor2.loads(body), dict)
+        return _READERS[_of(values["is"], str)](values)
     except (cbor2.CBORDecodeError, ValueError, KeyError, TypeError, RecursionError) as exc:
         raise WireError(f"cannot read frame of a peer: {exc}") from exc
 
@@ -96,22 +128,33 @@ def decode_frame(body: bytes) -> Frame:
 def _to_map(frame: Frame) -> dict[str, Any]:
     match frame:
         case Hello():
-            return {
-                "is": "hello",
+            fields: dict[str, Any] = {
                 "v": frame.version,
                 "run": frame.incarnation,
                 "proof": frame.proof,
                 "at": list(frame.addresses),
             }
         case Refused():
-            return {"is": "refused", "why": frame.reason[:TEXT_LIMIT]}
+            fields = {"why": frame.reason[:TEXT_LIMIT]}
         case Beat():
             addresses = {node_id: list(each) for node_id, each in frame.addresses.items()}
-            return {"is": "beat", "at": addresses, **_heartbeat_map(frame.heartbeat)}
+            fields = {"at": addresses, **_heartbeat_map(frame.heartbeat)}
+        case OwnRecord():
+            fields = {"record": frame.signed}
+        case RecordQuery():
+            fields = {"term": frame.since.term, "n": frame.since.number}
         case RecordChanges():
-            return {"is": "records", "put": list(frame.put), "gone": list(frame.gone)}
+            fields = {
+                "term": frame.version.term,
+                "n": frame.version.number,
+                "put": list(frame.put),
+                "gone": list(frame.gone),
+                "last": frame.is_last,
+                "whole": frame.is_whole,
+            }
         case SepMessage():
-            return {"is": "sep", "topic": frame.topic, "payload": frame.payload}
+            fields = {"topic": frame.topic, "payload": frame.payload}
+    return {"is": _KINDS[type(frame)], **fields}
 
 
 def _heartbeat_map(heartbeat: Heartbeat) -> dict[str, Any]:
@@ -130,36 +173,49 @@ def _heartbeat_map(heartbeat: Heartbeat) -> dict[str, Any]:
     }
 
 
-def _from_map(values: dict[str, Any]) -> Frame:
-    match values["is"]:
-        case "hello":
-            incarnation = _of(values["run"], bytes)
-            if len(incarnation) != INCARNATION_BYTES:
-                raise ValueError("a run is named by 16 bytes")
-            return Hello(
-                incarnation,
-                _text(values["proof"], SIGNED_LIMIT),
-                _addresses(values["at"]),
-                _number(values["v"], 1_000_000),
-            )
-        case "refused":
-            return Refused(_text(values["why"]))
-        case "beat":
-            at = _of(values["at"], dict)
-            if len(at) > SUCCESSORS_LIMIT:
-                raise ValueError("too many addresses")
-            return Beat(
-                _heartbeat(values), {_node_id(key): _addresses(each) for key, each in at.items()}
-            )
-        case "records":
-            return RecordChanges(
-                tuple(_text(each, SIGNED_LIMIT) for each in _of(values["put"], list)),
-                tuple(_node_id(each) for each in _of(values["gone"], list)),
-            )
-        case "sep":
-            return SepMessage(_text(values["topic"]), _of(values["payload"], bytes))
-        case unknown:
-            raise ValueError(f"unknown kind {unknown!r:.20}")
+def _read_hello(values: dict[str, Any]) -> Hello:
+    incarnation = _of(values["run"], bytes)
+    if len(incarnation) != INCARNATION_BYTES:
+        raise ValueError("a run is named by 16 bytes")
+    return Hello(
+        incarnation,
+        _text(values["proof"], SIGNED_LIMIT),
+        _addresses(values["at"]),
+        _number(values["v"], 1_000_000),
+    )
+
+
+def _read_beat(values: dict[str, Any]) -> Beat:
+    at = _of(values["at"], dict)
+    if len(at) > SUCCESSORS_LIMIT:
+        raise ValueError("too many addresses")
+    addresses = {_node_id(key): _addresses(each) for key, each in at.items()}
+    return Beat(_heartbeat(values), addresses)
+
+
+def _read_changes(values: dict[str, Any]) -> RecordChanges:
+    return RecordChanges(
+        _version(values),
+        tuple(_text(each, SIGNED_LIMIT) for each in _of(values["put"], list)),
+        tuple(_node_id(each) for each in _of(values["gone"], list)),
+        _of(values["last"], bool),
+        _of(values["whole"], bool),
+    )
+
+
+_READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
+    "hello": _read_hello,
+    "refused": lambda values: Refused(_text(values["why"])),
+    "beat": _read_beat,
+    "own": lambda values: OwnRecord(_text(values["record"], SIGNED_LIMIT)),
+    "query": lambda values: RecordQuery(_version(values)),
+    "records": _read_changes,
+    "sep": lambda values: SepMessage(_text(values["topic"]), _of(values["payload"], bytes)),
+}
+_KINDS: dict[type, str] = {
+    Hello: "hello", Refused: "refused", Beat: "beat", OwnRecord: "own", RecordQuery: "query",
+    RecordChanges: "records", SepMessage: "sep",
+}  # fmt: skip
 
 
 def _heartbeat(values: dict[str, Any]) -> Heartbeat:
@@ -183,6 +239,13 @@ def _heartbeat(values: dict[str, Any]) -> Heartbeat:
         is_fit=_of(values["fit"], bool),
         reaches_cloud=_of(values.get("cloud", False), bool),
     )
+
+
+def _version(values: dict[str, Any]) -> Version:
+    term = _of(values["term"], bytes)
+    if len(term) > INCARNATION_BYTES:
+        raise ValueError("a term is named by at most 16 bytes")
+    return Version(term, _number(values["n"], EPOCH_LIMIT))
 
 
 def _of(value: Any, kind: type) -> Any:

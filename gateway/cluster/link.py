@@ -56,11 +56,15 @@ class PeerLink:
 
     def send(self, frame: Frame) -> None:
         """Queue a frame; leave out a heartbeat for a peer that does not read."""
-        waiting = self._writer.transport.get_write_buffer_size()
-        if waiting > SLOW_BYTES and isinstance(frame, Beat):
+        if isinstance(frame, Beat) and self.waiting_bytes > SLOW_BYTES:
             return
         if not self._writer.is_closing():
             self._writer.write(encode_frame(frame))
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The bytes that the peer has not taken."""
+        return self._writer.transport.get_write_buffer_size()
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Yield the frames of the peer until it ends the link; WireError for a malformed one."""
@@ -85,15 +89,6 @@ class PeerLink:
         if size > FRAME_LIMIT_BYTES:
             raise WireError(f"cannot read frame of a peer: {size} bytes")
         return decode_frame(await self._reader.readexactly(size))
-
-
-async def accept(
-    carrier: socket.socket, context: NodeTlsContext
-) -> tuple[socket.socket, NodeTlsCodec]:
-    """Do a server's handshake; return the plain side and what the peer has proved."""
-    codec = context.accept()
-    async with asyncio.timeout(DIAL_S):
-        return await couple(carrier, codec), codec
 
 
 async def dial(

@@ -1,4 +1,4 @@
-"""Keeps the links to the peers: dials candidates, accepts, admits, refuses. Does I/O."""
+"""Keeps the links to the peers: dials candidates, admits, refuses. Does I/O."""
 
 import asyncio
 import contextlib
@@ -12,17 +12,14 @@ from typing import Any
 from gateway.cluster.admission import Admission
 from gateway.cluster.candidates import Candidates
 from gateway.cluster.frames import Beat, Frame, Hello, Refused
-from gateway.cluster.link import CONTROL, PeerLink, accept, dial
+from gateway.cluster.link import CONTROL, PeerLink, dial
 from gateway.errors import ClusterError
 from protocol.errors import WireError
-from protocol.node_tls import NodeTlsContext
-from protocol.splice import tune
-from settings.addresses import format_address
+from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 
 logger = logging.getLogger(__name__)
 
 DIALS_AT_ONCE = 16
-HANDSHAKES_AT_ONCE = 64  # of connections that have not proved a node id
 LOOK_S = 0.25  # for candidates whose next attempt is due
 REFUSED_LIMIT = 64
 BEATS_PER_S = 50  # of one peer; more end its link
@@ -68,10 +65,9 @@ class PeerLinks:
         self._last_beat: dict[str, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialling: set[str] = set()
-        self._handshakes = 0
         self._look = asyncio.Event()
         self.refused: deque[RefusedNode] = deque(maxlen=REFUSED_LIMIT)
-        self.unadmitted = 0  # connections that were refused or failed
+        self.unadmitted = 0  # links that were refused
 
     @property
     def linked(self) -> dict[str, PeerLink]:
@@ -82,13 +78,10 @@ class PeerLinks:
         """Look for candidates to dial now."""
         self._look.set()
 
-    async def run(self, listeners: list[socket.socket]) -> None:
-        """Accept and dial until cancelled; then end all links."""
+    async def run(self) -> None:
+        """Dial until cancelled; then end all links that this node has dialled."""
         try:
-            async with asyncio.TaskGroup() as group:
-                for listener in listeners:
-                    group.create_task(self._accept_all(listener))
-                group.create_task(self._dial_all())
+            await self._dial_all()
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -114,38 +107,8 @@ class PeerLinks:
         if link is not None:
             await link.close()
 
-    # Accepting --------------------------------------------------------------------------------
-
-    async def _accept_all(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                carrier, peer = await loop.sock_accept(listener)
-            except OSError as exc:
-                logger.warning("cannot accept a peer: %s", exc)
-                await asyncio.sleep(1.0)
-                continue
-            if self._handshakes >= HANDSHAKES_AT_ONCE:
-                carrier.close()
-                self.unadmitted += 1
-                continue
-            self._spawn(self._serve(carrier, format_address(peer[0], peer[1])))
-
-    async def _serve(self, carrier: socket.socket, address: str) -> None:
-        self._handshakes += 1
-        try:
-            tune(carrier)
-            sock, codec = await accept(carrier, self._context)
-        except (OSError, TimeoutError) as exc:
-            carrier.close()
-            self.unadmitted += 1
-            logger.debug("no handshake with %s: %s", address, exc or "no answer")
-            return
-        finally:
-            self._handshakes -= 1
-        if codec.peer_id == self._context.node_id:
-            sock.close()
-            return
+    async def serve(self, sock: socket.socket, codec: NodeTlsCodec, address: str) -> None:
+        """Serve a connection that a peer has dialled, until it ends."""
         await self._run_link(PeerLink(sock, codec, address, dialled=False))
 
     # Dialling ---------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -57,10 +56,10 @@ class Peering:
             LinkPorts(self._wants, self._up, self._down, self._hear, ports.clock, ports.monotonic),
         )
 
-    async def run(self, listeners: list[socket.socket]) -> None:
+    async def run(self) -> None:
         """Take part until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.links.run(listeners))
+            group.create_task(self.links.run())
             group.create_task(self._beat())
             group.create_task(self._prune())
 

@@ -13,9 +13,11 @@ from gateway.cluster.heartbeat import Role
 from gateway.cluster.link import CONTROL
 from gateway.cluster.peering import Peering, PeeringPorts
 from gateway.cluster.rank import Rank
+from gateway.cluster.server import PeerServer
 from protocol.keys import NodeKey, new_node_key
 from protocol.node_tls import NodeTlsContext
 from settings.secret import Secret
+from tests.aio import until
 
 
 class RunningNode:
@@ -33,18 +35,24 @@ class RunningNode:
         ports = PeeringPorts(
             lambda: (self.address,), lambda: None, lambda _: None, time.time, time.monotonic
         )
+        context = NodeTlsContext(self.key, [CONTROL])
         self.peering = Peering(
             self.election,
-            NodeTlsContext(self.key, [CONTROL]),
+            context,
             admission(self.key.node_id),
             Candidates(self.key.node_id, [p for p in peers if p != self.address]),
             ports,
         )
-        self.task = asyncio.create_task(self.peering.run([self.listener]))
+        server = PeerServer(context, {CONTROL: self.peering.links.serve})
+        self.tasks = [
+            asyncio.create_task(server.run([self.listener])),
+            asyncio.create_task(self.peering.run()),
+        ]
 
     async def end(self) -> None:
-        self.task.cancel()
-        await asyncio.gather(self.task, return_exceptions=True)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         self.listener.close()
 
 
@@ -59,12 +67,6 @@ async def cluster(
     finally:
         for node in nodes:
             await node.end()
-
-
-async def until(condition: Callable[[], bool], within_s: float = 10.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 def agree(nodes: list[RunningNode]) -> bool:

@@ -12,9 +12,12 @@ from gateway.cluster.frames import (
     Beat,
     Frame,
     Hello,
+    OwnRecord,
     RecordChanges,
+    RecordQuery,
     Refused,
     SepMessage,
+    Version,
     decode_frame,
     encode_frame,
 )
@@ -44,7 +47,9 @@ def body_of(frame: Frame) -> bytes:
         Hello(b"0123456789abcdef", "proof", ("192.0.2.1:8084",)),
         Refused("unknown account"),
         BEAT,
-        RecordChanges(("jwt",), (TWO,)),
+        OwnRecord("jwt"),
+        RecordQuery(Version(b"term", 5)),
+        RecordChanges(Version(b"term", 5), ("jwt",), (TWO,), is_last=False, is_whole=True),
         SepMessage("$hec/sep/x/y/request", b"\x00" * 1000),
     ],
 )
