@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 DIALS_AT_ONCE = 16
 LOOK_S = 0.25  # for candidates whose next attempt is due
 REFUSED_LIMIT = 64
-BEATS_PER_S = 50  # of one peer; more end its link
+IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, and it has restarted
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ class PeerLinks:
         other = self._links.get(link.peer_id)
         if not reason and other is not None and self._runs[link.peer_id] != hello.incarnation:
             silent_s = self._ports.monotonic() - self._last_beat.get(link.peer_id, 0.0)
-            if silent_s < 1.0:
+            if silent_s < IN_USE_S:
                 reason = (
                     f"its node id is in use at {other.address} as well as at {link.address}: one "
                     "is a copy of the other's state folder; remove node-key.pem from one of them"
