@@ -28,8 +28,8 @@ from broker.journal import Journal
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.election import Election
-from gateway.cluster.heartbeat import Role
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
 from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm

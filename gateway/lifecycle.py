@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
-from gateway.cluster.heartbeat import Role
+from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission

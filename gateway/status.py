@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from broker import Broker
 from gateway import VERSION
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.heartbeat import Role
+from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.members import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown

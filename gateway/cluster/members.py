@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 
 from broker import Broker, Message
-from gateway.cluster.election import Election
-from gateway.cluster.heartbeat import Role
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
 from protocol.errors import ContractError
 from protocol.records import NodeRecord, open_record
 from protocol.topics import NODES, node_record

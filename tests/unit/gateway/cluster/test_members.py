@@ -2,9 +2,9 @@ import asyncio
 import json
 
 from broker import AllowAll, Broker
-from gateway.cluster.election import Election
-from gateway.cluster.election_state import Timings
-from gateway.cluster.heartbeat import Role
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.state import Timings
 from gateway.cluster.members import Cluster
 from protocol.keys import new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record

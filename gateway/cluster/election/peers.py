@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.cluster.heartbeat import Heartbeat, Role
+from gateway.cluster.election.heartbeat import Heartbeat, Role
 
 
 @dataclass(frozen=True, slots=True)

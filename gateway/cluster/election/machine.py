@@ -28,9 +28,9 @@ What holds after every call:
 
 from dataclasses import replace
 
-from gateway.cluster.election_rules import ElectionRules
-from gateway.cluster.election_state import NEVER, STARTING
-from gateway.cluster.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.rules import ElectionRules
+from gateway.cluster.election.state import NEVER, STARTING
 
 
 class Election(ElectionRules):

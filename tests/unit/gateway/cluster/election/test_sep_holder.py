@@ -1,4 +1,4 @@
-from gateway.cluster.sep_holder import SepClaim, SepHolder
+from gateway.cluster.election.sep_holder import SepClaim, SepHolder
 
 
 def holder() -> SepHolder:

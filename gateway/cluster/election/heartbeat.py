@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gateway.cluster.rank import Rank
+from gateway.cluster.election.rank import Rank
 
 
 class Role(StrEnum):

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from gateway.cluster.heartbeat import Heartbeat, Role, RoleClaim
-from gateway.cluster.peers import Peers
-from gateway.cluster.rank import FlapGuard, Rank, classify_uptime, order_key
+from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.peers import Peers
+from gateway.cluster.election.rank import FlapGuard, Rank, classify_uptime, order_key
 
 SUCCESSORS = 5
 PEERS_LIMIT = 1100  # 1,000 members at one supernode, and some that come and go

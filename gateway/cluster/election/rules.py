@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from gateway.cluster.election_state import ElectionState, merge_key
-from gateway.cluster.heartbeat import Role, RoleClaim
+from gateway.cluster.election.heartbeat import Role, RoleClaim
+from gateway.cluster.election.state import ElectionState, merge_key
 
 Condition = Callable[[Any, float], bool]
 Action = Callable[[Any, float], None]

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cluster.frames import (
+from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.links.frames import (
     LENGTH,
     Beat,
     Frame,
@@ -21,8 +23,6 @@ from gateway.cluster.frames import (
     decode_frame,
     encode_frame,
 )
-from gateway.cluster.heartbeat import Heartbeat, Role, RoleClaim
-from gateway.cluster.rank import Rank
 from protocol.errors import WireError
 
 ONE, TWO = "a" * 56, "b" * 56

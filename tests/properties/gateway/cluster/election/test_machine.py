@@ -3,8 +3,8 @@
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
-from gateway.cluster.rank import Rank
-from tests.unit.gateway.cluster.simulation import Network, SimulatedNode
+from gateway.cluster.election.rank import Rank
+from tests.unit.gateway.cluster.election.simulation import Network, SimulatedNode
 
 IDS = "abcdef"
 BOUND_S = 12.0  # of stillness; the longest seen is below 7 s, with most nodes dead

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.cluster.frames import RecordChanges, Version
+from gateway.cluster.links.frames import RecordChanges, Version
 from protocol.errors import TokenError
 from protocol.records import NodeRecord, open_record
 

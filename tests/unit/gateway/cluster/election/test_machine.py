@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.cluster.election import Election
-from gateway.cluster.heartbeat import Role
-from gateway.cluster.rank import Rank
-from tests.unit.gateway.cluster.simulation import Network
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from tests.unit.gateway.cluster.election.simulation import Network
 
 STABLE_S = 10.0
 

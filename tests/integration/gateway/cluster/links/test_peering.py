@@ -6,14 +6,14 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 
-from gateway.cluster.admission import Admission, OpenAdmission, SecretAdmission
-from gateway.cluster.candidates import Candidates
-from gateway.cluster.election import Election
-from gateway.cluster.heartbeat import Role
-from gateway.cluster.link import CONTROL
-from gateway.cluster.peering import Peering, PeeringPorts
-from gateway.cluster.rank import Rank
-from gateway.cluster.server import PeerServer
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.links.admission import Admission, OpenAdmission, SecretAdmission
+from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.link import CONTROL
+from gateway.cluster.links.peering import Peering, PeeringPorts
+from gateway.cluster.links.server import PeerServer
 from protocol.keys import NodeKey, new_node_key
 from protocol.node_tls import NodeTlsContext
 from settings.secret import Secret

@@ -5,10 +5,10 @@ import itertools
 from collections.abc import Callable
 from functools import partial
 
-from gateway.cluster.election import Election
-from gateway.cluster.election_state import Timings
-from gateway.cluster.heartbeat import Heartbeat, Role
-from gateway.cluster.rank import Rank
+from gateway.cluster.election.heartbeat import Heartbeat, Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.state import Timings
 
 DELAY_S = 0.002
 TIMINGS = Timings()

@@ -9,10 +9,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.cluster.admission import Admission
-from gateway.cluster.candidates import Candidates
-from gateway.cluster.frames import Beat, Frame, Hello, Refused
-from gateway.cluster.link import CONTROL, PeerLink, dial
+from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.frames import Beat, Frame, Hello, Refused
+from gateway.cluster.links.link import CONTROL, PeerLink, dial
 from gateway.errors import ClusterError
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext

@@ -12,9 +12,8 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gateway.cluster.admission import Admission
-from gateway.cluster.directory import Copy, Directory
-from gateway.cluster.frames import (
+from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.frames import (
     Frame,
     Hello,
     OwnRecord,
@@ -23,7 +22,8 @@ from gateway.cluster.frames import (
     Refused,
     SepMessage,
 )
-from gateway.cluster.link import PeerLink, dial
+from gateway.cluster.links.link import PeerLink, dial
+from gateway.cluster.records.directory import Copy, Directory
 from gateway.errors import ClusterError
 from protocol.errors import ContractError, WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext

@@ -11,8 +11,8 @@ from typing import Any
 
 import cbor2
 
-from gateway.cluster.heartbeat import Heartbeat, Role, RoleClaim
-from gateway.cluster.rank import CAPABILITY_LIMIT, UPTIME_CLASSES_S, Rank
+from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.rank import CAPABILITY_LIMIT, UPTIME_CLASSES_S, Rank
 from protocol.envelope import ENVELOPE_LIMIT_BYTES
 from protocol.errors import WireError
 from protocol.ids import NODE_ID

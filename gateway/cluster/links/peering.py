@@ -7,13 +7,13 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.cluster.admission import Admission
-from gateway.cluster.candidates import Candidates
-from gateway.cluster.election import Election
-from gateway.cluster.frames import INCARNATION_BYTES, Beat, Hello
-from gateway.cluster.heartbeat import Role, RoleClaim
-from gateway.cluster.link import PeerLink
-from gateway.cluster.links import LinkPorts, PeerLinks
+from gateway.cluster.election.heartbeat import Role, RoleClaim
+from gateway.cluster.election.machine import Election
+from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.frames import INCARNATION_BYTES, Beat, Hello
+from gateway.cluster.links.link import PeerLink
+from gateway.cluster.links.peer_links import LinkPorts, PeerLinks
 from protocol.node_tls import NodeTlsContext
 
 logger = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Sequence
 
-from gateway.cluster.frames import (
+from gateway.cluster.links.frames import (
     FRAME_LIMIT_BYTES,
     LENGTH,
     Beat,
