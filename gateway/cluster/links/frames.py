@@ -46,7 +46,7 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class NotAdmitted:
     """The peer is not admitted."""
 
     reason: str
@@ -68,7 +68,7 @@ class OwnRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class DirectoryVersion:
     """A state of one supernode's directory: its term of office, and a count of changes."""
 
     term: bytes = b""
@@ -79,7 +79,7 @@ class Version:
 class RecordQuery:
     """A member asks for what has changed since a version of the supernode's directory."""
 
-    since: Version
+    since: DirectoryVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class RecordChanges:
         is_whole: the answer has all records; of a receiver's others, nothing is left.
     """
 
-    version: Version
+    version: DirectoryVersion
     put: tuple[str, ...] = ()
     gone: tuple[str, ...] = ()
     is_last: bool = True
@@ -107,7 +107,7 @@ class SepMessage:
     payload: bytes
 
 
-Frame = Hello | Refused | Beat | OwnRecord | RecordQuery | RecordChanges | SepMessage
+Frame = Hello | NotAdmitted | Beat | OwnRecord | RecordQuery | RecordChanges | SepMessage
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -134,7 +134,7 @@ def _to_map(frame: Frame) -> dict[str, Any]:
                 "proof": frame.proof,
                 "at": list(frame.addresses),
             }
-        case Refused():
+        case NotAdmitted():
             fields = {"why": frame.reason[:TEXT_LIMIT]}
         case Beat():
             addresses = {node_id: list(each) for node_id, each in frame.addresses.items()}
@@ -205,7 +205,7 @@ def _read_changes(values: dict[str, Any]) -> RecordChanges:
 
 _READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "hello": _read_hello,
-    "refused": lambda values: Refused(_text(values["why"])),
+    "refused": lambda values: NotAdmitted(_text(values["why"])),
     "beat": _read_beat,
     "own": lambda values: OwnRecord(_text(values["record"], SIGNED_LIMIT)),
     "query": lambda values: RecordQuery(_version(values)),
@@ -213,7 +213,7 @@ _READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "sep": lambda values: SepMessage(_text(values["topic"]), _of(values["payload"], bytes)),
 }
 _KINDS: dict[type, str] = {
-    Hello: "hello", Refused: "refused", Beat: "beat", OwnRecord: "own", RecordQuery: "query",
+    Hello: "hello", NotAdmitted: "refused", Beat: "beat", OwnRecord: "own", RecordQuery: "query",
     RecordChanges: "records", SepMessage: "sep",
 }  # fmt: skip
 
@@ -241,11 +241,11 @@ def _heartbeat(values: dict[str, Any]) -> Heartbeat:
     )
 
 
-def _version(values: dict[str, Any]) -> Version:
+def _version(values: dict[str, Any]) -> DirectoryVersion:
     term = _of(values["term"], bytes)
     if len(term) > INCARNATION_BYTES:
         raise ValueError("a term is named by at most 16 bytes")
-    return Version(term, _number(values["n"], EPOCH_LIMIT))
+    return DirectoryVersion(term, _number(values["n"], EPOCH_LIMIT))
 
 
 def _of(value: Any, kind: type) -> Any:

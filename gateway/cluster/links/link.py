@@ -11,7 +11,7 @@ from gateway.cluster.links.frames import (
     Beat,
     Frame,
     Hello,
-    Refused,
+    NotAdmitted,
     decode_frame,
     encode_frame,
 )
@@ -48,7 +48,7 @@ class PeerLink:
         self.send(own)
         async with asyncio.timeout(HELLO_S):
             first = await self._read()
-        if isinstance(first, Refused):
+        if isinstance(first, NotAdmitted):
             raise ClusterError(f"{self.peer_id[:12]} at {self.address} refuses it: {first.reason}")
         if not isinstance(first, Hello):
             raise WireError("cannot read frame of a peer: it did not say hello")
@@ -73,7 +73,7 @@ class PeerLink:
                 frame = await self._read()
             except (OSError, asyncio.IncompleteReadError):
                 return
-            if isinstance(frame, Refused):
+            if isinstance(frame, NotAdmitted):
                 raise ClusterError(f"refused: {frame.reason}")
             yield frame
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.cluster.links.admission import Admission
 from gateway.cluster.links.candidates import Candidates
-from gateway.cluster.links.frames import Beat, Frame, Hello, Refused
+from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
 from gateway.errors import ClusterError
 from protocol.errors import WireError
@@ -152,7 +152,7 @@ class PeerLinks:
             hello = await link.open(own)
             reason = self._refuse(link, hello)
             if reason:
-                link.send(Refused(reason))
+                link.send(NotAdmitted(reason))
                 return False
             admitted = True
             await self._enter(link, hello)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gateway.cluster.links.frames import RecordChanges, Version
+from gateway.cluster.links.frames import DirectoryVersion, RecordChanges
 from protocol.errors import TokenError
 from protocol.records import NodeRecord, open_record
 
@@ -38,7 +38,7 @@ class Directory:
         self._stored: dict[str, StoredRecord] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()  # the number of the change, by node id
         self._forgotten = 0  # changes up to this number are not remembered as single ones
-        self.version = Version(term, 0)
+        self.version = DirectoryVersion(term, 0)
         self.refused = 0
 
     def __len__(self) -> int:
@@ -88,7 +88,7 @@ class Directory:
 
     # At the supernode -------------------------------------------------------------------------
 
-    def changes(self, since: Version) -> Iterator[RecordChanges]:
+    def changes(self, since: DirectoryVersion) -> Iterator[RecordChanges]:
         """Yield the parts of the answer to a member that has a version."""
         is_whole = since.term != self.version.term or since.number < self._forgotten
         number = 0 if is_whole else since.number
@@ -111,7 +111,7 @@ class Directory:
             del self._stored[node_id]
 
     def _count(self) -> int:
-        self.version = Version(self.version.term, self.version.number + 1)
+        self.version = DirectoryVersion(self.version.term, self.version.number + 1)
         return self.version.number
 
 
@@ -120,7 +120,7 @@ class Copy:
 
     def __init__(self, own_id: str) -> None:
         self._own_id = own_id
-        self.version = Version()
+        self.version = DirectoryVersion()
         self._received: set[str] = set()
 
     def take(self, part: RecordChanges, directory: Directory) -> bool:

@@ -16,10 +16,10 @@ from gateway.cluster.links.admission import Admission
 from gateway.cluster.links.frames import (
     Frame,
     Hello,
+    NotAdmitted,
     OwnRecord,
     RecordChanges,
     RecordQuery,
-    Refused,
     SepMessage,
 )
 from gateway.cluster.links.link import PeerLink, dial
@@ -143,7 +143,7 @@ class RecordExchange:
             link = PeerLink(sock, codec, address, dialled=True)
             hello = await link.open(self._own_hello(supernode_id))
             if reason := self._admission.refuse(supernode_id, hello.proof):
-                link.send(Refused(reason))
+                link.send(NotAdmitted(reason))
                 return False
             self._upward = link
             link.send(OwnRecord(self._ports.own_record()))
@@ -179,7 +179,7 @@ class RecordExchange:
             if not reason and not self._ports.leads():
                 reason = "this node is not the supernode"
             if reason:
-                link.send(Refused(reason))
+                link.send(NotAdmitted(reason))
                 return
             former = self._members.get(link.peer_id)
             self._members[link.peer_id] = link

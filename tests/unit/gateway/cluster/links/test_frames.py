@@ -12,14 +12,14 @@ from gateway.cluster.election.rank import Rank
 from gateway.cluster.links.frames import (
     LENGTH,
     Beat,
+    DirectoryVersion,
     Frame,
     Hello,
+    NotAdmitted,
     OwnRecord,
     RecordChanges,
     RecordQuery,
-    Refused,
     SepMessage,
-    Version,
     decode_frame,
     encode_frame,
 )
@@ -45,11 +45,11 @@ def body_of(frame: Frame) -> bytes:
     "frame",
     [
         Hello(b"0123456789abcdef", "proof", ("192.0.2.1:8084",)),
-        Refused("unknown account"),
+        NotAdmitted("unknown account"),
         BEAT,
         OwnRecord("jwt"),
-        RecordQuery(Version(b"term", 5)),
-        RecordChanges(Version(b"term", 5), ("jwt",), (TWO,), is_last=False, is_whole=True),
+        RecordQuery(DirectoryVersion(b"term", 5)),
+        RecordChanges(DirectoryVersion(b"term", 5), ("jwt",), (TWO,), is_last=False, is_whole=True),
         SepMessage("$hec/sep/x/y/request", b"\x00" * 1000),
     ],
 )
