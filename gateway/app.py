@@ -12,6 +12,7 @@ up. lifecycle.py runs the parts and stops them in order.
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import time
@@ -27,10 +28,13 @@ from broker import Broker
 from broker.journal import Journal
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
+from gateway.addresses import cluster_addresses
 from gateway.cloud_api.clock import CloudClock
+from gateway.cluster.cluster import Cluster, ClusterPorts
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.members import Cluster
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.records.directory import Directory
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
@@ -63,6 +67,8 @@ if TYPE_CHECKING:  # a node without a cloud does not load it
 
 logger = logging.getLogger(__name__)
 
+EPOCH = "cluster-epoch"  # the highest that this node has seen
+
 
 async def run_gateway(config: GatewayConfig) -> None:
     """Run until SIGTERM or SIGINT; GatewayError when it cannot start."""
@@ -88,7 +94,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = _build_users(base.config, stack)
     broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
-    cluster = Cluster(node.node_id, base.election, broker, node.signed_record, time.time)
+    cluster = _build_cluster(base, broker)
     cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
     status = GatewayStatus(
         StatusSources(
@@ -177,7 +183,10 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
     )
-    election = Election(identity.node_id, time.monotonic())
+    rank = Rank(config.cluster.stationary, config.cluster.capability)
+    stored = await settings.load()
+    epoch = int(stored.get(EPOCH, b"0"))
+    election = Election(identity.node_id, time.monotonic(), rank, epoch)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
     sources = RecordSources(services.services, lambda: election.supernode_id)
@@ -198,6 +207,31 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
     )
+
+
+def _build_cluster(base: _Base, broker: Broker) -> Cluster:
+    node, settings = base.node, base.config.cluster
+    directory = Directory(secrets.token_bytes(16))
+
+    async def save_epoch(epoch: int) -> None:
+        await base.settings.save({EPOCH: str(epoch).encode()})
+
+    ports = ClusterPorts(node.signed_record, save_epoch, cluster_addresses)
+    if settings.admit == "none":
+        return Cluster(node.node_id, base.election, directory, broker, ports)
+    from gateway.cluster.links.admission import OpenAdmission, SecretAdmission
+    from gateway.cluster.network import ClusterNetwork, NetworkPorts
+
+    known = [secret for secret in (settings.secret, settings.old_secret) if secret]
+    is_open = settings.admit == "any"
+    admission = OpenAdmission() if is_open else SecretAdmission(node.node_id, known)
+
+    def build_network(network_ports: NetworkPorts) -> ClusterNetwork:
+        return ClusterNetwork(
+            node.identity.key, base.election, directory, admission, settings.peers, network_ports
+        )
+
+    return Cluster(node.node_id, base.election, directory, broker, ports, build_network)
 
 
 def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
+from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
-from gateway.cluster.members import Cluster
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission
 from gateway.errors import GatewayError
@@ -106,6 +106,7 @@ class Gateway:
             try:
                 await stopping.wait()
                 logger.info("stopping")
+                await parts.cluster.leave()
                 running["roles"].cancel()
                 await asyncio.gather(self._stop_containers(), self._stop_beps())
             finally:
@@ -120,7 +121,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
-            "cluster": parts.cluster.run(),
+            "cluster": parts.cluster.run(self._listen_for_peers()),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),
             "ready": self._print_ready_line(),
@@ -134,6 +135,10 @@ class Gateway:
             runs["visitors"] = self._serve_visitors(parts.cloud)
             runs["beps"] = keep_running("beps", parts.cloud.beps.run)
         return runs
+
+    def _listen_for_peers(self) -> socket.socket | None:
+        network, settings = self._parts.cluster.network, self._parts.config.cluster
+        return network.listen(settings.host, settings.port) if network is not None else None
 
     # HTTP ------------------------------------------------------------------------------
 

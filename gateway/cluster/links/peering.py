@@ -52,7 +52,7 @@ class Peering:
             context,
             admission,
             candidates,
-            lambda: Hello(self._incarnation, addresses=ports.addresses()),
+            self.hello,
             LinkPorts(self._wants, self._up, self._down, self._hear, ports.clock, ports.monotonic),
         )
 
@@ -62,6 +62,10 @@ class Peering:
             group.create_task(self.links.run())
             group.create_task(self._beat())
             group.create_task(self._prune())
+
+    def hello(self) -> Hello:
+        """Return the first frame of a link, without a proof."""
+        return Hello(self._incarnation, addresses=self._ports.addresses())
 
     async def leave(self) -> None:
         """Hand over, if this node is the supernode of others; return when that is done."""

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 DATA = "hecate-data/1"  # ALPN
 RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
+REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
@@ -108,7 +109,9 @@ class RecordExchange:
             self._moved.clear()
             supernode_id, addresses = self._ports.supernode()
             if self._ports.leads() or not addresses:
-                await self._wait(RETRY_CAP_S)
+                await self._wait(REGISTRATION_S)
+                if not self._moved.is_set() and self._ports.leads():
+                    self._drop_absent()
                 delay_s = RETRY_FIRST_S
                 continue
             if await self._follow_until_moved(supernode_id, addresses):
@@ -207,6 +210,13 @@ class RecordExchange:
                 self._ports.sep(link.peer_id, frame)
             case _:
                 raise WireError("cannot read frame of a peer: not one of a data connection")
+
+    def _drop_absent(self) -> None:
+        """Withdraw the nodes that have not registered since this node became the supernode."""
+        here = self._members.keys() | {self._context.node_id}
+        for record in self._directory.records():
+            if record.node_id not in here and self._directory.drop(record.node_id):
+                self._ports.stored(record.node_id, "")
 
     def _store(self, signed: str, sender_id: str) -> None:
         record = self._directory.put(signed, sender_id)
