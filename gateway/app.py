@@ -220,7 +220,7 @@ def _build_cluster(base: _Base, broker: Broker) -> Cluster:
     if settings.admit == "none":
         return Cluster(node.node_id, base.election, directory, broker, ports)
     from gateway.cluster.links.admission import OpenAdmission, SecretAdmission
-    from gateway.cluster.network import ClusterNetwork, NetworkPorts
+    from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToPeers
 
     known = [secret for secret in (settings.secret, settings.old_secret) if secret]
     is_open = settings.admit == "any"
@@ -228,7 +228,12 @@ def _build_cluster(base: _Base, broker: Broker) -> Cluster:
 
     def build_network(network_ports: NetworkPorts) -> ClusterNetwork:
         return ClusterNetwork(
-            node.identity.key, base.election, directory, admission, settings.peers, network_ports
+            node.identity.key,
+            base.election,
+            directory,
+            admission,
+            WaysToPeers(settings.peers, settings.discovery),
+            network_ports,
         )
 
     return Cluster(node.node_id, base.election, directory, broker, ports, build_network)

@@ -141,6 +141,7 @@ class ClusterSettings:
     host: str = "0.0.0.0"  # noqa: S104  # peers are other machines
     port: int = 8084  # 0: any free one
     peers: tuple[str, ...] = ()  # HOST:PORT of other nodes
+    discovery: bool = True  # find nodes by multicast DNS, and announce this one
     stationary: bool = True  # a node that moves leads only when no other can
     capability: int = 100  # 0 to 1000; the higher one leads
 

@@ -11,17 +11,19 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from broker import Broker, Message
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.links.peer_links import RefusedNode
-from gateway.cluster.network import ClusterNetwork, NetworkPorts
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
 from protocol.records import NodeRecord
 from protocol.topics import NODES, node_record
+
+if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cluster.links.peer_links import RefusedNode
+    from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ class ClusterPorts:
     own_record: Callable[[], str]  # signed
     save_epoch: Callable[[int], Awaitable[None]]
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
+    mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
     monotonic: Callable[[], float] = time.monotonic
 
 
@@ -48,7 +51,7 @@ class Cluster:
         directory: Directory,
         broker: Broker,
         ports: ClusterPorts,
-        build_network: Callable[[NetworkPorts], ClusterNetwork] | None = None,
+        build_network: "Callable[[NetworkPorts], ClusterNetwork] | None" = None,
     ) -> None:
         self._node_id, self._election, self._directory = node_id, election, directory
         self._ports = ports
@@ -79,7 +82,7 @@ class Cluster:
         """Return the nodes that take over from the supernode, in their order."""
         return self._election.successors()
 
-    def refused(self) -> list[RefusedNode]:
+    def refused(self) -> "list[RefusedNode]":
         """Return the nodes that were not admitted, the last ones."""
         return list(self.network.peering.links.refused) if self.network is not None else []
 
@@ -138,13 +141,16 @@ class Cluster:
             self.publish()
             await asyncio.sleep(REPUBLISH_S)
 
-    def _network_ports(self) -> NetworkPorts:
+    def _network_ports(self) -> "NetworkPorts":
+        from gateway.cluster.network import NetworkPorts
+
         return NetworkPorts(
             own_record=self._ports.own_record,
             addresses=self._ports.addresses,
             changed=self._changed,
             stored=self._stored,
             sep=lambda _peer, _message: None,
+            mqtt_port=self._ports.mqtt_port,
             save_epoch=lambda epoch: self._spawn(self._save_epoch(epoch)),
         )
 

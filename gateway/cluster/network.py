@@ -4,9 +4,11 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from gateway.cluster.discovery.txt import Announcement
 from gateway.cluster.election.machine import Election
 from gateway.cluster.links.admission import Admission
 from gateway.cluster.links.candidates import Candidates
@@ -20,9 +22,20 @@ from gateway.errors import ClusterError
 from protocol.keys import NodeKey
 from protocol.node_tls import NodeTlsContext
 
+if TYPE_CHECKING:  # a node without multicast does not load it
+    from gateway.cluster.discovery.service import NodeDiscovery
+
 logger = logging.getLogger(__name__)
 
 BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class WaysToPeers:
+    """The configured ways to find peers."""
+
+    peers: tuple[str, ...] = ()  # host:port
+    by_multicast: bool = True  # DNS-SD
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,7 @@ class NetworkPorts:
     stored: Callable[[str, str], None]  # a node id and its record; "": withdrawn
     sep: Callable[[str, SepMessage], None]  # from a peer
     save_epoch: Callable[[int], None]
+    mqtt_port: Callable[[], int]  # that the network can reach; 0: none
 
 
 class ClusterNetwork:
@@ -46,12 +60,14 @@ class ClusterNetwork:
         election: Election,
         directory: Directory,
         admission: Admission,
-        peers: Sequence[str],
+        ways: WaysToPeers,
         ports: NetworkPorts,
     ) -> None:
-        self._election = election
+        self._key, self._election, self._discovers = key, election, ways.by_multicast
+        self._mqtt_port = ports.mqtt_port
+        self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
-        self.candidates = Candidates(key.node_id, peers)
+        self.candidates = Candidates(key.node_id, ways.peers)
         context = NodeTlsContext(key, (CONTROL, DATA))
         self.peering = Peering(
             election,
@@ -111,13 +127,33 @@ class ClusterNetwork:
         """Take part until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
+                if self._discovers:
+                    group.create_task(self._discover(), name="discovery")
                 group.create_task(self._server.run([listener]), name="cluster port")
                 group.create_task(self.peering.run(), name="election")
                 group.create_task(self.exchange.run(), name="records")
         finally:
             listener.close()
 
+    async def _discover(self) -> None:
+        from gateway.cluster.discovery.service import DiscoveryPorts, NodeDiscovery
+
+        ports = DiscoveryPorts(self._announce, self._note_found)
+        self._discovery = NodeDiscovery(self._key.node_id, self._port, self._mqtt_port(), ports)
+        await self._discovery.run()
+
+    def _announce(self) -> Announcement:
+        election = self._election
+        return Announcement(self._key.node_id, election.role, election.supernode_id)
+
+    def _note_found(self, announcement: Announcement, addresses: tuple[str, ...]) -> None:
+        links = self.peering.links
+        self.candidates.note(announcement.node_id, addresses, time.monotonic(), links.linked)
+        links.look_again()
+
     def _changed(self) -> None:
+        if self._discovery is not None:
+            self._discovery.role_changed()
         self.exchange.supernode_changed()
         self._on_change()
 

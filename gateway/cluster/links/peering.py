@@ -117,10 +117,8 @@ class Peering:
             return
         role, claim = now
         if before is None or before[0] is not role or before[1].supernode_id != claim.supernode_id:
-            logger.info(
-                "this node is %s of its cluster (supernode %.12s, epoch %d)",
-                role, claim.supernode_id or "none", claim.epoch,
-            )  # fmt: skip
+            supernode = claim.supernode_id[:12] or "none"
+            logger.info("role %s, supernode %s, epoch %d", role, supernode, claim.epoch)
         if before is None or before[1].epoch != claim.epoch:
             self._ports.save_epoch(claim.epoch)
         self._ports.changed()

@@ -18,6 +18,7 @@ def start(tmp_path: Path, name: str, peers: list[str], **more: str) -> Gateway:
         HECATE_GATEWAY_CLUSTER_ADMIT="secret",
         HECATE_GATEWAY_CLUSTER_SECRET="a secret of the cluster",
         HECATE_GATEWAY_CLUSTER_HOST="127.0.0.1",
+        HECATE_GATEWAY_CLUSTER_DISCOVERY="false",
         HECATE_GATEWAY_CLUSTER_PEERS=",".join(peers),
         **more,
     )

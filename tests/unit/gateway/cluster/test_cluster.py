@@ -41,7 +41,9 @@ def test_the_role_is_announced_and_stale_records_are_withdrawn() -> None:
             local.subscribe(NODES, note)
             election = Election(node_id, now=0.0, timings=Timings(listening=1.0))
             monotonic = iter([0.99, 0.995, 1.0, 1.0])
-            ports = ClusterPorts(signed, save_epoch, lambda _: (), lambda: next(monotonic, 2.0))
+            ports = ClusterPorts(
+                signed, save_epoch, lambda _: (), monotonic=lambda: next(monotonic, 2.0)
+            )
             cluster = Cluster(node_id, election, Directory(b"term"), broker, ports)
             assert (cluster.role, cluster.supernode_id) == (Role.LISTENING, "")
             cluster.publish()  # no effect before the election
