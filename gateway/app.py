@@ -50,6 +50,7 @@ from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
+from gateway.services.isolation import IsolationPolicy
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
@@ -182,6 +183,12 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
+        isolation=IsolationPolicy(
+            strict=config.services.isolation == "strict",
+            uids=range(
+                config.services.uid_first, config.services.uid_first + config.services.uid_count
+            ),
+        ),
     )
     rank = Rank(config.cluster.stationary, config.cluster.capability)
     stored = await settings.load()

@@ -25,6 +25,7 @@ from settings.secret import Secret
 from web.tls.settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
+UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 _SIMPLE_LISTENER = ("host", "port", "tls_cert", "tls_key", "tls_port")
 SECRET_CHARACTERS = 16
 DEFAULT_STATE = Path("~/.local/state/hecate")
@@ -219,6 +220,24 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServicesSettings:
+    """The isolation of microservices, as [isolation](isolation.md) describes it."""
+
+    isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
+    uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
+    uid_count: int = 10_000
+
+    def check(self) -> None:
+        """Refuse unknown words, and uids that belong to people."""
+        if self.isolation not in ("best", "strict"):
+            raise ValueError(f'isolation = "{self.isolation}": must be "best" or "strict"')
+        if not UID_MIN <= self.uid_first <= UID_MAX:
+            raise ValueError(f"uid_first = {self.uid_first}: must be {UID_MIN} to {UID_MAX}")
+        if not 1 <= self.uid_count <= UID_MAX + 1 - self.uid_first:
+            raise ValueError(f"uid_count = {self.uid_count}: uids must be at most {UID_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """All settings of a gateway."""
 
@@ -229,6 +248,7 @@ class GatewayConfig:
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    services: ServicesSettings = field(default_factory=ServicesSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 
