@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 
 from gateway.services.errors import ImageError
+from gateway.services.network.rules import NetworkSettings
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
@@ -82,6 +83,7 @@ class Manifest:
     http: HttpSettings = field(default_factory=HttpSettings)
     mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     @property
     def image(self) -> str:
