@@ -197,6 +197,9 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         stop_s=limits.stop_s * 0.8,  # leave the last part to its interpreter
         concurrency=limits.concurrency,
         queue_limit=limits.queue,
+        gateway_socket=str(start.gateway_socket or ""),
+        has_proxy=manifest.network.is_declared,
+        forward={name: str(address) for name, address in manifest.network.forward.items()},
     )
 
 
