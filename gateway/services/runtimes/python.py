@@ -142,6 +142,8 @@ class PythonRuntime:
             give_folder(scratch, uid)
             open_code(start.version.code)
             open_socket(start.broker_socket)
+            if start.gateway_socket is not None:  # it speaks for this container alone
+                os.chown(start.gateway_socket, uid, uid)
         elif os.getuid() == 0 and data.stat().st_uid != 0:  # it had more rights before
             give_folder(data, 0)
         return _Prepared(scratch, uid)
@@ -155,7 +157,7 @@ class PythonRuntime:
             scratch=str(ready.scratch),
             state=str(self._hidden),
             code=str(start.version.code),
-            sockets=(str(start.broker_socket),),
+            sockets=_sockets(start),
             environment=_environment(data, str(ready.scratch)),
             uid=ready.uid,
             memory_mib=limits.memory_mib,
@@ -166,6 +168,11 @@ class PythonRuntime:
 
     def _required(self, start: Start) -> tuple[str, ...]:
         return self._isolation.required(start.version.manifest.isolation.require)
+
+
+def _sockets(start: Start) -> tuple[str, ...]:
+    paths = (start.broker_socket, start.gateway_socket)
+    return tuple(str(path) for path in paths if path is not None)
 
 
 def _launch(start: Start, limits: ServiceLimits) -> Launch:
@@ -188,6 +195,9 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         stop_s=limits.stop_s * 0.8,  # leave the last part to its interpreter
         concurrency=limits.concurrency,
         queue_limit=limits.queue,
+        gateway_socket=str(start.gateway_socket or ""),
+        has_proxy=manifest.network.is_declared,
+        forward={name: str(address) for name, address in manifest.network.forward.items()},
     )
 
 
