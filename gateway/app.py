@@ -188,12 +188,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
-        isolation=IsolationPolicy(
-            strict=config.services.isolation == "strict",
-            uids=range(
-                config.services.uid_first, config.services.uid_first + config.services.uid_count
-            ),
-        ),
+        isolation=IsolationPolicy(config.services.is_strict, config.services.uids),
     )
     rank = Rank(config.cluster.stationary, config.cluster.capability)
     stored = await settings.load()
