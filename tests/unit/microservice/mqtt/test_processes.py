@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from microservice.processes import end_children
+from microservice.mqtt.processes import end_children
 from tests.programs import until
 
 
