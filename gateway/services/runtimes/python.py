@@ -146,6 +146,8 @@ class PythonRuntime:
             give_folder(scratch, uid)
             open_code(start.version.code)
             open_socket(start.broker_socket)
+            if start.gateway_socket is not None:
+                os.chown(start.gateway_socket, uid, uid)  # of this container alone
         elif os.getuid() == 0 and data.stat().st_uid != 0:  # it had more rights before
             give_folder(data, 0)
         if self._cgroups is None:
@@ -163,7 +165,7 @@ class PythonRuntime:
             root=str(start.directory / ROOT),
             state=str(self._hidden),
             code=str(start.version.code),
-            sockets=(str(start.broker_socket),),
+            sockets=tuple(str(p) for p in (start.broker_socket, start.gateway_socket) if p),
             environment=_environment(data, str(ready.scratch)),
             uid=ready.uid,
             cgroups=tuple(str(folder) for folder in ready.cgroup.folders),
