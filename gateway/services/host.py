@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.http.routes import ApiRoute
@@ -53,6 +53,7 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    network_refused: int = 0  # requests to what [network] does not allow
 
 
 class ServiceHost:
@@ -130,7 +131,11 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
-        return [_status(one) for one in self._deployments.containers()]
+        refused = {name: each.refused for name, each in self._gateway_sockets.counters().items()}
+        return [
+            replace(_status(one), network_refused=refused.get(one.stored.container_id, 0))
+            for one in self._deployments.containers()
+        ]
 
     def services(self) -> tuple[OfferedService, ...]:
         """Return the microservices of this node, for its record."""
