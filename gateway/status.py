@@ -235,6 +235,7 @@ class GatewayStatus:
                 "restarts": c.restarts,
                 "last_end": c.last_end,
                 "last_end_at": c.last_end_at,
+                "network_refused": c.network_refused,
             }
             for c in self._parts.services.containers()
         ]

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker import Overflow, OverflowRule, QueueStatus
@@ -61,6 +61,7 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    network_refused: int = 0  # requests to what [network] does not allow
     retried: int = 0  # further calls of a handler for the same message
     overdue: int = 0  # handlers ended at their limit
     messages: ContainerMessages = field(default_factory=ContainerMessages)
@@ -155,8 +156,12 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
+        refused = {name: each.refused for name, each in self._gateway_sockets.counters().items()}
         return [
-            _status(one, self._messages(one.stored.container_id))
+            replace(
+                _status(one, self._messages(one.stored.container_id)),
+                network_refused=refused.get(one.stored.container_id, 0),
+            )
             for one in self._deployments.containers()
         ]
 
