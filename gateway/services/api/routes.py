@@ -9,6 +9,7 @@ from gateway.services.api.containers import container_routes
 from gateway.services.api.deadletters import dead_letter_routes
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
+from gateway.services.api.security import security_routes
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
@@ -31,6 +32,7 @@ def mcm_routes(parts: McmParts, check: ClientCheck) -> list[ApiRoute]:
     return [
         *image_routes(deployments, limits, check),
         *container_routes(deployments, parts.messages, limits, check),
+        *security_routes(deployments, check),
         log_route(deployments, limits, check),
         *dead_letter_routes(deployments, parts.dead_letters, check),
     ]
