@@ -30,8 +30,10 @@ class RequestTimeoutError(MicroserviceError):
     """Nobody answered a request over MQTT in time."""
 
 
-class SettingError(MicroserviceError):
+class SettingError(MicroserviceError, KeyError):
     """A setting or secret is not declared in microservice.toml, or has no value."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes
 
 
 class StoreError(MicroserviceError):

@@ -23,6 +23,7 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from microservice.errors import DamagedStoreError, FullStoreError, StoreError
 
@@ -159,7 +160,7 @@ class Store:
         """Close the file."""
         self._db.close()
 
-    def _run(self, what: str, statement: str, *values: object) -> list[tuple[Value, ...]]:
+    def _run(self, what: str, statement: str, *values: object) -> list[tuple[Any, ...]]:
         try:
             return self._db.execute(statement, values).fetchall()
         except sqlite3.Error as exc:
