@@ -81,6 +81,10 @@ class Launch:
     store_mib: int = 16
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    retry_tries: int = 3
+    retry_first_s: float = 1.0
+    retry_max_s: float = 60.0
+    echo: bool = False  # messages that the service publishes come back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +130,9 @@ class Counts:
     handled: int = 0  # messages and requests
     failed: int = 0  # messages and requests whose handler raised
     dropped: int = 0  # messages at QoS 0 that arrived too fast
+    retried: int = 0  # further calls of a handler for the same message
+    dead: int = 0  # messages that became dead letters
+    overdue: int = 0  # handlers ended at their limit
 
 
 @dataclass(frozen=True, slots=True)

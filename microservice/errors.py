@@ -3,6 +3,7 @@
 MicroserviceError
 ├─ ServiceError          a handler, topic or path of the service cannot work
 ├─ PublishError          the broker did not accept a message, or is not reachable
+│  └─ PublishSizeError    the message is larger than the broker takes
 ├─ RequestTimeoutError   nobody answered a request over MQTT in time
 ├─ SettingError          a setting or secret is not declared, or has no value
 ├─ StoreError            a value of the state cannot be read or stored
@@ -46,6 +47,10 @@ class FullStoreError(StoreError):
 
 class DamagedStoreError(StoreError):
     """The file of the store is damaged; only this container needs it."""
+
+
+class PublishSizeError(PublishError):
+    """The broker takes no message of this size."""
 
 
 class ControlError(MicroserviceError):
