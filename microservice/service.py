@@ -12,6 +12,7 @@ from microservice.config.values import SecretValues, SettingValues
 from microservice.errors import PublishError, ServiceError
 from microservice.message import Message, encode_payload
 from microservice.mqtt.wire import MessageProperties
+from microservice.outbound import ContainerNetwork, OutboundClient
 from microservice.schedules.rules import parse_cron, parse_duration, parse_interval
 from microservice.schedules.runner import ScheduledHandler
 from microservice.store.state import State
@@ -87,6 +88,8 @@ class Service:
         self.state = State()
         self.log = ServiceLog()
         self.metrics = MetricRegistry()
+        self.http = OutboundClient("")  # requests to everything else
+        self.forwards: Mapping[str, tuple[str, int]] = {}  # of [network] forward, by name
         self._sink: PublishSink | None = None
 
     def on(  # noqa: PLR0913  # the options of a trigger
@@ -330,6 +333,10 @@ class Service:
             return handler
 
         return decorate
+
+    def attach_network(self, network: ContainerNetwork) -> None:
+        """Connect the service to the network of its process; called by the runtime."""
+        self.http, self.forwards = network.client, network.forwards
 
     def _route(self, method: str, path: str) -> Callable[[R], R]:
         template = parse_path(path)

@@ -11,6 +11,7 @@ from gateway.services.images.declared import (
     SettingSpec,
     check_names,
 )
+from gateway.services.network.rules import NetworkSettings
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
@@ -125,6 +126,7 @@ class Manifest:
     settings: dict[str, SettingSpec] = field(default_factory=dict)
     secrets: SecretNames = field(default_factory=SecretNames)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     @property
     def image(self) -> str:

@@ -112,6 +112,9 @@ def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
         retry_first_s=manifest.retry.first_delay_s,
         retry_max_s=manifest.retry.max_delay_s,
         echo=manifest.mqtt.echo,
+        gateway_socket=str(start.gateway_socket or ""),
+        has_proxy=manifest.network.is_declared,
+        forward={name: str(address) for name, address in manifest.network.forward.items()},
     )
 
 
