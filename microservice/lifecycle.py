@@ -48,7 +48,8 @@ class ServiceLifecycle:
             self._acknowledge,
         )
         self._link: BrokerLink | None = None
-        self._started = False
+        self._started = self._retired = False
+        self._may_publish = asyncio.Event()  # cleared while another process may take over
         self._server = _make_server(
             App(
                 service.triggers.routes,
@@ -78,6 +79,9 @@ class ServiceLifecycle:
             case Command.PAUSE:
                 await self._pause()
                 self._report(Paused())
+            case Command.RETIRE:
+                self._retired = True
+                self._may_publish.set()
             case Command.STOP:
                 await self._stop()
 
@@ -88,6 +92,11 @@ class ServiceLifecycle:
         ):
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
+            )
+        await self._may_publish.wait()
+        if self._retired:
+            raise PublishError(
+                f"cannot publish to {topic}: another version of this container has taken over"
             )
         await self._link.publish(topic, payload, qos, retain)
 
@@ -103,6 +112,7 @@ class ServiceLifecycle:
         if self._link is not None:
             self._report(Doing("connecting to the broker"))
             await self._link.open()
+        self._may_publish.set()
         if not self._started:
             self._started = True
             if self._service.triggers.start:
@@ -129,12 +139,14 @@ class ServiceLifecycle:
     async def _pause(self) -> None:
         """Finish and acknowledge running messages, then disconnect from the broker."""
         self._dispatcher.hold()
-        await self._dispatcher.settle(self._launch.stop_s / 2)
+        await self._dispatcher.settle(self._launch.drain_s)
+        self._may_publish.clear()
         if self._link is not None:
             await self._link.close()
 
     async def _stop(self) -> None:
         self._dispatcher.hold()
+        self._may_publish.set()
         await self._dispatcher.settle(self._launch.stop_s / 2)
         for handler in self._service.triggers.stop:
             try:

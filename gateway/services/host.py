@@ -1,5 +1,6 @@
 """Joins the parts of microservices into the one that the gateway sees."""
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck
 from gateway.services.api.routes import mcm_routes
 from gateway.services.containers import ContainerState
+from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.limits import ServiceLimits
@@ -19,6 +21,7 @@ from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext
+from gateway.services.switching.start_slots import StartSlots
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
@@ -53,6 +56,8 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    version: int = 0  # of its history; 0 before the first was ready
+    note: str = ""  # why the version that was deployed last is not the one that runs
 
 
 class ServiceHost:
@@ -81,13 +86,18 @@ class ServiceHost:
             clock=time.time,
             on_change=self._changed,
             on_deleted=self._deleted,
+            start_slots=StartSlots(limits.starts),
         )
-        self._deployments = Deployments(Catalogue(state), context, node)
+        catalogue = Catalogue(state)
+        self._deployments = Deployments(catalogue, context, node)
+        self._quotas = StoreQuotas(self._deployments.table, limits, catalogue.directory, time.time)
+        self._watching: asyncio.Task[None] | None = None
         self._requests: Counter[str] = Counter()  # being answered, by container
 
     async def start(self) -> None:
         """Start the containers that ran before; do not wait until they are ready."""
         await self._deployments.resume()
+        self._watching = asyncio.create_task(self._quotas.run(), name="store quotas")
         self.is_loaded = True
 
     def add_listener(
@@ -99,6 +109,9 @@ class ServiceHost:
 
     async def stop(self) -> None:
         """End all processes."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         await self._deployments.stop()
         for runtime in self._runtimes:
             runtime.close()
@@ -116,7 +129,7 @@ class ServiceHost:
     ) -> None:
         """Pass a request to its container."""
         name = route.container_id
-        deployed = self._deployments.container(name)
+        deployed = self._deployments.table.get(name)
         process = deployed.supervisor.process if deployed else None
         why = ""
         if deployed is None or process is None:
@@ -126,15 +139,16 @@ class ServiceHost:
                 why += f"; `hecate start {name}` starts it"
         elif self._requests[name] >= self._limits.requests:
             why = f"cannot reach {name}: it answers {self._limits.requests} requests already"
-        if why or process is None:
+        if why or deployed is None or process is None:
             await problem_response(503, why, RETRY)(scope, receive, send)
             return
         self._requests[name] += 1
         try:
-            exchange = ProxyExchange(
-                process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
-            )
-            await exchange.carry(scope, receive, send)
+            with deployed.supervisor.answering(process):
+                exchange = ProxyExchange(
+                    process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
+                )
+                await exchange.carry(scope, receive, send)
         finally:
             self._requests[name] -= 1
             if not self._requests[name]:
@@ -142,7 +156,7 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
-        return [_status(one) for one in self._deployments.containers()]
+        return [_status(one) for one in self._deployments.table.all()]
 
     def services(self) -> tuple[OfferedService, ...]:
         """Return the microservices of this node, for its record."""
@@ -150,14 +164,14 @@ class ServiceHost:
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
             )
-            for one in self._deployments.containers()
+            for one in self._deployments.table.all()
             if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
         """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
-        deployed = self._deployments.container(container_id)
+        deployed = self._deployments.table.get(container_id)
         if deployed is None or container_id == username:
             return None
         version = deployed.supervisor.rights_version(password)
@@ -178,6 +192,7 @@ class ServiceHost:
 def _status(deployed: Deployed) -> ContainerStatus:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, version = supervisor.counts, supervisor.version
+    running = deployed.history.running
     return ContainerStatus(
         id=stored.container_id,
         name=stored.name,
@@ -193,4 +208,6 @@ def _status(deployed: Deployed) -> ContainerStatus:
         restarts=supervisor.restarts,
         last_end=supervisor.last_end.reason,
         last_end_at=supervisor.last_end.at,
+        version=running.number if running else 0,
+        note=deployed.history.note,
     )

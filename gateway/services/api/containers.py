@@ -24,10 +24,14 @@ _CONTAINER = {
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
     },
 }
-_STATE = {
+STATES = ("started", "stopped", "restarted")
+_CHANGES = {
     "type": "object",
-    "required": ["state"],
-    "properties": {"state": {"type": "string", "enum": ["started", "stopped", "restarted"]}},
+    "properties": {
+        "state": {"type": "string", "enum": list(STATES)},
+        "image": {"type": "string"},
+        "env": {"type": "object", "additionalProperties": {"type": "string"}},
+    },
 }
 _LIST = Operation(TAG, "Get Containers", answer=ANY)
 _DEPLOY = Operation(
@@ -42,7 +46,7 @@ _CHANGE = Operation(
     TAG,
     "Put Container",
     parameters=(_CONTAINER_ID,),
-    body=("application/json", _STATE),
+    body=("application/json", _CHANGES),
     answer=ANY,
 )
 _DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer=ANY)
@@ -54,35 +58,44 @@ def container_routes(
     """Return the routes about containers."""
 
     async def get_containers(_request: Request, client_id: str) -> Response:
-        return JSONResponse({"data": [_fields(c) for c in deployments.containers(client_id)]})
+        return JSONResponse(
+            {"data": [container_fields(c) for c in deployments.table.all(client_id)]}
+        )
 
     async def post_container(request: Request, client_id: str) -> Response:
         name, image, env = await _read_container(request, limits)
-        known = {one.stored.container_id for one in deployments.containers(client_id)}
+        known = {one.stored.container_id for one in deployments.table.all(client_id)}
         with errors_as_problems():
             deployed = await deployments.put_container(client_id, name, image, env, time.time())
         is_new = deployed.stored.container_id not in known
-        return JSONResponse(_fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        return JSONResponse(
+            container_fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK
+        )
 
     async def get_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
-            deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(deployed))
+            deployed = deployments.table.known(client_id, _CONTAINER_ID.read(request))
+        return JSONResponse(container_fields(deployed))
 
     async def put_container(request: Request, client_id: str) -> Response:
-        change = {
-            "started": deployments.start_container,
-            "stopped": deployments.stop_container,
-            "restarted": deployments.restart_container,
-        }[await _read_state(request)]
+        state, image, env = await _read_changes(request, limits)
+        container_id = _CONTAINER_ID.read(request)
         with errors_as_problems():
-            changed = await change(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(changed))
+            if image is not None or env is not None:
+                await deployments.change_container(client_id, container_id, image, env)
+            if state == "started":
+                await deployments.start_container(client_id, container_id)
+            elif state == "stopped":
+                await deployments.stop_container(client_id, container_id)
+            elif state == "restarted":
+                await deployments.restart_container(client_id, container_id)
+            changed = deployments.table.known(client_id, container_id)
+        return JSONResponse(container_fields(changed))
 
     async def delete_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(deleted))
+        return JSONResponse(container_fields(deleted))
 
     one = f"{PREFIX}/containers/{{container_id}}"
     return [
@@ -94,9 +107,11 @@ def container_routes(
     ]
 
 
-def _fields(deployed: Deployed) -> dict[str, Any]:
+def container_fields(deployed: Deployed) -> dict[str, Any]:
+    """Return the container object of the API."""
     stored, supervisor = deployed.stored, deployed.supervisor
-    counts, last_end = supervisor.counts, supervisor.last_end
+    counts, last_end, history = supervisor.counts, supervisor.last_end, deployed.history
+    running, waiting = history.running, history.waiting
     return {
         "id": stored.container_id,
         "clientId": stored.client_id,
@@ -107,6 +122,9 @@ def _fields(deployed: Deployed) -> dict[str, Any]:
         "env": dict(stored.env) | {BASE_KEY: supervisor.version.base},
         "state": supervisor.state.value,
         "error": supervisor.error,
+        "version": running.number if running else 0,
+        "waiting": waiting.number if waiting else 0,
+        "note": history.note,
         "startedAt": int(supervisor.started_at * 1000),
         "restarts": supervisor.restarts,
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
@@ -121,22 +139,34 @@ async def _read_container(
 ) -> tuple[str, str, dict[str, str]]:
     """Return name, image and env of a request's body."""
     fields = await read_object(request)
-    name, image, env = fields.get("name"), fields.get("image"), fields.get("env") or {}
+    name, image = fields.get("name"), fields.get("image")
     if not isinstance(name, str) or not isinstance(image, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: needs texts name and image")
+    return name, image, check_env(fields.get("env") or {}, limits)
+
+
+def check_env(env: Any, limits: ServiceLimits) -> dict[str, str]:
+    """Return the env of a request; Problem when it cannot be one."""
     if not isinstance(env, dict) or not all(isinstance(v, str) for v in env.values()):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: env must hold texts")
     size = sum(len(key) + len(value) for key, value in env.items())
     if len(env) > limits.env_keys or size > limits.env_bytes:
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: env is too long")
-    return name, image, env
+    return env
 
 
-async def _read_state(request: Request) -> str:
-    state = (await read_object(request)).get("state")
-    if state not in ("started", "stopped", "restarted"):
+async def _read_changes(
+    request: Request, limits: ServiceLimits
+) -> tuple[str | None, str | None, dict[str, str] | None]:
+    """Return the state, the image and the env to change; None for what stays."""
+    fields = await read_object(request)
+    state, image, env = fields.get("state"), fields.get("image"), fields.get("env")
+    if not {"state", "image", "env"} & set(fields) or state not in (None, *STATES):
         raise Problem(
             HTTPStatus.BAD_REQUEST,
-            'cannot read container: needs {"state": "started", "stopped" or "restarted"}',
+            'cannot read container: needs {"state": "started", "stopped" or "restarted"}, '
+            '{"image": …} or {"env": {…}}',
         )
-    return str(state)
+    if not isinstance(image, str | None):
+        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: image must be a text")
+    return state, image, None if env is None else check_env(env, limits)

@@ -10,7 +10,7 @@ from gateway.services.runtimes.port import ProcessError, Start, Version
 from gateway.services.supervisor import ServiceContext
 from microservice.control import Counts
 
-LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2)
+LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2, drain_s=0.5, probation_s=0.3)
 
 
 class FakeProcess:
@@ -40,6 +40,9 @@ class FakeProcess:
 
     async def pause(self) -> None:
         await self._step("pause")
+
+    def retire(self) -> None:
+        self._runtime.events.append(f"retire {self.number}")
 
     async def stop(self) -> None:
         self._runtime.events.append(f"stop {self.number}")
