@@ -240,6 +240,8 @@ class GatewayStatus:
                 "restarts": c.restarts,
                 "last_end": c.last_end,
                 "last_end_at": c.last_end_at,
+                "version": c.version,
+                "note": c.note,
             }
             for c in self._parts.services.containers()
         ]

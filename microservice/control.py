@@ -14,7 +14,8 @@ The gateway's first line is the launch; then commands. The process answers with 
     ping                    →                  at any time after the launch
                             ←       alive      at once: the event loop runs
     pause                   →                  finish running handlers, disconnect
-                            ←       paused     (then go again, or stop)
+                            ←       paused     (then go again, retire, or stop)
+    retire                  →                  another process has taken over: publish nothing
     stop                    →                  finish, on_stop, exit
                             ←       failed     instead of any report; the process exits
 
@@ -43,6 +44,7 @@ class Command(StrEnum):
     GO = "go"
     PING = "ping"
     PAUSE = "pause"
+    RETIRE = "retire"
     STOP = "stop"
 
 
@@ -79,6 +81,7 @@ class Launch:
     memory_mib: int = 128
     handler_s: float = 30.0
     stop_s: float = 5.0
+    drain_s: float = 30.0  # for running handlers when another process takes over
     concurrency: int = 16
     queue_limit: int = 256
     store_mib: int = 16

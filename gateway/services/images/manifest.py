@@ -18,7 +18,7 @@ from settings.reader import load_settings
 FILE_NAME = "microservice.toml"
 NODE, PUBLIC = "node", "public"  # the callers that may reach it
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
-STORE_MIB_MAX = 4096
+DISK_MIB_MAX = 65_536
 SECONDS_MIN, SECONDS_MAX = 1, 600
 SLOW_S_MAX = 60  # devices give a connection up after a minute or two without an answer
 TRIES_MAX = 100
@@ -76,10 +76,12 @@ class LimitSettings:
     """The limits of a microservice's process."""
 
     memory_mib: int = 128  # on top of the interpreter
-    store_mib: int = 16  # of its state on disk
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
     handler_s: float | None = None  # one call of a handler; 30 likewise
+    store_mib: int | None = None  # in its data folder; 64 when it is not given
+    log_mib: int | None = None  # of each of the two files of its log; 1 likewise
+    stop_s: float | None = None  # for requests and handlers when it is replaced; 30 likewise
 
     def check(self) -> None:
         """Refuse limits that cannot work."""
@@ -87,9 +89,10 @@ class LimitSettings:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
             )
-        if not 1 <= self.store_mib <= STORE_MIB_MAX:
-            raise ValueError(f"store_mib = {self.store_mib}: must be 1 to {STORE_MIB_MAX}")
-        for name in ("start_s", "liveness_s", "handler_s"):
+        for name, mib in (("store_mib", self.store_mib), ("log_mib", self.log_mib)):
+            if mib is not None and not 1 <= mib <= DISK_MIB_MAX:
+                raise ValueError(f"{name} = {mib}: must be 1 to {DISK_MIB_MAX}")
+        for name in ("start_s", "liveness_s", "handler_s", "stop_s"):
             seconds = getattr(self, name)
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")

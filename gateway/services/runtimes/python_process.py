@@ -97,6 +97,10 @@ class PythonProcess:
         """Make it leave the broker, its session kept."""
         await self._ask(Command.PAUSE, Paused)
 
+    def retire(self) -> None:
+        """Tell it that another process has taken over: it publishes nothing any more."""
+        self._writer.write(encode_command(Command.RETIRE))
+
     async def responds(self, within_s: float) -> bool:
         """Return whether it answers a control message within so long."""
         expected = self._reports.get(Alive) or self._expect(Alive)

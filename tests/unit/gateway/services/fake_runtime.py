@@ -12,7 +12,7 @@ from gateway.services.supervisor import ServiceContext
 from gateway.services.values import ValueStore
 from microservice.control import Counts, Measured
 
-LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2)
+LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2, drain_s=0.5, probation_s=0.3)
 
 
 class FakeProcess:
@@ -47,6 +47,9 @@ class FakeProcess:
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         self.settings.append(settings)
+
+    def retire(self) -> None:
+        self._runtime.events.append(f"retire {self.number}")
 
     async def stop(self) -> None:
         self._runtime.events.append(f"stop {self.number}")
