@@ -17,6 +17,7 @@ from gateway.services.deployments import Deployed, Deployments
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
@@ -33,6 +34,7 @@ from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
+DEFAULT_ISOLATION = IsolationPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class ContainerStatus:
 class ServiceHost:
     """Deploys, runs and reaches microservices."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the gateway's parts, each once
         self,
         state: Path,
         sockets: Path,
@@ -82,6 +84,7 @@ class ServiceHost:
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
         runtimes: Sequence[Runtime] | None = None,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
     ) -> None:
         """Open the catalogue in the state folder; runtimes are Python's, if not given."""
         self.is_loaded = False  # start() has returned once
@@ -91,7 +94,7 @@ class ServiceHost:
         self._gateway_sockets = GatewaySockets(sockets, limits.containers, self._find_service)
         self._runtimes = [
             ConnectedRuntime(runtime, self._gateway_sockets)
-            for runtime in runtimes or (PythonRuntime(limits, time.time),)
+            for runtime in runtimes or (PythonRuntime(limits, time.time, state, isolation),)
         ]
         context = ServiceContext(
             runtimes={runtime.name: runtime for runtime in self._runtimes},

@@ -24,6 +24,7 @@ from gateway.services.switching.retiring import RequestTracker, Retirement, add_
 from gateway.services.switching.start_slots import StartSlots
 from gateway.services.values import ValueStore
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 from microservice.telemetry.samples import MetricSample
 
@@ -145,6 +146,19 @@ class Supervisor:
     def samples(self) -> tuple[MetricSample, ...]:
         """The metrics of its process."""
         return self.process.samples if self.process else ()
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The findings of the probe in its process; None while there is no process."""
+        return self.process.isolation if self.process else None
+
+    @property
+    def next_try(self) -> float:
+        """The unix time of the next start after a failure; 0 when none is due."""
+        deadline = self._machine.deadline
+        if deadline is None or not self._machine.has_failed:
+            return 0.0
+        return self._context.clock() + max(0.0, deadline - self._now())
 
     @property
     def counts(self) -> Counts:
@@ -283,6 +297,7 @@ class Supervisor:
             else:
                 logger.warning("%s runs on as it was: the new version fails: %s", self._name, exc)
             raise DeployError(f"cannot start {self._name}: {exc}") from exc
+        self._machine.forget_failures()
 
     async def _restart(self) -> None:
         slot = self._context.start_slots.hold() if self._resuming else contextlib.nullcontext()

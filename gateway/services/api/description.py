@@ -33,6 +33,7 @@ def describe_container(
         "note": history.note,
         "startedAt": int(supervisor.started_at * 1000),
         "restarts": supervisor.restarts,
+        "nextTry": int(supervisor.next_try * 1000),
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
         "settings": {n: given.settings.get(n, spec.default) for n, spec in specs.items()},
         "secrets": sorted(given.secrets),  # their names

@@ -11,6 +11,7 @@ from gateway.services.api.deadletters import dead_letter_routes
 from gateway.services.api.description import describe_container
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
+from gateway.services.api.security import security_routes
 from gateway.services.api.versions import version_routes
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deployments import Deployed, Deployments
@@ -39,6 +40,7 @@ def mcm_routes(parts: McmParts, check: ClientCheck) -> list[ApiRoute]:
 
     return [
         *image_routes(deployments, limits, check),
+        *security_routes(deployments, check),
         *container_routes(deployments, describe, limits, check),
         *version_routes(deployments, describe, check),
         log_route(deployments, limits, check),

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 from microservice.telemetry.samples import MetricSample
 from settings.secret import Secret
@@ -61,6 +62,7 @@ class Process(Protocol):
     subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
     counts: Counts
     samples: tuple[MetricSample, ...]  # of the metrics of its service
+    isolation: Isolation | None  # the findings of its probe; None before
     ended: str  # why it ended; "" while it runs
 
     async def prepared(self) -> None:

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from broker.messages.message import Hold
+from broker.messages.overflow import HIGH, HIGH_BYTES, LOW, FlowState, OverflowControl
 from broker.policy import Overflow, OverflowRule
-from broker.sessions.overflow import HIGH, HIGH_BYTES, LOW, FlowState, OverflowControl
 
 SLOW_S = 10.0
 MESSAGE_BYTES = 300
@@ -50,7 +50,7 @@ class Queue(RuleBasedStateMachine):
         for _ in range(messages):
             self.length += 1
             self.control.note_length(self.length, self.length * MESSAGE_BYTES)
-        self.control.keep(hold, messages, self.now)
+        self.control.keep(hold, None, messages, self.now)
         hold.release()
         self.runs.append(run)
 
@@ -120,7 +120,7 @@ def test_a_rule_that_is_changed_releases_what_was_held() -> None:
     control.note_length(HIGH, 0)
     control.note_length(HIGH + 1, 0)
     hold = Hold(answers.append)
-    control.keep(hold, 1, 0.0)
+    control.keep(hold, None, 1, 0.0)
     assert answers == []
     control.set_rule(OverflowRule(Overflow.DROP_OLDEST))
     assert answers == [True]

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from broker.messages.message import Hold
-    from broker.policy import OverflowRule
+    from broker.policy import Identity, OverflowRule
 
 logger = logging.getLogger(__name__)
 
@@ -55,15 +55,15 @@ class OverflowControl:
     """Applies the rule of one session."""
 
     __slots__ = (
-        "_held", "_holds", "_messages", "_name", "_on_change", "_size_bytes", "dropped", "rule",
-        "state",
+        "_client_id", "_held", "_holds", "_messages", "_on_change", "_size_bytes", "dropped",
+        "rule", "state",
     )  # fmt: skip
 
-    def __init__(self, name: str, rule: OverflowRule, on_change: Callable[[], None]) -> None:
+    def __init__(self, client_id: str, rule: OverflowRule, on_change: Callable[[], None]) -> None:
         self.rule = rule
         self.state = FlowState.FLOWING
         self.dropped = 0  # messages, since the session began
-        self._name = name
+        self._client_id = client_id
         self._on_change = on_change
         self._holds: deque[tuple[Hold, int, float]] = deque()  # with messages and latest release
         self._held = 0  # messages
@@ -85,9 +85,12 @@ class OverflowControl:
         if rule.kind is not Overflow.SLOW and self.state is not FlowState.FLOWING:
             self.stop()
 
-    def keep(self, hold: Hold, messages: int, now: float) -> None:
-        """Hold an acknowledgement back, for so many messages that were just queued."""
-        if self.is_holding:
+    def keep(self, hold: Hold, publisher: Identity | None, messages: int, now: float) -> None:
+        """Hold an acknowledgement back, for so many messages that were just queued.
+
+        The session's own client is not held: it would wait for itself.
+        """
+        if self.is_holding and (publisher is None or publisher.client_id != self._client_id):
             hold.keep()
             self._holds.append((hold, messages, now + self.rule.slow_s))
             self._held += messages
@@ -115,7 +118,7 @@ class OverflowControl:
             logger.warning(
                 "%r does not keep up: its publishers have waited %g s; from now on its newest "
                 "messages are dropped when its queue is full",
-                self._name,
+                self._client_id,
                 self.rule.slow_s,
             )
             self._enter(FlowState.DROPPING)
