@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable
 
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.election.rank import Rank
 from gateway.cluster.links.admission import OpenAdmission, PeerAdmission, SecretAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.link import CONTROL
@@ -24,14 +23,16 @@ class RunningNode:
     """One node's part in the election, with real sockets."""
 
     def __init__(
-        self, peers: list[str], admission: Callable[[str], PeerAdmission], key: NodeKey | None = None,
-        capability: int = 100,
-    ) -> None:  # fmt: skip
+        self,
+        peers: list[str],
+        admission: Callable[[str], PeerAdmission],
+        key: NodeKey | None = None,
+    ) -> None:
         self.key = key or new_node_key()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        self.election = Election(self.key.node_id, time.monotonic(), Rank(capability=capability))
+        self.election = Election(self.key.node_id, time.monotonic())
         ports = PeeringPorts(
             lambda: (self.address,), lambda: None, lambda _: None, time.time, time.monotonic
         )
