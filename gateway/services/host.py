@@ -100,12 +100,12 @@ class ServiceHost:
             on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), context, node)
+        self._proxy = ContainerProxy(self._find_supervisor, limits)
         self._dead_letters = DeadLetterKeeper(
             state / "deadletters.db", limits.deadletters, limits.deadletter_bytes, time.time
         )
         self._queue: Callable[[str], QueueStatus | None] = lambda _: None
         self._forgetting: set[asyncio.Task[None]] = set()
-        self._proxy = ContainerProxy(self._find_supervisor, limits)
 
     async def start(self, outlets: Outlets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.
@@ -208,10 +208,10 @@ class ServiceHost:
         return None
 
     def _deleted(self, container_id: str) -> None:
-        self._gateway_sockets.forget(container_id)
         forgetting = asyncio.create_task(self._dead_letters.forget(container_id))
         self._forgetting.add(forgetting)
         forgetting.add_done_callback(self._forgetting.discard)
+        self._gateway_sockets.forget(container_id)
         for listener in self._on_deleted:
             listener(f"{LOGIN_PREFIX}{container_id}")
 

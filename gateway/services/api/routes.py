@@ -31,8 +31,8 @@ def mcm_routes(parts: McmParts, check: ClientCheck) -> list[ApiRoute]:
     deployments, limits = parts.deployments, parts.limits
     return [
         *image_routes(deployments, limits, check),
-        *security_routes(deployments, check),
         *container_routes(deployments, parts.messages, limits, check),
+        *security_routes(deployments, check),
         log_route(deployments, limits, check),
         *dead_letter_routes(deployments, parts.dead_letters, check),
     ]

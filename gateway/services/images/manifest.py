@@ -100,17 +100,6 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestIsolation:
-    """The isolation that a microservice needs; the gateway starts it with no less."""
-
-    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
-
-    def check(self) -> None:
-        """Refuse unknown names."""
-        check_names(self.require)
-
-
-@dataclass(frozen=True, slots=True)
 class RetrySettings:
     """The calls of a handler that fails, and the pauses between them, which double."""
 
@@ -130,6 +119,17 @@ class RetrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestIsolation:
+    """The isolation that a microservice needs; the gateway starts it with no less."""
+
+    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+
+    def check(self) -> None:
+        """Refuse unknown names."""
+        check_names(self.require)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A microservice's description."""
 
@@ -138,9 +138,9 @@ class Manifest:
     http: HttpSettings = field(default_factory=HttpSettings)
     mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
     isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
     network: NetworkSettings = field(default_factory=NetworkSettings)
-    retry: RetrySettings = field(default_factory=RetrySettings)
 
     @property
     def image(self) -> str:
