@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
-from gateway.cluster.links.admission import Admission, OpenAdmission, SecretAdmission
+from gateway.cluster.links.admission import OpenAdmission, PeerAdmission, SecretAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.link import CONTROL
 from gateway.cluster.links.peering import Peering, PeeringPorts
@@ -24,7 +24,7 @@ class RunningNode:
     """One node's part in the election, with real sockets."""
 
     def __init__(
-        self, peers: list[str], admission: Callable[[str], Admission], key: NodeKey | None = None,
+        self, peers: list[str], admission: Callable[[str], PeerAdmission], key: NodeKey | None = None,
         capability: int = 100,
     ) -> None:  # fmt: skip
         self.key = key or new_node_key()
@@ -58,7 +58,7 @@ class RunningNode:
 
 @contextlib.asynccontextmanager
 async def cluster(
-    count: int, admission: Callable[[str], Admission] = lambda _: OpenAdmission()
+    count: int, admission: Callable[[str], PeerAdmission] = lambda _: OpenAdmission()
 ) -> AsyncIterator[list[RunningNode]]:
     first = RunningNode([], admission)
     nodes = [first] + [RunningNode([first.address], admission) for _ in range(count - 1)]
@@ -94,7 +94,7 @@ def test_nodes_elect_one_supernode_and_replace_it() -> None:
 
 def test_a_node_without_the_secret_is_refused_with_the_reason() -> None:
     async def run() -> None:
-        def knows(node_id: str) -> Admission:
+        def knows(node_id: str) -> PeerAdmission:
             return SecretAdmission(node_id, [Secret("blue")])
 
         async with cluster(2, knows) as nodes:
