@@ -9,6 +9,7 @@ from microservice import (
     HangupError,
     HttpError,
     Message,
+    OutboundError,
     Request,
     RequestTimeoutError,
     Response,
@@ -215,5 +216,35 @@ def test_a_service_starts_and_stops_with_its_test() -> None:
         async with service.test(secrets={"key": "k"}, env={"E": "e"}):
             assert events == ["ke"]
         assert events == ["ke", "stop"]
+
+    asyncio.run(run())
+
+
+def test_calls_of_the_service_are_answered_by_the_test() -> None:
+    async def run() -> None:
+        service = Service()
+
+        @service.get("/")
+        async def ask(_: Request) -> Any:
+            told = await service.call("api-climate", "/rooms/attic", {"limit": 30}, timeout=5)
+            async with service.http.request("GET", "https://example.com/") as response:
+                return {"room": told.json(), "status": told.status, "web": await response.text()}
+
+        async with service.test() as t:
+            t.answer("api-climate/rooms/attic", {"value": 21}, status=201)
+            t.answer("https://example.com/", "hello")
+            answer = await t.get("/", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+            assert answer.json() == {"room": {"value": 21}, "status": 201, "web": "hello"}
+            call, request = t.sent
+            assert (call.method, call.url) == (
+                "POST", "http://api-climate.service.hecate/rooms/attic",
+            )  # fmt: skip
+            assert call.json() == {"limit": 30}
+            assert call.headers["content-type"] == "application/json"
+            assert call.headers["traceparent"].startswith(f"00-{'a' * 32}-")
+            assert request.method == "GET"
+            with pytest.raises(OutboundError, match=r"t\.answer"):
+                await service.call("api-other", node="ab12")
+            assert t.sent[-1].url == "http://ab12.api-other.service.hecate/"
 
     asyncio.run(run())
