@@ -240,6 +240,7 @@ class GatewayStatus:
                 "restarts": c.restarts,
                 "last_end": c.last_end,
                 "last_end_at": c.last_end_at,
+                "network_refused": c.network_refused,
                 "version": c.version,
                 "note": c.note,
             }

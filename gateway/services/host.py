@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker import Overflow, OverflowRule, QueueStatus
@@ -66,6 +66,7 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    network_refused: int = 0  # requests to what [network] does not allow
     retried: int = 0  # further calls of a handler for the same message
     overdue: int = 0  # handlers ended at their limit
     messages: ContainerMessages = field(default_factory=ContainerMessages)
@@ -107,6 +108,7 @@ class ServiceHost:
             on_deleted=self._deleted,
             start_slots=StartSlots(limits.starts),
         )
+        self._proxy = ContainerProxy(self._find_supervisor, limits)
         catalogue = Catalogue(state)
         self._deployments = Deployments(catalogue, context, node)
         self._quotas = StoreQuotas(self._deployments.table, limits, catalogue.directory, time.time)
@@ -116,7 +118,6 @@ class ServiceHost:
         )
         self._queue: Callable[[str], QueueStatus | None] = lambda _: None
         self._forgetting: set[asyncio.Task[None]] = set()
-        self._proxy = ContainerProxy(self._find_supervisor, limits)
 
     async def start(self, outlets: Outlets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.
@@ -171,8 +172,12 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
+        refused = {name: each.refused for name, each in self._gateway_sockets.counters().items()}
         return [
-            _status(one, self._messages(one.stored.container_id))
+            replace(
+                _status(one, self._messages(one.stored.container_id)),
+                network_refused=refused.get(one.stored.container_id, 0),
+            )
             for one in self._deployments.table.all()
         ]
 

@@ -113,17 +113,6 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class ManifestIsolation:
-    """The isolation that a microservice needs; the gateway starts it with no less."""
-
-    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
-
-    def check(self) -> None:
-        """Refuse unknown names."""
-        check_names(self.require)
-
-
-@dataclass(frozen=True, slots=True)
 class RetrySettings:
     """The calls of a handler that fails, and the pauses between them, which double."""
 
@@ -140,6 +129,17 @@ class RetrySettings:
                 f"first_delay_s = {self.first_delay_s:g}, max_delay_s = {self.max_delay_s:g}: "
                 f"must be above 0, in this order, at most {DELAY_S_MAX}"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestIsolation:
+    """The isolation that a microservice needs; the gateway starts it with no less."""
+
+    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+
+    def check(self) -> None:
+        """Refuse unknown names."""
+        check_names(self.require)
 
 
 @dataclass(frozen=True, slots=True)
