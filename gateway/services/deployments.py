@@ -290,6 +290,18 @@ class Deployments:
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
 
+    def containers(self, client_id: str | None = None) -> list[Deployed]:
+        """Return a client's containers, or all."""
+        return self.table.all(client_id)
+
+    def container(self, container_id: str) -> Deployed | None:
+        """Return a container by its id."""
+        return self.table.get(container_id)
+
+    def known(self, client_id: str, container_id: str) -> Deployed:
+        """Return a client's container; NotFoundError when there is none."""
+        return self.table.known(client_id, container_id)
+
     # The gateway starts and stops -----------------------------------------------------------------
 
     async def resume(self) -> None:

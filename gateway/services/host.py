@@ -15,6 +15,7 @@ from gateway.services.containers import ContainerState
 from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.images.catalogue import Catalogue
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import ProxyExchange
 from gateway.services.routes import ContainerRoute
@@ -26,6 +27,7 @@ from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
+DEFAULT_ISOLATION = IsolationPolicy()
 RETRY = {"Retry-After": "1"}
 
 
@@ -63,7 +65,7 @@ class ContainerStatus:
 class ServiceHost:
     """Deploys, runs and reaches microservices."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the gateway's parts, each once
         self,
         state: Path,
         sockets: Path,
@@ -71,13 +73,14 @@ class ServiceHost:
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
         runtimes: Sequence[Runtime] | None = None,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
     ) -> None:
         """Open the catalogue in the state folder; runtimes are Python's, if not given."""
         self.is_loaded = False  # start() has returned once
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._runtimes = runtimes or (PythonRuntime(limits, time.time),)
+        self._runtimes = runtimes or (PythonRuntime(limits, time.time, state, isolation),)
         context = ServiceContext(
             runtimes={runtime.name: runtime for runtime in self._runtimes},
             limits=limits,
@@ -129,7 +132,7 @@ class ServiceHost:
     ) -> None:
         """Pass a request to its container."""
         name = route.container_id
-        deployed = self._deployments.table.get(name)
+        deployed = self._deployments.container(name)
         process = deployed.supervisor.process if deployed else None
         why = ""
         if deployed is None or process is None:
@@ -156,7 +159,7 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
-        return [_status(one) for one in self._deployments.table.all()]
+        return [_status(one) for one in self._deployments.containers()]
 
     def services(self) -> tuple[OfferedService, ...]:
         """Return the microservices of this node, for its record."""
@@ -164,14 +167,14 @@ class ServiceHost:
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
             )
-            for one in self._deployments.table.all()
+            for one in self._deployments.containers()
             if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
         """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
-        deployed = self._deployments.table.get(container_id)
+        deployed = self._deployments.container(container_id)
         if deployed is None or container_id == username:
             return None
         version = deployed.supervisor.rights_version(password)

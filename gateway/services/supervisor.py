@@ -23,6 +23,7 @@ from gateway.services.switching.handover import Handover, StartPlaces
 from gateway.services.switching.retiring import RequestTracker, Retirement, add_counts
 from gateway.services.switching.start_slots import StartSlots
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,19 @@ class Supervisor:
     def error(self) -> str:
         """The reason why it is not started; "" when it is."""
         return self._machine.error
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The findings of the probe in its process; None while there is no process."""
+        return self.process.isolation if self.process else None
+
+    @property
+    def next_try(self) -> float:
+        """The unix time of the next start after a failure; 0 when none is due."""
+        deadline = self._machine.deadline
+        if deadline is None or not self._machine.has_failed:
+            return 0.0
+        return self._context.clock() + max(0.0, deadline - self._now())
 
     @property
     def counts(self) -> Counts:
@@ -266,6 +280,7 @@ class Supervisor:
             else:
                 logger.warning("%s runs on as it was: the new version fails: %s", self._name, exc)
             raise DeployError(f"cannot start {self._name}: {exc}") from exc
+        self._machine.forget_failures()
 
     async def _restart(self) -> None:
         slot = self._context.start_slots.hold() if self._resuming else contextlib.nullcontext()

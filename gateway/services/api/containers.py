@@ -59,12 +59,12 @@ def container_routes(
 
     async def get_containers(_request: Request, client_id: str) -> Response:
         return JSONResponse(
-            {"data": [container_fields(c) for c in deployments.table.all(client_id)]}
+            {"data": [container_fields(c) for c in deployments.containers(client_id)]}
         )
 
     async def post_container(request: Request, client_id: str) -> Response:
         name, image, env = await _read_container(request, limits)
-        known = {one.stored.container_id for one in deployments.table.all(client_id)}
+        known = {one.stored.container_id for one in deployments.containers(client_id)}
         with errors_as_problems():
             deployed = await deployments.put_container(client_id, name, image, env, time.time())
         is_new = deployed.stored.container_id not in known
@@ -74,7 +74,7 @@ def container_routes(
 
     async def get_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
-            deployed = deployments.table.known(client_id, _CONTAINER_ID.read(request))
+            deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
         return JSONResponse(container_fields(deployed))
 
     async def put_container(request: Request, client_id: str) -> Response:
@@ -89,7 +89,7 @@ def container_routes(
                 await deployments.stop_container(client_id, container_id)
             elif state == "restarted":
                 await deployments.restart_container(client_id, container_id)
-            changed = deployments.table.known(client_id, container_id)
+            changed = deployments.known(client_id, container_id)
         return JSONResponse(container_fields(changed))
 
     async def delete_container(request: Request, client_id: str) -> Response:
@@ -127,6 +127,7 @@ def container_fields(deployed: Deployed) -> dict[str, Any]:
         "note": history.note,
         "startedAt": int(supervisor.started_at * 1000),
         "restarts": supervisor.restarts,
+        "nextTry": int(supervisor.next_try * 1000),
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
         "handled": counts.handled,
         "failed": counts.failed,

@@ -56,7 +56,7 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot follow the log: {len(following)} logs are followed already",
             )
-        deployed = deployments.table.get(container_id)
+        deployed = deployments.container(container_id)
 
         def may_grow() -> bool:
             return follow and deployments.table.is_same(deployed, container_id)

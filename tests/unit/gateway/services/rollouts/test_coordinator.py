@@ -66,9 +66,8 @@ def run(
         rollouts = Rollouts("own", RolloutStore(folder), nodes, lambda image_id: f"code {image_id}")
         running = asyncio.create_task(rollouts.run())
         await scenario(rollouts)
-        if not cut:
-            running.cancel()
-            await rollouts.stop()
+        running.cancel()
+        await rollouts.stop()
 
     asyncio.run(asyncio.wait_for(whole(), 20))
 
@@ -106,7 +105,7 @@ def test_one_broken_and_one_unreachable_node_of_twelve(tmp_path: Path) -> None:
         await until(lambda: rollout.plan.state is RolloutState.DONE)
         assert set(nodes.given) == {"n4"}
 
-    run(tmp_path, nodes, first, cut=True)
+    run(tmp_path, nodes, first)
     nodes.given.clear()
     run(tmp_path, nodes, second)
 
