@@ -55,13 +55,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plans, "LONGEST_RETRY_S", 0.05)
 
 
-def run(
-    folder: Path,
-    nodes: Nodes,
-    scenario: Callable[[Rollouts], Awaitable[None]],
-    *,
-    cut: bool = False,
-) -> None:
+def run(folder: Path, nodes: Nodes, scenario: Callable[[Rollouts], Awaitable[None]]) -> None:
     async def whole() -> None:
         rollouts = Rollouts("own", RolloutStore(folder), nodes, lambda image_id: f"code {image_id}")
         running = asyncio.create_task(rollouts.run())
