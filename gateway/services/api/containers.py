@@ -1,6 +1,7 @@
 """Serves /mcm/v1/containers: the list of containers, deployment, start and stop, deletion."""
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.http.routes import ANY, ApiRoute, Operation, make_route
 from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
 from gateway.services.deployments import BASE_KEY, Deployed, Deployments
 from gateway.services.limits import ServiceLimits
+from gateway.services.messages import ContainerMessages
 
 _CONTAINER_ID = PathText("container_id")
 _CONTAINER = {
@@ -53,14 +55,18 @@ _DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer
 
 
 def container_routes(
-    deployments: Deployments, limits: ServiceLimits, check: ClientCheck
+    deployments: Deployments,
+    messages: Callable[[str], ContainerMessages],
+    limits: ServiceLimits,
+    check: ClientCheck,
 ) -> list[ApiRoute]:
     """Return the routes about containers."""
 
+    def fields(deployed: Deployed) -> dict[str, Any]:
+        return container_fields(deployed, messages(deployed.stored.container_id))
+
     async def get_containers(_request: Request, client_id: str) -> Response:
-        return JSONResponse(
-            {"data": [container_fields(c) for c in deployments.containers(client_id)]}
-        )
+        return JSONResponse({"data": [fields(c) for c in deployments.containers(client_id)]})
 
     async def post_container(request: Request, client_id: str) -> Response:
         name, image, env = await _read_container(request, limits)
@@ -68,14 +74,12 @@ def container_routes(
         with errors_as_problems():
             deployed = await deployments.put_container(client_id, name, image, env, time.time())
         is_new = deployed.stored.container_id not in known
-        return JSONResponse(
-            container_fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK
-        )
+        return JSONResponse(fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     async def get_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(container_fields(deployed))
+        return JSONResponse(fields(deployed))
 
     async def put_container(request: Request, client_id: str) -> Response:
         state, image, env = await _read_changes(request, limits)
@@ -83,19 +87,14 @@ def container_routes(
         with errors_as_problems():
             if image is not None or env is not None:
                 await deployments.change_container(client_id, container_id, image, env)
-            if state == "started":
-                await deployments.start_container(client_id, container_id)
-            elif state == "stopped":
-                await deployments.stop_container(client_id, container_id)
-            elif state == "restarted":
-                await deployments.restart_container(client_id, container_id)
+            await _enter(deployments, client_id, container_id, state)
             changed = deployments.known(client_id, container_id)
-        return JSONResponse(container_fields(changed))
+        return JSONResponse(fields(changed))
 
     async def delete_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(container_fields(deleted))
+        return JSONResponse(fields(deleted))
 
     one = f"{PREFIX}/containers/{{container_id}}"
     return [
@@ -107,7 +106,19 @@ def container_routes(
     ]
 
 
-def container_fields(deployed: Deployed) -> dict[str, Any]:
+async def _enter(
+    deployments: Deployments, client_id: str, container_id: str, state: str | None
+) -> None:
+    """Let a container enter a state; None leaves it as it is."""
+    if state == "started":
+        await deployments.start_container(client_id, container_id)
+    elif state == "stopped":
+        await deployments.stop_container(client_id, container_id)
+    elif state == "restarted":
+        await deployments.restart_container(client_id, container_id)
+
+
+def container_fields(deployed: Deployed, messages: ContainerMessages) -> dict[str, Any]:
     """Return the container object of the API."""
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, last_end, history = supervisor.counts, supervisor.last_end, deployed.history
@@ -131,7 +142,16 @@ def container_fields(deployed: Deployed) -> dict[str, Any]:
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
         "handled": counts.handled,
         "failed": counts.failed,
-        "dropped": counts.dropped,
+        "dropped": counts.dropped + messages.dropped,
+        "retried": counts.retried,
+        "overdue": counts.overdue,
+        "messages": {
+            "waiting": messages.waiting,
+            "inFlight": messages.in_flight,
+            "held": messages.held,
+            "flow": messages.flow,
+        },
+        "deadLetters": {"kept": messages.dead_letters, "dropped": messages.dead_letters_dropped},
     }
 
 

@@ -1,5 +1,6 @@
 """Serves /mcm/v1/containers/{id}/versions and …/rollback."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway.http.routes import ANY, ApiRoute, Operation, make_route
 from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
 from gateway.services.api.containers import container_fields
 from gateway.services.deployments import Deployed, Deployments
+from gateway.services.messages import ContainerMessages
 from gateway.services.versions.history import StoredVersion
 
 _CONTAINER_ID = PathText("container_id")
@@ -27,7 +29,9 @@ _ROLL_BACK = Operation(
 )
 
 
-def version_routes(deployments: Deployments, check: ClientCheck) -> list[ApiRoute]:
+def version_routes(
+    deployments: Deployments, messages: Callable[[str], ContainerMessages], check: ClientCheck
+) -> list[ApiRoute]:
     """Return the routes about the versions of a container."""
 
     async def get_versions(request: Request, client_id: str) -> Response:
@@ -41,7 +45,7 @@ def version_routes(deployments: Deployments, check: ClientCheck) -> list[ApiRout
         with errors_as_problems():
             container_id = _CONTAINER_ID.read(request)
             deployed = await deployments.roll_back(client_id, container_id, number)
-        return JSONResponse(container_fields(deployed))
+        return JSONResponse(container_fields(deployed, messages(container_id)))
 
     one = f"{PREFIX}/containers/{{container_id}}"
     return [
