@@ -171,6 +171,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
+        limits=config.services.limits(),
     )
     election = Election(identity.node_id, time.monotonic())
     name = config.node.name or socket.gethostname()[:64]
@@ -258,7 +259,9 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            uplink.associate, api.account_nodes, api.read_sep, beps, membership, settings.url
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
     )
 

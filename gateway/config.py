@@ -13,6 +13,7 @@ from broker.journal import Durability
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
+from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from settings.addresses import HostPort
@@ -181,6 +182,7 @@ class GatewayConfig:
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    services: ServicesSettings = field(default_factory=ServicesSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 

@@ -38,7 +38,7 @@ from gateway.services.images.retention import needless_images
 from gateway.services.images.store import ImageStore
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.log import LOG_NAME
-from gateway.services.routes import ContainerRoute, Routes
+from gateway.services.paths import ContainerPaths
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from gateway.storage.disk_thread import DiskThread
@@ -65,13 +65,13 @@ class Deployments:
     def __init__(self, catalogue: Catalogue, context: ServiceContext, node: NodeInfo) -> None:
         self._catalogue, self._context, self._node = catalogue, context, node
         self._disk = DiskThread("services-disk")
-        self._images = ImageStore(catalogue, self._disk)
+        self._images = ImageStore(catalogue, self._disk, context.limits.rules)
         self._containers: dict[str, Deployed] = {}
-        self._reserved: dict[str, str] = {}  # bases of versions that are being started
+        self._paths = ContainerPaths(v1_paths=context.limits.rules.v1_paths)
         # locks are taken in this order: of an image, of a container, of its row
         self._container_locks, self._row_locks = KeyedLocks(), KeyedLocks()
         self._creating = 0
-        self.routes = Routes()
+        self.routes = self._paths.routes
 
     # A deployment, from top to bottom -------------------------------------------------------------
 
@@ -88,6 +88,7 @@ class Deployments:
         image = self._images.get(f"{client_id}-{image_name}")
         if image is None or image.client_id != client_id:
             raise NotFoundError(f"cannot find image with name {image_name!r:.80}")
+        self._images.check_signature(image.signature, image.digest)
         if not _NAME.fullmatch(name):
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
         container_id = f"{client_id}-{name}"
@@ -136,18 +137,16 @@ class Deployments:
                 f"cannot deploy {container_id}: there are {there} containers already; "
                 "`hecate rm NAME` removes one"
             )
-        self._check_base(container_id, version.base)
         stored = StoredContainer(
             container_id, client_id, name, version.image_id, now,
             version.digest, version.runtime, version.env,
         )  # fmt: skip
-        self._reserved[container_id] = version.base
-        self._creating += 1
-        try:
-            await self._disk.run(self._catalogue.put_container, stored)
-        finally:
-            self._creating -= 1
-            del self._reserved[container_id]
+        with self._paths.reserve(container_id, name, client_id, version):
+            self._creating += 1
+            try:
+                await self._disk.run(self._catalogue.put_container, stored)
+            finally:
+                self._creating -= 1
         self._supervise(stored, version)
         self._update_routes()
         return self._containers[container_id]
@@ -179,29 +178,13 @@ class Deployments:
         return supervisor
 
     async def _deploy(self, container_id: str, supervisor: Supervisor, version: Version) -> None:
-        self._check_base(container_id, version.base)
-        self._reserved[container_id] = version.base
-        try:
-            with self._images.pin(version.digest):
-                await supervisor.deploy(version)
-        finally:
-            self._reserved.pop(container_id, None)
-
-    def _check_base(self, container_id: str, base: str) -> None:
-        if not base:
-            return
-        others = {i: b for i, b in self._reserved.items() if i != container_id and b}
-        clash = self.routes.clash(base, container_id, others)
-        if clash is not None:
-            raise ConflictError(f"cannot deploy {container_id}: {base} overlaps with {clash}")
+        stored = self._containers[container_id].stored
+        reserved = self._paths.reserve(container_id, stored.name, stored.client_id, version)
+        with reserved, self._images.pin(version.digest):
+            await supervisor.deploy(version)
 
     def _update_routes(self) -> None:
-        routes = []
-        for container_id, one in self._containers.items():
-            version = one.supervisor.version
-            http = version.manifest.http
-            routes.append(ContainerRoute(container_id, version.base, http.expose, http.bep))
-        self.routes.replace(routes)
+        self._paths.update((one.stored, one.supervisor.version) for one in self.containers())
 
     async def _record(self, container_id: str, **changes: Any) -> None:
         """Change the row of a container, if it is a change."""
@@ -274,7 +257,7 @@ class Deployments:
         async with self._images.read(source, limits, runtimes) as (image, unpacked):
             stored = StoredImage(
                 f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
-                image.digest, image.runtime, image.size, now,
+                image.digest, image.runtime, image.size, now, image.signature,
             )  # fmt: skip
             with self._images.pin(image.digest):
                 await self._images.keep_content(image.digest, unpacked)
@@ -365,6 +348,22 @@ class Deployments:
     def images(self, client_id: str) -> list[StoredImage]:
         """Return a client's images."""
         return self._images.of(client_id)
+
+    def image(self, image_id: str, client_id: str | None = None) -> StoredImage:
+        """Return an image, of a client or of any; NotFoundError when there is none."""
+        image = self._images.get(image_id)
+        if image is None or client_id not in (None, image.client_id):
+            raise NotFoundError(f"cannot find image {image_id:.160}")
+        return image
+
+    def content(self, image: StoredImage) -> Path:
+        """Return the folder of an image's files."""
+        return self._catalogue.content(image.digest)
+
+    @property
+    def scratch_folder(self) -> Path:
+        """The folder for files of uploads that are not complete."""
+        return self._catalogue.scratch_folder
 
     def containers(self, client_id: str | None = None) -> list[Deployed]:
         """Return a client's containers, or all."""

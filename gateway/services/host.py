@@ -2,17 +2,24 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
-from gateway.http.problems import problem_response
+from starlette.requests import Request
+
+from gateway.http.problems import Problem, problem_response
 from gateway.http.routes import ApiRoute
-from gateway.services.api.calls import ClientCheck
+from gateway.services.api.calls import ClientCheck, McmAccess
+from gateway.services.api.images import image_fields
 from gateway.services.api.routes import mcm_routes
 from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.images.catalogue import Catalogue
+from gateway.services.images.upload import Upload
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import ProxyExchange
 from gateway.services.routes import ContainerRoute
@@ -103,9 +110,30 @@ class ServiceHost:
         for runtime in self._runtimes:
             runtime.close()
 
-    def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
-        """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
-        return mcm_routes(self._deployments, self._limits, check)
+    def mcm_routes(self, check: ClientCheck, access: McmAccess | None = None) -> list[ApiRoute]:
+        """Return /mcm/v1; the check returns the client id of a request, or raises Problem.
+
+        Without access no caller acts for another client, and no code is accepted.
+        """
+        access = access or McmAccess(check, partial(_only_own, check), _refuse_code)
+        return mcm_routes(self._deployments, self._limits, access)
+
+    @property
+    def upload_bytes(self) -> int:
+        """The largest archive of an image."""
+        return self._limits.image.upload_bytes
+
+    async def add_image(self, client_id: str, archive: AsyncIterable[bytes]) -> dict[str, Any]:
+        """Store an image that another node sends; return it as the API shows it.
+
+        Raises:
+            ServicesError: it cannot be used.
+        """
+        upload_bytes = self._limits.image.upload_bytes
+        async with Upload(self._deployments.scratch_folder, upload_bytes) as upload:
+            await upload.write_all(archive)
+            file = await upload.finish()
+            return image_fields(await self._deployments.put_image(client_id, file, time.time()))
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path; None when no microservice has it."""
@@ -175,13 +203,24 @@ class ServiceHost:
             listener()
 
 
+async def _only_own(check: ClientCheck, request: Request, named: str) -> str:
+    client_id = await check(request)
+    if client_id != named:
+        raise Problem(HTTPStatus.FORBIDDEN, f"cannot act for client {named[:80]!r}: not yours")
+    return client_id
+
+
+def _refuse_code(_code: str, _operation: str) -> None:
+    raise Problem(HTTPStatus.FORBIDDEN, "cannot accept code: this node is in no account")
+
+
 def _status(deployed: Deployed) -> ContainerStatus:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, version = supervisor.counts, supervisor.version
     return ContainerStatus(
         id=stored.container_id,
         name=stored.name,
-        image=version.manifest.image,
+        image=stored.image_id.removeprefix(f"{stored.client_id}-"),
         state=supervisor.state.value,
         path=version.base,
         expose=version.manifest.http.expose,

@@ -1,20 +1,23 @@
 """Lists the routes of the mCM API."""
 
 from gateway.http.routes import ApiRoute
-from gateway.services.api.calls import ClientCheck
+from gateway.services.api.calls import McmAccess
 from gateway.services.api.containers import container_routes
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
+from gateway.services.api.uploads import ImageUploads
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
 
 
 def mcm_routes(
-    deployments: Deployments, limits: ServiceLimits, check: ClientCheck
+    deployments: Deployments, limits: ServiceLimits, access: McmAccess
 ) -> list[ApiRoute]:
-    """Return the routes; the check returns the client id of a request, or raises Problem."""
+    """Return the routes."""
+    uploads = ImageUploads(deployments, limits.image, limits.rules)
     return [
-        *image_routes(deployments, limits, check),
-        *container_routes(deployments, limits, check),
-        log_route(deployments, limits, check),
+        *image_routes(deployments, uploads, access),
+        *container_routes(deployments, limits, access, "containers"),
+        *container_routes(deployments, limits, access, "mims"),
+        log_route(deployments, limits, access.client),
     ]

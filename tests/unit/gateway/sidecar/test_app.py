@@ -5,7 +5,7 @@ from typing import Any
 from gateway.access.guard import Guard
 from gateway.http.routes import ApiRoute
 from gateway.services import ServiceLimits
-from gateway.services.api.calls import ClientCheck
+from gateway.services.api.calls import ClientCheck, McmAccess
 from gateway.services.api.routes import mcm_routes
 from gateway.sidecar.app import SidecarParts, describe_sidecar, sidecar_routes
 from settings.secret import Secret
@@ -16,8 +16,8 @@ DOCUMENT = Path(__file__).with_name("openapi.json")
 class Unused:
     """Stands for parts that routes call only when they answer."""
 
-    def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
-        return mcm_routes(Unused(), ServiceLimits(), check)  # type: ignore[arg-type]
+    def mcm_routes(self, _check: ClientCheck, access: McmAccess) -> list[ApiRoute]:
+        return mcm_routes(Unused(), ServiceLimits(), access)  # type: ignore[arg-type]
 
 
 def routes() -> list[ApiRoute]:

@@ -1,0 +1,53 @@
+"""Defines [services]: the images that a gateway takes, and the room for them."""
+
+from dataclasses import dataclass, replace
+
+from gateway.services.images.limits import MIB, ImageLimits
+from gateway.services.images.rules import ImageRules
+from gateway.services.images.signature import load_trusted_keys
+from gateway.services.limits import ServiceLimits
+
+UPLOAD_MIB_MAX = 4096
+CONTENT_FACTOR = 2  # an image may be twice as large as its archive, unpacked
+
+
+@dataclass(frozen=True, slots=True)
+class ServicesSettings:
+    """The images of microservices that this gateway takes."""
+
+    trusted_keys: tuple[str, ...] = ()  # of signers of images: "ed25519:…", or files with one
+    require_signature: bool = False  # refuse images that none of trusted_keys has signed
+    upload_mib: int = 64  # the largest archive; unpacked an image may have twice as much
+    images_mib: int = 1024  # of all images together, unpacked
+    image_files: int = 10_000  # of one image
+    pull_hosts: tuple[str, ...] = ()  # images are pulled from: "example.com", "*.example.com"
+    v1_paths: bool = False  # serve microservices also at their path without the client id
+
+    def check(self) -> None:
+        """Refuse keys that cannot be read, and sizes that cannot work."""
+        if self.require_signature and not self.trusted_keys:
+            raise ValueError("require_signature needs trusted_keys: no image could be deployed")
+        load_trusted_keys(self.trusted_keys)
+        if not 1 <= self.upload_mib <= UPLOAD_MIB_MAX:
+            raise ValueError(f"upload_mib = {self.upload_mib}: must be 1 to {UPLOAD_MIB_MAX}")
+        if self.images_mib < 1 or self.image_files < 1:
+            raise ValueError("images_mib and image_files must be at least 1")
+        for host in self.pull_hosts:
+            if not host or "/" in host or ("*" in host and host != "*" and host[:2] != "*."):
+                raise ValueError(f'pull_hosts: "{host:.80}": must be like "example.com"')
+
+    def rules(self) -> ImageRules:
+        """Return the rules for images."""
+        return ImageRules(
+            load_trusted_keys(self.trusted_keys),
+            self.require_signature,
+            self.images_mib * MIB,
+            tuple(host.lower() for host in self.pull_hosts),
+            self.v1_paths,
+        )
+
+    def limits(self) -> ServiceLimits:
+        """Return the limits of microservices."""
+        upload_bytes = self.upload_mib * MIB
+        image = ImageLimits(upload_bytes, CONTENT_FACTOR * upload_bytes, self.image_files)
+        return replace(ServiceLimits(), image=image, rules=self.rules())
