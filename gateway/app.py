@@ -12,6 +12,7 @@ up. lifecycle.py runs the parts and stops them in order.
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import time
@@ -27,14 +28,19 @@ from broker import Broker
 from broker.journal import Journal
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
+from gateway.addresses import cluster_addresses
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.election import Election, Role
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster, ClusterPorts
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.records.directory import Directory
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
+from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
@@ -44,7 +50,11 @@ from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
+from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
@@ -55,10 +65,13 @@ from web.addresses import is_loopback_host
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
+    from gateway.mqtt.users import BrokerUsers
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
+
+EPOCH = "cluster-epoch"  # the highest that this node has seen
 
 
 async def run_gateway(config: GatewayConfig) -> None:
@@ -82,9 +95,10 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
-    broker = _build_broker(base)
+    users = _build_users(base.config, stack)
+    broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
-    cluster = Cluster(node.node_id, base.election, broker, node.signed_record, time.time)
+    cluster = _build_cluster(base, broker)
     cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
     status = GatewayStatus(
         StatusSources(
@@ -125,7 +139,9 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
+            outlets=_build_outlets(base, broker, sidecar, cloud),
             broker=broker,
+            users=users,
             admission=admission,
             cluster=cluster,
             cloud=cloud,
@@ -172,8 +188,12 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
         limits=config.services.limits(),
+        isolation=config.services.isolation_policy(),
     )
-    election = Election(identity.node_id, time.monotonic())
+    rank = Rank(config.cluster.stationary, config.cluster.capability)
+    stored = await settings.load()
+    epoch = int(stored.get(EPOCH, b"0"))
+    election = Election(identity.node_id, time.monotonic(), rank, epoch)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
     sources = RecordSources(services.services, lambda: election.supernode_id)
@@ -196,13 +216,58 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
 
 
-def _build_broker(base: _Base) -> Broker:
+def _build_cluster(base: _Base, broker: Broker) -> Cluster:
+    node, settings = base.node, base.config.cluster
+    directory = Directory(secrets.token_bytes(16))
+
+    async def save_epoch(epoch: int) -> None:
+        await base.settings.save({EPOCH: str(epoch).encode()})
+
+    ports = ClusterPorts(node.signed_record, save_epoch, cluster_addresses)
+    if settings.admit == "none":
+        return Cluster(node.node_id, base.election, directory, broker, ports)
+    from gateway.cluster.links.admission import OpenAdmission, SecretAdmission
+    from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToPeers
+
+    known = [secret for secret in (settings.secret, settings.old_secret) if secret]
+    is_open = settings.admit == "any"
+    admission = OpenAdmission() if is_open else SecretAdmission(node.node_id, known)
+
+    def build_network(network_ports: NetworkPorts) -> ClusterNetwork:
+        return ClusterNetwork(
+            node.identity.key,
+            base.election,
+            directory,
+            admission,
+            WaysToPeers(settings.peers, settings.discovery),
+            network_ports,
+        )
+
+    return Cluster(node.node_id, base.election, directory, broker, ports, build_network)
+
+
+def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":
+    if config.broker.access is None:
+        return None
+    from broker.access import AccessError
+    from gateway.mqtt.users import BrokerUsers
+
+    try:
+        users = BrokerUsers(config.broker.access)
+    except AccessError as exc:
+        raise ConfigError(f"{exc}, given in [broker.access]") from exc
+    stack.callback(users.close)
+    return users
+
+
+def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
     access = Access(
         base.registry,
         base.claims,
         base.node.identity.api_key,
         AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
     journal = None
@@ -218,6 +283,7 @@ async def _build_cloud(
 ) -> CloudLinkParts:
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
@@ -234,6 +300,8 @@ async def _build_cloud(
     proxy = find_proxy(settings.proxy, scheme, host)
     api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
+    other_nodes = OtherNodes(settings.url, cluster.known_records, api.account_nodes, tls, proxy)
+    stack.push_async_callback(other_nodes.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -260,9 +328,10 @@ async def _build_cloud(
         tunnel=tunnel,
         beps=beps,
         calls=CloudCalls(
-            uplink.associate, api.account_nodes, api.read_sep, beps, membership, settings.url
+            uplink.associate, api.account_nodes, other_nodes, beps, membership, settings.url
         ),
         sources=CloudSources(uplink, spool, clock, settings.url),
+        other_nodes=other_nodes,
     )
 
 
@@ -293,6 +362,30 @@ def _build_uplink(
             spool=spool,
             local=broker.local_client("uplink"),
         ),
+    )
+
+
+def _build_outlets(
+    base: _Base, broker: Broker, sidecar: Sidecar, cloud: CloudLinkParts | None
+) -> Outlets:
+    """Return the targets of requests of containers."""
+    node, settings = base.node, base.config.sidecar
+
+    def api_ports() -> frozenset[int]:
+        return frozenset({node.api.port} if node.api is not None else ())
+
+    def closed_ports() -> frozenset[int]:
+        bound = [address for listener in broker.all_addresses for address in listener]
+        return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
+
+    return Outlets(
+        api=sidecar.api,
+        own=OwnNames(
+            lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address
+        ),
+        node_id=node.node_id,
+        closed_ports=closed_ports,
+        nodes=cloud.other_nodes if cloud else None,
     )
 
 

@@ -172,29 +172,6 @@ class CloudApi:
         nodes = answer.get("data")
         return nodes if isinstance(nodes, list) else []
 
-    async def read_sep(
-        self, node_id: str, path: str, headers: Mapping[str, str]
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        """Return status, headers and body of a node's answer over the SEP, retried when it is lost.
-
-        Raises:
-            UplinkLost: the cloud cannot be reached, or answers for the node, which it cannot reach.
-        """
-        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
-        for attempt in range(ATTEMPTS):
-            try:
-                response = await self._http.get(f"/sep/{node_id}{path}", headers=dict(headers))
-            except httpx.HTTPError as exc:
-                lost = UplinkLost(f"cannot reach node {node_id[:12]}: {exc or type(exc).__name__}")
-            else:
-                if response.status_code < 500 and response.status_code not in _TRANSIENT:
-                    return response.status_code, response.headers, response.content
-                reason = _problem(response).get("detail", f"HTTP {response.status_code}")
-                lost = UplinkLost(f"cannot reach node {node_id[:12]}: {reason}")
-            if attempt + 1 < ATTEMPTS:
-                await asyncio.sleep(next(waits))
-        raise lost
-
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Request a tunnel to this node."""
         wish = {"ttl_s": ttl_s, "run": self._run}

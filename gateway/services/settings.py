@@ -1,20 +1,25 @@
-"""Defines [services]: the images that a gateway takes, and the room for them."""
+"""Defines [services]: isolation, the images that a gateway takes, and the room for them."""
 
 from dataclasses import dataclass, replace
 
 from gateway.services.images.limits import MIB, ImageLimits
 from gateway.services.images.rules import ImageRules
 from gateway.services.images.signature import load_trusted_keys
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 
+UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 UPLOAD_MIB_MAX = 4096
 CONTENT_FACTOR = 2  # an image may be twice as large as its archive, unpacked
 
 
 @dataclass(frozen=True, slots=True)
 class ServicesSettings:
-    """The images of microservices that this gateway takes."""
+    """Microservices: their [isolation](isolation.md), and their [images](deploying.md#images)."""
 
+    isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
+    uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
+    uid_count: int = 10_000
     trusted_keys: tuple[str, ...] = ()  # of signers of images: "ed25519:…", or files with one
     require_signature: bool = False  # refuse images that none of trusted_keys has signed
     upload_mib: int = 64  # the largest archive; unpacked an image may have twice as much
@@ -24,7 +29,16 @@ class ServicesSettings:
     v1_paths: bool = False  # serve microservices also at their path without the client id
 
     def check(self) -> None:
-        """Refuse keys that cannot be read, and sizes that cannot work."""
+        """Refuse unknown words, uids of people, unreadable keys, and sizes that cannot work."""
+        if self.isolation not in ("best", "strict"):
+            raise ValueError(f'isolation = "{self.isolation}": must be "best" or "strict"')
+        if not UID_MIN <= self.uid_first <= UID_MAX:
+            raise ValueError(f"uid_first = {self.uid_first}: must be {UID_MIN} to {UID_MAX}")
+        if not 1 <= self.uid_count <= UID_MAX + 1 - self.uid_first:
+            raise ValueError(f"uid_count = {self.uid_count}: uids must be at most {UID_MAX}")
+        self._check_images()
+
+    def _check_images(self) -> None:
         if self.require_signature and not self.trusted_keys:
             raise ValueError("require_signature needs trusted_keys: no image could be deployed")
         load_trusted_keys(self.trusted_keys)
@@ -45,6 +59,11 @@ class ServicesSettings:
             tuple(host.lower() for host in self.pull_hosts),
             self.v1_paths,
         )
+
+    def isolation_policy(self) -> IsolationPolicy:
+        """Return the isolation of containers."""
+        uids = range(self.uid_first, self.uid_first + self.uid_count)
+        return IsolationPolicy(strict=self.isolation == "strict", uids=uids)
 
     def limits(self) -> ServiceLimits:
         """Return the limits of microservices."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import VERSION
 from gateway.access.guard import Guard
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.http.problems import Problem
 from gateway.http.routes import ApiRoute, make_api
@@ -20,7 +20,7 @@ from gateway.sidecar.devices import devices_routes
 from gateway.sidecar.health import health_routes, openapi_route
 from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_routes
 from gateway.sidecar.microservices import Microservices
-from gateway.sidecar.node_images import NodeImages, ReadSep
+from gateway.sidecar.node_images import NodeImages
 from gateway.sidecar.nodes import nodes_routes
 from gateway.status import GatewayStatus
 from protocol.codes import check_code
@@ -29,6 +29,7 @@ from settings.secret import Secret
 from web.asgi import App
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
     from gateway.tunnel.grants import BepService
 
@@ -39,7 +40,7 @@ class CloudCalls:
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
-    read_sep: ReadSep
+    nodes: "OtherNodes"
     beps: "BepService"
     membership: "Membership"
     url: str
@@ -79,7 +80,7 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
 def sidecar_routes(parts: SidecarParts) -> list[ApiRoute]:
     """Return all routes but the one that describes them."""
     guard, cloud = parts.guard, parts.cloud
-    images = NodeImages(parts.cluster, parts.services, cloud.read_sep if cloud else None)
+    images = NodeImages(parts.cluster, parts.services, cloud.nodes if cloud else None)
     rpc = JsonRpc(parts.node, cloud.associate if cloud else None, parts.clock, images)
     return [
         *health_routes(parts.status, guard),

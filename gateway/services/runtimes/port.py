@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 from settings.secret import Secret
 
@@ -41,6 +42,7 @@ class Start:
     broker_socket: Path
     password: Secret
     stale: tuple[str, ...]  # filters of the stored session
+    gateway_socket: Path | None = None  # on which the process is its container (egress/)
 
 
 class Process(Protocol):
@@ -50,6 +52,7 @@ class Process(Protocol):
     password: Secret
     subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
     counts: Counts
+    isolation: Isolation | None  # the findings of its probe; None before
     ended: str  # why it ended; "" while it runs
 
     async def prepared(self) -> None:

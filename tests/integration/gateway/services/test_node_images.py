@@ -93,4 +93,4 @@ def test_what_is_no_call_is_refused(pair: tuple[Gateway, Gateway]) -> None:
     )  # fmt: skip
     for params in bad:
         assert refusal(two, *params)["code"] == -32602
-    assert "cannot pull image" in refusal(two, "", "0" * 56, IMAGE_ID, "x")["message"]
+    assert "cannot find node" in refusal(two, "", "0" * 56, IMAGE_ID, "x")["message"]

@@ -3,12 +3,12 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import uvicorn
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 from starlette.requests import Request
@@ -18,9 +18,15 @@ from broker.messages.topics import covers
 from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
+from gateway.services.host import DEFAULT_ISOLATION
 from gateway.services.images.pack import pack_image
+from gateway.services.isolation import IsolationPolicy
 from tests.aio import until
 from tests.programs import PATIENCE
+from web import HttpLimits, HttpServer, listen_unix
 from web.asgi import Receive, Scope, Send
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
@@ -58,8 +64,13 @@ class Access:
 class World:
     """One node's broker and microservices."""
 
-    def __init__(self, directory: Path, limits: ServiceLimits) -> None:
-        self._directory, self._limits = directory, limits
+    def __init__(
+        self,
+        directory: Path,
+        limits: ServiceLimits,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
+    ) -> None:
+        self._directory, self._limits, self._isolation = directory, limits, isolation
         access = Access()
         tcp = Listener(port=0)
         unix = Listener(path=directory / "b.sock", name=CONTAINERS)
@@ -76,6 +87,7 @@ class World:
             self._directory / "b.sock",
             NodeInfo("0" * 56, lambda: "account"),
             self._limits,
+            isolation=self._isolation,
         )
         host.add_listener(self.broker.rights_changed, self.broker.disconnect)
         self._access.host = host
@@ -93,15 +105,18 @@ class World:
 
     async def start(self) -> None:
         await self.broker.start()
-        await self.host.start()
         app = make_api(self.host.mcm_routes(_client_id), self._microservices)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app, uds=str(self._directory / "api.sock"), log_config=None, lifespan="off"
-            )
+        self._outlets = Outlets(
+            api=app,
+            own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
+            node_id="0" * 56,
+            closed_ports=lambda: frozenset({8083}),
         )
-        self._serving = asyncio.create_task(self._server.serve())
-        await until(lambda: self._server.started)
+        await self.host.start(self._outlets)
+        self._server = HttpServer(app, HttpLimits())
+        listener = listen_unix(self._directory / "api.sock")
+        self._serving = asyncio.create_task(self._server.run_on(listener))
+        await self._server.listening.wait()
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(self._directory / "api.sock")),
             base_url="http://gateway",
@@ -110,7 +125,7 @@ class World:
 
     async def stop(self) -> None:
         await self.http.aclose()
-        self._server.should_exit = True
+        self._server.stop()
         await self.host.stop()
         await self._serving
         await self.broker.stop()
@@ -118,7 +133,7 @@ class World:
     async def restart_host(self) -> None:
         await self.host.stop()
         fresh = self._make_host()
-        await fresh.start()
+        await fresh.start(self._outlets)
         self.host = fresh
 
     async def _microservices(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -169,6 +184,17 @@ class World:
         return next(c.state for c in self.host.containers() if c.id == name)
 
 
+def host_pid(namespace: str, pid: int) -> int:
+    """Return the number that the machine gives to a process of a pid namespace."""
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdecimal() and str((process / "ns/pid").readlink()) == namespace:
+                numbers = re.search(r"NSpid:\s+(.*)", (process / "status").read_text())
+                if numbers and numbers[1].split()[-1] == str(pid):
+                    return int(process.name)
+    raise AssertionError(f"{namespace} has no process {pid}")
+
+
 class Person:
     """An MQTT client over TCP that remembers what it gets."""
 
@@ -207,9 +233,11 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def world(directory: Path, **limits: Any) -> AsyncIterator[World]:
+async def world(
+    directory: Path, isolation: IsolationPolicy = DEFAULT_ISOLATION, **limits: Any
+) -> AsyncIterator[World]:
     """Run a world; it is gone afterwards."""
-    made = World(directory, ServiceLimits(**limits))
+    made = World(directory, ServiceLimits(**limits), isolation)
     await made.start()
     try:
         yield made
