@@ -3,6 +3,7 @@
 MicroserviceError
 ├─ ServiceError     a handler, topic or path of the service cannot work
 ├─ PublishError     the broker did not accept a message, or is not reachable
+│  └─ PublishSizeError  the message is larger than the broker takes
 ├─ ControlError     a line between gateway and process is malformed
 ├─ HangupError      the client has hung up
 ├─ OutboundError    a request of the service failed
@@ -22,6 +23,10 @@ class ServiceError(MicroserviceError):
 
 class PublishError(MicroserviceError):
     """The broker refused a message, or cannot be reached."""
+
+
+class PublishSizeError(PublishError):
+    """The broker takes no message of this size."""
 
 
 class ControlError(MicroserviceError):

@@ -48,6 +48,22 @@ class McmAccess:
     code: Callable[[str, str], None]
 
 
+def access_of(check: ClientCheck) -> McmAccess:
+    """Return the access of clients who act for themselves only; no code is accepted."""
+
+    async def named(request: Request, client_id: str) -> str:
+        own = await check(request)
+        if own != client_id:
+            why = f"cannot act for client {client_id[:80]!r}: not yours"
+            raise Problem(HTTPStatus.FORBIDDEN, why)
+        return own
+
+    def code(_code: str, _operation: str) -> None:
+        raise Problem(HTTPStatus.FORBIDDEN, "cannot accept code: this node is in no account")
+
+    return McmAccess(check, named, code)
+
+
 def mcm_route(
     method_and_path: str,
     check: ClientCheck,

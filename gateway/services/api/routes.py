@@ -1,25 +1,41 @@
 """Lists the routes of the mCM API."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import McmAccess
 from gateway.services.api.containers import container_routes
+from gateway.services.api.deadletters import dead_letter_routes
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
 from gateway.services.api.security import security_routes
 from gateway.services.api.uploads import ImageUploads
+from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
+from gateway.services.messages import ContainerMessages
 
 
-def mcm_routes(
-    deployments: Deployments, limits: ServiceLimits, access: McmAccess
-) -> list[ApiRoute]:
+@dataclass(frozen=True, slots=True)
+class McmParts:
+    """The parts that the API shows."""
+
+    deployments: Deployments
+    dead_letters: DeadLetterKeeper
+    messages: Callable[[str], ContainerMessages]  # by container id
+    limits: ServiceLimits
+
+
+def mcm_routes(parts: McmParts, access: McmAccess) -> list[ApiRoute]:
     """Return the routes."""
-    uploads = ImageUploads(deployments, limits.image, limits.rules)
+    deployments, limits, messages = parts.deployments, parts.limits, parts.messages
+    uploads, check = ImageUploads(deployments, limits.image, limits.rules), access.client
     return [
         *image_routes(deployments, uploads, access),
-        *container_routes(deployments, limits, access, "containers"),
-        *container_routes(deployments, limits, access, "mims"),
-        *security_routes(deployments, access.client),
-        log_route(deployments, limits, access.client),
+        *security_routes(deployments, check),
+        *container_routes(deployments, messages, limits, access, "containers"),
+        *container_routes(deployments, messages, limits, access, "mims"),
+        log_route(deployments, limits, check),
+        *dead_letter_routes(deployments, parts.dead_letters, check),
     ]
