@@ -35,7 +35,7 @@ from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.records.directory import Directory
-from gateway.config import MIB, GatewayConfig, ServicesSettings
+from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
@@ -51,11 +51,10 @@ from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.roles import RoleController, RolePart
-from gateway.services import NodeInfo, ServiceHost, ServiceLimits
+from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.targets import OwnNames
-from gateway.services.isolation import IsolationPolicy
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
@@ -190,13 +189,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
-        _service_limits(config.services),
-        isolation=IsolationPolicy(
-            strict=config.services.isolation == "strict",
-            uids=range(
-                config.services.uid_first, config.services.uid_first + config.services.uid_count
-            ),
-        ),
+        limits=config.services.limits(),
+        isolation=config.services.isolation_policy(),
     )
     rank = Rank(config.cluster.stationary, config.cluster.capability)
     stored = await settings.load()
@@ -221,18 +215,6 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         sidecar_certificate=server_certificate(
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
-    )
-
-
-def _service_limits(settings: ServicesSettings) -> ServiceLimits:
-    return ServiceLimits(
-        versions=settings.versions,
-        probation_s=settings.probation_s,
-        starts=settings.starts,
-        drain_s=settings.stop_s,
-        store_bytes=settings.store_mib * MIB,
-        log_bytes=settings.log_mib * MIB,
-        free_bytes=settings.free_mib * MIB,
     )
 
 
@@ -351,7 +333,9 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            uplink.associate, api.account_nodes, other_nodes, beps, membership, settings.url
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         other_nodes=other_nodes,
     )

@@ -14,6 +14,7 @@ from broker.standalone.conf.settings import AccessSettings, Anonymous
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
+from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from settings.addresses import HostPort
@@ -25,7 +26,6 @@ from settings.secret import Secret
 from web.tls.settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
-UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 _SIMPLE_LISTENER = ("host", "port", "tls_cert", "tls_key", "tls_port")
 SECRET_CHARACTERS = 16
 DEFAULT_STATE = Path("~/.local/state/hecate")
@@ -217,39 +217,6 @@ class SpoolSettings:
             raise ValueError(f'when_full = "{self.when_full}": must be {words}')
         if self.limit_bytes < 64 * 1024:
             raise ValueError(f"limit_bytes = {self.limit_bytes}: must be at least 65536")
-
-
-@dataclass(frozen=True, slots=True)
-class ServicesSettings:
-    """The [isolation](isolation.md) of microservices, their versions, and their room on disk."""
-
-    isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
-    uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
-    uid_count: int = 10_000
-    versions: int = 5  # kept of each container, with the one that runs
-    probation_s: float = 10.0  # a version that ends earlier is left for the one before
-    starts: int = 4  # containers that start at once when the gateway starts
-    stop_s: float = (
-        30.0  # for requests and handlers of a replaced version, if its manifest is silent
-    )
-    store_mib: int = 64  # in the data folder of a container, likewise
-    log_mib: int = 1  # of each of the two files of a log, likewise
-    free_mib: int = 8  # on the disk, or deployments are refused
-    rollouts: str = "account"  # nodes of this account may deploy here; "no": none may
-
-    def check(self) -> None:
-        """Refuse unknown words, limits that cannot work, and uids that belong to people."""
-        if self.rollouts not in ("account", "no"):
-            raise ValueError(f'rollouts = "{self.rollouts}": must be "account" or "no"')
-        for name in ("versions", "starts", "store_mib", "log_mib", "probation_s", "stop_s"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} = {getattr(self, name):g}: must be more than 0")
-        if self.isolation not in ("best", "strict"):
-            raise ValueError(f'isolation = "{self.isolation}": must be "best" or "strict"')
-        if not UID_MIN <= self.uid_first <= UID_MAX:
-            raise ValueError(f"uid_first = {self.uid_first}: must be {UID_MIN} to {UID_MAX}")
-        if not 1 <= self.uid_count <= UID_MAX + 1 - self.uid_first:
-            raise ValueError(f"uid_count = {self.uid_count}: uids must be at most {UID_MAX}")
 
 
 @dataclass(frozen=True, slots=True)

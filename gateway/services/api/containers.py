@@ -10,9 +10,17 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.http.parameters import PathText
 from gateway.http.problems import Problem
-from gateway.http.routes import ANY, ApiRoute, Operation, make_route
-from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
+from gateway.http.routes import ANY, ApiRoute, Operation
+from gateway.services.api.calls import (
+    PREFIX,
+    TAG,
+    McmAccess,
+    errors_as_problems,
+    mcm_route,
+    read_object,
+)
 from gateway.services.deployments import BASE_KEY, Deployed, Deployments
+from gateway.services.images.catalogue import StoredContainer
 from gateway.services.limits import ServiceLimits
 from gateway.services.messages import ContainerMessages
 
@@ -35,6 +43,7 @@ _CHANGES = {
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
     },
 }
+_FOREIGN_DEFAULTS = {"MCM.WEBSOCKET_SUPPORT": "false", "MCM.DB_ENCRYPTION_SUPPORT": "false"}
 _LIST = Operation(TAG, "Get Containers", answer=ANY)
 _DEPLOY = Operation(
     TAG,
@@ -58,9 +67,10 @@ def container_routes(
     deployments: Deployments,
     messages: Callable[[str], ContainerMessages],
     limits: ServiceLimits,
-    check: ClientCheck,
+    access: McmAccess,
+    noun: str,
 ) -> list[ApiRoute]:
-    """Return the routes about containers."""
+    """Return the routes about containers; others call them mims: the noun is part of the path."""
 
     def fields(deployed: Deployed) -> dict[str, Any]:
         return container_fields(deployed, messages(deployed.stored.container_id))
@@ -69,7 +79,10 @@ def container_routes(
         return JSONResponse({"data": [fields(c) for c in deployments.containers(client_id)]})
 
     async def post_container(request: Request, client_id: str) -> Response:
-        name, image, env = await _read_container(request, limits)
+        body = await read_object(request)
+        name, image, env = _read_container(body, limits)
+        if "clientId" in body:
+            client_id = await access.named(request, str(body["clientId"]))
         known = {one.stored.container_id for one in deployments.containers(client_id)}
         with errors_as_problems():
             deployed = await deployments.put_container(client_id, name, image, env, time.time())
@@ -96,14 +109,26 @@ def container_routes(
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
         return JSONResponse(fields(deleted))
 
-    one = f"{PREFIX}/containers/{{container_id}}"
-    return [
-        make_route(f"GET {PREFIX}/containers", check, get_containers, _LIST),
-        make_route(f"POST {PREFIX}/containers", check, post_container, _DEPLOY),
-        make_route(f"GET {one}", check, get_container, _SHOW),
-        make_route(f"PUT {one}", check, put_container, _CHANGE),
-        make_route(f"DELETE {one}", check, delete_container, _DELETE),
+    check, several = access.client, f"{PREFIX}/{noun}"
+    one = f"{several}/{{container_id}}"
+    routes = [
+        mcm_route(f"GET {several}", check, get_containers, _LIST),
+        mcm_route(f"POST {several}", check, post_container, _DEPLOY),
+        mcm_route(f"GET {one}", check, get_container, _SHOW),
+        mcm_route(f"PUT {one}", check, put_container, _CHANGE),
+        mcm_route(f"DELETE {one}", check, delete_container, _DELETE),
     ]
+    if noun == "mims":
+        routes.append(mcm_route(f"POST {one}/dataStore", check, _post_data_store, None))
+    return routes
+
+
+async def _post_data_store(_request: Request, _client_id: str) -> Response:
+    raise Problem(
+        HTTPStatus.NOT_IMPLEMENTED,
+        "cannot back up or restore a data store: this gateway does not offer it; copy the "
+        "folder of the container while it is stopped",
+    )
 
 
 async def _enter(
@@ -130,7 +155,7 @@ def container_fields(deployed: Deployed, messages: ContainerMessages) -> dict[st
         "image": stored.image_id.removeprefix(f"{stored.client_id}-"),
         "imageId": stored.image_id,
         "created": int(stored.created * 1000),
-        "env": dict(stored.env) | {BASE_KEY: supervisor.version.base},
+        "env": _echoed_env(stored, supervisor.version.base),
         "state": supervisor.state.value,
         "error": supervisor.error,
         "version": running.number if running else 0,
@@ -155,11 +180,18 @@ def container_fields(deployed: Deployed, messages: ContainerMessages) -> dict[st
     }
 
 
-async def _read_container(
-    request: Request, limits: ServiceLimits
+def _echoed_env(stored: StoredContainer, base: str) -> dict[str, str]:
+    """Return the environment as known clients expect it back: the base with the client id."""
+    defaults = dict(_FOREIGN_DEFAULTS) if stored.runtime != "python" else {}
+    if defaults:
+        defaults["MCM.RUNTIME"] = stored.runtime
+    return defaults | dict(stored.env) | {BASE_KEY: base}
+
+
+def _read_container(
+    fields: dict[str, Any], limits: ServiceLimits
 ) -> tuple[str, str, dict[str, str]]:
     """Return name, image and env of a request's body."""
-    fields = await read_object(request)
     name, image = fields.get("name"), fields.get("image")
     if not isinstance(name, str) or not isinstance(image, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: needs texts name and image")

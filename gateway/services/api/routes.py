@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.http.routes import ApiRoute
-from gateway.services.api.calls import ClientCheck
+from gateway.services.api.calls import McmAccess
 from gateway.services.api.containers import container_routes
 from gateway.services.api.deadletters import dead_letter_routes
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
 from gateway.services.api.security import security_routes
+from gateway.services.api.uploads import ImageUploads
 from gateway.services.api.versions import version_routes
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deployments import Deployments
@@ -27,14 +28,16 @@ class McmParts:
     limits: ServiceLimits
 
 
-def mcm_routes(parts: McmParts, check: ClientCheck) -> list[ApiRoute]:
-    """Return the routes; the check returns the client id of a request, or raises Problem."""
-    deployments, limits = parts.deployments, parts.limits
+def mcm_routes(parts: McmParts, access: McmAccess) -> list[ApiRoute]:
+    """Return the routes."""
+    deployments, limits, messages = parts.deployments, parts.limits, parts.messages
+    uploads, check = ImageUploads(deployments, limits.image, limits.rules), access.client
     return [
-        *image_routes(deployments, limits, check),
-        *version_routes(deployments, parts.messages, check),
+        *version_routes(deployments, messages, check),
+        *image_routes(deployments, uploads, access),
         *security_routes(deployments, check),
-        *container_routes(deployments, parts.messages, limits, check),
+        *container_routes(deployments, messages, limits, access, "containers"),
+        *container_routes(deployments, messages, limits, access, "mims"),
         log_route(deployments, limits, check),
         *dead_letter_routes(deployments, parts.dead_letters, check),
     ]
