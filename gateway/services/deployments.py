@@ -35,6 +35,7 @@ from gateway.services.images.catalogue import Catalogue, StoredContainer, Stored
 from gateway.services.images.store import ImageStore
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext
+from gateway.services.values import ContainerValues
 from gateway.services.versions.history import VersionHistory
 from gateway.storage.disk_thread import DiskThread
 
@@ -56,7 +57,7 @@ class Deployments:
         self.table = ContainerTable(catalogue, self._disk, context, node)
         self._activation = Activation(self.table, self._images, context)
         self._uploads = ImageUpdates(self._images, self.table, context, self.update_image)
-        self._startup = ContainerStartup(self.table, context.clock)
+        self._startup = ContainerStartup(self.table, context.values, context.clock)
         # locks are taken in this order: of an image, of a container, of its row
         self._creating = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -64,10 +65,18 @@ class Deployments:
 
     # A deployment, from top to bottom -------------------------------------------------------------
 
-    async def put_container(
-        self, client_id: str, name: str, image_name: str, env: Mapping[str, str], now: float
+    async def put_container(  # each is what a deployment says
+        self,
+        client_id: str,
+        name: str,
+        image_name: str,
+        env: Mapping[str, str],
+        now: float,
+        given: Mapping[str, Any] | None = None,
     ) -> Deployed:
         """Make or change a container; return when it is ready.
+
+        given holds the "settings" and "secrets" that change.
 
         Raises:
             NotFoundError: there is no such image.
@@ -81,16 +90,23 @@ class Deployments:
         self._images.check_signature(image.signature, image.digest)
         if not _NAME.fullmatch(name):
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
-        return await self._without_caller(self._put_container(name, image, env, now))
+        return await self._without_caller(self._put_container(name, image, env, now, given or {}))
 
     async def _put_container(
-        self, name: str, image: StoredImage, env: Mapping[str, str], now: float
+        self,
+        name: str,
+        image: StoredImage,
+        env: Mapping[str, str],
+        now: float,
+        given: Mapping[str, Any],
     ) -> Deployed:
         client_id = image.client_id
         container_id = f"{client_id}-{name}"
         with self._images.pin(image.digest):
             await self.table.check_space(f"deploy {container_id}")
             version = await self.table.version_of(client_id, image, env)
+            values, manifest = self._context.values, version.manifest
+            values.check(container_id, manifest, given)
             before, queued = self.table.get(container_id), 0
             if before is not None:
                 if (before.stored.client_id, before.stored.name) != (client_id, name):
@@ -106,15 +122,18 @@ class Deployments:
                     raise ConflictError(f"cannot deploy {container_id}: it was deleted meanwhile")
                 if there is None:
                     queued = await self._create(container_id, client_id, name, version, now)
-                elif await self._activation.runs(there, version):
+                elif not values.differ(
+                    container_id, manifest, given
+                ) and await self._activation.runs(there, version):
                     if queued:
                         await self._activation.forget(there, queued)
                     return self.table.known(client_id, container_id)
                 elif not queued:  # another call has made the container
                     queued = self._activation.enqueue(there, version)
-                await self._activation.activate(
-                    self.table.known(client_id, container_id), queued, version
-                )
+                async with values.changed(container_id, manifest, given, keep=there is None):
+                    await self._activation.activate(
+                        self.table.known(client_id, container_id), queued, version
+                    )
                 return self.table.known(client_id, container_id)
 
     async def _create(
@@ -193,6 +212,30 @@ class Deployments:
         await self.table.check_space(f"deploy {container_id}")
         await self._without_caller(self.update_image(container_id, found, env))
 
+    async def change_values(
+        self, client_id: str, container_id: str, given: Mapping[str, Any]
+    ) -> None:
+        """Change settings, which its process is told, and secrets, for which it is replaced."""
+        await self._without_caller(self._change_values(client_id, container_id, given))
+
+    async def _change_values(
+        self, client_id: str, container_id: str, given: Mapping[str, Any]
+    ) -> None:
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.known(client_id, container_id)
+            values, manifest = self._context.values, deployed.supervisor.version.manifest
+            values.check(container_id, manifest, given)
+            secrets = values.get(container_id).secrets
+            async with values.changed(container_id, manifest, given):
+                if values.get(container_id).secrets == secrets:
+                    deployed.supervisor.change_settings()
+                elif not deployed.stored.stopped:
+                    await self._activation.renew(deployed)
+
+    def given_values(self, container_id: str) -> ContainerValues:
+        """Return the given settings and secrets of a container."""
+        return self._context.values.get(container_id)
+
     async def update_image(
         self, container_id: str, image: StoredImage, env: Mapping[str, str] | None = None
     ) -> int | None:
@@ -257,6 +300,7 @@ class Deployments:
             deployed = self.table.known(client_id, container_id)
             await deployed.supervisor.close()
             await self.table.remove(container_id)
+            self._context.values.forget(container_id)
         self._context.on_deleted(container_id)
         self._context.on_change()
         logger.info("%s deleted", container_id)

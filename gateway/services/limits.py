@@ -34,9 +34,9 @@ class ServiceLimits:
     followers: int = 16  # of logs, at once
     concurrency: int = 64  # handlers at once, per container: each waits for its publishes
     queue: int = 256  # messages in a container, its receive window
-    store_bytes: int = 64 * MIB  # in the data folder of a container
-    free_bytes: int = 8 * MIB  # on the disk, or nothing is deployed
     deadletters: int = 1000  # per container, with their bytes on disk; newer ones replace older
     deadletter_bytes: int = 4 * MIB
+    store_bytes: int = 64 * MIB  # in the data folder of a container
+    free_bytes: int = 8 * MIB  # on the disk, or nothing is deployed
     log_bytes: int = MIB  # twice: the current and the one before
     log_bytes_per_s: int = MIB  # a container that writes more waits

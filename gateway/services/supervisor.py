@@ -22,9 +22,11 @@ from gateway.services.runtimes.port import Process, ProcessError, Runtime, Versi
 from gateway.services.switching.handover import Handover, StartPlaces
 from gateway.services.switching.retiring import RequestTracker, Retirement, add_counts
 from gateway.services.switching.start_slots import StartSlots
+from gateway.services.values import ValueStore
 from microservice.control import Counts
 from microservice.isolation.findings import Isolation
 from microservice.service import Info
+from microservice.telemetry.samples import MetricSample
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class ServiceContext:
     limits: ServiceLimits
     sockets: Path
     broker_socket: Path
+    values: ValueStore
     clock: Clock
     on_change: Callable[[], None]
     on_deleted: Callable[[str], None]  # with the container id
@@ -122,7 +125,8 @@ class Supervisor:
         self._answering = RequestTracker()
         self._retirement = Retirement(info.container_id, self._answering)
         places = StartPlaces(directory, context.sockets, context.broker_socket)
-        self._handover = Handover(info, places, context.runtimes, context.limits, self._wake.set)
+        runs = context.values, context.runtimes, context.limits
+        self._handover = Handover(info, places, *runs, self._wake.set)
         self._probation_end: float | None = None
         self._resuming = False  # the gateway starts, and all containers with it
         self._closed = False
@@ -137,6 +141,11 @@ class Supervisor:
     def error(self) -> str:
         """The reason why it is not started; "" when it is."""
         return self._machine.error
+
+    @property
+    def samples(self) -> tuple[MetricSample, ...]:
+        """The metrics of its process."""
+        return self.process.samples if self.process else ()
 
     @property
     def isolation(self) -> Isolation | None:
@@ -205,6 +214,14 @@ class Supervisor:
         if not self._task.done():
             await self._request(_End.CLOSE)
         await self._task
+
+    def change_settings(self) -> None:
+        """Tell its process the settings that it has now; ServicesError when one has no value."""
+        if self.process is not None:
+            values = self._context.values
+            self.process.change_settings(
+                values.settings_of(self.info.container_id, self.version.manifest)
+            )
 
     def rights_version(self, password: bytes) -> Version | None:
         """Return the version whose process logs in with this password."""
@@ -316,6 +333,8 @@ class Supervisor:
         self._filters = new.subscribe
         self._machine.ready(self._now())
         self._settled.set()
+        with contextlib.suppress(ServicesError):  # they may have changed while it started
+            self.change_settings()
         probation_s = self._context.limits.probation_s
         self._probation_end = None if version.good else self._now() + probation_s
         logger.info("%s started (%s)", self._name, version.manifest.image)

@@ -1,7 +1,6 @@
 """Serves /mcm/v1/containers: the list of containers, deployment, start and stop, deletion."""
 
 import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -19,12 +18,15 @@ from gateway.services.api.calls import (
     mcm_route,
     read_object,
 )
-from gateway.services.deployments import BASE_KEY, Deployed, Deployments
-from gateway.services.images.catalogue import StoredContainer
+from gateway.services.api.description import Describe
+from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
-from gateway.services.messages import ContainerMessages
 
 _CONTAINER_ID = PathText("container_id")
+_VALUES = {
+    "settings": {"type": "object"},
+    "secrets": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 _CONTAINER = {
     "type": "object",
     "required": ["name", "image"],
@@ -32,6 +34,7 @@ _CONTAINER = {
         "name": {"type": "string"},
         "image": {"type": "string"},
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
+        **_VALUES,
     },
 }
 STATES = ("started", "stopped", "restarted")
@@ -41,9 +44,9 @@ _CHANGES = {
         "state": {"type": "string", "enum": list(STATES)},
         "image": {"type": "string"},
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
+        **_VALUES,
     },
 }
-_FOREIGN_DEFAULTS = {"MCM.WEBSOCKET_SUPPORT": "false", "MCM.DB_ENCRYPTION_SUPPORT": "false"}
 _LIST = Operation(TAG, "Get Containers", answer=ANY)
 _DEPLOY = Operation(
     TAG,
@@ -65,49 +68,52 @@ _DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer
 
 def container_routes(
     deployments: Deployments,
-    messages: Callable[[str], ContainerMessages],
+    describe: Describe,
     limits: ServiceLimits,
     access: McmAccess,
     noun: str,
 ) -> list[ApiRoute]:
     """Return the routes about containers; others call them mims: the noun is part of the path."""
 
-    def fields(deployed: Deployed) -> dict[str, Any]:
-        return container_fields(deployed, messages(deployed.stored.container_id))
-
     async def get_containers(_request: Request, client_id: str) -> Response:
-        return JSONResponse({"data": [fields(c) for c in deployments.containers(client_id)]})
+        return JSONResponse({"data": [describe(c) for c in deployments.table.all(client_id)]})
 
     async def post_container(request: Request, client_id: str) -> Response:
-        body = await read_object(request)
-        name, image, env = _read_container(body, limits)
-        if "clientId" in body:
-            client_id = await access.named(request, str(body["clientId"]))
-        known = {one.stored.container_id for one in deployments.containers(client_id)}
+        fields = await read_object(request)
+        name, image, env = _read_container(fields, limits)
+        given = _read_values(fields)
+        if "clientId" in fields:
+            client_id = await access.named(request, str(fields["clientId"]))
+        known = {one.stored.container_id for one in deployments.table.all(client_id)}
         with errors_as_problems():
-            deployed = await deployments.put_container(client_id, name, image, env, time.time())
+            deployed = await deployments.put_container(
+                client_id, name, image, env, time.time(), given
+            )
         is_new = deployed.stored.container_id not in known
-        return JSONResponse(fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        return JSONResponse(describe(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     async def get_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
-            deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(fields(deployed))
+            deployed = deployments.table.known(client_id, _CONTAINER_ID.read(request))
+        return JSONResponse(describe(deployed))
 
     async def put_container(request: Request, client_id: str) -> Response:
-        state, image, env = await _read_changes(request, limits)
-        container_id = _CONTAINER_ID.read(request)
+        fields, container_id = await read_object(request), _CONTAINER_ID.read(request)
+        state, image, env = _read_changes(fields, limits)
+        given = _read_values(fields)
         with errors_as_problems():
+            if given:
+                await deployments.change_values(client_id, container_id, given)
             if image is not None or env is not None:
                 await deployments.change_container(client_id, container_id, image, env)
             await _enter(deployments, client_id, container_id, state)
-            changed = deployments.known(client_id, container_id)
-        return JSONResponse(fields(changed))
+            changed = deployments.table.known(client_id, container_id)
+        return JSONResponse(describe(changed))
 
     async def delete_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(fields(deleted))
+        return JSONResponse(describe(deleted))
 
     check, several = access.client, f"{PREFIX}/{noun}"
     one = f"{several}/{{container_id}}"
@@ -143,49 +149,13 @@ async def _enter(
         await deployments.restart_container(client_id, container_id)
 
 
-def container_fields(deployed: Deployed, messages: ContainerMessages) -> dict[str, Any]:
-    """Return the container object of the API."""
-    stored, supervisor = deployed.stored, deployed.supervisor
-    counts, last_end, history = supervisor.counts, supervisor.last_end, deployed.history
-    running, waiting = history.running, history.waiting
-    return {
-        "id": stored.container_id,
-        "clientId": stored.client_id,
-        "name": stored.name,
-        "image": stored.image_id.removeprefix(f"{stored.client_id}-"),
-        "imageId": stored.image_id,
-        "created": int(stored.created * 1000),
-        "env": _echoed_env(stored, supervisor.version.base),
-        "state": supervisor.state.value,
-        "error": supervisor.error,
-        "version": running.number if running else 0,
-        "waiting": waiting.number if waiting else 0,
-        "note": history.note,
-        "startedAt": int(supervisor.started_at * 1000),
-        "restarts": supervisor.restarts,
-        "nextTry": int(supervisor.next_try * 1000),
-        "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
-        "handled": counts.handled,
-        "failed": counts.failed,
-        "dropped": counts.dropped + messages.dropped,
-        "retried": counts.retried,
-        "overdue": counts.overdue,
-        "messages": {
-            "waiting": messages.waiting,
-            "inFlight": messages.in_flight,
-            "held": messages.held,
-            "flow": messages.flow,
-        },
-        "deadLetters": {"kept": messages.dead_letters, "dropped": messages.dead_letters_dropped},
-    }
-
-
-def _echoed_env(stored: StoredContainer, base: str) -> dict[str, str]:
-    """Return the environment as known clients expect it back: the base with the client id."""
-    defaults = dict(_FOREIGN_DEFAULTS) if stored.runtime != "python" else {}
-    if defaults:
-        defaults["MCM.RUNTIME"] = stored.runtime
-    return defaults | dict(stored.env) | {BASE_KEY: base}
+def _read_values(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings and secrets of a request's body, as far as they are in it."""
+    given = {name: fields[name] for name in _VALUES if fields.get(name) is not None}
+    for name, values in given.items():
+        if not isinstance(values, dict):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read container: {name} is not an object")
+    return given
 
 
 def _read_container(
@@ -208,17 +178,16 @@ def check_env(env: Any, limits: ServiceLimits) -> dict[str, str]:
     return env
 
 
-async def _read_changes(
-    request: Request, limits: ServiceLimits
+def _read_changes(
+    fields: dict[str, Any], limits: ServiceLimits
 ) -> tuple[str | None, str | None, dict[str, str] | None]:
     """Return the state, the image and the env to change; None for what stays."""
-    fields = await read_object(request)
     state, image, env = fields.get("state"), fields.get("image"), fields.get("env")
-    if not {"state", "image", "env"} & set(fields) or state not in (None, *STATES):
+    if not {"state", "image", "env", *_VALUES} & set(fields) or state not in (None, *STATES):
         raise Problem(
             HTTPStatus.BAD_REQUEST,
             'cannot read container: needs {"state": "started", "stopped" or "restarted"}, '
-            '{"image": …} or {"env": {…}}',
+            '{"image": …}, {"env": {…}}, {"settings": {…}} or {"secrets": {…}}',
         )
     if not isinstance(image, str | None):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: image must be a text")

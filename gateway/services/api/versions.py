@@ -1,6 +1,5 @@
 """Serves /mcm/v1/containers/{id}/versions and …/rollback."""
 
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -11,9 +10,8 @@ from gateway.http.parameters import PathText
 from gateway.http.problems import Problem
 from gateway.http.routes import ANY, ApiRoute, Operation, make_route
 from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
-from gateway.services.api.containers import container_fields
+from gateway.services.api.description import Describe
 from gateway.services.deployments import Deployed, Deployments
-from gateway.services.messages import ContainerMessages
 from gateway.services.versions.history import StoredVersion
 
 _CONTAINER_ID = PathText("container_id")
@@ -30,7 +28,7 @@ _ROLL_BACK = Operation(
 
 
 def version_routes(
-    deployments: Deployments, messages: Callable[[str], ContainerMessages], check: ClientCheck
+    deployments: Deployments, describe: Describe, check: ClientCheck
 ) -> list[ApiRoute]:
     """Return the routes about the versions of a container."""
 
@@ -45,7 +43,7 @@ def version_routes(
         with errors_as_problems():
             container_id = _CONTAINER_ID.read(request)
             deployed = await deployments.roll_back(client_id, container_id, number)
-        return JSONResponse(container_fields(deployed, messages(container_id)))
+        return JSONResponse(describe(deployed))
 
     one = f"{PREFIX}/containers/{{container_id}}"
     return [

@@ -7,6 +7,7 @@ from gateway.services.deploying.container_table import ContainerTable, placehold
 from gateway.services.errors import ServicesError, StorageError
 from gateway.services.images.catalogue import StoredContainer
 from gateway.services.runtimes.port import Version
+from gateway.services.values import ValueStore
 from gateway.services.versions.history import VersionHistory
 
 logger = logging.getLogger(__name__)
@@ -20,14 +21,20 @@ class ContainerStartup:
     start.
     """
 
-    def __init__(self, table: ContainerTable, clock: Callable[[], float]) -> None:
-        self._table, self._clock = table, clock
+    def __init__(
+        self, table: ContainerTable, values: ValueStore, clock: Callable[[], float]
+    ) -> None:
+        self._table, self._values, self._clock = table, values, clock
 
     async def resume(self, stored: StoredContainer, history: VersionHistory) -> bool:
         """Start a container, or let it stand; return whether another version waits for its turn."""
         container_id = stored.container_id
         waiting = history.activate(self._clock())
         version, why = await self._choose(stored, history)
+        try:
+            await self._values.load(container_id)
+        except ServicesError as exc:
+            version, why = None, str(exc)
         supervisor = self._table.add(stored, history, version or placeholder(stored))
         try:
             await self._table.write(container_id)

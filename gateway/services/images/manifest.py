@@ -5,6 +5,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.services.errors import ImageError
+from gateway.services.images.declared import (
+    SETTINGS_LIMIT,
+    SecretNames,
+    SettingSpec,
+    check_setting_names,
+)
 from gateway.services.isolation import check_names
 from gateway.services.network.rules import NetworkSettings
 from settings.errors import SettingsError
@@ -79,10 +85,10 @@ class LimitSettings:
     open_files: int = 256  # of each process
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
+    handler_s: float | None = None  # one call of a handler; 30 likewise
     store_mib: int | None = None  # in its data folder; 64 when it is not given
     log_mib: int | None = None  # of each of the two files of its log; 1 likewise
     stop_s: float | None = None  # for requests and handlers when it is replaced; 30 likewise
-    handler_s: float | None = None  # one call of a handler; 30 likewise
 
     def check(self) -> None:
         """Refuse limits that cannot work."""
@@ -90,9 +96,6 @@ class LimitSettings:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
             )
-        for name, mib in (("store_mib", self.store_mib), ("log_mib", self.log_mib)):
-            if mib is not None and not 1 <= mib <= DISK_MIB_MAX:
-                raise ValueError(f"{name} = {mib}: must be 1 to {DISK_MIB_MAX}")
         for name, value, least, most in (
             ("cpu", self.cpu, CPU_MIN, CPU_MAX),
             ("processes", self.processes, PROCESSES_MIN, PROCESSES_MAX),
@@ -100,21 +103,13 @@ class LimitSettings:
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} = {value:g}: must be {least:g} to {most:g}")
+        for name, mib in (("store_mib", self.store_mib), ("log_mib", self.log_mib)):
+            if mib is not None and not 1 <= mib <= DISK_MIB_MAX:
+                raise ValueError(f"{name} = {mib}: must be 1 to {DISK_MIB_MAX}")
         for name in ("start_s", "liveness_s", "handler_s", "stop_s"):
             seconds = getattr(self, name)
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
-
-
-@dataclass(frozen=True, slots=True)
-class ManifestIsolation:
-    """The isolation that a microservice needs; the gateway starts it with no less."""
-
-    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
-
-    def check(self) -> None:
-        """Refuse unknown names."""
-        check_names(self.require)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +132,17 @@ class RetrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestIsolation:
+    """The isolation that a microservice needs; the gateway starts it with no less."""
+
+    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+
+    def check(self) -> None:
+        """Refuse unknown names."""
+        check_names(self.require)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A microservice's description."""
 
@@ -145,9 +151,11 @@ class Manifest:
     http: HttpSettings = field(default_factory=HttpSettings)
     mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
     limits: LimitSettings = field(default_factory=LimitSettings)
-    isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
-    network: NetworkSettings = field(default_factory=NetworkSettings)
+    settings: dict[str, SettingSpec] = field(default_factory=dict)
+    secrets: SecretNames = field(default_factory=SecretNames)
     retry: RetrySettings = field(default_factory=RetrySettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
 
     @property
     def image(self) -> str:
@@ -156,6 +164,7 @@ class Manifest:
 
     def check(self) -> None:
         """Refuse names that do not fit paths and ids."""
+        check_setting_names("settings", tuple(self.settings), SETTINGS_LIMIT)
         if not _NAME.fullmatch(self.name):
             raise ValueError(f'name = "{self.name:.64}": must be a-z 0-9 -, at most 40')
         if not _VERSION.fullmatch(self.version):

@@ -87,11 +87,11 @@ class ContainerProxy:
         self, supervisor: Supervisor, prefix: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers = with_trace(to_container(scope, prefix, scope.get(CALLER_KEY, "")))
-        answering = contextlib.ExitStack()
+        held = contextlib.ExitStack()  # keeps the process from retiring before the answer's end
         exchange = ProxyExchange(
             Upstream(
                 name="the microservice",
-                connect=partial(_connect, supervisor, answering),
+                connect=partial(_connect, supervisor, held),
                 target=target_below(scope, prefix),
                 headers=headers,
                 loss="its process ended, `hecate ps` says why",
@@ -102,7 +102,7 @@ class ContainerProxy:
         )
         started = time.perf_counter()
         try:
-            with answering:
+            with held:
                 await exchange.carry(scope, receive, send)
         finally:
             _log_access(scope, exchange.status, headers, time.perf_counter() - started)
@@ -113,21 +113,25 @@ def find_websocket_path(path: str) -> str:
     return path.removeprefix(WS_PREFIX) if path.startswith(f"{WS_PREFIX}/") else ""
 
 
-async def _connect(supervisor: Supervisor, answering: contextlib.ExitStack) -> socket.socket:
+async def _connect(supervisor: Supervisor, held: contextlib.ExitStack) -> socket.socket:
     """Return a connection to the process that runs; it may be replaced meanwhile.
 
-    A process that is replaced does not end before the stack is closed.
+    The process does not retire before the stack is closed.
     """
     for _ in range(SWITCHES_LIMIT):
         process = supervisor.process
         if process is None:
             break
-        answering.enter_context(supervisor.answering(process))
-        try:
-            return await connect_unix(str(process.http_socket))
-        except OSError:
-            if supervisor.process is process:
-                raise
+        with contextlib.ExitStack() as attempt:
+            attempt.enter_context(supervisor.answering(process))
+            try:
+                connection = await connect_unix(str(process.http_socket))
+            except OSError:
+                if supervisor.process is process:
+                    raise
+                continue
+            held.push(attempt.pop_all())
+            return connection
     raise ConnectionRefusedError
 
 

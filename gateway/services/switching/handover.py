@@ -15,8 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.messages.topics import covers
+from gateway.services.errors import ServicesError
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
+from gateway.services.values import ValueStore
 from microservice.service import Info
 from settings.secret import Secret
 
@@ -41,11 +43,13 @@ class Handover:
         self,
         info: Info,
         places: StartPlaces,
+        values: ValueStore,
         runtimes: Mapping[str, Runtime],
         limits: ServiceLimits,
         on_end: Callable[[], None],
     ) -> None:
         self._info, self._places, self._runtimes = info, places, runtimes
+        self._values = values
         self._limits, self._on_end = limits, on_end
         self._starting: tuple[Secret, Version] | None = None
 
@@ -100,6 +104,11 @@ class Handover:
         runtime = self._runtimes.get(version.runtime)
         if runtime is None:
             raise ProcessError(f"this gateway has no runtime for {version.runtime}")
+        container_id, manifest = self._info.container_id, version.manifest
+        try:
+            settings = self._values.settings_of(container_id, manifest)
+        except ServicesError as exc:
+            raise ProcessError(str(exc)) from exc
         password = Secret(secrets.token_urlsafe(24))
         self._starting = password, version
         return await runtime.start(
@@ -111,6 +120,8 @@ class Handover:
                 broker_socket=self._places.broker_socket,
                 password=password,
                 stale=filters,
+                settings=settings,
+                secrets=self._values.secrets_of(container_id, manifest),
             ),
             self._on_end,
         )
