@@ -52,7 +52,6 @@ from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.targets import OwnNames
-from gateway.services.isolation import IsolationPolicy
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
@@ -198,7 +197,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
-        isolation=IsolationPolicy(config.services.is_strict, config.services.uids),
+        limits=config.services.limits(),
+        isolation=config.services.isolation_policy(),
     )
     rank = Rank(config.cluster.stationary, config.cluster.capability)
     stored = await settings.load()
@@ -313,7 +313,9 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            uplink.associate, api.account_nodes, other_nodes, beps, membership, settings.url
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         other_nodes=other_nodes,
     )

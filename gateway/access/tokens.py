@@ -85,7 +85,8 @@ class AccessTokens:
             raise TokenError("cannot accept token: not of this node's account")
         if claims.get("node_id", self._node_id) != self._node_id:
             raise TokenError("cannot accept token: bound to another node")
-        scope, client_id = claims.get("scope", ""), claims.get("client_id", "")
+        # RFC 9068, 2.2, and its name in OpenID Connect
+        scope, client_id = claims.get("scope", ""), claims.get("client_id", claims.get("azp", ""))
         return TokenRights(
             client_id if isinstance(client_id, str) else "",
             frozenset(scope.split()) if isinstance(scope, str) else frozenset(),
