@@ -31,6 +31,6 @@ def test_a_container_that_does_not_keep_up_shows_what_waits_and_what_is_lost() -
     }
     assert backlog(container) == (
         "publishers of 200 messages wait, 7 messages dropped, "
-        "3 dead letters (`hecate deadletters probe`)"
+        "3 dead letters (`hecate deadletters list probe`)"
     )
     assert backlog({"name": "probe"}) == ""
