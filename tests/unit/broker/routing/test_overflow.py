@@ -8,6 +8,7 @@ from broker.quota.limits import Limits
 from broker.wire.packets import MQTT_3_1_1, MQTT_5, PubAck, Publish
 from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig
+from tests.unit.broker.stored_rig import StoredRig
 
 HIGH, LOW, WINDOW = 8, 4, 2
 
@@ -174,3 +175,33 @@ def test_a_burst_of_an_old_client_waits_in_its_socket(hot_path: bool) -> None:
     assert handled == list(range(1, 501)), "lost or out of order"
     assert acked(publisher) == list(range(1, 501))
     assert publisher.reads
+
+
+@pytest.mark.parametrize("hot_path", [True, False])
+def test_an_acknowledgement_waits_for_the_store_and_for_the_session(hot_path: bool) -> None:
+    rig = StoredRig(hot_path=hot_path)
+    rig.overflow = OverflowRule(Overflow.SLOW, 10.0)
+    consumer = rig.online(
+        "c", properties=Properties(receive_maximum=WINDOW, session_expiry_s=1_000)
+    )
+    rig.subscribe(consumer, "t/#")
+    rig.overflow = None
+    publisher = rig.online("p")
+    publish(publisher, 1, WINDOW + HIGH)
+    rig.commit()
+    assert acked(publisher) == list(range(1, WINDOW + HIGH + 1))
+    publish(publisher, 11, 12)
+    rig.commit()
+    assert acked(publisher) == [], "it is safe, but the session does not keep up"
+    drain(consumer)
+    assert acked(publisher) == [11, 12]
+    publish(publisher, 13, 14)
+    handled = drain(consumer)
+    assert acked(publisher) == [], "it is handled, but not safe"
+    rig.crash(written=1_000)
+    rig.overflow = OverflowRule(Overflow.SLOW, 10.0)
+    again = rig.online("c", properties=Properties(receive_maximum=100, session_expiry_s=1_000))
+    rig.commit()
+    left = [int(each.payload) for each in again.take() if isinstance(each, Publish)]
+    assert left[-4:] == [11, 12, 13, 14]
+    assert handled[-1] < left[-1]
