@@ -10,8 +10,14 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.http.parameters import PathText, QueryFlag, QueryInteger
 from gateway.http.problems import Problem
-from gateway.http.routes import ApiRoute, Operation, make_route
-from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems
+from gateway.http.routes import ApiRoute, Operation
+from gateway.services.api.calls import (
+    PREFIX,
+    TAG,
+    ClientCheck,
+    errors_as_problems,
+    mcm_route,
+)
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_reader import LogReader
@@ -50,7 +56,7 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
         container_id = _CONTAINER_ID.read(request)
         tail, follow = _TAIL.read(request), _FOLLOW.read(request)
         with errors_as_problems():
-            path = deployments.log_path(client_id, container_id)
+            path = deployments.table.log_path(client_id, container_id)
         if follow and len(following) >= limits.followers:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -59,12 +65,12 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
         deployed = deployments.container(container_id)
 
         def may_grow() -> bool:
-            return follow and deployments.is_same(deployed, container_id)
+            return follow and deployments.table.is_same(deployed, container_id)
 
         return _CountedResponse(following, _read(path, tail, may_grow), media_type="text/plain")
 
     path = f"GET {PREFIX}/containers/{{container_id}}/logs"
-    return make_route(path, check, get_logs, _LOGS)
+    return mcm_route(path, check, get_logs, _LOGS)
 
 
 async def _read(path: Path, tail: int, may_grow: Callable[[], bool]) -> AsyncIterator[bytes]:
