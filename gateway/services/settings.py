@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from gateway.services.images.limits import MIB, ImageLimits
 from gateway.services.images.rules import ImageRules
 from gateway.services.images.signature import load_trusted_keys
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
+from gateway.services.runtimes.isolation import IsolationPolicy
 
 UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 UPLOAD_MIB_MAX = 4096

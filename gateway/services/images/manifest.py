@@ -11,8 +11,8 @@ from gateway.services.images.declared import (
     SettingSpec,
     check_setting_names,
 )
-from gateway.services.isolation import check_names
 from gateway.services.network.rules import NetworkSettings
+from microservice.isolation.findings import FINDINGS
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
@@ -139,7 +139,9 @@ class ManifestIsolation:
 
     def check(self) -> None:
         """Refuse unknown names."""
-        check_names(self.require)
+        for name in self.require:
+            if name not in FINDINGS:
+                raise ValueError(f'require: "{name:.40}" must be one of {", ".join(FINDINGS)}')
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.services.isolation import IsolationPolicy
+from gateway.services.runtimes.isolation import IsolationPolicy
 from tests.aio import until
 from tests.integration.gateway.services.old_kernel import NOBODY
 from tests.integration.gateway.services.world import World, world, write_service

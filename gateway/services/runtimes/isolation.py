@@ -44,10 +44,3 @@ def explain_missing(isolation: Isolation, missing: Sequence[str]) -> str:
         found = finding.detail if finding else "the probe did not report it"
         faults.append(f"{name}: {found}; {_REMEDIES.get(name, '')}")
     return "its isolation is less than required: " + " | ".join(faults)
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse what is no finding; ValueError lists them all."""
-    for name in names:
-        if name not in FINDINGS:
-            raise ValueError(f'require: "{name:.40}" must be one of {", ".join(FINDINGS)}')
