@@ -136,9 +136,15 @@ class ManifestIsolation:
     """The isolation that a microservice needs; the gateway starts it with no less."""
 
     require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+    devices: tuple[
+        str, ...
+    ] = ()  # that it opens; [services] devices of the gateway must allow them
 
     def check(self) -> None:
-        """Refuse unknown names."""
+        """Refuse unknown names, and paths that are not below /dev."""
+        for path in self.devices:
+            if not path.startswith("/dev/") or ".." in path.split("/"):
+                raise ValueError(f'devices: "{path:.64}" must be a path such as /dev/ttyUSB0')
         for name in self.require:
             if name not in FINDINGS:
                 raise ValueError(f'require: "{name:.40}" must be one of {", ".join(FINDINGS)}')

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from microservice.isolation.findings import FINDINGS, Isolation
 
@@ -30,6 +31,12 @@ class IsolationPolicy:
 
     strict: bool = False  # start no container with less than every finding
     uids: range = range(UID_FIRST, UID_FIRST + UID_COUNT)  # for a gateway that runs as root
+
+    devices: tuple[str, ...] = ()  # patterns of paths that a manifest may name
+
+    def refused_devices(self, wanted: Sequence[str]) -> list[str]:
+        """Return the devices that no pattern allows."""
+        return [path for path in wanted if not any(fnmatchcase(path, one) for one in self.devices)]
 
     def required(self, of_manifest: Sequence[str]) -> tuple[str, ...]:
         """Return the findings without which a container must not run."""

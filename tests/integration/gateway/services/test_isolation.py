@@ -112,6 +112,34 @@ def test_a_kernel_that_ends_a_process_for_memory_is_named(tmp_path: Path) -> Non
     asyncio.run(run())
 
 
+def test_a_container_opens_the_devices_that_manifest_and_gateway_name(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    path = Path(os.ttyname(theirs))
+    path.chmod(0o666)
+    code = f"""
+@service.get("/")
+async def root(_):
+    os.write(os.open("{path}", os.O_RDWR | os.O_NOCTTY), b"from the container")
+    return {{}}
+"""
+    toml = f'[isolation]\ndevices = ["{path}"]\n'
+    source = write_service(tmp_path / "src", code, toml=toml)
+
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await here.upload(source)
+            refused = await here.create("probe", "probe-v1")
+            assert f"[services] devices of the gateway does not allow {path}" in refused.text
+        async with world(tmp_path, IsolationPolicy(devices=("/dev/pts/*",))) as here:
+            await here.deploy(source, "probe")
+            assert (await here.http.get("/api/probe/v1/")).status_code == 200
+
+    asyncio.run(run())
+    assert os.read(ours, 100) == b"from the container"
+    os.close(ours)
+    os.close(theirs)
+
+
 # case S21
 def test_the_whole_tree_is_gone_and_no_zombie_stays(tmp_path: Path) -> None:
     async def run() -> None:
