@@ -193,6 +193,8 @@ class PythonProcess:
             how = f"it was ended by {signal.Signals(-status).name}"
         else:
             how = f"it exited with status {status}"
+        if killed_for_memory:
+            how += f" after the kernel ended {killed_for_memory} of its processes (memory_mib)"
         return ": ".join([how, *log.last_lines(1)])
 
     async def _read_reports(self) -> None:

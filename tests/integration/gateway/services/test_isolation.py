@@ -18,6 +18,7 @@ from tests.aio import until
 from tests.integration.gateway.services.old_kernel import NOBODY
 from tests.integration.gateway.services.world import World, world, write_service
 from tests.programs import ROOT, Program
+from tests.programs import until as wait_until
 
 CODE = """
 @service.get("/")
@@ -75,6 +76,28 @@ def test_the_death_of_the_warm_parent_stops_no_container(tmp_path: Path) -> None
             assert "it exited with status 1" in shown["lastEnd"]["reason"]
 
     asyncio.run(run())
+
+
+def test_a_killed_gateway_takes_all_containers_along_though_nobody_else_is_left(
+    tmp_path: Path,
+) -> None:
+    """The warm parent is gone, the service does not run: the init process ends it."""
+    command = [sys.executable, "-m", "tests.integration.gateway.services.orphan", str(tmp_path)]
+    with Program(command) as gateway:
+        pid = int(gateway.wait_for(r"pid (\d+)")[1])
+        init = _parent_of(pid)
+        warm_parent = _parent_of(init)
+        assert _parent_of(warm_parent) == gateway.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(warm_parent, signal.SIGKILL)
+        assert Path(f"/proc/{pid}").exists()
+        gateway.process.kill()
+        wait_until(lambda: not Path(f"/proc/{pid}").exists())
+        wait_until(lambda: not Path(f"/proc/{init}").exists())
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 # case S20
