@@ -20,11 +20,11 @@ from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
+from gateway.services.runtimes.isolation import IsolationPolicy
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
