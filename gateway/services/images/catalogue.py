@@ -191,7 +191,7 @@ class Catalogue:
         if self.content(image.digest).exists():
             return
         there = sum(
-            Path(folder, name).stat().st_size
+            _size(Path(folder, name))
             for path in (self._state / "contents").iterdir()
             if not path.name.startswith(_SCRATCH_PREFIX)
             for folder, _, names in os.walk(path)
@@ -254,6 +254,13 @@ def _unpack(image: Image, file: ImageFile, directory: Path) -> None:
         target.flush()
         os.fsync(target.fileno())
     path.chmod(_READ_ONLY)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # removed meanwhile: another thread sweeps
+        return 0
 
 
 def _sync(directory: Path) -> None:
