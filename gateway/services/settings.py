@@ -27,9 +27,22 @@ class ServicesSettings:
     image_files: int = 10_000  # of one image
     pull_hosts: tuple[str, ...] = ()  # images are pulled from: "example.com", "*.example.com"
     v1_paths: bool = False  # serve microservices also at their path without the client id
+    versions: int = 5  # kept of each container, with the one that runs
+    probation_s: float = 10.0  # a version that ends earlier is left for the one before
+    starts: int = 4  # containers that start at once when the gateway starts
+    stop_s: float = 30.0  # for requests and handlers of a replaced version: [limits] stop_s
+    store_mib: int = 64  # in the data folder of a container: [limits] store_mib
+    log_mib: int = 1  # of each of the two files of a log: [limits] log_mib
+    free_mib: int = 8  # on the disk, or deployments are refused
+    rollouts: str = "account"  # nodes of this account may deploy here; "no": none may
 
     def check(self) -> None:
         """Refuse unknown words, uids of people, unreadable keys, and sizes that cannot work."""
+        if self.rollouts not in ("account", "no"):
+            raise ValueError(f'rollouts = "{self.rollouts}": must be "account" or "no"')
+        for name in ("versions", "starts", "store_mib", "log_mib", "probation_s", "stop_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} = {getattr(self, name):g}: must be more than 0")
         if self.isolation not in ("best", "strict"):
             raise ValueError(f'isolation = "{self.isolation}": must be "best" or "strict"')
         if not UID_MIN <= self.uid_first <= UID_MAX:
@@ -69,4 +82,15 @@ class ServicesSettings:
         """Return the limits of microservices."""
         upload_bytes = self.upload_mib * MIB
         image = ImageLimits(upload_bytes, CONTENT_FACTOR * upload_bytes, self.image_files)
-        return replace(ServiceLimits(), image=image, rules=self.rules())
+        return replace(
+            ServiceLimits(),
+            image=image,
+            rules=self.rules(),
+            versions=self.versions,
+            probation_s=self.probation_s,
+            starts=self.starts,
+            drain_s=self.stop_s,
+            store_bytes=self.store_mib * MIB,
+            log_bytes=self.log_mib * MIB,
+            free_bytes=self.free_mib * MIB,
+        )
