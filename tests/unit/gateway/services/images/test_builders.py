@@ -254,6 +254,7 @@ def test_webassembly_is_recognised() -> None:
 def test_all_forms_of_tars_are_read(form: int) -> None:
     long = "/".join(["folder" * 4] * 6) + "/file.js"
     short: made.Files = {
+        "/": FOLDER,
         "index.js": CODE,
         "._index.js": b"junk",
         "./here/": FOLDER,
