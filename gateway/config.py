@@ -132,8 +132,9 @@ class SidecarSettings:
 class ClusterSettings:
     """The other gateways of this network that form a cluster with this one.
 
-    Nodes prove their node ids by TLS. `admit` says who may join: `secret` nodes that know
-    `secret`; `any` every node of the network; `none` nobody, and this node stays alone.
+    Nodes prove their node ids by TLS. `admit` says who may join: `account` nodes of the same
+    account, which is checked without the cloud for 30 days; `secret` nodes that know `secret`;
+    `any` every node of the network; `none` nobody, and this node stays alone.
     """
 
     admit: str = "none"
@@ -148,8 +149,9 @@ class ClusterSettings:
 
     def check(self) -> None:
         """Refuse unknown words, a short secret, and addresses that are none."""
-        if self.admit not in ("secret", "any", "none"):
-            raise ValueError(f'admit = "{self.admit}": must be "secret", "any" or "none"')
+        if self.admit not in ("account", "secret", "any", "none"):
+            words = '"account", "secret", "any" or "none"'
+            raise ValueError(f'admit = "{self.admit}": must be {words}')
         secret = self.secret.reveal() if self.secret is not None else ""
         if self.admit == "secret" and len(secret) < SECRET_CHARACTERS:
             raise ValueError(f"secret must have at least {SECRET_CHARACTERS} characters")

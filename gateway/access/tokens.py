@@ -49,6 +49,15 @@ class AccessTokens:
         self._keys: KeySet | None = None
         self._fetched_at = float("-inf")
 
+    @property
+    def keys(self) -> KeySet | None:
+        """The cloud's keys; None while they are not known."""
+        return self._keys
+
+    async def refresh(self) -> bool:
+        """Fetch the keys, unless that was just tried; return whether there are new ones."""
+        return await self._refresh()
+
     async def load(self) -> None:
         """Read the stored keys, so that tokens can be verified while the cloud is unreachable."""
         stored = (await self._settings.load()).get(_KEYS)

@@ -114,6 +114,11 @@ class CloudApi:
         except (KeyError, ValueError) as exc:
             raise UplinkLost("cannot get account key: the answer holds none") from exc
 
+    async def account_credential(self) -> str:
+        """Return the credential by which this node joins clusters of its account."""
+        answer = await self._call("get credential", "GET", "/mds/v1/account/credential")
+        return str(answer.get("credential", ""))
+
     async def associate(self, account_token: Secret) -> str:
         """Make this node a member of the account of a token; return the account's id."""
         answer = await self._retrying(
