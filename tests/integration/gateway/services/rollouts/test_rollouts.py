@@ -50,6 +50,7 @@ def answer(node: Node) -> Any:
 
 
 # case S24
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_container_goes_to_all_nodes_but_one_broken_and_one_that_comes_later(
     cloud: Cloud, tmp_path: Path
@@ -87,19 +88,24 @@ def test_a_container_goes_to_all_nodes_but_one_broken_and_one_that_comes_later(
         assert "/api/probe/v1 overlaps with /api/probe/v1" in error
         assert answer(good) == {"city": "Delft", "file": 700_000}
         first.program.kill()
-        first.start()
         away.start()
+        away.until_ready()
+        first.start()
         until(lambda: states(first.call("GET", path))[away.node_id] == "ready", "it catches up", 60)
         assert first.call("GET", path)["state"] == "done"
         assert answer(away) == {"city": "Delft", "file": 700_000}
 
 
 # case S24
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_roll_out_stops_beyond_its_bound_and_a_stranger_gives_no_order(
     cloud: Cloud, tmp_path: Path
 ) -> None:
-    with Node(tmp_path / "a", cloud, **SERVICES) as first, Node(tmp_path / "b", cloud) as second:
+    with ExitStack() as stack:
+        first, second = (
+            stack.enter_context(Node(tmp_path / name, cloud, **SERVICES)) for name in "ab"
+        )
         upload(first, tmp_path)
         upload(second, tmp_path, "other")
         body = {"name": "other", "image": "other-v1"}
