@@ -204,7 +204,7 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         settings=start.settings,
         secrets={name: secret.reveal() for name, secret in start.secrets.items()},
         gateway_socket=str(start.gateway_socket or ""),
-        has_proxy=manifest.network.is_declared,
+        has_proxy=manifest.network.is_declared and start.version.runtime == PythonRuntime.name,
         forward={name: str(address) for name, address in manifest.network.forward.items()},
         retry_tries=manifest.retry.tries,
         retry_first_s=manifest.retry.first_delay_s,
