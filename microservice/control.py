@@ -62,6 +62,7 @@ class Launch:
     login: Login | None = None  # None: microservice.toml allows no topic
     publish: tuple[str, ...] = ()  # the filters it allows
     stale: tuple[str, ...] = ()  # filters of the stored session that may be out of date
+    gateway_socket: str = ""  # HTTP of this container to everything else; "": nothing
     memory_mib: int = 128
     handler_s: float = 30.0
     stop_s: float = 5.0

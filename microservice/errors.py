@@ -10,6 +10,9 @@ MicroserviceError
 │  └─ DamagedStoreError   the file was changed by something else, or lost a part
 ├─ ControlError          a line between gateway and process is malformed
 ├─ HangupError           the client has hung up
+├─ OutboundError         a request of the service failed
+│  ├─ OutboundRefusedError   microservice.toml does not allow it
+│  └─ OutboundTimeoutError   a limit passed
 └─ HttpError             a handler raises it to answer with a problem document
 """
 
@@ -52,6 +55,22 @@ class ControlError(MicroserviceError):
 
 class HangupError(MicroserviceError):
     """The client hung up while its request was being read or answered."""
+
+
+class OutboundError(MicroserviceError):
+    """A request of the service failed; status is that of the gateway's refusal, 0 without one."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class OutboundRefusedError(OutboundError):
+    """The gateway refuses a request: microservice.toml does not allow it."""
+
+
+class OutboundTimeoutError(OutboundError):
+    """A request of the service took too long."""
 
 
 class HttpError(MicroserviceError):
