@@ -37,6 +37,7 @@ from microservice.service import Service
 logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
+JAVASCRIPT = "js"  # of Launch.runtime
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
@@ -61,10 +62,7 @@ async def _run(control: socket.socket) -> int:
     try:
         launch = decode_launch(await reader.readline())
         confine(launch.memory_mib)
-        report(Doing(f"loading {ENTRY_FILE}"))
-        lifecycle = ServiceLifecycle(
-            load_service(Path(launch.code), launch.memory_mib), launch, report
-        )
+        lifecycle = ServiceLifecycle(await _load(launch, report), launch, report)
         await lifecycle.prepare()
         commands = asyncio.create_task(_execute(lifecycle, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")
@@ -119,6 +117,16 @@ async def _read(
             report(Alive())
         else:
             await commands.put(command)
+
+
+async def _load(launch: Launch, report: Callable[[Report], None]) -> Service:
+    if launch.runtime == JAVASCRIPT:
+        from microservice.javascript.host import load_javascript
+
+        report(Doing("loading index.js"))
+        return await load_javascript(launch)
+    report(Doing(f"loading {ENTRY_FILE}"))
+    return load_service(Path(launch.code), launch.memory_mib)
 
 
 def load_service(code: Path, memory_mib: int) -> Service:

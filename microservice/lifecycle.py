@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 from paho.mqtt.client import MQTTMessage, topic_matches_sub
@@ -50,15 +51,17 @@ class ServiceLifecycle:
         self._link: BrokerLink | None = None
         self._started = False
         self._server = _make_server(
-            App(
-                service.triggers.routes,
-                self._counters,
-                HandlerLimits(launch.handler_s, launch.memory_mib),
-            ),
-            launch.stop_s / 2,
+            self._make_application(), launch.stop_s / 2, sockets=_has_application(service)
         )
         self._serving: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
+
+    def _make_application(self) -> Any:
+        triggers, launch = self._service.triggers, self._launch
+        if triggers.make_application is not None:
+            return triggers.make_application(self._counters)
+        limits = HandlerLimits(launch.handler_s, launch.memory_mib)
+        return App(triggers.routes, self._counters, limits)
 
     async def prepare(self) -> None:
         """Serve HTTP; report the topics of the service."""
@@ -146,6 +149,8 @@ class ServiceLifecycle:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+        for close in self._service.triggers.closed:
+            await close()
         if self._counting is not None:
             self._counting.cancel()
         self._report(self._counts())
@@ -181,12 +186,16 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _make_server(app: App, grace_s: float) -> _Server:
+def _has_application(service: Service) -> bool:
+    return service.triggers.make_application is not None
+
+
+def _make_server(app: Any, grace_s: float, *, sockets: bool) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
             http="h11",
-            ws="none",
+            ws="websockets-sansio" if sockets else "none",
             lifespan="off",
             log_config=None,
             log_level="warning",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from microservice.errors import PublishError, ServiceError
+from microservice.handling import ServiceCounters
 from microservice.message import Message
 from microservice.template import Template, parse_path, parse_topic
 from microservice.web import Request
@@ -14,6 +15,8 @@ from microservice.web import Request
 MessageHandler = Callable[[Message], Awaitable[None]]
 RequestHandler = Callable[[Request], Awaitable[Any]]
 LifeHandler = Callable[[], Awaitable[None]]
+# an ASGI application that counts what it answers
+MakeApplication = Callable[[ServiceCounters], Callable[[Any, Any, Any], Awaitable[None]]]
 M = TypeVar("M", bound=MessageHandler)
 R = TypeVar("R", bound=RequestHandler)
 L = TypeVar("L", bound=LifeHandler)
@@ -63,6 +66,8 @@ class Triggers:
     routes: list[HttpRoute] = field(default_factory=list)
     start: list[LifeHandler] = field(default_factory=list)
     stop: list[LifeHandler] = field(default_factory=list)
+    closed: list[LifeHandler] = field(default_factory=list)
+    make_application: MakeApplication | None = None  # in place of routes
 
 
 class Service:
@@ -119,6 +124,14 @@ class Service:
         """Call the handler once, after the last trigger."""
         self.triggers.stop.append(_coroutine(handler))
         return handler
+
+    def serve_by(self, make: MakeApplication, close: LifeHandler) -> None:
+        """Let an ASGI application answer all requests; close it after the last one.
+
+        For runtimes of other languages.
+        """
+        self.triggers.make_application = make
+        self.triggers.closed.append(close)
 
     async def publish(self, topic: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:
         """Publish bytes or text as they are, anything else as JSON.

@@ -32,6 +32,7 @@ from gateway.services.errors import (
     NotFoundError,
     ServicesError,
 )
+from gateway.services.granted import grant_by_environment
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.manifest import check_base
 from gateway.services.images.retention import needless_images
@@ -117,6 +118,7 @@ class Deployments:
     ) -> Version:
         digest = source.digest
         manifest = await self._disk.run(self._catalogue.manifest, digest)
+        manifest = grant_by_environment(manifest, source.runtime, env)
         base = (env.get(BASE_KEY) or manifest.http.base).rstrip("/")
         try:
             check_base(base)

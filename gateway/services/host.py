@@ -72,7 +72,10 @@ class ServiceHost:
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._runtimes = runtimes or (PythonRuntime(limits, time.time),)
+        self._runtimes = runtimes or (
+            PythonRuntime(limits, time.time),
+            PythonRuntime(limits, time.time, "js"),
+        )
         context = ServiceContext(
             runtimes={runtime.name: runtime for runtime in self._runtimes},
             limits=limits,

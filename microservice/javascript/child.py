@@ -14,8 +14,9 @@ from microservice.javascript.engine import ERRORS, Engine
 from microservice.javascript.frames import ANSWER, ASK, DO, FRAME_LIMIT_BYTES
 
 EXPLAINING_S = 0.1  # for the prelude to tell what it waited for when the time was over
-LINE_HUNT_S = 0.05  # beyond the limit, for short jobs to be interrupted where they are
+LINE_HUNT_S = 0.2  # beyond the limit, for short jobs to be interrupted where they are
 FINISHED, UNANSWERED, FAILED, ANY = -2, -3, -4, -1
+JOBS_A_LOOK = 64  # at the clock
 RANDOM_LIMIT = 65536
 CEILING_SHARE = 0.6  # of the ceiling: who needed as much and got "null" had no memory for an error
 
@@ -148,7 +149,6 @@ class Child:
         try:
             function(*arguments)
         except ERRORS as exc:
-            self._check_time()
             raise self._end(str(exc)) from None
         self._check_time()
 
@@ -157,7 +157,6 @@ class Child:
         try:
             function(*arguments)
         except ERRORS as exc:
-            self._check_time()
             end = self._end(str(exc))
             if end.kind != "error":
                 raise end from None
@@ -166,17 +165,16 @@ class Child:
 
     def _run_jobs(self) -> None:
         """Run what promises have to do, until nothing is left."""
-        engine, clock = self._engine, self._clock
-        while True:
-            try:
-                if not engine.run_job():
-                    break
-            except ERRORS as exc:
+        engine, clock, jobs = self._engine, self._clock, 0
+        try:
+            while engine.run_job():
+                jobs += 1
                 self._check_time()
-                raise self._end(str(exc)) from None
-            self._check_time()
-            if time.monotonic() >= clock.deadline + LINE_HUNT_S:
-                raise _EndError("time")
+                # a job too short to be interrupted where it is
+                if not jobs % JOBS_A_LOOK and time.monotonic() >= clock.deadline + LINE_HUNT_S:
+                    raise _EndError("time")
+        except ERRORS as exc:
+            raise self._end(str(exc)) from None
         if engine.has_rejections:
             for text in json.loads(str(self._functions.rejections())):
                 self._tell("rejection", text)
@@ -187,6 +185,10 @@ class Child:
             raise _EndError("time", self._engine.interrupted_at)
 
     def _end(self, text: str) -> _EndError:
+        """Return the end that an error of the engine means."""
+        if self._engine.interrupted_at is not None:
+            at = text.partition("\n")[2]  # more exact, if the error came through to here
+            return _EndError("time", at if "index.js:" in at else self._engine.interrupted_at)
         message = text.split("\n", 1)[0]
         if "out of memory" in message or (message == "null" and self._has_used_memory()):
             return _EndError("memory", text.partition("\n")[2])

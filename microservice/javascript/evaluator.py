@@ -25,13 +25,13 @@ from typing import Any
 
 from microservice.javascript.channel import Channel
 from microservice.javascript.child import Child, Clock, Functions
-from microservice.javascript.engine import ERRORS, Engine
+from microservice.javascript.engine import ENTRY_FILE, ERRORS, Engine
 
-ENTRY_FILE = "index.js"
 PRELUDE = ("core", "globals", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
 BACKSTOP_S = 0.3  # beyond the limit: for native code that asks no interrupt handler
 LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a script's ceiling
+LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded
 JOBS_LIMIT = 100_000  # of promises while index.js is being loaded
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
@@ -43,10 +43,11 @@ def main() -> None:
     settings = json.loads(control.recv(MESSAGE_BYTES))
     try:
         evaluator = _Evaluator(settings, control)
-    except (*ERRORS, OSError, ValueError, MemoryError) as exc:
+    except (*ERRORS, OSError, ValueError, RuntimeError, MemoryError) as exc:
         control.send(b"failed " + str(exc).encode()[:4000])
         return
-    control.send(f"loaded {evaluator.lines}".encode())
+    lines = evaluator.lines if len(evaluator.lines) < LINES_LIMIT else "[]"
+    control.send(f"loaded {lines}".encode())
     evaluator.serve()
 
 

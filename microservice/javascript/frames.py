@@ -12,6 +12,9 @@ The first character says what the text is for; JSON follows:
 A closed socket ends the request. The front does not trust the child: it limits a frame's length.
 """
 
+import base64
+from typing import Any
+
 HEAD_BYTES = 4
 FRAME_LIMIT_BYTES = 8 * 1024 * 1024  # from a child: a value of the storage, escaped
 
@@ -27,3 +30,11 @@ def encode_frame(text: str) -> bytes:
 def frame_bytes(head: bytes) -> int:
     """Return the length that a frame's first four bytes tell."""
     return int.from_bytes(head, "big")
+
+
+def data_of(frame: dict[str, Any]) -> bytes:
+    """Return the bytes that the JSON of a frame carries as text or in base64."""
+    if "text" in frame:
+        text: str = frame["text"]
+        return text.encode("utf-8", "replace")
+    return base64.b64decode(frame["base64"], validate=True)

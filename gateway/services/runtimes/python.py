@@ -1,4 +1,4 @@
-"""Runs Python microservices: each container is a process that runs microservice.entry."""
+"""Runs Python and JavaScript microservices: each container is a process of microservice.entry."""
 
 import asyncio
 import contextlib
@@ -21,11 +21,12 @@ BACKLOG = 64
 
 
 class PythonRuntime:
-    """Starts processes that run a service.py."""
+    """Starts processes that run a service.py; with the name "js", an index.js."""
 
-    name = "python"
-
-    def __init__(self, limits: ServiceLimits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, limits: ServiceLimits, clock: Callable[[], float], name: str = "python"
+    ) -> None:
+        self.name = name
         self._limits, self._clock = limits, clock
         self._log_thread = DiskThread("container-logs")
 
@@ -95,6 +96,7 @@ def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
         code=str(start.version.code),
         http_fd=http_fd,
         info=start.info,
+        runtime=start.version.runtime,
         env=dict(start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
         publish=manifest.mqtt.publish,

@@ -43,7 +43,7 @@
       op: "http", id, url: String(given.url), method: String(given.type ?? given.method ?? given.httpMethod ?? "GET"),
       headers: Object.entries(given.headers ?? {}).filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => [name, String(value)]),
       authorization: given.authorization === undefined || given.authorization === null ? "" : String(given.authorization),
-      hasData: body !== undefined, isText: typeof body === "string",
+      hasData: body !== undefined, isStream,
       connectMs: Number(given.connectionTimeout) || 0, socketMs: Number(given.socketTimeout) || 0,
       outputFile: given.outputFile === undefined || given.outputFile === null ? "" : String(given.outputFile),
     });
@@ -97,7 +97,7 @@
   }
 
   function saveFile(name, base64) {
-    const text = String(base64);
+    const text = String(base64).replace(/^data:[^,]*,|\s+/g, "");
     let at = 0;
     do {
       ask({ op: "storage.write", name: String(name), base64: text.slice(at, at + 65536), isFirst: at === 0, isLast: at + 65536 >= text.length });

@@ -1,0 +1,98 @@
+"""Makes a Service of an index.js: its HTTP requests, MQTT messages and WebSocket events."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from microservice.control import Launch
+from microservice.handling import ServiceCounters
+from microservice.javascript.application import ScriptApplication
+from microservice.javascript.calls import AsyncCalls, CallTargets
+from microservice.javascript.environment import read_environment
+from microservice.javascript.events import EventHub
+from microservice.javascript.exchange import RuntimeParts, console, indented
+from microservice.javascript.faults import Ceilings
+from microservice.javascript.processes import EvaluatorProcess, EvaluatorSettings, FrameStream
+from microservice.javascript.storage import Storage, Uploads
+from microservice.javascript.triggers import MessageTrigger
+from microservice.outbound import OutboundClient
+from microservice.service import Service
+
+MIB = 1024 * 1024
+LOAD_S = 10.0  # for index.js itself
+STORE_MIB = 64
+HTTP_PORT = "8083"
+
+
+async def load_javascript(launch: Launch) -> Service:
+    """Evaluate index.js and return its Service.
+
+    Raises:
+        ServiceError: index.js cannot be used, or a setting in the environment.
+    """
+    settings = read_environment(launch.env, launch.memory_mib)
+    evaluator = EvaluatorProcess(
+        EvaluatorSettings(
+            code=Path(launch.code),
+            memory_bytes=settings.memory_mib * MIB,
+            limit_s=settings.limit_s,
+            load_s=LOAD_S,
+            shared={"env": dict(launch.env), "info": _info(launch)},
+        )
+    )
+    await evaluator.start()
+    for level, line in evaluator.early_log:
+        console.log(logging.getLevelNamesMapping()[level.upper()], "%s", indented(line))
+    service = Service()
+    storage = Storage(Path.cwd(), getattr(launch, "store_mib", STORE_MIB))
+    targets = CallTargets(
+        OutboundClient(getattr(launch, "gateway_socket", "")),
+        lambda topic, payload, qos, retain: service.publish(
+            topic, payload, qos=qos, retain=retain
+        ),
+        launch.info,
+    )
+
+    def make_calls(stream: FrameStream, uploads: Uploads) -> AsyncCalls:
+        return AsyncCalls(targets, stream, uploads)
+
+    parts = RuntimeParts(
+        evaluator,
+        storage,
+        EventHub(),
+        make_calls,
+        Ceilings(settings.limit_s, settings.memory_mib),
+    )
+    slots = asyncio.Semaphore(launch.concurrency)
+    trigger = MessageTrigger(parts, slots)
+    for wanted in settings.triggers:
+        service.on(wanted.topic_filter, qos=wanted.qos)(trigger.handle)
+
+    async def close() -> None:
+        await evaluator.stop()
+        await storage.close()
+
+    service.serve_by(_application(parts, slots, has_triggers=bool(settings.triggers)), close)
+    return service
+
+
+def _application(
+    parts: RuntimeParts, slots: asyncio.Semaphore, *, has_triggers: bool
+) -> Callable[[ServiceCounters], ScriptApplication]:
+    def make(counters: ServiceCounters) -> ScriptApplication:
+        return ScriptApplication(parts, slots, counters, has_triggers=has_triggers)
+
+    return make
+
+
+def _info(launch: Launch) -> dict[str, Any]:
+    info = launch.info
+    return {
+        "serviceType": info.service_type,
+        "apiRoot": info.api_root,
+        "httpPort": str(getattr(info, "http_port", "") or HTTP_PORT),
+        "nodeId": info.node_id,
+        "accountId": info.account_id,
+    }
