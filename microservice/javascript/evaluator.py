@@ -43,7 +43,7 @@ def main() -> None:
     settings = json.loads(control.recv(MESSAGE_BYTES))
     try:
         evaluator = _Evaluator(settings, control)
-    except (*ERRORS, OSError, ValueError, RuntimeError, MemoryError) as exc:
+    except (OSError, ValueError, RuntimeError, MemoryError) as exc:
         control.send(b"failed " + str(exc).encode()[:4000])
         return
     lines = evaluator.lines if len(evaluator.lines) < LINES_LIMIT else "[]"
@@ -60,7 +60,10 @@ class _Evaluator:
         memory_bytes = int(settings["memory_bytes"])
         clock = Clock(time.monotonic() + float(settings["load_s"]))
         engine = Engine(memory_bytes, clock.is_over)
-        self._child, self.lines = _load(engine, clock, settings, memory_bytes)
+        try:
+            self._child, self.lines = _load(engine, clock, settings, memory_bytes)
+        except ERRORS as exc:
+            raise ValueError(_explain(engine, settings, str(exc))) from exc
         clock.deadline = float("inf")
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -173,6 +176,17 @@ def _load(
     engine.forget_rejections()
     engine.collect_garbage()
     return holder[0], lines
+
+
+def _explain(engine: Engine, settings: dict[str, Any], text: str) -> str:
+    """Return why index.js cannot be loaded: the reason, then the stack."""
+    message, _, stack = text.partition("\n")
+    if engine.interrupted_at is not None:
+        stack = stack if ENTRY_FILE in stack else engine.interrupted_at
+        message = f"time limit of {settings['load_s']:g} s"
+    elif "out of memory" in message or message == "null":
+        message = f"out of memory: it needs more than {settings['memory_bytes'] >> 20} MiB"
+    return f"{message}\n{stack}"
 
 
 _EVALUATOR_PID = [os.getpid()]

@@ -51,11 +51,14 @@ class EventHub:
     it. What a client sends is read and ignored.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_enabled: bool) -> None:
+        self._is_enabled = is_enabled
         self._clients: set[_EventClient] = set()
 
     def dispatch(self, kind: str, message: str) -> None:
         """Send a frame to all clients; one that does not take its frames is cut off."""
+        if not self._is_enabled:
+            return
         if len(message) + len(kind) > EVENT_LIMIT:
             raise MicroserviceError("cannot dispatch event: more than 256 KiB")
         frame = json.dumps({"type": kind, "message": message}, ensure_ascii=False)
@@ -65,6 +68,9 @@ class EventHub:
     async def serve(self, receive: Receive, send: Send) -> None:
         """Serve one WebSocket until its client goes."""
         await receive()  # websocket.connect
+        if not self._is_enabled:
+            await send({"type": "websocket.close", "code": POLICY})  # before accept: status 403
+            return
         await send({"type": "websocket.accept"})
         if len(self._clients) >= CLIENTS:
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER})

@@ -61,11 +61,20 @@ class Fault:
         return "\n".join(line for line in lines if not _OURS.search(line))
 
 
+def explain_loading(text: str) -> str:
+    """Return in one line why index.js cannot be loaded; text is the reason, then the stack."""
+    place = _PLACE.search(text)
+    reason = text.split("\n", 1)[0] or "its process ended"
+    return f"cannot load {ENTRY_FILE}: {reason}{f' ({ENTRY_FILE}, line {place[1]})' if place else ''}"
+
+
 def fault_of_end(status: int) -> Fault:
     """Return the fault of a child that ended without telling one; status is waitpid's."""
     number = status & 0x7F
-    if number in (signal.SIGALRM, signal.SIGKILL):
+    if number == signal.SIGALRM:
         return Fault(TIME)
+    if number == signal.SIGKILL:  # by the kernel: the front tells it when it ends a child itself
+        return Fault(MEMORY)
     if number:
         return Fault(ERROR, f"its process was ended by {signal.Signals(number).name}")
     if status >> 8 == 255:

@@ -61,7 +61,7 @@ async def load_javascript(launch: Launch) -> Service:
     parts = RuntimeParts(
         evaluator,
         storage,
-        EventHub(),
+        EventHub(is_enabled=settings.has_events),
         make_calls,
         Ceilings(settings.limit_s, settings.memory_mib),
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from microservice.errors import ServiceError
+from microservice.javascript.faults import explain_loading
 from microservice.javascript.frames import FRAME_LIMIT_BYTES, HEAD_BYTES, encode_frame, frame_bytes
 
 logger = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ class EvaluatorProcess:
         if kind != "loaded":
             ours.close()
             await self._process.wait()
-            raise ServiceError(f"cannot load index.js: {text or 'its process ended'}")
+            raise ServiceError(explain_loading(text))
         self.early_log = [(level, line) for level, line in json.loads(text)]
         self._control = ours
         self._listening = asyncio.create_task(self._listen(ours), name="evaluator")

@@ -532,10 +532,10 @@ def test_env_and_info(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("code", "expected"),
     [
-        ("\n\nvar x = ;", r"SyntaxError: .*\n.*index\.js:3:"),
-        ("\nnull.x", r"TypeError: .*\n.*index\.js:2:"),
-        ("for (;;);", "time limit"),
-        ("const a = []; for (;;) a.push({x: [1]});", "out of memory"),
+        ("\n\nvar x = ;", r"SyntaxError: .* \(index\.js, line 3\)"),
+        ("\nnull.x", r"TypeError: .* \(index\.js, line 2\)"),
+        ("\nfor (;;) Math.abs(1);", r"time limit of 0.3 s \(index\.js, line 2\)"),
+        ("const a = []; for (;;) a.push({x: [1]});", "out of memory: it needs more than 16 MiB"),
         ("", "mimikModule.exports is undefined, not a function"),
         ("mimikModule.exports = {};", "is object, not a function"),
         ("throw 1", "1"),
