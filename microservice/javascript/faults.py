@@ -65,7 +65,9 @@ def explain_loading(text: str) -> str:
     """Return in one line why index.js cannot be loaded; text is the reason, then the stack."""
     place = _PLACE.search(text)
     reason = text.split("\n", 1)[0] or "its process ended"
-    return f"cannot load {ENTRY_FILE}: {reason}{f' ({ENTRY_FILE}, line {place[1]})' if place else ''}"
+    return (
+        f"cannot load {ENTRY_FILE}: {reason}{f' ({ENTRY_FILE}, line {place[1]})' if place else ''}"
+    )
 
 
 def fault_of_end(status: int) -> Fault:

@@ -49,7 +49,9 @@ def request_headers(
     headers = []
     for name, value in given:
         if not _NAME.fullmatch(name) or not _is_value(value):
-            raise ValueError(f"cannot send header {name[:40]!r}: HTTP does not allow its characters")
+            raise ValueError(
+                f"cannot send header {name[:40]!r}: HTTP does not allow its characters"
+            )
         if name.lower() not in _OURS:
             headers.append((name, value.strip()))
     shown, more = read_authorization(authorization)
@@ -67,7 +69,9 @@ def request_headers(
 def is_json(content_type: str) -> bool:
     """Return whether a content type is JSON, whose body a handler gets as a text."""
     kind = content_type.partition(";")[0].strip().lower()
-    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
+    return kind == "application/json" or (
+        kind.startswith("application/") and kind.endswith("+json")
+    )
 
 
 def _is_value(text: str) -> bool:

@@ -49,9 +49,7 @@ async def load_javascript(launch: Launch) -> Service:
     storage = Storage(Path.cwd(), getattr(launch, "store_mib", STORE_MIB))
     targets = CallTargets(
         OutboundClient(getattr(launch, "gateway_socket", "")),
-        lambda topic, payload, qos, retain: service.publish(
-            topic, payload, qos=qos, retain=retain
-        ),
+        lambda topic, payload, qos, retain: service.publish(topic, payload, qos=qos, retain=retain),
         launch.info,
     )
 

@@ -97,9 +97,7 @@ class Storage:
         return {"removed": self._open().delete_tag(frame["tag"])}
 
     def _page(self, frame: dict[str, Any]) -> dict[str, Any]:
-        items = self._open().items(
-            tag=frame["tag"], after=frame["after"] or "", limit=PAGE_ITEMS
-        )
+        items = self._open().items(tag=frame["tag"], after=frame["after"] or "", limit=PAGE_ITEMS)
         last = items[-1].key if len(items) == PAGE_ITEMS else None
         return {"items": [(item.key, item.value) for item in items], "last": last}
 

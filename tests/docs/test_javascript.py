@@ -56,14 +56,18 @@ def test_every_name_on_the_page_is_in_the_runtime(tmp_path: Path) -> None:
         "context.edge": re.findall(r"`(\w+)`", row("`context.edge`")),
     }
     checks = [f"'{name}' in {where}" for where, found in names.items() for name in found]
-    checks += [f"typeof {name} !== 'undefined'" for name in re.findall(r"`([\w.]+)`", row("globals"))]
+    checks += [
+        f"typeof {name} !== 'undefined'" for name in re.findall(r"`([\w.]+)`", row("globals"))
+    ]
     code = f"mimikModule.exports = (context, request, response) => response.end(JSON.stringify([{','.join(checks)}]));"
     assert len(checks) > 40
 
     async def main() -> None:
         async with script(tmp_path, code) as running:
             found = (await running.post("/", {}, authorization="x")).json()
-            assert [check for check, is_there in zip(checks, found, strict=True) if not is_there] == []
+            assert [
+                check for check, is_there in zip(checks, found, strict=True) if not is_there
+            ] == []
 
     asyncio.run(main())
 

@@ -121,7 +121,8 @@ def test_a_call_without_a_scheme_brings_its_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "body"), [("text é", "text é"), ({"a": [1]}, '{"a":[1]}'), ("x" * 200_000, "x" * 200_000)]
+    ("data", "body"),
+    [("text é", "text é"), ({"a": [1]}, '{"a":[1]}'), ("x" * 200_000, "x" * 200_000)],
 )
 def test_data_is_sent_as_json_by_default(data: Any, body: str, tmp_path: Path) -> None:
     got, seen = call(tmp_path, {"url": "http://h/x", "type": "POST", "data": data})
@@ -287,7 +288,10 @@ def test_tags_and_iteration(tmp_path: Path) -> None:
 
 def test_json_items_are_filtered_sorted_and_paged(tmp_path: Path) -> None:
     async def use(running: Script) -> None:
-        assert (await running.get()).json() == [[{"ts": 4, "a": {"b": 1}}, {"ts": 2, "a": {"b": 1}}], 3]
+        assert (await running.get()).json() == [
+            [{"ts": 4, "a": {"b": 1}}, {"ts": 2, "a": {"b": 1}}],
+            3,
+        ]
 
     code = handler("""
     const s = context.storage;

@@ -177,7 +177,7 @@ def test_deep_recursion_is_an_error(kind: str, tmp_path: Path, caplog: Log) -> N
     [
         ("setTimeout(() => { throw Error('x'); }, 10);", "Error: x (index.js:2)"),
         ("Promise.reject(Error('x'));", "Error: x (index.js:2)"),
-        ("setTimeout(() => { throw { my: 'value' }; }, 1);", "Uncaught: {my: \"value\"}"),
+        ("setTimeout(() => { throw { my: 'value' }; }, 1);", 'Uncaught: {my: "value"}'),
         ("Promise.resolve().then(() => undefinedName);", "ReferenceError: undefinedName"),
         ("setInterval(function () { clearInterval(this); null.x; }, 1); return;", "TypeError"),
         ("throw null;", "null"),

@@ -68,7 +68,7 @@ def test_only_a_json_body_is_passed(kind: str, is_passed: bool, tmp_path: Path) 
 
 def test_a_body_has_a_limit_and_any_text(tmp_path: Path) -> None:
     async def use(running: Script) -> None:
-        text = "\u0000\ud83d\ude00\u2028\"\\" + "ä" * 300_000
+        text = '\u0000\ud83d\ude00\u2028"\\' + "ä" * 300_000
         body = json.dumps(text).encode()
         got = (await running.call("POST", "/", body, JSON)).json()
         assert json.loads(got["body"]) == json.loads(body)
@@ -182,7 +182,9 @@ def test_an_answer_streams(tmp_path: Path) -> None:
         answer = await asking
         assert (answer.body, answer.is_complete) == (b"onetwo", True)
 
-    code = "response.write('one'); setTimeout(() => { response.write('two'); response.end(); }, 50);"
+    code = (
+        "response.write('one'); setTimeout(() => { response.write('two'); response.end(); }, 50);"
+    )
     run(tmp_path, handler(code), use)
 
 

@@ -44,5 +44,7 @@ def test_the_end_of_a_child(status: int, kind: str, text: str) -> None:
 
 def test_loading() -> None:
     text = "SyntaxError: unexpected\n    at index.js:3:9\n"
-    assert explain_loading(text) == "cannot load index.js: SyntaxError: unexpected (index.js, line 3)"
+    assert (
+        explain_loading(text) == "cannot load index.js: SyntaxError: unexpected (index.js, line 3)"
+    )
     assert explain_loading("") == "cannot load index.js: its process ended"
