@@ -65,6 +65,7 @@ class Launch:
     stale: tuple[str, ...] = ()  # filters of the stored session that may be out of date
     gateway_socket: str = ""  # HTTP of this container to everything else; "": nothing
     memory_mib: int = 128
+    store_mib: int = 64
     handler_s: float = 30.0
     stop_s: float = 5.0
     concurrency: int = 16

@@ -27,11 +27,12 @@ class ScriptApplication:
         slots: asyncio.Semaphore,
         counters: ServiceCounters,
         *,
+        concurrency: int,
         has_triggers: bool,
     ) -> None:
         self._parts, self._slots, self._counters = parts, slots, counters
         self._has_triggers = has_triggers
-        self._waiting = 0
+        self._present, self._limit = 0, WAITING + concurrency
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or serve one WebSocket."""
@@ -48,11 +49,15 @@ class ScriptApplication:
             return
         except HangupError:
             return
-        if self._waiting >= WAITING:
-            why = f"cannot answer: {WAITING} requests wait already"
+        if self._present >= self._limit:
+            why = f"cannot answer: {self._present} requests are present already"
             await _send(problem(503, why), send)
             return
-        await self._answer(request, body, send)
+        self._present += 1
+        try:
+            await self._answer(request, body, send)
+        finally:
+            self._present -= 1
 
     async def _answer(self, request: ScriptRequest, body: "_Body", send: Send) -> None:
         exchange = ScriptExchange(request, self._parts, send)
@@ -75,15 +80,8 @@ class ScriptApplication:
             self._counters.handled += 1
 
     async def _run(self, exchange: ScriptExchange) -> None:
-        self._waiting += 1
-        try:
-            await self._slots.acquire()
-        finally:
-            self._waiting -= 1
-        try:
+        async with self._slots:
             await exchange.run()
-        finally:
-            self._slots.release()
 
     async def _request(self, scope: Scope, body: "_Body") -> ScriptRequest:
         headers: dict[str, str] = {}

@@ -1,5 +1,6 @@
 """Moves frames between a child and the front; blocks, but never longer than until a deadline."""
 
+import contextlib
 import select
 import socket
 import time
@@ -46,6 +47,17 @@ class Channel:
                     return text
             if not self._read(deadline):
                 return None
+
+    def finish(self, deadline: float) -> None:
+        """Tell the end; return when the front has read everything and closed its side.
+
+        A process that is gone makes the front's next write fail, and asyncio then forgets what it
+        has not read yet.
+        """
+        with contextlib.suppress(OSError, ClosedError):
+            self._sock.shutdown(socket.SHUT_WR)
+            while self._read(deadline):
+                self._buffer.clear()
 
     def _read(self, deadline: float | None) -> bool:
         try:

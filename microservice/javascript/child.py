@@ -13,11 +13,14 @@ from microservice.javascript.channel import Channel, ClosedError
 from microservice.javascript.engine import ERRORS, Engine
 from microservice.javascript.frames import ANSWER, ASK, DO, FRAME_LIMIT_BYTES
 
+FINISH_S = 0.2  # for the front to read the last frames
 EXPLAINING_S = 0.1  # for the prelude to tell what it waited for when the time was over
 LINE_HUNT_S = 0.2  # beyond the limit, for short jobs to be interrupted where they are
 FINISHED, UNANSWERED, FAILED, ANY = -2, -3, -4, -1
+GOING_ON = ("uncaught", "rejection")  # faults that do not end the request
+FAULTS_LIMIT = 20  # of these are told
 JOBS_A_LOOK = 64  # at the clock
-RANDOM_LIMIT = 65536
+RANDOM, RANDOM_LIMIT = "#", 65536
 CEILING_SHARE = 0.6  # of the ceiling: who needed as much and got "null" had no memory for an error
 
 Function = Callable[..., object]
@@ -68,6 +71,7 @@ class Child:
         self._limit_s = 0.0
         self._events: deque[str] = deque()  # that came while an answer was waited for
         self._first_kib = 0
+        self._faults = 0
 
     def run(self, channel: Channel, limit_s: float) -> None:
         """Answer the request that comes over the channel; return when there is nothing to do."""
@@ -83,26 +87,27 @@ class Child:
         except _EndError as end:
             self._clock.deadline = time.monotonic() + EXPLAINING_S
             self._tell(end.kind, end.text)
+        channel.finish(time.monotonic() + FINISH_S)
 
-    def host(self, text: str) -> object:
+    def host(self, kind: str, text: str) -> object:
         """Carry out a call of the prelude; False when the time is over. Never raises."""
         try:
-            return self._host(text)
+            return self._host(kind, text)
         except ClosedError:
             os._exit(0)
         except MemoryError:
             return '{"error": "out of memory"}'
 
-    def _host(self, text: str) -> object:
-        if text[0] == "#":
-            size = min(int(text[1:]), RANDOM_LIMIT)
+    def _host(self, kind: str, text: str) -> object:
+        if kind == RANDOM:
+            size = min(int(text), RANDOM_LIMIT)
             return base64.b64encode(os.urandom(size)).decode()
         if len(text) > FRAME_LIMIT_BYTES:
             return '{"error": "cannot pass on so much at once: at most 8 MiB"}'
         assert self._channel is not None  # it is called by handlers only
-        if not self._channel.send(text, self._clock.deadline):
+        if not self._channel.send(kind + text, self._clock.deadline):
             return False
-        if text[0] != ASK:
+        if kind != ASK:
             return None
         while (frame := self._channel.receive(self._clock.deadline)) is not None:
             if frame[0] == ANSWER:
@@ -135,7 +140,7 @@ class Child:
         suppressed = functions.suppressed()
         if suppressed:
             line = f"{suppressed} more lines of this request are not written"
-            self.host(DO + json.dumps({"op": "log", "level": "warning", "text": line}))
+            self.host(DO, json.dumps({"op": "log", "level": "warning", "text": line}))
 
     def _next_event(self, channel: Channel, deadline: float) -> str | None:
         return self._events.popleft() if self._events else channel.receive(deadline)
@@ -207,4 +212,7 @@ class Child:
         return f"waits for {', '.join(waits)}" if waits else ""
 
     def _tell(self, kind: str, text: str) -> None:
-        self.host(DO + json.dumps({"op": "fault", "kind": kind, "text": text[:4000]}))
+        self._faults += 1
+        if kind in GOING_ON and self._faults > FAULTS_LIMIT:
+            return
+        self.host(DO, json.dumps({"op": "fault", "kind": kind, "text": text[:4000]}))

@@ -5,6 +5,7 @@ same shared library. Traps of the wrapper:
 
 - Its own time limit forbids host functions and counts processor time: it is not used.
 - It wraps integers at 32 bits and ends texts at NUL: only JSON text without NUL passes.
+- It does not know ropes, which the engine makes of long texts that are joined by +.
 - It gives up the interpreter lock while JavaScript runs. A function called by ctypes does not tell
   it so: no host function may run inside JS_Eval.
 """
@@ -61,8 +62,8 @@ class Engine:
         self._rejected_count = 0
         self._array: JSValue | None = None
 
-    def add_host(self, name: str, function: Callable[[str], object]) -> None:
-        """Make a global function that takes one text; it must not raise."""
+    def add_host(self, name: str, function: Callable[[str, str], object]) -> None:
+        """Make a global function that takes two texts; it must not raise."""
         self._context.add_callable(name, function)
 
     def evaluate(self, source: str, name: str) -> None:

@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from microservice.javascript.channel import Channel
+from microservice.javascript.channel import Channel, ClosedError
 from microservice.javascript.child import Child, Clock, Functions
 from microservice.javascript.engine import ENTRY_FILE, ERRORS, Engine
 
@@ -115,6 +115,10 @@ class _Evaluator:
         try:
             self._become_child()
             self._child.run(Channel(sock), self._limit_s)
+        except ClosedError:
+            pass  # the client has hung up
+        except Exception:  # noqa: BLE001  # a fault of this package: nobody else would show it
+            sys.excepthook(*sys.exc_info())
         finally:
             os._exit(0)
 
@@ -154,7 +158,7 @@ def _load(
     The errors of the engine tell what is wrong.
     """
     holder: list[Child] = []
-    engine.add_host("__host", lambda text: holder[0].host(text))
+    engine.add_host("__host", lambda kind, text: holder[0].host(kind, text))
     folder = Path(__file__).parent / "prelude"
     for name in PRELUDE:
         engine.evaluate((folder / f"{name}.js").read_text(encoding="utf-8"), f"hecate:{name}.js")

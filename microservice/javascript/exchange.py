@@ -103,6 +103,7 @@ class ScriptExchange:
                 await stream.send(REQUEST, fields)
                 while (text := await stream.read()) is not None:
                     await self._handle(text, stream)
+            stream.close()
             await asyncio.wait({stream.ended}, timeout=END_S)
         except TimeoutError:
             self.faults.append(Fault(TIME))

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +63,13 @@ async def load_javascript(launch: Launch) -> Service:
         Ceilings(settings.limit_s, settings.memory_mib),
     )
     slots = asyncio.Semaphore(launch.concurrency)
+    has_triggers = bool(settings.triggers)
+
+    def make_application(counters: ServiceCounters) -> ScriptApplication:
+        return ScriptApplication(
+            parts, slots, counters, concurrency=launch.concurrency, has_triggers=has_triggers
+        )
+
     trigger = MessageTrigger(parts, slots)
     for wanted in settings.triggers:
         service.on(wanted.topic_filter, qos=wanted.qos)(trigger.handle)
@@ -72,17 +78,8 @@ async def load_javascript(launch: Launch) -> Service:
         await evaluator.stop()
         await storage.close()
 
-    service.serve_by(_application(parts, slots, has_triggers=bool(settings.triggers)), close)
+    service.serve_by(make_application, close)
     return service
-
-
-def _application(
-    parts: RuntimeParts, slots: asyncio.Semaphore, *, has_triggers: bool
-) -> Callable[[ServiceCounters], ScriptApplication]:
-    def make(counters: ServiceCounters) -> ScriptApplication:
-        return ScriptApplication(parts, slots, counters, has_triggers=has_triggers)
-
-    return make
 
 
 def _info(launch: Launch) -> dict[str, Any]:

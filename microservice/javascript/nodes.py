@@ -6,7 +6,6 @@ gives each caller all the members that one of them looks for.
 """
 
 import base64
-import binascii
 import json
 from typing import Any
 
@@ -21,7 +20,7 @@ def open_nodes(kind: str, text: str, account_id: str) -> str:
     """
     try:
         value = _open(json.loads(text))
-    except (ValueError, RecursionError, binascii.Error) as exc:
+    except (ValueError, TypeError, RecursionError) as exc:
         raise ValueError("cannot decrypt nodes: data is not what the gateway gave") from exc
     if not isinstance(value, list):
         if isinstance(value, dict):

@@ -26,14 +26,14 @@
 
   function emit(frame) {
     if (loading) throw new Error("cannot do this while index.js is being loaded");
-    const refusal = host("!" + stringify(frame));
+    const refusal = host("!", stringify(frame));
     if (refusal === false) hang();
     if (refusal !== null) throw new Error(parse(refusal).error);
   }
 
   function ask(frame) {
     if (loading) throw new Error("cannot do this while index.js is being loaded");
-    const answer = host("?" + stringify(frame));
+    const answer = host("?", stringify(frame));
     if (answer === false) hang();
     const value = parse(answer);
     if (value.error !== undefined) throw new Error(value.error);
@@ -42,7 +42,7 @@
 
   function randomBase64(size) {
     if (loading) throw new Error("cannot give random bytes while index.js is being loaded");
-    return host(`#${size}`);
+    return host("#", String(size));
   }
 
   // Sends a text or bytes in pieces, so that no copy of the whole is made.

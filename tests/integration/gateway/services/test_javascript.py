@@ -81,7 +81,7 @@ def test_a_script_that_cannot_be_loaded_is_told_with_its_line(tmp_path: Path) ->
             await here.create("probe", good.json()["name"])
             bad = await here.upload(write_script(tmp_path / "v2", f"{HANDLER}\nvar x = ;"))
             assert bad.status_code >= 400
-            assert "index.js, line 11" in json.dumps(bad.json())
+            assert "index.js, line 10" in json.dumps(bad.json())
             assert (await here.http.get("/api/probe/v1/")).status_code == 200  # the old one
 
     asyncio.run(run())

@@ -129,7 +129,7 @@ async def exchange(app: App, scope: Any, events: list[Any], gone: Any = None) ->
     async def send(event: MutableMapping[str, Any]) -> None:
         if event["type"] == "http.response.start":
             answer.status = event["status"]
-            answer.headers = {n.decode("latin-1"): v.decode("latin-1") for n, v in event["headers"]}
+            answer.headers = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in event["headers"]}
             return
         answer.body += event.get("body", b"")
         if event.get("body"):

@@ -14,7 +14,7 @@ def test_a_bundle_of_older_runtimes_runs(tmp_path: Path) -> None:
         assert (hello.status, hello.json()) == (200, {"JSONMessage": "hello"})
         missing = await running.get("/none")
         assert (missing.status, missing.text) == (404, "Cannot GET /none")
-        assert missing.headers["Content-Type"] == "text/plain"
+        assert missing.headers["content-type"] == "text/plain"
         broken = await running.get("/error")
         assert (broken.status, broken.text) == (500, "no such luck")
         for i in range(3):

@@ -44,7 +44,8 @@ class Gateway:
             if not event.get("more_body"):
                 break
         headers = {n.decode(): v.decode("latin-1") for n, v in scope["headers"]}
-        target = scope["raw_path"].decode()
+        query = scope["query_string"].decode()
+        target = scope["raw_path"].decode() + (f"?{query}" if query else "")
         self.seen.append({"method": scope["method"], "target": target, "headers": headers})
         status, reply = 200, json.dumps(self.seen[-1] | {"body": body.decode()}).encode()
         path = "/" + target.split("/", 3)[-1]

@@ -10,8 +10,11 @@ from microservice.javascript.files import FileFolder
 
 def write(folder: FileFolder, name: str, data: bytes) -> int:
     upload = folder.begin(name)
-    upload.write(data)
-    return upload.commit()
+    try:
+        upload.write(data)
+        return upload.commit()
+    finally:
+        upload.abort()
 
 
 @pytest.mark.parametrize("name", ["../x", "/x", "", ".", "a/../../x", "a\0b", "x" * 201, ".new-1", "a\nb"])  # fmt: skip
