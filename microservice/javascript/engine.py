@@ -13,6 +13,7 @@ same shared library. Traps of the wrapper:
 import contextlib
 import ctypes
 from collections.abc import Callable
+from typing import Any
 
 import _quickjs
 
@@ -31,12 +32,11 @@ class _Struct(ctypes.Structure):
 
 
 # quickjs.h: a value is one 64-bit number where pointers have 32 bits
-JSValue = _Struct if ctypes.sizeof(ctypes.c_void_p) == 8 else ctypes.c_uint64
+_Value = _Struct if ctypes.sizeof(ctypes.c_void_p) == 8 else ctypes.c_uint64
+JSValue = Any  # a _Value
 
 _Interrupt = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
-_Rejection = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, JSValue, JSValue, ctypes.c_bool, ctypes.c_void_p
-)
+_Rejection = ctypes.CFUNCTYPE(None, ctypes.c_void_p, _Value, _Value, ctypes.c_bool, ctypes.c_void_p)
 
 
 class Engine:
@@ -126,7 +126,7 @@ class Engine:
         return 1
 
     def _rejected(
-        self, _js: int, promise: "JSValue", reason: "JSValue", is_handled: bool, _opaque: int
+        self, _js: int, promise: JSValue, reason: JSValue, is_handled: bool, _opaque: int
     ) -> None:
         if self._array is None:
             return
@@ -141,7 +141,7 @@ class Engine:
             self._put(2 * at, promise)
             self._put(2 * at + 1, reason)
 
-    def _put(self, at: int, value: "JSValue") -> None:
+    def _put(self, at: int, value: JSValue) -> None:
         kept = self._api.JS_DupValue(self._js, value)
         self._api.JS_DefinePropertyValueUint32(self._js, self._array, at, kept, _PROPERTY)
 
@@ -160,20 +160,20 @@ class Engine:
         finally:
             self._api.JS_FreeValue(self._js, error)
 
-    def _global(self, name: str) -> "JSValue":
+    def _global(self, name: str) -> JSValue:
         root = self._api.JS_GetGlobalObject(self._js)
         found: JSValue = self._api.JS_GetPropertyStr(self._js, root, name.encode())
         self._api.JS_FreeValue(self._js, root)
         return found
 
-    def _property(self, value: "JSValue", name: bytes) -> str:
+    def _property(self, value: JSValue, name: bytes) -> str:
         found = self._api.JS_GetPropertyStr(self._js, value, name)
         try:
             return self._text(found)
         finally:
             self._api.JS_FreeValue(self._js, found)
 
-    def _text(self, value: "JSValue") -> str:
+    def _text(self, value: JSValue) -> str:
         pointer = self._api.JS_ToCStringLen2(self._js, None, value, False)
         if not pointer:
             self._api.JS_FreeValue(self._js, self._api.JS_GetException(self._js))
@@ -194,20 +194,20 @@ def _load_api() -> ctypes.PyDLL:
         ("JS_SetInterruptHandler", None, [pointer, _Interrupt, pointer]),
         ("JS_SetHostPromiseRejectionTracker", None, [pointer, _Rejection, pointer]),
         ("JS_UpdateStackTop", None, [pointer]),
-        ("JS_Eval", JSValue, [pointer, text, ctypes.c_size_t, text, number]),
+        ("JS_Eval", _Value, [pointer, text, ctypes.c_size_t, text, number]),
         ("JS_HasException", ctypes.c_bool, [pointer]),
-        ("JS_GetException", JSValue, [pointer]),
-        ("JS_CallConstructor", JSValue, [pointer, JSValue, number, pointer]),
-        ("JS_GetGlobalObject", JSValue, [pointer]),
-        ("JS_GetPropertyStr", JSValue, [pointer, JSValue, text]),
-        ("JS_DupValue", JSValue, [pointer, JSValue]),
-        ("JS_FreeValue", None, [pointer, JSValue]),
-        ("JS_ToCStringLen2", pointer, [pointer, pointer, JSValue, ctypes.c_bool]),
+        ("JS_GetException", _Value, [pointer]),
+        ("JS_CallConstructor", _Value, [pointer, _Value, number, pointer]),
+        ("JS_GetGlobalObject", _Value, [pointer]),
+        ("JS_GetPropertyStr", _Value, [pointer, _Value, text]),
+        ("JS_DupValue", _Value, [pointer, _Value]),
+        ("JS_FreeValue", None, [pointer, _Value]),
+        ("JS_ToCStringLen2", pointer, [pointer, pointer, _Value, ctypes.c_bool]),
         ("JS_FreeCString", None, [pointer, pointer]),
         (
             "JS_DefinePropertyValueUint32",
             number,
-            [pointer, JSValue, ctypes.c_uint32, JSValue, number],
+            [pointer, _Value, ctypes.c_uint32, _Value, number],
         ),
     ):
         function = getattr(api, name)
@@ -216,7 +216,7 @@ def _load_api() -> ctypes.PyDLL:
 
 
 def _pointers(context: object, api: ctypes.PyDLL) -> tuple[int, int]:
-    """Return the runtime and the context inside the wrapper's object; checked, it is not its API."""
+    """Return the runtime and the context inside the wrapper's object, which are not its API."""
     words = (ctypes.c_void_p * (_HEAD_WORDS + 2)).from_address(id(context))
     runtime, js = words[_HEAD_WORDS], words[_HEAD_WORDS + 1]
     found = None

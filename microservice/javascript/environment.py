@@ -81,8 +81,8 @@ def _trigger(name: str, value: Any) -> TopicTrigger:
     match value:
         case str() if value:
             return TopicTrigger(value)
-        case {"topic": str() as topic} | {"filter": str() as topic} if topic:
-            qos = value.get("qos", 1)
+        case {"topic": str() as topic, **rest} | {"filter": str() as topic, **rest} if topic:
+            qos = rest.get("qos", 1)
             if isinstance(qos, bool) or qos not in (0, 1):
                 raise ServiceError(f"cannot read {name}: qos of {topic!r} is not 0 or 1")
             return TopicTrigger(topic, qos)

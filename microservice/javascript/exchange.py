@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from microservice.asgi import Send
@@ -167,8 +168,7 @@ class ScriptExchange:
             await self._head(frame, size)
             left = size
             while left > 0:
-                want = min(left, PIECE_BYTES)
-                data = await storage.run(lambda want=want: source.read(want))
+                data = await storage.run(partial(source.read, min(left, PIECE_BYTES)))
                 if not data:
                     raise ServiceError(f"cannot send {frame['path']!r:.80}: it became shorter")
                 left -= len(data)

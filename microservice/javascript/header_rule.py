@@ -1,7 +1,8 @@
-"""Reads the addresses and headers that a script gives to context.http.request.
+r"""Reads the addresses and headers that a script gives to context.http.request.
 
-Older bundles pass headers inside the authorization option: "bearer T\r\napiKey: k". The lines after
-the first are taken as headers, but only those that such bundles need; any other CR or LF is refused.
+Older bundles pass headers inside the authorization option: "bearer T\r\napiKey: k". The lines
+after the first are taken as headers, but only those that such bundles need; any other CR or LF is
+refused.
 """
 
 import re

@@ -153,7 +153,11 @@ class Uploads:
     async def close(self) -> None:
         """Forget the files that are not complete."""
         if self._open:
-            await self._storage.run(lambda: [self._forget(name) for name in list(self._open)])
+            await self._storage.run(self._forget_all)
+
+    def _forget_all(self) -> None:
+        for name in list(self._open):
+            self._forget(name)
 
     def _forget(self, name: str) -> None:
         upload = self._open.pop(name, None)

@@ -92,7 +92,8 @@ def test_a_new_version_takes_over_without_losing_a_message(tmp_path: Path) -> No
         async with world(tmp_path) as here:
             ticking = HANDLER.replace(
                 "response.end();",
-                "response.end(); setInterval(() => context.mqtt.publish('out/tick', '{\"version\": VERSION}'), 1);"
+                "response.end();"
+                "setInterval(() => context.mqtt.publish('out/tick', '{\"version\": VERSION}'), 1);"
                 "for (let i = 0; i < 5; i++) await context.mqtt.publish('out/slow', '{}');",
             )
             v1 = write_script(tmp_path / "v1", ticking.replace("VERSION", "1"))

@@ -6,21 +6,20 @@ import json
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from microservice.control import Launch
 from microservice.handling import ServiceCounters
-from microservice.javascript.exchange import RuntimeParts
 from microservice.javascript.host import load_javascript
 from microservice.javascript.processes import EvaluatorProcess
 from microservice.message import Message
 from microservice.service import Info, Service
 from tests.aio import until
 
-App = Callable[[Any, Any, Any], Awaitable[None]]
+App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
 INFO = Info("api-probe", "api-probe", "/api/probe/v1", "a" * 56, "account-1")
 
 
@@ -59,7 +58,7 @@ class Script:
         make = service.triggers.make_application
         assert make is not None
         self.service, self.counters, self.broker = service, ServiceCounters(), Published()
-        self.app: App = make(self.counters)
+        self.app: App = cast("App", make(self.counters))
         service.attach(self.broker, launch.env, launch.info)
 
     @property
@@ -72,8 +71,8 @@ class Script:
 
     @property
     def _evaluator(self) -> EvaluatorProcess:
-        parts: RuntimeParts = self.app._parts  # type: ignore[attr-defined]
-        return parts.evaluator
+        evaluator: EvaluatorProcess = self.app._parts.evaluator  # type: ignore[attr-defined]
+        return evaluator
 
     async def close(self) -> None:
         for close in self.service.triggers.closed:
@@ -129,7 +128,9 @@ async def exchange(app: App, scope: Any, events: list[Any], gone: Any = None) ->
     async def send(event: MutableMapping[str, Any]) -> None:
         if event["type"] == "http.response.start":
             answer.status = event["status"]
-            answer.headers = {n.decode("latin-1").lower(): v.decode("latin-1") for n, v in event["headers"]}
+            answer.headers = {
+                n.decode("latin-1").lower(): v.decode("latin-1") for n, v in event["headers"]
+            }
             return
         answer.body += event.get("body", b"")
         if event.get("body"):
@@ -168,7 +169,8 @@ async def script(
 
 def handler(body: str) -> str:
     """Return an index.js whose handler has a body; its second line is the body's first."""
-    return f"mimikModule.exports = async function (context, request, response) {{\n{body}\n}};"
+    head = "mimikModule.exports = async function (context, request, response)"
+    return f"{head} {{\n{body}\n}};"
 
 
 def children_of(pid: int) -> set[int]:
@@ -181,6 +183,14 @@ def children_of(pid: int) -> set[int]:
                 if int(parent) == pid and state not in (b"Z", b"X"):
                     found.add(int(entry.name))
     return found
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process is there, and no zombie."""
+    with contextlib.suppress(OSError):
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        return stat.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return False
 
 
 async def children_gone(pid: int) -> None:

@@ -36,7 +36,8 @@ def test_encodings(tmp_path: Path) -> None:
         new TextDecoder('utf-16le').decode(new Uint8Array([0x61, 0, 0x3d, 0xd8, 0, 0xde])),
         (() => { const d = new TextDecoder(); return ['e282', 'ac', 'f09f98', '80'].map((h) =>
           d.decode(Uint8Array.fromHex(h), {stream: true})).join('') + d.decode(); })(),
-        (() => { try { new TextDecoder('utf-8', {fatal: true}).decode(new Uint8Array([0xff])); } catch (e) { return e.name; } })(),
+        (() => { try { new TextDecoder('utf-8', {fatal: true}).decode(new Uint8Array([0xff])); }
+          catch (e) { return e.name; } })(),
         ]""",
     )
     assert got == [
@@ -65,7 +66,9 @@ def test_timers_run_in_order_and_can_be_cleared(tmp_path: Path) -> None:
         setTimeout((a, b) => seen.push(a + b), 0, 'x', 'y'); queueMicrotask(see('micro'));
         Promise.resolve().then(see('promise'));
         clearTimeout(setTimeout(see('never'), 5)); clearTimeout(undefined); clearTimeout(12345);
-        let ticks = 0; const every = setInterval(() => { seen.push('tick'); if (++ticks === 2) clearInterval(every); }, 1);
+        let ticks = 0;
+        const tick = () => { seen.push('tick'); if (++ticks === 2) clearInterval(every); };
+        const every = setInterval(tick, 1);
         seen.push('now');
         setTimeout(() => done(seen), 40);
         })""",
@@ -91,7 +94,8 @@ def test_random_values(tmp_path: Path) -> None:
         tmp_path,
         """(() => { const r = Array.from({length: 1000}, Math.random);
         const u = new Uint32Array(100); crypto.getRandomValues(u);
-        return [Math.min(...r), Math.max(...r), new Set(r).size, new Set(u).size, crypto.randomUUID(),
+        return [Math.min(...r), Math.max(...r), new Set(r).size, new Set(u).size,
+          crypto.randomUUID(),
           crypto.randomUUID() === crypto.randomUUID(), performance.now() > 0]; })()""",
     )
     low, high, size, words, uuid, same, clock = got
@@ -162,6 +166,7 @@ def test_modern_javascript(tmp_path: Path) -> None:
         """(async () => { class A { #x = 1; static y = 2n ** 70n; get x() { return this.#x ?? 0; } }
         const { x, ...rest } = { x: new A().x, z: [1, , 3].at(-1) };
         async function* g() { yield* [1, 2]; } let sum = 0; for await (const v of g()) sum += v;
-        return [x, rest, String(A.y), sum, 'a-b'.replaceAll('-', '+'), await Promise.any([1])]; })()""",
+        return [x, rest, String(A.y), sum, 'a-b'.replaceAll('-', '+'), await Promise.any([1])];
+        })()""",
     )
     assert got == [1, {"z": 3}, str(2**70), 3, "a+b", 1]

@@ -83,7 +83,8 @@ def test_numbers_up_to_2_to_the_53_arrive_exactly(tmp_path: Path) -> None:  # ca
         for number in (2**31, 2**32 + 1, 1_764_460_800_000, 2**53 - 1, -(2**53) + 1):
             assert (await running.post("/", number)).json() == [number, number + 0]
 
-    run(tmp_path, handler("const n = JSON.parse(request.body); response.end(JSON.stringify([n, n + 0]));"), use)  # fmt: skip
+    code = "const n = JSON.parse(request.body); response.end(JSON.stringify([n, n + 0]));"
+    run(tmp_path, handler(code), use)
 
 
 def test_every_request_has_a_context_of_its_own(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_answers(tmp_path: Path) -> None:
       '/plain': () => response.end('é'),
       '/empty': () => { response.statusCode = 204; response.end(); },
       '/object': () => response.end({ a: [1] }),
-      '/bytes': () => { const b = new Uint8Array(256 * 1024); b.forEach((_, i) => b[i] = i); response.end(b); },
+      '/bytes': () => response.end(new Uint8Array(256 * 1024).map((_, i) => i)),
       '/big': () => response.end('ab😀'.repeat(300000)),
       '/headers': () => { response.setHeader('Set-Cookie', ['a=1', 'b=2']);
         if (response.setHeader('X-Evil', 'a\\r\\nb: c') !== false) throw Error('accepted');
@@ -220,7 +221,7 @@ def test_work_after_the_answer_is_done_while_calls_are_pending(tmp_path: Path) -
     run(tmp_path, handler(code), use)
 
 
-# Forms ----------------------------------------------------------------------------------------------
+# Forms --------------------------------------------------------------------------------------------
 
 BOUNDARY = "----x"
 PARTS = (
@@ -319,8 +320,10 @@ def test_a_malformed_form_is_an_error_of_the_script(kind: str, body: bytes, tmp_
         answer = await running.call("POST", "/", body, {"content-type": kind})
         assert answer.text == "cannot read form", answer.text
 
-    code = "try { request.handleFormRequest({ found: () => ({ action: 'get' }) }); response.end('read'); }"
-    code += "catch (e) { response.end(e.message.slice(0, 16)); }"
+    code = """
+    try { request.handleFormRequest({ found: () => ({ action: 'get' }) }); response.end('read'); }
+    catch (e) { response.end(e.message.slice(0, 16)); }
+    """
     run(tmp_path, handler(code), use)
 
 
@@ -357,7 +360,7 @@ def test_files_are_answered_with_their_type(tmp_path: Path) -> None:
       context.storage.saveFile('a/b.png', btoa('abc'.repeat(100000)));
       return response.end('saved');
     }
-    const path = request.url.startsWith('/a/') || request.url === '/none' ? request.url.slice(1) : request.url;
+    const path = request.url.replace(/^\\/(?=a\\/|none)/, '');
     try { response.writeMimeFile(path, 'image/png'); }
     catch (e) { response.statusCode = 404; response.end(e.message); }
     """

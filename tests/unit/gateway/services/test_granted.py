@@ -33,7 +33,9 @@ def test_python_is_not_concerned() -> None:
     assert grant_by_environment(Manifest("probe"), "python", ENV) == Manifest("probe")
 
 
-@pytest.mark.parametrize("filters", ["$SYS/#", "a/b#", "[", "a\nb", ",".join(f"t{i}" for i in range(65))])  # fmt: skip
+@pytest.mark.parametrize(
+    "filters", ["$SYS/#", "a/b#", "[", "a\nb", ",".join(f"t{i}" for i in range(65))]
+)
 def test_what_cannot_be_granted_is_told(filters: str) -> None:
     with pytest.raises(ServicesError, match="cannot grant"):
         grant_by_environment(Manifest("probe"), "js", {"MCM.MQTT_TRIGGERS": filters})

@@ -7,7 +7,11 @@ import pytest
 from microservice.javascript.faults import Ceilings, Fault, explain_loading, fault_of_end
 
 CEILINGS = Ceilings(2.0, 16)
-STACK = "Error: x\n    at f (index.js:3:5)\n    at apply (native)\n    at <anonymous> (hecate:core.js:1:1)\n"
+STACK = """Error: x
+    at f (index.js:3:5)
+    at apply (native)
+    at <anonymous> (hecate:core.js:1:1)
+"""
 
 
 def test_the_log_tells_reason_and_line_and_the_caller_gets_no_text_of_the_script() -> None:
