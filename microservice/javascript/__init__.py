@@ -13,11 +13,8 @@ that no request sees what another one left. The child knows nothing but its sock
 HTTP calls, storage, publishing and the log are calls over it (frames.py). The front does not trust
 the child.
 
-    front process: host.py → pool.py → exchange.py → calls.py, storage.py, forms.py, events.py
-    lean processes: evaluator.py → child.py → engine.py, channel.py; prelude/*.js
-
-The modules of the lean processes import nothing but the standard library and QuickJS: what they
-import is paid for by every fork.
+    front process: host.py → application.py, triggers.py → exchange.py → calls.py, storage.py …
+    lean processes: lean/evaluator.py → lean/run.py → lean/engine.py, lean/channel.py; lean/prelude/
 
 A later runtime (WebAssembly) has its place beside this package: it makes a Service as host.py
 does, and the front serves it without a change.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from microservice.errors import MicroserviceError, OutboundError, ServiceError
-from microservice.javascript.frames import EVENT, data_of
 from microservice.javascript.header_rule import absolute_url, request_headers
+from microservice.javascript.lean.frames import EVENT, data_of
 from microservice.javascript.nodes import open_nodes
 from microservice.javascript.storage import Uploads
 from microservice.outbound import OutboundClient

@@ -14,7 +14,7 @@ from microservice.javascript.calls import AsyncCalls
 from microservice.javascript.events import EventHub
 from microservice.javascript.faults import ERROR, GOING_ON, TIME, Ceilings, Fault, fault_of_end
 from microservice.javascript.forms import FormReader
-from microservice.javascript.frames import ANSWER, ASK, REQUEST, data_of
+from microservice.javascript.lean.frames import ANSWER, ASK, REQUEST, data_of
 from microservice.javascript.processes import END_S, EvaluatorProcess, FrameStream
 from microservice.javascript.storage import Storage, Uploads
 from microservice.web import problem

@@ -14,7 +14,12 @@ from typing import Any
 
 from microservice.errors import ServiceError
 from microservice.javascript.faults import explain_loading
-from microservice.javascript.frames import FRAME_LIMIT_BYTES, HEAD_BYTES, encode_frame, frame_bytes
+from microservice.javascript.lean.frames import (
+    FRAME_LIMIT_BYTES,
+    HEAD_BYTES,
+    encode_frame,
+    frame_bytes,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +35,14 @@ package = types.ModuleType("microservice")
 package.__path__ = [sys.argv[2]]
 sys.modules["microservice"] = package
 sys.path.append(sys.argv[3])
-from microservice.javascript.evaluator import main
+from microservice.javascript.lean.evaluator import main
 main()
 """
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluatorSettings:
-    """What index.js is evaluated with, and the limits of its children."""
+    """The settings of index.js, and the limits of its children."""
 
     code: Path
     memory_bytes: int

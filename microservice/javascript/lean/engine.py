@@ -101,7 +101,7 @@ class Engine:
 
     @property
     def has_rejections(self) -> bool:
-        """Whether there may be rejections without a handler."""
+        """Tell whether there may be rejections without a handler."""
         return self._rejected_count > 0
 
     def forget_rejections(self) -> None:

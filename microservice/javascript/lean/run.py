@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from microservice.javascript.channel import Channel, ClosedError
-from microservice.javascript.engine import ERRORS, Engine
-from microservice.javascript.frames import ANSWER, ASK, DO, FRAME_LIMIT_BYTES
+from microservice.javascript.lean.channel import Channel, ClosedError
+from microservice.javascript.lean.engine import ERRORS, Engine
+from microservice.javascript.lean.frames import ANSWER, ASK, DO, FRAME_LIMIT_BYTES
 
 FINISH_S = 0.2  # for the front to read the last frames
 EXPLAINING_S = 0.1  # for the prelude to tell what it waited for when the time was over
@@ -59,7 +59,7 @@ class _EndError(Exception):
         self.kind, self.text = kind, text
 
 
-class Child:
+class ScriptRun:
     """One request."""
 
     def __init__(

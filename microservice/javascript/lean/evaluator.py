@@ -23,9 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from microservice.javascript.channel import Channel, ClosedError
-from microservice.javascript.child import Child, Clock, Functions
-from microservice.javascript.engine import ENTRY_FILE, ERRORS, Engine
+from microservice.javascript.lean.channel import Channel, ClosedError
+from microservice.javascript.lean.engine import ENTRY_FILE, ERRORS, Engine
+from microservice.javascript.lean.run import Clock, Functions, ScriptRun
 
 PRELUDE = ("core", "globals", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
@@ -152,12 +152,12 @@ class _Evaluator:
 
 def _load(
     engine: Engine, clock: Clock, settings: dict[str, Any], memory_bytes: int
-) -> tuple[Child, str]:
+) -> tuple[ScriptRun, str]:
     """Run the prelude and index.js; return what answers requests, and the log so far.
 
     The errors of the engine tell what is wrong.
     """
-    holder: list[Child] = []
+    holder: list[ScriptRun] = []
     engine.add_host("__host", lambda kind, text: holder[0].host(kind, text))
     folder = Path(__file__).parent / "prelude"
     for name in PRELUDE:
@@ -169,7 +169,7 @@ def _load(
     functions = Functions(*(take(f"__{name}") for name in Functions._fields))
     source = Path(settings["code"], ENTRY_FILE).read_bytes().decode("utf-8-sig", "replace")
     engine.evaluate(source, ENTRY_FILE)
-    holder.append(Child(engine, functions, clock, memory_bytes))
+    holder.append(ScriptRun(engine, functions, clock, memory_bytes))
     for _ in range(JOBS_LIMIT):
         if not engine.run_job():
             break

@@ -5,7 +5,7 @@ import select
 import socket
 import time
 
-from microservice.javascript.frames import HEAD_BYTES, encode_frame, frame_bytes
+from microservice.javascript.lean.frames import HEAD_BYTES, encode_frame, frame_bytes
 
 READ_BYTES = 64 * 1024
 
