@@ -34,6 +34,7 @@ LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a scr
 LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded
 JOBS_LIMIT = 100_000  # of promises while index.js is being loaded
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_LIBC = ctypes.CDLL(None)  # opened once: each child needs it
 
 
 def main() -> None:
@@ -198,8 +199,7 @@ _EVALUATOR_PID = [os.getpid()]
 
 def _die_with_parent(parent: int) -> None:
     """End this process when its parent ends, which may have happened already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(1)
 
