@@ -376,6 +376,7 @@ TRIGGERS = {"MCM.MQTT_TRIGGERS": "in/+, refused"}
         b"\x00\xff\xfe binary",
         "é\u0000\ufeff😀".encode(),
         b"1e400 -0 1.0",
+        b' {"a": 1 }\r\n',
         b"x" * 200_000,
     ],
 )
