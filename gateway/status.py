@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from broker import Broker
 from gateway import VERSION
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.election import Role
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster
+from gateway.cluster.election.heartbeat import Role
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown
 from gateway.node.record import Node
@@ -123,7 +123,7 @@ class GatewayStatus:
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,
-                "members": len(parts.cluster.records()),
+                "members": len(parts.cluster.known_records()),
             },
             "sep": self._sep(),
             "beps": self._beps(),

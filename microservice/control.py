@@ -4,6 +4,7 @@ The gateway's first line is the launch; then commands. The process answers with 
 
     gateway                         process
     launch                  →
+                            ←       isolation  once, before the code is loaded: what a probe found
                             ←       prepared   the code is loaded, HTTP is served
     go                      →                  connect, subscribe, handle
                             ←       ready
@@ -26,11 +27,13 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from microservice.errors import ControlError
+from microservice.isolation.findings import FINDINGS, Finding, Isolation, Level
 from microservice.service import Info
 
 LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
 ERROR_LIMIT = 500  # characters; it is shown in one line
 STEP_LIMIT = 80
+DETAIL_LIMIT = 200
 
 
 class Command(StrEnum):
@@ -117,9 +120,10 @@ class Counts:
     dropped: int = 0  # messages at QoS 0 that arrived too fast
 
 
-Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts
+Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Isolation
 _REPORTS: dict[str, type[Report]] = {
-    cls.__name__.lower(): cls for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts)
+    cls.__name__.lower(): cls
+    for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts, Isolation)
 }
 _BARE: dict[type[Report], Report] = {Ready: Ready(), Alive: Alive(), Paused: Paused()}
 
@@ -179,7 +183,23 @@ def decode_report(line: bytes) -> Report:
         return Counts(**{name: _of(value, int) for name, value in values.items()})
     if kind is Doing:
         return Doing(_of(values.get("step"), str)[:STEP_LIMIT])
+    if kind is Isolation:
+        return _isolation(_of(values.get("findings"), dict))
     return _BARE[kind]
+
+
+def _isolation(values: Mapping[str, Any]) -> Isolation:
+    findings = {}
+    for name, value in values.items():
+        if name not in FINDINGS:
+            raise ControlError("cannot read report: unknown finding")
+        finding = _of(value, dict)
+        try:
+            level = Level(str(finding.get("level")))
+        except ValueError as exc:
+            raise ControlError("cannot read report: unknown level") from exc
+        findings[name] = Finding(level, _of(finding.get("detail"), str)[:DETAIL_LIMIT])
+    return Isolation(findings)
 
 
 T = TypeVar("T")

@@ -12,7 +12,9 @@ from gateway.services.api.calls import ClientCheck
 from gateway.services.api.routes import mcm_routes
 from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments
+from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy import ProxyExchange
 from gateway.services.routes import ContainerRoute
@@ -23,6 +25,7 @@ from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
+DEFAULT_ISOLATION = IsolationPolicy()
 RETRY = {"Retry-After": "1"}
 
 
@@ -58,7 +61,7 @@ class ContainerStatus:
 class ServiceHost:
     """Deploys, runs and reaches microservices."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the gateway's parts, each once
         self,
         state: Path,
         sockets: Path,
@@ -66,18 +69,16 @@ class ServiceHost:
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
         runtimes: Sequence[Runtime] | None = None,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
     ) -> None:
         """Open the catalogue in the state folder; runtimes are Python's, if not given."""
         self.is_loaded = False  # start() has returned once
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._runtimes = runtimes or (
-            PythonRuntime(limits, time.time),
-            PythonRuntime(limits, time.time, "js"),
-        )
+        self._runtimes = runtimes or (PythonRuntime(limits, time.time, state, isolation),)
         context = ServiceContext(
-            runtimes={runtime.name: runtime for runtime in self._runtimes},
+            runtimes=_by_name(self._runtimes),
             limits=limits,
             sockets=sockets,
             broker_socket=broker_socket,
@@ -176,6 +177,13 @@ class ServiceHost:
     def _changed(self) -> None:
         for listener in self._on_change:
             listener()
+
+
+def _by_name(runtimes: Sequence[Runtime]) -> dict[str, Runtime]:
+    found = {runtime.name: runtime for runtime in runtimes}
+    if PythonRuntime.name in found:  # its process evaluates an index.js, too
+        found.setdefault(JAVASCRIPT, found[PythonRuntime.name])
+    return found
 
 
 def _status(deployed: Deployed) -> ContainerStatus:

@@ -22,6 +22,7 @@ from gateway.services.errors import DeployError, ServicesError
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 from settings.secret import Secret
 
@@ -108,6 +109,19 @@ class Supervisor:
     def error(self) -> str:
         """The reason why it is not started; "" when it is."""
         return self._machine.error
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """The findings of the probe in its process; None while there is no process."""
+        return self.process.isolation if self.process else None
+
+    @property
+    def next_try(self) -> float:
+        """The unix time of the next start after a failure; 0 when none is due."""
+        deadline = self._machine.deadline
+        if deadline is None or not self._machine.has_failed:
+            return 0.0
+        return self._context.clock() + max(0.0, deadline - self._now())
 
     @property
     def counts(self) -> Counts:
@@ -211,6 +225,7 @@ class Supervisor:
             else:
                 logger.warning("%s runs on as it was: the new version fails: %s", self._name, exc)
             raise DeployError(f"cannot start {self._name}: {exc}") from exc
+        self._machine.forget_failures()
 
     async def _restart(self) -> None:
         try:

@@ -15,7 +15,11 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As `hecate 
 def register(app: typer.Typer) -> None:
     """Add these commands to the root command."""
     app.command(epilog=examples("hecate init hello && hecate deploy hello"))(init)
-    app.command(epilog=examples("hecate ps", "hecate ps --json | jq '.data[].state'"))(ps)
+    app.command(
+        epilog=examples(
+            "hecate ps", "hecate ps --security", "hecate ps --json | jq '.data[].state'"
+        )
+    )(ps)
     app.command(
         epilog=examples("hecate logs climate", "hecate logs -f climate", "hecate logs climate -n 5")
     )(logs)
@@ -49,15 +53,24 @@ def init(
     init_folder(directory, as_json=as_json)
 
 
-def ps(url: Url = None, state: State = None, as_json: Json = False) -> None:
+def ps(
+    security: Annotated[
+        bool, typer.Option("--security", help="Show the isolation of each, as a probe found it.")
+    ] = False,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
     """List the microservices.
 
     Shows the state of each and its time, how often its process crashed or was ended without an
-    answer, and the reason.
+    answer, the reason, and the time until the next try.
     """
     from gateway.cli.client.containers import list_containers
+    from gateway.cli.client.security import list_security
 
-    run(list_containers(target_of(url, state), as_json=as_json))
+    listed = list_security if security else list_containers
+    run(listed(target_of(url, state), as_json=as_json))
 
 
 def images(url: Url = None, state: State = None, as_json: Json = False) -> None:

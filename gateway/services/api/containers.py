@@ -109,6 +109,7 @@ def _fields(deployed: Deployed) -> dict[str, Any]:
         "error": supervisor.error,
         "startedAt": int(supervisor.started_at * 1000),
         "restarts": supervisor.restarts,
+        "nextTry": int(supervisor.next_try * 1000),
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
         "handled": counts.handled,
         "failed": counts.failed,

@@ -5,6 +5,7 @@ from gateway.services.api.calls import ClientCheck
 from gateway.services.api.containers import container_routes
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
+from gateway.services.api.security import security_routes
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
 
@@ -16,5 +17,6 @@ def mcm_routes(
     return [
         *image_routes(deployments, limits, check),
         *container_routes(deployments, limits, check),
+        *security_routes(deployments, check),
         log_route(deployments, limits, check),
     ]

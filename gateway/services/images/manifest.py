@@ -4,12 +4,16 @@ import re
 from dataclasses import dataclass, field
 
 from gateway.services.errors import ImageError
+from gateway.services.isolation import check_names
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
 FILE_NAME = "microservice.toml"
 NODE, PUBLIC = "node", "public"  # the callers that may reach it
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
+CPU_MIN, CPU_MAX = 0.05, 64.0  # of a core; the kernel refuses less than 1 %
+PROCESSES_MIN, PROCESSES_MAX = 4, 4096
+FILES_MIN, FILES_MAX = 64, 65536  # the kit needs about 20
 SECONDS_MIN, SECONDS_MAX = 1, 600
 FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
 FILTER_BYTES = 256
@@ -58,7 +62,10 @@ class ManifestMqtt:
 class LimitSettings:
     """The limits of a microservice's process."""
 
-    memory_mib: int = 128  # on top of the interpreter
+    memory_mib: int = 128  # of all its processes together, on top of the interpreter
+    cpu: float = 1.0  # of a core
+    processes: int = 64  # and threads
+    open_files: int = 256  # of each process
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
 
@@ -68,9 +75,27 @@ class LimitSettings:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
             )
+        for name, value, least, most in (
+            ("cpu", self.cpu, CPU_MIN, CPU_MAX),
+            ("processes", self.processes, PROCESSES_MIN, PROCESSES_MAX),
+            ("open_files", self.open_files, FILES_MIN, FILES_MAX),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"{name} = {value:g}: must be {least:g} to {most:g}")
         for name, seconds in (("start_s", self.start_s), ("liveness_s", self.liveness_s)):
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestIsolation:
+    """The isolation that a microservice needs; the gateway starts it with no less."""
+
+    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+
+    def check(self) -> None:
+        """Refuse unknown names."""
+        check_names(self.require)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +107,7 @@ class Manifest:
     http: HttpSettings = field(default_factory=HttpSettings)
     mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
 
     @property
     def image(self) -> str:

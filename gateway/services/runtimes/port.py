@@ -7,6 +7,7 @@ from typing import Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 from settings.secret import Secret
 
@@ -50,6 +51,7 @@ class Process(Protocol):
     password: Secret
     subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
     counts: Counts
+    isolation: Isolation | None  # the findings of its probe; None before
     ended: str  # why it ended; "" while it runs
 
     async def prepared(self) -> None:

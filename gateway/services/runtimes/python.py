@@ -1,38 +1,82 @@
-"""Runs Python and JavaScript microservices: each container is a process of microservice.entry."""
+"""Runs Python and JavaScript microservices: each container is a fork of the warm parent."""
 
 import asyncio
 import contextlib
 import os
 import secrets
 import socket
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
+from gateway.services.runtimes.cgroups import (
+    CgroupLimits,
+    CgroupTree,
+    ContainerCgroup,
+    find_cgroups,
+)
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
+from gateway.services.runtimes.uids import assign_uid, give_folder, open_code, open_socket
+from gateway.services.runtimes.warm_parent import WarmParent
 from gateway.storage.disk_thread import DiskThread
 from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
+from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
 
 BACKLOG = 64
+ROOT = "root"  # an empty folder in a container's directory
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The things on disk and in cgroupfs that a new process needs."""
+
+    scratch: Path
+    uid: int | None
+    cgroup: ContainerCgroup
 
 
 class PythonRuntime:
-    """Starts processes that run a service.py; with the name "js", an index.js."""
+    """Starts processes that run a service.py or an index.js."""
+
+    name = "python"
 
     def __init__(
-        self, limits: ServiceLimits, clock: Callable[[], float], name: str = "python"
+        self,
+        limits: ServiceLimits,
+        clock: Callable[[], float],
+        state: Path,
+        isolation: IsolationPolicy,
     ) -> None:
-        self.name = name
+        """Start nothing yet.
+
+        Args:
+            limits: of all containers.
+            clock: gives unix seconds.
+            state: the folder of microservices; containers must not see the one around it.
+            isolation: the settings of the gateway.
+        """
         self._limits, self._clock = limits, clock
+        self._hidden, self._isolation = state.parent, isolation
         self._log_thread = DiskThread("container-logs")
+        self._warm_parent = WarmParent(state / "trial")
+        self._cgroups: CgroupTree | None = None
 
     def close(self) -> None:
-        """End the thread that writes logs."""
+        """End the warm parent and the thread that writes logs; remove the cgroups."""
+        self._warm_parent.close()
+        if self._cgroups is not None:
+            self._cgroups.remove()
         self._log_thread.close()
+
+    @property
+    def warm_parent_pid(self) -> int | None:
+        """The process that forks containers; None while there is none."""
+        return self._warm_parent.pid
 
     async def start(self, start: Start, on_end: Callable[[], None]) -> PythonProcess:
         """Return a process that is being prepared; ProcessError if there can be none."""
@@ -42,35 +86,32 @@ class PythonRuntime:
             raise ProcessError(f"cannot make a process: {exc}") from exc
 
     async def _start(self, start: Start, on_end: Callable[[], None]) -> PythonProcess:
-        scratch = await asyncio.to_thread(_make_folders, start.directory)
+        abilities = await self._warm_parent.abilities()
+        ready = await asyncio.to_thread(self._prepare, start, abilities)
         with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
+            kept.callback(ready.cgroup.remove)
             ours, theirs = socket.socketpair()
             kept.callback(ours.close)
             given.callback(theirs.close)
+            lifeline, its_lifeline = socket.socketpair()
+            kept.callback(lifeline.close)
+            given.callback(its_lifeline.close)
             # not asyncio's pipe: its wait() would also wait for whoever else has the output open
             output, their_output = os.pipe()
             kept.callback(os.close, output)
             given.callback(os.close, their_output)
             http = given.enter_context(_listen(start.http_socket))
             kept.callback(start.http_socket.unlink, missing_ok=True)
-            child = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-Iu",
-                "-m",
-                "microservice.entry",
-                str(theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=their_output,
-                stderr=their_output,
-                cwd=start.directory / "data",
-                env=_environment(start.directory, scratch),
-                pass_fds=(theirs.fileno(), http.fileno()),
-                start_new_session=True,
+            child = await self._warm_parent.fork(
+                self._spec(start, ready),
+                (theirs.fileno(), http.fileno(), their_output, its_lifeline.fileno()),
+                lifeline,
+                ready.cgroup,
             )
-            launch = _launch(start, self._limits, http.fileno())
             kept.pop_all()  # the process owns them now
+        lifeline.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT_BYTES)
-        writer.write(encode_launch(launch))
+        writer.write(encode_launch(_launch(start, self._limits)))
         log = ContainerLog(
             start.directory / LOG_NAME,
             (self._limits.log_bytes, self._limits.log_bytes_per_s),
@@ -80,12 +121,63 @@ class PythonRuntime:
         copying = asyncio.create_task(log.copy(os.fdopen(output, "rb", buffering=0)))
         liveness_s = start.version.manifest.limits.liveness_s or self._limits.liveness_s
         handed = ProcessResources(
-            log, copying, scratch, Liveness(liveness_s), self._limits.stop_s, on_end
+            log,
+            copying,
+            ready.scratch,
+            Liveness(liveness_s),
+            self._limits.stop_s,
+            self._required(start),
+            on_end,
         )
         return PythonProcess(child, (reader, writer), start, handed)
 
+    def _prepare(self, start: Start, abilities: Abilities) -> _Prepared:
+        """Make a container's folders and cgroups; blocks."""
+        directory, limits = start.directory, start.version.manifest.limits
+        token = secrets.token_hex(8)
+        scratch = directory / "tmp" / token
+        data, root = directory / "data", directory / ROOT
+        for folder in (data, scratch, root):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (directory / LOG_NAME).touch(mode=0o600)
+        uid = None
+        if abilities.uids:
+            uid = assign_uid(directory, self._isolation.uids)
+            give_folder(scratch, uid)
+            open_code(start.version.code)
+            open_socket(start.broker_socket)
+        elif os.getuid() == 0 and data.stat().st_uid != 0:  # it had more rights before
+            give_folder(data, 0)
+        if self._cgroups is None:
+            self._cgroups = find_cgroups()
+        wanted = CgroupLimits(limits.memory_mib, limits.cpu, limits.processes)
+        return _Prepared(scratch, uid, self._cgroups.make(token, wanted))
 
-def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
+    def _spec(self, start: Start, ready: _Prepared) -> ContainerSpec:
+        limits = start.version.manifest.limits
+        data = str(start.directory / "data")
+        return ContainerSpec(
+            name=start.info.container_id,
+            data=data,
+            scratch=str(ready.scratch),
+            root=str(start.directory / ROOT),
+            state=str(self._hidden),
+            code=str(start.version.code),
+            sockets=(str(start.broker_socket),),
+            environment=_environment(data, str(ready.scratch)),
+            uid=ready.uid,
+            cgroups=tuple(str(folder) for folder in ready.cgroup.folders),
+            memory_mib=limits.memory_mib,
+            processes=limits.processes,
+            open_files=limits.open_files,
+            required=self._required(start),
+        )
+
+    def _required(self, start: Start) -> tuple[str, ...]:
+        return self._isolation.required(start.version.manifest.isolation.require)
+
+
+def _launch(start: Start, limits: ServiceLimits) -> Launch:
     manifest = start.version.manifest
     login = Login(
         str(start.broker_socket),
@@ -94,7 +186,7 @@ def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
     )
     return Launch(
         code=str(start.version.code),
-        http_fd=http_fd,
+        http_fd=HTTP_FD,
         info=start.info,
         runtime=start.version.runtime,
         env=dict(start.version.env),
@@ -122,22 +214,12 @@ def _listen(path: Path) -> socket.socket:
     return listener
 
 
-def _environment(directory: Path, scratch: Path) -> dict[str, str]:
+def _environment(data: str, scratch: str) -> dict[str, str]:
     environment = {
         "PATH": os.defpath,
-        "HOME": str(directory / "data"),
-        "TMPDIR": str(scratch),  # no two processes have the same: it marks what they start
+        "HOME": data,
+        "TMPDIR": scratch,
         "LANG": "C.UTF-8",
-        # each further arena reserves 128 MiB of address space, which is what is limited
-        "MALLOC_ARENA_MAX": "1",
+        "MALLOC_ARENA_MAX": "1",  # as the warm parent has it
     }
     return environment | {name: os.environ[name] for name in ("TZ",) if name in os.environ}
-
-
-def _make_folders(directory: Path) -> Path:
-    """Make a container's folders; return one for temporary files of this process alone."""
-    scratch = directory / "tmp" / secrets.token_hex(8)
-    for folder in (directory / "data", scratch):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (directory / LOG_NAME).touch(mode=0o600)
-    return scratch

@@ -56,6 +56,7 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
                 "state": "started",
                 "error": "",
                 "restarts": 0,
+                "nextTry": 0,
                 "lastEnd": {"reason": "", "at": 0},
                 "handled": 0,
                 "failed": 0,

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +19,9 @@ from broker.messages.topics import covers
 from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
+from gateway.services.host import DEFAULT_ISOLATION
 from gateway.services.images.pack import pack_image
+from gateway.services.isolation import IsolationPolicy
 from tests.aio import until
 from tests.programs import PATIENCE
 from web.asgi import Receive, Scope, Send
@@ -58,8 +61,13 @@ class Access:
 class World:
     """One node's broker and microservices."""
 
-    def __init__(self, directory: Path, limits: ServiceLimits) -> None:
-        self._directory, self._limits = directory, limits
+    def __init__(
+        self,
+        directory: Path,
+        limits: ServiceLimits,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
+    ) -> None:
+        self._directory, self._limits, self._isolation = directory, limits, isolation
         access = Access()
         tcp = Listener(port=0)
         unix = Listener(path=directory / "b.sock", name=CONTAINERS)
@@ -76,6 +84,7 @@ class World:
             self._directory / "b.sock",
             NodeInfo("0" * 56, lambda: "account"),
             self._limits,
+            isolation=self._isolation,
         )
         host.add_listener(self.broker.rights_changed, self.broker.disconnect)
         self._access.host = host
@@ -165,6 +174,17 @@ class World:
         return next(c.state for c in self.host.containers() if c.id == name)
 
 
+def host_pid(namespace: str, pid: int) -> int:
+    """Return the number that the machine gives to a process of a pid namespace."""
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdecimal() and str((process / "ns/pid").readlink()) == namespace:
+                numbers = re.search(r"NSpid:\s+(.*)", (process / "status").read_text())
+                if numbers and numbers[1].split()[-1] == str(pid):
+                    return int(process.name)
+    raise AssertionError(f"{namespace} has no process {pid}")
+
+
 class Person:
     """An MQTT client over TCP that remembers what it gets."""
 
@@ -203,9 +223,11 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def world(directory: Path, **limits: Any) -> AsyncIterator[World]:
+async def world(
+    directory: Path, isolation: IsolationPolicy = DEFAULT_ISOLATION, **limits: Any
+) -> AsyncIterator[World]:
     """Run a world; it is gone afterwards."""
-    made = World(directory, ServiceLimits(**limits))
+    made = World(directory, ServiceLimits(**limits), isolation)
     await made.start()
     try:
         yield made

@@ -9,6 +9,7 @@ from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import ProcessError, Start, Version
 from gateway.services.supervisor import ServiceContext
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation  # noqa: TC001  # an annotation
 
 LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2)
 
@@ -23,6 +24,7 @@ class FakeProcess:
         self.password = start.password
         self.subscribe = runtime.subscribe or start.version.manifest.mqtt.subscribe
         self.counts = Counts()
+        self.isolation: Isolation | None = None
         self.ended = ""
         self.answers = True
         self._runtime, self._on_end = runtime, on_end

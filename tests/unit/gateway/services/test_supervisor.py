@@ -196,3 +196,35 @@ def test_both_passwords_are_good_while_a_version_takes_over(tmp_path: Path) -> N
         assert supervisor.rights_version(second) is None
 
     run(tmp_path, scenario)
+
+
+# case S20
+def test_a_crash_loop_goes_on_and_a_fix_ends_it_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        supervisor, runtime = bench.supervisor, bench.runtime
+        pauses: list[int] = []
+
+        def pause(failures: int) -> float:
+            pauses.append(failures)
+            return 0.0 if failures < 25 else 300.0
+
+        monkeypatch.setattr("gateway.services.containers.delay_s", pause)
+        await supervisor.deploy(ONE)
+        for number in range(25):
+            await until(lambda number=number: len(runtime.processes) == number + 1)  # type: ignore[misc]
+            await until(lambda: supervisor.process is runtime.processes[-1])
+            assert supervisor.next_try == 0
+            runtime.processes[-1].end("it exited with status 1")
+        await until(lambda: supervisor.process is None)
+        assert pauses == list(range(1, 26))
+        assert supervisor.state is ContainerState.FAILED
+        assert 1_299 < supervisor.next_try <= 1_300  # the clock stands at 1,000
+        await supervisor.deploy(TWO)
+        assert (supervisor.state, supervisor.next_try) == (ContainerState.STARTED, 0)
+        runtime.processes[-1].end("it exited with status 1")
+        await until(lambda: len(runtime.processes) == 27)
+        assert pauses[-1] == 1
+
+    run(tmp_path, scenario)

@@ -1,0 +1,152 @@
+"""Makes a forked process the front of a container: drops rights, probes, runs the service."""
+
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from microservice.isolation import kernel, landlock
+from microservice.isolation.cgroup_files import CgroupFiles
+from microservice.isolation.findings import Isolation
+from microservice.isolation.limits import set_limits
+from microservice.isolation.probe import Outside, probe
+from microservice.isolation.seccomp import install_filter
+from microservice.isolation.spec import CONTROL_FD, HTTP_FD, ContainerSpec
+from microservice.isolation.view import (
+    DEVICES,
+    ETC,
+    SHARED_MEMORY,
+    SYSTEM,
+    FileView,
+)
+
+_FIRST_FREE_FD = 20  # above the numbers that a front expects
+_FD_END = 1 << 20  # fs.nr_open, by default
+
+
+# runs a service: control socket, findings, required findings; returns the exit status
+Serve = Callable[[int, Isolation, tuple[str, ...]], int]
+
+
+@dataclass(slots=True)
+class Means:
+    """The steps that worked, and the errors of those that did not."""
+
+    pid_namespace: bool = False
+    root: bool = False
+    network: bool = False
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def attempt(self, name: str, step: Callable[[], None]) -> bool:
+        """Take a step that the kernel may not allow; return whether it worked."""
+        try:
+            step()
+        except OSError as exc:
+            self.errors[name] = str(exc.strerror or exc)
+            return False
+        return True
+
+    @property
+    def why(self) -> str:
+        """The errors in one line."""
+        return "; ".join(f"{name}: {error}" for name, error in self.errors.items())
+
+
+@dataclass(frozen=True, slots=True)
+class FrontDescriptors:
+    """The descriptors that the front takes over."""
+
+    control: int
+    http: int
+    output: int
+
+
+def run_front(
+    spec: ContainerSpec,
+    descriptors: FrontDescriptors,
+    view: FileView,
+    means: Means,
+    known: tuple[CgroupFiles, Outside, Serve],
+) -> int:
+    """Isolate this process, probe it, run the service; return the exit status."""
+    cgroups, outside, serve = known
+    os.setsid()
+    kernel.set_process_name(spec.name)
+    _place_descriptors(descriptors, keep=cgroups)
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    counts_alone = _change_identity(spec, means)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    set_limits(spec, counts_alone=counts_alone)
+    # without either, another container of this user could read /proc/<pid>/environ
+    is_alone = counts_alone or means.pid_namespace
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1 if is_alone else 0)
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    means.attempt("landlock", lambda: _restrict_files(view, means))
+    means.attempt("seccomp", lambda: install_filter(network=means.network))
+    os.chdir(spec.data)
+    isolation = probe(spec, cgroups, outside, (counts_alone, means.why))
+    cgroups.close()
+    sys.argv = ["microservice.entry", str(CONTROL_FD)]
+    return serve(CONTROL_FD, isolation, spec.required)
+
+
+def _place_descriptors(descriptors: FrontDescriptors, keep: CgroupFiles) -> None:
+    """Give the descriptors their fixed numbers; close all others of the warm parent."""
+    control, http, output = (
+        _above(fd) for fd in (descriptors.control, descriptors.http, descriptors.output)
+    )
+    keep.opened = {name: [_above(fd) for fd in fds] for name, fds in keep.opened.items()}
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(control, CONTROL_FD, inheritable=False)
+    os.dup2(http, HTTP_FD, inheritable=False)
+    still = {fd for fds in keep.opened.values() for fd in fds}
+    first = HTTP_FD + 1
+    for fd in (*sorted(still), _FD_END):
+        os.closerange(first, fd)
+        first = fd + 1
+
+
+def _above(fd: int) -> int:
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+
+
+def _change_identity(spec: ContainerSpec, means: Means) -> bool:
+    """Take the container's uid, or a user namespace; return whether there is either."""
+    if spec.uid is not None:
+        uid = spec.uid
+        done = means.attempt("uid", lambda: _become(uid))
+        os.environ["HOME"] = spec.data
+        return done
+    if not means.pid_namespace:
+        return False
+    return means.attempt("user namespace", kernel.enter_user_namespace)
+
+
+def _become(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _restrict_files(view: FileView, means: Means) -> None:
+    writable = landlock.writable_rights(landlock.landlock_abi())
+    rules = [(path, landlock.READ_AND_EXECUTE) for path in (*SYSTEM, *view.read_only, view.code)]
+    rules += [(path, landlock.READ) for path in ETC]
+    rules += [(path, landlock.READ_FILE | landlock.WRITE_FILE) for path in DEVICES]
+    rules += [(path, writable) for path in view.writable]
+    if means.root:
+        rules += [("/proc", landlock.READ), (SHARED_MEMORY, writable)]
+    else:  # the machine's: all but its own part stays closed
+        rules += [
+            ("/proc/self", landlock.READ),
+            ("/proc/cpuinfo", landlock.READ),
+            ("/proc/meminfo", landlock.READ),
+        ]
+    landlock.restrict(rules, forbid_tcp=not means.network)
