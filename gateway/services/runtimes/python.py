@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.services.granted import JAVASCRIPT
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
@@ -28,6 +29,7 @@ from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
 from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
 
 BACKLOG = 64
+SCRIPT_MIB = 32  # of the evaluator, and of the front process while it carries requests
 ROOT = "root"  # an empty folder in a container's directory
 
 
@@ -150,7 +152,7 @@ class PythonRuntime:
             give_folder(data, 0)
         if self._cgroups is None:
             self._cgroups = find_cgroups()
-        wanted = CgroupLimits(limits.memory_mib, limits.cpu, limits.processes)
+        wanted = CgroupLimits(_memory_mib(start), limits.cpu, limits.processes)
         return _Prepared(scratch, uid, self._cgroups.make(token, wanted))
 
     def _spec(self, start: Start, ready: _Prepared) -> ContainerSpec:
@@ -167,7 +169,7 @@ class PythonRuntime:
             environment=_environment(data, str(ready.scratch)),
             uid=ready.uid,
             cgroups=tuple(str(folder) for folder in ready.cgroup.folders),
-            memory_mib=limits.memory_mib,
+            memory_mib=_memory_mib(start),
             processes=limits.processes,
             open_files=limits.open_files,
             required=self._required(start),
@@ -175,6 +177,15 @@ class PythonRuntime:
 
     def _required(self, start: Start) -> tuple[str, ...]:
         return self._isolation.required(start.version.manifest.isolation.require)
+
+
+def _memory_mib(start: Start) -> int:
+    """Return the memory of all processes of a container.
+
+    For JavaScript memory_mib is that of one request.
+    """
+    more = SCRIPT_MIB if start.version.runtime == JAVASCRIPT else 0
+    return start.version.manifest.limits.memory_mib + more
 
 
 def _launch(start: Start, limits: ServiceLimits) -> Launch:
