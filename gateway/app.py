@@ -50,8 +50,12 @@ from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
 from gateway.services.isolation import IsolationPolicy
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
+from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
@@ -136,6 +140,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
+            outlets=_build_outlets(base, broker, sidecar, cloud),
             broker=broker,
             users=users,
             admission=admission,
@@ -283,6 +288,7 @@ async def _build_cloud(
 ) -> CloudLinkParts:
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
@@ -299,6 +305,8 @@ async def _build_cloud(
     proxy = find_proxy(settings.proxy, scheme, host)
     api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
+    other_nodes = OtherNodes(settings.url, cluster.known_records, api.account_nodes, tls, proxy)
+    stack.push_async_callback(other_nodes.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -326,6 +334,7 @@ async def _build_cloud(
         beps=beps,
         calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
         sources=CloudSources(uplink, spool, clock, settings.url),
+        other_nodes=other_nodes,
     )
 
 
@@ -356,6 +365,30 @@ def _build_uplink(
             spool=spool,
             local=broker.local_client("uplink"),
         ),
+    )
+
+
+def _build_outlets(
+    base: _Base, broker: Broker, sidecar: Sidecar, cloud: CloudLinkParts | None
+) -> Outlets:
+    """Return the targets of requests of containers."""
+    node, settings = base.node, base.config.sidecar
+
+    def api_ports() -> frozenset[int]:
+        return frozenset({node.api.port} if node.api is not None else ())
+
+    def closed_ports() -> frozenset[int]:
+        bound = [address for listener in broker.all_addresses for address in listener]
+        return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
+
+    return Outlets(
+        api=sidecar.api,
+        own=OwnNames(
+            lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address
+        ),
+        node_id=node.node_id,
+        closed_ports=closed_ports,
+        nodes=cloud.other_nodes if cloud else None,
     )
 
 

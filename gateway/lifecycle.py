@@ -29,6 +29,7 @@ from gateway.mqtt.listeners import BrokerListeners, describe_encryption
 from gateway.node.record import ApiAddress, Node
 from gateway.roles import RoleController, keep_running
 from gateway.services import ServiceHost
+from gateway.services.egress.ports import Outlets
 from gateway.sidecar.app import CloudCalls, Sidecar
 from gateway.sidecar.names import own_names
 from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
@@ -41,6 +42,7 @@ from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # a node without a cloud does not load them
     from gateway.cloud_api.client import CloudApi
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.mqtt.users import BrokerUsers
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
@@ -63,6 +65,7 @@ class CloudLinkParts:
     beps: "BepService"
     calls: CloudCalls
     sources: CloudSources
+    other_nodes: "OtherNodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class GatewayParts:
     broker_listeners: BrokerListeners
     sidecar_certificate: ServerCertificate | None
     services: ServiceHost
+    outlets: Outlets  # of the requests of containers
     broker: Broker
     users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
@@ -194,7 +198,7 @@ class Gateway:
 
     async def _start_containers(self) -> None:
         services = self._parts.services
-        await services.start()
+        await services.start(self._parts.outlets)
         self._on_services_changed()
         services.add_listener(self._on_services_changed, self._parts.broker.disconnect)
 

@@ -67,6 +67,8 @@ class Launch:
     publish: tuple[str, ...] = ()  # the filters it allows
     stale: tuple[str, ...] = ()  # filters of the stored session that may be out of date
     gateway_socket: str = ""  # HTTP of this container to everything else; "": nothing
+    has_proxy: bool = False  # HTTP_PROXY leads there: microservice.toml has [network]
+    forward: Mapping[str, str] = field(default_factory=dict)  # names of local ports: HOST:PORT
     memory_mib: int = 128
     store_mib: int = 64
     handler_s: float = 30.0

@@ -31,6 +31,7 @@ from microservice.errors import ControlError, MicroserviceError, ServiceError
 from microservice.isolation.findings import Isolation
 from microservice.lifecycle import ServiceLifecycle
 from microservice.memory import explain_memory, is_out_of_memory
+from microservice.outbound import ContainerNetwork
 from microservice.service import Service
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,11 @@ async def _run(control: socket.socket, isolation: Isolation, required: tuple[str
         report(isolation)
         _refuse_without(isolation, required)
         launch = decode_launch(await reader.readline())
-        lifecycle = ServiceLifecycle(await _load(launch, report), launch, report)
+        network = ContainerNetwork(launch.gateway_socket)
+        await network.open(launch.forward, has_proxy=launch.has_proxy)
+        service = await _load(launch, report)
+        service.attach_network(network)
+        lifecycle = ServiceLifecycle(service, launch, report)
         await lifecycle.prepare()
         commands = asyncio.create_task(_execute(lifecycle, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 from microservice.errors import PublishError, ServiceError
 from microservice.handling import ServiceCounters
 from microservice.message import Message
+from microservice.outbound import ContainerNetwork, OutboundClient
 from microservice.template import Template, parse_path, parse_topic
 from microservice.web import Request
 
@@ -77,6 +78,8 @@ class Service:
         self.triggers = Triggers()
         self.env: Mapping[str, str] = {}  # of the container
         self.info = Info()
+        self.http = OutboundClient("")  # requests to everything else
+        self.forwards: Mapping[str, tuple[str, int]] = {}  # of [network] forward, by name
         self._sink: PublishSink | None = None
 
     def on(self, topic: str, qos: int = 1) -> Callable[[M], M]:
@@ -155,6 +158,10 @@ class Service:
     def attach(self, sink: PublishSink, env: Mapping[str, str], info: Info) -> None:
         """Connect the service to its process; called by the runtime."""
         self._sink, self.env, self.info = sink, env, info
+
+    def attach_network(self, network: ContainerNetwork) -> None:
+        """Connect the service to the network of its process; called by the runtime."""
+        self.http, self.forwards = network.client, network.forwards
 
     def _route(self, method: str, path: str) -> Callable[[R], R]:
         template = parse_path(path)

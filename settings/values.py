@@ -30,6 +30,11 @@ def item_type(hint: Any) -> Any | None:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
 
 
+def named_type(hint: Any) -> Any | None:
+    """Return the type of the values of a table, dict[str, X]; None for every other field."""
+    return typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
+
+
 def convert(hint: Any, value: Any, folder: Path | None) -> Any:
     """Return what a field holds for a value of TOML.
 

@@ -1,32 +1,30 @@
 """Joins the parts of microservices into the one that the gateway sees."""
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.http.problems import problem_response
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck
 from gateway.services.api.routes import mcm_routes
-from gateway.services.containers import ContainerState
 from gateway.services.deployments import Deployed, Deployments
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
-from gateway.services.proxy import ProxyExchange
+from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
-from gateway.services.supervisor import NodeInfo, ServiceContext
+from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
 DEFAULT_ISOLATION = IsolationPolicy()
-RETRY = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,11 @@ class ServiceHost:
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._runtimes = runtimes or (PythonRuntime(limits, time.time, state, isolation),)
+        self._gateway_sockets = GatewaySockets(sockets, limits.containers, self._find_service)
+        self._runtimes = [
+            ConnectedRuntime(runtime, self._gateway_sockets)
+            for runtime in runtimes or (PythonRuntime(limits, time.time, state, isolation),)
+        ]
         context = ServiceContext(
             runtimes=_by_name(self._runtimes),
             limits=limits,
@@ -87,10 +89,14 @@ class ServiceHost:
             on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), context, node)
-        self._requests: Counter[str] = Counter()  # being answered, by container
+        self._proxy = ContainerProxy(self._find_supervisor, limits)
 
-    async def start(self) -> None:
-        """Start the containers that ran before; do not wait until they are ready."""
+    async def start(self, outlets: Outlets | None = None) -> None:
+        """Start the containers that ran before; do not wait until they are ready.
+
+        Their requests lead to the outlets.
+        """
+        self._gateway_sockets.lead_to(outlets)
         await self._deployments.resume()
         self.is_loaded = True
 
@@ -104,6 +110,7 @@ class ServiceHost:
     async def stop(self) -> None:
         """End all processes."""
         await self._deployments.stop()
+        await self._gateway_sockets.stop()
         for runtime in self._runtimes:
             runtime.close()
 
@@ -113,36 +120,14 @@ class ServiceHost:
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path; None when no microservice has it."""
-        return self._deployments.routes.find(path)
+        routes = self._deployments.routes
+        return routes.find(path) or routes.find(find_websocket_path(path))
 
     async def serve(
         self, route: ContainerRoute, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Pass a request to its container."""
-        name = route.container_id
-        deployed = self._deployments.container(name)
-        process = deployed.supervisor.process if deployed else None
-        why = ""
-        if deployed is None or process is None:
-            state = deployed.supervisor.state.value if deployed else "deleted"
-            why = f"cannot reach {name}: it is {state}"
-            if state == ContainerState.STOPPED:
-                why += f"; `hecate start {name}` starts it"
-        elif self._requests[name] >= self._limits.requests:
-            why = f"cannot reach {name}: it answers {self._limits.requests} requests already"
-        if why or process is None:
-            await problem_response(503, why, RETRY)(scope, receive, send)
-            return
-        self._requests[name] += 1
-        try:
-            exchange = ProxyExchange(
-                process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
-            )
-            await exchange.carry(scope, receive, send)
-        finally:
-            self._requests[name] -= 1
-            if not self._requests[name]:
-                del self._requests[name]
+        await self._proxy.serve(route, scope, receive, send)
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
@@ -170,7 +155,18 @@ class ServiceHost:
         mqtt = version.manifest.mqtt
         return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
 
+    def _find_supervisor(self, container_id: str) -> Supervisor | None:
+        deployed = self._deployments.container(container_id)
+        return deployed.supervisor if deployed else None
+
+    def _find_service(self, service_type: str) -> ContainerRoute | None:
+        for one in self._deployments.containers():
+            if one.stored.container_id.lower() == service_type and not one.stored.stopped:
+                return self._deployments.routes.find(one.supervisor.version.base)
+        return None
+
     def _deleted(self, container_id: str) -> None:
+        self._gateway_sockets.forget(container_id)
         for listener in self._on_deleted:
             listener(f"{LOGIN_PREFIX}{container_id}")
 

@@ -19,37 +19,34 @@ import traceback
 
 from microservice.isolation import kernel
 from microservice.isolation.cgroup_files import CgroupFiles, join_cgroups
-from microservice.isolation.front import FrontDescriptors, Means, Serve, run_front
+from microservice.isolation.front import Common, Means, run_front
 from microservice.isolation.limits import give_way
-from microservice.isolation.probe import Outside
 from microservice.isolation.process_tree import kill_descendants
-from microservice.isolation.root_folder import enter_root
-from microservice.isolation.spec import ABORT, ContainerSpec
-from microservice.isolation.view import FileView
+from microservice.isolation.root_folder import begin_root
+from microservice.isolation.spec import ABORT, Preparation
 
 GATEWAY_GONE_S = 2.0  # for the service to stop by itself when the gateway is gone
 
 
-def run_init(
-    spec: ContainerSpec,
-    descriptors: list[int],
-    view: FileView,
-    means: Means,
-    known: tuple[Serve, Outside],
-) -> int:
-    """Start the front, wait for its end, report its status; return the exit status."""
-    serve, outside = known
-    control, http, output, lifeline_fd = descriptors
-    os.dup2(output, 2)  # an error before the front runs belongs into the container's log
+def run_init(preparation: Preparation, descriptors: list[int], common: Common, means: Means) -> int:
+    """Prepare all that needs no launch, fork the front, wait for its end, report its status.
+
+    Returns:
+        the exit status.
+    """
+    launch_fd, lifeline_fd = descriptors
     kernel.set_process_name("container-init")
     give_way()
-    cgroups = join_cgroups(spec.cgroups)
+    cgroups = join_cgroups(preparation.cgroups)
     if cgroups.errors:
         means.errors["cgroup"] = cgroups.errors[0]
     means.network = means.attempt("network namespace", _enter_network)
-    means.attempt("ipc and uts namespaces", lambda: _enter_names(spec.name))
+    means.names = means.attempt(
+        "ipc and uts namespaces",
+        lambda: kernel.unshare(kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS),
+    )
     if means.pid_namespace:  # a /proc of the machine would show the pids of others
-        means.root = means.attempt("root", lambda: enter_root(spec.root, view))
+        means.root = means.attempt("root", lambda: begin_root(common.root, common.read_only))
     else:
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
     woken, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -60,12 +57,9 @@ def run_init(
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(lifeline_fd)
-        return _run_front_or_explain(
-            spec, FrontDescriptors(control, http, output), view, means, (cgroups, outside, serve)
-        )
+        return _run_front_or_explain(socket.socket(fileno=launch_fd), common, means, cgroups)
     cgroups.close()
-    for fd in (control, http, output):
-        os.close(fd)
+    os.close(launch_fd)
     _forget_terminal()
     _drop_rights()
     lifeline = socket.socket(fileno=lifeline_fd)
@@ -78,16 +72,12 @@ def run_init(
 
 
 def _run_front_or_explain(
-    spec: ContainerSpec,
-    descriptors: FrontDescriptors,
-    view: FileView,
-    means: Means,
-    known: tuple[CgroupFiles, Outside, Serve],
+    launch: socket.socket, common: Common, means: Means, cgroups: CgroupFiles
 ) -> int:
     """Run the front as an interpreter runs a program: exit codes, errors, exit functions."""
     code = 1
     try:
-        code = run_front(spec, descriptors, view, means, known)
+        code = run_front(launch, common, means, cgroups)
     except SystemExit as exc:
         if isinstance(exc.code, str):
             sys.stderr.write(f"{exc.code}\n")
@@ -102,11 +92,6 @@ def _run_front_or_explain(
 def _enter_network() -> None:
     kernel.unshare(kernel.CLONE_NEWNET)
     kernel.bring_loopback_up()
-
-
-def _enter_names(name: str) -> None:
-    kernel.unshare(kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS)
-    socket.sethostname(name[:63])
 
 
 def _forget_terminal() -> None:

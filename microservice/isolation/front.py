@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,8 +13,16 @@ from microservice.isolation.cgroup_files import CgroupFiles
 from microservice.isolation.findings import Isolation
 from microservice.isolation.limits import set_limits
 from microservice.isolation.probe import Outside, probe
+from microservice.isolation.root_folder import finish_root
 from microservice.isolation.seccomp import install_filter
-from microservice.isolation.spec import CONTROL_FD, HTTP_FD, ContainerSpec
+from microservice.isolation.spec import (
+    CONTROL_FD,
+    HTTP_FD,
+    LAUNCH_DESCRIPTORS,
+    REQUEST_BYTES,
+    ContainerSpec,
+    decode_spec,
+)
 from microservice.isolation.view import (
     DEVICES,
     ETC,
@@ -22,6 +31,7 @@ from microservice.isolation.view import (
     FileView,
 )
 
+HOST_NAME_BYTES = 64  # linux/utsname.h
 _FIRST_FREE_FD = 20  # above the numbers that a front expects
 _FD_END = 1 << 20  # fs.nr_open, by default
 
@@ -37,6 +47,7 @@ class Means:
     pid_namespace: bool = False
     root: bool = False
     network: bool = False
+    names: bool = False  # a host name, and IPC objects, of its own
     errors: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, name: str, step: Callable[[], None]) -> bool:
@@ -55,28 +66,45 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True)
-class FrontDescriptors:
-    """The descriptors that the front takes over."""
+class Common:
+    """The things that all containers of a warm parent have."""
 
-    control: int
-    http: int
-    output: int
+    root: str  # the folder on which each builds its root, in a mount namespace of its own
+    read_only: tuple[str, ...]  # the folders of the interpreter and its libraries
+    outside: Outside
+    serve: Serve
 
 
-def run_front(
-    spec: ContainerSpec,
-    descriptors: FrontDescriptors,
-    view: FileView,
-    means: Means,
-    known: tuple[CgroupFiles, Outside, Serve],
-) -> int:
-    """Isolate this process, probe it, run the service; return the exit status."""
-    cgroups, outside, serve = known
+def run_front(launch: socket.socket, common: Common, means: Means, cgroups: CgroupFiles) -> int:
+    """Wait for a launch; then isolate this process, probe it, run the service.
+
+    Returns:
+        the exit status.
+    """
+    kernel.set_process_name("standby")
+    data, descriptors, _, _ = socket.recv_fds(launch, REQUEST_BYTES, LAUNCH_DESCRIPTORS)
+    if not data:  # the gateway needs no further process
+        return 0
+    control, http, output = descriptors
+    os.dup2(output, 2)  # an error belongs into the container's log
+    spec = decode_spec(data)
+    view = FileView(
+        read_only=common.read_only,
+        code=spec.code,
+        writable=(spec.data, spec.scratch),
+        sockets=spec.sockets,
+        hidden=spec.state,
+    )
     os.setsid()
     kernel.set_process_name(spec.name)
-    _place_descriptors(descriptors, keep=cgroups)
+    launch.detach()
+    _place_descriptors(control, http, output, keep=cgroups)
     os.environ.clear()
     os.environ.update(spec.environment)
+    if means.root:
+        means.root = means.attempt("root", lambda: finish_root(common.root, view))
+    if means.names:
+        socket.sethostname(spec.name[:HOST_NAME_BYTES])
     counts_alone = _change_identity(spec, means)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     set_limits(spec, counts_alone=counts_alone)
@@ -88,17 +116,15 @@ def run_front(
     means.attempt("landlock", lambda: _restrict_files(view, means))
     means.attempt("seccomp", lambda: install_filter(network=means.network))
     os.chdir(spec.data)
-    isolation = probe(spec, cgroups, outside, (counts_alone, means.why))
+    isolation = probe(spec, cgroups, common.outside, (counts_alone, means.why))
     cgroups.close()
     sys.argv = ["microservice.entry", str(CONTROL_FD)]
-    return serve(CONTROL_FD, isolation, spec.required)
+    return common.serve(CONTROL_FD, isolation, spec.required)
 
 
-def _place_descriptors(descriptors: FrontDescriptors, keep: CgroupFiles) -> None:
+def _place_descriptors(control: int, http: int, output: int, keep: CgroupFiles) -> None:
     """Give the descriptors their fixed numbers; close all others of the warm parent."""
-    control, http, output = (
-        _above(fd) for fd in (descriptors.control, descriptors.http, descriptors.output)
-    )
+    control, http, output = _above(control), _above(http), _above(output)
     keep.opened = {name: [_above(fd) for fd in fds] for name, fds in keep.opened.items()}
     null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
     os.dup2(null, 0)

@@ -6,6 +6,7 @@ the launch means the same on both sides. Nothing else of the machine is there.
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from microservice.isolation import kernel
@@ -25,35 +26,41 @@ _DEVICE = kernel.ATTR_NOSUID | kernel.ATTR_NOEXEC
 _NO_PROGRAMS = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
 
 
-def enter_root(base: str, view: FileView) -> None:
-    """Make the view the root of this process; OSError when that is not possible.
+def begin_root(base: str, read_only: Iterable[str]) -> None:
+    """Build the part that all containers have; OSError when that is not possible.
 
     Args:
-        base: an empty folder; the new root is built on it.
-        view: the paths that remain.
+        base: an empty folder; the new root is built on it, in a new mount namespace.
+        read_only: the folders of the interpreter and its libraries.
     """
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount("", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
     kernel.mount("tmpfs", base, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=755,size=1m")
     try:
-        _fill(base, view)
-        kernel.set_mount_attributes(base, _READ_ONLY, below=False)
+        for path in (*SYSTEM, *ETC, *read_only):
+            _bind(base, path, _READ_ONLY)
+        for path in DEVICES:
+            _bind(base, path, _DEVICE)
+        _mount_kernel_folders(base)
     except OSError:
         kernel.unmount(base)
         raise
-    kernel.change_root(base)
 
 
-def _fill(base: str, view: FileView) -> None:
-    for path in (*SYSTEM, *ETC, *view.read_only):
-        _bind(base, path, _READ_ONLY)
-    for path in DEVICES:
-        _bind(base, path, _DEVICE)
+def finish_root(base: str, view: FileView) -> None:
+    """Add the container's own paths, and make the folder the root of all processes in it."""
     if needs_mask(view) and Path(base + view.hidden).is_dir():
         kernel.mount("tmpfs", base + view.hidden, "tmpfs", _NO_PROGRAMS, "mode=755,size=1m")
     _bind(base, view.code, _READ_ONLY)
     for path in (*view.writable, *view.sockets):
         _bind(base, path, _WRITABLE)
+    with contextlib.suppress(FileExistsError):  # a path of the view lies below /tmp
+        Path(base, "tmp").symlink_to(view.writable[-1])
+    kernel.set_mount_attributes(base, _READ_ONLY, below=False)
+    kernel.change_root(base)
+
+
+def _mount_kernel_folders(base: str) -> None:
     proc = Path(base, "proc")
     proc.mkdir()
     kernel.mount("proc", str(proc), "proc", _NO_PROGRAMS)
@@ -61,12 +68,13 @@ def _fill(base: str, view: FileView) -> None:
     shared.mkdir(parents=True)
     size = f"mode=1777,size={SHARED_MEMORY_BYTES}"
     kernel.mount("tmpfs", str(shared), "tmpfs", _NO_PROGRAMS, size)
-    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"),
-                         ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2")):  # fmt: skip
+    for name, target in (
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+    ):
         Path(base, "dev", name).symlink_to(target)
-    scratch = view.writable[-1]
-    with contextlib.suppress(FileExistsError):  # a path of the view lies below /tmp
-        Path(base, "tmp").symlink_to(scratch)
 
 
 def _bind(base: str, path: str, attributes: int) -> None:

@@ -1,4 +1,4 @@
-"""Encodes the request that a gateway sends to the warm parent, and its answer."""
+"""Encodes what a gateway sends to the warm parent and to a process that stands by, and answers."""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -7,7 +7,8 @@ from typing import Any
 from microservice.errors import ControlError
 
 REQUEST_BYTES = 64 * 1024
-DESCRIPTORS = 4  # control socket, HTTP listener, output, lifeline: in this order
+STANDBY_DESCRIPTORS = 2  # the socket for the launch, the lifeline
+LAUNCH_DESCRIPTORS = 3  # control socket, HTTP listener, output
 CONTROL_FD, HTTP_FD = 3, 4  # the numbers that they have in the front
 ABORT = b"abort"  # on the lifeline: make the front write where it is
 
@@ -19,17 +20,22 @@ class ContainerSpec:
     name: str
     data: str  # its own folder: HOME, current folder
     scratch: str  # for temporary files
-    root: str  # an empty folder, on which its root file system is built
     state: str  # the gateway's folder, which must not be reachable
     code: str
     sockets: tuple[str, ...] = ()  # the paths that it may connect to
     environment: dict[str, str] = field(default_factory=dict)
     uid: int | None = None  # None: it keeps the uid of the gateway
-    cgroups: tuple[str, ...] = ()  # folders of cgroups that it joins
     memory_mib: int = 128
     processes: int = 64
     open_files: int = 256
     required: tuple[str, ...] = ()  # findings without which it must not run
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """The request to the warm parent for a process that stands by."""
+
+    cgroups: tuple[str, ...] = ()  # folders of cgroups that it joins
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +55,35 @@ class Forked:
 
 
 def encode_spec(spec: ContainerSpec) -> bytes:
-    """Return the request as bytes."""
+    """Return the launch as bytes."""
     return json.dumps(asdict(spec)).encode()
 
 
 def decode_spec(data: bytes) -> ContainerSpec:
-    """Return the request in these bytes; ControlError when there is none."""
+    """Return the launch in these bytes; ControlError when there is none."""
     values = _read(data)
     known = {f.name for f in fields(ContainerSpec)}
     if set(values) - known:
         raise ControlError("cannot read request for a process: unknown fields")
-    for name in ("sockets", "cgroups", "required"):
+    for name in ("sockets", "required"):
         values[name] = tuple(values.get(name, ()))
     try:
         return ContainerSpec(**values)
     except TypeError as exc:
         raise ControlError(f"cannot read request for a process: {exc}") from exc
+
+
+def encode_preparation(preparation: Preparation) -> bytes:
+    """Return the request as bytes."""
+    return json.dumps(asdict(preparation)).encode()
+
+
+def decode_preparation(data: bytes) -> Preparation:
+    """Return the request in these bytes; ControlError when there is none."""
+    cgroups = _read(data).get("cgroups")
+    if not isinstance(cgroups, list) or not all(isinstance(one, str) for one in cgroups):
+        raise ControlError("cannot read request for a process: cgroups are no list of paths")
+    return Preparation(tuple(cgroups))
 
 
 def encode_abilities(abilities: Abilities) -> bytes:

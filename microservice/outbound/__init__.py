@@ -9,6 +9,7 @@ microservice, or the outside network as far as `[network] allow` of microservice
 """
 
 from microservice.outbound.client import OutboundClient, OutboundHeaders
+from microservice.outbound.network import ContainerNetwork
 from microservice.outbound.response import OutboundResponse
 
-__all__ = ["OutboundClient", "OutboundHeaders", "OutboundResponse"]
+__all__ = ["ContainerNetwork", "OutboundClient", "OutboundHeaders", "OutboundResponse"]

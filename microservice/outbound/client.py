@@ -2,22 +2,21 @@
 
 import asyncio
 import contextlib
-import json
 import ssl
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
 from functools import lru_cache
 
 import h11
 
-from microservice.errors import OutboundError, OutboundRefusedError, OutboundTimeoutError
+from microservice.errors import OutboundError, OutboundTimeoutError
 from microservice.outbound.exchange import READ_BYTES, Body, OutboundExchange
 from microservice.outbound.response import OutboundResponse
+from microservice.outbound.tunnels import open_tunnel, raise_refusal
 from microservice.outbound.urls import OutboundTarget, split_url
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
 REQUESTS_AT_ONCE = 48  # the gateway refuses a container's connections beyond 64
-DETAIL_BYTES = 4096  # of a problem document
 
 OutboundHeaders = Mapping[str, str] | Iterable[tuple[str, str]]
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -76,7 +75,7 @@ class OutboundClient:
             try:
                 response = await exchange.start(request, body)
                 if not target.is_secure:
-                    await _raise_refusal(response)
+                    await raise_refusal(response)
                 yield response
             finally:
                 await exchange.close()
@@ -98,7 +97,8 @@ class OutboundClient:
                     )
                     held.callback(writer.close)
                     if target.is_secure:
-                        await _open_tunnel(reader, writer, target)
+                        await open_tunnel((reader, writer), _name(target))
+                        await writer.start_tls(_tls_context(), server_hostname=target.host)
             except TimeoutError as exc:
                 raise OutboundTimeoutError(
                     f"cannot reach {_name(target)}: no connection in {timeout_s or 0:g} s"
@@ -107,38 +107,6 @@ class OutboundClient:
                 why = getattr(exc, "verify_message", "") or exc.strerror or str(exc)
                 raise OutboundError(f"cannot reach {_name(target)}: {why}") from exc
             yield reader, writer
-
-
-async def _open_tunnel(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: OutboundTarget
-) -> None:
-    """Make the gateway join bytes with the target (RFC 9110, 9.3.6); then begin TLS."""
-    place = _name(target)
-    exchange = OutboundExchange(reader, writer, place, None)
-    request = h11.Request(method="CONNECT", target=place, headers=[("host", place)])
-    response = await exchange.start(request, b"")
-    await exchange.close()
-    if not 200 <= response.status < 300:
-        await _raise_refusal(response)
-        detail = await _detail(response)
-        raise OutboundError(f"cannot reach {place}: {detail}", response.status)
-    await writer.start_tls(_tls_context(), server_hostname=target.host)
-
-
-async def _raise_refusal(response: OutboundResponse) -> None:
-    """Raise an answer of the gateway itself as an error (RFC 9209 names the reason)."""
-    status = response.headers.get("proxy-status", "")
-    if status.startswith("hecate;"):
-        detail = await _detail(response)
-        denied = "error=http_request_denied" in status or "error=destination_ip" in status
-        raise (OutboundRefusedError if denied else OutboundError)(detail, response.status)
-
-
-async def _detail(response: OutboundResponse) -> str:
-    try:
-        return str(json.loads(await response.read(DETAIL_BYTES))["detail"])
-    except (OutboundError, ValueError, KeyError, TypeError):
-        return f"the gateway answers with status {response.status}"
 
 
 @lru_cache(1)

@@ -43,6 +43,11 @@ class OutboundExchange:
         """Whether the answer has arrived as a whole."""
         return self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 
+    @property
+    def unread(self) -> bytes:
+        """The bytes behind the answer: no longer HTTP."""
+        return self._http.trailing_data[0]
+
     async def start(self, request: h11.Request, body: Body) -> OutboundResponse:
         """Send a request; return its answer as soon as its head is there."""
         try:
@@ -101,10 +106,8 @@ class OutboundExchange:
         return event
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while isinstance(event := await self._next(), h11.Data):
+        while isinstance(event := await self._next(), h11.Data):  # an end that is none raises
             yield bytes(event.data)
-        if not isinstance(event, h11.EndOfMessage):
-            raise OutboundError(f"cannot read answer of {self._name}: it is cut off")
 
     async def _next(self) -> object:
         try:
@@ -112,9 +115,7 @@ class OutboundExchange:
                 self._http.receive_data(await self._read())
         except (h11.RemoteProtocolError, ConnectionError) as exc:
             if self._http.their_state is h11.SEND_RESPONSE or not str(exc):
-                raise OutboundError(
-                    f"cannot reach {self._name}: it closed the connection"
-                ) from exc
+                raise OutboundError(f"cannot reach {self._name}: it closed the connection") from exc
             raise OutboundError(f"cannot read answer of {self._name}: {exc}") from exc
         return event
 
@@ -125,6 +126,7 @@ class OutboundExchange:
                 async with asyncio.timeout(self._read_timeout):
                     return await self._reader.read(READ_BYTES)
             if sent == self._sent_pieces:
+                limit = f"{self._read_timeout:g} s"
                 raise OutboundTimeoutError(
-                    f"cannot read answer of {self._name}: nothing arrived in {self._read_timeout:g} s"
+                    f"cannot read answer of {self._name}: nothing arrived in {limit}"
                 )

@@ -57,5 +57,9 @@ def split_url(url: str, header_names: Iterable[str] = ()) -> OutboundTarget:
         raise OutboundError(f"cannot request {url:.200}: percent-encode spaces and non-ASCII text")
     routed = NODE_HEADER in {name.lower() for name in header_names}
     return OutboundTarget(
-        parts.hostname or "", port or PORTS[scheme], path, parts.netloc, scheme == "https" and not routed
+        parts.hostname or "",
+        port or PORTS[scheme],
+        path,
+        parts.netloc,
+        scheme == "https" and not routed,
     )

@@ -1,9 +1,11 @@
 """Forks container processes on request.
 
 It has imported the kit, so that a fork is ready within milliseconds and shares its memory. It has
-one thread, no event loop and no secret. Requests come over a seqpacket socket, with the
-descriptors of the new process. The random state of a fork is its own (os.register_at_fork); what
-all forks share is the layout of the address space and the seed of str.__hash__.
+one thread, no event loop and no secret. A request asks for a process that stands by: it has its
+namespaces and cgroups, which take the kernel 5 to 50 ms, and waits for the launch of a container
+on a socket that came with the request. The random state of a fork is its own
+(os.register_at_fork); all forks share the layout of the address space and the seed of
+str.__hash__.
 
 An intermediate process forks the init process and ends, because a pid namespace holds for the
 next child only. The init process then belongs to this one, its subreaper. When the warm parent
@@ -31,19 +33,19 @@ from microservice.entry import serve
 from microservice.errors import ControlError
 from microservice.isolation import kernel
 from microservice.isolation.container_init import run_init
-from microservice.isolation.front import Means
+from microservice.isolation.front import Common, Means
 from microservice.isolation.probe import Outside, read_namespaces
 from microservice.isolation.spec import (
-    DESCRIPTORS,
     REQUEST_BYTES,
+    STANDBY_DESCRIPTORS,
     Abilities,
-    ContainerSpec,
     Forked,
-    decode_spec,
+    Preparation,
+    decode_preparation,
     encode_abilities,
     encode_forked,
 )
-from microservice.isolation.view import FileView, interpreter_paths
+from microservice.isolation.view import interpreter_paths
 
 _NEW_ALL = (
     kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET
@@ -55,7 +57,7 @@ _OWN_PACKAGES = ("microservice", "settings")
 def main() -> None:
     """Serve requests until the gateway closes the socket."""
     requests, folder = socket.socket(fileno=int(sys.argv[1])), sys.argv[2]
-    abilities = _prepare(folder)
+    abilities = _find_abilities(folder)
     # after that: a user namespace that all containers share isolates none from another
     outside = Outside(os.getuid(), read_namespaces())
     kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
@@ -63,18 +65,19 @@ def main() -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the gateway, which stops all
     paths = interpreter_paths((sys.prefix, sys.base_prefix), sys.path, _packages())
+    common = Common(folder, paths, outside, serve)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page
     requests.send(encode_abilities(abilities))
     while True:
-        data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, DESCRIPTORS)
+        data, descriptors, _, _ = socket.recv_fds(requests, REQUEST_BYTES, STANDBY_DESCRIPTORS)
         if not data:
             return
         try:
-            spec = decode_spec(data)
-            if len(descriptors) != DESCRIPTORS:
+            preparation = decode_preparation(data)
+            if len(descriptors) != STANDBY_DESCRIPTORS:
                 raise ControlError(f"cannot start a process: {len(descriptors)} descriptors")  # noqa: TRY301
-            _fork_intermediate(spec, descriptors, requests, paths, outside)
+            _fork_intermediate(preparation, descriptors, requests, common)
         except (ControlError, OSError) as exc:
             requests.send(encode_forked(Forked(error=str(exc))))
         finally:
@@ -82,7 +85,7 @@ def main() -> None:
                 os.close(fd)
 
 
-def _prepare(folder: str) -> Abilities:
+def _find_abilities(folder: str) -> Abilities:
     """Find out which namespaces are possible; enter a user namespace if that gives the rights."""
     if _works(lambda: _try_namespaces(folder)):
         return Abilities(namespaces=True, uids=os.getuid() == 0)
@@ -129,17 +132,13 @@ def _packages() -> dict[str, list[str]]:
 
 
 def _fork_intermediate(
-    spec: ContainerSpec,
-    descriptors: list[int],
-    requests: socket.socket,
-    paths: tuple[str, ...],
-    outside: Outside,
+    preparation: Preparation, descriptors: list[int], requests: socket.socket, common: Common
 ) -> None:
     if os.fork():
         return
     code = 1
     try:
-        code = _intermediate(spec, descriptors, requests, paths, outside)
+        code = _intermediate(preparation, descriptors, requests, common)
     except BaseException:  # noqa: BLE001  # the fork must not return into the loop
         traceback.print_exc()
     finally:
@@ -147,11 +146,7 @@ def _fork_intermediate(
 
 
 def _intermediate(
-    spec: ContainerSpec,
-    descriptors: list[int],
-    requests: socket.socket,
-    paths: tuple[str, ...],
-    outside: Outside,
+    preparation: Preparation, descriptors: list[int], requests: socket.socket, common: Common
 ) -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -162,14 +157,7 @@ def _intermediate(
     pid = os.fork()
     if pid == 0:
         os.close(requests.detach())
-        view = FileView(
-            read_only=paths,
-            code=spec.code,
-            writable=(spec.data, spec.scratch),
-            sockets=spec.sockets,
-            hidden=spec.state,
-        )
-        status = run_init(spec, descriptors, view, means, (serve, outside))
+        status = run_init(preparation, descriptors, common, means)
         _flush()
         os._exit(status)
     pidfd = os.pidfd_open(pid)

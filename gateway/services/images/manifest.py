@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gateway.services.errors import ImageError
 from gateway.services.isolation import check_names
+from gateway.services.network.rules import NetworkSettings
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
@@ -108,6 +109,7 @@ class Manifest:
     mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
     limits: LimitSettings = field(default_factory=LimitSettings)
     isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     @property
     def image(self) -> str:

@@ -41,14 +41,11 @@ class CgroupTree:
     controllers: frozenset[str] = frozenset()  # of version 2
     legacy: tuple[tuple[str, Path], ...] = ()  # of version 1, by controller
 
-    def make(self, name: str, limits: CgroupLimits) -> "ContainerCgroup":
-        """Make the cgroups of one container; what cannot be made is left out."""
-        folders: list[Path] = []
-        if self.unified is not None:
-            folders += _make(self.unified / name, _limits_v2(limits, self.controllers))
-        for controller, parent in self.legacy:
-            folders += _make(parent / name, _limits_v1(controller, limits))
-        return ContainerCgroup(tuple(folders))
+    def make(self, name: str) -> "ContainerCgroup":
+        """Make the cgroups of one container, without limits; what cannot be made is left out."""
+        parents = [self.unified] if self.unified is not None else []
+        parents += [folder for _, folder in self.legacy]
+        return ContainerCgroup(tuple(each / name for each in parents if _make(each / name)))
 
     def remove(self) -> None:
         """Remove the folders; the containers must have ended."""
@@ -63,6 +60,13 @@ class ContainerCgroup:
     """The cgroups of one container."""
 
     folders: tuple[Path, ...] = ()
+
+    def set_limits(self, limits: CgroupLimits) -> None:
+        """Write the limits into the files that the kernel has for them."""
+        for name, value in _limit_files(limits).items():
+            for folder in self.folders:
+                if (folder / name).exists():
+                    _write(folder / name, value)
 
     def kill(self) -> None:
         """Kill all processes in it, where the kernel can (version 2, Linux 5.14)."""
@@ -190,42 +194,27 @@ def _make_folder(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
-def _make(folder: Path, limits: dict[str, str]) -> list[Path]:
+def _make(folder: Path) -> bool:
     try:
         folder.mkdir()
     except OSError:
-        return []
-    for file, value in limits.items():
-        _write(folder / file, value)
-    return [folder]
+        return False
+    return True
 
 
-def _limits_v2(limits: CgroupLimits, controllers: frozenset[str]) -> dict[str, str]:
-    wanted = {
-        "memory": {
-            "memory.max": str((limits.memory_mib + FRONT_MIB) * MIB),
-            "memory.swap.max": "0",
-        },
-        "cpu": {"cpu.max": f"{int(limits.cpu * PERIOD_US)} {PERIOD_US}"},
-        "pids": {"pids.max": str(limits.processes + OVERHEAD_PROCESSES)},
-    }
+def _limit_files(limits: CgroupLimits) -> dict[str, str]:
+    """Return the contents of limit files, of version 2 and of version 1."""
+    memory = str((limits.memory_mib + FRONT_MIB) * MIB)
+    quota = int(limits.cpu * PERIOD_US)
     return {
-        file: value
-        for controller, files in wanted.items()
-        if controller in controllers
-        for file, value in files.items()
+        "memory.max": memory,
+        "memory.swap.max": "0",
+        "memory.limit_in_bytes": memory,
+        "cpu.max": f"{quota} {PERIOD_US}",
+        "cpu.cfs_period_us": str(PERIOD_US),
+        "cpu.cfs_quota_us": str(quota),
+        "pids.max": str(limits.processes + OVERHEAD_PROCESSES),
     }
-
-
-def _limits_v1(controller: str, limits: CgroupLimits) -> dict[str, str]:
-    return {
-        "memory": {"memory.limit_in_bytes": str((limits.memory_mib + FRONT_MIB) * MIB)},
-        "cpu": {
-            "cpu.cfs_period_us": str(PERIOD_US),
-            "cpu.cfs_quota_us": str(int(limits.cpu * PERIOD_US)),
-        },
-        "pids": {"pids.max": str(limits.processes + OVERHEAD_PROCESSES)},
-    }[controller]
 
 
 def _count(file: Path, key: str) -> int:

@@ -42,6 +42,7 @@ class Start:
     broker_socket: Path
     password: Secret
     stale: tuple[str, ...]  # filters of the stored session
+    gateway_socket: Path | None = None  # on which the process is its container (egress/)
 
 
 class Process(Protocol):

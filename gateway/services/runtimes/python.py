@@ -13,15 +13,12 @@ from gateway.services.granted import JAVASCRIPT
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
-from gateway.services.runtimes.cgroups import (
-    CgroupLimits,
-    CgroupTree,
-    ContainerCgroup,
-    find_cgroups,
-)
+from gateway.services.runtimes.cgroups import CgroupLimits
+from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
+from gateway.services.runtimes.standby import StandbyPool
 from gateway.services.runtimes.uids import assign_uid, give_folder, open_code, open_socket
 from gateway.services.runtimes.warm_parent import WarmParent
 from gateway.storage.disk_thread import DiskThread
@@ -30,16 +27,14 @@ from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
 
 BACKLOG = 64
 SCRIPT_MIB = 32  # of the evaluator, and of the front process while it carries requests
-ROOT = "root"  # an empty folder in a container's directory
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """The things on disk and in cgroupfs that a new process needs."""
+    """The things on disk that a new process needs."""
 
     scratch: Path
     uid: int | None
-    cgroup: ContainerCgroup
 
 
 class PythonRuntime:
@@ -66,13 +61,12 @@ class PythonRuntime:
         self._hidden, self._isolation = state.parent, isolation
         self._log_thread = DiskThread("container-logs")
         self._warm_parent = WarmParent(state / "trial")
-        self._cgroups: CgroupTree | None = None
+        self._pool = StandbyPool(self._warm_parent)
 
     def close(self) -> None:
-        """End the warm parent and the thread that writes logs; remove the cgroups."""
+        """End the processes that no container has, and the thread that writes logs."""
+        self._pool.close()
         self._warm_parent.close()
-        if self._cgroups is not None:
-            self._cgroups.remove()
         self._log_thread.close()
 
     @property
@@ -91,27 +85,17 @@ class PythonRuntime:
         abilities = await self._warm_parent.abilities()
         ready = await asyncio.to_thread(self._prepare, start, abilities)
         with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
-            kept.callback(ready.cgroup.remove)
             ours, theirs = socket.socketpair()
             kept.callback(ours.close)
             given.callback(theirs.close)
-            lifeline, its_lifeline = socket.socketpair()
-            kept.callback(lifeline.close)
-            given.callback(its_lifeline.close)
             # not asyncio's pipe: its wait() would also wait for whoever else has the output open
             output, their_output = os.pipe()
             kept.callback(os.close, output)
             given.callback(os.close, their_output)
             http = given.enter_context(_listen(start.http_socket))
             kept.callback(start.http_socket.unlink, missing_ok=True)
-            child = await self._warm_parent.fork(
-                self._spec(start, ready),
-                (theirs.fileno(), http.fileno(), their_output, its_lifeline.fileno()),
-                lifeline,
-                ready.cgroup,
-            )
+            child = await self._launch(start, ready, (theirs.fileno(), http.fileno(), their_output))
             kept.pop_all()  # the process owns them now
-        lifeline.setblocking(False)
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT_BYTES)
         writer.write(encode_launch(_launch(start, self._limits)))
         log = ContainerLog(
@@ -133,13 +117,25 @@ class PythonRuntime:
         )
         return PythonProcess(child, (reader, writer), start, handed)
 
+    async def _launch(
+        self, start: Start, ready: _Prepared, descriptors: tuple[int, ...]
+    ) -> ContainerProcess:
+        limits = start.version.manifest.limits
+        wanted = CgroupLimits(_memory_mib(start), limits.cpu, limits.processes)
+        standby = await self._pool.take()
+        standby.cgroup.set_limits(wanted)
+        try:
+            return standby.launch(self._spec(start, ready), descriptors)
+        except OSError:  # it has ended since
+            await asyncio.to_thread(standby.discard)
+            raise
+
     def _prepare(self, start: Start, abilities: Abilities) -> _Prepared:
-        """Make a container's folders and cgroups; blocks."""
-        directory, limits = start.directory, start.version.manifest.limits
-        token = secrets.token_hex(8)
-        scratch = directory / "tmp" / token
-        data, root = directory / "data", directory / ROOT
-        for folder in (data, scratch, root):
+        """Make a container's folders, and give it what it may read; blocks."""
+        directory = start.directory
+        scratch = directory / "tmp" / secrets.token_hex(8)
+        data = directory / "data"
+        for folder in (data, scratch):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (directory / LOG_NAME).touch(mode=0o600)
         uid = None
@@ -148,12 +144,11 @@ class PythonRuntime:
             give_folder(scratch, uid)
             open_code(start.version.code)
             open_socket(start.broker_socket)
+            if start.gateway_socket is not None:  # it speaks for this container alone
+                os.chown(start.gateway_socket, uid, uid)
         elif os.getuid() == 0 and data.stat().st_uid != 0:  # it had more rights before
             give_folder(data, 0)
-        if self._cgroups is None:
-            self._cgroups = find_cgroups()
-        wanted = CgroupLimits(_memory_mib(start), limits.cpu, limits.processes)
-        return _Prepared(scratch, uid, self._cgroups.make(token, wanted))
+        return _Prepared(scratch, uid)
 
     def _spec(self, start: Start, ready: _Prepared) -> ContainerSpec:
         limits = start.version.manifest.limits
@@ -162,13 +157,11 @@ class PythonRuntime:
             name=start.info.container_id,
             data=data,
             scratch=str(ready.scratch),
-            root=str(start.directory / ROOT),
             state=str(self._hidden),
             code=str(start.version.code),
-            sockets=(str(start.broker_socket),),
+            sockets=_sockets(start),
             environment=_environment(data, str(ready.scratch)),
             uid=ready.uid,
-            cgroups=tuple(str(folder) for folder in ready.cgroup.folders),
             memory_mib=_memory_mib(start),
             processes=limits.processes,
             open_files=limits.open_files,
@@ -186,6 +179,11 @@ def _memory_mib(start: Start) -> int:
     """
     more = SCRIPT_MIB if start.version.runtime == JAVASCRIPT else 0
     return start.version.manifest.limits.memory_mib + more
+
+
+def _sockets(start: Start) -> tuple[str, ...]:
+    paths = (start.broker_socket, start.gateway_socket)
+    return tuple(str(path) for path in paths if path is not None)
 
 
 def _launch(start: Start, limits: ServiceLimits) -> Launch:
@@ -209,6 +207,9 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         stop_s=limits.stop_s * 0.8,  # leave the last part to its interpreter
         concurrency=limits.concurrency,
         queue_limit=limits.queue,
+        gateway_socket=str(start.gateway_socket or ""),
+        has_proxy=manifest.network.is_declared,
+        forward={name: str(address) for name, address in manifest.network.forward.items()},
     )
 
 

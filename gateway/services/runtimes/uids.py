@@ -47,7 +47,8 @@ def give_folder(folder: Path, uid: int) -> None:
 
 def open_code(code: Path) -> None:
     """Let every uid read an image's files; the folders above keep others out."""
-    if stat.S_IMODE(code.stat().st_mode) == _OPEN_FOLDER:
+    tops = [code, *code.iterdir()]
+    if all(one.stat().st_mode & stat.S_IROTH for one in tops):  # done before; the root comes last
         return
     for parent, folders, files in os.walk(code, topdown=False):
         for name in files:

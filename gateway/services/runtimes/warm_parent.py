@@ -9,16 +9,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from gateway.services.runtimes.cgroups import ContainerCgroup
-from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.port import ProcessError
 from microservice.errors import ControlError
 from microservice.isolation.spec import (
     Abilities,
-    ContainerSpec,
+    Preparation,
     decode_abilities,
     decode_forked,
-    encode_spec,
+    encode_preparation,
 )
 
 logger = logging.getLogger(__name__)
@@ -33,7 +31,7 @@ class WarmParent:
     """One process that forks all containers of a gateway; started at the first."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder  # an empty one, for a trial mount
+        self._folder = folder  # an empty one, on which roots are built
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
         self._abilities = Abilities()
@@ -52,31 +50,22 @@ class WarmParent:
             await self._ensure()
             return self._abilities
 
-    async def fork(
-        self,
-        spec: ContainerSpec,
-        descriptors: Sequence[int],
-        lifeline: socket.socket,
-        cgroup: ContainerCgroup,
-    ) -> ContainerProcess:
-        """Return a new process; ProcessError when there can be none.
+    async def fork(self, cgroups: tuple[str, ...], descriptors: Sequence[int]) -> tuple[int, int]:
+        """Return pid and pidfd of a new process that stands by; ProcessError if there is none.
 
         Args:
-            spec: its environment.
-            descriptors: those that it takes over.
-            lifeline: our end of its socket; the process object closes it.
-            cgroup: of the container.
+            cgroups: the folders of its cgroups.
+            descriptors: the socket for its launch, and its lifeline.
         """
+        request = encode_preparation(Preparation(cgroups))
         async with self._one_at_a_time:
             for last in range(TRIES):
                 connection = await self._ensure()
                 try:
-                    socket.send_fds(connection, [encode_spec(spec)], list(descriptors))
+                    socket.send_fds(connection, [request], list(descriptors))
                     async with asyncio.timeout(ANSWER_S):
                         data, pidfd = await _receive(connection)
                     forked = decode_forked(data)
-                    if forked.error or pidfd is None:
-                        raise ProcessError(f"cannot make a process: {forked.error}")
                 except (OSError, TimeoutError, ControlError) as exc:
                     self.close()
                     if last == TRIES - 1:
@@ -88,9 +77,9 @@ class WarmParent:
                     self.close()  # its answer would be taken for that to the next request
                     raise
                 else:
-                    return ContainerProcess(
-                        forked.pid, pidfd, lifeline, cgroup, tree=not self._abilities.namespaces
-                    )
+                    if forked.error or pidfd is None:
+                        raise ProcessError(f"cannot make a process: {forked.error}")
+                    return forked.pid, pidfd
         raise AssertionError("unreachable")
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ needs_root = pytest.mark.skipif(
 
 def warm_parent_pid(here: World) -> int:
     (runtime,) = here.host._runtimes
-    pid = runtime.warm_parent_pid  # type: ignore[attr-defined]
+    pid = runtime._runtime.warm_parent_pid  # type: ignore[attr-defined]
     assert isinstance(pid, int)
     return pid
 
@@ -62,7 +62,7 @@ def test_the_death_of_the_warm_parent_stops_no_container(tmp_path: Path) -> None
             await here.deploy(write_service(tmp_path / "src", CODE), "probe")
             pid, before = here.pid("api-probe"), warm_parent_pid(here)
             os.kill(before, signal.SIGKILL)
-            await until(lambda: here.host._runtimes[0].warm_parent_pid is None)  # type: ignore[attr-defined]
+            await until(lambda: here.host._runtimes[0]._runtime.warm_parent_pid is None)  # type: ignore[attr-defined]
             assert (await here.http.get("/api/probe/v1/")).status_code == 200
             assert here.pid("api-probe") == pid
             # the next process comes from a new one

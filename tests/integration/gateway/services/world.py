@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import uvicorn
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 from starlette.requests import Request
@@ -19,11 +18,15 @@ from broker.messages.topics import covers
 from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
 from gateway.services.host import DEFAULT_ISOLATION
 from gateway.services.images.pack import pack_image
 from gateway.services.isolation import IsolationPolicy
 from tests.aio import until
 from tests.programs import PATIENCE
+from web import HttpLimits, HttpServer, listen_unix
 from web.asgi import Receive, Scope, Send
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
@@ -98,15 +101,18 @@ class World:
 
     async def start(self) -> None:
         await self.broker.start()
-        await self.host.start()
         app = make_api(self.host.mcm_routes(_client_id), self._microservices)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app, uds=str(self._directory / "api.sock"), log_config=None, lifespan="off"
-            )
+        self._outlets = Outlets(
+            api=app,
+            own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
+            node_id="0" * 56,
+            closed_ports=lambda: frozenset({8083}),
         )
-        self._serving = asyncio.create_task(self._server.serve())
-        await until(lambda: self._server.started)
+        await self.host.start(self._outlets)
+        self._server = HttpServer(app, HttpLimits())
+        listener = listen_unix(self._directory / "api.sock")
+        self._serving = asyncio.create_task(self._server.run_on(listener))
+        await self._server.listening.wait()
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(self._directory / "api.sock")),
             base_url="http://gateway",
@@ -115,7 +121,7 @@ class World:
 
     async def stop(self) -> None:
         await self.http.aclose()
-        self._server.should_exit = True
+        self._server.stop()
         await self.host.stop()
         await self._serving
         await self.broker.stop()
@@ -123,7 +129,7 @@ class World:
     async def restart_host(self) -> None:
         await self.host.stop()
         fresh = self._make_host()
-        await fresh.start()
+        await fresh.start(self._outlets)
         self.host = fresh
 
     async def _microservices(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -141,9 +141,9 @@ def test_a_silent_target_and_an_endless_answer_are_bounded(tmp_path: Path) -> No
 
     async def run() -> None:
         async with gateway(tmp_path, silent) as client:
-            with pytest.raises(OutboundTimeoutError, match="nothing arrived in 0.05 s"):
+            with pytest.raises(OutboundTimeoutError, match=r"nothing arrived in 0.05 s"):
                 await get(client, read_timeout=0.05)
-            with pytest.raises(OutboundTimeoutError, match="no connection in 0.05 s"):
+            with pytest.raises(OutboundTimeoutError, match=r"no connection in 0.05 s"):
                 await get(client, "https://a.example/", connect_timeout=0.05)
         async with gateway(tmp_path, endless) as client:
             with pytest.raises(OutboundError, match="more than 1048576 bytes"):
@@ -200,10 +200,10 @@ def test_headers_that_are_none_do_not_leave(tmp_path: Path) -> None:
         heads: list[bytes] = []
         async with gateway(tmp_path, answering(OK, heads)) as client:
             for headers in ({"a": "b\r\nc: d"}, {"a\r\nb": "c"}, {"a": "€"}, {"": "a"}):
-                with pytest.raises(OutboundError, match="^cannot request a.example:80"):
+                with pytest.raises(OutboundError, match=r"^cannot request a.example:80"):
                     async with client.request("GET", "http://a.example/", headers=headers):
                         pass
-            with pytest.raises(OutboundError, match="^cannot request"):
+            with pytest.raises(OutboundError, match=r"^cannot request"):
                 async with client.request("GET / HTTP/1.1\r\n", "http://a.example/"):
                     pass
         assert heads == []

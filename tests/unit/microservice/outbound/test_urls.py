@@ -42,5 +42,5 @@ def test_a_request_to_another_node_is_the_gateways_to_carry() -> None:
     ],
 )  # fmt: skip
 def test_other_texts_are_refused_with_a_reason(url: str) -> None:
-    with pytest.raises(OutboundError, match="^cannot request"):
+    with pytest.raises(OutboundError, match=r"^cannot request"):
         split_url(url)

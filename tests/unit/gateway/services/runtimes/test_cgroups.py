@@ -27,8 +27,11 @@ def make_unified(own: Path, *, offered: str, enabled: str) -> None:
 def test_version_2_limits_memory_processor_and_processes(tmp_path: Path) -> None:
     folder = tmp_path / "c"
     folder.mkdir()
-    tree = CgroupTree(folder, frozenset({"memory", "cpu", "pids"}))
-    (made,) = tree.make("one", LIMITS).folders
+    cgroup = CgroupTree(folder, frozenset({"memory", "cpu", "pids"})).make("one")
+    (made,) = cgroup.folders
+    for name in ("memory.max", "memory.swap.max", "cpu.max", "pids.max"):  # the kernel makes them
+        (made / name).touch()
+    cgroup.set_limits(LIMITS)
     read = {file.name: file.read_text() for file in made.iterdir()}
     assert read == {
         "memory.max": str((64 + 24) * 1024 * 1024),
@@ -42,8 +45,15 @@ def test_version_1_limits_the_same(tmp_path: Path) -> None:
     legacy = tuple((name, tmp_path / name) for name in ("memory", "cpu", "pids"))
     for _, parent in legacy:
         parent.mkdir()
-    made = CgroupTree(legacy=legacy).make("one", LIMITS)
+    made = CgroupTree(legacy=legacy).make("one")
     assert len(made.folders) == 3
+    for name in (
+        "memory/one/memory.limit_in_bytes",
+        "cpu/one/cpu.cfs_quota_us",
+        "pids/one/pids.max",
+    ):
+        (tmp_path / name).touch()
+    made.set_limits(LIMITS)
     assert (tmp_path / "memory/one/memory.limit_in_bytes").read_text() == str(88 * 1024 * 1024)
     assert (tmp_path / "cpu/one/cpu.cfs_quota_us").read_text() == "50000"
     assert (tmp_path / "pids/one/pids.max").read_text() == "12"
@@ -67,7 +77,7 @@ def test_controllers_of_version_1_fill_what_version_2_lacks(tmp_path: Path) -> N
 def test_without_cgroups_nothing_is_made(tmp_path: Path) -> None:
     tree = find_cgroups(tmp_path / "none")
     assert tree == CgroupTree()
-    assert tree.make("one", LIMITS).folders == ()
+    assert tree.make("one").folders == ()
 
 
 def test_a_cgroup_that_belongs_to_the_service_manager_is_left_alone(
@@ -83,7 +93,7 @@ def test_a_cgroup_that_belongs_to_the_service_manager_is_left_alone(
 
 def test_processes_killed_for_memory_are_counted(tmp_path: Path) -> None:
     tree = CgroupTree(tmp_path, frozenset({"memory"}))
-    made = tree.make("one", LIMITS)
+    made = tree.make("one")
     assert made.out_of_memory() == 0
     (made.folders[0] / "memory.events").write_text("max 7\noom 1\noom_kill 2\n")
     assert made.out_of_memory() == 2

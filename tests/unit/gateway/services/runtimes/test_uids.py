@@ -53,7 +53,8 @@ def test_a_link_in_the_data_does_not_give_another_file_away(tmp_path: Path) -> N
 
 def test_code_becomes_readable_and_not_writable(tmp_path: Path) -> None:
     code = tmp_path / "code"
-    (code / "lib").mkdir(parents=True, mode=0o700)
+    code.mkdir(mode=0o700)
+    (code / "lib").mkdir(mode=0o700)
     for path in (code / "service.py", code / "lib/a.py"):
         path.touch(0o400)
     open_code(code)
