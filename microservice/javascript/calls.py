@@ -155,5 +155,6 @@ class AsyncCalls:
         ) as response:  # fmt: skip
             answer = await response.json()
         if "result" not in answer:
-            raise ServiceError(str(answer.get("error", answer).get("message", answer)))
+            why = answer.get("error", {}).get("message") or answer.get("detail", "no result")
+            raise ServiceError(str(why))
         return {"data": answer["result"]["href"]}
