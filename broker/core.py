@@ -89,7 +89,7 @@ class Core:
         self._build_handlers()
         self._build_paths(hot_path=hot_path, is_stored=store is not None)
         self.admin = Administration(
-            self._clients, self._registry, self._subscriptions, self._retained,
+            self._clients, self._registry, self._router, self._subscriptions, self._retained,
             self._invalidator, self._replies, self._time, wake,
         )  # fmt: skip
 
@@ -165,7 +165,7 @@ class Core:
             self._packet_handler,
             send_waiting,
             AliasedFastPath(fan_out).run,
-            durable_path.run if is_stored else None,
+            durable_path.run,
             scheduler,
             self._backpressure,
             self._invalidator,

@@ -43,6 +43,8 @@ from gateway.devices.store import DeviceStore
 from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
+from gateway.mqtt.groups import CONTAINER
+from gateway.mqtt.hops import HopPolicy
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
@@ -280,7 +282,11 @@ def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
         journal = Journal(base.config.node.state / "broker", settings.durability)
     # no client may read $SYS here: the gateway has a status and metrics of its own
     listeners, limits = base.broker_listeners.listeners, settings.limits.build()
-    return Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
+    broker = Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
+    hops = HopPolicy(broker.in_flight, time.monotonic)
+    broker.hooks.on_connect(hops.admit)
+    broker.hooks.on_publish("#", hops.check, between=CONTAINER)
+    return broker
 
 
 async def _build_cloud(

@@ -100,6 +100,7 @@ class Gateway:
         parts = self._parts
         api = self._listen()
         parts.admission.attach()
+        parts.services.attach(parts.broker.local_client("containers"), parts.broker.queue)
         if parts.cloud is not None:
             parts.cloud.uplink.attach()
         await self._start_broker()

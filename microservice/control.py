@@ -75,6 +75,10 @@ class Launch:
     stop_s: float = 5.0
     concurrency: int = 16
     queue_limit: int = 256
+    retry_tries: int = 3
+    retry_first_s: float = 1.0
+    retry_max_s: float = 60.0
+    echo: bool = False  # messages that the service publishes come back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +124,9 @@ class Counts:
     handled: int = 0  # messages and requests
     failed: int = 0  # messages and requests whose handler raised
     dropped: int = 0  # messages at QoS 0 that arrived too fast
+    retried: int = 0  # further calls of a handler for the same message
+    dead: int = 0  # messages that became dead letters
+    overdue: int = 0  # handlers ended at their limit
 
 
 Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Isolation

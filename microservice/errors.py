@@ -3,6 +3,7 @@
 MicroserviceError
 ├─ ServiceError          a handler, topic or path of the service cannot work
 ├─ PublishError          the broker did not accept a message, or is not reachable
+│  └─ PublishSizeError    the message is larger than the broker takes
 ├─ RequestTimeoutError   nobody answered a request over MQTT in time
 ├─ SettingError          a setting or secret is not declared, or has no value
 ├─ StoreError            a value of the state cannot be read or stored
@@ -27,6 +28,10 @@ class ServiceError(MicroserviceError):
 
 class PublishError(MicroserviceError):
     """The broker refused a message, or cannot be reached."""
+
+
+class PublishSizeError(PublishError):
+    """The broker takes no message of this size."""
 
 
 class RequestTimeoutError(MicroserviceError):

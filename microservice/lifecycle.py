@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import uvicorn
-from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
 from microservice.asgi import App
 from microservice.broker_link import BrokerLink
@@ -16,6 +17,7 @@ from microservice.control import (
     Command,
     Counts,
     Doing,
+    Failed,
     Launch,
     Paused,
     Prepared,
@@ -26,7 +28,11 @@ from microservice.deliveries import HandlerQueue
 from microservice.dispatch import Dispatcher
 from microservice.errors import PublishError
 from microservice.handling import HandlerLimits, ServiceCounters
-from microservice.message import Message
+from microservice.mqtt.current import with_inherited
+from microservice.mqtt.dead_letters import dead_letter_topic
+from microservice.mqtt.retry import RetryPolicy
+from microservice.mqtt.rights import TopicRights
+from microservice.mqtt.wire import NO_PROPERTIES, Incoming, MessageProperties
 from microservice.service import Service
 
 logger = logging.getLogger(__name__)
@@ -46,12 +52,17 @@ class ServiceLifecycle:
             HandlerQueue(launch.concurrency, launch.queue_limit),
             self._counters,
             HandlerLimits(launch.handler_s, launch.memory_mib),
-            self._acknowledge,
+            RetryPolicy(launch.retry_tries, launch.retry_first_s, launch.retry_max_s),
+            Path(launch.code),
+            self,
         )
+        self._rights = TopicRights(launch.publish)
         self._link: BrokerLink | None = None
         self._started = False
         self._server = _make_server(
-            self._make_application(), launch.stop_s / 2, sockets=_has_application(service)
+            self._make_application(),
+            launch.stop_s / 2,
+            sockets=service.triggers.make_application is not None,
         )
         self._serving: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
@@ -84,25 +95,57 @@ class ServiceLifecycle:
             case Command.STOP:
                 await self._stop()
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: MessageProperties = NO_PROPERTIES,
+    ) -> None:
         """Publish for the service, within its rights."""
-        if self._link is None or not any(
-            topic_matches_sub(allowed, topic) for allowed in self._launch.publish
-        ):
+        if self._link is None or not self._rights.allow(topic):
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
             )
-        await self._link.publish(topic, payload, qos, retain)
+        await self._link.publish(topic, payload, qos, retain, with_inherited(properties))
+
+    async def publish_dead_letter(self, payload: bytes, properties: MessageProperties) -> None:
+        """Give a message to the gateway, which keeps it; PublishError when it does not."""
+        if self._link is None:
+            raise PublishError("cannot keep a dead letter: not connected to the broker")
+        topic = dead_letter_topic(self._launch.info.container_id)
+        await self._link.publish(topic, payload, 1, False, properties)
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Acknowledge messages to the broker."""
+        if self._link is not None:
+            self._link.acknowledge(packet_ids)
+
+    def give_up(self, why: str) -> None:
+        """End the process at once: a handler cannot be ended."""
+        logger.error("%s", why)
+        self._report(Failed(why))
+        os._exit(1)  # the gateway ends what it has started
+
+    # Called by the link ------------------------------------------------------------------------
+
+    def arrived(self, message: Incoming) -> None:
+        """Take a message."""
+        self._dispatcher.arrived(message)
+
+    def connected(self, *, session_present: bool) -> None:
+        """Note that the broker has accepted."""
+        self._dispatcher.connected(session_present=session_present)
+
+    def disconnected(self) -> None:
+        """Note that the connection has ended."""
+        self._dispatcher.disconnected()
 
     async def _go(self) -> None:
         self._dispatcher.hold()  # messages of a stored session arrive before on_start is done
         if self._link is None and self._launch.login is not None:
-            self._link = BrokerLink(
-                self._launch.login,
-                self._launch.queue_limit,
-                self._arrived,
-                self._dispatcher.disconnected,
-            )
+            self._link = BrokerLink(self._launch.login, self._launch.queue_limit, self)
         if self._link is not None:
             self._report(Doing("connecting to the broker"))
             await self._link.open()
@@ -114,20 +157,9 @@ class ServiceLifecycle:
                 await handler()
         if self._link is not None:
             self._report(Doing("subscribing at the broker"))
-            await self._link.subscribe(self._dispatcher.filters(), self._launch.stale)
+            filters = self._dispatcher.filters(echo=self._launch.echo)
+            await self._link.subscribe(filters, self._launch.stale)
         self._dispatcher.release()
-
-    def _acknowledge(self, packet_id: int) -> None:
-        if self._link is not None:
-            self._link.acknowledge(packet_id)
-
-    def _arrived(self, message: MQTTMessage) -> None:
-        self._dispatcher.arrived(
-            Message(
-                message.topic, bytes(message.payload), message.qos, message.retain, message.dup
-            ),
-            message.mid if message.qos else 0,
-        )
 
     async def _pause(self) -> None:
         """Finish and acknowledge running messages, then disconnect from the broker."""
@@ -165,7 +197,11 @@ class ServiceLifecycle:
                 last = now
 
     def _counts(self) -> Counts:
-        return Counts(self._counters.handled, self._counters.failed, self._counters.dropped)
+        counters = self._counters
+        return Counts(
+            counters.handled, counters.failed, counters.dropped,
+            counters.retried, counters.dead, counters.overdue,
+        )  # fmt: skip
 
 
 class _Server(uvicorn.Server):
@@ -184,10 +220,6 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Do not handle signals."""
         yield
-
-
-def _has_application(service: Service) -> bool:
-    return service.triggers.make_application is not None
 
 
 def _make_server(app: Any, grace_s: float, *, sockets: bool) -> _Server:

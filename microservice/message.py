@@ -18,6 +18,15 @@ class Message:
     retain: bool = False
     duplicate: bool = False  # it may have been handled before
     levels: Mapping[str, str] = field(default_factory=dict)
+    user_properties: tuple[tuple[str, str], ...] = ()
+    content_type: str = ""
+    response_topic: str = ""
+    correlation: bytes = b""
+
+    @property
+    def retained(self) -> bool:
+        """True when the broker had kept the message: it may be old."""
+        return self.retain
 
     def __getitem__(self, name: str) -> str:
         return self.levels[name]

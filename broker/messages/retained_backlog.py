@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +20,13 @@ BACKLOG_STEP_MESSAGE_BYTES = 200  # the cost of sending one besides its bytes
 BACKLOG_STEP_NODE_BYTES = 20  # the cost of one topic level
 
 _NOTHING: Mapping[str, Subscription] = MappingProxyType({})
+
+
+class SendSlots(Protocol):
+    """Counts the QoS 1 and 2 messages that a client may be sent now."""
+
+    @property
+    def free_slots(self) -> int: ...  # noqa: D102
 
 
 class RetainedBacklog:
@@ -52,6 +59,36 @@ class RetainedBacklog:
             topic_filter = next(iter(self._pending))
             self._current = self._pending.pop(topic_filter), retained.walk(topic_filter)
         return self._current
+
+    def steps(
+        self, retained: RetainedStore, slots: SendSlots, now: float
+    ) -> Iterator[tuple[int, Subscription, Message | None]]:
+        """Yield cost, subscription and message of each step, as far as there are slots.
+
+        A step without a message found none, or is the last one of a filter: this is finished then.
+        """
+        while (walk := self.find_walk(retained)) is not None:
+            subscription, messages = walk
+            if subscription.qos and slots.free_slots <= 0:
+                return
+            try:
+                found = next(messages)  # the newest of its topic
+            except StopIteration:
+                self.finish_walk()
+                yield BACKLOG_STEP_NODE_BYTES, subscription, None
+                continue
+            message = retained.get(found.topic) if found is not None else None
+            if message is None or message.is_expired(now):
+                yield BACKLOG_STEP_NODE_BYTES, subscription, None
+                continue
+            size = len(message.topic) + len(message.payload)
+            cost = BACKLOG_STEP_NODE_BYTES + BACKLOG_STEP_MESSAGE_BYTES + size
+            yield cost, subscription, message
+
+    def is_finished(self, topic_filter: str) -> bool:
+        """Return whether the walk of a filter is over."""
+        current = self._current[0].topic_filter if self._current is not None else None
+        return current != topic_filter and topic_filter not in self.pending
 
     def finish_walk(self) -> None:
         """Go on with the next filter."""

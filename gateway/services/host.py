@@ -1,13 +1,17 @@
 """Joins the parts of microservices into the one that the gateway sees."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from broker import Overflow, OverflowRule, QueueStatus
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck
-from gateway.services.api.routes import mcm_routes
+from gateway.services.api.routes import McmParts, mcm_routes
+from gateway.services.deadletters import DeadLetterKeeper
+from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
@@ -15,11 +19,13 @@ from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
+from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
+from microservice.mqtt.dead_letters import dead_letter_topic
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
@@ -34,6 +40,8 @@ class ContainerRights:
     container_id: str
     subscribe: tuple[str, ...]
     publish: tuple[str, ...]
+    own_topics: tuple[str, ...] = ()  # of the gateway, that this container alone may write
+    overflow: OverflowRule = field(default_factory=OverflowRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,9 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    retried: int = 0  # further calls of a handler for the same message
+    overdue: int = 0  # handlers ended at their limit
+    messages: ContainerMessages = field(default_factory=ContainerMessages)
 
 
 class ServiceHost:
@@ -89,6 +100,11 @@ class ServiceHost:
             on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), context, node)
+        self._dead_letters = DeadLetterKeeper(
+            state / "deadletters.db", limits.deadletters, limits.deadletter_bytes, time.time
+        )
+        self._queue: Callable[[str], QueueStatus | None] = lambda _: None
+        self._forgetting: set[asyncio.Task[None]] = set()
         self._proxy = ContainerProxy(self._find_supervisor, limits)
 
     async def start(self, outlets: Outlets | None = None) -> None:
@@ -97,8 +113,14 @@ class ServiceHost:
         Their requests lead to the outlets.
         """
         self._gateway_sockets.lead_to(outlets)
+        await self._dead_letters.load()
         await self._deployments.resume()
         self.is_loaded = True
+
+    def attach(self, broker: LetterBroker, queue: Callable[[str], QueueStatus | None]) -> None:
+        """Take the dead letters of containers from the broker, and look at their queues there."""
+        self._dead_letters.attach(broker)
+        self._queue = queue
 
     def add_listener(
         self, on_change: Callable[[], object], on_deleted: Callable[[str], object]
@@ -113,10 +135,13 @@ class ServiceHost:
         await self._gateway_sockets.stop()
         for runtime in self._runtimes:
             runtime.close()
+        await asyncio.gather(*self._forgetting, return_exceptions=True)
+        await self._dead_letters.close()
 
     def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
         """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
-        return mcm_routes(self._deployments, self._limits, check)
+        parts = McmParts(self._deployments, self._dead_letters, self._messages, self._limits)
+        return mcm_routes(parts, check)
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path; None when no microservice has it."""
@@ -131,7 +156,10 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
-        return [_status(one) for one in self._deployments.containers()]
+        return [
+            _status(one, self._messages(one.stored.container_id))
+            for one in self._deployments.containers()
+        ]
 
     def services(self) -> tuple[OfferedService, ...]:
         """Return the microservices of this node, for its record."""
@@ -153,7 +181,17 @@ class ServiceHost:
         if version is None:
             return None
         mqtt = version.manifest.mqtt
-        return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
+        own = (dead_letter_topic(container_id),)
+        rule = OverflowRule(Overflow(mqtt.overflow), mqtt.slow_s)
+        return ContainerRights(container_id, mqtt.subscribe, mqtt.publish, own, rule)
+
+    def _messages(self, container_id: str) -> ContainerMessages:
+        letters = self._dead_letters.counts(container_id)
+        queue = self._queue(f"{LOGIN_PREFIX}{container_id}") or QueueStatus()
+        return ContainerMessages(
+            queue.waiting, queue.in_flight, queue.held, queue.dropped, queue.state,
+            letters.kept, letters.dropped,
+        )  # fmt: skip
 
     def _find_supervisor(self, container_id: str) -> Supervisor | None:
         deployed = self._deployments.container(container_id)
@@ -167,6 +205,9 @@ class ServiceHost:
 
     def _deleted(self, container_id: str) -> None:
         self._gateway_sockets.forget(container_id)
+        forgetting = asyncio.create_task(self._dead_letters.forget(container_id))
+        self._forgetting.add(forgetting)
+        forgetting.add_done_callback(self._forgetting.discard)
         for listener in self._on_deleted:
             listener(f"{LOGIN_PREFIX}{container_id}")
 
@@ -182,7 +223,7 @@ def _by_name(runtimes: Sequence[Runtime]) -> dict[str, Runtime]:
     return found
 
 
-def _status(deployed: Deployed) -> ContainerStatus:
+def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, version = supervisor.counts, supervisor.version
     return ContainerStatus(
@@ -196,8 +237,11 @@ def _status(deployed: Deployed) -> ContainerStatus:
         started_at=supervisor.started_at,
         handled=counts.handled,
         failed=counts.failed,
-        dropped=counts.dropped,
+        dropped=counts.dropped + messages.dropped,
+        retried=counts.retried,
+        overdue=counts.overdue,
         restarts=supervisor.restarts,
         last_end=supervisor.last_end.reason,
         last_end_at=supervisor.last_end.at,
+        messages=messages,
     )

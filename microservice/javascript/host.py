@@ -23,6 +23,7 @@ MIB = 1024 * 1024
 LOAD_S = 10.0  # for index.js itself
 STORE_MIB = 64
 HTTP_PORT = "8083"
+SPARE_S = 3.0  # beyond a script's limit: its own end tells the line
 
 
 async def load_javascript(launch: Launch) -> Service:
@@ -72,7 +73,8 @@ async def load_javascript(launch: Launch) -> Service:
 
     trigger = MessageTrigger(parts, slots)
     for wanted in settings.triggers:
-        service.on(wanted.topic_filter, qos=wanted.qos)(trigger.handle)
+        on = service.on(wanted.topic_filter, wanted.qos, limit_s=settings.limit_s + SPARE_S)
+        on(trigger.handle)
 
     async def close() -> None:
         await evaluator.stop()

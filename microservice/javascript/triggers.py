@@ -57,14 +57,11 @@ def describe_message(message: Message) -> dict[str, Any]:
         described["payload"] = message.payload.decode()
     except UnicodeDecodeError:
         described["payloadBase64"] = base64.b64encode(message.payload).decode()
-    # a kit without MQTT 5 properties has none of these
-    pairs = getattr(message, "user_properties", ())
-    described["userProperties"] = [list(pair) for pair in pairs]
-    for name, key in (("content_type", "contentType"), ("response_topic", "responseTopic")):
-        value = getattr(message, name, "")
-        if value:
-            described[key] = value
-    correlation = getattr(message, "correlation", b"")
-    if correlation:
-        described["correlationBase64"] = base64.b64encode(correlation).decode()
+    described["userProperties"] = [list(pair) for pair in message.user_properties]
+    if message.content_type:
+        described["contentType"] = message.content_type
+    if message.response_topic:
+        described["responseTopic"] = message.response_topic
+    if message.correlation:
+        described["correlationBase64"] = base64.b64encode(message.correlation).decode()
     return described

@@ -98,7 +98,7 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         str((container.get("env") or {}).get(BASE_KEY, "")),
         f"{_number(container, 'handled'):.0f}",
         f"{_number(container, 'restarts'):.0f}",
-        reason(container, now),
+        "; ".join(each for each in (reason(container, now), backlog(container)) if each),
     )
 
 
@@ -112,6 +112,20 @@ def reason(container: dict[str, Any], now: float) -> str:
     if error or not last_end.get("reason"):
         return error
     return f"{last_end['reason']} ({ago(now - _number(last_end, 'at') / 1000)})"
+
+
+def backlog(container: dict[str, Any]) -> str:
+    """Return which messages a container did not handle, and who waits for it."""
+    messages, letters = container.get("messages") or {}, container.get("deadLetters") or {}
+    found = []
+    if held := _number(messages, "held"):
+        found.append(f"publishers of {held:.0f} messages wait")
+    if dropped := _number(container, "dropped"):
+        found.append(f"{dropped:.0f} messages dropped")
+    if kept := _number(letters, "kept"):
+        name = container.get("name")
+        found.append(f"{kept:.0f} dead letters (`hecate deadletters {name}`)")
+    return ", ".join(found)
 
 
 def image_row(image: dict[str, Any], now: float) -> tuple[str, ...]:

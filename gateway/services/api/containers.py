@@ -1,6 +1,7 @@
 """Serves /mcm/v1/containers: the list of containers, deployment, start and stop, deletion."""
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.http.routes import ANY, ApiRoute, Operation, make_route
 from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
 from gateway.services.deployments import BASE_KEY, Deployed, Deployments
 from gateway.services.limits import ServiceLimits
+from gateway.services.messages import ContainerMessages
 
 _CONTAINER_ID = PathText("container_id")
 _CONTAINER = {
@@ -49,12 +51,18 @@ _DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer
 
 
 def container_routes(
-    deployments: Deployments, limits: ServiceLimits, check: ClientCheck
+    deployments: Deployments,
+    messages: Callable[[str], ContainerMessages],
+    limits: ServiceLimits,
+    check: ClientCheck,
 ) -> list[ApiRoute]:
     """Return the routes about containers."""
 
+    def fields(deployed: Deployed) -> dict[str, Any]:
+        return _fields(deployed, messages(deployed.stored.container_id))
+
     async def get_containers(_request: Request, client_id: str) -> Response:
-        return JSONResponse({"data": [_fields(c) for c in deployments.containers(client_id)]})
+        return JSONResponse({"data": [fields(c) for c in deployments.containers(client_id)]})
 
     async def post_container(request: Request, client_id: str) -> Response:
         name, image, env = await _read_container(request, limits)
@@ -62,12 +70,12 @@ def container_routes(
         with errors_as_problems():
             deployed = await deployments.put_container(client_id, name, image, env, time.time())
         is_new = deployed.stored.container_id not in known
-        return JSONResponse(_fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        return JSONResponse(fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     async def get_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(deployed))
+        return JSONResponse(fields(deployed))
 
     async def put_container(request: Request, client_id: str) -> Response:
         change = {
@@ -77,12 +85,12 @@ def container_routes(
         }[await _read_state(request)]
         with errors_as_problems():
             changed = await change(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(changed))
+        return JSONResponse(fields(changed))
 
     async def delete_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(deleted))
+        return JSONResponse(fields(deleted))
 
     one = f"{PREFIX}/containers/{{container_id}}"
     return [
@@ -94,7 +102,7 @@ def container_routes(
     ]
 
 
-def _fields(deployed: Deployed) -> dict[str, Any]:
+def _fields(deployed: Deployed, messages: ContainerMessages) -> dict[str, Any]:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, last_end = supervisor.counts, supervisor.last_end
     return {
@@ -113,7 +121,16 @@ def _fields(deployed: Deployed) -> dict[str, Any]:
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
         "handled": counts.handled,
         "failed": counts.failed,
-        "dropped": counts.dropped,
+        "dropped": counts.dropped + messages.dropped,
+        "retried": counts.retried,
+        "overdue": counts.overdue,
+        "messages": {
+            "waiting": messages.waiting,
+            "inFlight": messages.in_flight,
+            "held": messages.held,
+            "flow": messages.flow,
+        },
+        "deadLetters": {"kept": messages.dead_letters, "dropped": messages.dead_letters_dropped},
     }
 
 

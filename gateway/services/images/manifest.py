@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gateway.services.errors import ImageError
 from gateway.services.isolation import check_names
@@ -16,6 +17,9 @@ CPU_MIN, CPU_MAX = 0.05, 64.0  # of a core; the kernel refuses less than 1 %
 PROCESSES_MIN, PROCESSES_MAX = 4, 4096
 FILES_MIN, FILES_MAX = 64, 65536  # the kit needs about 20
 SECONDS_MIN, SECONDS_MAX = 1, 600
+SLOW_S_MAX = 60  # devices give a connection up after a minute or two without an answer
+TRIES_MAX = 100
+DELAY_S_MAX = 3600
 FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
 FILTER_BYTES = 256
 
@@ -45,9 +49,14 @@ class ManifestMqtt:
 
     subscribe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
+    overflow: Literal["slow", "drop_oldest", "drop_newest"] = "slow"  # when it cannot keep up
+    slow_s: float = 10.0  # a publisher waits at most so long for a slow container
+    echo: bool = False  # messages that it publishes come back to it
 
     def check(self) -> None:
         """Refuse texts that are no topic filters, and the gateway's own topics."""
+        if not 0 < self.slow_s <= SLOW_S_MAX:
+            raise ValueError(f"slow_s = {self.slow_s:g}: must be above 0, at most {SLOW_S_MAX}")
         for name in ("subscribe", "publish"):
             filters = getattr(self, name)
             if len(filters) > FILTERS_LIMIT:
@@ -69,6 +78,7 @@ class LimitSettings:
     open_files: int = 256  # of each process
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
+    handler_s: float | None = None  # one call of a handler; 30 likewise
 
     def check(self) -> None:
         """Refuse limits that cannot work."""
@@ -83,7 +93,8 @@ class LimitSettings:
         ):
             if not least <= value <= most:
                 raise ValueError(f"{name} = {value:g}: must be {least:g} to {most:g}")
-        for name, seconds in (("start_s", self.start_s), ("liveness_s", self.liveness_s)):
+        for name in ("start_s", "liveness_s", "handler_s"):
+            seconds = getattr(self, name)
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
 
@@ -100,6 +111,25 @@ class ManifestIsolation:
 
 
 @dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """The calls of a handler that fails, and the pauses between them, which double."""
+
+    tries: int = 3  # calls for one message; then it becomes a dead letter
+    first_delay_s: float = 1.0
+    max_delay_s: float = 60.0
+
+    def check(self) -> None:
+        """Refuse a policy that cannot work."""
+        if not 1 <= self.tries <= TRIES_MAX:
+            raise ValueError(f"tries = {self.tries}: must be 1 to {TRIES_MAX}")
+        if not 0 < self.first_delay_s <= self.max_delay_s <= DELAY_S_MAX:
+            raise ValueError(
+                f"first_delay_s = {self.first_delay_s:g}, max_delay_s = {self.max_delay_s:g}: "
+                f"must be above 0, in this order, at most {DELAY_S_MAX}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A microservice's description."""
 
@@ -110,6 +140,7 @@ class Manifest:
     limits: LimitSettings = field(default_factory=LimitSettings)
     isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    retry: RetrySettings = field(default_factory=RetrySettings)
 
     @property
     def image(self) -> str:

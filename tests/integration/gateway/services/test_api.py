@@ -61,6 +61,10 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
                 "handled": 0,
                 "failed": 0,
                 "dropped": 0,
+                "retried": 0,
+                "overdue": 0,
+                "messages": {"waiting": 0, "inFlight": 0, "held": 0, "flow": "flowing"},
+                "deadLetters": {"kept": 0, "dropped": 0},
             }
             assert (await here.http.get("/api/c/v2/rooms")).status_code == 200
             (service,) = here.host.services()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
@@ -13,10 +14,12 @@ from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 from starlette.requests import Request
 
-from broker import Broker, Credentials, Identity, Listener, Refusal
+from broker import Broker, Credentials, Identity, Limits, Listener, Refusal
 from broker.messages.topics import covers
 from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
+from gateway.mqtt.groups import CONTAINER
+from gateway.mqtt.hops import HopPolicy
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
@@ -27,7 +30,7 @@ from gateway.services.isolation import IsolationPolicy
 from tests.aio import until
 from tests.programs import PATIENCE
 from web import HttpLimits, HttpServer, listen_unix
-from web.asgi import Receive, Scope, Send
+from web.asgi import App, Receive, Scope, Send
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
 CONTAINERS = "containers"
@@ -48,12 +51,16 @@ class Access:
         if rights is None:
             return Refusal.BAD_CREDENTIALS
         self.rights[name] = rights
-        return Identity(name, name)
+        groups = frozenset({CONTAINER})
+        return Identity(name, name, groups, overflow=rights.overflow)
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         if identity.name == "person":
             return True
-        return any(topic_matches_sub(f, topic) for f in self.rights[identity.name].publish)
+        rights = self.rights[identity.name]
+        if topic in rights.own_topics:
+            return True
+        return any(topic_matches_sub(f, topic) for f in rights.publish)
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
         if identity.name == "person":
@@ -69,12 +76,16 @@ class World:
         directory: Path,
         limits: ServiceLimits,
         isolation: IsolationPolicy = DEFAULT_ISOLATION,
+        broker_limits: Limits | None = None,
     ) -> None:
         self._directory, self._limits, self._isolation = directory, limits, isolation
         access = Access()
         tcp = Listener(port=0)
         unix = Listener(path=directory / "b.sock", name=CONTAINERS)
-        self.broker = Broker([tcp, unix], access, access)
+        self.broker = Broker([tcp, unix], access, access, broker_limits)
+        hops = HopPolicy(self.broker.in_flight, time.monotonic)
+        self.broker.hooks.on_connect(hops.admit)
+        self.broker.hooks.on_publish("#", hops.check, between=CONTAINER)
         self._access = access
         self.host = self._make_host()
 
@@ -90,6 +101,7 @@ class World:
             isolation=self._isolation,
         )
         host.add_listener(self.broker.rights_changed, self.broker.disconnect)
+        host.attach(self.broker.local_client("containers"), self.broker.queue)
         self._access.host = host
         return host
 
@@ -101,15 +113,19 @@ class World:
 
     async def start(self) -> None:
         await self.broker.start()
-        app = make_api(self.host.mcm_routes(_client_id), self._microservices)
+
+        async def api(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._api(scope, receive, send)  # of the present host
+
         self._outlets = Outlets(
-            api=app,
+            api=api,
             own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
             node_id="0" * 56,
             closed_ports=lambda: frozenset({8083}),
         )
         await self.host.start(self._outlets)
-        self._server = HttpServer(app, HttpLimits())
+        self._api = self._make_api()
+        self._server = HttpServer(api, HttpLimits())
         listener = listen_unix(self._directory / "api.sock")
         self._serving = asyncio.create_task(self._server.run_on(listener))
         await self._server.listening.wait()
@@ -131,6 +147,10 @@ class World:
         fresh = self._make_host()
         await fresh.start(self._outlets)
         self.host = fresh
+        self._api = self._make_api()
+
+    def _make_api(self) -> App:
+        return make_api(self.host.mcm_routes(_client_id), self._microservices)
 
     async def _microservices(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.host.find(scope["path"])
@@ -230,10 +250,15 @@ class Person:
 
 @contextlib.asynccontextmanager
 async def world(
-    directory: Path, isolation: IsolationPolicy = DEFAULT_ISOLATION, **limits: Any
+    directory: Path,
+    isolation: IsolationPolicy = DEFAULT_ISOLATION,
+    *,
+    broker_queue: int = 10_000,
+    **limits: Any,
 ) -> AsyncIterator[World]:
     """Run a world; it is gone afterwards."""
-    made = World(directory, ServiceLimits(**limits), isolation)
+    broker_limits = Limits(queued_messages=broker_queue)
+    made = World(directory, ServiceLimits(**limits), isolation, broker_limits)
     await made.start()
     try:
         yield made

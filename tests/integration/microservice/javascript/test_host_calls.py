@@ -382,12 +382,15 @@ TRIGGERS = {"MCM.MQTT_TRIGGERS": "in/+, refused"}
 )
 def test_payloads_are_forwarded_unharmed(payload: bytes, tmp_path: Path) -> None:
     async def use(running: Script) -> None:
-        await running.message("in/1", payload, qos=1, retain=True, duplicate=True)
+        more = {"qos": 1, "retain": True, "duplicate": True, "user_properties": (("a", "é"),)}
+        await running.message("in/1", payload, **more, correlation=b"\xff", response_topic="r")
         (_, seen, *_), forwarded = running.broker.messages
         assert forwarded == ("out", payload, 0, True)
         described = json.loads(seen)
         assert described["topic"] == "in/1"
         assert (described["qos"], described["retain"], described["duplicate"]) == (1, True, True)
+        assert described["userProperties"] == [["a", "é"]]
+        assert (described["correlationBase64"], described["responseTopic"]) == ("/w==", "r")
         assert ("payload" in described) != ("payloadBase64" in described)
         if "payloadBase64" in described:
             assert base64.b64decode(described["payloadBase64"]) == payload

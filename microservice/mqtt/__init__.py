@@ -1,0 +1,1 @@
+"""Speaks MQTT 5 with the gateway's broker, for one container."""
