@@ -62,7 +62,7 @@ class ServiceLifecycle:
         self._server = _make_server(
             self._make_application(),
             launch.stop_s / 2,
-            sockets=service.triggers.make_application is not None,
+            sockets=service.triggers.has_sockets,
         )
         self._serving: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None

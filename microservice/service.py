@@ -78,6 +78,7 @@ class Triggers:
     stop: list[LifeHandler] = field(default_factory=list)
     closed: list[LifeHandler] = field(default_factory=list)
     make_application: MakeApplication | None = None  # in place of routes
+    has_sockets: bool = False  # of that application
 
 
 class Service:
@@ -162,12 +163,15 @@ class Service:
         self.triggers.stop.append(_coroutine(handler))
         return handler
 
-    def serve_by(self, make: MakeApplication, close: LifeHandler) -> None:
+    def serve_by(
+        self, make: MakeApplication, close: LifeHandler, *, has_sockets: bool = False
+    ) -> None:
         """Let an ASGI application answer all requests; close it after the last one.
 
-        For runtimes of other languages.
+        For runtimes of other languages. has_sockets tells whether it takes WebSockets.
         """
         self.triggers.make_application = make
+        self.triggers.has_sockets = has_sockets
         self.triggers.closed.append(close)
 
     async def publish(self, topic: str, value: Any, *, qos: int = 1, retain: bool = False) -> None:

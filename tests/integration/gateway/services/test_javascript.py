@@ -4,6 +4,10 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
+from websockets.asyncio.client import unix_connect
+from websockets.exceptions import InvalidStatus
+
 from tests.aio import until
 from tests.integration.gateway.services.world import Person, world
 
@@ -70,6 +74,47 @@ def test_messages_reach_the_handler_and_leave_it_unharmed(tmp_path: Path) -> Non
             assert info["apiRoot"] == "/api/probe/v1"
             assert all(isinstance(value, str) for value in info.values())
             await until(lambda: "told to fail (index.js:5)" in here.log("api-probe"))
+
+    asyncio.run(run())
+
+
+def test_events_reach_websockets_through_the_gateway(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = """mimikModule.exports = (context, request, response) => {
+          context.dispatchWebSocketEvent({ type: 'data_sync', message: request.url });
+          response.end();
+        };"""
+        async with world(tmp_path) as here:
+            uploaded = await here.upload(write_script(tmp_path / "probe", code))
+            env = {"MCM.WEBSOCKET_SUPPORT": "true"}
+            await here.create("probe", uploaded.json()["name"], env)
+            address = "ws://gateway/ws/api/probe/v1"
+            async with unix_connect(str(tmp_path / "api.sock"), address) as client:
+                assert (await here.http.get("/api/probe/v1/x")).status_code == 200
+                async with asyncio.timeout(30):
+                    frame = json.loads(await client.recv())
+                assert frame == {"type": "data_sync", "message": "/x"}
+            await here.create("probe", uploaded.json()["name"], {})
+            with pytest.raises(InvalidStatus):
+                async with unix_connect(str(tmp_path / "api.sock"), address):
+                    pass
+
+    asyncio.run(run())
+
+
+def test_scripts_call_others_and_themselves_without_a_deadlock(tmp_path: Path) -> None:
+    async def run() -> None:
+        code = """mimikModule.exports = async (context, request, response) => {
+          const left = Number(request.url.slice(1));
+          if (!left) return response.end('done');
+          const url = 'http://localhost:' + context.info.httpPort + context.info.apiRoot;
+          const answer = await context.http.request({ url: `${url}/${left - 1}` });
+          response.end(answer.data);
+        };"""
+        async with world(tmp_path) as here:
+            await here.deploy(write_script(tmp_path / "probe", code), "probe")
+            calls = (here.http.get("/api/probe/v1/5") for _ in range(2))
+            assert [one.text for one in await asyncio.gather(*calls)] == ["done", "done"]
 
     asyncio.run(run())
 

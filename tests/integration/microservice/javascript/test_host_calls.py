@@ -239,7 +239,8 @@ def test_the_number_of_pending_calls_is_bounded(tmp_path: Path) -> None:
             got.append((await running.get()).text)
 
     code = handler("""
-    try { for (;;) context.http.request({ url: 'http://h/hang', socketTimeout: 300, success() {} }); }
+    const call = { url: 'http://h/hang', socketTimeout: 300, success() {} };
+    try { for (;;) context.http.request(call); }
     catch (e) { response.end(e.message); }
     """)
     asyncio.run(main())
