@@ -20,6 +20,7 @@ from microservice.outbound import OutboundClient
 from microservice.service import Service
 
 MIB = 1024 * 1024
+BACKSTOP_S = 0.4  # a request is answered half a second after its limit at the latest
 LOAD_S = 10.0  # for index.js itself
 STORE_MIB = 64
 HTTP_PORT = "8083"
@@ -38,6 +39,7 @@ async def load_javascript(launch: Launch) -> Service:
             code=Path(launch.code),
             memory_bytes=settings.memory_mib * MIB,
             limit_s=settings.limit_s,
+            backstop_s=BACKSTOP_S,
             load_s=LOAD_S,
             shared={"env": dict(launch.env), "info": _info(launch)},
         )

@@ -47,7 +47,7 @@ class Engine:
 
     def __init__(self, memory_bytes: int, is_over: Callable[[], bool]) -> None:
         self.interrupted_at: str | None = None  # the stack at the time limit
-        self._vain = 0  # interruptions outside of the script
+        self.vain = 0  # interruptions outside of the script, which were no use
         self._is_over = is_over
         self._context = _quickjs.Context()
         self._context.set_max_stack_size(STACK_BYTES)
@@ -118,8 +118,8 @@ class Engine:
             return 0
         self.interrupted_at = ""  # the next line may run a script's Error.prepareStackTrace
         stack = self._stack()
-        if ENTRY_FILE not in stack and self._vain < VAIN_LIMIT:
-            self._vain += 1  # between two jobs of a promise: the next one is the script's
+        if ENTRY_FILE not in stack and self.vain < VAIN_LIMIT:
+            self.vain += 1  # between two jobs of a promise: the next one is the script's
             self.interrupted_at = None
             return 0
         self.interrupted_at = stack

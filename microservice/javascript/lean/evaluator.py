@@ -28,7 +28,6 @@ from microservice.javascript.lean.run import Clock, Functions, ScriptRun
 
 PRELUDE = ("core", "globals", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
-BACKSTOP_S = 0.3  # beyond the limit: for native code that asks no interrupt handler
 LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a script's ceiling
 LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded
 JOBS_LIMIT = 100_000  # of promises while index.js is being loaded
@@ -58,6 +57,7 @@ class _Evaluator:
     def __init__(self, settings: dict[str, Any], control: socket.socket) -> None:
         self._control = control
         self._limit_s = float(settings["limit_s"])
+        self._backstop_s = float(settings["backstop_s"])
         memory_bytes = int(settings["memory_bytes"])
         clock = Clock(time.monotonic() + float(settings["load_s"]))
         engine = Engine(memory_bytes, clock.is_over)
@@ -115,7 +115,7 @@ class _Evaluator:
             return
         try:
             self._become_child()
-            self._child.run(Channel(sock), self._limit_s)
+            self._child.run(Channel(sock), self._limit_s, self._backstop_s)
         except ClosedError:
             pass  # the client has hung up
         except Exception:  # noqa: BLE001  # a fault of this package: nobody else would show it
@@ -131,8 +131,6 @@ class _Evaluator:
         os.close(self._wake)
         os.close(self._woken)
         resource.setrlimit(resource.RLIMIT_AS, (self._address_space, self._address_space))
-        # its default action ends the process, whatever native code it is in
-        signal.setitimer(signal.ITIMER_REAL, self._limit_s + BACKSTOP_S)
 
     def _reap(self) -> None:
         while self._children:

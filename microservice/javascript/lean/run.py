@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import resource
+import signal
 import time
 from collections import deque
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from microservice.javascript.lean.frames import ANSWER, ASK, DO, FRAME_LIMIT_BYT
 
 FINISH_S = 0.2  # for the front to read the last frames
 EXPLAINING_S = 0.1  # for the prelude to tell what it waited for when the time was over
-LINE_HUNT_S = 0.2  # beyond the limit, for short jobs to be interrupted where they are
 FINISHED, UNANSWERED, FAILED, ANY = -2, -3, -4, -1
 GOING_ON = ("uncaught", "rejection")  # faults that do not end the request
 FAULTS_LIMIT = 20  # of these are told
@@ -68,17 +68,29 @@ class ScriptRun:
         self._engine, self._functions, self._clock = engine, functions, clock
         self._memory_bytes = memory_bytes
         self._channel: Channel | None = None
-        self._limit_s = 0.0
+        self._hunt_s = 0.0
         self._events: deque[str] = deque()  # that came while an answer was waited for
         self._first_kib = 0
         self._faults = 0
 
-    def run(self, channel: Channel, limit_s: float) -> None:
-        """Answer the request that comes over the channel; return when there is nothing to do."""
-        self._channel, self._limit_s = channel, limit_s
+    def run(self, channel: Channel, limit_s: float, backstop_s: float) -> None:
+        """Answer the request that comes over the channel; return when there is nothing to do.
+
+        Args:
+            channel: to the front.
+            limit_s: of time, from the request on.
+            backstop_s: beyond the limit, for native code that asks no interrupt handler.
+        """
+        self._channel = channel
+        self._hunt_s = backstop_s / 2  # for short jobs to be interrupted where they are
         self._first_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        seed = " ".join(str(int.from_bytes(os.urandom(4), "big")) for _ in range(4))
+        self._functions.seed(seed)  # with the next line: what can be done before the request
+        self._status()
         try:
             request = channel.receive(None)
+            # its default action ends the process, whatever native code it is in
+            signal.setitimer(signal.ITIMER_REAL, limit_s + backstop_s)
             self._clock.deadline = time.monotonic() + limit_s
             try:
                 self._answer(channel, request or "")
@@ -117,8 +129,6 @@ class ScriptRun:
 
     def _answer(self, channel: Channel, request: str) -> None:
         functions = self._functions
-        seed = " ".join(str(int.from_bytes(os.urandom(4), "big")) for _ in range(4))
-        functions.seed(seed)
         self._run(functions.start, request[1:])
         while True:
             self._run_jobs()
@@ -170,13 +180,18 @@ class ScriptRun:
 
     def _run_jobs(self) -> None:
         """Run what promises have to do, until nothing is left."""
-        engine, clock, jobs = self._engine, self._clock, 0
+        engine, clock, jobs, vain = self._engine, self._clock, 0, 0
         try:
             while engine.run_job():
                 jobs += 1
                 self._check_time()
+                if engine.vain > vain:
+                    # the engine asks at each 10,000th call or turn of a loop: where jobs are all
+                    # alike always at the same place; one call more moves it
+                    vain = engine.vain
+                    self._status()
                 # a job too short to be interrupted where it is
-                if not jobs % JOBS_A_LOOK and time.monotonic() >= clock.deadline + LINE_HUNT_S:
+                if not jobs % JOBS_A_LOOK and time.monotonic() >= clock.deadline + self._hunt_s:
                     raise _EndError("time")
         except ERRORS as exc:
             raise self._end(str(exc)) from None

@@ -194,8 +194,8 @@ def alive(pid: int) -> bool:
 
 
 async def children_gone(pid: int) -> None:
-    """Return when a process has no children."""
-    await until(lambda: not children_of(pid))
+    """Return when an evaluator has no children but the one that waits for the next request."""
+    await until(lambda: len(children_of(pid)) <= 1)
 
 
 def log_of(records: list[logging.LogRecord]) -> str:

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import re
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -60,15 +62,17 @@ ENDLESS = {
 
 # case S1, S2
 @pytest.mark.parametrize("kind", ENDLESS)
-def test_no_script_outlives_its_time(kind: str, tmp_path: Path, caplog: Log) -> None:
+def test_no_script_outlives_its_time(
+    kind: str, tmp_path: Path, caplog: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the other two guards, which know no line, must not be the ones that end it on a busy machine
+    monkeypatch.setattr("microservice.javascript.host.BACKSTOP_S", 30.0)
+    monkeypatch.setattr("microservice.javascript.exchange.OVERTIME_S", 60.0)
+
     async def use(running: Script) -> None:
-        began = asyncio.get_running_loop().time()
         answer = await running.get("/endless")
-        took = asyncio.get_running_loop().time() - began
         assert answer.status == 500, answer.text
         assert "time limit of 0.2 s" in answer.text
-        # the front itself would end the child 1 s after the limit
-        assert took < 0.2 + 1.0, f"took {took:.2f} s"
         assert running.counters.failed == 1
 
     run(tmp_path, handler(ENDLESS[kind]), use, env=SHORT)
@@ -275,13 +279,37 @@ def test_the_number_of_children_is_bounded(tmp_path: Path) -> None:
             most = max(most, len(children_of(running.service_pid)))
             await asyncio.sleep(0.001)
         statuses = [one.result().status for one in asking]
-        assert most <= 3
+        assert most <= 3 + 1  # the one that waits for the next request
         # 3 run, 64 wait, the others are refused
         assert statuses.count(200) == 67
         assert statuses.count(503) == 33
 
     code = handler("setTimeout(() => response.end(), 20);")
     run(tmp_path, code, use, concurrency=3)
+
+
+def test_the_time_of_a_request_begins_with_it(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        for _ in range(3):
+            assert (await running.get()).status == 200
+            # one child waits for the next request, longer than a request may take
+            await until(lambda: children_of(running.service_pid))
+            await asyncio.sleep(0.6)
+
+    run(tmp_path, handler("setTimeout(() => response.end(), 50);"), use, env=SHORT)
+
+
+def test_a_child_that_died_while_it_waited_takes_no_request(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        assert (await running.get()).status == 200
+        await until(lambda: children_of(running.service_pid))
+        (spare,) = children_of(running.service_pid)
+        os.kill(spare, signal.SIGKILL)
+        await until(lambda: not children_of(running.service_pid))
+        await asyncio.sleep(0.05)  # for the front to hear of it
+        assert (await running.get()).status == 200
+
+    run(tmp_path, handler("response.end();"), use)
 
 
 def test_a_dead_evaluator_is_started_again(tmp_path: Path) -> None:
