@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from broker import Broker
-from broker.journal import Journal
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.addresses import cluster_addresses
@@ -43,8 +42,7 @@ from gateway.devices.store import DeviceStore
 from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
-from gateway.mqtt.groups import CONTAINER
-from gateway.mqtt.hops import HopPolicy
+from gateway.mqtt.embedded import build_embedded_broker
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
@@ -190,12 +188,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
-        isolation=IsolationPolicy(
-            strict=config.services.isolation == "strict",
-            uids=range(
-                config.services.uid_first, config.services.uid_first + config.services.uid_count
-            ),
-        ),
+        isolation=IsolationPolicy(config.services.is_strict, config.services.uids),
     )
     rank = Rank(config.cluster.stationary, config.cluster.capability)
     stored = await settings.load()
@@ -277,16 +270,8 @@ def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
-    journal = None
-    if settings.durability != "memory":
-        journal = Journal(base.config.node.state / "broker", settings.durability)
-    # no client may read $SYS here: the gateway has a status and metrics of its own
-    listeners, limits = base.broker_listeners.listeners, settings.limits.build()
-    broker = Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
-    hops = HopPolicy(broker.in_flight, time.monotonic)
-    broker.hooks.on_connect(hops.admit)
-    broker.hooks.on_publish("#", hops.check, between=CONTAINER)
-    return broker
+    state = base.config.node.state
+    return build_embedded_broker(settings, base.broker_listeners, access, state)
 
 
 async def _build_cloud(

@@ -236,6 +236,16 @@ class ServicesSettings:
         if not 1 <= self.uid_count <= UID_MAX + 1 - self.uid_first:
             raise ValueError(f"uid_count = {self.uid_count}: uids must be at most {UID_MAX}")
 
+    @property
+    def is_strict(self) -> bool:
+        """True when isolation is strict."""
+        return self.isolation == "strict"
+
+    @property
+    def uids(self) -> range:
+        """The uids of containers."""
+        return range(self.uid_first, self.uid_first + self.uid_count)
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayConfig:

@@ -21,6 +21,7 @@ from gateway.uplink.link import CloudLinkState
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
+    from microservice.telemetry.samples import MetricSample
 
 WELL = ("started", "stopped")  # states of a container; a person has stopped the latter
 
@@ -133,6 +134,10 @@ class GatewayStatus:
             "containers": self._containers(),
         }
 
+    def samples(self) -> dict[str, tuple["MetricSample", ...]]:
+        """Return what the services of containers measure, by container id."""
+        return self._parts.services.samples()
+
     def devices(self) -> list[dict[str, Any]]:
         """Return the devices with their counters."""
         online = self._parts.broker.connected()
@@ -235,6 +240,9 @@ class GatewayStatus:
                 "restarts": c.restarts,
                 "last_end": c.last_end,
                 "last_end_at": c.last_end_at,
+                "network_refused": c.network_refused,
+                "version": c.version,
+                "note": c.note,
             }
             for c in self._parts.services.containers()
         ]

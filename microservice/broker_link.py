@@ -100,6 +100,15 @@ class BrokerLink:
             if code >= FAILURE:
                 raise ServiceError(f"cannot subscribe to {topic}: {describe_code(code)}")
 
+    async def add_filter(self, topic: str, options: FilterOptions) -> None:
+        """Subscribe to one more filter, unless it is subscribed to; return when done."""
+        if topic in self._filters:
+            return
+        answer = await self._ask(lambda done: self._client.subscribe([(topic, options)], done))
+        if answer.codes[0] >= FAILURE:
+            raise ServiceError(f"cannot subscribe to {topic}: {describe_code(answer.codes[0])}")
+        self._filters[topic] = options
+
     async def publish(
         self,
         topic: str,

@@ -9,11 +9,14 @@ The gateway's first line is the launch; then commands. The process answers with 
     go                      →                  connect, subscribe, handle
                             ←       ready
                             ←       counts     at intervals, when they change
+                            ←       measured   likewise: what the service measures
+    settings                →                  new values, at any time after the launch
                             ←       doing      the step that the gateway waits for
     ping                    →                  at any time after the launch
                             ←       alive      at once: the event loop runs
     pause                   →                  finish running handlers, disconnect
-                            ←       paused     (then go again, or stop)
+                            ←       paused     (then go again, retire, or stop)
+    retire                  →                  another process has taken over: publish nothing
     stop                    →                  finish, on_stop, exit
                             ←       failed     instead of any report; the process exits
 
@@ -29,10 +32,12 @@ from typing import Any, TypeVar
 from microservice.errors import ControlError
 from microservice.isolation.findings import FINDINGS, Finding, Isolation, Level
 from microservice.service import Info
+from microservice.telemetry.samples import MetricSample, decode_samples, encode_samples
 
 LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
 ERROR_LIMIT = 500  # characters; it is shown in one line
 STEP_LIMIT = 80
+SETTINGS = "settings"
 DETAIL_LIMIT = 200
 
 
@@ -42,7 +47,15 @@ class Command(StrEnum):
     GO = "go"
     PING = "ping"
     PAUSE = "pause"
+    RETIRE = "retire"
     STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """A command: the service has these settings from now on."""
+
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +83,14 @@ class Launch:
     has_proxy: bool = False  # HTTP_PROXY leads there: microservice.toml has [network]
     forward: Mapping[str, str] = field(default_factory=dict)  # names of local ports: HOST:PORT
     memory_mib: int = 128
-    store_mib: int = 64
     handler_s: float = 30.0
     stop_s: float = 5.0
+    drain_s: float = 30.0  # for running handlers when another process takes over
     concurrency: int = 16
     queue_limit: int = 256
+    store_mib: int = 16
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     retry_tries: int = 3
     retry_first_s: float = 1.0
     retry_max_s: float = 60.0
@@ -129,10 +145,17 @@ class Counts:
     overdue: int = 0  # handlers ended at their limit
 
 
-Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Isolation
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The present values of all that a service measures."""
+
+    samples: tuple[MetricSample, ...] = ()
+
+
+Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Isolation | Measured
 _REPORTS: dict[str, type[Report]] = {
     cls.__name__.lower(): cls
-    for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts, Isolation)
+    for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts, Isolation, Measured)
 }
 _BARE: dict[type[Report], Report] = {Ready: Ready(), Alive: Alive(), Paused: Paused()}
 
@@ -160,22 +183,30 @@ def decode_launch(line: bytes) -> Launch:
         raise ControlError(f"cannot read launch: {exc}") from exc
 
 
-def encode_command(command: Command) -> bytes:
+def encode_command(command: Command | SettingsChange) -> bytes:
     """Return the line of a command."""
+    if isinstance(command, SettingsChange):
+        return _line({"do": SETTINGS, "values": dict(command.values)})
     return _line({"do": command.value})
 
 
-def decode_command(line: bytes) -> Command:
+def decode_command(line: bytes) -> Command | SettingsChange:
     """Return the command in a line; ControlError when it is none."""
+    table = _table(line)
+    if table.get("do") == SETTINGS:
+        return SettingsChange(_of(table.get("values"), dict))
     try:
-        return Command(str(_table(line).get("do")))
+        return Command(str(table.get("do")))
     except ValueError as exc:
         raise ControlError(f"cannot read command: {exc}") from exc
 
 
 def encode_report(report: Report) -> bytes:
     """Return the line of a report."""
-    return _line({"at": type(report).__name__.lower()} | asdict(report))
+    kind = type(report).__name__.lower()
+    if isinstance(report, Measured):
+        return _line({"at": kind, "samples": encode_samples(report.samples)})
+    return _line({"at": kind} | asdict(report))
 
 
 def decode_report(line: bytes) -> Report:
@@ -184,17 +215,24 @@ def decode_report(line: bytes) -> Report:
     kind = _REPORTS.get(str(values.pop("at", "")))
     if kind is None or set(values) - {f.name for f in fields(kind)}:
         raise ControlError("cannot read report: unknown kind or fields")
-    if kind is Prepared:
-        return Prepared(tuple(_of(t, str) for t in _of(values.get("subscribe"), list)))
-    if kind is Failed:
-        return Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
-    if kind is Counts:
-        return Counts(**{name: _of(value, int) for name, value in values.items()})
-    if kind is Doing:
-        return Doing(_of(values.get("step"), str)[:STEP_LIMIT])
-    if kind is Isolation:
-        return _isolation(_of(values.get("findings"), dict))
-    return _BARE[kind]
+    match kind.__name__:
+        case "Prepared":
+            report: Report = Prepared(
+                tuple(_of(t, str) for t in _of(values.get("subscribe"), list))
+            )
+        case "Failed":
+            report = Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
+        case "Counts":
+            report = Counts(**{name: _of(value, int) for name, value in values.items()})
+        case "Measured":
+            report = Measured(decode_samples(values.get("samples")))
+        case "Doing":
+            report = Doing(_of(values.get("step"), str)[:STEP_LIMIT])
+        case "Isolation":
+            report = _isolation(_of(values.get("findings"), dict))
+        case _:
+            report = _BARE[kind]
+    return report
 
 
 def _isolation(values: Mapping[str, Any]) -> Isolation:

@@ -37,7 +37,7 @@ from microservice.mqtt.processes import end_children
 from microservice.mqtt.retry import RetryPolicy
 from microservice.mqtt.trigger_table import Found, TriggerTable
 from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
-from microservice.service import Trigger
+from microservice.triggers.registry import Trigger
 
 logger = logging.getLogger(__name__)
 
@@ -329,4 +329,5 @@ def make_message(message: Incoming, levels: dict[str, str]) -> Message:
         content_type=properties.content_type,
         response_topic=properties.response_topic,
         correlation=properties.correlation,
+        expiry_s=properties.expiry_s,
     )

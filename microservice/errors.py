@@ -30,16 +30,14 @@ class PublishError(MicroserviceError):
     """The broker refused a message, or cannot be reached."""
 
 
-class PublishSizeError(PublishError):
-    """The broker takes no message of this size."""
-
-
 class RequestTimeoutError(MicroserviceError):
     """Nobody answered a request over MQTT in time."""
 
 
-class SettingError(MicroserviceError):
+class SettingError(MicroserviceError, KeyError):
     """A setting or secret is not declared in microservice.toml, or has no value."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes
 
 
 class StoreError(MicroserviceError):
@@ -52,6 +50,10 @@ class FullStoreError(StoreError):
 
 class DamagedStoreError(StoreError):
     """The file of the store is damaged; only this container needs it."""
+
+
+class PublishSizeError(PublishError):
+    """The broker takes no message of this size."""
 
 
 class ControlError(MicroserviceError):

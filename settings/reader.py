@@ -3,9 +3,9 @@
 A settings class is a frozen dataclass. A field holds a str, int, float, bool, Secret, Path, an
 Enum, a Literal, a class with a `parse(text)`, tuple[str, ...], another settings class (a table), a
 tuple of settings classes (TOML's [[arrays of tables]]), a dict of any of these (a table with free
-names), or any of them or None. A field without a default is required. A field `x: Secret` may be
-given as x_file = "path". A class may have a method
-check(self) -> None that raises ValueError("x must be …"), or an ExceptionGroup of several.
+names), or any of them or None; an object holds any value. A field without a default is required. A
+field `x: Secret` may be given as x_file = "path". A class may have a method check(self) -> None
+that raises ValueError("x must be …"), or an ExceptionGroup of several.
 
 Every fault is reported, not only the first, each with its table, its key and its line. An unknown
 key and an unknown variable are faults: a mistyped one would go unnoticed.

@@ -42,6 +42,8 @@ def convert(hint: Any, value: Any, folder: Path | None) -> Any:
         ValueError: the value is not of the field's type; the message repeats the value.
     """
     hint = strip_none(hint)
+    if hint is object:
+        return value
     item = item_type(hint)
     if item is not None:
         if not isinstance(value, list) or not all(_is_text(each) for each in value):

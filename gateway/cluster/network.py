@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gateway.cluster.discovery.txt import Announcement
 from gateway.cluster.election.machine import Election
-from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.frames import SepMessage
 from gateway.cluster.links.link import CONTROL
@@ -59,7 +59,7 @@ class ClusterNetwork:
         key: NodeKey,
         election: Election,
         directory: Directory,
-        admission: Admission,
+        admission: PeerAdmission,
         ways: WaysToPeers,
         ports: NetworkPorts,
     ) -> None:

@@ -1,6 +1,7 @@
 """The snapshot as Prometheus metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -9,16 +10,23 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from broker.metrics import COUNTERS, GAUGES, store_metrics
+from gateway.sidecar.service_metrics import ServiceMetrics
+from microservice.telemetry.samples import MetricSample
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+NO_SAMPLES: Mapping[str, tuple[MetricSample, ...]] = MappingProxyType({})
 
 _SEP_STATES = ("disabled", "offline", "connecting", "online", "refused")
 
 
-def render(snapshot: dict[str, Any]) -> bytes:
-    """Return the text that a scrape gets."""
+def render(
+    snapshot: dict[str, Any], samples: Mapping[str, tuple[MetricSample, ...]] = NO_SAMPLES
+) -> bytes:
+    """Return the text that a scrape gets; samples are those of each container's service."""
     registry = CollectorRegistry()
     registry.register(_Snapshot(snapshot))
+    registry.register(ServiceMetrics(samples))
     return generate_latest(registry)
 
 
@@ -110,7 +118,13 @@ class _Snapshot(Collector):
         restarts = CounterMetricFamily(
             "hecate_container_restarts", "Processes that ended unasked", labels=["container"]
         )
+        refused = CounterMetricFamily(
+            "hecate_container_network_refused",
+            "Requests to what the manifest does not allow",
+            labels=["container"],
+        )
         for container in self._snapshot["containers"]:
+            refused.add_metric([container["id"]], container["network_refused"])
             restarts.add_metric([container["id"]], container["restarts"])
             up.add_metric([container["id"]], container["state"] == "started")
             handled.add_metric([container["id"]], container["handled"])
@@ -121,7 +135,7 @@ class _Snapshot(Collector):
             held.add_metric([container["id"]], messages["held"])
             letters.add_metric([container["id"]], messages["dead_letters"])
         yield up
-        yield from (handled, failed, dropped, waiting, held, letters, restarts)
+        yield from (handled, failed, dropped, waiting, held, letters, restarts, refused)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

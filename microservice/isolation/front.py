@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from microservice.isolation import kernel, landlock
@@ -14,7 +14,7 @@ from microservice.isolation.findings import Isolation
 from microservice.isolation.limits import set_limits
 from microservice.isolation.probe import Outside, probe
 from microservice.isolation.root_folder import finish_root
-from microservice.isolation.seccomp import install_filter
+from microservice.isolation.seccomp import Instruction, install
 from microservice.isolation.spec import (
     CONTROL_FD,
     HTTP_FD,
@@ -73,6 +73,8 @@ class Common:
     read_only: tuple[str, ...]  # the folders of the interpreter and its libraries
     outside: Outside
     serve: Serve
+    rehearse: Callable[[CgroupFiles, Outside], None]
+    filters: Mapping[bool, list[Instruction]]  # of system calls, by: it has a network namespace
 
 
 def run_front(launch: socket.socket, common: Common, means: Means, cgroups: CgroupFiles) -> int:
@@ -82,6 +84,7 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
         the exit status.
     """
     kernel.set_process_name("standby")
+    common.rehearse(cgroups, common.outside)
     data, descriptors, _, _ = socket.recv_fds(launch, REQUEST_BYTES, LAUNCH_DESCRIPTORS)
     if not data:  # the gateway needs no further process
         return 0
@@ -114,7 +117,7 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
     means.attempt("landlock", lambda: _restrict_files(view, means))
-    means.attempt("seccomp", lambda: install_filter(network=means.network))
+    means.attempt("seccomp", lambda: install(common.filters[means.network]))
     os.chdir(spec.data)
     isolation = probe(spec, cgroups, common.outside, (counts_alone, means.why))
     cgroups.close()

@@ -5,12 +5,11 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from microservice.asgi import Receive, Scope, Send
 from microservice.errors import HangupError, HttpError
 from microservice.handling import ServiceCounters
 from microservice.javascript.exchange import RuntimeParts, ScriptExchange, ScriptRequest
 from microservice.javascript.header_rule import is_json
-from microservice.web import BODY_LIMIT_BYTES, Response, problem
+from microservice.web import BODY_LIMIT_BYTES, Receive, Response, Scope, Send, problem
 
 logger = logging.getLogger(__name__)
 

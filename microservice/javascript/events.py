@@ -5,8 +5,8 @@ import contextlib
 import json
 from collections import deque
 
-from microservice.asgi import Receive, Send
 from microservice.errors import MicroserviceError
+from microservice.web import Receive, Send
 
 CLIENTS = 64
 EVENT_LIMIT = 256 * 1024  # characters of one event

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from microservice.asgi import Send
 from microservice.errors import MicroserviceError, ServiceError, StoreError
 from microservice.javascript.calls import AsyncCalls
 from microservice.javascript.events import EventHub
@@ -17,7 +16,7 @@ from microservice.javascript.forms import FormReader
 from microservice.javascript.lean.frames import ANSWER, ASK, REQUEST, data_of
 from microservice.javascript.processes import END_S, EvaluatorProcess, FrameStream
 from microservice.javascript.storage import Storage, Uploads
-from microservice.web import problem
+from microservice.web import Send, problem
 
 logger = logging.getLogger(__name__)
 console = logging.getLogger("index.js")
@@ -54,6 +53,7 @@ class RuntimeParts:
     events: EventHub
     make_calls: Callable[[FrameStream, Uploads], AsyncCalls]
     ceilings: Ceilings
+    values: Callable[[], dict[str, Any]]  # settings and secrets, as they are now
 
 
 class ScriptExchange:
@@ -95,12 +95,13 @@ class ScriptExchange:
         self._uploads, self._calls = uploads, calls
         try:
             async with asyncio.timeout(self._parts.ceilings.limit_s + OVERTIME_S):
-                fields = {
+                fields: dict[str, Any] = {
                     "method": self._request.method, "url": self._request.url,
                     "headers": self._request.headers, "body": self._request.body,
                 }  # fmt: skip
                 if self._request.body is None:
                     del fields["body"]
+                fields |= self._parts.values()
                 await stream.send(REQUEST, fields)
                 while (text := await stream.read()) is not None:
                     await self._handle(text, stream)

@@ -22,8 +22,7 @@ from microservice.service import Service
 MIB = 1024 * 1024
 BACKSTOP_S = 0.4  # a request is answered half a second after its limit at the latest
 LOAD_S = 10.0  # for index.js itself
-STORE_MIB = 64
-HTTP_PORT = "8083"
+HTTP_PORT = "8083"  # of the gateway's API, whatever port it has on the network
 SPARE_S = 3.0  # beyond a script's limit: its own end tells the line
 
 
@@ -48,9 +47,9 @@ async def load_javascript(launch: Launch) -> Service:
     for level, line in evaluator.early_log:
         console.log(logging.getLevelNamesMapping()[level.upper()], "%s", indented(line))
     service = Service()
-    storage = Storage(Path.cwd(), getattr(launch, "store_mib", STORE_MIB))
+    storage = Storage(Path.cwd(), launch.store_mib)
     targets = CallTargets(
-        OutboundClient(getattr(launch, "gateway_socket", "")),
+        OutboundClient(launch.gateway_socket),
         lambda topic, payload, qos, retain: service.publish(topic, payload, qos=qos, retain=retain),
         launch.info,
     )
@@ -64,6 +63,7 @@ async def load_javascript(launch: Launch) -> Service:
         EventHub(is_enabled=settings.has_events),
         make_calls,
         Ceilings(settings.limit_s, settings.memory_mib),
+        lambda: {"settings": dict(service.settings), "secrets": dict(service.secrets)},
     )
     slots = asyncio.Semaphore(launch.concurrency)
     has_triggers = bool(settings.triggers)
@@ -91,7 +91,7 @@ def _info(launch: Launch) -> dict[str, Any]:
     return {
         "serviceType": info.service_type,
         "apiRoot": info.api_root,
-        "httpPort": str(getattr(info, "http_port", "") or HTTP_PORT),
+        "httpPort": HTTP_PORT,
         "nodeId": info.node_id,
         "accountId": info.account_id,
     }

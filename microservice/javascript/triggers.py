@@ -10,6 +10,7 @@ from microservice.errors import ServiceError
 from microservice.javascript.application import TRIGGER_PATH
 from microservice.javascript.exchange import RuntimeParts, ScriptExchange, ScriptRequest
 from microservice.message import Message
+from microservice.web import BODY_LIMIT_BYTES
 
 DETAIL_BYTES = 200  # of an answer that is not 2xx, for the error of the message
 
@@ -20,8 +21,11 @@ class MessageTrigger:
     def __init__(self, parts: RuntimeParts, slots: asyncio.Semaphore) -> None:
         self._parts, self._slots = parts, slots
 
-    async def handle(self, message: Message) -> None:
-        """Return when the script has handled a message; ServiceError when it has not."""
+    async def handle(self, message: Message) -> bytes | None:
+        """Return when the script has handled a message; ServiceError when it has not.
+
+        Returns the answer's body for the response topic of the message, if it has one.
+        """
         answer = _Answer()
         headers = {"content-type": "application/json"}
         body = json.dumps(describe_message(message), ensure_ascii=False)
@@ -30,19 +34,21 @@ class MessageTrigger:
             exchange = ScriptExchange(request, self._parts, answer.send)
             await exchange.run()
         if not 200 <= exchange.status < 300:
-            detail = bytes(answer.start).decode("utf-8", "replace")
+            detail = bytes(answer.body[:DETAIL_BYTES]).decode("utf-8", "replace")
             raise ServiceError(f"POST {TRIGGER_PATH} was answered with {exchange.status}: {detail}")
+        return bytes(answer.body) if message.response_topic and answer.body else None
 
 
 class _Answer:
-    """Keeps the beginning of an answer."""
+    """Keeps an answer."""
 
     def __init__(self) -> None:
-        self.start = bytearray()
+        self.body = bytearray()
 
     async def send(self, event: MutableMapping[str, Any]) -> None:
-        room = DETAIL_BYTES - len(self.start)
-        self.start += event.get("body", b"")[: max(0, room)]
+        self.body += event.get("body", b"")
+        if len(self.body) > BODY_LIMIT_BYTES:
+            raise ServiceError(f"cannot answer a message with more than {BODY_LIMIT_BYTES} bytes")
 
 
 def describe_message(message: Message) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from microservice.mqtt.wire import FilterOptions
-from microservice.service import RETAIN_HANDLING, Trigger
 from microservice.template import topic_filter
+from microservice.triggers.registry import RETAIN_HANDLING, Trigger
 
 TOPICS = 1000  # whose triggers are remembered
 

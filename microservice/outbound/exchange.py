@@ -40,7 +40,7 @@ class OutboundExchange:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer has arrived as a whole."""
+        """True when the answer has arrived as a whole."""
         return self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 
     @property

@@ -35,6 +35,7 @@ from microservice.isolation import kernel
 from microservice.isolation.container_init import run_init
 from microservice.isolation.front import Common, Means
 from microservice.isolation.probe import Outside, read_namespaces
+from microservice.isolation.seccomp import make_filter
 from microservice.isolation.spec import (
     REQUEST_BYTES,
     STANDBY_DESCRIPTORS,
@@ -46,6 +47,7 @@ from microservice.isolation.spec import (
     encode_forked,
 )
 from microservice.isolation.view import interpreter_paths
+from microservice.warm_parent.rehearsal import rehearse
 
 _NEW_ALL = (
     kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET
@@ -64,8 +66,9 @@ def main() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the gateway, which stops all
+    filters = {network: make_filter(network=network) for network in (True, False)}
     paths = interpreter_paths((sys.prefix, sys.base_prefix), sys.path, _packages())
-    common = Common(folder, paths, outside, serve)
+    common = Common(folder, paths, outside, serve, rehearse, filters)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page
     requests.send(encode_abilities(abilities))

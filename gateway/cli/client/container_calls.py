@@ -10,6 +10,7 @@ from typing import IO, Any
 import httpx
 
 from gateway.cli.client.containers import BASE_KEY, CONTAINERS, find_container
+from gateway.cli.client.log_lines import as_object, readable
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError, OptionError
@@ -112,11 +113,7 @@ async def _lines(response: httpx.Response) -> AsyncIterator[str]:
 
 
 def _shown(line: str, *, as_json: bool) -> str:
-    if as_json:
-        at, _, text = line.partition(" ")
-        return json.dumps({"time": at, "line": text}, ensure_ascii=False)
-    # what a microservice prints may not move a terminal's cursor
-    return "".join(char if char.isprintable() or char == "\t" else "?" for char in line.rstrip())
+    return json.dumps(as_object(line), ensure_ascii=False) if as_json else readable(line)
 
 
 async def _copy(response: httpx.Response, out: IO[bytes]) -> None:

@@ -13,7 +13,7 @@ VALUE_LIMIT = 128
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What a node says of itself; the values of unknown keys are left out."""
+    """The announcement of a node; unknown keys are left out."""
 
     node_id: str
     role: Role = Role.LISTENING

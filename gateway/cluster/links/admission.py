@@ -14,7 +14,7 @@ from settings.secret import Secret
 _CONTEXT = b"hecate-cluster/1"
 
 
-class Admission(Protocol):
+class PeerAdmission(Protocol):
     """Proves that this node belongs to the cluster, and checks the proofs of others."""
 
     def prove(self, peer_id: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
@@ -53,7 +53,7 @@ class PeerLinks:
     def __init__(
         self,
         context: NodeTlsContext,
-        admission: Admission,
+        admission: PeerAdmission,
         candidates: Candidates,
         hello: Callable[[], Hello],
         ports: LinkPorts,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from gateway.cluster.election.heartbeat import Role, RoleClaim
 from gateway.cluster.election.machine import Election
-from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.frames import INCARNATION_BYTES, Beat, Hello
 from gateway.cluster.links.link import PeerLink
@@ -40,7 +40,7 @@ class Peering:
         self,
         election: Election,
         context: NodeTlsContext,
-        admission: Admission,
+        admission: PeerAdmission,
         candidates: Candidates,
         ports: PeeringPorts,
     ) -> None:

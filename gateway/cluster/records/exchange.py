@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from gateway.cluster.links.admission import Admission
+from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.frames import (
     Frame,
     Hello,
@@ -56,7 +56,7 @@ class RecordExchange:
     def __init__(
         self,
         context: NodeTlsContext,
-        admission: Admission,
+        admission: PeerAdmission,
         directory: Directory,
         ports: ExchangePorts,
     ) -> None:

@@ -20,7 +20,7 @@ def security_routes(deployments: Deployments, check: ClientCheck) -> list[ApiRou
 
     async def get_security(request: Request, client_id: str) -> Response:
         with errors_as_problems():
-            deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
+            deployed = deployments.table.known(client_id, _CONTAINER_ID.read(request))
         return JSONResponse(_fields(deployed))
 
     path = f"{PREFIX}/containers/{{container_id}}/security"

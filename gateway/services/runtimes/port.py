@@ -1,14 +1,15 @@
 """Defines the port that a runtime implements; Python is one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
 from microservice.isolation.findings import Isolation
 from microservice.service import Info
+from microservice.telemetry.samples import MetricSample
 from settings.secret import Secret
 
 LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
@@ -29,6 +30,12 @@ class Version:
     manifest: Manifest
     base: str = ""  # with the client id: /api/climate/v1; "" when it answers no HTTP
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    number: int = field(default=0, compare=False)  # in the container's history
+    good: bool = field(default=False, compare=False)  # it ran for the probation time
+
+    def as_number(self, number: int, *, good: bool = False) -> "Version":
+        """Return the same version with a number in the container's history."""
+        return replace(self, number=number, good=good)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,8 @@ class Start:
     broker_socket: Path
     password: Secret
     stale: tuple[str, ...]  # filters of the stored session
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
     gateway_socket: Path | None = None  # on which the process is its container (egress/)
 
 
@@ -52,6 +61,7 @@ class Process(Protocol):
     password: Secret
     subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
     counts: Counts
+    samples: tuple[MetricSample, ...]  # of the metrics of its service
     isolation: Isolation | None  # the findings of its probe; None before
     ended: str  # why it ended; "" while it runs
 
@@ -63,6 +73,12 @@ class Process(Protocol):
 
     async def pause(self) -> None:
         """Make it leave the broker, its session kept."""
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Tell it its new settings."""
+
+    def retire(self) -> None:
+        """Tell it that another process has taken over: it answers its requests, and no more."""
 
     async def stop(self) -> None:
         """End it: gently, then by force. Returns when it is gone; never raises."""

@@ -24,9 +24,11 @@ from gateway.services.runtimes.warm_parent import WarmParent
 from gateway.storage.disk_thread import DiskThread
 from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
 from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
+from microservice.mqtt.requests import RESPONSES
 
 BACKLOG = 64
 SCRIPT_MIB = 32  # of the evaluator, and of the front process while it carries requests
+MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,11 @@ class PythonRuntime:
             kept.pop_all()  # the process owns them now
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT_BYTES)
         writer.write(encode_launch(_launch(start, self._limits)))
+        log_mib = start.version.manifest.limits.log_mib
+        log_bytes = log_mib * MIB if log_mib else self._limits.log_bytes
         log = ContainerLog(
             start.directory / LOG_NAME,
-            (self._limits.log_bytes, self._limits.log_bytes_per_s),
+            (log_bytes, self._limits.log_bytes_per_s),
             self._log_thread,
             self._clock,
         )
@@ -200,13 +204,17 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         runtime=start.version.runtime,
         env=dict(start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
-        publish=manifest.mqtt.publish,
+        publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,
         memory_mib=manifest.limits.memory_mib,
         handler_s=manifest.limits.handler_s or limits.handler_s,
         stop_s=limits.stop_s * 0.8,  # leave the last part to its interpreter
+        drain_s=manifest.limits.stop_s or limits.drain_s,
         concurrency=limits.concurrency,
         queue_limit=limits.queue,
+        store_mib=manifest.limits.store_mib or limits.store_bytes // MIB,
+        settings=start.settings,
+        secrets={name: secret.reveal() for name, secret in start.secrets.items()},
         gateway_socket=str(start.gateway_socket or ""),
         has_proxy=manifest.network.is_declared,
         forward={name: str(address) for name, address in manifest.network.forward.items()},

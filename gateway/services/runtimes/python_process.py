@@ -5,9 +5,10 @@ import contextlib
 import logging
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gateway.services.isolation import explain_missing
 from gateway.services.log import ContainerLog
@@ -20,16 +21,21 @@ from microservice.control import (
     Counts,
     Doing,
     Failed,
+    Measured,
     Paused,
     Prepared,
     Ready,
     Report,
+    SettingsChange,
     decode_report,
     encode_command,
 )
 from microservice.errors import ControlError
 from microservice.isolation.findings import Isolation
 from microservice.memory import explain_memory
+
+if TYPE_CHECKING:
+    from microservice.telemetry.samples import MetricSample
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +72,7 @@ class PythonProcess:
         self.password = start.password
         self.subscribe: tuple[str, ...] = ()
         self.counts = Counts()
+        self.samples: tuple[MetricSample, ...] = ()
         self.isolation: Isolation | None = None
         self.ended = ""
         self.pid = child.pid
@@ -95,12 +102,20 @@ class PythonProcess:
         """Make it leave the broker, its session kept."""
         await self._ask(Command.PAUSE, Paused)
 
+    def retire(self) -> None:
+        """Tell it that another process has taken over: it publishes nothing any more."""
+        self._writer.write(encode_command(Command.RETIRE))
+
     async def responds(self, within_s: float) -> bool:
         """Return whether it answers a control message within so long."""
         expected = self._reports.get(Alive) or self._expect(Alive)
         self._writer.write(encode_command(Command.PING))
         await asyncio.wait({expected}, timeout=within_s)
         return expected.done() and expected.exception() is None
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Tell it its new settings."""
+        self._writer.write(encode_command(SettingsChange(settings)))
 
     async def stop(self) -> None:
         """End it: gently, then by force."""
@@ -197,6 +212,8 @@ class PythonProcess:
         match report:
             case Counts():
                 self.counts = report
+            case Measured(samples):
+                self.samples = samples
             case Failed(error):
                 self._reported_error = self._reported_error or error
             case Isolation():

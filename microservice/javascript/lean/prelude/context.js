@@ -159,7 +159,9 @@
     return call(`mqtt.publish ${topic}`, frame, ...done);
   }
 
-  shared.makeContext = () => ({
+  shared.makeContext = ({ settings = {}, secrets = {} }) => ({
+    settings,
+    secrets,
     env: { ...env },
     info: { ...info },
     http: { request },

@@ -120,7 +120,8 @@
     const entry = typeof handler === "function" ? handler : handler?.default;
     const response = makeResponse();
     try {
-      const result = entry(makeContext(), makeRequest(parse(text)), response);
+      const given = parse(text);
+      const result = entry(makeContext(given), makeRequest(given), response);
       if (typeof result?.then === "function") result.then(undefined, fail);
     } catch (error) {
       throw readable(error);

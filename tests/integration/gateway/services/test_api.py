@@ -55,6 +55,9 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
                 "env": {"MCM.BASE_API_PATH": "/api/c/v2"},
                 "state": "started",
                 "error": "",
+                "version": 1,
+                "waiting": 0,
+                "note": "",
                 "restarts": 0,
                 "nextTry": 0,
                 "lastEnd": {"reason": "", "at": 0},
@@ -65,6 +68,8 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
                 "overdue": 0,
                 "messages": {"waiting": 0, "inFlight": 0, "held": 0, "flow": "flowing"},
                 "deadLetters": {"kept": 0, "dropped": 0},
+                "settings": {},
+                "secrets": [],
             }
             assert (await here.http.get("/api/c/v2/rooms")).status_code == 200
             (service,) = here.host.services()

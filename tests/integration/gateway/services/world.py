@@ -113,19 +113,19 @@ class World:
 
     async def start(self) -> None:
         await self.broker.start()
+        self._api = self._make_api()
 
-        async def api(scope: Scope, receive: Receive, send: Send) -> None:
+        async def serve_api(scope: Scope, receive: Receive, send: Send) -> None:
             await self._api(scope, receive, send)  # of the present host
 
         self._outlets = Outlets(
-            api=api,
+            api=serve_api,
             own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
             node_id="0" * 56,
             closed_ports=lambda: frozenset({8083}),
         )
         await self.host.start(self._outlets)
-        self._api = self._make_api()
-        self._server = HttpServer(api, HttpLimits())
+        self._server = HttpServer(serve_api, HttpLimits())
         listener = listen_unix(self._directory / "api.sock")
         self._serving = asyncio.create_task(self._server.run_on(listener))
         await self._server.listening.wait()

@@ -16,6 +16,7 @@ from microservice.handling import ServiceCounters
 from microservice.javascript.host import load_javascript
 from microservice.javascript.processes import EvaluatorProcess
 from microservice.message import Message
+from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
 from microservice.service import Info, Service
 from tests.aio import until
 
@@ -47,8 +48,16 @@ class Published:
 
     messages: list[tuple[str, bytes, int, bool]] = field(default_factory=list)
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    async def publish(  # noqa: PLR0913  # as PublishSink has it
+        self, topic: str, payload: bytes, qos: int, retain: bool, properties: MessageProperties
+    ) -> None:
+        assert properties == NO_PROPERTIES
         self.messages.append((topic, payload, qos, retain))
+
+    async def request(
+        self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
+    ) -> Message:
+        raise AssertionError((topic, payload, properties, timeout_s))
 
 
 class Script:
@@ -59,7 +68,8 @@ class Script:
         assert make is not None
         self.service, self.counters, self.broker = service, ServiceCounters(), Published()
         self.app: App = cast("App", make(self.counters))
-        service.attach(self.broker, launch.env, launch.info)
+        settings, secrets = launch.settings, launch.secrets
+        service.attach(self.broker, launch.env, launch.info, settings, secrets)
 
     @property
     def service_pid(self) -> int:
@@ -109,10 +119,10 @@ class Script:
         given = {"content-type": "application/json"} | headers
         return await self.call("POST", target, json.dumps(value).encode(), given)
 
-    async def message(self, topic: str, payload: bytes, **more: Any) -> None:
+    async def message(self, topic: str, payload: bytes, **more: Any) -> Any:
         """Bring a message to the trigger as the dispatcher does."""
         (trigger, *_) = self.service.triggers.messages
-        await trigger.handler(Message(topic, payload, **more))
+        return await trigger.handler(Message(topic, payload, **more))
 
 
 async def exchange(app: App, scope: Any, events: list[Any], gone: Any = None) -> Answer:

@@ -399,6 +399,25 @@ def test_payloads_are_forwarded_unharmed(payload: bytes, tmp_path: Path) -> None
     run(tmp_path, MESSAGE, use, env=TRIGGERS)
 
 
+def test_an_answer_goes_to_the_response_topic(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        assert await running.message("in/1", b"1", response_topic="responses/x") == b'{"got":1}'
+        assert await running.message("in/1", b"1") is None
+
+    code = "response.end(JSON.stringify({ got: JSON.parse(JSON.parse(request.body).payload) }));"
+    run(tmp_path, handler(code), use, env=TRIGGERS)
+
+
+def test_settings_and_secrets_are_those_of_now(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        assert (await running.get()).json() == [{"limit": 30}, {"api_key": "k"}]
+        running.service.settings.replace({"limit": 40})
+        assert (await running.get()).json()[0] == {"limit": 40}
+
+    code = "response.end(JSON.stringify([context.settings, context.secrets]));"
+    run(tmp_path, handler(code), use, settings={"limit": 30}, secrets={"api_key": "k"})
+
+
 def test_a_message_that_is_not_answered_with_2xx_is_not_handled(tmp_path: Path) -> None:
     async def use(running: Script) -> None:
         with pytest.raises(ServiceError, match="POST /mqtt was answered with 503: later"):

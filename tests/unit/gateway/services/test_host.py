@@ -82,7 +82,11 @@ def test_a_container_from_its_upload_to_its_end(tmp_path: Path) -> None:
 
         password = bench.runtime.processes[0].password.reveal().encode()
         rights = ContainerRights(
-            "api-one", ("a/+",), ("b",), ("$hec/deadletters/api-one",), OverflowRule(Overflow.SLOW)
+            "api-one",
+            ("a/+", "responses/api-one"),
+            ("b", "responses/+"),
+            ("$hec/deadletters/api-one",),
+            OverflowRule(Overflow.SLOW),
         )
         assert host.authenticate("container:api-one", password) == rights
         for name, shown in (

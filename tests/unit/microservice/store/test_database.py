@@ -75,9 +75,14 @@ def test_a_transaction_happens_whole_or_not_at_all(path: Path) -> None:
     with store.transaction():
         store.set("a", "1")
         store.set("b", "1")
-    with pytest.raises(StoreError, match="1 to 1024 bytes"), store.transaction():
-        store.set("a", "2")
-        store.set("", "")
+
+    def fail() -> None:
+        with store.transaction():
+            store.set("a", "2")
+            store.set("", "")
+
+    with pytest.raises(StoreError, match="1 to 1024 bytes"):
+        fail()
     assert store.get("a") == "1"
     with (
         store.transaction(),
@@ -89,9 +94,13 @@ def test_a_transaction_happens_whole_or_not_at_all(path: Path) -> None:
 
 def test_a_full_store_refuses_and_keeps_what_it_has(path: Path) -> None:
     store = Store(path, 1)
-    with pytest.raises(FullStoreError, match=r"\[limits\] store_mib = 1 of microservice.toml"):
+
+    def fill() -> None:
         for number in range(30):
             store.set(f"{number}", bytes(50_000))
+
+    with pytest.raises(FullStoreError, match=r"\[limits\] store_mib = 1 of microservice.toml"):
+        fill()
     assert 10 < store.count() <= 20
     with pytest.raises(FullStoreError):
         store.set("0", bytes(500_000))

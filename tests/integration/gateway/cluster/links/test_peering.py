@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.election.rank import Rank
-from gateway.cluster.links.admission import Admission, OpenAdmission, SecretAdmission
+from gateway.cluster.links.admission import OpenAdmission, PeerAdmission, SecretAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.link import CONTROL
 from gateway.cluster.links.peering import Peering, PeeringPorts
@@ -24,14 +23,16 @@ class RunningNode:
     """One node's part in the election, with real sockets."""
 
     def __init__(
-        self, peers: list[str], admission: Callable[[str], Admission], key: NodeKey | None = None,
-        capability: int = 100,
-    ) -> None:  # fmt: skip
+        self,
+        peers: list[str],
+        admission: Callable[[str], PeerAdmission],
+        key: NodeKey | None = None,
+    ) -> None:
         self.key = key or new_node_key()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        self.election = Election(self.key.node_id, time.monotonic(), Rank(capability=capability))
+        self.election = Election(self.key.node_id, time.monotonic())
         ports = PeeringPorts(
             lambda: (self.address,), lambda: None, lambda _: None, time.time, time.monotonic
         )
@@ -58,7 +59,7 @@ class RunningNode:
 
 @contextlib.asynccontextmanager
 async def cluster(
-    count: int, admission: Callable[[str], Admission] = lambda _: OpenAdmission()
+    count: int, admission: Callable[[str], PeerAdmission] = lambda _: OpenAdmission()
 ) -> AsyncIterator[list[RunningNode]]:
     first = RunningNode([], admission)
     nodes = [first] + [RunningNode([first.address], admission) for _ in range(count - 1)]
@@ -94,7 +95,7 @@ def test_nodes_elect_one_supernode_and_replace_it() -> None:
 
 def test_a_node_without_the_secret_is_refused_with_the_reason() -> None:
     async def run() -> None:
-        def knows(node_id: str) -> Admission:
+        def knows(node_id: str) -> PeerAdmission:
             return SecretAdmission(node_id, [Secret("blue")])
 
         async with cluster(2, knows) as nodes:
