@@ -31,7 +31,6 @@ from microservice.triggers.registry import (
     RETAIN_HANDLING,
     HttpRoute,
     LifeHandler,
-    MakeApplication,
     MessageHandler,
     RequestHandler,
     SocketHandler,
@@ -189,17 +188,6 @@ class Service:
         time, was away while calls were due.
         """
         return self._schedule(expression, parse_cron(expression, timezone, missed), limit)
-
-    def serve_by(
-        self, make: MakeApplication, close: LifeHandler, *, has_sockets: bool = False
-    ) -> None:
-        """Let an ASGI application answer all requests; close it after the last one.
-
-        For runtimes of other languages. has_sockets tells whether it takes WebSockets.
-        """
-        self.triggers.make_application = make
-        self.triggers.has_sockets = has_sockets
-        self.triggers.closed.append(close)
 
     def on_settings(self, handler: L) -> L:
         """Call the handler after settings were changed while the service runs."""

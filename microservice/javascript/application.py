@@ -9,6 +9,7 @@ from microservice.errors import HangupError, HttpError
 from microservice.handling import ServiceCounters
 from microservice.javascript.exchange import RuntimeParts, ScriptExchange, ScriptRequest
 from microservice.javascript.header_rule import is_json
+from microservice.telemetry.trace import PARENT, STATE, continue_trace
 from microservice.web import BODY_LIMIT_BYTES, Receive, Response, Scope, Send, problem
 
 logger = logging.getLogger(__name__)
@@ -53,8 +54,10 @@ class ScriptApplication:
             await _send(problem(503, why), send)
             return
         self._present += 1
+        headers = request.headers
         try:
-            await self._answer(request, body, send)
+            with continue_trace(headers.get(PARENT), headers.get(STATE)):
+                await self._answer(request, body, send)
         finally:
             self._present -= 1
 

@@ -82,7 +82,7 @@ async def load_javascript(launch: Launch) -> Service:
         await evaluator.stop()
         await storage.close()
 
-    service.serve_by(make_application, close, has_sockets=settings.has_events)
+    service.triggers.serve_by(make_application, close, has_sockets=settings.has_events)
     return service
 
 

@@ -66,3 +66,13 @@ class Triggers:
     closed: list[LifeHandler] = field(default_factory=list)
     make_application: MakeApplication | None = None  # in place of routes and sockets
     has_sockets: bool = False  # of that application
+
+    def serve_by(
+        self, make: MakeApplication, close: LifeHandler, *, has_sockets: bool = False
+    ) -> None:
+        """Let an ASGI application answer all requests; close it after the last one.
+
+        For runtimes of other languages. has_sockets tells whether it takes WebSockets.
+        """
+        self.make_application, self.has_sockets = make, has_sockets
+        self.closed.append(close)
