@@ -119,7 +119,7 @@ class NetworkSettings:
         return (*self.allow, *forwards)
 
 
-def grant_by_environment(settings: NetworkSettings, env: Mapping[str, str]) -> NetworkSettings:
+def grant_network(settings: NetworkSettings, env: Mapping[str, str]) -> NetworkSettings:
     """Return the settings of an image without microservice.toml: its deployer declares them.
 
     Raises:
