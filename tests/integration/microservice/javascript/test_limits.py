@@ -111,6 +111,8 @@ GREEDY = {
     "string doubling": "const a = []; for (let s = 'x'; ; s += s) a.push(s.toUpperCase());",
     "typed arrays": "const a = []; for (;;) a.push(new Uint8Array(1 << 16).fill(1));",
     "one huge buffer": "new ArrayBuffer(1 << 30);",
+    "shared buffers": "const a = []; for (;;) a.push(new SharedArrayBuffer(1 << 20));",
+    "a buffer that grows": "new ArrayBuffer(1, { maxByteLength: 2 ** 30 }).resize(2 ** 30);",
     "weak references": "const a = []; for (;;) a.push(new WeakRef({}));",
     "closures": "const a = []; for (;;) a.push(() => a);",
     "promise chain": "let p = Promise.resolve(); for (;;) p = p.then(() => {});",
