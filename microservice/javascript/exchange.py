@@ -24,6 +24,7 @@ console = logging.getLogger("index.js")
 OVERTIME_S = 1.0  # beyond the limit and the child's own backstop; then the front ends the child
 RESPONSE_LIMIT_BYTES = 32 * 1024 * 1024  # written by a script; files have no limit
 PIECE_BYTES = 64 * 1024
+BODILESS = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 _LEVELS = {"debug": logging.DEBUG, "warning": logging.WARNING, "error": logging.ERROR}
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive", "upgrade"})
 
@@ -145,14 +146,16 @@ class ScriptExchange:
 
     async def _body(self, frame: dict[str, Any]) -> None:
         data = data_of(frame)
+        if self.status in BODILESS:
+            return
         self._written += len(data)
         if self._written > RESPONSE_LIMIT_BYTES:
             raise ServiceError(f"cannot answer with more than {RESPONSE_LIMIT_BYTES} bytes")
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _answer(self, frame: dict[str, Any]) -> None:
-        data = data_of(frame)
-        await self._head(frame, len(data))
+        data = data_of(frame) if frame["status"] not in BODILESS else b""
+        await self._head(frame, None if frame["status"] in BODILESS else len(data))
         self._is_ended = True
         await self._send({"type": "http.response.body", "body": data})
 
