@@ -196,7 +196,13 @@ def test_a_secret_reaches_its_service_and_nothing_else(tmp_path: Path) -> None:
 
 TIMER = """
 @service.every(0.1)
-async def tick(): await service.publish("out", {"seq": VERSION})
+async def tick():
+    with open("ticks", "a") as file:
+        file.write(f"{VERSION}\\n")
+    await service.publish("out", {"seq": VERSION})
+
+@service.get("/slow")
+async def slow(request): await asyncio.sleep(1)
 
 @service.on_start
 async def start():
@@ -224,10 +230,14 @@ def test_the_schedules_of_an_old_version_end_at_the_switch(tmp_path: Path) -> No
                 await until(lambda: len(person.got) >= before + 2)
                 assert set(person.seqs("out")) == {1}, "the old version goes on"
                 broken.unlink()
+                slow = asyncio.create_task(here.http.get("/api/probe/v1/slow"))
                 assert (await here.upload(tmp_path / "v2")).status_code == 201
                 await until(lambda: person.seqs("out").count(2) >= 3)
+                assert (await slow).status_code == 200, "the old version lived on meanwhile"
                 seen = person.seqs("out")
                 assert seen == sorted(seen), "the old version published after the switch"
+                ticks = (broken.parent / "ticks").read_text().split()
+                assert ticks == sorted(ticks), "a schedule of the old version ran on"
 
     asyncio.run(run())
 
