@@ -1,7 +1,6 @@
 """Packs a folder, sends it to a gateway and waits until it runs."""
 
 import asyncio
-import hashlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from gateway.cli.output import console, notes, print_json
 from gateway.cli.scaffold import explain_missing
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import FILE_NAME, parse_manifest
-from gateway.services.images.pack import pack_image
+from gateway.services.images.pack import pack_image, packed_digest
 
 START_S = 30.0
 EXTRA_S = 30.0  # for what else a deployment does: it unpacks an image
@@ -39,7 +38,7 @@ class Package:
     @property
     def digest(self) -> str:
         """The digest by which the gateway names this content."""
-        return f"sha256:{hashlib.sha256(self.tar).hexdigest()}"
+        return packed_digest(self.tar)
 
 
 async def deploy_folder(

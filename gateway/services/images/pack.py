@@ -4,12 +4,16 @@ import hashlib
 import io
 import json
 import tarfile
+from collections.abc import Iterable
 from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from gateway.services.errors import ImageError
 from gateway.services.images.image import ENTRIES, read_image
+from gateway.services.images.limits import DEFAULT_LIMITS, ImageLimits
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
-from gateway.services.images.tars import DEFAULT_LIMITS, ImageLimits
+from gateway.services.images.signature import SIGNATURE_NAME, sign_digest
 
 MODE = 0o444
 SKIPPED_FOLDERS = frozenset({"__pycache__", "tests"})
@@ -36,6 +40,29 @@ def pack_image(directory: Path, limits: ImageLimits = DEFAULT_LIMITS) -> bytes:
     except ImageError as exc:
         raise ImageError(f"cannot pack {directory}: {exc}") from exc
     return packed
+
+
+def packed_digest(packed: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> str:
+    """Return the content digest of an image's archive; ImageError if it is none."""
+    return read_image(io.BytesIO(packed), io.BytesIO(), limits).digest
+
+
+def sign_packed(
+    packed: bytes, keys: Iterable[Ed25519PrivateKey], limits: ImageLimits = DEFAULT_LIMITS
+) -> bytes:
+    """Return an image's uncompressed tar with signature.json, in place of an earlier one.
+
+    Raises:
+        ImageError: it is no image.
+    """
+    text = sign_digest(packed_digest(packed, limits), keys)
+    files: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        for info in tar:
+            member = tar.extractfile(info) if info.isreg() else None
+            if member is not None and info.name != SIGNATURE_NAME:
+                files[info.name] = member.read()
+    return _tar(files | {SIGNATURE_NAME: text.encode()})
 
 
 def _described(directory: Path) -> Manifest:
