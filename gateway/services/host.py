@@ -12,6 +12,7 @@ from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck, McmAccess, access_of
 from gateway.services.api.images import image_fields
 from gateway.services.api.routes import McmParts, mcm_routes
+from gateway.services.configuration.values import ValueStore
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deploying.store_quota import StoreQuotas
@@ -29,7 +30,6 @@ from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from gateway.services.switching.start_slots import StartSlots
-from gateway.services.values import ValueStore
 from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import RESPONSES, response_topic
 from microservice.telemetry.samples import MetricSample
