@@ -3,13 +3,15 @@
 import json
 from typing import Any
 
+from gateway.services.log_lines import parse_entry
+
 _OWN = ("time", "level", "message", "trace", "traceback")
 
 
 def readable(line: str) -> str:
     """Return a line of a log for people; what a microservice prints moves no cursor."""
     at, _, text = line.rstrip().partition(" ")
-    entry = _entry(text)
+    entry = parse_entry(text)
     if entry is None:
         return _printable(line.rstrip())
     words = [at, entry["level"].upper(), entry["message"]]
@@ -23,24 +25,12 @@ def readable(line: str) -> str:
 def as_object(line: str) -> dict[str, Any]:
     """Return a line of a log as an object: time, line, and for an entry its level and fields."""
     at, _, text = line.partition(" ")
-    entry = _entry(text)
+    entry = parse_entry(text)
     if entry is None:
         return {"time": at, "line": text}
     fields = {name: value for name, value in entry.items() if name not in _OWN}
     more: dict[str, Any] = {n: entry[n] for n in ("trace", "traceback") if n in entry}
     return {"time": at, "line": entry["message"], "level": entry["level"], **more, "fields": fields}
-
-
-def _entry(text: str) -> dict[str, Any] | None:
-    """Return the entry in a line; None for a plain line."""
-    if not text.startswith('{"time": '):
-        return None
-    try:
-        entry = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    is_whole = all(isinstance(entry.get(name), str) for name in ("level", "message"))
-    return entry if is_whole else None
 
 
 def _value(value: object) -> str:
