@@ -10,13 +10,14 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.services.errors import ImageError
 from gateway.services.images.image import ENTRIES, read_image
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
+from gateway.services.images.signature import SIGNATURE_NAME, content_digest
 from gateway.services.images.tars import DEFAULT_LIMITS, ImageLimits
 
 MODE = 0o444
@@ -33,6 +34,7 @@ class PackOptions:
     added: Mapping[str, bytes] = field(default_factory=dict)  # by path; they go before the folder's
     architecture: str = ANY_ARCHITECTURE
     labels: Mapping[str, str] = field(default_factory=dict)
+    sign: Callable[[str], str] | None = None  # returns signature.json, given the content digest
 
 
 def pack_image(
@@ -53,7 +55,10 @@ def pack_image(
         files |= options.added
         manifest = _described(files)
         layer = _tar(files)
-        packed = _docker_tar(layer, f"{manifest.image}:latest", options)
+        beside = {}
+        if options.sign is not None:
+            beside[SIGNATURE_NAME] = options.sign(digest_of_files(files)).encode()
+        packed = _docker_tar(layer, f"{manifest.image}:latest", options, beside)
         read_image(io.BytesIO(packed), io.BytesIO(), limits)  # a gateway will take it
     except OSError as exc:
         missing = exc.filename or directory
@@ -63,6 +68,13 @@ def pack_image(
     except ImageError as exc:
         raise ImageError(f"cannot pack {directory}: {exc}") from exc
     return packed
+
+
+def digest_of_files(files: Mapping[str, bytes]) -> str:
+    """Return the content digest of files, given by their path in an image."""
+    return content_digest(
+        (name, hashlib.sha256(content).hexdigest()) for name, content in files.items()
+    )
 
 
 def list_files(directory: Path, limits: ImageLimits = DEFAULT_LIMITS) -> dict[str, Path]:
@@ -114,7 +126,9 @@ def _described(files: Mapping[str, bytes]) -> Manifest:
     return manifest
 
 
-def _docker_tar(layer: bytes, repo_tag: str, options: PackOptions) -> bytes:
+def _docker_tar(
+    layer: bytes, repo_tag: str, options: PackOptions, beside: Mapping[str, bytes]
+) -> bytes:
     layer_digest = hashlib.sha256(layer).hexdigest()
     architecture, _, variant = options.architecture.partition("/")  # arm/v7
     config = json.dumps(
@@ -134,6 +148,7 @@ def _docker_tar(layer: bytes, repo_tag: str, options: PackOptions) -> bytes:
             config_name: config,
             layer_name: layer,
             "manifest.json": json.dumps(described).encode(),
+            **beside,
         }
     )
 

@@ -72,7 +72,7 @@ def verify_signature(text: str, digest: str) -> frozenset[str]:
     except (ValueError, LookupError, TypeError, RecursionError) as exc:
         raise _refusal("it is malformed") from exc
     if signed != digest:
-        raise _refusal(f"it is of another content, {str(signed):.19}…")
+        raise _refusal(f"it is of another content, {signed!s:.19}…")
     for key, signature in pairs:
         _verify(key, signature, digest)
     return frozenset(key for key, _ in pairs)
@@ -113,7 +113,7 @@ def read_public_key(text: str) -> str:
     except (ValueError, UnsupportedAlgorithm) as exc:
         raise ValueError("must be ed25519:… or a public key in PEM") from exc
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("must be an Ed25519 key")
+        raise ValueError("must be an Ed25519 key")  # noqa: TRY004  # of the text
     return format_key(key)
 
 
@@ -124,7 +124,7 @@ def read_private_key(pem: bytes) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise ValueError("must be a private key in PEM, without a password") from exc
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("must be an Ed25519 key")
+        raise ValueError("must be an Ed25519 key")  # noqa: TRY004  # of the text
     return key
 
 

@@ -10,12 +10,12 @@ from typer.testing import CliRunner
 
 from gateway.__main__ import main
 from gateway.cli.app import app
-from gateway.cli.client.deploy import pack_folder, parse_env
 from gateway.cli.client.records import device_row, node_row, rows_of
 from gateway.cli.client.sidecar import _why_refused, is_loopback
 from gateway.cli.client.target import find_target
-from gateway.cli.errors import CliError, OptionError
+from gateway.cli.errors import CliError
 from gateway.cli.output import print_table
+from gateway.cli.packaging.builder import build_folder
 from tests.unit.gateway.cli.view.status_documents import NODE_ID, NOW
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -205,18 +205,11 @@ def test_config_check_of_the_cloud(
     assert f"cannot read {path}: [api] prot: is not known" in capsys.readouterr().err
 
 
-def test_settings_of_a_container() -> None:
-    assert parse_env(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
-    for wrong in ("A", "=1"):
-        with pytest.raises(OptionError, match="must be KEY=VALUE"):
-            parse_env([wrong])
-
-
 def test_a_folder_that_is_no_microservice_says_why(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match=r"cannot deploy .*microservice.toml"):
-        pack_folder(tmp_path)
+    with pytest.raises(CliError, match=r"cannot build .*microservice.toml"):
+        build_folder(tmp_path)
     with pytest.raises(CliError, match="no such folder"):
-        pack_folder(tmp_path / "none")
+        build_folder(tmp_path / "none")
 
 
 def test_rows_for_people() -> None:

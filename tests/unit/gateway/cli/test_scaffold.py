@@ -1,4 +1,4 @@
-"""`hecate init`, and a folder that is no microservice yet."""
+"""`hecate new`, and a folder that is no microservice yet."""
 
 from pathlib import Path
 
@@ -6,9 +6,10 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.app import app
-from gateway.cli.client.deploy import pack_folder
 from gateway.cli.errors import CliError
-from gateway.cli.scaffold import minimal_text, name_of
+from gateway.cli.packaging.builder import build_folder
+from gateway.cli.scaffold import name_of
+from gateway.cli.templates import minimal_text
 from gateway.services.images.manifest import parse_manifest
 from microservice.entry import load_service
 
@@ -19,19 +20,19 @@ def test_a_folder_without_the_file_is_told_what_it_is_for(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "service.py").write_text("")
     with pytest.raises(CliError) as caught:
-        pack_folder(folder)
+        build_folder(folder)
     why = str(caught.value)
-    assert why.startswith(f"cannot deploy {folder}: no microservice.toml in it. This file names")
+    assert why.startswith(f"cannot build {folder}: no microservice.toml in it. This file names")
     assert 'name = "my-meter-2"\n\n[http]\nbase = "/my-meter-2/v1"\n' in why
-    assert f"`hecate init {folder}` writes one" in why
+    assert f"`hecate new {folder}` writes one" in why
     assert "Errno" not in why
 
 
 # case G12
 def test_a_folder_without_code_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "microservice.toml").write_text('name = "x"\n')
-    with pytest.raises(CliError, match=r"no service\.py in it.*hecate init"):
-        pack_folder(tmp_path)
+    with pytest.raises(CliError, match=r"no service\.py or index\.js in it.*hecate new"):
+        build_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["meter", "Äh", "a" * 60, "--x--", "1"])
@@ -39,21 +40,21 @@ def test_the_minimal_manifest_can_be_used(tmp_path: Path, name: str) -> None:
     parse_manifest(minimal_text(name_of(tmp_path / name)))
 
 
-def test_what_init_writes_can_be_deployed(tmp_path: Path) -> None:
+def test_what_new_writes_can_be_deployed(tmp_path: Path) -> None:
     folder = tmp_path / "meter"
-    assert CliRunner().invoke(app, ["init", str(folder)]).exit_code == 0
-    assert pack_folder(folder).image == "meter-v1"
+    assert CliRunner().invoke(app, ["new", str(folder)]).exit_code == 0
+    assert build_folder(folder).image == "meter-v1"
     service = load_service(folder, 64)
     assert len(service.triggers.routes) == len(service.triggers.messages) == 1
 
 
-def test_init_keeps_what_is_there(tmp_path: Path) -> None:
+def test_new_keeps_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("# mine\n")
-    done = CliRunner().invoke(app, ["init", str(tmp_path), "--json"])
+    done = CliRunner().invoke(app, ["new", str(tmp_path), "--json"])
     assert done.exit_code == 0
     assert '"microservice.toml' not in done.stdout.replace(f"{tmp_path}/", "")[:20]
     assert (tmp_path / "service.py").read_text() == "# mine\n"
     assert (tmp_path / "microservice.toml").exists()
-    again = CliRunner().invoke(app, ["init", str(tmp_path)])
+    again = CliRunner().invoke(app, ["new", str(tmp_path)])
     assert isinstance(again.exception, CliError)
-    assert "microservice.toml and service.py are there" in str(again.exception)
+    assert "a microservice is there; `hecate dev" in str(again.exception)

@@ -1,4 +1,4 @@
-"""Lists, starts, stops and removes the microservices and images of a gateway."""
+"""Lists, starts, stops and removes the microservices of a gateway."""
 
 import time
 from collections.abc import Sequence
@@ -13,8 +13,11 @@ from gateway.cli.view.words import ago, duration, size
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"
 BASE_KEY = "MCM.BASE_API_PATH"
-PS_COLUMNS = ("NAME", "STATE", "SINCE", "IMAGE", "PATH", "HANDLED", "RESTARTS", "REASON")
-IMAGE_COLUMNS = ("IMAGE", "SIZE", "CREATED", "USED BY", "DIGEST")
+PS_COLUMNS = (
+    "NAME", "STATE", "SINCE", "IMAGE", "VERSION", "PATH", "HANDLED", "FAILED", "DROPPED", "DEAD",
+    "MEMORY", "RESTARTS", "REASON",
+)  # fmt: skip
+OPTIONAL = frozenset({"VERSION", "FAILED", "DROPPED", "DEAD", "MEMORY", "RESTARTS", "REASON"})
 START_S = 630.0  # a microservice may take 600 s to start
 
 
@@ -27,23 +30,7 @@ async def list_containers(target: Target, *, as_json: bool) -> None:
         return
     now = time.time()
     rows = [container_row(row, now) for row in rows_of(answer)]
-    print_table(PS_COLUMNS, rows, "no microservices yet; `hecate deploy DIR` runs one")
-
-
-async def list_images(target: Target, *, as_json: bool) -> None:
-    """Show the images, and which containers use them."""
-    async with SidecarClient(target) as sidecar:
-        images = rows_of(await sidecar.call("list images", "GET", IMAGES))
-        containers = rows_of(await sidecar.call("list images", "GET", CONTAINERS))
-    for image in images:
-        image["usedBy"] = [c.get("name") for c in containers if c.get("imageId") == image.get("id")]
-    if as_json:
-        print_json({"data": images})
-        return
-    now = time.time()
-    newest_first = sorted(images, key=lambda image: _number(image, "created"), reverse=True)
-    rows = [image_row(image, now) for image in newest_first]
-    print_table(IMAGE_COLUMNS, rows, "no images yet; `hecate deploy DIR` sends one")
+    print_table(PS_COLUMNS, rows, "no microservices yet; `hecate deploy DIR` runs one", OPTIONAL)
 
 
 async def change_state(target: Target, names: Sequence[str], state: str, *, as_json: bool) -> None:
@@ -95,8 +82,13 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         str(container.get("state", "")),
         duration(now - started_at) if is_up else "",
         str(container.get("image", "")),
+        str(container.get("version") or ""),
         str((container.get("env") or {}).get(BASE_KEY, "")),
         f"{_number(container, 'handled'):.0f}",
+        f"{_number(container, 'failed'):.0f}",
+        f"{_number(container, 'dropped'):.0f}",
+        f"{_number(container, 'deadLetters'):.0f}",
+        size(_number(container, "memory")) if container.get("memory") else "",
         f"{_number(container, 'restarts'):.0f}",
         reason(container, now),
     )
@@ -106,20 +98,12 @@ def reason(container: dict[str, Any], now: float) -> str:
     """Return why a container does not run, or why its last process ended."""
     error = str(container.get("error") or "")
     last_end = container.get("lastEnd") or {}
+    waits_s = _number(container, "nextTry") / 1000 - now
+    if error and waits_s > 0:
+        return f"{error}; next try in {duration(waits_s)}"
     if error or not last_end.get("reason"):
         return error
     return f"{last_end['reason']} ({ago(now - _number(last_end, 'at') / 1000)})"
-
-
-def image_row(image: dict[str, Any], now: float) -> tuple[str, ...]:
-    """Return a row for an image at a unix time."""
-    return (
-        str(image.get("name", "")),
-        size(_number(image, "size")),
-        ago(now - _number(image, "created")),
-        ", ".join(image.get("usedBy") or ()),
-        str(image.get("digest", ""))[:19],
-    )
 
 
 async def _path_to_remove(sidecar: SidecarClient, name: str) -> str:

@@ -1,7 +1,6 @@
 """Names the machine that a gateway runs on as images and wheels name it."""
 
 import os
-import platform
 import sys
 
 # names of the kernel, and the names that images use (OCI image specification, GOARCH)
@@ -18,7 +17,7 @@ ARCHITECTURES = {
 
 def local_platform() -> str:
     """Return this machine as an image names it, such as linux/arm64."""
-    machine = platform.machine()
+    machine = os.uname().machine
     if machine == "aarch64" and sys.maxsize < 2**32:  # 32-bit programs on a 64-bit kernel
         machine = "armv7l"
     return f"linux/{ARCHITECTURES.get(machine, machine)}"

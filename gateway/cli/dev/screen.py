@@ -1,0 +1,42 @@
+"""Prints the events of `hecate dev`: lines for people, objects for programs."""
+
+import json
+import sys
+from datetime import datetime
+
+from rich.text import Text
+
+from gateway.cli.output import console
+from gateway.cli.services.log_lines import LogLine, render
+
+
+class DevScreen:
+    """Where the events of one session go."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._out = console()
+
+    def event(self, kind: str, text: str, style: str = "", **fields: object) -> None:
+        """Print something that the session has done or found."""
+        if self._as_json:
+            self._write({"event": kind, "text": text, **fields})
+            return
+        first, *others = text.splitlines() or [""]
+        stamp = datetime.now().astimezone().strftime("%H:%M:%S")
+        self._out.print(Text.assemble((f"{stamp} ", "dim"), (first, style)), soft_wrap=True)
+        for line in others:
+            self._out.print(Text(f"         {line}"), soft_wrap=True)
+        sys.stdout.flush()
+
+    def log(self, line: LogLine) -> None:
+        """Print a line of the container's log."""
+        if self._as_json:
+            self._write({"event": "log", **line.as_object()})
+        else:
+            self._out.print(Text("         ").append(render(line, "")), soft_wrap=True)
+            sys.stdout.flush()
+
+    def _write(self, value: dict[str, object]) -> None:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()

@@ -1,0 +1,125 @@
+"""`hecate deploy`, `images` and `invoke` against a real gateway."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.commands import Person
+from tests.system import Gateway
+from tests.wheels import pip_environ, write_sdist, write_wheel
+
+
+@pytest.fixture
+def person(tmp_path: Path, lone: Gateway) -> Person:
+    (tmp_path / "home").mkdir()
+    person = Person(tmp_path / "home")
+    add = ("context", "add", "lone", "--url", lone.url, "--state", str(lone.state), "--use")
+    person.done(*add)
+    return person
+
+
+def write(person: Person, folder: Path, code: str = "") -> Path:
+    person.done("new", str(folder))
+    (folder / "service.py").write_text((folder / "service.py").read_text() + code)
+    return folder
+
+
+def test_the_packages_of_requirements_are_there_at_run_time(person: Person, tmp_path: Path) -> None:
+    code = (
+        "\n\n@service.get('/version')\nasync def version(_: Request) -> str:\n"
+        "    import vendored\n    return vendored.VERSION\n"
+    )
+    folder = write(person, tmp_path / "uses", code)
+    write_wheel(tmp_path / "index", "vendored", "7.1")
+    (folder / "requirements.txt").write_text("vendored>=7\n")
+    person.done("deploy", str(folder), **pip_environ(tmp_path / "index", person.home))
+    assert person.done("invoke", "uses", "/version") == "7.1"
+    person.done("rm", "uses", "uses-v1")
+
+
+# case S25
+def test_nothing_is_deployed_when_a_wheel_is_missing(
+    person: Person, tmp_path: Path, lone: Gateway
+) -> None:
+    folder = write(person, tmp_path / "lacks")
+    write_sdist(tmp_path / "index", "sourced")
+    (folder / "requirements.txt").write_text("sourced\n")
+    environ = pip_environ(tmp_path / "index", person.home)
+    why = person.refused("deploy", str(folder), **environ)
+    status = lone.status()["node"]
+    assert "no wheel of sourced for cp" in why
+    assert status["platform"].startswith("linux/")
+    assert "pip wheel --no-deps 'sourced' -w" in why
+    assert "lacks" not in person.done("ps")
+    assert "lacks" not in person.done("images")
+
+
+def test_an_image_is_built_here_and_deployed_there(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "shipped")
+    image = tmp_path / "shipped.tar"
+    built = json.loads(person.done("build", str(folder), "-o", str(image), "--json"))
+    assert built["size"] == image.stat().st_size
+    person.done("deploy", str(image), "--name", "there")
+    assert json.loads(person.done("invoke", "there"))["service"] == "shipped"
+    person.done("rm", "there")
+    image.write_bytes(image.read_bytes()[:-4000])
+    assert f"cannot deploy {image}: " in person.refused("deploy", str(image))
+    person.done("images", "rm", "shipped-v1")
+
+
+def test_what_does_not_start_shows_the_end_of_its_log(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "breaks", "\nprint('before')\n1 / 0\n")
+    why = person.refused("deploy", str(folder))
+    assert why.startswith("cannot start ")
+    assert "ZeroDivisionError" in why.splitlines()[0]
+    assert "the end of its log (`hecate logs breaks` has more):" in why
+    assert "  before\n" in why
+    assert "service.py" in why.partition("the end of its log")[2]
+    person.done("rm", "breaks")
+
+
+def test_images_are_listed_removed_and_pruned(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "pruned")
+    person.done("deploy", str(folder))
+    assert "cannot delete image" in person.refused("images", "rm", "pruned-v1")
+    text = (folder / "microservice.toml").read_text()
+    (folder / "microservice.toml").write_text(text.replace('version = "1"', 'version = "2"'))
+    person.done("deploy", str(folder))
+    listed = json.loads(person.done("images", "ls", "--json"))["data"]
+    used = {row["name"]: row["usedBy"] for row in listed if row["name"].startswith("pruned")}
+    assert used == {"pruned-v1": [], "pruned-v2": ["pruned"]}
+    asked = person.hecate("images", "prune")
+    assert (asked.code, "give --yes" in asked.err) == (2, True)
+    assert "removed pruned-v1\n" in person.done("images", "prune", "--yes")
+    assert "cannot find image pruned-v1; there are: " in person.refused("images", "rm", "pruned-v1")
+    person.done("rm", "pruned", "pruned-v2")
+
+
+def test_a_message_is_sent_and_its_handling_told(person: Person, tmp_path: Path) -> None:
+    code = (
+        "\n\n@service.on('devices/{device}/readings/bad')\n"
+        "async def bad(message: Message) -> None:\n    raise ValueError('bad')\n"
+    )
+    write(person, tmp_path / "hears", code)
+    person.done("deploy", str(tmp_path / "hears"))
+    topic = "devices/k/readings/t"
+    assert person.done("invoke", "hears", "--mqtt", topic, "21") == "hears handled it\n"
+    told = person.done("invoke", "hears", "--mqtt", topic, "@-", "--json", given="22")
+    assert json.loads(told)["outcome"] == "handled"
+    why = person.refused("invoke", "hears", "--mqtt", "nobody/reads/this", "1")
+    assert "nobody subscribes to nobody/reads/this; see its handlers and [mqtt] subscribe" in why
+    assert person.hecate("invoke", "hears", "/x", "--mqtt", topic, "1").code == 2
+    person.done("rm", "hears", "hears-v1")
+
+
+def test_what_a_new_user_mistypes_is_told_with_what_to_do(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "typed")
+    wrong = ("deploy", str(folder), "--url", "http://127.0.0.1:1")
+    assert "no gateway answers at http://127.0.0.1:1; start one" in person.refused(
+        *wrong, HECATE_API_KEY="x"
+    )
+    why = person.refused("deploy", str(folder), HECATE_API_KEY="wrong")
+    assert "does not take this API key" in why
+    why = person.refused("deploy", str(tmp_path / "none"))
+    assert "no such folder; `hecate new NAME` makes one" in why
