@@ -1,6 +1,7 @@
 """Makes wheels and source archives for tests, as an index has them."""
 
 import io
+import os
 import tarfile
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -53,6 +54,9 @@ def write_sdist(folder: Path, name: str, version: str = "1.0") -> Path:
 
 def pip_environ(index: Path, home: Path) -> dict[str, str]:
     """Return the environment in which pip knows this folder only, and no user's configuration."""
-    config = home / "pip.conf"
-    config.write_text(f"[global]\nno-index = true\nfind-links = {index}\n")
-    return {"PIP_CONFIG_FILE": str(config), "XDG_CACHE_HOME": str(home / "cache")}
+    return {
+        "PIP_CONFIG_FILE": os.devnull,  # none of any kind
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(index),
+        "XDG_CACHE_HOME": str(home / "cache"),
+    }

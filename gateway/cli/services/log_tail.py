@@ -8,7 +8,7 @@ from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.errors import CliError
 from gateway.cli.services.containers import CONTAINERS
 
-LINES = 12
+LINES = 24
 LOOK_BACK = 200  # lines among which the mark is looked for
 
 

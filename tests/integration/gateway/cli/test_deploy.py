@@ -63,7 +63,7 @@ def test_an_image_is_built_here_and_deployed_there(person: Person, tmp_path: Pat
     person.done("deploy", str(image), "--name", "there")
     assert json.loads(person.done("invoke", "there"))["service"] == "shipped"
     person.done("rm", "there")
-    image.write_bytes(image.read_bytes()[:-4000])
+    image.write_bytes(image.read_bytes()[: built["size"] // 2])
     assert f"cannot deploy {image}: " in person.refused("deploy", str(image))
     person.done("images", "rm", "shipped-v1")
 
