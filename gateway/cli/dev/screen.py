@@ -29,12 +29,13 @@ class DevScreen:
             self._out.print(Text(f"         {line}"), soft_wrap=True)
         sys.stdout.flush()
 
-    def log(self, line: LogLine) -> None:
-        """Print a line of the container's log."""
+    def log(self, line: LogLine, *, is_own: bool) -> None:
+        """Print a line of the container's log; one that names the developer's file stands out."""
         if self._as_json:
             self._write({"event": "log", **line.as_object()})
         else:
-            self._out.print(Text("         ").append(render(line, "")), soft_wrap=True)
+            shown = Text("         ").append(render(line, ""))
+            self._out.print(shown, style="bold" if is_own else "", soft_wrap=True)
             sys.stdout.flush()
 
     def _write(self, value: dict[str, object]) -> None:

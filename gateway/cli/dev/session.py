@@ -203,8 +203,8 @@ class DevSession:
                 await self._sidecar.call(what, "PUT", path, json={"state": "stopped"})
 
     def _show_line(self, text: str) -> None:
-        line = self._parser.parse(name_places(text, str(self._folder), self._files))
-        self._screen.log(line)
+        own = name_places(text, str(self._folder), self._files)
+        self._screen.log(self._parser.parse(own), is_own=own != text)
 
     def _base_name(self) -> str:
         try:
