@@ -11,7 +11,7 @@ from gateway.cli.services.log_lines import LogLine, render
 
 
 class DevScreen:
-    """Where the events of one session go."""
+    """The output of one session."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json

@@ -56,8 +56,8 @@ def explain_missing_wheel(
     return (
         f"no wheel of {missing.requirement} for {platform.tag}, and a gateway compiles nothing.\n"
         f"  - {remedy}\n"
-        f"  - or make the wheel on a machine of this kind with Python {platform.python}, and build "
-        f"again:\n    pip wheel --no-deps '{missing.requirement}' -w {folder}/{WHEELS}"
+        f"  - or make the wheel on a machine of this kind with Python {platform.python} (on any, if "
+        f"the package is pure Python), and build again:\n    pip wheel --no-deps '{missing.requirement}' -w {folder}/{WHEELS}"
     )
 
 

@@ -39,7 +39,7 @@ class LogLine:
 
     @property
     def is_structured(self) -> bool:
-        """Whether service.log has written it."""
+        """True when service.log has written it."""
         return bool(self.message or self.fields or self.trace)
 
     def as_object(self) -> dict[str, Any]:

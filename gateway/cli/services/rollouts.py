@@ -39,7 +39,7 @@ class RolloutWish:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether other nodes than the gateway itself are meant."""
+        """True when other nodes than the gateway itself are meant."""
         return self.every or bool(self.nodes)
 
 
