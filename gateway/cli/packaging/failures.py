@@ -53,11 +53,13 @@ def explain_missing_wheel(
         remedy = f"ask for a version that has one: {shown}"
     else:
         remedy = "ask for another version or package that has one"
+    any_machine = "(on any machine, if the package is pure Python)"
     return (
         f"no wheel of {missing.requirement} for {platform.tag}, and a gateway compiles nothing.\n"
         f"  - {remedy}\n"
-        f"  - or make the wheel on a machine of this kind with Python {platform.python} (on any, if "
-        f"the package is pure Python), and build again:\n    pip wheel --no-deps '{missing.requirement}' -w {folder}/{WHEELS}"
+        f"  - or make the wheel on such a machine with Python {platform.python}, and build again\n"
+        f"    {any_machine}:\n"
+        f"    pip wheel --no-deps '{missing.requirement}' -w {folder}/{WHEELS}"
     )
 
 
