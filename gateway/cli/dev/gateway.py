@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from gateway.cli.client.contexts import DEFAULT_URL
 from gateway.cli.client.sidecar import is_loopback
 from gateway.cli.client.target import Target, find_state, find_target
 from gateway.cli.errors import CliError
@@ -33,7 +34,7 @@ async def find_or_start(url: str | None, state: Path | None, *, ask: bool) -> As
     if target is not None and (not is_loopback(target.url) or _answers(target.url)):
         yield target
         return
-    if target is None and _answers(url or "http://127.0.0.1:8083"):
+    if target is None and _answers(url or DEFAULT_URL):
         raise CliError(why)  # it runs, and only its key is missing
     if target is not None:
         why = f"cannot run this: no gateway answers at {target.url}"
@@ -51,7 +52,8 @@ async def find_or_start(url: str | None, state: Path | None, *, ask: bool) -> As
         ready = await child.start(
             ["-m", "gateway.cli.serve"], environ, parse_gateway_ready, START_S
         )
-        notes().print(f"gateway at {ready.api}, until Ctrl-C; its log is {folder / LOG}")
+        text = f"gateway at {ready.api}, until Ctrl-C; its log is {folder / LOG}"
+        notes().print(text, style="dim", soft_wrap=True)
         yield find_target(ready.api, folder, os.environ)
     finally:
         await child.stop()
@@ -65,7 +67,7 @@ def _find(url: str | None, state: Path | None) -> tuple[Target | None, str]:
 
 
 def _wants_one(why: str) -> bool:
-    notes().print(f"{why}.", soft_wrap=True)
+    notes().print(why.removeprefix("cannot run this: "), soft_wrap=True)
     return typer.confirm("Run one here, until you press Ctrl-C?", default=True, err=True)
 
 

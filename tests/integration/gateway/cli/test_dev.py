@@ -1,13 +1,17 @@
 """`hecate dev` as a person uses it: a real gateway, a real save, a new answer."""
 
+import asyncio
 import contextlib
 import json
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.dev.gateway import find_or_start
 from tests.commands import Person
 from tests.programs import HECATE, Program, until
 from tests.system import Gateway
@@ -101,6 +105,32 @@ def test_it_is_kept_when_asked_and_taken_up_again(folder: Path, lone: Gateway) -
     with session(folder, lone) as program:
         program.wait_for("hello-dev runs")
     assert "hello-dev" not in names(lone)
+
+
+def test_a_gateway_is_run_meanwhile_when_a_person_wants_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("gateway.cli.client.target.DEFAULT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("gateway.cli.dev.gateway.DEFAULT_URL", "http://127.0.0.1:1")
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda text, **_: bool(asked.append(text)) or True)
+    for section in ("BROKER", "SIDECAR"):
+        monkeypatch.setenv(f"HECATE_GATEWAY_{section}_PORT", "0")
+    for name in ("HECATE_URL", "HECATE_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HECATE_CONTEXT", "default")
+
+    async def session() -> str:
+        async with find_or_start(None, tmp_path / "state", ask=True) as target:
+            async with SidecarClient(target) as sidecar:
+                assert (await sidecar.call("look", "GET", "/status/v1"))["node"]["id"]
+            return target.url
+
+    url = asyncio.run(session())
+    assert asked == ["Run one here, until you press Ctrl-C?"]
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 2)
 
 
 def test_without_a_gateway_it_says_how_to_start_one(folder: Path, tmp_path: Path) -> None:
