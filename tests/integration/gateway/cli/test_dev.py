@@ -60,7 +60,7 @@ def test_a_save_is_answered_by_the_new_code(folder: Path, lone: Gateway) -> None
         until(lambda: lone.ask("GET", path).text == "two", "the new code answers")
         program.wait_for("loaded anew")
         save(folder, ANSWER.format(body="return 'three"))  # a quote is missing
-        program.wait_for(r'File "hello/service\.py", line 5')
+        program.wait_for(r'^[\d:]+   File "hello/service\.py", line 5; the version before runs on')
         program.wait_for(r"SyntaxError: .*")
         assert lone.ask("GET", path).text == "two"
         save(folder, "raise RuntimeError('no')\n")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from gateway.__main__ import main
 from gateway.cli.app import app
 from gateway.cli.client.records import device_row, node_row, rows_of
-from gateway.cli.client.sidecar import _why_refused, is_loopback
+from gateway.cli.client.sidecar import _why_refused, decode_answer, is_loopback
 from gateway.cli.client.target import find_target
 from gateway.cli.errors import CliError
 from gateway.cli.output import print_table
@@ -20,10 +20,16 @@ from tests.unit.gateway.cli.view.status_documents import NODE_ID, NOW
 
 ROOT = Path(__file__).resolve().parents[4]
 COMMANDS = (
-    "", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes", "devices",
+    "", "new", "dev", "build", "ps", "logs", "invoke", "stop", "start", "restart", "rm", "images",
+    "images ls", "images rm", "images prune", "images export", "versions", "rollback",
+    "deadletters list", "deadletters show", "deadletters retry", "deadletters discard",
+    "rollouts", "rollouts show", "rollouts cancel", "rollouts resume", "keys make",
+    "keys signing", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes",
+    "devices",
     "devices claim", "devices revoke", "config", "config check", "status",
     "devices unclaim", "beps", "beps end", "account", "account join", "account approve",
-    "account leave", "context", "context add", "context use", "context list", "context rm",
+    "account leave", "context", "context add", "context use", "context list",
+    "context rm",
 )  # fmt: skip
 
 
@@ -96,7 +102,9 @@ def test_wrong_options_end_with_2(
     "command",
     ["status", "nodes", "devices", "devices claim", "devices revoke dev-0123456789ab",
      "devices unclaim", "beps", "beps end --all", "account", "account join",
-     "account leave --yes", "account approve BBBB-BBBB"],
+     "account leave --yes", "account approve BBBB-BBBB", "ps", "ps --security", "images",
+     "images prune --yes", "logs x", "invoke x", "invoke x --mqtt t 1", "stop x", "start x", "rm x",
+     "versions x", "rollback x", "deadletters list x", "deadletters retry x --all", "rollouts"],
 )  # fmt: skip
 def test_no_gateway_is_said_with_what_to_do(
     command: str,
@@ -284,3 +292,11 @@ def test_a_url_with_a_password_is_not_repeated() -> None:
 def test_why_a_gateway_refuses(status: int, body: dict[str, str], told: str) -> None:
     answer = _why_refused(httpx.Response(status, json=body), "/devices/v1/devices")
     assert told in answer if told else answer == ""
+
+
+def test_a_full_disk_is_told_with_what_frees_some() -> None:
+    refused = httpx.Response(507, json={"detail": "cannot store image: no space left on device"})
+    with pytest.raises(
+        CliError, match=r"no space left on device; free some .*`hecate images prune"
+    ):
+        decode_answer("deploy x", refused)

@@ -1,5 +1,8 @@
 """`hecate new`, and a folder that is no microservice yet."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from gateway.cli.scaffold import name_of
 from gateway.cli.templates import minimal_text
 from gateway.services.images.manifest import parse_manifest
 from microservice.entry import load_service
+from tests.programs import ROOT
 
 
 # case G12
@@ -58,3 +62,29 @@ def test_new_keeps_what_is_there(tmp_path: Path) -> None:
     again = CliRunner().invoke(app, ["new", str(tmp_path)])
     assert isinstance(again.exception, CliError)
     assert "a microservice is there; `hecate dev" in str(again.exception)
+
+
+def test_the_test_that_new_writes_passes_and_can_fail(tmp_path: Path) -> None:
+    folder = tmp_path / "meter"
+    CliRunner().invoke(app, ["new", str(folder)])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    code = folder / "service.py"
+    code.write_text(code.read_text().replace("+ 1", "+ 2"))
+    assert subprocess.run(command, cwd=tmp_path, env=environ, check=False).returncode == 1
+
+
+def test_new_in_javascript(tmp_path: Path) -> None:
+    folder = tmp_path / "web hook"
+    assert CliRunner().invoke(app, ["new", str(folder), "--js"]).exit_code == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"microservice.toml", "index.js", "README.md", ".gitignore"}
+    package = build_folder(folder)
+    assert (package.image, package.runtime) == ("web-hook-v1", "js")
+    assert "hecate dev '" in (folder / "README.md").read_text()
+    wrong = CliRunner().invoke(app, ["new", str(folder)])
+    assert "it is a microservice in index.js" in str(wrong.exception)
