@@ -15,6 +15,16 @@ Env = Annotated[
     list[str] | None,
     typer.Option(metavar="KEY=VALUE", help="A variable for it; may be given several times."),
 ]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of its [settings]; several times."),
+]
+SecretFile = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret", metavar="NAME=@FILE", help="A secret from a file, or NAME=- from input."
+    ),
+]
 Sign = Annotated[
     Path | None,
     typer.Option(metavar="KEY", help="Sign the image; `hecate keys signing KEY` makes a key."),
@@ -79,9 +89,11 @@ def init(
     new(directory, as_json=as_json)
 
 
-def dev(  # options
+def dev(  # noqa: PLR0913  # options
     directory: Folder,
     env: Env = None,
+    set_values: Set = None,
+    secret: SecretFile = None,
     keep: Annotated[bool, typer.Option("--keep", help="Let it run on after Ctrl-C.")] = False,
     url: Url = None,
     state: State = None,
@@ -95,9 +107,11 @@ def dev(  # options
     Ctrl-C, then removes it. With --json each event is an object of its own.
     """
     from gateway.cli.dev.session import DevOptions, develop
-    from gateway.cli.services.values import parse_env
+    from gateway.cli.services.settings import ValueChanges
+    from gateway.cli.services.values import parse_env, parse_secrets, parse_settings
 
-    options = DevOptions(directory, parse_env(env or []), keep, as_json)
+    values = ValueChanges(parse_settings(set_values or []), parse_secrets(secret or []))
+    options = DevOptions(directory, parse_env(env or []), values, keep, as_json)
     raise typer.Exit(run(develop(options, url, state)))
 
 
@@ -148,6 +162,8 @@ def deploy(  # noqa: PLR0913  # options
         str | None, typer.Option(help="Name of the container. [default: the microservice's]")
     ] = None,
     env: Env = None,
+    set_values: Set = None,
+    secret: SecretFile = None,
     node: Annotated[
         list[str] | None,
         typer.Option(
@@ -180,12 +196,16 @@ def deploy(  # noqa: PLR0913  # options
     from gateway.cli.services.deploy import DeployOrder
     from gateway.cli.services.deploy import deploy as deploy_source
     from gateway.cli.services.rollouts import RolloutWish
-    from gateway.cli.services.values import parse_env
+    from gateway.cli.services.settings import ValueChanges
+    from gateway.cli.services.values import parse_env, parse_secrets, parse_settings
 
     if sign is not None and source.is_file():
         raise OptionError("cannot sign a built image: give --sign to `hecate build`")
     if node and every:
         raise OptionError("cannot deploy: give --node or --all, not both")
     rollout = RolloutWish(tuple(node or ()), every, wave, max_failures)
-    order = DeployOrder(source, name, parse_env(env or []), sign, upgrade, rollout)
+    values = ValueChanges(parse_settings(set_values or []), parse_secrets(secret or []))
+    if rollout.is_wanted and values.body():
+        raise OptionError("cannot deploy to several nodes with --set or --secret: use --env")
+    order = DeployOrder(source, name, parse_env(env or []), values, sign, upgrade, rollout)
     raise typer.Exit(run(deploy_source(target_of(url, state), order, as_json=as_json)))

@@ -24,11 +24,13 @@ from gateway.cli.scaffold import explain_missing
 from gateway.cli.services.containers import BASE_KEY, CONTAINERS, IMAGES
 from gateway.cli.services.deploy import (
     STARTED,
+    ContainerWish,
     deploy_package,
     find_by_name,
     gateway_platform,
 )
 from gateway.cli.services.log_lines import LogParser
+from gateway.cli.services.settings import ValueChanges
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import FILE_NAME, parse_manifest
 
@@ -48,6 +50,7 @@ class DevOptions:
 
     folder: Path
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    values: ValueChanges = field(default_factory=ValueChanges)
     keep: bool = False
     as_json: bool = False
 
@@ -157,9 +160,8 @@ class DevSession:
                 return
             self._images.add(package.image)
             env = {BASE_KEY: dev_base(package.base)} if package.base else {}
-            container = await deploy_package(
-                self._sidecar, package, self._name, {**env, **self._options.env}
-            )
+            wish = ContainerWish(self._name, {**env, **self._options.env}, self._options.values)
+            container = await deploy_package(self._sidecar, package, wish)
         except CliError as exc:
             self._fail(str(exc))
             await self._after_failure()

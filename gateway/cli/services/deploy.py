@@ -21,6 +21,7 @@ from gateway.cli.packaging.requirements import REQUIREMENTS
 from gateway.cli.services.containers import CONTAINERS, IMAGES
 from gateway.cli.services.log_tail import explain_end, last_line
 from gateway.cli.services.rollouts import RolloutBody, RolloutWish, roll_out
+from gateway.cli.services.settings import ValueChanges
 from gateway.node.machine import local_python
 
 START_S = 30.0
@@ -37,9 +38,19 @@ class DeployOrder:
     source: Path  # a folder, or an image
     name: str | None = None  # of the container; None: the microservice's
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    values: ValueChanges = field(default_factory=ValueChanges)
     signing_key: Path | None = None
     upgrade: bool = False
     rollout: RolloutWish = field(default_factory=RolloutWish)
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerWish:
+    """The container that an image is to run in."""
+
+    name: str
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    values: ValueChanges = field(default_factory=ValueChanges)
 
 
 async def deploy(target: Target, order: DeployOrder, *, as_json: bool) -> int:
@@ -115,7 +126,8 @@ async def _send(
                 progress.update(task, description=f"{package.image} starting")
 
         try:
-            return await deploy_package(sidecar, package, name, order.env, on_sent=show)
+            container = ContainerWish(name, order.env, order.values)
+            return await deploy_package(sidecar, package, container, on_sent=show)
         except CliError as exc:
             progress.stop()
             raise CliError(f"{exc}{await explain_end(sidecar, name, mark)}") from exc
@@ -124,14 +136,14 @@ async def _send(
 async def deploy_package(
     sidecar: SidecarClient,
     package: Package,
-    name: str,
-    env: Mapping[str, str],
+    wish: ContainerWish,
     on_sent: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Upload and start; return the container once it runs, CliError if it does not."""
-    what = f"deploy {name}"
+    what = f"deploy {wish.name}"
     await upload(sidecar, package, on_sent)
-    body = {"name": name, "image": package.image, "env": dict(env)}
+    body = {"name": wish.name, "image": package.image, "env": dict(wish.env)}
+    body |= wish.values.body()
     container = await sidecar.call(what, "POST", CONTAINERS, json=body)
     if not isinstance(container, dict) or "id" not in container:
         raise CliError(f"cannot {what}: the gateway did not say which container it made")

@@ -114,7 +114,12 @@ def test_a_gateway_is_run_meanwhile_when_a_person_wants_one(
     monkeypatch.setattr("gateway.cli.client.target.DEFAULT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr("gateway.cli.dev.gateway.DEFAULT_URL", "http://127.0.0.1:1")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("typer.confirm", lambda text, **_: bool(asked.append(text)) or True)
+
+    def confirm(text: str, **_: object) -> bool:
+        asked.append(text)
+        return True
+
+    monkeypatch.setattr("typer.confirm", confirm)
     for section in ("BROKER", "SIDECAR"):
         monkeypatch.setenv(f"HECATE_GATEWAY_{section}_PORT", "0")
     for name in ("HECATE_URL", "HECATE_API_KEY"):
