@@ -38,41 +38,35 @@ _PYTHON_TEST = '''"""Tests of {name}; `pytest` runs them without a gateway."""
 
 import asyncio
 
-import service
+from service import service
 
 
-class Broker:
-    """Remembers what the service publishes."""
+def test_readings_are_counted():
+    async def main():
+        async with service.test() as t:
+            await t.publish("devices/kitchen/readings/temperature", 21)
+            assert t.published == [("{name}/kitchen/count", {{"count": 1}})]
+            answer = await t.get("/")
+            assert answer.json()["seen"] == {{"kitchen": 1}}
 
-    def __init__(self):
-        self.published = []
-
-    async def publish(self, topic, payload, qos, retain):
-        self.published.append((topic, payload))
-
-
-def test_a_reading_is_counted():
-    from microservice import Info, Message
-
-    broker = Broker()
-    service.service.attach(broker, {{}}, Info())
-    message = Message("devices/kitchen/readings/t", b"21", levels={{"device": "kitchen"}})
-    asyncio.run(service.reading(message))
-    assert broker.published == [("{name}/kitchen/count", b'{{"count": 1}}')]
+    asyncio.run(main())
 '''
-_JAVASCRIPT = """// The microservice {name}: answers HTTP, and counts its calls.
-// Every request runs in a fresh context; context.storage keeps what must last.
+_JAVASCRIPT = """// The microservice {name}: passes readings on, and answers HTTP.
+// Every request has a fresh context; context.storage keeps what must last.
 
-mimikModule.exports = (context, request, response) => {{
-  const path = request.url.split('?')[0];
-  if (request.method === 'GET' && path === '/') {{
-    const calls = Number(context.storage.getItem('calls') || 0) + 1;
-    context.storage.setItem('calls', String(calls));
-    response.end(JSON.stringify({{ service: '{name}', calls }}));
+mimikModule.exports = async (context, request, response) => {{
+  if (request.url === '/mqtt') {{ // a message on a topic of [mqtt] subscribe
+    const {{ topic }} = JSON.parse(request.body);
+    const device = topic.split('/')[1];
+    const count = Number(context.storage.getItem(device) || 0) + 1;
+    context.storage.setItem(device, String(count));
+    await context.mqtt.publish(`{name}/${{device}}/count`, JSON.stringify({{ count }}));
+    response.end();
     return;
   }}
-  response.statusCode = 404;
-  response.end(JSON.stringify({{ code: 404, message: `no ${{request.method}} ${{path}} here` }}));
+  const seen = {{}};
+  context.storage.eachItem((device, count) => {{ seen[device] = Number(count); }});
+  response.end(JSON.stringify({{ service: '{name}', seen }}));
 }};
 """
 _README = """# {name}
@@ -116,7 +110,7 @@ def python_files(name: str, folder: str) -> Mapping[str, str]:
 def javascript_files(name: str, folder: str) -> Mapping[str, str]:
     """Return the files of a microservice in JavaScript, by name."""
     return {
-        "microservice.toml": minimal_text(name),
+        "microservice.toml": manifest_text(name),
         "index.js": _JAVASCRIPT.format(name=name),
         "README.md": _README.format(name=name, folder=folder, code="`index.js`", test=""),
         ".gitignore": "node_modules/\n*.tar\n",

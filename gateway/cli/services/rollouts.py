@@ -151,6 +151,9 @@ async def _watch(
                 break
             await asyncio.sleep(POLL_S)
             rollout = await sidecar.call("watch the roll-out", "GET", path)
+    except asyncio.CancelledError:  # Ctrl-C
+        out.print(f"the roll-out goes on: hecate rollouts show {rollout['id']} --follow")
+        raise
     finally:
         if live is not None:
             live.stop()
