@@ -22,6 +22,7 @@ from gateway.uplink.link import CloudLinkState
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
+    from microservice.telemetry.samples import MetricSample
 
 WELL = ("started", "stopped")  # states of a container; a person has stopped the latter
 
@@ -136,6 +137,10 @@ class GatewayStatus:
             "api": self._api_counts(),
             "containers": self._containers(),
         }
+
+    def samples(self) -> dict[str, tuple["MetricSample", ...]]:
+        """Return what the services of containers measure, by container id."""
+        return self._parts.services.samples()
 
     def devices(self) -> list[dict[str, Any]]:
         """Return the devices with their counters."""

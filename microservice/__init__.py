@@ -21,19 +21,40 @@ know. A message at QoS 1 is acknowledged when its handlers are done, so a readin
 while the process restarts is handled afterwards. It may be handled twice, but always once.
 """
 
-from microservice.errors import HttpError, MicroserviceError, PublishError, ServiceError
+from microservice.errors import (
+    DamagedStoreError,
+    FullStoreError,
+    HangupError,
+    HttpError,
+    MicroserviceError,
+    PublishError,
+    RequestTimeoutError,
+    ServiceError,
+    SettingError,
+    StoreError,
+)
 from microservice.message import Message
 from microservice.service import Info, Service
-from microservice.web import Request, Response
+from microservice.store.state import State, StateTransaction
+from microservice.web import Request, Response, WebSocket
 
 __all__ = [
+    "DamagedStoreError",
+    "FullStoreError",
+    "HangupError",
     "HttpError",
     "Info",
     "Message",
     "MicroserviceError",
     "PublishError",
     "Request",
+    "RequestTimeoutError",
     "Response",
     "Service",
     "ServiceError",
+    "SettingError",
+    "State",
+    "StateTransaction",
+    "StoreError",
+    "WebSocket",
 ]

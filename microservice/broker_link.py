@@ -15,6 +15,8 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from microservice.control import Login
 from microservice.errors import PublishError, ServiceError
+from microservice.mqtt.properties import to_client
+from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
 
 logger = logging.getLogger(__name__)
 
@@ -78,9 +80,25 @@ class BrokerLink:
             if code.is_failure:
                 raise ServiceError(f"cannot subscribe to {topic}: {code.getName().lower()}")
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    async def add_filter(self, topic: str, qos: int) -> None:
+        """Subscribe to one more filter, unless it is subscribed to; return when done."""
+        if topic in self._filters:
+            return
+        codes = await self._answered(self._client.subscribe(_subscriptions({topic: qos})))
+        if codes[0].is_failure:
+            raise ServiceError(f"cannot subscribe to {topic}: {codes[0].getName().lower()}")
+        self._filters[topic] = qos
+
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: MessageProperties = NO_PROPERTIES,
+    ) -> None:
         """Return when the broker has it (QoS 1) or it has been sent (QoS 0)."""
-        sent = self._client.publish(topic, payload, qos, retain)
+        sent = self._client.publish(topic, payload, qos, retain, to_client(properties))
         if sent.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             raise PublishError(f"cannot publish to {topic}: {PUBLISH_QUEUE} messages wait already")
         if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS and qos == 0:

@@ -8,6 +8,8 @@ The gateway's first line is the launch; then commands. The process answers with 
     go                      →                  connect, subscribe, handle
                             ←       ready
                             ←       counts     at intervals, when they change
+                            ←       measured   likewise: what the service measures
+    settings                →                  new values, at any time after the launch
                             ←       doing      the step that the gateway waits for
     ping                    →                  at any time after the launch
                             ←       alive      at once: the event loop runs
@@ -27,10 +29,12 @@ from typing import Any, TypeVar
 
 from microservice.errors import ControlError
 from microservice.service import Info
+from microservice.telemetry.samples import MetricSample, decode_samples, encode_samples
 
 LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
 ERROR_LIMIT = 500  # characters; it is shown in one line
 STEP_LIMIT = 80
+SETTINGS = "settings"
 
 
 class Command(StrEnum):
@@ -40,6 +44,13 @@ class Command(StrEnum):
     PING = "ping"
     PAUSE = "pause"
     STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """A command: the service has these settings from now on."""
+
+    values: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +78,9 @@ class Launch:
     stop_s: float = 5.0
     concurrency: int = 16
     queue_limit: int = 256
+    store_mib: int = 16
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +128,17 @@ class Counts:
     dropped: int = 0  # messages at QoS 0 that arrived too fast
 
 
-Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The present values of all that a service measures."""
+
+    samples: tuple[MetricSample, ...] = ()
+
+
+Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Measured
 _REPORTS: dict[str, type[Report]] = {
-    cls.__name__.lower(): cls for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts)
+    cls.__name__.lower(): cls
+    for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts, Measured)
 }
 _BARE: dict[type[Report], Report] = {Ready: Ready(), Alive: Alive(), Paused: Paused()}
 
@@ -144,22 +166,30 @@ def decode_launch(line: bytes) -> Launch:
         raise ControlError(f"cannot read launch: {exc}") from exc
 
 
-def encode_command(command: Command) -> bytes:
+def encode_command(command: Command | SettingsChange) -> bytes:
     """Return the line of a command."""
+    if isinstance(command, SettingsChange):
+        return _line({"do": SETTINGS, "values": dict(command.values)})
     return _line({"do": command.value})
 
 
-def decode_command(line: bytes) -> Command:
+def decode_command(line: bytes) -> Command | SettingsChange:
     """Return the command in a line; ControlError when it is none."""
+    table = _table(line)
+    if table.get("do") == SETTINGS:
+        return SettingsChange(_of(table.get("values"), dict))
     try:
-        return Command(str(_table(line).get("do")))
+        return Command(str(table.get("do")))
     except ValueError as exc:
         raise ControlError(f"cannot read command: {exc}") from exc
 
 
 def encode_report(report: Report) -> bytes:
     """Return the line of a report."""
-    return _line({"at": type(report).__name__.lower()} | asdict(report))
+    kind = type(report).__name__.lower()
+    if isinstance(report, Measured):
+        return _line({"at": kind, "samples": encode_samples(report.samples)})
+    return _line({"at": kind} | asdict(report))
 
 
 def decode_report(line: bytes) -> Report:
@@ -174,6 +204,8 @@ def decode_report(line: bytes) -> Report:
         return Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
     if kind is Counts:
         return Counts(**{name: _of(value, int) for name, value in values.items()})
+    if kind is Measured:
+        return Measured(decode_samples(values.get("samples")))
     if kind is Doing:
         return Doing(_of(values.get("step"), str)[:STEP_LIMIT])
     return _BARE[kind]

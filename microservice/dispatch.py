@@ -9,8 +9,8 @@ from microservice.deliveries import HandlerQueue, QueuedMessage
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.message import Message
-from microservice.service import Trigger
 from microservice.template import topic_filter
+from microservice.triggers.registry import Trigger
 
 logger = logging.getLogger(__name__)
 

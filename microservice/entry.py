@@ -15,6 +15,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from microservice.confinement import confine
 from microservice.control import (
@@ -25,6 +26,7 @@ from microservice.control import (
     Failed,
     Launch,
     Report,
+    SettingsChange,
     decode_command,
     decode_launch,
     encode_report,
@@ -69,7 +71,10 @@ async def _run(control: socket.socket) -> int:
         await lifecycle.prepare()
         commands = asyncio.create_task(_execute(lifecycle, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")
-        await asyncio.wait({commands, signals}, return_when=asyncio.FIRST_COMPLETED)
+        ends: set[asyncio.Future[Any]] = {commands, signals, lifecycle.fault}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if lifecycle.fault.done():
+            lifecycle.fault.result()
         if not commands.done():
             commands.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -93,10 +98,10 @@ async def _run(control: socket.socket) -> int:
 async def _execute(
     lifecycle: ServiceLifecycle, reader: asyncio.StreamReader, report: Callable[[Report], None]
 ) -> None:
-    commands: asyncio.Queue[Command] = asyncio.Queue(COMMANDS_LIMIT)
+    commands: asyncio.Queue[Command | SettingsChange] = asyncio.Queue(COMMANDS_LIMIT)
     reading = asyncio.create_task(_read(reader, commands, report), name="read")
     try:
-        command = Command.GO
+        command: Command | SettingsChange = Command.GO
         while command is not Command.STOP:
             command = await commands.get()
             await lifecycle.execute(command)
@@ -105,10 +110,12 @@ async def _execute(
 
 
 async def _read(
-    reader: asyncio.StreamReader, commands: asyncio.Queue[Command], report: Callable[[Report], None]
+    reader: asyncio.StreamReader,
+    commands: asyncio.Queue[Command | SettingsChange],
+    report: Callable[[Report], None],
 ) -> None:
     """Queue commands, whose execution may take long; answer a ping at once."""
-    command = Command.GO
+    command: Command | SettingsChange = Command.GO
     while command is not Command.STOP:
         line = await reader.readline()
         try:

@@ -1,11 +1,16 @@
 """Defines the errors of the kit.
 
 MicroserviceError
-├─ ServiceError     a handler, topic or path of the service cannot work
-├─ PublishError     the broker did not accept a message, or is not reachable
-├─ ControlError     a line between gateway and process is malformed
-├─ HangupError      the client has hung up
-└─ HttpError        a handler raises it to answer with a problem document
+├─ ServiceError          a handler, topic or path of the service cannot work
+├─ PublishError          the broker did not accept a message, or is not reachable
+├─ RequestTimeoutError   nobody answered a request over MQTT in time
+├─ SettingError          a setting or secret is not declared, or has no value
+├─ StoreError            a value of the state cannot be read or stored
+│  ├─ FullStoreError      the store has its full size
+│  └─ DamagedStoreError   the file was changed by something else, or lost a part
+├─ ControlError          a line between gateway and process is malformed
+├─ HangupError           the client has hung up
+└─ HttpError             a handler raises it to answer with a problem document
 """
 
 
@@ -19,6 +24,28 @@ class ServiceError(MicroserviceError):
 
 class PublishError(MicroserviceError):
     """The broker refused a message, or cannot be reached."""
+
+
+class RequestTimeoutError(MicroserviceError):
+    """Nobody answered a request over MQTT in time."""
+
+
+class SettingError(MicroserviceError, KeyError):
+    """A setting or secret is not declared in microservice.toml, or has no value."""
+
+    __str__ = Exception.__str__  # KeyError shows its message in quotes
+
+
+class StoreError(MicroserviceError):
+    """A value of the state cannot be read or stored."""
+
+
+class FullStoreError(StoreError):
+    """The store takes no more: `[limits] store_mib` of microservice.toml is too small."""
+
+
+class DamagedStoreError(StoreError):
+    """The file of the store is damaged; only this container needs it."""
 
 
 class ControlError(MicroserviceError):

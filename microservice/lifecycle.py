@@ -2,36 +2,49 @@
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import uvicorn
 from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
-from microservice.asgi import App
 from microservice.broker_link import BrokerLink
 from microservice.control import (
     Command,
     Counts,
     Doing,
     Launch,
+    Measured,
     Paused,
     Prepared,
     Ready,
     Report,
+    SettingsChange,
 )
 from microservice.deliveries import HandlerQueue
 from microservice.dispatch import Dispatcher
-from microservice.errors import PublishError
+from microservice.errors import DamagedStoreError, PublishError, RequestTimeoutError
 from microservice.handling import HandlerLimits, ServiceCounters
+from microservice.http.asgi import App
 from microservice.message import Message
+from microservice.mqtt.properties import from_client
+from microservice.mqtt.requests import PendingRequests, response_topic
+from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
+from microservice.schedules.runner import ScheduleRunner
 from microservice.service import Service
 
 logger = logging.getLogger(__name__)
 
 COUNTS_INTERVAL_S = 1.0
+METRICS_EVERY = 2  # intervals: a gateway reads those of many containers
 HEADER_LIMIT_BYTES = 64 * 1024
+SOCKET_LIMIT_BYTES = 1024 * 1024  # of one WebSocket message
+STORE_FILE = "store.db"  # in the data folder, where the process starts
 
 
 class ServiceLifecycle:
@@ -40,38 +53,47 @@ class ServiceLifecycle:
     def __init__(self, service: Service, launch: Launch, report: Callable[[Report], None]) -> None:
         self._service, self._launch, self._report = service, launch, report
         self._counters = ServiceCounters()
+        limits = HandlerLimits(launch.handler_s, launch.memory_mib)
+        triggers = service.triggers
         self._dispatcher = Dispatcher(
-            service.triggers.messages,
+            triggers.messages,
             HandlerQueue(launch.concurrency, launch.queue_limit),
             self._counters,
-            HandlerLimits(launch.handler_s, launch.memory_mib),
+            limits,
             self._acknowledge,
         )
+        self._schedules = ScheduleRunner(triggers.schedules, service.state, self._counters, limits)
+        self._requests = PendingRequests(response_topic(launch.info.container_id))
+        self._store = Path(STORE_FILE).absolute()
         self._link: BrokerLink | None = None
         self._started = False
         self._server = _make_server(
-            App(
-                service.triggers.routes,
-                self._counters,
-                HandlerLimits(launch.handler_s, launch.memory_mib),
-            ),
+            App(triggers.routes, triggers.sockets, self._counters, limits),
             launch.stop_s / 2,
+            sockets=bool(triggers.sockets),
         )
+        # an error that ends the service, although no command caused it
+        self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._serving: asyncio.Task[None] | None = None
         self._counting: asyncio.Task[None] | None = None
 
     async def prepare(self) -> None:
         """Serve HTTP; report the topics of the service."""
-        self._service.attach(self, self._launch.env, self._launch.info)
+        launch = self._launch
+        self._service.attach(self, launch.env, launch.info, launch.settings, launch.secrets)
+        self._service.state.attach(self._store, launch.store_mib, self._note_damage)
+        await self._service.state.check()
         sock = socket.socket(fileno=self._launch.http_fd)
         self._serving = asyncio.create_task(self._server.serve([sock]), name="http")
         await self._server.listening.wait()
         self._counting = asyncio.create_task(self._count(), name="counts")
         self._report(Prepared(tuple(self._dispatcher.filters())))
 
-    async def execute(self, command: Command) -> None:
+    async def execute(self, command: Command | SettingsChange) -> None:
         """Execute a command of the gateway; raise the error that ends the service."""
         match command:
+            case SettingsChange(values):
+                await self._change_settings(values)
             case Command.GO:
                 await self._go()
                 self._report(Ready())
@@ -81,15 +103,59 @@ class ServiceLifecycle:
             case Command.STOP:
                 await self._stop()
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        retain: bool,
+        properties: MessageProperties = NO_PROPERTIES,
+    ) -> None:
         """Publish for the service, within its rights."""
+        await self._link_for(topic).publish(topic, payload, qos, retain, properties)
+
+    async def request(
+        self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
+    ) -> Message:
+        """Publish a message for the service, and return the response to it."""
+        link, requests = self._link_for(topic), self._requests
+        await link.add_filter(requests.topic, 0)
+        correlation, response = requests.begin()
+        asking = replace(properties, response_topic=requests.topic, correlation=correlation)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await link.publish(topic, payload, 1, False, asking)
+                return await response
+        except TimeoutError:
+            raise RequestTimeoutError(
+                f"cannot request {topic}: no response within {timeout_s:g} s"
+            ) from None
+        finally:
+            requests.end(correlation)
+
+    def _link_for(self, topic: str) -> BrokerLink:
         if self._link is None or not any(
             topic_matches_sub(allowed, topic) for allowed in self._launch.publish
         ):
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
             )
-        await self._link.publish(topic, payload, qos, retain)
+        return self._link
+
+    def _note_damage(self, error: DamagedStoreError) -> None:
+        if not self.fault.done():
+            self.fault.set_exception(error)
+            self.fault.exception()  # an await is possible, not required
+
+    async def _change_settings(self, values: Mapping[str, Any]) -> None:
+        if not self._service.settings.replace(values):
+            return
+        for handler in self._service.triggers.settings:
+            try:
+                await handler()
+            except Exception:
+                self._counters.failed += 1
+                logger.exception("on_settings failed")
 
     async def _go(self) -> None:
         self._dispatcher.hold()  # messages of a stored session arrive before on_start is done
@@ -113,29 +179,45 @@ class ServiceLifecycle:
             self._report(Doing("subscribing at the broker"))
             await self._link.subscribe(self._dispatcher.filters(), self._launch.stale)
         self._dispatcher.release()
+        await self._schedules.start()
 
     def _acknowledge(self, packet_id: int) -> None:
         if self._link is not None:
             self._link.acknowledge(packet_id)
 
-    def _arrived(self, message: MQTTMessage) -> None:
-        self._dispatcher.arrived(
-            Message(
-                message.topic, bytes(message.payload), message.qos, message.retain, message.dup
-            ),
-            message.mid if message.qos else 0,
+    def _arrived(self, arrived: MQTTMessage) -> None:
+        more = from_client(arrived.properties)
+        message = Message(
+            arrived.topic,
+            bytes(arrived.payload),
+            arrived.qos,
+            arrived.retain,
+            arrived.dup,
+            content_type=more.content_type,
+            response_topic=more.response_topic,
+            correlation=more.correlation,
+            user_properties=more.user,
+            expiry_s=more.expiry_s,
         )
+        if not self._requests.arrived(message):
+            self._dispatcher.arrived(message, arrived.mid if arrived.qos else 0)
 
     async def _pause(self) -> None:
         """Finish and acknowledge running messages, then disconnect from the broker."""
-        self._dispatcher.hold()
-        await self._dispatcher.settle(self._launch.stop_s / 2)
+        await self._settle()
         if self._link is not None:
             await self._link.close()
 
-    async def _stop(self) -> None:
+    async def _settle(self) -> None:
+        """Start nothing more; return when nothing runs, or half of the time is over."""
         self._dispatcher.hold()
-        await self._dispatcher.settle(self._launch.stop_s / 2)
+        await asyncio.gather(
+            self._dispatcher.settle(self._launch.stop_s / 2),
+            self._schedules.stop(self._launch.stop_s / 2),
+        )
+
+    async def _stop(self) -> None:
+        await self._settle()
         for handler in self._service.triggers.stop:
             try:
                 await handler()
@@ -148,12 +230,16 @@ class ServiceLifecycle:
             await self._serving
         if self._counting is not None:
             self._counting.cancel()
+        await self._service.state.close()
         self._report(self._counts())
 
     async def _count(self) -> None:
-        last = Counts()
-        while True:
+        last, metrics = Counts(), self._service.metrics
+        for turn in itertools.count(1):
             await asyncio.sleep(COUNTS_INTERVAL_S)
+            if metrics.changed and turn % METRICS_EVERY == 0:
+                metrics.changed = False
+                self._report(Measured(metrics.samples()))
             now = self._counts()
             if now != last:
                 self._report(now)
@@ -181,12 +267,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _make_server(app: App, grace_s: float) -> _Server:
+def _make_server(app: App, grace_s: float, *, sockets: bool) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
             http="h11",
-            ws="none",
+            ws="websockets-sansio" if sockets else "none",  # it costs memory
+            ws_max_size=SOCKET_LIMIT_BYTES,
+            ws_per_message_deflate=False,  # on one machine it costs memory and saves nothing
             lifespan="off",
             log_config=None,
             log_level="warning",

@@ -18,9 +18,18 @@ class Message:
     retain: bool = False
     duplicate: bool = False  # it may have been handled before
     levels: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = ""
+    response_topic: str = ""  # the sender waits there for what the handler returns
+    correlation: bytes = b""
+    user_properties: tuple[tuple[str, str], ...] = ()  # a name may occur several times
+    expiry_s: int | None = None  # what is left of it
 
     def __getitem__(self, name: str) -> str:
         return self.levels[name]
+
+    def user_property(self, name: str) -> str | None:
+        """Return the first user property of a name; None when there is none."""
+        return next((value for each, value in self.user_properties if each == name), None)
 
     def text(self) -> str:
         """Return the payload as UTF-8 text."""
@@ -35,3 +44,14 @@ class Message:
             return json.loads(self.payload)
         except (ValueError, RecursionError) as exc:
             raise MicroserviceError(f"cannot read message on {self.topic}: not JSON") from exc
+
+
+def encode_payload(value: Any) -> bytes:
+    """Return bytes and text as they are, anything else as JSON."""
+    match value:
+        case bytes() | bytearray() | memoryview():
+            return bytes(value)
+        case str():
+            return value.encode()
+        case _:
+            return json.dumps(value).encode()

@@ -1,17 +1,25 @@
-"""Defines the requests and responses of handlers."""
+"""Defines the requests, responses and WebSockets of handlers."""
 
+import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from microservice.errors import HttpError
+from microservice.errors import HangupError, HttpError
 
 BODY_LIMIT_BYTES = 1024 * 1024  # of body() and json(); stream() has no limit
 JSON_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
+# RFC 6455, 7.4.1
+NORMAL, GONE, MALFORMED, FAILED = 1000, 1006, 1007, 1011
+REASON_LIMIT = 30  # characters; a close frame has room for 123 bytes
 
 Body = bytes | AsyncIterator[bytes]
+
+Scope = MutableMapping[str, Any]  # of ASGI
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +91,106 @@ def problem(status: int, detail: str) -> Response:
     """Return a problem document (RFC 9457)."""
     fields = {"type": "about:blank", "status": status, "detail": detail}
     return Response(fields, status, {"content-type": PROBLEM_TYPE})
+
+
+class WebSocket:
+    """One WebSocket; `socket["room"]` is the part of the path that the route names {room}.
+
+    It is accepted by the first receive() or send(). Until then a handler may refuse it by
+    `raise HttpError(403, "no such room")`. It is closed when the handler returns.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        parts: Mapping[str, str],
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        ends: tuple[Receive, Send],
+    ) -> None:
+        self.path, self.parts, self.query, self.headers = path, parts, query, headers
+        self._receive, self._send = ends
+        self._accepted = False
+        self.closed: int | None = None  # the code with which a side has closed it
+
+    def __getitem__(self, name: str) -> str:
+        return self.parts[name]
+
+    def __aiter__(self) -> "WebSocket":
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self.receive()
+        except HangupError:
+            raise StopAsyncIteration from None
+
+    async def accept(self, subprotocol: str | None = None) -> None:
+        """Accept it now, with one of the subprotocols that the client offers."""
+        if not self._accepted:
+            self._accepted = True
+            await self._send({"type": "websocket.accept", "subprotocol": subprotocol})
+
+    async def receive(self) -> str | bytes:
+        """Return the next message: text or bytes; HangupError when the client has closed it."""
+        await self.accept()
+        self._check_open()
+        event = await self._receive()
+        if event["type"] == "websocket.disconnect":
+            self.closed = event.get("code", NORMAL)
+            self._check_open()
+        text: str | None = event.get("text")
+        data: bytes = event.get("bytes") or b""
+        return data if text is None else text
+
+    async def json(self) -> Any:
+        """Return the JSON value of the next message; HangupError when it is none, or closed."""
+        message = await self.receive()
+        try:
+            return json.loads(message)
+        except (ValueError, RecursionError) as exc:
+            await self.close(MALFORMED, "not JSON")
+            raise HangupError("cannot read a WebSocket: the message is not JSON") from exc
+
+    async def send(self, value: Any) -> None:
+        """Send text or bytes as they are, anything else as JSON; waits for a slow client."""
+        await self.accept()
+        self._check_open()
+        match value:
+            case bytes() | bytearray() | memoryview():
+                await self._send_message("bytes", bytes(value))
+            case str():
+                await self._send_message("text", value)
+            case _:
+                await self._send_message("text", json.dumps(value))
+
+    async def close(self, code: int = NORMAL, reason: str = "") -> None:
+        """Close it, unless it is closed."""
+        if self.closed is None:
+            await self.accept()
+            self.closed = code
+            with contextlib.suppress(OSError):  # the client was quicker
+                await self._send({"type": "websocket.close", "code": code, "reason": reason})
+
+    async def fail(self, error: HttpError) -> None:
+        """Answer the handshake with an error; close it, if it is accepted."""
+        if self._accepted:
+            await self.close(FAILED, error.detail[:REASON_LIMIT])
+            return
+        self._accepted, self.closed = True, FAILED
+        response = problem(error.status, error.detail)
+        headers = [(n.encode(), v.encode("latin-1")) for n, v in response.headers.items()]
+        start = {"status": response.status, "headers": headers}
+        await self._send({"type": "websocket.http.response.start", **start})
+        await self._send({"type": "websocket.http.response.body", "body": response.body})
+
+    async def _send_message(self, kind: str, content: str | bytes) -> None:
+        try:
+            await self._send({"type": "websocket.send", kind: content})
+        except OSError as exc:
+            self.closed = self.closed or GONE
+            raise HangupError("cannot use the WebSocket: the client is gone") from exc
+
+    def _check_open(self) -> None:
+        if self.closed is not None:
+            raise HangupError(f"cannot use the WebSocket: it is closed (code {self.closed})")

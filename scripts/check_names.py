@@ -17,6 +17,7 @@ SHARED_NAMES = {
     "ConfigError": "each program refuses its own configuration; a device is a program of its own",
     "Connection": "the device package's MQTT connection",
     "Message": "an MQTT message, for the broker's embedders and for the handlers of microservices",
+    "StoreError": "the cloud's store, and the state of a microservice, which knows no cloud",
     "WireError": "bytes mean nothing; the device package cannot import the protocol package",
 }  # fmt: skip
 NO_SENTENCE = re.compile(r"(What|Who|Whom|Whose|Where|Whether|Which|How|When|Why)\b")

@@ -2,8 +2,9 @@
 
 A settings class is a frozen dataclass. A field holds a str, int, float, bool, Secret, Path, an
 Enum, a Literal, a class with a `parse(text)`, tuple[str, ...], another settings class (a table), a
-tuple of settings classes (TOML's [[arrays of tables]]), or any of them or None. A field without a
-default is required. A field `x: Secret` may be given as x_file = "path". A class may have a method
+tuple of settings classes (TOML's [[arrays of tables]]), a dict of settings classes (tables with
+free names), or any of them or None; an object holds any value. A field without a default is
+required. A field `x: Secret` may be given as x_file = "path". A class may have a method
 check(self) -> None that raises ValueError("x must be …"), or an ExceptionGroup of several.
 
 Every fault is reported, not only the first, each with its table, its key and its line. An unknown
@@ -21,7 +22,14 @@ from settings import places
 from settings.environment import Variables
 from settings.errors import SettingsError
 from settings.secret import Secret
-from settings.values import convert, is_table, item_type, parse_variable, strip_none
+from settings.values import (
+    convert,
+    is_table,
+    item_type,
+    named_type,
+    parse_variable,
+    strip_none,
+)
 
 T = TypeVar("T")
 ReadFile = Callable[[Path], str]
@@ -168,6 +176,9 @@ class _Reader:
         return self._from_toml(kind, value, here)
 
     def _from_toml(self, kind: Any, value: Any, here: places.Path) -> Any:
+        named = named_type(kind)
+        if named is not None:
+            return self._named_tables(named, value, here)
         item = item_type(kind)
         if item is not None and is_table(item):
             if not isinstance(value, list):
@@ -180,6 +191,13 @@ class _Reader:
         except ValueError as exc:
             self._refuse(here, str(exc))
             return dataclasses.MISSING
+
+    def _named_tables(self, kind: Any, value: Any, here: places.Path) -> Any:
+        if not isinstance(value, dict):
+            self._refuse((*here, ""), "is not a table")
+            return dataclasses.MISSING
+        tables = {name: self.build(kind, each, (*here, name)) for name, each in value.items()}
+        return {name: each for name, each in tables.items() if each is not None}
 
     def _from_file(self, name: Any, here: places.Path) -> Any:
         try:

@@ -30,6 +30,11 @@ def item_type(hint: Any) -> Any | None:
     return typing.get_args(hint)[0] if typing.get_origin(hint) is tuple else None
 
 
+def named_type(hint: Any) -> Any | None:
+    """Return the type of the tables of a table, dict[str, X]; None for every other field."""
+    return typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
+
+
 def convert(hint: Any, value: Any, folder: Path | None) -> Any:
     """Return what a field holds for a value of TOML.
 
@@ -37,6 +42,8 @@ def convert(hint: Any, value: Any, folder: Path | None) -> Any:
         ValueError: the value is not of the field's type; the message repeats the value.
     """
     hint = strip_none(hint)
+    if hint is object:
+        return value
     item = item_type(hint)
     if item is not None:
         if not isinstance(value, list) or not all(_is_text(each) for each in value):

@@ -41,6 +41,7 @@ from gateway.services.log import LOG_NAME
 from gateway.services.routes import ContainerRoute, Routes
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
+from gateway.services.values import ContainerValues
 from gateway.storage.disk_thread import DiskThread
 from microservice.service import Info
 
@@ -75,10 +76,18 @@ class Deployments:
 
     # A deployment, from top to bottom -------------------------------------------------------------
 
-    async def put_container(
-        self, client_id: str, name: str, image_name: str, env: Mapping[str, str], now: float
+    async def put_container(  # each is what a deployment says
+        self,
+        client_id: str,
+        name: str,
+        image_name: str,
+        env: Mapping[str, str],
+        now: float,
+        given: Mapping[str, Any] | None = None,
     ) -> Deployed:
         """Make or change a container; return when it is ready.
+
+        given holds the "settings" and "secrets" that change.
 
         Raises:
             NotFoundError: there is no such image.
@@ -93,24 +102,33 @@ class Deployments:
         container_id = f"{client_id}-{name}"
         async with self._container_locks.hold(container_id):
             with self._images.pin(image.digest):
-                return await self._put_container(container_id, name, image, env, now)
+                version = await self._version(image, env)
+                self._context.values.check(container_id, version.manifest, given or {})
+                if container_id not in self._containers:
+                    await self._create(container_id, client_id, name, version, now)
+                    await self._put_version(container_id, version, given or {})
+                    return self._containers[container_id]
+                self._check_owner(container_id, client_id, name)
+                async with self._context.values.undone_on_failure(container_id):
+                    await self._put_version(container_id, version, given or {})
+                return self._containers[container_id]
 
-    async def _put_container(
-        self, container_id: str, name: str, image: StoredImage, env: Mapping[str, str], now: float
-    ) -> Deployed:
-        client_id = image.client_id
-        version = await self._version(image, env)
-        deployed = self._containers.get(container_id)
-        if deployed is None:
-            deployed = await self._create(container_id, client_id, name, version, now)
-        elif (deployed.stored.client_id, deployed.stored.name) != (client_id, name):
-            raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
-        supervisor = deployed.supervisor
+    async def _put_version(
+        self, container_id: str, version: Version, given: Mapping[str, Any]
+    ) -> None:
+        """Change values of a container and run a version in it, unless it runs already."""
+        changed = await self._context.values.change(container_id, version.manifest, given)
+        supervisor = self._containers[container_id].supervisor
         runs = supervisor.state is ContainerState.STARTED and supervisor.version == version
-        if not runs or not await supervisor.responds(self._context.limits.respond_s):
+        responds_s = self._context.limits.respond_s
+        if changed or not runs or not await supervisor.responds(responds_s):
             await self._record(container_id, stopped=False)
             await self._deploy(container_id, supervisor, version)
-        return self._containers[container_id]
+
+    def _check_owner(self, container_id: str, client_id: str, name: str) -> None:
+        stored = self._containers[container_id].stored
+        if (stored.client_id, stored.name) != (client_id, name):
+            raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
 
     async def _version(
         self, source: StoredImage | StoredContainer, env: Mapping[str, str]
@@ -246,12 +264,34 @@ class Deployments:
             logger.info("%s stopped", container_id)
             return self._containers[container_id]
 
+    async def change_values(
+        self, client_id: str, container_id: str, given: Mapping[str, Any]
+    ) -> Deployed:
+        """Change settings, which its process is told, and secrets, for which it is replaced."""
+        async with self._container_locks.hold(container_id):
+            deployed = self.known(client_id, container_id)
+            values, manifest = self._context.values, deployed.supervisor.version.manifest
+            values.check(container_id, manifest, given)
+            secrets = values.get(container_id).secrets
+            async with values.undone_on_failure(container_id):
+                await values.change(container_id, manifest, given)
+                if values.get(container_id).secrets == secrets:
+                    deployed.supervisor.change_settings()
+                elif not deployed.stored.stopped:
+                    await self._renew(deployed)
+            return self._containers[container_id]
+
+    def given_values(self, container_id: str) -> ContainerValues:
+        """Return the given settings and secrets of a container."""
+        return self._context.values.get(container_id)
+
     async def delete_container(self, client_id: str, container_id: str) -> Deployed:
         """End a container, and delete its row, its files and its session at the broker."""
         async with self._container_locks.hold(container_id):
             deployed = self.known(client_id, container_id)
             await deployed.supervisor.close()
             await self._disk.run(self._catalogue.drop_container, container_id)
+            self._context.values.forget(container_id)
             del self._containers[container_id]
         self._update_routes()
         self._context.on_deleted(container_id)
@@ -343,6 +383,7 @@ class Deployments:
         await self._images.sweep(set())
         for stored in await self._disk.run(self._catalogue.containers):
             try:
+                await self._context.values.load(stored.container_id)
                 version = await self._version(stored, stored.env)
             except ServicesError as exc:
                 logger.error("cannot start %s: %s", stored.container_id, exc)  # noqa: TRY400  # the reason is all there is

@@ -19,6 +19,9 @@ from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext
+from gateway.services.values import ValueStore
+from microservice.mqtt.requests import RESPONSES, response_topic
+from microservice.telemetry.samples import MetricSample
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
@@ -78,6 +81,7 @@ class ServiceHost:
             limits=limits,
             sockets=sockets,
             broker_socket=broker_socket,
+            values=ValueStore(state / "containers"),
             clock=time.time,
             on_change=self._changed,
             on_deleted=self._deleted,
@@ -144,6 +148,11 @@ class ServiceHost:
         """Return the status of each container."""
         return [_status(one) for one in self._deployments.containers()]
 
+    def samples(self) -> dict[str, tuple[MetricSample, ...]]:
+        """Return what the service of each container measures, by container id."""
+        deployed = self._deployments.containers()
+        return {one.stored.container_id: one.supervisor.samples for one in deployed}
+
     def services(self) -> tuple[OfferedService, ...]:
         """Return the microservices of this node, for its record."""
         return tuple(
@@ -164,7 +173,9 @@ class ServiceHost:
         if version is None:
             return None
         mqtt = version.manifest.mqtt
-        return ContainerRights(container_id, mqtt.subscribe, mqtt.publish)
+        # what answers its requests, and its own answers, need no word in the manifest
+        subscribe = (*mqtt.subscribe, response_topic(container_id))
+        return ContainerRights(container_id, subscribe, (*mqtt.publish, RESPONSES))
 
     def _deleted(self, container_id: str) -> None:
         for listener in self._on_deleted:

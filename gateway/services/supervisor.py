@@ -15,14 +15,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
 from broker.messages.topics import covers
 from gateway.services.containers import Container, ContainerState
 from gateway.services.errors import DeployError, ServicesError
+from gateway.services.images.declared import resolve
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
+from gateway.services.values import ValueStore
 from microservice.control import Counts
 from microservice.service import Info
+from microservice.telemetry.samples import MetricSample
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -46,6 +50,7 @@ class ServiceContext:
     limits: ServiceLimits
     sockets: Path
     broker_socket: Path
+    values: ValueStore
     clock: Clock
     on_change: Callable[[], None]
     on_deleted: Callable[[str], None]  # with the container id
@@ -110,6 +115,11 @@ class Supervisor:
         return self._machine.error
 
     @property
+    def samples(self) -> tuple[MetricSample, ...]:
+        """The metrics of its process."""
+        return self.process.samples if self.process else ()
+
+    @property
     def counts(self) -> Counts:
         """The counters summed over all its processes."""
         return _sum(self._counted, self.process.counts if self.process else Counts())
@@ -143,6 +153,11 @@ class Supervisor:
         if not self._task.done():
             await self._request(_End.CLOSE)
         await self._task
+
+    def change_settings(self) -> None:
+        """Tell its process the settings that it has now; ServicesError when one has no value."""
+        if self.process is not None:
+            self.process.change_settings(self._settings(self.version))
 
     def rights_version(self, password: bytes) -> Version | None:
         """Return the version whose process logs in with this password."""
@@ -259,6 +274,12 @@ class Supervisor:
         runtime = self._context.runtimes.get(version.runtime)
         if runtime is None:
             raise ProcessError(f"this gateway has no runtime for {version.runtime}")
+        try:
+            settings = self._settings(version)
+        except ServicesError as exc:
+            raise ProcessError(str(exc)) from exc
+        names = version.manifest.secrets.names
+        values = self._context.values.get(self._name)
         password = Secret(secrets.token_urlsafe(24))
         self._starting = password, version
         return await runtime.start(
@@ -270,9 +291,18 @@ class Supervisor:
                 broker_socket=self._context.broker_socket,
                 password=password,
                 stale=self._filters,
+                settings=settings,
+                secrets={n: secret for n, secret in values.secrets.items() if n in names},
             ),
             self._wake.set,
         )
+
+    def _settings(self, version: Version) -> dict[str, Any]:
+        given = self._context.values.get(self._name).settings
+        try:
+            return resolve(version.manifest.settings, given)
+        except ValueError as exc:
+            raise ServicesError(str(exc)) from exc
 
     async def _pause(self, old: Process) -> None:
         try:
@@ -298,6 +328,8 @@ class Supervisor:
         self.started_at = self._context.clock()
         self._filters = new.subscribe
         self._machine.ready(self._now())
+        with contextlib.suppress(ServicesError):  # they may have changed while it started
+            self.change_settings()
         logger.info("%s started (%s)", self._name, version.manifest.image)
         try:
             await self._on_switch(version, new.subscribe)

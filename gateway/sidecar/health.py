@@ -38,7 +38,8 @@ def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
     async def metrics(_request: Request, _caller: None) -> Response:
         from gateway.sidecar.metrics import CONTENT_TYPE, render  # not every gateway is scraped
 
-        return Response(render(status.snapshot()), media_type=CONTENT_TYPE)
+        text = render(status.snapshot(), status.samples())
+        return Response(text, media_type=CONTENT_TYPE)
 
     return [
         make_route("GET /healthz", anyone, healthz, _HEALTH),

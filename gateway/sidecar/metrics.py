@@ -1,6 +1,7 @@
 """The snapshot as Prometheus metrics."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -9,16 +10,23 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from broker.metrics import COUNTERS, GAUGES, store_metrics
+from gateway.sidecar.service_metrics import ServiceMetrics
+from microservice.telemetry.samples import MetricSample
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+NO_SAMPLES: Mapping[str, tuple[MetricSample, ...]] = MappingProxyType({})
 
 _SEP_STATES = ("disabled", "offline", "connecting", "online", "refused")
 
 
-def render(snapshot: dict[str, Any]) -> bytes:
-    """Return the text that a scrape gets."""
+def render(
+    snapshot: dict[str, Any], samples: Mapping[str, tuple[MetricSample, ...]] = NO_SAMPLES
+) -> bytes:
+    """Return the text that a scrape gets; samples are those of each container's service."""
     registry = CollectorRegistry()
     registry.register(_Snapshot(snapshot))
+    registry.register(ServiceMetrics(samples))
     return generate_latest(registry)
 
 

@@ -44,9 +44,10 @@ class LogLine:
 
     def as_object(self) -> dict[str, Any]:
         """Return it for programs."""
-        told: dict[str, Any] = {"time": self.at, "line": self.text, "level": self.level}
+        text = self.message if self.is_structured else self.text
+        told: dict[str, Any] = {"time": self.at, "line": text, "level": self.level}
         if self.is_structured:
-            told |= {"message": self.message, "fields": dict(self.fields)}
+            told["fields"] = dict(self.fields)
         if self.trace:
             told["trace"] = self.trace
         if self.traceback:
@@ -97,8 +98,11 @@ def render(line: LogLine, stamp: str) -> Text:
         return shown.append(printable(line.text), style)
     shown.append(f"{line.level.upper():7} ", style).append(printable(line.message), style)
     for name, value in line.fields.items():
-        told = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        shown.append(f"  {printable(name)}=", "dim").append(printable(told))
+        is_word = isinstance(value, str) and " " not in value
+        told = value if is_word else json.dumps(value, ensure_ascii=False, default=str)
+        shown.append(f" {printable(name)}=", "dim").append(printable(told))
+    if line.trace:
+        shown.append(f" trace={printable(line.trace)}", "dim")
     for each in line.traceback.splitlines():
         shown.append(f"\n    {printable(each)}", "dim")
     return shown

@@ -15,6 +15,10 @@ from gateway.services.deployments import BASE_KEY, Deployed, Deployments
 from gateway.services.limits import ServiceLimits
 
 _CONTAINER_ID = PathText("container_id")
+_VALUES = {
+    "settings": {"type": "object"},
+    "secrets": {"type": "object", "additionalProperties": {"type": "string"}},
+}
 _CONTAINER = {
     "type": "object",
     "required": ["name", "image"],
@@ -22,12 +26,15 @@ _CONTAINER = {
         "name": {"type": "string"},
         "image": {"type": "string"},
         "env": {"type": "object", "additionalProperties": {"type": "string"}},
+        **_VALUES,
     },
 }
 _STATE = {
     "type": "object",
-    "required": ["state"],
-    "properties": {"state": {"type": "string", "enum": ["started", "stopped", "restarted"]}},
+    "properties": {
+        "state": {"type": "string", "enum": ["started", "stopped", "restarted"]},
+        **_VALUES,
+    },
 }
 _LIST = Operation(TAG, "Get Containers", answer=ANY)
 _DEPLOY = Operation(
@@ -53,31 +60,43 @@ def container_routes(
 ) -> list[ApiRoute]:
     """Return the routes about containers."""
 
+    def fields_of(deployed: Deployed) -> dict[str, Any]:
+        return _fields(deployed) | _value_fields(deployed, deployments)
+
     async def get_containers(_request: Request, client_id: str) -> Response:
-        return JSONResponse({"data": [_fields(c) for c in deployments.containers(client_id)]})
+        return JSONResponse({"data": [fields_of(c) for c in deployments.containers(client_id)]})
 
     async def post_container(request: Request, client_id: str) -> Response:
-        name, image, env = await _read_container(request, limits)
+        fields = await read_object(request)
+        name, image, env = _read_container(fields, limits)
+        given = _read_values(fields)
         known = {one.stored.container_id for one in deployments.containers(client_id)}
         with errors_as_problems():
-            deployed = await deployments.put_container(client_id, name, image, env, time.time())
+            deployed = await deployments.put_container(
+                client_id, name, image, env, time.time(), given
+            )
         is_new = deployed.stored.container_id not in known
-        return JSONResponse(_fields(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
+        return JSONResponse(fields_of(deployed), HTTPStatus.CREATED if is_new else HTTPStatus.OK)
 
     async def get_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(deployed))
+        return JSONResponse(fields_of(deployed))
 
     async def put_container(request: Request, client_id: str) -> Response:
-        change = {
-            "started": deployments.start_container,
-            "stopped": deployments.stop_container,
-            "restarted": deployments.restart_container,
-        }[await _read_state(request)]
+        fields, container_id = await read_object(request), _CONTAINER_ID.read(request)
+        given = _read_values(fields)
         with errors_as_problems():
-            changed = await change(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(changed))
+            if given:
+                changed = await deployments.change_values(client_id, container_id, given)
+            if "state" in fields or not given:
+                change = {
+                    "started": deployments.start_container,
+                    "stopped": deployments.stop_container,
+                    "restarted": deployments.restart_container,
+                }[_read_state(fields)]
+                changed = await change(client_id, container_id)
+        return JSONResponse(fields_of(changed))
 
     async def delete_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
@@ -116,11 +135,27 @@ def _fields(deployed: Deployed) -> dict[str, Any]:
     }
 
 
-async def _read_container(
-    request: Request, limits: ServiceLimits
+def _value_fields(deployed: Deployed, deployments: Deployments) -> dict[str, Any]:
+    """Return the settings that a container has, and the names of the secrets that it was given."""
+    manifest = deployed.supervisor.version.manifest
+    given = deployments.given_values(deployed.stored.container_id)
+    settings = {n: given.settings.get(n, spec.default) for n, spec in manifest.settings.items()}
+    return {"settings": settings, "secrets": sorted(given.secrets)}
+
+
+def _read_values(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings and secrets of a request's body, as far as they are in it."""
+    given = {name: fields[name] for name in _VALUES if fields.get(name) is not None}
+    for name, values in given.items():
+        if not isinstance(values, dict):
+            raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read container: {name} is not an object")
+    return given
+
+
+def _read_container(
+    fields: dict[str, Any], limits: ServiceLimits
 ) -> tuple[str, str, dict[str, str]]:
     """Return name, image and env of a request's body."""
-    fields = await read_object(request)
     name, image, env = fields.get("name"), fields.get("image"), fields.get("env") or {}
     if not isinstance(name, str) or not isinstance(image, str):
         raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: needs texts name and image")
@@ -132,8 +167,8 @@ async def _read_container(
     return name, image, env
 
 
-async def _read_state(request: Request) -> str:
-    state = (await read_object(request)).get("state")
+def _read_state(fields: dict[str, Any]) -> str:
+    state = fields.get("state")
     if state not in ("started", "stopped", "restarted"):
         raise Problem(
             HTTPStatus.BAD_REQUEST,

@@ -4,12 +4,19 @@ import re
 from dataclasses import dataclass, field
 
 from gateway.services.errors import ImageError
+from gateway.services.images.declared import (
+    SETTINGS_LIMIT,
+    SecretNames,
+    SettingSpec,
+    check_names,
+)
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
 FILE_NAME = "microservice.toml"
 NODE, PUBLIC = "node", "public"  # the callers that may reach it
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
+STORE_MIB_MAX = 4096
 SECONDS_MIN, SECONDS_MAX = 1, 600
 FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
 FILTER_BYTES = 256
@@ -59,6 +66,7 @@ class LimitSettings:
     """The limits of a microservice's process."""
 
     memory_mib: int = 128  # on top of the interpreter
+    store_mib: int = 16  # of its state on disk
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
 
@@ -68,6 +76,8 @@ class LimitSettings:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
             )
+        if not 1 <= self.store_mib <= STORE_MIB_MAX:
+            raise ValueError(f"store_mib = {self.store_mib}: must be 1 to {STORE_MIB_MAX}")
         for name, seconds in (("start_s", self.start_s), ("liveness_s", self.liveness_s)):
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
@@ -82,6 +92,8 @@ class Manifest:
     http: HttpSettings = field(default_factory=HttpSettings)
     mqtt: ManifestMqtt = field(default_factory=ManifestMqtt)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    settings: dict[str, SettingSpec] = field(default_factory=dict)
+    secrets: SecretNames = field(default_factory=SecretNames)
 
     @property
     def image(self) -> str:
@@ -90,6 +102,7 @@ class Manifest:
 
     def check(self) -> None:
         """Refuse names that do not fit paths and ids."""
+        check_names("settings", tuple(self.settings), SETTINGS_LIMIT)
         if not _NAME.fullmatch(self.name):
             raise ValueError(f'name = "{self.name:.64}": must be a-z 0-9 -, at most 40')
         if not _VERSION.fullmatch(self.version):

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
 from microservice.service import Info
+from microservice.telemetry.samples import MetricSample
 from settings.secret import Secret
 
 LOGIN_PREFIX = "container:"  # before the container id, in the broker's user names
@@ -41,6 +42,8 @@ class Start:
     broker_socket: Path
     password: Secret
     stale: tuple[str, ...]  # filters of the stored session
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    secrets: Mapping[str, Secret] = field(default_factory=dict)
 
 
 class Process(Protocol):
@@ -50,6 +53,7 @@ class Process(Protocol):
     password: Secret
     subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
     counts: Counts
+    samples: tuple[MetricSample, ...]  # of the metrics of its service
     ended: str  # why it ended; "" while it runs
 
     async def prepared(self) -> None:
@@ -60,6 +64,9 @@ class Process(Protocol):
 
     async def pause(self) -> None:
         """Make it leave the broker, its session kept."""
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Tell it its new settings."""
 
     async def stop(self) -> None:
         """End it: gently, then by force. Returns when it is gone; never raises."""

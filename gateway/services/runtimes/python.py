@@ -16,6 +16,7 @@ from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
 from gateway.storage.disk_thread import DiskThread
 from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
+from microservice.mqtt.requests import RESPONSES
 
 BACKLOG = 64
 
@@ -97,13 +98,16 @@ def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
         info=start.info,
         env=dict(start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
-        publish=manifest.mqtt.publish,
+        publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,
         memory_mib=manifest.limits.memory_mib,
         handler_s=limits.handler_s,
         stop_s=limits.stop_s * 0.8,  # leave the last part to its interpreter
         concurrency=limits.concurrency,
         queue_limit=limits.queue,
+        store_mib=manifest.limits.store_mib,
+        settings=start.settings,
+        secrets={name: secret.reveal() for name, secret in start.secrets.items()},
     )
 
 

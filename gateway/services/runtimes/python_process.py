@@ -6,9 +6,10 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from gateway.services.log import ContainerLog
 from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter
@@ -20,14 +21,19 @@ from microservice.control import (
     Counts,
     Doing,
     Failed,
+    Measured,
     Paused,
     Prepared,
     Ready,
     Report,
+    SettingsChange,
     decode_report,
     encode_command,
 )
 from microservice.errors import ControlError
+
+if TYPE_CHECKING:
+    from microservice.telemetry.samples import MetricSample
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +69,7 @@ class PythonProcess:
         self.password = start.password
         self.subscribe: tuple[str, ...] = ()
         self.counts = Counts()
+        self.samples: tuple[MetricSample, ...] = ()
         self.ended = ""
         self.pid = child.pid
         self._child, self._code, self._given = child, start.version.code, given
@@ -96,6 +103,10 @@ class PythonProcess:
         self._writer.write(encode_command(Command.PING))
         await asyncio.wait({expected}, timeout=within_s)
         return expected.done() and expected.exception() is None
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        """Tell it its new settings."""
+        self._writer.write(encode_command(SettingsChange(settings)))
 
     async def stop(self) -> None:
         """End it: gently, then by force."""
@@ -191,6 +202,8 @@ class PythonProcess:
         match report:
             case Counts():
                 self.counts = report
+            case Measured(samples):
+                self.samples = samples
             case Failed(error):
                 self._reported_error = error
             case Prepared(subscribe):

@@ -13,10 +13,12 @@ from microservice.control import (
     Failed,
     Launch,
     Login,
+    Measured,
     Paused,
     Prepared,
     Ready,
     Report,
+    SettingsChange,
     decode_command,
     decode_launch,
     decode_report,
@@ -26,6 +28,7 @@ from microservice.control import (
 )
 from microservice.errors import ControlError
 from microservice.service import Info
+from microservice.telemetry.samples import MetricKind, MetricSample
 
 LAUNCH = Launch(
     code="/code",
@@ -35,6 +38,8 @@ LAUNCH = Launch(
     login=Login("/run/b.sock", "container:api-climate", "hush"),
     publish=("rooms/#",),
     stale=("old/#",),
+    settings={"limit": 30.5, "place": "värde"},
+    secrets={"key": "hunter2"},
 )
 
 
@@ -44,13 +49,23 @@ def test_a_launch_arrives_as_it_was_sent() -> None:
 
 def test_a_launch_does_not_show_its_password() -> None:
     assert "hush" not in repr(LAUNCH)
-    assert "värde" not in repr(LAUNCH)
+    assert "hunter2" not in repr(LAUNCH)
 
 
 @pytest.mark.parametrize("line", [b"", b"{}", b"[]", b'{"code": 1}', b"\xff"])
 def test_what_is_no_launch_is_refused(line: bytes) -> None:
     with pytest.raises(ControlError):
         decode_launch(line)
+
+
+def test_settings_and_metrics_arrive() -> None:
+    change = SettingsChange({"limit": 30, "place": "é", "loud": True})
+    assert decode_command(encode_command(change)) == change
+    report = Measured((MetricSample("a", MetricKind.GAUGE, "", {"l": "é"}, 1.5),))
+    assert decode_report(encode_report(report)) == report
+    for line in (b'{"do": "settings"}', b'{"do": "settings", "values": []}'):
+        with pytest.raises(ControlError):
+            decode_command(line)
 
 
 @pytest.mark.parametrize("command", list(Command))

@@ -14,15 +14,27 @@ from microservice import (
     Response,
     Service,
     ServiceError,
+    SettingError,
 )
+from microservice.mqtt.wire import MessageProperties
 
 
 class Outlet:
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes, int, bool]] = []
 
-    async def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        self.properties: list[MessageProperties] = []
+
+    async def publish(
+        self, topic: str, payload: bytes, qos: int, retain: bool, properties: MessageProperties
+    ) -> None:
         self.published.append((topic, payload, qos, retain))
+        self.properties.append(properties)
+
+    async def request(
+        self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
+    ) -> Message:
+        raise NotImplementedError
 
 
 async def pieces(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -74,7 +86,50 @@ def test_values_are_published_as_bytes_text_or_json() -> None:
         ("b", b"text", 0, False),
         ("c", b'{"value": 1}', 1, True),
     ]
+    assert outlet.properties == [MessageProperties()] * 3, "the usual message carries none"
     assert service.env["KEY"] == "1"
+
+
+def test_a_message_is_published_with_its_properties() -> None:
+    service, outlet = Service(), Outlet()
+    service.attach(outlet, {}, Info())
+
+    async def publish() -> None:
+        await service.publish(
+            "a", 1, content_type="text/plain", user_properties={"b": "c"}, expiry=0.5
+        )
+        await service.publish("a", 1, user_properties=[("b", "c"), ("b", "d")])
+
+    asyncio.run(publish())
+    assert outlet.properties == [
+        MessageProperties((("b", "c"),), "text/plain", expiry_s=1),
+        MessageProperties(user=(("b", "c"), ("b", "d"))),
+    ]
+
+
+def test_settings_and_secrets_are_read_by_their_names_only() -> None:
+    service = Service()
+    with pytest.raises(SettingError, match=r"microservice.toml has no \[settings.limit\]"):
+        service.settings["limit"]
+    service.attach(Outlet(), {}, Info(), {"limit": 30}, {"key": "hush"})
+    assert dict(service.settings) == {"limit": 30}
+    assert service.secrets["key"] == "hush"
+    assert "hush" not in repr(service.secrets)
+    assert service.secrets.get("other") is None
+    with pytest.raises(SettingError, match=r"hecate deploy --secret other=@FILE"):
+        service.secrets["other"]
+    assert service.settings.replace({"limit": 30, "place": "attic"}) == {"place"}
+
+
+def test_schedules_have_names_of_their_own() -> None:
+    service = Service()
+
+    @service.every("5m")
+    async def poll() -> None: ...
+
+    service.cron("0 * * * *", limit="2m")(poll)
+    assert [s.name for s in service.triggers.schedules] == ["poll", "poll (0 * * * *)"]
+    assert [s.limit_s for s in service.triggers.schedules] == [None, 120.0]
 
 
 def test_publishing_needs_a_started_service() -> None:

@@ -146,3 +146,33 @@ def test_a_missing_secret_file_is_named() -> None:
 
     with pytest.raises(SettingsError, match="token_file: 'gone': "):
         load_settings(Settings, '[link]\ntoken_file = "gone"', "g.toml", read_file=read)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    rules: dict[str, Rule] = field(default_factory=dict)
+    anything: object = None
+
+
+def load_named(text: str) -> Named:
+    return load_settings(Named, text, "g.toml")
+
+
+def test_tables_with_free_names_are_a_dict() -> None:
+    assert load_named("") == Named()
+    text = 'anything = [1, "a"]\n[rules.one]\nfilter = "a"\n[rules.two]\nfilter = "b"\nqos = 0'
+    assert load_named(text) == Named({"one": Rule("a"), "two": Rule("b", 0)}, [1, "a"])
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("rules = 1", r"\[rules\] is not a table"),
+        ("[rules]\none = 1", r"\[rules.one\] is not a table"),
+        ("[rules.one]\nqos = 1", r"\[rules.one\] filter: is required"),
+        ('[rules.one]\nfilter = "a"\nfoo = 1', r"\[rules.one\] foo: is not known.*\(line 3\)"),
+    ],
+)
+def test_faults_in_tables_with_free_names_have_their_place(text: str, why: str) -> None:
+    with pytest.raises(SettingsError, match=why):
+        load_named(text)

@@ -60,6 +60,8 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
                 "handled": 0,
                 "failed": 0,
                 "dropped": 0,
+                "settings": {},
+                "secrets": [],
             }
             assert (await here.http.get("/api/c/v2/rooms")).status_code == 200
             (service,) = here.host.services()

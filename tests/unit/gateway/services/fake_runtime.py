@@ -1,14 +1,16 @@
 """A runtime whose processes are objects: scripted, and without any process of the system."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from gateway.services.images.manifest import parse_manifest
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import ProcessError, Start, Version
 from gateway.services.supervisor import ServiceContext
-from microservice.control import Counts
+from gateway.services.values import ValueStore
+from microservice.control import Counts, Measured
 
 LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2)
 
@@ -23,6 +25,8 @@ class FakeProcess:
         self.password = start.password
         self.subscribe = runtime.subscribe or start.version.manifest.mqtt.subscribe
         self.counts = Counts()
+        self.samples = Measured().samples
+        self.settings: list[Mapping[str, Any]] = []  # that it was told while it ran
         self.ended = ""
         self.answers = True
         self._runtime, self._on_end = runtime, on_end
@@ -40,6 +44,9 @@ class FakeProcess:
 
     async def pause(self) -> None:
         await self._step("pause")
+
+    def change_settings(self, settings: Mapping[str, Any]) -> None:
+        self.settings.append(settings)
 
     async def stop(self) -> None:
         self._runtime.events.append(f"stop {self.number}")
@@ -105,6 +112,7 @@ def make_context(
         limits=limits,
         sockets=folder,
         broker_socket=folder / "broker.sock",
+        values=ValueStore(folder / "containers"),
         clock=lambda: 1_000.0,
         on_change=lambda: None,
         on_deleted=on_deleted,

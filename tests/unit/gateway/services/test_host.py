@@ -80,7 +80,7 @@ def test_a_container_from_its_upload_to_its_end(tmp_path: Path) -> None:
         assert (offered.service_id, offered.path) == ("api-one", "/api/probe/v1")
 
         password = bench.runtime.processes[0].password.reveal().encode()
-        rights = ContainerRights("api-one", ("a/+",), ("b",))
+        rights = ContainerRights("api-one", ("a/+", "responses/api-one"), ("b", "responses/+"))
         assert host.authenticate("container:api-one", password) == rights
         for name, shown in (
             ("container:api-one", b"guess"),

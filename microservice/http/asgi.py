@@ -1,39 +1,48 @@
-"""Runs the handlers of HTTP requests, as an ASGI application."""
+"""Runs the handlers of HTTP requests and WebSockets, as an ASGI application."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
-from urllib.parse import parse_qsl, unquote
 
 from microservice.errors import HangupError, HttpError
 from microservice.handling import HandlerLimits, ServiceCounters
+from microservice.http.scopes import headers_of, levels_of, query_of
+from microservice.http.sockets import SocketApp
 from microservice.memory import explain_memory, is_out_of_memory
-from microservice.service import HttpRoute
-from microservice.web import Request, Response, problem
+from microservice.telemetry.trace import PARENT, STATE, continue_trace
+from microservice.triggers.registry import HttpRoute, SocketRoute
+from microservice.web import Receive, Request, Response, Scope, Send, problem
 
 logger = logging.getLogger(__name__)
 
 PROMPT_S = 0.02  # a handler that answers sooner does not watch its caller
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class App:
     """Finds the handler of a request and sends its result."""
 
     def __init__(
-        self, routes: Sequence[HttpRoute], counters: ServiceCounters, limits: HandlerLimits
+        self,
+        routes: Sequence[HttpRoute],
+        sockets: Sequence[SocketRoute],
+        counters: ServiceCounters,
+        limits: HandlerLimits,
     ) -> None:
         self._routes, self._counters, self._limits = tuple(routes), counters, limits
+        self._sockets = SocketApp(sockets, counters)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; its handler's faults are answered with 500 and logged."""
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             raise ValueError(f"cannot serve {scope['type']}")
+        serve = self._serve_request if scope["type"] == "http" else self._sockets
+        headers = headers_of(scope)
+        with continue_trace(headers.get(PARENT), headers.get(STATE)):
+            await serve(scope, receive, send)
+
+    async def _serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = _Body(scope, receive)
         name = f"{scope['method']} {scope['path']}"
         try:
@@ -72,9 +81,7 @@ class App:
             return problem(500, "cannot answer: the handler failed, see the container's log")
 
     def _find(self, scope: Scope, body: "_Body") -> tuple[Request, HttpRoute] | Response:
-        raw: bytes = scope.get("raw_path") or scope["path"].encode()
-        levels = [unquote(level) for level in raw.decode("latin-1").split("/")]
-        allowed = []
+        levels, allowed = levels_of(scope), []
         for route in self._routes:
             parts = route.template.match(levels)
             if parts is None:
@@ -140,8 +147,8 @@ def _request(scope: Scope, parts: dict[str, str], body: _Body) -> Request:
         method=scope["method"],
         path=scope["path"],
         parts=parts,
-        query=dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-        headers={n.decode("latin-1"): v.decode("latin-1") for n, v in scope["headers"]},
+        query=query_of(scope),
+        headers=headers_of(scope),
         source=body.chunks(),
     )
 

@@ -1,0 +1,1 @@
+"""Gives a service the settings and secrets that microservice.toml declares."""

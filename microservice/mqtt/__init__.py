@@ -1,0 +1,1 @@
+"""Carries what MQTT 5 adds to topic and payload: properties, requests and responses."""

@@ -1,0 +1,50 @@
+"""Matches the responses of MQTT 5 (4.10) with the requests that wait for them.
+
+Each container has one response topic, `responses/<container id>`, that it alone may read. The
+correlation data of a request is a random number, so that nobody else can answer it.
+"""
+
+import asyncio
+import secrets
+
+from microservice.errors import PublishError
+from microservice.message import Message
+
+RESPONSES = "responses/+"  # what a container may publish to without naming it in its manifest
+WAITING_LIMIT = 256
+CORRELATION_BYTES = 16
+
+
+def response_topic(container_id: str) -> str:
+    """Return the topic of the responses to a container."""
+    return f"responses/{container_id}"
+
+
+class PendingRequests:
+    """The requests of one process that wait for their responses."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self._waiting: dict[bytes, asyncio.Future[Message]] = {}
+
+    def begin(self) -> tuple[bytes, asyncio.Future[Message]]:
+        """Return the correlation data of a new request, and its response to come."""
+        if len(self._waiting) >= WAITING_LIMIT:
+            raise PublishError(f"cannot request: {WAITING_LIMIT} requests wait already")
+        correlation = secrets.token_bytes(CORRELATION_BYTES)
+        response = asyncio.get_running_loop().create_future()
+        self._waiting[correlation] = response
+        return correlation, response
+
+    def end(self, correlation: bytes) -> None:
+        """Forget a request."""
+        self._waiting.pop(correlation, None)
+
+    def arrived(self, message: Message) -> bool:
+        """Take a message; return whether it came on the response topic."""
+        if message.topic != self.topic:
+            return False
+        response = self._waiting.get(message.correlation)
+        if response is not None and not response.done():
+            response.set_result(message)
+        return True

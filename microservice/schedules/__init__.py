@@ -1,0 +1,1 @@
+"""Runs the handlers of a service at intervals and at times of the calendar."""

@@ -1,0 +1,1 @@
+"""Makes a service observable: structured log lines, metrics, and the context of traces."""

@@ -1,0 +1,1 @@
+"""Runs the handlers of a service in a plain test, without gateway and broker."""

@@ -1,0 +1,230 @@
+"""Drives a service in a test: `async with service.test() as t`.
+
+Handlers run in the order, with the tries and the limits of production: messages pass the same
+Dispatcher and HandlerQueue, requests the same ASGI application. Only the broker, the HTTP server
+and the clocks are the test's own.
+"""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from microservice.config.values import SettingValues
+from microservice.deliveries import HandlerQueue
+from microservice.dispatch import Dispatcher
+from microservice.errors import RequestTimeoutError
+from microservice.handling import HandlerLimits, ServiceCounters
+from microservice.http.asgi import App
+from microservice.message import Message, encode_payload
+from microservice.mqtt.wire import MessageProperties
+from microservice.schedules.runner import Clocks, ScheduleRunner
+from microservice.store.state import State
+from microservice.testing.client import AppClient, HttpAnswer, SocketClient
+from microservice.triggers.registry import Triggers
+
+START_S = 1_800_000_000.0  # 2027-01-15 08:00 UTC, unless a test says otherwise
+HANDLER_S = 30.0
+STORE_MIB = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PublishedMessage:
+    """A message that the service has published; equals the tuple (topic, value)."""
+
+    topic: str
+    value: Any  # of JSON; text, or bytes, where it is none
+    qos: int = 1
+    retain: bool = False
+    properties: MessageProperties = field(default_factory=MessageProperties)
+
+    __hash__ = None  # type: ignore[assignment]  # a value of JSON has none
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PublishedMessage):
+            return (self.topic, self.value) == (other.topic, other.value)
+        return (self.topic, self.value) == other
+
+
+class TestBroker:
+    """Keeps what the service publishes, and answers its requests."""
+
+    __test__ = False  # it is no test of pytest
+
+    def __init__(self) -> None:
+        self.published: list[PublishedMessage] = []
+        self.responses: dict[str, Any] = {}
+
+    async def publish(
+        self, topic: str, payload: bytes, qos: int, retain: bool, properties: MessageProperties
+    ) -> None:
+        """Keep a message."""
+        self.published.append(PublishedMessage(topic, _value_of(payload), qos, retain, properties))
+
+    async def request(
+        self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
+    ) -> Message:
+        """Keep a message, and return the response that the test has given for its topic."""
+        await self.publish(topic, payload, 1, False, properties)
+        if topic not in self.responses:
+            raise RequestTimeoutError(
+                f"cannot request {topic}: no response within {timeout_s:g} s; "
+                "t.respond(topic, value) gives one"
+            )
+        return Message("responses/test", encode_payload(self.responses[topic]))
+
+
+@dataclass(frozen=True, slots=True)
+class TestedService:
+    """The parts of a service that a test drives."""
+
+    __test__ = False
+
+    triggers: Triggers
+    state: State
+    settings: SettingValues
+    attach: Callable[[TestBroker], None]  # connects the service to the test's broker
+
+
+class TestBench:
+    """One running service, and what happens around it."""
+
+    __test__ = False
+
+    def __init__(self, service: TestedService, now: float | None) -> None:
+        self.counters = ServiceCounters()
+        self._service, self._broker = service, TestBroker()
+        self._now = START_S if now is None else now  # of both clocks
+        limits = HandlerLimits(HANDLER_S, 0)
+        triggers = service.triggers
+        self._dispatcher = Dispatcher(
+            triggers.messages, HandlerQueue(), self.counters, limits, lambda _: None
+        )
+        clocks = Clocks(lambda: self._now, lambda: self._now)
+        self._schedules = ScheduleRunner(
+            triggers.schedules, service.state, self.counters, limits, clocks
+        )
+        self._http = AppClient(App(triggers.routes, triggers.sockets, self.counters, limits))
+        self._folder = tempfile.TemporaryDirectory(prefix="service-test-")
+
+    async def __aenter__(self) -> Self:
+        self._service.attach(self._broker)
+        place = Path(self._folder.name) / "store.db"
+        self._service.state.attach(place, STORE_MIB, lambda _: None)
+        await self._schedules.begin()
+        for handler in self._service.triggers.start:
+            await handler()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            for handler in self._service.triggers.stop:
+                await handler()
+        finally:
+            await self._schedules.stop(0)
+            await self._service.state.close()
+            self._folder.cleanup()
+
+    @property
+    def published(self) -> list[PublishedMessage]:
+        """The messages that the service has published, oldest first."""
+        return self._broker.published
+
+    @property
+    def now(self) -> float:
+        """The unix time of the test; advance() moves it."""
+        return self._now
+
+    async def publish(
+        self,
+        topic: str,
+        value: Any,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        properties: MessageProperties | None = None,
+    ) -> None:
+        """Deliver a message to the service; return when its handlers are done."""
+        more = properties or MessageProperties()
+        message = Message(
+            topic, encode_payload(value), qos, retain,
+            content_type=more.content_type, response_topic=more.response_topic,
+            correlation=more.correlation, user_properties=more.user,
+            expiry_s=more.expiry_s,
+        )  # fmt: skip
+        self._dispatcher.arrived(message, 0)
+        await self._dispatcher.settle(HANDLER_S)
+
+    async def request(self, topic: str, value: Any = b"") -> Any:
+        """Deliver a message that asks for a response; return the value of the response."""
+        before = len(self.published)
+        asking = MessageProperties(response_topic="responses/test", correlation=b"test")
+        await self.publish(topic, value, properties=asking)
+        for message in self.published[before:]:
+            if message.topic == asking.response_topic:
+                self.published.remove(message)
+                return message.value
+        raise RequestTimeoutError(f"cannot request {topic}: no handler returned a value")
+
+    def respond(self, topic: str, value: Any) -> None:
+        """Answer the requests of the service to a topic with a value from now on."""
+        self._broker.responses[topic] = value
+
+    async def advance(self, seconds: float) -> None:
+        """Move both clocks; run the schedules that become due, one time after the other."""
+        end = self._now + seconds
+        while True:
+            runs = self._schedules.launch_due()
+            if runs:
+                await asyncio.wait(runs)
+            left = end - self._now
+            if left <= 0:
+                return
+            self._now += min(left, self._schedules.wait_s())
+
+    async def change_settings(self, **settings: Any) -> None:
+        """Change settings while the service runs."""
+        self._service.settings.replace({**self._service.settings, **settings})
+        for handler in self._service.triggers.settings:
+            await handler()
+
+    async def get(self, path: str, **options: Any) -> HttpAnswer:
+        """Send GET; see call()."""
+        return await self._http.call("GET", path, **options)
+
+    async def post(self, path: str, value: Any = None, **options: Any) -> HttpAnswer:
+        """Send POST; see call()."""
+        return await self._http.call("POST", path, value, **options)
+
+    async def put(self, path: str, value: Any = None, **options: Any) -> HttpAnswer:
+        """Send PUT; see call()."""
+        return await self._http.call("PUT", path, value, **options)
+
+    async def delete(self, path: str, **options: Any) -> HttpAnswer:
+        """Send DELETE; see call()."""
+        return await self._http.call("DELETE", path, **options)
+
+    def websocket(self, path: str, headers: Mapping[str, str] | None = None) -> SocketClient:
+        """Return a WebSocket: `async with t.websocket("/live") as socket`."""
+        return self._http.websocket(path, headers or {})
+
+
+def _value_of(payload: bytes) -> Any:
+    """Return the value of a payload, as a test compares it: of JSON, else text, else bytes."""
+    try:
+        text = payload.decode()
+    except UnicodeDecodeError:
+        return payload
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text

@@ -1,0 +1,1 @@
+"""Holds the triggers of a service: what its decorators have registered."""

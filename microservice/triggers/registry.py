@@ -1,0 +1,54 @@
+"""Defines the triggers of a service: topics, paths and times, each with its handler."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from microservice.message import Message
+from microservice.schedules.runner import ScheduledHandler
+from microservice.template import Template
+from microservice.web import Request, WebSocket
+
+MessageHandler = Callable[[Message], Awaitable[Any]]
+RequestHandler = Callable[[Request], Awaitable[Any]]
+SocketHandler = Callable[[WebSocket], Awaitable[None]]
+LifeHandler = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """A topic and its handler."""
+
+    template: Template
+    qos: int
+    handler: MessageHandler
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRoute:
+    """A path and its handler."""
+
+    method: str
+    template: Template
+    handler: RequestHandler
+
+
+@dataclass(frozen=True, slots=True)
+class SocketRoute:
+    """A path and its handler of WebSockets."""
+
+    template: Template
+    handler: SocketHandler
+
+
+@dataclass(slots=True)
+class Triggers:
+    """All triggers of a service; the decorators fill it."""
+
+    messages: list[Trigger] = field(default_factory=list)
+    routes: list[HttpRoute] = field(default_factory=list)
+    sockets: list[SocketRoute] = field(default_factory=list)
+    schedules: list[ScheduledHandler] = field(default_factory=list)
+    settings: list[LifeHandler] = field(default_factory=list)
+    start: list[LifeHandler] = field(default_factory=list)
+    stop: list[LifeHandler] = field(default_factory=list)
