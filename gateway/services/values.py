@@ -116,7 +116,7 @@ def merge(before: ContainerValues, manifest: Manifest, given: Mapping[str, Any])
             )
         secrets[name] = Secret(value)
     try:
-        resolve({n: s for n, s in manifest.settings.items() if n in settings}, settings)
+        settings |= resolve({n: s for n, s in manifest.settings.items() if n in settings}, settings)
     except ValueError as exc:
         raise ServicesError(f"cannot use settings: {exc}") from exc
     return replace(before, settings=settings, secrets=secrets)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import Person
+from tests.programs import until
 from tests.system import Gateway
 from tests.wheels import pip_environ, write_sdist, write_wheel
 
@@ -123,3 +124,54 @@ def test_what_a_new_user_mistypes_is_told_with_what_to_do(person: Person, tmp_pa
     assert "does not take this API key" in why
     why = person.refused("deploy", str(tmp_path / "none"))
     assert "no such folder; `hecate new NAME` makes one" in why
+
+
+VALUES = """
+[settings.limit]
+type = "integer"
+maximum = 99
+description = "The reading from which it warns"
+
+[settings.unit]
+type = "string"
+default = "celsius"
+
+[secrets]
+names = ["token"]
+"""
+SHOW = """
+
+@service.get("/values")
+async def values(_: Request) -> dict[str, object]:
+    return {**service.settings, "token": len(service.secrets["token"])}
+"""
+
+
+# case S22
+def test_settings_and_secrets_are_given_shown_and_changed(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "valued", SHOW)
+    manifest = folder / "microservice.toml"
+    manifest.write_text(manifest.read_text() + VALUES)
+    (tmp_path / "token").write_text("s3cret\n")
+    secret = f"token=@{tmp_path}/token"
+    why = person.refused("deploy", str(folder), "--secret", secret)
+    assert "setting limit has no value, and no default; `hecate deploy --set limit=" in why
+    person.done("deploy", str(folder), "--set", "limit=30", "--secret", secret)
+
+    def told() -> dict[str, object]:
+        return dict(json.loads(person.done("invoke", "valued", "/values")))
+
+    assert told() == {"limit": 30, "unit": "celsius", "token": 6}
+    assert "(secret)" in person.done("settings", "valued")
+    changed = json.loads(person.done("settings", "valued", "limit=31", "unit=kelvin", "--json"))
+    assert changed == {
+        "name": "valued", "settings": {"limit": 31, "unit": "kelvin"}, "secrets": ["token"],
+    }  # fmt: skip
+    until(lambda: told() == {"limit": 31, "unit": "kelvin", "token": 6}, "it takes them up")
+    person.done("settings", "valued", "--unset", "unit", "--secret", "token=-", given="longer one")
+    until(lambda: told() == {"limit": 31, "unit": "celsius", "token": 10}, "a new secret, too")
+    assert "must be at most 99" in person.refused("settings", "valued", "limit=100")
+    assert "not nonsense" in person.refused("settings", "valued", "nonsense=1")
+    for command in (("settings", "valued", "--json"), ("ps", "--json"), ("logs", "valued")):
+        assert "longer one" not in person.done(*command)
+    person.done("rm", "valued", "valued-v1")
