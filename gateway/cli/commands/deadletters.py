@@ -48,7 +48,10 @@ def show_command(
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Show a dead letter: its error, and its payload on standard output."""
+    """Show a dead letter.
+
+    Its payload goes to standard output as it is, its error beside it.
+    """
     from gateway.cli.services.deadletters import show_letter
 
     run(show_letter(target_of(url, state), name, number, as_json=as_json))

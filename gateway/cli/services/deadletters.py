@@ -137,5 +137,5 @@ def _find(answer: dict[str, Any], name: str, number: str) -> dict[str, Any]:
         if str(letter.get("id")) == number:
             return letter
     raise CliError(
-        f"cannot find dead letter {number} of {name}; `hecate deadletters {name}` lists them"
+        f"cannot find dead letter {number} of {name}; `hecate deadletters list {name}` shows them"
     )
