@@ -87,10 +87,10 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         f"{_number(container, 'handled'):.0f}",
         f"{_number(container, 'failed'):.0f}",
         f"{_number(container, 'dropped'):.0f}",
-        f"{_number(container, 'deadLetters'):.0f}",
+        f"{_number(container.get('deadLetters') or {}, 'kept'):.0f}",
         size(_number(container, "memory")) if container.get("memory") else "",
         f"{_number(container, 'restarts'):.0f}",
-        reason(container, now),
+        "; ".join(each for each in (reason(container, now), backlog(container)) if each),
     )
 
 
@@ -104,6 +104,16 @@ def reason(container: dict[str, Any], now: float) -> str:
     if error or not last_end.get("reason"):
         return error
     return f"{last_end['reason']} ({ago(now - _number(last_end, 'at') / 1000)})"
+
+
+def backlog(container: dict[str, Any]) -> str:
+    """Return who waits for a container, and the command that shows what it did not handle."""
+    found = []
+    if held := _number(container.get("messages") or {}, "held"):
+        found.append(f"publishers of {held:.0f} messages wait")
+    if _number(container.get("deadLetters") or {}, "kept"):
+        found.append(f"see `hecate deadletters list {container.get('name')}`")
+    return "; ".join(found)
 
 
 async def _path_to_remove(sidecar: SidecarClient, name: str) -> str:

@@ -45,6 +45,14 @@ def test_the_next_try_stands_beside_the_reason() -> None:
     assert container_row(CONTAINER | waits | {"nextTry": 0}, NOW)[-1] == waits["error"]
 
 
+def test_messages_that_wait_or_died_are_told() -> None:
+    news = {"messages": {"held": 7}, "deadLetters": {"kept": 2, "dropped": 0}}
+    row = dict(zip(PS_COLUMNS, container_row(CONTAINER | news, NOW), strict=True))
+    assert row["DEAD"] == "2"
+    why = "publishers of 7 messages wait; see `hecate deadletters list meter`"
+    assert row["REASON"] == why
+
+
 def test_a_version_row() -> None:
     version = {
         "version": 3, "state": "running", "image": "meter-v2", "created": (NOW - 3600) * 1000,
