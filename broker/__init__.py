@@ -13,6 +13,7 @@ async def main() -> None:
 asyncio.run(main())
 """
 
+from broker.administration import QueueStatus
 from broker.local_client import LocalClient
 from broker.messages.message import NO_ROOM, Hold, Message, NoRoom
 from broker.policy import (
@@ -26,6 +27,8 @@ from broker.policy import (
     DenyAll,
     EnhancedAuthenticator,
     Identity,
+    Overflow,
+    OverflowRule,
     Refusal,
 )
 from broker.quota.counters import BrokerCounters
@@ -60,8 +63,11 @@ __all__ = [
     "LocalProtocolError",
     "Message",
     "NoRoom",
+    "Overflow",
+    "OverflowRule",
     "Properties",
     "ProtocolError",
+    "QueueStatus",
     "Reason",
     "Refusal",
     "RemoteProtocolError",

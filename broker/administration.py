@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from broker.sessions.client import Client, ConnectionState, as_client
@@ -9,7 +10,7 @@ from broker.sys_topics import BrokerGauges
 from broker.wire.reasons import Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from broker.handlers.replies import Replies
     from broker.routing.invalidation import RouteInvalidator
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from broker.routing.retained_messages import RetainedMessages
     from broker.routing.session_registry import SessionRegistry
     from broker.routing.subscription_table import SubscriptionTable
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The messages of one session, at QoS 1 and 2."""
+
+    waiting: int = 0  # behind those in flight
+    in_flight: int = 0
+    dropped: int = 0  # since the session began
+    held: int = 0  # whose acknowledgement is held back
+    state: str = "flowing"
 
 
 class Administration:
@@ -98,6 +110,23 @@ class Administration:
             shared=self._subscriptions.count_shared(),
             retained_bytes=self._retained.store.size_bytes,
         )
+
+    def queue(self, client_id: str) -> QueueStatus | None:
+        """Return the status of a session's messages; None when there is no session."""
+        session = self._registry.get(client_id)
+        if session is None:
+            return None
+        control, in_flight = session.overflow, len(session.inflight.packets)
+        if control is None:
+            return QueueStatus(session.waiting, in_flight)
+        return QueueStatus(
+            session.waiting, in_flight, control.dropped, control.held, control.state.name.lower()
+        )
+
+    def in_flight(self, client_id: str) -> Iterator[bytes]:
+        """Yield the packets in flight to a session, the oldest first."""
+        session = self._registry.get(client_id)
+        return iter(() if session is None else tuple(session.inflight.packets.values()))
 
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""

@@ -165,7 +165,7 @@ class Core:
             self._packet_handler,
             send_waiting,
             AliasedFastPath(fan_out).run,
-            durable_path.run if is_stored else None,
+            durable_path.run,
             scheduler,
             self._backpressure,
             self._invalidator,
@@ -329,6 +329,17 @@ class Core:
         self.counters.messages_received += 1
         self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
+
+    def send(self, client_id: str, message: Message, now: float, done: Done) -> bool:
+        """Give a message to one session alone; return False when there is none with room."""
+        self._time.advance(now)
+        session = self._registry.get(client_id)
+        if session is None or not session.has_room(message.size_bytes, now):
+            return False
+        receivers = ((session, Subscription(message.topic, qos=message.qos)),)
+        self._router.deliver(message, receivers, now, done=done)
+        self._wake()
+        return True
 
     def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
         """Return whether a session has room for one more message; True without a session."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from broker.core import Core
 from broker.messages.delivery import Encoder
@@ -11,6 +12,7 @@ from broker.quota.log_limiter import LogLimiter
 from broker.routing.router import Done
 from broker.wire.errors import LocalProtocolError, RemoteProtocolError
 from broker.wire.packets import Subscription
+from broker.wire.property_values import Properties
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +92,25 @@ class LocalClient:
         """
         message = self._make(topic, payload, qos, retain=False, expiry_s=expiry_s)
         self._core.publish(message, self._now(), done=done)
+
+    def send(
+        self,
+        client_id: str,
+        topic: str,
+        payload: bytes,
+        done: Done,
+        *,
+        user_properties: tuple[tuple[str, str], ...] = (),
+    ) -> bool:
+        """Give a message of QoS 1 to one session alone, whatever it subscribes to.
+
+        Returns False when there is no such session or it has no room. Otherwise done is called as
+        in submit().
+        """
+        message = self._make(topic, payload, 1, retain=False, expiry_s=None)
+        if user_properties:
+            message = replace(message, properties=Properties(user_properties=user_properties))
+        return self._core.send(client_id, message, self._now(), done)
 
     def _make(
         self, topic: str, payload: bytes, qos: int, *, retain: bool, expiry_s: float | None

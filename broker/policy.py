@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum
 from typing import Protocol, runtime_checkable
 
 
@@ -22,6 +22,22 @@ class Credentials:
         return f"Credentials({self.client_id!r}, {self.username!r}, ***, {self.listener!r})"
 
 
+class Overflow(Enum):
+    """The ways to treat messages that a session cannot take in time."""
+
+    SLOW = "slow"  # its publishers get their acknowledgements later
+    DROP_OLDEST = "drop_oldest"
+    DROP_NEWEST = "drop_newest"
+
+
+@dataclass(frozen=True, slots=True)
+class OverflowRule:
+    """What happens when the queue of a session is long; publishers wait at most slow_s."""
+
+    kind: Overflow = Overflow.DROP_NEWEST
+    slow_s: float = 10.0
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """An authenticated client; client_id names its session.
@@ -35,6 +51,7 @@ class Identity:
     groups: frozenset[str] = frozenset()
     expires_at: float | None = None
     keeps_session: bool = True  # False: its session ends with its connection, whatever it asks
+    overflow: OverflowRule | None = None  # None: the newest are dropped, and not counted for it
 
 
 class Refusal(IntEnum):

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from broker.administration import QueueStatus
 from broker.core import Core
 from broker.journal import Journal, JournalStatus
 from broker.local_client import LocalClient
@@ -197,6 +198,14 @@ class Broker:
     def connected(self) -> frozenset[str]:
         """Return the identity names connected now."""
         return self._core.admin.connected()
+
+    def queue(self, client_id: str) -> QueueStatus | None:
+        """Return the status of a session's messages; None when there is no session."""
+        return self._core.admin.queue(client_id)
+
+    def in_flight(self, client_id: str) -> Iterator[bytes]:
+        """Yield the packets in flight to a session, the oldest first."""
+        return self._core.admin.in_flight(client_id)
 
     def is_connected(self, name: str) -> bool:
         """Return whether an identity is connected now."""

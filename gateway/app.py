@@ -36,7 +36,8 @@ from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
-from gateway.mqtt.access import Access, AccessPorts
+from gateway.mqtt.access import CONTAINER, Access, AccessPorts
+from gateway.mqtt.hops import HopPolicy
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
@@ -44,7 +45,11 @@ from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
+from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
@@ -125,6 +130,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
+            outlets=_build_outlets(base, broker, sidecar, cloud),
             broker=broker,
             admission=admission,
             cluster=cluster,
@@ -209,7 +215,11 @@ def _build_broker(base: _Base) -> Broker:
         journal = Journal(base.config.node.state / "broker", settings.durability)
     # no client may read $SYS here: the gateway has a status and metrics of its own
     listeners, limits = base.broker_listeners.listeners, settings.limits.build()
-    return Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
+    broker = Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
+    hops = HopPolicy(broker.in_flight, time.monotonic)
+    broker.hooks.on_connect(hops.admit)
+    broker.hooks.on_publish("#", hops.check, between=CONTAINER)
+    return broker
 
 
 async def _build_cloud(
@@ -217,6 +227,7 @@ async def _build_cloud(
 ) -> CloudLinkParts:
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
@@ -233,6 +244,8 @@ async def _build_cloud(
     proxy = find_proxy(settings.proxy, scheme, host)
     api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
+    other_nodes = OtherNodes(settings.url, cluster.records, api.account_nodes, tls, proxy)
+    stack.push_async_callback(other_nodes.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -260,6 +273,7 @@ async def _build_cloud(
         beps=beps,
         calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
         sources=CloudSources(uplink, spool, clock, settings.url),
+        other_nodes=other_nodes,
     )
 
 
@@ -290,6 +304,30 @@ def _build_uplink(
             spool=spool,
             local=broker.local_client("uplink"),
         ),
+    )
+
+
+def _build_outlets(
+    base: _Base, broker: Broker, sidecar: Sidecar, cloud: CloudLinkParts | None
+) -> Outlets:
+    """Return the targets of requests of containers."""
+    node, settings = base.node, base.config.sidecar
+
+    def api_ports() -> frozenset[int]:
+        return frozenset({node.api.port} if node.api is not None else ())
+
+    def closed_ports() -> frozenset[int]:
+        bound = [address for listener in broker.all_addresses for address in listener]
+        return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
+
+    return Outlets(
+        api=sidecar.api,
+        own=OwnNames(
+            lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address
+        ),
+        node_id=node.node_id,
+        closed_ports=closed_ports,
+        nodes=cloud.other_nodes if cloud else None,
     )
 
 

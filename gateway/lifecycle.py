@@ -29,6 +29,7 @@ from gateway.mqtt.listeners import BrokerListeners, describe_encryption
 from gateway.node.record import ApiAddress, Node
 from gateway.roles import RoleController, keep_running
 from gateway.services import ServiceHost
+from gateway.services.egress.ports import Outlets
 from gateway.sidecar.app import CloudCalls, Sidecar
 from gateway.sidecar.names import own_names
 from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
@@ -41,6 +42,7 @@ from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # a node without a cloud does not load them
     from gateway.cloud_api.client import CloudApi
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
     from gateway.uplink.uplink import Uplink
@@ -62,6 +64,7 @@ class CloudLinkParts:
     beps: "BepService"
     calls: CloudCalls
     sources: CloudSources
+    other_nodes: "OtherNodes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class GatewayParts:
     broker_listeners: BrokerListeners
     sidecar_certificate: ServerCertificate | None
     services: ServiceHost
+    outlets: Outlets  # of the requests of containers
     broker: Broker
     admission: DeviceAdmission
     cluster: Cluster
@@ -94,6 +98,7 @@ class Gateway:
         parts = self._parts
         api = self._listen()
         parts.admission.attach()
+        parts.services.attach(parts.broker.local_client("containers"), parts.broker.queue)
         if parts.cloud is not None:
             parts.cloud.uplink.attach()
         await self._start_broker()
@@ -179,7 +184,7 @@ class Gateway:
 
     async def _start_containers(self) -> None:
         services = self._parts.services
-        await services.start()
+        await services.start(self._parts.outlets)
         self._on_services_changed()
         services.add_listener(self._on_services_changed, self._parts.broker.disconnect)
 

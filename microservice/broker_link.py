@@ -4,55 +4,74 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
+from typing import Protocol, cast
 
 from microservice.control import Login
 from microservice.errors import PublishError, ServiceError
-from microservice.mqtt.properties import to_client
-from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
+from microservice.mqtt.client import ClientLogin, MqttClient
+from microservice.mqtt.wire import (
+    NO_PROPERTIES,
+    Answer,
+    FilterOptions,
+    Incoming,
+    MessageProperties,
+    WireError,
+)
 
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 60
-MISC_S = 1.0  # how often paho looks at its keep-alive
+PING_S = 30.0  # a broker that answers no ping until the next one is given up
 ANSWER_S = 5.0  # CONNACK and SUBACK over a Unix socket of the same machine
 RETRY_FIRST_S, RETRY_CAP_S = 0.1, 5.0
 SESSION_FOR_EVER = 0xFFFF_FFFF  # MQTT 5, 3.1.2.11.2: the gateway drops it with the container
 TAKEN_OVER = 0x8E
-PUBLISH_QUEUE = 1000  # messages waiting for the broker; more are refused
-RETAINED_IF_NEW = 1  # retain handling: a session that lived on gets no retained messages again
+FAILURE = 0x80  # reason codes from here on are refusals
+REASONS = {
+    0x10: "no subscribers",
+    0x83: "refused by the gateway",
+    0x87: "not authorized",
+    0x90: "not a topic",
+    0x91: "packet id in use",
+    0x97: "quota exceeded",
+}
+
+
+class LinkEvents(Protocol):
+    """Takes what comes over the link."""
+
+    def arrived(self, message: Incoming) -> None:
+        """Take a message."""
+
+    def connected(self, *, session_present: bool) -> None:
+        """Note that the broker has accepted."""
+
+    def disconnected(self) -> None:
+        """Note that the connection has ended."""
 
 
 class BrokerLink:
     """Stays connected between open() and close(); the broker keeps the session meanwhile."""
 
-    def __init__(
-        self,
-        login: Login,
-        window: int,
-        on_message: Callable[[MQTTMessage], None],
-        on_lost: Callable[[], None],
-    ) -> None:
-        self._login, self._window = login, window
-        self._on_message, self._on_lost = on_message, on_lost
+    def __init__(self, login: Login, window: int, events: LinkEvents) -> None:
+        self._path, self._events = login.socket, events
+        self._client = MqttClient(
+            ClientLogin(
+                login.username, login.username, login.password,
+                KEEP_ALIVE_S, window, SESSION_FOR_EVER,
+            ),
+            self,
+        )  # fmt: skip
         self._loop = asyncio.get_running_loop()
         self._up = asyncio.Event()  # the broker has accepted
-        self._down = asyncio.Event()  # there is no socket
-        self._down.set()
-        self._filters: dict[str, int] = {}
-        self._publishes: dict[int, tuple[int, asyncio.Future[ReasonCode]]] = {}  # id: QoS, end
-        self._answers: dict[int, asyncio.Future[Sequence[ReasonCode]]] = {}
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._socket: _Socket | None = None
+        self._is_flushing = False
+        self._filters: dict[str, FilterOptions] = {}
         self._last_error = "no answer"
-        self._given_up = False
+        self._given_up = self._accepted = False
         self._staying: asyncio.Task[None] | None = None
-        self._client = self._make_client()
 
     async def open(self) -> None:
         """Return when connected; stay so until close()."""
@@ -67,27 +86,28 @@ class BrokerLink:
             await self.close()
             raise ServiceError(f"cannot connect to the broker: {self._last_error}") from None
 
-    async def subscribe(self, filters: Mapping[str, int], stale: Sequence[str]) -> None:
-        """Subscribe to filters (with their QoS), unsubscribe from stale ones; return when done."""
+    async def subscribe(self, filters: Mapping[str, FilterOptions], stale: Sequence[str]) -> None:
+        """Subscribe to filters, unsubscribe from stale ones; return when done."""
         old = [topic for topic in stale if topic not in filters]
         if old:
-            await self._answered(self._client.unsubscribe(old))
+            await self._ask(lambda done: self._client.unsubscribe(old, done))
         self._filters = dict(filters)
         if not filters:
             return
-        codes = await self._answered(self._client.subscribe(_subscriptions(filters)))
-        for topic, code in zip(filters, codes, strict=True):
-            if code.is_failure:
-                raise ServiceError(f"cannot subscribe to {topic}: {code.getName().lower()}")
+        asked = list(filters.items())
+        answer = await self._ask(lambda done: self._client.subscribe(asked, done))
+        for (topic, _), code in zip(asked, answer.codes, strict=True):
+            if code >= FAILURE:
+                raise ServiceError(f"cannot subscribe to {topic}: {describe_code(code)}")
 
-    async def add_filter(self, topic: str, qos: int) -> None:
+    async def add_filter(self, topic: str, options: FilterOptions) -> None:
         """Subscribe to one more filter, unless it is subscribed to; return when done."""
         if topic in self._filters:
             return
-        codes = await self._answered(self._client.subscribe(_subscriptions({topic: qos})))
-        if codes[0].is_failure:
-            raise ServiceError(f"cannot subscribe to {topic}: {codes[0].getName().lower()}")
-        self._filters[topic] = qos
+        answer = await self._ask(lambda done: self._client.subscribe([(topic, options)], done))
+        if answer.codes[0] >= FAILURE:
+            raise ServiceError(f"cannot subscribe to {topic}: {describe_code(answer.codes[0])}")
+        self._filters[topic] = options
 
     async def publish(
         self,
@@ -98,23 +118,33 @@ class BrokerLink:
         properties: MessageProperties = NO_PROPERTIES,
     ) -> None:
         """Return when the broker has it (QoS 1) or it has been sent (QoS 0)."""
-        sent = self._client.publish(topic, payload, qos, retain, to_client(properties))
-        if sent.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
-            raise PublishError(f"cannot publish to {topic}: {PUBLISH_QUEUE} messages wait already")
-        if sent.rc is not MQTTErrorCode.MQTT_ERR_SUCCESS and qos == 0:
-            raise PublishError(f"cannot publish to {topic}: not connected to the broker")
-        end = self._loop.create_future()
-        self._publishes[sent.mid] = qos, end
-        try:
-            code = await end
-        finally:
-            del self._publishes[sent.mid]
-        if code.is_failure:
-            raise PublishError(f"cannot publish to {topic}: {code.getName().lower()}")
+        if not qos:
+            await self._writable.wait()
+            self._client.publish_qos0(topic, payload, retain=retain, properties=properties)
+            self._flush_soon()
+            return
+        end: asyncio.Future[Answer | None] = self._loop.create_future()
+        self._client.publish(
+            topic,
+            payload,
+            retain=retain,
+            properties=properties,
+            done=lambda answer: None if end.done() else end.set_result(answer),
+        )
+        self._flush_soon()
+        answer = await end
+        if answer is None:
+            raise PublishError(
+                f"cannot publish to {topic}: the connection to the broker was closed"
+            )
+        if answer.codes[0] >= FAILURE:
+            why = answer.reason or describe_code(answer.codes[0])
+            raise PublishError(f"cannot publish to {topic}: {why}")
 
-    def acknowledge(self, packet_id: int) -> None:
-        """Send a PUBACK."""
-        self._client.ack(packet_id, 1)
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Send PUBACKs."""
+        self._client.acknowledge(packet_ids)
+        self._flush_soon()
 
     async def close(self) -> None:
         """Disconnect from the broker, which keeps the session; return when disconnected."""
@@ -123,138 +153,177 @@ class BrokerLink:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._staying
             self._staying = None
-        self._client.disconnect()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER_S):
-                await self._down.wait()
-        self._give_up_publishes(least_qos=1)
+        if self._socket is not None:
+            self._client.disconnect()
+            self._flush()
+            self._socket.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._socket.closed.wait()
+        self._client.give_up()
+
+    # Called by the client's state, on the loop -----------------------------------------------
+
+    def connected(self, answer: Answer) -> None:
+        """Take the CONNACK."""
+        if answer.codes[0]:
+            self._last_error = answer.reason or describe_code(answer.codes[0])
+            return
+        self._events.connected(session_present=answer.session_present)
+        if self._filters and not answer.session_present:
+            self._client.subscribe(list(self._filters.items()), _ignore)
+        self._accepted = True
+        self._up.set()
+
+    def received(self, message: Incoming) -> None:
+        """Take a message."""
+        self._events.arrived(message)
+
+    def disconnected(self, code: int) -> None:
+        """Take a DISCONNECT."""
+        # another process has taken the session over; a reconnect would take it back
+        self._given_up = code == TAKEN_OVER
+
+    # Called by the socket ----------------------------------------------------------------------
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes from the broker."""
+        try:
+            self._client.feed(data)
+        except WireError as exc:
+            self._last_error = str(exc)
+            logger.error("%s", exc)  # noqa: TRY400  # the reason is all there is
+            if self._socket is not None:
+                self._socket.abort()
+        self._flush_soon()
+
+    def set_writable(self, *, writable: bool) -> None:
+        """Note whether the socket takes more bytes now."""
+        (self._writable.set if writable else self._writable.clear)()
+
+    def lost(self) -> None:
+        """Note that the socket is closed."""
+        self._socket = None
+        self._up.clear()
+        self._writable.set()
+        self._client.lost()
+        self._events.disconnected()
+
+    # The connection ------------------------------------------------------------------------------
 
     async def _stay_connected(self) -> None:
         delay_s = RETRY_FIRST_S
         while not self._given_up:
-            self._connect()
-            while not self._down.is_set():
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(MISC_S):
-                        await self._down.wait()
-                self._client.loop_misc()
-                if self._up.is_set():
+            try:
+                _, protocol = await self._loop.create_unix_connection(
+                    lambda: _Socket(self), self._path
+                )
+            except OSError as exc:
+                self._last_error = str(exc)
+            else:
+                if await self._run(protocol):
                     delay_s = RETRY_FIRST_S
             await asyncio.sleep(delay_s)
             delay_s = min(2 * delay_s, RETRY_CAP_S)
 
-    def _connect(self) -> None:
-        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho
-        properties.SessionExpiryInterval = SESSION_FOR_EVER
-        properties.ReceiveMaximum = self._window
-        try:
-            self._client.connect(
-                self._login.socket, keepalive=KEEP_ALIVE_S, clean_start=False, properties=properties
-            )
-        except OSError as exc:
-            self._last_error = str(exc)
+    async def _run(self, sock: "_Socket") -> bool:
+        """Keep one connection until it is lost; return whether the broker accepted it."""
+        self._socket, self._accepted = sock, False
+        self._client.connect()
+        self._flush()
+        wait_s = ANSWER_S
+        while not await sock.is_closed(wait_s):
+            if not self._up.is_set() or not sock.heard_since():
+                sock.abort()
+            else:
+                self._client.ping()
+                self._flush()
+                wait_s = PING_S
+        return self._accepted
 
-    async def _answered(self, request: tuple[MQTTErrorCode, int | None]) -> Sequence[ReasonCode]:
-        code, packet_id = request
-        if code is not MQTTErrorCode.MQTT_ERR_SUCCESS or packet_id is None:
+    async def _ask(self, request: Callable[[Callable[[Answer | None], None]], None]) -> Answer:
+        if not self._up.is_set():
             raise ServiceError("cannot subscribe: not connected to the broker")
-        answer: asyncio.Future[Sequence[ReasonCode]] = self._loop.create_future()
-        self._answers[packet_id] = answer
+        end: asyncio.Future[Answer | None] = self._loop.create_future()
+        request(lambda answer: None if end.done() else end.set_result(answer))
+        self._flush_soon()
         try:
             async with asyncio.timeout(ANSWER_S):
-                return await answer
+                answer = await end
         except TimeoutError:
             raise ServiceError("cannot subscribe: no answer from the broker") from None
-        finally:
-            del self._answers[packet_id]
+        if answer is None:
+            raise ServiceError("cannot subscribe: the connection to the broker is lost")
+        return answer
 
-    def _make_client(self) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=self._login.username,
-            protocol=MQTTProtocolVersion.MQTTv5,
-            transport="unix",
-            manual_ack=True,
-        )
-        client.username_pw_set(self._login.username, self._login.password)
-        client.max_queued_messages_set(PUBLISH_QUEUE)
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_message = self._message
-        client.on_publish = self._published
-        client.on_subscribe = client.on_unsubscribe = self._subscribed
-        client.on_socket_open = self._opened
-        client.on_socket_close = self._closed
-        client.on_socket_register_write = self._wants_write
-        client.on_socket_unregister_write = self._wants_no_write
-        return client
+    def _flush_soon(self) -> None:
+        # speed: what one turn of the loop causes leaves in one write
+        if not self._is_flushing:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
 
-    # Called by paho, on the loop -----------------------------------------------------------
-
-    def _opened(self, client: Client, _: Any, sock: Any) -> None:
-        self._down.clear()
-        self._loop.add_reader(sock, client.loop_read)
-
-    def _closed(self, _: Client, __: Any, sock: Any) -> None:
-        self._loop.remove_reader(sock)
-        self._down.set()
-
-    def _wants_write(self, client: Client, _: Any, sock: Any) -> None:
-        self._loop.add_writer(sock, client.loop_write)
-
-    def _wants_no_write(self, _: Client, __: Any, sock: Any) -> None:
-        self._loop.remove_writer(sock)
-
-    def _connected(
-        self, client: Client, _: Any, flags: ConnectFlags, code: ReasonCode, __: Any
-    ) -> None:
-        if code.is_failure:
-            self._last_error = code.getName().lower()
-            return
-        if self._filters and not flags.session_present:
-            client.subscribe(_subscriptions(self._filters))
-        self._up.set()
-
-    def _disconnected(
-        self, _: Client, __: Any, flags: DisconnectFlags, code: ReasonCode, ___: Any
-    ) -> None:
-        if self._up.is_set():
-            logger.debug("disconnected from the broker: %s", code)
-        self._up.clear()
-        # another process has taken the session over; a reconnect would take it back
-        self._given_up = flags.is_disconnect_packet_from_server and code.value == TAKEN_OVER
-        self._give_up_publishes(least_qos=0)
-        self._on_lost()
-
-    def _message(self, _: Client, __: Any, message: MQTTMessage) -> None:
-        self._on_message(message)
-
-    def _published(self, _: Client, __: Any, packet_id: int, code: ReasonCode, ___: Any) -> None:
-        if packet_id in self._publishes:
-            _settle(self._publishes[packet_id][1], code)
-
-    def _subscribed(
-        self, _: Client, __: Any, packet_id: int, codes: Sequence[ReasonCode], ___: Any
-    ) -> None:
-        if packet_id in self._answers:
-            _settle(self._answers[packet_id], codes)
-
-    def _give_up_publishes(self, least_qos: int) -> None:
-        # at QoS 1 paho sends again after a reconnect; at QoS 0 unsent messages are lost
-        for qos, end in self._publishes.values():
-            if (qos >= least_qos if least_qos else qos == 0) and not end.done():
-                end.set_exception(
-                    PublishError("cannot publish: the connection to the broker is lost")
-                )
+    def _flush(self) -> None:
+        self._is_flushing = False
+        if self._socket is not None:
+            self._socket.write(self._client.take_output())
 
 
-def _settle(end: asyncio.Future[Any], value: Any) -> None:
-    if not end.done():
-        end.set_result(value)
+class _Socket(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self, link: BrokerLink) -> None:
+        self.closed = asyncio.Event()
+        self._link = link
+        self._heard = True
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = True
+        self._link.feed(data)
+
+    def pause_writing(self) -> None:
+        self._link.set_writable(writable=False)
+
+    def resume_writing(self) -> None:
+        self._link.set_writable(writable=True)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._transport = None
+        self.closed.set()
+        self._link.lost()
+
+    def write(self, output: bytes) -> None:
+        if output and self._transport is not None:
+            self._transport.write(output)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def heard_since(self) -> bool:
+        """Return whether anything came since the last call."""
+        heard, self._heard = self._heard, False
+        return heard
+
+    async def is_closed(self, within_s: float) -> bool:
+        """Return whether it is closed, after so long at the latest."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.closed.wait()
+        return self.closed.is_set()
 
 
-def _subscriptions(filters: Mapping[str, int]) -> list[tuple[str, SubscribeOptions]]:
-    return [
-        (topic, SubscribeOptions(qos=qos, retainHandling=RETAINED_IF_NEW))
-        for topic, qos in filters.items()
-    ]
+def describe_code(code: int) -> str:
+    """Return the words of a reason code."""
+    return REASONS.get(code, f"reason code {code:#x}")
+
+
+def _ignore(_: Answer | None) -> None:
+    """Do nothing: the next connection subscribes again."""

@@ -73,6 +73,9 @@ class Launch:
     login: Login | None = None  # None: microservice.toml allows no topic
     publish: tuple[str, ...] = ()  # the filters it allows
     stale: tuple[str, ...] = ()  # filters of the stored session that may be out of date
+    gateway_socket: str = ""  # HTTP of this container to everything else; "": nothing
+    has_proxy: bool = False  # HTTP_PROXY leads there: microservice.toml has [network]
+    forward: Mapping[str, str] = field(default_factory=dict)  # names of local ports: HOST:PORT
     memory_mib: int = 128
     handler_s: float = 30.0
     stop_s: float = 5.0
@@ -81,6 +84,10 @@ class Launch:
     store_mib: int = 16
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    retry_tries: int = 3
+    retry_first_s: float = 1.0
+    retry_max_s: float = 60.0
+    echo: bool = False  # messages that the service publishes come back to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,9 @@ class Counts:
     handled: int = 0  # messages and requests
     failed: int = 0  # messages and requests whose handler raised
     dropped: int = 0  # messages at QoS 0 that arrived too fast
+    retried: int = 0  # further calls of a handler for the same message
+    dead: int = 0  # messages that became dead letters
+    overdue: int = 0  # handlers ended at their limit
 
 
 @dataclass(frozen=True, slots=True)

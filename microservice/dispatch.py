@@ -1,56 +1,128 @@
-"""Runs the handlers of messages."""
+"""Runs the handlers of messages.
+
+Theory of operation
+-------------------
+A worker is a task that handles one message after the other, as long as any can start; so a burst
+costs one task, and a handler that needs no waiting costs no switch. A worker whose handler has
+left something in its context variables ends, so that no message sees those of another. While
+handlers run, a sweep looks for those beyond their limit: it cancels them, and ends the process
+when one does not end then.
+
+A failed message is tried again by the policy of retry.py. After the last try it becomes a dead
+letter; it is acknowledged when the gateway has that.
+"""
 
 import asyncio
+import contextvars
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 from microservice.deliveries import HandlerQueue, QueuedMessage
+from microservice.errors import PublishError, PublishSizeError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.message import Message
-from microservice.template import topic_filter
+from microservice.mqtt import dead_letters as names
+from microservice.mqtt.current import current_message
+from microservice.mqtt.failure import (
+    Failure,
+    describe_error,
+    describe_overdue,
+    letter_properties,
+)
+from microservice.mqtt.retry import RetryPolicy
+from microservice.mqtt.trigger_table import Found, TriggerTable
+from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
+from microservice.processes import end_children
 from microservice.triggers.registry import Trigger
 
 logger = logging.getLogger(__name__)
 
-TRIES = 2  # a handler that raises runs once more
+SLICE_S = 0.005  # of a worker whose handlers never wait; then the loop has its turn
+SWEEP_S = 0.1
+END_S = 0.5  # for a cancelled handler to end
+LETTER_FIRST_S, LETTER_CAP_S = 1.0, 30.0  # between two tries to give a dead letter to the gateway
+
+
+class DispatchPorts(Protocol):
+    """Sends what the dispatcher has for the gateway."""
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Send PUBACKs."""
+
+    async def publish_dead_letter(self, payload: bytes, properties: MessageProperties) -> None:
+        """Return when the gateway keeps it; PublishError when it does not."""
+
+    def give_up(self, why: str) -> None:
+        """End the process: a handler cannot be ended."""
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One message in its handlers."""
+
+    delivery: QueuedMessage
+    message: Incoming
+    found: Found
+    at: int = 0  # the trigger to call
+    calls: int = 0  # of that trigger's handler
+    coroutine: Coroutine[Any, Any, None] | None = None
+    task: asyncio.Task[None] | None = None
+    limit_s: float = 0.0
+    deadline: float = 0.0
+    overdue: Failure | None = None
 
 
 class Dispatcher:
     """Runs handlers in the order and number that the queue allows; sends acknowledgements."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # parts are passed, not fetched
         self,
         triggers: Sequence[Trigger],
         deliveries: HandlerQueue,
         counters: ServiceCounters,
         limits: HandlerLimits,
-        acknowledge: Callable[[int], None],
+        retry: RetryPolicy,
+        code: Path,
+        ports: DispatchPorts,
     ) -> None:
-        self._triggers = tuple(triggers)
+        self._triggers = TriggerTable(triggers)
         self._deliveries, self._counters, self._limits = deliveries, counters, limits
-        self._acknowledge = acknowledge  # takes a packet id
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._retry, self._code, self._ports = retry, code, ports
+        self._context = contextvars.copy_context()
+        self._runs: dict[QueuedMessage, _Run] = {}  # running and paused
+        self._workers: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._sweep: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    def filters(self) -> dict[str, int]:
-        """Return the topic filters of all triggers with their QoS."""
-        filters: dict[str, int] = {}
-        for trigger in self._triggers:
-            topic = topic_filter(trigger.template)
-            filters[topic] = max(trigger.qos, filters.get(topic, 0))
-        return filters
+    def filters(self, *, echo: bool = False) -> dict[str, FilterOptions]:
+        """Return the topic filters of all triggers with their options."""
+        return self._triggers.filters(echo=echo)
 
-    def arrived(self, message: Message, packet_id: int) -> None:
+    def arrived(self, message: Incoming) -> None:
         """Queue a message from the broker."""
-        if self._deliveries.arrive(message, packet_id):
+        found = self._triggers.find(message.topic)
+        width = min([each.concurrency for each, _ in found], default=1)
+        taken = self._deliveries.arrive(
+            message, message.packet_id, again=message.duplicate, width=width
+        )
+        if taken:
+            if message.duplicate:  # it may be done already
+                self._acknowledge()
             self._pump()
             return
         if not self._counters.dropped:
             logger.warning("messages arrive faster than handlers finish: some are dropped")
         self._counters.dropped += 1
+
+    def connected(self, *, session_present: bool) -> None:
+        """Note a new connection."""
+        self._deliveries.connected(session_present=session_present)
 
     def disconnected(self) -> None:
         """Forget the messages that the broker will send again."""
@@ -73,40 +145,187 @@ class Dispatcher:
         except TimeoutError:
             logger.warning("%d handlers are still running", self._deliveries.running)
 
+    # Workers -----------------------------------------------------------------------------------
+
     def _pump(self) -> None:
-        for delivery in self._deliveries.take_starts():
+        now = asyncio.get_running_loop().time()
+        while (delivery := self._deliveries.take_start(now)) is not None:
             self._idle.clear()
-            task = asyncio.create_task(self._deliver(delivery))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-        for packet_id in self._deliveries.take_acks():
-            self._acknowledge(packet_id)
-        if not self._deliveries.running:
+            worker = asyncio.create_task(self._work(delivery), context=self._context.copy())
+            self._workers.add(worker)
+            worker.add_done_callback(self._workers.discard)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Look again at the end of the next pause, and at handlers beyond their limit."""
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._deliveries.deadline is not None:
+            self._timer = loop.call_at(self._deliveries.deadline, self._pump)
+        if self._sweep is None and self._deliveries.running:
+            self._sweep = loop.call_later(SWEEP_S, self._end_overdue)
+
+    async def _work(self, delivery: QueuedMessage) -> None:
+        loop, deliveries = asyncio.get_running_loop(), self._deliveries
+        clean = contextvars.copy_context()
+        began = loop.time()
+        following: QueuedMessage | None = delivery
+        while following is not None:
+            run = self._runs.get(following)
+            if run is None:
+                message = cast("Incoming", following.message)
+                found = self._triggers.find(message.topic)
+                run = self._runs[following] = _Run(following, message, found)
+            await self._handle(run)
+            self._acknowledge()
+            now = loop.time()
+            if now - began > SLICE_S:
+                await asyncio.sleep(0)
+                began = now = loop.time()
+            if contextvars.copy_context() != clean:
+                break
+            following = deliveries.take_start(now)
+        if not deliveries.running:
             self._idle.set()
+        self._pump()
 
-    async def _deliver(self, delivery: QueuedMessage) -> None:
-        levels = delivery.message.topic.split("/")
+    def _acknowledge(self) -> None:
+        packet_ids = self._deliveries.take_acks()
+        if packet_ids:
+            self._ports.acknowledge(packet_ids)
+
+    async def _handle(self, run: _Run) -> None:
+        """Call the handlers of a message from where it is, until it is done or paused."""
+        token = current_message.set(run.message)
         try:
-            for trigger in self._triggers:
-                found = trigger.template.match(levels)
-                if found is not None:
-                    await self._handle(trigger, replace(delivery.message, levels=found))
-        finally:
-            self._deliveries.finish(delivery)
-            self._pump()
-
-    async def _handle(self, trigger: Trigger, message: Message) -> None:
-        for attempt in range(1, TRIES + 1):
-            try:
-                async with asyncio.timeout(self._limits.handler_s):
-                    await trigger.handler(message)
-            except Exception as exc:
-                logger.exception(
-                    "cannot handle message on %s (try %d of %d)", message.topic, attempt, TRIES
+            while run.at < len(run.found):
+                failure = await self._call(run, *run.found[run.at])
+                if failure is None:
+                    run.at, run.calls = run.at + 1, 0
+                    continue
+                if not await self._fail(run, failure):
+                    return
+                run.at, run.calls = run.at + 1, 0
+            if not run.found and names.find_pair(run.message.properties.user, names.RETRIED):
+                await self._bury(
+                    run, Failure("LookupError: no handler is registered for the topic")
                 )
-                if is_out_of_memory(exc):
-                    logger.error("%s", explain_memory(self._limits.memory_mib))  # noqa: TRY400  # the trace is above
-            else:
-                self._counters.handled += 1
-                return
+            del self._runs[run.delivery]
+            self._deliveries.finish(run.delivery)
+        finally:
+            current_message.reset(token)
+
+    async def _call(self, run: _Run, trigger: Trigger, levels: dict[str, str]) -> Failure | None:
+        """Call one handler; return why it failed, None when it has not."""
+        run.calls += 1
+        run.overdue = None
+        run.task = asyncio.current_task()
+        run.limit_s = trigger.limit_s or self._limits.handler_s
+        run.deadline = asyncio.get_running_loop().time() + run.limit_s
+        handling = trigger.handler(make_message(run.message, levels))
+        run.coroutine = cast("Coroutine[Any, Any, None]", handling)
+        failure: Failure | None = None
+        try:
+            await run.coroutine
+        except asyncio.CancelledError as exc:
+            if run.overdue is None:
+                if run.task is None or run.task.cancelling():
+                    raise  # the process ends
+                failure = describe_error(exc, self._code)  # what it awaited was cancelled
+        except Exception as exc:  # noqa: BLE001  # a handler may raise anything; it is logged
+            failure = self._describe(exc)
+        finally:
+            run.coroutine = None
+        if run.overdue is not None and run.task is not None:
+            run.task.uncancel()
+            return run.overdue
+        if failure is None:
+            self._counters.handled += 1
+        return failure
+
+    def _describe(self, exc: Exception) -> Failure:
+        failure = describe_error(exc, self._code)
+        if is_out_of_memory(exc):
+            why = explain_memory(self._limits.memory_mib)
+            return Failure(f"{type(exc).__name__}: {why}", failure.trace)
+        return failure
+
+    async def _fail(self, run: _Run, failure: Failure) -> bool:
+        """Pause a message before its next try (False), or make it a dead letter (True)."""
+        trigger = run.found[run.at][0]
+        tries = self._retry.tries if trigger.tries is None else trigger.tries
+        delay_s = self._retry.delay_s(run.calls, tries)
+        logger.error(
+            "cannot handle message on %s (try %d of %d): %s\n%s",
+            run.message.topic, run.calls, tries, failure.error, failure.trace,
+        )  # fmt: skip
+        if delay_s is not None:
+            self._counters.retried += 1
+            now = asyncio.get_running_loop().time()
+            self._deliveries.pause(run.delivery, now + delay_s)
+            return False
         self._counters.failed += 1
+        await self._bury(run, failure)
+        return True
+
+    async def _bury(self, run: _Run, failure: Failure) -> None:
+        """Give a message to the gateway as a dead letter; return when the gateway has it."""
+        properties = letter_properties(run.message, failure, run.calls)
+        delay_s = LETTER_FIRST_S
+        while True:
+            try:
+                await self._ports.publish_dead_letter(run.message.payload, properties)
+            except PublishSizeError as exc:
+                logger.error("%s; the message on %s is lost", exc, run.message.topic)  # noqa: TRY400
+                self._counters.dropped += 1
+                return
+            except PublishError as exc:
+                logger.warning("%s; the message on %s waits", exc, run.message.topic)
+            else:
+                self._counters.dead += 1
+                return
+            await asyncio.sleep(delay_s)
+            delay_s = min(2 * delay_s, LETTER_CAP_S)
+
+    # Limits ------------------------------------------------------------------------------------
+
+    def _end_overdue(self) -> None:
+        loop = asyncio.get_running_loop()
+        now, self._sweep = loop.time(), None
+        for run in self._runs.values():
+            if run.coroutine is None or run.task is None or run.deadline > now:
+                continue
+            if run.overdue is not None:
+                self._ports.give_up(
+                    f"the handler of {run.message.topic} does not end: {run.overdue.error}"
+                )
+                return
+            run.overdue = describe_overdue(run.coroutine, run.limit_s, self._code)
+            self._counters.overdue += 1
+            run.task.cancel()
+            loop.run_in_executor(None, end_children, run.deadline - run.limit_s)
+            run.deadline = now + END_S
+        self._watch()
+
+
+def make_message(message: Incoming, levels: dict[str, str]) -> Message:
+    """Return a message as its handler sees it."""
+    properties = message.properties
+    retain = message.retain
+    if properties is not NO_PROPERTIES and not retain:
+        retain = names.find_pair(properties.user, names.RETAIN) == "1"  # a retried one
+    return Message(
+        topic=message.topic,
+        payload=message.payload,
+        qos=message.qos,
+        retain=retain,
+        duplicate=message.duplicate,
+        levels=levels,
+        user_properties=names.drop_own_pairs(properties.user) if properties.user else (),
+        content_type=properties.content_type,
+        response_topic=properties.response_topic,
+        correlation=properties.correlation,
+        expiry_s=properties.expiry_s,
+    )

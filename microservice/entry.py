@@ -34,6 +34,7 @@ from microservice.control import (
 from microservice.errors import ControlError, MicroserviceError, ServiceError
 from microservice.lifecycle import ServiceLifecycle
 from microservice.memory import explain_memory, is_out_of_memory
+from microservice.outbound import ContainerNetwork
 from microservice.service import Service
 
 logger = logging.getLogger(__name__)
@@ -64,10 +65,12 @@ async def _run(control: socket.socket) -> int:
     try:
         launch = decode_launch(await reader.readline())
         confine(launch.memory_mib)
+        network = ContainerNetwork(launch.gateway_socket)
+        await network.open(launch.forward, has_proxy=launch.has_proxy)
         report(Doing(f"loading {ENTRY_FILE}"))
-        lifecycle = ServiceLifecycle(
-            load_service(Path(launch.code), launch.memory_mib), launch, report
-        )
+        service = load_service(Path(launch.code), launch.memory_mib)
+        service.attach_network(network)
+        lifecycle = ServiceLifecycle(service, launch, report)
         await lifecycle.prepare()
         commands = asyncio.create_task(_execute(lifecycle, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")

@@ -3,6 +3,7 @@
 MicroserviceError
 ├─ ServiceError          a handler, topic or path of the service cannot work
 ├─ PublishError          the broker did not accept a message, or is not reachable
+│  └─ PublishSizeError    the message is larger than the broker takes
 ├─ RequestTimeoutError   nobody answered a request over MQTT in time
 ├─ SettingError          a setting or secret is not declared, or has no value
 ├─ StoreError            a value of the state cannot be read or stored
@@ -10,6 +11,9 @@ MicroserviceError
 │  └─ DamagedStoreError   the file was changed by something else, or lost a part
 ├─ ControlError          a line between gateway and process is malformed
 ├─ HangupError           the client has hung up
+├─ OutboundError         a request of the service failed
+│  ├─ OutboundRefusedError   microservice.toml does not allow it
+│  └─ OutboundTimeoutError   a limit passed
 └─ HttpError             a handler raises it to answer with a problem document
 """
 
@@ -48,12 +52,32 @@ class DamagedStoreError(StoreError):
     """The file of the store is damaged; only this container needs it."""
 
 
+class PublishSizeError(PublishError):
+    """The broker takes no message of this size."""
+
+
 class ControlError(MicroserviceError):
     """A line between gateway and process is malformed."""
 
 
 class HangupError(MicroserviceError):
     """The client hung up while its request was being read or answered."""
+
+
+class OutboundError(MicroserviceError):
+    """A request of the service failed; status is that of the gateway's refusal, 0 without one."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class OutboundRefusedError(OutboundError):
+    """The gateway refuses a request: microservice.toml does not allow it."""
+
+
+class OutboundTimeoutError(OutboundError):
+    """A request of the service took too long."""
 
 
 class HttpError(MicroserviceError):

@@ -18,3 +18,6 @@ class ServiceCounters:
     handled: int = 0
     failed: int = 0
     dropped: int = 0
+    retried: int = 0  # further calls of a handler for the same message
+    dead: int = 0  # messages given to the gateway as dead letters
+    overdue: int = 0  # handlers ended at their limit

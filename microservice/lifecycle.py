@@ -4,20 +4,20 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import os
 import socket
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from paho.mqtt.client import MQTTMessage, topic_matches_sub
 
 from microservice.broker_link import BrokerLink
 from microservice.control import (
     Command,
     Counts,
     Doing,
+    Failed,
     Launch,
     Measured,
     Paused,
@@ -27,14 +27,17 @@ from microservice.control import (
     SettingsChange,
 )
 from microservice.deliveries import HandlerQueue
-from microservice.dispatch import Dispatcher
+from microservice.dispatch import Dispatcher, make_message
 from microservice.errors import DamagedStoreError, PublishError, RequestTimeoutError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.asgi import App
 from microservice.message import Message
-from microservice.mqtt.properties import from_client
+from microservice.mqtt.current import with_inherited
+from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import PendingRequests, response_topic
-from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
+from microservice.mqtt.retry import RetryPolicy
+from microservice.mqtt.rights import TopicRights
+from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
 from microservice.schedules.runner import ScheduleRunner
 from microservice.service import Service
 
@@ -60,8 +63,11 @@ class ServiceLifecycle:
             HandlerQueue(launch.concurrency, launch.queue_limit),
             self._counters,
             limits,
-            self._acknowledge,
+            RetryPolicy(launch.retry_tries, launch.retry_first_s, launch.retry_max_s),
+            Path(launch.code),
+            self,
         )
+        self._rights = TopicRights(launch.publish)
         self._schedules = ScheduleRunner(triggers.schedules, service.state, self._counters, limits)
         self._requests = PendingRequests(response_topic(launch.info.container_id))
         self._store = Path(STORE_FILE).absolute()
@@ -112,31 +118,60 @@ class ServiceLifecycle:
         properties: MessageProperties = NO_PROPERTIES,
     ) -> None:
         """Publish for the service, within its rights."""
-        await self._link_for(topic).publish(topic, payload, qos, retain, properties)
+        link = self._link_for(topic)
+        await link.publish(topic, payload, qos, retain, with_inherited(properties))
 
     async def request(
         self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
     ) -> Message:
         """Publish a message for the service, and return the response to it."""
-        link, requests = self._link_for(topic), self._requests
-        await link.add_filter(requests.topic, 0)
-        correlation, response = requests.begin()
-        asking = replace(properties, response_topic=requests.topic, correlation=correlation)
-        try:
-            async with asyncio.timeout(timeout_s):
-                await link.publish(topic, payload, 1, False, asking)
-                return await response
-        except TimeoutError:
-            raise RequestTimeoutError(
-                f"cannot request {topic}: no response within {timeout_s:g} s"
-            ) from None
-        finally:
-            requests.end(correlation)
+        link = self._link_for(topic)
+        await link.add_filter(self._requests.topic, FilterOptions(qos=0, retain_handling=2))
+        with self._requests.begin(properties) as (asking, response):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await link.publish(topic, payload, 1, False, with_inherited(asking))
+                    return make_message(await response, {})
+            except TimeoutError:
+                raise RequestTimeoutError(
+                    f"cannot request {topic}: no response within {timeout_s:g} s"
+                ) from None
+
+    async def publish_dead_letter(self, payload: bytes, properties: MessageProperties) -> None:
+        """Give a message to the gateway, which keeps it; PublishError when it does not."""
+        if self._link is None:
+            raise PublishError("cannot keep a dead letter: not connected to the broker")
+        topic = dead_letter_topic(self._launch.info.container_id)
+        await self._link.publish(topic, payload, 1, False, properties)
+
+    def acknowledge(self, packet_ids: Sequence[int]) -> None:
+        """Acknowledge messages to the broker."""
+        if self._link is not None:
+            self._link.acknowledge(packet_ids)
+
+    def give_up(self, why: str) -> None:
+        """End the process at once: a handler cannot be ended."""
+        logger.error("%s", why)
+        self._report(Failed(why))
+        os._exit(1)  # the gateway ends what it has started
+
+    # Called by the link ------------------------------------------------------------------------
+
+    def arrived(self, message: Incoming) -> None:
+        """Take a message."""
+        if not self._requests.arrived(message):
+            self._dispatcher.arrived(message)
+
+    def connected(self, *, session_present: bool) -> None:
+        """Note that the broker has accepted."""
+        self._dispatcher.connected(session_present=session_present)
+
+    def disconnected(self) -> None:
+        """Note that the connection has ended."""
+        self._dispatcher.disconnected()
 
     def _link_for(self, topic: str) -> BrokerLink:
-        if self._link is None or not any(
-            topic_matches_sub(allowed, topic) for allowed in self._launch.publish
-        ):
+        if self._link is None or not self._rights.allow(topic):
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
             )
@@ -160,12 +195,7 @@ class ServiceLifecycle:
     async def _go(self) -> None:
         self._dispatcher.hold()  # messages of a stored session arrive before on_start is done
         if self._link is None and self._launch.login is not None:
-            self._link = BrokerLink(
-                self._launch.login,
-                self._launch.queue_limit,
-                self._arrived,
-                self._dispatcher.disconnected,
-            )
+            self._link = BrokerLink(self._launch.login, self._launch.queue_limit, self)
         if self._link is not None:
             self._report(Doing("connecting to the broker"))
             await self._link.open()
@@ -177,30 +207,10 @@ class ServiceLifecycle:
                 await handler()
         if self._link is not None:
             self._report(Doing("subscribing at the broker"))
-            await self._link.subscribe(self._dispatcher.filters(), self._launch.stale)
+            filters = self._dispatcher.filters(echo=self._launch.echo)
+            await self._link.subscribe(filters, self._launch.stale)
         self._dispatcher.release()
         await self._schedules.start()
-
-    def _acknowledge(self, packet_id: int) -> None:
-        if self._link is not None:
-            self._link.acknowledge(packet_id)
-
-    def _arrived(self, arrived: MQTTMessage) -> None:
-        more = from_client(arrived.properties)
-        message = Message(
-            arrived.topic,
-            bytes(arrived.payload),
-            arrived.qos,
-            arrived.retain,
-            arrived.dup,
-            content_type=more.content_type,
-            response_topic=more.response_topic,
-            correlation=more.correlation,
-            user_properties=more.user,
-            expiry_s=more.expiry_s,
-        )
-        if not self._requests.arrived(message):
-            self._dispatcher.arrived(message, arrived.mid if arrived.qos else 0)
 
     async def _pause(self) -> None:
         """Finish and acknowledge running messages, then disconnect from the broker."""
@@ -246,7 +256,11 @@ class ServiceLifecycle:
                 last = now
 
     def _counts(self) -> Counts:
-        return Counts(self._counters.handled, self._counters.failed, self._counters.dropped)
+        counters = self._counters
+        return Counts(
+            counters.handled, counters.failed, counters.dropped,
+            counters.retried, counters.dead, counters.overdue,
+        )  # fmt: skip
 
 
 class _Server(uvicorn.Server):

@@ -24,6 +24,11 @@ class Message:
     user_properties: tuple[tuple[str, str], ...] = ()  # a name may occur several times
     expiry_s: int | None = None  # what is left of it
 
+    @property
+    def retained(self) -> bool:
+        """True when the broker had kept the message: it may be old."""
+        return self.retain
+
     def __getitem__(self, name: str) -> str:
         return self.levels[name]
 

@@ -12,6 +12,7 @@ from microservice.config.values import SecretValues, SettingValues
 from microservice.errors import PublishError, ServiceError
 from microservice.message import Message, encode_payload
 from microservice.mqtt.wire import MessageProperties
+from microservice.outbound import ContainerNetwork, OutboundClient
 from microservice.schedules.rules import parse_cron, parse_duration, parse_interval
 from microservice.schedules.runner import ScheduledHandler
 from microservice.store.state import State
@@ -26,6 +27,8 @@ from microservice.telemetry.metrics import (
 from microservice.telemetry.trace import PARENT, STATE, continue_trace, current_trace
 from microservice.template import parse_path, parse_topic
 from microservice.triggers.registry import (
+    NEW,
+    RETAIN_HANDLING,
     HttpRoute,
     LifeHandler,
     MessageHandler,
@@ -85,25 +88,49 @@ class Service:
         self.state = State()
         self.log = ServiceLog()
         self.metrics = MetricRegistry()
+        self.http = OutboundClient("")  # requests to everything else
+        self.forwards: Mapping[str, tuple[str, int]] = {}  # of [network] forward, by name
         self._sink: PublishSink | None = None
 
-    def on(self, topic: str, qos: int = 1) -> Callable[[M], M]:
+    def on(  # noqa: PLR0913  # the options of a trigger
+        self,
+        topic: str,
+        qos: int = 1,
+        *,
+        concurrency: int = 1,
+        tries: int | None = None,
+        limit_s: float | None = None,
+        retained: str = NEW,
+        echo: bool | None = None,
+    ) -> Callable[[M], M]:
         """Call the handler for each message on a topic, such as "sensors/{room}/temperature".
 
         Handlers of one topic run one after the other, in order; those of different topics run in
         parallel. With qos=1 the message is acknowledged when the handler has returned. A handler
-        that raises runs once more; then the message counts as failed and is acknowledged.
+        that raises, or still runs at its limit, is called again after a pause that doubles; after
+        the last try the message is kept as a dead letter (`hecate deadletters`).
 
         What the handler returns, unless it is None, is published as the response to a message
         that asks for one (request()).
+
+        Args:
+            topic: levels in braces are found in `message["room"]`; + and # are wildcards.
+            qos: 0 or 1.
+            concurrency: messages of one topic that are handled at once; above 1 gives up order.
+            tries: calls for one message; otherwise [retry] tries of microservice.toml.
+            limit_s: time for one call; otherwise [limits] handler_s.
+            retained: "all" retained messages at each start of the process, "new" only when the
+                subscription is new (a restart repeats none), or "never".
+            echo: whether messages that this container publishes come back to it; otherwise
+                [mqtt] echo.
         """
-        if qos not in (0, 1):
-            raise ServiceError(f"cannot subscribe to {topic!r}: qos is {qos}, not 0 or 1")
+        _check_trigger(topic, qos, concurrency, tries, limit_s, retained)
         template = parse_topic(topic)
 
         def decorate(handler: M) -> M:
+            answering = self._answering(_coroutine(handler))
             self.triggers.messages.append(
-                Trigger(template, qos, self._answering(_coroutine(handler)))
+                Trigger(template, qos, answering, concurrency, tries, limit_s, retained, echo)
             )
             return handler
 
@@ -307,6 +334,10 @@ class Service:
 
         return decorate
 
+    def attach_network(self, network: ContainerNetwork) -> None:
+        """Connect the service to the network of its process; called by the runtime."""
+        self.http, self.forwards = network.client, network.forwards
+
     def _route(self, method: str, path: str) -> Callable[[R], R]:
         template = parse_path(path)
 
@@ -315,6 +346,29 @@ class Service:
             return handler
 
         return decorate
+
+
+def _check_trigger(  # the options of a trigger
+    topic: str,
+    qos: int,
+    concurrency: int,
+    tries: int | None,
+    limit_s: float | None,
+    retained: str,
+) -> None:
+    why = ""
+    if qos not in (0, 1):
+        why = f"qos is {qos}, not 0 or 1"
+    elif concurrency < 1:
+        why = f"concurrency is {concurrency}, below 1"
+    elif tries is not None and tries < 1:
+        why = f"tries is {tries}, below 1"
+    elif limit_s is not None and limit_s <= 0:
+        why = f"limit_s is {limit_s:g}, not above 0"
+    elif retained not in RETAIN_HANDLING:
+        why = f'retained is {retained!r}, not "all", "new" or "never"'
+    if why:
+        raise ServiceError(f"cannot subscribe to {topic!r}: {why}")
 
 
 H = TypeVar("H", bound=Callable[..., Awaitable[Any]])

@@ -2,10 +2,10 @@
 
 A settings class is a frozen dataclass. A field holds a str, int, float, bool, Secret, Path, an
 Enum, a Literal, a class with a `parse(text)`, tuple[str, ...], another settings class (a table), a
-tuple of settings classes (TOML's [[arrays of tables]]), a dict of settings classes (tables with
-free names), or any of them or None; an object holds any value. A field without a default is
-required. A field `x: Secret` may be given as x_file = "path". A class may have a method
-check(self) -> None that raises ValueError("x must be …"), or an ExceptionGroup of several.
+tuple of settings classes (TOML's [[arrays of tables]]), a dict of any of these (a table with free
+names), or any of them or None; an object holds any value. A field without a default is required. A
+field `x: Secret` may be given as x_file = "path". A class may have a method check(self) -> None
+that raises ValueError("x must be …"), or an ExceptionGroup of several.
 
 Every fault is reported, not only the first, each with its table, its key and its line. An unknown
 key and an unknown variable are faults: a mistyped one would go unnoticed.
@@ -196,8 +196,8 @@ class _Reader:
         if not isinstance(value, dict):
             self._refuse((*here, ""), "is not a table")
             return dataclasses.MISSING
-        tables = {name: self.build(kind, each, (*here, name)) for name, each in value.items()}
-        return {name: each for name, each in tables.items() if each is not None}
+        values = {name: self.take(kind, each, (*here, name)) for name, each in value.items()}
+        return {name: each for name, each in values.items() if each is not dataclasses.MISSING}
 
     def _from_file(self, name: Any, here: places.Path) -> Any:
         try:

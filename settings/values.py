@@ -31,7 +31,7 @@ def item_type(hint: Any) -> Any | None:
 
 
 def named_type(hint: Any) -> Any | None:
-    """Return the type of the tables of a table, dict[str, X]; None for every other field."""
+    """Return the type of the values of a table, dict[str, X]; None for every other field."""
     return typing.get_args(hint)[1] if typing.get_origin(hint) is dict else None
 
 

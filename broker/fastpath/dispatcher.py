@@ -68,7 +68,7 @@ class PacketDispatcher:
         packet_handler: PacketFallback,
         send_waiting: Callable[[Client], None],
         aliased_path: Run,
-        durable_path: Run | None,
+        durable_path: Run,
         scheduler: Scheduler,
         backpressure: Backpressure,
         invalidator: RouteInvalidator,
@@ -78,7 +78,7 @@ class PacketDispatcher:
         self._packet_handler = packet_handler
         self._send_waiting = send_waiting
         self._aliased_path = aliased_path
-        self._durable_path = durable_path  # None without a store
+        self._durable_path = durable_path
         self._scheduler = scheduler
         self._backpressure = backpressure
         self._invalidator = invalidator
@@ -170,7 +170,7 @@ class PacketDispatcher:
                 after = run(client, buffer, start)
                 if after == start and client.aliases is not None:
                     after = self._aliased_path(client, buffer, start)
-                if after == start and self._durable_path is not None:
+                if after == start:
                     after = self._durable_path(client, buffer, start)
                 if after != start:
                     start = after

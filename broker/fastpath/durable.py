@@ -1,4 +1,4 @@
-"""Handles runs of plain PUBLISH packets at QoS 1 for stored sessions.
+"""Handles runs of plain PUBLISH packets at QoS 1 whose PUBACKs wait.
 
 Fast path. Scenario: durable_max, 65,500 messages acknowledged/s with this path and 8,600 without it
 (python -m benchmarks --quick). Held to the same rules as the readable path by
@@ -6,10 +6,11 @@ tests/properties/broker/sessions/test_crashes.py, which runs both.
 
 Theory of operation
 -------------------
-The PUBACKs of a run wait for the store: the messages of one run are recorded together and share one
-slot in the client's queue of acknowledgements (sessions/ack_queue.py), so that one commit lets all
-of them go, in order. While that queue is not empty, messages for no stored session take this path
-too, for their PUBACKs must be queued as well. Rules after every call:
+The PUBACKs of a run wait for the store, and for sessions that do not keep up (overflow.py). The
+messages of one run are recorded together and share one slot in the client's queue of
+acknowledgements (sessions/ack_queue.py), so that one commit lets all of them go, in order. While
+that queue is not empty, messages for no stored session take this path too, for their PUBACKs must
+be queued as well. Rules after every call:
 
 1. A message is recorded before what happens to it (sent, dropped).
 2. At most ``holds`` messages of a client are not acknowledged: a client of 3.1.1 is not read any
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from broker.fastpath.fan_out import NO_ID
 from broker.journal.records import StoredSeries
+from broker.messages.message import Hold
 from broker.sessions.persistence import MUCH_BYTES
 from broker.wire.raw_publish import PLAIN_QOS1, measure_publish
 from broker.wire.reasons import Reason
@@ -150,13 +152,18 @@ class DurableFastPath:
         first = persistence.take_message_ids(len(packet_ids))
         records = _describe(client, batches, first)
         slot = queue.join_run(tuple(packet_ids))
+        hold = Hold(lambda ok: slot.decide(Reason.SUCCESS if ok else Reason.QUOTA_EXCEEDED))
+        hold.keep()  # until all receivers have the run
 
         def done(ok: bool) -> None:
-            if not ok:
+            if ok:
+                hold.release()
+            else:
                 counters.refuse("not_stored")
-            slot.decide(Reason.SUCCESS if ok else Reason.QUOTA_EXCEEDED)
+                hold.refuse()
 
         if records:
+            hold.keep()
             persistence.collect_run(records, first, size, done)  # rule 1
             if self._backpressure.queue:
                 self._backpressure.pass_through(client)
@@ -165,9 +172,10 @@ class DurableFastPath:
             self._fan_out.send_qos1(
                 client, receiver_set, parts, range(first, following) if receiver_set.entries else ()
             )
+            for session in receiver_set.holding:
+                session.hold_back(hold, client.identity, len(parts), client.last_heard)
             first = following
-        if not records:
-            slot.decide(Reason.SUCCESS)
+        hold.release()
         self._acks.hold_if_full(client, queue)  # rule 2
 
 

@@ -47,6 +47,15 @@ def remaining_life(expires_at: float, now: float) -> int:
     return max(ceil(expires_at - now - ROUNDING_S), 0)
 
 
+def encode_delivery(delivery: Delivery, version: int) -> Parts:
+    """Return the packet of a message that does not expire, in parts."""
+    message, properties = delivery.message, delivery.message.properties
+    if delivery.identifiers and version == MQTT_5:
+        properties = replace(properties, subscription_identifiers=delivery.identifiers)
+    first = publish_flags(delivery.qos, retain=delivery.retain)
+    return encode_publish_parts(first, message.topic, message.payload, properties, version)
+
+
 class Encoder:
     """Encodes one message; receivers of the same kind share the bytes."""
 

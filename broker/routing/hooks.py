@@ -25,6 +25,9 @@ from broker.messages.topics import is_match, validate_filter, validate_topic
 from broker.policy import Identity, Refusal
 from broker.quota.counters import BrokerCounters
 from broker.quota.log_limiter import LogLimiter
+from broker.sessions.route import Receiver, Receivers
+from broker.sessions.session import Session
+from broker.sessions.shared_group import SharedGroup
 from broker.wire.errors import LocalProtocolError, RemoteProtocolError
 from broker.wire.packets import Subscription
 from broker.wire.reasons import Reason
@@ -63,7 +66,7 @@ class Hooks:
         self._log_limiter = log_limiter
         self._changed = changed  # called when routes must be built again
         self._connect: list[ConnectHook] = []
-        self._publish: list[tuple[str, PublishHook]] = []
+        self._publish: list[tuple[str, PublishHook, str]] = []  # with filter and group
         self._subscribe: list[SubscribeHook] = []
         self._disconnect: list[DisconnectHook] = []
 
@@ -71,8 +74,11 @@ class Hooks:
         """Call hook before a client is admitted; it returns None or the Refusal for the CONNACK."""
         return _add(self._connect, hook)
 
-    def on_publish(self, topic_filter: str, hook: PublishHook) -> Remove:
+    def on_publish(self, topic_filter: str, hook: PublishHook, *, between: str = "") -> Remove:
         """Call hook for each message, wills included, whose topic matches the filter.
+
+        With between, a group of identities, it is called only for messages of its members that
+        go to a member's session; all others stay on the fast paths.
 
         The hook returns the message, or a changed one (dataclasses.replace), to let it pass; None
         to drop it and acknowledge success; a Reason from 0x80 on to refuse it (MQTT 3.1.1 has no
@@ -86,7 +92,7 @@ class Hooks:
             validate_filter(topic_filter)
         except RemoteProtocolError as exc:  # here the caller is at fault
             raise LocalProtocolError(str(exc), exc.reason) from exc
-        remove = _add(self._publish, (topic_filter, hook))
+        remove = _add(self._publish, (topic_filter, hook, between))
         self._changed()
 
         def remove_and_forget() -> None:
@@ -120,11 +126,17 @@ class Hooks:
                 return refusal
         return None
 
-    def find_publish(self, topic: str) -> tuple[PublishHook, ...]:
-        """Return the hooks for messages of a topic."""
+    def find_publish(
+        self, topic: str, publisher: Identity, receivers: Receivers | None = None
+    ) -> tuple[PublishHook, ...]:
+        """Return the hooks for messages of a topic; receivers are None while not known."""
         if not self._publish:
             return ()
-        return tuple(hook for wanted, hook in self._publish if is_match(wanted, topic))
+        return tuple(
+            hook
+            for wanted, hook, group in self._publish
+            if is_match(wanted, topic) and (not group or _is_between(group, publisher, receivers))
+        )
 
     def screen(
         self, message: Message, hooks: tuple[PublishHook, ...]
@@ -169,6 +181,18 @@ class Hooks:
             if self._log_limiter.may_log(peer, f"{name}_hook_failed"):
                 logger.exception("%s hook failed on %.64r", name, peer)
             return otherwise
+
+
+def _is_between(group: str, publisher: Identity, receivers: Receivers | None) -> bool:
+    if group not in publisher.groups:
+        return False
+    return receivers is None or any(group in _groups_of(each) for each, _ in receivers)
+
+
+def _groups_of(receiver: Receiver) -> frozenset[str]:
+    if isinstance(receiver, SharedGroup):
+        return frozenset().union(*(_groups_of(each) for each in receiver.members))
+    return receiver.owner.groups if isinstance(receiver, Session) else frozenset()
 
 
 def _ask_publish(hook: PublishHook, message: Message) -> Message | Reason | NoRoom | None:

@@ -71,10 +71,8 @@ class RouteBuilder:
         identity = client.identity
         if identity is None or not self._access.may_publish(identity, topic):
             return PublishRoute(topic, allowed=False)
-        receivers, hooks = (
-            self._subscriptions.find_receivers(topic, client.session),
-            self._hooks.find_publish(topic),
-        )
+        receivers = self._subscriptions.find_receivers(topic, client.session)
+        hooks = self._hooks.find_publish(topic, identity, receivers)
         if hooks:  # not plain: handlers/publish.py calls them
             return PublishRoute(topic, allowed=True, receivers=receivers, hooks=hooks)
         return self._build_route(client, topic, receivers)
@@ -113,6 +111,8 @@ class RouteBuilder:
                 receiver_set.high.append((receiver, (receiver.version == MQTT_5) == client.five))
                 if subscription.qos > 1:
                     receiver_set.exact.add(receiver)
+                if receiver.overflow is not None and receiver.overflow.is_holding:
+                    receiver_set.holding.append(receiver)
                 if receiver.recorder is not None:
                     receiver_set.entries += (QueueEntry(receiver.recorder.number, 1),)
         if len(set(sessions)) < len(sessions):

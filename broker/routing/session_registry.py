@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from broker.journal.records import Ended
 from broker.routing.wills import message_of
+from broker.sessions.overflow import OverflowControl
 from broker.sessions.session import Session
 from broker.wire.packets import MQTT_5
 from broker.wire.property_values import NEVER_EXPIRES
@@ -54,6 +55,7 @@ class SessionRegistry:
         self._counters = counters
         self._sessions: dict[str, Session] = {}
         self._away: set[Session] = set()
+        self._holding: set[Session] = set()  # those that hold acknowledgements back
         self._by_owner: Counter[str] = Counter()  # sessions of each identity
         self._looked_at = self._ended_at = -LOOK_S  # for expired messages, and for sessions
 
@@ -118,6 +120,7 @@ class SessionRegistry:
             self._by_owner[identity.name] += 1
         is_known = session.owner == identity and not session.is_restored
         session.claim(identity, self.expiry_s(connect, identity))
+        self._apply_overflow(session)
         # a stored session stays stored until it ends: its messages have numbers in the store, and
         # of two clients that connect at once the second may want it kept
         if session.expiry_s > 0 and session.recorder is None:
@@ -127,6 +130,24 @@ class SessionRegistry:
         if not is_known:
             self.drop_forbidden(session, now)
         return session, present
+
+    def _apply_overflow(self, session: Session) -> None:
+        rule = session.owner.overflow
+        if rule is None:
+            return
+        if session.overflow is not None:
+            session.overflow.set_rule(rule)
+            return
+        session.use_overflow(
+            OverflowControl(session.client_id, rule, lambda: self._note_flow(session))
+        )
+
+    def _note_flow(self, session: Session) -> None:
+        if session.overflow is not None and session.overflow.is_holding:
+            self._holding.add(session)
+        else:
+            self._holding.discard(session)
+        self._invalidator.note_session(session.subscriptions)
 
     def attach(self, client: Client, session: Session, connect: Connect) -> None:
         """Give a client its session."""
@@ -231,6 +252,9 @@ class SessionRegistry:
     def tick(self, now: float) -> None:
         """End what has expired, publish the wills that are due."""
         self._ended_at = now
+        for session in tuple(self._holding):
+            assert session.overflow is not None  # it holds
+            session.overflow.tick(now)
         work = 0
         for session in tuple(self._away):  # [MQTT-4.1.0-1] no other sessions
             if session.expires_at is not None and session.expires_at <= now:

@@ -77,7 +77,7 @@ class WillPublisher:
 
     def _screen(self, will: Will, session: Session, now: float) -> Message | None:
         message = message_of(will, session.owner, now)
-        hooks = self._hooks.find_publish(will.topic)
+        hooks = self._hooks.find_publish(will.topic, session.owner)
         if not hooks:
             return message
         screened = self._router.screen(message, hooks, (), session)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from broker.wire.errors import LocalProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from broker.policy import Identity
     from broker.sessions.outbound import Outbound
     from broker.sessions.persistence import SessionPersistence
@@ -60,14 +62,15 @@ class SessionLifecycle:
     """The state of one session; Session adds its messages."""
 
     __slots__ = (
-        "client_id", "expires_at", "expiry_s", "opening", "owner", "state", "version", "will",
-        "will_at", "will_recorder",
+        "client_id", "expires_at", "expiry_s", "may_read", "opening", "owner", "state", "version",
+        "will", "will_at", "will_recorder",
     )  # fmt: skip
 
     def __init__(self, client_id: str, owner: Identity) -> None:
         self.state = SessionState.NEW
         self.client_id = client_id
         self.owner = owner
+        self.may_read: Callable[[str], bool] | None = None  # None: every subscribed topic
         self.opening: Outbound | None = None  # the connection whose CONNECT is being stored
         self.version = 0  # of the last connection; 0: it never had one
         self.expiry_s: float = 0.0
@@ -86,6 +89,14 @@ class SessionLifecycle:
     def is_restored(self) -> bool:
         """True while the owner of a session from the store has not connected."""
         return self.state is SessionState.RESTORED
+
+    def restrict(self, may_read: Callable[[str], bool] | None) -> None:
+        """Deliver only topics that the owner may read; None: every subscribed topic."""
+        self.may_read = may_read
+
+    def reads(self, topic: str) -> bool:
+        """Return whether the owner may read a topic that is subscribed to."""
+        return self.may_read is None or self.may_read(topic)
 
     def claim(self, owner: Identity, expiry_s: float) -> None:
         """Note that a client of the owner opens the session."""

@@ -16,12 +16,15 @@ from collections import deque
 from math import inf
 from typing import TYPE_CHECKING
 
+from broker.policy import Overflow
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from broker.messages.delivery import Delivery
     from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits
+    from broker.sessions.overflow import OverflowControl
     from broker.sessions.persistence import SessionPersistence
 
 EXPIRY_STEP_S = 0.1  # between two searches for expired messages, 1 ms each; expiry is in seconds
@@ -33,8 +36,8 @@ class MessageQueue:
     """Keeps messages in order, within the limits of one session and of all."""
 
     __slots__ = (
-        "_counters", "_drop_expired_of_all", "_limits", "_next_expiry", "_recorder", "messages",
-        "size_bytes",
+        "_counters", "_drop_expired_of_all", "_limits", "_next_expiry", "_overflow", "_recorder",
+        "messages", "size_bytes",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +53,11 @@ class MessageQueue:
         self._drop_expired_of_all = drop_expired_of_all  # for all sessions of the broker
         self._next_expiry = inf  # no queued message expires before
         self._recorder: SessionPersistence | None = None
+        self._overflow: OverflowControl | None = None
+
+    def set_overflow(self, control: OverflowControl) -> None:
+        """Apply the rule of a session when messages do not fit."""
+        self._overflow = control
 
     def set_recorder(self, recorder: SessionPersistence | None) -> None:
         """Record messages that are dropped, or no more."""
@@ -62,9 +70,15 @@ class MessageQueue:
         """
         counters, message = self._counters, delivery.message
         size = message.size_bytes
+        overflow = self._overflow
         if not self.has_room(size, now, in_flight, is_new=is_new):
-            counters.drop("queue_full")
-            return False
+            if overflow is not None and overflow.rule.kind is Overflow.DROP_OLDEST:
+                self._drop_oldest(size, now, in_flight)
+            if not self.has_room(size, now, in_flight, is_new=is_new):
+                counters.drop("queue_full")
+                if overflow is not None:
+                    overflow.note_dropped(1)
+                return False
         if self.messages is _NOTHING:
             self.messages = deque()
         self.messages.append(delivery)
@@ -72,6 +86,8 @@ class MessageQueue:
         counters.queued_bytes += size
         if message.expires_at is not None and message.expires_at < self._next_expiry:
             self._next_expiry = message.expires_at
+        if overflow is not None:
+            overflow.note_length(len(self.messages), self.size_bytes)
         return True
 
     def pop(self) -> Delivery:
@@ -80,7 +96,29 @@ class MessageQueue:
         size = delivery.message.size_bytes
         self.size_bytes -= size
         self._counters.queued_bytes -= size
+        if self._overflow is not None:
+            self._overflow.note_length(len(self.messages), self.size_bytes)
         return delivery
+
+    def take_run(self, limit: int) -> list[Delivery]:
+        """Remove and return the first messages, as many as can be sent together.
+
+        They are of QoS 1, do not expire and belong to no group.
+        """
+        messages, size = self.messages, 0
+        run: list[Delivery] = []
+        while messages and len(run) < limit:
+            first = messages[0]
+            if first.qos != 1 or first.group is not None or first.message.expires_at is not None:
+                break
+            run.append(messages.popleft())
+            size += first.message.size_bytes
+        if run:
+            self.size_bytes -= size
+            self._counters.queued_bytes -= size
+            if self._overflow is not None:
+                self._overflow.note_length(len(messages), self.size_bytes)
+        return run
 
     def has_room(self, size: int, now: float, in_flight: int, *, is_new: bool) -> bool:
         """Return whether a message fits; expired messages make room for it."""
@@ -92,6 +130,16 @@ class MessageQueue:
             and held + size <= limits.queued_bytes
             and self._counters.queued_bytes + share + size <= limits.queued_bytes_total
         ) or self._make_room(size, now, in_flight, is_new=is_new)
+
+    def _drop_oldest(self, size: int, now: float, in_flight: int) -> None:
+        """Drop the messages that wait longest until a new one fits."""
+        gone: list[Delivery] = []
+        while self.messages and not self.has_room(size, now, in_flight, is_new=True):
+            gone.append(self.pop())
+        self._counters.drop("queue_full", len(gone))
+        if self._overflow is not None:
+            self._overflow.note_dropped(len(gone))
+        self.record_dropped(gone)
 
     def _make_room(self, size: int, now: float, in_flight: int, *, is_new: bool) -> bool:
         """Drop expired messages; return whether a new one fits now. Rule 2, [MQTT-3.3.2-5]."""
@@ -153,6 +201,8 @@ class MessageQueue:
         self.messages = _NOTHING
         self.size_bytes = 0
         self._next_expiry = inf
+        if self._overflow is not None:
+            self._overflow.stop()
 
     def record_dropped(self, deliveries: Iterable[Delivery]) -> None:
         """Remove messages from the store."""
@@ -165,3 +215,5 @@ class MessageQueue:
         self.size_bytes -= size
         self._counters.queued_bytes -= size
         self.record_dropped(gone)
+        if self._overflow is not None:
+            self._overflow.note_length(len(self.messages), self.size_bytes)

@@ -32,7 +32,7 @@ class ReceiverSet:
     """A set of receivers, prepared for the fast paths; topics with the same receivers share it."""
 
     __slots__ = (
-        "clients", "entries", "exact", "groups", "high", "is_as_published", "limit",
+        "clients", "entries", "exact", "groups", "high", "holding", "is_as_published", "limit",
         "limit_qos1", "limit_stored", "low_other", "low_same", "other", "same",
     )  # fmt: skip
 
@@ -47,6 +47,7 @@ class ReceiverSet:
         self.exact: set[Session] = set()  # of these, granted QoS 2
         self.groups: list[SharedGroup] = []
         self.entries: tuple[QueueEntry, ...] = ()  # of those among high that are stored
+        self.holding: list[Session] = []  # of those among high, which hold acknowledgements back
         self.is_as_published = False  # some receiver wants RETAIN as it was
         self.limit = self.limit_qos1 = self.limit_stored = NOT_PLAIN
 
@@ -63,7 +64,7 @@ class ReceiverSet:
         self.limit = limit
         if self.groups:
             return  # a member that ends hands over messages it has not acknowledged
-        if self.entries:  # the PUBACK waits: fastpath/durable.py
+        if self.entries or self.holding:  # the PUBACK waits: fastpath/durable.py
             self.limit_stored = limit
         elif (
             not has_no_receivers

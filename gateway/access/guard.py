@@ -65,6 +65,16 @@ class Guard:
             raise _unauthorized(str(exc)) from exc
         return SidecarCaller(rights.client_id or DEFAULT_CLIENT_ID, rights.scopes)
 
+    async def bearer(self, token: str) -> SidecarCaller | None:
+        """Return the caller that an access token makes; None when it is no valid one."""
+        try:
+            rights = await self._tokens.verify(token) if token else None
+        except TokenError:
+            return None
+        if rights is None:
+            return None
+        return SidecarCaller(rights.client_id or DEFAULT_CLIENT_ID, rights.scopes)
+
     def without_api_key(self, headers: RawHeaders) -> RawHeaders:
         """Return the headers of a request without the API key."""
         return [
@@ -97,6 +107,20 @@ class Guard:
                 HTTPStatus.FORBIDDEN, f"cannot accept client id {caller.client_id[:80]!r}"
             )
         return caller.client_id
+
+    async def container_or_viewer(self, request: Request) -> None:
+        """Accept every container of this node; Problem 401 or 403 for others unless viewers.
+
+        Compatible microservices look for other nodes without credentials.
+        """
+        if origin_of(request.scope) is not Origin.CONTAINER:
+            await self.viewer(request)
+
+    async def container_or_caller(self, request: Request) -> SidecarCaller:
+        """Return the caller; a container without credentials has no scopes. Problem 401 or 403."""
+        if origin_of(request.scope) is Origin.CONTAINER and "authorization" not in request.headers:
+            return SidecarCaller(DEFAULT_CLIENT_ID, frozenset())
+        return await self.caller(request)
 
     async def on_loopback_or_viewer(self, request: Request) -> None:
         """Accept every caller on this machine; Problem 401 or 403 for others unless viewers."""

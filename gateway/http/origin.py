@@ -13,6 +13,7 @@ class Origin(StrEnum):
     """Nearest first."""
 
     LOOPBACK = "loopback"
+    CONTAINER = "container"  # one of this node
     NETWORK = "network"
     SEP = "sep"
     BEP = "bep"
@@ -31,7 +32,7 @@ def may_visit(expose: str, *, bep: bool, origin: Origin) -> bool:
 
     expose = "node" keeps it to this machine; over a BEP it also has to offer one.
     """
-    if origin is Origin.LOOPBACK:
+    if origin in (Origin.LOOPBACK, Origin.CONTAINER):
         return True
     if expose != "public":
         return False

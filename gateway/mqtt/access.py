@@ -1,6 +1,7 @@
 """Authenticates the clients of the gateway's broker and authorizes their topics.
 
-The default is denial. Only joining devices use `$…` topics, each its own two.
+The default is denial. Of the `$…` topics, joining devices use their own two, and a container
+writes its dead letters.
 """
 
 import hmac
@@ -8,13 +9,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from broker import Credentials, Identity, Refusal
+from broker import Credentials, Identity, OverflowRule, Refusal
 from broker.messages.topics import covers
 from gateway.addresses import is_loopback
 from gateway.devices.claims import Claims
 from gateway.devices.join import may_be_client_id
 from gateway.devices.registry import DeviceRecord, DeviceRegistry
 from gateway.uplink.rules import capture
+from microservice.mqtt import dead_letters
 from protocol.ids import DEVICE_ID
 from protocol.topics import device_prefix, join_request, join_response
 from settings.secret import Secret
@@ -27,12 +29,16 @@ PERSON, DEVICE, CLAIM, CONTAINER = "person", "device", "claim", "container"
 
 
 class RightsSource(Protocol):
-    """Gives the topic filters that a container may read and write."""
+    """Gives what a container may read and write, and what happens when it does not keep up."""
 
     @property
     def subscribe(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def publish(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def own_topics(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def overflow(self) -> OverflowRule: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +85,8 @@ class Access:
         """Return whether an identity may write a topic."""
         if CLAIM in identity.groups:
             return topic == join_request(identity.client_id)
+        if topic in self._own_topics(identity):
+            return True
         return any(capture(f, topic) is not None for f in self._writable(identity))
 
     def knows(self, identity: Identity) -> bool | None:
@@ -101,9 +109,8 @@ class Access:
         if rights is None:
             return Refusal.BAD_CREDENTIALS
         self._container_rights[name] = rights
-        return Identity(
-            name, name, frozenset({CONTAINER})
-        )  # another client id could take over another session
+        # another client id could take over another session
+        return Identity(name, name, frozenset({CONTAINER}), overflow=rights.overflow)
 
     def _anonymous(self, credentials: Credentials) -> Identity | Refusal:
         if self._loopback_anonymous and is_loopback(credentials.peer):
@@ -133,6 +140,10 @@ class Access:
         await self._ports.confirm(device)
         return Identity(device_id, client_id, frozenset({DEVICE}))
 
+    def _own_topics(self, identity: Identity) -> tuple[str, ...]:
+        rights = self._container_rights.get(identity.name)
+        return rights.own_topics if CONTAINER in identity.groups and rights is not None else ()
+
     def _writable(self, identity: Identity) -> tuple[str, ...]:
         return self._filters(identity, "publish")
 
@@ -141,7 +152,7 @@ class Access:
 
     def _filters(self, identity: Identity, action: str) -> tuple[str, ...]:
         if PERSON in identity.groups:
-            return ("#",)
+            return ("#", f"{dead_letters.ROOT}#") if action == "subscribe" else ("#",)
         if DEVICE in identity.groups and self._registry.get(identity.name) is not None:
             return (f"{device_prefix(identity.name)}/#",)
         rights = self._container_rights.get(identity.name)

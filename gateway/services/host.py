@@ -1,32 +1,36 @@
 """Joins the parts of microservices into the one that the gateway sees."""
 
+import asyncio
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.http.problems import problem_response
+from broker import Overflow, OverflowRule, QueueStatus
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck
-from gateway.services.api.routes import mcm_routes
-from gateway.services.containers import ContainerState
+from gateway.services.api.routes import McmParts, mcm_routes
+from gateway.services.deadletters import DeadLetterKeeper
+from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deployments import Deployed, Deployments
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.limits import ServiceLimits
-from gateway.services.proxy import ProxyExchange
+from gateway.services.messages import ContainerMessages
+from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
-from gateway.services.supervisor import NodeInfo, ServiceContext
+from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from gateway.services.values import ValueStore
+from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import RESPONSES, response_topic
 from microservice.telemetry.samples import MetricSample
 from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
-RETRY = {"Retry-After": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,8 @@ class ContainerRights:
     container_id: str
     subscribe: tuple[str, ...]
     publish: tuple[str, ...]
+    own_topics: tuple[str, ...] = ()  # of the gateway, that this container alone may write
+    overflow: OverflowRule = field(default_factory=OverflowRule)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,9 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    retried: int = 0  # further calls of a handler for the same message
+    overdue: int = 0  # handlers ended at their limit
+    messages: ContainerMessages = field(default_factory=ContainerMessages)
 
 
 class ServiceHost:
@@ -75,7 +84,11 @@ class ServiceHost:
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
         self._limits = limits
-        self._runtimes = runtimes or (PythonRuntime(limits, time.time),)
+        self._gateway_sockets = GatewaySockets(sockets, limits.containers, self._find_service)
+        self._runtimes = [
+            ConnectedRuntime(runtime, self._gateway_sockets)
+            for runtime in runtimes or (PythonRuntime(limits, time.time),)
+        ]
         context = ServiceContext(
             runtimes={runtime.name: runtime for runtime in self._runtimes},
             limits=limits,
@@ -87,12 +100,27 @@ class ServiceHost:
             on_deleted=self._deleted,
         )
         self._deployments = Deployments(Catalogue(state), context, node)
-        self._requests: Counter[str] = Counter()  # being answered, by container
+        self._dead_letters = DeadLetterKeeper(
+            state / "deadletters.db", limits.deadletters, limits.deadletter_bytes, time.time
+        )
+        self._queue: Callable[[str], QueueStatus | None] = lambda _: None
+        self._forgetting: set[asyncio.Task[None]] = set()
+        self._proxy = ContainerProxy(self._find_supervisor, limits)
 
-    async def start(self) -> None:
-        """Start the containers that ran before; do not wait until they are ready."""
+    async def start(self, outlets: Outlets | None = None) -> None:
+        """Start the containers that ran before; do not wait until they are ready.
+
+        Their requests lead to the outlets.
+        """
+        self._gateway_sockets.lead_to(outlets)
+        await self._dead_letters.load()
         await self._deployments.resume()
         self.is_loaded = True
+
+    def attach(self, broker: LetterBroker, queue: Callable[[str], QueueStatus | None]) -> None:
+        """Take the dead letters of containers from the broker, and look at their queues there."""
+        self._dead_letters.attach(broker)
+        self._queue = queue
 
     def add_listener(
         self, on_change: Callable[[], object], on_deleted: Callable[[str], object]
@@ -104,49 +132,34 @@ class ServiceHost:
     async def stop(self) -> None:
         """End all processes."""
         await self._deployments.stop()
+        await self._gateway_sockets.stop()
         for runtime in self._runtimes:
             runtime.close()
+        await asyncio.gather(*self._forgetting, return_exceptions=True)
+        await self._dead_letters.close()
 
     def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
         """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
-        return mcm_routes(self._deployments, self._limits, check)
+        parts = McmParts(self._deployments, self._dead_letters, self._messages, self._limits)
+        return mcm_routes(parts, check)
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path; None when no microservice has it."""
-        return self._deployments.routes.find(path)
+        routes = self._deployments.routes
+        return routes.find(path) or routes.find(find_websocket_path(path))
 
     async def serve(
         self, route: ContainerRoute, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Pass a request to its container."""
-        name = route.container_id
-        deployed = self._deployments.container(name)
-        process = deployed.supervisor.process if deployed else None
-        why = ""
-        if deployed is None or process is None:
-            state = deployed.supervisor.state.value if deployed else "deleted"
-            why = f"cannot reach {name}: it is {state}"
-            if state == ContainerState.STOPPED:
-                why += f"; `hecate start {name}` starts it"
-        elif self._requests[name] >= self._limits.requests:
-            why = f"cannot reach {name}: it answers {self._limits.requests} requests already"
-        if why or process is None:
-            await problem_response(503, why, RETRY)(scope, receive, send)
-            return
-        self._requests[name] += 1
-        try:
-            exchange = ProxyExchange(
-                process.http_socket, route.base, self._limits.answer_s, self._limits.stall_s
-            )
-            await exchange.carry(scope, receive, send)
-        finally:
-            self._requests[name] -= 1
-            if not self._requests[name]:
-                del self._requests[name]
+        await self._proxy.serve(route, scope, receive, send)
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
-        return [_status(one) for one in self._deployments.containers()]
+        return [
+            _status(one, self._messages(one.stored.container_id))
+            for one in self._deployments.containers()
+        ]
 
     def samples(self) -> dict[str, tuple[MetricSample, ...]]:
         """Return what the service of each container measures, by container id."""
@@ -175,9 +188,34 @@ class ServiceHost:
         mqtt = version.manifest.mqtt
         # what answers its requests, and its own answers, need no word in the manifest
         subscribe = (*mqtt.subscribe, response_topic(container_id))
-        return ContainerRights(container_id, subscribe, (*mqtt.publish, RESPONSES))
+        publish = (*mqtt.publish, RESPONSES)
+        own = (dead_letter_topic(container_id),)
+        rule = OverflowRule(Overflow(mqtt.overflow), mqtt.slow_s)
+        return ContainerRights(container_id, subscribe, publish, own, rule)
+
+    def _messages(self, container_id: str) -> ContainerMessages:
+        letters = self._dead_letters.counts(container_id)
+        queue = self._queue(f"{LOGIN_PREFIX}{container_id}") or QueueStatus()
+        return ContainerMessages(
+            queue.waiting, queue.in_flight, queue.held, queue.dropped, queue.state,
+            letters.kept, letters.dropped,
+        )  # fmt: skip
+
+    def _find_supervisor(self, container_id: str) -> Supervisor | None:
+        deployed = self._deployments.container(container_id)
+        return deployed.supervisor if deployed else None
+
+    def _find_service(self, service_type: str) -> ContainerRoute | None:
+        for one in self._deployments.containers():
+            if one.stored.container_id.lower() == service_type and not one.stored.stopped:
+                return self._deployments.routes.find(one.supervisor.version.base)
+        return None
 
     def _deleted(self, container_id: str) -> None:
+        forgetting = asyncio.create_task(self._dead_letters.forget(container_id))
+        self._forgetting.add(forgetting)
+        forgetting.add_done_callback(self._forgetting.discard)
+        self._gateway_sockets.forget(container_id)
         for listener in self._on_deleted:
             listener(f"{LOGIN_PREFIX}{container_id}")
 
@@ -186,7 +224,7 @@ class ServiceHost:
             listener()
 
 
-def _status(deployed: Deployed) -> ContainerStatus:
+def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, version = supervisor.counts, supervisor.version
     return ContainerStatus(
@@ -200,8 +238,11 @@ def _status(deployed: Deployed) -> ContainerStatus:
         started_at=supervisor.started_at,
         handled=counts.handled,
         failed=counts.failed,
-        dropped=counts.dropped,
+        dropped=counts.dropped + messages.dropped,
+        retried=counts.retried,
+        overdue=counts.overdue,
         restarts=supervisor.restarts,
         last_end=supervisor.last_end.reason,
         last_end_at=supervisor.last_end.at,
+        messages=messages,
     )

@@ -23,8 +23,12 @@ class ServiceLimits:
     answer_s: float = 35.0  # head of the answer, after the last byte of the request
     stall_s: float = 60.0  # a caller that takes or sends nothing for so long is cut
     requests: int = 64  # at once, per container
+    websockets: int = 64  # at once, per container
+    websocket_idle_s: float = 300.0  # without a byte; clients send pings every 20 to 60 s
     followers: int = 16  # of logs, at once
-    concurrency: int = 16  # handlers at once, per container
+    concurrency: int = 64  # handlers at once, per container: each waits for its publishes
     queue: int = 256  # messages in a container, its receive window
+    deadletters: int = 1000  # per container, with their bytes on disk; newer ones replace older
+    deadletter_bytes: int = 4 * MIB
     log_bytes: int = MIB  # twice: the current and the one before
     log_bytes_per_s: int = MIB  # a container that writes more waits

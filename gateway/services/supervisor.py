@@ -12,7 +12,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -380,4 +380,5 @@ def _check_rights(version: Version, wanted: tuple[str, ...]) -> None:
 
 
 def _sum(one: Counts, two: Counts) -> Counts:
-    return Counts(one.handled + two.handled, one.failed + two.failed, one.dropped + two.dropped)
+    pairs = zip(astuple(one), astuple(two), strict=True)
+    return Counts(*(first + second for first, second in pairs))

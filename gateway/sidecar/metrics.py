@@ -98,6 +98,23 @@ class _Snapshot(Collector):
         handled = CounterMetricFamily(
             "hecate_container_handled", "Triggers handled", labels=["container"]
         )
+        failed = CounterMetricFamily(
+            "hecate_container_failed", "Handlers that failed for good", labels=["container"]
+        )
+        dropped = CounterMetricFamily(
+            "hecate_container_dropped", "Messages it could not take in time", labels=["container"]
+        )
+        waiting = GaugeMetricFamily(
+            "hecate_container_messages_waiting", "Messages not handled yet", labels=["container"]
+        )
+        held = GaugeMetricFamily(
+            "hecate_container_publishers_held",
+            "Messages whose publishers wait for their acknowledgement",
+            labels=["container"],
+        )
+        letters = GaugeMetricFamily(
+            "hecate_container_dead_letters", "Dead letters kept", labels=["container"]
+        )
         restarts = CounterMetricFamily(
             "hecate_container_restarts", "Processes that ended unasked", labels=["container"]
         )
@@ -105,9 +122,14 @@ class _Snapshot(Collector):
             restarts.add_metric([container["id"]], container["restarts"])
             up.add_metric([container["id"]], container["state"] == "started")
             handled.add_metric([container["id"]], container["handled"])
+            failed.add_metric([container["id"]], container["failed"])
+            dropped.add_metric([container["id"]], container["dropped"])
+            messages = container["messages"]
+            waiting.add_metric([container["id"]], messages["waiting"] + messages["in_flight"])
+            held.add_metric([container["id"]], messages["held"])
+            letters.add_metric([container["id"]], messages["dead_letters"])
         yield up
-        yield handled
-        yield restarts
+        yield from (handled, failed, dropped, waiting, held, letters, restarts)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.access.guard import Guard, SidecarCaller
+from gateway.access.guard import Guard
 from gateway.cluster.members import Cluster
 from gateway.errors import UplinkError
 from gateway.http.parameters import QueryChoice
@@ -47,7 +47,7 @@ def nodes_routes(
 ) -> list[ApiRoute]:
     """Return the discovery routes; account_nodes asks the cloud, if there is one."""
 
-    async def list_nodes(request: Request, _caller: SidecarCaller) -> Response:
+    async def list_nodes(request: Request, _caller: None) -> Response:
         clusters = _CLUSTERS.read(request)
         if clusters is Clusters.LINK_LOCAL:
             data = [to_fields(record) for record in cluster.records()]
@@ -62,4 +62,4 @@ def nodes_routes(
                 ) from exc
         return SafeJsonResponse({"type": str(clusters), "data": data})
 
-    return [make_route("GET /mds/v1/nodes", guard.viewer, list_nodes, _LIST)]
+    return [make_route("GET /mds/v1/nodes", guard.container_or_viewer, list_nodes, _LIST)]

@@ -1,1 +1,1 @@
-"""Carries what MQTT 5 adds to topic and payload: properties, requests and responses."""
+"""Speaks MQTT 5 with the gateway's broker, for one container."""

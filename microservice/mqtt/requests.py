@@ -5,10 +5,13 @@ correlation data of a request is a random number, so that nobody else can answer
 """
 
 import asyncio
+import contextlib
 import secrets
+from collections.abc import Iterator
+from dataclasses import replace
 
 from microservice.errors import PublishError
-from microservice.message import Message
+from microservice.mqtt.wire import Incoming, MessageProperties
 
 RESPONSES = "responses/+"  # what a container may publish to without naming it in its manifest
 WAITING_LIMIT = 256
@@ -25,26 +28,30 @@ class PendingRequests:
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
-        self._waiting: dict[bytes, asyncio.Future[Message]] = {}
+        self._waiting: dict[bytes, asyncio.Future[Incoming]] = {}
 
-    def begin(self) -> tuple[bytes, asyncio.Future[Message]]:
-        """Return the correlation data of a new request, and its response to come."""
+    @contextlib.contextmanager
+    def begin(
+        self, properties: MessageProperties
+    ) -> Iterator[tuple[MessageProperties, asyncio.Future[Incoming]]]:
+        """Yield the properties of a new request, and its response to come; then forget it."""
         if len(self._waiting) >= WAITING_LIMIT:
             raise PublishError(f"cannot request: {WAITING_LIMIT} requests wait already")
         correlation = secrets.token_bytes(CORRELATION_BYTES)
-        response = asyncio.get_running_loop().create_future()
-        self._waiting[correlation] = response
-        return correlation, response
+        response = self._waiting[correlation] = asyncio.get_running_loop().create_future()
+        try:
+            yield (
+                replace(properties, response_topic=self.topic, correlation=correlation),
+                response,
+            )
+        finally:
+            del self._waiting[correlation]
 
-    def end(self, correlation: bytes) -> None:
-        """Forget a request."""
-        self._waiting.pop(correlation, None)
-
-    def arrived(self, message: Message) -> bool:
+    def arrived(self, message: Incoming) -> bool:
         """Take a message; return whether it came on the response topic."""
         if message.topic != self.topic:
             return False
-        response = self._waiting.get(message.correlation)
+        response = self._waiting.get(message.properties.correlation)
         if response is not None and not response.done():
             response.set_result(message)
         return True

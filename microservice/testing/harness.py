@@ -6,10 +6,9 @@ and the clocks are the test's own.
 """
 
 import asyncio
-import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,62 +19,18 @@ from microservice.dispatch import Dispatcher
 from microservice.errors import RequestTimeoutError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.asgi import App
-from microservice.message import Message, encode_payload
-from microservice.mqtt.wire import MessageProperties
+from microservice.message import encode_payload
+from microservice.mqtt.retry import RetryPolicy
+from microservice.mqtt.wire import NO_PROPERTIES, Incoming, MessageProperties
 from microservice.schedules.runner import Clocks, ScheduleRunner
 from microservice.store.state import State
+from microservice.testing.broker import DeadMessage, PublishedMessage, TestBroker
 from microservice.testing.client import AppClient, HttpAnswer, SocketClient
 from microservice.triggers.registry import Triggers
 
 START_S = 1_800_000_000.0  # 2027-01-15 08:00 UTC, unless a test says otherwise
 HANDLER_S = 30.0
 STORE_MIB = 16
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PublishedMessage:
-    """A message that the service has published; equals the tuple (topic, value)."""
-
-    topic: str
-    value: Any  # of JSON; text, or bytes, where it is none
-    qos: int = 1
-    retain: bool = False
-    properties: MessageProperties = field(default_factory=MessageProperties)
-
-    __hash__ = None  # type: ignore[assignment]  # a value of JSON has none
-
-    def __eq__(self, other: object) -> bool:
-        if isinstance(other, PublishedMessage):
-            return (self.topic, self.value) == (other.topic, other.value)
-        return (self.topic, self.value) == other
-
-
-class TestBroker:
-    """Keeps what the service publishes, and answers its requests."""
-
-    __test__ = False  # it is no test of pytest
-
-    def __init__(self) -> None:
-        self.published: list[PublishedMessage] = []
-        self.responses: dict[str, Any] = {}
-
-    async def publish(
-        self, topic: str, payload: bytes, qos: int, retain: bool, properties: MessageProperties
-    ) -> None:
-        """Keep a message."""
-        self.published.append(PublishedMessage(topic, _value_of(payload), qos, retain, properties))
-
-    async def request(
-        self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
-    ) -> Message:
-        """Keep a message, and return the response that the test has given for its topic."""
-        await self.publish(topic, payload, 1, False, properties)
-        if topic not in self.responses:
-            raise RequestTimeoutError(
-                f"cannot request {topic}: no response within {timeout_s:g} s; "
-                "t.respond(topic, value) gives one"
-            )
-        return Message("responses/test", encode_payload(self.responses[topic]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +57,13 @@ class TestBench:
         limits = HandlerLimits(HANDLER_S, 0)
         triggers = service.triggers
         self._dispatcher = Dispatcher(
-            triggers.messages, HandlerQueue(), self.counters, limits, lambda _: None
+            triggers.messages,
+            HandlerQueue(),
+            self.counters,
+            limits,
+            RetryPolicy(first_delay_s=0, max_delay_s=0),  # a test waits for no pause
+            Path.cwd(),
+            self._broker,
         )
         clocks = Clocks(lambda: self._now, lambda: self._now)
         self._schedules = ScheduleRunner(
@@ -140,6 +101,11 @@ class TestBench:
         return self._broker.published
 
     @property
+    def dead_letters(self) -> list[DeadMessage]:
+        """The messages that no try could handle, oldest first."""
+        return self._broker.dead_letters
+
+    @property
     def now(self) -> float:
         """The unix time of the test; advance() moves it."""
         return self._now
@@ -154,15 +120,12 @@ class TestBench:
         properties: MessageProperties | None = None,
     ) -> None:
         """Deliver a message to the service; return when its handlers are done."""
-        more = properties or MessageProperties()
-        message = Message(
-            topic, encode_payload(value), qos, retain,
-            content_type=more.content_type, response_topic=more.response_topic,
-            correlation=more.correlation, user_properties=more.user,
-            expiry_s=more.expiry_s,
-        )  # fmt: skip
-        self._dispatcher.arrived(message, 0)
-        await self._dispatcher.settle(HANDLER_S)
+        packet_id, handled = self._broker.expect_acknowledgement()
+        message = Incoming(
+            topic, encode_payload(value), qos, retain, False, packet_id, properties or NO_PROPERTIES
+        )
+        self._dispatcher.arrived(message)
+        await handled.wait()
 
     async def request(self, topic: str, value: Any = b"") -> Any:
         """Deliver a message that asks for a response; return the value of the response."""
@@ -216,15 +179,3 @@ class TestBench:
     def websocket(self, path: str, headers: Mapping[str, str] | None = None) -> SocketClient:
         """Return a WebSocket: `async with t.websocket("/live") as socket`."""
         return self._http.websocket(path, headers or {})
-
-
-def _value_of(payload: bytes) -> Any:
-    """Return the value of a payload, as a test compares it: of JSON, else text, else bytes."""
-    try:
-        text = payload.decode()
-    except UnicodeDecodeError:
-        return payload
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text

@@ -9,6 +9,9 @@ from microservice.schedules.runner import ScheduledHandler
 from microservice.template import Template
 from microservice.web import Request, WebSocket
 
+ALL, NEW, NEVER = "all", "new", "never"  # retained messages that a trigger wants
+RETAIN_HANDLING = {ALL: 0, NEW: 1, NEVER: 2}  # MQTT 5, 3.8.3.1
+
 MessageHandler = Callable[[Message], Awaitable[Any]]
 RequestHandler = Callable[[Request], Awaitable[Any]]
 SocketHandler = Callable[[WebSocket], Awaitable[None]]
@@ -22,6 +25,11 @@ class Trigger:
     template: Template
     qos: int
     handler: MessageHandler
+    concurrency: int = 1  # messages of one topic at once; 1 keeps their order
+    tries: int | None = None  # None: as in [retry] of microservice.toml
+    limit_s: float | None = None  # None: as in [limits] handler_s
+    retained: str = NEW
+    echo: bool | None = None  # None: as in [mqtt] echo
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,19 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from web.problems import encode_raw_problem
 from web.server.limits import HttpLimits
 from web.server.phases import HttpEvent, HttpPhase, next_phase
+from web.server.takeover import KEY, TakenConnection
 
 if TYPE_CHECKING:
     from uvicorn.config import Config
     from uvicorn.server import ServerState
 
+    from web.asgi import Receive, Scope, Send
     from web.server.connection_table import ConnectionTable
 
 _BUSY = encode_raw_problem(503, "cannot serve: all connections are in use; try again")
@@ -27,10 +30,14 @@ _BODY_LATE = encode_raw_problem(408, "cannot read request: its body made no prog
 
 @dataclass(slots=True)
 class ConnectionBounds:
-    """The limits, the table and the counters that the connections of one server share."""
+    """The limits, the table and the counters that the connections of one server share.
+
+    by_listener counts connections by the socket that accepted them, not by the peer's address.
+    """
 
     limits: HttpLimits
     table: "ConnectionTable[HttpConnection]"
+    by_listener: bool = False
     timeouts: dict[str, int] = field(default_factory=lambda: {"head": 0, "body": 0, "answer": 0})
 
     def counts(self) -> dict[str, int]:
@@ -62,11 +69,14 @@ class HttpConnection(H11Protocol):
         self._progress_bytes = 0  # of a body since the last deadline
         self._unsent_bytes: int | None = None  # when the peer last read a part of an answer
         self._unsent_deadline = 0.0
+        self._taken: TakenConnection | None = None
+        self._inner_app, self.app = self.app, self._serve
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit the connection, or refuse it."""
         super().connection_made(transport)
-        peer = self.client[0] if self.client else ""
+        near = self.server if self._bounds.by_listener else self.client
+        peer = near[0] if near else ""
         is_admitted, evicted = self._bounds.table.enter(self, peer)
         self._deadline = self.loop.time() + self._bounds.limits.head_s
         if evicted is not None:
@@ -78,12 +88,17 @@ class HttpConnection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the place of the connection."""
         self._bounds.table.leave(self)
+        if self._taken is not None:
+            self._taken.feed_end()
         super().connection_lost(exc)
         self._unset_keepalive_if_required()  # uvicorn forgets it when the peer reset
 
     def data_received(self, data: bytes) -> None:
         """Count the bytes, then let uvicorn parse them."""
         if self.transport.is_closing():
+            return
+        if self._taken is not None:
+            self._taken.feed(data)
             return
         self._progress_bytes += len(data)
         super().data_received(data)
@@ -92,6 +107,44 @@ class HttpConnection(H11Protocol):
             self._deadline = self.loop.time() + self._bounds.limits.head_s
         self._follow(self.loop.time())
 
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio reads the result
+        """Leave the other direction open when the connection is taken over."""
+        if self._taken is None:
+            return super().eof_received()
+        self._taken.feed_end()
+        return True
+
+    def shutdown(self) -> None:
+        """End the connection when the server stops."""
+        if self._taken is None:
+            super().shutdown()
+        else:
+            self._taken.abort()
+
+    def take_over(self, head: bytes) -> TakenConnection:
+        """Send the head of an answer, after which the connection's bytes are the application's."""
+        self._phase = next_phase(self._phase, HttpEvent.TAKEN_OVER)
+        self._taken = TakenConnection(self.transport, self.flow.drain)
+        self.cycle.disconnected = True  # uvicorn waits for no answer
+        self.transport.write(head)
+        if unread := self.conn.trailing_data[0]:
+            self._taken.feed(unread)
+        self.flow.resume_reading()
+        return self._taken
+
+    async def _serve(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if self.conn.their_state is h11.MIGHT_SWITCH_PROTOCOL:  # type: ignore[attr-defined]  # in its manual
+            scope["extensions"] = {**scope.get("extensions", {}), KEY: self.take_over}
+        try:
+            await self._inner_app(scope, receive, send)
+        finally:
+            if self._taken is not None:
+                self._taken.close()
+
+    def _should_upgrade(self) -> bool:
+        """Leave upgrades to the application, which may ignore them (RFC 9110, 7.8)."""
+        return False
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
@@ -99,6 +152,9 @@ class HttpConnection(H11Protocol):
 
     def tick(self, now: float) -> None:
         """End the connection when its deadline has passed."""
+        if self._taken is not None:
+            self._watch_unsent(now)
+            return
         self._follow(now)
         if self._watch_unsent(now) or self.transport.is_closing():
             return

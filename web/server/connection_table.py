@@ -15,6 +15,7 @@ Four rules hold after every call:
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -33,10 +34,15 @@ class TableCounters:
 
 
 class ConnectionTable(Generic[C]):
-    """The connections of one server, by address."""
+    """The connections of one server, by address or by another key of their peers."""
 
-    def __init__(self, limits: HttpLimits, proxies: frozenset[str] = frozenset()) -> None:
-        self._limits, self._proxies = limits, proxies
+    def __init__(
+        self,
+        limits: HttpLimits,
+        proxies: frozenset[str] = frozenset(),
+        key_of: Callable[[str], str] = address_key,
+    ) -> None:
+        self._limits, self._proxies, self._key_of = limits, proxies, key_of
         self._keys: dict[C, str] = {}
         self._counts: dict[str, int] = {}
         self._waiting: dict[str, OrderedDict[C, None]] = {}  # the longest without progress first
@@ -51,7 +57,7 @@ class ConnectionTable(Generic[C]):
 
     def enter(self, connection: C, peer: str) -> tuple[bool, C | None]:
         """Admit a connection, which waits; return whether it is admitted, and the evicted one."""
-        key = "" if peer in self._proxies else address_key(peer)
+        key = "" if peer in self._proxies else self._key_of(peer)
         try:
             evicted = self._make_place(key)
         except LookupError:

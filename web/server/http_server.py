@@ -6,14 +6,16 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
+from web.addresses import address_key
 from web.asgi import App
 from web.server.connection import ConnectionBounds, HttpConnection, HttpFactory
 from web.server.connection_table import ConnectionTable
 from web.server.limits import HttpLimits
+from web.server.listening import BACKLOG
 from web.tls.transport import TlsHandshakes, TlsProtocol
 
 TICKS_PER_SWEEP = 5  # of 0.1 s: all limits are seconds
@@ -27,6 +29,7 @@ class HttpServer(uvicorn.Server):
         limits: how much peers may hold.
         tls: a context, which the server ends TLS with; None for plain HTTP.
         proxies: addresses whose X-Forwarded-For is believed and that have no bound of their own.
+        by_listener: connections are bounded by the socket that accepts them, not by their peer.
     """
 
     def __init__(
@@ -35,11 +38,17 @@ class HttpServer(uvicorn.Server):
         limits: HttpLimits,
         tls: ssl.SSLContext | None = None,
         proxies: Sequence[str] = (),
+        *,
+        by_listener: bool = False,
     ) -> None:
+        key_of = str if by_listener else address_key
         self.bounds = ConnectionBounds(
-            limits, ConnectionTable[HttpConnection](limits, frozenset(proxies))
+            limits,
+            ConnectionTable[HttpConnection](limits, frozenset(proxies), key_of),
+            by_listener,
         )
         self.listening = asyncio.Event()
+        self._added: dict[socket.socket, asyncio.Server] = {}
         super().__init__(
             uvicorn.Config(
                 app,
@@ -60,14 +69,45 @@ class HttpServer(uvicorn.Server):
     async def run_on(self, listener: socket.socket) -> None:
         """Serve until cancelled or stopped; open requests get a moment to end."""
         name = listener.getsockname() if listener.family == socket.AF_UNIX else ""
-        serving = asyncio.ensure_future(self.serve(sockets=[listener]))
+        try:
+            await self._run([listener])
+        finally:
+            listener.close()
+            _remove(name)
+
+    async def run_on_added(self) -> None:
+        """Serve the sockets that add_listener() adds, until cancelled or stopped."""
+        await self._run([])
+
+    async def add_listener(self, listener: socket.socket) -> None:
+        """Serve on one more socket; its owner removes and closes it."""
+        await self.listening.wait()
+        server = await asyncio.get_running_loop().create_server(
+            self._make_connection, sock=listener, backlog=BACKLOG
+        )
+        self.servers.append(server)
+        self._added[listener] = server
+
+    def remove_listener(self, listener: socket.socket) -> None:
+        """Accept no more connections on a socket; open ones go on."""
+        server = self._added.pop(listener, None)
+        if server is not None:
+            self.servers.remove(server)
+            server.close()
+
+    def _make_connection(self) -> asyncio.Protocol:
+        make = cast("Callable[..., asyncio.Protocol]", self.config.http_protocol_class)
+        return make(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+
+    async def _run(self, listeners: list[socket.socket]) -> None:
+        serving = asyncio.ensure_future(self.serve(sockets=listeners))
         try:
             await asyncio.shield(serving)
         finally:
             self.stop()
             await serving
-            listener.close()
-            _remove(name)
 
     def stop(self) -> None:
         """Accept no more requests; open ones get a moment to end."""

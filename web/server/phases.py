@@ -10,6 +10,7 @@ class HttpPhase(Enum):
     HEAD = auto()  # some bytes of a request head
     BODY = auto()  # the head is whole, the body is not
     ANSWER = auto()  # the request is whole
+    TAKEN = auto()  # an application has taken the connection over: it is no longer HTTP
 
 
 class HttpEvent(Enum):
@@ -20,6 +21,7 @@ class HttpEvent(Enum):
     REQUEST_READ = auto()  # a request is whole
     ANSWERED = auto()  # the answer is complete, and no byte has followed the request
     ANSWERED_EARLY = auto()  # the answer is complete, and bytes of the next request are buffered
+    TAKEN_OVER = auto()  # after CONNECT or an upgrade
 
 
 # An event that is not in the table cannot happen in that phase. From ANSWER to BODY or ANSWER: a
@@ -36,6 +38,7 @@ TRANSITIONS = {
     (HttpPhase.ANSWER, HttpEvent.REQUEST_READ): HttpPhase.ANSWER,
     (HttpPhase.ANSWER, HttpEvent.ANSWERED): HttpPhase.IDLE,
     (HttpPhase.ANSWER, HttpEvent.ANSWERED_EARLY): HttpPhase.HEAD,
+    (HttpPhase.ANSWER, HttpEvent.TAKEN_OVER): HttpPhase.TAKEN,
 }
 
 

@@ -1,6 +1,7 @@
 """Serves /mcm/v1/containers: the list of containers, deployment, start and stop, deletion."""
 
 import time
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -13,6 +14,7 @@ from gateway.http.routes import ANY, ApiRoute, Operation, make_route
 from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
 from gateway.services.deployments import BASE_KEY, Deployed, Deployments
 from gateway.services.limits import ServiceLimits
+from gateway.services.messages import ContainerMessages
 
 _CONTAINER_ID = PathText("container_id")
 _VALUES = {
@@ -56,12 +58,16 @@ _DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer
 
 
 def container_routes(
-    deployments: Deployments, limits: ServiceLimits, check: ClientCheck
+    deployments: Deployments,
+    messages: Callable[[str], ContainerMessages],
+    limits: ServiceLimits,
+    check: ClientCheck,
 ) -> list[ApiRoute]:
     """Return the routes about containers."""
 
     def fields_of(deployed: Deployed) -> dict[str, Any]:
-        return _fields(deployed) | _value_fields(deployed, deployments)
+        fields = _fields(deployed, messages(deployed.stored.container_id))
+        return fields | _value_fields(deployed, deployments)
 
     async def get_containers(_request: Request, client_id: str) -> Response:
         return JSONResponse({"data": [fields_of(c) for c in deployments.containers(client_id)]})
@@ -101,7 +107,7 @@ def container_routes(
     async def delete_container(request: Request, client_id: str) -> Response:
         with errors_as_problems():
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
-        return JSONResponse(_fields(deleted))
+        return JSONResponse(fields_of(deleted))
 
     one = f"{PREFIX}/containers/{{container_id}}"
     return [
@@ -113,7 +119,7 @@ def container_routes(
     ]
 
 
-def _fields(deployed: Deployed) -> dict[str, Any]:
+def _fields(deployed: Deployed, messages: ContainerMessages) -> dict[str, Any]:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, last_end = supervisor.counts, supervisor.last_end
     return {
@@ -131,7 +137,16 @@ def _fields(deployed: Deployed) -> dict[str, Any]:
         "lastEnd": {"reason": last_end.reason, "at": int(last_end.at * 1000)},
         "handled": counts.handled,
         "failed": counts.failed,
-        "dropped": counts.dropped,
+        "dropped": counts.dropped + messages.dropped,
+        "retried": counts.retried,
+        "overdue": counts.overdue,
+        "messages": {
+            "waiting": messages.waiting,
+            "inFlight": messages.in_flight,
+            "held": messages.held,
+            "flow": messages.flow,
+        },
+        "deadLetters": {"kept": messages.dead_letters, "dropped": messages.dead_letters_dropped},
     }
 
 

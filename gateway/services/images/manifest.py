@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gateway.services.errors import ImageError
 from gateway.services.images.declared import (
@@ -10,6 +11,7 @@ from gateway.services.images.declared import (
     SettingSpec,
     check_names,
 )
+from gateway.services.network.rules import NetworkSettings
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
@@ -18,6 +20,9 @@ NODE, PUBLIC = "node", "public"  # the callers that may reach it
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
 STORE_MIB_MAX = 4096
 SECONDS_MIN, SECONDS_MAX = 1, 600
+SLOW_S_MAX = 60  # devices give a connection up after a minute or two without an answer
+TRIES_MAX = 100
+DELAY_S_MAX = 3600
 FILTERS_LIMIT = 64  # per direction; each costs the broker's access check a comparison
 FILTER_BYTES = 256
 
@@ -47,9 +52,14 @@ class ManifestMqtt:
 
     subscribe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
+    overflow: Literal["slow", "drop_oldest", "drop_newest"] = "slow"  # when it cannot keep up
+    slow_s: float = 10.0  # a publisher waits at most so long for a slow container
+    echo: bool = False  # messages that it publishes come back to it
 
     def check(self) -> None:
         """Refuse texts that are no topic filters, and the gateway's own topics."""
+        if not 0 < self.slow_s <= SLOW_S_MAX:
+            raise ValueError(f"slow_s = {self.slow_s:g}: must be above 0, at most {SLOW_S_MAX}")
         for name in ("subscribe", "publish"):
             filters = getattr(self, name)
             if len(filters) > FILTERS_LIMIT:
@@ -69,6 +79,7 @@ class LimitSettings:
     store_mib: int = 16  # of its state on disk
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
+    handler_s: float | None = None  # one call of a handler; 30 likewise
 
     def check(self) -> None:
         """Refuse limits that cannot work."""
@@ -78,9 +89,29 @@ class LimitSettings:
             )
         if not 1 <= self.store_mib <= STORE_MIB_MAX:
             raise ValueError(f"store_mib = {self.store_mib}: must be 1 to {STORE_MIB_MAX}")
-        for name, seconds in (("start_s", self.start_s), ("liveness_s", self.liveness_s)):
+        for name in ("start_s", "liveness_s", "handler_s"):
+            seconds = getattr(self, name)
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
+
+
+@dataclass(frozen=True, slots=True)
+class RetrySettings:
+    """The calls of a handler that fails, and the pauses between them, which double."""
+
+    tries: int = 3  # calls for one message; then it becomes a dead letter
+    first_delay_s: float = 1.0
+    max_delay_s: float = 60.0
+
+    def check(self) -> None:
+        """Refuse a policy that cannot work."""
+        if not 1 <= self.tries <= TRIES_MAX:
+            raise ValueError(f"tries = {self.tries}: must be 1 to {TRIES_MAX}")
+        if not 0 < self.first_delay_s <= self.max_delay_s <= DELAY_S_MAX:
+            raise ValueError(
+                f"first_delay_s = {self.first_delay_s:g}, max_delay_s = {self.max_delay_s:g}: "
+                f"must be above 0, in this order, at most {DELAY_S_MAX}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +125,8 @@ class Manifest:
     limits: LimitSettings = field(default_factory=LimitSettings)
     settings: dict[str, SettingSpec] = field(default_factory=dict)
     secrets: SecretNames = field(default_factory=SecretNames)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+    network: NetworkSettings = field(default_factory=NetworkSettings)
 
     @property
     def image(self) -> str:

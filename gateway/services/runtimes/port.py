@@ -44,6 +44,7 @@ class Start:
     stale: tuple[str, ...]  # filters of the stored session
     settings: Mapping[str, Any] = field(default_factory=dict)
     secrets: Mapping[str, Secret] = field(default_factory=dict)
+    gateway_socket: Path | None = None  # on which the process is its container (egress/)
 
 
 class Process(Protocol):

@@ -101,13 +101,20 @@ def _launch(start: Start, limits: ServiceLimits, http_fd: int) -> Launch:
         publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,
         memory_mib=manifest.limits.memory_mib,
-        handler_s=limits.handler_s,
+        handler_s=manifest.limits.handler_s or limits.handler_s,
         stop_s=limits.stop_s * 0.8,  # leave the last part to its interpreter
         concurrency=limits.concurrency,
         queue_limit=limits.queue,
         store_mib=manifest.limits.store_mib,
         settings=start.settings,
         secrets={name: secret.reveal() for name, secret in start.secrets.items()},
+        retry_tries=manifest.retry.tries,
+        retry_first_s=manifest.retry.first_delay_s,
+        retry_max_s=manifest.retry.max_delay_s,
+        echo=manifest.mqtt.echo,
+        gateway_socket=str(start.gateway_socket or ""),
+        has_proxy=manifest.network.is_declared,
+        forward={name: str(address) for name, address in manifest.network.forward.items()},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from broker.core import Core
-from broker.policy import AuthExchange, Credentials, Identity, Refusal, Step
+from broker.policy import AuthExchange, Credentials, Identity, OverflowRule, Refusal, Step
 from broker.quota.limits import Limits
 from broker.wire import decode_packet, encode_packet
 from broker.wire.packets import (
@@ -61,6 +61,7 @@ class Rig:
         self.steps: list[tuple[Peer, bytes | None]] = []
         self.begin: Callable[[str, Credentials], AuthExchange | None] = lambda _method, _who: None
         self.expires_at: float | None = None
+        self.overflow: OverflowRule | None = None  # of clients that connect from now on
 
     def dial(self, listener: str = "tcp") -> Peer:
         return Peer(self, listener)
@@ -156,6 +157,7 @@ class Peer:
             credentials.username or credentials.client_id,
             credentials.client_id,
             expires_at=self.rig.expires_at,
+            overflow=self.rig.overflow,
         )
         self.rig.core.decide(self.client, outcome, self.rig.now)
 

@@ -175,3 +175,49 @@ def test_settings_and_secrets_are_given_shown_and_changed(person: Person, tmp_pa
     for command in (("settings", "valued", "--json"), ("ps", "--json"), ("logs", "valued")):
         assert "longer one" not in person.done(*command)
     person.done("rm", "valued", "valued-v1")
+
+
+PICKY = """
+
+@service.on("devices/{device}/readings/picky")
+async def picky(message: Message) -> None:
+    if message.payload != b"good":
+        raise ValueError("I want good ones")
+"""
+
+
+# case S9
+def test_dead_letters_are_listed_shown_retried_and_discarded(
+    person: Person, tmp_path: Path
+) -> None:
+    folder = write(person, tmp_path / "picks", PICKY)
+    manifest = folder / "microservice.toml"
+    manifest.write_text(manifest.read_text() + "\n[retry]\ntries = 1\n")
+    person.done("deploy", str(folder))
+    for payload in ("bad", "worse"):
+        sent = person.hecate("invoke", "picks", "--mqtt", "devices/k/readings/picky", payload)
+        assert (sent.code, "its handler failed" in sent.out) == (1, True)
+
+    def letters() -> list[dict[str, str]]:
+        return list(json.loads(person.done("deadletters", "list", "picks", "--json"))["data"])
+
+    until(lambda: len(letters()) == 2, "both are kept")
+    first, second = (letter["id"] for letter in letters())
+    table = person.done("deadletters", "list", "picks")
+    assert "ValueError: I want good ones" in table
+    assert table.index("\n" + second) < table.index("\n" + first)
+    assert person.done("deadletters", "show", "picks", first) == "bad"
+    assert "`hecate deadletters list picks` shows them" in person.refused(
+        "deadletters", "show", "picks", "999"
+    )
+    assert "deadletters list picks" in person.done("ps")
+    assert person.hecate("deadletters", "retry", "picks").code == 2
+    assert person.done("deadletters", "retry", "picks", first) == f"retried {first}\n"
+    until(lambda: len(letters()) == 2, "it fails again, and is kept again")
+    code = (folder / "service.py").read_text().replace('!= b"good"', '== b"good"')
+    (folder / "service.py").write_text(code)
+    person.done("deploy", str(folder))
+    person.done("deadletters", "retry", "picks", "--all")
+    until(lambda: letters() == [], "the new code takes them")
+    assert person.done("deadletters", "discard", "picks", "--all") == "discarded 0 dead letters\n"
+    person.done("rm", "picks", "picks-v1")

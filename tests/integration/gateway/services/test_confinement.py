@@ -185,7 +185,7 @@ def test_too_many_requests_at_once_are_refused(tmp_path: Path) -> None:
                 assert (one.status_code, two.status_code) == (200, 200)
                 refused = await here.http.get("/api/probe/v1/info")
                 assert refused.status_code == 503
-            await until(lambda: not here.host._requests)
+            await until(lambda: not here.host._proxy.open_requests())
             assert (await here.http.get("/api/probe/v1/info")).status_code == 200
 
     asyncio.run(run())

@@ -193,7 +193,7 @@ async def root(_): return {}
                 await reader.readline()
                 clients.append(writer)
             assert (await here.http.get("/api/probe/v1/")).status_code == 503
-            await until(lambda: not here.host._requests)
+            await until(lambda: not here.host._proxy.open_requests())
             assert (await here.http.get("/api/probe/v1/")).status_code == 200
             for writer in clients:
                 writer.transport.abort()

@@ -3,25 +3,31 @@
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
-import uvicorn
 from paho.mqtt.client import Client, MQTTMessage, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion
 from starlette.requests import Request
 
-from broker import Broker, Credentials, Identity, Listener, Refusal
+from broker import Broker, Credentials, Identity, Limits, Listener, Refusal
 from broker.messages.topics import covers
 from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
+from gateway.mqtt.access import CONTAINER
+from gateway.mqtt.hops import HopPolicy
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
 from gateway.services.images.pack import pack_image
 from tests.aio import until
 from tests.programs import PATIENCE
-from web.asgi import Receive, Scope, Send
+from web import HttpLimits, HttpServer, listen_unix
+from web.asgi import App, Receive, Scope, Send
 
 CLIMATE = Path(__file__).resolve().parents[4] / "examples/climate"
 CONTAINERS = "containers"
@@ -42,12 +48,16 @@ class Access:
         if rights is None:
             return Refusal.BAD_CREDENTIALS
         self.rights[name] = rights
-        return Identity(name, name)
+        groups = frozenset({CONTAINER})
+        return Identity(name, name, groups, overflow=rights.overflow)
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         if identity.name == "person":
             return True
-        return any(topic_matches_sub(f, topic) for f in self.rights[identity.name].publish)
+        rights = self.rights[identity.name]
+        if topic in rights.own_topics:
+            return True
+        return any(topic_matches_sub(f, topic) for f in rights.publish)
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
         if identity.name == "person":
@@ -58,12 +68,17 @@ class Access:
 class World:
     """One node's broker and microservices."""
 
-    def __init__(self, directory: Path, limits: ServiceLimits) -> None:
+    def __init__(
+        self, directory: Path, limits: ServiceLimits, broker_limits: Limits | None = None
+    ) -> None:
         self._directory, self._limits = directory, limits
         access = Access()
         tcp = Listener(port=0)
         unix = Listener(path=directory / "b.sock", name=CONTAINERS)
-        self.broker = Broker([tcp, unix], access, access)
+        self.broker = Broker([tcp, unix], access, access, broker_limits)
+        hops = HopPolicy(self.broker.in_flight, time.monotonic)
+        self.broker.hooks.on_connect(hops.admit)
+        self.broker.hooks.on_publish("#", hops.check, between=CONTAINER)
         self._access = access
         self.host = self._make_host()
 
@@ -78,6 +93,7 @@ class World:
             self._limits,
         )
         host.add_listener(self.broker.rights_changed, self.broker.disconnect)
+        host.attach(self.broker.local_client("containers"), self.broker.queue)
         self._access.host = host
         return host
 
@@ -89,15 +105,22 @@ class World:
 
     async def start(self) -> None:
         await self.broker.start()
-        await self.host.start()
-        app = make_api(self.host.mcm_routes(_client_id), self._microservices)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                app, uds=str(self._directory / "api.sock"), log_config=None, lifespan="off"
-            )
+        self._outlets = Outlets(
+            api=self._serve_api,
+            own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
+            node_id="0" * 56,
+            closed_ports=lambda: frozenset({8083}),
         )
-        self._serving = asyncio.create_task(self._server.serve())
-        await until(lambda: self._server.started)
+        await self.host.start(self._outlets)
+        self._api = self._make_api()
+
+        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._api(scope, receive, send)
+
+        self._server = HttpServer(serve, HttpLimits())
+        listener = listen_unix(self._directory / "api.sock")
+        self._serving = asyncio.create_task(self._server.run_on(listener))
+        await self._server.listening.wait()
         self.http = httpx.AsyncClient(
             transport=httpx.AsyncHTTPTransport(uds=str(self._directory / "api.sock")),
             base_url="http://gateway",
@@ -106,7 +129,7 @@ class World:
 
     async def stop(self) -> None:
         await self.http.aclose()
-        self._server.should_exit = True
+        self._server.stop()
         await self.host.stop()
         await self._serving
         await self.broker.stop()
@@ -114,8 +137,15 @@ class World:
     async def restart_host(self) -> None:
         await self.host.stop()
         fresh = self._make_host()
-        await fresh.start()
+        await fresh.start(self._outlets)
         self.host = fresh
+        self._api = self._make_api()
+
+    def _make_api(self) -> App:
+        return make_api(self.host.mcm_routes(_client_id), self._microservices)
+
+    async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._api(scope, receive, send)
 
     async def _microservices(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.host.find(scope["path"])
@@ -203,9 +233,12 @@ class Person:
 
 
 @contextlib.asynccontextmanager
-async def world(directory: Path, **limits: Any) -> AsyncIterator[World]:
+async def world(
+    directory: Path, *, broker_queue: int = 10_000, **limits: Any
+) -> AsyncIterator[World]:
     """Run a world; it is gone afterwards."""
-    made = World(directory, ServiceLimits(**limits))
+    broker_limits = Limits(queued_messages=broker_queue)
+    made = World(directory, ServiceLimits(**limits), broker_limits)
     await made.start()
     try:
         yield made

@@ -1,9 +1,9 @@
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
-from broker import Credentials, Identity, Refusal
+from broker import Credentials, Identity, OverflowRule, Refusal
 from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of
 from gateway.devices.registry import DeviceRecord, DeviceRegistry
@@ -19,6 +19,8 @@ KEY = Secret("k" * 32)
 class Rights:
     subscribe: tuple[str, ...] = ("devices/+/readings/#", "$hec/join/#")
     publish: tuple[str, ...] = ("rooms/#",)
+    own_topics: tuple[str, ...] = ("$hec/deadletters/c",)
+    overflow: OverflowRule = field(default_factory=OverflowRule)
 
 
 def make_access(
@@ -149,6 +151,8 @@ def test_people_reach_everything_but_control_topics() -> None:
     for person in (logged_in(access, None, None), logged_in(access, "api", b"k" * 32)):
         assert access.may_publish(person, "a/b")
         assert access.may_subscribe(person, "#")
+        assert access.may_subscribe(person, "$hec/deadletters/+")
+        assert not access.may_publish(person, "$hec/deadletters/x")
         assert not access.may_publish(person, "$hec/nodes/x")
         for wanted in ("$hec/#", "$hec/join/+/response", "$share/g/$hec/#", "$x"):
             assert not access.may_subscribe(person, wanted)
@@ -163,6 +167,9 @@ def test_containers_come_by_their_socket_and_have_what_they_asked_for() -> None:
     assert not access.may_publish(container, "devices/x/readings/t")
     assert not access.may_subscribe(container, "devices/#")
     assert not access.may_subscribe(container, "$hec/join/#")  # though its image asks for it
+    assert access.may_publish(container, "$hec/deadletters/c")  # and no other's
+    assert not access.may_publish(container, "$hec/deadletters/d")
+    assert not access.may_subscribe(container, "$hec/deadletters/c")
     assert login(access, "container:c", b"x", listener=CONTAINERS) is Refusal.BAD_CREDENTIALS
     assert login(access, None, None, listener=CONTAINERS) is Refusal.BAD_CREDENTIALS
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from broker import Overflow, OverflowRule
 from gateway.http.inprocess import call
 from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost
@@ -80,7 +81,13 @@ def test_a_container_from_its_upload_to_its_end(tmp_path: Path) -> None:
         assert (offered.service_id, offered.path) == ("api-one", "/api/probe/v1")
 
         password = bench.runtime.processes[0].password.reveal().encode()
-        rights = ContainerRights("api-one", ("a/+", "responses/api-one"), ("b", "responses/+"))
+        rights = ContainerRights(
+            "api-one",
+            ("a/+", "responses/api-one"),
+            ("b", "responses/+"),
+            ("$hec/deadletters/api-one",),
+            OverflowRule(Overflow.SLOW),
+        )
         assert host.authenticate("container:api-one", password) == rights
         for name, shown in (
             ("container:api-one", b"guess"),

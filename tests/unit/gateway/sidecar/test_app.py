@@ -6,7 +6,7 @@ from gateway.access.guard import Guard
 from gateway.http.routes import ApiRoute
 from gateway.services import ServiceLimits
 from gateway.services.api.calls import ClientCheck
-from gateway.services.api.routes import mcm_routes
+from gateway.services.api.routes import McmParts, mcm_routes
 from gateway.sidecar.app import SidecarParts, describe_sidecar, sidecar_routes
 from settings.secret import Secret
 
@@ -17,7 +17,8 @@ class Unused:
     """Stands for parts that routes call only when they answer."""
 
     def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
-        return mcm_routes(Unused(), ServiceLimits(), check)  # type: ignore[arg-type]
+        unused: Any = Unused()
+        return mcm_routes(McmParts(unused, unused, unused, ServiceLimits()), check)
 
 
 def routes() -> list[ApiRoute]:

@@ -112,8 +112,11 @@ def test_a_failing_handler_is_tried_again_as_in_production() -> None:
 
         async with service.test() as t:
             await t.publish("a", 1)
-            assert len(calls) > 1
+            assert len(calls) == 3
             assert t.counters.failed == 1
+            (dead,) = t.dead_letters
+            assert (dead.topic, dead.value, dead.tries) == ("a", 1, 3)
+            assert dead.error.startswith("ValueError: always")
 
     asyncio.run(run())
 

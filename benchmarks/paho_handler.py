@@ -1,0 +1,33 @@
+"""Handles messages as a plain paho-mqtt script does: the rival of a microservice.
+
+`python -m benchmarks.paho_handler PORT` publishes each message of in/# to out/#, at QoS 1.
+"""
+
+import sys
+from typing import Any
+
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+
+
+def main() -> None:
+    """Run until it is killed."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id="paho-handler", clean_session=False)
+    client.max_inflight_messages_set(1_000)
+
+    def handle(_: Client, __: Any, message: MQTTMessage) -> None:
+        client.publish("out" + message.topic[2:], message.payload, qos=1)
+
+    def subscribed(*_: Any) -> None:
+        sys.stdout.write("subscribed\n")
+        sys.stdout.flush()
+
+    client.on_message = handle
+    client.on_subscribe = subscribed
+    client.connect("127.0.0.1", int(sys.argv[1]))
+    client.subscribe("in/#", qos=1)
+    client.loop_forever()
+
+
+if __name__ == "__main__":
+    main()

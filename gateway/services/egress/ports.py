@@ -1,0 +1,39 @@
+"""Defines the parts of the gateway that requests of containers lead to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from gateway.services.egress.targets import OwnNames
+from protocol.http_body import HttpRequest, HttpResponse
+from protocol.records import NodeRecord
+from web.asgi import App
+
+
+class RemoteNodes(Protocol):
+    """Reaches other nodes; the one place that decides which way a request takes to them."""
+
+    async def records(self) -> list[NodeRecord]:
+        """Return the nodes that may be reached, nearest first; UplinkError when none is known."""
+
+    async def send(self, record: NodeRecord, request: HttpRequest) -> HttpResponse:
+        """Return a node's answer; UplinkError when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlets:
+    """The targets of requests of containers.
+
+    Attributes:
+        api: the sidecar, with the microservices below it.
+        own: the names of this gateway.
+        node_id: of this node.
+        closed_ports: returns the TCP ports of this gateway, which no manifest opens.
+        nodes: other nodes; None when this gateway reaches none.
+    """
+
+    api: App
+    own: OwnNames
+    node_id: str
+    closed_ports: Callable[[], frozenset[int]]
+    nodes: RemoteNodes | None = None

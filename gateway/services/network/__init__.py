@@ -1,0 +1,1 @@
+"""Decides which hosts outside a container may reach. Pure."""

@@ -1,0 +1,1 @@
+"""Passes HTTP requests on, over open sockets: to containers, and from them to elsewhere."""

@@ -1,0 +1,88 @@
+"""A handler that hangs is ended at its limit, with everything that it has started."""
+
+import asyncio
+from pathlib import Path
+
+import psutil
+
+from tests.aio import until
+from tests.integration.gateway.services.world import Person, world, write_service
+
+MQTT = '[mqtt]\nsubscribe = ["#"]\npublish = ["#"]\n'
+ONE_TRY = "[retry]\ntries = 1\n"
+LETTERS = "/mcm/v1/containers/api-probe/deadletters"
+SPAWN = """
+@service.on("hang")
+async def hang(message):
+    inner = await asyncio.create_subprocess_exec("sh", "-c", "sleep 300 & sleep 300; true")
+    await service.publish("spawned", {"seq": inner.pid})
+    await inner.wait()
+@service.on("in")
+async def echo(message):
+    await service.publish("out", {"seq": message.json()["seq"]})
+"""
+
+
+# case S21
+def test_what_a_hanging_handler_has_started_ends_with_it(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            toml = MQTT + ONE_TRY + "[limits]\nhandler_s = 1\n"
+            await here.deploy(write_service(tmp_path / "v1", SPAWN, toml=toml), "probe")
+            pid = here.pid("api-probe")
+            with Person(here.mqtt_port) as person:
+                await person.subscribe("spawned")
+                await person.subscribe("out")
+                person.publish("hang", None)
+                await until(lambda: person.seqs("spawned"))
+                shell = psutil.Process(person.seqs("spawned")[0])
+                tree = [shell, *shell.children(recursive=True)]
+                assert len(tree) == 3
+                person.publish("in", {"seq": 1})  # others go on
+                await until(lambda: person.seqs("out") == [1])
+                loop = asyncio.get_running_loop()
+                await until(lambda: here.host.containers()[0].overdue == 1)
+                begun = loop.time()
+                await until(lambda: not any(each.is_running() for each in tree))
+                assert loop.time() - begun < 1 * 3  # the patience of a loaded machine
+                assert not psutil.Process(pid).children(recursive=True), "a zombie"
+                person.publish("in", {"seq": 2})
+                await until(lambda: person.seqs("out") == [1, 2])
+            assert here.pid("api-probe") == pid, "the container went on"
+            (letter,) = (await here.http.get(LETTERS)).json()["data"]
+            assert letter["error"] == (
+                "TimeoutError: it was ended at its limit of 1 s (service.py, line 9)"
+            )
+
+    asyncio.run(run())
+
+
+def test_a_handler_that_does_not_let_itself_be_ended_takes_its_process_with_it(
+    tmp_path: Path,
+) -> None:
+    code = """
+@service.on("hang", limit_s=0.3, tries=1)
+async def hang(message):
+    if os.path.exists("once"):
+        return await service.publish("out", {"seq": 1})
+    open("once", "w").close()
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
+"""
+
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await here.deploy(write_service(tmp_path / "v1", code, toml=MQTT), "probe")
+            with Person(here.mqtt_port) as person:
+                await person.subscribe("out")
+                person.publish("hang", None)
+                await until(lambda: here.host.containers()[0].restarts == 1)
+                await until(lambda: person.seqs("out") == [1])  # the message was not lost
+            why = here.host.containers()[0].last_end
+            assert "the handler of hang does not end" in why
+            assert "(service.py, line 12)" in why
+
+    asyncio.run(run())
