@@ -307,7 +307,7 @@ def _handler(handler: str, folder: Path, gateway: _Running) -> Iterator[int]:
             process.stdout.close()
         return
     _deploy(folder / "echo", gateway)
-    yield _find_child(gateway.pid)
+    yield _find_container(folder)
 
 
 def _deploy(folder: Path, gateway: _Running) -> None:
@@ -330,13 +330,14 @@ def _post(gateway: _Running, path: str, body: bytes, content_type: str) -> None:
         return
 
 
-def _find_child(pid: int) -> int:
-    """Return the process of the container."""
+def _find_container(folder: Path) -> int:
+    """Return the process whose folder is that of a container."""
+    containers = folder / "state/services/containers"
     for entry in Path("/proc").iterdir():
-        with suppress(OSError, IndexError):
-            if entry.name.isdecimal() and (entry / "cwd").readlink().parts[-3] == "containers":
+        with suppress(OSError):
+            if entry.name.isdecimal() and (entry / "cwd").readlink().is_relative_to(containers):
                 return int(entry.name)
-    raise PeerError(f"cannot find the container of process {pid}")
+    raise PeerError("cannot find the container's process")
 
 
 def _cpu_s(pid: int) -> float:

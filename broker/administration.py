@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from broker.sessions.client import Client, ConnectionState, as_client
 from broker.sys_topics import BrokerGauges
+from broker.wire.packets import Subscription
 from broker.wire.reasons import Reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
 
     from broker.handlers.replies import Replies
+    from broker.messages.message import Message
     from broker.routing.invalidation import RouteInvalidator
     from broker.routing.loop_time import LoopTime
     from broker.routing.retained_messages import RetainedMessages
+    from broker.routing.router import Done, Router
     from broker.routing.session_registry import SessionRegistry
     from broker.routing.subscription_table import SubscriptionTable
 
@@ -38,6 +41,7 @@ class Administration:
         self,
         clients: Collection[Client],
         registry: SessionRegistry,
+        router: Router,
         subscriptions: SubscriptionTable,
         retained: RetainedMessages,
         invalidator: RouteInvalidator,
@@ -47,6 +51,7 @@ class Administration:
     ) -> None:
         self._clients = clients
         self._registry = registry
+        self._router = router
         self._subscriptions = subscriptions
         self._retained = retained
         self._invalidator = invalidator
@@ -110,6 +115,17 @@ class Administration:
             shared=self._subscriptions.count_shared(),
             retained_bytes=self._retained.store.size_bytes,
         )
+
+    def send(self, client_id: str, message: Message, now: float, done: Done) -> bool:
+        """Give a message to one session alone; return False when there is none with room."""
+        self._time.advance(now)
+        session = self._registry.get(client_id)
+        if session is None or not session.has_room(message.size_bytes, now):
+            return False
+        receivers = ((session, Subscription(message.topic, qos=message.qos)),)
+        self._router.deliver(message, receivers, now, done=done)
+        self._wake()
+        return True
 
     def queue(self, client_id: str) -> QueueStatus | None:
         """Return the status of a session's messages; None when there is no session."""

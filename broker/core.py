@@ -89,7 +89,7 @@ class Core:
         self._build_handlers()
         self._build_paths(hot_path=hot_path, is_stored=store is not None)
         self.admin = Administration(
-            self._clients, self._registry, self._subscriptions, self._retained,
+            self._clients, self._registry, self._router, self._subscriptions, self._retained,
             self._invalidator, self._replies, self._time, wake,
         )  # fmt: skip
 
@@ -329,17 +329,6 @@ class Core:
         self.counters.messages_received += 1
         self._router.publish(message, now=now, stored=stored, done=done)
         self._wake()
-
-    def send(self, client_id: str, message: Message, now: float, done: Done) -> bool:
-        """Give a message to one session alone; return False when there is none with room."""
-        self._time.advance(now)
-        session = self._registry.get(client_id)
-        if session is None or not session.has_room(message.size_bytes, now):
-            return False
-        receivers = ((session, Subscription(message.topic, qos=message.qos)),)
-        self._router.deliver(message, receivers, now, done=done)
-        self._wake()
-        return True
 
     def has_room(self, client_id: str, size_bytes: int, now: float) -> bool:
         """Return whether a session has room for one more message; True without a session."""

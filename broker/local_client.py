@@ -110,7 +110,7 @@ class LocalClient:
         message = self._make(topic, payload, 1, retain=False, expiry_s=None)
         if user_properties:
             message = replace(message, properties=Properties(user_properties=user_properties))
-        return self._core.send(client_id, message, self._now(), done)
+        return self._core.admin.send(client_id, message, self._now(), done)
 
     def _make(
         self, topic: str, payload: bytes, qos: int, *, retain: bool, expiry_s: float | None

@@ -32,7 +32,7 @@ class Overflow(Enum):
 
 @dataclass(frozen=True, slots=True)
 class OverflowRule:
-    """What happens when the queue of a session is long; publishers wait at most slow_s."""
+    """Decides what happens when the queue of a session is long; publishers wait at most slow_s."""
 
     kind: Overflow = Overflow.DROP_NEWEST
     slow_s: float = 10.0

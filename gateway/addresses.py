@@ -3,6 +3,8 @@
 import socket
 from ipaddress import ip_address
 
+from settings.addresses import format_address
+
 
 def is_loopback(peer: str) -> bool:
     """Return whether a peer's address is on this machine."""
@@ -12,6 +14,11 @@ def is_loopback(peer: str) -> bool:
         return False
     mapped = getattr(address, "ipv4_mapped", None)
     return (mapped or address).is_loopback
+
+
+def cluster_addresses(port: int) -> tuple[str, ...]:
+    """Return host:port of this machine for its peers."""
+    return (format_address(local_address(), port),)
 
 
 def local_address() -> str:

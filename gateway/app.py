@@ -12,6 +12,7 @@ up. lifecycle.py runs the parts and stops them in order.
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import socket
 import time
@@ -24,20 +25,24 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from broker import Broker
-from broker.journal import Journal
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
+from gateway.addresses import cluster_addresses
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.election import Election, Role
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster, ClusterPorts
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.records.directory import Directory
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
+from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
-from gateway.mqtt.access import CONTAINER, Access, AccessPorts
-from gateway.mqtt.hops import HopPolicy
+from gateway.mqtt.access import Access, AccessPorts
+from gateway.mqtt.embedded import build_embedded_broker
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.identity import load_identity
@@ -48,6 +53,7 @@ from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.targets import OwnNames
+from gateway.services.isolation import IsolationPolicy
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
@@ -60,10 +66,13 @@ from web.addresses import is_loopback_host
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
+    from gateway.mqtt.users import BrokerUsers
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
+
+EPOCH = "cluster-epoch"  # the highest that this node has seen
 
 
 async def run_gateway(config: GatewayConfig) -> None:
@@ -87,9 +96,10 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
-    broker = _build_broker(base)
+    users = _build_users(base.config, stack)
+    broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
-    cluster = Cluster(node.node_id, base.election, broker, node.signed_record, time.time)
+    cluster = _build_cluster(base, broker)
     cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
     status = GatewayStatus(
         StatusSources(
@@ -132,6 +142,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             services=base.services,
             outlets=_build_outlets(base, broker, sidecar, cloud),
             broker=broker,
+            users=users,
             admission=admission,
             cluster=cluster,
             cloud=cloud,
@@ -177,8 +188,12 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
+        isolation=IsolationPolicy(config.services.is_strict, config.services.uids),
     )
-    election = Election(identity.node_id, time.monotonic())
+    rank = Rank(config.cluster.stationary, config.cluster.capability)
+    stored = await settings.load()
+    epoch = int(stored.get(EPOCH, b"0"))
+    election = Election(identity.node_id, time.monotonic(), rank, epoch)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
     sources = RecordSources(services.services, lambda: election.supernode_id)
@@ -201,25 +216,62 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
 
 
-def _build_broker(base: _Base) -> Broker:
+def _build_cluster(base: _Base, broker: Broker) -> Cluster:
+    node, settings = base.node, base.config.cluster
+    directory = Directory(secrets.token_bytes(16))
+
+    async def save_epoch(epoch: int) -> None:
+        await base.settings.save({EPOCH: str(epoch).encode()})
+
+    ports = ClusterPorts(node.signed_record, save_epoch, cluster_addresses)
+    if settings.admit == "none":
+        return Cluster(node.node_id, base.election, directory, broker, ports)
+    from gateway.cluster.links.admission import OpenAdmission, SecretAdmission
+    from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToPeers
+
+    known = [secret for secret in (settings.secret, settings.old_secret) if secret]
+    is_open = settings.admit == "any"
+    admission = OpenAdmission() if is_open else SecretAdmission(node.node_id, known)
+
+    def build_network(network_ports: NetworkPorts) -> ClusterNetwork:
+        return ClusterNetwork(
+            node.identity.key,
+            base.election,
+            directory,
+            admission,
+            WaysToPeers(settings.peers, settings.discovery),
+            network_ports,
+        )
+
+    return Cluster(node.node_id, base.election, directory, broker, ports, build_network)
+
+
+def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":
+    if config.broker.access is None:
+        return None
+    from broker.access import AccessError
+    from gateway.mqtt.users import BrokerUsers
+
+    try:
+        users = BrokerUsers(config.broker.access)
+    except AccessError as exc:
+        raise ConfigError(f"{exc}, given in [broker.access]") from exc
+    stack.callback(users.close)
+    return users
+
+
+def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
     access = Access(
         base.registry,
         base.claims,
         base.node.identity.api_key,
         AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
-    journal = None
-    if settings.durability != "memory":
-        journal = Journal(base.config.node.state / "broker", settings.durability)
-    # no client may read $SYS here: the gateway has a status and metrics of its own
-    listeners, limits = base.broker_listeners.listeners, settings.limits.build()
-    broker = Broker(listeners, access, access, limits, store=journal, sys_interval_s=0)
-    hops = HopPolicy(broker.in_flight, time.monotonic)
-    broker.hooks.on_connect(hops.admit)
-    broker.hooks.on_publish("#", hops.check, between=CONTAINER)
-    return broker
+    state = base.config.node.state
+    return build_embedded_broker(settings, base.broker_listeners, access, state)
 
 
 async def _build_cloud(
@@ -244,7 +296,7 @@ async def _build_cloud(
     proxy = find_proxy(settings.proxy, scheme, host)
     api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
     stack.push_async_callback(api.close)
-    other_nodes = OtherNodes(settings.url, cluster.records, api.account_nodes, tls, proxy)
+    other_nodes = OtherNodes(settings.url, cluster.known_records, api.account_nodes, tls, proxy)
     stack.push_async_callback(other_nodes.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)

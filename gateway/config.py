@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from broker.journal import Durability
+from broker.standalone.conf.settings import AccessSettings, Anonymous
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
@@ -20,10 +21,13 @@ from settings.environment import GATEWAY, Variables
 from settings.errors import SettingsError
 from settings.logs import LogSettings
 from settings.reader import load_settings
+from settings.secret import Secret
 from web.tls.settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
+UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 _SIMPLE_LISTENER = ("host", "port", "tls_cert", "tls_key", "tls_port")
+SECRET_CHARACTERS = 16
 DEFAULT_STATE = Path("~/.local/state/hecate")
 
 
@@ -45,7 +49,10 @@ class EmbeddedBrokerSettings:
     """The MQTT listeners of the gateway, and the most that clients may hold.
 
     `[[broker.listener]]` takes the keys of [a standalone broker](broker.md#listeners-and-tls), and
-    replaces the listeners of `host`. The gateway's own rules say which clients may connect.
+    replaces the listeners of `host`. The gateway's own rules say which clients may connect;
+    `[broker.access]` takes the keys of [a standalone broker](broker.md#users-and-rights) and
+    admits further users, who reach what its access list says and nothing below `$`. The gateway
+    reads changed files by itself.
     """
 
     host: str = "127.0.0.1"
@@ -57,9 +64,15 @@ class EmbeddedBrokerSettings:
     tls_port: int = 8883
     listener: tuple[ListenerTable, ...] = ()
     limits: LimitsTable = field(default_factory=LimitsTable)
+    access: AccessSettings | None = None
 
     def check(self) -> None:
         """Refuse half a TLS configuration, unknown words, and listeners in two ways."""
+        if self.access is not None:
+            if self.access.anonymous is not Anonymous.NO:
+                raise ValueError("access: anonymous clients are a matter of [broker] anonymous")
+            if fault := self.access.find_fault():
+                raise ValueError(f"access: {fault}")
         if self.listener and self.simple_listener != EmbeddedBrokerSettings().simple_listener:
             raise ValueError(f"{', '.join(_SIMPLE_LISTENER)} do not go with [[broker.listener]]")
         for number, table in enumerate(self.listener, 1):
@@ -113,6 +126,41 @@ class SidecarSettings:
         """Refuse a port out of range, half a TLS configuration, and plain HTTP for the network."""
         _check_port("port", self.port)
         check_listener(self)
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The other gateways of this network that form a cluster with this one.
+
+    Nodes prove their node ids by TLS. `admit` says who may join: `secret` nodes that know
+    `secret`; `any` every node of the network; `none` nobody, and this node stays alone.
+    """
+
+    admit: str = "none"
+    secret: Secret | None = None  # of all nodes of the cluster, at least 16 characters
+    old_secret: Secret | None = None  # still accepted while a new one is given to all nodes
+    host: str = "0.0.0.0"  # noqa: S104  # peers are other machines
+    port: int = 8084  # 0: any free one
+    peers: tuple[str, ...] = ()  # HOST:PORT of other nodes
+    discovery: bool = True  # find nodes by multicast DNS, and announce this one
+    stationary: bool = True  # a node that moves leads only when no other can
+    capability: int = 100  # 0 to 1000; the higher one leads
+
+    def check(self) -> None:
+        """Refuse unknown words, a short secret, and addresses that are none."""
+        if self.admit not in ("secret", "any", "none"):
+            raise ValueError(f'admit = "{self.admit}": must be "secret", "any" or "none"')
+        secret = self.secret.reveal() if self.secret is not None else ""
+        if self.admit == "secret" and len(secret) < SECRET_CHARACTERS:
+            raise ValueError(f"secret must have at least {SECRET_CHARACTERS} characters")
+        if not 0 <= self.capability <= 1000:
+            raise ValueError(f"capability = {self.capability}: must be from 0 to 1000")
+        _check_port("port", self.port)
+        for peer in self.peers:
+            try:
+                HostPort.parse(peer)
+            except ValueError as exc:
+                raise ValueError(f'peers: "{peer}": {exc}') from exc
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,15 +220,45 @@ class SpoolSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ServicesSettings:
+    """The isolation of microservices, as [isolation](isolation.md) describes it."""
+
+    isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
+    uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
+    uid_count: int = 10_000
+
+    def check(self) -> None:
+        """Refuse unknown words, and uids that belong to people."""
+        if self.isolation not in ("best", "strict"):
+            raise ValueError(f'isolation = "{self.isolation}": must be "best" or "strict"')
+        if not UID_MIN <= self.uid_first <= UID_MAX:
+            raise ValueError(f"uid_first = {self.uid_first}: must be {UID_MIN} to {UID_MAX}")
+        if not 1 <= self.uid_count <= UID_MAX + 1 - self.uid_first:
+            raise ValueError(f"uid_count = {self.uid_count}: uids must be at most {UID_MAX}")
+
+    @property
+    def is_strict(self) -> bool:
+        """True when isolation is strict."""
+        return self.isolation == "strict"
+
+    @property
+    def uids(self) -> range:
+        """The uids of containers."""
+        return range(self.uid_first, self.uid_first + self.uid_count)
+
+
+@dataclass(frozen=True, slots=True)
 class GatewayConfig:
     """All settings of a gateway."""
 
     node: NodeSettings = field(default_factory=NodeSettings)
     broker: EmbeddedBrokerSettings = field(default_factory=EmbeddedBrokerSettings)
     sidecar: SidecarSettings = field(default_factory=SidecarSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)
     uplink: UplinkSettings = field(default_factory=UplinkSettings)
     spool: SpoolSettings = field(default_factory=SpoolSettings)
+    services: ServicesSettings = field(default_factory=ServicesSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
 

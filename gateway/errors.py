@@ -43,5 +43,9 @@ class AccountError(GatewayError):
     """The node cannot join or leave an account now."""
 
 
+class ClusterError(GatewayError):
+    """A peer of the cluster cannot be reached, or refuses this node."""
+
+
 class BepError(GatewayError):
     """A BEP cannot be opened or ended now."""

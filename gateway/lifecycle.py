@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
-from gateway.cluster.election import Role
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster
+from gateway.cluster.election.heartbeat import Role
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission
 from gateway.errors import GatewayError
@@ -43,6 +43,7 @@ from web.browsers.origins import HostPolicy
 if TYPE_CHECKING:  # a node without a cloud does not load them
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.mqtt.users import BrokerUsers
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
     from gateway.uplink.uplink import Uplink
@@ -79,6 +80,7 @@ class GatewayParts:
     services: ServiceHost
     outlets: Outlets  # of the requests of containers
     broker: Broker
+    users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
     cluster: Cluster
     cloud: CloudLinkParts | None
@@ -109,6 +111,7 @@ class Gateway:
             try:
                 await stopping.wait()
                 logger.info("stopping")
+                await parts.cluster.leave()
                 running["roles"].cancel()
                 await asyncio.gather(self._stop_containers(), self._stop_beps())
             finally:
@@ -123,7 +126,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
-            "cluster": parts.cluster.run(),
+            "cluster": parts.cluster.run(self._listen_for_peers()),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),
             "ready": self._print_ready_line(),
@@ -131,10 +134,16 @@ class Gateway:
         for certificate in (*parts.broker_listeners.certificates, parts.sidecar_certificate):
             if certificate is not None:
                 runs[f"certificate of {certificate.section}"] = certificate.follow()
+        if parts.users is not None:
+            runs["users"] = self._follow_users(parts.users)
         if parts.cloud is not None:
             runs["visitors"] = self._serve_visitors(parts.cloud)
             runs["beps"] = keep_running("beps", parts.cloud.beps.run)
         return runs
+
+    def _listen_for_peers(self) -> socket.socket | None:
+        network, settings = self._parts.cluster.network, self._parts.config.cluster
+        return network.listen(settings.host, settings.port) if network is not None else None
 
     # HTTP ------------------------------------------------------------------------------
 
@@ -181,6 +190,12 @@ class Gateway:
             logger.warning(
                 "anyone on this machine may read and write topics ([broker] anonymous = loopback)"
             )
+
+    def _follow_users(self, users: "BrokerUsers") -> Coroutine[None, None, None]:
+        from gateway.mqtt.users import UserPorts
+
+        broker = self._parts.broker
+        return users.follow(UserPorts(broker.rights_changed, broker.cut, broker.revoke))
 
     async def _start_containers(self) -> None:
         services = self._parts.services

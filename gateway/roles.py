@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gateway.cluster.election import Role
+from gateway.cluster.election.heartbeat import Role
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from broker import Broker
 from gateway import VERSION
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.election import Role
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster
+from gateway.cluster.election.heartbeat import Role
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown
 from gateway.node.machine import local_glibc, local_platform, local_python
@@ -128,7 +128,7 @@ class GatewayStatus:
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,
-                "members": len(parts.cluster.records()),
+                "members": len(parts.cluster.known_records()),
             },
             "sep": self._sep(),
             "beps": self._beps(),
@@ -244,6 +244,9 @@ class GatewayStatus:
                 "restarts": c.restarts,
                 "last_end": c.last_end,
                 "last_end_at": c.last_end_at,
+                "network_refused": c.network_refused,
+                "version": c.version,
+                "note": c.note,
             }
             for c in self._parts.services.containers()
         ]

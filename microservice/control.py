@@ -4,6 +4,7 @@ The gateway's first line is the launch; then commands. The process answers with 
 
     gateway                         process
     launch                  →
+                            ←       isolation  once, before the code is loaded: what a probe found
                             ←       prepared   the code is loaded, HTTP is served
     go                      →                  connect, subscribe, handle
                             ←       ready
@@ -14,7 +15,8 @@ The gateway's first line is the launch; then commands. The process answers with 
     ping                    →                  at any time after the launch
                             ←       alive      at once: the event loop runs
     pause                   →                  finish running handlers, disconnect
-                            ←       paused     (then go again, or stop)
+                            ←       paused     (then go again, retire, or stop)
+    retire                  →                  another process has taken over: publish nothing
     stop                    →                  finish, on_stop, exit
                             ←       failed     instead of any report; the process exits
 
@@ -28,6 +30,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from microservice.errors import ControlError
+from microservice.isolation.findings import FINDINGS, Finding, Isolation, Level
 from microservice.service import Info
 from microservice.telemetry.samples import MetricSample, decode_samples, encode_samples
 
@@ -35,6 +38,7 @@ LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
 ERROR_LIMIT = 500  # characters; it is shown in one line
 STEP_LIMIT = 80
 SETTINGS = "settings"
+DETAIL_LIMIT = 200
 
 
 class Command(StrEnum):
@@ -43,6 +47,7 @@ class Command(StrEnum):
     GO = "go"
     PING = "ping"
     PAUSE = "pause"
+    RETIRE = "retire"
     STOP = "stop"
 
 
@@ -79,6 +84,7 @@ class Launch:
     memory_mib: int = 128
     handler_s: float = 30.0
     stop_s: float = 5.0
+    drain_s: float = 30.0  # for running handlers when another process takes over
     concurrency: int = 16
     queue_limit: int = 256
     store_mib: int = 16
@@ -145,10 +151,10 @@ class Measured:
     samples: tuple[MetricSample, ...] = ()
 
 
-Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Measured
+Report = Prepared | Ready | Doing | Alive | Paused | Failed | Counts | Isolation | Measured
 _REPORTS: dict[str, type[Report]] = {
     cls.__name__.lower(): cls
-    for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts, Measured)
+    for cls in (Prepared, Ready, Doing, Alive, Paused, Failed, Counts, Isolation, Measured)
 }
 _BARE: dict[type[Report], Report] = {Ready: Ready(), Alive: Alive(), Paused: Paused()}
 
@@ -208,17 +214,38 @@ def decode_report(line: bytes) -> Report:
     kind = _REPORTS.get(str(values.pop("at", "")))
     if kind is None or set(values) - {f.name for f in fields(kind)}:
         raise ControlError("cannot read report: unknown kind or fields")
-    if kind is Prepared:
-        return Prepared(tuple(_of(t, str) for t in _of(values.get("subscribe"), list)))
-    if kind is Failed:
-        return Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
-    if kind is Counts:
-        return Counts(**{name: _of(value, int) for name, value in values.items()})
-    if kind is Measured:
-        return Measured(decode_samples(values.get("samples")))
-    if kind is Doing:
-        return Doing(_of(values.get("step"), str)[:STEP_LIMIT])
-    return _BARE[kind]
+    match kind.__name__:
+        case "Prepared":
+            report: Report = Prepared(
+                tuple(_of(t, str) for t in _of(values.get("subscribe"), list))
+            )
+        case "Failed":
+            report = Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
+        case "Counts":
+            report = Counts(**{name: _of(value, int) for name, value in values.items()})
+        case "Measured":
+            report = Measured(decode_samples(values.get("samples")))
+        case "Doing":
+            report = Doing(_of(values.get("step"), str)[:STEP_LIMIT])
+        case "Isolation":
+            report = _isolation(_of(values.get("findings"), dict))
+        case _:
+            report = _BARE[kind]
+    return report
+
+
+def _isolation(values: Mapping[str, Any]) -> Isolation:
+    findings = {}
+    for name, value in values.items():
+        if name not in FINDINGS:
+            raise ControlError("cannot read report: unknown finding")
+        finding = _of(value, dict)
+        try:
+            level = Level(str(finding.get("level")))
+        except ValueError as exc:
+            raise ControlError("cannot read report: unknown level") from exc
+        findings[name] = Finding(level, _of(finding.get("detail"), str)[:DETAIL_LIMIT])
+    return Isolation(findings)
 
 
 T = TypeVar("T")

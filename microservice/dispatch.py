@@ -28,15 +28,15 @@ from microservice.message import Message
 from microservice.mqtt import dead_letters as names
 from microservice.mqtt.current import current_message
 from microservice.mqtt.failure import (
-    Failure,
+    HandlerFailure,
     describe_error,
     describe_overdue,
     letter_properties,
 )
+from microservice.mqtt.processes import end_children
 from microservice.mqtt.retry import RetryPolicy
 from microservice.mqtt.trigger_table import Found, TriggerTable
 from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
-from microservice.processes import end_children
 from microservice.triggers.registry import Trigger
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class _Run:
     task: asyncio.Task[None] | None = None
     limit_s: float = 0.0
     deadline: float = 0.0
-    overdue: Failure | None = None
+    overdue: HandlerFailure | None = None
 
 
 class Dispatcher:
@@ -210,14 +210,16 @@ class Dispatcher:
                 run.at, run.calls = run.at + 1, 0
             if not run.found and names.find_pair(run.message.properties.user, names.RETRIED):
                 await self._bury(
-                    run, Failure("LookupError: no handler is registered for the topic")
+                    run, HandlerFailure("LookupError: no handler is registered for the topic")
                 )
             del self._runs[run.delivery]
             self._deliveries.finish(run.delivery)
         finally:
             current_message.reset(token)
 
-    async def _call(self, run: _Run, trigger: Trigger, levels: dict[str, str]) -> Failure | None:
+    async def _call(
+        self, run: _Run, trigger: Trigger, levels: dict[str, str]
+    ) -> HandlerFailure | None:
         """Call one handler; return why it failed, None when it has not."""
         run.calls += 1
         run.overdue = None
@@ -226,7 +228,7 @@ class Dispatcher:
         run.deadline = asyncio.get_running_loop().time() + run.limit_s
         handling = trigger.handler(make_message(run.message, levels))
         run.coroutine = cast("Coroutine[Any, Any, None]", handling)
-        failure: Failure | None = None
+        failure: HandlerFailure | None = None
         try:
             await run.coroutine
         except asyncio.CancelledError as exc:
@@ -245,14 +247,14 @@ class Dispatcher:
             self._counters.handled += 1
         return failure
 
-    def _describe(self, exc: Exception) -> Failure:
+    def _describe(self, exc: Exception) -> HandlerFailure:
         failure = describe_error(exc, self._code)
         if is_out_of_memory(exc):
             why = explain_memory(self._limits.memory_mib)
-            return Failure(f"{type(exc).__name__}: {why}", failure.trace)
+            return HandlerFailure(f"{type(exc).__name__}: {why}", failure.trace)
         return failure
 
-    async def _fail(self, run: _Run, failure: Failure) -> bool:
+    async def _fail(self, run: _Run, failure: HandlerFailure) -> bool:
         """Pause a message before its next try (False), or make it a dead letter (True)."""
         trigger = run.found[run.at][0]
         tries = self._retry.tries if trigger.tries is None else trigger.tries
@@ -270,7 +272,7 @@ class Dispatcher:
         await self._bury(run, failure)
         return True
 
-    async def _bury(self, run: _Run, failure: Failure) -> None:
+    async def _bury(self, run: _Run, failure: HandlerFailure) -> None:
         """Give a message to the gateway as a dead letter; return when the gateway has it."""
         properties = letter_properties(run.message, failure, run.calls)
         delay_s = LETTER_FIRST_S

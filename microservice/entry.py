@@ -1,7 +1,6 @@
-"""Starts a process of the Python runtime: `python -I -m microservice.entry <fd>`.
+"""Runs a service in a process that the warm parent has forked and isolated.
 
-The gateway starts it with the control socket as an inherited file descriptor; everything else,
-including the broker's password, comes over that socket.
+Everything about the service, including the broker's password, comes over the control socket.
 """
 
 import asyncio
@@ -17,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from microservice.confinement import confine
 from microservice.control import (
     LINE_LIMIT_BYTES,
     Alive,
@@ -32,6 +30,7 @@ from microservice.control import (
     encode_report,
 )
 from microservice.errors import ControlError, MicroserviceError, ServiceError
+from microservice.isolation.findings import Isolation
 from microservice.lifecycle import ServiceLifecycle
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.outbound import ContainerNetwork
@@ -44,15 +43,21 @@ PACKAGES = "packages"  # beside it: what `hecate build` has put there for requir
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
-def main() -> None:
-    """Run until a stop command or signal."""
+def serve(control_fd: int, isolation: Isolation, required: tuple[str, ...]) -> int:
+    """Run until a stop command or signal; return the exit status.
+
+    Args:
+        control_fd: the socket to the gateway.
+        isolation: the findings of the probe.
+        required: the findings without which no code of the developer may run.
+    """
     faulthandler.enable()  # SIGABRT, sent to a blocked process, writes where it is blocked
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    control = socket.socket(fileno=int(sys.argv[1]))
-    sys.exit(asyncio.run(_run(control)))
+    control = socket.socket(fileno=control_fd)
+    return asyncio.run(_run(control, isolation, required))
 
 
-async def _run(control: socket.socket) -> int:
+async def _run(control: socket.socket, isolation: Isolation, required: tuple[str, ...]) -> int:
     reader, writer = await asyncio.open_unix_connection(sock=control, limit=LINE_LIMIT_BYTES)
 
     def report(each: Report) -> None:
@@ -63,8 +68,9 @@ async def _run(control: socket.socket) -> int:
         asyncio.get_running_loop().add_signal_handler(number, stop_now.set)
     launch: Launch | None = None
     try:
+        report(isolation)
+        _refuse_without(isolation, required)
         launch = decode_launch(await reader.readline())
-        confine(launch.memory_mib)
         network = ContainerNetwork(launch.gateway_socket)
         await network.open(launch.forward, has_proxy=launch.has_proxy)
         report(Doing(f"loading {ENTRY_FILE}"))
@@ -96,6 +102,12 @@ async def _run(control: socket.socket) -> int:
         with contextlib.suppress(ConnectionError):
             await writer.drain()
         writer.close()
+
+
+def _refuse_without(isolation: Isolation, required: tuple[str, ...]) -> None:
+    missing = isolation.missing(required)
+    if missing:
+        raise ServiceError(f"cannot start: isolation lacks {', '.join(missing)}")
 
 
 async def _execute(
@@ -173,7 +185,3 @@ def _named(exc: Exception, memory_mib: int) -> str:
     if is_out_of_memory(exc):
         return f"{type(exc).__name__}: {explain_memory(memory_mib)}"
     return f"{type(exc).__name__}: {exc}"
-
-
-if __name__ == "__main__":
-    main()

@@ -72,7 +72,8 @@ class ServiceLifecycle:
         self._requests = PendingRequests(response_topic(launch.info.container_id))
         self._store = Path(STORE_FILE).absolute()
         self._link: BrokerLink | None = None
-        self._started = False
+        self._started = self._retired = False
+        self._may_publish = asyncio.Event()  # cleared while another process may take over
         self._server = _make_server(
             App(triggers.routes, triggers.sockets, self._counters, limits),
             launch.stop_s / 2,
@@ -106,6 +107,9 @@ class ServiceLifecycle:
             case Command.PAUSE:
                 await self._pause()
                 self._report(Paused())
+            case Command.RETIRE:
+                self._retired = True
+                self._may_publish.set()
             case Command.STOP:
                 await self._stop()
 
@@ -118,14 +122,14 @@ class ServiceLifecycle:
         properties: MessageProperties = NO_PROPERTIES,
     ) -> None:
         """Publish for the service, within its rights."""
-        link = self._link_for(topic)
+        link = await self._link_for(topic)
         await link.publish(topic, payload, qos, retain, with_inherited(properties))
 
     async def request(
         self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
     ) -> Message:
         """Publish a message for the service, and return the response to it."""
-        link = self._link_for(topic)
+        link = await self._link_for(topic)
         await link.add_filter(self._requests.topic, FilterOptions(qos=0, retain_handling=2))
         with self._requests.begin(properties) as (asking, response):
             try:
@@ -170,10 +174,16 @@ class ServiceLifecycle:
         """Note that the connection has ended."""
         self._dispatcher.disconnected()
 
-    def _link_for(self, topic: str) -> BrokerLink:
+    async def _link_for(self, topic: str) -> BrokerLink:
+        """Return the link to publish on; wait while another process may take over."""
         if self._link is None or not self._rights.allow(topic):
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
+            )
+        await self._may_publish.wait()
+        if self._retired:
+            raise PublishError(
+                f"cannot publish to {topic}: another version of this container has taken over"
             )
         return self._link
 
@@ -199,6 +209,7 @@ class ServiceLifecycle:
         if self._link is not None:
             self._report(Doing("connecting to the broker"))
             await self._link.open()
+        self._may_publish.set()
         if not self._started:
             self._started = True
             if self._service.triggers.start:
@@ -214,20 +225,19 @@ class ServiceLifecycle:
 
     async def _pause(self) -> None:
         """Finish and acknowledge running messages, then disconnect from the broker."""
-        await self._settle()
+        await self._settle(self._launch.drain_s)
+        self._may_publish.clear()
         if self._link is not None:
             await self._link.close()
 
-    async def _settle(self) -> None:
-        """Start nothing more; return when nothing runs, or half of the time is over."""
+    async def _settle(self, limit_s: float) -> None:
+        """Start nothing more; return when nothing runs, or the time is over."""
         self._dispatcher.hold()
-        await asyncio.gather(
-            self._dispatcher.settle(self._launch.stop_s / 2),
-            self._schedules.stop(self._launch.stop_s / 2),
-        )
+        await asyncio.gather(self._dispatcher.settle(limit_s), self._schedules.stop(limit_s))
 
     async def _stop(self) -> None:
-        await self._settle()
+        self._may_publish.set()
+        await self._settle(self._launch.stop_s / 2)
         for handler in self._service.triggers.stop:
             try:
                 await handler()

@@ -117,7 +117,8 @@ class Gateway:
         """Start the program, again if need be."""
         self.program = Program(self.command(), self.environ)
         ready = self.program.wait_for(
-            r"gateway ready: node (\w{12}), MQTT \S+:(\d+), API (http://[\d.:]+), supernode, SEP "
+            r"gateway ready: node (\w{12}), MQTT \S+:(\d+), API (http://[\d.:]+), "
+            r"(?:supernode|member), SEP "
         )
         self.mqtt_port, self.url = int(ready[2]), ready[3]
         self.node_id = str(self.status()["node"]["id"])

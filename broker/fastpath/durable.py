@@ -6,8 +6,8 @@ tests/properties/broker/sessions/test_crashes.py, which runs both.
 
 Theory of operation
 -------------------
-The PUBACKs of a run wait for the store, and for sessions that do not keep up (overflow.py). The
-messages of one run are recorded together and share one slot in the client's queue of
+The PUBACKs of a run wait for the store, and for sessions that are behind (messages/overflow.py).
+The messages of one run are recorded together and share one slot in the client's queue of
 acknowledgements (sessions/ack_queue.py), so that one commit lets all of them go, in order. While
 that queue is not empty, messages for no stored session take this path too, for their PUBACKs must
 be queued as well. Rules after every call:
@@ -173,7 +173,8 @@ class DurableFastPath:
                 client, receiver_set, parts, range(first, following) if receiver_set.entries else ()
             )
             for session in receiver_set.holding:
-                session.hold_back(hold, client.identity, len(parts), client.last_heard)
+                if session.overflow is not None:
+                    session.overflow.keep(hold, client.identity, len(parts), client.last_heard)
             first = following
         hold.release()
         self._acks.hold_if_full(client, queue)  # rule 2

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.journal.records import Ended
+from broker.messages.overflow import OverflowControl
 from broker.routing.wills import message_of
-from broker.sessions.overflow import OverflowControl
 from broker.sessions.session import Session
 from broker.wire.packets import MQTT_5
 from broker.wire.property_values import NEVER_EXPIRES

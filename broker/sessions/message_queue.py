@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from broker.messages.delivery import Delivery
+    from broker.messages.overflow import OverflowControl
     from broker.quota.counters import BrokerCounters
     from broker.quota.limits import Limits
-    from broker.sessions.overflow import OverflowControl
     from broker.sessions.persistence import SessionPersistence
 
 EXPIRY_STEP_S = 0.1  # between two searches for expired messages, 1 ms each; expiry is in seconds

@@ -7,25 +7,28 @@ writes its dead letters.
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from broker import Credentials, Identity, OverflowRule, Refusal
 from broker.messages.topics import covers
+from broker.policy import AuthExchange
 from gateway.addresses import is_loopback
 from gateway.devices.claims import Claims
 from gateway.devices.join import may_be_client_id
 from gateway.devices.registry import DeviceRecord, DeviceRegistry
+from gateway.mqtt.groups import CLAIM, CONTAINER, DEVICE, PERSON, USER
 from gateway.uplink.rules import capture
 from microservice.mqtt import dead_letters
 from protocol.ids import DEVICE_ID
 from protocol.topics import device_prefix, join_request, join_response
 from settings.secret import Secret
 
+if TYPE_CHECKING:  # a gateway without [broker.access] does not load it
+    from gateway.mqtt.users import BrokerUsers
+
 CONTAINERS = "containers"  # the name of the Unix socket's listener
 CLAIM_USER = "claim"
 API_USER = "api"  # a person or program that has the API key
-
-PERSON, DEVICE, CLAIM, CONTAINER = "person", "device", "claim", "container"
 
 
 class RightsSource(Protocol):
@@ -59,11 +62,13 @@ class Access:
         claims: Claims,
         api_key: Secret,
         ports: AccessPorts,
+        users: "BrokerUsers | None" = None,
         *,
         loopback_anonymous: bool,
     ) -> None:
         self._registry, self._claims, self._api_key = registry, claims, api_key
         self._ports, self._loopback_anonymous = ports, loopback_anonymous
+        self._users = users
         self._container_rights: dict[str, RightsSource] = {}
 
     async def authenticate(self, credentials: Credentials) -> Identity | Refusal:
@@ -71,7 +76,7 @@ class Access:
         user = credentials.username or ""
         if credentials.listener == CONTAINERS:
             return self._container(credentials)
-        if not user and not credentials.password:
+        if not user and not credentials.password and credentials.certificate is None:
             return self._anonymous(credentials)
         if user == CLAIM_USER:
             return self._claim(credentials)
@@ -79,10 +84,18 @@ class Access:
             return self._holder_of_api_key(credentials)
         if DEVICE_ID.fullmatch(user):
             return await self._device(credentials)
-        return Refusal.BAD_CREDENTIALS
+        return await self._user(credentials)
+
+    def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
+        """Return a new run of an authentication method that [broker.access] offers, or None."""
+        if self._users is None or credentials.listener == CONTAINERS:
+            return None
+        return self._users.begin(method, credentials)
 
     def may_publish(self, identity: Identity, topic: str) -> bool:
         """Return whether an identity may write a topic."""
+        if USER in identity.groups:
+            return self._users is not None and self._users.may_publish(identity, topic)
         if CLAIM in identity.groups:
             return topic == join_request(identity.client_id)
         if topic in self._own_topics(identity):
@@ -95,13 +108,29 @@ class Access:
             return None
         if DEVICE in identity.groups:
             return self._registry.get(identity.name) is not None
+        if USER in identity.groups:
+            return self._users is not None and self._users.knows(identity)
         return True
 
     def may_subscribe(self, identity: Identity, topic_filter: str) -> bool:
         """Return whether an identity may read everything that a filter matches."""
+        if USER in identity.groups:
+            return self._users is not None and self._users.may_subscribe(identity, topic_filter)
         if CLAIM in identity.groups:
             return topic_filter == join_response(identity.client_id)
         return any(covers(f, topic_filter) for f in self._readable(identity))
+
+    def may_read_all(self, identity: Identity, topic_filter: str) -> bool:
+        """Return whether nothing that an allowed filter matches is kept from an identity."""
+        if USER not in identity.groups:
+            return True
+        return self._users is not None and self._users.may_read_all(identity, topic_filter)
+
+    def may_read(self, identity: Identity, topic: str) -> bool:
+        """Return whether an identity may receive messages of a topic below its filter."""
+        if USER not in identity.groups:
+            return True
+        return self._users is not None and self._users.may_read(identity, topic)
 
     def _container(self, credentials: Credentials) -> Identity | Refusal:
         name = credentials.username or ""
@@ -116,6 +145,13 @@ class Access:
         if self._loopback_anonymous and is_loopback(credentials.peer):
             return _person("anonymous", credentials)
         return Refusal.NOT_AUTHORIZED
+
+    async def _user(self, credentials: Credentials) -> Identity | Refusal:
+        if self._users is None:
+            named = credentials.username is not None or credentials.password is not None
+            return Refusal.BAD_CREDENTIALS if named else self._anonymous(credentials)
+        answer = self._users.authenticate(credentials)
+        return answer if isinstance(answer, Identity | Refusal) else await answer
 
     def _claim(self, credentials: Credentials) -> Identity | Refusal:
         client_id = credentials.client_id

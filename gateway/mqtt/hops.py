@@ -17,7 +17,7 @@ from dataclasses import replace
 from broker import ConnectingClient, Message, Refusal, RemoteProtocolError
 from broker.wire import decode_packet
 from broker.wire.packets import MQTT_5, Publish
-from gateway.mqtt.access import CONTAINER
+from gateway.mqtt.groups import CONTAINER
 from microservice.mqtt.dead_letters import HOPS, find_pair
 
 logger = logging.getLogger(__name__)

@@ -1,15 +1,17 @@
-"""Deploys, updates and removes the microservices of this node.
+"""Deploys, updates, rolls back and removes the microservices of this node.
 
 Theory of operation
 -------------------
 A deployment takes these steps, in this order:
 
-1. put_container() finds the image, locks the container and pins the content of the image.
-2. _version() joins code, manifest and environment into the version to run.
-3. _create() writes the row of a new container, within the limit, and makes its supervisor.
-4. _deploy() reserves the path of the version and asks the supervisor to run it.
+1. put_container() finds the image and joins code, manifest and environment into a version.
+2. It queues the version on disk. From now on the deployment goes on without its caller, and a
+   gateway that is ended meanwhile starts the version by itself.
+3. activate() waits for its turn at the container (deploying/activation.py); a version that was
+   queued later supersedes it.
+4. It reserves the path of the version and asks the supervisor to run it.
 5. The supervisor starts a process, and lets it take over when it is ready (supervisor.py).
-6. on_switch() in _supervise() changes the routes and records what now runs.
+6. The table changes the routes and records what now runs (deploying/container_table.py).
 
 A change either happens as a whole or leaves everything as it was. Changes of different containers
 do not wait for each other; those of one container do. One thread writes all files, in the order
@@ -17,62 +19,48 @@ in which the changes are made here.
 """
 
 import asyncio
-import contextlib
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Coroutine, Mapping
+from typing import IO, Any, TypeVar
 
 from gateway.services.containers import ContainerState
-from gateway.services.errors import (
-    ConflictError,
-    DeployError,
-    NotFoundError,
-    ServicesError,
-)
+from gateway.services.deploying.activation import Activation, stored_version
+from gateway.services.deploying.container_table import BASE_KEY, ContainerTable, Deployed
+from gateway.services.deploying.image_updates import ImageUpdates
+from gateway.services.deploying.startup import ContainerStartup
+from gateway.services.errors import ConflictError, NotFoundError, ServicesError
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
-from gateway.services.images.manifest import check_base
-from gateway.services.images.retention import needless_images
 from gateway.services.images.store import ImageStore
-from gateway.services.keyed_locks import KeyedLocks
-from gateway.services.log import LOG_NAME
-from gateway.services.routes import ContainerRoute, Routes
 from gateway.services.runtimes.port import Version
-from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
+from gateway.services.supervisor import NodeInfo, ServiceContext
 from gateway.services.values import ContainerValues
+from gateway.services.versions.history import VersionHistory
 from gateway.storage.disk_thread import DiskThread
-from microservice.service import Info
+
+__all__ = ["BASE_KEY", "Deployed", "Deployments"]
 
 logger = logging.getLogger(__name__)
-
-BASE_KEY = "MCM.BASE_API_PATH"
+T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """A container: its row in the catalogue, and the supervisor that keeps it running."""
-
-    stored: StoredContainer
-    supervisor: Supervisor
 
 
 class Deployments:
     """Images and containers of all clients of this node."""
 
     def __init__(self, catalogue: Catalogue, context: ServiceContext, node: NodeInfo) -> None:
-        self._catalogue, self._context, self._node = catalogue, context, node
+        self._catalogue, self._context = catalogue, context
         self._disk = DiskThread("services-disk")
         self._images = ImageStore(catalogue, self._disk)
-        self._containers: dict[str, Deployed] = {}
-        self._reserved: dict[str, str] = {}  # bases of versions that are being started
+        self.table = ContainerTable(catalogue, self._disk, context, node)
+        self._activation = Activation(self.table, self._images, context)
+        self._uploads = ImageUpdates(self._images, self.table, context, self.update_image)
+        self._startup = ContainerStartup(self.table, context.values, context.clock)
         # locks are taken in this order: of an image, of a container, of its row
-        self._container_locks, self._row_locks = KeyedLocks(), KeyedLocks()
         self._creating = 0
-        self.routes = Routes()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.routes = self.table.routes
 
     # A deployment, from top to bottom -------------------------------------------------------------
 
@@ -91,209 +79,226 @@ class Deployments:
 
         Raises:
             NotFoundError: there is no such image.
-            ConflictError: its path or id is another's.
+            ConflictError: its path or id is another's, or a later deployment superseded this one.
             DeployError: it does not become ready. A new container is kept, and tried again.
+            StorageError: the disk does not take it; what runs is as it was.
         """
         image = self._images.get(f"{client_id}-{image_name}")
         if image is None or image.client_id != client_id:
             raise NotFoundError(f"cannot find image with name {image_name!r:.80}")
         if not _NAME.fullmatch(name):
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
+        return await self._without_caller(self._put_container(name, image, env, now, given or {}))
+
+    async def _put_container(
+        self,
+        name: str,
+        image: StoredImage,
+        env: Mapping[str, str],
+        now: float,
+        given: Mapping[str, Any],
+    ) -> Deployed:
+        client_id = image.client_id
         container_id = f"{client_id}-{name}"
-        async with self._container_locks.hold(container_id):
-            with self._images.pin(image.digest):
-                version = await self._version(image, env)
-                self._context.values.check(container_id, version.manifest, given or {})
-                if container_id not in self._containers:
-                    await self._create(container_id, client_id, name, version, now)
-                    await self._put_version(container_id, version, given or {})
-                    return self._containers[container_id]
-                self._check_owner(container_id, client_id, name)
-                async with self._context.values.undone_on_failure(container_id):
-                    await self._put_version(container_id, version, given or {})
-                return self._containers[container_id]
-
-    async def _put_version(
-        self, container_id: str, version: Version, given: Mapping[str, Any]
-    ) -> None:
-        """Change values of a container and run a version in it, unless it runs already."""
-        changed = await self._context.values.change(container_id, version.manifest, given)
-        supervisor = self._containers[container_id].supervisor
-        runs = supervisor.state is ContainerState.STARTED and supervisor.version == version
-        responds_s = self._context.limits.respond_s
-        if changed or not runs or not await supervisor.responds(responds_s):
-            await self._record(container_id, stopped=False)
-            await self._deploy(container_id, supervisor, version)
-
-    def _check_owner(self, container_id: str, client_id: str, name: str) -> None:
-        stored = self._containers[container_id].stored
-        if (stored.client_id, stored.name) != (client_id, name):
-            raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
-
-    async def _version(
-        self, source: StoredImage | StoredContainer, env: Mapping[str, str]
-    ) -> Version:
-        digest = source.digest
-        manifest = await self._disk.run(self._catalogue.manifest, digest)
-        base = (env.get(BASE_KEY) or manifest.http.base).rstrip("/")
-        try:
-            check_base(base)
-        except ValueError as exc:
-            raise ServicesError(f"cannot use {BASE_KEY}: {exc}") from exc
-        return Version(
-            source.image_id, digest, source.runtime, self._catalogue.content(digest), manifest,
-            f"/{source.client_id}{base}" if base else "", dict(env),
-        )  # fmt: skip
+        with self._images.pin(image.digest):
+            await self.table.check_space(f"deploy {container_id}")
+            version = await self.table.version_of(client_id, image, env)
+            values, manifest = self._context.values, version.manifest
+            values.check(container_id, manifest, given)
+            before, queued = self.table.get(container_id), 0
+            if before is not None:
+                if (before.stored.client_id, before.stored.name) != (client_id, name):
+                    raise ConflictError(f"cannot deploy {container_id}: the id is another client's")
+                queued = self._activation.enqueue(before, version)
+                if self._activation.locks.is_held(
+                    container_id
+                ):  # it waits, and must survive a power cut
+                    await self._activation.write_queued(before, queued)
+            async with self._activation.locks.hold(container_id):
+                there = self.table.get(container_id)
+                if queued and not self.table.is_same(before, container_id):
+                    raise ConflictError(f"cannot deploy {container_id}: it was deleted meanwhile")
+                if there is None:
+                    queued = await self._create(container_id, client_id, name, version, now)
+                elif not values.differ(
+                    container_id, manifest, given
+                ) and await self._activation.runs(there, version):
+                    if queued:
+                        await self._activation.forget(there, queued)
+                    return self.table.known(client_id, container_id)
+                elif not queued:  # another call has made the container
+                    queued = self._activation.enqueue(there, version)
+                async with values.changed(container_id, manifest, given, keep=there is None):
+                    await self._activation.activate(
+                        self.table.known(client_id, container_id), queued, version
+                    )
+                return self.table.known(client_id, container_id)
 
     async def _create(
         self, container_id: str, client_id: str, name: str, version: Version, now: float
-    ) -> Deployed:
-        there = len(self._containers) + self._creating
+    ) -> int:
+        there = len(self.table) + self._creating
         if there >= self._context.limits.containers:
             raise ConflictError(
                 f"cannot deploy {container_id}: there are {there} containers already; "
                 "`hecate rm NAME` removes one"
             )
-        self._check_base(container_id, version.base)
         stored = StoredContainer(
             container_id, client_id, name, version.image_id, now,
             version.digest, version.runtime, version.env,
         )  # fmt: skip
-        self._reserved[container_id] = version.base
+        history = VersionHistory()
+        number = history.add(stored_version(container_id, version, now), now).number
         self._creating += 1
         try:
-            await self._disk.run(self._catalogue.put_container, stored)
+            with self.table.reserve(container_id, version.base):
+                await self.table.insert(stored, history)
         finally:
             self._creating -= 1
-            del self._reserved[container_id]
-        self._supervise(stored, version)
-        self._update_routes()
-        return self._containers[container_id]
+        self.table.add(stored, history, version.as_number(number))
+        return number
 
-    def _supervise(self, stored: StoredContainer, version: Version) -> Supervisor:
-        container_id = stored.container_id
+    # Versions -------------------------------------------------------------------------------------
 
-        async def on_switch(now_runs: Version, filters: tuple[str, ...]) -> None:
-            self._update_routes()
-            await self._record(
-                container_id,
-                image_id=now_runs.image_id,
-                digest=now_runs.digest,
-                runtime=now_runs.runtime,
-                env=now_runs.env,
-                filters=filters,
-            )
+    async def roll_back(self, client_id: str, container_id: str, number: int | None) -> Deployed:
+        """Run a former version again: the one before, or the one with a number.
 
-        info = Info(
-            container_id=container_id,
-            service_type=container_id,
-            node_id=self._node.node_id,
-            account_id=self._node.account_id(),
-        )
-        supervisor = Supervisor(
-            info, self._catalogue.directory(container_id), self._context, version, on_switch
-        )
-        self._containers[container_id] = Deployed(stored, supervisor)
-        return supervisor
+        Raises:
+            NotFoundError: the container or the version is not there.
+            ConflictError: there is no version to go back to, or its code is gone.
+            DeployError: it does not become ready; what ran before it runs on.
+        """
+        return await self._without_caller(self._roll_back(client_id, container_id, number))
 
-    async def _deploy(self, container_id: str, supervisor: Supervisor, version: Version) -> None:
-        self._check_base(container_id, version.base)
-        self._reserved[container_id] = version.base
-        try:
-            with self._images.pin(version.digest):
-                await supervisor.deploy(version)
-        finally:
-            self._reserved.pop(container_id, None)
+    async def _roll_back(self, client_id: str, container_id: str, number: int | None) -> Deployed:
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.known(client_id, container_id)
+            history, running = deployed.history, deployed.history.running
+            if number is None:
+                wanted = history.find_previous(running.number) if running else history.newest_good
+            else:
+                wanted = history.find(number)
+            if wanted is None:
+                raise _no_version(container_id, history, number)
+            if not await self.table.has_content(wanted):
+                raise ConflictError(
+                    f"cannot roll back {container_id}: the code of version {wanted.number} is gone"
+                )
+            version = await self.table.version_of(client_id, wanted, wanted.env)
+            if running is wanted:
+                if not await self._activation.runs(deployed, version):
+                    await self._activation.renew(deployed)
+            else:
+                history.queue(wanted.number, self._context.clock())
+                await self._activation.activate(deployed, wanted.number, version)
+                logger.info("%s rolled back to version %d", container_id, wanted.number)
+            return self.table.known(client_id, container_id)
 
-    def _check_base(self, container_id: str, base: str) -> None:
-        if not base:
-            return
-        others = {i: b for i, b in self._reserved.items() if i != container_id and b}
-        clash = self.routes.clash(base, container_id, others)
-        if clash is not None:
-            raise ConflictError(f"cannot deploy {container_id}: {base} overlaps with {clash}")
+    async def change_container(
+        self, client_id: str, container_id: str, image: str | None, env: Mapping[str, str] | None
+    ) -> None:
+        """Change image or environment of a container; what is None stays.
 
-    def _update_routes(self) -> None:
-        routes = []
-        for container_id, one in self._containers.items():
-            version = one.supervisor.version
-            http = version.manifest.http
-            routes.append(ContainerRoute(container_id, version.base, http.expose, http.bep))
-        self.routes.replace(routes)
-
-    async def _record(self, container_id: str, **changes: Any) -> None:
-        """Change the row of a container, if it is a change."""
-        async with self._row_locks.hold(container_id):
-            deployed = self._containers[container_id]
-            changed = replace(deployed.stored, **changes)
-            if changed != deployed.stored:
-                await self._disk.run(self._catalogue.put_container, changed)
-                self._containers[container_id] = replace(deployed, stored=changed)
-
-    # Containers that are there --------------------------------------------------------------------
-
-    async def start_container(self, client_id: str, container_id: str) -> Deployed:
-        """Start a container with the present version of its image, unless it runs."""
-        async with self._container_locks.hold(container_id):
-            deployed = self.known(client_id, container_id)
-            if deployed.supervisor.state is not ContainerState.STARTED:
-                await self._renew(deployed)
-            return self._containers[container_id]
-
-    async def restart_container(self, client_id: str, container_id: str) -> Deployed:
-        """Start a new process, which takes over from the one that runs."""
-        async with self._container_locks.hold(container_id):
-            await self._renew(self.known(client_id, container_id))
-            return self._containers[container_id]
-
-    async def _renew(self, deployed: Deployed) -> None:
-        """Run a new process of the version that the container's image has now."""
-        stored, version = deployed.stored, deployed.supervisor.version
-        image = self._images.get(stored.image_id)
-        if image is not None:
-            version = await self._version(image, stored.env)
-        await self._record(stored.container_id, stopped=False)
-        await self._deploy(stored.container_id, deployed.supervisor, version)
-
-    async def stop_container(self, client_id: str, container_id: str) -> Deployed:
-        """End a container's process; it stays stopped until it is started or deployed."""
-        async with self._container_locks.hold(container_id):
-            deployed = self.known(client_id, container_id)
-            await self._record(container_id, stopped=True)
-            await deployed.supervisor.stop()
-            logger.info("%s stopped", container_id)
-            return self._containers[container_id]
+        One that a person stopped takes the change at its next start.
+        """
+        stored = self.table.known(client_id, container_id).stored
+        image_id = stored.image_id if image is None else f"{client_id}-{image}"
+        found = self._images.get(image_id)
+        if found is None or found.client_id != client_id:
+            name = image_id.removeprefix(f"{client_id}-")
+            raise NotFoundError(f"cannot find image with name {name!r:.80}")
+        await self.table.check_space(f"deploy {container_id}")
+        await self._without_caller(self.update_image(container_id, found, env))
 
     async def change_values(
         self, client_id: str, container_id: str, given: Mapping[str, Any]
-    ) -> Deployed:
+    ) -> None:
         """Change settings, which its process is told, and secrets, for which it is replaced."""
-        async with self._container_locks.hold(container_id):
-            deployed = self.known(client_id, container_id)
+        await self._without_caller(self._change_values(client_id, container_id, given))
+
+    async def _change_values(
+        self, client_id: str, container_id: str, given: Mapping[str, Any]
+    ) -> None:
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.known(client_id, container_id)
             values, manifest = self._context.values, deployed.supervisor.version.manifest
             values.check(container_id, manifest, given)
             secrets = values.get(container_id).secrets
-            async with values.undone_on_failure(container_id):
-                await values.change(container_id, manifest, given)
+            async with values.changed(container_id, manifest, given):
                 if values.get(container_id).secrets == secrets:
                     deployed.supervisor.change_settings()
                 elif not deployed.stored.stopped:
-                    await self._renew(deployed)
-            return self._containers[container_id]
+                    await self._activation.renew(deployed)
 
     def given_values(self, container_id: str) -> ContainerValues:
         """Return the given settings and secrets of a container."""
         return self._context.values.get(container_id)
 
+    async def update_image(
+        self, container_id: str, image: StoredImage, env: Mapping[str, str] | None = None
+    ) -> int | None:
+        """Run an image in a container, or at its next start if a person stopped it.
+
+        Returns:
+            The number of the version that ran before; None when nothing was switched.
+        """
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.get(container_id)
+            if deployed is None:
+                return None
+            stored, supervisor = deployed.stored, deployed.supervisor
+            env = stored.env if env is None else env
+            version = await self.table.version_of(stored.client_id, image, env)
+            is_settled = stored.stopped or supervisor.state is ContainerState.STARTED
+            waits = deployed.history.waiting is not None
+            if supervisor.version == version and is_settled and not waits:
+                return None
+            before, number = deployed.history.running, self._activation.enqueue(deployed, version)
+            if stored.stopped:
+                await self._activation.write_queued(deployed, number)
+                return None
+            await self._activation.activate(deployed, number, version)
+            return before.number if before else None
+
+    # Containers that are there --------------------------------------------------------------------
+
+    async def start_container(self, client_id: str, container_id: str) -> Deployed:
+        """Start a container, unless it runs; with the version that was queued while it stood."""
+        return await self._without_caller(self._start(client_id, container_id, anew=False))
+
+    async def restart_container(self, client_id: str, container_id: str) -> Deployed:
+        """Start a new process, which takes over from the one that runs."""
+        return await self._without_caller(self._start(client_id, container_id, anew=True))
+
+    async def _start(self, client_id: str, container_id: str, *, anew: bool) -> Deployed:
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.known(client_id, container_id)
+            if anew or deployed.supervisor.state is not ContainerState.STARTED:
+                await self._activation.renew(deployed)
+            return self.table.known(client_id, container_id)
+
+    async def stop_container(self, client_id: str, container_id: str) -> Deployed:
+        """End a container's process; it stays stopped until it is started or deployed."""
+        return await self._without_caller(self._stop(client_id, container_id))
+
+    async def _stop(self, client_id: str, container_id: str) -> Deployed:
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.known(client_id, container_id)
+            await self.table.write(container_id, stopped=True)
+            await deployed.supervisor.stop()
+            logger.info("%s stopped", container_id)
+            return self.table.known(client_id, container_id)
+
     async def delete_container(self, client_id: str, container_id: str) -> Deployed:
         """End a container, and delete its row, its files and its session at the broker."""
-        async with self._container_locks.hold(container_id):
-            deployed = self.known(client_id, container_id)
+        return await self._without_caller(self._delete(client_id, container_id))
+
+    async def _delete(self, client_id: str, container_id: str) -> Deployed:
+        async with self._activation.locks.hold(container_id):
+            deployed = self.table.known(client_id, container_id)
             await deployed.supervisor.close()
-            await self._disk.run(self._catalogue.drop_container, container_id)
+            await self.table.remove(container_id)
             self._context.values.forget(container_id)
-            del self._containers[container_id]
-        self._update_routes()
         self._context.on_deleted(container_id)
         self._context.on_change()
         logger.info("%s deleted", container_id)
@@ -310,128 +315,68 @@ class Deployments:
             ImageError: it cannot be used.
             DeployError: a container does not become ready with it; everything is as it was.
         """
-        limits, runtimes = self._context.limits.image, set(self._context.runtimes)
-        async with self._images.read(source, limits, runtimes) as (image, unpacked):
-            stored = StoredImage(
-                f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
-                image.digest, image.runtime, image.size, now,
-            )  # fmt: skip
-            with self._images.pin(image.digest):
-                await self._images.keep_content(image.digest, unpacked)
-                async with self._images.locks.hold(stored.image_id):
-                    self._images.check_owner(stored)
-                    await self._roll_out(stored)
-                    await self._images.put(stored)
-        logger.info("image %s is %.19s… (%d bytes)", stored.image_id, image.digest, image.size)
-        await self._tidy()
-        return stored
-
-    async def _roll_out(self, image: StoredImage) -> None:
-        switched: list[tuple[Deployed, Version]] = []
-        for container_id in [one.stored.container_id for one in self._users(image.image_id)]:
-            async with self._container_locks.hold(container_id):
-                one = self._containers.get(container_id)
-                if one is None or one.stored.stopped:
-                    continue  # a stopped container takes the image at its start
-                before, env = one.supervisor.version, one.stored.env
-                version = await self._version(image, env)
-                if before == version and one.supervisor.state is ContainerState.STARTED:
-                    continue
-                try:
-                    await self._deploy(container_id, one.supervisor, version)
-                except ServicesError:
-                    for earlier, old in switched:
-                        with contextlib.suppress(DeployError):
-                            await earlier.supervisor.deploy(old)
-                    raise
-                switched.append((one, before))
-
-    def _users(self, image_id: str) -> list[Deployed]:
-        return [c for c in self._containers.values() if c.stored.image_id == image_id]
-
-    async def _tidy(self) -> None:
-        """Remove images beyond the limits, and contents without an image or container."""
-        limits = self._context.limits
-        used = {one.stored.image_id for one in self._containers.values()}
-        for image in needless_images(self._images.all(), used, limits.old_versions, limits.images):
-            async with self._images.locks.hold(image.image_id):
-                if self._images.get(image.image_id) is image and not self._users(image.image_id):
-                    await self._images.drop(image.image_id)
-                    logger.info("image %s removed: no container uses it", image.image_id)
-        await self._sweep()
-
-    async def _sweep(self) -> None:
-        await self._images.sweep({c.supervisor.version.digest for c in self.containers()})
+        async with self._uploads.unpack(client_id, source, now) as (image, unpacked):
+            await self._without_caller(self._uploads.keep(image, unpacked))
+        return image
 
     async def delete_image(self, client_id: str, image_id: str) -> StoredImage:
         """Remove an image that no container uses."""
-        async with self._images.locks.hold(image_id):
-            image = self._images.get(image_id)
-            if image is None or image.client_id != client_id:
-                raise NotFoundError(f"cannot find image {image_id}")
-            users = [c.stored.container_id for c in self._users(image_id)]
-            if users:
-                raise ConflictError(f"cannot delete image {image_id}: {', '.join(users)} uses it")
-            await self._images.drop(image_id)
-        await self._sweep()
-        return image
-
-    # The gateway starts and stops -----------------------------------------------------------------
-
-    async def resume(self) -> None:
-        """Start the containers that ran when the gateway stopped."""
-        await self._images.sweep(set())
-        for stored in await self._disk.run(self._catalogue.containers):
-            try:
-                await self._context.values.load(stored.container_id)
-                version = await self._version(stored, stored.env)
-            except ServicesError as exc:
-                logger.error("cannot start %s: %s", stored.container_id, exc)  # noqa: TRY400  # the reason is all there is
-                continue
-            supervisor = self._supervise(stored, version)
-            if stored.stopped:
-                supervisor.stay_stopped(stored.filters)
-            else:
-                supervisor.resume(stored.filters)
-        self._update_routes()
-
-    async def stop(self) -> None:
-        """End all processes; everything is started again at the next resume()."""
-        await asyncio.gather(*(one.supervisor.close() for one in self._containers.values()))
-        await self._disk.run(self._catalogue.close)
-        self._disk.close()
-
-    # Reading --------------------------------------------------------------------------------------
+        return await self._without_caller(self._uploads.delete(client_id, image_id))
 
     def images(self, client_id: str) -> list[StoredImage]:
         """Return a client's images."""
         return self._images.of(client_id)
 
-    def containers(self, client_id: str | None = None) -> list[Deployed]:
-        """Return a client's containers, or all."""
-        return [
-            one
-            for one in self._containers.values()
-            if client_id is None or one.stored.client_id == client_id
-        ]
+    def image(self, image_id: str, client_id: str | None = None) -> StoredImage:
+        """Return an image, of a client or of any; NotFoundError when there is none."""
+        image = self._images.get(image_id)
+        if image is None or client_id not in (None, image.client_id):
+            raise NotFoundError(f"cannot find image {image_id:.160}")
+        return image
 
-    def container(self, container_id: str) -> Deployed | None:
-        """Return a container by its id."""
-        return self._containers.get(container_id)
+    # The gateway starts and stops -----------------------------------------------------------------
 
-    def is_same(self, deployed: Deployed | None, container_id: str) -> bool:
-        """Return whether a container is still the same one, not a new one with its id."""
-        now = self._containers.get(container_id)
-        return now is not None and deployed is not None and now.supervisor is deployed.supervisor
+    async def resume(self) -> None:
+        """Start the containers that ran when the gateway stopped, and what waited then."""
+        versions = await self._disk.run(self._catalogue.versions)
+        for stored in await self._disk.run(self._catalogue.containers):
+            history = VersionHistory(versions.get(stored.container_id, ()))
+            if await self._startup.resume(stored, history):
+                task = asyncio.create_task(self._activation.activate_waiting(stored.container_id))
+                self._keep(task)
+        await self._images.sweep(set())
 
-    def known(self, client_id: str, container_id: str) -> Deployed:
-        """Return a client's container; NotFoundError when there is none."""
-        deployed = self._containers.get(container_id)
-        if deployed is None or deployed.stored.client_id != client_id:
-            raise NotFoundError(f"cannot find container {container_id:.130}")
-        return deployed
+    async def stop(self) -> None:
+        """End all processes; everything is started again at the next resume()."""
+        self._activation.stop()
+        await asyncio.gather(*(one.supervisor.close() for one in self.table.all()))
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._disk.run(self._catalogue.close)
+        self._disk.close()
 
-    def log_path(self, client_id: str, container_id: str) -> Path:
-        """Return the file that keeps the output of a container."""
-        self.known(client_id, container_id)
-        return self._catalogue.directory(container_id) / LOG_NAME
+    # A change goes on when its caller hangs up ----------------------------------------------------
+
+    async def _without_caller(self, change: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a change, which is not cancelled with its caller."""
+        return await asyncio.shield(self._keep(asyncio.create_task(change)))
+
+    def _keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
+        self._tasks.add(task)
+        task.add_done_callback(self._release)
+        return task
+
+    def _release(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone
+
+
+def _no_version(
+    container_id: str, history: VersionHistory, number: int | None
+) -> ConflictError | NotFoundError:
+    there = ", ".join(str(version.number) for version in reversed(history.all()))
+    if number is not None:
+        return NotFoundError(f"cannot find version {number} of {container_id}; there are: {there}")
+    return ConflictError(
+        f"cannot roll back {container_id}: no version before this one ran; there are: {there}"
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from broker import Overflow, OverflowRule, QueueStatus
@@ -12,10 +12,12 @@ from gateway.services.api.calls import ClientCheck
 from gateway.services.api.routes import McmParts, mcm_routes
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
+from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
@@ -23,6 +25,7 @@ from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
+from gateway.services.switching.start_slots import StartSlots
 from gateway.services.values import ValueStore
 from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import RESPONSES, response_topic
@@ -31,6 +34,7 @@ from protocol.records import OfferedService
 from web.asgi import Receive, Scope, Send
 
 DEFAULT_LIMITS = ServiceLimits()
+DEFAULT_ISOLATION = IsolationPolicy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +66,18 @@ class ContainerStatus:
     restarts: int = 0
     last_end: str = ""  # the reason of the last end that was not requested
     last_end_at: float = 0.0  # unix seconds
+    network_refused: int = 0  # requests to what [network] does not allow
     retried: int = 0  # further calls of a handler for the same message
     overdue: int = 0  # handlers ended at their limit
     messages: ContainerMessages = field(default_factory=ContainerMessages)
+    version: int = 0  # of its history; 0 before the first was ready
+    note: str = ""  # why the version that was deployed last is not the one that runs
 
 
 class ServiceHost:
     """Deploys, runs and reaches microservices."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the gateway's parts, each once
         self,
         state: Path,
         sockets: Path,
@@ -78,6 +85,7 @@ class ServiceHost:
         node: NodeInfo,
         limits: ServiceLimits = DEFAULT_LIMITS,
         runtimes: Sequence[Runtime] | None = None,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
     ) -> None:
         """Open the catalogue in the state folder; runtimes are Python's, if not given."""
         self.is_loaded = False  # start() has returned once
@@ -87,7 +95,7 @@ class ServiceHost:
         self._gateway_sockets = GatewaySockets(sockets, limits.containers, self._find_service)
         self._runtimes = [
             ConnectedRuntime(runtime, self._gateway_sockets)
-            for runtime in runtimes or (PythonRuntime(limits, time.time),)
+            for runtime in runtimes or (PythonRuntime(limits, time.time, state, isolation),)
         ]
         context = ServiceContext(
             runtimes={runtime.name: runtime for runtime in self._runtimes},
@@ -98,14 +106,18 @@ class ServiceHost:
             clock=time.time,
             on_change=self._changed,
             on_deleted=self._deleted,
+            start_slots=StartSlots(limits.starts),
         )
-        self._deployments = Deployments(Catalogue(state), context, node)
+        self._proxy = ContainerProxy(self._find_supervisor, limits)
+        catalogue = Catalogue(state)
+        self._deployments = Deployments(catalogue, context, node)
+        self._quotas = StoreQuotas(self._deployments.table, limits, catalogue.directory, time.time)
+        self._watching: asyncio.Task[None] | None = None
         self._dead_letters = DeadLetterKeeper(
             state / "deadletters.db", limits.deadletters, limits.deadletter_bytes, time.time
         )
         self._queue: Callable[[str], QueueStatus | None] = lambda _: None
         self._forgetting: set[asyncio.Task[None]] = set()
-        self._proxy = ContainerProxy(self._find_supervisor, limits)
 
     async def start(self, outlets: Outlets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.
@@ -115,6 +127,7 @@ class ServiceHost:
         self._gateway_sockets.lead_to(outlets)
         await self._dead_letters.load()
         await self._deployments.resume()
+        self._watching = asyncio.create_task(self._quotas.run(), name="store quotas")
         self.is_loaded = True
 
     def attach(self, broker: LetterBroker, queue: Callable[[str], QueueStatus | None]) -> None:
@@ -131,6 +144,9 @@ class ServiceHost:
 
     async def stop(self) -> None:
         """End all processes."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
         await self._deployments.stop()
         await self._gateway_sockets.stop()
         for runtime in self._runtimes:
@@ -156,14 +172,18 @@ class ServiceHost:
 
     def containers(self) -> list[ContainerStatus]:
         """Return the status of each container."""
+        refused = {name: each.refused for name, each in self._gateway_sockets.counters().items()}
         return [
-            _status(one, self._messages(one.stored.container_id))
-            for one in self._deployments.containers()
+            replace(
+                _status(one, self._messages(one.stored.container_id)),
+                network_refused=refused.get(one.stored.container_id, 0),
+            )
+            for one in self._deployments.table.all()
         ]
 
     def samples(self) -> dict[str, tuple[MetricSample, ...]]:
         """Return what the service of each container measures, by container id."""
-        deployed = self._deployments.containers()
+        deployed = self._deployments.table.all()
         return {one.stored.container_id: one.supervisor.samples for one in deployed}
 
     def services(self) -> tuple[OfferedService, ...]:
@@ -172,14 +192,14 @@ class ServiceHost:
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
             )
-            for one in self._deployments.containers()
+            for one in self._deployments.table.all()
             if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
         """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
-        deployed = self._deployments.container(container_id)
+        deployed = self._deployments.table.get(container_id)
         if deployed is None or container_id == username:
             return None
         version = deployed.supervisor.rights_version(password)
@@ -202,11 +222,11 @@ class ServiceHost:
         )  # fmt: skip
 
     def _find_supervisor(self, container_id: str) -> Supervisor | None:
-        deployed = self._deployments.container(container_id)
+        deployed = self._deployments.table.get(container_id)
         return deployed.supervisor if deployed else None
 
     def _find_service(self, service_type: str) -> ContainerRoute | None:
-        for one in self._deployments.containers():
+        for one in self._deployments.table.all():
             if one.stored.container_id.lower() == service_type and not one.stored.stopped:
                 return self._deployments.routes.find(one.supervisor.version.base)
         return None
@@ -227,6 +247,7 @@ class ServiceHost:
 def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:
     stored, supervisor = deployed.stored, deployed.supervisor
     counts, version = supervisor.counts, supervisor.version
+    running = deployed.history.running
     return ContainerStatus(
         id=stored.container_id,
         name=stored.name,
@@ -245,4 +266,6 @@ def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:
         last_end=supervisor.last_end.reason,
         last_end_at=supervisor.last_end.at,
         messages=messages,
+        version=running.number if running else 0,
+        note=deployed.history.note,
     )

@@ -14,6 +14,10 @@ class KeyedLocks:
     def __len__(self) -> int:
         return len(self._locks)
 
+    def is_held(self, key: str) -> bool:
+        """Return whether a task holds the lock of a key or waits for it."""
+        return key in self._locks
+
     @contextlib.asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
         """Hold the lock of a key."""

@@ -19,6 +19,10 @@ class ServiceLimits:
     liveness_s: float = 20.0  # below handler_s: a handler that awaits never blocks for so long
     respond_s: float = 2.0  # to a control message, then a deployment treats it as blocked
     stop_s: float = 3.5  # a gateway stops within 5 s
+    drain_s: float = 30.0  # for requests and handlers of a replaced version; above handler_s
+    probation_s: float = 10.0  # a version that ends earlier is left for the one before
+    versions: int = 5  # kept of each container, with the one that runs
+    starts: int = 4  # containers that start at once when the gateway starts
     handler_s: float = 30.0
     answer_s: float = 35.0  # head of the answer, after the last byte of the request
     stall_s: float = 60.0  # a caller that takes or sends nothing for so long is cut
@@ -30,5 +34,7 @@ class ServiceLimits:
     queue: int = 256  # messages in a container, its receive window
     deadletters: int = 1000  # per container, with their bytes on disk; newer ones replace older
     deadletter_bytes: int = 4 * MIB
+    store_bytes: int = 64 * MIB  # in the data folder of a container
+    free_bytes: int = 8 * MIB  # on the disk, or nothing is deployed
     log_bytes: int = MIB  # twice: the current and the one before
     log_bytes_per_s: int = MIB  # a container that writes more waits

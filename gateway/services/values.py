@@ -48,23 +48,27 @@ class ValueStore:
         """Return the values of a container."""
         return self._values.get(container_id, NO_VALUES)
 
+    def settings_of(self, container_id: str, manifest: Manifest) -> dict[str, Any]:
+        """Return every setting that a manifest declares; ServicesError when one has no value."""
+        try:
+            return resolve(manifest.settings, self.get(container_id).settings)
+        except ValueError as exc:
+            raise ServicesError(str(exc)) from exc
+
+    def secrets_of(self, container_id: str, manifest: Manifest) -> dict[str, Secret]:
+        """Return the given secrets that a manifest declares."""
+        given = self.get(container_id).secrets
+        return {name: given[name] for name in manifest.secrets.names if name in given}
+
     async def load(self, container_id: str) -> None:
         """Read the values of a container from disk; ServicesError when they are damaged."""
         values = await asyncio.to_thread(read_values, self._containers / container_id)
         self._values[container_id] = values
 
-    async def change(self, container_id: str, manifest: Manifest, given: Mapping[str, Any]) -> bool:
-        """Change values of a container on disk; return whether any differs from before.
-
-        Raises:
-            ServicesError: the manifest does not declare a name, or a value does not fit.
-        """
+    def differ(self, container_id: str, manifest: Manifest, given: Mapping[str, Any]) -> bool:
+        """Return whether given values are others than those that a container has."""
         before = self.get(container_id)
-        after = merge(before, manifest, given)
-        if after == before:
-            return False
-        await self._keep(container_id, after)
-        return True
+        return merge(before, manifest, given) != before
 
     def check(self, container_id: str, manifest: Manifest, given: Mapping[str, Any]) -> None:
         """Raise ServicesError unless given values fit, and every setting has one then."""
@@ -75,13 +79,27 @@ class ValueStore:
             raise ServicesError(f"cannot deploy: {exc}") from exc
 
     @contextlib.asynccontextmanager
-    async def undone_on_failure(self, container_id: str) -> AsyncIterator[None]:
-        """Put the values of a container back when what runs within fails."""
+    async def changed(
+        self,
+        container_id: str,
+        manifest: Manifest,
+        given: Mapping[str, Any],
+        *,
+        keep: bool = False,
+    ) -> AsyncIterator[None]:
+        """Change values on disk; put them back when what runs within fails, unless keep is set.
+
+        Raises:
+            ServicesError: the manifest does not declare a name, or a value does not fit.
+        """
         before = self.get(container_id)
+        after = merge(before, manifest, given)
+        if after != before:
+            await self._keep(container_id, after)
         try:
             yield
         except ServicesError:
-            if self.get(container_id) != before:
+            if after != before and not keep:
                 await self._keep(container_id, before)
             raise
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway import VERSION
 from gateway.access.guard import Guard
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.http.routes import ApiRoute, make_api
 from gateway.node.record import Node

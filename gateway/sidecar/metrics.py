@@ -118,7 +118,13 @@ class _Snapshot(Collector):
         restarts = CounterMetricFamily(
             "hecate_container_restarts", "Processes that ended unasked", labels=["container"]
         )
+        refused = CounterMetricFamily(
+            "hecate_container_network_refused",
+            "Requests to what the manifest does not allow",
+            labels=["container"],
+        )
         for container in self._snapshot["containers"]:
+            refused.add_metric([container["id"]], container["network_refused"])
             restarts.add_metric([container["id"]], container["restarts"])
             up.add_metric([container["id"]], container["state"] == "started")
             handled.add_metric([container["id"]], container["handled"])
@@ -129,7 +135,7 @@ class _Snapshot(Collector):
             held.add_metric([container["id"]], messages["held"])
             letters.add_metric([container["id"]], messages["dead_letters"])
         yield up
-        yield from (handled, failed, dropped, waiting, held, letters, restarts)
+        yield from (handled, failed, dropped, waiting, held, letters, restarts, refused)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

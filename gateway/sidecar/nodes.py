@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.access.guard import Guard
-from gateway.cluster.members import Cluster
+from gateway.cluster.cluster import Cluster
 from gateway.errors import UplinkError
 from gateway.http.parameters import QueryChoice
 from gateway.http.problems import Problem
@@ -50,7 +50,7 @@ def nodes_routes(
     async def list_nodes(request: Request, _caller: None) -> Response:
         clusters = _CLUSTERS.read(request)
         if clusters is Clusters.LINK_LOCAL:
-            data = [to_fields(record) for record in cluster.records()]
+            data = [to_fields(record) for record in await cluster.records()]
         elif account_nodes is None:
             data = [to_fields(node.record())]
         else:

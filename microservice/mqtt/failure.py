@@ -16,24 +16,28 @@ DEPTH = 50  # awaits within awaits that are followed
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
+class HandlerFailure:
     """The reason of a failure in one line, and its trace."""
 
     error: str
     trace: str = ""
 
 
-def describe_error(exc: BaseException, code: Path) -> Failure:
+def describe_error(exc: BaseException, code: Path) -> HandlerFailure:
     """Return a failure by an exception; the line is the last one in the developer's code."""
     where = ""
     for frame in traceback.extract_tb(exc.__traceback__):
         if Path(frame.filename).is_relative_to(code):
             where = f" ({Path(frame.filename).relative_to(code)}, line {frame.lineno})"
     lines = traceback.format_exception(exc)
-    return Failure(f"{type(exc).__name__}: {exc}{where}", "".join(lines)[-names.TRACE_LIMIT :])
+    return HandlerFailure(
+        f"{type(exc).__name__}: {exc}{where}", "".join(lines)[-names.TRACE_LIMIT :]
+    )
 
 
-def describe_overdue(coroutine: Coroutine[Any, Any, Any], limit_s: float, code: Path) -> Failure:
+def describe_overdue(
+    coroutine: Coroutine[Any, Any, Any], limit_s: float, code: Path
+) -> HandlerFailure:
     """Return the failure of a handler that still runs at its limit, with the line it waits at."""
     frames: list[FrameType] = []
     awaited: Any = coroutine
@@ -52,13 +56,13 @@ def describe_overdue(coroutine: Coroutine[Any, Any, Any], limit_s: float, code: 
         f'  File "{each.f_code.co_filename}", line {each.f_lineno}, in {each.f_code.co_name}\n'
         for each in frames
     )
-    return Failure(
+    return HandlerFailure(
         f"TimeoutError: it was ended at its limit of {limit_s:g} s{where}",
         trace[-names.TRACE_LIMIT :],
     )
 
 
-def letter_properties(message: Incoming, failure: Failure, tries: int) -> MessageProperties:
+def letter_properties(message: Incoming, failure: HandlerFailure, tries: int) -> MessageProperties:
     """Return the properties of the dead letter of a message."""
     came_with = message.properties
     retain = message.retain or names.find_pair(came_with.user, names.RETAIN) == "1"

@@ -7,7 +7,7 @@ GROWTH_LIMIT = 32  # doublings; the largest delay comes far earlier
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a handler is called for one message, and the pauses between the calls.
+    """Limits the calls of a handler for one message, and spaces them.
 
     The pause doubles after each call, up to max_delay_s.
     """

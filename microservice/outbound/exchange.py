@@ -40,7 +40,7 @@ class OutboundExchange:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the answer has arrived as a whole."""
+        """True when the answer has arrived as a whole."""
         return self._http.their_state in (h11.DONE, h11.MUST_CLOSE, h11.CLOSED)
 
     @property
@@ -106,10 +106,8 @@ class OutboundExchange:
         return event
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        while isinstance(event := await self._next(), h11.Data):
+        while isinstance(event := await self._next(), h11.Data):  # an end that is none raises
             yield bytes(event.data)
-        if not isinstance(event, h11.EndOfMessage):
-            raise OutboundError(f"cannot read answer of {self._name}: it is cut off")
 
     async def _next(self) -> object:
         try:

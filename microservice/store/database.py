@@ -8,7 +8,9 @@ Theory of operation
    without its file, is therefore damage, and not a store that was about to be made: opening fails,
    and nothing is emptied.
 3. The limit is a number of pages (PRAGMA max_page_count). SQLite refuses the write that would need
-   more, and the transaction has no effect. The write-ahead log takes at most as much again.
+   more, and the transaction has no effect. The pages take three quarters of the limit; the rest is
+   for the write-ahead log and for files of the service: the gateway ends a container whose data
+   folder holds more than [limits] store_mib.
 4. Two processes may have the file open while one takes over from the other.
 
 A value is text or bytes, and comes back as the same type. A tag is a text by which items are found
@@ -30,6 +32,7 @@ from microservice.errors import DamagedStoreError, FullStoreError, StoreError
 MIB = 1024 * 1024
 KEY_LIMIT_BYTES = 1024
 PAGE_BYTES = 4096
+SHARE = 0.75  # of the limit
 LOG_PAGES = 256  # of the write-ahead log, before SQLite copies them into the file
 BUSY_S = 5.0  # another process has the file for the time of one transaction
 VERSION = 1  # of the format: PRAGMA user_version
@@ -216,7 +219,7 @@ def _configure(db: sqlite3.Connection, path: Path, limit_mib: int) -> None:
     db.execute("PRAGMA synchronous = FULL")  # NORMAL does not sync each commit
     db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {LOG_PAGES * PAGE_BYTES}")
-    db.execute(f"PRAGMA max_page_count = {limit_mib * MIB // PAGE_BYTES}")
+    db.execute(f"PRAGMA max_page_count = {int(SHARE * limit_mib * MIB) // PAGE_BYTES}")
 
 
 def _make(path: Path) -> None:

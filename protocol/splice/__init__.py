@@ -3,7 +3,7 @@
 from protocol.splice.pair import SplicedPair
 from protocol.splice.sockets import CoupledSocket, cut, tune
 from protocol.splice.splicer import SpliceLimits, Splicer
-from protocol.splice.tls import accept_tls, connect_tls
+from protocol.splice.tls import accept_tls, connect_tls, couple
 
 __all__ = [
     "CoupledSocket",
@@ -12,6 +12,7 @@ __all__ = [
     "Splicer",
     "accept_tls",
     "connect_tls",
+    "couple",
     "cut",
     "tune",
 ]

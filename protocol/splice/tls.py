@@ -12,6 +12,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 from protocol.splice.sockets import CoupledSocket, cut, tune
 from protocol.tls import READ_BYTES, TlsCodec
@@ -24,6 +25,31 @@ logger = logging.getLogger(__name__)
 Step = Callable[[], None]
 
 
+class StreamCodec(Protocol):
+    """One end of an encrypted stream, as in protocol/tls.py; an error is an ssl.SSLError."""
+
+    is_open: bool
+    has_ended: bool
+
+    def feed(self, data: bytes) -> None:
+        """Feed bytes from the peer."""
+
+    def shake_hands(self) -> None:
+        """Do the next step of the handshake."""
+
+    def read(self) -> bytes:
+        """Return decrypted bytes; b"" while there are none, or when has_ended."""
+
+    def write(self, data: bytes) -> None:
+        """Encrypt bytes."""
+
+    def end(self) -> None:
+        """Send the end of the stream; reading continues."""
+
+    def take_output(self) -> bytes:
+        """Return the bytes to send to the peer."""
+
+
 async def accept_tls(
     carrier: socket.socket, context: ssl.SSLContext, received: bytes = b""
 ) -> socket.socket:
@@ -32,7 +58,7 @@ async def accept_tls(
     received is what was read from the carrier before. OSError (ssl.SSLError is one) when the
     handshake fails; the carrier is the caller's to close then.
     """
-    return await _couple(carrier, TlsCodec(context), received)
+    return await couple(carrier, TlsCodec(context), received)
 
 
 async def connect_tls(
@@ -42,10 +68,13 @@ async def connect_tls(
 
     OSError when the server is not who it should be; the carrier is the caller's to close then.
     """
-    return await _couple(carrier, TlsCodec(context, server_name), b"")
+    return await couple(carrier, TlsCodec(context, server_name), b"")
 
 
-async def _couple(carrier: socket.socket, codec: TlsCodec, received: bytes) -> socket.socket:
+async def couple(
+    carrier: socket.socket, codec: StreamCodec, received: bytes = b""
+) -> socket.socket:
+    """Do a handshake on a tuned socket; return a plain socket in its place; OSError if it fails."""
     await _shake_hands(carrier, codec, received)
     inner, other = socket.socketpair()
     inner.setblocking(False)
@@ -56,7 +85,7 @@ async def _couple(carrier: socket.socket, codec: TlsCodec, received: bytes) -> s
     return outer
 
 
-async def _shake_hands(carrier: socket.socket, codec: TlsCodec, received: bytes) -> None:
+async def _shake_hands(carrier: socket.socket, codec: StreamCodec, received: bytes) -> None:
     loop = asyncio.get_running_loop()
     try:
         if received:
@@ -79,7 +108,7 @@ async def _shake_hands(carrier: socket.socket, codec: TlsCodec, received: bytes)
 class TlsCoupling:
     """Moves bytes between a TLS connection and a socket, until both directions have ended."""
 
-    def __init__(self, carrier: socket.socket, codec: TlsCodec, inner: socket.socket) -> None:
+    def __init__(self, carrier: socket.socket, codec: StreamCodec, inner: socket.socket) -> None:
         self._loop = asyncio.get_running_loop()
         self._carrier, self._codec, self._inner = carrier, codec, inner
         self._to_carrier = b""  # encrypted; nothing is read from the inner socket meanwhile

@@ -67,12 +67,10 @@ def ps(
     answer, the reason and the next try. A terminal does not see columns that hold nothing.
     """
     from gateway.cli.services.containers import list_containers
-    from gateway.cli.services.security import show_security
+    from gateway.cli.services.security import list_security
 
-    if security:
-        run(show_security(target_of(url, state), as_json=as_json))
-        return
-    run(list_containers(target_of(url, state), as_json=as_json))
+    listed = list_security if security else list_containers
+    run(listed(target_of(url, state), as_json=as_json))
 
 
 def logs(  # noqa: PLR0913  # options

@@ -95,12 +95,12 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
 
 
 def reason(container: dict[str, Any], now: float) -> str:
-    """Return why a container does not run, or why its last process ended."""
+    """Return why a container does not run, or why its last process ended; and the next try."""
     error = str(container.get("error") or "")
+    next_try = _number(container, "nextTry") / 1000
+    if error and next_try:
+        error = f"{error}; next try in {duration(max(0.0, next_try - now))}"
     last_end = container.get("lastEnd") or {}
-    waits_s = _number(container, "nextTry") / 1000 - now
-    if error and waits_s > 0:
-        return f"{error}; next try in {duration(waits_s)}"
     if error or not last_end.get("reason"):
         return error
     return f"{last_end['reason']} ({ago(now - _number(last_end, 'at') / 1000)})"

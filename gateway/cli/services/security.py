@@ -1,4 +1,4 @@
-"""Shows the isolation of the microservices, as a probe inside each of them found it."""
+"""Shows the isolation of microservices, as a probe in each found it."""
 
 from typing import Any
 
@@ -8,35 +8,31 @@ from gateway.cli.client.target import Target
 from gateway.cli.output import print_json, print_table
 from gateway.cli.services.containers import CONTAINERS
 
-COLUMNS = ("NAME", "ISOLATION", "LEVEL", "DETAIL")
+COLUMNS = ("NAME", "ISOLATED", "LEVEL", "FOUND")
 
 
-async def show_security(target: Target, *, as_json: bool) -> None:
-    """Print a row for each finding of each microservice."""
-    what = "read the isolation of microservices"
-    reports = []
+async def list_security(target: Target, *, as_json: bool) -> None:
+    """Show the findings of each container."""
+    what = "show the isolation of microservices"
     async with SidecarClient(target) as sidecar:
-        for container in rows_of(await sidecar.call(what, "GET", CONTAINERS)):
-            path = f"{CONTAINERS}/{container['id']}/security"
-            reports.append(await sidecar.call(what, "GET", path))
+        containers = rows_of(await sidecar.call(what, "GET", CONTAINERS))
+        found = [
+            await sidecar.call(what, "GET", f"{CONTAINERS}/{container['id']}/security")
+            for container in containers
+        ]
     if as_json:
-        print_json({"data": reports})
+        print_json({"data": found})
         return
-    rows = [row for report in reports for row in security_rows(report)]
+    rows = [row for one in found for row in security_rows(one)]
     print_table(COLUMNS, rows, "no microservices yet; `hecate deploy DIR` runs one")
 
 
-def security_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return the rows of one microservice."""
-    findings = [each for each in report.get("findings") or () if isinstance(each, dict)]
+def security_rows(container: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return a row for each finding of a container; one that says why there is none."""
+    name, findings = str(container.get("name", "")), container.get("findings") or []
     if not findings:
-        return [(str(report.get("name", "")), "", str(report.get("state", "")), "no probe yet")]
+        return [(name, "", "", f"it is {container.get('state', 'unknown')}: no process to probe")]
     return [
-        (
-            str(report.get("name", "")),
-            str(finding.get("name", "")),
-            str(finding.get("level", "")),
-            str(finding.get("detail") or ""),
-        )
-        for finding in findings
+        (name, str(one.get("name", "")), str(one.get("level", "")), str(one.get("detail", "")))
+        for one in findings
     ]

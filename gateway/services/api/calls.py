@@ -44,13 +44,17 @@ def errors_as_problems() -> Iterator[None]:
         raise Problem(status, str(exc)) from exc
 
 
-async def read_object(request: Request) -> dict[str, Any]:
-    """Return the object in a JSON body, with any content type."""
+async def read_object(
+    request: Request, what: str = "container", empty: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the object in a JSON body, with any content type; `empty` for an empty body."""
     body = b"".join([chunk async for chunk in stream_body(request, BODY_LIMIT_BYTES)])
+    if empty is not None and not body.strip():
+        return empty
     try:
         fields = parse_json(body)
     except JsonError as exc:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read container: {exc}") from exc
+        raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read {what}: {exc}") from exc
     if not isinstance(fields, dict):
-        raise Problem(HTTPStatus.BAD_REQUEST, "cannot read container: not an object")
+        raise Problem(HTTPStatus.BAD_REQUEST, f"cannot read {what}: not an object")
     return fields

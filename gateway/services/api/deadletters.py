@@ -27,7 +27,7 @@ def dead_letter_routes(
     """Return the routes about dead letters."""
 
     def container(request: Request, client_id: str) -> str:
-        return deployments.known(client_id, _CONTAINER_ID.read(request)).stored.container_id
+        return deployments.table.known(client_id, _CONTAINER_ID.read(request)).stored.container_id
 
     async def get_dead_letters(request: Request, client_id: str) -> Response:
         with errors_as_problems():

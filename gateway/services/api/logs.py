@@ -50,16 +50,16 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
         container_id = _CONTAINER_ID.read(request)
         tail, follow = _TAIL.read(request), _FOLLOW.read(request)
         with errors_as_problems():
-            path = deployments.log_path(client_id, container_id)
+            path = deployments.table.log_path(client_id, container_id)
         if follow and len(following) >= limits.followers:
             raise Problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot follow the log: {len(following)} logs are followed already",
             )
-        deployed = deployments.container(container_id)
+        deployed = deployments.table.get(container_id)
 
         def may_grow() -> bool:
-            return follow and deployments.is_same(deployed, container_id)
+            return follow and deployments.table.is_same(deployed, container_id)
 
         return _CountedResponse(following, _read(path, tail, may_grow), media_type="text/plain")
 

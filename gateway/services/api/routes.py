@@ -2,15 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck
 from gateway.services.api.containers import container_routes
 from gateway.services.api.deadletters import dead_letter_routes
+from gateway.services.api.description import describe_container
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
+from gateway.services.api.security import security_routes
+from gateway.services.api.versions import version_routes
 from gateway.services.deadletters import DeadLetterKeeper
-from gateway.services.deployments import Deployments
+from gateway.services.deployments import Deployed, Deployments
 from gateway.services.limits import ServiceLimits
 from gateway.services.messages import ContainerMessages
 
@@ -28,9 +32,17 @@ class McmParts:
 def mcm_routes(parts: McmParts, check: ClientCheck) -> list[ApiRoute]:
     """Return the routes; the check returns the client id of a request, or raises Problem."""
     deployments, limits = parts.deployments, parts.limits
+
+    def describe(deployed: Deployed) -> dict[str, Any]:
+        container_id = deployed.stored.container_id
+        messages, given = parts.messages(container_id), deployments.given_values(container_id)
+        return describe_container(deployed, messages, given)
+
     return [
         *image_routes(deployments, limits, check),
-        *container_routes(deployments, parts.messages, limits, check),
+        *security_routes(deployments, check),
+        *container_routes(deployments, describe, limits, check),
+        *version_routes(deployments, describe, check),
         log_route(deployments, limits, check),
         *dead_letter_routes(deployments, parts.dead_letters, check),
     ]

@@ -11,11 +11,11 @@ import threading
 
 from gateway.services.network.addresses import IpAddress
 
-LOOKUPS = 16
+LOOKUPS = 4  # of one container; a thread of a lookup that nobody waits for counts, too
 
 
 class Resolver:
-    """Asks the system's resolver."""
+    """Asks the system's resolver for one container."""
 
     def __init__(self, lookups: int = LOOKUPS) -> None:
         self._free = threading.Semaphore(lookups)

@@ -20,6 +20,15 @@ CONNECTIONS = 64  # of one process; more of them evict idle ones, or are refused
 
 
 @dataclass(frozen=True, slots=True)
+class _Container:
+    """The parts that all processes of a container share."""
+
+    counters: EgressCounters
+    refusals: RefusalLog
+    resolver: Resolver
+
+
+@dataclass(frozen=True, slots=True)
 class _Open:
     """A socket that is served."""
 
@@ -34,7 +43,7 @@ class GatewaySockets:
         folder: for the sockets.
         containers: how many containers there may be.
         find_service: returns the route of a microservice of this node by its type.
-        resolver: of names.
+        make_resolver: makes the resolver of a container.
     """
 
     def __init__(
@@ -42,15 +51,14 @@ class GatewaySockets:
         folder: Path,
         containers: int,
         find_service: FindService,
-        resolver: Resolver | None = None,
+        make_resolver: Callable[[], Resolver] = Resolver,
     ) -> None:
         self._folder = folder
         self._outlets: Outlets | None = None
         self._open: dict[str, _Open] = {}
         self._callers: dict[str, ContainerCaller] = {}
-        self._counters: dict[str, EgressCounters] = {}  # by container id
-        self._refusals: dict[str, RefusalLog] = {}
-        self._resolver = resolver or Resolver()
+        self._containers: dict[str, _Container] = {}  # by id
+        self._make_resolver = make_resolver
         # twice: a container that is replaced has two processes
         limits = replace(
             HttpLimits.of(2 * CONNECTIONS * containers, stop_s=1),
@@ -67,7 +75,7 @@ class GatewaySockets:
 
     def counters(self) -> dict[str, EgressCounters]:
         """Return the counters of traffic to the outside, by container."""
-        return self._counters
+        return {name: each.counters for name, each in self._containers.items()}
 
     async def open(self, container_id: str, network: NetworkSettings) -> Path:
         """Return the path of a new socket, on which a process is this container.
@@ -83,11 +91,13 @@ class GatewaySockets:
             )
         path = self._folder / f"{secrets.token_hex(6)}.gw"
         listener = listen_unix(path)
-        counters = self._counters.setdefault(container_id, EgressCounters())
-        refusals = self._refusals.setdefault(container_id, RefusalLog(container_id))
+        shared = self._containers.get(container_id)
+        if shared is None:
+            shared = _Container(EgressCounters(), RefusalLog(container_id), self._make_resolver())
+            self._containers[container_id] = shared
         admission = Admission(network.rules(), is_own_address, self._closed_ports)
-        dialer = Dialer(admission, self._resolver, counters, refusals)
-        caller = ContainerCaller(container_id, str(path), dialer, counters)
+        dialer = Dialer(admission, shared.resolver, shared.counters, shared.refusals)
+        caller = ContainerCaller(container_id, str(path), dialer, shared.counters)
         self._open[str(path)] = _Open(listener, caller)
         self._callers[str(path)] = caller
         await self._server.add_listener(listener)
@@ -104,8 +114,7 @@ class GatewaySockets:
 
     def forget(self, container_id: str) -> None:
         """Forget what a deleted container counted."""
-        self._counters.pop(container_id, None)
-        self._refusals.pop(container_id, None)
+        self._containers.pop(container_id, None)
 
     async def stop(self) -> None:
         """Close all sockets."""

@@ -11,14 +11,33 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator, Mapping, Set
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 from gateway.services.errors import ImageError, ServicesError, StorageError
 from gateway.services.images.image import Image, ImageFile
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
+from gateway.services.images.rows import (
+    DROP_CONTAINER,
+    DROP_VERSION,
+    DROP_VERSIONS,
+    PUT_CONTAINER,
+    PUT_VERSION,
+    SELECT_VERSIONS,
+    StoredContainer,
+    StoredImage,
+    container_values,
+    read_container,
+    read_version,
+    version_values,
+)
+from gateway.services.versions.history import StoredVersion
+from gateway.spool.disk_reserve import DiskReserve
+from gateway.storage.disk_space import free_bytes
 from gateway.storage.migrations import open_database
+
+__all__ = ["MIGRATIONS", "Catalogue", "StoredContainer", "StoredImage"]
 
 MIGRATIONS = (
     """
@@ -32,39 +51,23 @@ CREATE TABLE IF NOT EXISTS container (
     digest TEXT NOT NULL, runtime TEXT NOT NULL, filters TEXT NOT NULL);
 ALTER TABLE container ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 """,  # releases without a version made both tables, without the last column
+    """
+CREATE TABLE IF NOT EXISTS version (
+    container_id TEXT NOT NULL, number INTEGER NOT NULL, posted INTEGER NOT NULL,
+    image_id TEXT NOT NULL, digest TEXT NOT NULL, runtime TEXT NOT NULL, env TEXT NOT NULL,
+    created REAL NOT NULL, ended REAL NOT NULL, state TEXT NOT NULL, good INTEGER NOT NULL,
+    error TEXT NOT NULL, activations INTEGER NOT NULL, PRIMARY KEY (container_id, number));
+INSERT OR IGNORE INTO version SELECT
+    container_id, 1, 1, image_id, digest, runtime, env, created, 0, 'running', 1, '', 0
+    FROM container;
+""",
 )
+NO_CHANGES: Mapping[int, StoredVersion | None] = {}
+MIB = 1024 * 1024
+RESERVE_BYTES = MIB  # of the disk, for rows and for starts of containers when it is full
+Statement = tuple[str, tuple[object, ...]]
 _PRIVATE, _READ_ONLY = 0o700, 0o400
 _SCRATCH_PREFIX = ".new-"
-
-
-@dataclass(frozen=True, slots=True)
-class StoredImage:
-    """An image of a client."""
-
-    image_id: str
-    client_id: str
-    name: str
-    repo_tags: tuple[str, ...]
-    digest: str
-    runtime: str
-    size: int
-    created: float
-
-
-@dataclass(frozen=True, slots=True)
-class StoredContainer:
-    """A container: digest and env are those that were last ready."""
-
-    container_id: str
-    client_id: str
-    name: str
-    image_id: str
-    created: float
-    digest: str
-    runtime: str
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    filters: tuple[str, ...] = ()  # its stored session's subscriptions
-    stopped: bool = False  # by a person: it stays so when the gateway starts
 
 
 class Catalogue:
@@ -78,8 +81,13 @@ class Catalogue:
         try:
             for directory in (state, state / "contents", state / "containers"):
                 directory.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
-            self._db = open_database(state / "catalogue.db", MIGRATIONS, shared=True)
+            self._reserve = DiskReserve(state / "reserve", RESERVE_BYTES)
+            self._db = self._open()
             self._remove_scratch()
+            if free_bytes(state) < RESERVE_BYTES:
+                self._reserve.release()  # containers need some room to start
+            else:
+                self._reserve.take()
         except (OSError, sqlite3.Error) as exc:
             raise ServicesError(f"cannot open {state}: {exc}") from exc
 
@@ -103,38 +111,42 @@ class Catalogue:
             image.image_id, image.client_id, image.name, json.dumps(image.repo_tags),
             image.digest, image.runtime, image.size, image.created,
         )  # fmt: skip
-        self._execute("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        self._write(("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values))
 
     def drop_image(self, image_id: str) -> None:
         """Remove an image."""
-        self._execute("DELETE FROM image WHERE image_id = ?", (image_id,))
+        self._write(("DELETE FROM image WHERE image_id = ?", (image_id,)))
 
     def containers(self) -> tuple[StoredContainer, ...]:
         """Return all containers."""
         rows = self._db.execute("SELECT * FROM container ORDER BY container_id")
-        return tuple(
-            StoredContainer(
-                container_id, client_id, name, image_id, created, digest, runtime,
-                json.loads(env), tuple(json.loads(filters)), bool(stopped),
-            )
-            for container_id, client_id, name, image_id, env, created, digest, runtime, filters,
-            stopped in rows
-        )  # fmt: skip
+        return tuple(read_container(row) for row in rows)
 
-    def put_container(self, container: StoredContainer) -> None:
-        """Add or replace a container."""
-        values = (
-            container.container_id, container.client_id, container.name, container.image_id,
-            json.dumps(dict(container.env)), container.created, container.digest,
-            container.runtime, json.dumps(container.filters), container.stopped,
-        )  # fmt: skip
-        self._execute(
-            "INSERT OR REPLACE INTO container VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
-        )
+    def versions(self) -> dict[str, list[StoredVersion]]:
+        """Return the versions of all containers; leave out those whose row is damaged."""
+        found = defaultdict(list)
+        for row in self._db.execute(SELECT_VERSIONS):  # a constant
+            version = read_version(row)
+            if version is not None:
+                found[version.container_id].append(version)
+        return found
+
+    def put_container(
+        self, container: StoredContainer, versions: Mapping[int, StoredVersion | None] = NO_CHANGES
+    ) -> None:
+        """Add or replace a container together with some of its versions; None deletes one."""
+        container_id = container.container_id
+        statements: list[Statement] = [(PUT_CONTAINER, container_values(container))]
+        for number, version in versions.items():
+            if version is None:
+                statements.append((DROP_VERSION, (container_id, number)))
+            else:
+                statements.append((PUT_VERSION, version_values(version)))
+        self._write(*statements)
 
     def drop_container(self, container_id: str) -> None:
         """Remove a container and everything it kept."""
-        self._execute("DELETE FROM container WHERE container_id = ?", (container_id,))
+        self._write((DROP_CONTAINER, (container_id,)), (DROP_VERSIONS, (container_id,)))
         shutil.rmtree(self.directory(container_id), ignore_errors=True)
 
     def directory(self, container_id: str) -> Path:
@@ -186,10 +198,28 @@ class Catalogue:
         except OSError as exc:
             raise StorageError(f"cannot store image: {exc.strerror or exc}") from exc
 
+    def check_space(self, least_bytes: int, action: str) -> None:
+        """Return if the disk has room for a deployment; StorageError if not."""
+        try:
+            free = free_bytes(self._state)
+        except OSError as exc:
+            raise StorageError(f"cannot {action}: {self._state}: {exc.strerror}") from exc
+        if free < least_bytes:
+            raise StorageError(
+                f"cannot {action}: the disk is full: {self._state} has {free / MIB:.1f} MiB left, "
+                f"a deployment needs {least_bytes / MIB:g}; `hecate images` and `hecate rm` make "
+                "room"
+            )
+
+    def has_content(self, digest: str) -> bool:
+        """Return whether the files of an image are there."""
+        return (self.content(digest) / FILE_NAME).is_file()
+
     def sweep(self, in_use: Set[str]) -> None:
         """Remove contents without an image or container that are not in use."""
         digests = {row.digest for row in self.images()} | in_use
         digests |= {row.digest for row in self.containers()}
+        digests |= {each.digest for versions in self.versions().values() for each in versions}
         kept = {self.content(digest).name for digest in digests}
         for path in (self._state / "contents").iterdir():
             if path.name not in kept and not path.name.startswith(_SCRATCH_PREFIX):
@@ -202,11 +232,38 @@ class Catalogue:
         ):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> None:
+    def _open(self) -> sqlite3.Connection:
+        path = self._state / "catalogue.db"
         try:
-            self._db.execute(statement, values)
+            return open_database(path, MIGRATIONS, shared=True)
+        except (OSError, sqlite3.Error):
+            if not self._reserve.release():
+                raise
+        return open_database(path, MIGRATIONS, shared=True)
+
+    def _write(self, *statements: Statement) -> None:
+        """Run statements in one transaction; on a full disk, in the room that is reserved."""
+        try:
+            try:
+                self._transact(statements)
+            except sqlite3.OperationalError:
+                if not self._reserve.release():
+                    raise
+                self._transact(statements)
         except sqlite3.Error as exc:
             raise StorageError(f"cannot write {self._state / 'catalogue.db'}: {exc}") from exc
+        self._reserve.take()
+
+    def _transact(self, statements: Sequence[Statement]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement, values in statements:
+                self._db.execute(statement, values)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
 
 def _unpack(image: Image, file: ImageFile, directory: Path) -> None:

@@ -77,10 +77,10 @@ class SecretNames:
 
     def check(self) -> None:
         """Refuse names that are none."""
-        check_names("names", self.names, SECRETS_LIMIT)
+        check_setting_names("names", self.names, SECRETS_LIMIT)
 
 
-def check_names(what: str, names: tuple[str, ...], limit: int) -> None:
+def check_setting_names(what: str, names: tuple[str, ...], limit: int) -> None:
     """Refuse too many names, and texts that are none."""
     if len(names) > limit:
         raise ValueError(f"{what} must be at most {limit}")

@@ -9,8 +9,9 @@ from gateway.services.images.declared import (
     SETTINGS_LIMIT,
     SecretNames,
     SettingSpec,
-    check_names,
+    check_setting_names,
 )
+from gateway.services.isolation import check_names
 from gateway.services.network.rules import NetworkSettings
 from settings.errors import SettingsError
 from settings.reader import load_settings
@@ -18,7 +19,10 @@ from settings.reader import load_settings
 FILE_NAME = "microservice.toml"
 NODE, PUBLIC = "node", "public"  # the callers that may reach it
 MEMORY_MIB_MIN, MEMORY_MIB_MAX = 16, 4096  # below 16 no handler of any use gets far
-STORE_MIB_MAX = 4096
+DISK_MIB_MAX = 65_536
+CPU_MIN, CPU_MAX = 0.05, 64.0  # of a core; the kernel refuses less than 1 %
+PROCESSES_MIN, PROCESSES_MAX = 4, 4096
+FILES_MIN, FILES_MAX = 64, 65536  # the kit needs about 20
 SECONDS_MIN, SECONDS_MAX = 1, 600
 SLOW_S_MAX = 60  # devices give a connection up after a minute or two without an answer
 TRIES_MAX = 100
@@ -75,11 +79,16 @@ class ManifestMqtt:
 class LimitSettings:
     """The limits of a microservice's process."""
 
-    memory_mib: int = 128  # on top of the interpreter
-    store_mib: int = 16  # of its state on disk
+    memory_mib: int = 128  # of all its processes together, on top of the interpreter
+    cpu: float = 1.0  # of a core
+    processes: int = 64  # and threads
+    open_files: int = 256  # of each process
     start_s: float | None = None  # from start to ready; 20 when it is not given
     liveness_s: float | None = None  # unanswered for so long, it is started again; 20 likewise
     handler_s: float | None = None  # one call of a handler; 30 likewise
+    store_mib: int | None = None  # in its data folder; 64 when it is not given
+    log_mib: int | None = None  # of each of the two files of its log; 1 likewise
+    stop_s: float | None = None  # for requests and handlers when it is replaced; 30 likewise
 
     def check(self) -> None:
         """Refuse limits that cannot work."""
@@ -87,9 +96,17 @@ class LimitSettings:
             raise ValueError(
                 f"memory_mib = {self.memory_mib}: must be {MEMORY_MIB_MIN} to {MEMORY_MIB_MAX}"
             )
-        if not 1 <= self.store_mib <= STORE_MIB_MAX:
-            raise ValueError(f"store_mib = {self.store_mib}: must be 1 to {STORE_MIB_MAX}")
-        for name in ("start_s", "liveness_s", "handler_s"):
+        for name, value, least, most in (
+            ("cpu", self.cpu, CPU_MIN, CPU_MAX),
+            ("processes", self.processes, PROCESSES_MIN, PROCESSES_MAX),
+            ("open_files", self.open_files, FILES_MIN, FILES_MAX),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"{name} = {value:g}: must be {least:g} to {most:g}")
+        for name, mib in (("store_mib", self.store_mib), ("log_mib", self.log_mib)):
+            if mib is not None and not 1 <= mib <= DISK_MIB_MAX:
+                raise ValueError(f"{name} = {mib}: must be 1 to {DISK_MIB_MAX}")
+        for name in ("start_s", "liveness_s", "handler_s", "stop_s"):
             seconds = getattr(self, name)
             if seconds is not None and not SECONDS_MIN <= seconds <= SECONDS_MAX:
                 raise ValueError(f"{name} = {seconds:g}: must be {SECONDS_MIN} to {SECONDS_MAX}")
@@ -115,6 +132,17 @@ class RetrySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ManifestIsolation:
+    """The isolation that a microservice needs; the gateway starts it with no less."""
+
+    require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+
+    def check(self) -> None:
+        """Refuse unknown names."""
+        check_names(self.require)
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """A microservice's description."""
 
@@ -127,6 +155,7 @@ class Manifest:
     secrets: SecretNames = field(default_factory=SecretNames)
     retry: RetrySettings = field(default_factory=RetrySettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
 
     @property
     def image(self) -> str:
@@ -135,7 +164,7 @@ class Manifest:
 
     def check(self) -> None:
         """Refuse names that do not fit paths and ids."""
-        check_names("settings", tuple(self.settings), SETTINGS_LIMIT)
+        check_setting_names("settings", tuple(self.settings), SETTINGS_LIMIT)
         if not _NAME.fullmatch(self.name):
             raise ValueError(f'name = "{self.name:.64}": must be a-z 0-9 -, at most 40')
         if not _VERSION.fullmatch(self.version):

@@ -106,7 +106,7 @@ class NetworkSettings:
 
     @property
     def is_declared(self) -> bool:
-        """Whether there is anything that it may reach."""
+        """True when there is anything that it may reach."""
         return bool(self.allow or self.forward)
 
     def rules(self) -> tuple[NetworkRule, ...]:

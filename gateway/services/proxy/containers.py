@@ -5,6 +5,7 @@ moment and no longer listens, nothing was sent yet, and the request goes to the 
 request of which anything was sent is never sent again: it may have been executed.
 """
 
+import contextlib
 import logging
 import socket
 import time
@@ -86,10 +87,11 @@ class ContainerProxy:
         self, supervisor: Supervisor, prefix: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers = with_trace(to_container(scope, prefix, scope.get(CALLER_KEY, "")))
+        held = contextlib.ExitStack()  # keeps the process from retiring before the answer's end
         exchange = ProxyExchange(
             Upstream(
                 name="the microservice",
-                connect=partial(_connect, supervisor),
+                connect=partial(_connect, supervisor, held),
                 target=target_below(scope, prefix),
                 headers=headers,
                 loss="its process ended, `hecate ps` says why",
@@ -100,7 +102,8 @@ class ContainerProxy:
         )
         started = time.perf_counter()
         try:
-            await exchange.carry(scope, receive, send)
+            with held:
+                await exchange.carry(scope, receive, send)
         finally:
             _log_access(scope, exchange.status, headers, time.perf_counter() - started)
 
@@ -110,17 +113,25 @@ def find_websocket_path(path: str) -> str:
     return path.removeprefix(WS_PREFIX) if path.startswith(f"{WS_PREFIX}/") else ""
 
 
-async def _connect(supervisor: Supervisor) -> socket.socket:
-    """Return a connection to the process that runs; it may be replaced meanwhile."""
+async def _connect(supervisor: Supervisor, held: contextlib.ExitStack) -> socket.socket:
+    """Return a connection to the process that runs; it may be replaced meanwhile.
+
+    The process does not retire before the stack is closed.
+    """
     for _ in range(SWITCHES_LIMIT):
         process = supervisor.process
         if process is None:
             break
-        try:
-            return await connect_unix(str(process.http_socket))
-        except OSError:
-            if supervisor.process is process:
-                raise
+        with contextlib.ExitStack() as attempt:
+            attempt.enter_context(supervisor.answering(process))
+            try:
+                connection = await connect_unix(str(process.http_socket))
+            except OSError:
+                if supervisor.process is process:
+                    raise
+                continue
+            held.push(attempt.pop_all())
+            return connection
     raise ConnectionRefusedError
 
 

@@ -104,7 +104,11 @@ class ProxyExchange:
         except UpstreamError as exc:
             await self._fail(exc.status, str(exc), (scope, receive, send), exc.headers)
             return
-        except (OSError, TimeoutError):
+        except TimeoutError:
+            why = f"cannot reach {name}: no connection in {self._limits.connect_s:g} s"
+            await self._fail(504, why, (scope, receive, send))
+            return
+        except OSError:
             why = f"cannot reach {name}: {self._upstream.loss}"
             await self._fail(502, why, (scope, receive, send))
             return

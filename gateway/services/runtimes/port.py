@@ -1,12 +1,13 @@
 """Defines the port that a runtime implements; Python is one."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
+from microservice.isolation.findings import Isolation
 from microservice.service import Info
 from microservice.telemetry.samples import MetricSample
 from settings.secret import Secret
@@ -29,6 +30,12 @@ class Version:
     manifest: Manifest
     base: str = ""  # with the client id: /api/climate/v1; "" when it answers no HTTP
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    number: int = field(default=0, compare=False)  # in the container's history
+    good: bool = field(default=False, compare=False)  # it ran for the probation time
+
+    def as_number(self, number: int, *, good: bool = False) -> "Version":
+        """Return the same version with a number in the container's history."""
+        return replace(self, number=number, good=good)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,7 @@ class Process(Protocol):
     subscribe: tuple[str, ...]  # the topic filters it wants; known when prepared
     counts: Counts
     samples: tuple[MetricSample, ...]  # of the metrics of its service
+    isolation: Isolation | None  # the findings of its probe; None before
     ended: str  # why it ended; "" while it runs
 
     async def prepared(self) -> None:
@@ -68,6 +76,9 @@ class Process(Protocol):
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         """Tell it its new settings."""
+
+    def retire(self) -> None:
+        """Tell it that another process has taken over: it answers its requests, and no more."""
 
     async def stop(self) -> None:
         """End it: gently, then by force. Returns when it is gone; never raises."""

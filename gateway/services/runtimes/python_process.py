@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import signal
 from collections.abc import Callable, Mapping
@@ -11,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.services.isolation import explain_missing
 from gateway.services.log import ContainerLog
+from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.runtimes.port import ProcessError, Start
-from gateway.services.runtimes.process_tree import end_tree
 from microservice.control import (
     Alive,
     Command,
@@ -31,6 +31,8 @@ from microservice.control import (
     encode_command,
 )
 from microservice.errors import ControlError
+from microservice.isolation.findings import Isolation
+from microservice.memory import explain_memory
 
 if TYPE_CHECKING:
     from microservice.telemetry.samples import MetricSample
@@ -52,6 +54,7 @@ class ProcessResources:
     scratch: Path  # for temporary files of this process alone
     liveness: Liveness
     stop_s: float
+    required: tuple[str, ...]  # findings of the probe without which it must not run
     on_end: Callable[[], None]
 
 
@@ -60,7 +63,7 @@ class PythonProcess:
 
     def __init__(
         self,
-        child: asyncio.subprocess.Process,
+        child: ContainerProcess,
         control: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         start: Start,
         given: ProcessResources,
@@ -70,12 +73,14 @@ class PythonProcess:
         self.subscribe: tuple[str, ...] = ()
         self.counts = Counts()
         self.samples: tuple[MetricSample, ...] = ()
+        self.isolation: Isolation | None = None
         self.ended = ""
         self.pid = child.pid
         self._child, self._code, self._given = child, start.version.code, given
+        self._memory_mib = start.version.manifest.limits.memory_mib
         self._reader, self._writer = control
         self._reported_error = ""  # its own report of a failure
-        self._step = "starting the interpreter"
+        self._step = "being isolated"
         self._blocked, self._limiter = False, ReportLimiter()
         self._dead, self._gone = asyncio.Event(), asyncio.Event()  # ended; nothing is left of it
         self._reports: dict[type[Report], asyncio.Future[None]] = {}
@@ -97,6 +102,10 @@ class PythonProcess:
         """Make it leave the broker, its session kept."""
         await self._ask(Command.PAUSE, Paused)
 
+    def retire(self) -> None:
+        """Tell it that another process has taken over: it publishes nothing any more."""
+        self._writer.write(encode_command(Command.RETIRE))
+
     async def responds(self, within_s: float) -> bool:
         """Return whether it answers a control message within so long."""
         expected = self._reports.get(Alive) or self._expect(Alive)
@@ -116,7 +125,7 @@ class PythonProcess:
                 await self._gone.wait()
         except TimeoutError:
             logger.warning("process %d does not stop: killing it", self.pid)
-            await self._kill()
+            await self._child.kill()
             await self._gone.wait()
         await self._watching
 
@@ -144,13 +153,12 @@ class PythonProcess:
             self._writer.write(encode_command(Command.PING))
             await asyncio.sleep(liveness.interval_s)
         self._blocked = True
-        with contextlib.suppress(ProcessLookupError):
-            self._child.send_signal(signal.SIGABRT)  # faulthandler writes the stack
+        self._child.abort()  # faulthandler writes the stack
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(TRACE_S):
                 await self._dead.wait()
         if not self._dead.is_set():
-            await self._kill()
+            await self._child.kill()
 
     async def _watch(self) -> None:
         """Read its reports until it is gone; then note the reason."""
@@ -158,7 +166,7 @@ class PythonProcess:
         reading = asyncio.create_task(self._read_reports(), name=f"read {self.pid}")
         status = await self._child.wait()
         self._dead.set()
-        await self._kill()  # with all that it has started
+        killed_for_memory = await self._child.release()
         await asyncio.wait({reading, self._given.copying}, timeout=OUTPUT_END_S)
         for task in (reading, self._given.copying):
             task.cancel()
@@ -168,17 +176,19 @@ class PythonProcess:
         await asyncio.to_thread(shutil.rmtree, self._given.scratch, ignore_errors=True)
         if self._asking is not None:
             self._asking.cancel()
-        self.ended = self._reported_error or self._explain(status)
+        self.ended = self._reported_error or self._explain(status, killed_for_memory)
         self._fail_expected()
         self._gone.set()
         self._given.on_end()
 
-    def _explain(self, status: int) -> str:
+    def _explain(self, status: int, killed_for_memory: int) -> str:
         log = self._given.log
         if self._blocked:
             where = log.blocked_at(self._code)
             how = f"it answered no control message for {self._given.liveness.bound_s:g} s"
             return f"{how}{f' (blocked in {where})' if where else ''}: {BLOCKED_HINT}"
+        if killed_for_memory and status == -signal.SIGKILL:
+            return f"the kernel ended it: {explain_memory(self._memory_mib)}"
         if status < 0:
             how = f"it was ended by {signal.Signals(-status).name}"
         else:
@@ -191,7 +201,7 @@ class PythonProcess:
                 self._note(decode_report(line))
         except (ControlError, ValueError) as exc:  # ValueError: a line beyond the limit
             self._reported_error = f"it breaks the control protocol: {exc}"
-            await self._kill()
+            await self._child.kill()
         except ConnectionError:
             logger.debug("process %d is gone", self.pid)
 
@@ -205,7 +215,9 @@ class PythonProcess:
             case Measured(samples):
                 self.samples = samples
             case Failed(error):
-                self._reported_error = error
+                self._reported_error = self._reported_error or error
+            case Isolation():
+                self._note_isolation(report)
             case Prepared(subscribe):
                 self.subscribe = subscribe
                 self._step = "waiting for its turn"
@@ -222,7 +234,11 @@ class PythonProcess:
                 expected.exception()  # an await is possible, not required
         self._reports.clear()
 
-    async def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        await asyncio.to_thread(end_tree, self.pid, f"TMPDIR={self._given.scratch}")
+    def _note_isolation(self, found: Isolation) -> None:
+        """Keep the findings; a second report comes from the developer's code, which may lie."""
+        if self.isolation is not None:
+            raise ControlError("isolation is reported once, before the code is loaded")
+        self.isolation = found
+        missing = found.missing(self._given.required)
+        if missing:
+            self._reported_error = explain_missing(found, missing)

@@ -62,6 +62,7 @@ class Rig:
         self.begin: Callable[[str, Credentials], AuthExchange | None] = lambda _method, _who: None
         self.expires_at: float | None = None
         self.overflow: OverflowRule | None = None  # of clients that connect from now on
+        self.groups: frozenset[str] = frozenset()  # likewise
 
     def dial(self, listener: str = "tcp") -> Peer:
         return Peer(self, listener)
@@ -156,6 +157,7 @@ class Peer:
         outcome = self.rig.refusal or Identity(
             credentials.username or credentials.client_id,
             credentials.client_id,
+            self.rig.groups,
             expires_at=self.rig.expires_at,
             overflow=self.rig.overflow,
         )

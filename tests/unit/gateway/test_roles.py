@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from gateway import roles
-from gateway.cluster.election import Role
+from gateway.cluster.election.heartbeat import Role
 from gateway.roles import RoleController, RolePart
 
 

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from gateway.cluster.election import Role
+from gateway.cluster.election.heartbeat import Role
 from gateway.status import GatewayStatus, StatusSources
 from gateway.uplink.link import CloudLinkState
 

@@ -27,6 +27,7 @@ from microservice.control import (
     encode_report,
 )
 from microservice.errors import ControlError
+from microservice.isolation.findings import Finding, Isolation, Level
 from microservice.service import Info
 from microservice.telemetry.samples import MetricKind, MetricSample
 
@@ -83,6 +84,7 @@ def test_commands_arrive(command: Command) -> None:
         Paused(),
         Failed("no"),
         Counts(1, 2, 3),
+        Isolation({"memory": Finding(Level.PART, "each process alone")}),
     ],
 )
 def test_reports_arrive(report: Report) -> None:
@@ -101,6 +103,11 @@ def test_reports_arrive(report: Report) -> None:
         b'{"at": "prepared", "subscribe": [1]}',
         b'{"at": "failed"}',
         b'{"at": ["ready"]}',
+        b'{"at": "isolation"}',
+        b'{"at": "isolation", "findings": {"peace": {"level": "full", "detail": ""}}}',
+        b'{"at": "isolation", "findings": {"memory": {"level": "perfect", "detail": ""}}}',
+        b'{"at": "isolation", "findings": {"memory": {"level": "full", "detail": 1}}}',
+        b'{"at": "isolation", "findings": {"memory": []}}',
     ],
 )
 def test_what_a_process_must_not_say_is_refused(line: bytes) -> None:

@@ -68,7 +68,7 @@ def test_a_malformed_reading_blocks_nothing(tmp_path: Path) -> None:
                 await until(lambda: person.seqs(FAHRENHEIT) == [2])
             await until(lambda: here.host.containers()[0].failed == 1)
             await until(lambda: "Traceback" in here.log("api-climate"))
-            assert f"cannot handle message on {READINGS} (try 2 of 2)" in here.log("api-climate")
+            assert f"cannot handle message on {READINGS} (try 3 of 3)" in here.log("api-climate")
 
     asyncio.run(run())
 

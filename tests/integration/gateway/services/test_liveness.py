@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 
 from tests.aio import until
-from tests.integration.gateway.services.world import World, world, write_service
+from tests.integration.gateway.services.world import World, host_pid, world, write_service
 
 CODE = """
 import subprocess
+NAMESPACE = os.readlink("/proc/self/ns/pid")
 @service.get("/")
-async def root(_): return {"pid": os.getpid()}
+async def root(_): return {"pid": os.getpid(), "namespace": NAMESPACE}
 
 @service.get("/spin")
 async def spin(_):
@@ -23,7 +24,7 @@ async def rest(request):
 @service.get("/child")
 async def child(_):
     started = subprocess.Popen(["sleep", "1000"], start_new_session=True)
-    return {"pid": started.pid}
+    return {"pid": started.pid, "namespace": NAMESPACE}
 
 @service.get("/orphan")
 async def orphan(_):
@@ -34,7 +35,7 @@ async def orphan(_):
             os.write(writer, str(os.getpid()).encode())
             time.sleep(1000)
         os._exit(0)
-    return {"pid": int(os.read(reader, 20))}
+    return {"pid": int(os.read(reader, 20)), "namespace": NAMESPACE}
 
 @service.get("/flood")
 async def flood(_):
@@ -63,7 +64,8 @@ def is_alive(pid: int) -> bool:
 
 async def ask(here: World, path: str) -> int:
     answer = await here.http.get(f"/api/probe/v1/{path}")
-    return int(answer.raise_for_status().json().get("pid", 0))
+    seen = answer.raise_for_status().json()
+    return host_pid(seen["namespace"], seen["pid"]) if seen else 0
 
 
 # case G8

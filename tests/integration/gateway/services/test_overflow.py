@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.sessions import overflow
+from broker.messages import overflow
 from tests.aio import until
 from tests.integration.gateway.services.world import Person, World, world, write_service
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -17,13 +18,15 @@ from broker import Broker, Credentials, Identity, Limits, Listener, Refusal
 from broker.messages.topics import covers
 from gateway.http.problems import problem_response
 from gateway.http.routes import make_api
-from gateway.mqtt.access import CONTAINER
+from gateway.mqtt.groups import CONTAINER
 from gateway.mqtt.hops import HopPolicy
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.targets import OwnNames
+from gateway.services.host import DEFAULT_ISOLATION
 from gateway.services.images.pack import pack_image
+from gateway.services.isolation import IsolationPolicy
 from tests.aio import until
 from tests.programs import PATIENCE
 from web import HttpLimits, HttpServer, listen_unix
@@ -69,9 +72,13 @@ class World:
     """One node's broker and microservices."""
 
     def __init__(
-        self, directory: Path, limits: ServiceLimits, broker_limits: Limits | None = None
+        self,
+        directory: Path,
+        limits: ServiceLimits,
+        isolation: IsolationPolicy = DEFAULT_ISOLATION,
+        broker_limits: Limits | None = None,
     ) -> None:
-        self._directory, self._limits = directory, limits
+        self._directory, self._limits, self._isolation = directory, limits, isolation
         access = Access()
         tcp = Listener(port=0)
         unix = Listener(path=directory / "b.sock", name=CONTAINERS)
@@ -91,6 +98,7 @@ class World:
             self._directory / "b.sock",
             NodeInfo("0" * 56, lambda: "account"),
             self._limits,
+            isolation=self._isolation,
         )
         host.add_listener(self.broker.rights_changed, self.broker.disconnect)
         host.attach(self.broker.local_client("containers"), self.broker.queue)
@@ -105,19 +113,19 @@ class World:
 
     async def start(self) -> None:
         await self.broker.start()
+        self._api = self._make_api()
+
+        async def serve_api(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._api(scope, receive, send)  # of the present host
+
         self._outlets = Outlets(
-            api=self._serve_api,
+            api=serve_api,
             own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
             node_id="0" * 56,
             closed_ports=lambda: frozenset({8083}),
         )
         await self.host.start(self._outlets)
-        self._api = self._make_api()
-
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._api(scope, receive, send)
-
-        self._server = HttpServer(serve, HttpLimits())
+        self._server = HttpServer(serve_api, HttpLimits())
         listener = listen_unix(self._directory / "api.sock")
         self._serving = asyncio.create_task(self._server.run_on(listener))
         await self._server.listening.wait()
@@ -143,9 +151,6 @@ class World:
 
     def _make_api(self) -> App:
         return make_api(self.host.mcm_routes(_client_id), self._microservices)
-
-    async def _serve_api(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._api(scope, receive, send)
 
     async def _microservices(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = self.host.find(scope["path"])
@@ -195,6 +200,17 @@ class World:
         return next(c.state for c in self.host.containers() if c.id == name)
 
 
+def host_pid(namespace: str, pid: int) -> int:
+    """Return the number that the machine gives to a process of a pid namespace."""
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if process.name.isdecimal() and str((process / "ns/pid").readlink()) == namespace:
+                numbers = re.search(r"NSpid:\s+(.*)", (process / "status").read_text())
+                if numbers and numbers[1].split()[-1] == str(pid):
+                    return int(process.name)
+    raise AssertionError(f"{namespace} has no process {pid}")
+
+
 class Person:
     """An MQTT client over TCP that remembers what it gets."""
 
@@ -234,11 +250,15 @@ class Person:
 
 @contextlib.asynccontextmanager
 async def world(
-    directory: Path, *, broker_queue: int = 10_000, **limits: Any
+    directory: Path,
+    isolation: IsolationPolicy = DEFAULT_ISOLATION,
+    *,
+    broker_queue: int = 10_000,
+    **limits: Any,
 ) -> AsyncIterator[World]:
     """Run a world; it is gone afterwards."""
     broker_limits = Limits(queued_messages=broker_queue)
-    made = World(directory, ServiceLimits(**limits), broker_limits)
+    made = World(directory, ServiceLimits(**limits), isolation, broker_limits)
     await made.start()
     try:
         yield made

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from broker import AllowAll, Broker, Listener
-from gateway.cluster.election import Role
+from gateway.cluster.election.heartbeat import Role
 from gateway.roles import RoleController, RolePart
 from gateway.spool.spool import Spool
 from gateway.uplink.connection import Endpoint

@@ -338,3 +338,29 @@ def test_a_disconnect_hook_that_fails_harms_nobody() -> None:
     rig.online("a").hang_up()
     assert [each.name for each in told] == ["a"]
     assert rig.core.counters.refused["disconnect_hook_failed"] == 1
+
+
+def test_a_hook_between_members_of_a_group_leaves_all_others_alone() -> None:
+    rig, asked = Rig(), []
+
+    def note(message: Message) -> Message:
+        asked.append((message.sender, message.topic))
+        return message
+
+    rig.core.hooks.on_publish("#", note, between="g")
+    rig.groups = frozenset({"g"})
+    one, two = rig.online("one"), rig.online("two")
+    rig.groups = frozenset()
+    outside = rig.online("outside")
+    outside.subscribe("out")
+    for sender in (one, outside):
+        for topic in ("a", "out", "shared"):
+            sender.publish(topic, qos=1)
+    assert asked == [], "no member receives"
+    two.subscribe("a")
+    two.subscribe("$share/s/shared")
+    for sender in (one, outside):
+        for topic in ("a", "out", "shared"):
+            sender.publish(topic, qos=1)
+    assert asked == [("one", "a"), ("one", "shared")]
+    assert [topic for topic, _ in two.messages()] == ["a", "shared"] * 2

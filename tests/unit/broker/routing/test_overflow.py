@@ -2,9 +2,9 @@
 
 import pytest
 
+from broker.messages import overflow
 from broker.policy import Overflow, OverflowRule
 from broker.quota.limits import Limits
-from broker.sessions import overflow
 from broker.wire.packets import MQTT_3_1_1, MQTT_5, PubAck, Publish
 from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig

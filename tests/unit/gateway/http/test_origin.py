@@ -15,6 +15,7 @@ from gateway.http.origin import KEY, Origin, may_visit, origin_of
         ({}, Origin.NETWORK),
         ({KEY: "sep", "client": ("127.0.0.1", 5)}, Origin.SEP),
         ({KEY: "bep"}, Origin.BEP),
+        ({KEY: "container", "client": None}, Origin.CONTAINER),
     ],
 )
 def test_how_a_request_came_in(scope: dict[str, object], origin: Origin) -> None:
@@ -24,10 +25,10 @@ def test_how_a_request_came_in(scope: dict[str, object], origin: Origin) -> None
 @pytest.mark.parametrize(
     ("expose", "bep", "ways"),
     [
-        ("node", True, {Origin.LOOPBACK}),
-        ("public", False, {Origin.LOOPBACK, Origin.NETWORK, Origin.SEP}),
+        ("node", True, {Origin.LOOPBACK, Origin.CONTAINER}),
+        ("public", False, set(Origin) - {Origin.BEP}),
         ("public", True, set(Origin)),
-        ("anything else", True, {Origin.LOOPBACK}),
+        ("anything else", True, {Origin.LOOPBACK, Origin.CONTAINER}),
     ],
 )
 def test_which_ways_a_microservice_answers(expose: str, *, bep: bool, ways: set[Origin]) -> None:

@@ -5,7 +5,7 @@ import pytest
 from broker import ConnectingClient, Identity, Message, Properties, Refusal
 from broker.wire import encode_packet
 from broker.wire.packets import Publish
-from gateway.mqtt.access import CONTAINER
+from gateway.mqtt.groups import CONTAINER
 from gateway.mqtt.hops import LIMIT, NAMES, HopPolicy, read_hops
 from microservice.mqtt.dead_letters import HOPS
 

@@ -11,8 +11,9 @@ from gateway.services.runtimes.port import ProcessError, Start, Version
 from gateway.services.supervisor import ServiceContext
 from gateway.services.values import ValueStore
 from microservice.control import Counts, Measured
+from microservice.isolation.findings import Isolation  # noqa: TC001  # an annotation
 
-LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2)
+LIMITS = ServiceLimits(ready_s=0.5, respond_s=0.1, stop_s=0.2, drain_s=0.5, probation_s=0.3)
 
 
 class FakeProcess:
@@ -27,6 +28,7 @@ class FakeProcess:
         self.counts = Counts()
         self.samples = Measured().samples
         self.settings: list[Mapping[str, Any]] = []  # that it was told while it ran
+        self.isolation: Isolation | None = None
         self.ended = ""
         self.answers = True
         self._runtime, self._on_end = runtime, on_end
@@ -47,6 +49,9 @@ class FakeProcess:
 
     def change_settings(self, settings: Mapping[str, Any]) -> None:
         self.settings.append(settings)
+
+    def retire(self) -> None:
+        self._runtime.events.append(f"retire {self.number}")
 
     async def stop(self) -> None:
         self._runtime.events.append(f"stop {self.number}")

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -73,7 +74,33 @@ def test_starting_anew_forgets_failures() -> None:
     assert (container.state, container.error, container.deadline) == (ContainerState.CREATED, "", 5)
 
 
-@given(st.lists(st.sampled_from(["ready", "failed", "stop", "stopped"])))
+# case S20
+def test_a_crash_loop_is_tried_for_ever_and_a_deployment_ends_it() -> None:
+    container, now, delays = Container(0), 0.0, []
+    for _ in range(25):
+        container.ready(now)
+        container.failed("it exited with status 1", now)
+        assert container.deadline is not None
+        delays.append(container.deadline - now)
+        now = container.deadline
+    assert delays == [min(0.5 * 2**n, DELAY_CAP_S) for n in range(25)]
+    assert container.is_due(now)
+    container.ready(now)
+    container.forget_failures()  # a new version was deployed
+    container.failed("it exited with status 1", now)
+    assert (container.state, container.deadline) == (ContainerState.RESTARTING, now + 0.5)
+
+
+def test_an_event_that_a_state_does_not_know_is_an_error() -> None:
+    container = Container(0)
+    with pytest.raises(KeyError):
+        container.stopped()
+    container.stop()
+    with pytest.raises(KeyError):
+        container.ready(0)
+
+
+@given(st.lists(st.sampled_from(["failed", "stop", "stopped"])))
 def test_nothing_is_due_once_it_is_stopping(events: list[str]) -> None:
     container = Container(0)
     container.stop()

@@ -105,3 +105,39 @@ def test_where_it_was_blocked_is_in_the_service_code(tmp_path: Path) -> None:
     log = write(tmp_path / "output.log", trace.encode())
     assert log.blocked_at(code) == "lib/meter.py, line 12"
     assert log.blocked_at(tmp_path / "other") == ""
+
+
+def test_a_long_line_is_cut_and_tells_by_how_much(tmp_path: Path) -> None:
+    path = tmp_path / "output.log"
+    write(path, b"x" * 5000, b"x" * 5000 + b"\nnext\n")
+    first, second = path.read_bytes().splitlines()
+    assert first == STAMP + b"x" * 8192 + b" \xe2\x80\xa6 [hecate] 1808 bytes more suppressed"
+    assert second == STAMP + b"next"
+
+
+def test_output_that_goes_with_the_older_file_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "output.log"
+    write(path, *[b"line\n" * 20] * 20, limit=1000)
+    assert b"bytes of older output were removed: [limits] log_mib bounds the log\n" in (
+        path.read_bytes() + path.with_suffix(".1.log").read_bytes()
+    )
+
+
+def test_output_that_a_full_disk_did_not_take_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    path = folder / "output.log"
+
+    async def copy() -> None:
+        disk = DiskThread("log")
+        log = ContainerLog(path, (10_000, 10**9), disk, lambda: NOW)
+        for piece in (b"lost\n", b"kept\n"):
+            for_reading, for_writing = os.pipe()
+            os.write(for_writing, piece)
+            os.close(for_writing)
+            await log.copy(os.fdopen(for_reading, "rb", buffering=0))
+            folder.mkdir(exist_ok=True)
+        disk.close()
+
+    asyncio.run(copy())
+    told = b"[hecate] 30 bytes of output were not written: the disk was full\n"
+    assert path.read_bytes() == STAMP + told + STAMP + b"kept\n"

@@ -21,15 +21,18 @@ def test_values_survive_the_gateway_and_are_for_its_user_only(tmp_path: Path) ->
     async def run() -> None:
         store = ValueStore(tmp_path)
         given = {"settings": {"limit": 5}, "secrets": {"key": SECRET}}
-        assert await store.change("api-x", MANIFEST, given)
-        assert not await store.change("api-x", MANIFEST, given)
-        assert not await store.change("api-x", MANIFEST, {})
+        assert store.differ("api-x", MANIFEST, given)
+        async with store.changed("api-x", MANIFEST, given):
+            pass
+        assert not store.differ("api-x", MANIFEST, given)
+        assert not store.differ("api-x", MANIFEST, {})
         again = ValueStore(tmp_path)
         assert again.get("api-x") == NO_VALUES
         await again.load("api-x")
         assert again.get("api-x").settings == {"limit": 5}
         assert again.get("api-x").secrets == {"key": Secret(SECRET)}
-        assert await again.change("api-x", MANIFEST, {"settings": {"limit": None}})
+        async with again.changed("api-x", MANIFEST, {"settings": {"limit": None}}):
+            pass
         assert read_values(tmp_path / "api-x").settings == {}
         assert (tmp_path / "api-x/values.json").stat().st_mode & 0o777 == 0o600
         assert SECRET not in repr(again.get("api-x"))
@@ -40,18 +43,21 @@ def test_values_survive_the_gateway_and_are_for_its_user_only(tmp_path: Path) ->
 def test_a_failed_deployment_leaves_the_values_before_it(tmp_path: Path) -> None:
     async def run() -> None:
         store = ValueStore(tmp_path)
-        await store.change("api-x", MANIFEST, {"settings": {"limit": 5}})
+        async with store.changed("api-x", MANIFEST, {"settings": {"limit": 5}}):
+            pass
         before = store.get("api-x")
 
-        async def fail() -> None:
-            async with store.undone_on_failure("api-x"):
-                await store.change("api-x", MANIFEST, {"settings": {"limit": 6}})
+        async def fail(*, keep: bool) -> None:
+            async with store.changed("api-x", MANIFEST, {"settings": {"limit": 6}}, keep=keep):
                 assert store.get("api-x").settings["limit"] == 6
                 raise ServicesError("it does not start")
 
         with pytest.raises(ServicesError, match="does not start"):
-            await fail()
+            await fail(keep=False)
         assert store.get("api-x") == before == read_values(tmp_path / "api-x")
+        with pytest.raises(ServicesError, match="does not start"):
+            await fail(keep=True)
+        assert read_values(tmp_path / "api-x").settings == {"limit": 6}
 
     asyncio.run(run())
 
@@ -99,7 +105,8 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
         (tmp_path / "api-x").write_text("a file where the folder should be")
         store = ValueStore(tmp_path)
         with pytest.raises(StorageError, match="cannot store settings"):
-            await store.change("api-x", MANIFEST, {"settings": {"limit": 5}})
+            async with store.changed("api-x", MANIFEST, {"settings": {"limit": 5}}):
+                pass
         assert store.get("api-x") == NO_VALUES
 
     asyncio.run(run())

@@ -76,7 +76,7 @@ class Egress:
 
     def __init__(self, folder: Path, names: Names, nodes: RemoteNodes | None) -> None:
         self.names = names
-        self.sockets = GatewaySockets(folder, 4, self._find_service, names)
+        self.sockets = GatewaySockets(folder, 4, self._find_service, lambda: names)
         self.sockets.lead_to(
             Outlets(
                 api=show_request,

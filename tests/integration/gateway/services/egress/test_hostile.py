@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from gateway.services.egress.resolver import Resolver
+from gateway.services.egress.resolver import LOOKUPS, Resolver
 from tests.aio import until
 from tests.integration.gateway.services.egress.harness import (
     API_PORT,
@@ -42,12 +44,33 @@ def test_names_do_not_lead_inside(tmp_path: Path, host: str) -> None:
     asyncio.run(run())
 
 
-def test_names_of_this_machine_do_not_lead_inside() -> None:
+# whose name server does not answer holds threads, but only its own
+def test_lookups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    real = socket.getaddrinfo
+
+    def hang(name: str, *args: Any, **more: Any) -> Any:
+        if name == "slow.example":
+            answer.wait(60)
+        return real("127.0.0.1", *args, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+
     async def run() -> None:
-        for name in ("localhost", socket.gethostname()):
-            assert await Resolver().resolve(name)
-        with pytest.raises(OSError, match="too many"):
-            await Resolver(0).resolve("localhost")
+        greedy, other = Resolver(), Resolver()
+        hanging = [asyncio.create_task(greedy.resolve("slow.example")) for _ in range(LOOKUPS)]
+        await asyncio.sleep(0)
+        for task in hanging:
+            task.cancel()  # nobody waits any more, and the threads are still there
+        await asyncio.gather(*hanging, return_exceptions=True)
+        for _ in range(100):
+            with pytest.raises(OSError, match="too many"):
+                await greedy.resolve("slow.example")
+        assert await other.resolve("quick.example")
+        answer.set()
+        await until(lambda: greedy._free.acquire(blocking=False))
+        greedy._free.release()
+        assert await greedy.resolve("quick.example")
 
     asyncio.run(run())
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,12 @@ async def fetch(request):
     url = request.query["url"]
     async with service.http.request("GET", url, headers=headers) as response:
         return {"status": response.status, "text": await response.text()}
+
+@service.post("/rpc")
+async def rpc(request):
+    url = "http://localhost:8083/jsonrpc/v1"
+    async with service.http.request("POST", url, body=await request.body()) as response:
+        return await response.json()
 
 @service.get("/where")
 async def where(request):
@@ -81,6 +88,24 @@ def test_the_routing_header_names_a_node(nodes: tuple[Gateway, Gateway], cloud: 
     url = f"{cloud.url}/sep/{far.node_id}/api/far/v1/where"
     seen = fetch(near, url, **{"x-mimik-routing": routing, "x-mimik-port": "8100"})
     assert json.loads(seen["text"])["node"] == far.node_id
+
+
+def test_json_rpc_takes_the_token_of_the_params(
+    nodes: tuple[Gateway, Gateway], cloud: Cloud
+) -> None:
+    near, _ = nodes
+    token = cloud.log_in(near.rpc("getEdgeIdToken")["id_token"])
+
+    def rpc(method: str, *params: str) -> Any:
+        body = {"method": method, "params": params}
+        return near.call("POST", "/api/near/v1/rpc", key="", json=body)
+
+    assert rpc("getMe")["result"]["nodeId"] == near.node_id
+    code = (str(int(time.time()) + 60), near.node_id, "jsapi://requestBep")
+    assert rpc("getEdgeHmacCode", token, *code)["result"]["edgeHmacCode"]
+    for wrong in ("", "x.y.z", near.key):
+        assert "lacks scope" in rpc("getEdgeHmacCode", wrong, *code)["error"]["message"]
+        assert "lacks scope" in rpc("getEdgeIdToken", wrong)["error"]["message"]
 
 
 def test_the_list_of_nodes_needs_no_key_for_a_container(nodes: tuple[Gateway, Gateway]) -> None:

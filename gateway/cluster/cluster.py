@@ -1,0 +1,182 @@
+"""Takes part in the linkLocal cluster: the role of this node, and the records of all nodes.
+
+A gateway without a cluster port is a cluster of its own: it becomes the supernode at once, and its
+record is the only one.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from broker import Broker, Message
+from gateway.cluster.election.heartbeat import Role
+from gateway.cluster.election.machine import Election
+from gateway.cluster.records.directory import Directory
+from gateway.errors import GatewayError
+from protocol.records import NodeRecord
+from protocol.topics import NODES, node_record
+
+if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cluster.links.peer_links import RefusedNode
+    from gateway.cluster.network import ClusterNetwork, NetworkPorts
+
+logger = logging.getLogger(__name__)
+
+REPUBLISH_S = 3600.0  # a signed record is valid for a day
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPorts:
+    """The functions of other parts that the cluster calls."""
+
+    own_record: Callable[[], str]  # signed
+    save_epoch: Callable[[int], Awaitable[None]]
+    addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
+    mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
+    monotonic: Callable[[], float] = time.monotonic
+
+
+class Cluster:
+    """The role of this node and the nodes of its cluster."""
+
+    def __init__(
+        self,
+        node_id: str,
+        election: Election,
+        directory: Directory,
+        broker: Broker,
+        ports: ClusterPorts,
+        build_network: "Callable[[NetworkPorts], ClusterNetwork] | None" = None,
+    ) -> None:
+        self._node_id, self._election, self._directory = node_id, election, directory
+        self._ports = ports
+        self._local = broker.local_client("cluster")
+        self._role_changed = asyncio.Event()
+        self._known_role = Role.LISTENING
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.network: ClusterNetwork | None = None
+        if build_network is not None:
+            self.network = build_network(self._network_ports())
+
+    @property
+    def role(self) -> Role:
+        """The role of this node."""
+        return self._election.role
+
+    @property
+    def supernode_id(self) -> str:
+        """The supernode's id; "" while there is none."""
+        return self._election.supernode_id
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the supernode's role."""
+        return self._election.claim.epoch
+
+    def successors(self) -> tuple[str, ...]:
+        """Return the nodes that take over from the supernode, in their order."""
+        return self._election.successors()
+
+    def refused(self) -> "list[RefusedNode]":
+        """Return the nodes that were not admitted, the last ones."""
+        return list(self.network.peering.links.refused) if self.network is not None else []
+
+    def known_records(self) -> list[NodeRecord]:
+        """Return the records that this node has at hand."""
+        return self._directory.records()
+
+    async def records(self) -> list[NodeRecord]:
+        """Return the records of all nodes, asked of the supernode."""
+        if self.network is None:
+            return self._directory.records()
+        return await self.network.exchange.records()
+
+    async def next_role(self, known: Role) -> Role:
+        """Return the role of this node when it differs from the known one."""
+        while self._election.role is known:
+            await self._role_changed.wait()
+        return self._election.role
+
+    async def run(self, listener: socket.socket | None = None) -> None:
+        """Take part in the cluster until cancelled, by the cluster port if there is one."""
+        self._local.subscribe(NODES, self._clear_stale)
+        async with asyncio.TaskGroup() as group:
+            if self.network is None or listener is None:
+                group.create_task(self._lead_alone())
+            else:
+                group.create_task(self.network.run(listener))
+            group.create_task(self._republish())
+
+    async def leave(self) -> None:
+        """Hand over, if this is the supernode of others."""
+        if self.network is not None:
+            await self.network.peering.leave()
+
+    def publish(self) -> None:
+        """Spread the record of this node."""
+        if self.role is Role.LISTENING:
+            return
+        if self.network is not None:
+            self.network.exchange.publish()
+            return
+        signed = self._ports.own_record()
+        if self._directory.put(signed, self._node_id) is not None:
+            self._stored(self._node_id, signed)
+
+    async def _lead_alone(self) -> None:
+        monotonic = self._ports.monotonic
+        while self.role is Role.LISTENING:
+            await asyncio.sleep(max(0.0, self._election.deadline() - monotonic()))
+            self._election.tick(monotonic())
+        self._changed()
+
+    async def _republish(self) -> None:
+        await self.next_role(Role.LISTENING)
+        while True:
+            self.publish()
+            await asyncio.sleep(REPUBLISH_S)
+
+    def _network_ports(self) -> "NetworkPorts":
+        from gateway.cluster.network import NetworkPorts
+
+        return NetworkPorts(
+            own_record=self._ports.own_record,
+            addresses=self._ports.addresses,
+            changed=self._changed,
+            stored=self._stored,
+            sep=lambda _peer, _message: None,
+            mqtt_port=self._ports.mqtt_port,
+            save_epoch=lambda epoch: self._spawn(self._save_epoch(epoch)),
+        )
+
+    def _changed(self) -> None:
+        changed, self._role_changed = self._role_changed, asyncio.Event()
+        changed.set()
+        self.publish()  # it names the supernode
+
+    def _stored(self, node_id: str, signed: str) -> None:
+        """Publish a record at the broker of this node; withdraw it when it is ""."""
+        payload = json.dumps({"record": signed}).encode() if signed else b""
+        self._local.publish(node_record(node_id), payload, qos=1, retain=True)
+
+    def _clear_stale(self, message: Message) -> None:
+        """Withdraw the record of a node that left before the broker was restarted."""
+        node_id = message.topic.rpartition("/")[2]
+        if message.payload and self._directory.get(node_id) is None:
+            self._stored(node_id, "")
+
+    async def _save_epoch(self, epoch: int) -> None:
+        try:
+            await self._ports.save_epoch(epoch)
+        except GatewayError as exc:
+            logger.warning("cannot store the epoch of the cluster: %s", exc)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,1 @@
+"""Announces this node on its network and notices others (DNS-SD, RFC 6763)."""

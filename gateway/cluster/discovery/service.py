@@ -1,0 +1,195 @@
+"""Announces this node by multicast DNS and resolves the names of others. Does I/O.
+
+Names that expire or are withdrawn remove nobody: a peer is there as long as its link lives.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from zeroconf import Error as ZeroconfError
+from zeroconf import (
+    InterfaceChoice,
+    IPVersion,
+    NonUniqueNameException,
+    ServiceStateChange,
+    Zeroconf,
+)
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
+
+from gateway.cluster.discovery.interfaces import interface_addresses
+from gateway.cluster.discovery.txt import (
+    SERVICE_TYPE,
+    Announcement,
+    decode_txt,
+    encode_txt,
+    instance_name,
+    node_id_of,
+)
+from settings.addresses import format_address
+
+logger = logging.getLogger(__name__)
+logging.getLogger("zeroconf").setLevel(logging.ERROR)  # warns of each interface without multicast
+
+MQTT_TYPE = "_mqtt._tcp.local."  # for clients that look for any MQTT broker
+LOOK_S = 2.0  # at the interfaces
+RETRY_S = 5.0  # when multicast cannot be used at all
+UPDATE_S = 1.0  # between changes of the own record, which is sent to everybody
+RESOLVE_MS = 1500
+RESOLVES_AT_ONCE = 8
+WAITING_LIMIT = 64  # names to resolve; a stranger can announce any number
+CACHE_LIMIT = 4096  # names that the library remembers, before it is started afresh
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryPorts:
+    """The functions of the cluster that discovery calls."""
+
+    announcement: Callable[[], Announcement]
+    found: Callable[[Announcement, tuple[str, ...]], None]  # with host:port
+
+
+class NodeDiscovery:
+    """Announces and finds nodes until it is cancelled."""
+
+    def __init__(self, node_id: str, port: int, mqtt_port: int, ports: DiscoveryPorts) -> None:
+        """mqtt_port is 0 when the network cannot reach the broker."""
+        self._node_id, self._port, self._mqtt_port = node_id, port, mqtt_port
+        self._ports = ports
+        self._waiting: set[str] = set()
+        self._resolving: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self.ignored = 0  # names beyond the limit, and records that are none of ours
+
+    def role_changed(self) -> None:
+        """Announce the new role soon."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Announce and browse until cancelled; start again after a fault of the network."""
+        warned = ""
+        while True:
+            try:
+                await self._run_once()
+            except (OSError, ZeroconfError, RuntimeError) as exc:
+                why = str(exc) or type(exc).__name__
+                if why != warned:
+                    logger.warning("cannot use multicast DNS: %s; [cluster] peers helps", why)
+                warned = why
+                await asyncio.sleep(RETRY_S)
+
+    async def _run_once(self) -> None:
+        """Run one instance of the library; return when it remembers too many names."""
+        zeroconf = AsyncZeroconf(interfaces=InterfaceChoice.All, ip_version=_ip_version())
+        browser: AsyncServiceBrowser | None = None
+        try:
+            infos = self._make_infos(interface_addresses())
+            for info in infos:
+                await self._register(zeroconf, info)
+            browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._notice])
+            await self._follow_changes(zeroconf, infos)
+        finally:
+            for task in self._resolving:
+                task.cancel()
+            if browser is not None:
+                await browser.async_cancel()
+            with contextlib.suppress(OSError, ZeroconfError, TimeoutError):
+                async with asyncio.timeout(2.0):
+                    await zeroconf.async_close()
+
+    async def _follow_changes(self, zeroconf: AsyncZeroconf, infos: list[AsyncServiceInfo]) -> None:
+        addresses = interface_addresses()
+        while len(zeroconf.zeroconf.cache.names()) < CACHE_LIMIT:
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._changed.wait()
+            now = await asyncio.to_thread(interface_addresses)
+            if now != addresses:
+                logger.info("the addresses of this machine are now %s", ", ".join(now) or "none")
+                addresses = now
+                await zeroconf.async_update_interfaces()
+            elif not self._changed.is_set():
+                continue
+            infos[:] = self._make_infos(addresses)
+            for info in infos:
+                await zeroconf.async_update_service(info)
+            await asyncio.sleep(UPDATE_S)
+        logger.warning("too many names are announced on this network: forgetting them")
+
+    async def _register(self, zeroconf: AsyncZeroconf, info: AsyncServiceInfo) -> None:
+        try:
+            await (await zeroconf.async_register_service(info, cooperating_responders=True))
+        except NonUniqueNameException:  # an echo of its own announcement
+            logger.debug("%s is announced by another", info.name)
+
+    def _make_infos(self, addresses: Sequence[str]) -> list[AsyncServiceInfo]:
+        raw = [_pack(address) for address in addresses] or [socket.inet_aton("127.0.0.1")]
+        server = f"{self._node_id[:16]}.local."
+        infos = [
+            AsyncServiceInfo(
+                SERVICE_TYPE,
+                instance_name(self._node_id),
+                port=self._port,
+                addresses=raw,
+                server=server,
+                properties=encode_txt(self._ports.announcement()),
+            )
+        ]
+        if self._mqtt_port:
+            name = f"Hecate {self._node_id[:12]}.{MQTT_TYPE}"
+            infos.append(
+                AsyncServiceInfo(
+                    MQTT_TYPE, name, port=self._mqtt_port, addresses=raw, server=server
+                )
+            )
+        return infos
+
+    # Others -----------------------------------------------------------------------------------
+
+    def _notice(
+        self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
+    ) -> None:
+        del service_type
+        node_id = node_id_of(name)
+        if state_change is ServiceStateChange.Removed or node_id == self._node_id:
+            return
+        if not node_id or (name not in self._waiting and len(self._waiting) >= WAITING_LIMIT):
+            self.ignored += 1
+            return
+        self._waiting.add(name)
+        if len(self._resolving) < RESOLVES_AT_ONCE:
+            task = asyncio.ensure_future(self._resolve_waiting(zeroconf))
+            self._resolving.add(task)
+            task.add_done_callback(self._resolving.discard)
+
+    async def _resolve_waiting(self, zeroconf: Zeroconf) -> None:
+        while self._waiting:
+            name = self._waiting.pop()
+            info = AsyncServiceInfo(SERVICE_TYPE, name)
+            if not await info.async_request(zeroconf, RESOLVE_MS):
+                continue
+            announcement = decode_txt(info.properties)
+            if announcement is None or announcement.node_id != node_id_of(name) or not info.port:
+                self.ignored += 1
+                continue
+            addresses = info.parsed_scoped_addresses(IPVersion.All)
+            self._ports.found(
+                announcement, tuple(format_address(each, info.port) for each in addresses)
+            )
+
+
+def _ip_version() -> IPVersion:
+    return IPVersion.All if socket.has_ipv6 and _has_ipv6_address() else IPVersion.V4Only
+
+
+def _has_ipv6_address() -> bool:
+    return any(":" in address for address in interface_addresses())
+
+
+def _pack(address: str) -> bytes:
+    return ip_address(address.partition("%")[0]).packed

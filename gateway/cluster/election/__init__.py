@@ -1,0 +1,1 @@
+"""Elects the supernode of a cluster: state, table, order of nodes. Pure."""

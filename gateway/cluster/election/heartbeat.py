@@ -1,0 +1,50 @@
+"""Holds what nodes of a cluster tell each other twice a second, and at every change. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gateway.cluster.election.rank import Rank
+
+
+class Role(StrEnum):
+    """The role of a node in its cluster; the values are those of the status API."""
+
+    LISTENING = "listening"  # it has just started
+    MEMBER = "member"
+    SEEKING = "seeking"  # it has lost its supernode
+    SUPERNODE = "supernode"
+    LEAVING = "leaving"  # a supernode that hands over
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class RoleClaim:
+    """A claim of the supernode's role; of two claims the one with the higher epoch counts."""
+
+    epoch: int = 0
+    supernode_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The state of one node as it sends it to its peers.
+
+    Attributes:
+        claim: its own as a supernode, else the claim that it follows; without an id, no claim, only
+            the highest epoch that it has seen.
+        hears: the peers that it has heard within the silence limit. A peer counts as reachable
+            when it hears this node as well: reach in one direction elects nobody.
+        successors: of a supernode, the members that take over, in this order.
+        has_members: of a supernode.
+        is_fit: its broker, its disk and its loop work.
+        reaches_cloud: it could hold the link to the cloud.
+    """
+
+    node_id: str
+    role: Role
+    claim: RoleClaim
+    rank: Rank
+    hears: frozenset[str] = frozenset()
+    successors: tuple[str, ...] = ()
+    has_members: bool = False
+    is_fit: bool = True
+    reaches_cloud: bool = False

@@ -1,0 +1,82 @@
+"""Decides which node of a cluster holds the link to the cloud (SEP). Pure; runs at the supernode.
+
+The supernode holds the SEP as a rule. When it cannot reach the cloud, and a member can, it
+delegates the SEP to the first such successor. It takes it back when its own way to the cloud has
+been stable for BACK_S.
+A claim of the SEP is (epoch of the supernode, number of the delegation): of two claims the greater
+counts, at the cloud as well.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+DOWN_S = 5.0  # without the cloud, before another node gets the SEP; it has it within 10 s
+BACK_S = 60.0  # with the cloud, before the supernode takes it back
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SepClaim:
+    """The right to hold the SEP."""
+
+    epoch: int
+    number: int
+    holder_id: str
+
+
+class SepHolder:
+    """Chooses the holder for one term of a supernode; `now` is the monotonic clock."""
+
+    def __init__(self, node_id: str, epoch: int, now: float) -> None:
+        self._node_id = node_id
+        self.claim = SepClaim(epoch, 0, node_id)
+        self._changed_at = now  # of the supernode's own reach
+        self._reaches = True  # until it has failed: a supernode tries first
+        self._unreached_since: float | None = None  # by the delegate
+
+    def raise_epoch(self, epoch: int) -> None:
+        """Follow the epoch of the supernode's role."""
+        if epoch > self.claim.epoch:
+            self.claim = SepClaim(epoch, 0, self.claim.holder_id)
+
+    def note_own_reach(self, reaches: bool, now: float) -> None:
+        """Note whether the supernode itself reaches the cloud."""
+        if reaches is not self._reaches:
+            self._reaches, self._changed_at = reaches, now
+
+    def choose(self, members: Mapping[str, bool], now: float) -> SepClaim:
+        """Return the claim that holds now.
+
+        Args:
+            members: for each fit member that is connected, in the order of succession, whether it
+                reaches the cloud.
+            now: the monotonic clock in seconds.
+        """
+        held_for_s = now - self._changed_at
+        holder = self.claim.holder_id
+        if holder == self._node_id:
+            if not self._reaches and held_for_s >= DOWN_S:
+                self._give_to(self._first_that_reaches(members) or holder, now)
+            return self.claim
+        if self._reaches and held_for_s >= BACK_S:
+            self._give_to(self._node_id, now)
+            return self.claim
+        if members.get(holder, False):
+            self._unreached_since = None
+            return self.claim
+        if self._unreached_since is None:
+            self._unreached_since = now
+        if holder not in members or now - self._unreached_since >= DOWN_S:
+            own = self._node_id if self._reaches else ""
+            self._give_to(own or self._first_that_reaches(members) or self._node_id, now)
+        return self.claim
+
+    def _give_to(self, holder_id: str, now: float) -> None:
+        if holder_id != self.claim.holder_id:
+            self.claim = SepClaim(self.claim.epoch, self.claim.number + 1, holder_id)
+            self._unreached_since = None
+            if holder_id == self._node_id and not self._reaches:
+                self._changed_at = now  # it tries for DOWN_S again
+
+    @staticmethod
+    def _first_that_reaches(members: Mapping[str, bool]) -> str:
+        return next((node_id for node_id, reaches in members.items() if reaches), "")

@@ -1,0 +1,226 @@
+"""Keeps the links to the peers: dials candidates, admits, refuses. Does I/O."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gateway.cluster.links.admission import PeerAdmission
+from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
+from gateway.cluster.links.link import CONTROL, PeerLink, dial
+from gateway.errors import ClusterError
+from protocol.errors import WireError
+from protocol.node_tls import NodeTlsCodec, NodeTlsContext
+
+logger = logging.getLogger(__name__)
+
+DIALS_AT_ONCE = 16
+LOOK_S = 0.25  # for candidates whose next attempt is due
+REFUSED_LIMIT = 64
+IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, and it has restarted
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedNode:
+    """A node that was not admitted."""
+
+    node_id: str
+    address: str
+    reason: str
+    at: float  # unix seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LinkPorts:
+    """The functions of the cluster that links call."""
+
+    wants: Callable[[str], bool]  # whether to dial a node; "" is one without a known id
+    up: Callable[[PeerLink], None]
+    down: Callable[[PeerLink], None]
+    beat: Callable[[PeerLink, Beat], None]
+    clock: Callable[[], float]
+    monotonic: Callable[[], float]
+
+
+class PeerLinks:
+    """The links of this node; at most one to a peer."""
+
+    def __init__(
+        self,
+        context: NodeTlsContext,
+        admission: PeerAdmission,
+        candidates: Candidates,
+        hello: Callable[[], Hello],
+        ports: LinkPorts,
+    ) -> None:
+        self._context, self._admission, self._candidates = context, admission, candidates
+        self._hello, self._ports = hello, ports
+        self._links: dict[str, PeerLink] = {}
+        self._runs: dict[str, bytes] = {}  # the incarnation behind each link
+        self._last_beat: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._dialling: set[str] = set()
+        self._look = asyncio.Event()
+        self.refused: deque[RefusedNode] = deque(maxlen=REFUSED_LIMIT)
+        self.unadmitted = 0  # links that were refused
+
+    @property
+    def linked(self) -> dict[str, PeerLink]:
+        """The link of each peer."""
+        return dict(self._links)
+
+    def look_again(self) -> None:
+        """Look for candidates to dial now."""
+        self._look.set()
+
+    async def run(self) -> None:
+        """Dial until cancelled; then end all links that this node has dialled."""
+        try:
+            await self._dial_all()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def broadcast(self, beat: Beat) -> None:
+        """Send a heartbeat to all peers; each learns whether it is heard, not who else is."""
+        heartbeat = beat.heartbeat
+        for peer_id, link in self._links.items():
+            hears = heartbeat.hears & {peer_id, heartbeat.claim.supernode_id}
+            link.send(replace(beat, heartbeat=replace(heartbeat, hears=hears)))
+
+    def send(self, peer_id: str, frame: Frame) -> bool:
+        """Send a frame to one peer; return False when there is no link to it."""
+        link = self._links.get(peer_id)
+        if link is not None:
+            link.send(frame)
+        return link is not None
+
+    async def close(self, peer_id: str) -> None:
+        """End the link to a peer that is not needed."""
+        link = self._links.get(peer_id)
+        if link is not None:
+            await link.close()
+
+    async def serve(self, sock: socket.socket, codec: NodeTlsCodec, address: str) -> None:
+        """Serve a connection that a peer has dialled, until it ends."""
+        await self._run_link(PeerLink(sock, codec, address, dialled=False))
+
+    # Dialling ---------------------------------------------------------------------------------
+
+    async def _dial_all(self) -> None:
+        while True:
+            self._look.clear()
+            at = {link.address for link in self._links.values()}
+            for key, node_id, addresses in self._candidates.due(
+                self._ports.monotonic(), self._links, at
+            ):
+                if len(self._dialling) >= DIALS_AT_ONCE:
+                    break
+                if key not in self._dialling and self._ports.wants(node_id):
+                    self._dialling.add(key)
+                    self._spawn(self._dial(key, node_id, addresses))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._look.wait()
+
+    async def _dial(self, key: str, node_id: str, addresses: tuple[str, ...]) -> None:
+        try:
+            sock, codec, address = await dial(addresses, node_id, self._context, CONTROL)
+        except ClusterError as exc:
+            logger.debug("cannot reach node %.12s: %s", node_id or key, exc)
+            self._candidates.failed(key, self._ports.monotonic())
+            return
+        finally:
+            self._dialling.discard(key)
+        link = PeerLink(sock, codec, address, dialled=True)
+        if not await self._run_link(link):
+            self._candidates.failed(key, self._ports.monotonic())
+
+    # One link ---------------------------------------------------------------------------------
+
+    async def _run_link(self, link: PeerLink) -> bool:
+        """Exchange frames until the link ends; return whether it was admitted."""
+        own = replace(self._hello(), proof=self._admission.prove(link.peer_id))
+        admitted = False
+        try:
+            hello = await link.open(own)
+            reason = self._refuse(link, hello)
+            if reason:
+                link.send(NotAdmitted(reason))
+                return False
+            admitted = True
+            await self._enter(link, hello)
+            async for frame in link.frames():
+                self._receive(link, frame)
+        except (ClusterError, WireError, OSError, TimeoutError, EOFError) as exc:
+            self._note_fault(link, str(exc) or "it says nothing")
+        finally:
+            if self._links.get(link.peer_id) is link:
+                del self._links[link.peer_id]
+                self._ports.down(link)
+                self._look.set()
+            await link.close()
+        return admitted
+
+    def _refuse(self, link: PeerLink, hello: Hello) -> str:
+        """Return why a peer may not join; "" when it may."""
+        reason = self._admission.refuse(link.peer_id, hello.proof)
+        other = self._links.get(link.peer_id)
+        if not reason and other is not None and self._runs[link.peer_id] != hello.incarnation:
+            silent_s = self._ports.monotonic() - self._last_beat.get(link.peer_id, 0.0)
+            if silent_s < IN_USE_S:
+                reason = (
+                    f"its node id is in use at {other.address} as well as at {link.address}: one "
+                    "is a copy of the other's state folder; remove node-key.pem from one of them"
+                )
+        if reason:
+            self.unadmitted += 1
+            seen = any(n.node_id == link.peer_id and n.reason == reason for n in self.refused)
+            now = self._ports.clock()
+            self.refused.append(RefusedNode(link.peer_id, link.address, reason, now))
+            level = logging.DEBUG if seen else logging.WARNING
+            logger.log(level, "refused node %.12s at %s: %s", link.peer_id, link.address, reason)
+        return reason
+
+    async def _enter(self, link: PeerLink, hello: Hello) -> None:
+        other = self._links.get(link.peer_id)
+        if other is not None and self._runs[link.peer_id] == hello.incarnation:
+            # both have dialled: both keep the link of the lower id
+            lower_dialled = link.is_dialled == (self._context.node_id < link.peer_id)
+            if not lower_dialled:
+                raise ClusterError("there is a link already")
+        self._links[link.peer_id], self._runs[link.peer_id] = link, hello.incarnation
+        if other is not None:
+            await other.close()
+        now = self._ports.monotonic()
+        if link.is_dialled:
+            self._candidates.reached(link.peer_id, link.address, now)
+        self._candidates.note(link.peer_id, hello.addresses, now, self._links)
+        self._ports.up(link)
+
+    def _receive(self, link: PeerLink, frame: Frame) -> None:
+        if not isinstance(frame, Beat):
+            raise WireError("cannot read frame of a peer: not one of a control link")
+        if frame.heartbeat.node_id != link.peer_id:
+            raise WireError("cannot accept heartbeat: it is about another node")
+        if self._links.get(link.peer_id) is link:
+            self._last_beat[link.peer_id] = self._ports.monotonic()
+            self._ports.beat(link, frame)
+
+    def _note_fault(self, link: PeerLink, why: str) -> None:
+        level = logging.WARNING if "refuse" in why else logging.DEBUG
+        logger.log(level, "link to node %.12s ended: %s", link.peer_id, why)
+
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run(), name="peer link")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

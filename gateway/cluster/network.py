@@ -1,0 +1,162 @@
+"""Builds this node's part of the cluster on the network: server, links, records. Does I/O."""
+
+import asyncio
+import logging
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.cluster.discovery.txt import Announcement
+from gateway.cluster.election.machine import Election
+from gateway.cluster.links.admission import PeerAdmission
+from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.frames import SepMessage
+from gateway.cluster.links.link import CONTROL
+from gateway.cluster.links.peering import Peering, PeeringPorts
+from gateway.cluster.links.server import PeerServer, Serve
+from gateway.cluster.records.directory import Directory
+from gateway.cluster.records.exchange import DATA, ExchangePorts, RecordExchange
+from gateway.errors import ClusterError
+from protocol.keys import NodeKey
+from protocol.node_tls import NodeTlsContext
+
+if TYPE_CHECKING:  # a node without multicast does not load it
+    from gateway.cluster.discovery.service import NodeDiscovery
+
+logger = logging.getLogger(__name__)
+
+BACKLOG = 128
+
+
+@dataclass(frozen=True, slots=True)
+class WaysToPeers:
+    """The configured ways to find peers."""
+
+    peers: tuple[str, ...] = ()  # host:port
+    by_multicast: bool = True  # DNS-SD
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPorts:
+    """The functions of other parts that the network calls."""
+
+    own_record: Callable[[], str]  # signed
+    addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by the port it listens on
+    changed: Callable[[], None]  # role or claim
+    stored: Callable[[str, str], None]  # a node id and its record; "": withdrawn
+    sep: Callable[[str, SepMessage], None]  # from a peer
+    save_epoch: Callable[[int], None]
+    mqtt_port: Callable[[], int]  # that the network can reach; 0: none
+
+
+class ClusterNetwork:
+    """The cluster port and everything behind it."""
+
+    def __init__(
+        self,
+        key: NodeKey,
+        election: Election,
+        directory: Directory,
+        admission: PeerAdmission,
+        ways: WaysToPeers,
+        ports: NetworkPorts,
+    ) -> None:
+        self._key, self._election, self._discovers = key, election, ways.by_multicast
+        self._mqtt_port = ports.mqtt_port
+        self._discovery: NodeDiscovery | None = None
+        self._port = 0  # until it listens
+        self.candidates = Candidates(key.node_id, ways.peers)
+        context = NodeTlsContext(key, (CONTROL, DATA))
+        self.peering = Peering(
+            election,
+            context,
+            admission,
+            self.candidates,
+            PeeringPorts(
+                lambda: ports.addresses(self._port),
+                self._changed,
+                ports.save_epoch,
+                time.time,
+                time.monotonic,
+            ),
+        )
+        self.exchange = RecordExchange(
+            context,
+            admission,
+            directory,
+            ExchangePorts(
+                hello=self.peering.hello,
+                own_record=ports.own_record,
+                supernode=self._find_supernode,
+                leads=lambda: election.supernode_id == key.node_id,
+                stored=ports.stored,
+                sep=ports.sep,
+            ),
+        )
+        protocols: dict[str, Serve] = {
+            CONTROL: self.peering.links.serve,
+            DATA: self.exchange.serve,
+        }
+        self._server = PeerServer(context, protocols)
+        self._on_change = ports.changed
+
+    def listen(self, host: str, port: int) -> socket.socket:
+        """Return the listening socket; ClusterError when the address cannot be used."""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        both = family == socket.AF_INET6 and host == "::"
+        try:
+            listener = socket.create_server(
+                (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
+            )
+        except OSError as exc:
+            raise ClusterError(
+                f"cannot listen on {host}:{port}: {exc.strerror}; set [cluster] port"
+            ) from exc
+        listener.setblocking(False)
+        self._port = listener.getsockname()[1]
+        return listener
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on; 0 before."""
+        return self._port
+
+    async def run(self, listener: socket.socket) -> None:
+        """Take part until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self._discovers:
+                    group.create_task(self._discover(), name="discovery")
+                group.create_task(self._server.run([listener]), name="cluster port")
+                group.create_task(self.peering.run(), name="election")
+                group.create_task(self.exchange.run(), name="records")
+        finally:
+            listener.close()
+
+    async def _discover(self) -> None:
+        from gateway.cluster.discovery.service import DiscoveryPorts, NodeDiscovery
+
+        ports = DiscoveryPorts(self._announce, self._note_found)
+        self._discovery = NodeDiscovery(self._key.node_id, self._port, self._mqtt_port(), ports)
+        await self._discovery.run()
+
+    def _announce(self) -> Announcement:
+        election = self._election
+        return Announcement(self._key.node_id, election.role, election.supernode_id)
+
+    def _note_found(self, announcement: Announcement, addresses: tuple[str, ...]) -> None:
+        links = self.peering.links
+        self.candidates.note(announcement.node_id, addresses, time.monotonic(), links.linked)
+        links.look_again()
+
+    def _changed(self) -> None:
+        if self._discovery is not None:
+            self._discovery.role_changed()
+        self.exchange.supernode_changed()
+        self._on_change()
+
+    def _find_supernode(self) -> tuple[str, tuple[str, ...]]:
+        supernode_id = self._election.supernode_id
+        return supernode_id, self.candidates.addresses(supernode_id)

@@ -1,0 +1,1 @@
+"""Keeps the records of the cluster's nodes at the supernode, and copies at members."""

@@ -1,0 +1,227 @@
+"""Exchanges records and SEP envelopes between the supernode and its members. Does I/O.
+
+Each member keeps one data connection to its supernode, beside the control link, so that a large
+envelope never delays a heartbeat. It sends its record when that changes, and asks for the records
+of others when somebody wants to see them.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from gateway.cluster.links.admission import PeerAdmission
+from gateway.cluster.links.frames import (
+    Frame,
+    Hello,
+    NotAdmitted,
+    OwnRecord,
+    RecordChanges,
+    RecordQuery,
+    SepMessage,
+)
+from gateway.cluster.links.link import PeerLink, dial
+from gateway.cluster.records.directory import Copy, Directory
+from gateway.errors import ClusterError
+from protocol.errors import ContractError, WireError
+from protocol.node_tls import NodeTlsCodec, NodeTlsContext
+from protocol.records import NodeRecord
+
+logger = logging.getLogger(__name__)
+
+DATA = "hecate-data/1"  # ALPN
+RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
+REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
+ANSWER_S = 1.0  # for the records; the copy is used after it
+SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangePorts:
+    """The functions of the cluster that the exchange calls."""
+
+    hello: Callable[[], Hello]
+    own_record: Callable[[], str]  # signed
+    supernode: Callable[[], tuple[str, tuple[str, ...]]]  # its id and addresses; ("", ()): none
+    leads: Callable[[], bool]
+    stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
+    sep: Callable[[str, SepMessage], None]  # from a peer
+
+
+class RecordExchange:
+    """The data connections of this node: to its supernode, or from its members."""
+
+    def __init__(
+        self,
+        context: NodeTlsContext,
+        admission: PeerAdmission,
+        directory: Directory,
+        ports: ExchangePorts,
+    ) -> None:
+        self._context, self._admission = context, admission
+        self._directory, self._ports = directory, ports
+        self._copy = Copy(context.node_id)
+        self._members: dict[str, PeerLink] = {}
+        self._upward: PeerLink | None = None
+        self._moved = asyncio.Event()
+        self._answered = asyncio.Event()  # the last part of the records has come
+
+    # All roles --------------------------------------------------------------------------------
+
+    def publish(self) -> None:
+        """Store the record of this node, and send it to the supernode."""
+        signed = self._ports.own_record()
+        self._store(signed, self._context.node_id)
+        if self._upward is not None:
+            self._upward.send(OwnRecord(signed))
+
+    def supernode_changed(self) -> None:
+        """Connect to the new supernode, or stop being a member."""
+        self._moved.set()
+
+    async def records(self) -> list[NodeRecord]:
+        """Return the records of all nodes; those of the last time when nobody answers."""
+        upward = self._upward
+        if upward is not None:
+            self._answered.clear()
+            upward.send(RecordQuery(self._copy.version))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    await self._answered.wait()
+        return self._directory.records()
+
+    def send_sep(self, peer_id: str, message: SepMessage) -> bool:
+        """Send an envelope to a member or to the supernode; return False when it cannot go."""
+        upward = self._upward
+        is_upward = upward is not None and upward.peer_id == peer_id
+        link = upward if is_upward else self._members.get(peer_id)
+        if link is None or link.waiting_bytes > SEP_QUEUE_BYTES:
+            return False
+        link.send(message)
+        return True
+
+    async def run(self) -> None:
+        """Stay connected to the supernode, whoever it is, until cancelled."""
+        delay_s = RETRY_FIRST_S
+        while True:
+            self._moved.clear()
+            supernode_id, addresses = self._ports.supernode()
+            if self._ports.leads() or not addresses:
+                await self._wait(REGISTRATION_S)
+                if not self._moved.is_set() and self._ports.leads():
+                    self._drop_absent()
+                delay_s = RETRY_FIRST_S
+                continue
+            if await self._follow_until_moved(supernode_id, addresses):
+                delay_s = RETRY_FIRST_S
+            await self._wait(delay_s)
+            delay_s = min(2 * delay_s, RETRY_CAP_S)
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+
+    # As a member ------------------------------------------------------------------------------
+
+    async def _follow_until_moved(self, supernode_id: str, addresses: tuple[str, ...]) -> bool:
+        """Be connected until the connection ends or another is supernode; False: never was."""
+        following = asyncio.create_task(self._follow(supernode_id, addresses))
+        moved = asyncio.create_task(self._moved.wait())
+        try:
+            await asyncio.wait({following, moved}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (following, moved):
+                task.cancel()
+            results = await asyncio.gather(following, moved, return_exceptions=True)
+        return results[0] is True or self._moved.is_set()
+
+    async def _follow(self, supernode_id: str, addresses: tuple[str, ...]) -> bool:
+        """Return whether there was a connection."""
+        link: PeerLink | None = None
+        try:
+            sock, codec, address = await dial(addresses, supernode_id, self._context, DATA)
+            link = PeerLink(sock, codec, address, dialled=True)
+            hello = await link.open(self._own_hello(supernode_id))
+            if reason := self._admission.refuse(supernode_id, hello.proof):
+                link.send(NotAdmitted(reason))
+                return False
+            self._upward = link
+            link.send(OwnRecord(self._ports.own_record()))
+            link.send(RecordQuery(self._copy.version))
+            async for frame in link.frames():
+                self._take_from_supernode(supernode_id, frame)
+        except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
+            logger.debug("supernode %.12s gives no records: %s", supernode_id, exc or "no answer")
+        finally:
+            was_connected, self._upward = self._upward is not None, None
+            if link is not None:
+                await link.close()
+        return was_connected
+
+    def _take_from_supernode(self, supernode_id: str, frame: Frame) -> None:
+        match frame:
+            case RecordChanges():
+                if self._copy.take(frame, self._directory):
+                    self._answered.set()
+            case SepMessage():
+                self._ports.sep(supernode_id, frame)
+            case _:
+                raise WireError("cannot read frame of a peer: not one of a data connection")
+
+    # As the supernode -------------------------------------------------------------------------
+
+    async def serve(self, sock: socket.socket, codec: NodeTlsCodec, address: str) -> None:
+        """Serve a member's data connection until it ends."""
+        link = PeerLink(sock, codec, address, dialled=False)
+        try:
+            hello = await link.open(self._own_hello(link.peer_id))
+            reason = self._admission.refuse(link.peer_id, hello.proof)
+            if not reason and not self._ports.leads():
+                reason = "this node is not the supernode"
+            if reason:
+                link.send(NotAdmitted(reason))
+                return
+            former = self._members.get(link.peer_id)
+            self._members[link.peer_id] = link
+            if former is not None:
+                await former.close()
+            async for frame in link.frames():
+                self._take_from_member(link, frame)
+        except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
+            logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
+        finally:
+            if self._members.get(link.peer_id) is link:  # else a newer one is in its place
+                del self._members[link.peer_id]
+                if self._directory.drop(link.peer_id):
+                    self._ports.stored(link.peer_id, "")
+            await link.close()
+
+    def _take_from_member(self, link: PeerLink, frame: Frame) -> None:
+        match frame:
+            case OwnRecord():
+                self._store(frame.signed, link.peer_id)
+            case RecordQuery():
+                for part in self._directory.changes(frame.since):
+                    link.send(part)
+            case SepMessage():
+                self._ports.sep(link.peer_id, frame)
+            case _:
+                raise WireError("cannot read frame of a peer: not one of a data connection")
+
+    def _drop_absent(self) -> None:
+        """Withdraw the nodes that have not registered since this node became the supernode."""
+        here = self._members.keys() | {self._context.node_id}
+        for record in self._directory.records():
+            if record.node_id not in here and self._directory.drop(record.node_id):
+                self._ports.stored(record.node_id, "")
+
+    def _store(self, signed: str, sender_id: str) -> None:
+        record = self._directory.put(signed, sender_id)
+        if record is not None:
+            self._ports.stored(record.node_id, signed)
+
+    def _own_hello(self, peer_id: str) -> Hello:
+        return replace(self._ports.hello(), proof=self._admission.prove(peer_id))

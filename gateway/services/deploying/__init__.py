@@ -1,0 +1,1 @@
+"""Parts of a deployment: the table of containers, queued versions, images, the start."""

@@ -1,0 +1,1 @@
+"""Rolls containers out to other nodes of the account, in waves."""

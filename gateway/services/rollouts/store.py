@@ -1,0 +1,99 @@
+"""Stores roll-outs on disk: the coordinating node goes on with them after a restart."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.services.rollouts.plan import (
+    NodeProgress,
+    RolloutNodeState,
+    RolloutPlan,
+)
+from gateway.storage.database import LocalDatabase
+
+FILE_NAME = "rollouts.db"
+MIGRATIONS = (
+    """
+    CREATE TABLE rollout (
+        rollout_id TEXT PRIMARY KEY, client_id TEXT NOT NULL, name TEXT NOT NULL,
+        image_id TEXT NOT NULL, digest TEXT NOT NULL, env TEXT NOT NULL, created REAL NOT NULL,
+        wave INTEGER NOT NULL, failures_allowed REAL NOT NULL, cancelled INTEGER NOT NULL,
+        nodes TEXT NOT NULL);
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A container that is rolled out to nodes."""
+
+    rollout_id: str
+    client_id: str
+    name: str
+    image_id: str
+    digest: str
+    created: float  # unix seconds
+    plan: RolloutPlan
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class RolloutStore:
+    """The file of roll-outs; it is made with the first one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._database: LocalDatabase | None = None
+
+    async def load(self) -> list[Rollout]:
+        """Return all roll-outs, the oldest first."""
+        if not self._path.exists():
+            return []
+        database = await self._open()
+        rows = await database.read("SELECT * FROM rollout ORDER BY created")
+        return [_rollout(row) for row in rows]
+
+    async def put(self, rollout: Rollout) -> None:
+        """Add or replace a roll-out."""
+        plan = rollout.plan
+        nodes = [
+            [n.node_id, n.state.value, n.error, n.changed, n.tries, n.due] for n in plan.nodes
+        ]  # fmt: skip
+        values = (
+            rollout.rollout_id, rollout.client_id, rollout.name, rollout.image_id, rollout.digest,
+            json.dumps(dict(rollout.env)), rollout.created, plan.wave, plan.failures_allowed,
+            plan.cancelled, json.dumps(nodes),
+        )  # fmt: skip
+        sql = "INSERT OR REPLACE INTO rollout VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        await (await self._open()).write((sql, values))
+
+    async def drop(self, rollout_id: str) -> None:
+        """Delete a roll-out."""
+        sql = "DELETE FROM rollout WHERE rollout_id = ?"
+        await (await self._open()).write((sql, (rollout_id,)))
+
+    async def close(self) -> None:
+        """Close the file."""
+        if self._database is not None:
+            await self._database.close()
+
+    async def _open(self) -> LocalDatabase:
+        if self._database is None:
+            self._database = LocalDatabase(self._path, MIGRATIONS)
+            await self._database.open()
+        return self._database
+
+
+def _rollout(row: tuple[str, ...]) -> Rollout:
+    (
+        rollout_id, client_id, name, image_id, digest, env, created, wave, failures, cancelled,
+        nodes,
+    ) = row  # fmt: skip
+    progress = [
+        NodeProgress(node_id, RolloutNodeState(state), error, changed, tries, due)
+        for node_id, state, error, changed, tries, due in json.loads(nodes)
+    ]
+    plan = RolloutPlan(progress, int(wave), float(failures), cancelled=bool(cancelled))
+    return Rollout(
+        rollout_id, client_id, name, image_id, digest, float(created), plan, json.loads(env)
+    )

@@ -1,0 +1,65 @@
+"""Gives containers uids of their own, and the files that go with them; every function blocks.
+
+No list is kept: a container's uid is the owner of its data folder.
+"""
+
+import contextlib
+import os
+import stat
+import threading
+from pathlib import Path
+
+DATA = "data"
+_OPEN_FOLDER, _OPEN_FILE = 0o755, 0o444
+_CONNECTABLE = 0o666
+_assigning = threading.Lock()
+
+
+def assign_uid(directory: Path, uids: range) -> int:
+    """Return the uid of a container, whose data folder it owns from now on.
+
+    Raises:
+        OSError: all uids are in use.
+    """
+    with _assigning:
+        owner = (directory / DATA).stat().st_uid
+        taken = {
+            each.stat().st_uid
+            for each in directory.parent.glob(f"*/{DATA}")
+            if each.parent != directory
+        }
+        if owner in uids and owner not in taken:
+            return owner
+        free = next((uid for uid in uids if uid not in taken), None)
+        if free is None:
+            raise OSError(f"no uid is free from {uids.start} to {uids.stop - 1}")
+        give_folder(directory / DATA, free)
+        return free
+
+
+def give_folder(folder: Path, uid: int) -> None:
+    """Make a uid the owner of a folder and all in it; the folder itself last."""
+    for parent, folders, files in os.walk(folder, topdown=False):
+        for name in (*folders, *files):
+            os.lchown(Path(parent, name), uid, uid)
+    os.lchown(folder, uid, uid)
+
+
+def open_code(code: Path) -> None:
+    """Let every uid read an image's files; the folders above keep others out."""
+    tops = [code, *code.iterdir()]
+    if all(one.stat().st_mode & stat.S_IROTH for one in tops):  # done before; the root comes last
+        return
+    for parent, folders, files in os.walk(code, topdown=False):
+        for name in files:
+            Path(parent, name).chmod(_OPEN_FILE)
+        for name in folders:
+            Path(parent, name).chmod(_OPEN_FOLDER)
+    code.chmod(_OPEN_FOLDER)
+
+
+def open_socket(path: Path) -> None:
+    """Let every uid connect to a socket, if the folder around it keeps others out."""
+    with contextlib.suppress(FileNotFoundError):
+        if not stat.S_IMODE(path.parent.stat().st_mode) & 0o077:
+            path.chmod(_CONNECTABLE)

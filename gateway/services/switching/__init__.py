@@ -1,0 +1,1 @@
+"""Lets one process of a container take over from another."""

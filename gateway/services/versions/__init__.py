@@ -1,0 +1,1 @@
+"""Keeps the versions of containers: their states, and the one to go back to."""

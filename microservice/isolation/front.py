@@ -1,0 +1,181 @@
+"""Makes a forked process the front of a container: drops rights, probes, runs the service."""
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from microservice.isolation import kernel, landlock
+from microservice.isolation.cgroup_files import CgroupFiles
+from microservice.isolation.findings import Isolation
+from microservice.isolation.limits import set_limits
+from microservice.isolation.probe import Outside, probe
+from microservice.isolation.root_folder import finish_root
+from microservice.isolation.seccomp import Instruction, install
+from microservice.isolation.spec import (
+    CONTROL_FD,
+    HTTP_FD,
+    LAUNCH_DESCRIPTORS,
+    REQUEST_BYTES,
+    ContainerSpec,
+    decode_spec,
+)
+from microservice.isolation.view import (
+    DEVICES,
+    ETC,
+    SHARED_MEMORY,
+    SYSTEM,
+    FileView,
+)
+
+HOST_NAME_BYTES = 64  # linux/utsname.h
+_FIRST_FREE_FD = 20  # above the numbers that a front expects
+_FD_END = 1 << 20  # fs.nr_open, by default
+
+
+# runs a service: control socket, findings, required findings; returns the exit status
+Serve = Callable[[int, Isolation, tuple[str, ...]], int]
+
+
+@dataclass(slots=True)
+class Means:
+    """The steps that worked, and the errors of those that did not."""
+
+    pid_namespace: bool = False
+    root: bool = False
+    network: bool = False
+    names: bool = False  # a host name, and IPC objects, of its own
+    errors: dict[str, str] = field(default_factory=dict)
+
+    def attempt(self, name: str, step: Callable[[], None]) -> bool:
+        """Take a step that the kernel may not allow; return whether it worked."""
+        try:
+            step()
+        except OSError as exc:
+            self.errors[name] = str(exc.strerror or exc)
+            return False
+        return True
+
+    @property
+    def why(self) -> str:
+        """The errors in one line."""
+        return "; ".join(f"{name}: {error}" for name, error in self.errors.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Common:
+    """The things that all containers of a warm parent have."""
+
+    root: str  # the folder on which each builds its root, in a mount namespace of its own
+    read_only: tuple[str, ...]  # the folders of the interpreter and its libraries
+    outside: Outside
+    serve: Serve
+    rehearse: Callable[[CgroupFiles, Outside], None]
+    filters: Mapping[bool, list[Instruction]]  # of system calls, by: it has a network namespace
+
+
+def run_front(launch: socket.socket, common: Common, means: Means, cgroups: CgroupFiles) -> int:
+    """Wait for a launch; then isolate this process, probe it, run the service.
+
+    Returns:
+        the exit status.
+    """
+    kernel.set_process_name("standby")
+    common.rehearse(cgroups, common.outside)
+    data, descriptors, _, _ = socket.recv_fds(launch, REQUEST_BYTES, LAUNCH_DESCRIPTORS)
+    if not data:  # the gateway needs no further process
+        return 0
+    control, http, output = descriptors
+    os.dup2(output, 2)  # an error belongs into the container's log
+    spec = decode_spec(data)
+    view = FileView(
+        read_only=common.read_only,
+        code=spec.code,
+        writable=(spec.data, spec.scratch),
+        sockets=spec.sockets,
+        hidden=spec.state,
+    )
+    os.setsid()
+    kernel.set_process_name(spec.name)
+    launch.detach()
+    _place_descriptors(control, http, output, keep=cgroups)
+    os.environ.clear()
+    os.environ.update(spec.environment)
+    if means.root:
+        means.root = means.attempt("root", lambda: finish_root(common.root, view))
+    if means.names:
+        socket.sethostname(spec.name[:HOST_NAME_BYTES])
+    counts_alone = _change_identity(spec, means)
+    kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
+    set_limits(spec, counts_alone=counts_alone)
+    # without either, another container of this user could read /proc/<pid>/environ
+    is_alone = counts_alone or means.pid_namespace
+    kernel.prctl(kernel.PR_SET_DUMPABLE, 1 if is_alone else 0)
+    kernel.drop_capabilities()
+    kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
+    means.attempt("landlock", lambda: _restrict_files(view, means))
+    means.attempt("seccomp", lambda: install(common.filters[means.network]))
+    os.chdir(spec.data)
+    isolation = probe(spec, cgroups, common.outside, (counts_alone, means.why))
+    cgroups.close()
+    sys.argv = ["microservice.entry", str(CONTROL_FD)]
+    return common.serve(CONTROL_FD, isolation, spec.required)
+
+
+def _place_descriptors(control: int, http: int, output: int, keep: CgroupFiles) -> None:
+    """Give the descriptors their fixed numbers; close all others of the warm parent."""
+    control, http, output = _above(control), _above(http), _above(output)
+    keep.opened = {name: [_above(fd) for fd in fds] for name, fds in keep.opened.items()}
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(control, CONTROL_FD, inheritable=False)
+    os.dup2(http, HTTP_FD, inheritable=False)
+    still = {fd for fds in keep.opened.values() for fd in fds}
+    first = HTTP_FD + 1
+    for fd in (*sorted(still), _FD_END):
+        os.closerange(first, fd)
+        first = fd + 1
+
+
+def _above(fd: int) -> int:
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE_FD)
+
+
+def _change_identity(spec: ContainerSpec, means: Means) -> bool:
+    """Take the container's uid, or a user namespace; return whether there is either."""
+    if spec.uid is not None:
+        uid = spec.uid
+        done = means.attempt("uid", lambda: _become(uid))
+        os.environ["HOME"] = spec.data
+        return done
+    if not means.pid_namespace:
+        return False
+    return means.attempt("user namespace", kernel.enter_user_namespace)
+
+
+def _become(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _restrict_files(view: FileView, means: Means) -> None:
+    writable = landlock.writable_rights(landlock.landlock_abi())
+    rules = [(path, landlock.READ_AND_EXECUTE) for path in (*SYSTEM, *view.read_only, view.code)]
+    rules += [(path, landlock.READ) for path in ETC]
+    rules += [(path, landlock.READ_FILE | landlock.WRITE_FILE) for path in DEVICES]
+    rules += [(path, writable) for path in view.writable]
+    if means.root:
+        rules += [("/proc", landlock.READ), (SHARED_MEMORY, writable)]
+    else:  # the machine's: all but its own part stays closed
+        rules += [
+            ("/proc/self", landlock.READ),
+            ("/proc/cpuinfo", landlock.READ),
+            ("/proc/meminfo", landlock.READ),
+        ]
+    landlock.restrict(rules, forbid_tcp=not means.network)

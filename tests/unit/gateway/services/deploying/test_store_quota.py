@@ -1,0 +1,72 @@
+"""Quotas of data folders: the verdict, the size, and what happens to the container."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.services.containers import ContainerState
+from gateway.services.deploying.store_quota import (
+    MIB,
+    QuotaVerdict,
+    StoreQuotas,
+    folder_bytes,
+    judge,
+)
+from gateway.services.limits import ServiceLimits
+from tests.unit.gateway.services.fake_runtime import until
+from tests.unit.gateway.services.test_deployments import Bench
+
+
+@pytest.mark.parametrize(
+    ("size", "verdict"),
+    [(0, QuotaVerdict.WITHIN), (89, QuotaVerdict.WITHIN), (90, QuotaVerdict.NEAR),
+     (100, QuotaVerdict.NEAR), (101, QuotaVerdict.OVER)],
+)  # fmt: skip
+def test_the_verdict_depends_on_the_share_of_the_quota(size: int, verdict: QuotaVerdict) -> None:
+    assert judge(size, 100) is verdict
+
+
+def test_the_size_of_a_folder_is_what_it_takes_on_disk(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/a").write_bytes(os.urandom(100_000))
+    sparse = tmp_path / "sparse"
+    with sparse.open("wb") as file:
+        file.truncate(10**9)
+    (tmp_path / "link").symlink_to("/")
+    assert 100_000 <= folder_bytes(tmp_path) < 200_000
+    assert folder_bytes(tmp_path / "none") == 0
+
+
+def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        bench = Bench(tmp_path)
+        await bench.deployments.resume()
+        await bench.upload()
+        await bench.deploy("one")
+        folder = tmp_path / "state/containers/api-one"
+        (folder / "data").mkdir(parents=True)
+        quotas = StoreQuotas(
+            bench.deployments.table,
+            ServiceLimits(store_bytes=MIB),
+            lambda _: folder,
+            lambda: 1_769_860_800.0,
+        )
+        await quotas.check_all()
+        assert not (folder / "output.log").exists()
+        (folder / "data/full").write_bytes(os.urandom(MIB * 95 // 100))
+        for _ in range(3):
+            await quotas.check_all()
+        told = (folder / "output.log").read_text()
+        assert told.count("\n") == 1
+        assert "[hecate] its data folder holds 1.0 MiB of 1 ([limits] store_mib)" in told
+        (folder / "data/more").write_bytes(os.urandom(MIB))
+        await quotas.check_all()
+        supervisor = bench.deployments.table.known("api", "api-one").supervisor
+        assert "its data folder holds 2.0 MiB, more than [limits] store_mib = 1" in supervisor.error
+        assert bench.runtime.events[-1].startswith("stop")
+        await until(lambda: supervisor.state is ContainerState.STARTED)  # it may delete its files
+        await bench.deployments.stop()
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
