@@ -11,7 +11,7 @@ _NOT_FOUND = re.compile(r"No matching distribution found for (.+?)(?: \(from .*)
 _VERSIONS = re.compile(r"Could not find a version .*\(from versions: (.*?)\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError", "Max retries")
-_ERROR = re.compile(r"^ERROR: (.+)$", re.MULTILINE)
+_ERROR = re.compile(r"^\s*(?:ERROR|error|fatal): (?!note:|subprocess-exited)(.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,11 @@ OFFLINE = """WARNING: Retrying (Retry(total=0)) after connection broken by 'NewC
 ERROR: Could not find a version that satisfies the requirement numpy (from versions: none)
 ERROR: No matching distribution found for numpy
 """
+GIT = """  error: subprocess-exited-with-error
+  fatal: unable to access 'https://x/': Could not connect
+  note: This error originates from a subprocess, and is likely not a problem with pip.
+ERROR: note: This error originates from a subprocess
+"""
 CONFLICT = """ERROR: Cannot install a==1 and b==1 because these package versions have conflicting dependencies.
 
 The conflict is caused by:
@@ -63,6 +68,7 @@ def test_a_name_that_the_index_does_not_have_is_told_apart() -> None:
         ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM", "resolve anew with --upgrade"),
         ("x\nERROR: Invalid requirement: 'a b c'\n", "Invalid requirement: 'a b c'"),
         ("boom", "boom"),
+        (GIT, "unable to access 'https://x/'"),
         ("", "pip said nothing"),
     ],
 )
