@@ -18,6 +18,7 @@ from functools import partial
 from fastapi import APIRouter
 
 from cloud.config import LOOPBACK, WILDCARDS, CloudConfig
+from cloud.discovery import account_api
 from cloud.discovery import api as discovery_api
 from cloud.discovery.directory import NodeDirectory
 from cloud.discovery.registry import NodeRegistry
@@ -178,6 +179,7 @@ def _build_services(base: _Base, broker: EmbeddedBroker, relay: InProcessRelay) 
         identity_api.build_router(sign_in, metrics),
         device_api.build_router(approval),
         discovery_api.build_router(registry, placing, broker, guard, metrics),
+        account_api.build_router(registry, guard, issuer.for_cluster),
         bep_api.build_router(placing, sealing.public, guard, metrics),
         limits_api.build_router(announce(broker.limits), guard),
         health_api.build_router(health, metrics, config.metrics.token),

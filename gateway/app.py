@@ -12,7 +12,6 @@ up. lifecycle.py runs the parts and stops them in order.
 import asyncio
 import logging
 import os
-import secrets
 import signal
 import socket
 import time
@@ -27,13 +26,12 @@ from urllib.parse import urlsplit
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
-from gateway.addresses import cluster_addresses
+from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
 from gateway.cloud_api.clock import CloudClock
-from gateway.cluster.cluster import Cluster, ClusterPorts
+from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
-from gateway.cluster.records.directory import Directory
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
@@ -45,6 +43,7 @@ from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
+from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
@@ -53,7 +52,6 @@ from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.targets import OwnNames
-from gateway.services.isolation import IsolationPolicy
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
 from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
@@ -71,8 +69,6 @@ if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
-
-EPOCH = "cluster-epoch"  # the highest that this node has seen
 
 
 async def run_gateway(config: GatewayConfig) -> None:
@@ -99,8 +95,27 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = _build_users(base.config, stack)
     broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
-    cluster = _build_cluster(base, broker)
-    cloud = await _build_cloud(base, broker, cluster, stack) if config.cloud.url else None
+    api = await _build_api(base, stack) if config.cloud.url else None
+    fetch_keys = api.signing_keys if api is not None else None
+    tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
+    await tokens.load()
+    credential = CredentialKeeper(
+        node.node_id, node.account, base.settings, lambda: tokens.keys, clock.now
+    )
+    await credential.load()
+    cluster = build_cluster(
+        ClusterBase(
+            settings=config.cluster,
+            node=node,
+            election=base.election,
+            broker=broker,
+            store=base.settings,
+            tokens=tokens,
+            credential=credential,
+            clock=clock.now,
+        )
+    )
+    cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
     status = GatewayStatus(
         StatusSources(
             node=node,
@@ -112,14 +127,6 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             cloud=cloud.sources if cloud else None,
         )
     )
-    tokens = AccessTokens(
-        node.node_id,
-        node.account,
-        base.settings,
-        cloud.api.signing_keys if cloud else None,
-        clock.now,
-    )
-    await tokens.load()
     sidecar = build_sidecar(
         SidecarParts(
             guard=Guard(node.identity.api_key, tokens),
@@ -145,6 +152,8 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             users=users,
             admission=admission,
             cluster=cluster,
+            credential=credential,
+            tokens=tokens,
             cloud=cloud,
             status=status,
             sidecar=sidecar,
@@ -188,7 +197,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         make_private(sockets / "services"),
         sockets / "broker.sock",
         NodeInfo(identity.node_id, lambda: account.account_id),
-        isolation=IsolationPolicy(config.services.is_strict, config.services.uids),
+        limits=config.services.limits(),
+        isolation=config.services.isolation_policy(),
     )
     rank = Rank(config.cluster.stationary, config.cluster.capability)
     stored = await settings.load()
@@ -216,34 +226,19 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
 
 
-def _build_cluster(base: _Base, broker: Broker) -> Cluster:
-    node, settings = base.node, base.config.cluster
-    directory = Directory(secrets.token_bytes(16))
+async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
+    from gateway.cloud_api.client import CloudApi
+    from gateway.cloud_api.http_proxy import find_proxy
 
-    async def save_epoch(epoch: int) -> None:
-        await base.settings.save({EPOCH: str(epoch).encode()})
-
-    ports = ClusterPorts(node.signed_record, save_epoch, cluster_addresses)
-    if settings.admit == "none":
-        return Cluster(node.node_id, base.election, directory, broker, ports)
-    from gateway.cluster.links.admission import OpenAdmission, SecretAdmission
-    from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToPeers
-
-    known = [secret for secret in (settings.secret, settings.old_secret) if secret]
-    is_open = settings.admit == "any"
-    admission = OpenAdmission() if is_open else SecretAdmission(node.node_id, known)
-
-    def build_network(network_ports: NetworkPorts) -> ClusterNetwork:
-        return ClusterNetwork(
-            node.identity.key,
-            base.election,
-            directory,
-            admission,
-            WaysToPeers(settings.peers, settings.discovery),
-            network_ports,
-        )
-
-    return Cluster(node.node_id, base.election, directory, broker, ports, build_network)
+    settings, node = base.config.cloud, base.node
+    scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
+    tls = client_context(settings.ca_file) if settings.tls else None
+    if not settings.tls and not is_loopback_host(host):
+        logger.warning("the link to %s is not encrypted: use https", settings.url)
+    proxy = find_proxy(settings.proxy, scheme, host)
+    api = CloudApi(settings.url, node.identity.key, tls, base.clock, proxy)
+    stack.push_async_callback(api.close)
+    return api
 
 
 def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":
@@ -275,9 +270,8 @@ def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
 
 
 async def _build_cloud(
-    base: _Base, broker: Broker, cluster: Cluster, stack: AsyncExitStack
+    base: _Base, broker: Broker, cluster: Cluster, api: "CloudApi", stack: AsyncExitStack
 ) -> CloudLinkParts:
-    from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
@@ -291,11 +285,7 @@ async def _build_cloud(
     settings = config.cloud
     scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
     tls = client_context(settings.ca_file) if settings.tls else None
-    if not settings.tls and not is_loopback_host(host):
-        logger.warning("the link to %s is not encrypted: use https", settings.url)
     proxy = find_proxy(settings.proxy, scheme, host)
-    api = CloudApi(settings.url, node.identity.key, tls, clock, proxy)
-    stack.push_async_callback(api.close)
     other_nodes = OtherNodes(settings.url, cluster.known_records, api.account_nodes, tls, proxy)
     stack.push_async_callback(other_nodes.close)
     when_full = WhenFull(config.spool.when_full)
@@ -323,7 +313,9 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            uplink.associate, api.account_nodes, other_nodes, beps, membership, settings.url
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         other_nodes=other_nodes,
     )
@@ -399,5 +391,6 @@ def _build_roles(
         finally:
             await sep.stop()
 
-    supernode = frozenset({Role.SUPERNODE})
-    return RoleController([RolePart("uplink", supernode, serve_cloud)], cluster.next_role)
+    # the cloud takes a node that no supernode vouches for as its own supernode
+    roles = frozenset(Role) - {Role.LISTENING}
+    return RoleController([RolePart("uplink", roles, serve_cloud)], cluster.next_role)

@@ -14,6 +14,7 @@ from broker.standalone.conf.settings import AccessSettings, Anonymous
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.errors import ConfigError
+from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from settings.addresses import HostPort
@@ -25,7 +26,6 @@ from settings.secret import Secret
 from web.tls.settings import check_listener, check_tls_files
 
 MIB = 1024 * 1024
-UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 _SIMPLE_LISTENER = ("host", "port", "tls_cert", "tls_key", "tls_port")
 SECRET_CHARACTERS = 16
 DEFAULT_STATE = Path("~/.local/state/hecate")
@@ -132,8 +132,9 @@ class SidecarSettings:
 class ClusterSettings:
     """The other gateways of this network that form a cluster with this one.
 
-    Nodes prove their node ids by TLS. `admit` says who may join: `secret` nodes that know
-    `secret`; `any` every node of the network; `none` nobody, and this node stays alone.
+    Nodes prove their node ids by TLS. `admit` says who may join: `account` nodes of the same
+    account, which is checked without the cloud for 30 days; `secret` nodes that know `secret`;
+    `any` every node of the network; `none` nobody, and this node stays alone.
     """
 
     admit: str = "none"
@@ -148,8 +149,9 @@ class ClusterSettings:
 
     def check(self) -> None:
         """Refuse unknown words, a short secret, and addresses that are none."""
-        if self.admit not in ("secret", "any", "none"):
-            raise ValueError(f'admit = "{self.admit}": must be "secret", "any" or "none"')
+        if self.admit not in ("account", "secret", "any", "none"):
+            words = '"account", "secret", "any" or "none"'
+            raise ValueError(f'admit = "{self.admit}": must be {words}')
         secret = self.secret.reveal() if self.secret is not None else ""
         if self.admit == "secret" and len(secret) < SECRET_CHARACTERS:
             raise ValueError(f"secret must have at least {SECRET_CHARACTERS} characters")
@@ -217,34 +219,6 @@ class SpoolSettings:
             raise ValueError(f'when_full = "{self.when_full}": must be {words}')
         if self.limit_bytes < 64 * 1024:
             raise ValueError(f"limit_bytes = {self.limit_bytes}: must be at least 65536")
-
-
-@dataclass(frozen=True, slots=True)
-class ServicesSettings:
-    """The isolation of microservices, as [isolation](isolation.md) describes it."""
-
-    isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
-    uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
-    uid_count: int = 10_000
-
-    def check(self) -> None:
-        """Refuse unknown words, and uids that belong to people."""
-        if self.isolation not in ("best", "strict"):
-            raise ValueError(f'isolation = "{self.isolation}": must be "best" or "strict"')
-        if not UID_MIN <= self.uid_first <= UID_MAX:
-            raise ValueError(f"uid_first = {self.uid_first}: must be {UID_MIN} to {UID_MAX}")
-        if not 1 <= self.uid_count <= UID_MAX + 1 - self.uid_first:
-            raise ValueError(f"uid_count = {self.uid_count}: uids must be at most {UID_MAX}")
-
-    @property
-    def is_strict(self) -> bool:
-        """True when isolation is strict."""
-        return self.isolation == "strict"
-
-    @property
-    def uids(self) -> range:
-        """The uids of containers."""
-        return range(self.uid_first, self.uid_first + self.uid_count)
 
 
 @dataclass(frozen=True, slots=True)

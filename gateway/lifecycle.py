@@ -20,12 +20,14 @@ from typing import TYPE_CHECKING
 from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
+from gateway.access.tokens import AccessTokens
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission
 from gateway.errors import GatewayError
 from gateway.mqtt.listeners import BrokerListeners, describe_encryption
+from gateway.node.credential import CredentialKeeper
 from gateway.node.record import ApiAddress, Node
 from gateway.roles import RoleController, keep_running
 from gateway.services import ServiceHost
@@ -83,6 +85,8 @@ class GatewayParts:
     users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
     cluster: Cluster
+    credential: CredentialKeeper
+    tokens: AccessTokens
     cloud: CloudLinkParts | None
     status: GatewayStatus
     sidecar: Sidecar
@@ -137,6 +141,7 @@ class Gateway:
         if parts.users is not None:
             runs["users"] = self._follow_users(parts.users)
         if parts.cloud is not None:
+            runs["credential"] = parts.credential.run(self._fetch_credential)
             runs["visitors"] = self._serve_visitors(parts.cloud)
             runs["beps"] = keep_running("beps", parts.cloud.beps.run)
         return runs
@@ -190,6 +195,13 @@ class Gateway:
             logger.warning(
                 "anyone on this machine may read and write topics ([broker] anonymous = loopback)"
             )
+
+    async def _fetch_credential(self) -> str:
+        """Return a new credential of the account, and have the keys to check those of others."""
+        cloud = self._parts.cloud
+        assert cloud is not None  # it runs with one only
+        await self._parts.tokens.refresh()
+        return await cloud.api.account_credential()
 
     def _follow_users(self, users: "BrokerUsers") -> Coroutine[None, None, None]:
         from gateway.mqtt.users import UserPorts

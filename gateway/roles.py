@@ -1,7 +1,7 @@
 """Starts and stops the parts of a gateway that depend on its role in the cluster.
 
-A supernode keeps the link to the cloud and forwards the SEP; a member does neither. Other parts
-run in every role, and gateway/lifecycle.py owns them.
+The link to the cloud runs once a node has a role: each node keeps its own, also as a member. Other
+parts run in every role, and gateway/lifecycle.py owns them.
 """
 
 import asyncio

@@ -99,9 +99,9 @@ class GatewayStatus:
         return found
 
     def sep_state(self) -> CloudLinkState:
-        """Return the state of the link to the cloud; a member keeps none."""
+        """Return the state of the link to the cloud."""
         parts = self._parts
-        if parts.cloud is None or parts.cluster.role is Role.MEMBER:
+        if parts.cloud is None:
             return CloudLinkState.DISABLED
         return parts.cloud.uplink.link.state
 

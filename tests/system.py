@@ -105,6 +105,7 @@ class Gateway:
             "HECATE_GATEWAY_NODE_NAME": "barn",
             "HECATE_GATEWAY_BROKER_PORT": "0",
             "HECATE_GATEWAY_SIDECAR_PORT": "0",
+            "HECATE_GATEWAY_CLUSTER_ADMIT": "none",
             **environ,
         }
         self.start()

@@ -90,6 +90,8 @@ class OverflowControl:
 
         The session's own client is not held: it would wait for itself.
         """
+        if hold.decided:  # handed over by a session that has ended
+            return
         if self.is_holding and (publisher is None or publisher.client_id != self._client_id):
             hold.keep()
             self._holds.append((hold, messages, now + self.rule.slow_s))

@@ -17,7 +17,7 @@ from cloud.metrics import Metrics
 from cloud.signalling.placing import Placing
 from cloud.tokens.access import CloudCaller
 from protocol.errors import TokenError, WireError
-from protocol.ids import NODE_ID, encode_base64url
+from protocol.ids import NODE_ID
 from protocol.records import open_registration, to_fields
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,6 @@ class AccountAnswer(BaseModel):
     """The account a node belongs to."""
 
     accountId: str  # noqa: N815  # the API's spelling
-
-
-class AccountKeyAnswer(BaseModel):
-    """32 bytes, base64url: keys the codes for BEPs."""
-
-    key: str
 
 
 NodeId = Annotated[str, Path(pattern=f"^{NODE_ID.pattern}$", description="56 hex digits")]
@@ -127,12 +121,5 @@ def build_router(
         account_id = await registry.associate(caller, node_id)
         broker.apply_changed_rights()
         return {"accountId": account_id}
-
-    @router.get("/account/key", summary="The account's key", response_model=AccountKeyAnswer)
-    async def show_account_key(
-        caller: Annotated[CloudCaller, Depends(guard.require_node)],
-    ) -> dict[str, str]:
-        """Return the key shared by the nodes of the calling node's account."""
-        return {"key": encode_base64url(await registry.account_key(caller))}
 
     return router

@@ -7,6 +7,7 @@ from joserfc.jwk import ECKey, KeySet
 
 from cloud.storage.records import Bep
 from cloud.tokens.access import AUDIENCE, CloudCaller, caller_from
+from protocol.cluster_credentials import sign_credential
 from protocol.tokens import sign_token, verify_token
 
 RELAY_AUDIENCE = "relay"
@@ -54,6 +55,10 @@ class Issuer:
         """Return the token with which a node serves a BEP at a relay."""
         claims = {"aud": RELAY_AUDIENCE, "sub": bep.node_id, "bep": bep.bep_id}
         return sign_token(claims, self._signing, now, bep.expires_at - now)
+
+    def for_cluster(self, node_id: str, account_id: str, now: float) -> str:
+        """Return the credential by which nodes of an account know each other without the cloud."""
+        return sign_credential(node_id, account_id, self._signing, now)
 
     def verify(self, token: str, now: float) -> CloudCaller:
         """Return the subject of an access token; TokenError when it is not valid."""

@@ -108,6 +108,17 @@ class Guard:
             )
         return caller.client_id
 
+    async def named_client(self, request: Request, named: str) -> str:
+        """Return the client id that a manager names: any with the API key, else its own."""
+        own = await self.client_id(request)
+        caller = await self.caller(request)
+        if (named != own and not caller.has_key) or not _CLIENT_ID.fullmatch(named):
+            raise Problem(
+                HTTPStatus.FORBIDDEN,
+                f"cannot act for client {named[:80]!r}: the access token is of client {own}",
+            )
+        return named
+
     async def container_or_viewer(self, request: Request) -> None:
         """Accept every container of this node; Problem 401 or 403 for others unless viewers.
 

@@ -49,6 +49,15 @@ class AccessTokens:
         self._keys: KeySet | None = None
         self._fetched_at = float("-inf")
 
+    @property
+    def keys(self) -> KeySet | None:
+        """The cloud's keys; None while they are not known."""
+        return self._keys
+
+    async def refresh(self) -> bool:
+        """Fetch the keys, unless that was just tried; return whether there are new ones."""
+        return await self._refresh()
+
     async def load(self) -> None:
         """Read the stored keys, so that tokens can be verified while the cloud is unreachable."""
         stored = (await self._settings.load()).get(_KEYS)
@@ -76,7 +85,8 @@ class AccessTokens:
             raise TokenError("cannot accept token: not of this node's account")
         if claims.get("node_id", self._node_id) != self._node_id:
             raise TokenError("cannot accept token: bound to another node")
-        scope, client_id = claims.get("scope", ""), claims.get("client_id", "")
+        # RFC 9068, 2.2, and its name in OpenID Connect
+        scope, client_id = claims.get("scope", ""), claims.get("client_id", claims.get("azp", ""))
         return TokenRights(
             client_id if isinstance(client_id, str) else "",
             frozenset(scope.split()) if isinstance(scope, str) else frozenset(),

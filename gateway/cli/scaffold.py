@@ -10,14 +10,14 @@ from gateway.cli.templates import javascript_files, minimal_text, python_files
 from gateway.services.images.image import ENTRIES
 from gateway.services.images.manifest import FILE_NAME
 
-CODE_NAME = "service.py"
+CODE_NAME, JAVASCRIPT_NAME = "service.py", "index.js"
 
 
 def write_folder(directory: Path, *, javascript: bool, as_json: bool) -> None:
     """Write a microservice that runs into a folder; files that are there stay as they are."""
     name, folder = name_of(directory), shlex.quote(str(directory))
     wanted = (javascript_files if javascript else python_files)(name, folder)
-    other = CODE_NAME if javascript else "index.js"
+    other = CODE_NAME if javascript else JAVASCRIPT_NAME
     try:
         if (directory / other).exists():
             raise CliError(f"cannot write into {directory}: it is a microservice in {other}")
@@ -54,8 +54,8 @@ def explain_missing(directory: Path) -> str:
         )
     if not any((directory / entry).is_file() for entry in ENTRIES):
         return (
-            f"no {' or '.join(ENTRIES)} in it. This file holds the code: a Service and its "
-            f"handlers in Python, or mimikModule.exports in JavaScript. `hecate new {directory}` "
+            f"no {CODE_NAME} or {JAVASCRIPT_NAME} in it. This file holds the code: a Service and "
+            f"its handlers in Python, or mimikModule.exports in JavaScript. `hecate new {directory}` "
             "writes one"
         )
     return ""

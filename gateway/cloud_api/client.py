@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 ASSERTION_TTL_S = 120.0
 TIMEOUT_S = 10.0
-SEP_TIMEOUT_S = 25.0  # mSS waits 20 s for a node
 ATTEMPTS = 3  # of calls that a person waits for; the link repeats its calls itself
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
 WRONG_CLOCK_S = 5.0  # a difference of clocks that is logged and needs a second assertion
@@ -115,6 +114,11 @@ class CloudApi:
         except (KeyError, ValueError) as exc:
             raise UplinkLost("cannot get account key: the answer holds none") from exc
 
+    async def account_credential(self) -> str:
+        """Return the credential by which this node joins clusters of its account."""
+        answer = await self._call("get credential", "GET", "/mds/v1/account/credential")
+        return str(answer.get("credential", ""))
+
     async def associate(self, account_token: Secret) -> str:
         """Make this node a member of the account of a token; return the account's id."""
         answer = await self._retrying(
@@ -172,20 +176,6 @@ class CloudApi:
         answer = await self._retrying("list nodes", "GET", "/mds/v1/nodes?clusters=account")
         nodes = answer.get("data")
         return nodes if isinstance(nodes, list) else []
-
-    async def call_node(
-        self, method: str, node_id: str, path: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, bytes]:
-        """Return status and body of a node's answer over the SEP; UplinkLost without an answer."""
-        try:
-            response = await self._http.request(
-                method, f"/sep/{node_id}{path}", headers=dict(headers), content=body,
-                timeout=SEP_TIMEOUT_S,
-            )  # fmt: skip
-        except httpx.HTTPError as exc:
-            why = str(exc) or type(exc).__name__
-            raise UplinkLost(f"cannot reach node {node_id[:12]}: {why}") from exc
-        return response.status_code, response.content
 
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Request a tunnel to this node."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -21,19 +22,27 @@ __all__ = [
 
 
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457
-    """An answer other than success; detail reads "cannot X: why"."""
+    """An answer other than success; detail reads "cannot X: why".
+
+    Extra are further members of the document (RFC 9457, 3.2), for clients that read others.
+    """
 
     def __init__(
-        self, status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, headers
+        self.extra = extra or {}
 
 
 async def answer_problem(_request: Request, exc: Exception) -> Response:
     """Answer with the document of a Problem."""
     assert isinstance(exc, Problem)
-    return problem_response(exc.status, exc.detail, exc.headers)
+    return problem_response(exc.status, exc.detail, exc.headers, **exc.extra)
 
 
 async def answer_http_error(request: Request, exc: Exception) -> Response:

@@ -1,5 +1,6 @@
 """Microservices: images, containers, their processes, and the way to them."""
 
+from gateway.services.api.calls import McmAccess
 from gateway.services.errors import ServicesError
 from gateway.services.host import ContainerRights, ContainerStatus, ServiceHost
 from gateway.services.limits import ServiceLimits
@@ -10,6 +11,7 @@ __all__ = [
     "ContainerRights",
     "ContainerRoute",
     "ContainerStatus",
+    "McmAccess",
     "NodeInfo",
     "ServiceHost",
     "ServiceLimits",

@@ -22,6 +22,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Coroutine, Mapping
+from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from gateway.services.containers import ContainerState
@@ -52,7 +53,7 @@ class Deployments:
     def __init__(self, catalogue: Catalogue, context: ServiceContext, node: NodeInfo) -> None:
         self._catalogue, self._context = catalogue, context
         self._disk = DiskThread("services-disk")
-        self._images = ImageStore(catalogue, self._disk)
+        self._images = ImageStore(catalogue, self._disk, context.limits.rules)
         self.table = ContainerTable(catalogue, self._disk, context, node)
         self._activation = Activation(self.table, self._images, context)
         self._uploads = ImageUpdates(self._images, self.table, context, self.update_image)
@@ -86,6 +87,7 @@ class Deployments:
         image = self._images.get(f"{client_id}-{image_name}")
         if image is None or image.client_id != client_id:
             raise NotFoundError(f"cannot find image with name {image_name!r:.80}")
+        self._images.check_signature(image.signature, image.digest)
         if not _NAME.fullmatch(name):
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
         return await self._without_caller(self._put_container(name, image, env, now, given or {}))
@@ -151,7 +153,7 @@ class Deployments:
         number = history.add(stored_version(container_id, version, now), now).number
         self._creating += 1
         try:
-            with self.table.reserve(container_id, version.base):
+            with self.table.reserve(container_id, name, client_id, version):
                 await self.table.insert(stored, history)
         finally:
             self._creating -= 1
@@ -333,6 +335,27 @@ class Deployments:
         if image is None or client_id not in (None, image.client_id):
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
+
+    def containers(self, client_id: str | None = None) -> list[Deployed]:
+        """Return a client's containers, or all."""
+        return self.table.all(client_id)
+
+    def container(self, container_id: str) -> Deployed | None:
+        """Return a container by its id."""
+        return self.table.get(container_id)
+
+    def known(self, client_id: str, container_id: str) -> Deployed:
+        """Return a client's container; NotFoundError when there is none."""
+        return self.table.known(client_id, container_id)
+
+    def content(self, image: StoredImage) -> Path:
+        """Return the folder of an image's files."""
+        return self._catalogue.content(image.digest)
+
+    @property
+    def scratch_folder(self) -> Path:
+        """The folder for files of uploads that are not complete."""
+        return self._catalogue.scratch_folder
 
     # The gateway starts and stops -----------------------------------------------------------------
 

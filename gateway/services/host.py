@@ -2,13 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from broker import Overflow, OverflowRule, QueueStatus
 from gateway.http.routes import ApiRoute
-from gateway.services.api.calls import ClientCheck
+from gateway.services.api.calls import ClientCheck, McmAccess, access_of
+from gateway.services.api.images import image_fields
 from gateway.services.api.routes import McmParts, mcm_routes
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
@@ -17,6 +19,7 @@ from gateway.services.deployments import Deployed, Deployments
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
+from gateway.services.images.upload import Upload
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.messages import ContainerMessages
@@ -154,10 +157,30 @@ class ServiceHost:
         await asyncio.gather(*self._forgetting, return_exceptions=True)
         await self._dead_letters.close()
 
-    def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
-        """Return /mcm/v1; the check returns the client id of a request, or raises Problem."""
+    def mcm_routes(self, check: ClientCheck, access: McmAccess | None = None) -> list[ApiRoute]:
+        """Return /mcm/v1; the check returns the client id of a request, or raises Problem.
+
+        Without access no caller acts for another client, and no code is accepted.
+        """
         parts = McmParts(self._deployments, self._dead_letters, self._messages, self._limits)
-        return mcm_routes(parts, check)
+        return mcm_routes(parts, access or access_of(check))
+
+    @property
+    def upload_bytes(self) -> int:
+        """The largest archive of an image."""
+        return self._limits.image.upload_bytes
+
+    async def add_image(self, client_id: str, archive: AsyncIterable[bytes]) -> dict[str, Any]:
+        """Store an image that another node sends; return it as the API shows it.
+
+        Raises:
+            ServicesError: it cannot be used.
+        """
+        upload_bytes = self._limits.image.upload_bytes
+        async with Upload(self._deployments.scratch_folder, upload_bytes) as upload:
+            await upload.write_all(archive)
+            file = await upload.finish()
+            return image_fields(await self._deployments.put_image(client_id, file, time.time()))
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path; None when no microservice has it."""
@@ -192,14 +215,14 @@ class ServiceHost:
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
             )
-            for one in self._deployments.table.all()
+            for one in self._deployments.containers()
             if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
         """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
-        deployed = self._deployments.table.get(container_id)
+        deployed = self._deployments.container(container_id)
         if deployed is None or container_id == username:
             return None
         version = deployed.supervisor.rights_version(password)
@@ -251,7 +274,7 @@ def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:
     return ContainerStatus(
         id=stored.container_id,
         name=stored.name,
-        image=version.manifest.image,
+        image=stored.image_id.removeprefix(f"{stored.client_id}-"),
         state=supervisor.state.value,
         path=version.base,
         expose=version.manifest.http.expose,

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from gateway.services.images.tars import MIB, ImageLimits
+from gateway.services.images.limits import MIB, ImageLimits
+from gateway.services.images.rules import DEFAULT_RULES, ImageRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +11,7 @@ class ServiceLimits:
     """Limits of one gateway."""
 
     image: ImageLimits = field(default_factory=ImageLimits)
+    rules: ImageRules = DEFAULT_RULES  # for images: signatures, room, sources
     images: int = 64
     old_versions: int = 3  # images of a microservice that no container uses: for a rollback
     containers: int = 32

@@ -1,7 +1,12 @@
 """Maps request paths to containers."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+API_ALIAS_KEY = "MCM.API_ALIAS"  # "true" in a container's environment opens /api/<name>/<version>
+
+_VERSIONED = re.compile(r"(.+)-(v[A-Za-z0-9.]{1,16})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +35,48 @@ class Routes:
             end = path.rfind("/", 0, end)
         return None
 
-    def clash(self, base: str, container_id: str, reserved: Mapping[str, str]) -> str | None:
-        """Return another container's base that this one would lie above, below or upon.
+    def clash(
+        self, bases: Iterable[str], container_id: str, reserved: Mapping[str, Iterable[str]]
+    ) -> tuple[str, str] | None:
+        """Return a base, and another container's base that it would lie above, below or upon.
 
         Args:
-            base: of the container.
+            bases: of the container.
             container_id: whose routes do not count.
             reserved: bases of other containers, by id, that have no routes yet.
         """
         others = [r.base for r in self._by_base.values() if r.container_id != container_id]
-        for other in (*others, *reserved.values()):
-            if f"{base}/".startswith(f"{other}/") or f"{other}/".startswith(f"{base}/"):
-                return other
+        others += [base for of_one in reserved.values() for base in of_one]
+        for base in bases:
+            for other in others:
+                if f"{base}/".startswith(f"{other}/") or f"{other}/".startswith(f"{base}/"):
+                    return base, other
         return None
 
     def replace(self, routes: Iterable[ContainerRoute]) -> None:
         """Replace all routes."""
         self._by_base = {route.base: route for route in routes if route.base}
+
+
+def bases_of(
+    name: str, client_id: str, base: str, env: Mapping[str, str], *, v1_paths: bool
+) -> tuple[str, ...]:
+    """Return the paths of a container: its base first, then its aliases.
+
+    Args:
+        name: of the container.
+        client_id: of its owner.
+        base: with the client id; "" when it answers no HTTP.
+        env: its environment.
+        v1_paths: whether it also answers at its base without the client id.
+    """
+    if not base:
+        return ()
+    found = [base]
+    if env.get(API_ALIAS_KEY, "").lower() == "true":
+        versioned = _VERSIONED.fullmatch(name)
+        service, version = (versioned[1], versioned[2]) if versioned else (name, "v1")
+        found.append(f"/api/{service}/{version}")
+    if v1_paths:
+        found.append(base.removeprefix(f"/{client_id}"))
+    return tuple(dict.fromkeys(found))

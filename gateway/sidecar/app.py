@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from gateway import VERSION
 from gateway.access.guard import Guard
 from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
+from gateway.http.problems import Problem
 from gateway.http.routes import ApiRoute, make_api
 from gateway.node.record import Node
-from gateway.services import ServiceHost
+from gateway.services import McmAccess, ServiceHost
 from gateway.sidecar import devices, nodes
 from gateway.sidecar.account import account_routes
 from gateway.sidecar.beps import beps_routes
@@ -18,12 +20,16 @@ from gateway.sidecar.devices import devices_routes
 from gateway.sidecar.health import health_routes, openapi_route
 from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_routes
 from gateway.sidecar.microservices import Microservices
+from gateway.sidecar.node_images import NodeImages
 from gateway.sidecar.nodes import nodes_routes
 from gateway.status import GatewayStatus
+from protocol.codes import check_code
+from protocol.errors import TokenError
 from settings.secret import Secret
 from web.asgi import App
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
+    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
     from gateway.tunnel.grants import BepService
 
@@ -34,6 +40,7 @@ class CloudCalls:
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
+    nodes: "OtherNodes"
     beps: "BepService"
     membership: "Membership"
     url: str
@@ -73,7 +80,8 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
 def sidecar_routes(parts: SidecarParts) -> list[ApiRoute]:
     """Return all routes but the one that describes them."""
     guard, cloud = parts.guard, parts.cloud
-    rpc = JsonRpc(parts.node, cloud.associate if cloud else None, parts.clock)
+    images = NodeImages(parts.cluster, parts.services, cloud.nodes if cloud else None)
+    rpc = JsonRpc(parts.node, cloud.associate if cloud else None, parts.clock, images)
     return [
         *health_routes(parts.status, guard),
         *nodes_routes(guard, parts.node, parts.cluster, cloud.account_nodes if cloud else None),
@@ -81,8 +89,22 @@ def sidecar_routes(parts: SidecarParts) -> list[ApiRoute]:
         *devices_routes(guard, parts.admission, parts.status),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),
-        *parts.services.mcm_routes(guard.client_id),
+        *parts.services.mcm_routes(guard.client_id, _mcm_access(parts)),
     ]
+
+
+def _mcm_access(parts: SidecarParts) -> McmAccess:
+    guard, node = parts.guard, parts.node
+
+    def check(code: str, operation: str) -> None:
+        if not node.account.key:
+            raise Problem(HTTPStatus.FORBIDDEN, "cannot accept code: this node is in no account")
+        try:
+            check_code(code, node.account.key, node.node_id, operation, parts.clock())
+        except TokenError as exc:
+            raise Problem(HTTPStatus.FORBIDDEN, str(exc)) from exc
+
+    return McmAccess(guard.client_id, guard.named_client, check)
 
 
 def describe_sidecar(routes: Iterable[ApiRoute]) -> dict[str, Any]:

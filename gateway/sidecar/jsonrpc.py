@@ -1,4 +1,4 @@
-"""Serves JSON-RPC 2.0: the identity of this node, association with an account, BEP codes."""
+"""Serves JSON-RPC 2.0: the identity of this node, association with an account, codes, images."""
 
 import logging
 import re
@@ -9,12 +9,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import VERSION
-from gateway.access.guard import ACCOUNT_KEY, ASSOCIATE, Guard, SidecarCaller
+from gateway.access.guard import ACCOUNT_KEY, ASSOCIATE, MANAGE, Guard, SidecarCaller
 from gateway.addresses import local_address
 from gateway.errors import UplinkError
 from gateway.http.body import read_body
 from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
+from gateway.services import ServicesError
+from gateway.sidecar.node_images import NodeImages
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.ids import NODE_ID
 from settings.secret import Secret
@@ -30,7 +32,8 @@ PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, FAILED, FORBIDDEN = (
     -32700, -32600, -32601, -32602, -32000, -32001,
 )  # fmt: skip
 
-_OPERATION = re.compile(re.escape(REQUEST_BEP) + r"|/mcm/v1/images/[A-Za-z0-9._-]{1,128}/tarball")
+_IMAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,160}")
+_OPERATION = re.compile(re.escape(REQUEST_BEP) + r"|/mcm/v1/images/[A-Za-z0-9._-]{1,160}/tarball")
 
 
 class RpcError(Exception):
@@ -47,8 +50,15 @@ Associate = Callable[[Secret], Awaitable[str]]
 class JsonRpc:
     """The methods; associate is None without a cloud."""
 
-    def __init__(self, node: Node, associate: Associate | None, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        associate: Associate | None,
+        clock: Callable[[], float],
+        images: NodeImages,
+    ) -> None:
         self._node, self._associate, self._clock = node, associate, clock
+        self._images = images
         self._methods: dict[
             str, Callable[[list[Any], SidecarCaller], Awaitable[dict[str, Any]]]
         ] = {
@@ -56,6 +66,7 @@ class JsonRpc:
             "getEdgeIdToken": self._get_edge_id_token,
             "associateAccount": self._associate_account,
             "getEdgeHmacCode": self._get_edge_hmac_code,
+            "serviceMesh.addRegistryImage": self._add_registry_image,
         }
 
     async def answer(self, body: bytes, caller: SidecarCaller) -> dict[str, Any]:
@@ -127,6 +138,23 @@ class JsonRpc:
         expires = expiry_seconds(int(expiry))
         code = make_code(self._node.account.key, expires, node_id, operation)
         return {"edgeHmacCode": code}
+
+    async def _add_registry_image(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
+        _require(caller, MANAGE)
+        match params:
+            case [_, str() as node_id, str() as image_id, str() as code]:
+                pass
+            case _:
+                raise RpcError(
+                    INVALID_PARAMS,
+                    "cannot add image: params must be [token, node id, image id, code]",
+                )
+        if not NODE_ID.fullmatch(node_id) or not _IMAGE_ID.fullmatch(image_id):
+            raise RpcError(INVALID_PARAMS, "cannot add image: that is no node id and image id")
+        try:
+            return await self._images.add(caller.client_id, node_id, image_id, code)
+        except (ServicesError, UplinkError) as exc:
+            raise RpcError(FAILED, str(exc)) from exc
 
 
 def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:

@@ -13,6 +13,7 @@ from microservice.outbound.exchange import READ_BYTES, Body, OutboundExchange
 from microservice.outbound.response import OutboundResponse
 from microservice.outbound.tunnels import open_tunnel, raise_refusal
 from microservice.outbound.urls import OutboundTarget, split_url
+from microservice.telemetry.trace import PARENT, current_trace
 
 CONNECT_TIMEOUT_S = 5.0
 READ_TIMEOUT_S = 30.0
@@ -57,7 +58,7 @@ class OutboundClient:
         Args:
             method: "GET", "POST" and so on.
             url: http:// or https://; a path alone is one of the gateway's own API.
-            headers: pass on `x-request-id` and `traceparent` of the request at hand here.
+            headers: the trace of the handler that runs is among them without a word.
             body: bytes, or an asynchronous iterable, which is sent as it yields.
             connect_timeout: seconds until the connection is open; None for no limit.
             read_timeout: seconds in which a byte must move; None for no limit.
@@ -67,7 +68,7 @@ class OutboundClient:
             OutboundTimeoutError: a limit passed.
             OutboundError: the target cannot be reached, or its answer not be read.
         """
-        given = list(headers.items() if isinstance(headers, Mapping) else headers)
+        given = _with_trace(list(headers.items() if isinstance(headers, Mapping) else headers))
         target = split_url(url, [name for name, _ in given])
         request = _build_request(method.upper(), target, given, body)
         async with self._connection(target, connect_timeout) as (reader, writer):
@@ -113,6 +114,14 @@ class OutboundClient:
 def _tls_context() -> ssl.SSLContext:
     """Return the context of all connections; the authorities of the system take some MiB."""
     return ssl.create_default_context()
+
+
+def _with_trace(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return headers with the context of the trace that the running handler belongs to."""
+    trace = current_trace()
+    if trace is None or PARENT in {name.lower() for name, _ in headers}:
+        return headers
+    return [*headers, *trace.headers]
 
 
 def _name(target: OutboundTarget) -> str:

@@ -22,10 +22,12 @@ from microservice.http.asgi import App
 from microservice.message import encode_payload
 from microservice.mqtt.retry import RetryPolicy
 from microservice.mqtt.wire import NO_PROPERTIES, Incoming, MessageProperties
+from microservice.outbound.answer import service_url
 from microservice.schedules.runner import Clocks, ScheduleRunner
 from microservice.store.state import State
 from microservice.testing.broker import DeadMessage, PublishedMessage, TestBroker
 from microservice.testing.client import AppClient, HttpAnswer, SocketClient
+from microservice.testing.outbound import SentRequest, TestOutbound
 from microservice.triggers.registry import Triggers
 
 START_S = 1_800_000_000.0  # 2027-01-15 08:00 UTC, unless a test says otherwise
@@ -42,7 +44,7 @@ class TestedService:
     triggers: Triggers
     state: State
     settings: SettingValues
-    attach: Callable[[TestBroker], None]  # connects the service to the test's broker
+    attach: Callable[[TestBroker, TestOutbound], None]  # connects the service to the test
 
 
 class TestBench:
@@ -53,6 +55,7 @@ class TestBench:
     def __init__(self, service: TestedService, now: float | None) -> None:
         self.counters = ServiceCounters()
         self._service, self._broker = service, TestBroker()
+        self._outbound = TestOutbound()
         self._now = START_S if now is None else now  # of both clocks
         limits = HandlerLimits(HANDLER_S, 0)
         triggers = service.triggers
@@ -73,7 +76,7 @@ class TestBench:
         self._folder = tempfile.TemporaryDirectory(prefix="service-test-")
 
     async def __aenter__(self) -> Self:
-        self._service.attach(self._broker)
+        self._service.attach(self._broker, self._outbound)
         place = Path(self._folder.name) / "store.db"
         self._service.state.attach(place, STORE_MIB, lambda _: None)
         await self._schedules.begin()
@@ -141,6 +144,21 @@ class TestBench:
     def respond(self, topic: str, value: Any) -> None:
         """Answer the requests of the service to a topic with a value from now on."""
         self._broker.responses[topic] = value
+
+    def answer(self, target: str, value: Any, *, status: int = 200) -> None:
+        """Answer the calls and requests of the service to a target from now on.
+
+        The target is a URL, or the type and path of a service: "api-climate/rooms/attic".
+        """
+        if "://" not in target:
+            service_type, _, path = target.partition("/")
+            target = service_url(service_type, path, "")
+        self._outbound.answer(target, value, status)
+
+    @property
+    def sent(self) -> list[SentRequest]:
+        """The requests that the service has sent over HTTP, oldest first."""
+        return self._outbound.sent
 
     async def advance(self, seconds: float) -> None:
         """Move both clocks; run the schedules that become due, one time after the other."""

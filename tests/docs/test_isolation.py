@@ -5,8 +5,9 @@ import tomllib
 from pathlib import Path
 
 from gateway.cli.app import app
-from gateway.config import ServicesSettings, load_gateway_config
+from gateway.config import load_gateway_config
 from gateway.services.images.manifest import LimitSettings, parse_manifest
+from gateway.services.settings import ServicesSettings
 from microservice.isolation.findings import FINDINGS
 from tests.programs import ROOT
 

@@ -7,7 +7,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["broker", "protocol"]):
+with atheris.instrument_imports(include=["broker", "protocol", "gateway.services"]):
     from tests.hostile.targets import TARGETS
 
 if __name__ == "__main__":

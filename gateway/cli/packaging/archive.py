@@ -7,7 +7,7 @@ from gateway.cli.errors import CliError
 from gateway.cli.packaging.builder import START_S, Package
 from gateway.services.errors import ImageError
 from gateway.services.images.image import read_image
-from gateway.services.images.tars import DEFAULT_LIMITS
+from gateway.services.images.limits import DEFAULT_LIMITS
 
 
 def is_archive(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """Builds the image of a folder: its files, and the packages of its requirements.txt."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,12 +8,13 @@ from pathlib import Path
 from gateway.cli.errors import CliError
 from gateway.cli.packaging.platforms import ImagePlatform, parse_platform
 from gateway.cli.packaging.requirements import LOCK, REQUIREMENTS, Resolution, resolve
+from gateway.cli.packaging.signing import load_signing_key
 from gateway.cli.packaging.wheels import FOLDER, WheelFiles, unpack_wheels
 from gateway.cli.scaffold import explain_missing
 from gateway.node.machine import local_glibc, local_platform, local_python
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
-from gateway.services.images.pack import PackOptions, pack_image
+from gateway.services.images.pack import PackOptions, pack_image, packed_digest, sign_packed
 
 START_S = 30.0
 PYTHON_LABEL = "hecate.python"  # the version that native packages are for
@@ -37,7 +37,7 @@ class Package:
     @property
     def digest(self) -> str:
         """The digest by which the gateway names this content."""
-        return f"sha256:{hashlib.sha256(self.tar).hexdigest()}"
+        return packed_digest(self.tar)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,9 @@ def build_folder(folder: Path, options: BuildOptions | None = None) -> Package:
         if options.rename:
             text, manifest = rename_manifest(text, options.rename)
             added[FILE_NAME] = text.encode()
-        tar = pack_image(folder, options=_pack_options(added, wheels, options))
+        tar = pack_image(folder, options=_pack_options(added, wheels, options.platform))
+        if options.signing_key is not None:
+            tar = sign_packed(tar, [load_signing_key(options.signing_key)])
     except ImageError as exc:
         raise CliError(str(exc)) from exc
     except (OSError, UnicodeDecodeError) as exc:
@@ -105,21 +107,11 @@ def _package(manifest: Manifest, tar: bytes, resolution: Resolution, folder: Pat
 
 
 def _pack_options(
-    added: dict[str, bytes], wheels: WheelFiles, options: BuildOptions
+    added: dict[str, bytes], wheels: WheelFiles, platform: ImagePlatform
 ) -> PackOptions:
-    sign = _signer(options.signing_key) if options.signing_key is not None else None
     if not wheels.is_native:
-        return PackOptions(added, sign=sign)
-    platform = options.platform
-    return PackOptions(added, platform.architecture, {PYTHON_LABEL: platform.python}, sign)
-
-
-def _signer(file: Path) -> Callable[[str], str]:
-    from gateway.cli.packaging.signing import load_signing_key
-    from gateway.services.images.signature import sign_digest
-
-    key = load_signing_key(file)
-    return lambda digest: sign_digest(digest, [key])
+        return PackOptions(added)
+    return PackOptions(added, platform.architecture, {PYTHON_LABEL: platform.python})
 
 
 def _check_folder(folder: Path, verb: str) -> None:

@@ -6,9 +6,11 @@ pair of nodes, so that a proof is of no use to anybody else.
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from protocol.cluster_credentials import ClusterCredential
+from protocol.errors import TokenError
 from settings.secret import Secret
 
 _CONTEXT = b"hecate-cluster/1"
@@ -34,6 +36,44 @@ class OpenAdmission:
     def refuse(self, peer_id: str, proof: str) -> str:  # noqa: ARG002
         """Refuse nobody."""
         return ""
+
+
+class AccountAdmission:
+    """Admits nodes of this node's account ([cluster] admit = "account")."""
+
+    def __init__(
+        self,
+        account_id: Callable[[], str],
+        credential: Callable[[], str],
+        read: Callable[[str], ClusterCredential],
+    ) -> None:
+        """Take functions for this node's account and credential.
+
+        Args:
+            account_id: "" for none.
+            credential: "" while there is none.
+            read: returns what a credential says; TokenError when it is not valid now.
+        """
+        self._account_id, self._credential, self._read = account_id, credential, read
+
+    def prove(self, peer_id: str) -> str:  # noqa: ARG002  # it names this node, so it fits all
+        """Return the credential of this node."""
+        return self._credential()
+
+    def refuse(self, peer_id: str, proof: str) -> str:
+        """Return why a credential does not admit the peer."""
+        account_id = self._account_id()
+        if not account_id:
+            return "the node that it called is in no account ([cluster] admit)"
+        if not proof:
+            return "it has no credential of an account"
+        try:
+            found = self._read(proof)
+        except TokenError as exc:
+            return f"its credential is not accepted: {exc}"
+        if found.node_id != peer_id:
+            return "its credential is of another node"
+        return "" if found.account_id == account_id else "it is of another account"
 
 
 class SecretAdmission:

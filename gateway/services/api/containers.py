@@ -9,8 +9,15 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.http.parameters import PathText
 from gateway.http.problems import Problem
-from gateway.http.routes import ANY, ApiRoute, Operation, make_route
-from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, read_object
+from gateway.http.routes import ANY, ApiRoute, Operation
+from gateway.services.api.calls import (
+    PREFIX,
+    TAG,
+    McmAccess,
+    errors_as_problems,
+    mcm_route,
+    read_object,
+)
 from gateway.services.api.description import Describe
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
@@ -60,9 +67,13 @@ _DELETE = Operation(TAG, "Delete Container", parameters=(_CONTAINER_ID,), answer
 
 
 def container_routes(
-    deployments: Deployments, describe: Describe, limits: ServiceLimits, check: ClientCheck
+    deployments: Deployments,
+    describe: Describe,
+    limits: ServiceLimits,
+    access: McmAccess,
+    noun: str,
 ) -> list[ApiRoute]:
-    """Return the routes about containers."""
+    """Return the routes about containers; others call them mims: the noun is part of the path."""
 
     async def get_containers(_request: Request, client_id: str) -> Response:
         return JSONResponse({"data": [describe(c) for c in deployments.table.all(client_id)]})
@@ -71,6 +82,8 @@ def container_routes(
         fields = await read_object(request)
         name, image, env = _read_container(fields, limits)
         given = _read_values(fields)
+        if "clientId" in fields:
+            client_id = await access.named(request, str(fields["clientId"]))
         known = {one.stored.container_id for one in deployments.table.all(client_id)}
         with errors_as_problems():
             deployed = await deployments.put_container(
@@ -93,13 +106,7 @@ def container_routes(
                 await deployments.change_values(client_id, container_id, given)
             if image is not None or env is not None:
                 await deployments.change_container(client_id, container_id, image, env)
-            if state is not None:
-                change = {
-                    "started": deployments.start_container,
-                    "stopped": deployments.stop_container,
-                    "restarted": deployments.restart_container,
-                }[state]
-                await change(client_id, container_id)
+            await _enter(deployments, client_id, container_id, state)
             changed = deployments.table.known(client_id, container_id)
         return JSONResponse(describe(changed))
 
@@ -108,14 +115,38 @@ def container_routes(
             deleted = await deployments.delete_container(client_id, _CONTAINER_ID.read(request))
         return JSONResponse(describe(deleted))
 
-    one = f"{PREFIX}/containers/{{container_id}}"
-    return [
-        make_route(f"GET {PREFIX}/containers", check, get_containers, _LIST),
-        make_route(f"POST {PREFIX}/containers", check, post_container, _DEPLOY),
-        make_route(f"GET {one}", check, get_container, _SHOW),
-        make_route(f"PUT {one}", check, put_container, _CHANGE),
-        make_route(f"DELETE {one}", check, delete_container, _DELETE),
+    check, several = access.client, f"{PREFIX}/{noun}"
+    one = f"{several}/{{container_id}}"
+    routes = [
+        mcm_route(f"GET {several}", check, get_containers, _LIST),
+        mcm_route(f"POST {several}", check, post_container, _DEPLOY),
+        mcm_route(f"GET {one}", check, get_container, _SHOW),
+        mcm_route(f"PUT {one}", check, put_container, _CHANGE),
+        mcm_route(f"DELETE {one}", check, delete_container, _DELETE),
     ]
+    if noun == "mims":
+        routes.append(mcm_route(f"POST {one}/dataStore", check, _post_data_store, None))
+    return routes
+
+
+async def _post_data_store(_request: Request, _client_id: str) -> Response:
+    raise Problem(
+        HTTPStatus.NOT_IMPLEMENTED,
+        "cannot back up or restore a data store: this gateway does not offer it; copy the "
+        "folder of the container while it is stopped",
+    )
+
+
+async def _enter(
+    deployments: Deployments, client_id: str, container_id: str, state: str | None
+) -> None:
+    """Let a container enter a state; None leaves it as it is."""
+    if state == "started":
+        await deployments.start_container(client_id, container_id)
+    elif state == "stopped":
+        await deployments.stop_container(client_id, container_id)
+    elif state == "restarted":
+        await deployments.restart_container(client_id, container_id)
 
 
 def _read_values(fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.http.parameters import PathText
-from gateway.http.routes import ANY, ApiRoute, Operation, make_route
-from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems
+from gateway.http.routes import ANY, ApiRoute, Operation
+from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, mcm_route
 from gateway.services.deadletters import DeadLetter, DeadLetterKeeper
 from gateway.services.deployments import Deployments
 
@@ -58,10 +58,10 @@ def dead_letter_routes(
     every = f"{PREFIX}/containers/{{container_id}}/deadletters"
     one = f"{every}/{{letter_id}}"
     return [
-        make_route(f"GET {every}", check, get_dead_letters, _LIST),
-        make_route(f"DELETE {every}", check, delete_dead_letters, _DISCARD_ALL),
-        make_route(f"POST {one}/retry", check, retry_dead_letter, _RETRY),
-        make_route(f"DELETE {one}", check, delete_dead_letter, _DISCARD),
+        mcm_route(f"GET {every}", check, get_dead_letters, _LIST),
+        mcm_route(f"DELETE {every}", check, delete_dead_letters, _DISCARD_ALL),
+        mcm_route(f"POST {one}/retry", check, retry_dead_letter, _RETRY),
+        mcm_route(f"DELETE {one}", check, delete_dead_letter, _DISCARD),
     ]
 
 

@@ -4,8 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from gateway.services.deployments import BASE_KEY, Deployed
+from gateway.services.images.catalogue import StoredContainer
 from gateway.services.messages import ContainerMessages
 from gateway.services.values import ContainerValues
+
+_FOREIGN_DEFAULTS = {"MCM.WEBSOCKET_SUPPORT": "false", "MCM.DB_ENCRYPTION_SUPPORT": "false"}
 
 Describe = Callable[[Deployed], dict[str, Any]]
 
@@ -25,7 +28,7 @@ def describe_container(
         "image": stored.image_id.removeprefix(f"{stored.client_id}-"),
         "imageId": stored.image_id,
         "created": int(stored.created * 1000),
-        "env": dict(stored.env) | {BASE_KEY: supervisor.version.base},
+        "env": _echoed_env(stored, supervisor.version.base),
         "state": supervisor.state.value,
         "error": supervisor.error,
         "version": running.number if running else 0,
@@ -50,3 +53,11 @@ def describe_container(
         },
         "deadLetters": {"kept": messages.dead_letters, "dropped": messages.dead_letters_dropped},
     }
+
+
+def _echoed_env(stored: StoredContainer, base: str) -> dict[str, str]:
+    """Return the environment as known clients expect it back: the base with the client id."""
+    defaults = dict(_FOREIGN_DEFAULTS) if stored.runtime != "python" else {}
+    if defaults:
+        defaults["MCM.RUNTIME"] = stored.runtime
+    return defaults | dict(stored.env) | {BASE_KEY: base}

@@ -10,8 +10,14 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.http.parameters import PathText, QueryFlag, QueryInteger
 from gateway.http.problems import Problem
-from gateway.http.routes import ApiRoute, Operation, make_route
-from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems
+from gateway.http.routes import ApiRoute, Operation
+from gateway.services.api.calls import (
+    PREFIX,
+    TAG,
+    ClientCheck,
+    errors_as_problems,
+    mcm_route,
+)
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
 from gateway.services.log_reader import LogReader
@@ -56,7 +62,7 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot follow the log: {len(following)} logs are followed already",
             )
-        deployed = deployments.table.get(container_id)
+        deployed = deployments.container(container_id)
 
         def may_grow() -> bool:
             return follow and deployments.table.is_same(deployed, container_id)
@@ -64,7 +70,7 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
         return _CountedResponse(following, _read(path, tail, may_grow), media_type="text/plain")
 
     path = f"GET {PREFIX}/containers/{{container_id}}/logs"
-    return make_route(path, check, get_logs, _LOGS)
+    return mcm_route(path, check, get_logs, _LOGS)
 
 
 async def _read(path: Path, tail: int, may_grow: Callable[[], bool]) -> AsyncIterator[bytes]:

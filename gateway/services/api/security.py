@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.http.parameters import PathText
-from gateway.http.routes import ANY, ApiRoute, Operation, make_route
-from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems
+from gateway.http.routes import ANY, ApiRoute, Operation
+from gateway.services.api.calls import PREFIX, TAG, ClientCheck, errors_as_problems, mcm_route
 from gateway.services.deployments import Deployed, Deployments
 from microservice.isolation.findings import FINDINGS
 
@@ -24,7 +24,7 @@ def security_routes(deployments: Deployments, check: ClientCheck) -> list[ApiRou
         return JSONResponse(_fields(deployed))
 
     path = f"{PREFIX}/containers/{{container_id}}/security"
-    return [make_route(f"GET {path}", check, get_security, _SHOW)]
+    return [mcm_route(f"GET {path}", check, get_security, _SHOW)]
 
 
 def _fields(deployed: Deployed) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A version is queued in memory at once, so that the order of calls is the order o
 on disk before anything happens to what runs.
 """
 
+import contextlib
 import logging
 
 from gateway.services.containers import ContainerState
@@ -77,7 +78,8 @@ class Activation:
         await self.write_queued(deployed, number)
         try:
             await self._table.write(container_id, stopped=False)
-            with self._table.reserve(container_id, version.base), self._images.pin(version.digest):
+            reserved = self._reserve(deployed, version)
+            with reserved, self._images.pin(version.digest):
                 await deployed.supervisor.deploy(version.as_number(number, good=good))
         except ServicesError as exc:
             await self._note_failure(deployed, number, exc)
@@ -92,8 +94,14 @@ class Activation:
             return
         version = deployed.supervisor.version
         await self._table.write(stored.container_id, stopped=False)
-        with self._table.reserve(stored.container_id, version.base):
+        with self._reserve(deployed, version):
             await deployed.supervisor.deploy(version)
+
+    def _reserve(
+        self, deployed: Deployed, version: Version
+    ) -> contextlib.AbstractContextManager[None]:
+        stored = deployed.stored
+        return self._table.reserve(stored.container_id, stored.name, stored.client_id, version)
 
     async def activate_waiting(self, container_id: str) -> None:
         """Deploy the version that waited when the gateway was ended."""

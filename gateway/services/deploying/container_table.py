@@ -6,17 +6,17 @@ container runs on with what is in memory, and the next change writes both.
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.services.errors import ConflictError, NotFoundError, ServicesError, StorageError
+from gateway.services.errors import NotFoundError, ServicesError, StorageError
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.manifest import Manifest, check_base
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.log import LOG_NAME
-from gateway.services.routes import ContainerRoute, Routes
+from gateway.services.paths import ContainerPaths
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor, VersionCallbacks
 from gateway.services.versions.history import StoredVersion, VersionHistory, VersionState
@@ -48,9 +48,9 @@ class ContainerTable:
         self._catalogue, self._disk = catalogue, disk
         self._context, self._node = context, node
         self._by_id: dict[str, Deployed] = {}
-        self._reserved: dict[str, str] = {}  # bases of versions that are being started
         self._row_locks = KeyedLocks()
-        self.routes = Routes()
+        self._paths = ContainerPaths(v1_paths=context.limits.rules.v1_paths)
+        self.routes = self._paths.routes
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -183,32 +183,18 @@ class ContainerTable:
                 raise
             self._by_id[container_id] = replace(deployed, stored=changed)
 
-    @contextlib.contextmanager
-    def reserve(self, container_id: str, base: str) -> Iterator[None]:
-        """Keep a path free for a version that is being started.
+    def reserve(
+        self, container_id: str, name: str, client_id: str, version: Version
+    ) -> contextlib.AbstractContextManager[None]:
+        """Return a context that keeps the paths of a version that is being started.
 
-        Raises:
-            ConflictError: another container has it, or one above or below it.
+        Entering it raises ConflictError when another container has one of them.
         """
-        if base:
-            others = {i: b for i, b in self._reserved.items() if i != container_id and b}
-            clash = self.routes.clash(base, container_id, others)
-            if clash is not None:
-                raise ConflictError(f"cannot deploy {container_id}: {base} overlaps with {clash}")
-        self._reserved[container_id] = base
-        try:
-            yield
-        finally:
-            self._reserved.pop(container_id, None)
+        return self._paths.reserve(container_id, name, client_id, version)
 
     def update_routes(self) -> None:
         """Route requests to the versions that run now."""
-        routes = []
-        for container_id, one in self._by_id.items():
-            version = one.supervisor.version
-            http = version.manifest.http
-            routes.append(ContainerRoute(container_id, version.base, http.expose, http.bep))
-        self.routes.replace(routes)
+        self._paths.update((one.stored, one.supervisor.version) for one in self._by_id.values())
 
     async def _find_former(
         self, container_id: str, history: VersionHistory, ended: Version, why: str

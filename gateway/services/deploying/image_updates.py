@@ -45,7 +45,7 @@ class ImageUpdates:
         async with self._images.read(source, limits, runtimes) as (image, unpacked):
             stored = StoredImage(
                 f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
-                image.digest, image.runtime, image.size, now,
+                image.digest, image.runtime, image.size, now, image.signature,
             )  # fmt: skip
             yield stored, unpacked
 

@@ -131,11 +131,8 @@ class EgressApp:
         if target.kind is TargetKind.OUTSIDE:
             caller.counters.tunnels += 1
             connection = await caller.dialer.connect(target)
-        elif target.kind is TargetKind.GATEWAY:
-            # not by TCP: there it would be anybody on this machine
+        else:  # not by TCP: there it would be anybody on this machine
             connection = await connect_unix(caller.socket)
-        else:
-            raise TargetError(f"cannot CONNECT to {target.host}: request http://{target.host}/")
         with contextlib.closing(connection):
             near = take_over(CONNECTED)
             if not await join(near, SocketStream(connection), LIMITS.idle_s):

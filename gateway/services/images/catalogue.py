@@ -17,6 +17,7 @@ from pathlib import Path
 
 from gateway.services.errors import ImageError, ServicesError, StorageError
 from gateway.services.images.image import Image, ImageFile
+from gateway.services.images.limits import MIB
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
 from gateway.services.images.rows import (
     DROP_CONTAINER,
@@ -51,6 +52,7 @@ CREATE TABLE IF NOT EXISTS container (
     digest TEXT NOT NULL, runtime TEXT NOT NULL, filters TEXT NOT NULL);
 ALTER TABLE container ADD COLUMN stopped INTEGER NOT NULL DEFAULT 0;
 """,  # releases without a version made both tables, without the last column
+    "ALTER TABLE image ADD COLUMN signature TEXT NOT NULL DEFAULT '';",
     """
 CREATE TABLE IF NOT EXISTS version (
     container_id TEXT NOT NULL, number INTEGER NOT NULL, posted INTEGER NOT NULL,
@@ -63,9 +65,9 @@ INSERT OR IGNORE INTO version SELECT
 """,
 )
 NO_CHANGES: Mapping[int, StoredVersion | None] = {}
-MIB = 1024 * 1024
 RESERVE_BYTES = MIB  # of the disk, for rows and for starts of containers when it is full
 Statement = tuple[str, tuple[object, ...]]
+FREE_BYTES = 16 * MIB  # stay free: the broker and the spool write to this disk, too
 _PRIVATE, _READ_ONLY = 0o700, 0o400
 _SCRATCH_PREFIX = ".new-"
 
@@ -100,18 +102,19 @@ class Catalogue:
         rows = self._db.execute("SELECT * FROM image ORDER BY image_id")
         return tuple(
             StoredImage(
-                image_id, client_id, name, tuple(json.loads(tags)), digest, runtime, size, created
+                image_id, client_id, name, tuple(json.loads(tags)), digest, runtime, size,
+                created, signature,
             )
-            for image_id, client_id, name, tags, digest, runtime, size, created in rows
-        )
+            for image_id, client_id, name, tags, digest, runtime, size, created, signature in rows
+        )  # fmt: skip
 
     def put_image(self, image: StoredImage) -> None:
         """Add or replace an image."""
         values = (
             image.image_id, image.client_id, image.name, json.dumps(image.repo_tags),
-            image.digest, image.runtime, image.size, image.created,
+            image.digest, image.runtime, image.size, image.created, image.signature,
         )  # fmt: skip
-        self._write(("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values))
+        self._write(("INSERT OR REPLACE INTO image VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values))
 
     def drop_image(self, image_id: str) -> None:
         """Remove an image."""
@@ -181,11 +184,42 @@ class Catalogue:
             unpacked.mkdir(mode=_PRIVATE)
             for file in image.files:
                 _unpack(image, file, unpacked)
-            _sync(unpacked)
+            for folder, _, _ in os.walk(unpacked):
+                _sync(Path(folder))
         except OSError as exc:
             why = exc.strerror or str(exc)
             raise StorageError(f"cannot store image {image.name}: {why}") from exc
         return unpacked
+
+    @property
+    def scratch_folder(self) -> Path:
+        """The folder for files of uploads that are not complete."""
+        return self._state / "contents"
+
+    def check_room(self, image: Image, quota_bytes: int) -> None:
+        """Return if an image may be unpacked; StorageError when the disk or the quota is full."""
+        if self.content(image.digest).exists():
+            return
+        there = sum(
+            Path(folder, name).stat().st_size
+            for path in (self._state / "contents").iterdir()
+            if not path.name.startswith(_SCRATCH_PREFIX)
+            for folder, _, names in os.walk(path)
+            for name in names
+        )
+        needs = image.content_bytes
+        if there + needs > quota_bytes:
+            raise StorageError(
+                f"cannot store image {image.name}: it needs {needs // MIB + 1} MiB, and images "
+                f"have {there // MIB} of the {quota_bytes // MIB} MiB of [services] images_mib; "
+                "`hecate rm IMAGE` removes one"
+            )
+        free = shutil.disk_usage(self._state).free
+        if free < needs + FREE_BYTES:
+            raise StorageError(
+                f"cannot store image {image.name}: it needs {needs // MIB + 1} MiB, and the disk "
+                f"of {self._state} has {free // MIB} MiB left; `hecate rm IMAGE` frees some"
+            )
 
     def put_content(self, digest: str, unpacked: Path) -> None:
         """Keep unpacked files as the content of a digest; another upload may have brought it."""

@@ -10,15 +10,17 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from gateway.services.errors import ImageError
 from gateway.services.images.image import ENTRIES, read_image
+from gateway.services.images.limits import DEFAULT_LIMITS, ImageLimits
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
-from gateway.services.images.signature import SIGNATURE_NAME, content_digest
-from gateway.services.images.tars import DEFAULT_LIMITS, ImageLimits
+from gateway.services.images.signature import SIGNATURE_NAME, sign_digest
 
 MODE = 0o444
 SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "tests", "venv", "wheels"})
@@ -34,7 +36,6 @@ class PackOptions:
     added: Mapping[str, bytes] = field(default_factory=dict)  # by path; they go before the folder's
     architecture: str = ANY_ARCHITECTURE
     labels: Mapping[str, str] = field(default_factory=dict)
-    sign: Callable[[str], str] | None = None  # returns signature.json, given the content digest
 
 
 def pack_image(
@@ -55,10 +56,7 @@ def pack_image(
         files |= options.added
         manifest = _described(files)
         layer = _tar(files)
-        beside = {}
-        if options.sign is not None:
-            beside[SIGNATURE_NAME] = options.sign(digest_of_files(files)).encode()
-        packed = _docker_tar(layer, f"{manifest.image}:latest", options, beside)
+        packed = _docker_tar(layer, f"{manifest.image}:latest", options)
         read_image(io.BytesIO(packed), io.BytesIO(), limits)  # a gateway will take it
     except OSError as exc:
         missing = exc.filename or directory
@@ -70,11 +68,27 @@ def pack_image(
     return packed
 
 
-def digest_of_files(files: Mapping[str, bytes]) -> str:
-    """Return the content digest of files, given by their path in an image."""
-    return content_digest(
-        (name, hashlib.sha256(content).hexdigest()) for name, content in files.items()
-    )
+def packed_digest(packed: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> str:
+    """Return the content digest of an image's archive; ImageError if it is none."""
+    return read_image(io.BytesIO(packed), io.BytesIO(), limits).digest
+
+
+def sign_packed(
+    packed: bytes, keys: Iterable[Ed25519PrivateKey], limits: ImageLimits = DEFAULT_LIMITS
+) -> bytes:
+    """Return an image's uncompressed tar with signature.json, in place of an earlier one.
+
+    Raises:
+        ImageError: it is no image.
+    """
+    text = sign_digest(packed_digest(packed, limits), keys)
+    files: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        for info in tar:
+            member = tar.extractfile(info) if info.isreg() else None
+            if member is not None and info.name != SIGNATURE_NAME:
+                files[info.name] = member.read()
+    return _tar(files | {SIGNATURE_NAME: text.encode()})
 
 
 def list_files(directory: Path, limits: ImageLimits = DEFAULT_LIMITS) -> dict[str, Path]:
@@ -126,9 +140,7 @@ def _described(files: Mapping[str, bytes]) -> Manifest:
     return manifest
 
 
-def _docker_tar(
-    layer: bytes, repo_tag: str, options: PackOptions, beside: Mapping[str, bytes]
-) -> bytes:
+def _docker_tar(layer: bytes, repo_tag: str, options: PackOptions) -> bytes:
     layer_digest = hashlib.sha256(layer).hexdigest()
     architecture, _, variant = options.architecture.partition("/")  # arm/v7
     config = json.dumps(
@@ -148,7 +160,6 @@ def _docker_tar(
             config_name: config,
             layer_name: layer,
             "manifest.json": json.dumps(described).encode(),
-            **beside,
         }
     )
 

@@ -34,6 +34,7 @@ class StoredImage:
     runtime: str
     size: int
     created: float
+    signature: str = ""  # the text of signature.json, verified; "" when it is not signed
 
 
 @dataclass(frozen=True, slots=True)

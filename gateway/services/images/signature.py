@@ -113,7 +113,7 @@ def read_public_key(text: str) -> str:
     except (ValueError, UnsupportedAlgorithm) as exc:
         raise ValueError("must be ed25519:… or a public key in PEM") from exc
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError("must be an Ed25519 key")  # noqa: TRY004  # of the text
+        raise ValueError("must be an Ed25519 key")  # noqa: TRY004  # of a text, not of a type
     return format_key(key)
 
 
@@ -124,7 +124,7 @@ def read_private_key(pem: bytes) -> Ed25519PrivateKey:
     except (ValueError, TypeError, UnsupportedAlgorithm) as exc:
         raise ValueError("must be a private key in PEM, without a password") from exc
     if not isinstance(key, Ed25519PrivateKey):
-        raise ValueError("must be an Ed25519 key")  # noqa: TRY004  # of the text
+        raise ValueError("must be an Ed25519 key")  # noqa: TRY004  # of a text, not of a type
     return key
 
 

@@ -10,7 +10,9 @@ from typing import IO
 from gateway.services.errors import ConflictError, ImageError
 from gateway.services.images.catalogue import Catalogue, StoredImage
 from gateway.services.images.image import Image, read_image
-from gateway.services.images.tars import ImageLimits
+from gateway.services.images.limits import ImageLimits
+from gateway.services.images.rules import DEFAULT_RULES, ImageRules
+from gateway.services.images.signature import check_trust, verify_signature
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.storage.disk_thread import DiskThread
 
@@ -18,8 +20,10 @@ from gateway.storage.disk_thread import DiskThread
 class ImageStore:
     """Images and their contents; a content stays while a row or a pin refers to it."""
 
-    def __init__(self, catalogue: Catalogue, disk: DiskThread) -> None:
-        self._catalogue, self._disk = catalogue, disk
+    def __init__(
+        self, catalogue: Catalogue, disk: DiskThread, rules: ImageRules = DEFAULT_RULES
+    ) -> None:
+        self._catalogue, self._disk, self._rules = catalogue, disk, rules
         self._images = {image.image_id: image for image in catalogue.images()}
         self._pinned: Counter[str] = Counter()  # digests that no row refers to yet
         self.locks = KeyedLocks()  # per image, while it is replaced or removed
@@ -51,6 +55,9 @@ class ImageStore:
             with (folder / "layer").open("w+b") as layer:
                 image = await asyncio.to_thread(read_image, source, layer, limits)
                 check_runtime(image, runtimes)
+                self.check_signature(image.signature, image.digest)
+                quota_bytes = self._rules.quota_bytes
+                await asyncio.to_thread(self._catalogue.check_room, image, quota_bytes)
                 unpacked = await asyncio.to_thread(self._catalogue.unpack, image, folder)
             yield image, unpacked
         finally:
@@ -73,6 +80,12 @@ class ImageStore:
     async def sweep(self, running: Set[str]) -> None:
         """Remove contents without a row or a pin that are none of these digests."""
         await self._disk.run(self._catalogue.sweep, running | set(self._pinned))
+
+    def check_signature(self, signature: str, digest: str) -> None:
+        """Return if an image may be used; ImageError for its signature, or the lack of one."""
+        signers = verify_signature(signature, digest) if signature else frozenset()
+        rules = self._rules
+        check_trust(signers, rules.trusted_keys, required=rules.require_signature)
 
     def check_owner(self, image: StoredImage) -> None:
         """Return if the id is free or the client's own; ConflictError if not."""

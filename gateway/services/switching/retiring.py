@@ -10,6 +10,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import astuple
 
 from gateway.services.runtimes.port import Process
 from microservice.control import Counts
@@ -116,4 +117,5 @@ class Retirement:
 
 def add_counts(one: Counts, two: Counts) -> Counts:
     """Return the sums of the counters."""
-    return Counts(one.handled + two.handled, one.failed + two.failed, one.dropped + two.dropped)
+    pairs = zip(astuple(one), astuple(two), strict=True)
+    return Counts(*(first + second for first, second in pairs))

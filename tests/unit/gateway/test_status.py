@@ -32,7 +32,7 @@ def make_status(role: Role, link: CloudLinkState | None, *containers: Any) -> Ga
         (Role.SUPERNODE, None, []),
         (Role.SUPERNODE, CloudLinkState.OFFLINE, ["SEP: offline"]),
         (Role.SUPERNODE, CloudLinkState.REFUSED, ["SEP: refused"]),
-        (Role.MEMBER, CloudLinkState.OFFLINE, []),
+        (Role.MEMBER, CloudLinkState.OFFLINE, ["SEP: offline"]),
         (Role.MEMBER, None, []),
         (Role.LISTENING, None, ["cluster: no supernode yet"]),
         (
@@ -48,8 +48,8 @@ def test_readiness_depends_on_the_role(
     assert make_status(role, link).reasons() == reasons
 
 
-def test_a_member_has_no_link_of_its_own() -> None:
-    assert make_status(Role.MEMBER, CloudLinkState.ONLINE).sep_state() is CloudLinkState.DISABLED
+def test_a_node_without_a_cloud_has_no_link() -> None:
+    assert make_status(Role.SUPERNODE, None).sep_state() is CloudLinkState.DISABLED
 
 
 def test_a_container_that_failed_is_a_reason_and_one_that_was_stopped_is_none() -> None:

@@ -1,7 +1,6 @@
 """The mCM API's shapes and refusals."""
 
 import asyncio
-import hashlib
 import io
 import json
 import tarfile
@@ -9,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from gateway.services.images.pack import pack_image
-from gateway.services.images.tars import ImageLimits
+from gateway.services.images.limits import ImageLimits
+from gateway.services.images.pack import pack_image, packed_digest
 from tests.integration.gateway.services.world import CLIMATE, world, write_service
 
 GOOD = '\n@service.get("/")\nasync def root(_): return {}\n'
@@ -21,15 +20,14 @@ def test_image_and_container_objects_have_the_known_fields(tmp_path: Path) -> No
         async with world(tmp_path) as here:
             now = time.time()
             image = (await here.upload(CLIMATE)).json()
-            assert (
-                image.pop("digest") == f"sha256:{hashlib.sha256(pack_image(CLIMATE)).hexdigest()}"
-            )
+            assert image.pop("digest") == packed_digest(pack_image(CLIMATE))
             assert abs(image.pop("created") - now) < 60
             assert image.pop("size") == len(pack_image(CLIMATE))
             assert image == {
                 "id": "api-climate-v1",
                 "name": "climate-v1",
                 "repoTags": ["climate-v1:latest"],
+                "signedBy": [],
             }
             listed = (await here.http.get("/mcm/v1/images")).json()
             assert [i["id"] for i in listed["data"]] == ["api-climate-v1"]

@@ -94,14 +94,14 @@ type = "string"
 names = ["key"]
 """
 SETTINGS = """
-changes = []
+changes, boot = [], os.urandom(8).hex()
 
 @service.on_settings
 async def changed(): changes.append(service.settings["limit"])
 
 @service.get("/")
 async def root(_):
-    return {"pid": os.getpid(), "settings": dict(service.settings), "changes": changes,
+    return {"boot": boot, "settings": dict(service.settings), "changes": changes,
             "key": service.secrets.get("key"), "env": dict(os.environ)}
 """
 
@@ -135,7 +135,7 @@ def test_settings_are_given_checked_and_changed_without_a_restart(tmp_path: Path
             assert await change(limit=None) == 200
             await until_answer(here, lambda now: now["changes"] == [20, 30])
             after = (await here.http.get("/api/probe/v1/")).json()
-            assert after["pid"] == before["pid"], "it was started again"
+            assert after["boot"] == before["boot"], "it was started again"
             await here.restart_host()
             await until(lambda: here.state("api-probe") == "started")
             again = (await here.http.get("/api/probe/v1/")).json()
@@ -185,11 +185,11 @@ def test_a_secret_reaches_its_service_and_nothing_else(tmp_path: Path) -> None:
                 if path.is_file() and secret.encode() in path.read_bytes()
             ]
             assert found == ["values.json"]
-            pid = answer["pid"]
+            boot = answer["boot"]
             changed = await here.http.put(CONTAINER, json={"secrets": {"key": "another"}})
             assert changed.status_code == 200
             now = (await here.http.get("/api/probe/v1/")).json()
-            assert (now["key"], now["pid"] != pid) == ("another", True)
+            assert (now["key"], now["boot"] != boot) == ("another", True)
 
     asyncio.run(run())
 
@@ -350,5 +350,34 @@ def test_values_that_are_no_object_are_refused(tmp_path: Path, kind: str) -> Non
             refused = await here.http.post("/mcm/v1/containers", json=body)
             assert refused.status_code == 400
             assert f"{kind} is not an object" in refused.text
+
+    asyncio.run(run())
+
+
+CALLING = """
+@service.get("/{path}")
+async def ask(request):
+    answer = await service.call("api-clock", f"/{request['path']}", {"n": 1})
+    return {"status": answer.status, "answer": answer.json()}
+"""
+CALLED = """
+@service.post("/now")
+async def now(request):
+    return {"got": await request.json(), "trace": request.headers["traceparent"]}
+"""
+
+
+def test_a_service_calls_another_one_by_its_type(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await here.deploy(write_service(tmp_path / "a", CALLING), "probe")
+            await here.deploy(write_service(tmp_path / "b", CALLED, name="clock"), "clock")
+            traced = {"traceparent": PARENT}
+            answer = (await here.http.get("/api/probe/v1/now", headers=traced)).json()
+            assert (answer["status"], answer["answer"]["got"]) == (200, {"n": 1})
+            assert answer["answer"]["trace"].split("-")[1] == TRACE
+            assert answer["answer"]["trace"] != PARENT
+            missing = (await here.http.get("/api/probe/v1/nowhere")).json()
+            assert missing["status"] == 404
 
     asyncio.run(run())

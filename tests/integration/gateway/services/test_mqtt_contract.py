@@ -244,7 +244,8 @@ async def pass_on(message):
 
 
 # case S10
-def test_a_cut_connection_loses_no_message_and_no_subscription(tmp_path: Path) -> None:
+@pytest.mark.parametrize("cut", ["told", "aborted"])
+def test_a_cut_connection_loses_no_message_and_no_subscription(tmp_path: Path, cut: str) -> None:
     code = """
 @service.on("in/{n}")
 async def slow(message):
@@ -262,7 +263,12 @@ async def slow(message):
                 await person.subscribe("started")
                 person.publish("in/0", None)
                 await until(lambda: person.seqs("started") == [0])
-                assert here.broker.cut("container:api-probe") == 1
+                if cut == "told":
+                    assert here.broker.cut("container:api-probe") == 1
+                else:
+                    clients = here.broker._core._clients
+                    (one,) = [each for each in clients if each.name == "container:api-probe"]
+                    one.link.abort()
                 person.publish("in/1", None)
                 async with asyncio.timeout(30):
                     await until(lambda: person.seqs("out") == [1])
@@ -368,5 +374,38 @@ def test_the_count_of_a_chain_is_hidden_from_nobody(tmp_path: Path) -> None:
                 got = await asyncio.to_thread(raw.take)
                 pairs = dict(getattr(got.properties, "UserProperty", []))
                 assert pairs.get(HOPS) == "1", "the count of the message that was handled"
+
+    asyncio.run(run())
+
+
+def test_a_message_between_two_tries_is_handled_by_the_version_that_takes_over(
+    tmp_path: Path,
+) -> None:
+    """Neither its pause nor its tries so far go over to the new process; the message does."""
+    broken = """
+@service.on("in")
+async def parse(message):
+    raise ValueError("not yet")
+"""
+
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            slow_retry = "[retry]\ntries = 5\nfirst_delay_s = 50\nmax_delay_s = 50\n"
+            await here.deploy(
+                write_service(tmp_path / "v1", broken, toml=MQTT + slow_retry), "probe"
+            )
+            with Person(here.mqtt_port) as person:
+                await person.subscribe("out")
+                person.publish("in", {"seq": 1})
+                person.publish("in", {"seq": 2})
+                await until(lambda: here.host.containers()[0].retried == 1)
+                mended = broken.replace(
+                    'raise ValueError("not yet")',
+                    'await service.publish("out", {"seq": message.json()["seq"]})',
+                )
+                write_service(tmp_path / "v2", mended, toml=MQTT)
+                assert (await here.upload(tmp_path / "v2")).status_code == 201
+                await until(lambda: person.seqs("out") == [1, 2])
+            assert (await here.http.get(LETTERS)).json()["data"] == []
 
     asyncio.run(run())

@@ -106,6 +106,10 @@ class World:
         return host
 
     @property
+    def api_socket(self) -> Path:
+        return self._directory / "api.sock"
+
+    @property
     def mqtt_port(self) -> int:
         address = self.broker.addresses[0]
         assert isinstance(address, tuple)

@@ -42,7 +42,9 @@ def make_token(clock: Clock, key: ECKey = SIGNER, **changes: Any) -> str:
     return sign_token(claims, key, clock.now, 60)
 
 
-def ask(tmp_path: Path, clock: Clock, *requests: Request, account: str = "acc") -> list[Any]:
+def ask(
+    tmp_path: Path, clock: Clock, *requests: Request, account: str = "acc", named: str = ""
+) -> list[Any]:
     async def run() -> list[Any]:
         database = gateway_database(tmp_path)
         await database.open()
@@ -57,7 +59,11 @@ def ask(tmp_path: Path, clock: Clock, *requests: Request, account: str = "acc") 
         answers: list[Any] = []
         for request in requests:
             try:
-                answers.append(await guard.caller(request))
+                answers.append(
+                    await guard.named_client(request, named)
+                    if named
+                    else await guard.caller(request)
+                )
             except Problem as exc:
                 answers.append(int(exc.status))
         await database.close()
@@ -97,6 +103,29 @@ def test_a_token_of_the_account_has_its_scopes_from_everywhere(tmp_path: Path) -
     assert caller == SidecarCaller("shop", frozenset({MANAGE, CLUSTERS}))
     assert caller.may(MANAGE)
     assert not caller.may("edge:read:accountkey")
+
+
+def test_the_client_of_a_token_may_stand_in_azp(tmp_path: Path) -> None:
+    clock = Clock()
+    shown = [make_token(clock, azp="shop"), make_token(clock, azp="x", client_id="shop")]
+    callers = ask(tmp_path, clock, *(request(f"Bearer {token}") for token in shown))
+    assert [caller.client_id for caller in callers] == ["shop", "shop"]
+
+
+def test_only_the_api_key_acts_for_other_clients(tmp_path: Path) -> None:
+    clock = Clock()
+    key = request(f"Bearer {API_KEY}")
+    token = request(f"Bearer {make_token(clock, client_id='shop')}")
+    weak = request(f"Bearer {make_token(clock, client_id='shop', scope=CLUSTERS)}")
+    for shown, named, result in (
+        (key, "other", "other"),
+        (key, "no/id", 403),
+        (token, "shop", "shop"),
+        (token, "other", 403),
+        (weak, "shop", 403),
+        (request(""), "shop", 403),
+    ):
+        assert ask(tmp_path, clock, shown, named=named) == [result], (shown.headers, named)
 
 
 def test_tokens_that_are_not_for_this_node_are_refused(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.services.routes import ContainerRoute, Routes
+from gateway.services.routes import ContainerRoute, Routes, bases_of
 
 CLIMATE = ContainerRoute("api-climate", "/api/climate/v1", "public", True)
 LIGHTS = ContainerRoute("api-lights", "/api/lights", "node", False)
@@ -46,8 +46,27 @@ def test_a_path_leads_to_the_container_below_whose_base_it_lies(
     ],
 )
 def test_bases_may_not_overlap(routes: Routes, base: str, clash: str | None) -> None:
-    assert routes.clash(base, "api-new", {"api-soon": "/api/soon"}) == clash
+    expected = None if clash is None else (base, clash)
+    assert routes.clash(("/free", base), "api-new", {"api-soon": ("/api/soon",)}) == expected
 
 
 def test_a_containers_own_base_does_not_clash(routes: Routes) -> None:
-    assert routes.clash("/api/climate/v1", "api-climate", {}) is None
+    assert routes.clash(("/api/climate/v1",), "api-climate", {}) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "env", "v1_paths", "bases"),
+    [
+        ("probe-v1", {}, False, ("/api/climate/v1",)),
+        ("probe-v1", {"MCM.API_ALIAS": "true"}, False, ("/api/climate/v1", "/api/probe/v1")),
+        ("probe-v2.1", {"MCM.API_ALIAS": "True"}, False, ("/api/climate/v1", "/api/probe/v2.1")),
+        ("probe", {"MCM.API_ALIAS": "true"}, False, ("/api/climate/v1", "/api/probe/v1")),
+        ("climate-v1", {"MCM.API_ALIAS": "true"}, False, ("/api/climate/v1",)),
+        ("probe-v1", {"MCM.API_ALIAS": "false"}, True, ("/api/climate/v1", "/climate/v1")),
+    ],
+)
+def test_aliases_follow_the_base(
+    name: str, env: dict[str, str], v1_paths: bool, bases: tuple[str, ...]
+) -> None:
+    assert bases_of(name, "api", "/api/climate/v1", env, v1_paths=v1_paths) == bases
+    assert bases_of(name, "api", "", env, v1_paths=v1_paths) == ()

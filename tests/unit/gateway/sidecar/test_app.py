@@ -5,7 +5,7 @@ from typing import Any
 from gateway.access.guard import Guard
 from gateway.http.routes import ApiRoute
 from gateway.services import ServiceLimits
-from gateway.services.api.calls import ClientCheck
+from gateway.services.api.calls import ClientCheck, McmAccess
 from gateway.services.api.routes import McmParts, mcm_routes
 from gateway.sidecar.app import SidecarParts, describe_sidecar, sidecar_routes
 from settings.secret import Secret
@@ -16,9 +16,9 @@ DOCUMENT = Path(__file__).with_name("openapi.json")
 class Unused:
     """Stands for parts that routes call only when they answer."""
 
-    def mcm_routes(self, check: ClientCheck) -> list[ApiRoute]:
+    def mcm_routes(self, _check: ClientCheck, access: McmAccess) -> list[ApiRoute]:
         unused: Any = Unused()
-        return mcm_routes(McmParts(unused, unused, unused, ServiceLimits()), check)
+        return mcm_routes(McmParts(unused, unused, unused, ServiceLimits()), access)
 
 
 def routes() -> list[ApiRoute]:

@@ -9,6 +9,7 @@ from microservice import (
     HangupError,
     HttpError,
     Message,
+    OutboundError,
     Request,
     RequestTimeoutError,
     Response,
@@ -37,7 +38,7 @@ def add_messages(service: Service) -> None:
     async def ask(message: Message) -> dict[str, Any]:
         return {"what": message["what"], "said": message.text()}
 
-    @service.every("10s")
+    @service.every("60s")
     async def tick() -> None:
         await service.publish("ticks", await service.state.update("ticks", lambda n: n + 1, 0))
 
@@ -124,7 +125,7 @@ def test_a_failing_handler_is_tried_again_as_in_production() -> None:
 def test_schedules_run_when_the_test_advances_the_time() -> None:
     async def run() -> None:
         async with make().test() as t:  # at 08:00 UTC
-            await t.advance(35)
+            await t.advance(200)
             assert t.published == [("ticks", 1), ("ticks", 2), ("ticks", 3)]
             t.published.clear()
             begun = t.now
@@ -132,7 +133,7 @@ def test_schedules_run_when_the_test_advances_the_time() -> None:
             assert t.now == begun + 7200
             mornings = [m for m in t.published if m.topic == "mornings"]
             assert [(m.value, m.qos, m.retain) for m in mornings] == [(b"\xff", 0, True)]
-            assert len(t.published) == 720 + 1
+            assert len(t.published) == 120 + 1
 
     asyncio.run(run())
 
@@ -215,5 +216,35 @@ def test_a_service_starts_and_stops_with_its_test() -> None:
         async with service.test(secrets={"key": "k"}, env={"E": "e"}):
             assert events == ["ke"]
         assert events == ["ke", "stop"]
+
+    asyncio.run(run())
+
+
+def test_calls_of_the_service_are_answered_by_the_test() -> None:
+    async def run() -> None:
+        service = Service()
+
+        @service.get("/")
+        async def ask(_: Request) -> Any:
+            told = await service.call("api-climate", "/rooms/attic", {"limit": 30}, timeout=5)
+            async with service.http.request("GET", "https://example.com/") as response:
+                return {"room": told.json(), "status": told.status, "web": await response.text()}
+
+        async with service.test() as t:
+            t.answer("api-climate/rooms/attic", {"value": 21}, status=201)
+            t.answer("https://example.com/", "hello")
+            answer = await t.get("/", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+            assert answer.json() == {"room": {"value": 21}, "status": 201, "web": "hello"}
+            call, request = t.sent
+            assert (call.method, call.url) == (
+                "POST", "http://api-climate.service.hecate/rooms/attic",
+            )  # fmt: skip
+            assert call.json() == {"limit": 30}
+            assert call.headers["content-type"] == "application/json"
+            assert call.headers["traceparent"].startswith(f"00-{'a' * 32}-")
+            assert request.method == "GET"
+            with pytest.raises(OutboundError, match=r"t\.answer"):
+                await service.call("api-other", node="ab12")
+            assert t.sent[-1].url == "http://ab12.api-other.service.hecate/"
 
     asyncio.run(run())

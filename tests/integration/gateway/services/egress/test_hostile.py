@@ -137,6 +137,15 @@ def test_connect_to_the_api_is_still_this_container(tmp_path: Path) -> None:
                 seen = read_answer(await reader.read()).json
                 assert (seen["origin"], seen["caller"]) == ("container", "api-caller")
                 writer.close()
+            # as clients of WebSockets go through proxies
+            reader, writer = await asyncio.open_unix_connection(path)
+            place = "api-probe.service.hecate:80"
+            writer.write(f"CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n".encode())
+            assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"GET /x HTTP/1.1\r\nHost: {place}\r\nConnection: close\r\n\r\n".encode())
+            seen = read_answer(await reader.read()).json
+            assert (seen["path"], seen["caller"]) == ("/api/probe/v1/x", "api-caller")
+            writer.close()
 
     asyncio.run(run())
 

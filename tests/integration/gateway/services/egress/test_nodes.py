@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.gateway.services.world import write_service
 from tests.programs import HECATE, run, until
-from tests.system import Cloud, Gateway, start_cloud
+from tests.system import Cloud, Gateway
 
 CODE = """
 @service.get("/fetch")
@@ -31,13 +31,6 @@ async def rpc(request):
 async def where(request):
     return {"node": service.info.node_id, "caller": request.headers.get("x-hecate-caller", "")}
 """
-
-
-@pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    system = start_cloud(tmp_path_factory.mktemp("cloud"))
-    yield system
-    system.program.stop()
 
 
 @pytest.fixture(scope="module")

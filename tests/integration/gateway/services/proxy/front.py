@@ -69,7 +69,12 @@ async def front(
     folder: Path, runtime: str = "python", env: dict[str, str] | None = None, **limits: Any
 ) -> AsyncIterator[Front]:
     version = SimpleNamespace(runtime=runtime, env=env or {})
-    supervisor = SimpleNamespace(process=None, version=version, state=ContainerState.STARTED)
+    supervisor = SimpleNamespace(
+        process=None,
+        version=version,
+        state=ContainerState.STARTED,
+        answering=lambda _: contextlib.nullcontext(),
+    )
     proxy = ContainerProxy(lambda _: cast("Supervisor", supervisor), ServiceLimits(**limits))
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,0 +1,1 @@
+"""Reads the archives of images in place: compression, tars, layouts, layers."""
