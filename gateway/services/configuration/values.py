@@ -133,7 +133,8 @@ def merge(before: ContainerValues, declared: Declared, given: Mapping[str, Any])
             )
         secrets[name] = Secret(value)
     try:
-        resolve({n: s for n, s in declared.settings.items() if n in settings}, settings)
+        known = {name: spec for name, spec in declared.settings.items() if name in settings}
+        settings |= resolve(known, settings)
     except ValueError as exc:
         raise ServicesError(f"cannot use settings: {exc}") from exc
     return replace(before, settings=settings, secrets=secrets)

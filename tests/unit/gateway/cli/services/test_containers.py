@@ -1,5 +1,5 @@
-from gateway.cli.client.containers import reason
-from gateway.cli.client.security import security_rows
+from gateway.cli.services.containers import reason
+from gateway.cli.services.security import security_rows
 
 
 # case S20
