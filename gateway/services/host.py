@@ -11,7 +11,9 @@ from broker import Overflow, OverflowRule, QueueStatus
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck, McmAccess, access_of
 from gateway.services.api.images import image_fields
+from gateway.services.api.messages import ContainerMessages
 from gateway.services.api.routes import McmParts, mcm_routes
+from gateway.services.configuration.values import ValueStore
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deploying.store_quota import StoreQuotas
@@ -22,7 +24,6 @@ from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
 from gateway.services.limits import ServiceLimits
-from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.isolation import IsolationPolicy
@@ -30,7 +31,6 @@ from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from gateway.services.switching.start_slots import StartSlots
-from gateway.services.values import ValueStore
 from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import RESPONSES, response_topic
 from microservice.telemetry.samples import MetricSample

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from gateway.services.configuration.declared import resolve
 from gateway.services.errors import ImageError
-from gateway.services.images.declared import resolve
 from gateway.services.images.manifest import Manifest, parse_manifest
 
 TOML = """

@@ -80,6 +80,14 @@ class SecretNames:
         check_setting_names("names", self.names, SECRETS_LIMIT)
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The settings and secrets that one manifest declares."""
+
+    settings: Mapping[str, SettingSpec]
+    secrets: tuple[str, ...]
+
+
 def check_setting_names(what: str, names: tuple[str, ...], limit: int) -> None:
     """Refuse too many names, and texts that are none."""
     if len(names) > limit:

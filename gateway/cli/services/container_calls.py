@@ -1,20 +1,18 @@
-"""Calls a microservice, and reads its log, piece by piece."""
+"""Calls a microservice over HTTP, and copies its answer piece by piece."""
 
-import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import httpx
 
-from gateway.cli.client.containers import BASE_KEY, CONTAINERS, find_container
-from gateway.cli.client.log_lines import as_object, readable
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError, OptionError
-from gateway.cli.output import notes, print_json
+from gateway.cli.output import print_json
+from gateway.cli.services.containers import BASE_KEY, find_container
 
 CALL_S = 40.0  # the gateway gives a microservice 35 s for the head of its answer
 
@@ -53,29 +51,6 @@ async def invoke(target: Target, name: str, call: Call, *, as_json: bool) -> int
     return 1 if response.is_error else 0
 
 
-async def show_logs(target: Target, name: str, tail: int, *, follow: bool, as_json: bool) -> None:
-    """Print the last lines of a container's log; then, if wanted, each new line."""
-    async with SidecarClient(target) as sidecar:
-        container_id = (await find_container(sidecar, name))["id"]
-        async with sidecar.stream(
-            f"read the log of {name}",
-            "GET",
-            f"{CONTAINERS}/{container_id}/logs",
-            params={"tail": tail, "follow": str(follow).lower()},
-            timeout=httpx.Timeout(30, read=None) if follow else None,
-        ) as response:
-            if response.is_error:
-                await response.aread()
-                raise CliError(f"cannot read the log of {name}: {_why(response)}")
-            printed = False
-            async for line in _lines(response):
-                printed = True
-                sys.stdout.write(_shown(line, as_json=as_json) + "\n")
-                sys.stdout.flush()
-    if not printed:
-        notes().print(f"{name} has printed nothing", style="dim")
-
-
 def read_body(data: str | None) -> bytes:
     """Return the body that --data gives: a text, or @FILE, or @- for standard input."""
     if data is None:
@@ -99,21 +74,6 @@ def parse_headers(pairs: list[str]) -> dict[str, str]:
             raise OptionError(f"cannot use --header {pair}: must be NAME:VALUE")
         headers[name.strip()] = value.strip()
     return headers
-
-
-async def _lines(response: httpx.Response) -> AsyncIterator[str]:
-    """Yield whole lines, ended by a line feed only."""
-    rest = b""
-    async for piece in response.aiter_bytes():
-        *whole, rest = (rest + piece).split(b"\n")
-        for line in whole:
-            yield line.decode(errors="replace")
-    if rest:
-        yield rest.decode(errors="replace")
-
-
-def _shown(line: str, *, as_json: bool) -> str:
-    return json.dumps(as_object(line), ensure_ascii=False) if as_json else readable(line)
 
 
 async def _copy(response: httpx.Response, out: IO[bytes]) -> None:

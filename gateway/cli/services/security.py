@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from gateway.cli.client.containers import CONTAINERS
 from gateway.cli.client.records import rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.output import print_json, print_table
+from gateway.cli.services.containers import CONTAINERS
 
 COLUMNS = ("NAME", "ISOLATED", "LEVEL", "FOUND")
 

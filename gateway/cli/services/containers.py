@@ -1,4 +1,4 @@
-"""Lists, starts, stops and removes the microservices and images of a gateway."""
+"""Lists, starts, stops and removes the microservices of a gateway."""
 
 import time
 from collections.abc import Sequence
@@ -13,8 +13,11 @@ from gateway.cli.view.words import ago, duration, size
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"
 BASE_KEY = "MCM.BASE_API_PATH"
-PS_COLUMNS = ("NAME", "STATE", "SINCE", "IMAGE", "PATH", "HANDLED", "RESTARTS", "REASON")
-IMAGE_COLUMNS = ("IMAGE", "SIZE", "CREATED", "USED BY", "DIGEST")
+PS_COLUMNS = (
+    "NAME", "STATE", "SINCE", "IMAGE", "VERSION", "PATH", "HANDLED", "FAILED", "DROPPED", "DEAD",
+    "MEMORY", "RESTARTS", "REASON",
+)  # fmt: skip
+OPTIONAL = frozenset({"VERSION", "FAILED", "DROPPED", "DEAD", "MEMORY", "RESTARTS", "REASON"})
 START_S = 630.0  # a microservice may take 600 s to start
 
 
@@ -27,23 +30,7 @@ async def list_containers(target: Target, *, as_json: bool) -> None:
         return
     now = time.time()
     rows = [container_row(row, now) for row in rows_of(answer)]
-    print_table(PS_COLUMNS, rows, "no microservices yet; `hecate deploy DIR` runs one")
-
-
-async def list_images(target: Target, *, as_json: bool) -> None:
-    """Show the images, and which containers use them."""
-    async with SidecarClient(target) as sidecar:
-        images = rows_of(await sidecar.call("list images", "GET", IMAGES))
-        containers = rows_of(await sidecar.call("list images", "GET", CONTAINERS))
-    for image in images:
-        image["usedBy"] = [c.get("name") for c in containers if c.get("imageId") == image.get("id")]
-    if as_json:
-        print_json({"data": images})
-        return
-    now = time.time()
-    newest_first = sorted(images, key=lambda image: _number(image, "created"), reverse=True)
-    rows = [image_row(image, now) for image in newest_first]
-    print_table(IMAGE_COLUMNS, rows, "no images yet; `hecate deploy DIR` sends one")
+    print_table(PS_COLUMNS, rows, "no microservices yet; `hecate deploy DIR` runs one", OPTIONAL)
 
 
 async def change_state(target: Target, names: Sequence[str], state: str, *, as_json: bool) -> None:
@@ -95,8 +82,13 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         str(container.get("state", "")),
         duration(now - started_at) if is_up else "",
         str(container.get("image", "")),
+        str(container.get("version") or ""),
         str((container.get("env") or {}).get(BASE_KEY, "")),
         f"{_number(container, 'handled'):.0f}",
+        f"{_number(container, 'failed'):.0f}",
+        f"{_number(container, 'dropped'):.0f}",
+        f"{_number(container.get('deadLetters') or {}, 'kept'):.0f}",
+        size(_number(container, "memory")) if container.get("memory") else "",
         f"{_number(container, 'restarts'):.0f}",
         "; ".join(each for each in (reason(container, now), backlog(container)) if each),
     )
@@ -115,28 +107,13 @@ def reason(container: dict[str, Any], now: float) -> str:
 
 
 def backlog(container: dict[str, Any]) -> str:
-    """Return which messages a container did not handle, and who waits for it."""
-    messages, letters = container.get("messages") or {}, container.get("deadLetters") or {}
+    """Return who waits for a container, and the command that shows what it did not handle."""
     found = []
-    if held := _number(messages, "held"):
+    if held := _number(container.get("messages") or {}, "held"):
         found.append(f"publishers of {held:.0f} messages wait")
-    if dropped := _number(container, "dropped"):
-        found.append(f"{dropped:.0f} messages dropped")
-    if kept := _number(letters, "kept"):
-        name = container.get("name")
-        found.append(f"{kept:.0f} dead letters (`hecate deadletters list {name}`)")
-    return ", ".join(found)
-
-
-def image_row(image: dict[str, Any], now: float) -> tuple[str, ...]:
-    """Return a row for an image at a unix time."""
-    return (
-        str(image.get("name", "")),
-        size(_number(image, "size")),
-        ago(now - _number(image, "created")),
-        ", ".join(image.get("usedBy") or ()),
-        str(image.get("digest", ""))[:19],
-    )
+    if _number(container.get("deadLetters") or {}, "kept"):
+        found.append(f"see `hecate deadletters list {container.get('name')}`")
+    return "; ".join(found)
 
 
 async def _path_to_remove(sidecar: SidecarClient, name: str) -> str:

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gateway.services.configuration.declared import TEXT_LIMIT, Declared, resolve
 from gateway.services.errors import ServicesError, StorageError
-from gateway.services.images.declared import TEXT_LIMIT, resolve
-from gateway.services.images.manifest import Manifest
 from settings.secret import Secret
 
 FILE_NAME = "values.json"
@@ -48,33 +47,33 @@ class ValueStore:
         """Return the values of a container."""
         return self._values.get(container_id, NO_VALUES)
 
-    def settings_of(self, container_id: str, manifest: Manifest) -> dict[str, Any]:
-        """Return every setting that a manifest declares; ServicesError when one has no value."""
+    def settings_of(self, container_id: str, declared: Declared) -> dict[str, Any]:
+        """Return every declared setting; ServicesError when one has no value."""
         try:
-            return resolve(manifest.settings, self.get(container_id).settings)
+            return resolve(declared.settings, self.get(container_id).settings)
         except ValueError as exc:
             raise ServicesError(str(exc)) from exc
 
-    def secrets_of(self, container_id: str, manifest: Manifest) -> dict[str, Secret]:
-        """Return the given secrets that a manifest declares."""
+    def secrets_of(self, container_id: str, declared: Declared) -> dict[str, Secret]:
+        """Return the given secrets that are declared."""
         given = self.get(container_id).secrets
-        return {name: given[name] for name in manifest.secrets.names if name in given}
+        return {name: given[name] for name in declared.secrets if name in given}
 
     async def load(self, container_id: str) -> None:
         """Read the values of a container from disk; ServicesError when they are damaged."""
         values = await asyncio.to_thread(read_values, self._containers / container_id)
         self._values[container_id] = values
 
-    def differ(self, container_id: str, manifest: Manifest, given: Mapping[str, Any]) -> bool:
+    def differ(self, container_id: str, declared: Declared, given: Mapping[str, Any]) -> bool:
         """Return whether given values are others than those that a container has."""
         before = self.get(container_id)
-        return merge(before, manifest, given) != before
+        return merge(before, declared, given) != before
 
-    def check(self, container_id: str, manifest: Manifest, given: Mapping[str, Any]) -> None:
+    def check(self, container_id: str, declared: Declared, given: Mapping[str, Any]) -> None:
         """Raise ServicesError unless given values fit, and every setting has one then."""
-        after = merge(self.get(container_id), manifest, given)
+        after = merge(self.get(container_id), declared, given)
         try:
-            resolve(manifest.settings, after.settings)
+            resolve(declared.settings, after.settings)
         except ValueError as exc:
             raise ServicesError(f"cannot deploy: {exc}") from exc
 
@@ -82,7 +81,7 @@ class ValueStore:
     async def changed(
         self,
         container_id: str,
-        manifest: Manifest,
+        declared: Declared,
         given: Mapping[str, Any],
         *,
         keep: bool = False,
@@ -93,7 +92,7 @@ class ValueStore:
             ServicesError: the manifest does not declare a name, or a value does not fit.
         """
         before = self.get(container_id)
-        after = merge(before, manifest, given)
+        after = merge(before, declared, given)
         if after != before:
             await self._keep(container_id, after)
         try:
@@ -112,19 +111,19 @@ class ValueStore:
         self._values[container_id] = values
 
 
-def merge(before: ContainerValues, manifest: Manifest, given: Mapping[str, Any]) -> ContainerValues:
+def merge(before: ContainerValues, declared: Declared, given: Mapping[str, Any]) -> ContainerValues:
     """Return the values with the given ones; null takes a value away.
 
     Args:
         before: the values so far.
-        manifest: which declares the names.
+        declared: the names, and the values that fit.
         given: {"settings": {…}, "secrets": {…}}, each of them optional.
 
     Raises:
         ServicesError: a name is not declared, or a value does not fit; it repeats no secret.
     """
-    settings = _merged("settings", before.settings, manifest.settings, given)
-    secrets = _merged("secrets", before.secrets, manifest.secrets.names, given)
+    settings = _merged("settings", before.settings, declared.settings, given)
+    secrets = _merged("secrets", before.secrets, declared.secrets, given)
     for name, value in secrets.items():
         if isinstance(value, Secret):
             continue
@@ -134,7 +133,8 @@ def merge(before: ContainerValues, manifest: Manifest, given: Mapping[str, Any])
             )
         secrets[name] = Secret(value)
     try:
-        resolve({n: s for n, s in manifest.settings.items() if n in settings}, settings)
+        known = {name: spec for name, spec in declared.settings.items() if name in settings}
+        settings |= resolve(known, settings)
     except ValueError as exc:
         raise ServicesError(f"cannot use settings: {exc}") from exc
     return replace(before, settings=settings, secrets=secrets)
