@@ -55,8 +55,8 @@ def explain_missing(directory: Path) -> str:
     if not any((directory / entry).is_file() for entry in ENTRIES):
         return (
             f"no {CODE_NAME} or {JAVASCRIPT_NAME} in it. This file holds the code: a Service and "
-            f"its handlers in Python, or mimikModule.exports in JavaScript. `hecate new {directory}` "
-            "writes one"
+            "its handlers in Python, or mimikModule.exports in JavaScript. "
+            f"`hecate new {directory}` writes one"
         )
     return ""
 

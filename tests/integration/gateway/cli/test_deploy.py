@@ -221,3 +221,22 @@ def test_dead_letters_are_listed_shown_retried_and_discarded(
     until(lambda: letters() == [], "the new code takes them")
     assert person.done("deadletters", "discard", "picks", "--all") == "discarded 0 dead letters\n"
     person.done("rm", "picks", "picks-v1")
+
+
+def test_versions_are_listed_and_one_rolled_back(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "rolls")
+    person.done("deploy", str(folder), "--env", "A=1")
+    code = (folder / "service.py").read_text()
+    (folder / "service.py").write_text(code.replace('"service": "rolls"', '"service": "second"'))
+    person.done("deploy", str(folder), "--env", "A=2")
+    assert json.loads(person.done("invoke", "rolls"))["service"] == "second"
+    rows = json.loads(person.done("versions", "rolls", "--json"))["data"]
+    numbers = {row["env"].get("A"): row["version"] for row in rows}
+    assert "A=1" in person.done("versions", "rolls")
+    told = person.done("rollback", "rolls")
+    assert told.startswith("rolls runs rolls-v1, version ")
+    assert json.loads(person.done("invoke", "rolls"))["service"] == "rolls"
+    person.done("rollback", "rolls", "--to", str(numbers["2"]))
+    assert json.loads(person.done("invoke", "rolls"))["service"] == "second"
+    assert "cannot " in person.refused("rollback", "rolls", "--to", "99")
+    person.done("rm", "rolls", "rolls-v1")
