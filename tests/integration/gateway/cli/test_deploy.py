@@ -63,6 +63,11 @@ def test_an_image_is_built_here_and_deployed_there(person: Person, tmp_path: Pat
     assert built["size"] == image.stat().st_size
     person.done("deploy", str(image), "--name", "there")
     assert json.loads(person.done("invoke", "there"))["service"] == "shipped"
+    exported = tmp_path / "exported.tar"
+    told = json.loads(person.done("images", "export", "shipped-v1", "-o", str(exported), "--json"))
+    assert told["size"] == exported.stat().st_size
+    assert not list(tmp_path.glob(".*.part"))
+    person.done("deploy", str(exported), "--name", "there")
     person.done("rm", "there")
     image.write_bytes(image.read_bytes()[: built["size"] // 2])
     assert f"cannot deploy {image}: " in person.refused("deploy", str(image))
@@ -240,3 +245,26 @@ def test_versions_are_listed_and_one_rolled_back(person: Person, tmp_path: Path)
     assert json.loads(person.done("invoke", "rolls"))["service"] == "second"
     assert "cannot " in person.refused("rollback", "rolls", "--to", "99")
     person.done("rm", "rolls", "rolls-v1")
+
+
+def test_a_gateway_takes_only_what_a_trusted_key_has_signed(person: Person, tmp_path: Path) -> None:
+    folder, keys = write(person, tmp_path / "signed"), tmp_path / "keys"
+    for name in ("release", "other"):
+        person.done("keys", "signing", str(keys / name))
+    environ = {
+        "HECATE_GATEWAY_SERVICES_REQUIRE_SIGNATURE": "true",
+        "HECATE_GATEWAY_SERVICES_TRUSTED_KEYS": (keys / "release.pub").read_text().strip(),
+    }
+    with Gateway(tmp_path / "state", **environ) as strict:
+        there = ("--url", strict.url, "--state", str(strict.state))
+        why = person.refused("deploy", str(folder), *there)
+        assert "it is not signed" in why
+        assert "`hecate build --sign KEY` signs it" in why
+        why = person.refused("deploy", str(folder), "--sign", str(keys / "other"), *there)
+        assert "none of [services] trusted_keys" in why
+        assert "no microservices yet" in person.hecate("ps", *there).err
+        person.done("deploy", str(folder), "--sign", str(keys / "release"), *there)
+        image = tmp_path / "signed.tar"
+        sign = ("--sign", str(keys / "release"))
+        person.done("build", str(folder), "-o", str(image), *sign)
+        person.done("deploy", str(image), *there)
