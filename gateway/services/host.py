@@ -91,6 +91,7 @@ class ServiceHost:
         isolation: IsolationPolicy = DEFAULT_ISOLATION,
     ) -> None:
         """Open the catalogue in the state folder; runtimes are Python's, if not given."""
+        self.folder = state
         self.is_loaded = False  # start() has returned once
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
@@ -121,6 +122,16 @@ class ServiceHost:
         )
         self._queue: Callable[[str], QueueStatus | None] = lambda _: None
         self._forgetting: set[asyncio.Task[None]] = set()
+
+    @property
+    def deployments(self) -> Deployments:
+        """The images and containers of this node."""
+        return self._deployments
+
+    @property
+    def limits(self) -> ServiceLimits:
+        """The limits of microservices."""
+        return self._limits
 
     async def start(self, outlets: Outlets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.

@@ -89,6 +89,7 @@ class ServicesSettings:
             versions=self.versions,
             probation_s=self.probation_s,
             starts=self.starts,
+            takes_rollouts=self.rollouts == "account",
             drain_s=self.stop_s,
             store_bytes=self.store_mib * MIB,
             log_bytes=self.log_mib * MIB,

@@ -150,7 +150,10 @@ class Catalogue:
     def drop_container(self, container_id: str) -> None:
         """Remove a container and everything it kept."""
         self._write((DROP_CONTAINER, (container_id,)), (DROP_VERSIONS, (container_id,)))
-        shutil.rmtree(self.directory(container_id), ignore_errors=True)
+        directory = self.directory(container_id)
+        shutil.rmtree(directory, ignore_errors=True)
+        with contextlib.suppress(OSError):  # damage may have made a file of it
+            directory.unlink(missing_ok=True)
 
     def directory(self, container_id: str) -> Path:
         """Return the directory that is a container's own."""
