@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
 PACKAGES = "packages"  # beside it: what `hecate build` has put there for requirements.txt
+JAVASCRIPT = "js"  # of Launch.runtime
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
@@ -73,8 +74,7 @@ async def _run(control: socket.socket, isolation: Isolation, required: tuple[str
         launch = decode_launch(await reader.readline())
         network = ContainerNetwork(launch.gateway_socket)
         await network.open(launch.forward, has_proxy=launch.has_proxy)
-        report(Doing(f"loading {ENTRY_FILE}"))
-        service = load_service(Path(launch.code), launch.memory_mib)
+        service = await _load(launch, report)
         service.attach_network(network)
         lifecycle = ServiceLifecycle(service, launch, report)
         await lifecycle.prepare()
@@ -142,6 +142,16 @@ async def _read(
             report(Alive())
         else:
             await commands.put(command)
+
+
+async def _load(launch: Launch, report: Callable[[Report], None]) -> Service:
+    if launch.runtime == JAVASCRIPT:
+        from microservice.javascript.host import load_javascript
+
+        report(Doing("loading index.js"))
+        return await load_javascript(launch)
+    report(Doing(f"loading {ENTRY_FILE}"))
+    return load_service(Path(launch.code), launch.memory_mib)
 
 
 def load_service(code: Path, memory_mib: int) -> Service:

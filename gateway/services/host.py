@@ -18,6 +18,7 @@ from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
+from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
 from gateway.services.isolation import IsolationPolicy
@@ -102,7 +103,7 @@ class ServiceHost:
             for runtime in runtimes or (PythonRuntime(limits, time.time, state, isolation),)
         ]
         context = ServiceContext(
-            runtimes={runtime.name: runtime for runtime in self._runtimes},
+            runtimes=_by_name(self._runtimes),
             limits=limits,
             sockets=sockets,
             broker_socket=broker_socket,
@@ -276,6 +277,13 @@ class ServiceHost:
     def _changed(self) -> None:
         for listener in self._on_change:
             listener()
+
+
+def _by_name(runtimes: Sequence[Runtime]) -> dict[str, Runtime]:
+    found = {runtime.name: runtime for runtime in runtimes}
+    if PythonRuntime.name in found:  # its process evaluates an index.js, too
+        found.setdefault(JAVASCRIPT, found[PythonRuntime.name])
+    return found
 
 
 def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:

@@ -1,4 +1,4 @@
-"""Runs Python microservices: each container is a fork of the warm parent."""
+"""Runs Python and JavaScript microservices: each container is a fork of the warm parent."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.services.granted import JAVASCRIPT, launch_environment
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
@@ -26,6 +27,7 @@ from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
 from microservice.mqtt.requests import RESPONSES
 
 BACKLOG = 64
+SCRIPT_MIB = 32  # of the evaluator, and of the front process while it carries requests
 MIB = 1024 * 1024
 
 
@@ -38,7 +40,7 @@ class _Prepared:
 
 
 class PythonRuntime:
-    """Starts processes that run a service.py."""
+    """Starts processes that run a service.py or an index.js."""
 
     name = "python"
 
@@ -123,7 +125,7 @@ class PythonRuntime:
         self, start: Start, ready: _Prepared, descriptors: tuple[int, ...]
     ) -> ContainerProcess:
         limits = start.version.manifest.limits
-        wanted = CgroupLimits(limits.memory_mib, limits.cpu, limits.processes)
+        wanted = CgroupLimits(_memory_mib(start), limits.cpu, limits.processes)
         standby = await self._pool.take()
         standby.cgroup.set_limits(wanted)
         try:
@@ -164,7 +166,7 @@ class PythonRuntime:
             sockets=_sockets(start),
             environment=_environment(data, str(ready.scratch)),
             uid=ready.uid,
-            memory_mib=limits.memory_mib,
+            memory_mib=_memory_mib(start),
             processes=limits.processes,
             open_files=limits.open_files,
             required=self._required(start),
@@ -172,6 +174,15 @@ class PythonRuntime:
 
     def _required(self, start: Start) -> tuple[str, ...]:
         return self._isolation.required(start.version.manifest.isolation.require)
+
+
+def _memory_mib(start: Start) -> int:
+    """Return the memory of all processes of a container.
+
+    For JavaScript memory_mib is that of one request.
+    """
+    more = SCRIPT_MIB if start.version.runtime == JAVASCRIPT else 0
+    return start.version.manifest.limits.memory_mib + more
 
 
 def _sockets(start: Start) -> tuple[str, ...]:
@@ -190,7 +201,8 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         code=str(start.version.code),
         http_fd=HTTP_FD,
         info=start.info,
-        env=dict(start.version.env),
+        runtime=start.version.runtime,
+        env=launch_environment(manifest, start.version.runtime, start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
         publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,

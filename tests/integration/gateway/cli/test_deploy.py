@@ -268,3 +268,17 @@ def test_a_gateway_takes_only_what_a_trusted_key_has_signed(person: Person, tmp_
         sign = ("--sign", str(keys / "release"))
         person.done("build", str(folder), "-o", str(image), *sign)
         person.done("deploy", str(image), *there)
+
+
+def test_a_new_microservice_in_javascript_works_at_once(person: Person, tmp_path: Path) -> None:
+    folder = tmp_path / "hook"
+    person.done("new", str(folder), "--js")
+    person.done("deploy", str(folder))
+    topic = "devices/kitchen/readings/temperature"
+    assert person.done("invoke", "hook", "--mqtt", topic, "21") == "hook handled it\n"
+    answer = json.loads(person.done("invoke", "hook"))
+    assert answer == {"service": "hook", "seen": {"kitchen": 1}}
+    (folder / "index.js").write_text("mimikModule.exports = (c, request, response) => {\n  oops(\n")
+    why = person.refused("deploy", str(folder))
+    assert "index.js" in why
+    person.done("rm", "hook", "hook-v1")
