@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.services.granted import JAVASCRIPT
+from gateway.services.granted import JAVASCRIPT, launch_environment
+from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
@@ -207,7 +208,7 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         http_fd=HTTP_FD,
         info=start.info,
         runtime=start.version.runtime,
-        env=dict(start.version.env),
+        env=launch_environment(manifest, start.version.runtime, start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
         publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,
