@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from gateway.services.errors import ServicesError
 from gateway.services.images.manifest import PUBLIC, Manifest, ManifestMqtt
+from gateway.services.network.rules import grant_network
 from microservice.errors import ServiceError
 from microservice.javascript.environment import read_publish, read_triggers
 
@@ -37,4 +38,8 @@ def grant_by_environment(manifest: Manifest, runtime: str, env: Mapping[str, str
             mqtt.check()
         except (ServiceError, ValueError) as exc:
             raise ServicesError(f"cannot grant what the environment asks for: {exc}") from exc
-    return replace(manifest, http=http, mqtt=mqtt)
+    try:
+        network = grant_network(manifest.network, env)
+    except ValueError as exc:
+        raise ServicesError(f"cannot grant what the environment asks for: {exc}") from exc
+    return replace(manifest, http=http, mqtt=mqtt, network=network)

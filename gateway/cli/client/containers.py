@@ -124,7 +124,7 @@ def backlog(container: dict[str, Any]) -> str:
         found.append(f"{dropped:.0f} messages dropped")
     if kept := _number(letters, "kept"):
         name = container.get("name")
-        found.append(f"{kept:.0f} dead letters (`hecate deadletters {name}`)")
+        found.append(f"{kept:.0f} dead letters (`hecate deadletters list {name}`)")
     return ", ".join(found)
 
 
