@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
-from gateway.services.log import LOG_NAME, ContainerLog
+from gateway.services.logs.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
 from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.liveness import Liveness
