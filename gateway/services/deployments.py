@@ -325,18 +325,6 @@ class Deployments:
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
 
-    def containers(self, client_id: str | None = None) -> list[Deployed]:
-        """Return a client's containers, or all."""
-        return self.table.all(client_id)
-
-    def container(self, container_id: str) -> Deployed | None:
-        """Return a container by its id."""
-        return self.table.get(container_id)
-
-    def known(self, client_id: str, container_id: str) -> Deployed:
-        """Return a client's container; NotFoundError when there is none."""
-        return self.table.known(client_id, container_id)
-
     def content(self, image: StoredImage) -> Path:
         """Return the folder of an image's files."""
         return self._catalogue.content(image.digest)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.services.granted import JAVASCRIPT, launch_environment
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
-from gateway.services.log import LOG_NAME, ContainerLog
+from gateway.services.logs.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
 from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.isolation import IsolationPolicy
