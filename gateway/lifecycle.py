@@ -144,6 +144,8 @@ class Gateway:
             runs["credential"] = parts.credential.run(self._fetch_credential)
             runs["visitors"] = self._serve_visitors(parts.cloud)
             runs["beps"] = keep_running("beps", parts.cloud.beps.run)
+        if parts.sidecar.rollouts is not None:
+            runs["rollouts"] = keep_running("rollouts", parts.sidecar.rollouts.run)
         return runs
 
     def _listen_for_peers(self) -> socket.socket | None:
@@ -224,6 +226,8 @@ class Gateway:
     async def _stop_containers(self) -> None:
         try:
             async with asyncio.timeout(CONTAINERS_STOP_S):
+                if self._parts.sidecar.rollouts is not None:
+                    await self._parts.sidecar.rollouts.stop()
                 await self._parts.services.stop()
         except TimeoutError:
             logger.warning("containers did not stop within %.0f s", CONTAINERS_STOP_S)

@@ -23,10 +23,10 @@ from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
+from gateway.services.runtimes.isolation import IsolationPolicy
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
@@ -92,6 +92,7 @@ class ServiceHost:
         isolation: IsolationPolicy = DEFAULT_ISOLATION,
     ) -> None:
         """Open the catalogue in the state folder; runtimes are Python's, if not given."""
+        self.folder = state
         self.is_loaded = False  # start() has returned once
         self._on_change: list[Callable[[], object]] = []
         self._on_deleted: list[Callable[[str], object]] = []
@@ -122,6 +123,16 @@ class ServiceHost:
         )
         self._queue: Callable[[str], QueueStatus | None] = lambda _: None
         self._forgetting: set[asyncio.Task[None]] = set()
+
+    @property
+    def deployments(self) -> Deployments:
+        """The images and containers of this node."""
+        return self._deployments
+
+    @property
+    def limits(self) -> ServiceLimits:
+        """The limits of microservices."""
+        return self._limits
 
     async def start(self, outlets: Outlets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.

@@ -24,6 +24,7 @@ class ServiceLimits:
     drain_s: float = 30.0  # for requests and handlers of a replaced version; above handler_s
     probation_s: float = 10.0  # a version that ends earlier is left for the one before
     versions: int = 5  # kept of each container, with the one that runs
+    takes_rollouts: bool = True  # from other nodes of the account
     starts: int = 4  # containers that start at once when the gateway starts
     handler_s: float = 30.0
     answer_s: float = 35.0  # head of the answer, after the last byte of the request

@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from starlette.requests import Request
+from starlette.responses import Response
+
 from gateway import VERSION
 from gateway.access.guard import Guard
 from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.errors import BepError
 from gateway.http.problems import Problem
-from gateway.http.routes import ApiRoute, make_api
+from gateway.http.routes import ApiRoute, make_api, make_route
 from gateway.node.record import Node
 from gateway.services import McmAccess, ServiceHost
+from gateway.services.api.calls import ClientCheck
 from gateway.sidecar import devices, nodes
 from gateway.sidecar.account import account_routes
 from gateway.sidecar.beps import beps_routes
@@ -32,6 +36,7 @@ from web.asgi import App
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
     from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
+    from gateway.sidecar.rollouts import NodeRollouts
     from gateway.tunnel.grants import BepService
 
 
@@ -67,21 +72,31 @@ class Sidecar:
 
     api: App
     microservices: Microservices
+    rollouts: "NodeRollouts | None"  # of a node with a cloud
 
 
 def build_sidecar(parts: SidecarParts) -> Sidecar:
     """Return the application."""
     guard, cloud = parts.guard, parts.cloud
     microservices = Microservices(parts.services, cloud.beps if cloud else None, guard)
-    routes = sidecar_routes(parts)
-    described = openapi_route(guard, lambda: describe_sidecar(routes))
-    return Sidecar(make_api([*routes, described], microservices), microservices)
-
-
-def sidecar_routes(parts: SidecarParts) -> list[ApiRoute]:
-    """Return all routes but the one that describes them."""
-    guard, cloud = parts.guard, parts.cloud
     images = NodeImages(parts.cluster, parts.services, cloud.nodes if cloud else None)
+    rollouts = _build_rollouts(parts, cloud, images) if cloud else None
+    routes = sidecar_routes(parts, images, rollouts)
+    described = openapi_route(guard, lambda: describe_sidecar(routes))
+    return Sidecar(make_api([*routes, described], microservices), microservices, rollouts)
+
+
+def _build_rollouts(parts: SidecarParts, cloud: CloudCalls, images: NodeImages) -> "NodeRollouts":
+    from gateway.sidecar.rollouts import NodeRollouts
+
+    return NodeRollouts(parts.node, parts.services, cloud, images)
+
+
+def sidecar_routes(
+    parts: SidecarParts, images: NodeImages, rollouts: "NodeRollouts | None"
+) -> list[ApiRoute]:
+    """Return all routes but the one that describes them."""
+    guard, cloud, access = parts.guard, parts.cloud, _mcm_access(parts)
     rpc = JsonRpc(
         parts.node, cloud.associate if cloud else None, parts.clock, images, _bep_opener(parts)
     )
@@ -92,7 +107,8 @@ def sidecar_routes(parts: SidecarParts) -> list[ApiRoute]:
         *devices_routes(guard, parts.admission, parts.status),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),
-        *parts.services.mcm_routes(guard.client_id, _mcm_access(parts)),
+        *parts.services.mcm_routes(guard.client_id, access),
+        *(rollouts.routes(guard, access) if rollouts else [no_rollout_route(guard.client_id)]),
     ]
 
 
@@ -128,6 +144,19 @@ def _mcm_access(parts: SidecarParts) -> McmAccess:
             raise Problem(HTTPStatus.FORBIDDEN, str(exc)) from exc
 
     return McmAccess(guard.client_id, guard.named_client, check)
+
+
+def no_rollout_route(check: ClientCheck) -> ApiRoute:
+    """Return the route that explains why a node without a cloud rolls nothing out."""
+
+    async def post_rollout(_request: Request, _client_id: str) -> Response:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "cannot roll out: this node has no cloud, through which it reaches others; set [cloud] "
+            "url or HECATE_GATEWAY_CLOUD_URL",
+        )
+
+    return make_route("POST /mcm/v1/rollouts", check, post_rollout, None)
 
 
 def describe_sidecar(routes: Iterable[ApiRoute]) -> dict[str, Any]:

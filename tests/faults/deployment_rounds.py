@@ -19,7 +19,7 @@ from gateway.services.images.pack import pack_image
 from tests.programs import until
 from tests.system import Gateway
 
-LIFE_S = (0.0, 1.2)  # from the begin of a deployment to the kill
+LIVES_S = (0.06, 0.2, 1.0)  # at most, from the begin of a deployment to the kill
 ANSWER_S = 30.0  # only a hang reaches it
 CODE = """
 import asyncio, os, sys
@@ -90,7 +90,7 @@ class DeploymentRounds:
 
         thread = threading.Thread(target=deploy)
         thread.start()
-        thread.join(self._chance.uniform(*LIFE_S))
+        thread.join(self._chance.uniform(0, self._chance.choice(LIVES_S)))
         gateway.program.kill()
         thread.join()
         self.outcome.kills += 1

@@ -5,7 +5,7 @@ import re
 import time
 from collections import OrderedDict
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,7 +18,9 @@ from gateway.services.api.uploads import ImageUploads
 from gateway.services.deployments import Deployments
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.images.signature import describe_signers
-from gateway.services.images.tarball import Tarball, pack_stored
+
+if TYPE_CHECKING:  # few gateways send images
+    from gateway.services.images.tarball import Tarball
 
 TARBALLS_KEPT = 2  # of the list of parts, between the requests for ranges of one archive
 WITH_CODE = ""  # the client id of a caller with a code
@@ -120,8 +122,10 @@ class _Tarballs:
         self._deployments = deployments
         self._kept: OrderedDict[StoredImage, Tarball] = OrderedDict()
 
-    async def get(self, image: StoredImage) -> Tarball:
+    async def get(self, image: StoredImage) -> "Tarball":
         """Return the archive of an image; ImageError when it cannot be read."""
+        from gateway.services.images.tarball import pack_stored
+
         tarball = self._kept.get(image)
         if tarball is None:
             folder = self._deployments.content(image)
@@ -133,7 +137,7 @@ class _Tarballs:
         return tarball
 
 
-def _send_range(tarball: Tarball, image: StoredImage, wanted: str) -> Response:
+def _send_range(tarball: "Tarball", image: StoredImage, wanted: str) -> Response:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{image.name}.tar"',

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.services.granted import JAVASCRIPT
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
 from gateway.services.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
 from gateway.services.runtimes.container_process import ContainerProcess
+from gateway.services.runtimes.isolation import IsolationPolicy
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
@@ -84,6 +84,10 @@ class PythonRuntime:
             raise ProcessError(f"cannot make a process: {exc}") from exc
 
     async def _start(self, start: Start, on_end: Callable[[], None]) -> PythonProcess:
+        refused = self._isolation.refused_devices(start.version.manifest.isolation.devices)
+        if refused:
+            names = ", ".join(refused)
+            raise ProcessError(f"[services] devices of the gateway does not allow {names}")
         abilities = await self._warm_parent.abilities()
         ready = await asyncio.to_thread(self._prepare, start, abilities)
         with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
@@ -170,6 +174,7 @@ class PythonRuntime:
             processes=limits.processes,
             open_files=limits.open_files,
             required=self._required(start),
+            devices=start.version.manifest.isolation.devices,
         )
 
     def _required(self, start: Start) -> tuple[str, ...]:

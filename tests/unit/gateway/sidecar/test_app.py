@@ -6,6 +6,7 @@ from gateway.access.guard import Guard
 from gateway.http.routes import ApiRoute
 from gateway.services import ServiceLimits
 from gateway.services.api.calls import ClientCheck, McmAccess
+from gateway.services.api.rollouts import rollout_routes
 from gateway.services.api.routes import McmParts, mcm_routes
 from gateway.sidecar.app import SidecarParts, describe_sidecar, sidecar_routes
 from settings.secret import Secret
@@ -21,6 +22,14 @@ class Unused:
         return mcm_routes(McmParts(unused, unused, unused, ServiceLimits()), access)
 
 
+class UnusedRollouts:
+    """Stands for the roll-outs of a node with a cloud."""
+
+    def routes(self, guard: Guard, _access: McmAccess) -> list[ApiRoute]:
+        unused: Any = Unused()
+        return rollout_routes(unused, unused, unused, ServiceLimits(), guard.client_id)
+
+
 def routes() -> list[ApiRoute]:
     unused: Any = Unused()
     guard = Guard(Secret("key"), unused)
@@ -34,7 +43,9 @@ def routes() -> list[ApiRoute]:
             services=unused,
             cloud=None,
             clock=lambda: 0.0,
-        )
+        ),
+        unused,
+        UnusedRollouts(),  # type: ignore[arg-type]  # stands for those of a node with a cloud
     )
 
 

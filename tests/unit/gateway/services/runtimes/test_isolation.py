@@ -2,7 +2,7 @@ import pytest
 
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import parse_manifest
-from gateway.services.isolation import _REMEDIES, IsolationPolicy, explain_missing
+from gateway.services.runtimes.isolation import _REMEDIES, IsolationPolicy, explain_missing
 from gateway.services.settings import ServicesSettings
 from microservice.isolation.findings import FINDINGS, Finding, Isolation, Level
 

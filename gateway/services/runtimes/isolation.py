@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from microservice.isolation.findings import FINDINGS, Isolation
 
@@ -31,6 +32,12 @@ class IsolationPolicy:
     strict: bool = False  # start no container with less than every finding
     uids: range = range(UID_FIRST, UID_FIRST + UID_COUNT)  # for a gateway that runs as root
 
+    devices: tuple[str, ...] = ()  # patterns of paths that a manifest may name
+
+    def refused_devices(self, wanted: Sequence[str]) -> list[str]:
+        """Return the devices that no pattern allows."""
+        return [path for path in wanted if not any(fnmatchcase(path, one) for one in self.devices)]
+
     def required(self, of_manifest: Sequence[str]) -> tuple[str, ...]:
         """Return the findings without which a container must not run."""
         return FINDINGS if self.strict else tuple(of_manifest)
@@ -44,10 +51,3 @@ def explain_missing(isolation: Isolation, missing: Sequence[str]) -> str:
         found = finding.detail if finding else "the probe did not report it"
         faults.append(f"{name}: {found}; {_REMEDIES.get(name, '')}")
     return "its isolation is less than required: " + " | ".join(faults)
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Refuse what is no finding; ValueError lists them all."""
-    for name in names:
-        if name not in FINDINGS:
-            raise ValueError(f'require: "{name:.40}" must be one of {", ".join(FINDINGS)}')
