@@ -294,17 +294,20 @@ class Deployments:
 
     # Images ---------------------------------------------------------------------------------------
 
-    async def put_image(self, client_id: str, source: IO[bytes], now: float) -> StoredImage:
+    async def put_image(
+        self, client_id: str, source: IO[bytes], now: float, *, store_only: bool = False
+    ) -> StoredImage:
         """Store an image, and run it in all containers of this name that are not stopped.
 
-        Removes old versions beyond the limits.
+        With store_only they go on with the version that they run. Removes old versions beyond the
+        limits.
 
         Raises:
             ImageError: it cannot be used.
             DeployError: a container does not become ready with it; everything is as it was.
         """
         async with self._uploads.unpack(client_id, source, now) as (image, unpacked):
-            await self._without_caller(self._uploads.keep(image, unpacked))
+            await self._without_caller(self._uploads.keep(image, unpacked, store_only=store_only))
         return image
 
     async def delete_image(self, client_id: str, image_id: str) -> StoredImage:
@@ -321,18 +324,6 @@ class Deployments:
         if image is None or client_id not in (None, image.client_id):
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
-
-    def containers(self, client_id: str | None = None) -> list[Deployed]:
-        """Return a client's containers, or all."""
-        return self.table.all(client_id)
-
-    def container(self, container_id: str) -> Deployed | None:
-        """Return a container by its id."""
-        return self.table.get(container_id)
-
-    def known(self, client_id: str, container_id: str) -> Deployed:
-        """Return a client's container; NotFoundError when there is none."""
-        return self.table.known(client_id, container_id)
 
     def content(self, image: StoredImage) -> Path:
         """Return the folder of an image's files."""

@@ -227,14 +227,14 @@ class ServiceHost:
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
             )
-            for one in self._deployments.containers()
+            for one in self._deployments.table.all()
             if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
         """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
-        deployed = self._deployments.container(container_id)
+        deployed = self._deployments.table.get(container_id)
         if deployed is None or container_id == username:
             return None
         version = deployed.supervisor.rights_version(password)

@@ -24,6 +24,8 @@ console = logging.getLogger("index.js")
 OVERTIME_S = 1.0  # beyond the limit and the child's own backstop; then the front ends the child
 RESPONSE_LIMIT_BYTES = 32 * 1024 * 1024  # written by a script; files have no limit
 PIECE_BYTES = 64 * 1024
+STATUSES = range(200, 600)
+BODILESS = (204, 304)  # RFC 9110, 15.3.5 and 15.4.5
 _LEVELS = {"debug": logging.DEBUG, "warning": logging.WARNING, "error": logging.ERROR}
 _FRAMING = frozenset({"connection", "content-length", "transfer-encoding", "keep-alive", "upgrade"})
 
@@ -124,15 +126,16 @@ class ScriptExchange:
                 await self._actions[operation](frame)
             else:
                 self._calls.begin(operation, frame)
-        except (ValueError, KeyError, TypeError, RecursionError) as exc:
-            raise ServiceError(f"cannot read a frame of index.js: {exc!r}") from exc
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as exc:
+            raise ServiceError(f"cannot read a frame of index.js: {exc!r:.200}") from exc
 
     # The answer -----------------------------------------------------------------------------------
 
     async def _head(self, frame: dict[str, Any], length: int | None = None) -> None:
         if self.status:
             raise ServiceError("cannot answer twice")
-        self.status = int(frame["status"])
+        if frame["status"] not in STATUSES:
+            raise ValueError("no status of an answer")
         headers = [
             (str(name).encode("latin-1"), str(value).encode("latin-1"))
             for name, value in frame["headers"]
@@ -140,23 +143,32 @@ class ScriptExchange:
         ]
         if length is not None:
             headers.append((b"content-length", str(length).encode()))
+        self.status = frame["status"]
         start = {"type": "http.response.start", "status": self.status, "headers": headers}
         await self._send(start)
 
+    def _check_begun(self) -> None:
+        if not self.status or self._is_ended:
+            raise ServiceError("cannot read a frame of index.js: it belongs to no answer")
+
     async def _body(self, frame: dict[str, Any]) -> None:
+        self._check_begun()
         data = data_of(frame)
+        if self.status in BODILESS:
+            return
         self._written += len(data)
         if self._written > RESPONSE_LIMIT_BYTES:
             raise ServiceError(f"cannot answer with more than {RESPONSE_LIMIT_BYTES} bytes")
         await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def _answer(self, frame: dict[str, Any]) -> None:
-        data = data_of(frame)
-        await self._head(frame, len(data))
+        data = data_of(frame) if frame["status"] not in BODILESS else b""
+        await self._head(frame, None if frame["status"] in BODILESS else len(data))
         self._is_ended = True
         await self._send({"type": "http.response.body", "body": data})
 
     async def _end(self, _frame: dict[str, Any]) -> None:
+        self._check_begun()
         self._is_ended = True
         await self._send({"type": "http.response.body", "body": b""})
 

@@ -85,4 +85,5 @@ def fault_of_end(status: int) -> Fault:
 
 
 def _memory(ceilings: Ceilings) -> str:
-    return f"[limits] memory_mib = {ceilings.memory_mib} of microservice.toml is too small"
+    mib = ceilings.memory_mib
+    return f"[limits] memory_mib = {mib} of microservice.toml or MCM.MAX_MEMORY_MIB is too small"

@@ -9,7 +9,7 @@ from microservice.control import Launch
 from microservice.handling import ServiceCounters
 from microservice.javascript.application import ScriptApplication
 from microservice.javascript.calls import AsyncCalls, CallTargets
-from microservice.javascript.environment import read_environment
+from microservice.javascript.environment import TIME_LIMIT, read_environment
 from microservice.javascript.events import EventHub
 from microservice.javascript.exchange import RuntimeParts, console, indented
 from microservice.javascript.faults import Ceilings
@@ -33,6 +33,9 @@ async def load_javascript(launch: Launch) -> Service:
         ServiceError: index.js cannot be used, or a setting in the environment.
     """
     settings = read_environment(launch.env, launch.memory_mib)
+    wanted_s = launch.env.get(TIME_LIMIT, "").strip()
+    if wanted_s and float(wanted_s) > settings.limit_s:
+        console.warning("%s = %s: the limit is %g s", TIME_LIMIT, wanted_s, settings.limit_s)
     evaluator = EvaluatorProcess(
         EvaluatorSettings(
             code=Path(launch.code),

@@ -153,9 +153,10 @@ async def deploy_package(
 async def upload(
     sidecar: SidecarClient, package: Package, on_sent: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Send an image; the containers that run it take it at once."""
+    """Send an image; the containers that run it go on as they are."""
     files = {"image": (f"{package.image}.tar", _Counted(package.tar, on_sent))}
-    await sidecar.call(f"deploy {package.name}", "POST", IMAGES, files=files)
+    only = {"storeOnly": "true"}  # one deployment with image and variables is one version
+    await sidecar.call(f"deploy {package.name}", "POST", IMAGES, files=files, params=only)
 
 
 async def find_by_name(sidecar: SidecarClient, name: str) -> dict[str, Any]:

@@ -63,6 +63,11 @@ def test_an_image_is_built_here_and_deployed_there(person: Person, tmp_path: Pat
     assert built["size"] == image.stat().st_size
     person.done("deploy", str(image), "--name", "there")
     assert json.loads(person.done("invoke", "there"))["service"] == "shipped"
+    exported = tmp_path / "exported.tar"
+    told = json.loads(person.done("images", "export", "shipped-v1", "-o", str(exported), "--json"))
+    assert told["size"] == exported.stat().st_size
+    assert not list(tmp_path.glob(".*.part"))
+    person.done("deploy", str(exported), "--name", "there")
     person.done("rm", "there")
     image.write_bytes(image.read_bytes()[: built["size"] // 2])
     assert f"cannot deploy {image}: " in person.refused("deploy", str(image))
@@ -221,3 +226,59 @@ def test_dead_letters_are_listed_shown_retried_and_discarded(
     until(lambda: letters() == [], "the new code takes them")
     assert person.done("deadletters", "discard", "picks", "--all") == "discarded 0 dead letters\n"
     person.done("rm", "picks", "picks-v1")
+
+
+def test_versions_are_listed_and_one_rolled_back(person: Person, tmp_path: Path) -> None:
+    folder = write(person, tmp_path / "rolls")
+    person.done("deploy", str(folder), "--env", "A=1")
+    code = (folder / "service.py").read_text()
+    (folder / "service.py").write_text(code.replace('"service": "rolls"', '"service": "second"'))
+    person.done("deploy", str(folder), "--env", "A=2")
+    assert json.loads(person.done("invoke", "rolls"))["service"] == "second"
+    rows = json.loads(person.done("versions", "rolls", "--json"))["data"]
+    numbers = {row["env"].get("A"): row["version"] for row in rows}
+    assert "A=1" in person.done("versions", "rolls")
+    told = person.done("rollback", "rolls")
+    assert told.startswith("rolls runs rolls-v1, version ")
+    assert json.loads(person.done("invoke", "rolls"))["service"] == "rolls"
+    person.done("rollback", "rolls", "--to", str(numbers["2"]))
+    assert json.loads(person.done("invoke", "rolls"))["service"] == "second"
+    assert "cannot " in person.refused("rollback", "rolls", "--to", "99")
+    person.done("rm", "rolls", "rolls-v1")
+
+
+def test_a_gateway_takes_only_what_a_trusted_key_has_signed(person: Person, tmp_path: Path) -> None:
+    folder, keys = write(person, tmp_path / "signed"), tmp_path / "keys"
+    for name in ("release", "other"):
+        person.done("keys", "signing", str(keys / name))
+    environ = {
+        "HECATE_GATEWAY_SERVICES_REQUIRE_SIGNATURE": "true",
+        "HECATE_GATEWAY_SERVICES_TRUSTED_KEYS": (keys / "release.pub").read_text().strip(),
+    }
+    with Gateway(tmp_path / "state", **environ) as strict:
+        there = ("--url", strict.url, "--state", str(strict.state))
+        why = person.refused("deploy", str(folder), *there)
+        assert "it is not signed" in why
+        assert "`hecate build --sign KEY` signs it" in why
+        why = person.refused("deploy", str(folder), "--sign", str(keys / "other"), *there)
+        assert "none of [services] trusted_keys" in why
+        assert "no microservices yet" in person.hecate("ps", *there).err
+        person.done("deploy", str(folder), "--sign", str(keys / "release"), *there)
+        image = tmp_path / "signed.tar"
+        sign = ("--sign", str(keys / "release"))
+        person.done("build", str(folder), "-o", str(image), *sign)
+        person.done("deploy", str(image), *there)
+
+
+def test_a_new_microservice_in_javascript_works_at_once(person: Person, tmp_path: Path) -> None:
+    folder = tmp_path / "hook"
+    person.done("new", str(folder), "--js")
+    person.done("deploy", str(folder))
+    topic = "devices/kitchen/readings/temperature"
+    assert person.done("invoke", "hook", "--mqtt", topic, "21") == "hook handled it\n"
+    answer = json.loads(person.done("invoke", "hook"))
+    assert answer == {"service": "hook", "seen": {"kitchen": 1}}
+    (folder / "index.js").write_text("mimikModule.exports = (c, request, response) => {\n  oops(\n")
+    why = person.refused("deploy", str(folder))
+    assert "index.js" in why
+    person.done("rm", "hook", "hook-v1")

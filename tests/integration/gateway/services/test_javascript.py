@@ -106,6 +106,7 @@ def test_scripts_call_others_and_themselves_without_a_deadlock(tmp_path: Path) -
     async def run() -> None:
         code = """mimikModule.exports = async (context, request, response) => {
           const left = Number(request.url.slice(1));
+          if (left === 204) { response.statusCode = 204; return response.end('no body'); }
           if (!left) return response.end('done');
           const url = 'http://localhost:' + context.info.httpPort + context.info.apiRoot;
           const answer = await context.http.request({ url: `${url}/${left - 1}` });
@@ -115,6 +116,7 @@ def test_scripts_call_others_and_themselves_without_a_deadlock(tmp_path: Path) -
             await here.deploy(write_script(tmp_path / "probe", code), "probe")
             calls = (here.http.get("/api/probe/v1/5") for _ in range(2))
             assert [one.text for one in await asyncio.gather(*calls)] == ["done", "done"]
+            assert (await here.http.get("/api/probe/v1/204")).status_code == 204
 
     asyncio.run(run())
 

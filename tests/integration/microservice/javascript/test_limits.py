@@ -5,6 +5,8 @@ import logging
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from tests.integration.microservice.javascript.runtime import (
     log_of,
     script,
 )
+from tests.programs import ROOT
 
 SHORT = {"MCM.MAX_EXECUTION_TIME_SEC": "0.2"}
 PIDS = re.compile(r"\d+")
@@ -108,6 +111,8 @@ GREEDY = {
     "string doubling": "const a = []; for (let s = 'x'; ; s += s) a.push(s.toUpperCase());",
     "typed arrays": "const a = []; for (;;) a.push(new Uint8Array(1 << 16).fill(1));",
     "one huge buffer": "new ArrayBuffer(1 << 30);",
+    "shared buffers": "const a = []; for (;;) a.push(new SharedArrayBuffer(1 << 20));",
+    "a buffer that grows": "new ArrayBuffer(1, { maxByteLength: 2 ** 30 }).resize(2 ** 30);",
     "weak references": "const a = []; for (;;) a.push(new WeakRef({}));",
     "closures": "const a = []; for (;;) a.push(() => a);",
     "promise chain": "let p = Promise.resolve(); for (;;) p = p.then(() => {});",
@@ -338,6 +343,36 @@ def test_children_end_with_their_evaluator(tmp_path: Path) -> None:
         await until(lambda: not alive(child))
 
     run(tmp_path, handler("for (;;);"), use)
+
+
+FRONT = """
+import asyncio, sys
+from pathlib import Path
+from tests.integration.microservice.javascript.runtime import script
+
+async def main():
+    async with script(Path(sys.argv[1]), "mimikModule.exports = () => { for (;;); };") as running:
+        asking = asyncio.create_task(running.get())
+        print(running.service_pid, flush=True)
+        await asking
+
+asyncio.run(main())
+"""
+
+
+def test_everything_ends_with_a_front_that_is_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FRONT, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as front:
+        assert front.stdout is not None
+        evaluator = int(front.stdout.readline())
+
+        async def wait() -> None:
+            await until(lambda: children_of(evaluator))
+            pids = {evaluator, *children_of(evaluator)}
+            front.kill()
+            await until(lambda: not any(alive(pid) for pid in pids))
+
+        asyncio.run(wait())
 
 
 def test_the_log_of_a_request_is_bounded(tmp_path: Path, caplog: Log) -> None:

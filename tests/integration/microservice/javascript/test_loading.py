@@ -48,6 +48,15 @@ def test_what_is_wrong_with_an_index_js_is_told(
     assert str(caught.value).startswith("cannot load index.js")
 
 
+def test_a_limit_beyond_the_gateways_is_told(tmp_path: Path, caplog: Log) -> None:
+    async def use(running: Script) -> None:
+        assert (await running.get()).status == 200
+
+    env = {"MCM.MAX_EXECUTION_TIME_SEC": "300"}
+    run(tmp_path, handler("response.end();"), use, env=env)
+    assert "MCM.MAX_EXECUTION_TIME_SEC = 300: the limit is 30 s" in log_of(caplog.records)
+
+
 def test_what_is_logged_while_loading_is_kept(tmp_path: Path, caplog: Log) -> None:
     async def use(running: Script) -> None:
         assert (await running.get()).status == 200

@@ -139,6 +139,9 @@ def test_answers(tmp_path: Path) -> None:
         twice = await running.get("/twice")
         assert (twice.text, twice.is_complete) == ("first", True)
         assert (await running.get("/status")).status == 500
+        for path in ("/none", "/nothing"):
+            none = await running.get(path)
+            assert (none.status, none.body, "content-length" in none.headers) == (204, b"", False)
 
     code = """
     const end = {
@@ -152,6 +155,8 @@ def test_answers(tmp_path: Path) -> None:
         if (response.setHeader('X Evil', '1') !== false) throw Error('accepted');
         response.end('x'); },
       '/twice': () => { response.end('first'); response.end('second'); response.write('third'); },
+      '/none': () => { response.statusCode = 204; response.end('no body is allowed here'); },
+      '/nothing': () => { response.statusCode = 204; response.write('nor here'); response.end(); },
       '/status': () => { response.statusCode = 'none'; response.end(); },
     }[request.url];
     end();

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.services.errors import ServicesError
-from gateway.services.granted import grant_by_environment
+from gateway.services.granted import grant_by_environment, launch_environment
 from gateway.services.images.manifest import HttpSettings, Manifest, ManifestMqtt
 
 ENV = {
@@ -39,3 +39,12 @@ def test_python_is_not_concerned() -> None:
 def test_what_cannot_be_granted_is_told(filters: str) -> None:
     with pytest.raises(ServicesError, match="cannot grant"):
         grant_by_environment(Manifest("probe"), "js", {"MCM.MQTT_TRIGGERS": filters})
+
+
+def test_the_topics_of_a_manifest_are_the_triggers_of_a_script() -> None:
+    manifest = Manifest("probe", mqtt=ManifestMqtt(subscribe=("in/+",)))
+    assert launch_environment(manifest, "js", {})["MCM.MQTT_TRIGGERS"] == '["in/+"]'
+    given = {"MCM.MQTT_TRIGGERS": "in/1"}
+    assert launch_environment(manifest, "js", given) == given
+    assert launch_environment(manifest, "python", {}) == {}
+    assert launch_environment(Manifest("probe"), "js", {}) == {}

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from gateway.services.log import OLDER
+from gateway.services.logs.log import OLDER
 
 PIECE_BYTES = 64 * 1024  # what one reader holds of a log, however many lines it wants
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.services.log import ContainerLog, time_stamp
-from gateway.services.log_reader import PIECE_BYTES, LogReader
+from gateway.services.logs.log import ContainerLog, time_stamp
+from gateway.services.logs.reader import PIECE_BYTES, LogReader
 from gateway.storage.disk_thread import DiskThread
 
 NOW = 1_769_860_800.25  # 2026-01-31T12:00:00.250Z

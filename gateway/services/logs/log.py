@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from gateway.services.log_lines import LogLines, note, parse_entry, time_stamp
+from gateway.services.logs.lines import LogLines, note, parse_entry, time_stamp
 from gateway.storage.disk_thread import DiskThread
 
 __all__ = ["LOG_NAME", "OLDER", "ContainerLog", "note_line", "time_stamp"]
