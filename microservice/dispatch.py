@@ -250,7 +250,7 @@ class Dispatcher:
     def _describe(self, exc: Exception) -> HandlerFailure:
         failure = describe_error(exc, self._code)
         if is_out_of_memory(exc):
-            why = explain_memory(self._limits.memory_mib)
+            why = explain_memory(self._limits.memory_mib, exc)
             return HandlerFailure(f"{type(exc).__name__}: {why}", failure.trace)
         return failure
 

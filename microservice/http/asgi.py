@@ -77,7 +77,8 @@ class App:
             logger.exception("cannot answer %s %s", request.method, request.path)
             self._counters.failed += 1
             if is_out_of_memory(exc):
-                return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
+                why = explain_memory(self._limits.memory_mib, exc)
+                return problem(500, f"cannot answer: {why}")
             return problem(500, "cannot answer: the handler failed, see the container's log")
 
     def _find(self, scope: Scope, body: "_Body") -> tuple[Request, HttpRoute] | Response:

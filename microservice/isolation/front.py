@@ -114,7 +114,8 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
         socket.sethostname(spec.name[:HOST_NAME_BYTES])
     counts_alone = _change_identity(spec, means)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    set_limits(spec, counts_alone=counts_alone)
+    by_user = counts_alone and not (cgroups.limit("processes") and cgroups.is_member())
+    set_limits(spec, by_user=by_user)
     # without either, another container of this user could read /proc/<pid>/environ
     is_alone = counts_alone or means.pid_namespace
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1 if is_alone else 0)

@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 ORDERS_KEPT = 64
 LOOK_S = 0.1  # between two looks at a version on probation
 PROBATION_EXTRA_S = 60.0  # for a first version, which may restart, to pass its probation
+_ENDS = (OrderState.READY, OrderState.FAILED, OrderState.LOST)
 
 # client id, node id, image id, code
 PullImage = Callable[[str, str, str, str], Awaitable[object]]
@@ -43,12 +44,12 @@ class RolloutReceiver:
 
     def take(self, order: RolloutOrder) -> OrderProgress:
         """Begin with an order, unless it is being carried out already; return its progress."""
-        rollout_id = order.rollout_id
-        if rollout_id not in self._tasks:
+        rollout_id, known = order.rollout_id, self.show(order.rollout_id)
+        if known is None or known.state in _ENDS or rollout_id not in self._tasks:
             self._note(order, OrderProgress(OrderState.TRANSFERRING))
             task = asyncio.create_task(self._carry_out(order), name=f"roll-out {rollout_id}")
             self._tasks[rollout_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(rollout_id, None))
+            task.add_done_callback(lambda done: self._release(rollout_id, done))
         return self._orders[rollout_id][1]
 
     def show(self, rollout_id: str) -> OrderProgress | None:
@@ -62,6 +63,10 @@ class RolloutReceiver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _release(self, rollout_id: str, done: asyncio.Task[None]) -> None:
+        if self._tasks.get(rollout_id) is done:  # not that of the same order, given again
+            del self._tasks[rollout_id]
 
     def _note(self, order: RolloutOrder, progress: OrderProgress) -> None:
         self._orders[order.rollout_id] = order, progress
