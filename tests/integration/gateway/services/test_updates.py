@@ -111,7 +111,7 @@ def test_a_handler_that_runs_ends_before_the_next_version_gets_messages(tmp_path
     code = """
 @service.on("in/{n}")
 async def slow(message):
-    await asyncio.sleep(3)
+    await asyncio.sleep(2)  # longer than a process gets to stop
     await service.publish("said", {"seq": VERSION})
 """
     toml = '[mqtt]\nsubscribe = ["in/+"]\npublish = ["said"]\n'
