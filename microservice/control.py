@@ -71,9 +71,10 @@ class Login:
 class Launch:
     """The first message to a process: its code, limits, settings and login."""
 
-    code: str  # the folder with service.py
+    code: str  # the folder with service.py or index.js
     http_fd: int  # a bound Unix socket
     info: Info
+    runtime: str = "python"  # or "js"
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     login: Login | None = None  # None: microservice.toml allows no topic
     publish: tuple[str, ...] = ()  # the filters it allows

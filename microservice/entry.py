@@ -39,6 +39,8 @@ from microservice.service import Service
 logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
+PACKAGES = "packages"  # beside it: what `hecate build` has put there for requirements.txt
+JAVASCRIPT = "js"  # of Launch.runtime
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
@@ -72,8 +74,7 @@ async def _run(control: socket.socket, isolation: Isolation, required: tuple[str
         launch = decode_launch(await reader.readline())
         network = ContainerNetwork(launch.gateway_socket)
         await network.open(launch.forward, has_proxy=launch.has_proxy)
-        report(Doing(f"loading {ENTRY_FILE}"))
-        service = load_service(Path(launch.code), launch.memory_mib)
+        service = await _load(launch, report)
         service.attach_network(network)
         lifecycle = ServiceLifecycle(service, launch, report)
         await lifecycle.prepare()
@@ -143,6 +144,16 @@ async def _read(
             await commands.put(command)
 
 
+async def _load(launch: Launch, report: Callable[[Report], None]) -> Service:
+    if launch.runtime == JAVASCRIPT:
+        from microservice.javascript.host import load_javascript
+
+        report(Doing("loading index.js"))
+        return await load_javascript(launch)
+    report(Doing(f"loading {ENTRY_FILE}"))
+    return load_service(Path(launch.code), launch.memory_mib)
+
+
 def load_service(code: Path, memory_mib: int) -> Service:
     """Run service.py and return its Service.
 
@@ -150,7 +161,7 @@ def load_service(code: Path, memory_mib: int) -> Service:
         ServiceError: there is none, or more than one; or the file itself raises.
     """
     sys.dont_write_bytecode = True  # the code is the image's, and read-only
-    sys.path.insert(0, str(code))
+    sys.path[:0] = [str(code), str(code / PACKAGES)]
     spec = importlib.util.spec_from_file_location("service", code / ENTRY_FILE)
     if spec is None or spec.loader is None:
         raise ServiceError(f"cannot load {ENTRY_FILE}: not a Python file")

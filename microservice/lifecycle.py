@@ -75,9 +75,11 @@ class ServiceLifecycle:
         self._started = self._retired = False
         self._may_publish = asyncio.Event()  # cleared while another process may take over
         self._server = _make_server(
-            App(triggers.routes, triggers.sockets, self._counters, limits),
+            triggers.make_application(self._counters)
+            if triggers.make_application is not None
+            else App(triggers.routes, triggers.sockets, self._counters, limits),
             launch.stop_s / 2,
-            sockets=bool(triggers.sockets),
+            sockets=triggers.has_sockets or bool(triggers.sockets),
         )
         # an error that ends the service, although no command caused it
         self.fault: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -248,6 +250,8 @@ class ServiceLifecycle:
         self._server.should_exit = True
         if self._serving is not None:
             await self._serving
+        for close in self._service.triggers.closed:
+            await close()
         if self._counting is not None:
             self._counting.cancel()
         await self._service.state.close()
@@ -291,7 +295,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _make_server(app: App, grace_s: float, *, sockets: bool) -> _Server:
+def _make_server(app: Any, grace_s: float, *, sockets: bool) -> _Server:
     return _Server(
         uvicorn.Config(
             app,

@@ -32,6 +32,7 @@ class SidecarCaller:
     client_id: str
     scopes: frozenset[str]
     has_key: bool = False
+    container_id: str = ""  # of a container of this node
 
     def may(self, scope: str) -> bool:
         """Return whether the caller has a scope; the API key has all."""

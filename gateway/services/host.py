@@ -11,25 +11,26 @@ from broker import Overflow, OverflowRule, QueueStatus
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck, McmAccess, access_of
 from gateway.services.api.images import image_fields
+from gateway.services.api.messages import ContainerMessages
 from gateway.services.api.routes import McmParts, mcm_routes
+from gateway.services.configuration.values import ValueStore
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
+from gateway.services.granted import JAVASCRIPT
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
-from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
+from gateway.services.runtimes.isolation import IsolationPolicy
 from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from gateway.services.switching.start_slots import StartSlots
-from gateway.services.values import ValueStore
 from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import RESPONSES, response_topic
 from microservice.telemetry.samples import MetricSample
@@ -102,7 +103,7 @@ class ServiceHost:
             for runtime in runtimes or (PythonRuntime(limits, time.time, state, isolation),)
         ]
         context = ServiceContext(
-            runtimes={runtime.name: runtime for runtime in self._runtimes},
+            runtimes=_by_name(self._runtimes),
             limits=limits,
             sockets=sockets,
             broker_socket=broker_socket,
@@ -276,6 +277,13 @@ class ServiceHost:
     def _changed(self) -> None:
         for listener in self._on_change:
             listener()
+
+
+def _by_name(runtimes: Sequence[Runtime]) -> dict[str, Runtime]:
+    found = {runtime.name: runtime for runtime in runtimes}
+    if PythonRuntime.name in found:  # its process evaluates an index.js, too
+        found.setdefault(JAVASCRIPT, found[PythonRuntime.name])
+    return found
 
 
 def _status(deployed: Deployed, messages: ContainerMessages) -> ContainerStatus:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from gateway.services.images.limits import MIB, ImageLimits
 from gateway.services.images.rules import ImageRules
 from gateway.services.images.signature import load_trusted_keys
-from gateway.services.isolation import IsolationPolicy
 from gateway.services.limits import ServiceLimits
+from gateway.services.runtimes.isolation import IsolationPolicy
 
 UID_MIN, UID_MAX = 1000, 2**31 - 1  # below are those of the system; many programs use 31 bits
 UPLOAD_MIB_MAX = 4096
@@ -20,6 +20,7 @@ class ServicesSettings:
     isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
     uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
     uid_count: int = 10_000
+    devices: tuple[str, ...] = ()  # that microservices may open: "/dev/ttyUSB*"
     trusted_keys: tuple[str, ...] = ()  # of signers of images: "ed25519:…", or files with one
     require_signature: bool = False  # refuse images that none of trusted_keys has signed
     upload_mib: int = 64  # the largest archive; unpacked an image may have twice as much
@@ -76,7 +77,7 @@ class ServicesSettings:
     def isolation_policy(self) -> IsolationPolicy:
         """Return the isolation of containers."""
         uids = range(self.uid_first, self.uid_first + self.uid_count)
-        return IsolationPolicy(strict=self.isolation == "strict", uids=uids)
+        return IsolationPolicy(self.isolation == "strict", uids, self.devices)
 
     def limits(self) -> ServiceLimits:
         """Return the limits of microservices."""

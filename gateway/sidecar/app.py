@@ -12,6 +12,7 @@ from gateway import VERSION
 from gateway.access.guard import Guard
 from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
+from gateway.errors import BepError
 from gateway.http.problems import Problem
 from gateway.http.routes import ApiRoute, make_api, make_route
 from gateway.node.record import Node
@@ -22,7 +23,7 @@ from gateway.sidecar.account import account_routes
 from gateway.sidecar.beps import beps_routes
 from gateway.sidecar.devices import devices_routes
 from gateway.sidecar.health import health_routes, openapi_route
-from gateway.sidecar.jsonrpc import JsonRpc, jsonrpc_routes
+from gateway.sidecar.jsonrpc import JsonRpc, OpenOwnBep, jsonrpc_routes
 from gateway.sidecar.microservices import Microservices
 from gateway.sidecar.node_images import NodeImages
 from gateway.sidecar.nodes import nodes_routes
@@ -97,7 +98,9 @@ def sidecar_routes(
 ) -> list[ApiRoute]:
     """Return all routes but the one that describes them."""
     guard, cloud, access = parts.guard, parts.cloud, _mcm_access(parts)
-    rpc = JsonRpc(parts.node, cloud.associate if cloud else None, parts.clock, images)
+    rpc = JsonRpc(
+        parts.node, cloud.associate if cloud else None, parts.clock, images, _bep_opener(parts)
+    )
     return [
         *health_routes(parts.status, guard),
         *nodes_routes(guard, parts.node, parts.cluster, cloud.account_nodes if cloud else None),
@@ -108,6 +111,26 @@ def sidecar_routes(
         *parts.services.mcm_routes(guard.client_id, access),
         *(rollouts.routes(guard, access) if rollouts else [no_rollout_route(guard.client_id)]),
     ]
+
+
+def _bep_opener(parts: SidecarParts) -> OpenOwnBep | None:
+    """Return the function that opens a BEP to a container at its own request."""
+    if parts.cloud is None:
+        return None
+    beps, services = parts.cloud.beps, parts.services
+
+    async def open_bep(container_id: str, base: str, code: str) -> str:
+        route = services.find(base)
+        if route is None or (route.container_id, route.base) != (container_id, base):
+            raise BepError(f"cannot open BEP: {base:.200} is not the path of {container_id}")
+        if not route.bep:
+            raise BepError(
+                f"cannot open BEP to {base}: neither [http] bep of microservice.toml nor "
+                "MCM.BEP_SUPPORT of its environment allows it"
+            )
+        return (await beps.request(code, base)).href
+
+    return open_bep
 
 
 def _mcm_access(parts: SidecarParts) -> McmAccess:

@@ -3,6 +3,7 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -11,13 +12,15 @@ from starlette.responses import Response
 from gateway import VERSION
 from gateway.access.guard import ACCOUNT_KEY, ASSOCIATE, MANAGE, Guard, SidecarCaller
 from gateway.addresses import local_address
-from gateway.errors import UplinkError
+from gateway.errors import BepError, UplinkError
 from gateway.http.body import read_body
 from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
 from gateway.services import ServicesError
+from gateway.services.proxy.containers import CALLER_KEY
 from gateway.sidecar.node_images import NodeImages
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
+from protocol.errors import TokenError
 from protocol.ids import NODE_ID
 from settings.secret import Secret
 from web import JsonError, SafeJsonResponse, parse_json
@@ -45,6 +48,7 @@ class RpcError(Exception):
 
 
 Associate = Callable[[Secret], Awaitable[str]]
+OpenOwnBep = Callable[[str, str, str], Awaitable[str]]  # container id, its base, code: the URL
 
 
 class JsonRpc:
@@ -56,9 +60,10 @@ class JsonRpc:
         associate: Associate | None,
         clock: Callable[[], float],
         images: NodeImages,
+        open_bep: OpenOwnBep | None = None,
     ) -> None:
         self._node, self._associate, self._clock = node, associate, clock
-        self._images = images
+        self._images, self._open_bep = images, open_bep
         self._methods: dict[
             str, Callable[[list[Any], SidecarCaller], Awaitable[dict[str, Any]]]
         ] = {
@@ -66,6 +71,7 @@ class JsonRpc:
             "getEdgeIdToken": self._get_edge_id_token,
             "associateAccount": self._associate_account,
             "getEdgeHmacCode": self._get_edge_hmac_code,
+            "requestBep": self._request_bep,
             "serviceMesh.addRegistryImage": self._add_registry_image,
         }
 
@@ -156,6 +162,22 @@ class JsonRpc:
         except (ServicesError, UplinkError) as exc:
             raise RpcError(FAILED, str(exc)) from exc
 
+    async def _request_bep(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
+        """Open a BEP to the container that asks, for the visitor whose code it has checked."""
+        if not caller.container_id:
+            raise RpcError(FORBIDDEN, "cannot open BEP: only a container asks for one to itself")
+        match params:
+            case [str() as code, str() as base]:
+                pass
+            case _:
+                raise RpcError(INVALID_PARAMS, "cannot open BEP: params must be [code, base]")
+        if self._open_bep is None:
+            raise RpcError(FAILED, "cannot open BEP: this node has no cloud")
+        try:
+            return {"href": await self._open_bep(caller.container_id, base, code)}
+        except (TokenError, BepError) as exc:
+            raise RpcError(FAILED, str(exc)) from exc
+
 
 def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:
     """Return the JSON-RPC route."""
@@ -165,7 +187,8 @@ def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:
         if not caller.has_key and not caller.scopes:
             # compatible microservices put the access token into the params
             caller = await guard.bearer(_first_param(body)) or caller
-        return SafeJsonResponse(await rpc.answer(body, caller))
+        container_id = str(request.scope.get(CALLER_KEY, ""))
+        return SafeJsonResponse(await rpc.answer(body, replace(caller, container_id=container_id)))
 
     return [make_route("POST /jsonrpc/v1", guard.container_or_caller, call, _CALL)]
 

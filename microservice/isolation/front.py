@@ -1,9 +1,11 @@
 """Makes a forked process the front of a container: drops rights, probes, runs the service."""
 
+import contextlib
 import fcntl
 import os
 import signal
 import socket
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,7 @@ from microservice.isolation.view import (
 
 HOST_NAME_BYTES = 64  # linux/utsname.h
 _FIRST_FREE_FD = 20  # above the numbers that a front expects
+_DEVICE_RIGHTS = landlock.READ_FILE | landlock.WRITE_FILE | landlock.IOCTL_DEV
 _FD_END = 1 << 20  # fs.nr_open, by default
 
 
@@ -96,6 +99,7 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
         code=spec.code,
         writable=(spec.data, spec.scratch),
         sockets=spec.sockets,
+        devices=spec.devices,
         hidden=spec.state,
     )
     os.setsid()
@@ -149,8 +153,8 @@ def _above(fd: int) -> int:
 def _change_identity(spec: ContainerSpec, means: Means) -> bool:
     """Take the container's uid, or a user namespace; return whether there is either."""
     if spec.uid is not None:
-        uid = spec.uid
-        done = means.attempt("uid", lambda: _become(uid))
+        uid, groups = spec.uid, _groups_of(spec.devices)
+        done = means.attempt("uid", lambda: _become(uid, groups))
         os.environ["HOME"] = spec.data
         return done
     if not means.pid_namespace:
@@ -158,8 +162,19 @@ def _change_identity(spec: ContainerSpec, means: Means) -> bool:
     return means.attempt("user namespace", kernel.enter_user_namespace)
 
 
-def _become(uid: int) -> None:
-    os.setgroups([])
+def _groups_of(devices: tuple[str, ...]) -> list[int]:
+    """Return the groups that may open the devices, such as dialout; never that of root."""
+    found = set()
+    for path in devices:
+        with contextlib.suppress(OSError):
+            status = os.stat(path)  # noqa: PTH116  # links lead to the device
+            if status.st_mode & stat.S_IRGRP and status.st_gid:
+                found.add(status.st_gid)
+    return sorted(found)
+
+
+def _become(uid: int, groups: list[int]) -> None:
+    os.setgroups(groups)
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
 
@@ -169,6 +184,7 @@ def _restrict_files(view: FileView, means: Means) -> None:
     rules = [(path, landlock.READ_AND_EXECUTE) for path in (*SYSTEM, *view.read_only, view.code)]
     rules += [(path, landlock.READ) for path in ETC]
     rules += [(path, landlock.READ_FILE | landlock.WRITE_FILE) for path in DEVICES]
+    rules += [(path, _DEVICE_RIGHTS) for path in view.devices]
     rules += [(path, writable) for path in view.writable]
     if means.root:
         rules += [("/proc", landlock.READ), (SHARED_MEMORY, writable)]

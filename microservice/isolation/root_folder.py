@@ -54,6 +54,8 @@ def finish_root(base: str, view: FileView) -> None:
     _bind(base, view.code, _READ_ONLY)
     for path in (*view.writable, *view.sockets):
         _bind(base, path, _WRITABLE)
+    for path in view.devices:  # at the same path, also if it is a link: /dev/serial/by-id/…
+        _bind(base, path, _DEVICE, source=Path(path).resolve())
     with contextlib.suppress(FileExistsError):  # a path of the view lies below /tmp
         Path(base, "tmp").symlink_to(view.writable[-1])
     kernel.set_mount_attributes(base, _READ_ONLY, below=False)
@@ -77,9 +79,9 @@ def _mount_kernel_folders(base: str) -> None:
         Path(base, "dev", name).symlink_to(target)
 
 
-def _bind(base: str, path: str, attributes: int) -> None:
+def _bind(base: str, path: str, attributes: int, source: Path | None = None) -> None:
     """Bind a path of the old root to the same path of the new one; nothing if there is none."""
-    source, target = Path(path), Path(base + path)
+    source, target = source or Path(path), Path(base + path)
     if source.is_symlink():  # /lib -> usr/lib, /etc/localtime -> /usr/share/zoneinfo/...
         _make_parents(target)
         if not target.is_symlink():
@@ -92,7 +94,7 @@ def _bind(base: str, path: str, attributes: int) -> None:
         target.mkdir(exist_ok=True)
     elif not target.exists():
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    kernel.mount(path, str(target), "", kernel.MS_BIND | kernel.MS_REC)
+    kernel.mount(str(source), str(target), "", kernel.MS_BIND | kernel.MS_REC)
     kernel.set_mount_attributes(str(target), attributes)
 
 

@@ -29,6 +29,7 @@ class ContainerSpec:
     processes: int = 64
     open_files: int = 256
     required: tuple[str, ...] = ()  # findings without which it must not run
+    devices: tuple[str, ...] = ()  # device files that it may open
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ def decode_spec(data: bytes) -> ContainerSpec:
     known = {f.name for f in fields(ContainerSpec)}
     if set(values) - known:
         raise ControlError("cannot read request for a process: unknown fields")
-    for name in ("sockets", "required"):
+    for name in ("sockets", "required", "devices"):
         values[name] = tuple(values.get(name, ()))
     try:
         return ContainerSpec(**values)

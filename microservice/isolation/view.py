@@ -29,6 +29,7 @@ class FileView:
     code: str
     writable: tuple[str, ...]
     sockets: tuple[str, ...]
+    devices: tuple[str, ...]  # of its own, beside DEVICES
     hidden: str  # a folder that stays hidden even if a readable one holds it
 
 

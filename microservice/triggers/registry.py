@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from microservice.handling import ServiceCounters
 from microservice.message import Message
 from microservice.schedules.runner import ScheduledHandler
 from microservice.template import Template
@@ -16,6 +17,8 @@ MessageHandler = Callable[[Message], Awaitable[Any]]
 RequestHandler = Callable[[Request], Awaitable[Any]]
 SocketHandler = Callable[[WebSocket], Awaitable[None]]
 LifeHandler = Callable[[], Awaitable[None]]
+# returns an ASGI application that counts what it answers
+MakeApplication = Callable[[ServiceCounters], Callable[[Any, Any, Any], Awaitable[None]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +63,16 @@ class Triggers:
     settings: list[LifeHandler] = field(default_factory=list)
     start: list[LifeHandler] = field(default_factory=list)
     stop: list[LifeHandler] = field(default_factory=list)
+    closed: list[LifeHandler] = field(default_factory=list)
+    make_application: MakeApplication | None = None  # in place of routes and sockets
+    has_sockets: bool = False  # of that application
+
+    def serve_by(
+        self, make: MakeApplication, close: LifeHandler, *, has_sockets: bool = False
+    ) -> None:
+        """Let an ASGI application answer all requests; close it after the last one.
+
+        For runtimes of other languages. has_sockets tells whether it takes WebSockets.
+        """
+        self.make_application, self.has_sockets = make, has_sockets
+        self.closed.append(close)

@@ -5,12 +5,12 @@ import re
 import time
 from collections import OrderedDict
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway.http.parameters import PathText
+from gateway.http.parameters import PathText, QueryFlag
 from gateway.http.problems import Problem
 from gateway.http.routes import ANY, ApiRoute, Operation
 from gateway.services.api.calls import PREFIX, TAG, McmAccess, errors_as_problems, mcm_route
@@ -18,7 +18,9 @@ from gateway.services.api.uploads import ImageUploads
 from gateway.services.deployments import Deployments
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.images.signature import describe_signers
-from gateway.services.images.tarball import Tarball, pack_stored
+
+if TYPE_CHECKING:  # few gateways send images
+    from gateway.services.images.tarball import Tarball
 
 TARBALLS_KEPT = 2  # of the list of parts, between the requests for ranges of one archive
 WITH_CODE = ""  # the client id of a caller with a code
@@ -31,10 +33,13 @@ _FORM = {
     "properties": {"image": {"type": "string", "format": "binary"}},
 }
 _LIST = Operation(TAG, "Get Images", answer=ANY)
+_STORE_ONLY = QueryFlag("storeOnly")
 _UPLOAD = Operation(
     TAG,
     "Post Image",
-    "Takes a form with the part `image`, the archive itself, or JSON with `base64Image` or `url`.",
+    "Takes a form with the part `image`, the archive itself, or JSON with `base64Image` or `url`. "
+    "The containers that run the image take it at once, unless it is only to be stored.",
+    parameters=(_STORE_ONLY,),
     body=("multipart/form-data", _FORM),
     status=HTTPStatus.CREATED,
     answer=ANY,
@@ -59,8 +64,11 @@ def image_routes(
         return JSONResponse({"data": [image_fields(i) for i in deployments.images(client_id)]})
 
     async def post_image(request: Request, client_id: str) -> Response:
+        store_only = _STORE_ONLY.read(request)
         async with uploads.receive(request) as archive:
-            stored = await deployments.put_image(client_id, archive, time.time())
+            stored = await deployments.put_image(
+                client_id, archive, time.time(), store_only=store_only
+            )
         return JSONResponse(image_fields(stored), HTTPStatus.CREATED)
 
     async def get_image(request: Request, client_id: str) -> Response:
@@ -120,8 +128,10 @@ class _Tarballs:
         self._deployments = deployments
         self._kept: OrderedDict[StoredImage, Tarball] = OrderedDict()
 
-    async def get(self, image: StoredImage) -> Tarball:
+    async def get(self, image: StoredImage) -> "Tarball":
         """Return the archive of an image; ImageError when it cannot be read."""
+        from gateway.services.images.tarball import pack_stored
+
         tarball = self._kept.get(image)
         if tarball is None:
             folder = self._deployments.content(image)
@@ -133,7 +143,7 @@ class _Tarballs:
         return tarball
 
 
-def _send_range(tarball: Tarball, image: StoredImage, wanted: str) -> Response:
+def _send_range(tarball: "Tarball", image: StoredImage, wanted: str) -> Response:
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Disposition": f'attachment; filename="{image.name}.tar"',

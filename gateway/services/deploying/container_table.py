@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.services.errors import NotFoundError, ServicesError, StorageError
+from gateway.services.granted import grant_by_environment
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.manifest import Manifest, check_base
 from gateway.services.keyed_locks import KeyedLocks
@@ -102,6 +103,7 @@ class ContainerTable:
         """
         digest = source.digest
         manifest = await self._disk.run(self._catalogue.manifest, digest)
+        manifest = grant_by_environment(manifest, source.runtime, env)
         base = (env.get(BASE_KEY) or manifest.http.base).rstrip("/")
         try:
             check_base(base)

@@ -14,9 +14,9 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gateway.services.errors import ImageError, ServicesError, StorageError
-from gateway.services.images.image import Image, ImageFile
 from gateway.services.images.limits import MIB
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
 from gateway.services.versions.history import StoredVersion
@@ -37,6 +37,9 @@ from gateway.services.versions.rows import (
 from gateway.spool.disk_reserve import DiskReserve
 from gateway.storage.disk_space import free_bytes
 from gateway.storage.migrations import open_database
+
+if TYPE_CHECKING:  # only an upload needs it in memory
+    from gateway.services.images.image import Image, ImageFile
 
 __all__ = ["MIGRATIONS", "Catalogue", "StoredContainer", "StoredImage"]
 
@@ -180,7 +183,7 @@ class Catalogue:
         with made as name:
             yield Path(name)
 
-    def unpack(self, image: Image, scratch: Path) -> Path:
+    def unpack(self, image: "Image", scratch: Path) -> Path:
         """Write an image's files below a scratch directory; may be called from another thread."""
         unpacked = scratch / "content"
         try:
@@ -199,12 +202,12 @@ class Catalogue:
         """The folder for files of uploads that are not complete."""
         return self._state / "contents"
 
-    def check_room(self, image: Image, quota_bytes: int) -> None:
+    def check_room(self, image: "Image", quota_bytes: int) -> None:
         """Return if an image may be unpacked; StorageError when the disk or the quota is full."""
         if self.content(image.digest).exists():
             return
         there = sum(
-            Path(folder, name).stat().st_size
+            _size(Path(folder, name))
             for path in (self._state / "contents").iterdir()
             if not path.name.startswith(_SCRATCH_PREFIX)
             for folder, _, names in os.walk(path)
@@ -303,7 +306,7 @@ class Catalogue:
             raise
 
 
-def _unpack(image: Image, file: ImageFile, directory: Path) -> None:
+def _unpack(image: "Image", file: "ImageFile", directory: Path) -> None:
     path = directory / file.path
     path.parent.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
     with path.open("xb") as target:
@@ -312,6 +315,13 @@ def _unpack(image: Image, file: ImageFile, directory: Path) -> None:
         target.flush()
         os.fsync(target.fileno())
     path.chmod(_READ_ONLY)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # removed meanwhile: another thread sweeps
+        return 0
 
 
 def _sync(directory: Path) -> None:

@@ -4,15 +4,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.services.errors import ImageError
-from gateway.services.images.declared import (
+from gateway.services.configuration.declared import (
     SETTINGS_LIMIT,
+    Declared,
     SecretNames,
     SettingSpec,
     check_setting_names,
 )
-from gateway.services.isolation import check_names
+from gateway.services.errors import ImageError
 from gateway.services.network.rules import NetworkSettings
+from microservice.isolation.findings import FINDINGS
 from settings.errors import SettingsError
 from settings.reader import load_settings
 
@@ -136,10 +137,18 @@ class ManifestIsolation:
     """The isolation that a microservice needs; the gateway starts it with no less."""
 
     require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
+    devices: tuple[
+        str, ...
+    ] = ()  # that it opens; [services] devices of the gateway must allow them
 
     def check(self) -> None:
-        """Refuse unknown names."""
-        check_names(self.require)
+        """Refuse unknown names, and paths that are not below /dev."""
+        for path in self.devices:
+            if not path.startswith("/dev/") or ".." in path.split("/"):
+                raise ValueError(f'devices: "{path:.64}" must be a path such as /dev/ttyUSB0')
+        for name in self.require:
+            if name not in FINDINGS:
+                raise ValueError(f'require: "{name:.40}" must be one of {", ".join(FINDINGS)}')
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +165,11 @@ class Manifest:
     retry: RetrySettings = field(default_factory=RetrySettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
+
+    @property
+    def declared(self) -> Declared:
+        """The settings and secrets that it declares."""
+        return Declared(self.settings, self.secrets.names)
 
     @property
     def image(self) -> str:

@@ -5,16 +5,18 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Set
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from gateway.services.errors import ConflictError, ImageError
 from gateway.services.images.catalogue import Catalogue, StoredImage
-from gateway.services.images.image import Image, read_image
 from gateway.services.images.limits import ImageLimits
 from gateway.services.images.rules import DEFAULT_RULES, ImageRules
 from gateway.services.images.signature import check_trust, verify_signature
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.storage.disk_thread import DiskThread
+
+if TYPE_CHECKING:  # only an upload needs it in memory
+    from gateway.services.images.image import Image
 
 
 class ImageStore:
@@ -43,12 +45,14 @@ class ImageStore:
     @contextlib.asynccontextmanager
     async def read(
         self, source: IO[bytes], limits: ImageLimits, runtimes: Set[str]
-    ) -> AsyncIterator[tuple[Image, Path]]:
+    ) -> AsyncIterator[tuple["Image", Path]]:
         """Yield the image in a tar, and the folder that it was unpacked into.
 
         Raises:
             ImageError: it cannot be used.
         """
+        from gateway.services.images.image import read_image  # only an upload needs it
+
         scratch = self._catalogue.scratch()
         folder = await asyncio.to_thread(scratch.__enter__)
         try:
@@ -105,7 +109,7 @@ class ImageStore:
                 del self._pinned[digest]
 
 
-def check_runtime(image: Image, runtimes: Set[str]) -> None:
+def check_runtime(image: "Image", runtimes: Set[str]) -> None:
     """Return if the gateway can run an image; ImageError if not."""
     if image.runtime not in runtimes:
         raise ImageError(f"cannot run image: this gateway has no {image.runtime} runtime")

@@ -1,10 +1,12 @@
-"""Puts the time in front of the lines of a container's output, and cuts long ones. Pure.
+"""Puts the time in front of the lines of a container's output, cuts long ones, reads entries. Pure.
 
 A line beyond the limit is cut, and tells by how much: one line without an end could otherwise push
 all others out of the log.
 """
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 NOTE = "[hecate] "  # before lines of the gateway itself
 
@@ -49,3 +51,15 @@ def time_stamp(now: float) -> str:
     """Return a unix time as 2026-01-31T12:00:00.000Z."""
     at = datetime.fromtimestamp(now, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+
+
+def parse_entry(text: str) -> dict[str, Any] | None:
+    """Return the entry of `service.log` in a line, with its level and message; None without one."""
+    if not text.startswith('{"time": '):
+        return None
+    try:
+        entry = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    is_whole = all(isinstance(entry.get(name), str) for name in ("level", "message"))
+    return entry if is_whole else None

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
-from gateway.services.logs.lines import LogLines, note, time_stamp
+from gateway.services.logs.lines import LogLines, note, parse_entry, time_stamp
 from gateway.storage.disk_thread import DiskThread
 
 __all__ = ["LOG_NAME", "OLDER", "ContainerLog", "note_line", "time_stamp"]
@@ -65,9 +65,12 @@ class ContainerLog:
             transport.close()
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that are not empty."""
+        """Return the last lines that are not empty; of an entry its text."""
         lines = self._tail.decode(errors="replace").splitlines()
-        return [line.strip()[:LINE_LIMIT] for line in lines if line.strip()][-count:]
+        shown = [line.strip() for line in lines if line.strip()][-count:]
+        entries = [parse_entry(line) for line in shown]
+        texts = [e["message"] if e else line for e, line in zip(entries, shown, strict=True)]
+        return [text[:LINE_LIMIT] for text in texts]
 
     def blocked_at(self, code: Path) -> str:
         """Return the place in the code that faulthandler printed; "" without one."""

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway.services.network.addresses import (
@@ -14,6 +15,7 @@ from gateway.services.network.addresses import (
 from settings.addresses import HostPort, format_address
 
 ANY = "*"
+ENVIRONMENT_KEY = "MCM.NETWORK_ALLOW"  # rules with commas between them
 RULES_LIMIT = 64
 FORWARDS_LIMIT = 16
 HINT = "such as api.example.com:443, *.example.org:443 or 10.0.0.0/24:502"
@@ -115,6 +117,23 @@ class NetworkSettings:
             NetworkRule.parse(format_address(a.host, a.port)) for a in self.forward.values()
         ]
         return (*self.allow, *forwards)
+
+
+def grant_network(settings: NetworkSettings, env: Mapping[str, str]) -> NetworkSettings:
+    """Return the settings of an image without microservice.toml: its deployer declares them.
+
+    Raises:
+        ValueError: MCM.NETWORK_ALLOW holds a text that is no rule.
+    """
+    texts = [text.strip() for text in env.get(ENVIRONMENT_KEY, "").split(",")]
+    if settings.is_declared or not any(texts):
+        return settings
+    try:
+        granted = NetworkSettings(tuple(NetworkRule.parse(text) for text in texts if text))
+        granted.check()
+    except ValueError as exc:
+        raise ValueError(f"{ENVIRONMENT_KEY}: {exc}") from exc
+    return granted
 
 
 def _parse_name(host: str) -> str:

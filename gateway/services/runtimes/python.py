@@ -1,4 +1,4 @@
-"""Runs Python microservices: each container is a fork of the warm parent."""
+"""Runs Python and JavaScript microservices: each container is a fork of the warm parent."""
 
 import asyncio
 import contextlib
@@ -9,11 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.services.isolation import IsolationPolicy
+from gateway.services.granted import JAVASCRIPT, launch_environment
 from gateway.services.limits import ServiceLimits
 from gateway.services.logs.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
 from gateway.services.runtimes.container_process import ContainerProcess
+from gateway.services.runtimes.isolation import IsolationPolicy
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
@@ -26,6 +27,7 @@ from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
 from microservice.mqtt.requests import RESPONSES
 
 BACKLOG = 64
+SCRIPT_MIB = 32  # of the evaluator, and of the front process while it carries requests
 MIB = 1024 * 1024
 
 
@@ -38,7 +40,7 @@ class _Prepared:
 
 
 class PythonRuntime:
-    """Starts processes that run a service.py."""
+    """Starts processes that run a service.py or an index.js."""
 
     name = "python"
 
@@ -82,6 +84,10 @@ class PythonRuntime:
             raise ProcessError(f"cannot make a process: {exc}") from exc
 
     async def _start(self, start: Start, on_end: Callable[[], None]) -> PythonProcess:
+        refused = self._isolation.refused_devices(start.version.manifest.isolation.devices)
+        if refused:
+            names = ", ".join(refused)
+            raise ProcessError(f"[services] devices of the gateway does not allow {names}")
         abilities = await self._warm_parent.abilities()
         ready = await asyncio.to_thread(self._prepare, start, abilities)
         with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
@@ -123,7 +129,7 @@ class PythonRuntime:
         self, start: Start, ready: _Prepared, descriptors: tuple[int, ...]
     ) -> ContainerProcess:
         limits = start.version.manifest.limits
-        wanted = CgroupLimits(limits.memory_mib, limits.cpu, limits.processes)
+        wanted = CgroupLimits(_memory_mib(start), limits.cpu, limits.processes)
         standby = await self._pool.take()
         standby.cgroup.set_limits(wanted)
         try:
@@ -164,14 +170,24 @@ class PythonRuntime:
             sockets=_sockets(start),
             environment=_environment(data, str(ready.scratch)),
             uid=ready.uid,
-            memory_mib=limits.memory_mib,
+            memory_mib=_memory_mib(start),
             processes=limits.processes,
             open_files=limits.open_files,
             required=self._required(start),
+            devices=start.version.manifest.isolation.devices,
         )
 
     def _required(self, start: Start) -> tuple[str, ...]:
         return self._isolation.required(start.version.manifest.isolation.require)
+
+
+def _memory_mib(start: Start) -> int:
+    """Return the memory of all processes of a container.
+
+    For JavaScript memory_mib is that of one request.
+    """
+    more = SCRIPT_MIB if start.version.runtime == JAVASCRIPT else 0
+    return start.version.manifest.limits.memory_mib + more
 
 
 def _sockets(start: Start) -> tuple[str, ...]:
@@ -190,7 +206,8 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         code=str(start.version.code),
         http_fd=HTTP_FD,
         info=start.info,
-        env=dict(start.version.env),
+        runtime=start.version.runtime,
+        env=launch_environment(manifest, start.version.runtime, start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
         publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,
@@ -204,7 +221,7 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         settings=start.settings,
         secrets={name: secret.reveal() for name, secret in start.secrets.items()},
         gateway_socket=str(start.gateway_socket or ""),
-        has_proxy=manifest.network.is_declared,
+        has_proxy=manifest.network.is_declared and start.version.runtime == PythonRuntime.name,
         forward={name: str(address) for name, address in manifest.network.forward.items()},
         retry_tries=manifest.retry.tries,
         retry_first_s=manifest.retry.first_delay_s,

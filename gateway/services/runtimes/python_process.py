@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.services.isolation import explain_missing
 from gateway.services.logs.log import ContainerLog
 from gateway.services.runtimes.container_process import ContainerProcess
+from gateway.services.runtimes.isolation import explain_missing
 from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.runtimes.port import ProcessError, Start
 from microservice.control import (
@@ -193,6 +193,8 @@ class PythonProcess:
             how = f"it was ended by {signal.Signals(-status).name}"
         else:
             how = f"it exited with status {status}"
+        if killed_for_memory:
+            how += f" after the kernel ended {killed_for_memory} of its processes (memory_mib)"
         return ": ".join([how, *log.last_lines(1)])
 
     async def _read_reports(self) -> None:

@@ -30,7 +30,10 @@ ALLOWED = {
     "starlette", "typing_extensions", "uvicorn",
 }  # fmt: skip
 ONLY_WITH_A_CLOUD = ("gateway.cloud_api.client", "gateway.sep", "gateway.spool.file")
-ONLY_WHEN_ASKED = ("gateway.http.openapi", "gateway.sidecar.metrics", "gateway.cli.app")
+ONLY_WHEN_ASKED = (
+    "gateway.cli.app", "gateway.http.openapi", "gateway.services.images.archives",
+    "gateway.services.images.pull", "gateway.sidecar.metrics",
+)  # fmt: skip
 
 
 def imported(folder: Path, *paths: str) -> set[str]:

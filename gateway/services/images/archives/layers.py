@@ -11,7 +11,8 @@ Four rules hold after every call:
 1. Every path lies inside the image, and no entry goes through a link.
 2. A link in the result leads to nothing outside; one that does refuses the image, by name.
 3. At most limits.files entries are added, and at most limits.files files result, with at most
-   limits.content_bytes. Links to folders cannot multiply beyond that, nor go round in circles.
+   limits.content_bytes. Links to folders cannot multiply beyond that, nor go round in circles, nor
+   take more than STEPS_LIMIT steps.
 4. One layer describes a path once, or twice with the same bytes.
 """
 
@@ -29,6 +30,7 @@ WHITEOUT, OPAQUE, AUFS_PREFIX = ".wh.", ".wh..wh..opq", ".wh..wh."
 LINK_HOPS = 16
 LINK_LIMIT = 400  # characters; with the hops, a bound on the work for one link
 DEPTH_LIMIT = 100
+STEPS_LIMIT = 1_000_000  # through folders and links; a second of work
 
 Parts = tuple[str, ...]
 
@@ -52,6 +54,7 @@ class LayerTree:
         self._root: Folder = {}
         self._entries = 0
         self._bytes = self._files = 0  # of the result
+        self._steps = 0
 
     def add_layer(self, members: Iterable[Member]) -> None:
         """Put one layer above the present ones."""
@@ -152,6 +155,7 @@ class LayerTree:
             inside: the ids of the folders that lead here.
         """
         for name, node in folder.items():
+            self._step()
             here, below = (*place, name), (*path, name)
             found, at = node, here
             if isinstance(node, ImageLink):
@@ -183,12 +187,13 @@ class LayerTree:
     def _follow_to(self, parts: Parts, hops: int) -> tuple[Node, Parts]:
         """Return what is at a path, and its path without links; LookupError for nothing."""
         node: Node = self._root
-        place: Parts = ()
         for position, part in enumerate(parts):
+            self._step()
             if not isinstance(node, dict):
                 raise KeyError(part)
-            node, place = node[part], (*place, part)
+            node = node[part]
             if isinstance(node, ImageLink):
+                place = parts[: position + 1]
                 if hops >= LINK_HOPS:
                     raise ImageError(f"cannot read image: {'/'.join(place)} leads in a circle")
                 target = resolve_link(place[:-1], node.target)
@@ -197,7 +202,12 @@ class LayerTree:
                         f"cannot read image: the link {'/'.join(place):.80} leads outside"
                     )
                 return self._follow_to(target + parts[position + 1 :], hops + 1)
-        return node, place
+        return node, parts
+
+    def _step(self) -> None:
+        self._steps += 1
+        if self._steps > STEPS_LIMIT:
+            raise ImageSizeError(f"cannot read image: its links take over {STEPS_LIMIT} steps")
 
 
 def _is_whiteout(parts: Parts, member: Member) -> bool:

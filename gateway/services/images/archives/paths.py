@@ -16,7 +16,7 @@ def read_path(name: str) -> tuple[str, ...]:
     """
     parts = tuple(part for part in name.split("/") if part not in ROOT_NAMES)
     if (
-        name.startswith("/")
+        (name.startswith("/") and parts)  # umoci writes the root as /
         or ".." in parts
         or len(name) > NAME_LIMIT
         or not name.isprintable()  # no control characters, no surrogates

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gateway.services.isolation import IsolationPolicy
+from gateway.services.runtimes.isolation import IsolationPolicy
 from microservice.isolation.seccomp import build_refusal, install
 from microservice.isolation.syscall_table import table_of
 from tests.integration.gateway.services.world import world, write_service

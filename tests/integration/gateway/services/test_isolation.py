@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.services.isolation import IsolationPolicy
+from gateway.services.runtimes.isolation import IsolationPolicy
 from tests.aio import until
 from tests.integration.gateway.services.old_kernel import NOBODY
 from tests.integration.gateway.services.world import World, world, write_service
 from tests.programs import ROOT, Program
+from tests.programs import until as wait_until
 
 CODE = """
 @service.get("/")
@@ -77,6 +78,28 @@ def test_the_death_of_the_warm_parent_stops_no_container(tmp_path: Path) -> None
     asyncio.run(run())
 
 
+def test_a_killed_gateway_takes_all_containers_along_though_nobody_else_is_left(
+    tmp_path: Path,
+) -> None:
+    """The warm parent is gone, the service does not run: the init process ends it."""
+    command = [sys.executable, "-m", "tests.integration.gateway.services.orphan", str(tmp_path)]
+    with Program(command) as gateway:
+        pid = int(gateway.wait_for(r"pid (\d+)")[1])
+        init = _parent_of(pid)
+        warm_parent = _parent_of(init)
+        assert _parent_of(warm_parent) == gateway.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        os.kill(warm_parent, signal.SIGKILL)
+        assert Path(f"/proc/{pid}").exists()
+        gateway.process.kill()
+        wait_until(lambda: not Path(f"/proc/{pid}").exists())
+        wait_until(lambda: not Path(f"/proc/{init}").exists())
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 # case S20
 def test_a_crash_loop_shows_its_next_try_and_a_deployment_ends_it(tmp_path: Path) -> None:
     async def run() -> None:
@@ -110,6 +133,34 @@ def test_a_kernel_that_ends_a_process_for_memory_is_named(tmp_path: Path) -> Non
             assert "the kernel ended it: out of memory: [limits] memory_mib = 64" in str(shown)
 
     asyncio.run(run())
+
+
+def test_a_container_opens_the_devices_that_manifest_and_gateway_name(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    path = Path(os.ttyname(theirs))
+    path.chmod(0o666)
+    code = f"""
+@service.get("/")
+async def root(_):
+    os.write(os.open("{path}", os.O_RDWR | os.O_NOCTTY), b"from the container")
+    return {{}}
+"""
+    toml = f'[isolation]\ndevices = ["{path}"]\n'
+    source = write_service(tmp_path / "src", code, toml=toml)
+
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            await here.upload(source)
+            refused = await here.create("probe", "probe-v1")
+            assert f"[services] devices of the gateway does not allow {path}" in refused.text
+        async with world(tmp_path, IsolationPolicy(devices=("/dev/pts/*",))) as here:
+            await here.deploy(source, "probe")
+            assert (await here.http.get("/api/probe/v1/")).status_code == 200
+
+    asyncio.run(run())
+    assert os.read(ours, 100) == b"from the container"
+    os.close(ours)
+    os.close(theirs)
 
 
 # case S21

@@ -344,8 +344,10 @@ async def {kind}(message):
                         )
                         assert restarted.status_code == 200
                         await until(partial(has_started, person, starts))
-                    here.broker.cut("container:api-probe")
-                    await until(lambda: here.broker.is_connected("container:api-probe"))
+                    queue = "container:api-probe"
+                    await until(lambda: here.broker.queue(queue).in_flight == 0)  # type: ignore[union-attr]
+                    here.broker.cut(queue)
+                    await until(lambda: here.broker.is_connected(queue))
                     for kind in ("all", "new", "never"):
                         person.publish(f"{kind}/door", None)
                     await until(lambda: "never 0" in seen(person))

@@ -8,8 +8,9 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from gateway.services.images.pack import pack_image
+from gateway.services.images.pack import pack_image, sign_packed
 from tests.integration.gateway.services.world import write_service
 from tests.system import Cloud, Gateway
 
@@ -37,7 +38,7 @@ def upload(node: Gateway, folder: Path) -> dict[str, object]:
     (folder / "data.bin").write_bytes(os.urandom(700_000))  # four ranges of the SEP
     answer = httpx.post(
         f"{node.url}/mcm/v1/images",
-        content=pack_image(folder),
+        content=sign_packed(pack_image(folder), [Ed25519PrivateKey.generate()]),
         headers={"Authorization": f"Bearer {node.key}"},
         trust_env=False,
         timeout=60,
@@ -66,8 +67,9 @@ def test_an_image_comes_from_another_node(pair: tuple[Gateway, Gateway], tmp_pat
     one, two = pair
     stored = upload(one, tmp_path / "src")
     code = code_of(two, one)
-    added = two.rpc("serviceMesh.addRegistryImage", "", one.node_id, "api-probe-v1", code)
-    assert (added["id"], added["digest"]) == ("api-probe-v1", stored["digest"])
+    added = two.rpc("serviceMesh.addRegistryImage", "", one.node_id, IMAGE_ID, code)
+    assert (added["id"], added["digest"]) == (IMAGE_ID, stored["digest"])
+    assert added["signedBy"] == stored["signedBy"] != []
     body = {"name": "probe", "image": "probe-v1"}
     assert two.call("POST", "/mcm/v1/containers", json=body)["state"] == "started"
     assert httpx.get(f"{two.url}/api/probe/v1/", trust_env=False).json() == {"answer": 42}
@@ -94,3 +96,28 @@ def test_what_is_no_call_is_refused(pair: tuple[Gateway, Gateway]) -> None:
     for params in bad:
         assert refusal(two, *params)["code"] == -32602
     assert "cannot find node" in refusal(two, "", "0" * 56, IMAGE_ID, "x")["message"]
+
+
+def test_a_token_of_the_account_manages_images_of_its_client(
+    cloud: Cloud, pair: tuple[Gateway, Gateway], tmp_path: Path
+) -> None:
+    node = pair[0]
+    token = cloud.log_in(node.rpc("getEdgeIdToken")["id_token"])
+    write_service(tmp_path / "src", "x = 1\n", name="other")
+    shown = {"Authorization": f"bearer {token}"}  # in lower case, as known clients send it
+    options: dict[str, Any] = {"trust_env": False, "timeout": 60}
+    sep = f"{cloud.url}/sep/{node.node_id}"
+    for url in (node.url, sep):
+        path, packed = f"{url}/mcm/v1/images", pack_image(tmp_path / "src")
+        stored = httpx.post(path, content=packed, headers=shown, **options)
+        assert stored.status_code == 201, stored.text
+        client_id = str(stored.json()["id"]).removesuffix("-other-v1")
+        assert client_id != "api"
+        listed = httpx.get(path, headers=shown, **options).json()["data"]
+        assert [image["id"] for image in listed] == [f"{client_id}-other-v1"]
+        as_api = {**shown, "x-client-id": "api"}  # only the API key chooses
+        assert httpx.get(path, headers=as_api, **options).json()["data"] == listed
+        for headers in ({}, {"Authorization": f"Bearer {token[:-8]}AAAAAAAA"}):
+            refused = httpx.get(path, headers=headers, **options)
+            assert refused.status_code == 403
+            assert refused.json()["error"]["message"].startswith("cannot ")

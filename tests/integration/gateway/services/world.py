@@ -26,7 +26,7 @@ from gateway.services.egress.ports import Outlets
 from gateway.services.egress.targets import OwnNames
 from gateway.services.host import DEFAULT_ISOLATION
 from gateway.services.images.pack import pack_image
-from gateway.services.isolation import IsolationPolicy
+from gateway.services.runtimes.isolation import IsolationPolicy
 from tests.aio import until
 from tests.programs import PATIENCE
 from web import HttpLimits, HttpServer, listen_unix

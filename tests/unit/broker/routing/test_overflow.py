@@ -8,6 +8,7 @@ from broker.quota.limits import Limits
 from broker.wire.packets import MQTT_3_1_1, MQTT_5, PubAck, Publish
 from broker.wire.property_values import Properties
 from tests.unit.broker.rig import Peer, Rig
+from tests.unit.broker.stored_rig import StoredRig
 
 HIGH, LOW, WINDOW = 8, 4, 2
 
@@ -147,3 +148,60 @@ def test_other_receivers_and_publishers_are_not_concerned() -> None:
     third.send(Publish("u", b"", 1, packet_id=1))
     assert acked(third) == [1]
     assert len(other.messages()) == 2
+
+
+@pytest.mark.parametrize("hot_path", [True, False])
+def test_a_burst_of_an_old_client_waits_in_its_socket(hot_path: bool) -> None:
+    """MQTT 3.1.1 knows no Receive Maximum: a client with too many held messages is not read."""
+    holds = 10
+    rig = Rig(Limits(queued_messages=1_000, holds=holds), hot_path=hot_path)
+    rig.overflow = OverflowRule(Overflow.SLOW, 10.0)
+    consumer = rig.online(
+        "c", MQTT_5, clean_start=False,
+        properties=Properties(receive_maximum=WINDOW, session_expiry_s=1_000),
+    )  # fmt: skip
+    consumer.subscribe("t/#", 1)
+    rig.overflow = None
+    publisher = rig.online("p", MQTT_3_1_1)
+    for first in range(1, 500, 5):  # as reads of a socket bring them
+        publish(publisher, first, first + 4)
+    status = rig.core.admin.queue("c")
+    assert status is not None
+    assert status.waiting <= HIGH + holds + 5
+    assert not publisher.reads
+    handled = []
+    while numbers := drain(consumer):
+        handled += numbers
+    assert handled == list(range(1, 501)), "lost or out of order"
+    assert acked(publisher) == list(range(1, 501))
+    assert publisher.reads
+
+
+@pytest.mark.parametrize("hot_path", [True, False])
+def test_an_acknowledgement_waits_for_the_store_and_for_the_session(hot_path: bool) -> None:
+    rig = StoredRig(hot_path=hot_path)
+    rig.overflow = OverflowRule(Overflow.SLOW, 10.0)
+    consumer = rig.online(
+        "c", properties=Properties(receive_maximum=WINDOW, session_expiry_s=1_000)
+    )
+    rig.subscribe(consumer, "t/#")
+    rig.overflow = None
+    publisher = rig.online("p")
+    publish(publisher, 1, WINDOW + HIGH)
+    rig.commit()
+    assert acked(publisher) == list(range(1, WINDOW + HIGH + 1))
+    publish(publisher, 11, 12)
+    rig.commit()
+    assert acked(publisher) == [], "it is safe, but the session does not keep up"
+    drain(consumer)
+    assert acked(publisher) == [11, 12]
+    publish(publisher, 13, 14)
+    handled = drain(consumer)
+    assert acked(publisher) == [], "it is handled, but not safe"
+    rig.crash(written=1_000)
+    rig.overflow = OverflowRule(Overflow.SLOW, 10.0)
+    again = rig.online("c", properties=Properties(receive_maximum=100, session_expiry_s=1_000))
+    rig.commit()
+    left = [int(each.payload) for each in again.take() if isinstance(each, Publish)]
+    assert left[-4:] == [11, 12, 13, 14]
+    assert handled[-1] < left[-1]

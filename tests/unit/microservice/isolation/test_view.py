@@ -19,6 +19,6 @@ def test_an_editable_installation_shows_its_packages_and_nothing_beside_them() -
 
 
 def test_a_state_folder_inside_a_readable_one_is_masked() -> None:
-    view = FileView(("/venv",), "/code", ("/venv/state/data",), (), "/venv/state")
+    view = FileView(("/venv",), "/code", ("/venv/state/data",), (), (), "/venv/state")
     assert needs_mask(view)
-    assert not needs_mask(FileView(("/venv",), "/code", (), (), "/var/lib/hecate"))
+    assert not needs_mask(FileView(("/venv",), "/code", (), (), (), "/var/lib/hecate"))

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from gateway.services.errors import ImageError
+from gateway.services.errors import ImageError, ImageSizeError
 from gateway.services.images.image import Image, machine_name, read_image
 from gateway.services.images.limits import ImageLimits
 from tests import image_archives as made
 from tests.image_archives import CODE, FOLDER, hard_link, make_tar, symlink
 
 LIMITS = ImageLimits(upload_bytes=400_000, content_bytes=200_000, files=40, layers=8)
+WIDE = ImageLimits(files=1000)
 JS = {"index.js": CODE}
 TOML = b'name = "probe"\n'
 BUILDERS: dict[str, Callable[[Sequence[bytes]], bytes]] = {
@@ -189,6 +190,14 @@ def test_links_to_folders_cannot_multiply_files() -> None:
         merged(bomb)
 
 
+def test_links_take_no_more_work_than_is_bounded() -> None:
+    empty: dict[str, made.Content] = {**JS, "d0/": FOLDER}
+    for level in range(1, 15):  # 3 ** 14 folders, and no file in them
+        empty |= {f"d{level}/{n}": symlink(f"../d{level - 1}") for n in range(3)}
+    with pytest.raises(ImageSizeError, match="over 1000000 steps"):
+        read_image(io.BytesIO(made.docker_old([make_tar(empty)])), io.BytesIO(), WIDE)
+
+
 def test_code_may_be_in_the_working_directory() -> None:
     layer = make_tar({"app/index.js": CODE, "app/a.js": b"a", "etc/x": b"", "lib": symlink("app")})
     image = read(made.docker_old([layer], WorkingDir="/app"))
@@ -245,6 +254,7 @@ def test_webassembly_is_recognised() -> None:
 def test_all_forms_of_tars_are_read(form: int) -> None:
     long = "/".join(["folder" * 4] * 6) + "/file.js"
     short: made.Files = {
+        "/": FOLDER,
         "index.js": CODE,
         "._index.js": b"junk",
         "./here/": FOLDER,

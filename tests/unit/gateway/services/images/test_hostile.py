@@ -70,6 +70,17 @@ def test_no_file_of_an_archive_may_be_exchanged(builder: Any) -> None:
                 read(repack(packed, name, None))
 
 
+@pytest.mark.parametrize("builder", [made.docker_25, made.oci_layout])
+def test_blobs_have_the_digest_in_their_names(builder: Any) -> None:
+    packed = builder([LAYER])
+    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        members = [(info.name, tar.extractfile(info)) for info in tar if info.isreg()]
+        contents = {name: member.read() for name, member in members if member}
+    ((name, config),) = ((n, c) for n, c in contents.items() if b'"diff_ids"' in c)
+    with pytest.raises(ImageError, match="does not have the digest in its name"):
+        read(repack(packed, name, config.replace(b"amd64", b"arm64")))
+
+
 def test_a_config_is_the_one_in_its_name() -> None:
     packed = made.docker_old([LAYER])
     config = next(n for n in names(packed) if n.endswith(".json") and n != "manifest.json")

@@ -51,6 +51,12 @@ def test_each_line_has_its_time_also_one_that_comes_in_pieces(tmp_path: Path) ->
     assert time_stamp(NOW).encode() + b" " == STAMP
 
 
+def test_an_entry_explains_an_end_by_its_text(tmp_path: Path) -> None:
+    entry = b'{"time": "x", "level": "error", "message": "no sensor", "room": "attic"}\n'
+    log = write(tmp_path / "output.log", b"plain\n", entry, b'{"time": broken\n')
+    assert log.last_lines(3) == ["plain", "no sensor", '{"time": broken']
+
+
 def test_a_log_is_bounded_with_its_times(tmp_path: Path) -> None:
     write(tmp_path / "output.log", *[b"\n" * 100] * 100, limit=10_000)
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 2 * 10_000 + 5000

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import parse_manifest
-from gateway.services.network.rules import NetworkRule
+from gateway.services.network.rules import NetworkRule, NetworkSettings, grant_network
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,14 @@ def test_a_manifest_with_rules_and_forwards() -> None:
 def test_a_manifest_with_faults_is_refused_with_the_line(toml: str, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         parse_manifest(f'name = "x"\n[network]\n{toml}\n')
+
+
+def test_an_image_without_manifest_gets_what_its_deployer_declares() -> None:
+    env = {"MCM.NETWORK_ALLOW": "api.example.com:443, 10.0.0.0/24:502,"}
+    granted = grant_network(NetworkSettings(), env)
+    assert [str(rule) for rule in granted.rules()] == ["api.example.com:443", "10.0.0.0/24:502"]
+    own = NetworkSettings((NetworkRule.parse("a.example:1"),))
+    assert grant_network(own, env) is own
+    assert grant_network(NetworkSettings(), {"MCM.NETWORK_ALLOW": " "}) == NetworkSettings()
+    with pytest.raises(ValueError, match=r"MCM.NETWORK_ALLOW: must be HOST:PORT"):
+        grant_network(NetworkSettings(), {"MCM.NETWORK_ALLOW": "*"})

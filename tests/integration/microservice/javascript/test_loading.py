@@ -1,0 +1,66 @@
+"""Loading an index.js: what is wrong with it is told, what it logs is kept."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from microservice.errors import ServiceError
+from tests.integration.microservice.javascript.runtime import Script, handler, log_of, script
+
+Use = Callable[[Script], Coroutine[Any, Any, None]]
+Log = pytest.LogCaptureFixture
+
+
+def run(directory: Path, code: str, use: Use, **given: Any) -> None:
+    async def main() -> None:
+        async with script(directory, code, **given) as running:
+            await use(running)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("\n\nvar x = ;", r"SyntaxError: .* \(index\.js, line 3\)"),
+        ("\nnull.x", r"TypeError: .* \(index\.js, line 2\)"),
+        ("\nfor (;;) Math.abs(1);", r"time limit of 0.3 s \(index\.js, line 2\)"),
+        ("const a = []; for (;;) a.push({x: [1]});", "out of memory: it needs more than 16 MiB"),
+        ("", "mimikModule.exports is undefined, not a function"),
+        ("mimikModule.exports = {};", "is object, not a function"),
+        ("throw 1", "1"),
+        ("import x from 'y';", "SyntaxError"),
+    ],
+)
+def test_what_is_wrong_with_an_index_js_is_told(
+    code: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microservice.javascript.host.LOAD_S", 0.3)
+
+    async def use(_running: Script) -> None:
+        pytest.fail("it was loaded")
+
+    with pytest.raises(ServiceError, match=expected) as caught:
+        run(tmp_path, code, use, memory_mib=16)
+    assert str(caught.value).startswith("cannot load index.js")
+
+
+def test_a_limit_beyond_the_gateways_is_told(tmp_path: Path, caplog: Log) -> None:
+    async def use(running: Script) -> None:
+        assert (await running.get()).status == 200
+
+    env = {"MCM.MAX_EXECUTION_TIME_SEC": "300"}
+    run(tmp_path, handler("response.end();"), use, env=env)
+    assert "MCM.MAX_EXECUTION_TIME_SEC = 300: the limit is 30 s" in log_of(caplog.records)
+
+
+def test_what_is_logged_while_loading_is_kept(tmp_path: Path, caplog: Log) -> None:
+    async def use(running: Script) -> None:
+        assert (await running.get()).status == 200
+
+    with caplog.at_level("INFO"):
+        run(tmp_path, "console.warn('early');\n" + handler("response.end();"), use)
+    assert "early" in log_of(caplog.records)
