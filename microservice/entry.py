@@ -93,7 +93,9 @@ async def _run(control: socket.socket, isolation: Isolation, required: tuple[str
             signals.cancel()
             await commands
     except Exception as exc:
-        logger.exception("the service cannot run")
+        # of an error of our own, the developer needs the cause, not the frames of the kit
+        cause = exc.__cause__ if isinstance(exc, MicroserviceError) else exc
+        logger.error("the service cannot run: %s", exc, exc_info=cause)  # noqa: TRY400
         report(Failed(_reason(exc, launch.memory_mib if launch else 0)))
         return 1
     else:
