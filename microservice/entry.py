@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from microservice.control import (
+    JAVASCRIPT,
     LINE_LIMIT_BYTES,
     Alive,
     Command,
@@ -39,7 +40,6 @@ from microservice.service import Service
 logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
-JAVASCRIPT = "js"  # of Launch.runtime
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 

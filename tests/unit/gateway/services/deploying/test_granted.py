@@ -2,8 +2,8 @@
 
 import pytest
 
+from gateway.services.deploying.granted import grant_by_environment
 from gateway.services.errors import ServicesError
-from gateway.services.granted import grant_by_environment
 from gateway.services.images.manifest import HttpSettings, Manifest, ManifestMqtt
 
 ENV = {
