@@ -12,6 +12,7 @@ from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.registry import shown
+from gateway.node.machine import local_glibc, local_platform, local_python
 from gateway.node.record import Node
 from gateway.services import ServiceHost
 from gateway.spool.values import SpoolStatus
@@ -116,6 +117,9 @@ class GatewayStatus:
                 "id": parts.node.node_id,
                 "name": parts.node.name,
                 "version": VERSION,
+                "platform": local_platform(),
+                "python": local_python(),
+                "glibc": local_glibc(),
                 "accountId": parts.node.account.account_id,
                 "uptime_s": round(self._monotonic() - self._started, 1),
             },

@@ -14,11 +14,17 @@ A microservice is a folder with `microservice.toml` (its name, its HTTP base, it
 
     @service.get("/rooms/{room}")
     async def room(request: Request) -> Response:
-        return Response({"room": request["room"]})
+        return Response({"room": request["room"], "seen": await service.state.get("seen", 0)})
+
+    @service.every("15m")
+    async def count() -> None:
+        await service.state.update("seen", lambda seen: seen + 1, default=0)
 
 The gateway runs it in a process of its own; there is nothing to start and no broker address to
 know. A message at QoS 1 is acknowledged when its handlers are done, so a reading that arrives
 while the process restarts is handled afterwards. It may be handled twice, but always once.
+
+docs/microservices.md has a section for each feature.
 """
 
 from microservice.errors import (

@@ -40,6 +40,7 @@ from microservice.service import Service
 logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
+PACKAGES = "packages"  # beside it: what `hecate build` has put there for requirements.txt
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
@@ -160,7 +161,7 @@ def load_service(code: Path, memory_mib: int) -> Service:
         ServiceError: there is none, or more than one; or the file itself raises.
     """
     sys.dont_write_bytecode = True  # the code is the image's, and read-only
-    sys.path.insert(0, str(code))
+    sys.path[:0] = [str(code), str(code / PACKAGES)]
     spec = importlib.util.spec_from_file_location("service", code / ENTRY_FILE)
     if spec is None or spec.loader is None:
         raise ServiceError(f"cannot load {ENTRY_FILE}: not a Python file")

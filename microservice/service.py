@@ -200,6 +200,7 @@ class Service(TriggerDecorators):
         self._sink, self.env, self.info = sink, env, info
         self.settings.replace(settings or {})
         self.secrets = SecretValues(secrets or {})
+        self.log.hide(self.secrets.values())
         self.log.set_level(env.get("LOG_LEVEL", "info").lower())
 
     def attach_network(self, network: ContainerNetwork) -> None:

@@ -49,7 +49,8 @@ def _names(command: object, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]
     yield words
     children: dict[str, object] = getattr(command, "commands", {})
     for name, child in children.items():
-        yield from _names(child, (*words, name))
+        if not getattr(child, "hidden", False):
+            yield from _names(child, (*words, name))
 
 
 if __name__ == "__main__":

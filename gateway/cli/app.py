@@ -12,11 +12,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli.broker import broker_app
-from gateway.cli.commands import microservices, remote
+from gateway.cli.commands import develop, microservices, remote, versions
 from gateway.cli.commands.account import account_app
 from gateway.cli.commands.beps import beps_app
 from gateway.cli.commands.context import context_app
+from gateway.cli.commands.deadletters import deadletters_app
 from gateway.cli.commands.devices import devices_app
+from gateway.cli.commands.images import images_app
+from gateway.cli.commands.rollouts import rollouts_app
 from gateway.cli.errors import OptionError
 from gateway.cli.keys.app import keys_app
 from gateway.cli.options import examples
@@ -33,9 +36,14 @@ app = typer.Typer(
     Try it, no hardware needed:
       hecate up                   everything on this machine, with two simulated devices
       hecate devices claim        let a real device join
-      hecate init DIR             write a minimal microservice
-      hecate deploy DIR           run a microservice of your own
+
+    \b
+    Run code of your own on a gateway:
+      hecate new hello            write a microservice that works at once
+      hecate dev hello            run it, again after every save, with its log
+      hecate deploy hello         run it for good
       hecate ps                   see what runs, and why something does not
+      hecate logs -f hello        see what it prints
 
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
@@ -234,7 +242,12 @@ def config_check(
 app.add_typer(broker_app, name="broker")
 remote.register(app)
 app.add_typer(devices_app, name="devices")
+develop.register(app)
 microservices.register(app)
+versions.register(app)
+app.add_typer(rollouts_app, name="rollouts")
+app.add_typer(deadletters_app, name="deadletters")
+app.add_typer(images_app, name="images")
 app.add_typer(account_app, name="account")
 app.add_typer(beps_app, name="beps")
 app.add_typer(context_app, name="context")

@@ -7,11 +7,14 @@ parts out by itself when it is not a terminal, or when NO_COLOR is set.
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PIPE_WIDTH = 4096
 GAP = 3  # between columns
@@ -32,17 +35,25 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: str) -> None:
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    empty: str,
+    optional: frozenset[str] = frozenset(),
+) -> None:
     """Print rows below their headings; without rows print a hint to stderr.
 
-    Into a pipe no cell is shortened, so that `awk` and `grep` see all of it. In a terminal that is
+    Into a pipe no cell is shortened and no column left out, so that `awk` and `grep` see all of
+    it. A terminal does not see optional columns that have nothing but "" and "0". In one that is
     too narrow for the table, each cell stands on a line of its own.
     """
     if not rows:
         notes().print(empty, style="dim", soft_wrap=True)
         return
     out = console()
-    if not out.is_terminal:
+    if out.is_terminal:
+        columns, rows = _without_needless(columns, rows, optional)
+    else:
         out.width = PIPE_WIDTH
     cells = [[Text(_printable(cell)) for cell in row] for row in rows]
     titles = [Text(column, style="bold dim") for column in columns]
@@ -58,6 +69,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], empty: st
     out.print(table)
 
 
+def _without_needless(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], optional: frozenset[str]
+) -> tuple[list[str], list[list[str]]]:
+    kept = [
+        position
+        for position, column in enumerate(columns)
+        if column not in optional or any(row[position] not in ("", "0") for row in rows)
+    ]
+    return [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+
+
 def _print_records(out: Console, titles: Sequence[Text], rows: Sequence[Sequence[Text]]) -> None:
     width = max(title.cell_len for title in titles) + GAP
     for number, row in enumerate(rows):
@@ -71,3 +93,25 @@ def _print_records(out: Console, titles: Sequence[Text], rows: Sequence[Sequence
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def transfer_progress() -> "Progress":
+    """Return the progress bar of a transfer, with bytes and speed; a pipe sees nothing of it."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    out = notes()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=out,
+        transient=True,
+        disable=not out.is_terminal,
+    )

@@ -1,58 +1,33 @@
-"""Writes a minimal microservice, and finds what a folder lacks to be one."""
+"""Writes a new microservice, and finds what a folder lacks to be one."""
 
 import re
+import shlex
 from pathlib import Path
 
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json
+from gateway.cli.templates import javascript_files, minimal_text, python_files
 from gateway.services.images.image import ENTRIES
 from gateway.services.images.manifest import FILE_NAME
 
-CODE_NAME = "service.py"
-
-_MANIFEST = """name = "{name}"            # of the image and the container: a-z 0-9 -
-version = "1"
-
-[http]
-base = "/{name}/v1"        # where it answers, behind the client id: /api/{name}/v1
-expose = "node"           # who may call: "node" (this machine) or "public" (network and cloud)
-
-[mqtt]                    # what is not here is denied
-subscribe = ["devices/+/readings/#"]
-publish = ["{name}/#"]
-"""
-_CODE = '''"""The microservice {name}: passes readings on, and answers HTTP."""
-
-from microservice import Message, Request, Service
-
-service = Service()
-seen: dict[str, int] = {{}}  # readings of each device, as long as this process lives
+CODE_NAME, JAVASCRIPT_NAME = "service.py", "index.js"
 
 
-@service.on("devices/{{device}}/readings/#")
-async def reading(message: Message) -> None:
-    """Count a device's readings, and say how many there were."""
-    device = message["device"]
-    seen[device] = seen.get(device, 0) + 1
-    await service.publish(f"{name}/{{device}}/count", {{"count": seen[device]}})
-
-
-@service.get("/")
-async def root(_: Request) -> dict[str, object]:
-    """Answer what was counted."""
-    return {{"service": "{name}", "seen": seen}}
-'''
-
-
-def init_folder(directory: Path, *, as_json: bool) -> None:
+def write_folder(directory: Path, *, javascript: bool, as_json: bool) -> None:
     """Write a microservice that runs into a folder; files that are there stay as they are."""
-    name = name_of(directory)
-    wanted = {FILE_NAME: manifest_text(name), CODE_NAME: _CODE.format(name=name)}
+    name, folder = name_of(directory), shlex.quote(str(directory))
+    wanted = (javascript_files if javascript else python_files)(name, folder)
+    other = CODE_NAME if javascript else JAVASCRIPT_NAME
     try:
+        if (directory / other).exists():
+            raise CliError(f"cannot write into {directory}: it is a microservice in {other}")
         directory.mkdir(parents=True, exist_ok=True)
         missing = {n: text for n, text in wanted.items() if not (directory / n).exists()}
         if not missing:
-            raise CliError(f"cannot write into {directory}: {' and '.join(wanted)} are there")
+            raise CliError(
+                f"cannot write into {directory}: a microservice is there; "
+                f"`hecate dev {folder}` runs them"
+            )
         for file, text in missing.items():
             (directory / file).write_text(text, encoding="utf-8")
     except OSError as exc:
@@ -63,7 +38,10 @@ def init_folder(directory: Path, *, as_json: bool) -> None:
         return
     for file in missing:
         console().print(str(directory / file), soft_wrap=True)
-    notes().print(f"run it with: hecate deploy {directory}", style="dim")
+    if notes().is_terminal:
+        _print_next_steps(folder, name, javascript=javascript)
+    else:
+        notes().print(f"run it with: hecate dev {folder}", soft_wrap=True)
 
 
 def explain_missing(directory: Path) -> str:
@@ -72,27 +50,33 @@ def explain_missing(directory: Path) -> str:
         return (
             f"no {FILE_NAME} in it. This file names the microservice, and defines where it answers "
             f"and which topics it may use. A minimal one:\n\n{minimal_text(name_of(directory))}\n"
-            f"`hecate init {directory}` writes one"
+            f"`hecate new {directory}` writes one"
         )
     if not any((directory / entry).is_file() for entry in ENTRIES):
         return (
-            f"no {CODE_NAME} in it. This file holds the code: a Service and its handlers. "
-            f"`hecate init {directory}` writes one"
+            f"no {CODE_NAME} or {JAVASCRIPT_NAME} in it. This file holds the code: a Service and "
+            "its handlers in Python, or mimikModule.exports in JavaScript. "
+            f"`hecate new {directory}` writes one"
         )
     return ""
-
-
-def manifest_text(name: str) -> str:
-    """Return a microservice.toml with comments."""
-    return _MANIFEST.format(name=name)
-
-
-def minimal_text(name: str) -> str:
-    """Return the shortest microservice.toml of a service that answers HTTP."""
-    return f'name = "{name}"\n\n[http]\nbase = "/{name}/v1"\n'
 
 
 def name_of(directory: Path) -> str:
     """Return a microservice's name that a folder's name suggests."""
     name = re.sub(r"[^a-z0-9]+", "-", directory.resolve().name.lower())[:40].strip("-")
     return name or "service"
+
+
+def _print_next_steps(folder: str, name: str, *, javascript: bool) -> None:
+    steps = [
+        (f"hecate dev {folder}", "run it, again after every save"),
+        (f"pytest {folder}", "test it, without a gateway"),
+        (f"hecate deploy {folder}", "run it for good"),
+        (f"hecate invoke {name}", "call it"),
+    ]
+    shown = [step for step in steps if not (javascript and step[0].startswith("pytest"))]
+    width = max(len(command) for command, _ in shown)
+    out = notes()
+    out.print("\nNext:", style="dim")
+    for command, what in shown:
+        out.print(f"  {command:{width}}   {what}", soft_wrap=True)

@@ -25,6 +25,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+from gateway.services.configuration.values import ContainerValues
 from gateway.services.containers import ContainerState
 from gateway.services.deploying.activation import Activation, stored_version
 from gateway.services.deploying.container_table import BASE_KEY, ContainerTable, Deployed
@@ -35,7 +36,6 @@ from gateway.services.images.catalogue import Catalogue, StoredContainer, Stored
 from gateway.services.images.store import ImageStore
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext
-from gateway.services.values import ContainerValues
 from gateway.services.versions.history import VersionHistory
 from gateway.storage.disk_thread import DiskThread
 
@@ -105,8 +105,8 @@ class Deployments:
         with self._images.pin(image.digest):
             await self.table.check_space(f"deploy {container_id}")
             version = await self.table.version_of(client_id, image, env)
-            values, manifest = self._context.values, version.manifest
-            values.check(container_id, manifest, given)
+            values, declared = self._context.values, version.manifest.declared
+            values.check(container_id, declared, given)
             before, queued = self.table.get(container_id), 0
             if before is not None:
                 if (before.stored.client_id, before.stored.name) != (client_id, name):
@@ -123,14 +123,14 @@ class Deployments:
                 if there is None:
                     queued = await self._create(container_id, client_id, name, version, now)
                 elif not values.differ(
-                    container_id, manifest, given
+                    container_id, declared, given
                 ) and await self._activation.runs(there, version):
                     if queued:
                         await self._activation.forget(there, queued)
                     return self.table.known(client_id, container_id)
                 elif not queued:  # another call has made the container
                     queued = self._activation.enqueue(there, version)
-                async with values.changed(container_id, manifest, given, keep=there is None):
+                async with values.changed(container_id, declared, given, keep=there is None):
                     await self._activation.activate(
                         self.table.known(client_id, container_id), queued, version
                     )
@@ -216,21 +216,7 @@ class Deployments:
         self, client_id: str, container_id: str, given: Mapping[str, Any]
     ) -> None:
         """Change settings, which its process is told, and secrets, for which it is replaced."""
-        await self._without_caller(self._change_values(client_id, container_id, given))
-
-    async def _change_values(
-        self, client_id: str, container_id: str, given: Mapping[str, Any]
-    ) -> None:
-        async with self._activation.locks.hold(container_id):
-            deployed = self.table.known(client_id, container_id)
-            values, manifest = self._context.values, deployed.supervisor.version.manifest
-            values.check(container_id, manifest, given)
-            secrets = values.get(container_id).secrets
-            async with values.changed(container_id, manifest, given):
-                if values.get(container_id).secrets == secrets:
-                    deployed.supervisor.change_settings()
-                elif not deployed.stored.stopped:
-                    await self._activation.renew(deployed)
+        await self._without_caller(self._activation.change_values(client_id, container_id, given))
 
     def given_values(self, container_id: str) -> ContainerValues:
         """Return the given settings and secrets of a container."""
@@ -308,17 +294,20 @@ class Deployments:
 
     # Images ---------------------------------------------------------------------------------------
 
-    async def put_image(self, client_id: str, source: IO[bytes], now: float) -> StoredImage:
+    async def put_image(
+        self, client_id: str, source: IO[bytes], now: float, *, store_only: bool = False
+    ) -> StoredImage:
         """Store an image, and run it in all containers of this name that are not stopped.
 
-        Removes old versions beyond the limits.
+        With store_only they go on with the version that they run. Removes old versions beyond the
+        limits.
 
         Raises:
             ImageError: it cannot be used.
             DeployError: a container does not become ready with it; everything is as it was.
         """
         async with self._uploads.unpack(client_id, source, now) as (image, unpacked):
-            await self._without_caller(self._uploads.keep(image, unpacked))
+            await self._without_caller(self._uploads.keep(image, unpacked, store_only=store_only))
         return image
 
     async def delete_image(self, client_id: str, image_id: str) -> StoredImage:
@@ -335,18 +324,6 @@ class Deployments:
         if image is None or client_id not in (None, image.client_id):
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
-
-    def containers(self, client_id: str | None = None) -> list[Deployed]:
-        """Return a client's containers, or all."""
-        return self.table.all(client_id)
-
-    def container(self, container_id: str) -> Deployed | None:
-        """Return a container by its id."""
-        return self.table.get(container_id)
-
-    def known(self, client_id: str, container_id: str) -> Deployed:
-        """Return a client's container; NotFoundError when there is none."""
-        return self.table.known(client_id, container_id)
 
     def content(self, image: StoredImage) -> Path:
         """Return the folder of an image's files."""

@@ -11,7 +11,9 @@ from broker import Overflow, OverflowRule, QueueStatus
 from gateway.http.routes import ApiRoute
 from gateway.services.api.calls import ClientCheck, McmAccess, access_of
 from gateway.services.api.images import image_fields
+from gateway.services.api.messages import ContainerMessages
 from gateway.services.api.routes import McmParts, mcm_routes
+from gateway.services.configuration.values import ValueStore
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deploying.store_quota import StoreQuotas
@@ -21,7 +23,6 @@ from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
 from gateway.services.limits import ServiceLimits
-from gateway.services.messages import ContainerMessages
 from gateway.services.proxy.containers import ContainerProxy, find_websocket_path
 from gateway.services.routes import ContainerRoute
 from gateway.services.runtimes.isolation import IsolationPolicy
@@ -29,7 +30,6 @@ from gateway.services.runtimes.port import LOGIN_PREFIX, Runtime
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor
 from gateway.services.switching.start_slots import StartSlots
-from gateway.services.values import ValueStore
 from microservice.control import JAVASCRIPT
 from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import RESPONSES, response_topic
@@ -227,14 +227,14 @@ class ServiceHost:
             OfferedService(
                 one.stored.container_id, one.stored.container_id, one.supervisor.version.base
             )
-            for one in self._deployments.containers()
+            for one in self._deployments.table.all()
             if one.supervisor.version.base and not one.stored.stopped
         )
 
     def authenticate(self, username: str, password: bytes) -> ContainerRights | None:
         """Return the rights of a container at the broker; None for a wrong name or password."""
         container_id = username.removeprefix(LOGIN_PREFIX)
-        deployed = self._deployments.container(container_id)
+        deployed = self._deployments.table.get(container_id)
         if deployed is None or container_id == username:
             return None
         version = deployed.supervisor.rights_version(password)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from pathlib import Path
 
+from gateway.services.configuration.values import ValueStore
 from gateway.services.containers import Container, ContainerState
 from gateway.services.errors import DeployError, ServicesError
 from gateway.services.limits import ServiceLimits
@@ -22,7 +23,6 @@ from gateway.services.runtimes.port import Process, ProcessError, Runtime, Versi
 from gateway.services.switching.handover import Handover, StartPlaces
 from gateway.services.switching.retiring import RequestTracker, Retirement, add_counts
 from gateway.services.switching.start_slots import StartSlots
-from gateway.services.values import ValueStore
 from microservice.control import Counts
 from microservice.isolation.findings import Isolation
 from microservice.service import Info
@@ -220,7 +220,7 @@ class Supervisor:
         if self.process is not None:
             values = self._context.values
             self.process.change_settings(
-                values.settings_of(self.info.container_id, self.version.manifest)
+                values.settings_of(self.info.container_id, self.version.manifest.declared)
             )
 
     def rights_version(self, password: bytes) -> Version | None:

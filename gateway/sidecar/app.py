@@ -87,9 +87,10 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
 
 
 def _build_rollouts(parts: SidecarParts, cloud: CloudCalls, images: NodeImages) -> "NodeRollouts":
-    from gateway.sidecar.rollouts import NodeRollouts
+    from gateway.sidecar.rollouts import CloudWays, NodeRollouts
 
-    return NodeRollouts(parts.node, parts.services, cloud, images)
+    ways = CloudWays(cloud.account_nodes, cloud.nodes)
+    return NodeRollouts(parts.node, parts.services, ways, images)
 
 
 def sidecar_routes(

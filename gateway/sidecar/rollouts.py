@@ -2,8 +2,10 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gateway.access.guard import Guard
 from gateway.http.problems import Problem
@@ -22,21 +24,27 @@ from protocol.codes import make_code
 from protocol.http_body import HttpRequest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from gateway.sidecar.app import CloudCalls
+    from gateway.cloud_api.other_nodes import OtherNodes
 
 SOURCE_CODE_S = 3600  # a node fetches an image within that, or gets the order with a new code
 NOT_FOUND = 404, b'{"detail": "it is no node of this account"}'
+
+
+@dataclass(frozen=True, slots=True)
+class CloudWays:
+    """The ways through the cloud: to the list of the account's nodes, and to each of them."""
+
+    account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
+    nodes: "OtherNodes"
 
 
 class NodeRollouts:
     """The roll-outs of a node that has a cloud."""
 
     def __init__(
-        self, node: Node, services: ServiceHost, cloud: "CloudCalls", images: NodeImages
+        self, node: Node, services: ServiceHost, ways: CloudWays, images: NodeImages
     ) -> None:
-        self._node, self._services, self._cloud = node, services, cloud
+        self._node, self._services, self._ways = node, services, ways
         deployments, limits = services.deployments, services.limits
         self._receiver = RolloutReceiver(
             node.node_id, deployments, images.add, limits.probation_s, time.time
@@ -81,14 +89,14 @@ class NodeRollouts:
 
     async def _account_nodes(self) -> list[str]:
         """Return the nodes of the account, this one first: it is at hand if it fails."""
-        rows = await self._cloud.account_nodes()
+        rows = await self._ways.account_nodes()
         others = {str(row.get("id")) for row in rows} - {self._node.node_id}
         return [self._node.node_id, *sorted(others)]
 
     async def _call(
-        self, method: str, node_id: str, path: str, headers: "Mapping[str, str]", body: bytes
+        self, method: str, node_id: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
-        nodes = self._cloud.nodes
+        nodes = self._ways.nodes
         record = next((r for r in await nodes.records() if r.node_id == node_id), None)
         if record is None:
             return NOT_FOUND

@@ -6,13 +6,14 @@ The gateway keeps them in the container's log beside what the service prints.
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
 from microservice.telemetry.trace import current_trace
 
-LINE_LIMIT = 8192  # characters; a longer entry keeps its text, shortened
+LINE_LIMIT = 7000  # bytes; the gateway cuts at 8 KiB. A longer entry keeps its text, shortened
+HIDDEN_LEAST = 6  # shorter texts occur by chance
 LEVELS = ("debug", "info", "warning", "error")
 RESERVED = ("time", "level", "message", "trace")
 
@@ -23,6 +24,13 @@ class ServiceLog:
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         self._write = write or _print
         self._least = LEVELS.index("info")
+        self._hidden: tuple[str, ...] = ()
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """Write *** in place of secrets, from HIDDEN_LEAST characters on."""
+        told = [each for each in secrets if len(each) >= HIDDEN_LEAST]
+        written = [json.dumps(each, ensure_ascii=False)[1:-1] for each in told]
+        self._hidden = tuple(sorted(written, key=len, reverse=True))
 
     def set_level(self, level: str) -> None:
         """Leave out entries below a level: debug, info, warning or error."""
@@ -61,12 +69,15 @@ class ServiceLog:
             entry["trace"] = trace.trace_id
         for name, value in fields.items():
             entry[f"{name}_" if name in RESERVED else name] = value
-        self._write(_line(entry))
+        line = _line(entry)
+        for secret in self._hidden:
+            line = line.replace(secret, "***")
+        self._write(line)
 
 
 def _line(entry: dict[str, Any]) -> str:
     line = _json(entry)
-    if len(line) <= LINE_LIMIT:
+    if len(line.encode(errors="replace")) <= LINE_LIMIT:
         return line
     kept = {name: entry[name] for name in RESERVED if name in entry}
     kept["message"] = kept["message"][: LINE_LIMIT // 8]  # an escaped character takes up to six

@@ -1,6 +1,7 @@
 """Counts what a service measures: counters, gauges and histograms."""
 
 import bisect
+import logging
 import math
 from collections.abc import Sequence
 from typing import TypeVar
@@ -14,6 +15,8 @@ from microservice.telemetry.samples import (
     MetricKind,
     MetricSample,
 )
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
@@ -138,6 +141,8 @@ class MetricRegistry:
     def admit_series(self) -> bool:
         """Count a new series; return False when there are too many."""
         if self._series >= SERIES_LIMIT:
+            if not self.refused:
+                logger.warning("there are %d series of metrics: no more count", SERIES_LIMIT)
             self.refused += 1
             return False
         self._series += 1

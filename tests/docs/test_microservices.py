@@ -74,14 +74,13 @@ def test_the_page_works_from_top_to_bottom(gateway: Gateway, tmp_path: Path) -> 
     assert said["hecate deploy hello"] == f"{gateway.url}/api/hello/v1\n"
     assert json.loads(said["hecate invoke hello"]) == {"service": "hello", "seen": {}}
     assert json.loads(said["hecate invoke hello / --json"])["status"] == 200
-    assert said["hecate ps"].split()[:8] == [
-        "NAME", "STATE", "SINCE", "IMAGE", "PATH", "HANDLED", "RESTARTS", "REASON",
-    ]  # fmt: skip
+    assert said["hecate ps"].split()[:5] == ["NAME", "STATE", "SINCE", "IMAGE", "VERSION"]
     assert json.loads(said["hecate ps --json"])["data"][0]["state"] == "started"
     assert said["hecate stop hello"] == "hello stopped\n"
     assert said["hecate images"].splitlines()[1].split()[0] == "hello-v1"
     assert said["hecate rm hello"] == "removed api-hello\n"
-    assert said["hecate rm hello-v1"] == "removed api-hello-v1\n"
+    assert said["hecate images prune --yes"] == "removed hello-v1\n"
+    assert said["hecate invoke hello --mqtt devices/kitchen/readings/t 21"] == "hello handled it\n"
     assert json.loads(person.type("hecate ps --json")[1]) == {"data": []}
 
 
@@ -90,7 +89,7 @@ def test_deploying_the_same_again_says_so_and_how_to_restart(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     person = Person(tmp_path, gateway)
-    person.say("hecate init again")
+    person.say("hecate new again")
     assert "runs again-v1" in person.say("hecate deploy again")[2]
     code, _, note = person.say("hecate deploy again")
     assert code == 0
@@ -102,7 +101,7 @@ def test_a_log_is_followed_and_an_end_of_its_reader_is_no_error(
     gateway: Gateway, tmp_path: Path
 ) -> None:
     person = Person(tmp_path, gateway)
-    person.say("hecate init talk")
+    person.say("hecate new talk")
     code = tmp_path / "talk/service.py"
     code.write_text(f"{code.read_text()}\n\nprint('hello \\x1b[2Jthere')\n")
     assert person.say("hecate deploy talk")[0] == 0
@@ -126,7 +125,7 @@ def test_what_cannot_be_is_told_with_what_to_do(gateway: Gateway, tmp_path: Path
         code, out, error = person.say(command)
         assert (code, out) == (1, "")
         assert error.startswith(why), error
-    person.say("hecate init there")
+    person.say("hecate new there")
     person.say("hecate deploy there")
     code, out, error = person.say("hecate invoke there /nothing")
     assert (code, out) == (1, "")
@@ -138,7 +137,7 @@ def test_what_cannot_be_is_told_with_what_to_do(gateway: Gateway, tmp_path: Path
 
 def test_the_description_of_a_container_names_its_fields(gateway: Gateway, tmp_path: Path) -> None:
     person = Person(tmp_path, gateway)
-    person.say("hecate init fields")
+    person.say("hecate new fields")
     person.say("hecate deploy fields")
     (row,) = (c for c in gateway.call("GET", "/mcm/v1/containers")["data"] if c["name"] == "fields")
     page = (ROOT / "docs" / "protocol.md").read_text()

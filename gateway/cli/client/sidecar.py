@@ -16,6 +16,7 @@ from gateway.cli.client.target import OTHER_KEY, Target
 from gateway.cli.errors import CliError
 
 NOT_ACCEPTED = "cannot accept token: "
+FULL = "; free some disk of the gateway: `hecate images prune`, `hecate rm NAME`"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
 
@@ -102,7 +103,9 @@ def decode_answer(what: str, response: httpx.Response) -> Any:
     """Return the JSON of a good answer, or raise CliError with the error of the server."""
     if response.is_error:
         problem = _problem(response)
-        raise CliError(problem if problem.startswith("cannot ") else f"cannot {what}: {problem}")
+        hint = FULL if response.status_code == httpx.codes.INSUFFICIENT_STORAGE else ""
+        text = problem if problem.startswith("cannot ") else f"cannot {what}: {problem}"
+        raise CliError(f"{text}{hint}")
     if not response.content:
         return None
     try:

@@ -1,12 +1,24 @@
 """Declares the commands for microservices: their names, options and help."""
 
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from gateway.cli.errors import OptionError
 from gateway.cli.options import Json, State, Url, examples, run, target_of
+
+
+class LogLevel(StrEnum):
+    """The levels of log entries."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As `hecate ps` shows it.")]
 Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As `hecate ps` shows them.")]
@@ -14,48 +26,36 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="As `hecate 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the root command."""
-    app.command(epilog=examples("hecate init hello && hecate deploy hello"))(init)
     app.command(
         epilog=examples(
             "hecate ps", "hecate ps --security", "hecate ps --json | jq '.data[].state'"
         )
     )(ps)
     app.command(
-        epilog=examples("hecate logs climate", "hecate logs -f climate", "hecate logs climate -n 5")
+        epilog=examples(
+            "hecate logs climate",
+            "hecate logs -f climate",
+            "hecate logs climate --since 10m --level warning",
+        )
     )(logs)
     app.command(
         epilog=examples(
             "hecate invoke climate /rooms",
             "hecate invoke climate /echo --data 21 --header content-type:text/plain",
             "hecate invoke climate /rooms --json",
+            "hecate invoke climate --mqtt devices/k1/readings/temperature 21",
         )
     )(invoke)
     app.command(epilog=examples("hecate stop climate"))(stop)
     app.command(epilog=examples("hecate start climate"))(start)
     app.command(epilog=examples("hecate restart climate"))(restart)
     app.command(epilog=examples("hecate rm climate", "hecate rm climate climate-v1"))(rm)
-    app.command(epilog=examples("hecate images", "hecate images --json"))(images)
-
-
-def init(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder to write into; made if there is none.")
-    ],
-    as_json: Json = False,
-) -> None:
-    """Write a minimal microservice that runs.
-
-    Writes microservice.toml, with its name and its rights, and service.py, its code.
-    Files that are there stay as they are.
-    """
-    from gateway.cli.scaffold import init_folder
-
-    init_folder(directory, as_json=as_json)
 
 
 def ps(
     security: Annotated[
-        bool, typer.Option("--security", help="Show the isolation of each, as a probe found it.")
+        bool,
+        typer.Option("--security", help="How each is isolated, as a probe inside it has found."),
     ] = False,
     url: Url = None,
     state: State = None,
@@ -64,47 +64,53 @@ def ps(
     """List the microservices.
 
     Shows the state of each and its time, how often its process crashed or was ended without an
-    answer, the reason, and the time until the next try.
+    answer, the reason and the next try. A terminal does not see columns that hold nothing.
     """
-    from gateway.cli.client.containers import list_containers
-    from gateway.cli.client.security import list_security
+    from gateway.cli.services.containers import list_containers
+    from gateway.cli.services.security import list_security
 
     listed = list_security if security else list_containers
     run(listed(target_of(url, state), as_json=as_json))
 
 
-def images(url: Url = None, state: State = None, as_json: Json = False) -> None:
-    """List the images.
-
-    An image is one version of a microservice's code. The newest three versions that no container
-    uses are kept to go back to; older ones are removed when a new one is sent.
-    """
-    from gateway.cli.client.containers import list_images
-
-    run(list_images(target_of(url, state), as_json=as_json))
-
-
-def logs(
+def logs(  # noqa: PLR0913  # options
     name: Name,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Print new lines as they come, until Ctrl-C.")
     ] = False,
     tail: Annotated[
-        int, typer.Option("--tail", "-n", metavar="N", min=0, max=10_000, help="Last lines.")
-    ] = 200,
+        int | None,
+        typer.Option(
+            "--tail",
+            "-n",
+            metavar="N",
+            min=0,
+            max=10_000,
+            help="Last lines. [default: 200; all with --since or --level]",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="30s, 10m, 2h, 1d ago, or 2026-01-31T12:00.")
+    ] = "",
+    level: Annotated[
+        LogLevel, typer.Option(help="This one, and what is more important.")
+    ] = LogLevel.debug,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
     """Print the output of a microservice.
 
-    Each line begins with its time in UTC. With --json each line is an object of its own.
+    Each line begins with its time, in a pipe in UTC. Entries of `service.log` show level, message
+    and fields. With --json each line is an object of its own.
     """
-    from gateway.cli.client.container_calls import show_logs
+    from gateway.cli.services.logs import LogOptions, show_logs
 
     target = target_of(url, state)
+    options = LogOptions(tail, since, level.value, follow, as_json)
     try:
-        run(show_logs(target, name, tail, follow=follow, as_json=as_json))
+        run(show_logs(target, name, options))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except BrokenPipeError:  # `hecate logs … | head`: the reader is gone
@@ -128,18 +134,33 @@ def invoke(  # noqa: PLR0913  # options
         list[str] | None,
         typer.Option("--header", "-H", metavar="NAME:VALUE", help="May be given several times."),
     ] = None,
+    mqtt: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="TOPIC PAYLOAD",
+            help="Publish a message instead, and wait until it is handled; "
+            "the payload may be @FILE or @-.",
+        ),
+    ] = None,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Call a microservice over HTTP.
+    """Call a microservice over HTTP, or send it a message.
 
     Prints the body of the answer; with --json status, headers and body. Exit code 1 when the
-    status is 400 or more.
+    status is 400 or more, or when a message is not handled.
     """
-    from gateway.cli.client.container_calls import Call, parse_headers, read_body
-    from gateway.cli.client.container_calls import invoke as call_microservice
+    from gateway.cli.services.container_calls import Call, parse_headers, read_body
+    from gateway.cli.services.container_calls import invoke as call_microservice
 
+    if mqtt is not None:
+        from gateway.cli.services.publish import Outgoing, invoke_by_mqtt
+
+        if path != "/" or method or data is not None or header:
+            raise OptionError("cannot invoke: --mqtt goes with no path and no option of HTTP")
+        message = Outgoing(mqtt[0], read_body(mqtt[1]))
+        raise typer.Exit(run(invoke_by_mqtt(target_of(url, state), name, message, as_json=as_json)))
     body = read_body(data)
     word = (method or ("POST" if data is not None else "GET")).upper()
     call = Call(word, path, body, parse_headers(header or []))
@@ -156,7 +177,10 @@ def stop(names: Names, url: Url = None, state: State = None, as_json: Json = Fal
 
 
 def start(names: Names, url: Url = None, state: State = None, as_json: Json = False) -> None:
-    """Start microservices that are stopped, or wait to be tried again."""
+    """Start microservices.
+
+    Those that are stopped, and those that wait to be tried again.
+    """
     _change(names, "started", url, state, as_json)
 
 
@@ -175,7 +199,7 @@ def rm(names: Names, url: Url = None, state: State = None, as_json: Json = False
     Ends a microservice and deletes its files. A name that no microservice has is the name of an
     image; an image in use is not removed.
     """
-    from gateway.cli.client.containers import remove
+    from gateway.cli.services.containers import remove
 
     run(remove(target_of(url, state), names, as_json=as_json))
 
@@ -183,6 +207,6 @@ def rm(names: Names, url: Url = None, state: State = None, as_json: Json = False
 def _change(
     names: list[str], wanted: str, url: str | None, state: Path | None, as_json: bool
 ) -> None:
-    from gateway.cli.client.containers import change_state
+    from gateway.cli.services.containers import change_state
 
     run(change_state(target_of(url, state), names, wanted, as_json=as_json))

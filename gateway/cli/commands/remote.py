@@ -1,7 +1,6 @@
-"""Declares the commands that query a gateway and deploy to it: names, options and help."""
+"""Declares the commands that query a gateway: names, options and help."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,12 +20,6 @@ def register(app: typer.Typer) -> None:
     app.command(epilog=examples("hecate status", "hecate status --json | jq .sep.state"))(status)
     app.command(epilog=examples("hecate nodes", "hecate nodes --cluster account --json"))(nodes)
     app.command(epilog=examples("CODE=$(hecate code)", "hecate code NODE --ttl 60"))(code)
-    app.command(
-        epilog=examples(
-            "hecate deploy examples/climate",
-            "hecate deploy mine --env CITY=Delft --env UNIT=celsius",
-        )
-    )(deploy)
 
 
 def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
@@ -71,29 +64,3 @@ def code(
     from gateway.cli.client.queries import make_code
 
     run(make_code(target_of(url, state), node, ttl, as_json=as_json))
-
-
-def deploy(  # options
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with service.py and microservice.toml.")
-    ],
-    name: Annotated[
-        str | None, typer.Option(help="Name of the container. [default: the microservice's]")
-    ] = None,
-    env: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="A setting for it; may be given several times."),
-    ] = None,
-    url: Url = None,
-    state: State = None,
-    as_json: Json = False,
-) -> None:
-    """Send a microservice to a gateway and start it.
-
-    Packs the folder into an image, uploads it, starts it and prints the URL to call. If it does
-    not start, prints the reason; the version before continues to run.
-    """
-    from gateway.cli.client.deploy import deploy_folder, parse_env
-
-    settings = parse_env(env or [])
-    run(deploy_folder(target_of(url, state), directory, name, settings, as_json=as_json))

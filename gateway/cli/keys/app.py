@@ -8,13 +8,15 @@ import typer
 from gateway.cli.options import Json, examples
 
 keys_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Make keys and certificates for TLS."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Make keys: certificates for TLS, and keys that sign images.",
 )
 
 
 @keys_app.callback()
 def keys() -> None:
-    """Make keys and certificates for TLS."""
+    """Make keys: certificates for TLS, and keys that sign images."""
 
 
 @keys_app.command(
@@ -48,3 +50,23 @@ def make(
     from gateway.cli.keys.make import make_keys
 
     print(make_keys(directory, name or [], address or [], as_json=as_json))  # noqa: T201
+
+
+@keys_app.command(
+    "signing",
+    epilog=examples("hecate keys signing release.key", "hecate build hello --sign release.key"),
+)
+def signing(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The private key; FILE.pub is the public one.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make a key that signs images.
+
+    An Ed25519 key in PEM, readable by its owner only; a key that is there is kept. A gateway with
+    [services] require_signature takes only images that one of its trusted_keys has signed.
+    """
+    from gateway.cli.keys.signing import make_signing_key
+
+    print(make_signing_key(file, as_json=as_json))  # noqa: T201

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+from gateway.services.api.messages import ContainerMessages
+from gateway.services.configuration.values import ContainerValues
 from gateway.services.deployments import BASE_KEY, Deployed
 from gateway.services.images.catalogue import StoredContainer
-from gateway.services.messages import ContainerMessages
-from gateway.services.values import ContainerValues
 
 _FOREIGN_DEFAULTS = {"MCM.WEBSOCKET_SUPPORT": "false", "MCM.DB_ENCRYPTION_SUPPORT": "false"}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway.http.parameters import PathText
+from gateway.http.parameters import PathText, QueryFlag
 from gateway.http.problems import Problem
 from gateway.http.routes import ANY, ApiRoute, Operation
 from gateway.services.api.calls import PREFIX, TAG, McmAccess, errors_as_problems, mcm_route
@@ -33,10 +33,13 @@ _FORM = {
     "properties": {"image": {"type": "string", "format": "binary"}},
 }
 _LIST = Operation(TAG, "Get Images", answer=ANY)
+_STORE_ONLY = QueryFlag("storeOnly")
 _UPLOAD = Operation(
     TAG,
     "Post Image",
-    "Takes a form with the part `image`, the archive itself, or JSON with `base64Image` or `url`.",
+    "Takes a form with the part `image`, the archive itself, or JSON with `base64Image` or `url`. "
+    "The containers that run the image take it at once, unless it is only to be stored.",
+    parameters=(_STORE_ONLY,),
     body=("multipart/form-data", _FORM),
     status=HTTPStatus.CREATED,
     answer=ANY,
@@ -61,8 +64,11 @@ def image_routes(
         return JSONResponse({"data": [image_fields(i) for i in deployments.images(client_id)]})
 
     async def post_image(request: Request, client_id: str) -> Response:
+        store_only = _STORE_ONLY.read(request)
         async with uploads.receive(request) as archive:
-            stored = await deployments.put_image(client_id, archive, time.time())
+            stored = await deployments.put_image(
+                client_id, archive, time.time(), store_only=store_only
+            )
         return JSONResponse(image_fields(stored), HTTPStatus.CREATED)
 
     async def get_image(request: Request, client_id: str) -> Response:

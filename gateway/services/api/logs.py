@@ -20,7 +20,7 @@ from gateway.services.api.calls import (
 )
 from gateway.services.deployments import Deployments
 from gateway.services.limits import ServiceLimits
-from gateway.services.log_reader import LogReader
+from gateway.services.logs.reader import LogReader
 from web.asgi import Receive, Scope, Send
 
 FOLLOW_S = 0.25  # between two looks at a log that does not grow
@@ -62,7 +62,7 @@ def log_route(deployments: Deployments, limits: ServiceLimits, check: ClientChec
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot follow the log: {len(following)} logs are followed already",
             )
-        deployed = deployments.container(container_id)
+        deployed = deployments.table.get(container_id)
 
         def may_grow() -> bool:
             return follow and deployments.table.is_same(deployed, container_id)

@@ -11,13 +11,13 @@ from gateway.services.api.deadletters import dead_letter_routes
 from gateway.services.api.description import describe_container
 from gateway.services.api.images import image_routes
 from gateway.services.api.logs import log_route
+from gateway.services.api.messages import ContainerMessages
 from gateway.services.api.security import security_routes
 from gateway.services.api.uploads import ImageUploads
 from gateway.services.api.versions import version_routes
 from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deployments import Deployed, Deployments
 from gateway.services.limits import ServiceLimits
-from gateway.services.messages import ContainerMessages
 
 
 @dataclass(frozen=True, slots=True)

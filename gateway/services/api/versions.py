@@ -34,7 +34,7 @@ def version_routes(
 
     async def get_versions(request: Request, client_id: str) -> Response:
         with errors_as_problems():
-            deployed = deployments.known(client_id, _CONTAINER_ID.read(request))
+            deployed = deployments.table.known(client_id, _CONTAINER_ID.read(request))
         versions = [_fields(deployed, version) for version in deployed.history.all()]
         return JSONResponse({"data": versions})
 

@@ -6,6 +6,8 @@ on disk before anything happens to what runs.
 
 import contextlib
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from gateway.services.containers import ContainerState
 from gateway.services.deploying.container_table import ContainerTable, Deployed
@@ -102,6 +104,22 @@ class Activation:
     ) -> contextlib.AbstractContextManager[None]:
         stored = deployed.stored
         return self._table.reserve(stored.container_id, stored.name, stored.client_id, version)
+
+    async def change_values(
+        self, client_id: str, container_id: str, given: Mapping[str, Any]
+    ) -> None:
+        """Change settings, which its process is told, and secrets, for which it is replaced."""
+        async with self.locks.hold(container_id):
+            deployed = self._table.known(client_id, container_id)
+            values = self._context.values
+            declared = deployed.supervisor.version.manifest.declared
+            values.check(container_id, declared, given)
+            secrets = values.get(container_id).secrets
+            async with values.changed(container_id, declared, given):
+                if values.get(container_id).secrets == secrets:
+                    deployed.supervisor.change_settings()
+                elif not deployed.stored.stopped:
+                    await self.renew(deployed)
 
     async def activate_waiting(self, container_id: str) -> None:
         """Deploy the version that waited when the gateway was ended."""

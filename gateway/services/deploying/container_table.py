@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.services.deploying.granted import grant_by_environment
 from gateway.services.errors import NotFoundError, ServicesError, StorageError
+from gateway.services.granted import grant_by_environment
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.manifest import Manifest, check_base
 from gateway.services.keyed_locks import KeyedLocks
-from gateway.services.log import LOG_NAME
+from gateway.services.logs.log import LOG_NAME
 from gateway.services.paths import ContainerPaths
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor, VersionCallbacks

@@ -49,8 +49,8 @@ class ImageUpdates:
             )  # fmt: skip
             yield stored, unpacked
 
-    async def keep(self, image: StoredImage, unpacked: Path) -> None:
-        """Store an unpacked image, and run it in all containers of its name.
+    async def keep(self, image: StoredImage, unpacked: Path, *, store_only: bool = False) -> None:
+        """Store an unpacked image, and run it in all containers of its name unless store_only.
 
         The row of the image is written first: a power cut leaves no container with an image that
         is not there. When a container does not become ready, rows and containers go back.
@@ -62,7 +62,8 @@ class ImageUpdates:
                 former = self._images.get(image.image_id)
                 await self._images.put(image)
                 try:
-                    await self._run_in_containers(image, former)
+                    if not store_only:
+                        await self._run_in_containers(image, former)
                 except ServicesError:
                     if former is not None:
                         await self._images.put(former)

@@ -3,11 +3,11 @@
 import logging
 from collections.abc import Callable
 
+from gateway.services.configuration.values import ValueStore
 from gateway.services.deploying.container_table import ContainerTable, placeholder
 from gateway.services.errors import ServicesError, StorageError
 from gateway.services.images.catalogue import StoredContainer
 from gateway.services.runtimes.port import Version
-from gateway.services.values import ValueStore
 from gateway.services.versions.history import VersionHistory
 
 logger = logging.getLogger(__name__)

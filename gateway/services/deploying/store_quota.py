@@ -16,7 +16,7 @@ from pathlib import Path
 from gateway.services.containers import ContainerState
 from gateway.services.deploying.container_table import ContainerTable, Deployed
 from gateway.services.limits import ServiceLimits
-from gateway.services.log import LOG_NAME, note_line
+from gateway.services.logs.log import LOG_NAME, note_line
 
 logger = logging.getLogger(__name__)
 

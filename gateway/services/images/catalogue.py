@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from gateway.services.errors import ImageError, ServicesError, StorageError
 from gateway.services.images.limits import MIB
 from gateway.services.images.manifest import FILE_NAME, Manifest, parse_manifest
-from gateway.services.images.rows import (
+from gateway.services.versions.history import StoredVersion
+from gateway.services.versions.rows import (
     DROP_CONTAINER,
     DROP_VERSION,
     DROP_VERSIONS,
@@ -33,7 +34,6 @@ from gateway.services.images.rows import (
     read_version,
     version_values,
 )
-from gateway.services.versions.history import StoredVersion
 from gateway.spool.disk_reserve import DiskReserve
 from gateway.storage.disk_space import free_bytes
 from gateway.storage.migrations import open_database

@@ -4,13 +4,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.services.errors import ImageError
-from gateway.services.images.declared import (
+from gateway.services.configuration.declared import (
     SETTINGS_LIMIT,
+    Declared,
     SecretNames,
     SettingSpec,
     check_setting_names,
 )
+from gateway.services.errors import ImageError
 from gateway.services.network.rules import NetworkSettings
 from microservice.isolation.findings import FINDINGS
 from settings.errors import SettingsError
@@ -164,6 +165,11 @@ class Manifest:
     retry: RetrySettings = field(default_factory=RetrySettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     isolation: ManifestIsolation = field(default_factory=ManifestIsolation)
+
+    @property
+    def declared(self) -> Declared:
+        """The settings and secrets that it declares."""
+        return Declared(self.settings, self.secrets.names)
 
     @property
     def image(self) -> str:

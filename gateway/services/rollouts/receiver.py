@@ -98,7 +98,7 @@ class RolloutReceiver:
 
     async def _pass_probation(self, container_id: str) -> None:
         """Return when the version that runs is good; ServicesError when it is left."""
-        deployed = self._deployments.container(container_id)
+        deployed = self._deployments.table.get(container_id)
         running = deployed.history.running if deployed else None
         if running is None:
             raise ServicesError(f"cannot deploy {container_id}: it does not run")
@@ -106,7 +106,7 @@ class RolloutReceiver:
         try:
             async with asyncio.timeout(limit_s):
                 while True:
-                    now = self._deployments.container(container_id)
+                    now = self._deployments.table.get(container_id)
                     if now is None:
                         raise ServicesError(f"cannot deploy {container_id}: it was deleted")
                     version = now.history.find(running.number)

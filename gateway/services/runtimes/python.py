@@ -9,8 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.services.granted import launch_environment
 from gateway.services.limits import ServiceLimits
-from gateway.services.log import LOG_NAME, ContainerLog
+from gateway.services.logs.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
 from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.isolation import IsolationPolicy
@@ -206,7 +207,7 @@ def _launch(start: Start, limits: ServiceLimits) -> Launch:
         http_fd=HTTP_FD,
         info=start.info,
         runtime=start.version.runtime,
-        env=dict(start.version.env),
+        env=launch_environment(manifest, start.version.runtime, start.version.env),
         login=login if manifest.mqtt.subscribe or manifest.mqtt.publish or start.stale else None,
         publish=(*manifest.mqtt.publish, RESPONSES),
         stale=start.stale,

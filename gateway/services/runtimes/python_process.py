@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gateway.services.log import ContainerLog
+from gateway.services.logs.log import ContainerLog
 from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.isolation import explain_missing
 from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from broker.messages.topics import covers
+from gateway.services.configuration.values import ValueStore
 from gateway.services.errors import ServicesError
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
-from gateway.services.values import ValueStore
 from microservice.service import Info
 from settings.secret import Secret
 
@@ -104,9 +104,9 @@ class Handover:
         runtime = self._runtimes.get(version.runtime)
         if runtime is None:
             raise ProcessError(f"this gateway has no runtime for {version.runtime}")
-        container_id, manifest = self._info.container_id, version.manifest
+        container_id, declared = self._info.container_id, version.manifest.declared
         try:
-            settings = self._values.settings_of(container_id, manifest)
+            settings = self._values.settings_of(container_id, declared)
         except ServicesError as exc:
             raise ProcessError(str(exc)) from exc
         password = Secret(secrets.token_urlsafe(24))
@@ -121,7 +121,7 @@ class Handover:
                 password=password,
                 stale=filters,
                 settings=settings,
-                secrets=self._values.secrets_of(container_id, manifest),
+                secrets=self._values.secrets_of(container_id, declared),
             ),
             self._on_end,
         )

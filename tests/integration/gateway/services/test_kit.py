@@ -11,7 +11,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from websockets.asyncio.client import unix_connect
 
-from gateway.cli.client.log_lines import as_object
+from gateway.cli.services.log_lines import LogParser
 from tests.aio import until
 from tests.integration.gateway.services.world import Person, World, world, write_service
 from tests.paho_client import V5, Paho, properties_for
@@ -121,7 +121,7 @@ def test_settings_are_given_checked_and_changed_without_a_restart(tmp_path: Path
             body["settings"] = {"place": "attic", "limit": "31.5"}
             made = await here.http.post("/mcm/v1/containers", json=body)
             assert made.status_code == 201
-            assert made.json()["settings"] == {"place": "attic", "limit": "31.5"}
+            assert made.json()["settings"] == {"place": "attic", "limit": 31.5}
             before = (await here.http.get("/api/probe/v1/")).json()
             assert before["settings"] == {"place": "attic", "limit": 31.5}
 
@@ -196,7 +196,13 @@ def test_a_secret_reaches_its_service_and_nothing_else(tmp_path: Path) -> None:
 
 TIMER = """
 @service.every(0.1)
-async def tick(): await service.publish("out", {"seq": VERSION})
+async def tick():
+    with open("ticks", "a") as file:
+        file.write(f"{VERSION}\\n")
+    await service.publish("out", {"seq": VERSION})
+
+@service.get("/slow")
+async def slow(request): await asyncio.sleep(1)
 
 @service.on_start
 async def start():
@@ -224,10 +230,14 @@ def test_the_schedules_of_an_old_version_end_at_the_switch(tmp_path: Path) -> No
                 await until(lambda: len(person.got) >= before + 2)
                 assert set(person.seqs("out")) == {1}, "the old version goes on"
                 broken.unlink()
+                slow = asyncio.create_task(here.http.get("/api/probe/v1/slow"))
                 assert (await here.upload(tmp_path / "v2")).status_code == 201
                 await until(lambda: person.seqs("out").count(2) >= 3)
+                assert (await slow).status_code == 200, "the old version lived on meanwhile"
                 seen = person.seqs("out")
                 assert seen == sorted(seen), "the old version published after the switch"
+                ticks = (broken.parent / "ticks").read_text().split()
+                assert ticks == sorted(ticks), "a schedule of the old version ran on"
 
     asyncio.run(run())
 
@@ -309,7 +319,9 @@ def test_logs_metrics_and_traces_follow_a_message(tmp_path: Path) -> None:
             assert carried[0].ContentType == "application/json"
             assert carried[0].MessageExpiryInterval in (59, 60)
             await until(lambda: "a plain line" in here.log("api-probe"))
-            lines = [as_object(line) for line in here.log("api-probe").splitlines()]
+            parser = LogParser()
+            log = here.log("api-probe").splitlines()
+            lines = [parser.parse(line).as_object() for line in log]
             (entry,) = [line for line in lines if line["line"] == "seen"]
             assert (entry["level"], entry["trace"]) == ("warning", TRACE)
             assert entry["fields"] == {"x": "7", "value": {"v": 1}}

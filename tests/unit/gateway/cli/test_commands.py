@@ -10,20 +10,26 @@ from typer.testing import CliRunner
 
 from gateway.__main__ import main
 from gateway.cli.app import app
-from gateway.cli.client.deploy import pack_folder, parse_env
 from gateway.cli.client.records import device_row, node_row, rows_of
-from gateway.cli.client.sidecar import _why_refused, is_loopback
+from gateway.cli.client.sidecar import _why_refused, decode_answer, is_loopback
 from gateway.cli.client.target import find_target
-from gateway.cli.errors import CliError, OptionError
+from gateway.cli.errors import CliError
 from gateway.cli.output import print_table
+from gateway.cli.packaging.builder import build_folder
 from tests.unit.gateway.cli.view.status_documents import NODE_ID, NOW
 
 ROOT = Path(__file__).resolve().parents[4]
 COMMANDS = (
-    "", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes", "devices",
+    "", "new", "dev", "build", "ps", "logs", "invoke", "stop", "start", "restart", "rm", "images",
+    "images ls", "images rm", "images prune", "images export", "versions", "rollback",
+    "deadletters list", "deadletters show", "deadletters retry", "deadletters discard",
+    "rollouts", "rollouts show", "rollouts cancel", "rollouts resume", "keys make",
+    "keys signing", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes",
+    "devices",
     "devices claim", "devices revoke", "config", "config check", "status",
     "devices unclaim", "beps", "beps end", "account", "account join", "account approve",
-    "account leave", "context", "context add", "context use", "context list", "context rm",
+    "account leave", "context", "context add", "context use", "context list",
+    "context rm",
 )  # fmt: skip
 
 
@@ -96,7 +102,9 @@ def test_wrong_options_end_with_2(
     "command",
     ["status", "nodes", "devices", "devices claim", "devices revoke dev-0123456789ab",
      "devices unclaim", "beps", "beps end --all", "account", "account join",
-     "account leave --yes", "account approve BBBB-BBBB"],
+     "account leave --yes", "account approve BBBB-BBBB", "ps", "ps --security", "images",
+     "images prune --yes", "logs x", "invoke x", "invoke x --mqtt t 1", "stop x", "start x", "rm x",
+     "versions x", "rollback x", "deadletters list x", "deadletters retry x --all", "rollouts"],
 )  # fmt: skip
 def test_no_gateway_is_said_with_what_to_do(
     command: str,
@@ -205,18 +213,11 @@ def test_config_check_of_the_cloud(
     assert f"cannot read {path}: [api] prot: is not known" in capsys.readouterr().err
 
 
-def test_settings_of_a_container() -> None:
-    assert parse_env(["A=1", "B=x=y", "C="]) == {"A": "1", "B": "x=y", "C": ""}
-    for wrong in ("A", "=1"):
-        with pytest.raises(OptionError, match="must be KEY=VALUE"):
-            parse_env([wrong])
-
-
 def test_a_folder_that_is_no_microservice_says_why(tmp_path: Path) -> None:
-    with pytest.raises(CliError, match=r"cannot deploy .*microservice.toml"):
-        pack_folder(tmp_path)
+    with pytest.raises(CliError, match=r"cannot build .*microservice.toml"):
+        build_folder(tmp_path)
     with pytest.raises(CliError, match="no such folder"):
-        pack_folder(tmp_path / "none")
+        build_folder(tmp_path / "none")
 
 
 def test_rows_for_people() -> None:
@@ -291,3 +292,11 @@ def test_a_url_with_a_password_is_not_repeated() -> None:
 def test_why_a_gateway_refuses(status: int, body: dict[str, str], told: str) -> None:
     answer = _why_refused(httpx.Response(status, json=body), "/devices/v1/devices")
     assert told in answer if told else answer == ""
+
+
+def test_a_full_disk_is_told_with_what_frees_some() -> None:
+    refused = httpx.Response(507, json={"detail": "cannot store image: no space left on device"})
+    with pytest.raises(
+        CliError, match=r"no space left on device; free some .*`hecate images prune"
+    ):
+        decode_answer("deploy x", refused)

@@ -1,16 +1,21 @@
-"""`hecate init`, and a folder that is no microservice yet."""
+"""`hecate new`, and a folder that is no microservice yet."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gateway.cli.app import app
-from gateway.cli.client.deploy import pack_folder
 from gateway.cli.errors import CliError
-from gateway.cli.scaffold import minimal_text, name_of
+from gateway.cli.packaging.builder import build_folder
+from gateway.cli.scaffold import name_of
+from gateway.cli.templates import minimal_text
 from gateway.services.images.manifest import parse_manifest
 from microservice.entry import load_service
+from tests.programs import ROOT
 
 
 # case G12
@@ -19,19 +24,19 @@ def test_a_folder_without_the_file_is_told_what_it_is_for(tmp_path: Path) -> Non
     folder.mkdir()
     (folder / "service.py").write_text("")
     with pytest.raises(CliError) as caught:
-        pack_folder(folder)
+        build_folder(folder)
     why = str(caught.value)
-    assert why.startswith(f"cannot deploy {folder}: no microservice.toml in it. This file names")
+    assert why.startswith(f"cannot build {folder}: no microservice.toml in it. This file names")
     assert 'name = "my-meter-2"\n\n[http]\nbase = "/my-meter-2/v1"\n' in why
-    assert f"`hecate init {folder}` writes one" in why
+    assert f"`hecate new {folder}` writes one" in why
     assert "Errno" not in why
 
 
 # case G12
 def test_a_folder_without_code_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "microservice.toml").write_text('name = "x"\n')
-    with pytest.raises(CliError, match=r"no service\.py in it.*hecate init"):
-        pack_folder(tmp_path)
+    with pytest.raises(CliError, match=r"no service\.py or index\.js in it.*hecate new"):
+        build_folder(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["meter", "Äh", "a" * 60, "--x--", "1"])
@@ -39,21 +44,47 @@ def test_the_minimal_manifest_can_be_used(tmp_path: Path, name: str) -> None:
     parse_manifest(minimal_text(name_of(tmp_path / name)))
 
 
-def test_what_init_writes_can_be_deployed(tmp_path: Path) -> None:
+def test_what_new_writes_can_be_deployed(tmp_path: Path) -> None:
     folder = tmp_path / "meter"
-    assert CliRunner().invoke(app, ["init", str(folder)]).exit_code == 0
-    assert pack_folder(folder).image == "meter-v1"
+    assert CliRunner().invoke(app, ["new", str(folder)]).exit_code == 0
+    assert build_folder(folder).image == "meter-v1"
     service = load_service(folder, 64)
     assert len(service.triggers.routes) == len(service.triggers.messages) == 1
 
 
-def test_init_keeps_what_is_there(tmp_path: Path) -> None:
+def test_new_keeps_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("# mine\n")
-    done = CliRunner().invoke(app, ["init", str(tmp_path), "--json"])
+    done = CliRunner().invoke(app, ["new", str(tmp_path), "--json"])
     assert done.exit_code == 0
     assert '"microservice.toml' not in done.stdout.replace(f"{tmp_path}/", "")[:20]
     assert (tmp_path / "service.py").read_text() == "# mine\n"
     assert (tmp_path / "microservice.toml").exists()
-    again = CliRunner().invoke(app, ["init", str(tmp_path)])
+    again = CliRunner().invoke(app, ["new", str(tmp_path)])
     assert isinstance(again.exception, CliError)
-    assert "microservice.toml and service.py are there" in str(again.exception)
+    assert "a microservice is there; `hecate dev" in str(again.exception)
+
+
+def test_the_test_that_new_writes_passes_and_can_fail(tmp_path: Path) -> None:
+    folder = tmp_path / "meter"
+    CliRunner().invoke(app, ["new", str(folder)])
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    code = folder / "service.py"
+    code.write_text(code.read_text().replace("+ 1", "+ 2"))
+    assert subprocess.run(command, cwd=tmp_path, env=environ, check=False).returncode == 1
+
+
+def test_new_in_javascript(tmp_path: Path) -> None:
+    folder = tmp_path / "web hook"
+    assert CliRunner().invoke(app, ["new", str(folder), "--js"]).exit_code == 0
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"microservice.toml", "index.js", "README.md", ".gitignore"}
+    package = build_folder(folder)
+    assert (package.image, package.runtime) == ("web-hook-v1", "js")
+    assert "hecate dev '" in (folder / "README.md").read_text()
+    wrong = CliRunner().invoke(app, ["new", str(folder)])
+    assert "it is a microservice in index.js" in str(wrong.exception)

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from gateway.services.configuration.values import ValueStore
 from gateway.services.images.manifest import parse_manifest
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import ProcessError, Start, Version
 from gateway.services.supervisor import ServiceContext
-from gateway.services.values import ValueStore
 from microservice.control import Counts, Measured
 from microservice.isolation.findings import Isolation  # noqa: TC001  # an annotation
 

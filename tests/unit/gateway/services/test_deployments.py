@@ -51,10 +51,10 @@ class Bench:
         await self.deployments.put_container("api", name, image, given, 1.0)
 
     def state(self, container_id: str) -> ContainerState:
-        return self.deployments.known("api", container_id).supervisor.state
+        return self.deployments.table.known("api", container_id).supervisor.state
 
     def digest(self, container_id: str) -> str:
-        return self.deployments.known("api", container_id).supervisor.version.digest
+        return self.deployments.table.known("api", container_id).supervisor.version.digest
 
     def path(self, path: str) -> str:
         route = self.deployments.routes.find(path)
@@ -85,7 +85,7 @@ def run_until_cut(folder: Path, scenario: Callable[[Bench], Awaitable[None]]) ->
 
 
 def versions(bench: Bench, container_id: str = "api-one") -> dict[int, str]:
-    history = bench.deployments.known("api", container_id).history
+    history = bench.deployments.table.known("api", container_id).history
     return {version.number: version.state.value for version in history.all()}
 
 
@@ -97,7 +97,7 @@ def test_a_deployment_is_running_reachable_and_recorded(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         image = await bench.upload()
         await bench.deploy("one", CITY="Delft")
-        deployed = bench.deployments.known("api", "api-one")
+        deployed = bench.deployments.table.known("api", "api-one")
         assert bench.state("api-one") is ContainerState.STARTED
         assert bench.path("/api/probe/v1/rooms") == "api-one"
         assert (deployed.stored.digest, deployed.stored.env) == (image.digest, {"CITY": "Delft"})
@@ -191,7 +191,7 @@ def test_clients_reach_their_own_only(tmp_path: Path) -> None:
         with pytest.raises(NotFoundError):
             deployments.table.log_path("other", "api-one")
         assert not deployments.images("other")
-        assert not deployments.containers("other")
+        assert not deployments.table.all("other")
 
     run(tmp_path, scenario)
 
@@ -372,7 +372,7 @@ def test_of_deployments_that_wait_the_last_one_wins(tmp_path: Path) -> None:
         assert answers[-1] is None
         assert all(isinstance(each, ConflictError) for each in answers[1:-1]), answers
         assert "version 30, which was deployed after it, superseded version" in str(answers[5])
-        running = bench.deployments.known("api", "api-one").history.running
+        running = bench.deployments.table.known("api", "api-one").history.running
         assert running is not None
         assert running.env == {"V": "29"}
         assert len(bench.runtime.processes) <= 3
@@ -389,7 +389,7 @@ def test_a_crash_soon_after_a_deployment_goes_back_and_survives_a_restart(tmp_pa
         bench.runtime.processes[1].end("it exited with status 1")
         await until(lambda: versions(bench) == {1: "running", 2: "crashed"})
         await until(lambda: bench.state("api-one") is ContainerState.STARTED)
-        deployed = bench.deployments.known("api", "api-one")
+        deployed = bench.deployments.table.known("api", "api-one")
         assert deployed.stored.env == {"V": "1"}
         assert "version 2 ended soon after its start" in deployed.history.note
 
@@ -446,7 +446,7 @@ def test_damage_of_one_container_stops_no_other_and_is_told(tmp_path: Path) -> N
             ("api-both", "its row in the catalogue is damaged"),
             ("api-code", "cannot read microservice.toml"),
         ):
-            broken = bench.deployments.known("api", container_id).supervisor
+            broken = bench.deployments.table.known("api", container_id).supervisor
             assert broken.state is ContainerState.FAILED
             assert why in broken.error
         await bench.deploy("both", MCM__BASE_API_PATH="/both")

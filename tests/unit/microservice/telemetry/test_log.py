@@ -50,10 +50,10 @@ def test_any_value_is_written_and_a_long_entry_is_shortened() -> None:
     (entry,) = written(("info", "x", {"a": {1, 2}, "b": b"x"}))
     assert entry["b"] == "b'x'"
     assert "..." in written(("info", "x", {"a": circle}))[0]["a"]
-    (entry,) = written(("info", "é\0" * LINE_LIMIT, {"a": "b" * LINE_LIMIT}))
+    (entry,) = written(("info", "\U0001f600\0" * LINE_LIMIT, {"a": "b" * LINE_LIMIT}))
     assert entry["shortened"] is True
     assert "a" not in entry
-    assert len(json.dumps(entry, ensure_ascii=False)) < LINE_LIMIT
+    assert len(json.dumps(entry, ensure_ascii=False).encode()) < LINE_LIMIT
 
 
 def test_an_exception_brings_its_traceback() -> None:
@@ -66,3 +66,14 @@ def test_an_exception_brings_its_traceback() -> None:
     entry = json.loads(lines[0])
     assert entry["level"] == "error"
     assert entry["traceback"].endswith("with base 10: 'no number'")
+
+
+# case S22
+def test_a_secret_is_not_written() -> None:
+    lines: list[str] = []
+    log = ServiceLog(lines.append)
+    log.hide(['say "friend"', "hunter2-7b1f", "short"])
+    log.info('hunter2-7b1f and say "friend"', header="Bearer hunter2-7b1f", kind="short")
+    entry = json.loads(lines[0])
+    assert entry["message"] == "*** and ***"
+    assert (entry["header"], entry["kind"]) == ("Bearer ***", "short")

@@ -47,7 +47,7 @@ def test_samples_come_through_json_unchanged() -> None:
     assert decode_samples(json.loads(json.dumps(encode_samples(samples)))) == samples
 
 
-def test_the_number_of_series_is_bounded() -> None:
+def test_the_number_of_series_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     service = Service()
     seen = service.counter("seen")
     for number in range(SERIES_LIMIT + 50):
@@ -57,6 +57,7 @@ def test_the_number_of_series_is_bounded() -> None:
     assert len(samples) == SERIES_LIMIT
     assert samples[0].value == 2.0
     assert service.metrics.refused == 50
+    assert caplog.text.count("there are 200 series of metrics") == 1
     other = service.gauge("other")
     other.set(1)
     assert len(service.metrics.samples()) == SERIES_LIMIT

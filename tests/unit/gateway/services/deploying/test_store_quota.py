@@ -63,7 +63,7 @@ def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
         assert "[hecate] its data folder holds 1.0 MiB of 1 ([limits] store_mib)" in told
         (folder / "data/more").write_bytes(os.urandom(MIB))
         await quotas.check_all()
-        supervisor = bench.deployments.known("api", "api-one").supervisor
+        supervisor = bench.deployments.table.known("api", "api-one").supervisor
         assert "its data folder holds 2.0 MiB, more than [limits] store_mib = 1" in supervisor.error
         assert bench.runtime.events[-1].startswith("stop")
         await until(lambda: supervisor.state is ContainerState.STARTED)  # it may delete its files

@@ -214,7 +214,7 @@ def test_packing_is_reproducible_and_leaves_caches_out(tmp_path: Path) -> None:
 
 
 def test_packing_says_what_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match=r"cannot pack .*: .*microservice.toml: No such file"):
+    with pytest.raises(ImageError, match=r"cannot pack .*: no microservice.toml in it"):
         pack_image(tmp_path)
     (tmp_path / "microservice.toml").write_bytes(TOML)
     with pytest.raises(ImageError, match=r"cannot pack .*: it holds neither service.py nor"):

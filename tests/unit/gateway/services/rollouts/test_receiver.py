@@ -65,7 +65,7 @@ def test_an_order_fetches_the_image_and_is_ready_after_the_probation(tmp_path: P
     async def scenario(site: Site) -> None:
         assert await site.carry_out() == OrderProgress(OrderState.READY)
         assert site.pulled == [("api", OTHER, "api-probe-v1", "code")]
-        running = site.bench.deployments.known("api", "api-one").history.running
+        running = site.bench.deployments.table.known("api", "api-one").history.running
         assert running is not None
         assert (running.good, running.env) == (True, {"V": "1"})
         assert await site.carry_out("again", OWN) == OrderProgress(OrderState.READY)

@@ -1,0 +1,1 @@
+"""Runs a microservice while a person writes it: `hecate dev`."""
