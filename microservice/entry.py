@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from microservice.control import (
+    JAVASCRIPT,
     LINE_LIMIT_BYTES,
     Alive,
     Command,
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
 PACKAGES = "packages"  # beside it: what `hecate build` has put there for requirements.txt
-JAVASCRIPT = "js"  # of Launch.runtime
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
