@@ -11,6 +11,7 @@ import httpx
 
 from gateway.services.images.limits import ImageLimits
 from gateway.services.images.rules import ImageRules
+from tests import image_archives as made
 from tests.integration.gateway.services.test_uploads import IMAGES, foreign, pack, refused
 from tests.integration.gateway.services.world import world, write_service
 
@@ -158,5 +159,25 @@ def test_aliases_lead_to_a_container_and_cannot_be_taken(tmp_path: Path) -> None
             plain = await here.create("seen-v2", "probe-v1", {"MCM.BASE_API_PATH": "/x"})
             assert plain.status_code == 200
             assert (await here.http.get("/api/seen/v2/a")).status_code == 404
+
+    asyncio.run(run())
+
+
+# case S16
+def test_an_image_of_another_builder_without_a_manifest_runs(tmp_path: Path) -> None:
+    code = b"mimikModule.exports = (context, request, response) => response.end('\"hello\"')\n"
+    packed = made.docker_25([made.make_tar({"index.js": code})], "example-v1:latest")
+
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            stored = await here.http.post(IMAGES, files={"image": ("example.tar", packed)})
+            assert (stored.status_code, stored.json()["name"]) == (201, "example-v1"), stored.text
+            base = {"MCM.BASE_API_PATH": "/example/v1/", "MCM.API_ALIAS": "true"}
+            container = await here.create("example-v1", "example-v1", base)
+            assert container.status_code == 201, container.text
+            echoed = container.json()["env"]
+            assert echoed["MCM.BASE_API_PATH"] == "/api/example/v1"
+            assert echoed["MCM.RUNTIME"] == "js"
+            assert (await here.http.get("/api/example/v1/")).json() == "hello"
 
     asyncio.run(run())
