@@ -49,6 +49,7 @@ def registered(cloud: Cloud, node: Node) -> str:
     return str(answer.raise_for_status().json()["supernodeId"])
 
 
+@pytest.mark.slow
 def test_requests_reach_members_through_the_supernode_and_move_with_it(
     cluster: tuple[Cloud, list[Node]],
 ) -> None:
