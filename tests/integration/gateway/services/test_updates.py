@@ -127,13 +127,13 @@ def test_a_handler_that_runs_ends_before_the_next_version_gets_messages(tmp_path
 @service.on("in/{n}")
 async def slow(message):
     await service.publish("begun", {"seq": VERSION})
-    await asyncio.sleep(4)  # longer than a process gets to stop
+    await asyncio.sleep(2)  # longer than a process gets to stop
     await service.publish("said", {"seq": VERSION})
 """
     toml = '[mqtt]\nsubscribe = ["in/+"]\npublish = ["said", "begun"]\n'
 
     async def run() -> None:
-        async with world(tmp_path) as here:
+        async with world(tmp_path, stop_s=1.0) as here:
             for version in (1, 2):
                 text = f"VERSION = {version}\n{code}"
                 write_service(tmp_path / f"v{version}", text, toml=toml)
