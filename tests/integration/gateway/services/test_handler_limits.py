@@ -16,10 +16,10 @@ SPAWN = """
 @service.on("hang")
 async def hang(message):
     inner = await asyncio.create_subprocess_exec(
-        "sh", "-c", "sleep 300 & echo started; sleep 300; true", stdout=asyncio.subprocess.PIPE
+        "sh", "-c", "sleep 300 & echo 2; sleep 300; true", stdout=asyncio.subprocess.PIPE
     )
     line = await inner.stdout.readline()
-    await service.publish("spawned", {"seq": line.decode().strip()})
+    await service.publish("spawned", {"seq": int(line)})
     await inner.wait()
 @service.on("in")
 async def echo(message):
@@ -53,7 +53,7 @@ def test_what_a_hanging_handler_has_started_ends_with_it(tmp_path: Path) -> None
                 await person.subscribe("spawned")
                 await person.subscribe("out")
                 person.publish("hang", None)
-                await until(lambda: person.seqs("spawned") == ["started"])
+                await until(lambda: person.seqs("spawned") == [2])
                 person.publish("in", {"seq": 1})  # others go on
                 await until(lambda: person.seqs("out") == [1])
                 await until(lambda: here.host.containers()[0].overdue == 1)
