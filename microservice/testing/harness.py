@@ -44,7 +44,8 @@ class TestedService:
     triggers: Triggers
     state: State
     settings: SettingValues
-    attach: Callable[[TestBroker, TestOutbound], None]  # connects the service to the test
+    # connects the service to the test and its clock
+    attach: Callable[[TestBroker, TestOutbound, Callable[[], float]], None]
 
 
 class TestBench:
@@ -76,7 +77,7 @@ class TestBench:
         self._folder = tempfile.TemporaryDirectory(prefix="service-test-")
 
     async def __aenter__(self) -> Self:
-        self._service.attach(self._broker, self._outbound)
+        self._service.attach(self._broker, self._outbound, lambda: self._now)
         place = Path(self._folder.name) / "store.db"
         self._service.state.attach(place, STORE_MIB, lambda _: None)
         await self._schedules.begin()

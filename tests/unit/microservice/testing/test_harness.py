@@ -1,6 +1,7 @@
 """A service in a plain test, as a developer writes one."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -118,6 +119,18 @@ def test_a_failing_handler_is_tried_again_as_in_production() -> None:
             (dead,) = t.dead_letters
             assert (dead.topic, dead.value, dead.tries) == ("a", 1, 3)
             assert dead.error.startswith("ValueError: always")
+
+    asyncio.run(run())
+
+
+def test_the_time_of_a_service_is_that_of_its_test() -> None:
+    service = make()
+    assert abs(service.now() - time.time()) < 60
+
+    async def run() -> None:
+        async with service.test(now=1000) as t:
+            await t.advance(60)
+            assert service.now() == t.now == 1060
 
     asyncio.run(run())
 
