@@ -110,7 +110,8 @@ def test_hashes_and_signatures(tmp_path: Path) -> None:
     got = evaluate(
         tmp_path,
         """(async () => {
-        const bytes = (text) => new TextEncoder().encode(text), hex = (b) => new Uint8Array(b).toHex();
+        const bytes = (text) => new TextEncoder().encode(text);
+        const hex = (buffer) => new Uint8Array(buffer).toHex();
         const hmac = {name: 'HMAC', hash: 'SHA-256'}, uses = ['sign', 'verify'];
         const key = await crypto.subtle.importKey('raw', bytes('Jefe'), hmac, false, uses);
         const text = bytes('what do ya want for nothing?');
@@ -136,7 +137,8 @@ def test_hashes_and_signatures(tmp_path: Path) -> None:
         True, False, False, False,
         "cannot calculate 'MD5': only SHA-1, SHA-256, SHA-384, SHA-512",
         "crypto.subtle.sign needs a key of importKey",
-        "crypto.subtle needs an ArrayBuffer or a typed array, such as new TextEncoder().encode(text)",
+        "crypto.subtle needs an ArrayBuffer or a typed array, "
+        "such as new TextEncoder().encode(text)",
     ]  # fmt: skip
 
 
