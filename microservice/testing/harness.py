@@ -146,14 +146,19 @@ class TestBench:
         """Answer the requests of the service to a topic with a value from now on."""
         self._broker.responses[topic] = value
 
-    def answer(self, target: str, value: Any, *, status: int = 200) -> None:
+    def answer(self, target: str, value: Any, *, status: int = 200, node: str = "") -> None:
         """Answer the calls and requests of the service to a target from now on.
 
-        The target is a URL, or the type and path of a service: "api-climate/rooms/attic".
+        Args:
+            target: a URL, a path of the gateway's API ("/mds/v1/nodes"), or the type and path of a
+                service: "api-climate/rooms/attic".
+            value: the body: bytes, text, or anything else as JSON.
+            status: of the answer.
+            node: the one that a call of a service names.
         """
-        if "://" not in target:
+        if "://" not in target and not target.startswith("/"):
             service_type, _, path = target.partition("/")
-            target = service_url(service_type, path, "")
+            target = service_url(service_type, path, node)
         self._outbound.answer(target, value, status)
 
     @property

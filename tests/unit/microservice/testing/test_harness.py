@@ -214,6 +214,25 @@ def test_a_trace_goes_from_its_trigger_to_what_the_handler_publishes() -> None:
     asyncio.run(run())
 
 
+def test_calls_to_nodes_and_to_the_gateway_are_answered() -> None:
+    async def run() -> None:
+        service = Service()
+
+        @service.get("/")
+        async def root(_: Request) -> object:
+            async with service.http.request("GET", "/mds/v1/nodes") as response:
+                nodes = (await response.json())["data"]
+            return [(await service.call("api-x", "/", node=node)).json() for node in nodes]
+
+        async with service.test() as t:
+            t.answer("/mds/v1/nodes", {"data": ["one", "two"]})
+            t.answer("api-x/", 1, node="one")
+            t.answer("api-x/", 2, node="two")
+            assert (await t.get("/")).json() == [1, 2]
+
+    asyncio.run(run())
+
+
 def test_a_service_starts_and_stops_with_its_test() -> None:
     async def run() -> None:
         service, events = Service(), list[str]()
