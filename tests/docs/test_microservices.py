@@ -66,8 +66,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 def test_the_page_works_from_top_to_bottom(gateway: Gateway, tmp_path: Path) -> None:
     person = Person(tmp_path, gateway)
     said: dict[str, str] = {}
-    for command in COMMANDS:
-        code, out, error = person.type(command)
+    for number, command in enumerate(COMMANDS):
+        # the first ones as a person does; a process for each of the others takes long
+        code, out, error = (person.type if number < 3 else person.say)(command)
         assert code == 0, (command, error)
         said[command] = out
     assert (tmp_path / "hello/service.py").exists()
@@ -81,7 +82,7 @@ def test_the_page_works_from_top_to_bottom(gateway: Gateway, tmp_path: Path) -> 
     assert said["hecate rm hello"] == "removed api-hello\n"
     assert said["hecate images prune --yes"] == "removed hello-v1\n"
     assert said["hecate invoke hello --mqtt devices/kitchen/readings/t 21"] == "hello handled it\n"
-    assert json.loads(person.type("hecate ps --json")[1]) == {"data": []}
+    assert json.loads(person.say("hecate ps --json")[1]) == {"data": []}
 
 
 # case G8
