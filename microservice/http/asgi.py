@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
-from microservice.errors import HangupError, HttpError
+from microservice.errors import HangupError, HttpError, OutboundError, OutboundTimeoutError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.scopes import headers_of, levels_of, query_of
 from microservice.http.sockets import SocketApp
@@ -78,6 +78,10 @@ class App:
             self._counters.failed += 1
             if is_out_of_memory(exc):
                 return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
+            if isinstance(exc, OutboundError):  # its text may name what callers must not know
+                status = 504 if isinstance(exc, OutboundTimeoutError) else 502
+                why = "a service that it needs does not answer, see the container's log"
+                return problem(status, f"cannot answer: {why}")
             return problem(500, "cannot answer: the handler failed, see the container's log")
 
     def _find(self, scope: Scope, body: "_Body") -> tuple[Request, HttpRoute] | Response:

@@ -11,6 +11,7 @@ from microservice import (
     HttpError,
     Message,
     OutboundError,
+    OutboundTimeoutError,
     Request,
     RequestTimeoutError,
     Response,
@@ -229,6 +230,28 @@ def test_calls_to_nodes_and_to_the_gateway_are_answered() -> None:
             t.answer("api-x/", 1, node="one")
             t.answer("api-x/", 2, node="two")
             assert (await t.get("/")).json() == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_a_call_that_fails_is_told_to_the_caller_without_its_target() -> None:
+    async def run() -> None:
+        service = Service()
+
+        @service.get("/late")
+        async def late(_: Request) -> None:
+            raise OutboundTimeoutError("cannot reach secret.example.com: no connection in 5 s")
+
+        @service.get("/away")
+        async def away(_: Request) -> None:
+            await service.call("api-secret")
+
+        async with service.test() as t:
+            for path, status in (("/late", 504), ("/away", 502)):
+                answer = await t.get(path)
+                assert answer.status == status
+                assert "see the container's log" in answer.json()["detail"]
+                assert "secret" not in answer.text
 
     asyncio.run(run())
 
