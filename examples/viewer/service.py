@@ -1,6 +1,6 @@
 """Looks at the camera of another node: thumbnails through the SEP, the stream through a BEP."""
 
-from microservice import HttpError, Request, Response, Service
+from microservice import CallAnswer, HttpError, OutboundError, Request, Response, Service
 
 CAMERA = "api-camera"  # <client id>-<name> of the service that is called
 FRAME_HEAD = b"content-type: image/png"
@@ -11,9 +11,7 @@ service = Service()
 @service.get("/thumbnail")
 async def thumbnail(request: Request) -> Response:
     """Answer the camera's present picture; ?node=ID names one of several."""
-    answer = await service.call(CAMERA, "/thumbnail", node=request.query.get("node", ""))
-    if answer.status != 200:
-        raise HttpError(502, f"cannot show picture: the camera answers {answer.status}")
+    answer = await call_camera("/thumbnail", request.query.get("node", ""))
     return Response(answer.body, headers={"content-type": answer.headers["content-type"]})
 
 
@@ -35,7 +33,16 @@ async def measure(request: Request) -> dict[str, object]:
 
 async def open_bep(code: str, node: str) -> str:
     """Return the URL of a tunnel to the node of the camera; it takes any amount of bytes."""
-    answer = await service.call(CAMERA, f"/bep?hmac={code}", node=node)
-    if answer.status != 200:
-        raise HttpError(answer.status, f"cannot open BEP: {answer.text}")
+    answer = await call_camera(f"/bep?hmac={code}", node)
     return str(answer.json()["href"])
+
+
+async def call_camera(path: str, node: str) -> CallAnswer:
+    """Return the answer of the camera on a node, or on the nearest that has one."""
+    try:
+        answer = await service.call(CAMERA, path, node=node)
+    except OutboundError as exc:
+        raise HttpError(502, str(exc)) from exc
+    if answer.status != 200:
+        raise HttpError(answer.status, f"cannot use camera: {answer.text}")
+    return answer
