@@ -76,13 +76,17 @@ class App:
         except Exception as exc:
             logger.exception("cannot answer %s %s", request.method, request.path)
             self._counters.failed += 1
-            if is_out_of_memory(exc):
-                return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
-            if isinstance(exc, OutboundError):  # its text may name what callers must not know
-                status = 504 if isinstance(exc, OutboundTimeoutError) else 502
-                why = "a service that it needs does not answer, see the container's log"
-                return problem(status, f"cannot answer: {why}")
-            return problem(500, "cannot answer: the handler failed, see the container's log")
+            return self._describe(exc)
+
+    def _describe(self, exc: Exception) -> Response:
+        """Return the answer of a handler that failed; it names nothing that callers may not know."""
+        if is_out_of_memory(exc):
+            return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
+        if isinstance(exc, OutboundError):
+            status = 504 if isinstance(exc, OutboundTimeoutError) else 502
+            why = "a service that it needs does not answer"
+            return problem(status, f"cannot answer: {why}, see the container's log")
+        return problem(500, "cannot answer: the handler failed, see the container's log")
 
     def _find(self, scope: Scope, body: "_Body") -> tuple[Request, HttpRoute] | Response:
         levels, allowed = levels_of(scope), []
