@@ -184,12 +184,16 @@ class Service(TriggerDecorators):
     ) -> "TestBench":
         """Run the service in a test: `async with service.test() as t`, without a gateway.
 
-        The time is `now`, in unix seconds, until the test advances it.
+        Settings that are not given have the defaults of the microservice.toml beside the code. The
+        time is `now`, in unix seconds, until the test advances it.
         """
         from microservice.testing.harness import TestBench, TestedService
+        from microservice.testing.manifest import default_settings
+
+        values = {**default_settings(self.triggers), **(settings or {})}
 
         def attach(sink: PublishSink, http: OutboundClient, clock: Callable[[], float]) -> None:
-            self.attach(sink, env or {}, self.info, settings, secrets)
+            self.attach(sink, env or {}, self.info, values, secrets)
             self.http, self._clock = http, clock
 
         return TestBench(TestedService(self.triggers, self.state, self.settings, attach), now)

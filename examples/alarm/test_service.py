@@ -7,7 +7,6 @@ import hmac
 from service import service
 
 READINGS = "devices/attic/readings/temperature"
-SETTINGS = {"limit": 30, "hysteresis": 2, "webhook": ""}
 HOOK = "https://hooks.example.com/alarm"
 
 
@@ -17,7 +16,7 @@ def states(t):
 
 def test_a_room_must_cool_well_below_the_limit():
     async def main():
-        async with service.test(settings=SETTINGS) as t:
+        async with service.test() as t:
             for value in (29, 31, 29, 32, 28, 31):
                 await t.publish(READINGS, {"value": value})
             assert states(t) == ["alarm", "ok", "alarm"]
@@ -29,7 +28,7 @@ def test_a_room_must_cool_well_below_the_limit():
 
 def test_the_limit_may_change_meanwhile():
     async def main():
-        async with service.test(settings=SETTINGS) as t:
+        async with service.test() as t:
             await t.publish(READINGS, {"value": 25})
             await t.change_settings(limit=20)
             await t.publish(READINGS, {"value": 25})
@@ -40,8 +39,8 @@ def test_the_limit_may_change_meanwhile():
 
 def test_the_webhook_gets_a_signed_change():
     async def main():
-        settings, secrets = {**SETTINGS, "webhook": HOOK}, {"webhook_secret": "s3"}
-        async with service.test(settings=settings, secrets=secrets) as t:
+        secrets = {"webhook_secret": "s3"}
+        async with service.test(settings={"webhook": HOOK}, secrets=secrets) as t:
             t.answer(HOOK, {})
             await t.publish(READINGS, {"value": 31})
             (sent,) = t.sent
@@ -54,8 +53,8 @@ def test_the_webhook_gets_a_signed_change():
 
 def test_a_change_that_the_webhook_refuses_is_told_again():
     async def main():
-        settings, secrets = {**SETTINGS, "webhook": HOOK}, {"webhook_secret": "s3"}
-        async with service.test(settings=settings, secrets=secrets) as t:
+        secrets = {"webhook_secret": "s3"}
+        async with service.test(settings={"webhook": HOOK}, secrets=secrets) as t:
             t.answer(HOOK, {}, status=503)
             await t.publish(READINGS, {"value": 31})
             assert len(t.dead_letters) == 1

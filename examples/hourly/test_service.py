@@ -6,12 +6,11 @@ from service import HOUR_S, service
 
 EIGHT = 1_800_000_000  # 2027-01-15 08:00 UTC
 READINGS = "devices/attic/readings/temperature"
-KEEP = {"keep_hours": 24}
 
 
 def test_an_hour_is_published_when_it_is_over():
     async def main():
-        async with service.test(settings=KEEP, now=EIGHT) as t:
+        async with service.test(now=EIGHT) as t:
             for value in (20, 22, 27):
                 await t.publish(READINGS, {"value": value})
                 await t.advance(600)
@@ -29,7 +28,7 @@ def test_an_hour_is_published_when_it_is_over():
 
 def test_a_late_reading_corrects_its_hour():
     async def main():
-        async with service.test(settings=KEEP, now=EIGHT) as t:
+        async with service.test(now=EIGHT) as t:
             await t.publish(READINGS, {"value": 20})
             await t.advance(HOUR_S + 60)
             await t.publish(READINGS, {"value": 21, "time": EIGHT + 10})  # late, but not yet told
@@ -42,7 +41,7 @@ def test_a_late_reading_corrects_its_hour():
 
 def test_a_reading_that_is_days_late_or_early_counts_nowhere():
     async def main():
-        async with service.test(settings=KEEP, now=EIGHT) as t:
+        async with service.test(now=EIGHT) as t:
             await t.publish(READINGS, {"value": 20, "time": EIGHT - 25 * HOUR_S})
             await t.publish(READINGS, {"value": 20, "time": EIGHT + HOUR_S})
             assert (await t.get("/hours")).json() == {"data": []}
@@ -52,7 +51,7 @@ def test_a_reading_that_is_days_late_or_early_counts_nowhere():
 
 def test_old_hours_are_deleted():
     async def main():
-        async with service.test(settings=KEEP, now=EIGHT) as t:
+        async with service.test(now=EIGHT) as t:
             await t.publish(READINGS, {"value": 20})
             await t.advance(26 * HOUR_S)
             assert await service.state.keys() == []

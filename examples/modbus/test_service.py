@@ -34,8 +34,7 @@ def port():
 
 def test_a_meter_is_polled(port):
     async def main():
-        settings = {"port": port, "baudrate": 9600, "unit": 1}
-        async with service.test(settings=settings) as t:
+        async with service.test(settings={"port": port}) as t:
             await t.advance(5)
             assert t.published == VALUES
             assert (await t.get("/latest")).json()["values"]["voltage"]["value"] == 230.5
@@ -45,8 +44,7 @@ def test_a_meter_is_polled(port):
 
 def test_a_meter_that_is_away_stops_nothing(port):
     async def main():
-        settings = {"port": port, "baudrate": 9600, "unit": 7}
-        async with service.test(settings=settings) as t:
+        async with service.test(settings={"port": port, "unit": 7}) as t:
             await t.advance(5)
             assert t.published == []
             assert "No response" in (await t.get("/latest")).json()["error"]

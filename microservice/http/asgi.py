@@ -79,7 +79,7 @@ class App:
             return self._describe(exc)
 
     def _describe(self, exc: Exception) -> Response:
-        """Return the answer of a handler that failed; it names nothing that callers may not know."""
+        """Return the answer of a handler that failed; it names no target of the service."""
         if is_out_of_memory(exc):
             return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
         if isinstance(exc, OutboundError):

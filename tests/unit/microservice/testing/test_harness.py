@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from microservice import (
     RequestTimeoutError,
     Response,
     Service,
+    ServiceError,
     WebSocket,
 )
 from microservice.mqtt.wire import MessageProperties
@@ -254,6 +256,37 @@ def test_a_call_that_fails_is_told_to_the_caller_without_its_target() -> None:
                 assert "secret" not in answer.text
 
     asyncio.run(run())
+
+
+CONFIGURED = """
+from microservice import Service
+service = Service()
+@service.get("/")
+async def root(_): return dict(service.settings)
+"""
+LIMIT = '[settings.limit]\ntype = "number"\ndefault = 30\n[settings.unit]\ntype = "string"\n'
+
+
+def load(folder: Path, manifest: str) -> Service:
+    (folder / "microservice.toml").write_text(manifest)
+    names: dict[str, Any] = {}
+    exec(compile(CONFIGURED, str(folder / "service.py"), "exec"), names)
+    service: Service = names["service"]
+    return service
+
+
+def test_settings_have_the_defaults_of_the_manifest(tmp_path: Path) -> None:
+    service = load(tmp_path, LIMIT)
+
+    async def values(**given: Any) -> Any:
+        async with service.test(settings=given) as t:
+            return (await t.get("/")).json()
+
+    assert asyncio.run(values()) == {"limit": 30}
+    assert asyncio.run(values(limit=5, unit="K")) == {"limit": 5, "unit": "K"}
+    load(tmp_path, "[settings")
+    with pytest.raises(ServiceError, match=r"cannot read settings of .*microservice\.toml"):
+        service.test()
 
 
 def test_a_service_starts_and_stops_with_its_test() -> None:
