@@ -38,9 +38,9 @@ def measure_latency(subject: str, size: ServiceSize) -> Mapping[str, float]:
     values: dict[str, float] = {}
     with _running(subject, size) as (gateway, handler, load):
         for qos in (0, 1):
-            before = cpu_s({gateway.pid}), cpu_s(set(handler.pids()), with_ended=True)
+            before = cpu_s({gateway.pid}), cpu_s(handler.pids(), with_ended=True)
             times = load.probe(qos, size.probes, PROBE_PAUSE_S)
-            after = cpu_s({gateway.pid}), cpu_s(set(handler.pids()), with_ended=True)
+            after = cpu_s({gateway.pid}), cpu_s(handler.pids(), with_ended=True)
             whole = [each.received - each.sent for each in times]
             values[f"p50 µs, QoS {qos}"] = _percentile_us(whole, 50)
             values[f"p99 µs, QoS {qos}"] = _percentile_us(whole, 99)
@@ -71,10 +71,10 @@ def measure_throughput(subject: str, size: ServiceSize) -> Mapping[str, float]:
     with _running(subject, size) as (gateway, handler, load):
         held = _HeldMessages(gateway, handler.container_id)
         for rate in rates:
-            before = cpu_s({gateway.pid}), cpu_s(set(handler.pids()), with_ended=True)
+            before = cpu_s({gateway.pid}), cpu_s(handler.pids(), with_ended=True)
             with held.watched():
                 one = counts[rate] = load.run(rate, size.seconds)
-            after = cpu_s({gateway.pid}), cpu_s(set(handler.pids()), with_ended=True)
+            after = cpu_s({gateway.pid}), cpu_s(handler.pids(), with_ended=True)
             values[f"handled/s at {rate:,}/s"] = one.handled_per_s
             values[f"accepted/s at {rate:,}/s"] = one.accepted_per_s
             for place, used, had in zip(("gateway", "handler"), after, before, strict=True):

@@ -25,7 +25,7 @@ class PacketClient:
     """A raw MQTT 3.1.1 connection that counts whole packets."""
 
     def __init__(
-        self, port: int, name: str, subscribe: str = "", on_packet: Callable[[bytes], None] = len
+        self, port: int, name: str, subscribe: str = "", on_packet: Callable[[bytes], object] = len
     ) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), EXCHANGE_S)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

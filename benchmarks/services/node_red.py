@@ -80,7 +80,7 @@ def run_node_red(gateway: BenchGateway) -> Iterator[int]:
 
 def make_flow(port: int) -> list[dict[str, object]]:
     """Return the nodes: in/# at QoS 1, the topic changed, out/# at QoS 1."""
-    flow = {"z": "flow"}
+    flow: dict[str, object] = {"z": "flow", "x": 0, "y": 0}  # without a place, configuration
     broker = {
         "id": "broker", "type": "mqtt-broker", "broker": "127.0.0.1", "port": str(port),
         "clientid": "node-red", "autoConnect": True, "usetls": False, "protocolVersion": "4",

@@ -32,16 +32,16 @@ METHOD = """\
   publish at QoS 1, the subscriber has QoS 0. The handlers in Python put their time in front of the
   payload: *until the handler runs* is the way through broker and kit, *from there to the
   subscriber* the way back.
-- *message_throughput*: 4 devices send numbered messages of 100 bytes to 64 topics, each with at most
-  125 that are not acknowledged; so a gateway that holds PUBACKs slows them down, and *accepted/s*
-  stays below the offered rate. *handled/s* counts what the subscriber got meanwhile. After each
-  rate the run waits for the rest; then every number must have come: *lost*, *repeated*. *dropped*
-  is the gateway's own count. JavaScript runs each message in a process of its own, so it gets lower
-  rates.
+- *message_throughput*: 4 devices send numbered messages of 100 bytes to 64 topics, each with at
+  most 125 that are not acknowledged; so a gateway that holds PUBACKs slows them down, and
+  *accepted/s* stays below the offered rate. *handled/s* counts what the subscriber got meanwhile.
+  After each rate the run waits for the rest; then every number must have come: *lost*, *repeated*.
+  *dropped* is the gateway's own count. JavaScript runs each message in a process of its own, so it
+  gets lower rates.
 - *http_requests*: each client has one connection, one request at a time. *Of one core*: divided
   by the processor time of gateway, front process, evaluator and children.
-- *memory*: proportional (PSS) counts a page that several processes share in parts; *one more* is the
-  growth of all processes together.
+- *memory*: proportional (PSS) counts a page that several processes share in parts; *one more* is
+  the growth of all processes together.
 """
 
 
