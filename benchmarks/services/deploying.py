@@ -7,10 +7,9 @@ from pathlib import Path
 
 from benchmarks.errors import PeerError
 from benchmarks.measure import spread
-from benchmarks.services.bundle import make_bundle
 from benchmarks.services.figures import JAVASCRIPT, ServiceSize
 from benchmarks.services.gateways import BenchGateway, run_gateway
-from benchmarks.services.http_calls import ask
+from benchmarks.services.http_calls import ask, make_bundle
 
 MANIFEST = 'name = "{name}"\nversion = "{version}"\n[http]\nbase = "/{name}/v1"\n'
 SERVICE = """\

@@ -96,7 +96,7 @@ class JudgedService:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether the median is within the bound; None when it was not measured."""
+        """True when the median is within the bound; None when it was not measured."""
         return None if self.measured is None else self.target.is_met(self.measured.median)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from benchmarks.errors import BenchmarkError, PeerError
 from benchmarks.measure import percentile
-from benchmarks.services.bundle import make_bundle
 from benchmarks.services.figures import JAVASCRIPT, ServiceSize
 from benchmarks.services.gateways import BenchGateway, run_gateway
 from benchmarks.services.processes import cpu_s, tree
@@ -23,6 +22,22 @@ async def hello(request):
     return {"url": "/hello?x=1"}
 """
 MILLI = 1e3
+FUNCTIONS = 340
+HANDLER = """
+mimikModule.exports = function (context, request, response) {
+  var sum = 0;
+  for (var i = 0; i < modules.length; i += 10) sum += modules[i](i).length;
+  response.end(JSON.stringify({ url: request.url, sum: sum }));
+};
+"""
+FUNCTION = """modules.push(function module_%d(n) {
+  'use strict';
+  var names = ['alpha-%d', 'beta-%d', 'gamma-%d'], found = {};
+  names.forEach(function (name, at) { found[name] = { at: at, text: name + ':' + n }; });
+  if (n < 0) throw new TypeError('cannot use ' + n + ': it is negative');
+  return Object.keys(found).map(function (key) { return found[key].text; }).join(',');
+});
+"""
 
 
 def measure_requests(subject: str, size: ServiceSize) -> Mapping[str, float]:
@@ -54,6 +69,12 @@ def write_bundle(folder: Path, subject: str) -> None:
         (folder / "index.js").write_text(make_bundle())
     else:
         (folder / "service.py").write_text(SERVICE)
+
+
+def make_bundle() -> str:
+    """Return a script of about 100 KB, with many functions of which a request calls a tenth."""
+    functions = (FUNCTION % ((n,) * 4) for n in range(FUNCTIONS))
+    return "var modules = [];\n" + "".join(functions) + HANDLER
 
 
 def ask(connection: http.client.HTTPConnection, path: str = PATH) -> bytes:
