@@ -93,32 +93,36 @@ class BenchGateway:
 
 
 @contextmanager
-def run_gateway() -> Iterator[BenchGateway]:
-    """Start a gateway with a state folder of its own; it is gone afterwards."""
+def run_gateway(cloud: str = "") -> Iterator[BenchGateway]:
+    """Start a gateway with a state folder of its own; it is gone afterwards.
+
+    Args:
+        cloud: the URL of a cloud that is away.
+    """
     SCRATCH.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory("", "bench-", SCRATCH) as name:
         folder, began = Path(name), time.perf_counter()
         config, log = folder / "gateway.toml", folder / "log"
         config.write_text(CONFIG.format(folder=folder))
         command = [sys.executable, "-m", "gateway.cli.serve", str(config)]
-        with program(command, log) as process:
+        with program(command, log, {"HECATE_GATEWAY_CLOUD_URL": cloud}) as process:
             while not (found := READY.search(log.read_text())):
                 if process.poll() is not None or time.perf_counter() - began > READY_S:
                     raise PeerError(f"cannot start the gateway: {log.read_text()[-400:]}")
                 time.sleep(LOOK_S)
             mqtt_port, api_port = int(found[1]), int(found[2])
-            _wait_for_readyz(api_port, began)
+            _wait_for_readyz(api_port, began, 503 if cloud else 200)
             ready_s = time.perf_counter() - began
             key = (folder / "state/api-key").read_text().strip()
             yield BenchGateway(folder, mqtt_port, api_port, key, process.pid, ready_s)
 
 
-def _wait_for_readyz(port: int, began: float) -> None:
+def _wait_for_readyz(port: int, began: float, status: int) -> None:
     while time.perf_counter() - began < READY_S:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
         with suppress(OSError):
             connection.request("GET", "/readyz")
-            if connection.getresponse().status == 200:
+            if connection.getresponse().status == status:
                 connection.close()
                 return
         connection.close()

@@ -9,12 +9,18 @@ from benchmarks.services.gateways import BenchGateway, run_gateway
 from benchmarks.services.http_calls import write_bundle
 from benchmarks.services.processes import pss_mib, rss_mib, tree
 
+UNREACHABLE = "http://127.0.0.1:9"  # the discard service, which nobody has
+
 
 def measure_memory(_subject: str, size: ServiceSize) -> Mapping[str, float]:
     """Return resident and proportional memory (RSS, PSS), as containers are added."""
+    with run_gateway(UNREACHABLE) as gateway:
+        time.sleep(size.settle_s)
+        with_cloud = rss_mib(gateway.pid)
     with run_gateway() as gateway:
         time.sleep(size.settle_s)
         values = {
+            "gateway with a cloud that is away: RSS MiB": with_cloud,
             "start until /readyz s": gateway.ready_s,
             "gateway without containers: RSS MiB": rss_mib(gateway.pid),
             "gateway without containers: PSS MiB": pss_mib({gateway.pid}),

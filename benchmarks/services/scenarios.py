@@ -67,6 +67,7 @@ SERVICE_SCENARIOS = (
         measure_memory,
         (
             ServiceTarget(PYTHON, "gateway without containers: RSS MiB", 65),
+            ServiceTarget(PYTHON, "gateway with a cloud that is away: RSS MiB", 65),
             ServiceTarget(PYTHON, "start until /readyz s", 1),
         ),
     ),
