@@ -37,6 +37,7 @@ from microservice.telemetry.samples import MetricSample, decode_samples, encode_
 LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env
 ERROR_LIMIT = 500  # characters; it is shown in one line
 STEP_LIMIT = 80
+PYTHON, JAVASCRIPT = "python", "js"  # of Launch.runtime
 SETTINGS = "settings"
 DETAIL_LIMIT = 200
 
@@ -74,7 +75,7 @@ class Launch:
     code: str  # the folder with service.py or index.js
     http_fd: int  # a bound Unix socket
     info: Info
-    runtime: str = "python"  # or "js"
+    runtime: str = PYTHON
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     login: Login | None = None  # None: microservice.toml allows no topic
     publish: tuple[str, ...] = ()  # the filters it allows

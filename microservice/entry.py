@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from microservice.control import (
+    JAVASCRIPT,
     LINE_LIMIT_BYTES,
     Alive,
     Command,
@@ -40,7 +41,6 @@ logger = logging.getLogger(__name__)
 
 ENTRY_FILE = "service.py"
 PACKAGES = "packages"  # beside it: what `hecate build` has put there for requirements.txt
-JAVASCRIPT = "js"  # of Launch.runtime
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
@@ -93,7 +93,9 @@ async def _run(control: socket.socket, isolation: Isolation, required: tuple[str
             signals.cancel()
             await commands
     except Exception as exc:
-        logger.exception("the service cannot run")
+        # of an error of our own, the developer needs the cause, not the frames of the kit
+        cause = exc.__cause__ if isinstance(exc, MicroserviceError) else exc
+        logger.error("the service cannot run: %s", exc, exc_info=cause)  # noqa: TRY400
         report(Failed(_reason(exc, launch.memory_mib if launch else 0)))
         return 1
     else:

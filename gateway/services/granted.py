@@ -11,10 +11,10 @@ from dataclasses import replace
 from gateway.services.errors import ServicesError
 from gateway.services.images.manifest import PUBLIC, Manifest, ManifestMqtt
 from gateway.services.network.rules import grant_network
+from microservice.control import JAVASCRIPT
 from microservice.errors import ServiceError
 from microservice.javascript.environment import TRIGGERS, read_publish, read_triggers
 
-JAVASCRIPT = "js"
 EXPOSE_KEY, BEP_KEY = "MCM.EXPOSE", "MCM.BEP_SUPPORT"
 
 

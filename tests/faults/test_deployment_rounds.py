@@ -21,7 +21,7 @@ def keep_running(folder: Path, rounds: int, seed: int) -> DeploymentOutcome:
 
 # case S18
 def test_a_killed_gateway_runs_the_last_good_version_or_the_new_one(tmp_path: Path) -> None:
-    keep_running(tmp_path, 3, SEED)
+    keep_running(tmp_path, 2, SEED)
 
 
 # case S18

@@ -33,6 +33,7 @@ class Package:
     packages: tuple[str, ...] = ()  # name==version of what requirements.txt asks for
     is_locked_anew: bool = False
     runtime: str = "python"
+    native_for: str = ""  # the only platform of its packages; "" when they run everywhere
 
     @property
     def digest(self) -> str:
@@ -80,7 +81,8 @@ def build_folder(folder: Path, options: BuildOptions | None = None) -> Package:
     except (OSError, UnicodeDecodeError) as exc:
         why = getattr(exc, "strerror", None) or "not UTF-8"
         raise CliError(f"cannot build {folder}: {FILE_NAME}: {why.lower()}") from exc
-    return _package(manifest, tar, resolution, folder)
+    native_for = options.platform.name if wheels.is_native else ""
+    return _package(manifest, tar, resolution, folder, native_for)
 
 
 def rename_manifest(text: str, name: str) -> tuple[str, Manifest]:
@@ -93,7 +95,9 @@ def rename_manifest(text: str, name: str) -> tuple[str, Manifest]:
     return renamed, manifest
 
 
-def _package(manifest: Manifest, tar: bytes, resolution: Resolution, folder: Path) -> Package:
+def _package(
+    manifest: Manifest, tar: bytes, resolution: Resolution, folder: Path, native_for: str
+) -> Package:
     return Package(
         manifest.name,
         manifest.image,
@@ -103,6 +107,7 @@ def _package(manifest: Manifest, tar: bytes, resolution: Resolution, folder: Pat
         tuple(f"{package.name}=={package.version}" for package, _ in sorted(resolution.wheels)),
         resolution.is_new,
         "python" if (folder / "service.py").is_file() else "js",
+        native_for,
     )
 
 

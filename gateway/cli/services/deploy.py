@@ -63,6 +63,9 @@ async def deploy(target: Target, order: DeployOrder, *, as_json: bool) -> int:
             with transfer_progress() as progress:
                 task = progress.add_task(package.image, total=len(package.tar))
                 await upload(sidecar, package, lambda sent: progress.update(task, completed=sent))
+            if package.native_for:
+                text = f"its packages are for {package.native_for}: other kinds of nodes will fail"
+                notes().print(text, style="yellow", soft_wrap=True)
             body = RolloutBody(name, package.image, order.env)
             return await roll_out(sidecar, body, order.rollout, as_json=as_json)
         began, before = time.monotonic(), await find_by_name(sidecar, name)

@@ -60,14 +60,14 @@ async def roll_out(
     nodes: Any = "all" if wish.every else [_node_id(names, node) for node in wish.nodes]
     fields = {"name": body.name, "image": body.image, "env": dict(body.env), "nodes": nodes}
     fields |= {"wave": _share(wish.wave), "maxFailures": _share(wish.max_failures)}
-    rollout = await sidecar.call(f"roll out {body.name}", "POST", ROLLOUTS, json=fields)
+    rollout = await _call(sidecar, f"roll out {body.name}", "POST", ROLLOUTS, json=fields)
     return await _watch(sidecar, rollout, names, as_json=as_json)
 
 
 async def list_rollouts(target: Target, *, as_json: bool) -> None:
     """Show the roll-outs that a gateway coordinates, the newest first."""
     async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call("list roll-outs", "GET", ROLLOUTS)
+        answer = await _call(sidecar, "list roll-outs", "GET", ROLLOUTS)
     if as_json:
         print_json(answer)
         return
@@ -210,8 +210,22 @@ def _failed(rollout: Mapping[str, Any]) -> int:
     return int((rollout.get("counts") or {}).get("failed", 0))
 
 
+async def _call(sidecar: SidecarClient, what: str, method: str, path: str, **request: Any) -> Any:
+    """Return an answer; say of a gateway without a cloud that it has no other nodes."""
+    try:
+        return await sidecar.call(what, method, path, **request)
+    except CliError as exc:
+        status = await sidecar.call(what, "GET", "/status/v1")
+        if (status.get("sep") or {}).get("url"):
+            raise
+        raise CliError(
+            f"cannot {what}: this gateway has no cloud, and so no other nodes; [cloud] url in "
+            "gateway.toml names one"
+        ) from exc
+
+
 async def _find(sidecar: SidecarClient, rollout_id: str) -> dict[str, Any]:
-    rows = rows_of(await sidecar.call("find the roll-out", "GET", ROLLOUTS))
+    rows = rows_of(await _call(sidecar, "find the roll-out", "GET", ROLLOUTS))
     found = [row for row in rows if str(row.get("id", "")).startswith(rollout_id)]
     if len(found) != 1:
         why = "several begin with it" if found else "see `hecate rollouts`"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.services.granted import JAVASCRIPT, launch_environment
+from gateway.services.granted import launch_environment
 from gateway.services.limits import ServiceLimits
 from gateway.services.logs.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
@@ -22,7 +22,7 @@ from gateway.services.runtimes.standby import StandbyPool
 from gateway.services.runtimes.uids import assign_uid, give_folder, open_code, open_socket
 from gateway.services.runtimes.warm_parent import WarmParent
 from gateway.storage.disk_thread import DiskThread
-from microservice.control import LINE_LIMIT_BYTES, Launch, Login, encode_launch
+from microservice.control import JAVASCRIPT, LINE_LIMIT_BYTES, Launch, Login, encode_launch
 from microservice.isolation.spec import HTTP_FD, Abilities, ContainerSpec
 from microservice.mqtt.requests import RESPONSES
 

@@ -282,3 +282,11 @@ def test_a_new_microservice_in_javascript_works_at_once(person: Person, tmp_path
     why = person.refused("deploy", str(folder))
     assert "index.js" in why
     person.done("rm", "hook", "hook-v1")
+
+
+def test_a_gateway_without_a_cloud_has_no_other_nodes(person: Person, tmp_path: Path) -> None:
+    why = person.refused("rollouts")
+    assert "this gateway has no cloud, and so no other nodes; [cloud] url in gateway.toml" in why
+    folder = write(person, tmp_path / "alone")
+    assert person.refused("deploy", str(folder), "--all").startswith("cannot ")
+    person.done("images", "rm", "alone-v1")

@@ -154,6 +154,8 @@ def test_a_catalogue_of_before_is_read(tmp_path: Path) -> None:
             await here.deploy(write_service(tmp_path / "src", CODE, toml=MQTT), "probe")
         with sqlite3.connect(tmp_path / "state/catalogue.db") as db:
             db.execute("ALTER TABLE container DROP COLUMN stopped")
+            db.execute("ALTER TABLE image DROP COLUMN signature")
+            db.execute("DROP TABLE version")
             db.execute("PRAGMA user_version = 0")
         db.close()
         async with world(tmp_path) as here:

@@ -27,6 +27,14 @@ async def stream(request):
             await asyncio.sleep(0.1)
     return Response(chunks())
 
+@service.get("/late")
+async def late(_):
+    await asyncio.sleep(1)
+    try:
+        await service.publish("said", {"seq": VERSION})
+    except PublishError as exc:
+        return {"error": str(exc)}
+
 @service.on_start
 async def tick():
     async def forever():
@@ -92,8 +100,11 @@ def test_a_replaced_version_publishes_nothing_any_more(tmp_path: Path) -> None:
                 await person.subscribe("tick")
                 await until(lambda: person.seqs("tick"))
                 stream = asyncio.create_task(here.http.get("/api/probe/v1/stream/15"))
+                late = asyncio.create_task(here.http.get("/api/probe/v1/late"))
                 await asyncio.sleep(0.2)
                 assert (await here.upload(write_version(tmp_path, 2))).status_code == 201
+                error = (await late).json()["error"]
+                assert "another version of this container has taken over" in error
                 assert (await stream).text.endswith("1:14\n")
                 answer = await here.http.post("/mcm/v1/containers/api-probe/rollback")
                 assert answer.status_code == 200, answer.text
@@ -111,7 +122,7 @@ def test_a_handler_that_runs_ends_before_the_next_version_gets_messages(tmp_path
     code = """
 @service.on("in/{n}")
 async def slow(message):
-    await asyncio.sleep(3)
+    await asyncio.sleep(2)  # longer than a process gets to stop
     await service.publish("said", {"seq": VERSION})
 """
     toml = '[mqtt]\nsubscribe = ["in/+"]\npublish = ["said"]\n'

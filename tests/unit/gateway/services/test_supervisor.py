@@ -337,3 +337,29 @@ def test_a_crash_loop_goes_on_and_a_fix_ends_it_at_once(
         assert pauses[-1] == 1
 
     run(tmp_path, scenario)
+
+
+# case S20
+def test_a_deployment_between_two_crashes_ends_the_row_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        supervisor, runtime = bench.supervisor, bench.runtime
+        pauses: list[int] = []
+
+        def pause(failures: int) -> float:
+            pauses.append(failures)
+            return 0.0
+
+        monkeypatch.setattr("gateway.services.containers.delay_s", pause)
+        await supervisor.deploy(ONE)
+        for number in range(3):
+            runtime.processes[-1].end("it exited with status 1")
+            await until(lambda number=number: len(runtime.processes) == number + 2)  # type: ignore[misc]
+            await until(lambda: supervisor.process is runtime.processes[-1])
+        await supervisor.deploy(TWO)
+        runtime.processes[-1].end("it exited with status 1")
+        await until(lambda: len(pauses) == 4)
+        assert pauses == [1, 2, 3, 1]
+
+    run(tmp_path, scenario)
