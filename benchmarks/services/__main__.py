@@ -1,5 +1,6 @@
 """Reads the command line: `python -m benchmarks.services`."""
 
+import importlib.metadata
 import os
 import shlex
 import signal
@@ -64,8 +65,9 @@ def services(
     circumstances = Circumstances(machine, shlex.join(words), started, took, quick, load)
     print_services(console, scenarios, results)
     if out := out or (DOCUMENT if is_full else None):
-        version = node_red_version()
-        versions = [f"Node-RED: {version}"] if version else []
+        versions = [f"paho-mqtt: {importlib.metadata.version('paho-mqtt')}"]
+        if version := node_red_version():
+            versions.append(f"Node-RED: {version}")
         out.write_text(render_services(scenarios, results, circumstances, size.rounds, versions))
     if json_file is not None:
         json_file.write_text(services_json(scenarios, results, circumstances))

@@ -17,13 +17,13 @@ class ServiceSize:
     rounds: int = 3
     seconds: float = 2.0  # of one rate, and of one number of clients
     rates: Sequence[int] = (2_000, 5_000, 8_000, 12_000, 20_000)  # messages/s offered
-    slow_rates: Sequence[int] = (100, 300, 1_000)  # to a handler that has a process per message
+    slow_rates: Sequence[int] = (100, 300, 600)  # to a handler that has a process per message
     warm_up_s: float = 0.5
-    probes: int = 400  # messages, one after the other
-    starts: int = 25  # cold ones of each kind
+    probes: int = 300  # messages, one after the other
+    starts: int = 20  # cold ones of each kind
     clients: Sequence[int] = (1, 4)
-    settle_s: float = 1.5  # before memory is read
-    changes: int = 5  # deployments, updates and rollbacks
+    settle_s: float = 1.0  # before memory is read
+    changes: int = 3  # deployments, updates and rollbacks
 
 
 @dataclass(frozen=True, slots=True)
