@@ -23,6 +23,7 @@ from gateway.services.errors import (
 from gateway.services.images import catalogue
 from gateway.services.images.catalogue import Catalogue, StoredImage
 from gateway.services.images.pack import pack_image
+from gateway.services.limits import ServiceLimits
 from gateway.services.supervisor import NodeInfo
 from tests.aio import until
 from tests.programs import PATIENCE
@@ -34,11 +35,11 @@ NODE = NodeInfo("0" * 56, lambda: "account")
 class Bench:
     """Deployments on a folder, which another bench may open again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limits: ServiceLimits = LIMITS) -> None:
         self.runtime = FakeRuntime()
         self.deleted: list[str] = []
         self._folder = folder
-        context = make_context(self.runtime, folder, self.deleted.append)
+        context = make_context(self.runtime, folder, self.deleted.append, limits)
         self.deployments = Deployments(Catalogue(folder / "state"), context, NODE)
 
     async def upload(self, code: str = "", name: str = "probe") -> StoredImage:

@@ -25,11 +25,15 @@ class Site:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.pulled: list[tuple[str, str, str, str]] = []
+        self.digest = ""  # that the next order wants
         self.fault: Exception | None = None
         self.receiver = RolloutReceiver(OWN, bench.deployments, self._pull, LIMITS.probation_s)
 
-    async def _pull(self, client_id: str, node_id: str, image_id: str, code: str) -> StoredImage:
+    async def _pull(
+        self, client_id: str, node_id: str, image_id: str, code: str, digest: str
+    ) -> StoredImage:
         self.pulled.append((client_id, node_id, image_id, code))
+        self.digest = digest
         if self.fault is not None:
             raise self.fault
         return await self.bench.upload()
@@ -120,5 +124,29 @@ def test_a_burst_of_orders_leaves_a_bounded_memory_of_them(tmp_path: Path) -> No
             await site.carry_out(str(number))
         assert site.receiver.show("0") is None
         assert len(site.receiver._orders) == ORDERS_KEPT
+
+    run(tmp_path, scenario)
+
+
+def test_the_image_must_be_the_one_of_the_order(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.carry_out()
+        assert site.digest == "sha256:1"
+
+    run(tmp_path, scenario)
+
+
+def test_an_order_that_is_sent_again_by_another_begins_nothing(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        order = RolloutOrder(
+            "r", "api", "one", "api-probe-v1", "sha256:1", OWN, "code", {"V": "1"}
+        )  # fmt: skip
+        await site.bench.upload()
+        site.receiver.take(order, "1.shown")
+        await until(lambda: site.progress("r").state is OrderState.READY)
+        await site.bench.deploy("one", V="2")
+        assert site.receiver.take(order, "1.shown").state is OrderState.READY
+        assert not site.receiver._tasks
+        assert site.receiver.take(order, "2.shown").state is OrderState.TRANSFERRING
 
     run(tmp_path, scenario)
