@@ -35,6 +35,7 @@ from device.readings import Readings
 from device.sampling import Sampler, interval_ms
 
 _RESET_DELAY_S = 3  # so that an installer can read the traceback
+_COLLECT_BYTES = 8192  # allocated since the last collection
 _FAULT_LIMIT = 5  # of one task, in a row
 _FAULT_PAUSE_MS = 200
 _STEADY_MS = 60000  # a task that ran so long was a good one
@@ -102,6 +103,8 @@ class Device:
 
     def run(self):
         """Run until power is lost; after errors that do not pass, reset the board."""
+        gc.collect()
+        gc.threshold(_COLLECT_BYTES)
         try:
             asyncio.run(self.main())
         except KeyboardInterrupt:

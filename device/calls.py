@@ -4,6 +4,7 @@ import asyncio
 import io
 import sys
 
+from device.contract import text_of
 from device.errors import DeviceError
 
 _KINDS = 16
@@ -39,7 +40,7 @@ class Failures:
 
 def describe(exc):
     """Return a short text about an exception."""
-    text = str(exc)[:100]
+    text = text_of(exc, 100)
     return text if isinstance(exc, DeviceError) else "%s %s" % (type(exc).__name__, text)
 
 

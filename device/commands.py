@@ -19,6 +19,7 @@ from device.errors import WireError
 from device.outbox import DROPPED, SENT, WAITING
 
 _LIMIT = 8  # waiting; one more is answered with an error
+_REFUSED_LIMIT = 32  # that wait for room for their reply; more are acknowledged without one
 _REMEMBERED = 8  # replies under way, to know a command that comes again
 _LOOKS = 50  # for room for a reply, or for the time
 _LOOK_MS = 100
@@ -36,6 +37,7 @@ class Commands:
         self._wake = wake  # called when the outbox has got something to send
         self._handlers = {}
         self._waiting = []
+        self._refused = []  # (command, its id)
         self._arrived = asyncio.Event()
         self._replied = []  # (key, command, outbox entry of the reply)
 
@@ -49,14 +51,25 @@ class Commands:
             self._waiting.append(command)
             self._arrived.set()
             return
-        self._fail(command, _id_of(command), "too many commands wait")
+        command_id = _id_of(command)
+        command.payload = None
+        if len(self._refused) < _REFUSED_LIMIT:
+            self._refused.append((command, command_id))
+            self._arrived.set()
+        else:
+            command.acknowledge()
 
     async def run(self):
         """Handle commands for ever."""
         while True:
-            while not self._waiting:
+            while self._refused:
+                await self._wait_for_room(contract.ERROR_BYTES)
+                self._fail(*self._refused.pop(0), "too many commands wait")
+            while not self._waiting and not self._refused:
                 self._arrived.clear()
                 await self._arrived.wait()
+            if not self._waiting:
+                continue
             command = self._waiting.pop(0)
             size = _size(command)
             try:
@@ -191,11 +204,12 @@ class Commands:
 
 def describe_failure(exc):
     """Return an exception as the reason in a reply."""
-    if isinstance(exc, (ValueError, TookTooLong)):
-        return str(exc)
     if isinstance(exc, MemoryError):
         return "no memory"
-    return "%s %s" % (type(exc).__name__, exc)
+    text = contract.text_of(exc, contract.ERROR_BYTES)
+    if isinstance(exc, (ValueError, TookTooLong)):
+        return text
+    return "%s %s" % (type(exc).__name__, text)
 
 
 def _cannot(command, why):

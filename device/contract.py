@@ -3,6 +3,7 @@
 tests/vectors/device_contract.json holds this file and the gateway's side together.
 """
 
+import io
 import json
 from collections import namedtuple
 
@@ -147,7 +148,7 @@ def decode_command(payload):
 def is_command_id(value):
     """Return whether a command's id may come back in its reply: a small scalar."""
     if isinstance(value, str):
-        return len(value.encode()) <= ID_BYTES and not _has_surrogates(value)
+        return len(value.encode()) <= ID_BYTES and not _has_surrogates(value.encode())
     if isinstance(value, float):
         return _is_finite(value)
     if value is None or isinstance(value, bool):
@@ -179,6 +180,12 @@ def check_size(path, payload):
         raise ValueError("cannot publish: %d bytes are more than %d" % (size, PACKET_LIMIT))
 
 
+def text_of(exc, limit):
+    """Return the start of an exception's text, without a copy of it all."""
+    only = exc.args[0] if len(exc.args) == 1 else None
+    return (only if isinstance(only, str) else str(exc))[:limit]
+
+
 def cut(text, limit):
     """Return the start of a text: at most `limit` bytes, and characters that UTF-8 has."""
     start = "".join("?" if "\ud7ff" < c < "\ue000" else c for c in text[:limit])
@@ -190,7 +197,15 @@ def cut(text, limit):
 def encode_json(value):
     """Return JSON; ValueError for what is not JSON: MicroPython writes nan and set() as they are."""
     check_json(value, NESTING)
-    return json.dumps(value).encode()
+    buffer = io.BytesIO()
+    try:
+        json.dump(value, buffer)  # without the copies of a large text that dumps() and encode() make
+        encoded = buffer.getvalue()
+    except TypeError:  # CPython's json writes text
+        encoded = json.dumps(value).encode()
+    if _has_surrogates(encoded):
+        raise ValueError("cannot send text: half a surrogate pair is not UTF-8")
+    return encoded
 
 
 def check_json(value, nesting):
@@ -201,8 +216,7 @@ def check_json(value, nesting):
         if not _is_finite(value):
             raise ValueError("cannot send %s: not a finite number" % value)
     elif isinstance(value, str):
-        if _has_surrogates(value):
-            raise ValueError("cannot send text: half a surrogate pair is not UTF-8")
+        return
     elif not isinstance(value, (list, tuple, dict)):
         raise ValueError("cannot send %s: not a JSON type" % type(value).__name__)
     elif not nesting:
@@ -220,10 +234,14 @@ def _is_finite(number):
     return number == number and number - number == 0
 
 
-def _has_surrogates(text):
-    if len(text) == len(text.encode()):
-        return False
-    return any("\ud7ff" < c < "\ue000" for c in text)
+def _has_surrogates(encoded):
+    """Return whether there is U+D800 to U+DFFF in UTF-8, which MicroPython writes though."""
+    at = encoded.find(b"\xed")
+    while at >= 0:
+        if encoded[at + 1] >= 0xA0:
+            return True
+        at = encoded.find(b"\xed", at + 1)
+    return False
 
 
 def _json_object(payload, what):

@@ -10,8 +10,8 @@ none when there is a claim token.
 
 import json
 import os
+import sys
 
-from device.config import parse_config
 from device.contract import credentials_of, encode_credentials
 from device.errors import ConfigError, WireError
 
@@ -69,7 +69,7 @@ def keep_good_config(path=CONFIG, good_path=GOOD_CONFIG):
     try:
         text = read_text(path)
         if text is not None and text != read_text(good_path):
-            parse_config(text, path)
+            _parse(text, path)
             write_atomic(good_path, text)
     except (OSError, ValueError, ConfigError) as exc:
         print("device: cannot keep a copy of %s: %s" % (path, exc))
@@ -82,7 +82,21 @@ def _read_config(path):
         raise ConfigError("cannot read %s: %s" % (path, exc))
     if text is None:
         raise ConfigError("cannot read %s: no such file" % path)
+    return _parse(text, path)
+
+
+def _parse(text, path):
+    from device.config import parse_config
+
+    unload("config")
     return parse_config(text, path)
+
+
+def unload(name):
+    """Forget a module of the package that is seldom needed; its memory is needed more."""
+    module = sys.modules.pop("device." + name, None)
+    if module is not None and hasattr(sys.modules["device"], name):
+        delattr(sys.modules["device"], name)
 
 
 def load_credentials(path=CREDENTIALS, claim_path=CLAIM):

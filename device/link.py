@@ -20,7 +20,6 @@ import time
 from device import backoff, contract, flash
 from device.calls import describe
 from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
-from device.join import join
 from device.mqtt import Connection, end_task
 from device.mqtt_wire import Decoder, encode_puback, encode_publish, publish_head
 from device.resolver import Resolver
@@ -38,7 +37,7 @@ class Command:
     """A command as it arrived."""
 
     def __init__(self, name, message, number, acknowledge):
-        self.name = name
+        self.name = name[: contract.NAME_LIMIT + 1]  # a longer one is refused, and not kept
         self.payload = message.payload
         self.packet_id = message.packet_id
         self.dup = message.dup
@@ -168,6 +167,9 @@ class Link:
             self.crashes += connection.crashes
 
     async def _join(self, address):
+        from device.join import join
+
+        flash.unload("join")
         try:
             limit = contract.PACKET_LIMIT
             self._use(await join(self._config, self._board, self._decoder, address, limit))

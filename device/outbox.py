@@ -87,8 +87,11 @@ class Outbox:
         )
 
     def reserve(self, size):
-        """Take room for bytes that are kept elsewhere; return False when there is none."""
-        if self._bytes + self._reserved + size > self._limit_bytes:
+        """Take room for bytes that are kept elsewhere, up to half of all; return False without."""
+        reserved = self._reserved + size
+        if self._reserved and reserved > self._limit_bytes // 2:
+            return False
+        if self._bytes + reserved > self._limit_bytes:
             return False
         self._reserved += size
         return True
