@@ -156,6 +156,7 @@ class GatewayStatus:
                 "joined_at": d.joined_at,
                 "last_seen": d.last_seen,
                 "messages": d.messages,
+                "conflicts": d.conflicts,
                 "last_topic": d.last_topic,
                 "last_payload": shown(d.last_payload),
             }

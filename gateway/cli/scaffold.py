@@ -26,7 +26,7 @@ def write_folder(directory: Path, *, javascript: bool, as_json: bool) -> None:
         if not missing:
             raise CliError(
                 f"cannot write into {directory}: a microservice is there; "
-                f"`hecate dev {folder}` runs them"
+                f"`hecate dev {folder}` runs it"
             )
         for file, text in missing.items():
             (directory / file).write_text(text, encoding="utf-8")

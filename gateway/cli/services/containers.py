@@ -90,7 +90,7 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         f"{_number(container.get('deadLetters') or {}, 'kept'):.0f}",
         size(_number(container, "memory")) if container.get("memory") else "",
         f"{_number(container, 'restarts'):.0f}",
-        "; ".join(each for each in (reason(container, now), backlog(container)) if each),
+        "; ".join(filter(None, (reason(container, now), news(container), backlog(container)))),
     )
 
 
@@ -101,9 +101,18 @@ def reason(container: dict[str, Any], now: float) -> str:
     if error and next_try:
         error = f"{error}; next try in {duration(max(0.0, next_try - now))}"
     last_end = container.get("lastEnd") or {}
-    if error or not last_end.get("reason"):
+    why = str(last_end.get("reason") or "")
+    if error or not why or why in str(container.get("note")):  # the note of the version has it
         return error
-    return f"{last_end['reason']} ({ago(now - _number(last_end, 'at') / 1000)})"
+    return f"{why} ({ago(now - _number(last_end, 'at') / 1000)})"
+
+
+def news(container: dict[str, Any]) -> str:
+    """Return why another version than the last one runs, and which one is being deployed."""
+    found = [str(container["note"])] if container.get("note") else []
+    if waiting := _number(container, "waiting"):
+        found.append(f"version {waiting:.0f} is being deployed")
+    return "; ".join(found)
 
 
 def backlog(container: dict[str, Any]) -> str:

@@ -91,6 +91,11 @@ class ImageStore:
         rules = self._rules
         check_trust(signers, rules.trusted_keys, required=rules.require_signature)
 
+    def check_content_signature(self, digest: str) -> None:
+        """Return if a content may run again; the signature is that of an image which has it."""
+        signatures = [i.signature for i in self._images.values() if i.digest == digest]
+        self.check_signature(next(filter(None, signatures), ""), digest)
+
     def check_owner(self, image: StoredImage) -> None:
         """Return if the id is free or the client's own; ConflictError if not."""
         known = self._images.get(image.image_id)
