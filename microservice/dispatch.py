@@ -260,8 +260,8 @@ class Dispatcher:
         tries = self._retry.tries if trigger.tries is None else trigger.tries
         delay_s = self._retry.delay_s(run.calls, tries)
         logger.error(
-            "cannot handle message on %s (try %d of %d): %s\n%s",
-            run.message.topic, run.calls, tries, failure.error, failure.trace,
+            "cannot handle message on %s (try %d of %d): %s",
+            run.message.topic, run.calls, tries, f"{failure.error}\n{failure.trace}".rstrip(),
         )  # fmt: skip
         if delay_s is not None:
             self._counters.retried += 1
