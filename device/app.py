@@ -14,21 +14,31 @@
 
     device.run()
 
-A reading goes into the outbox, which the link empties; commands.py runs the handlers.
+readings.py decides where a reading waits, link.py sends it; commands.py runs the handlers.
 """
 
 import asyncio
+import gc
 import sys
 import time
 
 from device import contract, flash
 from device.board import load_board
-from device.commands import Commands, report, value_of
-from device.link import PACKET_LIMIT, Link
+from device.calls import Failures
+from device.clock import Clock
+from device.command_ids import CommandIds
+from device.commands import Commands
+from device.flash_queue import FlashQueue
+from device.link import Link
 from device.outbox import DELIVERED, Outbox
+from device.readings import Readings
+from device.sampling import Sampler, interval_ms
 
-_HEAD_BYTES = 96  # of a PUBLISH: fixed header, packet id, the device's prefix
 _RESET_DELAY_S = 3  # so that an installer can read the traceback
+_COLLECT_BYTES = 8192  # allocated since the last collection
+_FAULT_LIMIT = 5  # of one task, in a row
+_FAULT_PAUSE_MS = 200
+_STEADY_MS = 60000  # a task that ran so long was a good one
 
 
 class Device:
@@ -37,18 +47,30 @@ class Device:
     def __init__(self, config=None, board=None):
         self.config = config or flash.load_config()
         self.board = board or load_board()
+        self.failures = Failures()
+        self.clock = Clock(self.board, time.ticks_ms, time.ticks_diff)
         self.outbox = Outbox(self.config.outbox_limit, self.config.outbox_bytes)
-        self.link = Link(self.config, self.board, self.outbox, self._take_command)
-        self._commands = Commands(self._put, self.link.acknowledge)
+        queue = FlashQueue(self.config.queue_bytes)
+        self.readings = Readings(self.outbox, queue, self.clock, self._wake_link)
+        self.link = Link(
+            self.config, self.board, self.outbox, self.readings, self.clock, self.failures
+        )
+        limit_ms = int(self.config.call_limit_s * 1000)
+        self._commands = Commands(
+            self.outbox, CommandIds(), self.clock, self.failures, limit_ms, self.link.wake
+        )
+        self._sampler = Sampler(self._put_reading, self.failures, limit_ms)
         self._sensors = []
         self._seqs = {}
 
     def every(self, seconds, name=None, unit=None):
         """Publish what the function returns, every so many seconds; None publishes nothing."""
+        interval = interval_ms(seconds)
+        contract.check_json(unit, 0)
 
         def register(function):
             reading = contract.check_name(name or function.__name__)
-            self._sensors.append((int(seconds * 1000), reading, unit, function))
+            self._sensors.append((interval, reading, unit, function))
             return function
 
         return register
@@ -68,14 +90,21 @@ class Device:
         """Publish one reading; return True once the gateway has acknowledged it.
 
         Waits as long as the gateway is away. False: the reading had to make room for newer ones.
+        It waits in memory: the caller knows whether it arrived, and can repeat it.
         """
         ended = asyncio.Event()
-        entry = self._put_reading(contract.check_name(name), value, unit, ended.set)
+        payload = self._encode(contract.check_name(name), value, unit, self.clock.now())
+        path = contract.reading_path(name)
+        contract.check_size(path, payload)
+        entry = self.outbox.put(path, payload, ended.set)
+        self.link.wake()
         await ended.wait()
         return entry.state == DELIVERED
 
     def run(self):
-        """Run until power is lost; after an error that is not a handler's, reset the board."""
+        """Run until power is lost; after errors that do not pass, reset the board."""
+        gc.collect()
+        gc.threshold(_COLLECT_BYTES)
         try:
             asyncio.run(self.main())
         except KeyboardInterrupt:
@@ -88,36 +117,47 @@ class Device:
 
     async def main(self):
         """Run everything; for programs that have an event loop of their own."""
-        tasks = [self._sample(*sensor) for sensor in self._sensors]
-        await asyncio.gather(self.link.run(), self._commands.run(), self.board.live(), *tasks)
+        works = [
+            ("link", lambda: self.link.run(self._commands.take)),
+            ("commands", self._commands.run),
+            ("readings", self.readings.run),
+            ("board", self.board.live),
+        ]
+        works += [(s[1], self._sampling(s)) for s in self._sensors]
+        await asyncio.gather(*[self._keep_running(name, work) for name, work in works])
 
-    async def _sample(self, interval_ms, name, unit, function):
-        due = time.ticks_ms()
+    async def _keep_running(self, name, work):
+        """Run a task again after an exception; give up, for a reset, when that does not help."""
+        faults = 0
         while True:
+            started = time.ticks_ms()
             try:
-                value = await value_of(function())
-                if value is not None:
-                    self._put_reading(name, value, unit, None)
-            except Exception as exc:  # one broken sensor must not stop the others
-                report(name, exc)
-            due = time.ticks_add(due, interval_ms)
-            late_ms = time.ticks_diff(time.ticks_ms(), due)
-            if late_ms > 0:
-                due = time.ticks_add(due, late_ms)
-            await asyncio.sleep_ms(max(0, -late_ms))
+                return await work()
+            except Exception as exc:
+                gc.collect()
+                self.failures.note(name, exc)
+                if time.ticks_diff(time.ticks_ms(), started) >= _STEADY_MS:
+                    faults = 0
+                faults += 1
+                if faults >= _FAULT_LIMIT:
+                    raise
+                self.link.fail("the task %s failed" % name)
+            await asyncio.sleep_ms(_FAULT_PAUSE_MS << faults)
 
-    def _put_reading(self, name, value, unit, on_end):
-        seq = self._seqs[name] = self._seqs.get(name, 0) + 1
-        payload = contract.encode_reading(value, unit, self.board.now(), seq)
-        return self._put(contract.reading_path(name), payload, on_end)
+    def _sampling(self, sensor):
+        return lambda: self._sampler.run(*sensor)
 
-    def _put(self, path, payload, on_end):
-        size = len(path) + len(payload) + _HEAD_BYTES
-        if size > PACKET_LIMIT:
-            raise ValueError("cannot publish: %d bytes are more than %d" % (size, PACKET_LIMIT))
-        entry = self.outbox.put(path, payload, on_end)
+    def _put_reading(self, name, value, unit):
+        payload = self._encode(name, value, unit, None)
+        path = contract.reading_path(name)
+        contract.check_size(path, payload)
+        self.readings.put(path, payload, self.clock.now())
+
+    def _encode(self, name, value, unit, at):
+        seq = self._seqs.get(name, 0) + 1
+        payload = contract.encode_reading(value, unit, at, seq)
+        self._seqs[name] = seq
+        return payload
+
+    def _wake_link(self):
         self.link.wake()
-        return entry
-
-    def _take_command(self, command):
-        self._commands.take(command)

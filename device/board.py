@@ -2,8 +2,10 @@
 
 unique_id() -> str              the same after every start; at most 23 characters
 async connect_network(config)   returns when IP works; LinkLost otherwise
+async recover_network(rounds) -> bool   after so many failures in a row; whether it did something
 async live()                    work of the board that runs beside the program
 now() -> int or None            unix seconds; None while the clock has not been set
+set_time(unix)                  the gateway has told the time
 light(on)                       the board's own LED, if it has one
 celsius() -> float or None      its own temperature sensor, if it has one
 reset()                         start again; does not return

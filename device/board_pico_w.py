@@ -6,9 +6,9 @@ import time
 import machine
 import network
 
-from device.clock import unix_seconds
+from device.clock import epoch_seconds, unix_seconds
 from device.sensors.temperature import rp2_celsius
-from device.wifi import connect_wifi
+from device.wifi import connect_wifi, recover_wifi
 
 _TEMPERATURE_ADC = 4  # RP2040 datasheet 4.9.5: the sensor is ADC input 4
 
@@ -29,12 +29,21 @@ class Board:
         """Join Wi-Fi unless we are in it."""
         await connect_wifi(self._wlan, config)
 
+    async def recover_network(self, lost_rounds):
+        """Restart a network that lets nothing through; return whether it did something."""
+        return await recover_wifi(self._wlan, lost_rounds, self.reset)
+
     async def live(self):
         """Nothing beside the program."""
 
     def now(self):
         """Return unix seconds, or None while the clock has not been set."""
         return unix_seconds(time.time(), time.gmtime(0)[0])
+
+    def set_time(self, unix):
+        """Set the clock of the chip, which TLS and files use."""
+        t = time.gmtime(epoch_seconds(unix, time.gmtime(0)[0]))
+        machine.RTC().datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
 
     def light(self, on):
         """Switch the board's LED."""

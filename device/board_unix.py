@@ -21,14 +21,21 @@ class Board:
 
     def unique_id(self):
         """Return an id made on the first start."""
-        known = flash.read_text(_ID)
-        if known is None:
+        try:
+            known = flash.read_text(_ID)
+        except ValueError:  # not UTF-8
+            known = None
+        if not known:
             known = "unix-" + "".join("%02x" % byte for byte in os.urandom(6))
             flash.write_atomic(_ID, known)
         return known
 
     async def connect_network(self, config):
         """Return at once: the machine's network is not ours to bring up."""
+
+    async def recover_network(self, lost_rounds):
+        """Return False: the machine's network is not ours to restart."""
+        return False
 
     async def live(self):
         """End the process when stdin ends, if that was asked for."""
@@ -41,6 +48,9 @@ class Board:
     def now(self):
         """Return unix seconds."""
         return unix_seconds(time.time(), time.gmtime(0)[0])
+
+    def set_time(self, unix):
+        """Do nothing: the machine's clock is not ours to set."""
 
     def light(self, on):
         """Remember and show the light."""

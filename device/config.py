@@ -12,10 +12,12 @@ _NUMBERS = {  # key: (default, lowest, highest)
     "retry_first_s": (1, 0.01, 3600),
     "retry_cap_s": (60, 0.01, 3600),
     "outbox_limit": (64, 5, 10000),
-    "outbox_bytes": (8192, 1024, 1048576),
+    "outbox_bytes": (8192, 2048, 1048576),
+    "queue_bytes": (131072, 0, 16777216),  # in flash; 0: none
+    "call_limit_s": (30, 0.1, 3600),  # of an async handler or sensor
 }
 _TEXTS = {"host": None, "name": None, "model": "generic", "wifi_ssid": "", "wifi_password": ""}
-_WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes")
+_WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes", "queue_bytes")
 
 
 class Config:

@@ -5,6 +5,7 @@ DeviceError
 ├─ WireError        a peer sent what MQTT or the contract does not allow
 ├─ LinkLost         the connection ended: try again
 └─ Refused          the other side said no: try again, but seldom
+   └─ CredentialsRefused   because of user name and password
 """
 
 
@@ -26,3 +27,7 @@ class LinkLost(DeviceError):
 
 class Refused(DeviceError):
     """The broker or the gateway refused the device."""
+
+
+class CredentialsRefused(Refused):
+    """The broker does not accept user name and password."""

@@ -11,15 +11,18 @@ _ANSWER_WAIT_MS = 30000
 _REQUEST_ID = 1
 
 
-async def join(config, board, packet_limit):
+async def join(config, board, decoder, address, packet_limit):
     """Return new credentials; store them on the flash and delete the claim token there."""
     claim = flash.load_claim()
     if claim is None:
-        raise ConfigError("cannot join: no credentials, and no claim token in the file 'claim'")
-    connection = Connection(config, packet_limit)
+        raise ConfigError(
+            "cannot join: no credentials, and no claim token: make one with `hecate devices claim`,"
+            " write it to the file 'claim', and reset"
+        )
+    connection = Connection(config, decoder, packet_limit)
     try:
         client_id = board.unique_id()
-        await connection.open(client_id, (contract.CLAIM_USER, claim), True, None)
+        await connection.open(address, client_id, (contract.CLAIM_USER, claim), True, None)
         answer = await _ask(connection, client_id, config)
     finally:
         await connection.close()

@@ -1,8 +1,9 @@
 """Encodes and decodes MQTT 3.1.1 packets, as far as a device needs: QoS 0 and 1. Pure.
 
-The decoder never holds more than one packet of `limit` bytes. A PUBLISH that is larger is not an
-error, because a broker that keeps the session would send it again after every reconnect: its topic
-and packet id are read, its payload is None, and its bytes are skipped.
+The decoder has one buffer for one packet of `limit` bytes, made once: a board's heap may be too
+fragmented for another one later. A PUBLISH that is larger is not an error, because a broker that
+keeps the session would send it again after every reconnect: its topic and packet id are read, its
+payload is None, and its bytes are skipped. The same holds for a payload that finds no memory.
 """
 
 from collections import namedtuple
@@ -25,6 +26,7 @@ REFUSALS = {  # CONNACK return codes, MQTT 3.1.1 table 3.1
     4: "bad user name or password",
     5: "not authorised",
 }
+CREDENTIALS_REFUSED = (4, 5)  # the others say nothing about user name and password
 
 _LENGTH_BYTES = 4  # [MQTT-2.2.3]: so a remaining length is below 2**28
 _TEXT_LIMIT = 65535
@@ -45,10 +47,16 @@ def encode_connect(client_id, login, keepalive_s, clean_session, will):
 
 def encode_publish(topic, payload, packet_id=0, retain=False, dup=False):
     """Return PUBLISH; packet id 0 means QoS 0."""
+    return publish_head(topic, len(payload), packet_id, retain, dup) + payload
+
+
+def publish_head(topic, payload_length, packet_id, retain=False, dup=False):
+    """Return all of PUBLISH before its payload, which need not be copied then."""
     if dup and not packet_id:
         raise ValueError("cannot encode PUBLISH: DUP needs QoS 1")  # [MQTT-3.3.1-2]
     first = 0x30 | (0x08 if dup else 0) | (0x02 if packet_id else 0) | (0x01 if retain else 0)
-    return _packet(first, _text(topic) + (_two(packet_id) if packet_id else b"") + payload)
+    head = _text(topic) + (_two(packet_id) if packet_id else b"")
+    return _packet(first, head, payload_length)
 
 
 def encode_puback(packet_id):
@@ -56,9 +64,10 @@ def encode_puback(packet_id):
     return _packet(0x40, _two(packet_id))
 
 
-def encode_subscribe(packet_id, topic_filter):
-    """Return SUBSCRIBE of one filter at QoS 1."""
-    return _packet(0x82, _two(packet_id) + _text(topic_filter) + b"\x01")  # [MQTT-3.8.1-1]
+def encode_subscribe(packet_id, *topic_filters):
+    """Return SUBSCRIBE of filters at QoS 1."""
+    body = b"".join(_text(topic_filter) + b"\x01" for topic_filter in topic_filters)
+    return _packet(0x82, _two(packet_id) + body)  # [MQTT-3.8.1-1]
 
 
 class Decoder:
@@ -66,48 +75,64 @@ class Decoder:
 
     def __init__(self, limit):
         self._limit = limit
-        self._buffer = b""
-        self._skip = 0
+        self._buffer = memoryview(bytearray(limit + _LENGTH_BYTES + 1))
+        self.reset()
+
+    def reset(self):
+        """Forget everything: a new connection begins."""
+        self._used = 0  # of the buffer
+        self._skip = 0  # of what comes, before the next packet
+        self._data = b""
+        self._taken = 0  # of the data
 
     def feed(self, data):
-        """Take what the socket gave."""
-        if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            data = data[skipped:]
-        self._buffer = self._buffer + data if self._buffer else data
+        """Take what the socket gave; take_packet() until None uses it up."""
+        self._data = data
+        self._taken = 0
 
     def take_packet(self):
         """Return the next packet, or None while incomplete; WireError ends the connection."""
-        buffer = self._buffer
-        head = decode_length(buffer)
-        if head is None:
-            return None
+        skipped = min(self._skip, len(self._data) - self._taken)
+        self._skip -= skipped
+        self._taken += skipped
+        wanted, head = 2, None
+        while head is None:
+            if not self._fill(wanted):
+                return None
+            head = decode_length(self._buffer[: self._used])
+            wanted = self._used + 1
         length, start = head
-        end = start + length
         if length > self._limit:
-            return self._take_oversized(start, end)
-        if len(buffer) < end:
+            return self._take_oversized(start, start + length)
+        if not self._fill(start + length):
             return None
-        self._buffer = buffer[end:]
-        return decode_body(buffer[0], buffer[start:end])
+        self._used = 0
+        return decode_body(self._buffer[0], self._buffer[start : start + length])
+
+    def _fill(self, wanted):
+        """Move data until the buffer holds so many bytes; return whether it does."""
+        count = min(wanted - self._used, len(self._data) - self._taken)
+        if count > 0:
+            part = self._data[self._taken : self._taken + count]
+            self._buffer[self._used : self._used + count] = part
+            self._used += count
+            self._taken += count
+        return self._used >= wanted
 
     def _take_oversized(self, start, end):
-        buffer = self._buffer
-        if buffer[0] >> 4 != 3:
+        first = self._buffer[0]
+        if first >> 4 != 3:
             raise WireError("cannot read packet: %d bytes are too many" % (end - start))
-        if len(buffer) < start + 2:
+        if not self._fill(start + 2):
             return None
-        head = 2 + (buffer[start] << 8 | buffer[start + 1]) + (2 if buffer[0] & 0x06 else 0)
+        head = 2 + (self._buffer[start] << 8 | self._buffer[start + 1]) + (2 if first & 0x06 else 0)
         if head > self._limit:
             raise WireError("cannot read packet: topic of %d bytes" % head)
-        if len(buffer) < start + head:
+        if not self._fill(start + head):
             return None
-        packet = decode_body(buffer[0], buffer[start : start + head])
-        self._buffer = b""
-        rest = buffer[start + head :]
+        packet = decode_body(first, self._buffer[start : start + head])
+        self._used = 0
         self._skip = end - start - head
-        self.feed(rest)
         return Publish(packet.topic, None, packet.packet_id, packet.retain, packet.dup)
 
 
@@ -157,7 +182,11 @@ def _decode_publish(flags, body):
     except ValueError:
         raise WireError("cannot read PUBLISH: topic is not UTF-8")
     packet_id = _packet_id(body, end) if qos else 0
-    return Publish(topic, body[payload:], packet_id, bool(flags & 1), bool(flags & 8))
+    try:
+        content = bytes(body[payload:])
+    except MemoryError:
+        content = None
+    return Publish(topic, content, packet_id, bool(flags & 1), bool(flags & 8))
 
 
 def _packet_id(body, start):
@@ -167,8 +196,8 @@ def _packet_id(body, start):
     return value
 
 
-def _packet(first, body):
-    length = len(body)
+def _packet(first, body, more=0):
+    length = len(body) + more
     head = bytes((first,))
     while length > 0x7F:
         head += bytes((length & 0x7F | 0x80,))

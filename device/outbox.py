@@ -4,9 +4,13 @@ Paths are topics below the device's prefix, which a new join may change.
 
 Theory. Entries stand in the order they were put. An entry is WAITING (to be sent, perhaps again),
 SENT (it has a packet id and no PUBACK yet), DELIVERED or DROPPED; the last two have left the
-outbox and do not change any more. At most `window` entries are SENT. An entry that has a packet
-id keeps it, and is never dropped: the broker may have it. When there is no room, the oldest entry
-without a packet id is dropped and counted.
+outbox and do not change any more; they have no payload any more. At most `window` entries are
+SENT. An entry that has a packet id keeps it, and is never dropped: the broker may have it. Neither
+is an entry that is `kept`, as replies are. When there is no room, the oldest other entry is
+dropped and counted.
+
+Whatever else of the package grows with what a peer sends (commands that wait) reserves its bytes
+here, so that one bound holds for all. take_back() takes readings out for the queue in flash.
 """
 
 WAITING = "waiting"
@@ -20,9 +24,10 @@ _ENTRY_BYTES = 64  # what an entry costs besides its texts, on a 32-bit board
 class Entry:
     """One message on its way."""
 
-    def __init__(self, path, payload, on_end):
+    def __init__(self, path, payload, on_end, kept=False):
         self.path = path
         self.payload = payload
+        self.kept = kept
         self.state = WAITING
         self.packet_id = 0
         self.dup = False
@@ -35,8 +40,10 @@ class Entry:
     def end(self, state):
         """Leave the outbox; tell who waits."""
         self.state = state
-        if self.on_end is not None:
-            self.on_end()
+        self.payload = None  # who remembers the entry does not keep its bytes
+        on_end, self.on_end = self.on_end, None
+        if on_end is not None:
+            on_end()
 
 
 class Outbox:
@@ -52,13 +59,14 @@ class Outbox:
         self._packet_id = 0
         self._entries = []
         self._bytes = 0
+        self._reserved = 0
 
     def __len__(self):
         return len(self._entries)
 
-    def put(self, path, payload, on_end=None):
+    def put(self, path, payload, on_end=None, kept=False):
         """Return the new entry; it is DROPPED at once when nothing can make room for it."""
-        entry = Entry(path, payload, on_end)
+        entry = Entry(path, payload, on_end, kept)
         while self._is_full(entry.size()) and self._drop_oldest():
             pass
         if self._is_full(entry.size()):
@@ -68,6 +76,41 @@ class Outbox:
         self._entries.append(entry)
         self._bytes += entry.size()
         return entry
+
+    def has_room(self, size, share=1):
+        """Return whether an entry of so many bytes fits into the first 1/share of the bounds."""
+        if not self._entries and not self._reserved:
+            return size + _ENTRY_BYTES <= self._limit_bytes
+        return (
+            len(self._entries) < self._limit // share
+            and self._bytes + self._reserved + size + _ENTRY_BYTES <= self._limit_bytes // share
+        )
+
+    def reserve(self, size):
+        """Take room for bytes that are kept elsewhere, up to half of all; return False without."""
+        reserved = self._reserved + size
+        if self._reserved and reserved > self._limit_bytes // 2:
+            return False
+        if self._bytes + reserved > self._limit_bytes:
+            return False
+        self._reserved += size
+        return True
+
+    def release(self, size):
+        """Give reserved room back."""
+        self._reserved -= size
+
+    def take_back(self, with_sent):
+        """Take out and return the readings that nobody waits for, in their order.
+
+        Those that were sent only if asked for: they go out again under another packet id then.
+        """
+        taken = [
+            e for e in self._entries if e.on_end is None and (with_sent or not e.packet_id)
+        ]
+        for entry in taken:
+            self._remove(entry)
+        return taken
 
     def take_unsent(self):
         """Return the next entry to send, now SENT, or None: nothing waits or the window is full."""
@@ -105,11 +148,12 @@ class Outbox:
                 entry.dup = session_present
 
     def _is_full(self, size):
-        return len(self._entries) >= self._limit or self._bytes + size > self._limit_bytes
+        used = self._bytes + self._reserved
+        return len(self._entries) >= self._limit or used + size > self._limit_bytes
 
     def _drop_oldest(self):
         for entry in self._entries:
-            if not entry.packet_id:
+            if not entry.packet_id and not entry.kept:
                 self._remove(entry)
                 self.dropped += 1
                 entry.end(DROPPED)

@@ -6,6 +6,9 @@ import time
 from device.errors import ConfigError, LinkLost
 
 _POLL_MS = 200
+_LEAVE_AT = 3  # rounds in a row without a word from the gateway: leave the network
+_OFF_AT = 6  # switch the interface off and on
+_RESET_AT = 24  # reset the board; about twenty minutes with the default pauses
 
 
 async def connect_wifi(wlan, config, timeout_s=20):
@@ -23,3 +26,23 @@ async def connect_wifi(wlan, config, timeout_s=20):
             raise LinkLost("cannot join Wi-Fi %s: status %s" % (config.wifi_ssid, wlan.status()))
         await asyncio.sleep_ms(_POLL_MS)
     print("device: Wi-Fi address", wlan.ifconfig()[0])
+
+
+async def recover_wifi(wlan, lost_rounds, reset):
+    """Do more and more about a network that lets nothing through; return whether it did something.
+
+    isconnected() can stay true although nothing passes. connect_wifi() joins again afterwards.
+    """
+    if lost_rounds % _RESET_AT == 0:
+        print("device: nothing passes the network: resetting")
+        reset()
+    elif lost_rounds % _OFF_AT == 0:
+        wlan.active(False)
+        await asyncio.sleep_ms(_POLL_MS)
+        wlan.active(True)
+    elif lost_rounds % _LEAVE_AT == 0:
+        wlan.disconnect()
+        await asyncio.sleep_ms(_POLL_MS)
+    else:
+        return False
+    return True

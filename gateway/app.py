@@ -37,16 +37,16 @@ from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
-from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
-from gateway.mqtt.embedded import build_embedded_broker
+from gateway.mqtt.embedded import build_embedded_broker, open_users
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
+from gateway.node.vouch import SupernodeVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
@@ -92,7 +92,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
-    users = _build_users(base.config, stack)
+    users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
     api = await _build_api(base, stack) if config.cloud.url else None
@@ -112,6 +112,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             store=base.settings,
             tokens=tokens,
             credential=credential,
+            vouch=base.vouch,
             clock=clock.now,
         )
     )
@@ -174,6 +175,7 @@ class _Base:
     services: ServiceHost
     election: Election
     node: Node
+    vouch: SupernodeVouch
     clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
     broker_listeners: BrokerListeners
@@ -206,7 +208,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     election = Election(identity.node_id, time.monotonic(), rank, epoch)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    sources = RecordSources(services.services, lambda: election.supernode_id)
+    vouch = SupernodeVouch()
+    sources = RecordSources(services.services, lambda: election.supernode_id, vouch.of)
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
@@ -217,6 +220,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         services=services,
         election=election,
         node=Node(identity, name, account, sources, clock.now),
+        vouch=vouch,
         clock=clock,
         sockets=sockets,
         broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
@@ -239,20 +243,6 @@ async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
     api = CloudApi(settings.url, node.identity.key, tls, base.clock, proxy)
     stack.push_async_callback(api.close)
     return api
-
-
-def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":
-    if config.broker.access is None:
-        return None
-    from broker.access import AccessError
-    from gateway.mqtt.users import BrokerUsers
-
-    try:
-        users = BrokerUsers(config.broker.access)
-    except AccessError as exc:
-        raise ConfigError(f"{exc}, given in [broker.access]") from exc
-    stack.callback(users.close)
-    return users
 
 
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
@@ -380,9 +370,14 @@ def _build_roles(
 ) -> RoleController:
     if cloud is None:
         return RoleController((), cluster.next_role)
+    from gateway.sep.forwarder import PeerPorts, SepForwarder
     from gateway.sep.service import SepService
 
-    uplink, sep = cloud.uplink, SepService(base.node.identity, sidecar.api, base.clock.now)
+    node_id, uplink = base.node.node_id, cloud.uplink
+    service = SepService(base.node.identity, sidecar.api, base.clock.now)
+    peers = PeerPorts(cluster.send_sep, lambda: cluster.supernode_id)
+    sep = SepForwarder(node_id, service, peers)
+    cluster.add_listener(uplink.register_soon, sep.take_from_peer)
 
     async def serve_cloud() -> None:
         """Keep the uplink and serve the SEP requests that it brings."""

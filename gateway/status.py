@@ -128,7 +128,9 @@ class GatewayStatus:
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,
+                "epoch": parts.cluster.epoch,
                 "members": len(parts.cluster.known_records()),
+                "sepPassed": parts.cluster.sep_passed,
             },
             "sep": self._sep(),
             "beps": self._beps(),
@@ -154,6 +156,7 @@ class GatewayStatus:
                 "joined_at": d.joined_at,
                 "last_seen": d.last_seen,
                 "messages": d.messages,
+                "conflicts": d.conflicts,
                 "last_topic": d.last_topic,
                 "last_payload": shown(d.last_payload),
             }

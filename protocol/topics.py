@@ -6,6 +6,7 @@ CONTROL_PREFIX = "$hec/"
 
 JOIN_REQUESTS = "$hec/join/+/request"
 NODES = "$hec/nodes/+"
+ONLINE = b"online"  # the payload of a device's status
 
 
 def join_request(client_id: str) -> str:
@@ -26,6 +27,16 @@ def node_record(node_id: str) -> str:
 def device_prefix(device_id: str) -> str:
     """Return the prefix of a device's topics."""
     return f"devices/{device_id}"
+
+
+def status_topic(device_id: str) -> str:
+    """Return the topic of a device's status: ONLINE, or what its will says."""
+    return f"{device_prefix(device_id)}/status"
+
+
+def time_topic(device_id: str) -> str:
+    """Return the topic on which the gateway tells a device the time."""
+    return f"{device_prefix(device_id)}/time"
 
 
 # On the cloud's broker -----------------------------------------------------------------

@@ -22,6 +22,7 @@ from protocol.records import NodeRecord
 from protocol.topics import NODES, node_record
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cluster.links.frames import SepMessage
     from gateway.cluster.links.peer_links import RefusedNode
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
@@ -37,6 +38,8 @@ class ClusterPorts:
     own_record: Callable[[], str]  # signed
     save_epoch: Callable[[int], Awaitable[None]]
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
+    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
+    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
     mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
     monotonic: Callable[[], float] = time.monotonic
 
@@ -59,6 +62,9 @@ class Cluster:
         self._role_changed = asyncio.Event()
         self._known_role = Role.LISTENING
         self._tasks: set[asyncio.Task[None]] = set()
+        self._on_change: list[Callable[[], None]] = []
+        self._on_sep: list[Callable[[str, str, bytes], None]] = []
+        self.sep_passed = 0  # envelopes to and from members, at the supernode
         self.network: ClusterNetwork | None = None
         if build_network is not None:
             self.network = build_network(self._network_ports())
@@ -95,6 +101,26 @@ class Cluster:
         if self.network is None:
             return self._directory.records()
         return await self.network.exchange.records()
+
+    def add_listener(
+        self, on_change: Callable[[], None], on_sep: Callable[[str, str, bytes], None]
+    ) -> None:
+        """Call on_change when this node's record has changed, on_sep for envelopes of peers.
+
+        on_sep takes the peer's id, a topic of the cloud ("" for a request), and the envelope.
+        """
+        self._on_change.append(on_change)
+        self._on_sep.append(on_sep)
+
+    def send_sep(self, peer_id: str, topic: str, payload: bytes) -> bool:
+        """Send an envelope to a member or to the supernode; return False when it cannot go."""
+        if self.network is None:
+            return False
+        from gateway.cluster.links.frames import SepMessage
+
+        is_sent = self.network.exchange.send_sep(peer_id, SepMessage(topic, payload))
+        self.sep_passed += is_sent and self.supernode_id == self._node_id
+        return is_sent
 
     async def next_role(self, known: Role) -> Role:
         """Return the role of this node when it differs from the known one."""
@@ -149,7 +175,9 @@ class Cluster:
             addresses=self._ports.addresses,
             changed=self._changed,
             stored=self._stored,
-            sep=lambda _peer, _message: None,
+            vouch=self._ports.vouch,
+            vouched=self._vouched,
+            sep=self._take_sep,
             mqtt_port=self._ports.mqtt_port,
             save_epoch=lambda epoch: self._spawn(self._save_epoch(epoch)),
         )
@@ -158,6 +186,18 @@ class Cluster:
         changed, self._role_changed = self._role_changed, asyncio.Event()
         changed.set()
         self.publish()  # it names the supernode
+        for listener in self._on_change:
+            listener()
+
+    def _vouched(self, supernode_id: str, statement: str) -> None:
+        self._ports.vouched(supernode_id, statement)
+        for listener in self._on_change:
+            listener()
+
+    def _take_sep(self, peer_id: str, message: "SepMessage") -> None:
+        self.sep_passed += bool(message.topic)
+        for listener in self._on_sep:
+            listener(peer_id, message.topic, message.payload)
 
     def _stored(self, node_id: str, signed: str) -> None:
         """Publish a record at the broker of this node; withdraw it when it is ""."""

@@ -46,6 +46,8 @@ class NetworkPorts:
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by the port it listens on
     changed: Callable[[], None]  # role or claim
     stored: Callable[[str, str], None]  # a node id and its record; "": withdrawn
+    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
+    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
     save_epoch: Callable[[int], None]
     mqtt_port: Callable[[], int]  # that the network can reach; 0: none
@@ -92,6 +94,8 @@ class ClusterNetwork:
                 supernode=self._find_supernode,
                 leads=lambda: election.supernode_id == key.node_id,
                 stored=ports.stored,
+                vouch=ports.vouch,
+                vouched=ports.vouched,
                 sep=ports.sep,
             ),
         )

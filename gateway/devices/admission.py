@@ -8,12 +8,23 @@ from collections.abc import Callable
 from broker import Broker, Message
 from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of, new_token
-from gateway.devices.join import encode_credentials, encode_refusal, parse_request
+from gateway.devices.join import (
+    encode_credentials,
+    encode_refusal,
+    encode_time,
+    parse_request,
+)
 from gateway.devices.registry import DEVICE_LIMIT, DeviceRecord, DeviceRegistry
 from gateway.devices.store import DeviceStore
 from gateway.errors import GatewayError
 from protocol.ids import new_device_id
-from protocol.topics import JOIN_REQUESTS, device_prefix, join_response
+from protocol.topics import (
+    JOIN_REQUESTS,
+    ONLINE,
+    join_response,
+    status_topic,
+    time_topic,
+)
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -83,7 +94,7 @@ class DeviceAdmission:
         if device is None:
             return False
         self._broker.revoke(device_id)
-        self._local.publish(f"{device_prefix(device_id)}/status", b"", retain=True)
+        self._local.publish(status_topic(device_id), b"", retain=True)
         await self._store.delete_device(device_id)
         logger.info("device %s (%s) revoked", device.name, device_id)
         return True
@@ -99,6 +110,8 @@ class DeviceAdmission:
         sender = message.sender
         if sender.startswith("dev-"):
             self.registry.observe(sender, message.topic, message.payload, self._clock())
+            if message.payload == ONLINE and message.topic == status_topic(sender):
+                self._local.publish(time_topic(sender), encode_time(self._clock()))
 
     def _on_join(self, message: Message) -> None:
         if not message.sender.startswith(CLAIM_NAME):

@@ -1,4 +1,4 @@
-"""Parses the requests of joining devices and encodes the answers (docs/protocol.md)."""
+"""Parses the requests of joining devices and encodes what they are told (docs/protocol.md)."""
 
 import json
 from dataclasses import dataclass
@@ -67,3 +67,8 @@ def encode_credentials(device_id: str, password: Secret) -> bytes:
 def encode_refusal(reason: str) -> bytes:
     """Return the answer that refuses a join for a reason."""
     return json.dumps({"error": f"cannot join: {reason}"}).encode()
+
+
+def encode_time(now: float) -> bytes:
+    """Return the time for a device that has come online; many boards have no clock."""
+    return json.dumps({"at": int(now)}).encode()

@@ -1,9 +1,11 @@
 """Holds the devices of a node and their counters."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.devices.credentials import is_token
+from gateway.devices.take_overs import TakeOvers
+from protocol.topics import ONLINE, status_topic
 
 DEVICE_LIMIT = 10_000
 SHOWN_CHARACTERS = 200  # of a payload, in the status
@@ -25,6 +27,9 @@ class DeviceRecord:
     messages: int = 0
     last_topic: str = ""
     last_payload: bytes = b""
+    is_up: bool = False  # as it says itself; its will says that it is not
+    conflicts: int = 0  # times that logins of a second board were held off
+    take_overs: TakeOvers = field(default_factory=TakeOvers)
 
     def observe(self, topic: str, payload: bytes, now: float) -> None:
         """Note a message of the device."""
@@ -32,6 +37,18 @@ class DeviceRecord:
         self.messages += 1
         self.last_topic = topic
         self.last_payload = payload[: SHOWN_CHARACTERS * 4]
+        if topic == status_topic(self.device_id):
+            self.is_up = payload == ONLINE
+
+    def admit(self, now: float) -> bool:
+        """Note a login with the device's credentials; return False while it has to be held off."""
+        if not self.is_up:
+            return True
+        was_held = self.take_overs.is_holding(now)
+        if self.take_overs.admit(now):
+            return True
+        self.conflicts += not was_held
+        return False
 
     def confirm(self) -> None:
         """Note that the device has logged in with its own credentials: its join is over."""

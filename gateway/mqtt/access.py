@@ -5,6 +5,7 @@ writes its dead letters.
 """
 
 import hmac
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +26,8 @@ from settings.secret import Secret
 
 if TYPE_CHECKING:  # a gateway without [broker.access] does not load it
     from gateway.mqtt.users import BrokerUsers
+
+logger = logging.getLogger(__name__)
 
 CONTAINERS = "containers"  # the name of the Unix socket's listener
 CLAIM_USER = "claim"
@@ -173,8 +176,23 @@ class Access:
         foreign = DEVICE_ID.match(client_id) is not None and not client_id.startswith(device_id)
         if device is None or foreign:
             return Refusal.BAD_CREDENTIALS
+        if client_id == device_id and not self._may_take_over(device, credentials):
+            return Refusal.SERVER_UNAVAILABLE
         await self._ports.confirm(device)
         return Identity(device_id, client_id, frozenset({DEVICE}))
+
+    def _may_take_over(self, device: DeviceRecord, credentials: Credentials) -> bool:
+        conflicts = device.conflicts
+        is_admitted = device.admit(self._ports.clock())
+        if device.conflicts > conflicts:
+            logger.warning(
+                "device %s (%s): two boards use its identity; the one at %s is held off;"
+                " revoke the device and let both join again",
+                device.name,
+                device.device_id,
+                credentials.peer,
+            )
+        return is_admitted
 
     def _own_topics(self, identity: Identity) -> tuple[str, ...]:
         rights = self._container_rights.get(identity.name)

@@ -22,6 +22,7 @@ class RecordSources:
 
     services: Callable[[], tuple[OfferedService, ...]]
     supernode_id: Callable[[], str]  # "" before the election
+    vouch: Callable[[str], str]  # a supernode's statement about this node; "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ class Node:
 
     def signed_record(self) -> str:
         """Return the record signed by this node."""
-        return sign_record(self.record(), self.identity.key, self._clock())
+        record = self.record()
+        statement = self._sources.vouch(record.supernode_id)
+        return sign_record(record, self.identity.key, self._clock(), statement)
 
     def edge_id_token(self) -> Secret:
         """Return a proof of which node this is, for the cloud's identity service."""

@@ -23,7 +23,8 @@ ROOT = PACKAGE.parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 BIN = Path(sys.executable).parent
 GUIDE = (ROOT / "docs/device.md").read_text()
-BOARD_BYTES = 64 * 1024
+BOARD_BYTES = 96 * 1024
+BOARD_SHARE = 0.68  # of the heap in use here, on a 32-bit board: seen on Pico W firmware
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -36,7 +37,8 @@ def test_compiles_for_a_board(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_nothing_a_board_does_not_have(source: Path) -> None:
     imported = re.findall(r"^\s*(?:import|from)\s+(\w+)", source.read_text(), re.MULTILINE)
-    known = ["device", "asyncio", "binascii", "collections", "json", "os", "random", "sys", "time"]
+    known = ["device", "asyncio", "binascii", "collections", "gc", "io", "json", "os", "random"]
+    known += ["socket", "sys", "time"]
     boards_only = ["esp32", "machine", "micropython", "network"]
     allowed = {*known, *(boards_only if source.name.startswith("bo") else ())}
     assert set(imported) <= allowed
@@ -93,8 +95,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory / "build/lib"
 
 
-def test_fits_into_64_kib_of_a_board(compiled: Path, tmp_path: Path) -> None:
-    """128 KiB of the 64-bit unix port hold as much as 64 KiB of a 32-bit board."""
+def test_fits_into_96_kib_of_a_board(compiled: Path, tmp_path: Path) -> None:
+    """141 KiB of the 64-bit unix port hold as much as 96 KiB of a 32-bit board."""
     program = guide_program().replace("every(5", "every(0.01").replace("device.run()", MEMORY_PROBE)
 
     async def script(application: Application) -> None:
@@ -102,7 +104,7 @@ def test_fits_into_64_kib_of_a_board(compiled: Path, tmp_path: Path) -> None:
         await asyncio.to_thread(application.publish, f"{PREFIX}/commands/light", '{"on": true}')
         await until(lambda: application.payloads("/replies/light"), "a reply")
         heaps = [json.loads(p)["value"] for p in application.payloads("/heap")]
-        assert max(heaps) / 2 < 36 * 1024, heaps
+        assert max(heaps) * BOARD_SHARE < 74 * 1024, heaps
 
     with Mosquitto(tmp_path) as broker:
         board = joined_board(tmp_path / "board", settings_for(broker.port), program)
@@ -111,7 +113,7 @@ def test_fits_into_64_kib_of_a_board(compiled: Path, tmp_path: Path) -> None:
         log = tmp_path / "out"
         with Application(broker.port, f"{PREFIX}/#") as application, log.open("wb") as out:
             process = subprocess.Popen(
-                [find_micropython(), "-X", f"heapsize={2 * BOARD_BYTES}", "main.py"],
+                [find_micropython(), "-X", f"heapsize={int(BOARD_BYTES / BOARD_SHARE)}", "main.py"],
                 cwd=board.directory,
                 env={"PATH": "", "MICROPYPATH": f".frozen:{compiled}"},
                 stdin=subprocess.DEVNULL,
@@ -153,7 +155,7 @@ def guide_program() -> str:
 def test_the_guide_lists_every_setting() -> None:
     source = (PACKAGE / "config.py").read_text()
     keys = set(re.findall(r'"([a-z_]+)": (?:\(|None|"")', source)) | {"model"}
-    assert len(keys) == 13
+    assert len(keys) == 15
     assert all(f"`{key}`" in GUIDE for key in keys)
 
 

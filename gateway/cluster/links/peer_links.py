@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.cluster.links.link import CONTROL, PeerLink, dial
 from gateway.errors import ClusterError
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
+from settings.addresses import HostPort, format_address
 
 logger = logging.getLogger(__name__)
 
@@ -201,7 +202,8 @@ class PeerLinks:
         now = self._ports.monotonic()
         if link.is_dialled:
             self._candidates.reached(link.peer_id, link.address, now)
-        self._candidates.note(link.peer_id, hello.addresses, now, self._links)
+        seen = _seen_at(link, hello.addresses)
+        self._candidates.note(link.peer_id, (*seen, *hello.addresses), now, self._links)
         self._ports.up(link)
 
     def _receive(self, link: PeerLink, frame: Frame) -> None:
@@ -224,3 +226,12 @@ class PeerLinks:
         task = asyncio.create_task(run(), name="peer link")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _seen_at(link: PeerLink, announced: Iterable[str]) -> tuple[str, ...]:
+    """Return where the peer may listen by the address that it has called from."""
+    if link.is_dialled:
+        return ()
+    host = HostPort.parse(link.address).host
+    ports = {HostPort.parse(address).port for address in announced}
+    return tuple(format_address(host, port) for port in sorted(ports))

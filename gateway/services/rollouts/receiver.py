@@ -21,6 +21,7 @@ ORDERS_KEPT = 64
 CODES_KEPT = 1024  # a code is valid for two minutes
 LOOK_S = 0.1  # between two looks at a version on probation
 PROBATION_EXTRA_S = 60.0  # for a first version, which may restart, to pass its probation
+_ENDS = (OrderState.READY, OrderState.FAILED, OrderState.LOST)
 
 # client id, node id, image id, code, digest
 PullImage = Callable[[str, str, str, str, str], Awaitable[object]]
@@ -49,11 +50,11 @@ class RolloutReceiver:
         The cloud could send an order of before once more, to bring an old version back: each code
         begins one run.
         """
-        rollout_id = order.rollout_id
+        rollout_id, known = order.rollout_id, self.show(order.rollout_id)
         if code and code in self._codes:
             repeated = OrderProgress(OrderState.LOST, "the order came a second time")
-            return self.show(rollout_id) or repeated
-        if rollout_id not in self._tasks:
+            return known or repeated
+        if known is None or known.state in _ENDS or rollout_id not in self._tasks:
             self._codes[code] = None
             while len(self._codes) > CODES_KEPT:
                 self._codes.popitem(last=False)
@@ -61,7 +62,7 @@ class RolloutReceiver:
             carrying = self._carry_out(order, from_other=bool(code))
             task = asyncio.create_task(carrying, name=f"roll-out {rollout_id}")
             self._tasks[rollout_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(rollout_id, None))
+            task.add_done_callback(lambda done: self._release(rollout_id, done))
         return self._orders[rollout_id][1]
 
     def show(self, rollout_id: str) -> OrderProgress | None:
@@ -75,6 +76,10 @@ class RolloutReceiver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _release(self, rollout_id: str, done: asyncio.Task[None]) -> None:
+        if self._tasks.get(rollout_id) is done:  # not that of the same order, given again
+            del self._tasks[rollout_id]
 
     def _note(self, order: RolloutOrder, progress: OrderProgress) -> None:
         self._orders[order.rollout_id] = order, progress

@@ -11,7 +11,8 @@ from gateway.services.errors import ImageError
 from gateway.services.images.pack import pack_image
 from gateway.services.rollouts.orders import OrderState, RolloutOrder
 from gateway.services.rollouts.receiver import RolloutReceiver
-from tests.unit.gateway.services.fake_runtime import LIMITS, until
+from tests.aio import until
+from tests.unit.gateway.services.fake_runtime import LIMITS
 from tests.unit.gateway.services.test_deployments import Bench, run, versions
 
 KEYS = replace(LIMITS, rules=replace(LIMITS.rules, trusted_keys=frozenset({"ed25519:x"})))

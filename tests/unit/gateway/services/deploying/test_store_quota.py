@@ -16,7 +16,8 @@ from gateway.services.deploying.store_quota import (
     judge,
 )
 from gateway.services.limits import ServiceLimits
-from tests.unit.gateway.services.fake_runtime import until
+from tests.aio import until
+from tests.programs import PATIENCE
 from tests.unit.gateway.services.test_deployments import Bench
 
 
@@ -77,4 +78,4 @@ def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
         await until(lambda: supervisor.state is ContainerState.STARTED)  # it may delete its files
         await bench.deployments.stop()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 20 * PATIENCE))

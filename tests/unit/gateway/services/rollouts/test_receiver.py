@@ -11,7 +11,9 @@ from gateway.services.errors import ImageError
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.rollouts.orders import OrderProgress, OrderState, RolloutOrder
 from gateway.services.rollouts.receiver import ORDERS_KEPT, RolloutReceiver
-from tests.unit.gateway.services.fake_runtime import LIMITS, until
+from tests.aio import until
+from tests.programs import PATIENCE
+from tests.unit.gateway.services.fake_runtime import LIMITS
 from tests.unit.gateway.services.test_deployments import Bench
 
 OWN, OTHER = "0" * 56, "1" * 56
@@ -62,7 +64,7 @@ def run(folder: Path, scenario: Callable[[Site], Awaitable[None]]) -> None:
             await site.receiver.stop()
             await bench.deployments.stop()
 
-    asyncio.run(asyncio.wait_for(whole(), 20))
+    asyncio.run(asyncio.wait_for(whole(), 20 * PATIENCE))
 
 
 def test_an_order_fetches_the_image_and_is_ready_after_the_probation(tmp_path: Path) -> None:
