@@ -25,8 +25,8 @@ def load_archive(path: Path) -> Package:
     except (OSError, ImageError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else str(exc).partition(": ")[2]
         raise CliError(
-            f"cannot deploy {path}: {why or exc}; give a folder, or an image of `hecate build` or of "
-            "another builder"
+            f"cannot deploy {path}: {why or exc}; give a folder, or an image of `hecate build` or "
+            "of another builder"
         ) from exc
     manifest = image.manifest
     return Package(
