@@ -333,6 +333,11 @@ class Deployments:
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
 
+    def check_ordered(self, client_id: str, image_id: str) -> None:
+        """Return if an image may run because another node says so; ServicesError if not."""
+        image = self.image(image_id, client_id)
+        self._images.check_signature(image.signature, image.digest, ordered=True)
+
     def content(self, image: StoredImage) -> Path:
         """Return the folder of an image's files."""
         return self._catalogue.content(image.digest)

@@ -9,15 +9,15 @@ from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, print_json, print_table
-from gateway.cli.view.words import ago, duration, size
+from gateway.cli.view.words import ago, duration
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"
 BASE_KEY = "MCM.BASE_API_PATH"
 PS_COLUMNS = (
     "NAME", "STATE", "SINCE", "IMAGE", "VERSION", "PATH", "HANDLED", "FAILED", "DROPPED", "DEAD",
-    "MEMORY", "RESTARTS", "REASON",
+    "RESTARTS", "REASON",
 )  # fmt: skip
-OPTIONAL = frozenset({"VERSION", "FAILED", "DROPPED", "DEAD", "MEMORY", "RESTARTS", "REASON"})
+OPTIONAL = frozenset({"VERSION", "FAILED", "DROPPED", "DEAD", "RESTARTS", "REASON"})
 START_S = 630.0  # a microservice may take 600 s to start
 
 
@@ -58,7 +58,7 @@ async def remove(target: Target, names: Sequence[str], *, as_json: bool) -> None
             path = await _path_to_remove(sidecar, name)
             removed.append(await sidecar.call(what, "DELETE", path))
             if not as_json:
-                console().print(f"removed {path.split('/')[-1]}", soft_wrap=True)
+                console().print(f"removed {name}", soft_wrap=True)
     if as_json:
         print_json({"data": removed})
 
@@ -88,7 +88,6 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         f"{_number(container, 'failed'):.0f}",
         f"{_number(container, 'dropped'):.0f}",
         f"{_number(container.get('deadLetters') or {}, 'kept'):.0f}",
-        size(_number(container, "memory")) if container.get("memory") else "",
         f"{_number(container, 'restarts'):.0f}",
         "; ".join(filter(None, (reason(container, now), news(container), backlog(container)))),
     )

@@ -59,7 +59,8 @@ class RolloutReceiver:
             while len(self._codes) > CODES_KEPT:
                 self._codes.popitem(last=False)
             self._note(order, OrderProgress(OrderState.TRANSFERRING))
-            task = asyncio.create_task(self._carry_out(order), name=f"roll-out {rollout_id}")
+            carrying = self._carry_out(order, from_other=bool(code))
+            task = asyncio.create_task(carrying, name=f"roll-out {rollout_id}")
             self._tasks[rollout_id] = task
             task.add_done_callback(lambda done: self._release(rollout_id, done))
         return self._orders[rollout_id][1]
@@ -86,9 +87,11 @@ class RolloutReceiver:
         while len(self._orders) > ORDERS_KEPT:
             self._orders.popitem(last=False)
 
-    async def _carry_out(self, order: RolloutOrder) -> None:
+    async def _carry_out(self, order: RolloutOrder, *, from_other: bool) -> None:
         try:
             await self._fetch(order)
+            if from_other:
+                self._deployments.check_ordered(order.client_id, order.image_id)
             self._note(order, OrderProgress(OrderState.STARTING))
             name = order.image_id.removeprefix(f"{order.client_id}-")
             deployed = await self._deployments.put_container(

@@ -29,8 +29,12 @@ def test_a_folder_without_the_file_is_told_what_it_is_for(tmp_path: Path) -> Non
     why = str(caught.value)
     assert why.startswith(f"cannot build {folder}: no microservice.toml in it. This file names")
     assert 'name = "my-meter-2"\n\n[http]\nbase = "/my-meter-2/v1"\n' in why
-    assert f"`hecate new {folder}` writes one" in why
+    assert f"`hecate new '{folder}'` writes one" in why
     assert "Errno" not in why
+    (folder / "service.py").unlink()
+    (folder / "index.js").write_text("")
+    with pytest.raises(CliError, match=r"`hecate new '.*' --js` writes one"):
+        build_folder(folder)
 
 
 # case G12
