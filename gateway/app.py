@@ -26,7 +26,9 @@ from urllib.parse import urlsplit
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
+from gateway.app_calls import build_other_nodes
 from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
+from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
@@ -117,6 +119,12 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
         )
     )
     cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
+    nodes = build_other_nodes(
+        node.node_id,
+        cluster,
+        (cloud.sep_calls, api.account_nodes) if cloud and api else None,
+        stack,
+    )
     status = GatewayStatus(
         StatusSources(
             node=node,
@@ -136,6 +144,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             cluster=cluster,
             admission=admission,
             services=base.services,
+            nodes=nodes,
             cloud=cloud.calls if cloud else None,
             clock=clock.now,
         )
@@ -148,7 +157,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
-            outlets=_build_outlets(base, broker, sidecar, cloud),
+            outlets=_build_outlets(base, broker, sidecar, nodes),
             broker=broker,
             users=users,
             admission=admission,
@@ -263,7 +272,7 @@ async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, api: "CloudApi", stack: AsyncExitStack
 ) -> CloudLinkParts:
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
-    from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
@@ -276,8 +285,8 @@ async def _build_cloud(
     scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
     tls = client_context(settings.ca_file) if settings.tls else None
     proxy = find_proxy(settings.proxy, scheme, host)
-    other_nodes = OtherNodes(settings.url, cluster.known_records, api.account_nodes, tls, proxy)
-    stack.push_async_callback(other_nodes.close)
+    sep_calls = SepCalls(settings.url, tls, proxy)
+    stack.push_async_callback(sep_calls.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -303,11 +312,9 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(
-            uplink.associate, api.account_nodes, other_nodes, beps, membership, settings.url
-        ),
+        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
         sources=CloudSources(uplink, spool, clock, settings.url),
-        other_nodes=other_nodes,
+        sep_calls=sep_calls,
     )
 
 
@@ -342,7 +349,7 @@ def _build_uplink(
 
 
 def _build_outlets(
-    base: _Base, broker: Broker, sidecar: Sidecar, cloud: CloudLinkParts | None
+    base: _Base, broker: Broker, sidecar: Sidecar, nodes: OtherNodes | None
 ) -> Outlets:
     """Return the targets of requests of containers."""
     node, settings = base.node, base.config.sidecar
@@ -361,7 +368,7 @@ def _build_outlets(
         ),
         node_id=node.node_id,
         closed_ports=closed_ports,
-        nodes=cloud.other_nodes if cloud else None,
+        nodes=nodes,
     )
 
 

@@ -20,8 +20,8 @@ from benchmarks.machine import describe_machine
 from benchmarks.measure import Failure
 from benchmarks.report import Circumstances
 from benchmarks.services.figures import ServiceResults, ServiceScenario, ServiceSize
-from benchmarks.services.node_red import install_node_red, node_red_version
 from benchmarks.services.report import print_services, render_services, services_json
+from benchmarks.services.rivals.node_red import install_node_red, node_red_version
 from benchmarks.services.scenarios import FULL_SIZE, QUICK_SIZE, SERVICE_SCENARIOS
 from benchmarks.verdict import format_number
 

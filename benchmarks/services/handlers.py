@@ -13,8 +13,8 @@ from pathlib import Path
 from benchmarks.errors import PeerError
 from benchmarks.services.figures import JAVASCRIPT, NODE_RED, PAHO, PYTHON
 from benchmarks.services.gateways import BenchGateway
-from benchmarks.services.node_red import run_node_red
 from benchmarks.services.processes import program
+from benchmarks.services.rivals.node_red import run_node_red
 
 MANIFEST = """\
 name = "echo"
@@ -56,7 +56,12 @@ def run_handler(subject: str, gateway: BenchGateway) -> Iterator[RunningHandler]
     """Run a handler; return when it is subscribed."""
     if subject == PAHO:
         log = gateway.folder / "paho.log"
-        command = [sys.executable, "-m", "benchmarks.services.paho_handler", str(gateway.mqtt_port)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.services.rivals.paho_handler",
+            str(gateway.mqtt_port),
+        ]
         with program(command, log) as process:
             _wait_for(log, "subscribed")
             yield RunningHandler(lambda: {process.pid}, stamps=True)

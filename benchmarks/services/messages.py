@@ -6,11 +6,12 @@ from contextlib import contextmanager, suppress
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.measure import percentile
-from benchmarks.services.figures import JAVASCRIPT, ServiceSize, beyond_peak
+from benchmarks.services.figures import BARE, JAVASCRIPT, ServiceSize, beyond_peak
 from benchmarks.services.gateways import BenchGateway, run_gateway
 from benchmarks.services.handlers import RunningHandler, run_handler
 from benchmarks.services.mqtt_load import HandlerLoad, LoadCounts, ProbeTime
 from benchmarks.services.processes import cpu_s
+from benchmarks.services.rivals.bare_sockets import probe_bare_sockets
 
 PROBE_PAUSE_S = 0.004
 WARM_UP_RATE = 500
@@ -35,6 +36,8 @@ def _running(
 
 def measure_latency(subject: str, size: ServiceSize) -> Mapping[str, float]:
     """Return the time from a message to the one that its handler publishes, by QoS."""
+    if subject == BARE:
+        return _measure_floor(size)
     values: dict[str, float] = {}
     with _running(subject, size) as (gateway, handler, load):
         for qos in (0, 1):
@@ -49,6 +52,16 @@ def measure_latency(subject: str, size: ServiceSize) -> Mapping[str, float]:
             for place, used, had in zip(("gateway", "handler"), after, before, strict=True):
                 values[f"CPU µs of the {place}, QoS {qos}"] = (used - had) / len(times) * MICRO
     return values
+
+
+def _measure_floor(size: ServiceSize) -> dict[str, float]:
+    """Return the times of the same hops without broker and handler; no QoS changes them."""
+    times = probe_bare_sockets(size.probes, PROBE_PAUSE_S)
+    return {
+        f"p{percent} µs, QoS {qos}": _percentile_us(times, percent)
+        for qos in (0, 1)
+        for percent in (50, 99)
+    }
 
 
 def _parts(times: Sequence[ProbeTime], qos: int) -> dict[str, float]:

@@ -32,6 +32,9 @@ METHOD = """\
   publish at QoS 1, the subscriber has QoS 0. The handlers in Python put their time in front of the
   payload: *until the handler runs* is the way through broker and kit, *from there to the
   subscriber* the way back.
+- *bare sockets*: two processes in place of broker and handler, joined by the same kinds of sockets,
+  pass the bytes on and read none. No program in two processes is faster here, so the rest is the
+  work of broker and handler.
 - The MQTT client of Node-RED does not set TCP_NODELAY: at QoS 1 its PUBLISH waits until the kernel
   has acknowledged its PUBACK, up to 40 ms.
 - *message_throughput*: 4 devices send numbered messages of 100 bytes to 64 topics, each with at

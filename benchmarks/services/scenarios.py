@@ -3,6 +3,7 @@
 from benchmarks.services.cold_start import measure_cold_start
 from benchmarks.services.deploying import measure_deployments
 from benchmarks.services.figures import (
+    BARE,
     JAVASCRIPT,
     NODE_RED,
     PAHO,
@@ -31,7 +32,7 @@ SERVICE_SCENARIOS = (
     ServiceScenario(
         "message_latency",
         "MQTT message to handler to publish to subscriber, one after the other",
-        (PYTHON, JAVASCRIPT, PAHO, NODE_RED),
+        (PYTHON, JAVASCRIPT, PAHO, NODE_RED, BARE),
         measure_latency,
         (
             ServiceTarget(PYTHON, "p50 µs, QoS 0", 200),

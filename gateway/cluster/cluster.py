@@ -18,8 +18,10 @@ from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
-from protocol.records import NodeRecord
+from protocol.records import CLUSTER, NodeRecord
 from protocol.topics import NODES, node_record
+from settings.addresses import HostPort
+from web.asgi import App
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.frames import SepMessage
@@ -28,6 +30,7 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 
 logger = logging.getLogger(__name__)
 
+ADDRESSES_LIMIT = 8  # of a node that are tried
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
 
@@ -128,14 +131,37 @@ class Cluster:
             await self._role_changed.wait()
         return self._election.role
 
-    async def run(self, listener: socket.socket | None = None) -> None:
-        """Take part in the cluster until cancelled, by the cluster port if there is one."""
+    def addresses_of(self, node_id: str) -> tuple[str, ...]:
+        """Return where the cluster port of a member may be; () for other nodes."""
+        record = self._directory.get(node_id)
+        if self.network is None or record is None:
+            return ()
+        stated = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
+        found = (*self.network.candidates.addresses(node_id), *filter(None, stated))
+        return tuple(dict.fromkeys(found))[:ADDRESSES_LIMIT]
+
+    def one_way(self) -> list[str]:
+        """Return the peers that this node hears, but that do not hear it."""
+        return sorted(self._election.one_way)
+
+    @property
+    def calls_served(self) -> int:
+        """The requests of other nodes that came over this network."""
+        return self.network.calls.served if self.network is not None else 0
+
+    async def run(self, listener: socket.socket | None = None, app: App | None = None) -> None:
+        """Take part in the cluster until cancelled, by the cluster port if there is one.
+
+        Args:
+            listener: the cluster port.
+            app: the API, which other nodes may call over that port.
+        """
         self._local.subscribe(NODES, self._clear_stale)
         async with asyncio.TaskGroup() as group:
-            if self.network is None or listener is None:
+            if self.network is None or listener is None or app is None:
                 group.create_task(self._lead_alone())
             else:
-                group.create_task(self.network.run(listener))
+                group.create_task(self.network.run(listener, app))
             group.create_task(self._republish())
 
     async def leave(self) -> None:
@@ -220,3 +246,13 @@ class Cluster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _place_of(href: str) -> str:
+    """Return host:port of a cluster address in a record; "" when it is none."""
+    place = href.removeprefix("https://")
+    try:
+        HostPort.parse(place)
+    except ValueError:
+        return ""
+    return place if place != href else ""

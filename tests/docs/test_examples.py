@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.services.images.manifest import parse_manifest
+from tests.peers import require
 from tests.programs import ROOT
 from tests.system import Gateway
 
@@ -48,6 +49,8 @@ def test_an_example_has_a_page_and_a_test(folder: Path) -> None:
 @pytest.mark.parametrize("name", ALONE)
 def test_the_commands_of_a_page_run(name: str, gateway: Gateway, tmp_path: Path) -> None:
     page = (EXAMPLES / name / "README.md").read_text()
+    if "openssl " in page:
+        require("openssl")
     blocks = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     hecate = tmp_path / "bin/hecate"
     hecate.parent.mkdir()

@@ -75,6 +75,14 @@ class PeerLinks:
         """The link of each peer."""
         return dict(self._links)
 
+    def note_refused(self, node_id: str, address: str, reason: str) -> None:
+        """Note a node that was not admitted; the log names it once for each reason."""
+        self.unadmitted += 1
+        seen = any(n.node_id == node_id and n.reason == reason for n in self.refused)
+        self.refused.append(RefusedNode(node_id, address, reason, self._ports.clock()))
+        level = logging.DEBUG if seen else logging.WARNING
+        logger.log(level, "refused node %.12s at %s: %s", node_id, address, reason)
+
     def look_again(self) -> None:
         """Look for candidates to dial now."""
         self._look.set()
@@ -181,12 +189,7 @@ class PeerLinks:
                     "is a copy of the other's state folder; remove node-key.pem from one of them"
                 )
         if reason:
-            self.unadmitted += 1
-            seen = any(n.node_id == link.peer_id and n.reason == reason for n in self.refused)
-            now = self._ports.clock()
-            self.refused.append(RefusedNode(link.peer_id, link.address, reason, now))
-            level = logging.DEBUG if seen else logging.WARNING
-            logger.log(level, "refused node %.12s at %s: %s", link.peer_id, link.address, reason)
+            self.note_refused(link.peer_id, link.address, reason)
         return reason
 
     async def _enter(self, link: PeerLink, hello: Hello) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.services.figures import JAVASCRIPT, NODE_RED, OURS, PAHO, PYTHON
+from benchmarks.services.figures import BARE, JAVASCRIPT, NODE_RED, OURS, PAHO, PYTHON
 from benchmarks.services.gateways import run_gateway
 from benchmarks.services.mqtt_load import HandlerLoad
-from benchmarks.services.node_red import node_red_version
 from benchmarks.services.processes import program
+from benchmarks.services.rivals.node_red import node_red_version
 from benchmarks.services.scenarios import QUICK_SIZE, SERVICE_SCENARIOS
 from tests.programs import PATIENCE
 
@@ -44,6 +44,11 @@ def test_a_message_comes_back_from_each_handler(subject: str) -> None:
         if subject == PYTHON:  # the parts are those of the whole
             until = values[f"until the handler runs: p50 µs, QoS {qos}"]
             assert 0 < until < values[f"p99 µs, QoS {qos}"]
+
+
+def test_the_floor_of_the_machine_is_timed() -> None:
+    values = measure("message_latency", BARE)
+    assert 0 < values["p50 µs, QoS 1"] <= values["p99 µs, QoS 1"]
 
 
 @pytest.mark.parametrize("subject", [PYTHON, JAVASCRIPT, PAHO])

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from examples.modbus.meter import open_line, serve
-from tests.integration.examples.conftest import EXAMPLES, Developer
+from tests.integration.examples.developer import EXAMPLES, Developer
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
 from tests.wheels import pip_environ, repack_installed

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from tests.integration.examples.conftest import EXAMPLES, Developer
+from tests.integration.examples.developer import EXAMPLES, Developer
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
 from tests.system import Cloud

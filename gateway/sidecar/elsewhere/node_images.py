@@ -21,7 +21,7 @@ from protocol.http_body import HttpRequest, HttpResponse
 from protocol.records import NodeRecord
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
-    from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.calls.other_nodes import OtherNodes
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,9 @@ class NodeImages:
                 else:
                     return await self._services.add_image(client_id, archive, digest)
         if self._nodes is None:
-            raise UplinkError(f"cannot reach node {node_id[:12]}: there is no cloud")
+            raise UplinkError(
+                f"cannot reach node {node_id[:12]}: no cluster and no cloud lead to it"
+            )
         pieces = self._pieces(self._nodes, record, path)
         return await self._services.add_image(client_id, pieces, digest)
 

@@ -1,7 +1,7 @@
 """Handles messages as a plain paho-mqtt script does: the rival of a microservice.
 
-`python -m benchmarks.services.paho_handler PORT` publishes each message of in/# to out/#, at QoS 1,
-with the time in front, as the microservice of handlers.py does.
+`python -m benchmarks.services.rivals.paho_handler PORT` publishes each message of in/# to out/#, at
+QoS 1, with the time in front, as the microservice of handlers.py does.
 """
 
 import sys
