@@ -7,7 +7,6 @@ thief of the files cannot read earlier requests. The node registers the new key 
 """
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.errors import GatewayError
+from gateway.storage.private_file import write_private
 from protocol.errors import WireError
 from protocol.keys import NodeKey, SealingKey, load_node_key, new_node_key, new_sealing_key
 from settings.secret import Secret
@@ -55,23 +55,6 @@ def load_identity(state: Path) -> NodeIdentity:
         new_sealing_key(),
         _load(state / "api-key", _new_api_key, _parse_api_key),
     )
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Write a file that is whole or absent after a power cut, readable by its owner only."""
-    draft = path.with_name(path.name + ".new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # otherwise a power cut may lose the name of the file
-    finally:
-        os.close(folder)
 
 
 def _load(path: Path, make: Callable[[], bytes], parse: Callable[[bytes], T]) -> T:

@@ -116,7 +116,7 @@ def load_contexts(environ: Mapping[str, str]) -> Contexts:
 
 def save_contexts(contexts: Contexts, environ: Mapping[str, str]) -> None:
     """Store contexts; CliError when the file cannot be written."""
-    from gateway.node.identity import write_private  # with it come all of its keys
+    from gateway.storage.private_file import write_private
 
     path = file_of(environ)
     try:

@@ -11,8 +11,8 @@ images_app = typer.Typer(
     rich_markup_mode=None,
     help="""List the images of a gateway, or remove some.
 
-    An image is one version of a microservice's code. The newest three versions that no container
-    uses are kept to go back to; older ones are removed when a new one is sent.
+    An image holds the code of a microservice. The newest three that no container uses are kept to
+    go back to; older ones are removed when a new one is sent.
     """,
     epilog=examples("hecate images", "hecate images rm hello-v1", "hecate images prune --yes"),
 )

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from gateway.addresses import local_address
 from gateway.cli.errors import CliError
-from gateway.node.identity import write_private
+from gateway.storage.private_file import write_private
 from web.errors import CertificateError
 from web.tls.authority import (
     CertificateAuthority,

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.cli.errors import CliError
 from gateway.cli.packaging.signing import load_signing_key
-from gateway.node.identity import write_private
 from gateway.services.images.signature import format_key
+from gateway.storage.private_file import write_private
 
 PUBLIC_SUFFIX = ".pub"
 

@@ -10,7 +10,7 @@ import httpx
 
 from gateway.cli.client.sidecar import SidecarClient, decode_answer
 from gateway.cli.errors import CliError
-from gateway.node.identity import write_private
+from gateway.storage.private_file import write_private
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)

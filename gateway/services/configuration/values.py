@@ -7,7 +7,6 @@ readable by the gateway's user only. A change is written to a new file, synced a
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from gateway.services.configuration.declared import TEXT_LIMIT, Declared, resolve
 from gateway.services.errors import ServicesError, StorageError
+from gateway.storage.private_file import write_private
 from settings.secret import Secret
 
 FILE_NAME = "values.json"
@@ -160,15 +160,9 @@ def write_values(folder: Path, values: ContainerValues) -> None:
     """Keep values in a container's folder. Blocks until they are on disk."""
     secrets = {name: secret.reveal() for name, secret in values.secrets.items()}
     content = {"version": VERSION, "settings": dict(values.settings), "secrets": secrets}
-    scratch = folder / f".{FILE_NAME}"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        scratch.rename(folder / FILE_NAME)
+        write_private(folder / FILE_NAME, json.dumps(content).encode())
     except OSError as exc:
         raise StorageError(f"cannot store settings: {exc.strerror or exc}") from exc
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import GatewayError
-from gateway.node.identity import load_identity, write_private
+from gateway.node.identity import load_identity
+from gateway.storage.private_file import write_private
 
 
 def test_an_identity_is_made_once_and_readable_by_its_owner_only(tmp_path: Path) -> None:
