@@ -33,7 +33,7 @@ _TIME_AGE_S = 3600  # the gateway is asked for the time again
 _REST_MS = 60000
 
 
-class Command:
+class ReceivedCommand:
     """A command as it arrived."""
 
     def __init__(self, name, message, number, acknowledge):
@@ -81,7 +81,7 @@ class Link:
         self._wake = asyncio.Event()
 
     async def run(self, on_command):
-        """Try for ever; on_command is called with each Command."""
+        """Try for ever; on_command is called with each ReceivedCommand."""
         self._on_command = on_command
         attempt = 0
         while True:
@@ -277,7 +277,7 @@ class Link:
             raise WireError("cannot read PUBLISH: too many come at once")
         name = contract.command_name(self.prefix, message.topic)
         if name is not None:
-            self._on_command(Command(name, message, self.rounds, self._acknowledge))
+            self._on_command(ReceivedCommand(name, message, self.rounds, self._acknowledge))
             return
         self._acknowledge(message.packet_id, self.rounds)
         if message.topic == contract.device_topic(self.prefix, contract.TIME):

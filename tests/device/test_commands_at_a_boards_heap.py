@@ -87,7 +87,7 @@ class Peer:
 
 
 def play(
-    directory: Path, broker: Mosquitto, package: Path, script: Script, **settings: object
+    directory: Path, broker: Mosquitto, package: Path, script: Script, **settings: float
 ) -> None:
     """Run a script with a small board; it must never be reset."""
 
