@@ -3,15 +3,16 @@
 from typing import Any
 
 from gateway.cli.view.words import ago
-from protocol.records import SUPERNODE_ROLE
+from protocol.records import CLUSTER, SUPERNODE_ROLE
 
 NODE_COLUMNS = ("NODE", "NAME", "ROLE", "SERVICES", "ADDRESS")
+_ORDER = {"local": 0, CLUSTER: 2}  # addresses for people come first
 DEVICE_COLUMNS = ("DEVICE", "NAME", "MODEL", "STATE", "LAST SEEN")
 
 
 def node_row(record: dict[str, Any]) -> tuple[str, ...]:
     """Return a row for a node record."""
-    addresses = sorted(record.get("addresses") or (), key=lambda a: a.get("type") != "local")
+    addresses = sorted(record.get("addresses") or (), key=lambda a: _ORDER.get(a.get("type"), 1))
     is_supernode = SUPERNODE_ROLE in (record.get("rolesInCluster") or ())
     services = [str(service.get("id", "")) for service in record.get("services") or ()]
     return (

@@ -6,6 +6,7 @@ import signal
 import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from tests.system import Gateway
 pytestmark = pytest.mark.slow
 
 CODE = """
+import asyncio
+
 count = 0
 
 @service.post("/echo")
@@ -28,6 +31,10 @@ async def echo(request):
     global count
     count += 1
     return await request.body()
+
+@service.post("/slow")
+async def slow(request):
+    await asyncio.sleep(60)
 
 @service.get("/where")
 async def where(request):
@@ -156,9 +163,15 @@ def test_a_member_that_is_gone_is_not_reached_and_is_reached_again(three: list[M
     _, near, far = three
     path = f"/nodes/{far.node_id}/healthz"
     assert near.ask("GET", path).status_code == 200
-    far.program.kill()
-    seen = near.ask("POST", path)
-    assert seen.status_code in (404, 503)
+    served = far.cluster()["callsServed"]
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(near.ask, "POST", f"/nodes/{far.node_id}/api/public/v1/slow")
+        until(lambda: far.cluster()["callsServed"] == served + 1, "it is asked")
+        far.program.kill()
+        answer = slow.result()
+    assert answer.status_code == 502  # case N19
+    assert "cannot say whether node" in answer.json()["detail"]
+    assert near.ask("POST", path).status_code in (404, 503)
     far.start()
     until(lambda: near.ask("GET", path).status_code == 200, "it is reached again", 20)
 
