@@ -22,7 +22,7 @@ from device.calls import describe
 from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
 from device.mqtt import Connection, end_task
 from device.mqtt_wire import Decoder, encode_puback, encode_publish, publish_head
-from device.resolver import Resolver
+from device.resolver import GatewayAddress
 
 _STATUS_ID = 65535  # above the outbox's ids
 _ACK_TIMEOUTS = 3  # a broker that answers pings but acknowledges nothing for so many is no use
@@ -33,7 +33,7 @@ _TIME_AGE_S = 3600  # the gateway is asked for the time again
 _REST_MS = 60000
 
 
-class Command:
+class ReceivedCommand:
     """A command as it arrived."""
 
     def __init__(self, name, message, number, acknowledge):
@@ -67,7 +67,7 @@ class Link:
         self._failures = failures
         self._on_command = None
         self._decoder = Decoder(contract.PACKET_LIMIT)
-        self._resolver = Resolver(config.host, config.port)
+        self._resolver = GatewayAddress(config.host, config.port)
         self._lost_rounds = 0  # in a row, without a word from the gateway
         self._crashed_rounds = 0  # in a row
         self._connection = None
@@ -81,7 +81,7 @@ class Link:
         self._wake = asyncio.Event()
 
     async def run(self, on_command):
-        """Try for ever; on_command is called with each Command."""
+        """Try for ever; on_command is called with each ReceivedCommand."""
         self._on_command = on_command
         attempt = 0
         while True:
@@ -222,6 +222,7 @@ class Link:
             self._report_up()
             pump = asyncio.create_task(connection.guard(self._pump(connection)))
             await reader
+            raise connection.ending
         finally:
             if pump is not None:
                 await end_task(pump)
@@ -277,7 +278,7 @@ class Link:
             raise WireError("cannot read PUBLISH: too many come at once")
         name = contract.command_name(self.prefix, message.topic)
         if name is not None:
-            self._on_command(Command(name, message, self.rounds, self._acknowledge))
+            self._on_command(ReceivedCommand(name, message, self.rounds, self._acknowledge))
             return
         self._acknowledge(message.packet_id, self.rounds)
         if message.topic == contract.device_topic(self.prefix, contract.TIME):

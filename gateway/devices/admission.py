@@ -21,7 +21,6 @@ from protocol.ids import new_device_id
 from protocol.topics import (
     JOIN_REQUESTS,
     ONLINE,
-    device_prefix,
     join_response,
     status_topic,
     time_topic,
