@@ -4,6 +4,7 @@ import sys
 
 from gateway.cli.app import app
 from gateway.cli.errors import CliError
+from gateway.cli.view.words import printable
 
 
 def main() -> int:
@@ -12,7 +13,7 @@ def main() -> int:
         app(prog_name="hecate")
     except CliError as exc:
         sys.stdout.flush()
-        sys.stderr.write(f"{exc}\n")
+        sys.stderr.write("".join(f"{printable(line)}\n" for line in str(exc).split("\n")))
         return exc.exit_code
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1

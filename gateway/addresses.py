@@ -16,9 +16,10 @@ def is_loopback(peer: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def cluster_addresses(port: int) -> tuple[str, ...]:
-    """Return host:port of this machine for its peers."""
-    return (format_address(local_address(), port),)
+def cluster_addresses(host: str, port: int) -> tuple[str, ...]:
+    """Return host:port for peers of a listener on a host; of all addresses, this machine's own."""
+    every = host in ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
+    return (format_address(local_address() if every else host, port),)
 
 
 def local_address() -> str:

@@ -26,7 +26,9 @@ from urllib.parse import urlsplit
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
+from gateway.app_calls import build_other_nodes
 from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
+from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
@@ -37,16 +39,16 @@ from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.store import DeviceStore
-from gateway.errors import ConfigError
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
-from gateway.mqtt.embedded import build_embedded_broker
+from gateway.mqtt.embedded import build_embedded_broker, open_users
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
 from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
+from gateway.node.vouch import SupernodeVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
@@ -92,7 +94,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
-    users = _build_users(base.config, stack)
+    users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
     api = await _build_api(base, stack) if config.cloud.url else None
@@ -112,10 +114,17 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             store=base.settings,
             tokens=tokens,
             credential=credential,
+            vouch=base.vouch,
             clock=clock.now,
         )
     )
     cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
+    nodes = build_other_nodes(
+        node.node_id,
+        cluster,
+        (cloud.sep_calls, api.account_nodes) if cloud and api else None,
+        stack,
+    )
     status = GatewayStatus(
         StatusSources(
             node=node,
@@ -135,6 +144,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             cluster=cluster,
             admission=admission,
             services=base.services,
+            nodes=nodes,
             cloud=cloud.calls if cloud else None,
             clock=clock.now,
         )
@@ -147,7 +157,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
-            outlets=_build_outlets(base, broker, sidecar, cloud),
+            outlets=_build_outlets(base, broker, sidecar, nodes),
             broker=broker,
             users=users,
             admission=admission,
@@ -174,6 +184,7 @@ class _Base:
     services: ServiceHost
     election: Election
     node: Node
+    vouch: SupernodeVouch
     clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
     broker_listeners: BrokerListeners
@@ -206,7 +217,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     election = Election(identity.node_id, time.monotonic(), rank, epoch)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    sources = RecordSources(services.services, lambda: election.supernode_id)
+    vouch = SupernodeVouch()
+    sources = RecordSources(services.services, lambda: election.supernode_id, vouch.of)
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
@@ -217,6 +229,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         services=services,
         election=election,
         node=Node(identity, name, account, sources, clock.now),
+        vouch=vouch,
         clock=clock,
         sockets=sockets,
         broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
@@ -241,20 +254,6 @@ async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
     return api
 
 
-def _build_users(config: GatewayConfig, stack: AsyncExitStack) -> "BrokerUsers | None":
-    if config.broker.access is None:
-        return None
-    from broker.access import AccessError
-    from gateway.mqtt.users import BrokerUsers
-
-    try:
-        users = BrokerUsers(config.broker.access)
-    except AccessError as exc:
-        raise ConfigError(f"{exc}, given in [broker.access]") from exc
-    stack.callback(users.close)
-    return users
-
-
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
     access = Access(
@@ -273,7 +272,7 @@ async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, api: "CloudApi", stack: AsyncExitStack
 ) -> CloudLinkParts:
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
-    from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
@@ -286,8 +285,8 @@ async def _build_cloud(
     scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
     tls = client_context(settings.ca_file) if settings.tls else None
     proxy = find_proxy(settings.proxy, scheme, host)
-    other_nodes = OtherNodes(settings.url, cluster.known_records, api.account_nodes, tls, proxy)
-    stack.push_async_callback(other_nodes.close)
+    sep_calls = SepCalls(settings.url, tls, proxy)
+    stack.push_async_callback(sep_calls.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -313,11 +312,9 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(
-            uplink.associate, api.account_nodes, other_nodes, beps, membership, settings.url
-        ),
+        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
         sources=CloudSources(uplink, spool, clock, settings.url),
-        other_nodes=other_nodes,
+        sep_calls=sep_calls,
     )
 
 
@@ -352,7 +349,7 @@ def _build_uplink(
 
 
 def _build_outlets(
-    base: _Base, broker: Broker, sidecar: Sidecar, cloud: CloudLinkParts | None
+    base: _Base, broker: Broker, sidecar: Sidecar, nodes: OtherNodes | None
 ) -> Outlets:
     """Return the targets of requests of containers."""
     node, settings = base.node, base.config.sidecar
@@ -371,7 +368,7 @@ def _build_outlets(
         ),
         node_id=node.node_id,
         closed_ports=closed_ports,
-        nodes=cloud.other_nodes if cloud else None,
+        nodes=nodes,
     )
 
 
@@ -380,9 +377,14 @@ def _build_roles(
 ) -> RoleController:
     if cloud is None:
         return RoleController((), cluster.next_role)
+    from gateway.sep.forwarder import PeerPorts, SepForwarder
     from gateway.sep.service import SepService
 
-    uplink, sep = cloud.uplink, SepService(base.node.identity, sidecar.api, base.clock.now)
+    node_id, uplink = base.node.node_id, cloud.uplink
+    service = SepService(base.node.identity, sidecar.api, base.clock.now)
+    peers = PeerPorts(cluster.send_sep, lambda: cluster.supernode_id)
+    sep = SepForwarder(node_id, service, peers)
+    cluster.add_listener(uplink.register_soon, sep.take_from_peer)
 
     async def serve_cloud() -> None:
         """Keep the uplink and serve the SEP requests that it brings."""

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from broker import Broker
@@ -14,9 +15,11 @@ from gateway.cluster.records.directory import Directory
 from gateway.config import ClusterSettings
 from gateway.node.credential import CredentialKeeper
 from gateway.node.record import Node
+from gateway.node.vouch import SupernodeVouch
 from gateway.storage.settings import SettingsStore
 from protocol.cluster_credentials import ClusterCredential, read_credential
 from protocol.errors import TokenError
+from protocol.records import sign_membership
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.admission import PeerAdmission
@@ -36,6 +39,7 @@ class ClusterBase:
     store: SettingsStore
     tokens: AccessTokens
     credential: CredentialKeeper
+    vouch: SupernodeVouch
     clock: Callable[[], float]
 
 
@@ -46,7 +50,16 @@ def build_cluster(base: ClusterBase) -> Cluster:
     async def save_epoch(epoch: int) -> None:
         await base.store.save({EPOCH: str(epoch).encode()})
 
-    ports = ClusterPorts(base.node.signed_record, save_epoch, cluster_addresses)
+    def vouch(member_id: str) -> str:
+        return sign_membership(member_id, base.node.identity.key, base.clock())
+
+    ports = ClusterPorts(
+        base.node.signed_record,
+        save_epoch,
+        partial(cluster_addresses, base.settings.host),
+        vouch,
+        base.vouch.note,
+    )
     node_id, election = base.node.node_id, base.election
     if base.settings.admit == "none":
         return Cluster(node_id, election, directory, base.broker, ports)

@@ -4,7 +4,10 @@ GatewayError                     the gateway cannot start or continue; people re
 ├─ ConfigError                   the configuration cannot be used
 ├─ UplinkError                   a call to the cloud failed
 │  ├─ CloudRefused               it fails again until something changes: retry seldom
+│  ├─ CallTooLarge               a request to another node, or its answer, is too large
+│  ├─ OutcomeUnknown             another node may have carried out a request: ask before a retry
 │  └─ UplinkLost                 it may work the next time: retry with backoff
+│     ├─ CallNotSent             nothing of a request was sent: another way may be tried
 │     └─ MqttVersionUnsupported  it may work with an older version of MQTT
 ├─ AccountError                  the node's membership in an account cannot change
 └─ BepError                      a tunnel cannot be opened now
@@ -33,6 +36,18 @@ class CloudRefused(UplinkError):  # noqa: N818  # an event
 
 class UplinkLost(UplinkError):  # noqa: N818  # an event
     """The connection broke, or the cloud is unreachable or overloaded."""
+
+
+class CallTooLarge(UplinkError):  # noqa: N818  # an event
+    """A request to another node, or its answer, is larger than its way carries."""
+
+
+class OutcomeUnknown(UplinkError):  # noqa: N818  # an event
+    """A request was sent, there is no answer, and it may have been carried out."""
+
+
+class CallNotSent(UplinkLost):
+    """Nothing of a request was sent."""
 
 
 class MqttVersionUnsupported(UplinkLost):

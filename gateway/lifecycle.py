@@ -21,6 +21,7 @@ from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
 from gateway.access.tokens import AccessTokens
+from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.config import GatewayConfig
@@ -44,7 +45,7 @@ from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # a node without a cloud does not load them
     from gateway.cloud_api.client import CloudApi
-    from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.cloud_api.sep_calls import SepCalls
     from gateway.mqtt.users import BrokerUsers
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
@@ -67,7 +68,7 @@ class CloudLinkParts:
     beps: "BepService"
     calls: CloudCalls
     sources: CloudSources
-    other_nodes: "OtherNodes"
+    sep_calls: "SepCalls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
-            "cluster": parts.cluster.run(self._listen_for_peers()),
+            "cluster": parts.cluster.run(self._listen_for_peers(), parts.sidecar.api),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),
             "ready": self._print_ready_line(),
@@ -150,7 +151,11 @@ class Gateway:
 
     def _listen_for_peers(self) -> socket.socket | None:
         network, settings = self._parts.cluster.network, self._parts.config.cluster
-        return network.listen(settings.host, settings.port) if network is not None else None
+        if network is None:
+            return None
+        listener = network.listen(settings.host, settings.port)
+        self._parts.node.note_cluster_addresses(cluster_addresses(settings.host, network.port))
+        return listener
 
     # HTTP ------------------------------------------------------------------------------
 

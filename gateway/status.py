@@ -128,7 +128,9 @@ class GatewayStatus:
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,
+                "epoch": parts.cluster.epoch,
                 "members": len(parts.cluster.known_records()),
+                "sepPassed": parts.cluster.sep_passed,
             },
             "sep": self._sep(),
             "beps": self._beps(),

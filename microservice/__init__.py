@@ -43,11 +43,13 @@ from microservice.errors import (
     StoreError,
 )
 from microservice.message import Message
+from microservice.outbound.answer import CallAnswer
 from microservice.service import Info, Service
 from microservice.store.state import State, StateTransaction
 from microservice.web import Request, Response, WebSocket
 
 __all__ = [
+    "CallAnswer",
     "DamagedStoreError",
     "FullStoreError",
     "HangupError",

@@ -250,7 +250,7 @@ class Dispatcher:
     def _describe(self, exc: Exception) -> HandlerFailure:
         failure = describe_error(exc, self._code)
         if is_out_of_memory(exc):
-            why = explain_memory(self._limits.memory_mib)
+            why = explain_memory(self._limits.memory_mib, exc)
             return HandlerFailure(f"{type(exc).__name__}: {why}", failure.trace)
         return failure
 
@@ -260,8 +260,8 @@ class Dispatcher:
         tries = self._retry.tries if trigger.tries is None else trigger.tries
         delay_s = self._retry.delay_s(run.calls, tries)
         logger.error(
-            "cannot handle message on %s (try %d of %d): %s\n%s",
-            run.message.topic, run.calls, tries, failure.error, failure.trace,
+            "cannot handle message on %s (try %d of %d): %s",
+            run.message.topic, run.calls, tries, f"{failure.error}\n{failure.trace}".rstrip(),
         )  # fmt: skip
         if delay_s is not None:
             self._counters.retried += 1

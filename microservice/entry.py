@@ -195,5 +195,5 @@ def _reason(exc: Exception, memory_mib: int) -> str:
 def _named(exc: Exception, memory_mib: int) -> str:
     """Describe an error in one line; name the limit when memory ran out."""
     if is_out_of_memory(exc):
-        return f"{type(exc).__name__}: {explain_memory(memory_mib)}"
+        return f"{type(exc).__name__}: {explain_memory(memory_mib, exc)}"
     return f"{type(exc).__name__}: {exc}"

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
@@ -73,6 +74,11 @@ class Service(TriggerDecorators):
         self.http = OutboundClient("")  # requests to everything else
         self.forwards: Mapping[str, tuple[str, int]] = {}  # of [network] forward, by name
         self._sink: PublishSink | None = None
+        self._clock: Callable[[], float] = time.time
+
+    def now(self) -> float:
+        """Return the time in unix seconds; in a test it is the test's."""
+        return self._clock()
 
     async def publish(  # noqa: PLR0913  # options
         self,
@@ -178,13 +184,17 @@ class Service(TriggerDecorators):
     ) -> "TestBench":
         """Run the service in a test: `async with service.test() as t`, without a gateway.
 
-        The time is `now`, in unix seconds, until the test advances it.
+        Settings that are not given have the defaults of the microservice.toml beside the code. The
+        time is `now`, in unix seconds, until the test advances it.
         """
         from microservice.testing.harness import TestBench, TestedService
+        from microservice.testing.manifest import default_settings
 
-        def attach(sink: PublishSink, http: OutboundClient) -> None:
-            self.attach(sink, env or {}, self.info, settings, secrets)
-            self.http = http
+        values = {**default_settings(self.triggers), **(settings or {})}
+
+        def attach(sink: PublishSink, http: OutboundClient, clock: Callable[[], float]) -> None:
+            self.attach(sink, env or {}, self.info, values, secrets)
+            self.http, self._clock = http, clock
 
         return TestBench(TestedService(self.triggers, self.state, self.settings, attach), now)
 

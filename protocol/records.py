@@ -16,6 +16,7 @@ AUDIENCE = "node-record"
 MEMBER_AUDIENCE = "supernode-member"
 VALID_S = 24 * 3600
 SUPERNODE_ROLE = "superNodeLocalLinkNetwork"
+CLUSTER = "cluster"  # the kind of an address: of the port for other nodes of the cluster
 NAME_LIMIT = 64
 LIST_LIMIT = 128  # services, addresses
 SIGNED_LIMIT = 60_000  # characters: LIST_LIMIT services with names of usual length
@@ -32,7 +33,7 @@ class OfferedService:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One way to reach a node: kind is local, public or proxy."""
+    """One way to reach a node: kind is local, public, proxy or cluster."""
 
     kind: str
     href: str

@@ -1,5 +1,6 @@
 """Makes wheels and source archives for tests, as an index has them."""
 
+import importlib.metadata
 import io
 import os
 import tarfile
@@ -33,6 +34,25 @@ def write_wheel(
     with zipfile.ZipFile(path, "w") as archive:
         for member, text in {**content, f"{info}/RECORD": record}.items():
             archive.writestr(zipfile.ZipInfo(member), text)
+    return path
+
+
+def repack_installed(folder: Path, name: str) -> Path:
+    """Write the wheel of a package that is installed here; it must be of Python alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    installed = importlib.metadata.distribution(name)
+    path = folder / f"{name}-{installed.version}-{PURE}.whl"
+    made_here = {"INSTALLER", "REQUESTED", "direct_url.json", "RECORD"}
+    members = [
+        file
+        for file in installed.files or ()
+        if ".." not in file.parts and file.suffix != ".pyc" and file.name not in made_here
+    ]
+    (info,) = {file.parts[0] for file in members if file.parts[0].endswith(".dist-info")}
+    with zipfile.ZipFile(path, "w") as archive:
+        for file in members:
+            archive.write(str(file.locate()), str(file))
+        archive.writestr(f"{info}/RECORD", "".join(f"{file},,\n" for file in members))
     return path
 
 

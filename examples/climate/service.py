@@ -24,18 +24,18 @@ async def convert(message: Message) -> None:
 
 
 @service.get("/rooms")
-async def all_rooms(_: Request) -> Response:
+async def all_rooms(_: Request) -> dict[str, object]:
     """Answer the latest reading of every room."""
-    return Response({"data": [{"room": room, **latest} for room, latest in rooms.items()]})
+    return {"data": [{"room": room, **latest} for room, latest in rooms.items()]}
 
 
 @service.get("/rooms/{room}")
-async def one_room(request: Request) -> Response:
+async def one_room(request: Request) -> dict[str, object]:
     """Answer the latest reading of a room."""
     room = request["room"]
     if room not in rooms:
         raise HttpError(404, f"cannot find room {room}: no reading of it yet")
-    return Response({"room": room, **rooms[room]})
+    return {"room": room, **rooms[room]}
 
 
 @service.get("/blob/{size}")
@@ -48,7 +48,7 @@ async def blob(request: Request) -> Response:
 
 
 @service.post("/echo")
-async def echo(request: Request) -> Response:
+async def echo(request: Request) -> Response | dict[str, object]:
     """Stream the body back; with ?digest answer its sha256 and size instead."""
     if "digest" not in request.query:
         kind = request.headers.get("content-type", "application/octet-stream")
@@ -57,7 +57,7 @@ async def echo(request: Request) -> Response:
     async for chunk in request.stream():
         digest.update(chunk)
         size += len(chunk)
-    return Response({"sha256": digest.hexdigest(), "size": size})
+    return {"sha256": digest.hexdigest(), "size": size}
 
 
 async def pattern(size: int) -> AsyncIterator[bytes]:

@@ -54,8 +54,8 @@ class Guard:
                 "the API key is in the file api-key of the state folder"
             )
         if self._is_api_key(shown):
-            # the API key is a secret of this node, and the cloud could read it in a tunnel
-            if origin_of(request.scope) in (Origin.SEP, Origin.BEP):
+            # the API key is a secret of this node; other nodes and the cloud could read it
+            if origin_of(request.scope) in (Origin.NODE, Origin.SEP, Origin.BEP):
                 raise _unauthorized("cannot allow this: the API key is for the local network only")
             return SidecarCaller(
                 request.headers.get("x-client-id", DEFAULT_CLIENT_ID), frozenset(), True

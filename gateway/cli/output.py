@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from gateway.cli.view.words import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -55,7 +57,7 @@ def print_table(
         columns, rows = _without_needless(columns, rows, optional)
     else:
         out.width = PIPE_WIDTH
-    cells = [[Text(_printable(cell)) for cell in row] for row in rows]
+    cells = [[Text(printable(cell).replace("\t", " ")) for cell in row] for row in rows]
     titles = [Text(column, style="bold dim") for column in columns]
     widths = [max(cell.cell_len for cell in column) for column in zip(titles, *cells, strict=True)]
     if sum(widths) + GAP * (len(widths) - 1) > out.width:
@@ -89,10 +91,6 @@ def _print_records(out: Console, titles: Sequence[Text], rows: Sequence[Sequence
             name = title.copy()
             name.pad_right(width - title.cell_len)
             out.print(Text.assemble(name, cell), soft_wrap=True)
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def transfer_progress() -> "Progress":

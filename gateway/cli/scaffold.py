@@ -26,7 +26,7 @@ def write_folder(directory: Path, *, javascript: bool, as_json: bool) -> None:
         if not missing:
             raise CliError(
                 f"cannot write into {directory}: a microservice is there; "
-                f"`hecate dev {folder}` runs them"
+                f"`hecate dev {folder}` runs it"
             )
         for file, text in missing.items():
             (directory / file).write_text(text, encoding="utf-8")
@@ -46,17 +46,18 @@ def write_folder(directory: Path, *, javascript: bool, as_json: bool) -> None:
 
 def explain_missing(directory: Path) -> str:
     """Return what a folder lacks to be a microservice, with what to do; "" when nothing."""
+    script = " --js" if (directory / JAVASCRIPT_NAME).is_file() else ""
     if not (directory / FILE_NAME).exists():
         return (
             f"no {FILE_NAME} in it. This file names the microservice, and defines where it answers "
             f"and which topics it may use. A minimal one:\n\n{minimal_text(name_of(directory))}\n"
-            f"`hecate new {directory}` writes one"
+            f"`hecate new {shlex.quote(str(directory))}{script}` writes one"
         )
     if not any((directory / entry).is_file() for entry in ENTRIES):
         return (
             f"no {CODE_NAME} or {JAVASCRIPT_NAME} in it. This file holds the code: a Service and "
             "its handlers in Python, or mimikModule.exports in JavaScript. "
-            f"`hecate new {directory}` writes one"
+            f"`hecate new {shlex.quote(str(directory))}` writes one"
         )
     return ""
 

@@ -8,11 +8,16 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from gateway.app import run_gateway
 from gateway.config import load_gateway_config
 from gateway.errors import GatewayError
 from gateway.logs import configure_logs
+
+# httpx imports its own command line if it can, with rich and pygments: 4 MiB. None in sys.modules
+# makes that import fail (Python's "The import system", 5.3.1), which httpx expects.
+sys.modules.setdefault("httpx._main", cast("Any", None))
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -18,15 +18,19 @@ from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
-from protocol.records import NodeRecord
+from protocol.records import CLUSTER, NodeRecord
 from protocol.topics import NODES, node_record
+from settings.addresses import HostPort
+from web.asgi import App
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cluster.links.frames import SepMessage
     from gateway.cluster.links.peer_links import RefusedNode
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
 logger = logging.getLogger(__name__)
 
+ADDRESSES_LIMIT = 8  # of a node that are tried
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
 
@@ -37,6 +41,8 @@ class ClusterPorts:
     own_record: Callable[[], str]  # signed
     save_epoch: Callable[[int], Awaitable[None]]
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
+    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
+    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
     mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
     monotonic: Callable[[], float] = time.monotonic
 
@@ -59,6 +65,9 @@ class Cluster:
         self._role_changed = asyncio.Event()
         self._known_role = Role.LISTENING
         self._tasks: set[asyncio.Task[None]] = set()
+        self._on_change: list[Callable[[], None]] = []
+        self._on_sep: list[Callable[[str, str, bytes], None]] = []
+        self.sep_passed = 0  # envelopes to and from members, at the supernode
         self.network: ClusterNetwork | None = None
         if build_network is not None:
             self.network = build_network(self._network_ports())
@@ -96,20 +105,63 @@ class Cluster:
             return self._directory.records()
         return await self.network.exchange.records()
 
+    def add_listener(
+        self, on_change: Callable[[], None], on_sep: Callable[[str, str, bytes], None]
+    ) -> None:
+        """Call on_change when this node's record has changed, on_sep for envelopes of peers.
+
+        on_sep takes the peer's id, a topic of the cloud ("" for a request), and the envelope.
+        """
+        self._on_change.append(on_change)
+        self._on_sep.append(on_sep)
+
+    def send_sep(self, peer_id: str, topic: str, payload: bytes) -> bool:
+        """Send an envelope to a member or to the supernode; return False when it cannot go."""
+        if self.network is None:
+            return False
+        from gateway.cluster.links.frames import SepMessage
+
+        is_sent = self.network.exchange.send_sep(peer_id, SepMessage(topic, payload))
+        self.sep_passed += is_sent and self.supernode_id == self._node_id
+        return is_sent
+
     async def next_role(self, known: Role) -> Role:
         """Return the role of this node when it differs from the known one."""
         while self._election.role is known:
             await self._role_changed.wait()
         return self._election.role
 
-    async def run(self, listener: socket.socket | None = None) -> None:
-        """Take part in the cluster until cancelled, by the cluster port if there is one."""
+    def addresses_of(self, node_id: str) -> tuple[str, ...]:
+        """Return where the cluster port of a member may be; () for other nodes."""
+        record = self._directory.get(node_id)
+        if self.network is None or record is None:
+            return ()
+        stated = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
+        found = (*self.network.candidates.addresses(node_id), *filter(None, stated))
+        return tuple(dict.fromkeys(found))[:ADDRESSES_LIMIT]
+
+    def one_way(self) -> list[str]:
+        """Return the peers that this node hears, but that do not hear it."""
+        return sorted(self._election.one_way)
+
+    @property
+    def calls_served(self) -> int:
+        """The requests of other nodes that came over this network."""
+        return self.network.calls.served if self.network is not None else 0
+
+    async def run(self, listener: socket.socket | None = None, app: App | None = None) -> None:
+        """Take part in the cluster until cancelled, by the cluster port if there is one.
+
+        Args:
+            listener: the cluster port.
+            app: the API, which other nodes may call over that port.
+        """
         self._local.subscribe(NODES, self._clear_stale)
         async with asyncio.TaskGroup() as group:
-            if self.network is None or listener is None:
+            if self.network is None or listener is None or app is None:
                 group.create_task(self._lead_alone())
             else:
-                group.create_task(self.network.run(listener))
+                group.create_task(self.network.run(listener, app))
             group.create_task(self._republish())
 
     async def leave(self) -> None:
@@ -149,7 +201,9 @@ class Cluster:
             addresses=self._ports.addresses,
             changed=self._changed,
             stored=self._stored,
-            sep=lambda _peer, _message: None,
+            vouch=self._ports.vouch,
+            vouched=self._vouched,
+            sep=self._take_sep,
             mqtt_port=self._ports.mqtt_port,
             save_epoch=lambda epoch: self._spawn(self._save_epoch(epoch)),
         )
@@ -158,6 +212,18 @@ class Cluster:
         changed, self._role_changed = self._role_changed, asyncio.Event()
         changed.set()
         self.publish()  # it names the supernode
+        for listener in self._on_change:
+            listener()
+
+    def _vouched(self, supernode_id: str, statement: str) -> None:
+        self._ports.vouched(supernode_id, statement)
+        for listener in self._on_change:
+            listener()
+
+    def _take_sep(self, peer_id: str, message: "SepMessage") -> None:
+        self.sep_passed += bool(message.topic)
+        for listener in self._on_sep:
+            listener(peer_id, message.topic, message.payload)
 
     def _stored(self, node_id: str, signed: str) -> None:
         """Publish a record at the broker of this node; withdraw it when it is ""."""
@@ -180,3 +246,13 @@ class Cluster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _place_of(href: str) -> str:
+    """Return host:port of a cluster address in a record; "" when it is none."""
+    place = href.removeprefix("https://")
+    try:
+        HostPort.parse(place)
+    except ValueError:
+        return ""
+    return place if place != href else ""

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.cluster.calls.client import LanCalls
+from gateway.cluster.calls.protocol import HTTP
+from gateway.cluster.calls.server import CallServer
 from gateway.cluster.discovery.txt import Announcement
 from gateway.cluster.election.machine import Election
 from gateway.cluster.links.admission import PeerAdmission
@@ -21,6 +24,7 @@ from gateway.cluster.records.exchange import DATA, ExchangePorts, RecordExchange
 from gateway.errors import ClusterError
 from protocol.keys import NodeKey
 from protocol.node_tls import NodeTlsContext
+from web.asgi import App
 
 if TYPE_CHECKING:  # a node without multicast does not load it
     from gateway.cluster.discovery.service import NodeDiscovery
@@ -46,6 +50,8 @@ class NetworkPorts:
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by the port it listens on
     changed: Callable[[], None]  # role or claim
     stored: Callable[[str, str], None]  # a node id and its record; "": withdrawn
+    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
+    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
     save_epoch: Callable[[int], None]
     mqtt_port: Callable[[], int]  # that the network can reach; 0: none
@@ -68,7 +74,7 @@ class ClusterNetwork:
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
         self.candidates = Candidates(key.node_id, ways.peers)
-        context = NodeTlsContext(key, (CONTROL, DATA))
+        context = NodeTlsContext(key, (CONTROL, DATA, HTTP))
         self.peering = Peering(
             election,
             context,
@@ -92,10 +98,15 @@ class ClusterNetwork:
                 supernode=self._find_supernode,
                 leads=lambda: election.supernode_id == key.node_id,
                 stored=ports.stored,
+                vouch=ports.vouch,
+                vouched=ports.vouched,
                 sep=ports.sep,
             ),
         )
+        self.calls = CallServer(admission, self.peering.links.note_refused)
+        self._context, self._admission = context, admission
         protocols: dict[str, Serve] = {
+            HTTP: self.calls.serve,
             CONTROL: self.peering.links.serve,
             DATA: self.exchange.serve,
         }
@@ -123,13 +134,18 @@ class ClusterNetwork:
         """The port that it listens on; 0 before."""
         return self._port
 
-    async def run(self, listener: socket.socket) -> None:
-        """Take part until cancelled."""
+    def build_calls(self, addresses: Callable[[str], tuple[str, ...]]) -> LanCalls:
+        """Return the way by which this node calls others; it asks for their addresses."""
+        return LanCalls(self._context, self._admission, addresses)
+
+    async def run(self, listener: socket.socket, app: App) -> None:
+        """Take part until cancelled; peers may call the application."""
         try:
             async with asyncio.TaskGroup() as group:
                 if self._discovers:
                     group.create_task(self._discover(), name="discovery")
                 group.create_task(self._server.run([listener]), name="cluster port")
+                group.create_task(self.calls.run(app), name="calls of peers")
                 group.create_task(self.peering.run(), name="election")
                 group.create_task(self.exchange.run(), name="records")
         finally:

@@ -15,6 +15,7 @@ class Origin(StrEnum):
     LOOPBACK = "loopback"
     CONTAINER = "container"  # one of this node
     NETWORK = "network"
+    NODE = "node"  # another node of the cluster, over its link
     SEP = "sep"
     BEP = "bep"
 

@@ -7,7 +7,7 @@ from gateway import VERSION
 from gateway.addresses import is_loopback, local_address
 from gateway.node.account import Account
 from gateway.node.identity import NodeIdentity
-from protocol.records import Address, NodeRecord, OfferedService, sign_record
+from protocol.records import CLUSTER, Address, NodeRecord, OfferedService, sign_record
 from protocol.tokens import sign_as_node
 from settings.addresses import format_address
 from settings.secret import Secret
@@ -22,6 +22,7 @@ class RecordSources:
 
     services: Callable[[], tuple[OfferedService, ...]]
     supernode_id: Callable[[], str]  # "" before the election
+    vouch: Callable[[str], str]  # a supernode's statement about this node; "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Node:
     ) -> None:
         self.identity, self.name, self.account = identity, name, account
         self.api: ApiAddress | None = None  # until the API listens
+        self.cluster_addresses: tuple[str, ...] = ()  # host:port, until its port listens
         self.sep_url = ""  # until the cloud has stored the record
         self._sources, self._clock = sources, clock
 
@@ -72,7 +74,9 @@ class Node:
 
     def signed_record(self) -> str:
         """Return the record signed by this node."""
-        return sign_record(self.record(), self.identity.key, self._clock())
+        record = self.record()
+        statement = self._sources.vouch(record.supernode_id)
+        return sign_record(record, self.identity.key, self._clock(), statement)
 
     def edge_id_token(self) -> Secret:
         """Return a proof of which node this is, for the cloud's identity service."""
@@ -88,6 +92,10 @@ class Node:
         """Note that the API listens."""
         self.api = address
 
+    def note_cluster_addresses(self, addresses: tuple[str, ...]) -> None:
+        """Note where other nodes of the cluster reach this one."""
+        self.cluster_addresses = addresses
+
     def note_registered(self, stored: NodeRecord) -> None:
         """Note the record as the cloud has stored it; it holds the SEP address."""
         found = (address.href for address in stored.addresses if address.kind == PROXY)
@@ -102,6 +110,7 @@ class Node:
             if not is_loopback(host) and host != "localhost":  # reachable from other machines
                 address = ApiAddress(self.api.scheme, host, self.api.port)
                 found.append(Address("local", str(address)))
+        found += [Address(CLUSTER, f"https://{each}") for each in self.cluster_addresses]
         if self.sep_url:
             found.append(Address(PROXY, self.sep_url))
         return found

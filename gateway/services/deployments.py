@@ -186,6 +186,7 @@ class Deployments:
                 raise ConflictError(
                     f"cannot roll back {container_id}: the code of version {wanted.number} is gone"
                 )
+            self._images.check_content_signature(wanted.digest)
             version = await self.table.version_of(client_id, wanted, wanted.env)
             if running is wanted:
                 if not await self._activation.runs(deployed, version):
@@ -209,6 +210,7 @@ class Deployments:
         if found is None or found.client_id != client_id:
             name = image_id.removeprefix(f"{client_id}-")
             raise NotFoundError(f"cannot find image with name {name!r:.80}")
+        self._images.check_signature(found.signature, found.digest)
         await self.table.check_space(f"deploy {container_id}")
         await self._without_caller(self.update_image(container_id, found, env))
 
@@ -295,7 +297,13 @@ class Deployments:
     # Images ---------------------------------------------------------------------------------------
 
     async def put_image(
-        self, client_id: str, source: IO[bytes], now: float, *, store_only: bool = False
+        self,
+        client_id: str,
+        source: IO[bytes],
+        now: float,
+        *,
+        store_only: bool = False,
+        digest: str = "",
     ) -> StoredImage:
         """Store an image, and run it in all containers of this name that are not stopped.
 
@@ -303,10 +311,10 @@ class Deployments:
         limits.
 
         Raises:
-            ImageError: it cannot be used.
+            ImageError: it cannot be used, or does not have the digest that is given.
             DeployError: a container does not become ready with it; everything is as it was.
         """
-        async with self._uploads.unpack(client_id, source, now) as (image, unpacked):
+        async with self._uploads.unpack(client_id, source, now, digest) as (image, unpacked):
             await self._without_caller(self._uploads.keep(image, unpacked, store_only=store_only))
         return image
 
@@ -324,6 +332,11 @@ class Deployments:
         if image is None or client_id not in (None, image.client_id):
             raise NotFoundError(f"cannot find image {image_id:.160}")
         return image
+
+    def check_ordered(self, client_id: str, image_id: str) -> None:
+        """Return if an image may run because another node says so; ServicesError if not."""
+        image = self.image(image_id, client_id)
+        self._images.check_signature(image.signature, image.digest, ordered=True)
 
     def content(self, image: StoredImage) -> Path:
         """Return the folder of an image's files."""

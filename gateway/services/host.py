@@ -182,8 +182,12 @@ class ServiceHost:
         """The largest archive of an image."""
         return self._limits.image.upload_bytes
 
-    async def add_image(self, client_id: str, archive: AsyncIterable[bytes]) -> dict[str, Any]:
+    async def add_image(
+        self, client_id: str, archive: AsyncIterable[bytes], digest: str = ""
+    ) -> dict[str, Any]:
         """Store an image that another node sends; return it as the API shows it.
+
+        With a digest it must be that one, and containers go on with what they run.
 
         Raises:
             ServicesError: it cannot be used.
@@ -192,7 +196,10 @@ class ServiceHost:
         async with Upload(self._deployments.scratch_folder, upload_bytes) as upload:
             await upload.write_all(archive)
             file = await upload.finish()
-            return image_fields(await self._deployments.put_image(client_id, file, time.time()))
+            image = await self._deployments.put_image(
+                client_id, file, time.time(), store_only=bool(digest), digest=digest
+            )
+            return image_fields(image)
 
     def find(self, path: str) -> ContainerRoute | None:
         """Return the route of a path; None when no microservice has it."""

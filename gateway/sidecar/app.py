@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from gateway import VERSION
 from gateway.access.guard import Guard
+from gateway.calls.other_nodes import OtherNodes
 from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
 from gateway.errors import BepError
@@ -21,11 +22,13 @@ from gateway.services.api.calls import ClientCheck
 from gateway.sidecar import devices, nodes
 from gateway.sidecar.account import account_routes
 from gateway.sidecar.beps import beps_routes
+from gateway.sidecar.cluster import cluster_routes
 from gateway.sidecar.devices import devices_routes
+from gateway.sidecar.elsewhere.node_calls import NodeCalls
+from gateway.sidecar.elsewhere.node_images import NodeImages
 from gateway.sidecar.health import health_routes, openapi_route
 from gateway.sidecar.jsonrpc import JsonRpc, OpenOwnBep, jsonrpc_routes
 from gateway.sidecar.microservices import Microservices
-from gateway.sidecar.node_images import NodeImages
 from gateway.sidecar.nodes import nodes_routes
 from gateway.status import GatewayStatus
 from protocol.codes import check_code
@@ -34,7 +37,6 @@ from settings.secret import Secret
 from web.asgi import App
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
-    from gateway.cloud_api.other_nodes import OtherNodes
     from gateway.node.membership import Membership
     from gateway.sidecar.rollouts import NodeRollouts
     from gateway.tunnel.grants import BepService
@@ -46,7 +48,6 @@ class CloudCalls:
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
-    nodes: "OtherNodes"
     beps: "BepService"
     membership: "Membership"
     url: str
@@ -62,6 +63,7 @@ class SidecarParts:
     cluster: Cluster
     admission: DeviceAdmission
     services: ServiceHost
+    nodes: OtherNodes | None
     cloud: CloudCalls | None
     clock: Callable[[], float]
 
@@ -79,17 +81,23 @@ def build_sidecar(parts: SidecarParts) -> Sidecar:
     """Return the application."""
     guard, cloud = parts.guard, parts.cloud
     microservices = Microservices(parts.services, cloud.beps if cloud else None, guard)
-    images = NodeImages(parts.cluster, parts.services, cloud.nodes if cloud else None)
-    rollouts = _build_rollouts(parts, cloud, images) if cloud else None
+    images = NodeImages(parts.cluster, parts.services, parts.nodes)
+    rollouts = None
+    if cloud is not None and parts.nodes is not None:
+        rollouts = _build_rollouts(parts, cloud, parts.nodes, images)
     routes = sidecar_routes(parts, images, rollouts)
     described = openapi_route(guard, lambda: describe_sidecar(routes))
-    return Sidecar(make_api([*routes, described], microservices), microservices, rollouts)
+    here = make_api([*routes, described], microservices)
+    api = NodeCalls(parts.node.node_id, here, parts.nodes, guard)
+    return Sidecar(api, microservices, rollouts)
 
 
-def _build_rollouts(parts: SidecarParts, cloud: CloudCalls, images: NodeImages) -> "NodeRollouts":
+def _build_rollouts(
+    parts: SidecarParts, cloud: CloudCalls, nodes: OtherNodes, images: NodeImages
+) -> "NodeRollouts":
     from gateway.sidecar.rollouts import CloudWays, NodeRollouts
 
-    ways = CloudWays(cloud.account_nodes, cloud.nodes)
+    ways = CloudWays(cloud.account_nodes, nodes)
     return NodeRollouts(parts.node, parts.services, ways, images)
 
 
@@ -104,6 +112,7 @@ def sidecar_routes(
     return [
         *health_routes(parts.status, guard),
         *nodes_routes(guard, parts.node, parts.cluster, cloud.account_nodes if cloud else None),
+        *cluster_routes(guard, parts.node, parts.cluster, parts.nodes),
         *jsonrpc_routes(guard, rpc),
         *devices_routes(guard, parts.admission, parts.status),
         *beps_routes(guard, cloud.beps if cloud else None),

@@ -18,7 +18,7 @@ from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
 from gateway.services import ServicesError
 from gateway.services.proxy.containers import CALLER_KEY
-from gateway.sidecar.node_images import NodeImages
+from gateway.sidecar.elsewhere.node_images import NodeImages
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.errors import TokenError
 from protocol.ids import NODE_ID

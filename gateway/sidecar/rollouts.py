@@ -19,12 +19,12 @@ from gateway.services.rollouts.coordinator import Rollouts
 from gateway.services.rollouts.peers import NodeOrders, SepPeers
 from gateway.services.rollouts.receiver import RolloutReceiver
 from gateway.services.rollouts.store import RolloutStore
-from gateway.sidecar.node_images import NodeImages
+from gateway.sidecar.elsewhere.node_images import NodeImages
 from protocol.codes import make_code
 from protocol.http_body import HttpRequest
 
 if TYPE_CHECKING:
-    from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.calls.other_nodes import OtherNodes
 
 SOURCE_CODE_S = 3600  # a node fetches an image within that, or gets the order with a new code
 NOT_FOUND = 404, b'{"detail": "it is no node of this account"}'
@@ -97,7 +97,7 @@ class NodeRollouts:
         self, method: str, node_id: str, path: str, headers: Mapping[str, str], body: bytes
     ) -> tuple[int, bytes]:
         nodes = self._ways.nodes
-        record = next((r for r in await nodes.records() if r.node_id == node_id), None)
+        record = await nodes.find_node(node_id)
         if record is None:
             return NOT_FOUND
         request = HttpRequest(method, path, tuple(headers.items()), body)

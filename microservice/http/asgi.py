@@ -6,7 +6,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
-from microservice.errors import HangupError, HttpError
+from microservice.errors import HangupError, HttpError, OutboundError, OutboundTimeoutError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.scopes import headers_of, levels_of, query_of
 from microservice.http.sockets import SocketApp
@@ -76,9 +76,17 @@ class App:
         except Exception as exc:
             logger.exception("cannot answer %s %s", request.method, request.path)
             self._counters.failed += 1
-            if is_out_of_memory(exc):
-                return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib)}")
-            return problem(500, "cannot answer: the handler failed, see the container's log")
+            return self._describe(exc)
+
+    def _describe(self, exc: Exception) -> Response:
+        """Return the answer of a handler that failed; it names no target of the service."""
+        if is_out_of_memory(exc):
+            return problem(500, f"cannot answer: {explain_memory(self._limits.memory_mib, exc)}")
+        if isinstance(exc, OutboundError):
+            status = 504 if isinstance(exc, OutboundTimeoutError) else 502
+            why = "a service that it needs does not answer"
+            return problem(status, f"cannot answer: {why}, see the container's log")
+        return problem(500, "cannot answer: the handler failed, see the container's log")
 
     def _find(self, scope: Scope, body: "_Body") -> tuple[Request, HttpRoute] | Response:
         levels, allowed = levels_of(scope), []

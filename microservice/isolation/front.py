@@ -33,6 +33,7 @@ from microservice.isolation.view import (
     FileView,
 )
 
+COUNTS_BY_NAMESPACE = (5, 14)  # before it, RLIMIT_NPROC counted a user in all user namespaces
 HOST_NAME_BYTES = 64  # linux/utsname.h
 _FIRST_FREE_FD = 20  # above the numbers that a front expects
 _DEVICE_RIGHTS = landlock.READ_FILE | landlock.WRITE_FILE | landlock.IOCTL_DEV
@@ -112,11 +113,14 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
         means.root = means.attempt("root", lambda: finish_root(common.root, view))
     if means.names:
         socket.sethostname(spec.name[:HOST_NAME_BYTES])
-    counts_alone = _change_identity(spec, means)
+    has_identity = _change_identity(spec, means)
+    by_namespace = kernel.version_of(os.uname().release) >= COUNTS_BY_NAMESPACE
+    counts_alone = has_identity and (spec.uid is not None or by_namespace)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-    set_limits(spec, counts_alone=counts_alone)
+    by_user = counts_alone and not (cgroups.limit("processes") and cgroups.is_member())
+    set_limits(spec, by_user=by_user)
     # without either, another container of this user could read /proc/<pid>/environ
-    is_alone = counts_alone or means.pid_namespace
+    is_alone = has_identity or means.pid_namespace
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1 if is_alone else 0)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)

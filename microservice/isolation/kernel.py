@@ -3,6 +3,7 @@
 import ctypes
 import fcntl
 import os
+import re
 import socket
 import struct
 from pathlib import Path
@@ -51,6 +52,12 @@ def prctl(option: int, *arguments: int) -> int:
     # every argument is an unsigned long: a plain int would leave the upper half undefined
     values = [ctypes.c_ulong(one) for one in (*arguments, 0, 0, 0, 0)[:4]]
     return _check(_libc.prctl(option, *values), "prctl")
+
+
+def version_of(release: str) -> tuple[int, int]:
+    """Return the version in a kernel's release, such as 6.1.0-rpi7; (0, 0) when there is none."""
+    found = re.match(r"(\d+)\.(\d+)", release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def set_process_name(name: str) -> None:

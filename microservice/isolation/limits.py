@@ -20,7 +20,7 @@ def give_way() -> None:
         Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE))
 
 
-def set_limits(spec: ContainerSpec, *, counts_alone: bool) -> None:
+def set_limits(spec: ContainerSpec, *, by_user: bool) -> None:
     """Set the limits of the process; they hold for each process that it starts.
 
     Memory that the interpreter and the kit have mapped already does not count, so that the number
@@ -28,13 +28,14 @@ def set_limits(spec: ContainerSpec, *, counts_alone: bool) -> None:
 
     Args:
         spec: the limits.
-        counts_alone: the kernel counts the processes of this container apart from others: it has
-            a uid or a user namespace of its own. The limit would count all others of the user.
+        by_user: limit the processes of the user. That counts those of every container with this
+            uid, of other gateways and of the user too: only for a container that has a uid or a
+            user namespace of its own, where no cgroup limits it.
     """
     _set(resource.RLIMIT_AS, mapped_bytes() + spec.memory_mib * MIB)
     _set(resource.RLIMIT_CORE, 0)
     _set(resource.RLIMIT_NOFILE, spec.open_files)
-    if counts_alone:
+    if by_user:
         _set(resource.RLIMIT_NPROC, spec.processes + OVERHEAD_PROCESSES)
     os.umask(0o077)
 

@@ -12,7 +12,9 @@ ETC = tuple(
     for name in (
         "alternatives", "ca-certificates", "group", "hosts", "ld.so.cache", "ld.so.conf",
         "ld.so.conf.d", "ld.so.preload", "localtime", "mime.types", "nsswitch.conf", "passwd",
-        "pki", "protocols", "services", "ssl", "timezone",
+        # not the folders above them, which hold private keys, perhaps the gateway's
+        "pki/ca-trust", "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols",
+        "services", "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "timezone",
     )
 )  # fmt: skip
 DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom"))

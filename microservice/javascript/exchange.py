@@ -10,6 +10,7 @@ from typing import Any
 
 from microservice.errors import MicroserviceError, ServiceError, StoreError
 from microservice.javascript.calls import AsyncCalls
+from microservice.javascript.digests import DIGEST, answer_digest
 from microservice.javascript.events import EventHub
 from microservice.javascript.faults import ERROR, GOING_ON, TIME, Ceilings, Fault, fault_of_end
 from microservice.javascript.forms import FormReader
@@ -237,6 +238,7 @@ class ScriptExchange:
             "storage.write": self._uploads.write, "file": self._send_file, "lock": self._lock,
             "form.next": self._next_part, "form.piece": self._read_part,
             "form.store": self._store_part, "form.abort": self._abort_form,
+            DIGEST: answer_digest,
         }  # fmt: skip
         if self._parts.storage.knows(operation):
             replies[operation] = self._parts.storage.answer

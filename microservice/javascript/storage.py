@@ -3,13 +3,12 @@
 import asyncio
 import base64
 import binascii
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from microservice.errors import MicroserviceError, StoreError
+from microservice.errors import StoreError
 from microservice.javascript.files import FileFolder, FileUpload
 
 if TYPE_CHECKING:  # a container that stores nothing loads no SQLite
@@ -163,13 +162,3 @@ class Uploads:
         upload = self._open.pop(name, None)
         if upload is not None:
             upload.abort()
-
-
-@contextlib.contextmanager
-def errors_for_scripts() -> Iterator[dict[str, str]]:
-    """Yield a dict that holds the message of an error that a script may see."""
-    holder: dict[str, str] = {}
-    try:
-        yield holder
-    except MicroserviceError as exc:
-        holder["error"] = str(exc)

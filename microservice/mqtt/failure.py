@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from microservice.errors import MicroserviceError
 from microservice.mqtt import dead_letters as names
 from microservice.mqtt.wire import Incoming, MessageProperties
 
@@ -24,12 +25,20 @@ class HandlerFailure:
 
 
 def describe_error(exc: BaseException, code: Path) -> HandlerFailure:
-    """Return a failure by an exception; the line is the last one in the developer's code."""
-    where = ""
+    """Return a failure by an exception; the line is the last one in the developer's code.
+
+    The trace begins in the developer's code. An error of the kit that never was there, such as that
+    of a script, says all in its text.
+    """
+    where, first = "", exc.__traceback__
+    while first is not None and not _is_below(first.tb_frame.f_code.co_filename, code):
+        first = first.tb_next
     for frame in traceback.extract_tb(exc.__traceback__):
-        if Path(frame.filename).is_relative_to(code):
+        if _is_below(frame.filename, code):
             where = f" ({Path(frame.filename).relative_to(code)}, line {frame.lineno})"
-    lines = traceback.format_exception(exc)
+    if first is None and isinstance(exc, MicroserviceError):
+        return HandlerFailure(f"{type(exc).__name__}: {exc}")
+    lines = traceback.format_exception(type(exc), exc, first or exc.__traceback__)
     return HandlerFailure(
         f"{type(exc).__name__}: {exc}{where}", "".join(lines)[-names.TRACE_LIMIT :]
     )
@@ -47,7 +56,7 @@ def describe_overdue(
             break
         frames.append(frame)
         awaited = getattr(awaited, "cr_await", None) or getattr(awaited, "gi_yieldfrom", None)
-    own = [each for each in frames if Path(each.f_code.co_filename).is_relative_to(code)]
+    own = [each for each in frames if _is_below(each.f_code.co_filename, code)]
     where = ""
     if own:
         path = Path(own[-1].f_code.co_filename).relative_to(code)
@@ -84,6 +93,10 @@ def past_tries(message: Incoming) -> int:
     """Return how often handlers were called for a message before it was retried."""
     tries = names.find_pair(message.properties.user, names.TRIES)
     return int(tries) if tries.isdecimal() else 0
+
+
+def _is_below(file: str, code: Path) -> bool:
+    return Path(file).is_relative_to(code)
 
 
 def _printable(text: str) -> str:

@@ -138,7 +138,7 @@ class ScheduleRunner:
             else:
                 logger.exception("schedule %s failed", schedule.name)
             if is_out_of_memory(exc):
-                logger.error("%s", explain_memory(self._limits.memory_mib))  # noqa: TRY400  # the trace is above
+                logger.error("%s", explain_memory(self._limits.memory_mib, exc))  # noqa: TRY400  # the trace is above
         else:
             self._counters.handled += 1
         if schedule.remembers:  # not before: a run that a power cut ends happens again

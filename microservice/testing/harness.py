@@ -44,7 +44,8 @@ class TestedService:
     triggers: Triggers
     state: State
     settings: SettingValues
-    attach: Callable[[TestBroker, TestOutbound], None]  # connects the service to the test
+    # connects the service to the test and its clock
+    attach: Callable[[TestBroker, TestOutbound, Callable[[], float]], None]
 
 
 class TestBench:
@@ -76,7 +77,7 @@ class TestBench:
         self._folder = tempfile.TemporaryDirectory(prefix="service-test-")
 
     async def __aenter__(self) -> Self:
-        self._service.attach(self._broker, self._outbound)
+        self._service.attach(self._broker, self._outbound, lambda: self._now)
         place = Path(self._folder.name) / "store.db"
         self._service.state.attach(place, STORE_MIB, lambda _: None)
         await self._schedules.begin()
@@ -145,14 +146,19 @@ class TestBench:
         """Answer the requests of the service to a topic with a value from now on."""
         self._broker.responses[topic] = value
 
-    def answer(self, target: str, value: Any, *, status: int = 200) -> None:
+    def answer(self, target: str, value: Any, *, status: int = 200, node: str = "") -> None:
         """Answer the calls and requests of the service to a target from now on.
 
-        The target is a URL, or the type and path of a service: "api-climate/rooms/attic".
+        Args:
+            target: a URL, a path of the gateway's API ("/mds/v1/nodes"), or the type and path of a
+                service: "api-climate/rooms/attic".
+            value: the body: bytes, text, or anything else as JSON.
+            status: of the answer.
+            node: the one that a call of a service names.
         """
-        if "://" not in target:
+        if "://" not in target and not target.startswith("/"):
             service_type, _, path = target.partition("/")
-            target = service_url(service_type, path, "")
+            target = service_url(service_type, path, node)
         self._outbound.answer(target, value, status)
 
     @property

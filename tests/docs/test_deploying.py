@@ -17,7 +17,7 @@ from gateway.services.images.archives.compression import RATIO_LIMIT
 from gateway.services.images.pack import pack_image, packed_digest
 from gateway.services.images.sources import REDIRECTS_LIMIT
 from gateway.services.settings import CONTENT_FACTOR
-from gateway.sidecar.node_images import PIECE_BYTES
+from gateway.sidecar.elsewhere.node_images import PIECE_BYTES
 from protocol.codes import MAX_TTL_S
 from tests.integration.gateway.services.world import write_service
 from tests.programs import ROOT

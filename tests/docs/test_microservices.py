@@ -79,7 +79,7 @@ def test_the_page_works_from_top_to_bottom(gateway: Gateway, tmp_path: Path) -> 
     assert json.loads(said["hecate ps --json"])["data"][0]["state"] == "started"
     assert said["hecate stop hello"] == "hello stopped\n"
     assert said["hecate images"].splitlines()[1].split()[0] == "hello-v1"
-    assert said["hecate rm hello"] == "removed api-hello\n"
+    assert said["hecate rm hello"] == "removed hello\n"
     assert said["hecate images prune --yes"] == "removed hello-v1\n"
     assert said["hecate invoke hello --mqtt devices/kitchen/readings/t 21"] == "hello handled it\n"
     assert json.loads(person.say("hecate ps --json")[1]) == {"data": []}

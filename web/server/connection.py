@@ -75,15 +75,18 @@ class HttpConnection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admit the connection, or refuse it."""
         super().connection_made(transport)
-        near = self.server if self._bounds.by_listener else self.client
-        peer = near[0] if near else ""
-        is_admitted, evicted = self._bounds.table.enter(self, peer)
+        is_admitted, evicted = self._bounds.table.enter(self, self._find_peer())
         self._deadline = self.loop.time() + self._bounds.limits.head_s
         if evicted is not None:
             evicted.transport.abort()
         if not is_admitted:
             transport.write(_BUSY)
             transport.close()
+
+    def _find_peer(self) -> str:
+        """Return the key under which the table counts this connection."""
+        near = self.server if self._bounds.by_listener else self.client
+        return near[0] if near else ""
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Release the place of the connection."""
@@ -220,6 +223,24 @@ class HttpConnection(H11Protocol):
         if answer:
             self.transport.write(answer)
         self.transport.close()
+
+
+class GivenConnection(HttpConnection):
+    """A connection that another part has accepted, whose peer it knows."""
+
+    def __init__(
+        self, bounds: ConnectionBounds, peer: str, ended: asyncio.Event, **parts: Any
+    ) -> None:
+        super().__init__(bounds, **parts)
+        self._peer, self._ended = peer, ended
+
+    def _find_peer(self) -> str:
+        return self._peer
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Release the place of the connection, and report its end."""
+        super().connection_lost(exc)
+        self._ended.set()
 
 
 class HttpFactory:

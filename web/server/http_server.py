@@ -12,7 +12,12 @@ import uvicorn
 
 from web.addresses import address_key
 from web.asgi import App
-from web.server.connection import ConnectionBounds, HttpConnection, HttpFactory
+from web.server.connection import (
+    ConnectionBounds,
+    GivenConnection,
+    HttpConnection,
+    HttpFactory,
+)
 from web.server.connection_table import ConnectionTable
 from web.server.limits import HttpLimits
 from web.server.listening import BACKLOG
@@ -87,6 +92,40 @@ class HttpServer(uvicorn.Server):
         )
         self.servers.append(server)
         self._added[listener] = server
+
+    async def serve_connection(self, sock: socket.socket, peer: str, state: dict[str, Any]) -> None:
+        """Serve a connected plain socket that another part has accepted, until it ends.
+
+        Args:
+            sock: not blocking; the server closes it.
+            peer: the key under which its connections are bounded.
+            state: scope["state"] of its requests.
+        """
+        ended = asyncio.Event()
+
+        def make() -> asyncio.Protocol:
+            return cast(
+                "asyncio.Protocol",
+                GivenConnection(
+                    self.bounds,
+                    peer,
+                    ended,
+                    config=self.config,
+                    server_state=self.server_state,
+                    app_state=state,
+                ),
+            )
+
+        transport: asyncio.Transport | None = None
+        try:
+            await self.listening.wait()
+            transport, _ = await asyncio.get_running_loop().connect_accepted_socket(make, sock)
+            await ended.wait()
+        finally:
+            if transport is None:
+                sock.close()
+            else:
+                transport.abort()
 
     def remove_listener(self, listener: socket.socket) -> None:
         """Accept no more connections on a socket; open ones go on."""

@@ -1,5 +1,6 @@
 """Declares the commands that query a gateway: names, options and help."""
 
+import sys
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,7 +19,13 @@ class Scope(StrEnum):
 def register(app: typer.Typer) -> None:
     """Add these commands to the root command."""
     app.command(epilog=examples("hecate status", "hecate status --json | jq .sep.state"))(status)
-    app.command(epilog=examples("hecate nodes", "hecate nodes --cluster account --json"))(nodes)
+    app.command(
+        epilog=examples("hecate nodes", "hecate nodes --all --json", "hecate nodes --refused")
+    )(nodes)
+    app.command(epilog=examples("hecate route greenhouse"))(route)
+    app.command(
+        epilog=examples("hecate call greenhouse /healthz", "hecate call NODE /api/climate/v1/ -d x")
+    )(call)
     app.command(epilog=examples("CODE=$(hecate code)", "hecate code NODE --ttl 60"))(code)
 
 
@@ -37,14 +44,63 @@ def nodes(
     cluster: Annotated[
         Scope, typer.Option(help="linkLocal: on this network; account: of the same owner.")
     ] = Scope.linkLocal,
+    every: Annotated[bool, typer.Option("--all", help="Nodes of both clusters.")] = False,
+    refused: Annotated[
+        bool, typer.Option("--refused", help="Nodes that this one did not admit, and why.")
+    ] = False,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
     """List the nodes of a cluster."""
+    if every or refused:
+        from gateway.cli.client.cluster import list_all_nodes, list_refused
+
+        show = list_refused if refused else list_all_nodes
+        run(show(target_of(url, state), as_json=as_json))
+        return
     from gateway.cli.client.queries import list_nodes
 
     run(list_nodes(target_of(url, state), cluster.value, as_json=as_json))
+
+
+NodeName = Annotated[
+    str, typer.Argument(metavar="NODE", help="Its node id, the start of it, or its name.")
+]
+
+
+def route(node: NodeName, url: Url = None, state: State = None, as_json: Json = False) -> None:
+    """Show the ways to a node, the first to be tried first.
+
+    Exit code 1 when there is none.
+    """
+    from gateway.cli.client.cluster import show_route
+
+    raise typer.Exit(run(show_route(target_of(url, state), node, as_json=as_json)))
+
+
+def call(
+    node: NodeName,
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Path and query, from /.")],
+    method: Annotated[
+        str, typer.Option("-X", "--method", metavar="METHOD", help="[default: GET; POST with -d]")
+    ] = "",
+    body: Annotated[
+        str, typer.Option("-d", "--data", metavar="BODY", help="The body; - is standard input.")
+    ] = "",
+    url: Url = None,
+    state: State = None,
+) -> None:
+    """Call a node by the shortest way, and print its answer.
+
+    The other node serves what it serves over the SEP: microservices with expose = "public", and
+    the rest for an access token in HECATE_API_KEY. Exit code 1 when the answer is an error.
+    """
+    from gateway.cli.client.cluster import NodeRequest, call_node
+
+    data = sys.stdin.buffer.read() if body == "-" else body.encode()
+    request = NodeRequest(method or ("POST" if body else "GET"), path, data)
+    raise typer.Exit(run(call_node(target_of(url, state), node, request)))
 
 
 def code(

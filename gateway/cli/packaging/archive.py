@@ -24,7 +24,10 @@ def load_archive(path: Path) -> Package:
             tar = source.read()
     except (OSError, ImageError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else str(exc).partition(": ")[2]
-        raise CliError(f"cannot deploy {path}: {why or exc}") from exc
+        raise CliError(
+            f"cannot deploy {path}: {why or exc}; give a folder, or an image of `hecate build` or "
+            "of another builder"
+        ) from exc
     manifest = image.manifest
     return Package(
         manifest.name,

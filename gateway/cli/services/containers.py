@@ -9,15 +9,15 @@ from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, print_json, print_table
-from gateway.cli.view.words import ago, duration, size
+from gateway.cli.view.words import ago, duration
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"
 BASE_KEY = "MCM.BASE_API_PATH"
 PS_COLUMNS = (
     "NAME", "STATE", "SINCE", "IMAGE", "VERSION", "PATH", "HANDLED", "FAILED", "DROPPED", "DEAD",
-    "MEMORY", "RESTARTS", "REASON",
+    "RESTARTS", "REASON",
 )  # fmt: skip
-OPTIONAL = frozenset({"VERSION", "FAILED", "DROPPED", "DEAD", "MEMORY", "RESTARTS", "REASON"})
+OPTIONAL = frozenset({"VERSION", "FAILED", "DROPPED", "DEAD", "RESTARTS", "REASON"})
 START_S = 630.0  # a microservice may take 600 s to start
 
 
@@ -58,7 +58,7 @@ async def remove(target: Target, names: Sequence[str], *, as_json: bool) -> None
             path = await _path_to_remove(sidecar, name)
             removed.append(await sidecar.call(what, "DELETE", path))
             if not as_json:
-                console().print(f"removed {path.split('/')[-1]}", soft_wrap=True)
+                console().print(f"removed {name}", soft_wrap=True)
     if as_json:
         print_json({"data": removed})
 
@@ -88,9 +88,8 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         f"{_number(container, 'failed'):.0f}",
         f"{_number(container, 'dropped'):.0f}",
         f"{_number(container.get('deadLetters') or {}, 'kept'):.0f}",
-        size(_number(container, "memory")) if container.get("memory") else "",
         f"{_number(container, 'restarts'):.0f}",
-        "; ".join(each for each in (reason(container, now), backlog(container)) if each),
+        "; ".join(filter(None, (reason(container, now), news(container), backlog(container)))),
     )
 
 
@@ -101,9 +100,18 @@ def reason(container: dict[str, Any], now: float) -> str:
     if error and next_try:
         error = f"{error}; next try in {duration(max(0.0, next_try - now))}"
     last_end = container.get("lastEnd") or {}
-    if error or not last_end.get("reason"):
+    why = str(last_end.get("reason") or "")
+    if error or not why or why in str(container.get("note")):  # the note of the version has it
         return error
-    return f"{last_end['reason']} ({ago(now - _number(last_end, 'at') / 1000)})"
+    return f"{why} ({ago(now - _number(last_end, 'at') / 1000)})"
+
+
+def news(container: dict[str, Any]) -> str:
+    """Return why another version than the last one runs, and which one is being deployed."""
+    found = [str(container["note"])] if container.get("note") else []
+    if waiting := _number(container, "waiting"):
+        found.append(f"version {waiting:.0f} is being deployed")
+    return "; ".join(found)
 
 
 def backlog(container: dict[str, Any]) -> str:

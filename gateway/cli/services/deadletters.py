@@ -12,7 +12,7 @@ from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.services.containers import CONTAINERS, find_container
-from gateway.cli.view.words import ago, plural, size
+from gateway.cli.view.words import ago, plural, printable, size
 
 COLUMNS = ("ID", "AGE", "TOPIC", "SIZE", "TRIES", "ERROR")
 
@@ -36,7 +36,7 @@ async def list_letters(target: Target, name: str, *, as_json: bool) -> None:
 
 
 async def show_letter(target: Target, name: str, number: str, *, as_json: bool) -> None:
-    """Show one dead letter; its payload goes to standard output as it is."""
+    """Show one dead letter; its payload goes as it is into a pipe, and as text to a terminal."""
     async with SidecarClient(target) as sidecar:
         answer = await _fetch(sidecar, await _path(sidecar, name), name)
     letter = _find(answer, name, number)
@@ -50,13 +50,14 @@ async def show_letter(target: Target, name: str, number: str, *, as_json: bool) 
     rows += [("property", f"{key}: {value}") for key, value in letter.get("userProperties") or ()]
     for label, value in rows:
         if value not in ("", None):
-            out.print(f"{label:9}{value}", style="dim", soft_wrap=True)
-    if letter.get("trace"):
-        out.print(str(letter["trace"]).rstrip(), style="dim", soft_wrap=True)
+            out.print(printable(f"{label:9}{value}"), style="dim", soft_wrap=True)
+    for line in str(letter.get("trace") or "").splitlines():
+        out.print(printable(line), style="dim", soft_wrap=True)
     payload = payload_of(letter)
+    if sys.stdout.isatty():  # anybody may have published it
+        lines = payload.decode(errors="replace").splitlines()
+        payload = "".join(f"{printable(line)}\n" for line in lines).encode()
     sys.stdout.buffer.write(payload)
-    if sys.stdout.isatty() and not payload.endswith(b"\n"):
-        sys.stdout.buffer.write(b"\n")
     sys.stdout.flush()
 
 

@@ -87,7 +87,7 @@ def _report(container: Mapping[str, Any], package: Package, url: str, took_s: fl
     does = f"runs {package.image}" if took_s else "runs this very image already"
     hint = "" if took_s else f"; `hecate restart {name}` starts it anew"
     took = f" after {took_s:.1f} s" if out.is_terminal and took_s else ""
-    out.print(f"{container['id']} {does}{hint}{took}", style="dim", soft_wrap=True)
+    out.print(f"{name} {does}{hint}{took}", style="dim", soft_wrap=True)
     console().print(url or "started; it has no HTTP routes", soft_wrap=True)
     if out.is_terminal:
         calls = f"hecate invoke {name}   " if url else ""

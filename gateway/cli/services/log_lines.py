@@ -13,6 +13,8 @@ from typing import Any
 
 from rich.text import Text
 
+from gateway.cli.view.words import printable
+
 LEVELS = ("debug", "info", "warning", "error")
 _STYLES = {"debug": "dim", "info": "", "warning": "yellow", "error": "red"}
 _STRUCTURED = ("time", "level", "message", "trace", "traceback")
@@ -106,11 +108,6 @@ def render(line: LogLine, stamp: str) -> Text:
     for each in line.traceback.splitlines():
         shown.append(f"\n    {printable(each)}", "dim")
     return shown
-
-
-def printable(text: str) -> str:
-    """Return a text that cannot move a terminal's cursor."""
-    return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
 
 
 def _entry(text: str) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from gateway.cli.client.records import rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.errors import CliError
 from gateway.cli.services.containers import CONTAINERS
+from gateway.cli.view.words import printable
 
 LINES = 24
 LOOK_BACK = 200  # lines among which the mark is looked for
@@ -33,7 +34,7 @@ async def explain_end(sidecar: SidecarClient, name: str, mark: str) -> str:
     shown = [line.partition(" ")[2] for line in lines][-LINES:]
     if not shown:
         return ""
-    text = "\n".join(f"  {_printable(line)}" for line in shown)
+    text = "\n".join(f"  {printable(line.rstrip())}" for line in shown)
     return f"\n\nthe end of its log (`hecate logs {name}` has more):\n{text}"
 
 
@@ -43,7 +44,3 @@ async def _read(sidecar: SidecarClient, container_id: str, tail: int) -> list[st
     ) as response:
         text = (await response.aread()).decode(errors="replace")
     return [] if response.is_error else text.rstrip("\n").split("\n") if text else []
-
-
-def _printable(line: str) -> str:
-    return "".join(char if char.isprintable() or char == "\t" else "?" for char in line.rstrip())

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.cli.view.words import printable
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
@@ -128,7 +130,7 @@ def parse_reading(device: DeviceView) -> tuple[str, str] | None:
     if isinstance(value, float):
         value = _rounded(value)
     unit = str(reading.get("unit") or "")
-    return _printable(name), _printable(f"{value} {unit}".strip())
+    return _shortened(name), _shortened(f"{value} {unit}".strip())
 
 
 def _rounded(value: float) -> str:
@@ -138,9 +140,8 @@ def _rounded(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def _printable(text: str, limit: int = 24) -> str:
-    # devices choose these texts: nothing that moves a terminal's cursor may pass
-    return "".join(char if char.isprintable() else "?" for char in text[:limit])
+def _shortened(text: str, limit: int = 24) -> str:
+    return printable(text[:limit])
 
 
 def _sep(row: dict[str, Any]) -> SepView:
@@ -148,7 +149,7 @@ def _sep(row: dict[str, Any]) -> SepView:
     return SepView(
         state=str(row.get("state", "")),
         url=str(row.get("url", "")),
-        error=_printable(str(row.get("error") or ""), 200),
+        error=_shortened(str(row.get("error") or ""), 200),
         spool_messages=int(_number(spool, "messages")),
         spool_bytes=int(_number(spool, "bytes")),
         spool_dropped=int(_number(spool, "dropped")),
@@ -160,18 +161,18 @@ def _sep(row: dict[str, Any]) -> SepView:
 def _notes(row: dict[str, Any], spool: dict[str, Any]) -> Iterator[str]:
     clock = str(_table(row, "clock").get("note") or "")
     if clock:
-        yield _printable(clock, 80)
+        yield _shortened(clock, 80)
     if spool.get("full"):
         yield f"spool full: new messages stay on this node ({spool.get('when_full')})"
     if spool.get("error"):
-        yield _printable(f"spool cannot be written: {spool['error']}", 160)
+        yield _shortened(f"spool cannot be written: {spool['error']}", 160)
     count = int(_number(spool, "set_aside_total")) or int(_number(spool, "set_aside"))
     latest = _rows(spool, "latest")
     if count and latest:
-        topic, why = _printable(str(latest[0].get("topic")), 60), str(latest[0].get("reason"))
-        yield f"{count} set aside, last {topic}: {_printable(why, 120)}"
+        topic, why = _shortened(str(latest[0].get("topic")), 60), str(latest[0].get("reason"))
+        yield f"{count} set aside, last {topic}: {_shortened(why, 120)}"
     for topic_filter, why in _table(row, "denied").items():
-        yield _printable(f'cloud denies rule "{topic_filter}": {why}', 160)
+        yield _shortened(f'cloud denies rule "{topic_filter}": {why}', 160)
 
 
 def _broker(row: dict[str, Any]) -> BrokerView:
@@ -201,8 +202,8 @@ def _bep(row: dict[str, Any]) -> BepView:
 def _device(row: dict[str, Any]) -> DeviceView:
     return DeviceView(
         device_id=str(row.get("id", "")),
-        name=_printable(str(row.get("name", "")), 64),
-        model=_printable(str(row.get("model", "")), 64),
+        name=_shortened(str(row.get("name", "")), 64),
+        model=_shortened(str(row.get("model", "")), 64),
         online=bool(row.get("online", False)),
         last_seen=_number(row, "last_seen"),
         messages=int(_number(row, "messages")),
@@ -219,10 +220,10 @@ def _container(row: dict[str, Any]) -> ContainerView:
         state=str(row.get("state", "")),
         path=str(row.get("path", "")),
         expose=str(row.get("expose", "")),
-        error=_printable(str(row.get("error") or ""), 200),
+        error=_shortened(str(row.get("error") or ""), 200),
         handled=int(_number(row, "handled")),
         restarts=int(_number(row, "restarts")),
-        last_end=_printable(str(row.get("last_end") or ""), 200),
+        last_end=_shortened(str(row.get("last_end") or ""), 200),
     )
 
 

@@ -1,4 +1,4 @@
-"""Formats numbers for people."""
+"""Formats numbers and foreign texts for people."""
 
 
 def duration(seconds: float) -> str:
@@ -36,3 +36,8 @@ def restarted(count: int, why: str) -> str:
 def plural(count: int, noun: str) -> str:
     """Return "1 node" or "2 nodes"."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def printable(text: str) -> str:
+    """Return a text that cannot move a terminal's cursor: devices and microservices choose it."""
+    return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)

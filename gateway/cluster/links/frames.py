@@ -17,6 +17,7 @@ from protocol.envelope import ENVELOPE_LIMIT_BYTES
 from protocol.errors import WireError
 from protocol.ids import NODE_ID
 from protocol.records import SIGNED_LIMIT
+from settings.addresses import HostPort
 
 VERSION = 1
 LENGTH = struct.Struct("!I")
@@ -100,14 +101,21 @@ class RecordChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class Vouch:
+    """The supernode's signed statement that it forwards to the receiver, for the cloud."""
+
+    statement: str
+
+
+@dataclass(frozen=True, slots=True)
 class SepMessage:
-    """A sealed SEP envelope on its way to or from a member, and its topic at the cloud."""
+    """A sealed SEP envelope: a request without a topic, or an answer with that of the cloud."""
 
     topic: str
     payload: bytes
 
 
-Frame = Hello | NotAdmitted | Beat | OwnRecord | RecordQuery | RecordChanges | SepMessage
+Frame = Hello | NotAdmitted | Beat | OwnRecord | RecordQuery | RecordChanges | Vouch | SepMessage
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -152,6 +160,8 @@ def _to_map(frame: Frame) -> dict[str, Any]:
                 "last": frame.is_last,
                 "whole": frame.is_whole,
             }
+        case Vouch():
+            fields = {"statement": frame.statement}
         case SepMessage():
             fields = {"topic": frame.topic, "payload": frame.payload}
     return {"is": _KINDS[type(frame)], **fields}
@@ -210,11 +220,12 @@ _READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "own": lambda values: OwnRecord(_text(values["record"], SIGNED_LIMIT)),
     "query": lambda values: RecordQuery(_version(values)),
     "records": _read_changes,
+    "vouch": lambda values: Vouch(_text(values["statement"], SIGNED_LIMIT)),
     "sep": lambda values: SepMessage(_text(values["topic"]), _of(values["payload"], bytes)),
 }
 _KINDS: dict[type, str] = {
     Hello: "hello", NotAdmitted: "refused", Beat: "beat", OwnRecord: "own", RecordQuery: "query",
-    RecordChanges: "records", SepMessage: "sep",
+    RecordChanges: "records", Vouch: "vouch", SepMessage: "sep",
 }  # fmt: skip
 
 
@@ -286,4 +297,4 @@ def _addresses(values: Any) -> tuple[str, ...]:
     addresses = _of(values, list)
     if len(addresses) > ADDRESSES_LIMIT:
         raise ValueError(f"more than {ADDRESSES_LIMIT} addresses")
-    return tuple(_text(each) for each in addresses)
+    return tuple(str(HostPort.parse(_text(each))) for each in addresses)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from gateway.cluster.links.link import CONTROL, PeerLink, dial
 from gateway.errors import ClusterError
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
+from settings.addresses import HostPort, format_address
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,14 @@ class PeerLinks:
     def linked(self) -> dict[str, PeerLink]:
         """The link of each peer."""
         return dict(self._links)
+
+    def note_refused(self, node_id: str, address: str, reason: str) -> None:
+        """Note a node that was not admitted; the log names it once for each reason."""
+        self.unadmitted += 1
+        seen = any(n.node_id == node_id and n.reason == reason for n in self.refused)
+        self.refused.append(RefusedNode(node_id, address, reason, self._ports.clock()))
+        level = logging.DEBUG if seen else logging.WARNING
+        logger.log(level, "refused node %.12s at %s: %s", node_id, address, reason)
 
     def look_again(self) -> None:
         """Look for candidates to dial now."""
@@ -180,12 +189,7 @@ class PeerLinks:
                     "is a copy of the other's state folder; remove node-key.pem from one of them"
                 )
         if reason:
-            self.unadmitted += 1
-            seen = any(n.node_id == link.peer_id and n.reason == reason for n in self.refused)
-            now = self._ports.clock()
-            self.refused.append(RefusedNode(link.peer_id, link.address, reason, now))
-            level = logging.DEBUG if seen else logging.WARNING
-            logger.log(level, "refused node %.12s at %s: %s", link.peer_id, link.address, reason)
+            self.note_refused(link.peer_id, link.address, reason)
         return reason
 
     async def _enter(self, link: PeerLink, hello: Hello) -> None:
@@ -201,7 +205,8 @@ class PeerLinks:
         now = self._ports.monotonic()
         if link.is_dialled:
             self._candidates.reached(link.peer_id, link.address, now)
-        self._candidates.note(link.peer_id, hello.addresses, now, self._links)
+        seen = _seen_at(link, hello.addresses)
+        self._candidates.note(link.peer_id, (*seen, *hello.addresses), now, self._links)
         self._ports.up(link)
 
     def _receive(self, link: PeerLink, frame: Frame) -> None:
@@ -224,3 +229,12 @@ class PeerLinks:
         task = asyncio.create_task(run(), name="peer link")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _seen_at(link: PeerLink, announced: Iterable[str]) -> tuple[str, ...]:
+    """Return where the peer may listen by the address that it has called from."""
+    if link.is_dialled:
+        return ()
+    host = HostPort.parse(link.address).host
+    ports = {HostPort.parse(address).port for address in announced}
+    return tuple(format_address(host, port) for port in sorted(ports))

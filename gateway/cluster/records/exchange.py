@@ -21,6 +21,7 @@ from gateway.cluster.links.frames import (
     RecordChanges,
     RecordQuery,
     SepMessage,
+    Vouch,
 )
 from gateway.cluster.links.link import PeerLink, dial
 from gateway.cluster.records.directory import Copy, Directory
@@ -47,6 +48,8 @@ class ExchangePorts:
     supernode: Callable[[], tuple[str, tuple[str, ...]]]  # its id and addresses; ("", ()): none
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
+    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
+    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
 
 
@@ -166,6 +169,8 @@ class RecordExchange:
             case RecordChanges():
                 if self._copy.take(frame, self._directory):
                     self._answered.set()
+            case Vouch():
+                self._ports.vouched(supernode_id, frame.statement)
             case SepMessage():
                 self._ports.sep(supernode_id, frame)
             case _:
@@ -203,6 +208,7 @@ class RecordExchange:
         match frame:
             case OwnRecord():
                 self._store(frame.signed, link.peer_id)
+                link.send(Vouch(self._ports.vouch(link.peer_id)))
             case RecordQuery():
                 for part in self._directory.changes(frame.since):
                     link.send(part)

@@ -135,7 +135,8 @@ def order_routes(receiver: RolloutReceiver, code: CodeCheck) -> list[ApiRoute]:
         order = _read_order(body)
         if order.rollout_id != _ID.read(request):
             raise _bad("the order is another's")
-        return JSONResponse(encode_progress(receiver.take(order)))
+        code = request.headers.get(CODE_HEADER, "")
+        return JSONResponse(encode_progress(receiver.take(order, code)))
 
     async def get_order(request: Request, _body: bytes) -> Response:
         progress = receiver.show(_ID.read(request))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 
 from gateway.services.deploying.container_table import ContainerTable
-from gateway.services.errors import ConflictError, NotFoundError, ServicesError
+from gateway.services.errors import ConflictError, ImageError, NotFoundError, ServicesError
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.images.retention import needless_images
 from gateway.services.images.store import ImageStore
@@ -37,12 +37,18 @@ class ImageUpdates:
 
     @contextlib.asynccontextmanager
     async def unpack(
-        self, client_id: str, source: IO[bytes], now: float
+        self, client_id: str, source: IO[bytes], now: float, digest: str = ""
     ) -> AsyncIterator[tuple[StoredImage, Path]]:
-        """Yield the image in a tar, and the folder that it was unpacked into."""
+        """Yield the image in a tar, and the folder that it was unpacked into.
+
+        ImageError when it does not have the digest that is given.
+        """
         await self._table.check_space("store image")
         limits, runtimes = self._context.limits.image, set(self._context.runtimes)
         async with self._images.read(source, limits, runtimes) as (image, unpacked):
+            if digest not in ("", image.digest):
+                why = f"its content is {image.digest:.19}…, not {digest:.19}…"
+                raise ImageError(f"cannot accept image {image.name}: {why}")
             stored = StoredImage(
                 f"{client_id}-{image.name}", client_id, image.name, image.repo_tags,
                 image.digest, image.runtime, image.size, now, image.signature,

@@ -24,6 +24,7 @@ CHECK_S = 10.0
 NEAR = 0.9  # of the quota: the container is told in its log
 MIB = 1024 * 1024
 BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
+ENTRY_BYTES = 1024  # an inode and its name: millions of empty files would fill the disk, too
 
 
 class QuotaVerdict(Enum):
@@ -42,12 +43,13 @@ def judge(size_bytes: int, quota_bytes: int) -> QuotaVerdict:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the room on disk of the files below a folder; links are not followed. Blocks."""
+    """Return the room on disk of all that is below a folder; links are not followed. Blocks."""
     total = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
+    for where, folders, files in os.walk(folder):
+        for name in (*folders, *files):
             with contextlib.suppress(OSError):  # it was deleted meanwhile
-                total += os.lstat(os.path.join(where, name)).st_blocks * BLOCK_BYTES  # noqa: PTH118  # a path object costs more than the call
+                blocks = os.lstat(os.path.join(where, name)).st_blocks  # noqa: PTH118  # a path object costs more than the call
+                total += ENTRY_BYTES + blocks * BLOCK_BYTES
     return total
 
 

@@ -7,7 +7,7 @@ import os
 import socket
 from dataclasses import dataclass, field
 
-from gateway.services.egress.resolver import Resolver
+from gateway.services.egress.resolver import NameResolver
 from gateway.services.egress.targets import RequestTarget, is_address
 from gateway.services.network.addresses import IpAddress
 from gateway.services.network.admission import Admission, NetworkDeniedError
@@ -52,7 +52,7 @@ class Dialer:
     def __init__(
         self,
         admission: Admission,
-        resolver: Resolver,
+        resolver: NameResolver,
         counters: EgressCounters,
         refusals: RefusalLog,
     ) -> None:

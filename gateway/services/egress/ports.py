@@ -1,11 +1,12 @@
 """Defines the parts of the gateway that requests of containers lead to."""
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from gateway.http.calls import NodeAnswer, NodeCall
 from gateway.services.egress.targets import OwnNames
-from protocol.http_body import HttpRequest, HttpResponse
 from protocol.records import NodeRecord
 from web.asgi import App
 
@@ -13,11 +14,14 @@ from web.asgi import App
 class RemoteNodes(Protocol):
     """Reaches other nodes; the one place that decides which way a request takes to them."""
 
-    async def records(self) -> list[NodeRecord]:
-        """Return the nodes that may be reached, nearest first; UplinkError when none is known."""
+    async def find(self, matches: Callable[[NodeRecord], bool]) -> NodeRecord | None:
+        """Return the nearest node of those that match; UplinkError when that is not known."""
 
-    async def send(self, record: NodeRecord, request: HttpRequest) -> HttpResponse:
-        """Return a node's answer; UplinkError when there is none."""
+    async def find_node(self, node_id: str) -> NodeRecord | None:
+        """Return the record of a node; UplinkError when it is not known whether there is one."""
+
+    def open(self, record: NodeRecord, call: NodeCall) -> AbstractAsyncContextManager[NodeAnswer]:
+        """Yield a node's answer; UplinkError when there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from gateway.services.network.addresses import IpAddress
 LOOKUPS = 4  # of one container; a thread of a lookup that nobody waits for counts, too
 
 
-class Resolver:
+class NameResolver:
     """Asks the system's resolver for one container."""
 
     def __init__(self, lookups: int = LOOKUPS) -> None:

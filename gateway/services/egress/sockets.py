@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.services.egress.app import ContainerCaller, EgressApp, FindService
 from gateway.services.egress.dialer import Dialer, EgressCounters, RefusalLog, is_own_address
 from gateway.services.egress.ports import Outlets
-from gateway.services.egress.resolver import Resolver
+from gateway.services.egress.resolver import NameResolver
 from gateway.services.network.admission import Admission
 from gateway.services.network.rules import NetworkSettings
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start
@@ -25,7 +25,7 @@ class _Container:
 
     counters: EgressCounters
     refusals: RefusalLog
-    resolver: Resolver
+    resolver: NameResolver
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class GatewaySockets:
         folder: Path,
         containers: int,
         find_service: FindService,
-        make_resolver: Callable[[], Resolver] = Resolver,
+        make_resolver: Callable[[], NameResolver] = NameResolver,
     ) -> None:
         self._folder = folder
         self._outlets: Outlets | None = None

@@ -33,6 +33,7 @@ FILTER_BYTES = 256
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _VERSION = re.compile(r"[a-z0-9.]{1,16}")
+DEVICE_SETTING = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]{0,63})\}")
 _BASE = re.compile(r"(/[A-Za-z0-9._~-]{1,64}){1,8}")
 
 
@@ -137,15 +138,15 @@ class ManifestIsolation:
     """The isolation that a microservice needs; the gateway starts it with no less."""
 
     require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
-    devices: tuple[
-        str, ...
-    ] = ()  # that it opens; [services] devices of the gateway must allow them
+    # that it opens; "{NAME}" is the value of a setting. [services] devices of the gateway must
+    # allow them.
+    devices: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse unknown names, and paths that are not below /dev."""
         for path in self.devices:
-            if not path.startswith("/dev/") or ".." in path.split("/"):
-                raise ValueError(f'devices: "{path:.64}" must be a path such as /dev/ttyUSB0')
+            if not DEVICE_SETTING.fullmatch(path):
+                check_device(path)
         for name in self.require:
             if name not in FINDINGS:
                 raise ValueError(f'require: "{name:.40}" must be one of {", ".join(FINDINGS)}')
@@ -179,6 +180,12 @@ class Manifest:
     def check(self) -> None:
         """Refuse names that do not fit paths and ids."""
         check_setting_names("settings", tuple(self.settings), SETTINGS_LIMIT)
+        for match in filter(None, map(DEVICE_SETTING.fullmatch, self.isolation.devices)):
+            setting = self.settings.get(match[1])
+            if setting is None or setting.type != "string":
+                raise ValueError(
+                    f'isolation.devices: "{match[0]}" needs [settings.{match[1]}] of type "string"'
+                )
         if not _NAME.fullmatch(self.name):
             raise ValueError(f'name = "{self.name:.64}": must be a-z 0-9 -, at most 40')
         if not _VERSION.fullmatch(self.version):
@@ -198,6 +205,12 @@ def check_base(base: str) -> None:
     levels = base.split("/")
     if base and (not _BASE.fullmatch(base) or "." in levels or ".." in levels):
         raise ValueError(f'base = "{base:.64}": must be a path such as /climate/v1')
+
+
+def check_device(path: str) -> None:
+    """Return if a path is that of a device; ValueError if not."""
+    if not path.startswith("/dev/") or ".." in path.split("/"):
+        raise ValueError(f'devices: "{path:.64}" must be a path such as /dev/ttyUSB0')
 
 
 def _is_filter(text: str) -> bool:

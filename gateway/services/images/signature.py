@@ -89,7 +89,7 @@ def check_trust(signers: Set[str], trusted: Set[str], *, required: bool) -> None
         return
     if not signers:
         raise ImageError(
-            "cannot accept image: it is not signed, and [services] require_signature is on; "
+            "cannot accept image: it is not signed by one of [services] trusted_keys; "
             "`hecate build --sign KEY` signs it"
         )
     raise ImageError(

@@ -85,11 +85,20 @@ class ImageStore:
         """Remove contents without a row or a pin that are none of these digests."""
         await self._disk.run(self._catalogue.sweep, running | set(self._pinned))
 
-    def check_signature(self, signature: str, digest: str) -> None:
-        """Return if an image may be used; ImageError for its signature, or the lack of one."""
+    def check_signature(self, signature: str, digest: str, *, ordered: bool = False) -> None:
+        """Return if an image may be used; ImageError for its signature, or the lack of one.
+
+        Another node has ordered it: then a node that has trusted keys wants one of them.
+        """
         signers = verify_signature(signature, digest) if signature else frozenset()
         rules = self._rules
-        check_trust(signers, rules.trusted_keys, required=rules.require_signature)
+        required = rules.require_signature or (ordered and bool(rules.trusted_keys))
+        check_trust(signers, rules.trusted_keys, required=required)
+
+    def check_content_signature(self, digest: str) -> None:
+        """Return if a content may run again; the signature is that of an image which has it."""
+        signatures = [i.signature for i in self._images.values() if i.digest == digest]
+        self.check_signature(next(filter(None, signatures), ""), digest)
 
     def check_owner(self, image: StoredImage) -> None:
         """Return if the id is free or the client's own; ConflictError if not."""

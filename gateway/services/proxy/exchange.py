@@ -143,6 +143,8 @@ class ProxyExchange:
                 logger.debug("an answer is cut off: %s", exc)
             else:
                 await self._fail(exc.status, f"cannot carry the request: {exc}", client)
+        except h11.LocalProtocolError as exc:  # it came in an envelope, which checks less
+            await self._fail(400, f"cannot carry the request: {exc}", client)
         except (_UpstreamGoneError, h11.RemoteProtocolError, ConnectionError) as exc:
             if self._answering:  # the only way left is to cut the answer off
                 raise ConnectionAbortedError(f"the answer of {name} is cut off: {exc}") from exc

@@ -10,7 +10,9 @@ from web.asgi import Scope
 
 CALLER_HEADER = b"x-hecate-caller"  # the id of the container that calls; nobody else can set it
 REQUEST_ID, TRACE_PARENT = b"x-request-id", b"traceparent"
-GATEWAY_STATUS = b"proxy-status"  # RFC 9209; only the gateway's own answers have it
+# headers of answers that end here: the gateway's own (RFC 9209), and those by which the pages of
+# one microservice get hold of the others', with which they share an origin
+_NOT_PASSED = frozenset({b"proxy-status", b"service-worker-allowed", b"clear-site-data"})
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -72,7 +74,7 @@ def from_upstream(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [
         (name, value)
         for name, value in received
-        if name not in _HOP_BY_HOP and name not in named and name != GATEWAY_STATUS
+        if name not in _HOP_BY_HOP and name not in named and name not in _NOT_PASSED
     ]
 
 

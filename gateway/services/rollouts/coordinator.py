@@ -64,11 +64,14 @@ class Rollouts:
         await asyncio.Event().wait()
 
     async def stop(self) -> None:
-        """End all work; run() goes on with it at the next start."""
+        """End all work, and store how far it came; run() goes on with it at the next start."""
+        active = [one for one in self._all.values() if one.task and not one.task.done()]
         tasks = [t for one in self._all.values() for t in (one.task, *one.nodes.values()) if t]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for one in active:
+            await self._try_to_save(one.rollout)
         await self._store.close()
 
     async def create(
@@ -138,6 +141,12 @@ class Rollouts:
         with _errors():
             await self._store.put(rollout)
 
+    async def _try_to_save(self, rollout: Rollout) -> None:
+        try:
+            await self._save(rollout)
+        except StorageError as exc:
+            logger.warning("roll-out of %s: %s", rollout.name, exc)
+
     def _go_on(self, rollout: Rollout) -> None:
         running = self._all.setdefault(rollout.rollout_id, _Running(rollout))
         running.wake.set()
@@ -155,10 +164,7 @@ class Rollouts:
             for node_id in plan.take_starts(self._clock()):
                 task = asyncio.create_task(self._deploy(running, node_id))
                 running.nodes[node_id] = task
-            try:
-                await self._save(rollout)
-            except StorageError as exc:
-                logger.warning("roll-out of %s: %s", rollout.name, exc)
+            await self._try_to_save(rollout)
             active = any(node.state in ACTIVE for node in plan.nodes)
             if not active and plan.state not in (RolloutState.RUNNING, RolloutState.WAITING):
                 logger.info("roll-out of %s is %s", rollout.name, plan.state)

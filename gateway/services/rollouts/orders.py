@@ -2,8 +2,7 @@
 
 An order travels over the SEP, and the cloud can read it. It carries a code, made with the key that
 all nodes of the account share, for this method, this path and this very body: the cloud can
-neither make an order nor change one. A code is valid for CODE_S; an order that is sent twice is
-carried out once.
+neither make an order nor change one. A code is valid for CODE_S, and begins one run.
 """
 
 import hashlib

@@ -18,11 +18,13 @@ from gateway.services.rollouts.orders import OrderProgress, OrderState, RolloutO
 logger = logging.getLogger(__name__)
 
 ORDERS_KEPT = 64
+CODES_KEPT = 1024  # a code is valid for two minutes
 LOOK_S = 0.1  # between two looks at a version on probation
 PROBATION_EXTRA_S = 60.0  # for a first version, which may restart, to pass its probation
+_ENDS = (OrderState.READY, OrderState.FAILED, OrderState.LOST)
 
-# client id, node id, image id, code
-PullImage = Callable[[str, str, str, str], Awaitable[object]]
+# client id, node id, image id, code, digest
+PullImage = Callable[[str, str, str, str, str], Awaitable[object]]
 
 
 class RolloutReceiver:
@@ -39,16 +41,28 @@ class RolloutReceiver:
         self._node_id, self._deployments, self._pull = node_id, deployments, pull
         self._probation_s, self._clock = probation_s, clock
         self._orders: OrderedDict[str, tuple[RolloutOrder, OrderProgress]] = OrderedDict()
+        self._codes: OrderedDict[str, None] = OrderedDict()  # that have begun a run
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def take(self, order: RolloutOrder) -> OrderProgress:
-        """Begin with an order, unless it is being carried out already; return its progress."""
-        rollout_id = order.rollout_id
-        if rollout_id not in self._tasks:
+    def take(self, order: RolloutOrder, code: str = "") -> OrderProgress:
+        """Begin with an order, unless it is being carried out already; return its progress.
+
+        The cloud could send an order of before once more, to bring an old version back: each code
+        begins one run.
+        """
+        rollout_id, known = order.rollout_id, self.show(order.rollout_id)
+        if code and code in self._codes:
+            repeated = OrderProgress(OrderState.LOST, "the order came a second time")
+            return known or repeated
+        if known is None or known.state in _ENDS or rollout_id not in self._tasks:
+            self._codes[code] = None
+            while len(self._codes) > CODES_KEPT:
+                self._codes.popitem(last=False)
             self._note(order, OrderProgress(OrderState.TRANSFERRING))
-            task = asyncio.create_task(self._carry_out(order), name=f"roll-out {rollout_id}")
+            carrying = self._carry_out(order, from_other=bool(code))
+            task = asyncio.create_task(carrying, name=f"roll-out {rollout_id}")
             self._tasks[rollout_id] = task
-            task.add_done_callback(lambda _: self._tasks.pop(rollout_id, None))
+            task.add_done_callback(lambda done: self._release(rollout_id, done))
         return self._orders[rollout_id][1]
 
     def show(self, rollout_id: str) -> OrderProgress | None:
@@ -63,15 +77,21 @@ class RolloutReceiver:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _release(self, rollout_id: str, done: asyncio.Task[None]) -> None:
+        if self._tasks.get(rollout_id) is done:  # not that of the same order, given again
+            del self._tasks[rollout_id]
+
     def _note(self, order: RolloutOrder, progress: OrderProgress) -> None:
         self._orders[order.rollout_id] = order, progress
         self._orders.move_to_end(order.rollout_id)
         while len(self._orders) > ORDERS_KEPT:
             self._orders.popitem(last=False)
 
-    async def _carry_out(self, order: RolloutOrder) -> None:
+    async def _carry_out(self, order: RolloutOrder, *, from_other: bool) -> None:
         try:
             await self._fetch(order)
+            if from_other:
+                self._deployments.check_ordered(order.client_id, order.image_id)
             self._note(order, OrderProgress(OrderState.STARTING))
             name = order.image_id.removeprefix(f"{order.client_id}-")
             deployed = await self._deployments.put_container(
@@ -94,7 +114,9 @@ class RolloutReceiver:
         }
         if there.get(order.image_id) == order.digest or order.source_id == self._node_id:
             return
-        await self._pull(order.client_id, order.source_id, order.image_id, order.source_code)
+        await self._pull(
+            order.client_id, order.source_id, order.image_id, order.source_code, order.digest
+        )
 
     async def _pass_probation(self, container_id: str) -> None:
         """Return when the version that runs is good; ServicesError when it is left."""

@@ -1,9 +1,10 @@
 """Decides the isolation that containers must have, and explains what is missing: policy."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from gateway.services.images.manifest import DEVICE_SETTING, check_device
 from microservice.isolation.findings import FINDINGS, Isolation
 
 UID_FIRST, UID_COUNT = 1_900_000_000, 10_000  # systemd's table of uids leaves these to nobody
@@ -41,6 +42,21 @@ class IsolationPolicy:
     def required(self, of_manifest: Sequence[str]) -> tuple[str, ...]:
         """Return the findings without which a container must not run."""
         return FINDINGS if self.strict else tuple(of_manifest)
+
+
+def resolve_devices(wanted: Sequence[str], settings: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the paths of devices; "{NAME}" is the value of a setting.
+
+    Raises:
+        ValueError: the value is not the path of a device.
+    """
+    devices = []
+    for text in wanted:
+        match = DEVICE_SETTING.fullmatch(text)
+        path = str(settings.get(match[1], "")) if match else text
+        check_device(path)
+        devices.append(path)
+    return tuple(devices)
 
 
 def explain_missing(isolation: Isolation, missing: Sequence[str]) -> str:

@@ -14,7 +14,7 @@ from gateway.services.limits import ServiceLimits
 from gateway.services.logs.log import LOG_NAME, ContainerLog
 from gateway.services.runtimes.cgroups import CgroupLimits
 from gateway.services.runtimes.container_process import ContainerProcess
-from gateway.services.runtimes.isolation import IsolationPolicy
+from gateway.services.runtimes.isolation import IsolationPolicy, resolve_devices
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
@@ -84,7 +84,11 @@ class PythonRuntime:
             raise ProcessError(f"cannot make a process: {exc}") from exc
 
     async def _start(self, start: Start, on_end: Callable[[], None]) -> PythonProcess:
-        refused = self._isolation.refused_devices(start.version.manifest.isolation.devices)
+        try:
+            devices = _devices(start)
+        except ValueError as exc:
+            raise ProcessError(str(exc)) from exc
+        refused = self._isolation.refused_devices(devices)
         if refused:
             names = ", ".join(refused)
             raise ProcessError(f"[services] devices of the gateway does not allow {names}")
@@ -174,11 +178,15 @@ class PythonRuntime:
             processes=limits.processes,
             open_files=limits.open_files,
             required=self._required(start),
-            devices=start.version.manifest.isolation.devices,
+            devices=_devices(start),
         )
 
     def _required(self, start: Start) -> tuple[str, ...]:
         return self._isolation.required(start.version.manifest.isolation.require)
+
+
+def _devices(start: Start) -> tuple[str, ...]:
+    return resolve_devices(start.version.manifest.isolation.devices, start.settings)
 
 
 def _memory_mib(start: Start) -> int:

@@ -1,18 +1,29 @@
 """Gives containers uids of their own, and the files that go with them; every function blocks.
 
-No list is kept: a container's uid is the owner of its data folder.
+No list is kept: a container's uid is the owner of its data folder. The search for a free uid begins
+at a place of the range that the folder of all containers decides: two gateways of one machine
+hardly ever give the same uid, for which the kernel counts processes together.
 """
 
 import contextlib
+import itertools
 import os
 import stat
 import threading
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 DATA = "data"
 _OPEN_FOLDER, _OPEN_FILE = 0o755, 0o444
 _CONNECTABLE = 0o666
 _assigning = threading.Lock()
+
+
+def candidates(uids: range, folder: Path) -> Iterator[int]:
+    """Return the uids in the order in which the containers of a folder get them."""
+    first = zlib.crc32(bytes(folder.resolve())) % len(uids)
+    return itertools.chain(uids[first:], uids[:first])
 
 
 def assign_uid(directory: Path, uids: range) -> int:
@@ -30,7 +41,7 @@ def assign_uid(directory: Path, uids: range) -> int:
         }
         if owner in uids and owner not in taken:
             return owner
-        free = next((uid for uid in uids if uid not in taken), None)
+        free = next((uid for uid in candidates(uids, directory.parent) if uid not in taken), None)
         if free is None:
             raise OSError(f"no uid is free from {uids.start} to {uids.stop - 1}")
         give_folder(directory / DATA, free)

@@ -24,9 +24,9 @@ from typing import Any
 
 from microservice.javascript.lean.channel import Channel, ClosedError
 from microservice.javascript.lean.engine import ENTRY_FILE, ERRORS, Engine
-from microservice.javascript.lean.run import Clock, Functions, ScriptRun
+from microservice.javascript.lean.run import EngineClock, Functions, ScriptRun
 
-PRELUDE = ("core", "globals", "url", "context", "exchange")
+PRELUDE = ("core", "globals", "crypto", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
 LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a script's ceiling
 LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded
@@ -59,7 +59,7 @@ class _Evaluator:
         self._limit_s = float(settings["limit_s"])
         self._backstop_s = float(settings["backstop_s"])
         memory_bytes = int(settings["memory_bytes"])
-        clock = Clock(time.monotonic() + float(settings["load_s"]))
+        clock = EngineClock(time.monotonic() + float(settings["load_s"]))
         engine = Engine(memory_bytes, clock.is_over)
         try:
             self._child, self.lines = _load(engine, clock, settings, memory_bytes)
@@ -150,7 +150,7 @@ class _Evaluator:
 
 
 def _load(
-    engine: Engine, clock: Clock, settings: dict[str, Any], memory_bytes: int
+    engine: Engine, clock: EngineClock, settings: dict[str, Any], memory_bytes: int
 ) -> tuple[ScriptRun, str]:
     """Run the prelude and index.js; return what answers requests, and the log so far.
 

@@ -40,7 +40,7 @@ class Functions(NamedTuple):
     seed: Function
 
 
-class Clock:
+class EngineClock:
     """The time at which scripts must end; the engine asks for it while they run."""
 
     def __init__(self, deadline: float) -> None:
@@ -63,7 +63,7 @@ class ScriptRun:
     """One request."""
 
     def __init__(
-        self, engine: Engine, functions: Functions, clock: Clock, memory_bytes: int
+        self, engine: Engine, functions: Functions, clock: EngineClock, memory_bytes: int
     ) -> None:
         self._engine, self._functions, self._clock = engine, functions, clock
         self._memory_bytes = memory_bytes

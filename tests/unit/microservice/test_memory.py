@@ -38,3 +38,11 @@ def test_a_circle_of_causes_ends() -> None:
 
 def test_the_setting_is_named() -> None:
     assert "memory_mib = 64 of microservice.toml" in explain_memory(64)
+
+
+def test_a_thread_that_cannot_start_names_both_settings() -> None:
+    why = explain_memory(64, caused(RuntimeError("can't start new thread")))
+    assert why == (
+        "no thread can start: [limits] memory_mib = 64 or processes of microservice.toml "
+        "is too small"
+    )

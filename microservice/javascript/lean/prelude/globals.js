@@ -1,7 +1,6 @@
 // Defines globals that bundles for browsers, Duktape or Node.js expect.
 "use strict";
 (function (root) {
-  const { randomBase64 } = root.__hecate;
   root.global = root.self = root;
   root.mimikModule = {};
 
@@ -129,22 +128,6 @@
       this.#left = isLast ? new Uint8Array(0) : left;
       return text;
     }
-  };
-
-  root.crypto = {
-    getRandomValues(array) {
-      if (!ArrayBuffer.isView(array)) throw new TypeError("getRandomValues needs a typed array");
-      const bytes = bytesOf(array);
-      if (bytes.length > 65536) throw new Error("getRandomValues gives at most 65536 bytes");
-      bytes.set(Uint8Array.fromBase64(randomBase64(bytes.length)));
-      return array;
-    },
-    randomUUID() {
-      const bytes = root.crypto.getRandomValues(new Uint8Array(16));
-      bytes[6] = (bytes[6] & 0x0f) | 0x40;
-      bytes[8] = (bytes[8] & 0x3f) | 0x80;
-      return bytes.toHex().replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-    },
   };
 
   // The engine of older runtimes; its version decides which workarounds a bundle uses.

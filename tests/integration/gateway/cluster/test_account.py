@@ -3,12 +3,15 @@
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
+
 from tests.integration.gateway.nodes import Node
 from tests.ports import free_port
 from tests.programs import until
 from tests.system import start_cloud
 
 
+@pytest.mark.slow
 def test_nodes_of_an_account_admit_each_other_and_no_stranger(tmp_path: Path) -> None:
     ports = [free_port() for _ in range(3)]
     peers = ",".join(f"127.0.0.1:{port}" for port in ports)

@@ -46,6 +46,7 @@ def three(tmp_path: Path) -> Iterator[list[Gateway]]:
         yield started
 
 
+@pytest.mark.slow
 def test_three_gateways_are_one_cluster(three: list[Gateway]) -> None:
     everybody = {gateway.node_id for gateway in three}
     until(lambda: {supernode(g) for g in three} == {three[0].node_id}, "one supernode")

@@ -138,8 +138,8 @@ def test_hostile_uploads_are_refused_and_leave_nothing(tmp_path: Path) -> None:
                 "no file manifest.json": _tar({"a": b"b"}),
                 "not a path inside": _image({"../../x": b""}),
                 "link": _image({}, link="service.py"),
-                "js runtime": _image(
-                    {"index.js": b"", "microservice.toml": b'name = "x"'}, tag="x-v1"
+                "wasm runtime": _image(
+                    {"index.wasm": b"", "microservice.toml": b'name = "x"'}, tag="x-v1"
                 ),
             }
             for why, packed in hostile.items():

@@ -134,7 +134,8 @@ sent = 0
 
 @service.post("/slow")
 async def slow(request):
-    await asyncio.sleep(1)
+    while not os.path.exists("go on"):
+        await asyncio.sleep(0.01)
     return {"size": sum([len(chunk) async for chunk in request.stream()])}
 
 @service.get("/flood")
@@ -165,8 +166,12 @@ def test_a_slow_side_slows_the_other(tmp_path: Path) -> None:
         async with world(tmp_path) as here:
             await here.deploy(write_service(tmp_path / "src", STREAMS), "probe")
             posting = asyncio.create_task(here.http.post("/api/probe/v1/slow", content=upload()))
-            await asyncio.sleep(0.5)
-            assert 0 < given < read_ahead
+            last = -1
+            while last != given or not given:  # until it stands still
+                last = given
+                await asyncio.sleep(0.2)
+            assert given < read_ahead
+            (tmp_path / "state/containers/api-probe/data/go on").touch(0o644)
             assert (await posting).json() == {"size": size}
             async with here.http.stream("GET", "/api/probe/v1/flood") as response:
                 chunks = response.aiter_raw()

@@ -146,12 +146,12 @@ def test_faults_of_handlers_are_problems_and_show_no_details(tmp_path: Path) -> 
 
 def test_the_gateway_answers_for_a_process_that_does_not(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path, answer_s=0.3) as here:
+        async with world(tmp_path, answer_s=1.0) as here:
             await _deploy(here, tmp_path / "src")
             get = here.http.get
             slow = await get("/api/probe/v1/slow")
             assert slow.status_code == 504
-            assert "no answer in 0.3 s" in slow.json()["detail"]
+            assert "no answer in 1 s" in slow.json()["detail"]
             died = await get("/api/probe/v1/die")
             assert died.status_code == 502
             assert died.headers["content-type"] == "application/problem+json"

@@ -170,7 +170,8 @@ def test_the_whole_tree_is_gone_and_no_zombie_stays(tmp_path: Path) -> None:
             await here.deploy(write_service(tmp_path / "src", CODE), "probe")
             await here.http.get("/api/probe/v1/eat")
             namespace = _namespace_of(here.pid("api-probe"))
-            assert len(_members(namespace)) >= 3
+            seen = 3 if os.getuid() == 0 else 2  # its init process hides from ordinary users
+            assert len(_members(namespace)) >= seen
             await here.http.get("/api/probe/v1/exit")
             await until(lambda: here.state("api-probe") == "restarting")
             assert _members(namespace) == []

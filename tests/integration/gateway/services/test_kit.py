@@ -1,6 +1,7 @@
 """What the kit gives a service, in real containers: state, settings, schedules, requests, logs."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -154,6 +155,17 @@ async def until_answer(here: World, wanted: Any) -> None:
 
 
 # case S22
+def names_of_files_with(text: str, folder: Path) -> list[str]:
+    """Look through a folder in which files come and go."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # it has gone, or is a socket
+                if text.encode() in Path(parent, name).read_bytes():
+                    found.append(name)
+    return found
+
+
 def test_a_secret_reaches_its_service_and_nothing_else(tmp_path: Path) -> None:
     secret = "hunter2-7b1f"
 
@@ -179,12 +191,7 @@ def test_a_secret_reaches_its_service_and_nothing_else(tmp_path: Path) -> None:
             ]  # fmt: skip
             for text in shown:
                 assert secret not in text
-            found = [
-                path.name
-                for path in (tmp_path / "state").rglob("*")
-                if path.is_file() and secret.encode() in path.read_bytes()
-            ]
-            assert found == ["values.json"]
+            assert names_of_files_with(secret, tmp_path / "state") == ["values.json"]
             boot = answer["boot"]
             changed = await here.http.put(CONTAINER, json={"secrets": {"key": "another"}})
             assert changed.status_code == 200
@@ -246,7 +253,8 @@ ASKING = """
 @service.get("/{name}")
 async def ask(request):
     try:
-        answer = await service.request(f"ask/{request['name']}", {"n": 1}, timeout=2.0)
+        limit_s = 60.0 if request["name"] == "clock" else 0.5
+        answer = await service.request(f"ask/{request['name']}", {"n": 1}, timeout=limit_s)
     except RequestTimeoutError as exc:
         return Response({"error": str(exc)}, 504)
     return {"answer": answer.json(), "type": answer.content_type}
@@ -269,12 +277,13 @@ def test_a_service_asks_another_one_and_gets_its_response(tmp_path: Path) -> Non
             answers = await asyncio.gather(
                 *(here.http.get("/api/probe/v1/clock") for _ in range(20))
             )
-            assert [a.json() for a in answers] == [
-                {"answer": {"n": 2, "expires": 2}, "type": ""}
-            ] * 20
+            said = [a.json()["answer"] for a in answers]
+            assert [each["n"] for each in said] == [2] * 20
+            assert all(0 < each["expires"] <= 60 for each in said)
+            assert {a.json()["type"] for a in answers} == {""}
             nobody = await here.http.get("/api/probe/v1/nobody")
             assert nobody.status_code == 504
-            assert nobody.json()["error"] == ("cannot request ask/nobody: no response within 2 s")
+            assert nobody.json()["error"] == ("cannot request ask/nobody: no response within 0.5 s")
             assert (await here.http.get("/api/probe/v1/clock")).status_code == 200
 
     asyncio.run(run())
@@ -317,7 +326,7 @@ def test_logs_metrics_and_traces_follow_a_message(tmp_path: Path) -> None:
                 assert (name, value.split("-")[1]) == ("traceparent", TRACE)
                 assert value != PARENT
             assert carried[0].ContentType == "application/json"
-            assert carried[0].MessageExpiryInterval in (59, 60)
+            assert 0 < carried[0].MessageExpiryInterval <= 60
             await until(lambda: "a plain line" in here.log("api-probe"))
             parser = LogParser()
             log = here.log("api-probe").splitlines()

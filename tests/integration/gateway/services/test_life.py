@@ -74,9 +74,10 @@ def test_a_version_that_fails_leaves_the_old_one_running(
     tmp_path: Path, code: str, why: str
 ) -> None:
     async def run() -> None:
-        async with world(tmp_path, ready_s=2.0) as here:
+        async with world(tmp_path, stop_s=0.5) as here:
             write_service(tmp_path / "v1", f"VERSION = 1\n{GOOD}{COUNTING}", toml=MQTT)
-            write_service(tmp_path / "v2", code, toml=MQTT)
+            start_s = 1 if why.startswith("it was not ready") else 30
+            write_service(tmp_path / "v2", code, toml=f"{MQTT}[limits]\nstart_s = {start_s}\n")
             await here.deploy(tmp_path / "v1", "probe")
             refused = await here.upload(tmp_path / "v2")
             assert refused.status_code == 422

@@ -71,7 +71,7 @@ async def ask(here: World, path: str) -> int:
 # case G8
 def test_a_blocked_service_is_ended_with_all_it_started_and_started_again(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path, liveness_s=0.8) as here:
+        async with world(tmp_path, liveness_s=1.5) as here:
             await here.deploy(write_service(tmp_path / "src", CODE), "probe")
             pids = [await ask(here, path) for path in ("", "child", "orphan")]
             assert all(is_alive(pid) for pid in pids)
@@ -86,7 +86,7 @@ def test_a_blocked_service_is_ended_with_all_it_started_and_started_again(tmp_pa
             (shown,) = (await here.http.get("/mcm/v1/containers")).json()["data"]
             assert (shown["state"], shown["error"], shown["restarts"]) == ("started", "", 1)
             reason = shown["lastEnd"]["reason"]
-            assert reason.startswith("it answered no control message for 0.8 s (blocked in serv")
+            assert reason.startswith("it answered no control message for 1.5 s (blocked in serv")
             line = (tmp_path / "src/service.py").read_text().split("while True")[0].count("\n") + 1
             assert f"service.py, line {line})" in reason
 
@@ -96,9 +96,9 @@ def test_a_blocked_service_is_ended_with_all_it_started_and_started_again(tmp_pa
 # case G8
 def test_one_that_waits_is_not_taken_for_blocked(tmp_path: Path) -> None:
     async def run() -> None:
-        async with world(tmp_path, liveness_s=0.4) as here:
+        async with world(tmp_path, liveness_s=1.0) as here:
             await here.deploy(write_service(tmp_path / "src", CODE), "probe")
-            await ask(here, "sleep/1.2")
+            await ask(here, "sleep/2.5")
             assert here.host.containers()[0].restarts == 0
 
     asyncio.run(run())

@@ -30,12 +30,12 @@ def test_a_slow_start_says_what_it_waited_for(
 ) -> None:
     async def run() -> None:
         async with world(tmp_path, stop_s=0.3) as here:
-            source = write_service(tmp_path / "src", code, toml="[limits]\nstart_s = 1\n")
+            source = write_service(tmp_path / "src", code, toml="[limits]\nstart_s = 2\n")
             await here.upload(source)
             refused = await here.create("probe", "probe-v1")
             assert refused.status_code == 422
             why = refused.json()["detail"]
-            assert "it was not ready within 1 s ([limits] start_s)" in why
+            assert "it was not ready within 2 s ([limits] start_s)" in why
             assert f"it was {waited_for}" in why
             assert output in why
             assert waited_for in here.host.containers()[0].error

@@ -29,7 +29,9 @@ async def stream(request):
 
 @service.get("/late")
 async def late(_):
-    await asyncio.sleep(1)
+    open("begun", "w").close()
+    while not os.path.exists("go on"):
+        await asyncio.sleep(0.01)
     try:
         await service.publish("said", {"seq": VERSION})
     except PublishError as exc:
@@ -101,8 +103,10 @@ def test_a_replaced_version_publishes_nothing_any_more(tmp_path: Path) -> None:
                 await until(lambda: person.seqs("tick"))
                 stream = asyncio.create_task(here.http.get("/api/probe/v1/stream/15"))
                 late = asyncio.create_task(here.http.get("/api/probe/v1/late"))
-                await asyncio.sleep(0.2)
+                data = tmp_path / "state/containers/api-probe/data"
+                await until(lambda: (data / "begun").exists())
                 assert (await here.upload(write_version(tmp_path, 2))).status_code == 201
+                (data / "go on").touch(0o644)
                 error = (await late).json()["error"]
                 assert "another version of this container has taken over" in error
                 assert (await stream).text.endswith("1:14\n")
@@ -122,26 +126,27 @@ def test_a_handler_that_runs_ends_before_the_next_version_gets_messages(tmp_path
     code = """
 @service.on("in/{n}")
 async def slow(message):
+    await service.publish("begun", {"seq": VERSION})
     await asyncio.sleep(2)  # longer than a process gets to stop
     await service.publish("said", {"seq": VERSION})
 """
-    toml = '[mqtt]\nsubscribe = ["in/+"]\npublish = ["said"]\n'
+    toml = '[mqtt]\nsubscribe = ["in/+"]\npublish = ["said", "begun"]\n'
 
     async def run() -> None:
-        async with world(tmp_path) as here:
+        async with world(tmp_path, stop_s=1.0) as here:
             for version in (1, 2):
                 text = f"VERSION = {version}\n{code}"
                 write_service(tmp_path / f"v{version}", text, toml=toml)
             await here.deploy(tmp_path / "v1", "probe")
             with Person(here.mqtt_port) as person:
-                await person.subscribe("said")
+                await person.subscribe("+")
                 person.publish("in/1", None)
-                await asyncio.sleep(0.3)
+                await until(lambda: person.seqs("begun"))
                 assert (await here.upload(tmp_path / "v2")).status_code == 201
                 assert person.seqs("said") == [1]  # by the version that had begun, and once
                 person.publish("in/2", None)
-                await until(lambda: len(person.got) > 1)
-            assert person.seqs("said") == [1, 2]
+                await until(lambda: len(person.seqs("said")) > 1)
+            assert person.seqs("said") == person.seqs("begun") == [1, 2]
 
     asyncio.run(run())
 

@@ -1,6 +1,7 @@
 """Globals that bundles expect: Duktape, timers, text, URLs."""
 
 import asyncio
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,42 @@ def test_random_values(tmp_path: Path) -> None:
     assert (size, words, same, clock) == (1000, 100, False, True)
     assert len(uuid) == 36
     assert uuid[14] == "4"
+
+
+def test_hashes_and_signatures(tmp_path: Path) -> None:
+    got = evaluate(
+        tmp_path,
+        """(async () => {
+        const bytes = (text) => new TextEncoder().encode(text);
+        const hex = (buffer) => new Uint8Array(buffer).toHex();
+        const hmac = {name: 'HMAC', hash: 'SHA-256'}, uses = ['sign', 'verify'];
+        const key = await crypto.subtle.importKey('raw', bytes('Jefe'), hmac, false, uses);
+        const text = bytes('what do ya want for nothing?');
+        const signature = await crypto.subtle.sign('HMAC', key, text);
+        const fails = async (action) => { try { await action(); } catch (e) { return e.message; } };
+        return [
+          hex(await crypto.subtle.digest('SHA-256', bytes('abc'))),
+          hex(await crypto.subtle.digest({name: 'sha-512'}, new ArrayBuffer(0))).slice(0, 8),
+          hex(signature), JSON.stringify(key).includes('Jefe'),
+          await crypto.subtle.verify('HMAC', key, signature, text),
+          await crypto.subtle.verify('HMAC', key, signature, bytes('other')),
+          await crypto.subtle.verify('HMAC', key, signature.slice(1), text),
+          await crypto.subtle.verify('HMAC', key, new Uint8Array(0), text),
+          await fails(() => crypto.subtle.digest('MD5', text)),
+          await fails(() => crypto.subtle.sign('HMAC', {...key}, text)),
+          await fails(() => crypto.subtle.digest('SHA-256', 'a text')),
+        ]; })()""",
+    )
+    assert got == [
+        hashlib.sha256(b"abc").hexdigest(), hashlib.sha512().hexdigest()[:8],
+        # RFC 4231, 4.3
+        "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843", False,
+        True, False, False, False,
+        "cannot calculate 'MD5': only SHA-1, SHA-256, SHA-384, SHA-512",
+        "crypto.subtle.sign needs a key of importKey",
+        "crypto.subtle needs an ArrayBuffer or a typed array, "
+        "such as new TextEncoder().encode(text)",
+    ]  # fmt: skip
 
 
 URLS = {

@@ -1,5 +1,6 @@
 """`hecate new`, and a folder that is no microservice yet."""
 
+import json
 import os
 import subprocess
 import sys
@@ -28,8 +29,12 @@ def test_a_folder_without_the_file_is_told_what_it_is_for(tmp_path: Path) -> Non
     why = str(caught.value)
     assert why.startswith(f"cannot build {folder}: no microservice.toml in it. This file names")
     assert 'name = "my-meter-2"\n\n[http]\nbase = "/my-meter-2/v1"\n' in why
-    assert f"`hecate new {folder}` writes one" in why
+    assert f"`hecate new '{folder}'` writes one" in why
     assert "Errno" not in why
+    (folder / "service.py").unlink()
+    (folder / "index.js").write_text("")
+    with pytest.raises(CliError, match=r"`hecate new '.*' --js` writes one"):
+        build_folder(folder)
 
 
 # case G12
@@ -56,7 +61,9 @@ def test_new_keeps_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "service.py").write_text("# mine\n")
     done = CliRunner().invoke(app, ["new", str(tmp_path), "--json"])
     assert done.exit_code == 0
-    assert '"microservice.toml' not in done.stdout.replace(f"{tmp_path}/", "")[:20]
+    written = {Path(path).name for path in json.loads(done.stdout)["written"]}
+    assert "microservice.toml" in written
+    assert "service.py" not in written
     assert (tmp_path / "service.py").read_text() == "# mine\n"
     assert (tmp_path / "microservice.toml").exists()
     again = CliRunner().invoke(app, ["new", str(tmp_path)])

@@ -42,7 +42,12 @@ def test_the_role_is_announced_and_stale_records_are_withdrawn() -> None:
             election = Election(node_id, now=0.0, timings=Timings(listening=1.0))
             monotonic = iter([0.99, 0.995, 1.0, 1.0])
             ports = ClusterPorts(
-                signed, save_epoch, lambda _: (), monotonic=lambda: next(monotonic, 2.0)
+                signed,
+                save_epoch,
+                lambda _: (),
+                lambda _: "",
+                lambda _supernode_id, _statement: None,
+                monotonic=lambda: next(monotonic, 2.0),
             )
             cluster = Cluster(node_id, election, Directory(b"term"), broker, ports)
             assert (cluster.role, cluster.supernode_id) == (Role.LISTENING, "")

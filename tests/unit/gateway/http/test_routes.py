@@ -89,3 +89,34 @@ def test_a_text_that_is_not_unicode_is_the_callers_fault() -> None:
 def test_a_fault_is_answered_and_raised_for_the_log() -> None:
     with pytest.raises(RuntimeError, match="fault"):
         ask("GET", "/fault")
+
+
+@pytest.mark.parametrize("path", ["/", "//a/1", "/aa/1", "/A/1", "/a", "/a/1/b", "/b/a/1"])
+def test_what_no_route_has_goes_elsewhere(path: str) -> None:
+    assert ask("GET", path, name="Ada").body == b"elsewhere"
+
+
+def test_a_route_may_begin_with_a_parameter() -> None:
+    api = make_api([make_route("GET /{id}/b", check, greet, None)], fallback)
+    request = HttpRequest("GET", "/7/b", (("name", "Ada"),))
+    assert asyncio.run(call(api, request, "loopback", 10_000, 5)).body == b"Ada 7"
+
+
+def test_a_path_below_a_mount_is_compared_without_it() -> None:
+    async def ask_below() -> list[int]:
+        scope = {
+            "type": "http", "method": "GET", "path": "/mount/a/1", "root_path": "/mount",
+            "headers": [], "query_string": b"",
+        }  # fmt: skip
+        statuses: list[int] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": b""}
+
+        async def send(message: Any) -> None:
+            statuses.append(message.get("status", 0))
+
+        await API(scope, receive, send)
+        return statuses
+
+    assert asyncio.run(ask_below())[0] == HTTPStatus.UNAUTHORIZED  # the route's own check

@@ -127,10 +127,3 @@ def make_context(
 def make_version(digest: str = "one", toml: str = "") -> Version:
     manifest = parse_manifest(f'name = "probe"\n{toml}')
     return Version("api-probe-v1", digest, "python", Path("code"), manifest)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Return when the condition is true; TimeoutError after 10 s."""
-    async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # a test watches from outside
-            await asyncio.sleep(0.001)

@@ -13,7 +13,8 @@ from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost
 from gateway.services.images.pack import pack_image
 from protocol.http_body import HttpRequest, HttpResponse
-from tests.unit.gateway.services.fake_runtime import LIMITS, FakeRuntime, until
+from tests.aio import until
+from tests.unit.gateway.services.fake_runtime import LIMITS, FakeRuntime
 
 TOML = """
 name = "probe"

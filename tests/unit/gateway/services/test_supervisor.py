@@ -14,7 +14,9 @@ from gateway.services.supervisor import Supervisor, VersionCallbacks
 from gateway.services.switching.retiring import RETIRING_LIMIT
 from microservice.control import Counts
 from microservice.service import Info
-from tests.unit.gateway.services.fake_runtime import FakeRuntime, make_context, make_version, until
+from tests.aio import until
+from tests.programs import PATIENCE
+from tests.unit.gateway.services.fake_runtime import FakeRuntime, make_context, make_version
 
 ONE, TWO = make_version("one"), make_version("two")
 
@@ -54,7 +56,7 @@ def run(folder: Path, scenario: Callable[[Bench], Awaitable[None]]) -> None:
         await bench.supervisor.close()
         assert bench.supervisor.process is None
 
-    asyncio.run(asyncio.wait_for(whole(), 10))
+    asyncio.run(asyncio.wait_for(whole(), 10 * PATIENCE))
 
 
 def test_a_new_version_takes_over_step_by_step(tmp_path: Path) -> None:

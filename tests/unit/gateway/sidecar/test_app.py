@@ -41,6 +41,7 @@ def routes() -> list[ApiRoute]:
             cluster=unused,
             admission=unused,
             services=unused,
+            nodes=None,
             cloud=None,
             clock=lambda: 0.0,
         ),

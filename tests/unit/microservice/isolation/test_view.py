@@ -1,4 +1,8 @@
-from microservice.isolation.view import FileView, interpreter_paths, needs_mask, outermost
+from pathlib import PurePosixPath
+
+import pytest
+
+from microservice.isolation.view import ETC, FileView, interpreter_paths, needs_mask, outermost
 
 
 def test_a_path_below_another_is_left_out() -> None:
@@ -22,3 +26,11 @@ def test_a_state_folder_inside_a_readable_one_is_masked() -> None:
     view = FileView(("/venv",), "/code", ("/venv/state/data",), (), (), "/venv/state")
     assert needs_mask(view)
     assert not needs_mask(FileView(("/venv",), "/code", (), (), (), "/var/lib/hecate"))
+
+
+@pytest.mark.parametrize(
+    "path", ["ssl/private/gateway.key", "pki/tls/private/gateway.key", "ssh/ssh_host_rsa_key",
+             "hecate/gateway.toml", "shadow"]
+)  # fmt: skip
+def test_no_private_file_of_etc_is_in_view(path: str) -> None:
+    assert not any(PurePosixPath("/etc", path).is_relative_to(one) for one in ETC)

@@ -1,6 +1,8 @@
 """A service in a plain test, as a developer writes one."""
 
 import asyncio
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +12,12 @@ from microservice import (
     HttpError,
     Message,
     OutboundError,
+    OutboundTimeoutError,
     Request,
     RequestTimeoutError,
     Response,
     Service,
+    ServiceError,
     WebSocket,
 )
 from microservice.mqtt.wire import MessageProperties
@@ -122,6 +126,18 @@ def test_a_failing_handler_is_tried_again_as_in_production() -> None:
     asyncio.run(run())
 
 
+def test_the_time_of_a_service_is_that_of_its_test() -> None:
+    service = make()
+    assert abs(service.now() - time.time()) < 60
+
+    async def run() -> None:
+        async with service.test(now=1000) as t:
+            await t.advance(60)
+            assert service.now() == t.now == 1060
+
+    asyncio.run(run())
+
+
 def test_schedules_run_when_the_test_advances_the_time() -> None:
     async def run() -> None:
         async with make().test() as t:  # at 08:00 UTC
@@ -199,6 +215,78 @@ def test_a_trace_goes_from_its_trigger_to_what_the_handler_publishes() -> None:
             assert third == (("a", "1"),)
 
     asyncio.run(run())
+
+
+def test_calls_to_nodes_and_to_the_gateway_are_answered() -> None:
+    async def run() -> None:
+        service = Service()
+
+        @service.get("/")
+        async def root(_: Request) -> object:
+            async with service.http.request("GET", "/mds/v1/nodes") as response:
+                nodes = (await response.json())["data"]
+            return [(await service.call("api-x", "/", node=node)).json() for node in nodes]
+
+        async with service.test() as t:
+            t.answer("/mds/v1/nodes", {"data": ["one", "two"]})
+            t.answer("api-x/", 1, node="one")
+            t.answer("api-x/", 2, node="two")
+            assert (await t.get("/")).json() == [1, 2]
+
+    asyncio.run(run())
+
+
+def test_a_call_that_fails_is_told_to_the_caller_without_its_target() -> None:
+    async def run() -> None:
+        service = Service()
+
+        @service.get("/late")
+        async def late(_: Request) -> None:
+            raise OutboundTimeoutError("cannot reach secret.example.com: no connection in 5 s")
+
+        @service.get("/away")
+        async def away(_: Request) -> None:
+            await service.call("api-secret")
+
+        async with service.test() as t:
+            for path, status in (("/late", 504), ("/away", 502)):
+                answer = await t.get(path)
+                assert answer.status == status
+                assert "see the container's log" in answer.json()["detail"]
+                assert "secret" not in answer.text
+
+    asyncio.run(run())
+
+
+CONFIGURED = """
+from microservice import Service
+service = Service()
+@service.get("/")
+async def root(_): return dict(service.settings)
+"""
+LIMIT = '[settings.limit]\ntype = "number"\ndefault = 30\n[settings.unit]\ntype = "string"\n'
+
+
+def load(folder: Path, manifest: str) -> Service:
+    (folder / "microservice.toml").write_text(manifest)
+    names: dict[str, Any] = {}
+    exec(compile(CONFIGURED, str(folder / "service.py"), "exec"), names)
+    service: Service = names["service"]
+    return service
+
+
+def test_settings_have_the_defaults_of_the_manifest(tmp_path: Path) -> None:
+    service = load(tmp_path, LIMIT)
+
+    async def values(**given: Any) -> Any:
+        async with service.test(settings=given) as t:
+            return (await t.get("/")).json()
+
+    assert asyncio.run(values()) == {"limit": 30}
+    assert asyncio.run(values(limit=5, unit="K")) == {"limit": 5, "unit": "K"}
+    load(tmp_path, "[settings")
+    with pytest.raises(ServiceError, match=r"cannot read settings of .*microservice\.toml"):
+        service.test()
 
 
 def test_a_service_starts_and_stops_with_its_test() -> None:

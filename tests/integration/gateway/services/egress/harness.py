@@ -11,7 +11,7 @@ from typing import Any
 
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets, RemoteNodes
-from gateway.services.egress.resolver import Resolver
+from gateway.services.egress.resolver import NameResolver
 from gateway.services.egress.sockets import GatewaySockets
 from gateway.services.egress.targets import OwnNames
 from gateway.services.network.addresses import IpAddress
@@ -24,7 +24,7 @@ API_PORT = 18083
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
-class Names(Resolver):
+class Names(NameResolver):
     """Knows the addresses of some names, and counts what it is asked."""
 
     def __init__(self, known: Mapping[str, Sequence[str]]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.services.egress.resolver import LOOKUPS, Resolver
+from gateway.services.egress.resolver import LOOKUPS, NameResolver
 from tests.aio import until
 from tests.integration.gateway.services.egress.harness import (
     API_PORT,
@@ -57,7 +57,7 @@ def test_lookups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", hang)
 
     async def run() -> None:
-        greedy, other = Resolver(), Resolver()
+        greedy, other = NameResolver(), NameResolver()
         hanging = [asyncio.create_task(greedy.resolve("slow.example")) for _ in range(LOOKUPS)]
         await asyncio.sleep(0)
         for task in hanging:

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.http.inprocess import call
+from protocol.http_body import HttpRequest
 from tests.aio import until
-from tests.integration.gateway.services.proxy.front import front
+from tests.integration.gateway.services.proxy.front import ROUTE, front
+from web.asgi import Receive, Scope, Send
 
 GET = b"GET /api/probe/v1/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -198,3 +201,25 @@ def test_requests_carry_a_trace_and_are_logged_with_it(
     assert len(logged) == 2
     assert logged[1].startswith("GET /api/probe/v1/x: 200 in ")
     assert "request abc-1, trace 00-" in logged[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "target"),
+    [("GET", "/api/probe/v1/a b"), ("GET /x", "/api/probe/v1/"), ("GET", "/api/probe/v1/\r\nX: 1")],
+)
+def test_a_request_line_in_an_envelope_that_is_none_is_refused(
+    tmp_path: Path, method: str, target: str
+) -> None:
+    async def run() -> None:
+        async with front(tmp_path) as here:
+            process, _ = await here.process("one", answer_ok)
+            here.run(process)
+
+            async def app(scope: Scope, receive: Receive, send: Send) -> None:
+                await here.proxy.serve(ROUTE, scope, receive, send)
+
+            answer = await call(app, HttpRequest(method, target), "sep", 10_000, 10)
+            assert answer.status == 400
+            assert b"cannot carry the request" in answer.body
+
+    asyncio.run(run())

@@ -45,6 +45,17 @@ def test_the_next_try_stands_beside_the_reason() -> None:
     assert container_row(CONTAINER | waits | {"nextTry": 0}, NOW)[-1] == waits["error"]
 
 
+def test_the_note_of_a_version_that_was_left_is_told_once() -> None:
+    why = "it exited with status 3"
+    note = f"version 2 ended soon after its start: {why}; version 1 runs again"
+    left = CONTAINER | {"note": note, "version": 1, "lastEnd": {"reason": why, "at": NOW * 1000}}
+    assert container_row(left, NOW)[-1] == note
+    failed = left | {"note": "version 3 failed: cannot load service.py"}
+    expected = f"{why} (now); version 3 failed: cannot load service.py"
+    assert container_row(failed, NOW)[-1] == expected
+    assert container_row(CONTAINER | {"waiting": 4}, NOW)[-1] == "version 4 is being deployed"
+
+
 def test_messages_that_wait_or_died_are_told() -> None:
     news = {"messages": {"held": 7}, "deadLetters": {"kept": 2, "dropped": 0}}
     row = dict(zip(PS_COLUMNS, container_row(CONTAINER | news, NOW), strict=True))

@@ -70,7 +70,8 @@ def test_unknown_fields_of_a_later_version_are_ignored() -> None:
         {"id": "x"}, {"id": 5}, {"role": "king"}, {"epoch": -1}, {"epoch": 2**60}, {"epoch": True},
         {"supernode": "b"}, {"rank": []}, {"rank": [1, 2, 3, 4]}, {"rank": [True, True, 9999, 0]},
         {"hears": [ONE] * 2000}, {"next": [ONE] * 17}, {"members": 1}, {"fit": None}, {"is": "x"},
-        {"at": {"x": []}}, {"at": {ONE: ["\n"]}}, {"at": {ONE: ["a"] * 40}}, {"cloud": "yes"},
+        {"at": {"x": []}}, {"at": {ONE: ["\n"]}}, {"at": {ONE: ["a:1"] * 40}},
+        {"at": {ONE: ["a"]}}, {"cloud": "yes"},
     ],
 )  # fmt: skip
 def test_a_malformed_heartbeat_is_refused(change: dict[str, object]) -> None:

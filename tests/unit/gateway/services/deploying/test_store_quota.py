@@ -8,6 +8,7 @@ import pytest
 
 from gateway.services.containers import ContainerState
 from gateway.services.deploying.store_quota import (
+    ENTRY_BYTES,
     MIB,
     QuotaVerdict,
     StoreQuotas,
@@ -15,7 +16,8 @@ from gateway.services.deploying.store_quota import (
     judge,
 )
 from gateway.services.limits import ServiceLimits
-from tests.unit.gateway.services.fake_runtime import until
+from tests.aio import until
+from tests.programs import PATIENCE
 from tests.unit.gateway.services.test_deployments import Bench
 
 
@@ -37,6 +39,13 @@ def test_the_size_of_a_folder_is_what_it_takes_on_disk(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to("/")
     assert 100_000 <= folder_bytes(tmp_path) < 200_000
     assert folder_bytes(tmp_path / "none") == 0
+
+
+def test_empty_files_and_folders_count(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"file-{number}").touch()
+        (tmp_path / f"folder-{number}").mkdir()
+    assert folder_bytes(tmp_path) >= 200 * ENTRY_BYTES
 
 
 def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
@@ -69,4 +78,4 @@ def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
         await until(lambda: supervisor.state is ContainerState.STARTED)  # it may delete its files
         await bench.deployments.stop()
 
-    asyncio.run(asyncio.wait_for(scenario(), 20))
+    asyncio.run(asyncio.wait_for(scenario(), 20 * PATIENCE))

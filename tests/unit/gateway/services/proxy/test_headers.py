@@ -90,3 +90,8 @@ def test_targets_below_a_prefix_keep_their_encoding() -> None:
     assert below(b"/api/x/a%2Fb", "/api/x/a/b", b"c=%20") == b"/a%2Fb?c=%20"
     assert below(b"/api/x", "/api/x") == b"/"
     assert below(b"/%61pi/x/%C3%BC", "/api/x/ü") == b"/%C3%BC"
+
+
+def test_no_answer_gets_hold_of_the_pages_of_other_microservices() -> None:
+    answer = [(b"Service-Worker-Allowed", b"/"), (b"Clear-Site-Data", b'"*"'), (b"Etag", b"1")]
+    assert from_upstream(answer) == [(b"etag", b"1")]

@@ -14,7 +14,8 @@ from gateway.services.rollouts.orders import OrderProgress, OrderState, RolloutO
 from gateway.services.rollouts.peers import PeerLostError, PeerRefusedError
 from gateway.services.rollouts.plan import RolloutNodeState, RolloutState
 from gateway.services.rollouts.store import Rollout, RolloutStore
-from tests.unit.gateway.services.fake_runtime import until
+from tests.aio import until
+from tests.programs import PATIENCE
 
 S = RolloutNodeState
 IMAGE = ("api-probe-v1", "sha256:1")
@@ -59,11 +60,13 @@ def run(folder: Path, nodes: Nodes, scenario: Callable[[Rollouts], Awaitable[Non
     async def whole() -> None:
         rollouts = Rollouts("own", RolloutStore(folder), nodes, lambda image_id: f"code {image_id}")
         running = asyncio.create_task(rollouts.run())
-        await scenario(rollouts)
-        running.cancel()
-        await rollouts.stop()
+        try:
+            await scenario(rollouts)
+        finally:
+            running.cancel()
+            await rollouts.stop()
 
-    asyncio.run(asyncio.wait_for(whole(), 20))
+    asyncio.run(asyncio.wait_for(whole(), 20 * PATIENCE))
 
 
 async def create(rollouts: Rollouts, count: int, wave: int = 3, allowed: float = 0) -> Rollout:

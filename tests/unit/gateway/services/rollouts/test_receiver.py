@@ -11,7 +11,9 @@ from gateway.services.errors import ImageError
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.rollouts.orders import OrderProgress, OrderState, RolloutOrder
 from gateway.services.rollouts.receiver import ORDERS_KEPT, RolloutReceiver
-from tests.unit.gateway.services.fake_runtime import LIMITS, until
+from tests.aio import until
+from tests.programs import PATIENCE
+from tests.unit.gateway.services.fake_runtime import LIMITS
 from tests.unit.gateway.services.test_deployments import Bench
 
 OWN, OTHER = "0" * 56, "1" * 56
@@ -23,11 +25,15 @@ class Site:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.pulled: list[tuple[str, str, str, str]] = []
+        self.digest = ""  # that the next order wants
         self.fault: Exception | None = None
         self.receiver = RolloutReceiver(OWN, bench.deployments, self._pull, LIMITS.probation_s)
 
-    async def _pull(self, client_id: str, node_id: str, image_id: str, code: str) -> StoredImage:
+    async def _pull(
+        self, client_id: str, node_id: str, image_id: str, code: str, digest: str
+    ) -> StoredImage:
         self.pulled.append((client_id, node_id, image_id, code))
+        self.digest = digest
         if self.fault is not None:
             raise self.fault
         return await self.bench.upload()
@@ -58,7 +64,7 @@ def run(folder: Path, scenario: Callable[[Site], Awaitable[None]]) -> None:
             await site.receiver.stop()
             await bench.deployments.stop()
 
-    asyncio.run(asyncio.wait_for(whole(), 20))
+    asyncio.run(asyncio.wait_for(whole(), 20 * PATIENCE))
 
 
 def test_an_order_fetches_the_image_and_is_ready_after_the_probation(tmp_path: Path) -> None:
@@ -118,5 +124,29 @@ def test_a_burst_of_orders_leaves_a_bounded_memory_of_them(tmp_path: Path) -> No
             await site.carry_out(str(number))
         assert site.receiver.show("0") is None
         assert len(site.receiver._orders) == ORDERS_KEPT
+
+    run(tmp_path, scenario)
+
+
+def test_the_image_must_be_the_one_of_the_order(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        await site.carry_out()
+        assert site.digest == "sha256:1"
+
+    run(tmp_path, scenario)
+
+
+def test_an_order_that_is_sent_again_by_another_begins_nothing(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        order = RolloutOrder(
+            "r", "api", "one", "api-probe-v1", "sha256:1", OWN, "code", {"V": "1"}
+        )  # fmt: skip
+        await site.bench.upload()
+        site.receiver.take(order, "1.shown")
+        await until(lambda: site.progress("r").state is OrderState.READY)
+        await site.bench.deploy("one", V="2")
+        assert site.receiver.take(order, "1.shown").state is OrderState.READY
+        assert not site.receiver._tasks
+        assert site.receiver.take(order, "2.shown").state is OrderState.TRANSFERRING
 
     run(tmp_path, scenario)

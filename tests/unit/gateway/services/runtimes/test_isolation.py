@@ -2,7 +2,12 @@ import pytest
 
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import parse_manifest
-from gateway.services.runtimes.isolation import _REMEDIES, IsolationPolicy, explain_missing
+from gateway.services.runtimes.isolation import (
+    _REMEDIES,
+    IsolationPolicy,
+    explain_missing,
+    resolve_devices,
+)
 from gateway.services.settings import ServicesSettings
 from microservice.isolation.findings import FINDINGS, Finding, Isolation, Level
 
@@ -60,3 +65,31 @@ def test_a_manifest_has_limits_and_requirements() -> None:
 def test_a_manifest_with_impossible_limits_is_refused(line: str, why: str) -> None:
     with pytest.raises(ImageError, match=why):
         parse_manifest(f'name = "a"\n{line}\n')
+
+
+SERIAL = """
+name = "meter"
+[isolation]
+devices = ["{port}", "/dev/i2c-1"]
+[settings.port]
+type = "string"
+default = "/dev/ttyUSB0"
+"""
+
+
+def test_a_setting_may_name_a_device() -> None:
+    devices = parse_manifest(SERIAL).isolation.devices
+    port = {"port": "/dev/serial/by-id/usb-FTDI"}
+    assert resolve_devices(devices, port) == ("/dev/serial/by-id/usb-FTDI", "/dev/i2c-1")
+
+
+@pytest.mark.parametrize("value", ["", "/etc/shadow", "/dev/../etc/shadow", "ttyUSB0", 3])
+def test_a_setting_that_names_no_device_is_refused(value: object) -> None:
+    with pytest.raises(ValueError, match=r"must be a path such as /dev/ttyUSB0"):
+        resolve_devices(parse_manifest(SERIAL).isolation.devices, {"port": value})
+
+
+@pytest.mark.parametrize("text", ["{other}", "{port", "/dev/{port}/../x", "{}"])
+def test_a_device_without_its_setting_is_refused(text: str) -> None:
+    with pytest.raises(ImageError, match=r"devices: "):
+        parse_manifest(SERIAL.replace("{port}", text))

@@ -3,6 +3,7 @@
 import asyncio
 
 from gateway.services.switching.start_slots import StartSlots
+from tests.programs import PATIENCE
 
 
 def test_a_burst_of_starts_is_bounded() -> None:
@@ -20,7 +21,7 @@ def test_a_burst_of_starts_is_bounded() -> None:
         await asyncio.gather(*(start() for _ in range(30)))
         assert most == 3
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), 10 * PATIENCE))
 
 
 def test_starts_that_hang_hold_up_no_other() -> None:
@@ -40,4 +41,4 @@ def test_starts_that_hang_hold_up_no_other() -> None:
         async with slots.hold():
             await asyncio.get_running_loop().create_future()
 
-    asyncio.run(asyncio.wait_for(scenario(), 10))
+    asyncio.run(asyncio.wait_for(scenario(), 10 * PATIENCE))

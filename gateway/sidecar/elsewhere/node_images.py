@@ -21,7 +21,7 @@ from protocol.http_body import HttpRequest, HttpResponse
 from protocol.records import NodeRecord
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
-    from gateway.cloud_api.other_nodes import OtherNodes
+    from gateway.calls.other_nodes import OtherNodes
 
 logger = logging.getLogger(__name__)
 
@@ -41,9 +41,11 @@ class NodeImages:
         self._random = random.Random()  # noqa: S311  # spreads retries
 
     async def add(
-        self, client_id: str, node_id: str, image_id: str, code: str
+        self, client_id: str, node_id: str, image_id: str, code: str, digest: str = ""
     ) -> dict[str, object]:
         """Store an image of another node; return it as the API shows it.
+
+        With a digest it must be that one: nothing else proves an archive that came over plain HTTP.
 
         Raises:
             ServicesError: the node does not send it, or it cannot be used here.
@@ -65,11 +67,13 @@ class NodeImages:
                         raise
                     logger.info("%s; trying the SEP", exc)
                 else:
-                    return await self._services.add_image(client_id, archive)
+                    return await self._services.add_image(client_id, archive, digest)
         if self._nodes is None:
-            raise UplinkError(f"cannot reach node {node_id[:12]}: there is no cloud")
+            raise UplinkError(
+                f"cannot reach node {node_id[:12]}: no cluster and no cloud lead to it"
+            )
         pieces = self._pieces(self._nodes, record, path)
-        return await self._services.add_image(client_id, pieces)
+        return await self._services.add_image(client_id, pieces, digest)
 
     async def _find(self, node_id: str) -> NodeRecord:
         for record in await self._cluster.records():

@@ -1,9 +1,11 @@
 """Handles messages as a plain paho-mqtt script does: the rival of a microservice.
 
-`python -m benchmarks.paho_handler PORT` publishes each message of in/# to out/#, at QoS 1.
+`python -m benchmarks.services.rivals.paho_handler PORT` publishes each message of in/# to out/#, at
+QoS 1, with the time in front, as the microservice of handlers.py does.
 """
 
 import sys
+import time
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessage
@@ -16,7 +18,8 @@ def main() -> None:
     client.max_inflight_messages_set(1_000)
 
     def handle(_: Client, __: Any, message: MQTTMessage) -> None:
-        client.publish("out" + message.topic[2:], message.payload, qos=1)
+        stamp = b"%020d" % time.perf_counter_ns()
+        client.publish("out" + message.topic[2:], stamp + message.payload, qos=1)
 
     def subscribed(*_: Any) -> None:
         sys.stdout.write("subscribed\n")

@@ -1,0 +1,1 @@
+"""Measures microservices, into docs/benchmarks-services.md: `python -m benchmarks.services`."""

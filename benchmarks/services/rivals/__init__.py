@@ -1,0 +1,1 @@
+"""Holds the programs that are measured beside microservices."""

@@ -1,0 +1,1 @@
+"""Calls other nodes, each by the shortest way that works."""

@@ -1,0 +1,1 @@
+"""Leads requests, and copies of images, to other nodes."""
