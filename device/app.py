@@ -25,7 +25,7 @@ import time
 from device import contract, flash
 from device.board import load_board
 from device.calls import Failures
-from device.clock import Clock
+from device.clock import DeviceClock
 from device.command_ids import CommandIds
 from device.commands import Commands
 from device.flash_queue import FlashQueue
@@ -48,7 +48,7 @@ class Device:
         self.config = config or flash.load_config()
         self.board = board or load_board()
         self.failures = Failures()
-        self.clock = Clock(self.board, time.ticks_ms, time.ticks_diff)
+        self.clock = DeviceClock(self.board, time.ticks_ms, time.ticks_diff)
         self.outbox = Outbox(self.config.outbox_limit, self.config.outbox_bytes)
         queue = FlashQueue(self.config.queue_bytes)
         self.readings = Readings(self.outbox, queue, self.clock, self._wake_link)

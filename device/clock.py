@@ -18,7 +18,7 @@ def epoch_seconds(unix, epoch_year):
     return unix - (_SECONDS_1970_TO_2000 if epoch_year == 2000 else 0)
 
 
-class Clock:
+class DeviceClock:
     """Counts from the last time that the gateway told.
 
     The counter of milliseconds wraps after some days on a board (ticks_diff is right for half of

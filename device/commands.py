@@ -63,8 +63,7 @@ class Commands:
         """Handle commands for ever."""
         while True:
             while self._refused:
-                await self._wait_for_room(contract.ERROR_BYTES)
-                self._fail(*self._refused.pop(0), "too many commands wait")
+                await self._fail(*self._refused.pop(0), "too many commands wait")
             while not self._waiting and not self._refused:
                 self._arrived.clear()
                 await self._arrived.wait()
@@ -77,24 +76,24 @@ class Commands:
             except Exception as exc:
                 gc.collect()
                 self._failures.note("commands", exc)
-                self._fail(command, None, describe_failure(exc))
+                await self._fail(command, None, describe_failure(exc))
             finally:
                 self._outbox.release(size)
 
     async def _handle(self, command):
         if not contract.is_name(command.name):
-            self._fail(command, None, "its name is not 1 to 64 of A-Z a-z 0-9 . _ -")
+            await self._fail(command, None, "its name is not 1 to 64 of A-Z a-z 0-9 . _ -")
             return
         if command.payload is None:
-            self._fail(command, None, "it is too large")
+            await self._fail(command, None, "it is too large")
             return
         try:
             command_id, args = contract.decode_command(command.payload)
         except WireError as exc:
-            self._reply(command, contract.encode_failure(None, str(exc)), None)
+            await self._reply(command, None, contract.encode_failure(None, str(exc)), None)
             return
         if not contract.is_command_id(command_id):
-            self._fail(command, None, "its id is not a number or a text of 64 bytes")
+            await self._fail(command, None, "its id is not a number or a text of 64 bytes")
             return
         why = await self._refusal(command, args)
         key = None if command_id is None else key_of(command.name, command_id)
@@ -103,16 +102,11 @@ class Commands:
                 return
             why = self._repetition(key)
         if why is not None:
-            self._fail(command, command_id, why)
+            await self._fail(command, command_id, why)
             return
         self._remember(command, key)
         payload = await self._run(command, command_id, args)
-        await self._wait_for_room(len(payload))
-        if not self._outbox.has_room(len(payload) + len(command.name)):
-            payload = contract.encode_failure(
-                command_id, _cannot(command, "it ran, but there is no room for its reply")
-            )
-        self._reply(command, payload, key)
+        await self._reply(command, command_id, payload, key)
 
     async def _refusal(self, command, args):
         """Return why a command must not run, or None."""
@@ -179,27 +173,32 @@ class Commands:
             await asyncio.sleep_ms(_LOOK_MS)
         return self._clock.now()
 
-    async def _wait_for_room(self, size):
-        for _ in range(_LOOKS):
-            if self._outbox.has_room(size):
-                return
-            await asyncio.sleep_ms(_LOOK_MS)
-
-    def _fail(self, command, command_id, why):
+    async def _fail(self, command, command_id, why):
         try:
-            self._reply(command, contract.encode_failure(command_id, _cannot(command, why)), None)
+            payload = contract.encode_failure(command_id, _cannot(command, why))
+            await self._reply(command, command_id, payload, None)
         except MemoryError:
             gc.collect()
             command.acknowledge()
 
-    def _reply(self, command, payload, key):
+    async def _reply(self, command, command_id, payload, key):
         name = command.name if contract.is_name(command.name) else contract.NO_NAME
         path = contract.reply_path(name)
         command.payload = None  # it is remembered, and its bytes are not
+        if not await self._has_room(len(path) + len(payload)):
+            why = "there is no room for its reply"
+            payload = contract.encode_failure(command_id, _cannot(command, why))
         entry = self._outbox.put(path, payload, command.acknowledge, kept=True)
         if key is not None and entry.state != DROPPED:
             self._replied = self._replied[1 - _REMEMBERED :] + [(key, command, entry)]
         self._wake()
+
+    async def _has_room(self, size):
+        for _ in range(_LOOKS):
+            if self._outbox.has_room(size):
+                return True
+            await asyncio.sleep_ms(_LOOK_MS)
+        return False
 
 
 def describe_failure(exc):

@@ -15,6 +15,7 @@ import binascii
 import os
 
 _SEGMENTS = 8
+_MOST_SEGMENTS = 32  # small ones come from short outages
 _LEAST_SEGMENT = 4096
 _STEP_BYTES = 1024  # in memory until so many have come, or flush()
 _TAIL_LIMIT = 4096  # in memory at most, when the flash takes none
@@ -30,10 +31,11 @@ class FlashQueue:
         self.errors = 0
         self._directory = directory
         self._limit = limit_bytes
-        self._segment_bytes = max(_LEAST_SEGMENT, limit_bytes // _SEGMENTS)
+        self._segment_bytes = max(_LEAST_SEGMENT, limit_bytes // _SEGMENTS)  # at most
         self._tail = []
         self._tail_bytes = 0
-        self._numbers = self._existing()  # of segments not read to their end
+        self._sizes = self._existing()  # in bytes, by number
+        self._numbers = sorted(self._sizes)  # of segments not read to their end
         self._next = self._numbers[-1] + 1 if self._numbers else 1
         self._writing = None  # number of the segment that is appended to
         self._written = 0
@@ -104,6 +106,7 @@ class FlashQueue:
                 self.dropped += 1
             return
         self._written += self._tail_bytes
+        self._sizes[self._writing] = self._written
         self._tail = []
         self._tail_bytes = 0
 
@@ -112,12 +115,16 @@ class FlashQueue:
         if self._writing is None or self._written + self._tail_bytes > self._segment_bytes:
             if not self._numbers:
                 self._make_directory()
-            while len(self._numbers) >= max(2, self._limit // self._segment_bytes):
+            while self._numbers and self._is_full():
                 self._drop_oldest()
             self._writing, self._written = self._next, 0
             self._next += 1
             self._numbers.append(self._writing)
         return self._writing
+
+    def _is_full(self):
+        used = sum(self._sizes.values()) + self._segment_bytes
+        return used > self._limit or len(self._sizes) >= _MOST_SEGMENTS
 
     def _drop_oldest(self):
         number = self._numbers[0]
@@ -152,6 +159,7 @@ class FlashQueue:
             self._remove(number)
 
     def _remove(self, number):
+        self._sizes.pop(number, None)
         try:
             os.remove(self._path(number))
         except OSError:
@@ -173,10 +181,10 @@ class FlashQueue:
 
     def _existing(self):
         try:
-            names = os.listdir(self._directory)
+            names = [n for n in os.listdir(self._directory) if len(n) == 8 and n.isdigit()]
+            return {int(n): os.stat("%s/%s" % (self._directory, n))[6] for n in names}
         except OSError:
-            return []
-        return sorted(int(name) for name in names if len(name) == 8 and name.isdigit())
+            return {}
 
 
 def encode_record(path, payload, at, uptime, run):

@@ -22,7 +22,7 @@ from device.calls import describe
 from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
 from device.mqtt import Connection, end_task
 from device.mqtt_wire import Decoder, encode_puback, encode_publish, publish_head
-from device.resolver import Resolver
+from device.resolver import GatewayAddress
 
 _STATUS_ID = 65535  # above the outbox's ids
 _ACK_TIMEOUTS = 3  # a broker that answers pings but acknowledges nothing for so many is no use
@@ -67,7 +67,7 @@ class Link:
         self._failures = failures
         self._on_command = None
         self._decoder = Decoder(contract.PACKET_LIMIT)
-        self._resolver = Resolver(config.host, config.port)
+        self._resolver = GatewayAddress(config.host, config.port)
         self._lost_rounds = 0  # in a row, without a word from the gateway
         self._crashed_rounds = 0  # in a row
         self._connection = None
@@ -222,6 +222,7 @@ class Link:
             self._report_up()
             pump = asyncio.create_task(connection.guard(self._pump(connection)))
             await reader
+            raise connection.ending
         finally:
             if pump is not None:
                 await end_task(pump)

@@ -33,6 +33,7 @@ class Connection:
         self.on_puback = None  # called with each packet id
         self.crashes = 0  # exceptions that are neither the peer's nor the network's doing
         self.on_end = None  # called when run() ends, if set
+        self.ending = None  # the exception that ended the connection
         self._config = config
         self._packet_limit = packet_limit
         self._timeout_ms = int(config.timeout_s * 1000)
@@ -68,7 +69,23 @@ class Connection:
         return connack.session_present
 
     async def run(self):
-        """Take what the broker sends until the connection ends; always raises."""
+        """Take what the broker sends until the connection ends; `ending` is the reason then.
+
+        It raises nothing: MicroPython prints the exception of a task that nobody waits for yet.
+        """
+        try:
+            await self._receive()
+        except Exception as exc:
+            self._error = self._error or describe(exc)
+            self.ending = exc
+        finally:
+            self._reader = None
+            self._error = self._error or "the connection was closed"
+            self._suback_event.set()
+            if self.on_end is not None:
+                self.on_end()
+
+    async def _receive(self):
         self._reader = asyncio.current_task()
         watch = asyncio.create_task(self.guard(self._watch()))
         try:
@@ -87,12 +104,7 @@ class Connection:
             self.crashes += 1
             raise LinkLost("cannot read: no memory")
         finally:
-            self._reader = None
-            self._error = self._error or "the connection ended"
-            self._suback_event.set()
             watch.cancel()
-            if self.on_end is not None:
-                self.on_end()
 
     async def guard(self, work):
         """Run a task of this connection; any exception in it ends the connection."""

@@ -18,7 +18,7 @@ SENT = "sent"
 DELIVERED = "delivered"
 DROPPED = "dropped"
 
-_ENTRY_BYTES = 64  # what an entry costs besides its texts, on a 32-bit board
+_ENTRY_BYTES = 192  # what an entry costs besides its texts, on a 32-bit board
 
 
 class Entry:

@@ -15,7 +15,7 @@ _FILE = "address"
 _PAUSE_MS = 60000
 
 
-class Resolver:
+class GatewayAddress:
     """The address of one host and port."""
 
     def __init__(self, host, port):

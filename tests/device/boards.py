@@ -34,7 +34,11 @@ def settings_for(port: int, interval_s: float = 0.1, **more: object) -> DeviceSe
 
 
 def joined_board(
-    directory: Path, settings: DeviceSettings, program: str = "", package: Path | None = None
+    directory: Path,
+    settings: DeviceSettings,
+    program: str = "",
+    package: Path | None = None,
+    heap: str = SMALL_HEAP,
 ) -> SimulatedBoard:
     """Return a board that has credentials already; program is its main.py, if not the usual one.
 
@@ -54,7 +58,7 @@ def joined_board(
         source.write_text(program)
     if package is None:
         return SimulatedBoard(directory, settings, source, QUICK_RESTARTS)
-    limits = replace(QUICK_RESTARTS, heap=SMALL_HEAP)
+    limits = replace(QUICK_RESTARTS, heap=heap)
     return SimulatedBoard(directory, settings, source, limits, package)
 
 

@@ -88,7 +88,7 @@ def test_drops_the_oldest_that_was_never_sent_and_tells_who_waits() -> None:
 
 
 def test_bounds_bytes_too() -> None:
-    outbox = Outbox(100, 1000, window=1)
+    outbox = Outbox(100, 1400, window=1)
     kept = [outbox.put("p", bytes(200)) for _ in range(4)]
     assert [entry.state for entry in kept] == [DROPPED, WAITING, WAITING, WAITING]
     ended = []
@@ -98,12 +98,44 @@ def test_bounds_bytes_too() -> None:
 
 
 def test_never_drops_what_the_broker_may_have() -> None:
-    outbox = Outbox(2, 500, window=4)  # the limit is raised above the window
+    outbox = Outbox(2, 900, window=4)  # the limit is raised above the window
     entries = [outbox.put("p", bytes(60)) for _ in range(3)]
     assert len(drained(outbox)) == 3
     refused = outbox.put("p", bytes(200))
     assert refused.state == DROPPED
     assert [entry.state for entry in entries] == [SENT, SENT, SENT]
+
+
+def test_replies_are_never_dropped_and_reserved_bytes_count() -> None:  # case D13
+    outbox = Outbox(100, 2000, window=1)
+    replies = [outbox.put("r", bytes(200), kept=True) for _ in range(4)]
+    assert [entry.state for entry in replies] == [WAITING] * 4
+    assert outbox.put("p", bytes(500)).state == DROPPED
+    assert outbox.has_room(200)
+    assert not outbox.has_room(300)
+    assert outbox.reserve(400)
+    assert not outbox.reserve(700)
+    assert outbox.put("r", bytes(200), kept=True).state == DROPPED
+    outbox.release(400)
+    assert outbox.put("r", bytes(200), kept=True).state == WAITING
+
+
+def test_what_has_left_the_outbox_keeps_no_payload() -> None:  # case D13
+    outbox = filled()
+    entry = outbox.put("r", bytes(500))
+    drained(outbox)
+    outbox.acknowledge(entry.packet_id)
+    assert entry.state == DELIVERED
+    assert entry.payload is None
+
+
+def test_readings_are_taken_back_in_their_order() -> None:
+    outbox = filled("a", "b", "c", "d")
+    outbox.put("reply", b"x", lambda: None, kept=True)
+    drained(outbox)
+    assert [entry.path for entry in outbox.take_back(False)] == ["c", "d"]
+    assert [entry.path for entry in outbox.take_back(True)] == ["a", "b"]
+    assert len(outbox) == 1
 
 
 def test_packet_ids_wrap_and_skip_those_in_use() -> None:
