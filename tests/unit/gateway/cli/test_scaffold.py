@@ -75,7 +75,7 @@ def test_the_test_that_new_writes_passes_and_can_fail(tmp_path: Path) -> None:
     folder = tmp_path / "meter"
     CliRunner().invoke(app, ["new", str(folder)])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
