@@ -146,8 +146,8 @@ device.run()
 def test_a_slow_sensor_leaves_time_for_the_others(tmp_path: Path, package: Path) -> None:
     async def script(broker: ScriptedBroker, _: SimulatedBoard) -> None:
         broker.after_suback = command("ping", '{"id": 1}', 9)
-        await until(lambda: broker.readings(0), "online", timeout_s=6)
-        await until(lambda: replies(broker), "the reply", timeout_s=4)
+        await until(lambda: broker.readings(0), "online")
+        await until(lambda: replies(broker), "the reply")
 
     play(tmp_path, package, script, SLOW, **PATIENT)
 
@@ -282,10 +282,10 @@ def test_silent_dns_does_not_stop_a_device_that_knows_the_address(
                 await until(lambda: broker.readings(0), "online")
                 for number in (1, 2):
                     broker.writers[-1].close()
-                    await until(lambda: broker.readings(number), "again", 2)  # noqa: B023
+                    await until(lambda: broker.readings(number), "again")  # noqa: B023
                 assert board.pid
                 os.kill(board.pid, signal.SIGKILL)
-                await until(lambda: broker.readings(3), "after a reset", timeout_s=2)
+                await until(lambda: broker.readings(3), "after a reset")
                 assert board.log_path.read_text().count("dns asked") == 1
             finally:
                 await board.stop()
