@@ -22,6 +22,8 @@ from microservice.web import Send, problem
 logger = logging.getLogger(__name__)
 console = logging.getLogger("index.js")
 
+# raised by reading a frame whose fields have other types than they should
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 OVERTIME_S = 1.0  # beyond the limit and the child's own backstop; then the front ends the child
 RESPONSE_LIMIT_BYTES = 32 * 1024 * 1024  # written by a script; files have no limit
 PIECE_BYTES = 64 * 1024
@@ -127,7 +129,7 @@ class ScriptExchange:
                 await self._actions[operation](frame)
             else:
                 self._calls.begin(operation, frame)
-        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as exc:
+        except MALFORMED as exc:
             raise ServiceError(f"cannot read a frame of index.js: {exc!r:.200}") from exc
 
     # The answer -----------------------------------------------------------------------------------

@@ -35,6 +35,8 @@ def frame_bytes(head: bytes) -> int:
 def data_of(frame: dict[str, Any]) -> bytes:
     """Return the bytes that the JSON of a frame carries as text or in base64."""
     if "text" in frame:
-        text: str = frame["text"]
+        text = frame["text"]
+        if not isinstance(text, str):
+            raise ValueError("its text is none")
         return text.encode("utf-8", "replace")
     return base64.b64decode(frame["base64"], validate=True)
