@@ -26,6 +26,7 @@ def test_a_killed_gateway_runs_the_last_good_version_or_the_new_one(tmp_path: Pa
 
 # case S18
 @pytest.mark.slow
+@pytest.mark.whole_in_any_share
 @pytest.mark.timeout(3600)
 def test_a_gateway_killed_many_times_never_comes_back_without_the_container(
     tmp_path: Path, record_property: Count
