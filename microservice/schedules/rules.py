@@ -50,8 +50,10 @@ class Cron:
     def next_after(self, unix: float) -> float | None:
         """Return the next unix time that is due; None when there is none in the next decades."""
         try:
-            return next(_simulation(self.expression, unix, self.zone)).timestamp()
-        except (StopIteration, ValueError, OverflowError):  # the clock may say anything
+            # in the second hour of an autumn night the library names a moment of the first one
+            moments = (m.timestamp() for m in _simulation(self.expression, unix, self.zone))
+            return next((moment for moment in moments if moment > unix), None)
+        except (ValueError, OverflowError):  # the clock may say anything
             return None
 
 
