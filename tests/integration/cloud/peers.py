@@ -112,6 +112,8 @@ class Node:
         self, mqtt: Mqtt, supernode: "Node", message: paho.MQTTMessage, answer: Answer
     ) -> None:
         envelope = decode_envelope(bytes(message.payload))
+        if envelope.kind is EnvelopeKind.CANCEL:  # its caller has waited long enough
+            return
         request = decode_request(unseal(envelope, self.sealing))
         self.envelopes.append(envelope)
         self.requests.append(request)

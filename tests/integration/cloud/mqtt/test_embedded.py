@@ -1,5 +1,6 @@
 """Messages that the cloud's broker has acknowledged survive the cloud's end."""
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,8 @@ def test_senders_are_told_when_the_queue_of_a_node_is_full(
     with Mqtt(port, account, token, "old", old) as app:
         told = app.client.publish(command, bytes(1_000_000), 1)
         assert app.lost.wait(10)
-        assert not told.is_published()
+        with contextlib.suppress(RuntimeError):  # paho raises when its thread knows of the loss
+            assert not told.is_published()
     assert cloud.metric("hecate_commands_refused_total") >= 3
     with Mqtt(
         port, node.node_id, node.token(), node.node_id, clean_start=False, expiry_s=KEPT_S
