@@ -13,12 +13,12 @@ def test_a_path_below_another_is_left_out() -> None:
 def test_an_editable_installation_shows_its_packages_and_nothing_beside_them() -> None:
     paths = interpreter_paths(
         ["/venv", "/usr"],
-        ["/work/hecate", "/venv/lib/python3.11/site-packages", "/other/dist-packages"],
-        {"microservice": ["/work/hecate/microservice"], "settings": ["/work/hecate/settings"]},
+        ["/srv/hecate", "/venv/lib/python3.11/site-packages", "/other/dist-packages"],
+        {"microservice": ["/srv/hecate/microservice"], "settings": ["/srv/hecate/settings"]},
     )
     assert set(paths) == {
         "/venv", "/usr", "/other/dist-packages",
-        "/work/hecate/microservice", "/work/hecate/settings",
+        "/srv/hecate/microservice", "/srv/hecate/settings",
     }  # fmt: skip
 
 
