@@ -63,7 +63,6 @@ class Cluster:
         self._ports = ports
         self._local = broker.local_client("cluster")
         self._role_changed = asyncio.Event()
-        self._known_role = Role.LISTENING
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_change: list[Callable[[], None]] = []
         self._on_sep: list[Callable[[str, str, bytes], None]] = []

@@ -54,10 +54,6 @@ class Candidates:
         known.addresses, known.seen_at = tuple(merged)[:ADDRESSES_LIMIT], now
         self._named.move_to_end(node_id)
 
-    def withdraw(self, node_id: str) -> None:
-        """Forget a node that was withdrawn; a link to it stays."""
-        self._named.pop(node_id, None)
-
     def reached(self, node_id: str, address: str, now: float) -> None:
         """Note that an address led to a node."""
         self.note(node_id, (address,), now)
