@@ -46,7 +46,6 @@ class Connection:
         self.close()
         self._stream = stream
         self._error = None
-        self._lock = asyncio.Lock()
         self._write_started = self._ping_sent = None
         self._last_sent = self._last_heard = time.ticks_ms()
         self.suback = None  # the return code of our SUBSCRIBE
@@ -118,18 +117,13 @@ class Connection:
             self.fail(describe(exc))
 
     async def publish(self, topic, payload, packet_id, retain=False, dup=False):
-        """Send a PUBLISH; waits for its turn and for room in the socket."""
-        async with self._lock:
-            view = self._output
-            end, payload = mqtt_wire.encode_publish(view, topic, payload, packet_id, retain, dup)
-            await self._write(view[:end], payload)
+        """Send a PUBLISH; waits for room in the socket. One task at a time may send."""
+        view = self._output
+        end, payload = mqtt_wire.encode_publish(view, topic, payload, packet_id, retain, dup)
+        await self.send(view[:end], payload)
 
-    async def send(self, packet):
-        """Send one packet; waits for its turn and for room in the socket."""
-        async with self._lock:
-            await self._write(packet, None)
-
-    async def _write(self, packet, payload):
+    async def send(self, packet, payload=None):
+        """Send one packet; waits for room in the socket. One task at a time may send."""
         if self._error is not None:
             raise LinkLost(self._error)
         stream = self._stream

@@ -33,7 +33,7 @@ cuts = st.lists(st.integers(0, 10_000), max_size=20)
 def encode_publish(
     topic: str, payload: bytes, packet_id: int, retain: bool, dup: bool, room: int = 256
 ) -> bytes:
-    """Return a PUBLISH as a connection writes it: from its buffer, then what found no room there."""
+    """Return a PUBLISH as a connection writes it: its buffer, then what found no room."""
     buffer = bytearray(room)
     end, left = wire.encode_publish(memoryview(buffer), topic, payload, packet_id, retain, dup)
     return bytes(buffer[:end]) + (left or b"")
