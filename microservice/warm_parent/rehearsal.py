@@ -4,6 +4,7 @@ The first run in a fork copies each page that it writes to, and that takes a thi
 """
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import socket
@@ -21,6 +22,7 @@ from microservice.isolation.cgroup_files import CgroupFiles
 from microservice.isolation.landlock import landlock_abi, writable_rights
 from microservice.isolation.limits import mapped_bytes
 from microservice.isolation.probe import Outside, probe
+from microservice.isolation.seccomp import install
 from microservice.isolation.spec import ContainerSpec, decode_spec, encode_spec
 from microservice.service import Info, Service
 
@@ -37,6 +39,8 @@ def rehearse(cgroups: CgroupFiles, outside: Outside) -> None:
     decode_launch(encode_launch(Launch(_NOWHERE, 0, Info())))
     writable_rights(landlock_abi())
     mapped_bytes()
+    with contextlib.suppress(OSError):
+        install(b"")  # the kernel refuses an empty filter
     os.environ.update({_NOWHERE: ""})
     del os.environ[_NOWHERE]
     _load()
