@@ -38,7 +38,7 @@ raise MemoryError("in the middle")
 Script = Callable[[ScriptedBroker, SimulatedBoard], Awaitable[None]]
 
 
-def play(directory: Path, package: Path, program: str, script: Script, **settings: object) -> None:
+def play(directory: Path, package: Path, program: str, script: Script, **settings: float) -> None:
     """Run a script with a program and a scripted broker."""
 
     async def stage() -> None:
