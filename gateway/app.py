@@ -10,12 +10,12 @@ up. lifecycle.py runs the parts and stops them in order.
 """
 
 import asyncio
+import hashlib
 import logging
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +35,7 @@ from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
@@ -45,7 +46,7 @@ from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
-from gateway.node.vouch import SupernodeVouch
+from gateway.node.vouch import HolderVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
@@ -65,7 +66,7 @@ if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
     from gateway.mqtt.users import BrokerUsers
     from gateway.spool.spool import Spool
-    from gateway.uplink.uplink import Uplink
+    from gateway.uplink.uplink import NodePorts, Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             settings=config.cluster,
             node=node,
             election=base.election,
+            sep=base.sep,
             broker=broker,
             store=base.settings,
             tokens=tokens,
@@ -178,8 +180,9 @@ class _Base:
     devices: DeviceBase
     services: ServiceHost
     election: Election
+    sep: SepAgreement
     node: Node
-    vouch: SupernodeVouch
+    vouch: HolderVouch
     clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
     broker_listeners: BrokerListeners
@@ -213,8 +216,11 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     election = Election(identity.node_id, time.monotonic(), rank, epoch)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    vouch = SupernodeVouch()
-    sources = RecordSources(services.services, lambda: election.supernode_id, vouch.of)
+    sep = SepAgreement(identity.node_id, time.monotonic(), _name_cloud(config.cloud.url))
+    vouch = HolderVouch(identity.node_id)
+    sources = RecordSources(
+        services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of
+    )
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
@@ -222,6 +228,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         devices=devices,
         services=services,
         election=election,
+        sep=sep,
         node=Node(identity, name, account, sources, clock.now),
         vouch=vouch,
         clock=clock,
@@ -233,6 +240,11 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
     )
+
+
+def _name_cloud(url: str) -> str:
+    """Return a name of the cloud that peers can compare; "" for none."""
+    return hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16] if url else ""
 
 
 async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
@@ -274,6 +286,7 @@ async def _build_cloud(
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
     from gateway.tunnel.grants import BepService
+    from gateway.uplink.uplink import NodePorts
 
     config, node, clock = base.config, base.node, base.clock
     settings = config.cloud
@@ -299,7 +312,14 @@ async def _build_cloud(
         node.note_registered(stored)
         cluster.publish()
 
-    uplink = _build_uplink(base, broker, api, spool, on_registered)
+    ports = NodePorts(
+        node.node_id,
+        node.signed_record,
+        on_registered,
+        cluster.note_own_reach,
+        cluster.raise_epoch,
+    )
+    uplink = _build_uplink(base, broker, api, spool, ports)
     membership = Membership(node.account, api, uplink.associate, node.edge_id_token)
     stack.push_async_callback(membership.cancel)
     return CloudLinkParts(
@@ -318,12 +338,12 @@ def _build_uplink(
     broker: Broker,
     api: "CloudApi",
     spool: "Spool",
-    on_registered: Callable[[NodeRecord], None],
+    ports: "NodePorts",
 ) -> "Uplink":
     from gateway.cloud_api.http_proxy import find_proxy
     from gateway.uplink.connection import Endpoint
     from gateway.uplink.rules import Rules
-    from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
+    from gateway.uplink.uplink import Uplink, UplinkParts
 
     config, node = base.config, base.node
     settings = config.cloud
@@ -332,7 +352,7 @@ def _build_uplink(
     proxy = find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
     return Uplink(
         Endpoint(host, port, tls, proxy),
-        NodePorts(node.node_id, node.signed_record, on_registered),
+        ports,
         UplinkParts(
             api=api,
             account=node.account,
@@ -377,7 +397,12 @@ def _build_roles(
 
     node_id, uplink = base.node.node_id, cloud.uplink
     service = SepService(base.node.identity, sidecar.api, base.clock.now)
-    peers = PeerPorts(cluster.send_sep, lambda: cluster.supernode_id)
+    peers = PeerPorts(
+        send=cluster.send_sep,
+        supernode_id=lambda: cluster.supernode_id,
+        holder_id=lambda: cluster.sep_holder_id,
+        is_awake=cluster.is_awake,
+    )
     sep = SepForwarder(node_id, service, peers)
     cluster.add_listener(uplink.register_soon, sep.take_from_peer)
 

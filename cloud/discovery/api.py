@@ -67,12 +67,12 @@ def build_router(
         now = clock()
         try:
             signed = (await request.body()).decode("ascii").strip()
-            record, membership = open_registration(signed, now)
+            registration = open_registration(signed, now)
         except (TokenError, WireError, UnicodeDecodeError) as exc:
             logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
             why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
             raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
-        stored = await registry.register(caller, record, now, membership)
+        stored = await registry.register(caller, registration, now)
         metrics.registrations.inc()
         return to_fields(stored)
 

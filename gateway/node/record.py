@@ -7,6 +7,7 @@ from gateway import VERSION
 from gateway.addresses import is_loopback, local_address
 from gateway.node.account import Account
 from gateway.node.identity import NodeIdentity
+from protocol.memberships import SepClaim
 from protocol.records import CLUSTER, Address, NodeRecord, OfferedService, sign_record
 from protocol.tokens import sign_as_node
 from settings.addresses import format_address
@@ -22,7 +23,8 @@ class RecordSources:
 
     services: Callable[[], tuple[OfferedService, ...]]
     supernode_id: Callable[[], str]  # "" before the election
-    vouch: Callable[[str], str]  # a supernode's statement about this node; "" for none
+    sep_claim: Callable[[], SepClaim]
+    vouch: Callable[[SepClaim], str]  # the statement of the SEP holder; "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,14 @@ class Node:
 
     def record(self) -> NodeRecord:
         """Return the record as of now."""
+        supernode_id = self._sources.supernode_id()
+        holder_id = self._sources.sep_claim().holder_id if supernode_id else ""
         return NodeRecord(
             node_id=self.node_id,
             name=self.name,
             version=VERSION,
-            supernode_id=self._sources.supernode_id() or self.node_id,
+            supernode_id=supernode_id or self.node_id,
+            sep_holder_id="" if holder_id == supernode_id else holder_id,
             sealing_key=self.identity.sealing.public,
             account_id=self.account.account_id,
             addresses=tuple(self._addresses()),
@@ -74,9 +79,9 @@ class Node:
 
     def signed_record(self) -> str:
         """Return the record signed by this node."""
-        record = self.record()
-        statement = self._sources.vouch(record.supernode_id)
-        return sign_record(record, self.identity.key, self._clock(), statement)
+        claim = self._sources.sep_claim()
+        statement = self._sources.vouch(claim)
+        return sign_record(self.record(), self.identity.key, self._clock(), statement, claim)
 
     def edge_id_token(self) -> Secret:
         """Return a proof of which node this is, for the cloud's identity service."""
