@@ -28,6 +28,7 @@ from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes
 from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
+from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
 from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
@@ -36,10 +37,6 @@ from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
-from gateway.devices.admission import DeviceAdmission, confirm
-from gateway.devices.claims import Claims
-from gateway.devices.registry import DeviceRegistry
-from gateway.devices.store import DeviceStore
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker, open_users
@@ -97,7 +94,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     node, clock = base.node, base.clock
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
-    admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
+    admission = build_admission(base.devices, broker)
     api = await _build_api(base, stack) if config.cloud.url else None
     fetch_keys = api.signing_keys if api is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
@@ -180,9 +177,7 @@ class _Base:
 
     config: GatewayConfig
     settings: SettingsStore
-    device_store: DeviceStore
-    registry: DeviceRegistry
-    claims: Claims
+    devices: DeviceBase
     services: ServiceHost
     election: Election
     sep: SepAgreement
@@ -200,7 +195,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     database = gateway_database(state)
     await database.open()
     stack.push_async_callback(database.close)
-    settings, device_store = SettingsStore(database), DeviceStore(database)
+    settings = SettingsStore(database)
+    devices = await load_devices(config.devices, database, state)
     account = Account(settings)
     await account.load()
     sockets = make_private(
@@ -229,9 +225,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     return _Base(
         config=config,
         settings=settings,
-        device_store=device_store,
-        registry=DeviceRegistry(await device_store.devices()),
-        claims=Claims(await device_store.claims()),
+        devices=devices,
         services=services,
         election=election,
         sep=sep,
@@ -239,7 +233,9 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         vouch=vouch,
         clock=clock,
         sockets=sockets,
-        broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
+        broker_listeners=open_broker_listeners(
+            config.broker, sockets / "broker.sock", devices.authority_file
+        ),
         sidecar_certificate=server_certificate(
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
@@ -269,10 +265,9 @@ async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
     access = Access(
-        base.registry,
-        base.claims,
+        base.devices.tables.registry,
         base.node.identity.api_key,
-        AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        AccessPorts(base.services.authenticate, build_logins(base.devices), base.devices.rights),
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
