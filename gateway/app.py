@@ -27,13 +27,18 @@ from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes
-from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
+from gateway.app_cluster import (
+    ClusterBase,
+    build_cluster,
+    build_warnings,
+    load_credential,
+    load_election,
+)
 from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.election.rank import Rank
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
@@ -44,7 +49,6 @@ from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker, open_users
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
-from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
@@ -101,10 +105,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     fetch_keys = api.signing_keys if api is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
     await tokens.load()
-    credential = CredentialKeeper(
-        node.node_id, node.account, base.settings, lambda: tokens.keys, clock.now
-    )
-    await credential.load()
+    credential = await load_credential(node, base.settings, tokens, clock.now)
     cluster = build_cluster(
         ClusterBase(
             settings=config.cluster,
@@ -118,6 +119,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             clock=clock.now,
         )
     )
+    warnings = build_warnings(config.cluster, credential, time.time)
     cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
     nodes = build_other_nodes(
         node.node_id,
@@ -134,6 +136,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
+            warnings=warnings.texts,
         )
     )
     sidecar = build_sidecar(
@@ -163,6 +166,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             admission=admission,
             cluster=cluster,
             credential=credential,
+            warnings=warnings,
             tokens=tokens,
             cloud=cloud,
             status=status,
@@ -211,10 +215,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         limits=config.services.limits(),
         isolation=config.services.isolation_policy(),
     )
-    rank = Rank(config.cluster.stationary, config.cluster.capability)
-    stored = await settings.load()
-    epoch = int(stored.get(EPOCH, b"0"))
-    election = Election(identity.node_id, time.monotonic(), rank, epoch)
+    election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
     vouch = SupernodeVouch()

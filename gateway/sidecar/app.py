@@ -112,7 +112,9 @@ def sidecar_routes(
     return [
         *health_routes(parts.status, guard),
         *nodes_routes(guard, parts.node, parts.cluster, cloud.account_nodes if cloud else None),
-        *cluster_routes(guard, parts.node, parts.cluster, parts.nodes),
+        *cluster_routes(
+            guard, parts.node, parts.cluster, parts.nodes, lambda: parts.status.warnings()
+        ),
         *jsonrpc_routes(guard, rpc),
         *devices_routes(guard, parts.admission, parts.status),
         *beps_routes(guard, cloud.beps if cloud else None),

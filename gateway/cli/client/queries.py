@@ -12,7 +12,7 @@ from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
-from gateway.cli.view.words import duration, plural
+from gateway.cli.view.words import duration, plural, printable
 from protocol.codes import REQUEST_BEP
 from protocol.ids import DEVICE_ID
 
@@ -49,14 +49,16 @@ async def _status(sidecar: SidecarClient) -> dict[str, Any]:
 
 async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
     """Show the nodes of a cluster."""
+    what = "list nodes"
     async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call(
-            "list nodes", "GET", "/mds/v1/nodes", params={"clusters": cluster}
-        )
+        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params={"clusters": cluster})
+        state = {} if cluster != "linkLocal" else await sidecar.call(what, "GET", "/cluster/v1")
     if as_json:
         print_json(answer)
-    else:
-        print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
+        return
+    print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
+    for warning in state.get("warnings", ()):
+        notes().print(printable(str(warning)), soft_wrap=True)
 
 
 async def list_devices(target: Target, *, as_json: bool) -> None:

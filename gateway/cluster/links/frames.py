@@ -102,9 +102,15 @@ class RecordChanges:
 
 @dataclass(frozen=True, slots=True)
 class Vouch:
-    """The supernode's signed statement that it forwards to the receiver, for the cloud."""
+    """The supernode's signed statement that it forwards to the receiver, for the cloud.
+
+    Attributes:
+        statement: signed.
+        nodes: how many have registered so far.
+    """
 
     statement: str
+    nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +167,7 @@ def _to_map(frame: Frame) -> dict[str, Any]:
                 "whole": frame.is_whole,
             }
         case Vouch():
-            fields = {"statement": frame.statement}
+            fields = {"statement": frame.statement, "nodes": frame.nodes}
         case SepMessage():
             fields = {"topic": frame.topic, "payload": frame.payload}
     return {"is": _KINDS[type(frame)], **fields}
@@ -220,7 +226,9 @@ _READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "own": lambda values: OwnRecord(_text(values["record"], SIGNED_LIMIT)),
     "query": lambda values: RecordQuery(_version(values)),
     "records": _read_changes,
-    "vouch": lambda values: Vouch(_text(values["statement"], SIGNED_LIMIT)),
+    "vouch": lambda values: Vouch(
+        _text(values["statement"], SIGNED_LIMIT), _number(values.get("nodes", 0), EPOCH_LIMIT)
+    ),
     "sep": lambda values: SepMessage(_text(values["topic"]), _of(values["payload"], bytes)),
 }
 _KINDS: dict[type, str] = {
