@@ -27,6 +27,7 @@ from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes
+from gateway.app_cloud import build_api
 from gateway.app_cluster import (
     ClusterBase,
     build_cluster,
@@ -66,7 +67,6 @@ from gateway.storage.settings import SettingsStore
 from gateway.tls import client_context, server_certificate
 from protocol.records import NodeRecord
 from web import ServerCertificate
-from web.addresses import is_loopback_host
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
@@ -101,7 +101,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
-    api = await _build_api(base, stack) if config.cloud.url else None
+    api = build_api(config.cloud, node.identity.key, clock, stack) if config.cloud.url else None
     fetch_keys = api.signing_keys if api is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
     await tokens.load()
@@ -229,7 +229,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         claims=Claims(await device_store.claims()),
         services=services,
         election=election,
-        node=Node(identity, name, account, sources, clock.now),
+        node=Node(identity, name, account, sources, clock.now, config.node.read_position()),
         vouch=vouch,
         clock=clock,
         sockets=sockets,
@@ -238,21 +238,6 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
     )
-
-
-async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
-    from gateway.cloud_api.client import CloudApi
-    from gateway.cloud_api.http_proxy import find_proxy
-
-    settings, node = base.config.cloud, base.node
-    scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
-    tls = client_context(settings.ca_file) if settings.tls else None
-    if not settings.tls and not is_loopback_host(host):
-        logger.warning("the link to %s is not encrypted: use https", settings.url)
-    proxy = find_proxy(settings.proxy, scheme, host)
-    api = CloudApi(settings.url, node.identity.key, tls, base.clock, proxy)
-    stack.push_async_callback(api.close)
-    return api
 
 
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
@@ -275,6 +260,7 @@ async def _build_cloud(
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
+    from gateway.node.position_reports import PositionReports
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
     from gateway.tunnel import TunnelHost
@@ -313,7 +299,15 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            associate=uplink.associate,
+            account_nodes=api.account_nodes,
+            near_nodes=api.near_nodes,
+            moved=PositionReports(node.position, uplink.register_soon).move,
+            beps=beps,
+            membership=membership,
+            url=settings.url,
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         sep_calls=sep_calls,
     )
@@ -338,7 +332,7 @@ def _build_uplink(
     proxy = find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
     return Uplink(
         Endpoint(host, port, tls, proxy),
-        NodePorts(node.node_id, node.signed_record, on_registered),
+        NodePorts(node.node_id, node.signed_registration, on_registered),
         UplinkParts(
             api=api,
             account=node.account,

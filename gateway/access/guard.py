@@ -19,6 +19,7 @@ MANAGE = "edge:mcm"
 CLUSTERS = "edge:clusters"
 ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
+UPDATE_GPS = "edge:gps:update"
 
 RawHeaders = list[tuple[bytes, bytes]]
 

@@ -1,12 +1,14 @@
 """Builds the record that this node publishes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway import VERSION
 from gateway.addresses import is_loopback, local_address
 from gateway.node.account import Account
 from gateway.node.identity import NodeIdentity
+from gateway.node.position import NodePosition
+from protocol.position import Position
 from protocol.records import CLUSTER, Address, NodeRecord, OfferedService, sign_record
 from protocol.tokens import sign_as_node
 from settings.addresses import format_address
@@ -47,11 +49,13 @@ class Node:
         account: Account,
         sources: RecordSources,
         clock: Callable[[], float],
+        position: Position | None = None,
     ) -> None:
         self.identity, self.name, self.account = identity, name, account
         self.api: ApiAddress | None = None  # until the API listens
         self.cluster_addresses: tuple[str, ...] = ()  # host:port, until its port listens
         self.sep_url = ""  # until the cloud has stored the record
+        self.position = NodePosition(position)
         self._sources, self._clock = sources, clock
 
     @property
@@ -73,8 +77,14 @@ class Node:
         )
 
     def signed_record(self) -> str:
-        """Return the record signed by this node."""
-        record = self.record()
+        """Return the record signed by this node, for its cluster."""
+        return self._sign(self.record())
+
+    def signed_registration(self) -> str:
+        """Return the record for the cloud: it has the position, which strangers must not read."""
+        return self._sign(replace(self.record(), position=self.position.current))
+
+    def _sign(self, record: NodeRecord) -> str:
         statement = self._sources.vouch(record.supernode_id)
         return sign_record(record, self.identity.key, self._clock(), statement)
 

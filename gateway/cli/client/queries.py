@@ -12,7 +12,7 @@ from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
-from gateway.cli.view.words import duration, plural, printable
+from gateway.cli.view.words import duration, metres, plural, printable
 from protocol.codes import REQUEST_BEP
 from protocol.ids import DEVICE_ID
 
@@ -47,16 +47,20 @@ async def _status(sidecar: SidecarClient) -> dict[str, Any]:
     return answer
 
 
-async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
-    """Show the nodes of a cluster."""
-    what = "list nodes"
+async def list_nodes(target: Target, cluster: str, radius_m: int, *, as_json: bool) -> None:
+    """Show the nodes of a cluster; the radius counts for proximity."""
+    what, wish = "list nodes", {"clusters": cluster, "radius": radius_m}
     async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params={"clusters": cluster})
+        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params=wish)
         state = {} if cluster != "linkLocal" else await sidecar.call(what, "GET", "/cluster/v1")
     if as_json:
         print_json(answer)
         return
-    print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
+    if cluster == "proximity":
+        rows = [(*node_row(row), metres(row.get("distance", 0.0))) for row in rows_of(answer)]
+        print_table((*NODE_COLUMNS, "DISTANCE"), rows, f"no nodes within {metres(radius_m)}")
+    else:
+        print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
     for warning in state.get("warnings", ()):
         notes().print(printable(str(warning)), soft_wrap=True)
 
