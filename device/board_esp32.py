@@ -32,9 +32,6 @@ class Board:
         """Restart a network that lets nothing through; return whether it did something."""
         return await recover_wifi(self._wlan, lost_rounds, self.reset)
 
-    async def live(self):
-        """Nothing beside the program."""
-
     def now(self):
         """Return unix seconds, or None while the clock has not been set."""
         return unix_seconds(time.time(), time.gmtime(0)[0])

@@ -7,20 +7,25 @@ segment makes room when the limit is reached, and its records are counted as dro
 an earlier run is never appended to: a power cut may have torn its last record, which ends it.
 
     record: length of body (2 bytes), CRC-32 of body (4), body
-    body:   unix seconds or 0 (4), uptime in seconds (4), number of the run (2),
+    body:   unix seconds, 0 or DATED (4), uptime in seconds (4), number of the run (2),
             length of path (1), path, payload                       little endian
 """
 
 import binascii
 import os
 
-_SEGMENTS = 8
-_MOST_SEGMENTS = 32  # small ones come from short outages
-_LEAST_SEGMENT = 4096
-_STEP_BYTES = 1024  # in memory until so many have come, or flush()
-_TAIL_LIMIT = 4096  # in memory at most, when the flash takes none
-_HEAD = 6
-_BODY_HEAD = 11
+from device.contract import dated
+from micropython import const
+
+DATED = 1  # for the time of a record: the payload has it, or never gets one
+
+_SEGMENTS = const(8)
+_MOST_SEGMENTS = const(32)  # small ones come from short outages
+_LEAST_SEGMENT = const(4096)
+_STEP_BYTES = const(1024)  # in memory until so many have come, or flush()
+_TAIL_LIMIT = const(4096)  # in memory at most, when the flash takes none
+_HEAD = const(6)
+_BODY_HEAD = const(11)
 
 
 class FlashQueue:
@@ -49,6 +54,10 @@ class FlashQueue:
     def is_in_memory_only(self):
         """Return whether no segment waits to be taken."""
         return not self._numbers
+
+    def is_done(self):
+        """Return whether nothing waits, and all that was taken has been delivered."""
+        return not self._numbers and not self._tail and not self._unfinished
 
     def put(self, record):
         """Append an encoded record; return whether it is time for flush()."""
@@ -201,6 +210,16 @@ def encode_record(path, payload, at, uptime, run):
     )
     head = len(body).to_bytes(2, "little") + binascii.crc32(body).to_bytes(4, "little")
     return head + body
+
+
+def dated_body(body, clock, run_number):
+    """Return (path, payload) of a record; the payload has its time, if that can be known."""
+    path, payload, at, uptime, run = decode_body(body)
+    if at == DATED:
+        return path, payload
+    if at is None and run == run_number and clock.now() is not None:
+        at = clock.now() - clock.uptime_s() + uptime
+    return path, payload if at is None else dated(payload, at)
 
 
 def decode_body(body):

@@ -1,65 +1,88 @@
-"""Joins a board without credentials, over one connection as user "claim"."""
+"""Joins a board without credentials, over one connection as user "claim". Loaded to join."""
 
 import asyncio
+import json
 
-from device import contract, flash
-from device.errors import ConfigError, LinkLost
-from device.mqtt import Connection, end_task
-from device.mqtt_wire import DISCONNECT, encode_puback, encode_publish
+from device.contract import credentials_of, json_object
+from device.errors import ConfigError, LinkLost, Refused
+from device.flash import load, remove
+from device.mqtt_wire import encode_puback
+from micropython import const
 
-_ANSWER_WAIT_MS = 30000
-_REQUEST_ID = 1
+CLAIM_USER = "claim"
+
+_ANSWER_WAIT_MS = const(30000)
+_REQUEST_ID = const(1)
 
 
-async def join(config, board, decoder, address, packet_limit):
+def request_topic(client_id):
+    """Return the topic of a join request."""
+    return "$hec/join/%s/request" % client_id
+
+
+def response_topic(client_id):
+    """Return the topic of the gateway's answer."""
+    return "$hec/join/%s/response" % client_id
+
+
+def encode_request(name, model):
+    """Return the payload of a join request."""
+    return json.dumps({"name": name, "model": model}).encode()
+
+
+def decode_response(payload):
+    """Return the credentials in the gateway's answer; Refused when it holds an error."""
+    answer = json_object(payload, "join response")
+    if "error" in answer:
+        raise Refused(str(answer["error"]))
+    return credentials_of(answer)
+
+
+async def join(connection, config, board, address):
     """Return new credentials; store them on the flash and delete the claim token there."""
-    claim = flash.load_claim()
+    stored = load("stored")
+    claim = stored.load_claim()
     if claim is None:
         raise ConfigError(
             "cannot join: no credentials, and no claim token: make one with `hecate devices claim`,"
             " write it to the file 'claim', and reset"
         )
-    connection = Connection(config, decoder, packet_limit)
+    handshake = load("handshake")
+    client_id = board.unique_id()
+    login = (CLAIM_USER, claim)
     try:
-        client_id = board.unique_id()
-        await connection.open(address, client_id, (contract.CLAIM_USER, claim), True, None)
-        answer = await _ask(connection, client_id, config)
+        await handshake.open_connection(connection, config, board, address, client_id, login, None)
+        answer = await _ask(handshake, connection, client_id, config)
     finally:
-        await connection.close()
-    credentials = contract.decode_join_response(answer)
-    flash.save_credentials(credentials)  # order matters: a claim may be good for one use only
-    flash.remove(flash.CLAIM)
+        connection.close()
+    credentials = decode_response(answer)
+    stored.save_credentials(credentials)  # order matters: a claim may be good for one use only
+    remove(stored.CLAIM)
     return credentials
 
 
-async def _ask(connection, client_id, config):
+async def _ask(handshake, connection, client_id, config):
     answers = []
-    arrived = asyncio.Event()
-
-    def take(message):
-        answers.append(message)
-        arrived.set()
-
-    connection.on_publish = take
+    connection.on_publish = answers.append
     connection.on_puback = _ignore
-    connection.on_end = arrived.set
-    reader = asyncio.create_task(connection.run())
+    await handshake.subscribe(connection, response_topic(client_id))
+    request = encode_request(config.name, config.model)
+    await connection.publish(request_topic(client_id), request, _REQUEST_ID)
     try:
-        await connection.subscribe(contract.join_response_topic(client_id))
-        request = contract.encode_join_request(config.name, config.model)
-        topic = contract.join_request_topic(client_id)
-        await connection.send(encode_publish(topic, request, _REQUEST_ID))
-        await asyncio.wait_for_ms(arrived.wait(), _ANSWER_WAIT_MS)
-        if not answers:
-            raise LinkLost("cannot join: the connection ended before the answer")
-        if answers[0].packet_id:
-            await connection.send(encode_puback(answers[0].packet_id))
-        await connection.send(DISCONNECT)
+        await asyncio.wait_for_ms(_receive(connection, answers), _ANSWER_WAIT_MS)
     except asyncio.TimeoutError:
         raise LinkLost("cannot join: no answer within %d s" % (_ANSWER_WAIT_MS // 1000))
-    finally:
-        await end_task(reader)
-    return answers[0].payload or b""
+    _, _, payload, packet_id, _, _ = answers[0]
+    if packet_id:
+        await connection.send(encode_puback(packet_id))
+    await connection.send(b"\xe0\x00")  # DISCONNECT
+    return payload or b""
+
+
+async def _receive(connection, answers):
+    while not answers:
+        await connection.read()
+        connection.handle_packets()
 
 
 def _ignore(packet_id):

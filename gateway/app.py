@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes
-from gateway.app_cloud import build_api
+from gateway.app_cloud import build_api, build_uplink, name_cloud
 from gateway.app_cluster import (
     ClusterBase,
     build_cluster,
@@ -40,6 +39,7 @@ from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
 from gateway.devices.admission import DeviceAdmission, confirm
 from gateway.devices.claims import Claims
@@ -53,7 +53,7 @@ from gateway.node.account import Account
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
-from gateway.node.vouch import SupernodeVouch
+from gateway.node.vouch import HolderVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
@@ -71,8 +71,6 @@ from web import ServerCertificate
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
     from gateway.mqtt.users import BrokerUsers
-    from gateway.spool.spool import Spool
-    from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +109,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             settings=config.cluster,
             node=node,
             election=base.election,
+            sep=base.sep,
             broker=broker,
             store=base.settings,
             tokens=tokens,
@@ -187,8 +186,9 @@ class _Base:
     claims: Claims
     services: ServiceHost
     election: Election
+    sep: SepAgreement
     node: Node
-    vouch: SupernodeVouch
+    vouch: HolderVouch
     clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
     broker_listeners: BrokerListeners
@@ -218,8 +218,11 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    vouch = SupernodeVouch()
-    sources = RecordSources(services.services, lambda: election.supernode_id, vouch.of)
+    sep = SepAgreement(identity.node_id, time.monotonic(), name_cloud(config.cloud.url))
+    vouch = HolderVouch(identity.node_id)
+    sources = RecordSources(
+        services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of
+    )
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
@@ -229,6 +232,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         claims=Claims(await device_store.claims()),
         services=services,
         election=election,
+        sep=sep,
         node=Node(identity, name, account, sources, clock.now, config.node.read_position()),
         vouch=vouch,
         clock=clock,
@@ -266,6 +270,7 @@ async def _build_cloud(
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
     from gateway.tunnel.grants import BepService
+    from gateway.uplink.uplink import NodePorts
 
     config, node, clock = base.config, base.node, base.clock
     settings = config.cloud
@@ -291,7 +296,14 @@ async def _build_cloud(
         node.note_registered(stored)
         cluster.publish()
 
-    uplink = _build_uplink(base, broker, api, spool, on_registered)
+    ports = NodePorts(
+        node.node_id,
+        node.signed_registration,
+        on_registered,
+        cluster.note_own_reach,
+        cluster.raise_epoch,
+    )
+    uplink = build_uplink(config, node.account, broker, (api, spool), ports)
     membership = Membership(node.account, api, uplink.associate, node.edge_id_token)
     stack.push_async_callback(membership.cancel)
     return CloudLinkParts(
@@ -310,36 +322,6 @@ async def _build_cloud(
         ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         sep_calls=sep_calls,
-    )
-
-
-def _build_uplink(
-    base: _Base,
-    broker: Broker,
-    api: "CloudApi",
-    spool: "Spool",
-    on_registered: Callable[[NodeRecord], None],
-) -> "Uplink":
-    from gateway.cloud_api.http_proxy import find_proxy
-    from gateway.uplink.connection import Endpoint
-    from gateway.uplink.rules import Rules
-    from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
-
-    config, node = base.config, base.node
-    settings = config.cloud
-    tls = client_context(settings.ca_file) if settings.tls else None
-    host, port = settings.mqtt_address
-    proxy = find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
-    return Uplink(
-        Endpoint(host, port, tls, proxy),
-        NodePorts(node.node_id, node.signed_registration, on_registered),
-        UplinkParts(
-            api=api,
-            account=node.account,
-            rules=Rules(config.uplink.topics),
-            spool=spool,
-            local=broker.local_client("uplink"),
-        ),
     )
 
 
@@ -377,7 +359,12 @@ def _build_roles(
 
     node_id, uplink = base.node.node_id, cloud.uplink
     service = SepService(base.node.identity, sidecar.api, base.clock.now)
-    peers = PeerPorts(cluster.send_sep, lambda: cluster.supernode_id)
+    peers = PeerPorts(
+        send=cluster.send_sep,
+        supernode_id=lambda: cluster.supernode_id,
+        holder_id=lambda: cluster.sep_holder_id,
+        is_awake=cluster.is_awake,
+    )
     sep = SepForwarder(node_id, service, peers)
     cluster.add_listener(uplink.register_soon, sep.take_from_peer)
 

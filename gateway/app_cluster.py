@@ -13,16 +13,17 @@ from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster, ClusterPorts
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.records.directory import Directory
 from gateway.config import ClusterSettings
 from gateway.node.credential import CredentialKeeper
 from gateway.node.record import Node
-from gateway.node.vouch import SupernodeVouch
+from gateway.node.vouch import HolderVouch
 from gateway.node.warnings import NodeWarnings, describe_clock
 from gateway.storage.settings import SettingsStore
 from protocol.cluster_credentials import ANY_TIME, ClusterCredential, read_credential
 from protocol.errors import TokenError
-from protocol.records import sign_membership
+from protocol.memberships import SepClaim, sign_membership
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.admission import PeerAdmission
@@ -38,11 +39,12 @@ class ClusterBase:
     settings: ClusterSettings
     node: Node
     election: Election
+    sep: SepAgreement
     broker: Broker
     store: SettingsStore
     tokens: AccessTokens
     credential: CredentialKeeper
-    vouch: SupernodeVouch
+    vouch: HolderVouch
     clock: Callable[[], float]
 
 
@@ -53,8 +55,8 @@ def build_cluster(base: ClusterBase) -> Cluster:
     async def save_epoch(epoch: int) -> None:
         await base.store.save({EPOCH: str(epoch).encode()})
 
-    def vouch(member_id: str) -> str:
-        return sign_membership(member_id, base.node.identity.key, base.clock())
+    def vouch(node_id: str, claim: SepClaim) -> str:
+        return sign_membership(node_id, base.node.identity.key, base.clock(), claim)
 
     ports = ClusterPorts(
         base.node.signed_record,
@@ -63,9 +65,9 @@ def build_cluster(base: ClusterBase) -> Cluster:
         vouch,
         base.vouch.note,
     )
-    node_id, election = base.node.node_id, base.election
+    node_id, agreed = base.node.node_id, (base.election, base.sep)
     if base.settings.admit == "none":
-        return Cluster(node_id, election, directory, base.broker, ports)
+        return Cluster(node_id, agreed, directory, base.broker, ports)
     from gateway.cluster.network import ClusterNetwork, WaysToPeers
 
     admission = _build_admission(base)
@@ -73,9 +75,9 @@ def build_cluster(base: ClusterBase) -> Cluster:
 
     def build_network(network_ports: "NetworkPorts") -> "ClusterNetwork":
         key = base.node.identity.key
-        return ClusterNetwork(key, election, directory, admission, ways, network_ports)
+        return ClusterNetwork(key, agreed, directory, admission, ways, network_ports)
 
-    return Cluster(node_id, election, directory, base.broker, ports, build_network)
+    return Cluster(node_id, agreed, directory, base.broker, ports, build_network)
 
 
 async def load_election(node_id: str, store: SettingsStore, settings: ClusterSettings) -> Election:

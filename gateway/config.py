@@ -18,7 +18,7 @@ from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
 from protocol.errors import WireError
-from protocol.position import Position, parse_position
+from protocol.geo.position import Position, parse_position
 from settings.addresses import HostPort
 from settings.environment import GATEWAY, Variables
 from settings.errors import SettingsError

@@ -8,6 +8,7 @@ GatewayError                     the gateway cannot start or continue; people re
 │  ├─ OutcomeUnknown             another node may have carried out a request: ask before a retry
 │  └─ UplinkLost                 it may work the next time: retry with backoff
 │     ├─ CallNotSent             nothing of a request was sent: another way may be tried
+│     ├─ StaleClaim              the cloud knows a newer claim of this node's SEP
 │     └─ MqttVersionUnsupported  it may work with an older version of MQTT
 ├─ AccountError                  the node's membership in an account cannot change
 ├─ ClusterError                  a peer of the cluster cannot be reached
@@ -50,6 +51,14 @@ class OutcomeUnknown(UplinkError):  # noqa: N818  # an event
 
 class CallNotSent(UplinkLost):
     """Nothing of a request was sent."""
+
+
+class StaleClaim(UplinkLost):
+    """The cloud knows a newer claim of this node's SEP; it works with a higher epoch."""
+
+    def __init__(self, message: str, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
 
 
 class MqttVersionUnsupported(UplinkLost):

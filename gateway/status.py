@@ -134,6 +134,7 @@ class GatewayStatus:
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,
+                "sepHolderId": parts.cluster.sep_holder_id,
                 "epoch": parts.cluster.epoch,
                 "members": len(parts.cluster.known_records()),
                 "sepPassed": parts.cluster.sep_passed,

@@ -42,14 +42,21 @@ def time_topic(device_id: str) -> str:
 # On the cloud's broker -----------------------------------------------------------------
 
 
-def sep_request(supernode_id: str, node_id: str) -> str:
-    """Return the topic of mSS's requests for a node; + as node_id gives a supernode's filter."""
-    return f"$hec/sep/{supernode_id}/{node_id}/request"
+def sep_request(holder_id: str, node_id: str) -> str:
+    """Return the topic of mSS's requests for a node; + as node_id gives a SEP holder's filter."""
+    return f"$hec/sep/{holder_id}/{node_id}/request"
 
 
-def sep_response(supernode_id: str, node_id: str, replica: str) -> str:
+def sep_response(holder_id: str, node_id: str, replica: str) -> str:
     """Return the topic of a node's answers; each mSS replica reads its own."""
-    return f"$hec/sep/{supernode_id}/{node_id}/response/{replica}"
+    return f"$hec/sep/{holder_id}/{node_id}/response/{replica}"
+
+
+def read_sep_response(topic: str) -> tuple[str, str]:
+    """Return the SEP holder and the node of the topic of an answer; ("", "") of another topic."""
+    parts = topic.split("/")
+    is_answer = len(parts) == 6 and parts[:2] == ["$hec", "sep"] and parts[4] == "response"
+    return (parts[2], parts[3]) if is_answer else ("", "")
 
 
 def uplinked(node_id: str, topic: str) -> str:

@@ -17,8 +17,8 @@ from cloud.metrics import Metrics
 from cloud.signalling.placing import Placing
 from cloud.tokens.access import CloudCaller
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import FARTHEST_M, NEAR_M, Position, parse_position
 from protocol.ids import NODE_ID
-from protocol.position import FARTHEST_M, NEAR_M, Position, parse_position
 from protocol.records import open_registration, to_fields
 
 logger = logging.getLogger(__name__)
@@ -68,12 +68,12 @@ def build_router(
         now = clock()
         try:
             signed = (await request.body()).decode("ascii").strip()
-            record, membership = open_registration(signed, now)
+            registration = open_registration(signed, now)
         except (TokenError, WireError, UnicodeDecodeError) as exc:
             logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
             why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
             raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
-        stored = await registry.register(caller, record, now, membership)
+        stored = await registry.register(caller, registration, now)
         metrics.registrations.inc()
         return to_fields(stored)
 

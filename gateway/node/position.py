@@ -4,7 +4,7 @@ A GPS receiver tells every second. The cloud is told once a minute, and only whe
 moved: each time is a registration that it writes to its disk.
 """
 
-from protocol.position import Position
+from protocol.geo.position import Position
 
 MOVED_M = 25.0  # less is the noise of a receiver
 REPORT_S = 60.0

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from gateway.node.position import NodePosition
-from protocol.position import Position
+from protocol.geo.position import Position
 
 
 class PositionReports:

@@ -33,7 +33,7 @@ from gateway.sidecar.nodes import CloudLists, nodes_routes
 from gateway.status import GatewayStatus
 from protocol.codes import check_code
 from protocol.errors import TokenError
-from protocol.position import Position
+from protocol.geo.position import Position
 from settings.secret import Secret
 from web.asgi import App
 

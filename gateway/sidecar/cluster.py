@@ -72,7 +72,7 @@ async def _describe(node_id: str, cluster: Cluster) -> dict[str, Any]:
         "role": str(cluster.role),
         "epoch": cluster.epoch,
         "supernodeId": cluster.supernode_id,
-        "sepHolderId": cluster.supernode_id,  # it holds the SEP
+        "sepHolderId": cluster.sep_holder_id,
         "successors": list(cluster.successors()),
         "members": members,
         "oneWay": cluster.one_way(),

@@ -28,8 +28,8 @@ from gateway.services.proxy.containers import CALLER_KEY
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import Position, read_position
 from protocol.ids import NODE_ID
-from protocol.position import Position, read_position
 from settings.secret import Secret
 from web import JsonError, SafeJsonResponse, parse_json
 

@@ -16,7 +16,7 @@ from gateway.http.parameters import QueryChoice, QueryInteger
 from gateway.http.problems import Problem
 from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
-from protocol.position import FARTHEST_M, NEAR_M
+from protocol.geo.position import FARTHEST_M, NEAR_M
 from protocol.records import to_fields
 from web import SafeJsonResponse
 

@@ -14,7 +14,7 @@ from gateway.http.calls import SAFE_METHODS
 from gateway.node.credential import DAY_S, WARN_S
 from protocol.cluster_credentials import VALID_S
 from protocol.envelope import BODY_LIMIT_BYTES
-from protocol.position import Position
+from protocol.geo.position import Position
 from tests.ports import free_port
 from tests.programs import HECATE, ROOT, run, until
 from tests.system import Gateway

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import Json, State, Url, examples, run, target_of
-from protocol.position import NEAR_M
+from protocol.geo.position import NEAR_M
 
 
 class Scope(StrEnum):

@@ -20,9 +20,11 @@ from gateway.cluster.links.frames import (
     NotAdmitted,
     OwnRecord,
     RecordChanges,
+    RecordCount,
     RecordQuery,
     SepMessage,
     Vouch,
+    VouchRequest,
 )
 from gateway.cluster.links.link import PeerLink, dial
 from gateway.cluster.links.pace import FramePace
@@ -30,6 +32,7 @@ from gateway.cluster.links.peer_links import RECHECK_S, RECHECKED_AT_ONCE
 from gateway.cluster.records.directory import Copy, Directory
 from gateway.errors import ClusterError
 from protocol.errors import ContractError, WireError
+from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from protocol.records import NodeRecord
 
@@ -54,8 +57,10 @@ class ExchangePorts:
     supernode: Callable[[], tuple[str, tuple[str, ...]]]  # its id and addresses; ("", ()): none
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
-    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
-    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
+    claim: Callable[[], SepClaim]  # of the SEP, as this node knows it
+    holds: Callable[[str, SepClaim], bool]  # whether it holds the SEP by a claim of a supernode
+    vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
+    vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
 
 
@@ -86,6 +91,13 @@ class RecordExchange:
         self._store(signed, self._context.node_id)
         if self._upward is not None:
             self._upward.send(OwnRecord(signed))
+        elif self._ports.leads():
+            self._vouch_for(self._context.node_id)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The members with a data connection to this node, the supernode."""
+        return frozenset(self._members)
 
     def supernode_changed(self) -> None:
         """Connect to the new supernode, or stop being a member."""
@@ -199,9 +211,14 @@ class RecordExchange:
                 if self._copy.take(frame, self._directory):
                     self._answered.set()
             case Vouch():
-                self._ports.vouched(supernode_id, frame.statement)
-                if self._upward is not None and frame.nodes <= ALL_AT_HAND:
+                self._ports.vouched(frame.statement)
+            case RecordCount():
+                if self._upward is not None and frame.count <= ALL_AT_HAND:
                     self._upward.send(RecordQuery(self._copy.version))
+            case VouchRequest():
+                if self._upward is not None and self._ports.holds(supernode_id, frame.claim):
+                    statement = self._ports.vouch(frame.node_id, frame.claim)
+                    self._upward.send(Vouch(statement, frame.node_id))
             case SepMessage():
                 self._ports.sep(supernode_id, frame)
             case _:
@@ -242,7 +259,11 @@ class RecordExchange:
         match frame:
             case OwnRecord():
                 self._store(frame.signed, link.peer_id)
-                link.send(Vouch(self._ports.vouch(link.peer_id), len(self._directory)))
+                self._vouch_for(link.peer_id)
+                link.send(RecordCount(len(self._directory)))
+            case Vouch():
+                if self._ports.leads() and self._ports.claim().holder_id == link.peer_id:
+                    self._pass_statement(frame.node_id, frame.statement)
             case RecordQuery() if link.waiting_bytes <= ANSWERS_LIMIT_BYTES:
                 for part in self._directory.changes(frame.since):
                     link.send(part)
@@ -252,6 +273,23 @@ class RecordExchange:
                 self._ports.sep(link.peer_id, frame)
             case _:
                 raise WireError("cannot read frame of a peer: not one of a data connection")
+
+    def _vouch_for(self, node_id: str) -> None:
+        """Get a node the statement of the SEP holder: of this node, or of a member."""
+        if not self._ports.leads():  # a pause has ended its role
+            return
+        claim = self._ports.claim()
+        if claim.holder_id == self._context.node_id:
+            self._pass_statement(node_id, self._ports.vouch(node_id, claim))
+        elif claim.holder_id != node_id and claim.holder_id in self._members:
+            self._members[claim.holder_id].send(VouchRequest(node_id, claim))
+
+    def _pass_statement(self, node_id: str, statement: str) -> None:
+        """Give a node a statement; it checks that it is its SEP holder's, about itself."""
+        if node_id == self._context.node_id:
+            self._ports.vouched(statement)
+        elif node_id in self._members:
+            self._members[node_id].send(Vouch(statement))
 
     def _drop_absent(self) -> None:
         """Withdraw the nodes that have not registered since this node became the supernode."""

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
+from protocol.geo.position import Position
 from protocol.ids import decode_base64url
-from protocol.position import Position
 from protocol.records import Address, from_fields
 from tests.integration.cloud.peers import Node, OpenIdProvider, renamed
 from tests.system import Cloud

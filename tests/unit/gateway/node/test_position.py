@@ -2,7 +2,7 @@ import asyncio
 
 from gateway.node.position import MOVED_M, REPORT_S, NodePosition
 from gateway.node.position_reports import PositionReports
-from protocol.position import Position
+from protocol.geo.position import Position
 
 HOME = Position(52.0116, 4.3571)
 

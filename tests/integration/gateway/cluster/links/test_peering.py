@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import OpenAdmission, PeerAdmission, SecretAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.link import CONTROL
@@ -33,12 +34,18 @@ class RunningNode:
         self.listener.setblocking(False)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.election = Election(self.key.node_id, time.monotonic())
+        self.sep = SepAgreement(self.key.node_id, time.monotonic())
         ports = PeeringPorts(
-            lambda: (self.address,), lambda: None, lambda _: None, time.time, time.monotonic
+            lambda: (self.address,),
+            lambda: None,
+            lambda _: None,
+            lambda: self.election.heard,
+            time.time,
+            time.monotonic,
         )
         context = NodeTlsContext(self.key, [CONTROL])
         self.peering = Peering(
-            self.election,
+            (self.election, self.sep),
             context,
             admission(self.key.node_id),
             Candidates(self.key.node_id, [p for p in peers if p != self.address]),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocol.errors import WireError
-from protocol.position import (
+from protocol.geo.position import (
     FARTHEST_M,
     Position,
     parse_position,
