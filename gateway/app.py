@@ -34,6 +34,7 @@ from gateway.app_cluster import (
     load_credential,
     load_election,
 )
+from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
 from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
@@ -41,10 +42,6 @@ from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
-from gateway.devices.admission import DeviceAdmission, confirm
-from gateway.devices.claims import Claims
-from gateway.devices.registry import DeviceRegistry
-from gateway.devices.store import DeviceStore
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker, open_users
@@ -98,7 +95,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     node, clock = base.node, base.clock
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
-    admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
+    admission = build_admission(base.devices, broker)
     api = build_api(config.cloud, node.identity.key, clock, stack) if config.cloud.url else None
     fetch_keys = api.signing_keys if api is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
@@ -181,9 +178,7 @@ class _Base:
 
     config: GatewayConfig
     settings: SettingsStore
-    device_store: DeviceStore
-    registry: DeviceRegistry
-    claims: Claims
+    devices: DeviceBase
     services: ServiceHost
     election: Election
     sep: SepAgreement
@@ -201,7 +196,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     database = gateway_database(state)
     await database.open()
     stack.push_async_callback(database.close)
-    settings, device_store = SettingsStore(database), DeviceStore(database)
+    settings = SettingsStore(database)
+    devices = await load_devices(config.devices, database, state)
     account = Account(settings)
     await account.load()
     sockets = make_private(
@@ -227,9 +223,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     return _Base(
         config=config,
         settings=settings,
-        device_store=device_store,
-        registry=DeviceRegistry(await device_store.devices()),
-        claims=Claims(await device_store.claims()),
+        devices=devices,
         services=services,
         election=election,
         sep=sep,
@@ -237,7 +231,9 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         vouch=vouch,
         clock=clock,
         sockets=sockets,
-        broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
+        broker_listeners=open_broker_listeners(
+            config.broker, sockets / "broker.sock", devices.authority_file
+        ),
         sidecar_certificate=server_certificate(
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
@@ -247,10 +243,9 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
     access = Access(
-        base.registry,
-        base.claims,
+        base.devices.tables.registry,
         base.node.identity.api_key,
-        AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        AccessPorts(base.services.authenticate, build_logins(base.devices), base.devices.rights),
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )

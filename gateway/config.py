@@ -13,6 +13,7 @@ from broker.journal import Durability
 from broker.standalone.conf.settings import AccessSettings, Anonymous
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
+from gateway.devices.settings import DevicesSettings
 from gateway.errors import ConfigError
 from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
@@ -238,6 +239,7 @@ class GatewayConfig:
 
     node: NodeSettings = field(default_factory=NodeSettings)
     broker: EmbeddedBrokerSettings = field(default_factory=EmbeddedBrokerSettings)
+    devices: DevicesSettings = field(default_factory=DevicesSettings)
     sidecar: SidecarSettings = field(default_factory=SidecarSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)

@@ -19,11 +19,13 @@ from gateway.http.routes import ApiRoute, make_api, make_route
 from gateway.node.record import Node
 from gateway.services import McmAccess, ServiceHost
 from gateway.services.api.calls import ClientCheck
-from gateway.sidecar import devices, nodes
+from gateway.sidecar import nodes
 from gateway.sidecar.account import account_routes
 from gateway.sidecar.beps import beps_routes
 from gateway.sidecar.cluster import cluster_routes
-from gateway.sidecar.devices import devices_routes
+from gateway.sidecar.devices import claims
+from gateway.sidecar.devices.boards import boards_routes
+from gateway.sidecar.devices.registry import registry_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from gateway.sidecar.health import health_routes, openapi_route
@@ -120,7 +122,9 @@ def sidecar_routes(
             guard, parts.node, parts.cluster, parts.nodes, lambda: parts.status.warnings()
         ),
         *jsonrpc_routes(guard, rpc),
-        *devices_routes(guard, parts.admission, parts.status),
+        *claims.claims_routes(guard, parts.admission),
+        *boards_routes(guard, parts.admission),
+        *registry_routes(guard, parts.admission, parts.status),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),
         *parts.services.mcm_routes(guard.client_id, access),
@@ -180,4 +184,4 @@ def describe_sidecar(routes: Iterable[ApiRoute]) -> dict[str, Any]:
     from gateway.http.openapi import describe_api  # few gateways are asked for it
 
     info = {"title": "Hecate sidecar", "summary": "The local API of a gateway", "version": VERSION}
-    return describe_api(info, routes, {**devices.SCHEMAS, **nodes.SCHEMAS})
+    return describe_api(info, routes, {**claims.SCHEMAS, **nodes.SCHEMAS})

@@ -7,6 +7,8 @@ from typing import Any
 
 from gateway.cli.view.words import printable
 
+APPROVED = "approved"  # a device that joined, and nothing is wrong
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
@@ -20,6 +22,14 @@ class DeviceView:
     messages: int
     last_topic: str
     last_payload: str
+    state: str = APPROVED
+
+    @property
+    def shown_state(self) -> str:
+        """The state as a person wants to know it."""
+        if self.state != APPROVED:
+            return self.state
+        return "online" if self.online else "offline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +221,7 @@ def _device(row: dict[str, Any]) -> DeviceView:
         messages=int(_number(row, "messages")),
         last_topic=str(row.get("last_topic") or ""),
         last_payload=str(row.get("last_payload") or ""),
+        state=str(row.get("state") or APPROVED),
     )
 
 

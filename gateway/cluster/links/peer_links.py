@@ -85,10 +85,15 @@ class PeerLinks:
 
     def broadcast(self, beat: Beat) -> None:
         """Send a heartbeat to all peers; each learns whether it is heard, not who else is."""
+        for link in self._links.values():
+            self.tell(link, beat)
+
+    @staticmethod
+    def tell(link: PeerLink, beat: Beat) -> None:
+        """Send a heartbeat to one peer."""
         heartbeat = beat.heartbeat
-        for peer_id, link in self._links.items():
-            hears = heartbeat.hears & {peer_id, heartbeat.claim.supernode_id}
-            link.send(replace(beat, heartbeat=replace(heartbeat, hears=hears)))
+        hears = heartbeat.hears & {link.peer_id, heartbeat.claim.supernode_id}
+        link.send(replace(beat, heartbeat=replace(heartbeat, hears=hears)))
 
     def send(self, peer_id: str, frame: Frame) -> bool:
         """Send a frame to one peer; return False when there is no link to it."""
