@@ -26,7 +26,7 @@ COMMANDS = (
     "rollouts", "rollouts show", "rollouts cancel", "rollouts resume", "keys make",
     "keys signing", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes",
     "devices",
-    "devices claim", "devices revoke", "config", "config check", "status",
+    "devices claim", "devices revoke", "devices run", "config", "config check", "status",
     "devices unclaim", "beps", "beps end", "account", "account join", "account approve",
     "account leave", "context", "context add", "context use", "context list",
     "context rm",
