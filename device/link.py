@@ -160,7 +160,9 @@ class Link:
                 await end_task(pump)
 
     async def _open(self, config, connection):
-        address = load("resolver").find(self._address, config.host, config.port)
+        address = await load("resolver").find(
+            self._address, config.host, config.port, self._board.dns()
+        )
         is_joining = self._credentials is None or self._must_join
         try:
             if is_joining:
@@ -257,7 +259,9 @@ class Link:
         elif topic == self.prefix + "/time":
             try:
                 self._clock.set(decode_time(payload or b""))
-            except WireError as exc:
+                if self._config.tls and self._clock.now() is not None:
+                    load("tls").keep_time(self._clock.now())
+            except (WireError, OSError) as exc:
                 print("device:", exc)
             self._wake.set()
 

@@ -52,6 +52,10 @@ class Connection:
         self.is_ping_due = False
         self.decoder.reset()
 
+    def secure(self, stream):
+        """Go on over a stream that encrypts, and owns the socket from now on."""
+        self._stream = stream
+
     def close(self):
         """Give the socket back."""
         self._error = self._error or "the connection was closed"
