@@ -242,10 +242,11 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
 
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
+    logins = build_logins(base.devices, base.broker_listeners.encrypted)
     access = Access(
         base.devices.tables.registry,
         base.node.identity.api_key,
-        AccessPorts(base.services.authenticate, build_logins(base.devices), base.devices.rights),
+        AccessPorts(base.services.authenticate, logins, base.devices.rights),
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
