@@ -2,21 +2,21 @@
 
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks.brokers import OURS, ROOT, SCRATCH, BenchBroker
-from benchmarks.errors import BenchmarkError, ChoiceError
+from benchmarks.command import run_command
+from benchmarks.errors import ChoiceError
 from benchmarks.machine import choose_cores, describe_machine, raise_file_limit
 from benchmarks.measure import Failure, Outcome, Timing
 from benchmarks.report import (
@@ -235,21 +235,9 @@ def _describe_command(choice: Choice) -> str:
     return shlex.join(words)
 
 
-def _end_by_signal(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # so that the broker that runs is ended on the way out
-
-
 def main() -> int:
     """Run and return the exit code: 0 done, 1 our broker failed, 2 wrong options."""
-    signal.signal(signal.SIGTERM, _end_by_signal)
-    try:
-        app(prog_name="python -m benchmarks")
-    except BenchmarkError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return 2
-    except SystemExit as exc:
-        return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
-    return 0
+    return run_command(app, "python -m benchmarks")
 
 
 if __name__ == "__main__":

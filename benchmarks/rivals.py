@@ -13,8 +13,8 @@ from pathlib import Path
 
 from benchmarks.brokers import OURS, ROOT, BenchBroker, BenchSite, Mode
 from benchmarks.errors import ChoiceError, UnableError
+from benchmarks.npm import NPM_FOLDER, install_from_npm
 
-NPM_FOLDER = ROOT / "build" / "npm"
 NPM_PACKAGES = ("aedes@1.2.0", "ws@8.23.0")
 NPM_TIMEOUT_S = 120.0
 NATS_SYNC_SINCE = (2, 10)  # sync_interval of JetStream
@@ -99,26 +99,8 @@ def install_aedes() -> str:
     """Put aedes into build/npm unless it is somewhere; return why not, "" when it is there."""
     if _find_npm_folder() is not None:
         return ""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        return "cannot compare with aedes: node and npm are not installed"
-    NPM_FOLDER.mkdir(parents=True, exist_ok=True)
-    options = ["--prefix", str(NPM_FOLDER), "--no-audit", "--no-fund", "--ignore-scripts"]
-    try:
-        done = subprocess.run(
-            [npm, "install", *options, *NPM_PACKAGES],
-            capture_output=True,
-            text=True,
-            timeout=NPM_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "cannot compare with aedes: npm did not end in time"
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        return f"cannot compare with aedes: npm failed: {said[0]}"
-    return ""
+    why_not = install_from_npm(NPM_PACKAGES, NPM_TIMEOUT_S)
+    return why_not and f"cannot compare with aedes: {why_not}"
 
 
 def parse_rival(text: str) -> BenchBroker:

@@ -3,18 +3,18 @@
 import importlib.metadata
 import os
 import shlex
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from benchmarks.brokers import ROOT, SCRATCH
+from benchmarks.command import run_command
 from benchmarks.errors import BenchmarkError, ChoiceError, UnableError
 from benchmarks.machine import describe_machine
 from benchmarks.measure import Failure
@@ -116,21 +116,9 @@ def _choose(names: Sequence[str]) -> Sequence[ServiceScenario]:
     return [known[name] for name in names] or SERVICE_SCENARIOS
 
 
-def _end_by_signal(number: int, _frame: object) -> NoReturn:
-    raise SystemExit(128 + number)  # so that what runs is ended on the way out
-
-
 def main() -> int:
     """Run and return the exit code: 0 done, 1 a scenario failed, 2 wrong options."""
-    signal.signal(signal.SIGTERM, _end_by_signal)
-    try:
-        app(prog_name="python -m benchmarks.services")
-    except BenchmarkError as exc:
-        sys.stderr.write(f"{exc}\n")
-        return 2
-    except SystemExit as exc:
-        return exc.code if isinstance(exc.code, int) else 0 if exc.code is None else 1
-    return 0
+    return run_command(app, "python -m benchmarks.services")
 
 
 if __name__ == "__main__":

@@ -2,14 +2,13 @@
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.errors import PeerError, UnableError
-from benchmarks.rivals import NPM_FOLDER
+from benchmarks.npm import NPM_FOLDER, install_from_npm
 from benchmarks.services.gateways import BenchGateway
 from benchmarks.services.processes import program
 
@@ -32,26 +31,7 @@ def install_node_red() -> str:
     """Put Node-RED into build/npm unless it is there; return why not, "" when it is there."""
     if (FOLDER / "red.js").exists():
         return ""
-    npm = shutil.which("npm")
-    if npm is None or shutil.which("node") is None:
-        return "node and npm are not installed"
-    NPM_FOLDER.mkdir(parents=True, exist_ok=True)
-    options = ["--prefix", str(NPM_FOLDER), "--no-audit", "--no-fund", "--ignore-scripts"]
-    try:
-        done = subprocess.run(
-            [npm, "install", *options, PACKAGE],
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return "npm did not end in time"
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        return f"npm failed: {said[0]}"
-    return ""
+    return install_from_npm((PACKAGE,), INSTALL_S)
 
 
 def node_red_version() -> str:
