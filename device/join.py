@@ -3,7 +3,6 @@
 import asyncio
 import json
 
-from device.contract import credentials_of, json_object
 from device.errors import ConfigError, LinkLost, Refused
 from device.flash import load, remove
 from device.mqtt_wire import encode_puback
@@ -32,10 +31,10 @@ def encode_request(name, model):
 
 def decode_response(payload):
     """Return the credentials in the gateway's answer; Refused when it holds an error."""
-    answer = json_object(payload, "join response")
+    answer = load("contract_commands").json_object(payload, "join response")
     if "error" in answer:
         raise Refused(str(answer["error"]))
-    return credentials_of(answer)
+    return load("stored").credentials_of(answer)
 
 
 async def join(connection, config, board, address):
