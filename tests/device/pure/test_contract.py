@@ -4,7 +4,7 @@ import json
 
 from device import contract, contract_commands, stored
 from device import join as joining
-from device.errors import Refused, WireError
+from device.errors import CredentialsRefused, Refused, WireError
 from tests.device.raising import raised
 
 with open("tests/vectors/device_contract.json") as file:  # noqa: PTH123  # no pathlib on a board
@@ -45,6 +45,13 @@ def test_join_refused() -> None:
     refusal = json.dumps(VECTORS["join_refused"]).encode()
     message = raised(Refused, joining.decode_response, refusal)
     assert message == VECTORS["join_refused"]["error"]
+
+
+def test_a_board_that_waits_is_told_its_code() -> None:
+    pending = json.dumps(VECTORS["join_pending"]).encode()
+    message = raised(CredentialsRefused, joining.decode_response, pending)
+    assert "hecate devices approve 481-204" in message
+    assert joining.APPROVAL_USER == VECTORS["approval_user"]
 
 
 def test_bad_join_responses() -> None:
