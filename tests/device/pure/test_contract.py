@@ -51,7 +51,7 @@ def test_a_board_that_waits_is_told_its_code() -> None:
     pending = json.dumps(VECTORS["join_pending"]).encode()
     message = raised(CredentialsRefused, joining.decode_response, pending)
     assert "hecate devices approve 481-204" in message
-    assert joining.APPROVAL_USER == VECTORS["approval_user"]
+    assert VECTORS["approval_user"] == joining.APPROVAL_USER
 
 
 def test_bad_join_responses() -> None:
