@@ -30,6 +30,7 @@ class Program:
         self, command: Sequence[str], environ: Mapping[str, str] | None = None, cwd: Path = ROOT
     ) -> None:
         self.lines: list[str] = []
+        self.read_at: list[float] = []  # the monotonic time of each line
         self._command = command
         self._fresh: queue.Queue[str | None] = queue.Queue()
         self.process = subprocess.Popen(
@@ -98,6 +99,7 @@ class Program:
     def _read(self) -> None:
         assert self.process.stdout
         for line in self.process.stdout:
+            self.read_at.append(time.monotonic())
             self.lines.append(line)
             self._fresh.put(line.rstrip("\n"))
         self._fresh.put(None)

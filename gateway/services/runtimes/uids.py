@@ -36,11 +36,7 @@ def assign_uid(directory: Path, uids: range) -> int:
     """
     with _assigning:
         owner = (directory / DATA).stat().st_uid
-        taken = {
-            each.stat().st_uid
-            for each in directory.parent.glob(f"*/{DATA}")
-            if each.parent != directory
-        }
+        taken = set(_owners(directory))
         if owner in uids and owner not in taken:
             return owner
         free = next((uid for uid in candidates(uids, directory.parent) if uid not in taken), None)
@@ -48,6 +44,16 @@ def assign_uid(directory: Path, uids: range) -> int:
             raise OSError(f"no uid is free from {uids.start} to {uids.stop - 1}")
         give_folder(directory / DATA, free)
         return free
+
+
+def _owners(directory: Path) -> Iterator[int]:
+    """Yield the uids of all containers beside that of a folder."""
+    with os.scandir(directory.parent) as entries:
+        for entry in entries:
+            if entry.name != directory.name:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    # speed: a launch looks at all containers
+                    yield os.stat(f"{entry.path}/{DATA}").st_uid  # noqa: PTH116
 
 
 def give_folder(folder: Path, uid: int) -> None:
