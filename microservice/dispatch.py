@@ -242,7 +242,7 @@ class Dispatcher:
                 if run.task is None or run.task.cancelling():
                     raise  # the process ends
                 failure = describe_error(exc, self._code)  # what it awaited was cancelled
-        except Exception as exc:  # noqa: BLE001  # a handler may raise anything; it is logged
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # sys.exit() ends no service
             failure = self._describe(exc)
         finally:
             run.coroutine = None
@@ -253,7 +253,7 @@ class Dispatcher:
             self._counters.handled += 1
         return failure
 
-    def _describe(self, exc: Exception) -> HandlerFailure:
+    def _describe(self, exc: BaseException) -> HandlerFailure:
         failure = describe_error(exc, self._code)
         if is_out_of_memory(exc):
             why = explain_memory(self._limits.memory_mib, exc)

@@ -205,7 +205,7 @@ class ServiceLifecycle:
         for handler in self._service.triggers.settings:
             try:
                 await handler()
-            except Exception:
+            except (Exception, SystemExit):  # sys.exit() ends no service
                 self._counters.failed += 1
                 logger.exception("on_settings failed")
 
