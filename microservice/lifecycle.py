@@ -37,6 +37,8 @@ from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import PendingRequests, response_topic
 from microservice.mqtt.retry import RetryPolicy
 from microservice.mqtt.rights import TopicRights
+from microservice.mqtt.unfinished import FILE_NAME as UNFINISHED_FILE
+from microservice.mqtt.unfinished import UnfinishedMessages
 from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
 from microservice.schedules.runner import ScheduleRunner
 from microservice.service import Service
@@ -66,6 +68,7 @@ class ServiceLifecycle:
             RetryPolicy(launch.retry_tries, launch.retry_first_s, launch.retry_max_s),
             Path(launch.code),
             self,
+            UnfinishedMessages(Path(UNFINISHED_FILE).absolute()),
         )
         self._rights = TopicRights(launch.publish)
         self._schedules = ScheduleRunner(triggers.schedules, service.state, self._counters, limits)
@@ -205,7 +208,7 @@ class ServiceLifecycle:
         for handler in self._service.triggers.settings:
             try:
                 await handler()
-            except Exception:
+            except (Exception, SystemExit):  # sys.exit() ends no service
                 self._counters.failed += 1
                 logger.exception("on_settings failed")
 
