@@ -94,23 +94,25 @@ def render(table: Table) -> str:
 TEXT = """\
 # Devices: the package against other clients
 
-`python -m benchmarks.devices` writes this page. Each client runs in the same MicroPython interpreter
-(the 64-bit Unix port) as `.mpy` files, with a heap of 256K. It takes a reading ten times a second and
-publishes it at QoS 1, as the examples of its author do. A recording broker on the same machine goes
-away and comes back. **No physical board was used**; a 32-bit board needs about {share} of this heap.
+`python -m benchmarks.devices` writes this page. Each client runs in the same MicroPython
+interpreter (the 64-bit Unix port) as `.mpy` files, with a heap of 256K. It takes a reading ten
+times a second and publishes it at QoS 1, as the examples of its author do. A recording broker on
+the same machine goes away and comes back. **No physical board was used**; a 32-bit board needs
+about {share} of this heap.
 
 A stall is the longest time that nothing else in the program ran: for umqtt.robust, which has no
-tasks, the longest call of `publish`. umqtt.robust sends a packet in several small writes, which the
-TCP stack delays. mqtt_as connects for 6 s at least, to see whether Wi-Fi is stable. A reading that is due
-while a loop waits in `publish` is not taken; the package of Hecate takes it, and keeps it in flash.
+tasks, the longest call of `publish`. umqtt.robust sends a packet in several small writes, which
+the TCP stack delays. mqtt_as connects for 6 s at least, to see whether Wi-Fi is stable. A reading
+that is due while a loop waits in `publish` is not taken; the package of Hecate takes it, and
+keeps it in flash.
 
 Measured {moment} on {machine}.
 
 {table}
 ## On Pico W firmware in an emulator
 
-By hand, MicroPython 1.27.0 for the Pico W in `rp2040py` 0.3.6: joined Wi-Fi, connected, published and
-answered a command. FIRMWARE
+By hand, MicroPython 1.27.0 for the Pico W in `rp2040py` 0.3.6: joined Wi-Fi, connected, published
+and answered a command. FIRMWARE
 """
 
 
