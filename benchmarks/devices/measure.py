@@ -49,7 +49,7 @@ def compile_client(name: str, rivals: Path, target: Path) -> int:
     return sum(map(len, files.values()))
 
 
-class Client:
+class MeasuredProgram:
     """A client that runs, and what it has printed."""
 
     def __init__(self, recorder: Recorder, process: asyncio.subprocess.Process) -> None:
@@ -89,7 +89,9 @@ class Client:
 
 
 @contextlib.asynccontextmanager
-async def running(name: str, library: Path, *, heap: bool, burst: int) -> AsyncIterator[Client]:
+async def running(
+    name: str, library: Path, *, heap: bool, burst: int
+) -> AsyncIterator[MeasuredProgram]:
     """Yield a client that publishes to a recorder."""
     recorder = Recorder()
     await recorder.open()
@@ -111,7 +113,7 @@ async def running(name: str, library: Path, *, heap: bool, burst: int) -> AsyncI
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        client = Client(recorder, process)
+        client = MeasuredProgram(recorder, process)
         reading = asyncio.create_task(client.read())
         try:
             await client.until(lambda: len(client.slots()) > 5, "readings", START_S)
