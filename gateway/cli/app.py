@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli.broker import broker_app
-from gateway.cli.commands import develop, microservices, remote, versions
+from gateway.cli.commands import boards, develop, microservices, remote, versions
 from gateway.cli.commands.account import account_app
 from gateway.cli.commands.beps import beps_app
 from gateway.cli.commands.context import context_app
@@ -241,6 +241,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+boards.register(devices_app)
 app.add_typer(devices_app, name="devices")
 develop.register(app)
 microservices.register(app)
