@@ -10,7 +10,6 @@ up. lifecycle.py runs the parts and stops them in order.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import signal
@@ -27,13 +26,19 @@ from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes, build_outlets
-from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
+from gateway.app_cloud import build_api, build_uplink, name_cloud
+from gateway.app_cluster import (
+    ClusterBase,
+    build_cluster,
+    build_warnings,
+    load_credential,
+    load_election,
+)
 from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
@@ -41,7 +46,6 @@ from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker, open_users
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
-from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
@@ -55,13 +59,10 @@ from gateway.storage.settings import SettingsStore
 from gateway.tls import client_context, server_certificate
 from protocol.records import NodeRecord
 from web import ServerCertificate
-from web.addresses import is_loopback_host
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
     from gateway.mqtt.users import BrokerUsers
-    from gateway.spool.spool import Spool
-    from gateway.uplink.uplink import NodePorts, Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -90,14 +91,11 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
-    api = await _build_api(base, stack) if config.cloud.url else None
+    api = build_api(config.cloud, node.identity.key, clock, stack) if config.cloud.url else None
     fetch_keys = api.signing_keys if api is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
     await tokens.load()
-    credential = CredentialKeeper(
-        node.node_id, node.account, base.settings, lambda: tokens.keys, clock.now
-    )
-    await credential.load()
+    credential = await load_credential(node, base.settings, tokens, clock.now)
     cluster = build_cluster(
         ClusterBase(
             settings=config.cluster,
@@ -112,6 +110,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             clock=clock.now,
         )
     )
+    warnings = build_warnings(config.cluster, credential, time.time)
     cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
     nodes = build_other_nodes(
         node.node_id,
@@ -128,6 +127,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
+            warnings=warnings.texts,
         )
     )
     sidecar = build_sidecar(
@@ -157,6 +157,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             admission=admission,
             cluster=cluster,
             credential=credential,
+            warnings=warnings,
             tokens=tokens,
             cloud=cloud,
             status=status,
@@ -205,13 +206,10 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         limits=config.services.limits(),
         isolation=config.services.isolation_policy(),
     )
-    rank = Rank(config.cluster.stationary, config.cluster.capability)
-    stored = await settings.load()
-    epoch = int(stored.get(EPOCH, b"0"))
-    election = Election(identity.node_id, time.monotonic(), rank, epoch)
+    election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    sep = SepAgreement(identity.node_id, time.monotonic(), _name_cloud(config.cloud.url))
+    sep = SepAgreement(identity.node_id, time.monotonic(), name_cloud(config.cloud.url))
     vouch = HolderVouch(identity.node_id)
     sources = RecordSources(
         services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of
@@ -224,7 +222,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         services=services,
         election=election,
         sep=sep,
-        node=Node(identity, name, account, sources, clock.now),
+        node=Node(identity, name, account, sources, clock.now, config.node.read_position()),
         vouch=vouch,
         clock=clock,
         sockets=sockets,
@@ -235,26 +233,6 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
     )
-
-
-def _name_cloud(url: str) -> str:
-    """Return a name of the cloud that peers can compare; "" for none."""
-    return hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16] if url else ""
-
-
-async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
-    from gateway.cloud_api.client import CloudApi
-    from gateway.cloud_api.http_proxy import find_proxy
-
-    settings, node = base.config.cloud, base.node
-    scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
-    tls = client_context(settings.ca_file) if settings.tls else None
-    if not settings.tls and not is_loopback_host(host):
-        logger.warning("the link to %s is not encrypted: use https", settings.url)
-    proxy = find_proxy(settings.proxy, scheme, host)
-    api = CloudApi(settings.url, node.identity.key, tls, base.clock, proxy)
-    stack.push_async_callback(api.close)
-    return api
 
 
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
@@ -277,6 +255,7 @@ async def _build_cloud(
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
+    from gateway.node.position_reports import PositionReports
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
     from gateway.tunnel import TunnelHost
@@ -310,12 +289,12 @@ async def _build_cloud(
 
     ports = NodePorts(
         node.node_id,
-        node.signed_record,
+        node.signed_registration,
         on_registered,
         cluster.note_own_reach,
         cluster.raise_epoch,
     )
-    uplink = _build_uplink(base, broker, api, spool, ports)
+    uplink = build_uplink(config, node.account, broker, (api, spool), ports)
     membership = Membership(node.account, api, uplink.associate, node.edge_id_token)
     stack.push_async_callback(membership.cancel)
     return CloudLinkParts(
@@ -323,39 +302,17 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            associate=uplink.associate,
+            account_nodes=api.account_nodes,
+            near_nodes=api.near_nodes,
+            moved=PositionReports(node.position, uplink.register_soon).move,
+            beps=beps,
+            membership=membership,
+            url=settings.url,
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         sep_calls=sep_calls,
-    )
-
-
-def _build_uplink(
-    base: _Base,
-    broker: Broker,
-    api: "CloudApi",
-    spool: "Spool",
-    ports: "NodePorts",
-) -> "Uplink":
-    from gateway.cloud_api.http_proxy import find_proxy
-    from gateway.uplink.connection import Endpoint
-    from gateway.uplink.rules import Rules
-    from gateway.uplink.uplink import Uplink, UplinkParts
-
-    config, node = base.config, base.node
-    settings = config.cloud
-    tls = client_context(settings.ca_file) if settings.tls else None
-    host, port = settings.mqtt_address
-    proxy = find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
-    return Uplink(
-        Endpoint(host, port, tls, proxy),
-        ports,
-        UplinkParts(
-            api=api,
-            account=node.account,
-            rules=Rules(config.uplink.topics),
-            spool=spool,
-            local=broker.local_client("uplink"),
-        ),
     )
 
 

@@ -49,6 +49,7 @@ class StatusSources:
     services: ServiceHost
     tunnel: TunnelHost | None
     cloud: CloudSources | None
+    warnings: Callable[[], list[str]] = list
 
 
 class GatewayStatus:
@@ -99,6 +100,10 @@ class GatewayStatus:
         ]
         return found
 
+    def warnings(self) -> list[str]:
+        """Return what a person should know though the gateway is ready."""
+        return self._parts.warnings()
+
     def sep_state(self) -> CloudLinkState:
         """Return the state of the link to the cloud."""
         parts = self._parts
@@ -126,6 +131,7 @@ class GatewayStatus:
             },
             "ready": not reasons,
             "reasons": reasons,
+            "warnings": self.warnings(),
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,

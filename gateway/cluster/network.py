@@ -111,7 +111,7 @@ class ClusterNetwork:
                 sep=ports.sep,
             ),
         )
-        self.calls = CallServer(admission, self.peering.links.note_refused)
+        self.calls = CallServer(admission, self.peering.links.refused.note)
         self._context, self._admission = context, admission
         protocols: dict[str, Serve] = {
             HTTP: self.calls.serve,

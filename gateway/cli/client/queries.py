@@ -8,10 +8,11 @@ from gateway.cli.client.records import NODE_COLUMNS, node_row, rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
-from gateway.cli.output import console, print_json, print_table
+from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
+from gateway.cli.view.words import metres, printable
 from protocol.codes import REQUEST_BEP
 
 RATE_S = 1.0  # between two looks, to see how fast messages come
@@ -45,16 +46,22 @@ async def _status(sidecar: SidecarClient) -> dict[str, Any]:
     return answer
 
 
-async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
-    """Show the nodes of a cluster."""
+async def list_nodes(target: Target, cluster: str, radius_m: int, *, as_json: bool) -> None:
+    """Show the nodes of a cluster; the radius counts for proximity."""
+    what, wish = "list nodes", {"clusters": cluster, "radius": radius_m}
     async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call(
-            "list nodes", "GET", "/mds/v1/nodes", params={"clusters": cluster}
-        )
+        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params=wish)
+        state = {} if cluster != "linkLocal" else await sidecar.call(what, "GET", "/cluster/v1")
     if as_json:
         print_json(answer)
+        return
+    if cluster == "proximity":
+        rows = [(*node_row(row), metres(row.get("distance", 0.0))) for row in rows_of(answer)]
+        print_table((*NODE_COLUMNS, "DISTANCE"), rows, f"no nodes within {metres(radius_m)}")
     else:
         print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
+    for warning in state.get("warnings", ()):
+        notes().print(printable(str(warning)), soft_wrap=True)
 
 
 async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json: bool) -> None:

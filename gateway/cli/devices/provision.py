@@ -18,10 +18,10 @@ from gateway.cli.output import console, notes
 from gateway.cli.view.words import printable
 from hardware.boards.errors import BoardError
 from hardware.boards.micropython import BoardIdentity, RemoteBoard
-from hardware.boards.package import compile_package, lay_out
+from hardware.boards.package import lay_out, lay_out_package
 from hardware.boards.ports import choose_port, open_port
 from hardware.boards.settings import BoardSettings, WifiSettings
-from hardware.simulated import PACKAGE
+from hardware.device_package import PACKAGE
 from settings.addresses import HostPort
 
 CLAIM_TTL_S = 900
@@ -70,12 +70,12 @@ async def _set_up(
         first.mkdir()
         last.mkdir()
         _say("compiling the device package")
-        await compile_package(first)
+        count = await lay_out_package(first)
         files = {"config.json": settings.encode()}
         if wish.ca_file is not None:
             files["ca.crt"] = _read(wish.ca_file)
         await lay_out(first, files)
-        _say(f"copying {sum(1 for each in first.rglob('*') if each.is_file())} files")
+        _say(f"copying {count} modules and {len(files)} files")
         await board.copy(first)
         board_id = await board.board_id()
         main = wish.main or (None if identity.has_main else PACKAGE / "main.py")

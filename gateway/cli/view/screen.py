@@ -38,7 +38,9 @@ _COLOURS = {
 def render(picture: Picture, now: float, hint: str = "") -> RenderableType:
     """Return the whole view at a unix time; hint is the last line, such as how to leave."""
     snapshot = picture.snapshot
-    parts: list[RenderableType] = [_headline(picture), Text()]
+    parts: list[RenderableType] = [_headline(picture)]
+    parts += [Text(f"  ● {each}", style=BAD) for each in snapshot.warnings]
+    parts.append(Text())
     parts += _section("Devices", _devices(picture, now), "none yet: hecate devices claim")
     parts += _section("Microservices", _containers(snapshot.containers), "none: hecate deploy DIR")
     parts += _section("Cloud", _cloud(snapshot, now), "")

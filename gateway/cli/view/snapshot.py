@@ -98,6 +98,7 @@ class Snapshot:
     uptime_s: float
     ready: bool
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
     role: str
     members: int
     sep: SepView
@@ -117,6 +118,7 @@ def parse_snapshot(status: dict[str, Any]) -> Snapshot:
         uptime_s=_number(node, "uptime_s"),
         ready=bool(status.get("ready", False)),
         reasons=tuple(str(reason) for reason in status.get("reasons") or ()),
+        warnings=tuple(_shortened(str(each), 240) for each in status.get("warnings") or ()),
         role=str(cluster.get("role", "")),
         members=int(_number(cluster, "members")),
         sep=_sep(_table(status, "sep")),

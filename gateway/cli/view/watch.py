@@ -72,6 +72,7 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
         "ready": "yes" if snapshot.ready else f"no ({', '.join(snapshot.reasons) or 'starting'})",
         "SEP": ": ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
     }
+    facts |= {f"warning {number}": text for number, text in enumerate(snapshot.warnings, 1)}
     facts |= {f"cloud note {number}": note for number, note in enumerate(snapshot.sep.notes, 1)}
     for device in snapshot.devices:
         name = f"device {device.name or device.device_id} ({device.device_id})"

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,8 @@ from hardware.boards.ports import open_port
 from hardware.boards.settings import BoardSettings, WifiSettings
 from settings.secret import Secret
 from tests.commands import Person
+from tests.device.serial_board import SerialBoard
 from tests.programs import until
-from tests.pty_board import PtyBoard
 from tests.system import Gateway
 
 PASSWORD = """a "b" 'c' %s \\n \\ $HOME `id` {0} & ; | < > # ! ~ * ? [x] end012"""
@@ -34,10 +35,19 @@ print("hecate:" + json.dumps([list(table[key].encode()) for key in (
 """
 
 
+@dataclass(frozen=True)
+class Board:
+    """A board, and the name of its port."""
+
+    link: Path
+
+
 @pytest.fixture
-def board(tmp_path: Path) -> Iterator[PtyBoard]:
-    with PtyBoard(tmp_path / "ttyACM0", tmp_path / "flash.img") as board:
-        yield board
+def board(tmp_path: Path) -> Iterator[Board]:
+    with SerialBoard(tmp_path) as serial:
+        link = tmp_path / "ttyACM0"
+        link.symlink_to(serial.port)
+        yield Board(link)
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +56,13 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
         yield gateway
 
 
-def provision(gateway: Gateway, board: PtyBoard, **more: Any) -> None:
+def provision(gateway: Gateway, board: Board, **more: Any) -> None:
     wish = ProvisionWish(str(board.link), **{"name": "attic", "host": "127.0.0.1"} | more)
     target = Target(gateway.url, Secret(gateway.key))
     asyncio.run(provision_board(target, wish))
 
 
-def ask(board: PtyBoard, script: str) -> Any:
+def ask(board: Board, script: str) -> Any:
     return asyncio.run(RemoteBoard(open_port(board.link)).ask(script, "ask"))[0]
 
 
@@ -61,8 +71,10 @@ def devices(gateway: Gateway, name: str) -> list[dict[str, Any]]:
     return [device for device in found if device["name"] == name]
 
 
+@pytest.mark.slow
+@pytest.mark.whole_in_any_share
 def test_a_bare_board_becomes_a_device(
-    gateway: Gateway, board: PtyBoard, capfd: pytest.CaptureFixture[str]
+    gateway: Gateway, board: Board, capfd: pytest.CaptureFixture[str]
 ) -> None:
     provision(gateway, board)
     (device,) = devices(gateway, "attic")
@@ -77,7 +89,7 @@ def test_a_bare_board_becomes_a_device(
 
 @pytest.mark.slow
 def test_setting_a_board_up_again_keeps_what_it_is(
-    gateway: Gateway, board: PtyBoard, tmp_path: Path
+    gateway: Gateway, board: Board, tmp_path: Path
 ) -> None:
     main = tmp_path / "mine.py"
     main.write_text(
@@ -106,7 +118,7 @@ def test_setting_a_board_up_again_keeps_what_it_is(
     ],
 )
 def test_names_and_passwords_of_networks_arrive_as_they_are(
-    board: PtyBoard, tmp_path: Path, ssid: str, password: str
+    board: Board, tmp_path: Path, ssid: str, password: str
 ) -> None:
     wifi = WifiSettings(ssid, Secret(password))
     settings = BoardSettings("Grüße 😀", "esp32", "10.0.0.1", 1883, wifi)
@@ -122,7 +134,7 @@ def test_names_and_passwords_of_networks_arrive_as_they_are(
 # case L18
 @pytest.mark.slow
 def test_the_command_takes_them_unchanged_too(
-    gateway: Gateway, board: PtyBoard, tmp_path: Path
+    gateway: Gateway, board: Board, tmp_path: Path
 ) -> None:
     file = tmp_path / "password"
     file.write_text(PASSWORD[:63] + "\n")
@@ -170,12 +182,12 @@ def test_a_board_without_micropython_is_told_apart(
         os.close(slave)
 
 
-def test_a_gateway_that_no_board_reaches_says_so(gateway: Gateway, board: PtyBoard) -> None:
+def test_a_gateway_that_no_board_reaches_says_so(gateway: Gateway, board: Board) -> None:
     with pytest.raises(CliError, match=r"listens on 127.0.0.1 only.*\[broker\] host"):
         provision(gateway, board, host="")
 
 
-def test_the_shell_is_that_of_the_board(board: PtyBoard) -> None:
+def test_the_shell_is_that_of_the_board(board: Board) -> None:
     command = [sys.executable, "-m", "gateway", "devices", "shell", "--port", str(board.link)]
     import pty
 
