@@ -1,9 +1,10 @@
 """Builds the parts of the cluster for app.py."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import Broker
@@ -23,6 +24,7 @@ from protocol.errors import TokenError
 from protocol.memberships import SepClaim, sign_membership
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cloud_api.http_proxy import Dial
     from gateway.cluster.links.admission import PeerAdmission
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
@@ -43,6 +45,8 @@ class ClusterBase:
     credential: CredentialKeeper
     vouch: HolderVouch
     clock: Callable[[], float]
+    doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
+    dial: "Dial"  # to the cloud, directly
 
 
 def build_cluster(base: ClusterBase) -> Cluster:
@@ -65,14 +69,15 @@ def build_cluster(base: ClusterBase) -> Cluster:
     node_id, agreed = base.node.node_id, (base.election, base.sep)
     if base.settings.admit == "none":
         return Cluster(node_id, agreed, directory, base.broker, ports)
-    from gateway.cluster.network import ClusterNetwork, WaysToPeers
+    from gateway.cluster.network import ClusterNetwork, WaysToCloud, WaysToPeers
 
     admission = _build_admission(base)
     ways = WaysToPeers(base.settings.peers, base.settings.discovery)
+    to_cloud = WaysToCloud(base.doors, base.dial)
 
     def build_network(network_ports: "NetworkPorts") -> "ClusterNetwork":
         key = base.node.identity.key
-        return ClusterNetwork(key, agreed, directory, admission, ways, network_ports)
+        return ClusterNetwork(key, agreed, directory, admission, (ways, to_cloud), network_ports)
 
     return Cluster(node_id, agreed, directory, base.broker, ports, build_network)
 

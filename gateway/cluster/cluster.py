@@ -94,6 +94,15 @@ class Cluster:
         """The node that holds the SEP of the cluster; "" while there is none."""
         return self._sep.claim.holder_id
 
+    @property
+    def leads_others(self) -> bool:
+        """True when this node is the supernode of others."""
+        return self._election.leads and bool(self._election.members())
+
+    def way_fault(self) -> str:
+        """Return why the last way to the cloud through another node did not open."""
+        return self.network.way.fault if self.network is not None else ""
+
     def is_awake(self) -> bool:
         """Return whether this node has a role, after it has noticed a pause of its process."""
         if self.network is not None:

@@ -25,12 +25,12 @@ def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
 
     async def readyz(request: Request, _caller: None) -> Response:
         reasons = status.reasons()
-        if not reasons:
-            return SafeJsonResponse({"status": "ready"})
-        answer: dict[str, Any] = {"status": "starting"}
-        if await guard.is_on_loopback_or_viewer(request):  # names and exit codes of containers
-            answer["reasons"] = reasons
-        return SafeJsonResponse(answer, 503)
+        answer: dict[str, Any] = {"status": "starting" if reasons else "ready"}
+        if await guard.is_on_loopback_or_viewer(request):  # names of containers and of nodes
+            answer["cloud"] = status.cloud()
+            if reasons:
+                answer["reasons"] = reasons
+        return SafeJsonResponse(answer, 503 if reasons else 200)
 
     async def snapshot(_request: Request, _caller: SidecarCaller) -> Response:
         return SafeJsonResponse(status.snapshot())

@@ -10,7 +10,7 @@ from broker import AllowAll, Broker, Listener
 from gateway.cluster.election.heartbeat import Role
 from gateway.roles import RoleController, RolePart
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import Endpoint
+from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.link import CloudLinkState
 from gateway.uplink.rules import Rules, TopicRule
 from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts

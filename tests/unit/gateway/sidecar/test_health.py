@@ -14,6 +14,7 @@ from protocol.http_body import HttpRequest
 from settings.secret import Secret
 
 KEY = "the-api-key-of-this-node"
+CLOUD = {"way": "direct"}
 REASONS = ["container api-climate-v1: exit code 1"]
 
 
@@ -22,6 +23,9 @@ class Failing:
 
     def reasons(self) -> list[str]:
         return REASONS
+
+    def cloud(self) -> dict[str, str]:
+        return CLOUD
 
 
 class Tokens:
@@ -57,7 +61,7 @@ def ask(origin: str, shown: str) -> dict[str, Any]:
     ],
 )
 def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -> None:
-    assert ask(origin, shown) == {"reasons": REASONS}
+    assert ask(origin, shown) == {"reasons": REASONS, "cloud": CLOUD}
 
 
 # case CL10
