@@ -122,6 +122,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             clock=clock.now,
             doors=cloud_doors(config, base.sockets),
             dial=dial_cloud(config.cloud),
+            state=config.node.state,
         )
     )
     cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None

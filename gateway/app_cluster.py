@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.admission import PeerAdmission
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
+PROBE_FILE = "fitness"  # in the state folder
 EPOCH = "cluster-epoch"  # the highest that this node has seen
 
 
@@ -47,6 +48,7 @@ class ClusterBase:
     clock: Callable[[], float]
     doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
     dial: "Dial"  # to the cloud, directly
+    state: Path  # the state folder
 
 
 def build_cluster(base: ClusterBase) -> Cluster:
@@ -69,7 +71,11 @@ def build_cluster(base: ClusterBase) -> Cluster:
     node_id, agreed = base.node.node_id, (base.election, base.sep)
     if base.settings.admit == "none":
         return Cluster(node_id, agreed, directory, base.broker, ports)
+    from gateway.cluster.fitness import BrokerProbe, DiskProbe
     from gateway.cluster.network import ClusterNetwork, WaysToCloud, WaysToPeers
+
+    disk, broker = DiskProbe(base.state / PROBE_FILE), BrokerProbe(base.broker)
+    ports = replace(ports, probes={"the disk": disk, "the broker": broker})
 
     admission = _build_admission(base)
     ways = WaysToPeers(base.settings.peers, base.settings.discovery)
