@@ -31,7 +31,7 @@ from device.flash import load
 from device.link import Link
 from device.outbox import DELIVERED, Outbox
 from device.readings import Readings
-from device.sampling import Sampler, interval_ms
+from device.sampling import Sampler
 from micropython import const
 
 _RESET_DELAY_S = const(3)  # so that an installer can read the traceback
@@ -58,12 +58,20 @@ class Device:
         self._sampler = Sampler(self._put_reading, self.failures, limit_ms)
         self._sensors = []
         self._seqs = {}
+        self._tasks = []
         self._fault = None
+        boots = load("boots")
+        self.readings.run_number, self.crashes = boots.begin(board)
+        boots = None
+        if config.watchdog_s:
+            board.start_watchdog(config.watchdog_s)
         gc.collect()
+        if self.crashes >= config.crash_limit:
+            load("safe_mode").take_over(self, self.crashes)
 
     def every(self, seconds, name=None, unit=None):
         """Publish what the function returns, every so many seconds; None publishes nothing."""
-        interval = interval_ms(seconds)
+        interval = load("intervals").interval_ms(seconds)
         contract.check_json(unit, 0)
 
         def register(function):
@@ -105,16 +113,23 @@ class Device:
             asyncio.run(self.main())
         except KeyboardInterrupt:
             print("device: stopped")
+            load("boots").forgive()
+            self.board.rest()
             return
         except Exception as exc:
+            gc.collect()
             sys.print_exception(exc)
+            load("boots").keep_trace(exc)
         time.sleep(_RESET_DELAY_S)
         self.board.reset()
 
     async def main(self):
         """Run everything; for programs that have an event loop of their own."""
         ended = asyncio.Event()
-        works = [("link", self.link.run, (self._commands.take,)), ("check", self._check, ())]
+        works = self._tasks + [
+            ("link", self.link.run, (self._commands.take,)),
+            ("check", self._check, ()),
+        ]
         if hasattr(self.board, "live"):
             works.append(("board", self.board.live, ()))
         works += [(sensor[1], self._sampler.run, sensor) for sensor in self._sensors]
@@ -123,6 +138,10 @@ class Device:
         works = None
         await ended.wait()
         raise self._fault
+
+    def add_task(self, name, work, args=()):
+        """Run a coroutine function beside the program; for parts of the package."""
+        self._tasks.append((name, work, args))
 
     async def _keep_running(self, ended, name, work, args):
         """Run a task again after an exception; give up, for a reset, when that does not help."""
@@ -150,8 +169,12 @@ class Device:
         pause_ms = min(pause_ms, int(self.config.timeout_s * 250))
         while True:
             await asyncio.sleep_ms(pause_ms)
+            self.board.feed()
             self.link.check()
             self.readings.check()
+            if self.crashes and self.clock.uptime_s() * 1000 >= _STEADY_MS:
+                self.crashes = 0
+                load("boots").forgive()
 
     def _put_reading(self, name, value, unit):
         path, payload = self._encode(name, value, unit, None)

@@ -28,6 +28,8 @@ async def open_connection(connection, config, board, address, client_id, login, 
         _, session_present, code = await asyncio.wait_for_ms(shake_hands, connection.timeout_ms)
     except OSError as exc:
         raise LinkLost("cannot connect: %s" % exc)
+    except ValueError as exc:  # MicroPython's word for a certificate that is not accepted
+        raise load("tls").explain(exc)
     except asyncio.TimeoutError:
         raise LinkLost("cannot connect: no answer within %s s" % (connection.timeout_ms / 1000))
     if code:
@@ -66,7 +68,13 @@ async def _shake_hands(connection, config, board, address, packet):
             raise
     await _writable(sock)
     _set_nodelay(sock)
-    await connection.send(packet)
+    if config.tls:
+        connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board)))
+    try:
+        await connection.send(packet)  # with TLS its handshake comes first
+    except LinkLost as exc:
+        hint = "; the gateway may ask for a certificate in device.crt" if config.tls else ""
+        raise LinkLost("cannot connect: %s%s" % (exc, hint))
     while True:
         answer = connection.decoder.take_packet()
         if answer is not None:

@@ -19,7 +19,7 @@ from device.contract import PACKET_LIMIT
 from device.errors import DeviceError, LinkLost, WireError
 from micropython import const
 
-_READ_BYTES = const(512)
+_READ_BYTES = const(256)
 _WRITE_BYTES = const(256)  # a packet up to this size is one piece: one write, one segment
 _SUBSCRIBE_ID = const(65535)  # the outbox uses ids up to 65534; one SUBSCRIBE at a time
 
@@ -51,6 +51,10 @@ class Connection:
         self.suback = None  # the return code of our SUBSCRIBE
         self.is_ping_due = False
         self.decoder.reset()
+
+    def secure(self, stream):
+        """Go on over a stream that encrypts, and owns the socket from now on."""
+        self._stream = stream
 
     def close(self):
         """Give the socket back."""

@@ -84,7 +84,8 @@ class Readings:
                 if queue.is_done():
                     self._close()
                 return
-            path, payload = self._module.dated_body(taken[0], self._clock, self.run_number)
+            date = self._module.dated_body
+            path, payload = date(taken[0], self._clock, self.run_number, queue)
             if not self._outbox.has_room(len(path) + len(payload), _SHARE):
                 self._held = taken
                 return

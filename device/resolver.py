@@ -1,7 +1,7 @@
 """Finds the gateway's address, and remembers the last one that was good. Loaded to connect.
 
-getaddrinfo() has no asynchronous form on a board: while DNS does not answer, the whole board
-stands still for some seconds. So a good address, which is kept across resets, is used until
+getaddrinfo() has no asynchronous form: while DNS does not answer, the whole board stands still for
+ten seconds. So dns.py asks if the board knows its DNS server, and a good address, which is kept across resets, is used until
 connecting to it fails, and after that DNS is asked at most once a minute. A numeric host needs no
 DNS.
 """
@@ -29,18 +29,21 @@ def new_state(host):
     return [address if known == host and address else None, False, None]
 
 
-def find(state, host, port):
-    """Return an address to try, as getaddrinfo() does."""
+async def find(state, host, port, server):
+    """Return an address to try, as getaddrinfo() does; server is the board's dns()."""
     good = state[_GOOD]
     asked = state[_ASKED]
     may_ask = asked is None or time.ticks_diff(time.ticks_ms(), asked) >= _PAUSE_MS
     if good is None or (state[_HAS_FAILED] and may_ask):
         state[_ASKED] = time.ticks_ms()
         try:
-            return _look_up(host, port)
+            address = host
+            if server is not None and not host.replace(".", "").isdigit():
+                address = await flash.load("dns").resolve(server, host)
+            return _look_up(address, port)
         except OSError as exc:
             if good is None:
-                raise LinkLost("cannot find %s: DNS says %s" % (host, exc))
+                raise LinkLost("cannot find %s: DNS: %s" % (host, exc))
     return _look_up(good, port)
 
 

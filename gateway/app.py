@@ -10,7 +10,6 @@ up. lifecycle.py runs the parts and stops them in order.
 """
 
 import asyncio
-import hashlib
 import logging
 import os
 import signal
@@ -18,51 +17,47 @@ import socket
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
-from gateway.app_calls import build_other_nodes
+from gateway.app_calls import build_other_nodes, build_outlets
 from gateway.app_cloud import (
     CloudBase,
     build_cloud,
     build_cloud_access,
     cloud_doors,
     dial_cloud,
+    name_cloud,
 )
-from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
-from gateway.calls.other_nodes import OtherNodes
+from gateway.app_cluster import (
+    ClusterBase,
+    build_cluster,
+    build_warnings,
+    load_credential,
+    load_election,
+)
+from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
-from gateway.devices.admission import DeviceAdmission, confirm
-from gateway.devices.claims import Claims
-from gateway.devices.registry import DeviceRegistry
-from gateway.devices.store import DeviceStore
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker, open_users
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
-from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.node.vouch import HolderVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
-from gateway.services.egress.dialer import is_own_address
-from gateway.services.egress.ports import Outlets
-from gateway.services.egress.targets import OwnNames
 from gateway.sidecar.app import Sidecar, SidecarParts, build_sidecar
-from gateway.sidecar.names import own_names
 from gateway.status import GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
@@ -98,16 +93,13 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     node, clock = base.node, base.clock
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
-    admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
+    admission = build_admission(base.devices, broker)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
     await tokens.load()
-    credential = CredentialKeeper(
-        node.node_id, node.account, base.settings, lambda: tokens.keys, clock.now
-    )
-    await credential.load()
+    credential = await load_credential(node, base.settings, tokens, clock.now)
     cluster = build_cluster(
         ClusterBase(
             settings=config.cluster,
@@ -125,6 +117,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             state=config.node.state,
         )
     )
+    warnings = build_warnings(config.cluster, credential, time.time)
     cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None
     nodes = build_other_nodes(
         node.node_id,
@@ -141,6 +134,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
+            warnings=warnings.texts,
         )
     )
     sidecar = build_sidecar(
@@ -164,12 +158,13 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
-            outlets=_build_outlets(base, broker, sidecar, nodes),
+            outlets=build_outlets(base.node, config.sidecar, broker, sidecar, nodes),
             broker=broker,
             users=users,
             admission=admission,
             cluster=cluster,
             credential=credential,
+            warnings=warnings,
             tokens=tokens,
             cloud=cloud,
             status=status,
@@ -185,9 +180,7 @@ class _Base:
 
     config: GatewayConfig
     settings: SettingsStore
-    device_store: DeviceStore
-    registry: DeviceRegistry
-    claims: Claims
+    devices: DeviceBase
     services: ServiceHost
     election: Election
     sep: SepAgreement
@@ -205,7 +198,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     database = gateway_database(state)
     await database.open()
     stack.push_async_callback(database.close)
-    settings, device_store = SettingsStore(database), DeviceStore(database)
+    settings = SettingsStore(database)
+    devices = await load_devices(config.devices, database, state)
     account = Account(settings)
     await account.load()
     sockets = make_private(
@@ -219,13 +213,10 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         limits=config.services.limits(),
         isolation=config.services.isolation_policy(),
     )
-    rank = Rank(config.cluster.stationary, config.cluster.capability)
-    stored = await settings.load()
-    epoch = int(stored.get(EPOCH, b"0"))
-    election = Election(identity.node_id, time.monotonic(), rank, epoch)
+    election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    sep = SepAgreement(identity.node_id, time.monotonic(), _name_cloud(config.cloud.url))
+    sep = SepAgreement(identity.node_id, time.monotonic(), name_cloud(config.cloud.url))
     vouch = HolderVouch(identity.node_id)
     sources = RecordSources(
         services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of
@@ -234,64 +225,35 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     return _Base(
         config=config,
         settings=settings,
-        device_store=device_store,
-        registry=DeviceRegistry(await device_store.devices()),
-        claims=Claims(await device_store.claims()),
+        devices=devices,
         services=services,
         election=election,
         sep=sep,
-        node=Node(identity, name, account, sources, clock.now),
+        node=Node(identity, name, account, sources, clock.now, config.node.read_position()),
         vouch=vouch,
         clock=clock,
         sockets=sockets,
-        broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
+        broker_listeners=open_broker_listeners(
+            config.broker, sockets / "broker.sock", devices.authority_file
+        ),
         sidecar_certificate=server_certificate(
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
     )
 
 
-def _name_cloud(url: str) -> str:
-    """Return a name of the cloud that peers can compare; "" for none."""
-    return hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16] if url else ""
-
-
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
+    logins = build_logins(base.devices, base.broker_listeners.encrypted)
     access = Access(
-        base.registry,
-        base.claims,
+        base.devices.tables.registry,
         base.node.identity.api_key,
-        AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        AccessPorts(base.services.authenticate, logins, base.devices.rights),
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
     state = base.config.node.state
     return build_embedded_broker(settings, base.broker_listeners, access, state)
-
-
-def _build_outlets(
-    base: _Base, broker: Broker, sidecar: Sidecar, nodes: OtherNodes | None
-) -> Outlets:
-    """Return the targets of requests of containers."""
-    node, settings = base.node, base.config.sidecar
-
-    def api_ports() -> frozenset[int]:
-        return frozenset({node.api.port} if node.api is not None else ())
-
-    def closed_ports() -> frozenset[int]:
-        bound = [address for listener in broker.all_addresses for address in listener]
-        return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
-
-    return Outlets(
-        api=sidecar.api,
-        own=OwnNames(
-            lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address
-        ),
-        node_id=node.node_id,
-        closed_ports=closed_ports,
-        nodes=nodes,
-    )
 
 
 def _build_roles(

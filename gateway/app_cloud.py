@@ -1,5 +1,6 @@
 """Builds the parts that lead to the cloud for app.py."""
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -109,6 +110,7 @@ async def build_cloud(
     """Return the link to the cloud, tunnels, and the ways of this node to others through it."""
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
+    from gateway.node.position_reports import PositionReports
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
     from gateway.tunnel import TunnelHost
@@ -138,7 +140,7 @@ async def build_cloud(
 
     ports = NodePorts(
         node_id=node.node_id,
-        signed_record=node.signed_record,
+        signed_record=node.signed_registration,
         on_registered=on_registered,
         on_reach=cluster.note_own_reach,
         on_stale_claim=cluster.raise_epoch,
@@ -152,10 +154,23 @@ async def build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            associate=uplink.associate,
+            account_nodes=api.account_nodes,
+            near_nodes=api.near_nodes,
+            moved=PositionReports(node.position, uplink.register_soon).move,
+            beps=beps,
+            membership=membership,
+            url=settings.url,
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url, access.ways),
         sep_calls=sep_calls,
     )
+
+
+def name_cloud(url: str) -> str:
+    """Return a name of the cloud that peers can compare; "" for none."""
+    return hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16] if url else ""
 
 
 def _build_uplink(

@@ -1,6 +1,7 @@
 """Builds the parts of the cluster for app.py."""
 
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,14 +13,16 @@ from gateway.access.tokens import AccessTokens
 from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster, ClusterPorts
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.records.directory import Directory
 from gateway.config import ClusterSettings
 from gateway.node.credential import CredentialKeeper
 from gateway.node.record import Node
 from gateway.node.vouch import HolderVouch
+from gateway.node.warnings import NodeWarnings, describe_clock
 from gateway.storage.settings import SettingsStore
-from protocol.cluster_credentials import ClusterCredential, read_credential
+from protocol.cluster_credentials import ANY_TIME, ClusterCredential, read_credential
 from protocol.errors import TokenError
 from protocol.memberships import SepClaim, sign_membership
 
@@ -88,6 +91,32 @@ def build_cluster(base: ClusterBase) -> Cluster:
     return Cluster(node_id, agreed, directory, base.broker, ports, build_network)
 
 
+async def load_election(node_id: str, store: SettingsStore, settings: ClusterSettings) -> Election:
+    """Return the election of a node, which continues after the highest epoch that it has seen."""
+    rank = Rank(settings.stationary, settings.capability)
+    epoch = int((await store.load()).get(EPOCH, b"0"))
+    return Election(node_id, time.monotonic(), rank, epoch)
+
+
+async def load_credential(
+    node: Node, store: SettingsStore, tokens: AccessTokens, clock: Callable[[], float]
+) -> CredentialKeeper:
+    """Return the credential of a node, as it was stored."""
+    keeper = CredentialKeeper(node.node_id, node.account, store, lambda: tokens.keys, clock)
+    await keeper.load()
+    return keeper
+
+
+def build_warnings(
+    settings: ClusterSettings, credential: CredentialKeeper, clock: Callable[[], float]
+) -> NodeWarnings:
+    """Return the warnings of a node: of its clock, and of what admits it to its cluster."""
+    sources = {"clock": lambda: describe_clock(clock)}
+    if settings.admit == "account":
+        sources["credential"] = credential.warning
+    return NodeWarnings(sources, clock)
+
+
 def _build_admission(base: ClusterBase) -> "PeerAdmission":
     from gateway.cluster.links.admission import AccountAdmission, OpenAdmission, SecretAdmission
 
@@ -101,8 +130,11 @@ def _build_admission(base: ClusterBase) -> "PeerAdmission":
     def read(text: str) -> ClusterCredential:
         if base.tokens.keys is None:
             raise TokenError("the keys of the cloud are not known here yet")
-        return read_credential(text, base.tokens.keys, base.clock())
+        return read_credential(text, base.tokens.keys, ANY_TIME)
 
     return AccountAdmission(
-        lambda: base.node.account.account_id, lambda: base.credential.text, read
+        lambda: base.node.account.account_id,
+        lambda: base.credential.text,
+        read,
+        base.credential.now,
     )

@@ -11,6 +11,8 @@ GatewayError                     the gateway cannot start or continue; people re
 │     ├─ StaleClaim              the cloud knows a newer claim of this node's SEP
 │     └─ MqttVersionUnsupported  it may work with an older version of MQTT
 ├─ AccountError                  the node's membership in an account cannot change
+├─ ClusterError                  a peer of the cluster cannot be reached
+│  └─ PeerRefuses                it does not admit this node
 └─ BepError                      a tunnel cannot be opened now
 """
 
@@ -69,6 +71,10 @@ class AccountError(GatewayError):
 
 class ClusterError(GatewayError):
     """A peer of the cluster cannot be reached, or refuses this node."""
+
+
+class PeerRefuses(ClusterError):  # noqa: N818  # an event
+    """A peer does not admit this node; the message is its reason."""
 
 
 class BepError(GatewayError):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import Position, position_fields, position_from
 from protocol.ids import ACCOUNT_ID, NODE_ID, decode_base64url, encode_base64url
 from protocol.keys import NodeKey
 from protocol.memberships import SepClaim, claim_fields, read_claim
@@ -51,6 +52,7 @@ class NodeRecord:
     account_id: str = ""
     addresses: tuple[Address, ...] = ()
     services: tuple[OfferedService, ...] = ()
+    position: Position | None = None  # only in the record for the cloud, which shows the account
     sep_holder_id: str = ""  # "" for the supernode
 
     @property
@@ -70,7 +72,7 @@ class NodeRecord:
 
 def to_fields(record: NodeRecord) -> dict[str, Any]:
     """Return the record as the API shows it."""
-    return {
+    fields: dict[str, Any] = {
         "id": record.node_id,
         "name": record.name,
         "version": record.version,
@@ -85,6 +87,9 @@ def to_fields(record: NodeRecord) -> dict[str, Any]:
             for s in record.services
         ],
     }
+    if record.position is not None:
+        fields["location"] = position_fields(record.position)
+    return fields
 
 
 def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
@@ -109,9 +114,10 @@ def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
                 )
                 for s in fields["services"][:LIST_LIMIT]
             ),
+            position=position_from(fields.get("location")),
             sep_holder_id="" if holder_id == supernode_id else holder_id,
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, WireError) as exc:
         raise WireError(f"cannot read node record: {exc}") from exc
     return record
 

@@ -7,6 +7,8 @@ CONTROL_PREFIX = "$hec/"
 JOIN_REQUESTS = "$hec/join/+/request"
 NODES = "$hec/nodes/+"
 ONLINE = b"online"  # the payload of a device's status
+PENDING = "devices/pending"  # the boards that wait for approval; retained
+ABOUT = "devices/+/about"
 
 
 def join_request(client_id: str) -> str:
@@ -37,6 +39,21 @@ def status_topic(device_id: str) -> str:
 def time_topic(device_id: str) -> str:
     """Return the topic on which the gateway tells a device the time."""
     return f"{device_prefix(device_id)}/time"
+
+
+def attributes_topic(device_id: str) -> str:
+    """Return the topic on which a device reports its attributes."""
+    return f"{device_prefix(device_id)}/attributes"
+
+
+def about_topic(device_id: str) -> str:
+    """Return the topic on which the gateway tells applications about a device; retained."""
+    return f"{device_prefix(device_id)}/about"
+
+
+def credentials_topic(device_id: str) -> str:
+    """Return the topic on which a device gets new credentials; nobody else may read it."""
+    return f"$hec/devices/{device_id}/credentials"
 
 
 # On the cloud's broker -----------------------------------------------------------------

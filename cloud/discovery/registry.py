@@ -11,6 +11,7 @@ from cloud.storage.ports import AccountStore, NodeStore
 from cloud.storage.records import NewerClaim
 from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, CloudCaller
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import Position
 from protocol.keys import load_sealing_public
 from protocol.memberships import HolderStatement, SepClaim, read_membership
 from protocol.records import Address, NodeRecord, Registration
@@ -18,6 +19,7 @@ from protocol.records import Address, NodeRecord, Registration
 logger = logging.getLogger(__name__)
 
 PROXY = "proxy"
+NEAR_LIMIT = 1000  # nodes in one answer
 STALE_CLAIM = "stale_claim"  # the error code of a refused registration
 
 
@@ -79,6 +81,28 @@ class NodeRegistry:
             return await self._store.nodes_of(account_id)
         own = await self._store.node(caller.node_id) if caller.is_node else None
         return [own] if own else []
+
+    async def near_nodes(
+        self, caller: CloudCaller, center: Position | None, radius_m: float
+    ) -> list[tuple[float, NodeRecord]]:
+        """Return nodes of the caller's account with their distance in metres, the nearest first.
+
+        Positions are for the account alone: a stranger's node is never near. Without a center, it
+        is the position of the calling node.
+        """
+        nodes = await self.account_nodes(caller)
+        if center is None:
+            own = next((n for n in nodes if n.node_id == caller.node_id), None)
+            center = own.position if own is not None else None
+        if center is None:
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "cannot list nodes nearby: the calling node has no position; set [node] position "
+                "at the node, or call updateGps; others give latitude and longitude",
+            )
+        placed = [(center.distance_m(n.position), n) for n in nodes if n.position is not None]
+        near = [each for each in placed if each[0] <= radius_m]
+        return sorted(near, key=lambda each: (each[0], each[1].node_id))[:NEAR_LIMIT]
 
     async def visible(self, caller: CloudCaller, node_id: str) -> NodeRecord:
         """Return a record that the caller may see; ProblemError if there is none."""

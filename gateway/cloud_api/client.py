@@ -174,6 +174,12 @@ class CloudApi:
         nodes = answer.get("data")
         return nodes if isinstance(nodes, list) else []
 
+    async def near_nodes(self, radius_m: int) -> list[dict[str, Any]]:
+        """Return the records of the account's nodes near this one, the nearest first."""
+        path = f"/mds/v1/nodes?clusters=proximity&radius={radius_m}"
+        nodes = (await self._retrying("list nodes nearby", "GET", path)).get("data")
+        return nodes if isinstance(nodes, list) else []
+
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Request a tunnel to this node."""
         wish = {"ttl_s": ttl_s, "run": self._run}

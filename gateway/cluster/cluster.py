@@ -28,7 +28,7 @@ from web.asgi import App
 if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.fitness import Probe
     from gateway.cluster.links.frames import SepMessage
-    from gateway.cluster.links.peer_links import RefusedNode
+    from gateway.cluster.links.refused import RefusedNode
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
 logger = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Cluster:
 
     def refused(self) -> "list[RefusedNode]":
         """Return the nodes that were not admitted, the last ones."""
-        return list(self.network.peering.links.refused) if self.network is not None else []
+        return self.network.peering.links.refused.all() if self.network is not None else []
 
     def known_records(self) -> list[NodeRecord]:
         """Return the records that this node has at hand."""

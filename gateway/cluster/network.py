@@ -124,7 +124,7 @@ class ClusterNetwork:
                 sep=ports.sep,
             ),
         )
-        note_refused = self.peering.links.note_refused
+        note_refused = self.peering.links.refused.note
         self.calls = CallServer(admission, note_refused)
         self.relay = WayRelay(
             frozenset(to_cloud.doors.values()),

@@ -24,12 +24,12 @@ def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
         return SafeJsonResponse({"status": "ok"})
 
     async def readyz(request: Request, _caller: None) -> Response:
-        reasons = status.reasons()
+        reasons, warnings = status.reasons(), status.warnings()
         answer: dict[str, Any] = {"status": "starting" if reasons else "ready"}
-        if await guard.is_on_loopback_or_viewer(request):  # names of containers and of nodes
+        if await guard.is_on_loopback_or_viewer(request):  # names, exit codes, dates
             answer["cloud"] = status.cloud()
-            if reasons:
-                answer["reasons"] = reasons
+            answer |= {"reasons": reasons} if reasons else {}
+            answer |= {"warnings": warnings} if warnings else {}
         return SafeJsonResponse(answer, 503 if reasons else 200)
 
     async def snapshot(_request: Request, _caller: SidecarCaller) -> Response:

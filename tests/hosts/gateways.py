@@ -97,9 +97,7 @@ def start_gateways(
     stack: ExitStack, hosts: Sequence[Host], folder: Path, **environ: str
 ) -> list[HostGateway]:
     """Start a gateway on each host, all at the same time; the stack ends them."""
-    return in_parallel(
-        lambda host: start_gateway(stack, host, folder, **environ), hosts, at_once=4
-    )
+    return in_parallel(lambda host: start_gateway(stack, host, folder, **environ), hosts, at_once=4)
 
 
 def start_gateway(stack: ExitStack, host: Host, folder: Path, **environ: str) -> HostGateway:

@@ -45,6 +45,8 @@ class Election(ElectionRules):
             self._note_epoch(heartbeat)
         if heartbeat.node_id == self.supernode_id:
             self._successors = heartbeat.successors
+            if heartbeat.claim.supernode_id == heartbeat.node_id:  # it went above a rival
+                self.claim = max(self.claim, heartbeat.claim)
         self._settle(now)
         return True
 

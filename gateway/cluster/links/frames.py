@@ -102,6 +102,13 @@ class RecordChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCount:
+    """The number of records that the supernode has, after it has got one."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class VouchRequest:
     """The supernode asks the member that holds the SEP to vouch for a node of the cluster.
 
@@ -146,6 +153,7 @@ Frame = (
     | OwnRecord
     | RecordQuery
     | RecordChanges
+    | RecordCount
     | VouchRequest
     | Vouch
     | SepMessage
@@ -181,19 +189,8 @@ def _to_map(frame: Frame) -> dict[str, Any]:
         case Beat():
             addresses = {node_id: list(each) for node_id, each in frame.addresses.items()}
             fields = {"at": addresses, **_heartbeat_map(frame.heartbeat)}
-        case OwnRecord():
-            fields = {"record": frame.signed}
-        case RecordQuery():
-            fields = {"term": frame.since.term, "n": frame.since.number}
-        case RecordChanges():
-            fields = {
-                "term": frame.version.term,
-                "n": frame.version.number,
-                "put": list(frame.put),
-                "gone": list(frame.gone),
-                "last": frame.is_last,
-                "whole": frame.is_whole,
-            }
+        case OwnRecord() | RecordQuery() | RecordChanges() | RecordCount():
+            fields = _record_fields(frame)
         case VouchRequest():
             fields = {"node": frame.node_id, "sep": _claim_list(frame.claim)}
         case Vouch():
@@ -201,6 +198,27 @@ def _to_map(frame: Frame) -> dict[str, Any]:
         case SepMessage():
             fields = {"topic": frame.topic, "payload": frame.payload, "via": frame.holder_id}
     return {"is": _KINDS[type(frame)], **fields}
+
+
+def _record_fields(
+    frame: OwnRecord | RecordQuery | RecordChanges | RecordCount,
+) -> dict[str, Any]:
+    match frame:
+        case OwnRecord():
+            return {"record": frame.signed}
+        case RecordQuery():
+            return {"term": frame.since.term, "n": frame.since.number}
+        case RecordChanges():
+            return {
+                "term": frame.version.term,
+                "n": frame.version.number,
+                "put": list(frame.put),
+                "gone": list(frame.gone),
+                "last": frame.is_last,
+                "whole": frame.is_whole,
+            }
+        case RecordCount():
+            return {"n": frame.count}
 
 
 def _heartbeat_map(heartbeat: Heartbeat) -> dict[str, Any]:
@@ -266,13 +284,15 @@ _READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "vouch": lambda values: Vouch(
         _text(values["statement"], SIGNED_LIMIT), _optional_id(values.get("node", ""))
     ),
+    "count": lambda values: RecordCount(_number(values["n"], EPOCH_LIMIT)),
     "sep": lambda values: SepMessage(
         _text(values["topic"]), _of(values["payload"], bytes), _optional_id(values.get("via", ""))
     ),
 }
 _KINDS: dict[type, str] = {
     Hello: "hello", NotAdmitted: "refused", Beat: "beat", OwnRecord: "own", RecordQuery: "query",
-    RecordChanges: "records", VouchRequest: "ask", Vouch: "vouch", SepMessage: "sep",
+    RecordChanges: "records", RecordCount: "count", VouchRequest: "ask", Vouch: "vouch",
+    SepMessage: "sep",
 }  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,12 +20,15 @@ from gateway.cluster.links.frames import (
     NotAdmitted,
     OwnRecord,
     RecordChanges,
+    RecordCount,
     RecordQuery,
     SepMessage,
     Vouch,
     VouchRequest,
 )
 from gateway.cluster.links.link import PeerLink, dial
+from gateway.cluster.links.pace import FramePace
+from gateway.cluster.links.peer_links import RECHECK_S, RECHECKED_AT_ONCE
 from gateway.cluster.records.directory import Copy, Directory
 from gateway.errors import ClusterError
 from protocol.errors import ContractError, WireError
@@ -38,6 +42,9 @@ DATA = "hecate-data/1"  # ALPN
 RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
+ALL_AT_HAND = 64  # nodes; a member of a larger cluster asks for records when somebody wants them
+FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
+ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
 
@@ -74,6 +81,7 @@ class RecordExchange:
         self._upward: PeerLink | None = None
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
+        self.unanswered = 0  # queries of members that do not read
 
     # All roles --------------------------------------------------------------------------------
 
@@ -116,8 +124,31 @@ class RecordExchange:
         link.send(message)
         return True
 
+    async def recheck(self) -> None:
+        """Show renewed proofs, and end connections whose peer's proof has expired."""
+        links = list(self._members.values())
+        if self._upward is not None:
+            links.append(self._upward)
+        for number, link in enumerate(links, 1):
+            link.greet_again(self._own_hello(link.peer_id))
+            if reason := self._admission.refuse(link.peer_id, link.peer_proof):
+                link.send(NotAdmitted(reason))
+                await link.close()
+            if number % RECHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
     async def run(self) -> None:
         """Stay connected to the supernode, whoever it is, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_supernode())
+            group.create_task(self._recheck_for_ever())
+
+    async def _recheck_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            await self.recheck()
+
+    async def _follow_supernode(self) -> None:
         delay_s = RETRY_FIRST_S
         while True:
             self._moved.clear()
@@ -164,7 +195,6 @@ class RecordExchange:
                 return False
             self._upward = link
             link.send(OwnRecord(self._ports.own_record()))
-            link.send(RecordQuery(self._copy.version))
             async for frame in link.frames():
                 self._take_from_supernode(supernode_id, frame)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
@@ -182,6 +212,9 @@ class RecordExchange:
                     self._answered.set()
             case Vouch():
                 self._ports.vouched(frame.statement)
+            case RecordCount():
+                if self._upward is not None and frame.count <= ALL_AT_HAND:
+                    self._upward.send(RecordQuery(self._copy.version))
             case VouchRequest():
                 if self._upward is not None and self._ports.holds(supernode_id, frame.claim):
                     statement = self._ports.vouch(frame.node_id, frame.claim)
@@ -208,8 +241,11 @@ class RecordExchange:
             self._members[link.peer_id] = link
             if former is not None:
                 await former.close()
+            pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
             async for frame in link.frames():
                 self._take_from_member(link, frame)
+                if not isinstance(frame, SepMessage):  # whose bytes are bounded
+                    await asyncio.sleep(pace.delay_s(time.monotonic()))
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
         finally:
@@ -224,12 +260,15 @@ class RecordExchange:
             case OwnRecord():
                 self._store(frame.signed, link.peer_id)
                 self._vouch_for(link.peer_id)
+                link.send(RecordCount(len(self._directory)))
             case Vouch():
                 if self._ports.leads() and self._ports.claim().holder_id == link.peer_id:
                     self._pass_statement(frame.node_id, frame.statement)
-            case RecordQuery():
+            case RecordQuery() if link.waiting_bytes <= ANSWERS_LIMIT_BYTES:
                 for part in self._directory.changes(frame.since):
                     link.send(part)
+            case RecordQuery():
+                self.unanswered += 1
             case SepMessage():
                 self._ports.sep(link.peer_id, frame)
             case _:

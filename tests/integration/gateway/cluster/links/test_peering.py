@@ -110,8 +110,8 @@ def test_a_node_without_the_secret_is_refused_with_the_reason() -> None:
             stranger = RunningNode(
                 [nodes[0].address], lambda node_id: SecretAdmission(node_id, [Secret("red")])
             )
-            await until(lambda: bool(nodes[0].peering.links.refused))
-            refused = nodes[0].peering.links.refused[0]
+            await until(lambda: bool(nodes[0].peering.links.refused.all()))
+            refused = nodes[0].peering.links.refused.all()[0]
             assert refused.node_id == stranger.key.node_id
             assert "secret" in refused.reason
             await until(lambda: stranger.election.role is Role.SUPERNODE)
@@ -139,8 +139,8 @@ def test_a_copied_key_is_refused_with_both_addresses() -> None:
             victim = next(n for n in nodes if n is not leader)
             await until(lambda: len(leader.election.members()) == 2)
             copy = RunningNode([leader.address], lambda _: OpenAdmission(), victim.key)
-            await until(lambda: bool(leader.peering.links.refused))
-            reason = leader.peering.links.refused[0].reason
+            await until(lambda: bool(leader.peering.links.refused.all()))
+            reason = leader.peering.links.refused.all()[0].reason
             assert "is in use at" in reason
             assert "node-key.pem" in reason
             assert agree(nodes)
