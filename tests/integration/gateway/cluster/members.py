@@ -1,6 +1,6 @@
 """Starts clusters of real gateways on loopback, with a real cloud."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from tests.system import Cloud, start_cloud
 
 @contextmanager
 def clouded_cluster(
-    folder: Path, environs: Sequence[dict[str, str]]
+    folder: Path,
+    environs: Sequence[dict[str, str]],
+    on_cloud: Callable[[Cloud], None] = lambda _: None,
 ) -> Iterator[tuple[Cloud, list[Node]]]:
     """Give a cloud and a node for each environment; the first node is the supernode."""
     ports = [free_port() for _ in environs]
@@ -23,6 +25,7 @@ def clouded_cluster(
     with ExitStack() as stack:
         cloud = start_cloud(folder / "cloud")
         stack.enter_context(cloud.program)
+        on_cloud(cloud)
         nodes = []
         for number, (port, environ) in enumerate(zip(ports, environs, strict=True)):
             settings = {
