@@ -1,0 +1,44 @@
+"""A member without a way to the internet: its messages go through the holder, and none is lost."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.http_proxy import HttpProxy
+from tests.integration.gateway.cluster.members import ask, clouded_cluster, holders, registered
+from tests.mqtt_peer import Mqtt
+from tests.programs import until
+
+COUNT = 300
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_when_the_supernode_dies(tmp_path: Path) -> None:
+    with HttpProxy() as proxy:
+        cut_off = {"HECATE_GATEWAY_CLOUD_PROXY": f"http://127.0.0.1:{proxy.port}"}
+        with clouded_cluster(tmp_path, [{}, {}, cut_off]) as (cloud, nodes):
+            first, second, member = nodes
+            proxy.cut()
+
+            def way() -> str:
+                return str(member.status()["cloud"]["way"])
+
+            until(lambda: way() == f"through {first.node_id}", "a way through the supernode", 60)
+            until(lambda: member.status()["sep"]["state"] == "online", "the member is online")
+            assert ask(cloud, member).status_code == 200
+            assert registered(cloud, member)["supernodeId"] == first.node_id
+            with member.application() as app, Mqtt(member.mqtt_port) as person:
+                for number in range(COUNT):
+                    person.publish("devices/x/t", b"%d" % number)  # returns when it is stored
+                    if number == COUNT // 3:
+                        first.program.kill()
+                until(
+                    lambda: way() == f"through {second.node_id}", "a way through its successor", 60
+                )
+                until(lambda: len({m.payload for m in app.messages}) == COUNT, "all came", 60)
+                payloads = [int(m.payload) for m in app.messages]
+                assert list(dict.fromkeys(payloads)) == list(range(COUNT))  # in order
+            until(lambda: holders(cloud, nodes[1:]) == {second.node_id}, "registered anew", 30)
+            assert ask(cloud, member).status_code == 200
+            first.start()
+            until(lambda: holders(cloud, nodes) == {second.node_id}, "it is a member", 30)
