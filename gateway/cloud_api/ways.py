@@ -13,6 +13,8 @@ seconds.
 from collections.abc import Callable
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 30.0
+HOLDER_RETRY_S = 1.0  # it may just have become the holder
+NEVER = float("inf")
 DIRECT = ""  # in the place of the id of the node that a way goes through
 
 
@@ -45,7 +47,8 @@ class WayChoice:
         if self._is_marked(via, now):
             return
         failures = self._failures.get(via, 0)
-        pause_s = min(FIRST_RETRY_S * 2 ** min(failures, 8), LONGEST_RETRY_S)
+        first_s = HOLDER_RETRY_S if via else FIRST_RETRY_S
+        pause_s = min(first_s * 2 ** min(failures, 8), LONGEST_RETRY_S)
         if via:  # of several holders, only the last one is of use
             for other in [other for other in self._retry_at if other not in (DIRECT, via)]:
                 del self._retry_at[other], self._failures[other]
@@ -62,8 +65,12 @@ class WayChoice:
 
     def has_holder(self, now: float) -> bool:
         """Return whether a way through another node is left to be tried."""
+        return self.holder_in_s(now) == 0.0
+
+    def holder_in_s(self, now: float) -> float:
+        """Return how long no way through another node is tried; infinity without one."""
         holder_id = self._find_holder()
-        return bool(holder_id) and not self._is_marked(holder_id, now)
+        return max(0.0, self._retry_at.get(holder_id, now) - now) if holder_id else NEVER
 
     def direct_in_s(self, now: float) -> float:
         """Return how long the direct way is not tried again; 0 when it may be."""

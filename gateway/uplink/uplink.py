@@ -174,12 +174,16 @@ class Uplink:
     # one attempt -----------------------------------------------------------------------
 
     async def _wait_until_due(self) -> None:
+        """Wait for the next attempt, or until a way through another node can be tried."""
         while (wait_s := (self.link.deadline or 0.0) - self._clock()) > 0:
             self._look.clear()
+            was_left = self._ways.has_holder(self._clock())
+            if not was_left:
+                wait_s = min(wait_s, self._ways.holder_in_s(self._clock()))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._look.wait()
-            if self._look.is_set() and self._ways.has_holder(self._clock()):
+            if not was_left and self._ways.has_holder(self._clock()):
                 return
 
     def _note_lost(self, exc: GatewayError, via: str) -> None:
