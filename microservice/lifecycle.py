@@ -49,6 +49,7 @@ COUNTS_INTERVAL_S = 1.0
 METRICS_EVERY = 2  # intervals: a gateway reads those of many containers
 HEADER_LIMIT_BYTES = 64 * 1024
 SOCKET_LIMIT_BYTES = 1024 * 1024  # of one WebSocket message
+KEEP_ALIVE_S = 60  # of HTTP connections; the gateway closes its own far sooner
 STORE_FILE = "store.db"  # in the data folder, where the process starts
 
 
@@ -319,6 +320,7 @@ def _make_server(app: Any, grace_s: float, *, sockets: bool) -> _Server:
             date_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, int(grace_s)),
         )
     )
