@@ -12,7 +12,13 @@ from rich.console import Console
 
 from benchmarks.brokers import ROOT, SCRATCH
 from benchmarks.command import run_command
-from benchmarks.devices.measure import compile_client, measure_heap, measure_outage, measure_rate
+from benchmarks.devices.measure import (
+    compile_client,
+    install_rivals,
+    measure_heap,
+    measure_outage,
+    measure_rate,
+)
 from benchmarks.devices.programs import PROGRAMS
 from benchmarks.errors import BenchmarkError, UnableError
 from benchmarks.machine import describe_machine
@@ -46,6 +52,8 @@ def devices(
     except SimulatedBoardError as exc:
         raise BenchmarkError(str(exc)) from exc
     console, table = Console(), Table()
+    if not quick and not rivals.exists() and (missing := install_rivals(rivals)):
+        sys.stderr.write(f"cannot compare: {missing}\n")
     for name in PROGRAMS:
         with tempfile.TemporaryDirectory() as folder:
             try:
