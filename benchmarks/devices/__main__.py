@@ -20,14 +20,14 @@ from benchmarks.devices.measure import (
     measure_rate,
 )
 from benchmarks.devices.programs import PROGRAMS
-from benchmarks.errors import BenchmarkError, UnableError
+from benchmarks.errors import BenchmarkError
 from benchmarks.machine import describe_machine
 from hardware.simulated import SimulatedBoardError, find_micropython
 
 DOCUMENT = ROOT / "docs" / "benchmarks-devices.md"
 RIVALS = ROOT / "build" / "micropython"
 OUTAGES_S, QUICK_OUTAGES_S = (2.0, 10.0, 30.0), (2.0,)
-MESSAGES, QUICK_MESSAGES = 2_000, 200
+MESSAGES, QUICK_MESSAGES = 300, 100
 BOARD_SHARE = 0.68
 COLUMNS = ("", *PROGRAMS)
 
@@ -58,7 +58,7 @@ def devices(
         with tempfile.TemporaryDirectory() as folder:
             try:
                 figures = asyncio.run(measure_client(name, rivals, Path(folder), quick=quick))
-            except UnableError as exc:
+            except BenchmarkError as exc:
                 console.print(f"{name}: cannot measure: {exc}", highlight=False, markup=False)
                 continue
         for row, text in figures.items():

@@ -16,7 +16,7 @@ from hardware import device_package
 from hardware.simulated import DeviceSettings, find_micropython, flash_board, write_private
 
 HEAP = "256K"
-START_S = 30.0
+START_S = 90.0
 INSTALL_S = 60
 SETTLE_S = 3.0
 RETURN_S = 90.0  # for stored readings to arrive
