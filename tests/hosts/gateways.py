@@ -97,9 +97,7 @@ def start_gateways(
     stack: ExitStack, hosts: Sequence[Host], folder: Path, **environ: str
 ) -> list[HostGateway]:
     """Start a gateway on each host, all at the same time; the stack ends them."""
-    return in_parallel(
-        lambda host: start_gateway(stack, host, folder, **environ), hosts, at_once=4
-    )
+    return in_parallel(lambda host: start_gateway(stack, host, folder, **environ), hosts, at_once=4)
 
 
 def start_gateway(stack: ExitStack, host: Host, folder: Path, **environ: str) -> HostGateway:
@@ -122,14 +120,14 @@ def until_one_cluster(gateways: Sequence[HostGateway], timeout_s: float = 20) ->
     """Wait until they follow one of them and list each other; return that one."""
     everybody = {each.node_id for each in gateways}
 
-    def is_one() -> bool:
+    def find_leader() -> str:
         leaders = supernodes(gateways)
-        return (
+        is_one = (
             len(leaders) == 1
             and leaders <= everybody
             and all(each.listed() == everybody for each in gateways)
         )
+        return leaders.pop() if is_one else ""
 
-    until(is_one, f"one cluster of {len(everybody)} nodes", timeout_s)
-    (leader_id,) = supernodes(gateways)
+    leader_id = until(find_leader, f"one cluster of {len(everybody)} nodes", timeout_s)
     return next(each for each in gateways if each.node_id == leader_id)

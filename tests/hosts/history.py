@@ -159,9 +159,7 @@ class _Fault:
             yield f"{self._what}, for {at - self._since:.1f} s until {at:.1f}"
 
 
-def _judge_supernodes(
-    events: Sequence[Event], bound_s: float, until: float
-) -> Iterator[str]:
+def _judge_supernodes(events: Sequence[Event], bound_s: float, until: float) -> Iterator[str]:
     views: dict[str, View] = {}
     faults: dict[frozenset[str], _Fault] = {}
     for event in events:

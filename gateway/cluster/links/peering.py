@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gateway.cluster.election.heartbeat import Role, RoleClaim
 from gateway.cluster.election.machine import Election
 from gateway.cluster.links.admission import PeerAdmission
-from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.candidates import Candidates, Source, scoped
 from gateway.cluster.links.frames import INCARNATION_BYTES, Beat, Hello
 from gateway.cluster.links.link import PeerLink
 from gateway.cluster.links.peer_links import LinkPorts, PeerLinks
@@ -28,6 +28,7 @@ class PeeringPorts:
 
     addresses: Callable[[], tuple[str, ...]]  # host:port of this node's cluster port
     changed: Callable[[], None]  # role or claim
+    silent: Callable[[str], None]  # the id of a peer that cannot be reached any more
     save_epoch: Callable[[int], None]  # for later runs; returns before it is stored
     clock: Callable[[], float]
     monotonic: Callable[[], float]
@@ -53,7 +54,15 @@ class Peering:
             admission,
             candidates,
             self.hello,
-            LinkPorts(self._wants, self._up, self._down, self._hear, ports.clock, ports.monotonic),
+            LinkPorts(
+                self._wants,
+                self._up,
+                self._down,
+                ports.silent,
+                self._hear,
+                ports.clock,
+                ports.monotonic,
+            ),  # fmt: skip
         )
 
     async def run(self) -> None:
@@ -99,7 +108,8 @@ class Peering:
         """Return a heartbeat with the addresses of the nodes that matter at a take-over."""
         heartbeat = self._election.heartbeat(now)
         needed = [heartbeat.claim.supernode_id, *heartbeat.successors[:STANDBY]]
-        found = {node_id: self._candidates.addresses(node_id) for node_id in needed}
+        linked = filter(self.links.is_linked, needed)  # what it knows itself, not what it was told
+        found = {node_id: self._candidates.link_addresses(node_id) for node_id in linked}
         return Beat(heartbeat, {node_id: each for node_id, each in found.items() if each})
 
     @property
@@ -146,7 +156,8 @@ class Peering:
         was_heard = link.peer_id in self._election.heard
         self._election.hear(beat.heartbeat, now)
         for node_id, addresses in beat.addresses.items():
-            self._candidates.note(node_id, addresses, now, self._election.heard)
+            named = scoped(addresses, link.address)
+            self._candidates.note(node_id, named, now, self._election.heard, Source.PASSED_ON)
         if was_heard:
             self._react()
         else:  # it waits to learn that it is heard

@@ -45,6 +45,7 @@ def test_the_role_is_announced_and_stale_records_are_withdrawn() -> None:
                 signed,
                 save_epoch,
                 lambda _: (),
+                lambda _: None,
                 lambda _: "",
                 lambda _supernode_id, _statement: None,
                 monotonic=lambda: next(monotonic, 2.0),

@@ -34,7 +34,12 @@ class RunningNode:
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.election = Election(self.key.node_id, time.monotonic())
         ports = PeeringPorts(
-            lambda: (self.address,), lambda: None, lambda _: None, time.time, time.monotonic
+            lambda: (self.address,),
+            lambda: None,
+            lambda _: None,
+            lambda _: None,
+            time.time,
+            time.monotonic,
         )
         context = NodeTlsContext(self.key, [CONTROL])
         self.peering = Peering(
