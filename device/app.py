@@ -22,46 +22,52 @@ import gc
 import sys
 import time
 
-from device import contract, flash
+from device import contract
 from device.board import load_board
 from device.calls import Failures
 from device.clock import DeviceClock
-from device.command_ids import CommandIds
 from device.commands import Commands
-from device.flash_queue import FlashQueue
+from device.flash import load
 from device.link import Link
 from device.outbox import DELIVERED, Outbox
 from device.readings import Readings
 from device.sampling import Sampler, interval_ms
+from micropython import const
 
-_RESET_DELAY_S = 3  # so that an installer can read the traceback
-_COLLECT_BYTES = 8192  # allocated since the last collection
-_FAULT_LIMIT = 5  # of one task, in a row
-_FAULT_PAUSE_MS = 200
-_STEADY_MS = 60000  # a task that ran so long was a good one
+_RESET_DELAY_S = const(3)  # so that an installer can read the traceback
+_COLLECT_BYTES = const(8192)  # allocated since the last collection
+_FAULT_LIMIT = const(5)  # of one task, in a row
+_FAULT_PAUSE_MS = const(200)
+_STEADY_MS = const(60000)  # a task that ran so long was a good one
+_CHECK_MS = const(1000)
 
 
 class Device:
     """Registers the sensors and handlers of a program, and runs it."""
 
     def __init__(self, config=None, board=None):
-        self.config = config or flash.load_config()
-        self.board = board or load_board()
+        self.config = config = config or load("stored").load_config()
+        self.board = board = board or load_board()
         self.failures = Failures()
-        self.clock = DeviceClock(self.board, time.ticks_ms, time.ticks_diff)
-        self.outbox = Outbox(self.config.outbox_limit, self.config.outbox_bytes)
-        queue = FlashQueue(self.config.queue_bytes)
-        self.readings = Readings(self.outbox, queue, self.clock, self._wake_link)
-        self.link = Link(
-            self.config, self.board, self.outbox, self.readings, self.clock, self.failures
-        )
-        limit_ms = int(self.config.call_limit_s * 1000)
-        self._commands = Commands(
-            self.outbox, CommandIds(), self.clock, self.failures, limit_ms, self.link.wake
-        )
+        self.clock = DeviceClock(board, time.ticks_ms, time.ticks_diff)
+        self.outbox = outbox = Outbox(config.outbox_limit, config.outbox_bytes)
+        self.readings = Readings(outbox, config.queue_bytes, self.clock, self._wake_link)
+        self.link = Link(config, board, outbox, self.readings, self.clock, self.failures)
+        limit_ms = int(config.call_limit_s * 1000)
+        self._commands = Commands(outbox, self.clock, self.failures, limit_ms, self.link)
         self._sampler = Sampler(self._put_reading, self.failures, limit_ms)
         self._sensors = []
         self._seqs = {}
+        self._tasks = []
+        self._fault = None
+        boots = load("boots")
+        self.readings.run_number, self.crashes = boots.begin(board)
+        boots = None
+        if config.watchdog_s:
+            board.start_watchdog(config.watchdog_s)
+        gc.collect()
+        if self.crashes >= config.crash_limit:
+            load("safe_mode").take_over(self, self.crashes)
 
     def every(self, seconds, name=None, unit=None):
         """Publish what the function returns, every so many seconds; None publishes nothing."""
@@ -93,9 +99,7 @@ class Device:
         It waits in memory: the caller knows whether it arrived, and can repeat it.
         """
         ended = asyncio.Event()
-        payload = self._encode(contract.check_name(name), value, unit, self.clock.now())
-        path = contract.reading_path(name)
-        contract.check_size(path, payload)
+        path, payload = self._encode(contract.check_name(name), value, unit, self.clock.now())
         entry = self.outbox.put(path, payload, ended.set)
         self.link.wake()
         await ended.wait()
@@ -109,30 +113,43 @@ class Device:
             asyncio.run(self.main())
         except KeyboardInterrupt:
             print("device: stopped")
+            load("boots").forgive()
+            self.board.rest()
             return
         except Exception as exc:
+            gc.collect()
             sys.print_exception(exc)
+            load("boots").keep_trace(exc)
         time.sleep(_RESET_DELAY_S)
         self.board.reset()
 
     async def main(self):
         """Run everything; for programs that have an event loop of their own."""
-        works = [
-            ("link", lambda: self.link.run(self._commands.take)),
-            ("commands", self._commands.run),
-            ("readings", self.readings.run),
-            ("board", self.board.live),
+        ended = asyncio.Event()
+        works = self._tasks + [
+            ("link", self.link.run, (self._commands.take,)),
+            ("check", self._check, ()),
         ]
-        works += [(s[1], self._sampling(s)) for s in self._sensors]
-        await asyncio.gather(*[self._keep_running(name, work) for name, work in works])
+        if hasattr(self.board, "live"):
+            works.append(("board", self.board.live, ()))
+        works += [(sensor[1], self._sampler.run, sensor) for sensor in self._sensors]
+        for work in works:
+            asyncio.create_task(self._keep_running(ended, *work))
+        works = None
+        await ended.wait()
+        raise self._fault
 
-    async def _keep_running(self, name, work):
+    def add_task(self, name, work, args=()):
+        """Run a coroutine function beside the program; for parts of the package."""
+        self._tasks.append((name, work, args))
+
+    async def _keep_running(self, ended, name, work, args):
         """Run a task again after an exception; give up, for a reset, when that does not help."""
         faults = 0
         while True:
             started = time.ticks_ms()
             try:
-                return await work()
+                return await work(*args)
             except Exception as exc:
                 gc.collect()
                 self.failures.note(name, exc)
@@ -140,24 +157,36 @@ class Device:
                     faults = 0
                 faults += 1
                 if faults >= _FAULT_LIMIT:
-                    raise
+                    self._fault = exc
+                    ended.set()
+                    return
                 self.link.fail("the task %s failed" % name)
             await asyncio.sleep_ms(_FAULT_PAUSE_MS << faults)
 
-    def _sampling(self, sensor):
-        return lambda: self._sampler.run(*sensor)
+    async def _check(self):
+        """Look after the link and the queue, about once a second."""
+        pause_ms = min(_CHECK_MS, self.config.keepalive_s * 125)
+        pause_ms = min(pause_ms, int(self.config.timeout_s * 250))
+        while True:
+            await asyncio.sleep_ms(pause_ms)
+            self.board.feed()
+            self.link.check()
+            self.readings.check()
+            if self.crashes and self.clock.uptime_s() * 1000 >= _STEADY_MS:
+                self.crashes = 0
+                load("boots").forgive()
 
     def _put_reading(self, name, value, unit):
-        payload = self._encode(name, value, unit, None)
-        path = contract.reading_path(name)
-        contract.check_size(path, payload)
+        path, payload = self._encode(name, value, unit, None)
         self.readings.put(path, payload, self.clock.now())
 
     def _encode(self, name, value, unit, at):
         seq = self._seqs.get(name, 0) + 1
+        path = "readings/" + name
         payload = contract.encode_reading(value, unit, at, seq)
+        contract.check_size(path, payload)
         self._seqs[name] = seq
-        return payload
+        return path, payload
 
     def _wake_link(self):
         self.link.wake()

@@ -3,11 +3,15 @@
 unique_id() -> str              the same after every start; at most 23 characters
 async connect_network(config)   returns when IP works; LinkLost otherwise
 async recover_network(rounds) -> bool   after so many failures in a row; whether it did something
-async live()                    work of the board that runs beside the program
-now() -> int or None            unix seconds; None while the clock has not been set
+dns() -> (address[, port]) or None   the DNS server; None: getaddrinfo() asks, and stops the board
+async live()                    optional: work of the board that runs beside the program
+now() -> int or None            unix seconds; None when the clock may be wrong
 set_time(unix)                  the gateway has told the time
+set_floor(unix)                 it is at least so late: for the verification of certificates
 light(on)                       the board's own LED, if it has one
 celsius() -> float or None      its own temperature sensor, if it has one
+start_watchdog(seconds), feed(), rest()   a reset when feed() does not come; rest(): for the REPL
+was_power_on() -> bool          whether power, not a reset, started the board
 reset()                         start again; does not return
 """
 

@@ -1,48 +1,21 @@
 """Drives ESP32 boards. Never run on hardware so far; see docs/device.md."""
 
-import binascii
-import time
-
 import esp32
 import machine
-import network
 
-from device.clock import epoch_seconds, unix_seconds
-from device.wifi import connect_wifi, recover_wifi
+from device.board_machine import MachineBoard
 
 _LED_PIN = 2  # ESP32-DevKitC and most boards like it
 
 
-class Board:
+class Board(MachineBoard):
     """An ESP32 with Wi-Fi."""
 
+    NAME = "esp32"
+
     def __init__(self):
-        self._wlan = network.WLAN(network.STA_IF)
+        super().__init__()
         self._led = machine.Pin(_LED_PIN, machine.Pin.OUT)
-
-    def unique_id(self):
-        """Return the chip's own id."""
-        return "esp32-" + binascii.hexlify(machine.unique_id()).decode()
-
-    async def connect_network(self, config):
-        """Join Wi-Fi unless we are in it."""
-        await connect_wifi(self._wlan, config)
-
-    async def recover_network(self, lost_rounds):
-        """Restart a network that lets nothing through; return whether it did something."""
-        return await recover_wifi(self._wlan, lost_rounds, self.reset)
-
-    async def live(self):
-        """Nothing beside the program."""
-
-    def now(self):
-        """Return unix seconds, or None while the clock has not been set."""
-        return unix_seconds(time.time(), time.gmtime(0)[0])
-
-    def set_time(self, unix):
-        """Set the clock of the chip, which TLS and files use."""
-        t = time.gmtime(epoch_seconds(unix, time.gmtime(0)[0]))
-        machine.RTC().datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
 
     def light(self, on):
         """Switch the board's LED."""
@@ -53,7 +26,3 @@ class Board:
         if hasattr(esp32, "mcu_temperature"):
             return esp32.mcu_temperature()
         return None
-
-    def reset(self):
-        """Start again."""
-        machine.reset()

@@ -9,6 +9,8 @@ from device import flash
 from device.clock import unix_seconds
 
 _ID = "board-id"
+_WATCHDOG = "watchdog"  # SimulatedBoard reads the seconds in it, and looks at its time
+_CAUSE = "reset-cause"  # SimulatedBoard writes it before each start
 # SimulatedBoard holds our stdin open; its end means that power is gone, however its owner died.
 _POWER_VARIABLE = "HECATE_BOARD_POWER"
 
@@ -18,6 +20,7 @@ class Board:
 
     def __init__(self):
         self.is_lit = False
+        self._watchdog_s = 0
 
     def unique_id(self):
         """Return an id made on the first start."""
@@ -51,6 +54,32 @@ class Board:
 
     def set_time(self, unix):
         """Do nothing: the machine's clock is not ours to set."""
+
+    def set_floor(self, unix):
+        """Do nothing: the machine's clock is right."""
+
+    def dns(self):
+        """Return None: the machine's resolver is asked."""
+        return None
+
+    def start_watchdog(self, seconds):
+        """Ask the simulator for a reset when feed() is not called for so long."""
+        self._watchdog_s = seconds
+        self.feed()
+
+    def feed(self):
+        """Tell the simulator that the program lives."""
+        if self._watchdog_s and os.getenv(_POWER_VARIABLE) is not None:
+            with open(_WATCHDOG, "w") as file:
+                file.write(str(self._watchdog_s))
+
+    def rest(self):
+        """Take leave of the simulator's watchdog."""
+        flash.remove(_WATCHDOG)
+
+    def was_power_on(self):
+        """Return whether the simulator switched the power on."""
+        return flash.read_text(_CAUSE) in (None, "power")
 
     def light(self, on):
         """Remember and show the light."""

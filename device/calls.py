@@ -1,14 +1,12 @@
 """Calls the author's functions: a time limit for each call, and bounded reports of their errors."""
 
 import asyncio
-import io
-import sys
 
-from device.contract import text_of
 from device.errors import DeviceError
+from device.flash import load
+from micropython import const
 
-_KINDS = 16
-_TRACE_BYTES = 600
+_KINDS = const(16)
 
 
 class Failures:
@@ -25,15 +23,11 @@ class Failures:
         if kind not in self._kinds and len(self._kinds) >= _KINDS:
             kind = None
         count = self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        power = 1
-        while power < count:
-            power *= 10
-        if power == count:
+        while count % 10 == 0:
+            count //= 10
+        if count == 1:
             try:
-                times = "" if count == 1 else ", %d times" % count
-                print("device: %s failed%s: %s" % (name, times, describe(exc)))
-                sys.print_exception(exc, _Start())
-                print()
+                load("traceback").print_failure(name, exc, self._kinds[kind])
             except MemoryError:
                 pass
 
@@ -44,17 +38,10 @@ def describe(exc):
     return text if isinstance(exc, DeviceError) else "%s %s" % (type(exc).__name__, text)
 
 
-class _Start(io.IOBase):
-    """Prints the start of what is written; an exception's text may be larger than the heap."""
-
-    def __init__(self):
-        self._left = _TRACE_BYTES
-
-    def write(self, data):
-        part = bytes(data[: self._left])
-        self._left -= len(part)
-        sys.stdout.write(part)
-        return len(data)
+def text_of(exc, limit):
+    """Return the start of an exception's text, without a copy of it all."""
+    only = exc.args[0] if len(exc.args) == 1 else None
+    return (only if isinstance(only, str) else str(exc))[:limit]
 
 
 class TookTooLong(Exception):
@@ -71,16 +58,7 @@ async def call(function, limit_ms, *args):
         return result
     outcome = []
     ended = asyncio.Event()
-
-    async def run():
-        try:
-            outcome.append((await result, None))
-        except Exception as exc:
-            outcome.append((None, exc))
-        finally:
-            ended.set()
-
-    task = asyncio.create_task(run())
+    task = asyncio.create_task(_finish(result, outcome, ended))
     try:
         await asyncio.wait_for_ms(ended.wait(), limit_ms)
     except asyncio.TimeoutError:
@@ -88,7 +66,16 @@ async def call(function, limit_ms, *args):
     finally:
         if not ended.is_set():
             task.cancel()
-    value, error = outcome[0]
+    value, error = outcome
     if error is not None:
         raise error
     return value
+
+
+async def _finish(call, outcome, ended):
+    try:
+        outcome += (await call, None)
+    except Exception as exc:
+        outcome += (None, exc)
+    finally:
+        ended.set()

@@ -1,7 +1,9 @@
 """Tells Unix time: what the gateway has told, else the board's clock if it was ever set. Pure."""
 
-_SECONDS_1970_TO_2000 = 946684800
-_FIRST_BELIEVABLE = 1735689600  # 2025-01-01: an earlier time is a clock that was never set
+from micropython import const
+
+_SECONDS_1970_TO_2000 = const(946684800)
+_FIRST_BELIEVABLE = const(1735689600)  # 2025-01-01: an earlier time is a clock that was never set
 
 
 def unix_seconds(seconds, epoch_year):

@@ -3,9 +3,12 @@
 import json
 
 from device.errors import ConfigError
+from micropython import const
+
+_TLS_PORT = const(8883)
 
 _NUMBERS = {  # key: (default, lowest, highest)
-    "port": (1883, 1, 65535),
+    "port": (1883, 1, 65535),  # 8883 with TLS
     "interval_s": (5, 0.01, 86400),
     "keepalive_s": (30, 1, 3600),
     "timeout_s": (10, 0.1, 120),  # to connect, for CONNACK, SUBACK, PINGRESP and a stuck write
@@ -15,9 +18,19 @@ _NUMBERS = {  # key: (default, lowest, highest)
     "outbox_bytes": (8192, 2048, 1048576),
     "queue_bytes": (131072, 0, 16777216),  # in flash; 0: none
     "call_limit_s": (30, 0.1, 3600),  # of an async handler or sensor
+    "watchdog_s": (8, 0, 8),  # 0: none; the RP2's own counts to 8.3 s
+    "crash_limit": (5, 1, 100),  # resets in a row, none of them by power, until safe mode
 }
-_TEXTS = {"host": None, "name": None, "model": "generic", "wifi_ssid": "", "wifi_password": ""}
-_WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes", "queue_bytes")
+_TEXTS = {
+    "host": None,
+    "name": None,
+    "model": "generic",
+    "wifi_ssid": "",
+    "wifi_password": "",
+    "tls_name": "",  # in the gateway's certificate, if it is not the host
+}
+_FLAGS = {"tls": False}
+_WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes", "queue_bytes", "crash_limit")
 
 
 class Config:
@@ -34,8 +47,8 @@ def parse_config(text, source="config.json"):
         raise ConfigError("cannot read %s: not a JSON object" % source)
     config = Config()
     for key, value in table.items():
-        if key not in _NUMBERS and key not in _TEXTS:
-            known = ", ".join(sorted(list(_NUMBERS) + list(_TEXTS)))
+        if key not in _NUMBERS and key not in _TEXTS and key not in _FLAGS:
+            known = ", ".join(sorted(list(_NUMBERS) + list(_TEXTS) + list(_FLAGS)))
             raise ConfigError(
                 "cannot read %s: %s is not known; known are %s" % (source, key, known)
             )
@@ -51,6 +64,13 @@ def parse_config(text, source="config.json"):
                 "cannot read %s: %s must be %s to %s" % (source, key, lowest, highest)
             )
         setattr(config, key, value)
+    for key, default in _FLAGS.items():
+        value = table.get(key, default)
+        if not isinstance(value, bool):
+            raise ConfigError("cannot read %s: %s is not true or false" % (source, key))
+        setattr(config, key, value)
+    if config.tls and "port" not in table:
+        config.port = _TLS_PORT
     return config
 
 

@@ -7,20 +7,26 @@ segment makes room when the limit is reached, and its records are counted as dro
 an earlier run is never appended to: a power cut may have torn its last record, which ends it.
 
     record: length of body (2 bytes), CRC-32 of body (4), body
-    body:   unix seconds or 0 (4), uptime in seconds (4), number of the run (2),
+    body:   unix seconds, 0 or DATED (4), uptime in seconds (4), number of the run (2),
             length of path (1), path, payload                       little endian
 """
 
 import binascii
 import os
 
-_SEGMENTS = 8
-_MOST_SEGMENTS = 32  # small ones come from short outages
-_LEAST_SEGMENT = 4096
-_STEP_BYTES = 1024  # in memory until so many have come, or flush()
-_TAIL_LIMIT = 4096  # in memory at most, when the flash takes none
-_HEAD = 6
-_BODY_HEAD = 11
+from device.contract import dated
+from micropython import const
+
+DATED = 1  # for the time of a record: the payload has it, or never gets one
+
+_SEGMENTS = const(8)
+_MOST_SEGMENTS = const(32)  # small ones come from short outages
+_LEAST_SEGMENT = const(4096)
+_STEP_BYTES = const(1024)  # in memory until so many have come, or flush()
+_TAIL_LIMIT = const(4096)  # in memory at most, when the flash takes none
+_HEAD = const(6)
+_BODY_HEAD = const(11)
+_RUNS = const(20)  # earlier ones whose readings can be dated
 
 
 class FlashQueue:
@@ -40,6 +46,7 @@ class FlashQueue:
         self._writing = None  # number of the segment that is appended to
         self._written = 0
         self._file = None  # of the oldest segment, while it is read
+        self._lengths = {}  # in seconds, of earlier runs
         self._unfinished = {}  # number: its records taken and not yet delivered
 
     def is_empty(self):
@@ -49,6 +56,10 @@ class FlashQueue:
     def is_in_memory_only(self):
         """Return whether no segment waits to be taken."""
         return not self._numbers
+
+    def is_done(self):
+        """Return whether nothing waits, and all that was taken has been delivered."""
+        return not self._numbers and not self._tail and not self._unfinished
 
     def put(self, record):
         """Append an encoded record; return whether it is time for flush()."""
@@ -85,6 +96,34 @@ class FlashQueue:
         if number in self._unfinished:
             self._unfinished[number] -= 1
             self._remove_if_done(number)
+
+    def length_of(self, run):
+        """Return the uptime in the last record of a run that has ended, or 0."""
+        if run not in self._lengths:
+            numbers = [n for n in self._numbers if self._first_run(n) == run]
+            self._lengths[run] = self._last_uptime(numbers[-1]) if numbers else 0
+        return self._lengths[run]
+
+    def _first_run(self, number):
+        try:
+            with open(self._path(number), "rb") as file:
+                head = file.read(_HEAD + _BODY_HEAD)
+        except OSError:
+            return None
+        return int.from_bytes(head[_HEAD + 8 : _HEAD + 10], "little")
+
+    def _last_uptime(self, number):
+        uptime = 0
+        try:
+            with open(self._path(number), "rb") as file:
+                while True:
+                    head = file.read(_HEAD + _BODY_HEAD)
+                    if len(head) < _HEAD + _BODY_HEAD:
+                        return uptime
+                    uptime = int.from_bytes(head[_HEAD + 4 : _HEAD + 8], "little")
+                    file.seek(int.from_bytes(head[:2], "little") - _BODY_HEAD, 1)
+        except OSError:
+            return uptime
 
     def flush(self):
         """Write what is in memory to the flash."""
@@ -201,6 +240,27 @@ def encode_record(path, payload, at, uptime, run):
     )
     head = len(body).to_bytes(2, "little") + binascii.crc32(body).to_bytes(4, "little")
     return head + body
+
+
+def dated_body(body, clock, run_number, queue):
+    """Return (path, payload) of a record; the payload has its time, if that can be known.
+
+    A record of an earlier run without a time was taken before this run began, and before what
+    followed it in its own: that gives the latest time possible, which is marked as estimated.
+    """
+    path, payload, at, uptime, run = decode_body(body)
+    if at == DATED:
+        return path, payload
+    if at is None and clock.now() is not None:
+        started = clock.now() - clock.uptime_s()
+        if run == run_number:
+            at = started + uptime
+        elif 0 < run_number - run <= _RUNS:
+            for number in range(run_number - 1, run - 1, -1):
+                started -= queue.length_of(number)
+            payload = payload[:-1] + b', "estimated": true}'
+            at = started + uptime
+    return path, payload if at is None else dated(payload, at)
 
 
 def decode_body(body):

@@ -3,41 +3,50 @@
 While the link is up and little waits, readings go into the outbox and the flash is left alone.
 They go into the queue when half of the outbox is full, when the link has been down for some
 seconds, when no time is known to date them by, and as long as older ones are in the queue: so
-they arrive in their order. A reading taken before the time was known is dated when it leaves the
-queue, if the board has not been reset meanwhile.
+they arrive in their order, and an old one never takes the place of a newer one. A reading taken
+before the time was known is dated when it leaves the queue.
+
+flash_queue.py is in memory only while something is in the queue.
 """
 
-import asyncio
 import os
 import time
 
-from device import contract
-from device.flash_queue import decode_body, encode_record
+from device.contract import dated
+from device.flash import load
+from micropython import const
 
-_GRACE_MS = 2000  # a link that is back by then costs no write to the flash
-_TIME_WAIT_MS = 3000  # for the time, after the link came up; another broker may never tell it
-_LOOK_MS = 1000
-_DATED = 1  # in a record: the payload has its time, or never gets one
-_SHARE = 2  # readings fill 1/2 of the outbox; the rest is for commands and replies
+_GRACE_MS = const(2000)  # a link that is back by then costs no write to the flash
+_TIME_WAIT_MS = const(3000)  # for the time, after the link came up; it may never be told
+_SHARE = const(2)  # readings fill 1/2 of the outbox; the rest is for commands and replies
+_DIRECTORY = const("queue")
 
 
 class Readings:
     """The readings of a device on their way into the outbox."""
 
-    def __init__(self, outbox, queue, clock, wake):
+    def __init__(self, outbox, queue_bytes, clock, wake):
+        self.run_number = 0  # of this run of the program; the same for none of the last ones
         self._outbox = outbox
-        self._queue = queue
+        self._queue_bytes = queue_bytes
         self._clock = clock
         self._wake = wake  # called when the outbox may have got something to send
+        self._module = self._queue = None  # flash_queue.py and its queue, when there is one
+        self._lost = 0  # readings that earlier queues dropped
         self._held = None  # taken from a segment, and waiting for room
-        self._run = int.from_bytes(os.urandom(2), "little")
         self._is_up = False
         self._since = time.ticks_ms()
+        try:
+            if os.listdir(_DIRECTORY):
+                self._open()
+        except OSError:  # there is none
+            pass
 
     @property
     def dropped(self):
         """The readings that were dropped since the start."""
-        return self._outbox.dropped + self._queue.dropped
+        queue = self._queue
+        return self._outbox.dropped + self._lost + (queue.dropped if queue else 0)
 
     def put(self, path, payload, at):
         """Take a reading; at is None when the time is not known."""
@@ -47,13 +56,15 @@ class Readings:
             and (self._is_up or not self._is_for(_GRACE_MS))
             and self._outbox.has_room(len(path) + len(payload), _SHARE)
         ):
-            self._outbox.put(path, contract.dated(payload, at))
+            self._outbox.put(path, dated(payload, at))
         else:
-            record = encode_record(path, payload, at, self._clock.uptime_s(), self._run)
-            if self._queue.put(record):
-                if self._queue.is_in_memory_only():
+            queue = self._open()
+            uptime = self._clock.uptime_s()
+            record = self._module.encode_record(path, payload, at, uptime, self.run_number)
+            if queue.put(record):
+                if queue.is_in_memory_only():
                     self._spill(not self._is_up)
-                self._queue.flush()
+                queue.flush()
         self._wake()
 
     def note_link(self, is_up):
@@ -64,54 +75,57 @@ class Readings:
 
     def refill(self):
         """Move readings from the queue to the outbox while there is room."""
-        if self._clock.now() is None and not self._is_for(_TIME_WAIT_MS):
+        queue = self._queue
+        if queue is None or (self._clock.now() is None and not self._is_for(_TIME_WAIT_MS)):
             return
         while self._outbox.has_room(0, _SHARE):
-            taken = self._held or self._queue.take()
+            taken = self._held or queue.take()
             if taken is None:
+                if queue.is_done():
+                    self._close()
                 return
-            path, payload = self._dated(taken[0])
+            date = self._module.dated_body
+            path, payload = date(taken[0], self._clock, self.run_number, queue)
             if not self._outbox.has_room(len(path) + len(payload), _SHARE):
                 self._held = taken
                 return
             self._held = None
-            self._send_stored(path, payload, taken[1])
+            number = taken[1]
+            if number is None:
+                self._outbox.put(path, payload)
+            else:
+                self._outbox.put(path, payload, lambda: queue.done(number), True)
 
-    async def run(self):
-        """Bring what waits into the flash while the link is down."""
-        while True:
-            await asyncio.sleep_ms(_LOOK_MS)
-            if self._is_up:
-                self._wake()
-            elif self._is_for(_GRACE_MS):
-                self._spill(True)
-                self._queue.flush()
+    def check(self):
+        """Bring what waits into the flash while the link is down; to be called each second."""
+        if self._is_up:
+            self._wake()
+        elif self._is_for(_GRACE_MS) and (self._queue or self._outbox.has_readings()):
+            queue = self._open()
+            self._spill(True)
+            queue.flush()
+
+    def _open(self):
+        if self._queue is None:
+            self._module = load("flash_queue")
+            self._queue = self._module.FlashQueue(self._queue_bytes, _DIRECTORY)
+        return self._queue
+
+    def _close(self):
+        self._lost += self._queue.dropped
+        self._queue = self._module = None
 
     def _is_empty(self):
-        return self._held is None and self._queue.is_empty()
-
-    def _dated(self, body):
-        path, payload, at, uptime, run = decode_body(body)
-        now = self._clock.now()
-        if at is None and run == self._run and now is not None:
-            at = now - self._clock.uptime_s() + uptime
-        if at is None or at == _DATED:
-            return path, payload
-        return path, contract.dated(payload, at)
-
-    def _send_stored(self, path, payload, number):
-        if number is None:
-            self._outbox.put(path, payload)
-        else:
-            self._outbox.put(path, payload, lambda: self._queue.done(number), kept=True)
+        return self._held is None and (self._queue is None or self._queue.is_empty())
 
     def _spill(self, with_sent):
         """Move readings from the outbox to the queue; they are older than those in its memory."""
-        taken = self._outbox.take_back(with_sent)
+        records = []
         uptime = self._clock.uptime_s()
-        self._queue.put_first(
-            [encode_record(e.path, e.payload, _DATED, uptime, self._run) for e in taken]
-        )
+        encode = self._module.encode_record
+        for entry in self._outbox.take_back(with_sent):
+            records.append(encode(entry.path, entry.payload, 1, uptime, self.run_number))
+        self._queue.put_first(records)
 
     def _is_for(self, limit_ms):
         return time.ticks_diff(time.ticks_ms(), self._since) >= limit_ms

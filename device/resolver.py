@@ -1,8 +1,9 @@
-"""Finds the gateway's address, and remembers the last one that was good, also across resets.
+"""Finds the gateway's address, and remembers the last one that was good. Loaded to connect.
 
-getaddrinfo() has no asynchronous form on a board: while DNS does not answer, the whole board
-stands still for some seconds. So a good address is used until connecting to it fails, and after
-that DNS is asked at most once a minute. A numeric host needs no DNS.
+getaddrinfo() has no asynchronous form: while DNS does not answer, the whole board stands still for
+ten seconds. So dns.py asks if the board knows its DNS server, and a good address, which is kept across resets, is used until
+connecting to it fails, and after that DNS is asked at most once a minute. A numeric host needs no
+DNS.
 """
 
 import socket
@@ -10,57 +11,58 @@ import time
 
 from device import flash
 from device.errors import LinkLost
+from micropython import const
 
-_FILE = "address"
-_PAUSE_MS = 60000
+_FILE = const("address")
+_PAUSE_MS = const(60000)
+_GOOD = const(0)
+_HAS_FAILED = const(1)
+_ASKED = const(2)
 
 
-class GatewayAddress:
-    """The address of one host and port."""
+def new_state(host):
+    """Return what is known at the start: [last good address, whether it failed, last question]."""
+    try:
+        known, _, address = (flash.read_text(_FILE) or "").partition(" ")
+    except (OSError, ValueError):
+        return [None, False, None]
+    return [address if known == host and address else None, False, None]
 
-    def __init__(self, host, port):
-        self._host = host
-        self._port = port
-        self._good = self._load()
-        self._has_failed = False
-        self._asked = None
 
-    def find(self):
-        """Return an address to try, as getaddrinfo() does."""
-        if self._good is None or (self._has_failed and self._may_ask()):
-            self._asked = time.ticks_ms()
-            try:
-                return _look_up(self._host, self._port)
-            except OSError as exc:
-                if self._good is None:
-                    raise LinkLost("cannot find %s: DNS says %s" % (self._host, exc))
-        return _look_up(self._good, self._port)
-
-    def note_failure(self):
-        """Note that the address led to nothing."""
-        self._has_failed = True
-
-    def note_success(self, info):
-        """Note that the address led to the gateway."""
-        self._has_failed = False
-        address = _numeric(info)
-        if address is None or address in (self._good, self._host):
-            return
-        self._good = address
+async def find(state, host, port, server):
+    """Return an address to try, as getaddrinfo() does; server is the board's dns()."""
+    good = state[_GOOD]
+    asked = state[_ASKED]
+    may_ask = asked is None or time.ticks_diff(time.ticks_ms(), asked) >= _PAUSE_MS
+    if good is None or (state[_HAS_FAILED] and may_ask):
+        state[_ASKED] = time.ticks_ms()
         try:
-            flash.write_atomic(_FILE, "%s %s" % (self._host, address))
+            address = host
+            if server is not None and not host.replace(".", "").isdigit():
+                address = await flash.load("dns").resolve(server, host)
+            return _look_up(address, port)
         except OSError as exc:
-            print("device: cannot keep the address of %s: %s" % (self._host, exc))
+            if good is None:
+                raise LinkLost("cannot find %s: DNS: %s" % (host, exc))
+    return _look_up(good, port)
 
-    def _may_ask(self):
-        return self._asked is None or time.ticks_diff(time.ticks_ms(), self._asked) >= _PAUSE_MS
 
-    def _load(self):
-        try:
-            host, _, address = (flash.read_text(_FILE) or "").partition(" ")
-        except (OSError, ValueError):
-            return None
-        return address if host == self._host and address else None
+def note_failure(state):
+    """Note that the address led to nothing."""
+    state[_HAS_FAILED] = True
+
+
+def note_success(state, host, info):
+    """Note that the address led to the gateway."""
+    state[_HAS_FAILED] = False
+    address = _numeric(info)
+    if address is None or address in (state[_GOOD], host):
+        return
+    state[_GOOD] = address
+    try:
+        flash.write_atomic(_FILE, "%s %s" % (host, address))
+    except OSError as exc:
+        print("device: cannot keep the address of %s: %s" % (host, exc))
 
 
 def _look_up(host, port):

@@ -9,11 +9,12 @@ import asyncio
 import time
 
 from device.calls import call
+from micropython import const
 
-_SHORTEST_MS = 10
-_LONGEST_S = 31622400  # a year
-_PART_MS = 3600000
-_SLOW_MS = 50
+_SHORTEST_MS = const(10)
+_LONGEST_S = const(31622400)  # a year
+_PART_MS = const(3600000)
+_SLOW_MS = const(50)
 
 
 def interval_ms(seconds):

@@ -4,11 +4,12 @@ import asyncio
 import time
 
 from device.errors import ConfigError, LinkLost
+from micropython import const
 
-_POLL_MS = 200
-_LEAVE_AT = 3  # rounds in a row without a word from the gateway: leave the network
-_OFF_AT = 6  # switch the interface off and on
-_RESET_AT = 24  # reset the board; about twenty minutes with the default pauses
+_POLL_MS = const(200)
+_LEAVE_AT = const(3)  # rounds in a row without a word from the gateway: leave the network
+_OFF_AT = const(6)  # switch the interface off and on
+_RESET_AT = const(24)  # reset the board; about twenty minutes with the default pauses
 
 
 async def connect_wifi(wlan, config, timeout_s=20):

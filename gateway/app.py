@@ -15,7 +15,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -27,28 +26,31 @@ from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes
-from gateway.app_cluster import EPOCH, ClusterBase, build_cluster
+from gateway.app_cloud import build_api, build_uplink, name_cloud
+from gateway.app_cluster import (
+    ClusterBase,
+    build_cluster,
+    build_warnings,
+    load_credential,
+    load_election,
+)
+from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
 from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
-from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.config import GatewayConfig
-from gateway.devices.admission import DeviceAdmission, confirm
-from gateway.devices.claims import Claims
-from gateway.devices.registry import DeviceRegistry
-from gateway.devices.store import DeviceStore
 from gateway.lifecycle import CloudLinkParts, Gateway, GatewayParts
 from gateway.mqtt.access import Access, AccessPorts
 from gateway.mqtt.embedded import build_embedded_broker, open_users
 from gateway.mqtt.listeners import BrokerListeners, open_broker_listeners
 from gateway.node.account import Account
-from gateway.node.credential import CredentialKeeper
 from gateway.node.identity import load_identity
 from gateway.node.record import Node, RecordSources
 from gateway.node.state_folder import hold_state, make_private, runtime_folder
-from gateway.node.vouch import SupernodeVouch
+from gateway.node.vouch import HolderVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.services.egress.dialer import is_own_address
@@ -62,13 +64,10 @@ from gateway.storage.settings import SettingsStore
 from gateway.tls import client_context, server_certificate
 from protocol.records import NodeRecord
 from web import ServerCertificate
-from web.addresses import is_loopback_host
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.client import CloudApi
     from gateway.mqtt.users import BrokerUsers
-    from gateway.spool.spool import Spool
-    from gateway.uplink.uplink import Uplink
 
 logger = logging.getLogger(__name__)
 
@@ -96,20 +95,18 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     node, clock = base.node, base.clock
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
-    admission = DeviceAdmission(base.device_store, base.registry, base.claims, broker)
-    api = await _build_api(base, stack) if config.cloud.url else None
+    admission = build_admission(base.devices, broker)
+    api = build_api(config.cloud, node.identity.key, clock, stack) if config.cloud.url else None
     fetch_keys = api.signing_keys if api is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
     await tokens.load()
-    credential = CredentialKeeper(
-        node.node_id, node.account, base.settings, lambda: tokens.keys, clock.now
-    )
-    await credential.load()
+    credential = await load_credential(node, base.settings, tokens, clock.now)
     cluster = build_cluster(
         ClusterBase(
             settings=config.cluster,
             node=node,
             election=base.election,
+            sep=base.sep,
             broker=broker,
             store=base.settings,
             tokens=tokens,
@@ -118,6 +115,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             clock=clock.now,
         )
     )
+    warnings = build_warnings(config.cluster, credential, time.time)
     cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
     nodes = build_other_nodes(
         node.node_id,
@@ -134,6 +132,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
+            warnings=warnings.texts,
         )
     )
     sidecar = build_sidecar(
@@ -163,6 +162,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             admission=admission,
             cluster=cluster,
             credential=credential,
+            warnings=warnings,
             tokens=tokens,
             cloud=cloud,
             status=status,
@@ -178,13 +178,12 @@ class _Base:
 
     config: GatewayConfig
     settings: SettingsStore
-    device_store: DeviceStore
-    registry: DeviceRegistry
-    claims: Claims
+    devices: DeviceBase
     services: ServiceHost
     election: Election
+    sep: SepAgreement
     node: Node
-    vouch: SupernodeVouch
+    vouch: HolderVouch
     clock: CloudClock
     sockets: Path  # the folder of this process's Unix sockets
     broker_listeners: BrokerListeners
@@ -197,7 +196,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     database = gateway_database(state)
     await database.open()
     stack.push_async_callback(database.close)
-    settings, device_store = SettingsStore(database), DeviceStore(database)
+    settings = SettingsStore(database)
+    devices = await load_devices(config.devices, database, state)
     account = Account(settings)
     await account.load()
     sockets = make_private(
@@ -211,56 +211,42 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         limits=config.services.limits(),
         isolation=config.services.isolation_policy(),
     )
-    rank = Rank(config.cluster.stationary, config.cluster.capability)
-    stored = await settings.load()
-    epoch = int(stored.get(EPOCH, b"0"))
-    election = Election(identity.node_id, time.monotonic(), rank, epoch)
+    election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
     clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    vouch = SupernodeVouch()
-    sources = RecordSources(services.services, lambda: election.supernode_id, vouch.of)
+    sep = SepAgreement(identity.node_id, time.monotonic(), name_cloud(config.cloud.url))
+    vouch = HolderVouch(identity.node_id)
+    sources = RecordSources(
+        services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of
+    )
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
         settings=settings,
-        device_store=device_store,
-        registry=DeviceRegistry(await device_store.devices()),
-        claims=Claims(await device_store.claims()),
+        devices=devices,
         services=services,
         election=election,
-        node=Node(identity, name, account, sources, clock.now),
+        sep=sep,
+        node=Node(identity, name, account, sources, clock.now, config.node.read_position()),
         vouch=vouch,
         clock=clock,
         sockets=sockets,
-        broker_listeners=open_broker_listeners(config.broker, sockets / "broker.sock"),
+        broker_listeners=open_broker_listeners(
+            config.broker, sockets / "broker.sock", devices.authority_file
+        ),
         sidecar_certificate=server_certificate(
             config.sidecar.tls_cert, config.sidecar.tls_key, "[sidecar]"
         ),
     )
 
 
-async def _build_api(base: _Base, stack: AsyncExitStack) -> "CloudApi":
-    from gateway.cloud_api.client import CloudApi
-    from gateway.cloud_api.http_proxy import find_proxy
-
-    settings, node = base.config.cloud, base.node
-    scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
-    tls = client_context(settings.ca_file) if settings.tls else None
-    if not settings.tls and not is_loopback_host(host):
-        logger.warning("the link to %s is not encrypted: use https", settings.url)
-    proxy = find_proxy(settings.proxy, scheme, host)
-    api = CloudApi(settings.url, node.identity.key, tls, base.clock, proxy)
-    stack.push_async_callback(api.close)
-    return api
-
-
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
+    logins = build_logins(base.devices, base.broker_listeners.encrypted)
     access = Access(
-        base.registry,
-        base.claims,
+        base.devices.tables.registry,
         base.node.identity.api_key,
-        AccessPorts(base.services.authenticate, partial(confirm, base.device_store), time.time),
+        AccessPorts(base.services.authenticate, logins, base.devices.rights),
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
@@ -274,11 +260,13 @@ async def _build_cloud(
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
+    from gateway.node.position_reports import PositionReports
     from gateway.spool.spool import Spool
     from gateway.spool.values import WhenFull
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.dial import dial_tcp
     from gateway.tunnel.grants import BepService
+    from gateway.uplink.uplink import NodePorts
 
     config, node, clock = base.config, base.node, base.clock
     settings = config.cloud
@@ -304,7 +292,14 @@ async def _build_cloud(
         node.note_registered(stored)
         cluster.publish()
 
-    uplink = _build_uplink(base, broker, api, spool, on_registered)
+    ports = NodePorts(
+        node.node_id,
+        node.signed_registration,
+        on_registered,
+        cluster.note_own_reach,
+        cluster.raise_epoch,
+    )
+    uplink = build_uplink(config, node.account, broker, (api, spool), ports)
     membership = Membership(node.account, api, uplink.associate, node.edge_id_token)
     stack.push_async_callback(membership.cancel)
     return CloudLinkParts(
@@ -312,39 +307,17 @@ async def _build_cloud(
         uplink=uplink,
         tunnel=tunnel,
         beps=beps,
-        calls=CloudCalls(uplink.associate, api.account_nodes, beps, membership, settings.url),
+        calls=CloudCalls(
+            associate=uplink.associate,
+            account_nodes=api.account_nodes,
+            near_nodes=api.near_nodes,
+            moved=PositionReports(node.position, uplink.register_soon).move,
+            beps=beps,
+            membership=membership,
+            url=settings.url,
+        ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         sep_calls=sep_calls,
-    )
-
-
-def _build_uplink(
-    base: _Base,
-    broker: Broker,
-    api: "CloudApi",
-    spool: "Spool",
-    on_registered: Callable[[NodeRecord], None],
-) -> "Uplink":
-    from gateway.cloud_api.http_proxy import find_proxy
-    from gateway.uplink.connection import Endpoint
-    from gateway.uplink.rules import Rules
-    from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
-
-    config, node = base.config, base.node
-    settings = config.cloud
-    tls = client_context(settings.ca_file) if settings.tls else None
-    host, port = settings.mqtt_address
-    proxy = find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
-    return Uplink(
-        Endpoint(host, port, tls, proxy),
-        NodePorts(node.node_id, node.signed_record, on_registered),
-        UplinkParts(
-            api=api,
-            account=node.account,
-            rules=Rules(config.uplink.topics),
-            spool=spool,
-            local=broker.local_client("uplink"),
-        ),
     )
 
 
@@ -382,7 +355,12 @@ def _build_roles(
 
     node_id, uplink = base.node.node_id, cloud.uplink
     service = SepService(base.node.identity, sidecar.api, base.clock.now)
-    peers = PeerPorts(cluster.send_sep, lambda: cluster.supernode_id)
+    peers = PeerPorts(
+        send=cluster.send_sep,
+        supernode_id=lambda: cluster.supernode_id,
+        holder_id=lambda: cluster.sep_holder_id,
+        is_awake=cluster.is_awake,
+    )
     sep = SepForwarder(node_id, service, peers)
     cluster.add_listener(uplink.register_soon, sep.take_from_peer)
 

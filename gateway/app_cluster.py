@@ -1,6 +1,7 @@
 """Builds the parts of the cluster for app.py."""
 
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -11,15 +12,18 @@ from gateway.access.tokens import AccessTokens
 from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster, ClusterPorts
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.records.directory import Directory
 from gateway.config import ClusterSettings
 from gateway.node.credential import CredentialKeeper
 from gateway.node.record import Node
-from gateway.node.vouch import SupernodeVouch
+from gateway.node.vouch import HolderVouch
+from gateway.node.warnings import NodeWarnings, describe_clock
 from gateway.storage.settings import SettingsStore
-from protocol.cluster_credentials import ClusterCredential, read_credential
+from protocol.cluster_credentials import ANY_TIME, ClusterCredential, read_credential
 from protocol.errors import TokenError
-from protocol.records import sign_membership
+from protocol.memberships import SepClaim, sign_membership
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.admission import PeerAdmission
@@ -35,11 +39,12 @@ class ClusterBase:
     settings: ClusterSettings
     node: Node
     election: Election
+    sep: SepAgreement
     broker: Broker
     store: SettingsStore
     tokens: AccessTokens
     credential: CredentialKeeper
-    vouch: SupernodeVouch
+    vouch: HolderVouch
     clock: Callable[[], float]
 
 
@@ -50,8 +55,8 @@ def build_cluster(base: ClusterBase) -> Cluster:
     async def save_epoch(epoch: int) -> None:
         await base.store.save({EPOCH: str(epoch).encode()})
 
-    def vouch(member_id: str) -> str:
-        return sign_membership(member_id, base.node.identity.key, base.clock())
+    def vouch(node_id: str, claim: SepClaim) -> str:
+        return sign_membership(node_id, base.node.identity.key, base.clock(), claim)
 
     ports = ClusterPorts(
         base.node.signed_record,
@@ -61,9 +66,9 @@ def build_cluster(base: ClusterBase) -> Cluster:
         vouch,
         base.vouch.note,
     )
-    node_id, election = base.node.node_id, base.election
+    node_id, agreed = base.node.node_id, (base.election, base.sep)
     if base.settings.admit == "none":
-        return Cluster(node_id, election, directory, base.broker, ports)
+        return Cluster(node_id, agreed, directory, base.broker, ports)
     from gateway.cluster.network import ClusterNetwork, WaysToPeers
 
     admission = _build_admission(base)
@@ -71,9 +76,35 @@ def build_cluster(base: ClusterBase) -> Cluster:
 
     def build_network(network_ports: "NetworkPorts") -> "ClusterNetwork":
         key = base.node.identity.key
-        return ClusterNetwork(key, election, directory, admission, ways, network_ports)
+        return ClusterNetwork(key, agreed, directory, admission, ways, network_ports)
 
-    return Cluster(node_id, election, directory, base.broker, ports, build_network)
+    return Cluster(node_id, agreed, directory, base.broker, ports, build_network)
+
+
+async def load_election(node_id: str, store: SettingsStore, settings: ClusterSettings) -> Election:
+    """Return the election of a node, which continues after the highest epoch that it has seen."""
+    rank = Rank(settings.stationary, settings.capability)
+    epoch = int((await store.load()).get(EPOCH, b"0"))
+    return Election(node_id, time.monotonic(), rank, epoch)
+
+
+async def load_credential(
+    node: Node, store: SettingsStore, tokens: AccessTokens, clock: Callable[[], float]
+) -> CredentialKeeper:
+    """Return the credential of a node, as it was stored."""
+    keeper = CredentialKeeper(node.node_id, node.account, store, lambda: tokens.keys, clock)
+    await keeper.load()
+    return keeper
+
+
+def build_warnings(
+    settings: ClusterSettings, credential: CredentialKeeper, clock: Callable[[], float]
+) -> NodeWarnings:
+    """Return the warnings of a node: of its clock, and of what admits it to its cluster."""
+    sources = {"clock": lambda: describe_clock(clock)}
+    if settings.admit == "account":
+        sources["credential"] = credential.warning
+    return NodeWarnings(sources, clock)
 
 
 def _build_admission(base: ClusterBase) -> "PeerAdmission":
@@ -89,8 +120,11 @@ def _build_admission(base: ClusterBase) -> "PeerAdmission":
     def read(text: str) -> ClusterCredential:
         if base.tokens.keys is None:
             raise TokenError("the keys of the cloud are not known here yet")
-        return read_credential(text, base.tokens.keys, base.clock())
+        return read_credential(text, base.tokens.keys, ANY_TIME)
 
     return AccountAdmission(
-        lambda: base.node.account.account_id, lambda: base.credential.text, read
+        lambda: base.node.account.account_id,
+        lambda: base.credential.text,
+        read,
+        base.credential.now,
     )

@@ -13,10 +13,13 @@ from broker.journal import Durability
 from broker.standalone.conf.settings import AccessSettings, Anonymous
 from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
+from gateway.devices.settings import DevicesSettings
 from gateway.errors import ConfigError
 from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
+from protocol.errors import WireError
+from protocol.geo.position import Position, parse_position
 from settings.addresses import HostPort
 from settings.environment import GATEWAY, Variables
 from settings.errors import SettingsError
@@ -37,11 +40,20 @@ class NodeSettings:
 
     name: str = ""  # the host's name when empty
     state: Path = DEFAULT_STATE
+    position: str = ""  # "LATITUDE, LONGITUDE" in degrees, for those of the same account
 
     def check(self) -> None:
-        """Refuse a name that does not fit a node record."""
+        """Refuse a name that does not fit a node record, and a position that is none."""
         if len(self.name) > 64:
             raise ValueError("name must be at most 64 characters")
+        try:
+            self.read_position()
+        except WireError as exc:
+            raise ValueError(f'position = "{self.position}": {exc}') from exc
+
+    def read_position(self) -> Position | None:
+        """Return the position; None for none."""
+        return parse_position(self.position) if self.position else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +239,7 @@ class GatewayConfig:
 
     node: NodeSettings = field(default_factory=NodeSettings)
     broker: EmbeddedBrokerSettings = field(default_factory=EmbeddedBrokerSettings)
+    devices: DevicesSettings = field(default_factory=DevicesSettings)
     sidecar: SidecarSettings = field(default_factory=SidecarSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)

@@ -8,8 +8,11 @@ GatewayError                     the gateway cannot start or continue; people re
 │  ├─ OutcomeUnknown             another node may have carried out a request: ask before a retry
 │  └─ UplinkLost                 it may work the next time: retry with backoff
 │     ├─ CallNotSent             nothing of a request was sent: another way may be tried
+│     ├─ StaleClaim              the cloud knows a newer claim of this node's SEP
 │     └─ MqttVersionUnsupported  it may work with an older version of MQTT
 ├─ AccountError                  the node's membership in an account cannot change
+├─ ClusterError                  a peer of the cluster cannot be reached
+│  └─ PeerRefuses                it does not admit this node
 └─ BepError                      a tunnel cannot be opened now
 """
 
@@ -50,6 +53,14 @@ class CallNotSent(UplinkLost):
     """Nothing of a request was sent."""
 
 
+class StaleClaim(UplinkLost):
+    """The cloud knows a newer claim of this node's SEP; it works with a higher epoch."""
+
+    def __init__(self, message: str, epoch: int) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+
+
 class MqttVersionUnsupported(UplinkLost):
     """The peer answers, but not in this version of MQTT."""
 
@@ -60,6 +71,10 @@ class AccountError(GatewayError):
 
 class ClusterError(GatewayError):
     """A peer of the cluster cannot be reached, or refuses this node."""
+
+
+class PeerRefuses(ClusterError):  # noqa: N818  # an event
+    """A peer does not admit this node; the message is its reason."""
 
 
 class BepError(GatewayError):

@@ -30,6 +30,7 @@ from gateway.errors import GatewayError
 from gateway.mqtt.listeners import BrokerListeners, describe_encryption
 from gateway.node.credential import CredentialKeeper
 from gateway.node.record import ApiAddress, Node
+from gateway.node.warnings import NodeWarnings
 from gateway.roles import RoleController, keep_running
 from gateway.services import ServiceHost
 from gateway.services.egress.ports import Outlets
@@ -87,6 +88,7 @@ class GatewayParts:
     admission: DeviceAdmission
     cluster: Cluster
     credential: CredentialKeeper
+    warnings: NodeWarnings
     tokens: AccessTokens
     cloud: CloudLinkParts | None
     status: GatewayStatus
@@ -134,6 +136,7 @@ class Gateway:
             "cluster": parts.cluster.run(self._listen_for_peers(), parts.sidecar.api),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),
+            "warnings": parts.warnings.run(),
             "ready": self._print_ready_line(),
         }
         for certificate in (*parts.broker_listeners.certificates, parts.sidecar_certificate):

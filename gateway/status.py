@@ -11,7 +11,8 @@ from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.devices.admission import DeviceAdmission
-from gateway.devices.registry import shown
+from gateway.devices.describe import describe_device, describe_devices
+from gateway.devices.record import DeviceRecord
 from gateway.node.machine import local_glibc, local_platform, local_python
 from gateway.node.record import Node
 from gateway.services import ServiceHost
@@ -48,6 +49,7 @@ class StatusSources:
     services: ServiceHost
     tunnel: TunnelHost | None
     cloud: CloudSources | None
+    warnings: Callable[[], list[str]] = list
 
 
 class GatewayStatus:
@@ -98,6 +100,10 @@ class GatewayStatus:
         ]
         return found
 
+    def warnings(self) -> list[str]:
+        """Return what a person should know though the gateway is ready."""
+        return self._parts.warnings()
+
     def sep_state(self) -> CloudLinkState:
         """Return the state of the link to the cloud."""
         parts = self._parts
@@ -125,9 +131,11 @@ class GatewayStatus:
             },
             "ready": not reasons,
             "reasons": reasons,
+            "warnings": self.warnings(),
             "cluster": {
                 "role": str(parts.cluster.role),
                 "supernodeId": parts.cluster.supernode_id,
+                "sepHolderId": parts.cluster.sep_holder_id,
                 "epoch": parts.cluster.epoch,
                 "members": len(parts.cluster.known_records()),
                 "sepPassed": parts.cluster.sep_passed,
@@ -146,22 +154,14 @@ class GatewayStatus:
 
     def devices(self) -> list[dict[str, Any]]:
         """Return the devices with their counters."""
+        return describe_devices(
+            self._parts.admission.registry.all(), self._parts.broker.connected(), self._clock()
+        )
+
+    def device(self, device: DeviceRecord) -> dict[str, Any]:
+        """Return one device."""
         online = self._parts.broker.connected()
-        return [
-            {
-                "id": d.device_id,
-                "name": d.name,
-                "model": d.model,
-                "online": d.device_id in online,
-                "joined_at": d.joined_at,
-                "last_seen": d.last_seen,
-                "messages": d.messages,
-                "conflicts": d.conflicts,
-                "last_topic": d.last_topic,
-                "last_payload": shown(d.last_payload),
-            }
-            for d in self._parts.admission.registry.all()
-        ]
+        return describe_device(device, online, self._clock())
 
     def _sep(self) -> dict[str, Any]:
         cloud = self._parts.cloud

@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +25,12 @@ logger = logging.getLogger(__name__)
 PACKAGE = Path(__file__).resolve().parent.parent / "device"
 NOT_IN_PACKAGE = {PACKAGE / name for name in ("main.py", "boot.py", "manifest.py")}
 LOG_NAME = "board.log"
+CREDENTIALS = "credentials.json"  # written by the device once it has joined
 HEAP = "512K"  # 256 KiB of a 32-bit board: enough to compile the package's sources
 
+_WATCHDOG = "watchdog"  # the program writes the seconds that it may be silent, again and again
+_CAUSE = "reset-cause"
+_LOOK_S = 0.5
 _STOP_TIMEOUT_S = 5.0
 _LINE_LIMIT = 64 * 1024
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH")  # nothing else: it may hold secrets
@@ -80,9 +85,11 @@ class SimulatedBoard:
         program: Path | None = None,
         limits: BoardLimits | None = None,
         package: Path = PACKAGE,  # the sources, or what mpy-cross made of them
+        echo: Callable[[bytes], None] | None = None,  # called with the program's output
     ) -> None:
         self.directory = directory
         self._package = package
+        self._echo = echo
         self.settings = settings
         self.restarts = 0
         self._program = program or PACKAGE / "main.py"
@@ -101,7 +108,7 @@ class SimulatedBoard:
     def device_id(self) -> str | None:
         """The id the gateway gave it, or None before it has joined."""
         try:
-            stored = json.loads((self.directory / "credentials.json").read_text())
+            stored = json.loads((self.directory / CREDENTIALS).read_text())
         except FileNotFoundError:
             return None
         return str(stored["device_id"])
@@ -118,7 +125,7 @@ class SimulatedBoard:
         interpreter = find_micropython()
         try:
             flash_board(self.directory, self.settings, self._program, self._package)
-            process = await self._spawn(interpreter)
+            process = await self._spawn(interpreter, "power")
         except OSError as exc:
             raise SimulatedBoardError(f"cannot start board {self.settings.name}: {exc}") from exc
         self._owner = asyncio.create_task(
@@ -137,7 +144,9 @@ class SimulatedBoard:
         await self._end_process()  # here, for a task that is cancelled early runs no finally
         logger.info("board %s stopped", self.settings.name)
 
-    async def _spawn(self, interpreter: Path) -> asyncio.subprocess.Process:
+    async def _spawn(self, interpreter: Path, cause: str) -> asyncio.subprocess.Process:
+        (self.directory / _WATCHDOG).unlink(missing_ok=True)
+        (self.directory / _CAUSE).write_text(cause)
         environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         environment["MICROPYPATH"] = f".frozen:{self.directory.resolve() / 'lib'}"
         environment["HECATE_BOARD_POWER"] = "stdin"
@@ -159,11 +168,19 @@ class SimulatedBoard:
 
     async def _keep_running(self, interpreter: Path) -> None:
         delay_s = self._limits.restart_first_s
+        cause = "power"
         while True:
             started = time.monotonic()
             try:
-                process = self._process or await self._spawn(interpreter)
-                ending = await self._watch(process)
+                process = self._process or await self._spawn(interpreter, cause)
+                watchdog = asyncio.create_task(self._guard(process))
+                try:
+                    code = await self._watch(process)
+                finally:
+                    watchdog.cancel()
+                is_power = code == -signal.SIGKILL and not self._is_overdue()
+                cause = "power" if is_power else "reset"
+                ending = f"the program ended with {code}"
             except OSError as exc:
                 ending = str(exc)
             await self._end_process()
@@ -175,18 +192,35 @@ class SimulatedBoard:
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, self._limits.restart_cap_s)
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> str:
-        """Copy the program's output until it ends; return how it ended."""
+    async def _guard(self, process: asyncio.subprocess.Process) -> None:
+        """Reset the board, as a chip's watchdog does, when its program feeds it no more."""
+        while not self._is_overdue():  # noqa: ASYNC110  # a file that is not written tells nobody
+            await asyncio.sleep(_LOOK_S)
+        logger.warning("board %s: reset by its watchdog", self.settings.name)
+        with suppress(ProcessLookupError):
+            process.kill()
+
+    def _is_overdue(self) -> bool:
+        path = self.directory / _WATCHDOG
+        try:
+            return time.time() - path.stat().st_mtime > float(path.read_text() or 8)
+        except (OSError, ValueError):
+            return False
+
+    async def _watch(self, process: asyncio.subprocess.Process) -> int:
+        """Copy the program's output until it ends; return its exit code."""
         assert process.stdout is not None
         complained = False
         while output := await process.stdout.read(_LINE_LIMIT):
+            if self._echo is not None:
+                self._echo(output)
             try:
                 self._log.write(output)
             except OSError as exc:  # a full disk must not stop the board
                 if not complained:
                     logger.warning("board %s: cannot keep its output: %s", self.settings.name, exc)
                 complained = True
-        return f"the program ended with {await process.wait()}"
+        return await process.wait()
 
     async def _end_process(self) -> None:
         process, self._process = self._process, None

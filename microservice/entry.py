@@ -44,29 +44,42 @@ PACKAGES = "packages"  # beside it: what `hecate build` has put there for requir
 COMMANDS_LIMIT = 8  # the gateway waits for the answer to each
 
 
-def serve(control_fd: int, isolation: Isolation, required: tuple[str, ...]) -> int:
-    """Run until a stop command or signal; return the exit status.
+# the control socket, and what a signal sets
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter, asyncio.Event]
 
-    Args:
-        control_fd: the socket to the gateway.
-        isolation: the findings of the probe.
-        required: the findings without which no code of the developer may run.
+
+def prepare_service(control_fd: int) -> Callable[[Isolation, tuple[str, ...]], int]:
+    """Make the event loop, with the socket to the gateway; return what runs a service on it.
+
+    That takes the findings of the probe, and those without which no code of the developer may run.
+    It runs until a stop command or signal, and returns the exit status.
     """
     faulthandler.enable()  # SIGABRT, sent to a blocked process, writes where it is blocked
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    control = socket.socket(fileno=control_fd)
-    return asyncio.run(_run(control, isolation, required))
+    runner, control = asyncio.Runner(), socket.socket(fileno=control_fd)
+
+    async def open_control() -> Ends:
+        stop_now = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop_now.set)
+        reader, writer = await asyncio.open_unix_connection(sock=control, limit=LINE_LIMIT_BYTES)
+        return reader, writer, stop_now
+
+    ends = runner.run(open_control())
+
+    def serve(isolation: Isolation, required: tuple[str, ...]) -> int:
+        with runner:
+            return runner.run(_run(ends, isolation, required))
+
+    return serve
 
 
-async def _run(control: socket.socket, isolation: Isolation, required: tuple[str, ...]) -> int:
-    reader, writer = await asyncio.open_unix_connection(sock=control, limit=LINE_LIMIT_BYTES)
+async def _run(ends: Ends, isolation: Isolation, required: tuple[str, ...]) -> int:
+    reader, writer, stop_now = ends
 
     def report(each: Report) -> None:
         writer.write(encode_report(each))
 
-    stop_now = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop_now.set)
     launch: Launch | None = None
     try:
         report(isolation)
@@ -80,8 +93,8 @@ async def _run(control: socket.socket, isolation: Isolation, required: tuple[str
         await lifecycle.prepare()
         commands = asyncio.create_task(_execute(lifecycle, reader, report), name="commands")
         signals = asyncio.create_task(stop_now.wait(), name="signals")
-        ends: set[asyncio.Future[Any]] = {commands, signals, lifecycle.fault}
-        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        awaited: set[asyncio.Future[Any]] = {commands, signals, lifecycle.fault}
+        await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
         if lifecycle.fault.done():
             lifecycle.fault.result()
         if not commands.done():

@@ -4,6 +4,7 @@ A credential names its node, and TLS proves that node id, so that a copy is of n
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from joserfc.jwk import ECKey, KeySet
 
@@ -14,15 +15,22 @@ from protocol.tokens import sign_token, verify_token
 AUDIENCE = "cluster"
 VALID_S = 30 * 86_400.0  # a cluster lives so long without the cloud
 RENEW_S = 86_400.0  # while the cloud is there
+ANY_TIME = 0.0  # at which none has ended
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterCredential:
-    """The account of a node, and the end of the credential in unix seconds."""
+    """The account of a node, and the times of the credential in unix seconds."""
 
     node_id: str
     account_id: str
     expires_at: float
+    issued_at: float = 0.0
+
+    @property
+    def end_date(self) -> str:
+        """The day on which it ends, in UTC."""
+        return datetime.fromtimestamp(self.expires_at, UTC).date().isoformat()
 
 
 def sign_credential(node_id: str, account_id: str, signing: ECKey, now: float) -> str:
@@ -43,4 +51,5 @@ def read_credential(text: str, keys: KeySet, now: float) -> ClusterCredential:
         raise TokenError("cannot accept credential: it names no node and account")
     if not ACCOUNT_ID.fullmatch(account_id):
         raise TokenError("cannot accept credential: malformed account")
-    return ClusterCredential(node_id, account_id, float(claims["exp"]))
+    expires_at = float(claims["exp"])
+    return ClusterCredential(node_id, account_id, expires_at, expires_at - VALID_S)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import Position, position_fields, position_from
 from protocol.ids import ACCOUNT_ID, NODE_ID, decode_base64url, encode_base64url
 from protocol.keys import NodeKey
+from protocol.memberships import SepClaim, claim_fields, read_claim
 from protocol.tokens import sign_as_node, verify_from_node
 
 AUDIENCE = "node-record"
-MEMBER_AUDIENCE = "supernode-member"
 VALID_S = 24 * 3600
 SUPERNODE_ROLE = "superNodeLocalLinkNetwork"
 CLUSTER = "cluster"  # the kind of an address: of the port for other nodes of the cluster
@@ -41,7 +42,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """The public description of a node."""
+    """The public description of a node; its SEP is held by its supernode, or by whom it names."""
 
     node_id: str
     name: str
@@ -51,11 +52,18 @@ class NodeRecord:
     account_id: str = ""
     addresses: tuple[Address, ...] = ()
     services: tuple[OfferedService, ...] = ()
+    position: Position | None = None  # only in the record for the cloud, which shows the account
+    sep_holder_id: str = ""  # "" for the supernode
 
     @property
     def is_supernode(self) -> bool:
         """True when this node is the supernode of its linkLocal cluster."""
         return self.supernode_id == self.node_id
+
+    @property
+    def holder_id(self) -> str:
+        """The node through which the cloud reaches this one."""
+        return self.sep_holder_id or self.supernode_id
 
     def with_account(self, account_id: str) -> "NodeRecord":
         """Return the record as a member of an account."""
@@ -64,12 +72,13 @@ class NodeRecord:
 
 def to_fields(record: NodeRecord) -> dict[str, Any]:
     """Return the record as the API shows it."""
-    return {
+    fields: dict[str, Any] = {
         "id": record.node_id,
         "name": record.name,
         "version": record.version,
         "account": {"id": record.account_id},
         "supernodeId": record.supernode_id,
+        "sepHolderId": record.holder_id,
         "rolesInCluster": [SUPERNODE_ROLE] if record.is_supernode else [],
         "sealingKey": encode_base64url(record.sealing_key),
         "addresses": [{"type": a.kind, "url": {"href": a.href}} for a in record.addresses],
@@ -78,16 +87,21 @@ def to_fields(record: NodeRecord) -> dict[str, Any]:
             for s in record.services
         ],
     }
+    if record.position is not None:
+        fields["location"] = position_fields(record.position)
+    return fields
 
 
 def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
     """Return the record in the API's form; WireError when a field is missing or malformed."""
     try:
+        supernode_id = _matching(fields["supernodeId"], NODE_ID)
+        holder_id = _matching(fields.get("sepHolderId", supernode_id), NODE_ID)
         record = NodeRecord(
             node_id=_matching(fields["id"], NODE_ID),
             name=_text(fields["name"], NAME_LIMIT),
             version=_text(fields["version"], NAME_LIMIT),
-            supernode_id=_matching(fields["supernodeId"], NODE_ID),
+            supernode_id=supernode_id,
             sealing_key=decode_base64url(_text(fields["sealingKey"], 2048)),
             account_id=_account(fields["account"]["id"]),
             addresses=tuple(
@@ -100,44 +114,51 @@ def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
                 )
                 for s in fields["services"][:LIST_LIMIT]
             ),
+            position=position_from(fields.get("location")),
+            sep_holder_id="" if holder_id == supernode_id else holder_id,
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, WireError) as exc:
         raise WireError(f"cannot read node record: {exc}") from exc
     return record
 
 
-def sign_record(record: NodeRecord, key: NodeKey, now: float, membership: str = "") -> str:
-    """Return the record as a JWT signed by its node; a member adds its supernode's statement."""
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A record as its node has signed it.
+
+    Attributes:
+        membership: the statement of the node that holds its SEP; "" for none.
+        claim: the claim of the SEP that the node follows; None of old versions.
+    """
+
+    record: NodeRecord
+    membership: str = ""
+    claim: SepClaim | None = None
+
+
+def sign_record(
+    record: NodeRecord,
+    key: NodeKey,
+    now: float,
+    membership: str = "",
+    claim: SepClaim | None = None,
+) -> str:
+    """Return the record as a JWT signed by its node, with the statement of its SEP holder."""
     claims: dict[str, Any] = {"aud": AUDIENCE, "node": to_fields(record)}
     if membership:
         claims["membership"] = membership
+    if claim is not None:
+        claims["sep"] = claim_fields(claim)
     return sign_as_node(claims, key, now, VALID_S)
-
-
-def sign_membership(member_id: str, supernode: NodeKey, now: float) -> str:
-    """Return a supernode's statement that it forwards to a node, valid for VALID_S."""
-    return sign_as_node({"aud": MEMBER_AUDIENCE, "sub": member_id}, supernode, now, VALID_S)
-
-
-def check_membership(statement: str, record: NodeRecord, now: float) -> float:
-    """Return the time until which a record's supernode vouches for its node.
-
-    Raises:
-        TokenError: forged, expired, about another node or not by the record's supernode.
-    """
-    signer, claims = verify_from_node(statement, MEMBER_AUDIENCE, now)
-    if signer != record.supernode_id or claims.get("sub") != record.node_id:
-        raise TokenError("cannot accept membership: it is about other nodes")
-    return min(float(claims["exp"]), now + VALID_S)
 
 
 def open_record(signed: str, now: float) -> NodeRecord:
     """Return the record in a signed form; errors are those of open_registration()."""
-    return open_registration(signed, now)[0]
+    return open_registration(signed, now).record
 
 
-def open_registration(signed: str, now: float) -> tuple[NodeRecord, str]:
-    """Return the record in a signed form, and the supernode's statement in it, "" for none.
+def open_registration(signed: str, now: float) -> Registration:
+    """Return the record in a signed form, and what its node says about its SEP.
 
     Raises:
         TokenError: it is forged, expired or signed by another node than it describes.
@@ -151,7 +172,11 @@ def open_registration(signed: str, now: float) -> tuple[NodeRecord, str]:
     if record.node_id != signer:
         raise TokenError("cannot accept node record: signed by another node")
     membership = claims.get("membership", "")
-    return record, membership if isinstance(membership, str) else ""
+    return Registration(
+        record,
+        membership if isinstance(membership, str) else "",
+        read_claim(claims.get("sep"), record.holder_id),
+    )
 
 
 def _text(value: Any, limit: int) -> str:

@@ -17,6 +17,7 @@ from cloud.metrics import Metrics
 from cloud.signalling.placing import Placing
 from cloud.tokens.access import CloudCaller
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import FARTHEST_M, NEAR_M, Position, parse_position
 from protocol.ids import NODE_ID
 from protocol.records import open_registration, to_fields
 
@@ -67,28 +68,38 @@ def build_router(
         now = clock()
         try:
             signed = (await request.body()).decode("ascii").strip()
-            record, membership = open_registration(signed, now)
+            registration = open_registration(signed, now)
         except (TokenError, WireError, UnicodeDecodeError) as exc:
             logger.info("refused a record of node %s: %s", caller.node_id[:12], exc)
             why = "cannot read node record: not ASCII" if isinstance(exc, ValueError) else str(exc)
             raise ProblemError(HTTPStatus.BAD_REQUEST, why) from exc
-        stored = await registry.register(caller, record, now, membership)
+        stored = await registry.register(caller, registration, now)
         metrics.registrations.inc()
         return to_fields(stored)
 
     @router.get("/nodes", summary="The nodes of a cluster", response_model=NodeList)
     async def list_nodes(
         caller: Annotated[CloudCaller, Depends(guard.require_caller)],
-        clusters: Annotated[str, Query(description="account")] = "account",
+        clusters: Annotated[str, Query(description="account or proximity")] = "account",
+        radius: Annotated[float, Query(ge=0, le=FARTHEST_M, description="Metres")] = NEAR_M,
+        latitude: Annotated[str | None, Query(description="Degrees")] = None,
+        longitude: Annotated[str | None, Query(description="Degrees")] = None,
     ) -> dict[str, Any]:
         """Return the nodes of the caller's account. Needs edge:clusters.
 
-        A node's linkLocal cluster is answered by the node itself.
+        For proximity: those within a radius of a position, which is that of the calling node unless
+        one is given; the nearest first, with their distance in metres. A node's linkLocal cluster
+        is answered by the node itself.
         """
+        if clusters == "proximity":
+            near = await registry.near_nodes(caller, _center(latitude, longitude), radius)
+            data = [{**to_fields(node), "distance": round(metres, 1)} for metres, node in near]
+            return {"type": clusters, "data": data}
         if clusters != "account":
             raise ProblemError(
                 HTTPStatus.BAD_REQUEST,
-                "cannot list nodes: clusters must be account; for linkLocal ask the gateway",
+                "cannot list nodes: clusters must be account or proximity; for linkLocal ask the "
+                "gateway",
             )
         nodes = await registry.account_nodes(caller)
         return {"type": clusters, "data": [to_fields(node) for node in nodes]}
@@ -123,3 +134,13 @@ def build_router(
         return {"accountId": account_id}
 
     return router
+
+
+def _center(latitude: str | None, longitude: str | None) -> Position | None:
+    """Return the position that a caller gives, None for none."""
+    if latitude is None and longitude is None:
+        return None
+    try:
+        return parse_position(f"{latitude or ''},{longitude or ''}")
+    except WireError as exc:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, f"cannot list nodes nearby: {exc}") from exc

@@ -8,14 +8,19 @@ from typing import Protocol
 from cloud.discovery.directory import NodeDirectory
 from cloud.errors import ProblemError
 from cloud.storage.ports import AccountStore, NodeStore
+from cloud.storage.records import NewerClaim
 from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, CloudCaller
 from protocol.errors import TokenError, WireError
+from protocol.geo.position import Position
 from protocol.keys import load_sealing_public
-from protocol.records import Address, NodeRecord, check_membership
+from protocol.memberships import Membership, SepClaim, read_membership
+from protocol.records import Address, NodeRecord, Registration
 
 logger = logging.getLogger(__name__)
 
 PROXY = "proxy"
+NEAR_LIMIT = 1000  # nodes in one answer
+STALE_CLAIM = "stale_claim"  # the error code of a refused registration
 
 
 class NodesAndAccounts(NodeStore, AccountStore, Protocol):
@@ -32,23 +37,32 @@ class NodeRegistry:
         self._public_url, self._node_limit = public_url, node_limit
 
     async def register(
-        self, caller: CloudCaller, record: NodeRecord, now: float, membership: str = ""
+        self, caller: CloudCaller, registration: Registration, now: float
     ) -> NodeRecord:
         """Store a record that its node has signed and sends itself; return it as others read it.
 
-        A node whose supernode does not vouch for it is its own supernode: else a stranger could
+        A node that its SEP holder does not vouch for is its own supernode: else a stranger could
         have requests for its own node sent over the connection of a foreign node.
         """
+        record = registration.record
         caller.require_node(record.node_id)
         try:
             load_sealing_public(record.sealing_key)
         except WireError as exc:
             raise ProblemError(HTTPStatus.BAD_REQUEST, str(exc)) from exc
-        vouched_until = _vouched_until(record, membership, now)
-        if not record.is_supernode and not vouched_until:
-            record = replace(record, supernode_id=record.node_id)
-        complete = self._with_sep_address(record)
-        stored = await self._store.save_node(complete, now, self._node_limit, vouched_until)
+        membership = _check_membership(registration, now)
+        if membership is None and record.holder_id != record.node_id:
+            record = replace(record, supernode_id=record.node_id, sep_holder_id="")
+        claim = membership.claim if membership is not None else registration.claim
+        stored = await self._store.save_node(
+            self._with_sep_address(record),
+            now,
+            self._node_limit,
+            membership.until if membership is not None else 0.0,
+            claim,
+        )
+        if isinstance(stored, NewerClaim):
+            raise _stale(claim, stored)
         if stored is None:
             raise ProblemError(
                 HTTPStatus.INSUFFICIENT_STORAGE,
@@ -67,6 +81,28 @@ class NodeRegistry:
             return await self._store.nodes_of(account_id)
         own = await self._store.node(caller.node_id) if caller.is_node else None
         return [own] if own else []
+
+    async def near_nodes(
+        self, caller: CloudCaller, center: Position | None, radius_m: float
+    ) -> list[tuple[float, NodeRecord]]:
+        """Return nodes of the caller's account with their distance in metres, the nearest first.
+
+        Positions are for the account alone: a stranger's node is never near. Without a center, it
+        is the position of the calling node.
+        """
+        nodes = await self.account_nodes(caller)
+        if center is None:
+            own = next((n for n in nodes if n.node_id == caller.node_id), None)
+            center = own.position if own is not None else None
+        if center is None:
+            raise ProblemError(
+                HTTPStatus.CONFLICT,
+                "cannot list nodes nearby: the calling node has no position; set [node] position "
+                "at the node, or call updateGps; others give latitude and longitude",
+            )
+        placed = [(center.distance_m(n.position), n) for n in nodes if n.position is not None]
+        near = [each for each in placed if each[0] <= radius_m]
+        return sorted(near, key=lambda each: (each[0], each[1].node_id))[:NEAR_LIMIT]
 
     async def visible(self, caller: CloudCaller, node_id: str) -> NodeRecord:
         """Return a record that the caller may see; ProblemError if there is none."""
@@ -143,12 +179,29 @@ class NodeRegistry:
         return replace(record, addresses=(*others, sep))
 
 
-def _vouched_until(record: NodeRecord, membership: str, now: float) -> float:
-    """Return until when a record's supernode vouches for its node, 0.0 when it does not."""
-    if record.is_supernode:
-        return 0.0
+def _check_membership(registration: Registration, now: float) -> Membership | None:
+    """Return the statement of a node's SEP holder; None when there is none that counts."""
+    record = registration.record
+    if record.holder_id == record.node_id:
+        return None
     try:
-        return check_membership(membership, record, now)
+        found = read_membership(registration.membership, now)
     except TokenError as exc:
         logger.info("node %s is its own supernode: %s", record.node_id[:12], exc)
-        return 0.0
+        return None
+    if (found.holder_id, found.node_id) != (record.holder_id, record.node_id):
+        logger.info("node %s is its own supernode: statement of others", record.node_id[:12])
+        return None
+    return found
+
+
+def _stale(claim: SepClaim | None, known: NewerClaim) -> ProblemError:
+    shown = f"epoch {claim.epoch}, number {claim.number}" if claim is not None else "none"
+    return ProblemError(
+        HTTPStatus.CONFLICT,
+        f"cannot register node: its claim of the SEP ({shown}) is older than one that it has "
+        f"registered with (epoch {known.epoch}, number {known.number}); raise the epoch above it",
+        error=STALE_CLAIM,
+        epoch=known.epoch,
+        number=known.number,
+    )

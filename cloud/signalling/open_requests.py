@@ -7,9 +7,9 @@ Three rules hold after every call:
 1. At most `limit` requests are open, at most `limit_node` of them to one node. Of one caller
    there are fewer, so that one alone cannot keep all others from a node or from the cloud.
 2. Each request gets one answer at most, and only from the node to which it was sent, through the
-   same supernode, which the broker has authenticated as the sender.
+   same SEP holder, which the broker has authenticated as the sender.
 3. The code that opened a request closes it, whatever happened.
-4. When a supernode's connection is lost, every request that was sent through it is notified.
+4. When a SEP holder's connection is lost, every request that was sent through it is notified.
 """
 
 from collections import Counter
@@ -41,7 +41,7 @@ UNLIMITED = CallerLimits(2**31, 2**31)
 
 
 def _ignore() -> None:
-    """Ignore the loss of a supernode."""
+    """Ignore the loss of a holder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,10 @@ class OpenRequest:
 
     message_id: bytes
     node_id: str
-    supernode_id: str
+    holder_id: str
     deliver: Callable[[Envelope], None]
     caller: str = ""
-    lost: Callable[[], None] = _ignore  # called when its supernode's connection is lost
+    lost: Callable[[], None] = _ignore  # called when its holder's connection is lost
 
 
 class OpenRequests:
@@ -98,12 +98,12 @@ class OpenRequests:
             if not self._counts[each]:
                 del self._counts[each]
 
-    def supernode_lost(self, supernode_id: str) -> None:
-        """Notify all requests that were sent through a supernode of its loss."""
-        if not self._counts["supernode", supernode_id]:
+    def holder_lost(self, holder_id: str) -> None:
+        """Notify all requests that were sent through a SEP holder of its loss."""
+        if not self._counts["holder", holder_id]:
             return  # most disconnects concern no request
         for request in tuple(self._open.values()):
-            if request.supernode_id == supernode_id:
+            if request.holder_id == holder_id:
                 request.lost()
 
     def answer(self, topic: str, sender: str, envelope: Envelope) -> bool:
@@ -114,8 +114,8 @@ class OpenRequests:
             or envelope.kind is not EnvelopeKind.RESPONSE
             or envelope.to != self.address
             or envelope.sender != request.node_id
-            or sender != request.supernode_id
-            or topic != sep_response(request.supernode_id, request.node_id, self._replica)
+            or sender != request.holder_id
+            or topic != sep_response(request.holder_id, request.node_id, self._replica)
         ):
             return False
         request.deliver(envelope)
@@ -123,5 +123,5 @@ class OpenRequests:
 
 
 def _counted(request: OpenRequest) -> tuple[tuple[str, ...], ...]:
-    node, caller, via = request.node_id, request.caller, ("supernode", request.supernode_id)
+    node, caller, via = request.node_id, request.caller, ("holder", request.holder_id)
     return ("node", node), ("caller", caller), ("both", node, caller), via

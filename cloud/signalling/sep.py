@@ -1,4 +1,4 @@
-"""Carries HTTP requests to nodes: sealed, over MQTT, by way of their supernode."""
+"""Carries HTTP requests to nodes: sealed, over MQTT, by way of the holder of their SEP."""
 
 import asyncio
 import logging
@@ -37,6 +37,17 @@ RECONNECT_S = 2.0  # a node that sends DISCONNECT opens a new connection at once
 SECRET_BYTES = 16
 
 
+class SepLost(ProblemError):  # noqa: N818  # an event
+    """The connection through which a request was sent is lost; the node may have it."""
+
+    def __init__(self, node_id: str) -> None:
+        super().__init__(
+            HTTPStatus.BAD_GATEWAY,
+            f"cannot get an answer of node {node_id}: the connection to its cluster was lost",
+            {"Retry-After": RETRY_AFTER_S},
+        )
+
+
 class Sep:
     """Sends requests and waits for their answers; one per replica."""
 
@@ -58,7 +69,7 @@ class Sep:
             CallerLimits(settings.open_limit_caller, settings.open_limit_caller_node),
         )
         self._bounded_wait = bounded_wait
-        self._disconnected: dict[str, asyncio.TimerHandle] = {}  # by supernode id
+        self._disconnected: dict[str, asyncio.TimerHandle] = {}  # by the id of a SEP holder
         self._client = broker.open_client(f"mss-{settings.replica}")
         self._client.notify_of_disconnects(self._on_disconnect)
         self._client.subscribe(sep_response("+", "+", settings.replica), self._on_answer)
@@ -72,18 +83,23 @@ class Sep:
             timer.cancel()
         self._client.close()
 
+    def is_reachable(self, node: NodeRecord) -> bool:
+        """Return whether the holder of a node's SEP is connected."""
+        return self._broker.is_connected(node.holder_id)
+
     async def send(self, node: NodeRecord, request: HttpRequest, caller: str = "") -> HttpResponse:
         """Return a node's answer to a request; when cancelled, cancel the request at the node.
 
         Raises:
-            ProblemError: too large, too many open, node offline or lost, no answer in time, or an
-                answer that cannot be read.
+            SepLost: the connection was lost meanwhile.
+            ProblemError: too large, too many open, node offline, no answer in time, or an answer
+                that cannot be read.
         """
         secret = secrets.token_bytes(SECRET_BYTES)
         plain = encode_request(replace(request, answer_secret=secret))
         if len(plain) > BODY_LIMIT_BYTES:
             raise too_large()
-        if not self._broker.is_connected(node.supernode_id):
+        if not self.is_reachable(node):
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot reach node {node.node_id}: its cluster is not connected",
@@ -93,10 +109,10 @@ class Sep:
         waiting = OpenRequest(
             new_message_id(),
             node.node_id,
-            node.supernode_id,
+            node.holder_id,
             lambda envelope: _settle(answer, envelope),
             caller,
-            lambda: _settle(answer, lost(node.node_id)),
+            lambda: _settle(answer, SepLost(node.node_id)),
         )
         _refuse_if(self._requests.add(waiting))
         try:
@@ -132,7 +148,7 @@ class Sep:
                 HTTPStatus.BAD_GATEWAY,
                 f"cannot reach node {node.node_id}: its sealing key cannot be used",
             ) from exc
-        if not self._broker.has_room(node.supernode_id, len(payload)):
+        if not self._broker.has_room(node.holder_id, len(payload)):
             raise ProblemError(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot reach node {node.node_id}: its connection is behind",
@@ -153,7 +169,7 @@ class Sep:
 
     def _deliver(self, waiting: OpenRequest, payload: bytes) -> None:
         # not stored: after a restart no caller waits for the answer
-        topic = sep_request(waiting.supernode_id, waiting.node_id)
+        topic = sep_request(waiting.holder_id, waiting.node_id)
         self._client.publish_unstored(topic, payload, self._timeout_s)
 
     def _on_disconnect(self, peer: Identity, reason: Reason | None) -> None:
@@ -167,12 +183,12 @@ class Sep:
             loop = asyncio.get_running_loop()
             self._disconnected[name] = loop.call_later(RECONNECT_S, self._check_reconnected, name)
         elif not self._broker.is_connected(name):
-            self._requests.supernode_lost(name)
+            self._requests.holder_lost(name)
 
-    def _check_reconnected(self, supernode_id: str) -> None:
-        del self._disconnected[supernode_id]
-        if not self._broker.is_connected(supernode_id):
-            self._requests.supernode_lost(supernode_id)
+    def _check_reconnected(self, holder_id: str) -> None:
+        del self._disconnected[holder_id]
+        if not self._broker.is_connected(holder_id):
+            self._requests.holder_lost(holder_id)
 
     def _too_slow(self, node: NodeRecord) -> ProblemError:
         return ProblemError(
@@ -203,15 +219,6 @@ def too_large() -> ProblemError:
 def unreadable(node_id: str) -> ProblemError:
     """Return the problem of an answer that cannot be read."""
     return ProblemError(HTTPStatus.BAD_GATEWAY, f"cannot read the answer of node {node_id}")
-
-
-def lost(node_id: str) -> ProblemError:
-    """Return the problem of a request whose connection to the node was lost."""
-    return ProblemError(
-        HTTPStatus.BAD_GATEWAY,
-        f"cannot get an answer of node {node_id}: the connection to its cluster was lost",
-        {"Retry-After": RETRY_AFTER_S},
-    )
 
 
 def _refuse_if(full: Full | None) -> None:

@@ -15,6 +15,7 @@ from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.callers import caller_of
 from cloud.signalling.headers import RawHeaders, answer_to_caller, headers_to_node
 from cloud.signalling.sep import Sep, too_large, unreadable
+from cloud.signalling.take_over import TakeOver
 from cloud.storage.ports import NodeStore
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.errors import WireError
@@ -43,6 +44,7 @@ def build_router(
 ) -> APIRouter:
     """Return the routes of all SEP URLs."""
     router = APIRouter(tags=["SEP: requests to nodes"])
+    take_over = TakeOver(nodes, sep, bounded_wait)
 
     async def call_node(request: Request, node_id: str) -> Response:
         """Carry the request to the node and its answer back, sealed on the way.
@@ -53,7 +55,7 @@ def build_router(
         started, outcome = time.perf_counter(), "error"
         try:
             node = await nodes.node(node_id) if NODE_ID.fullmatch(node_id) else None
-            response = await _carry(request, node, sep, bounded_wait)
+            response = await _carry(request, node, take_over, bounded_wait)
             outcome = "left" if response is None else "answered"
         except ProblemError as exc:
             outcome = _OUTCOMES.get(exc.status, "error")
@@ -102,7 +104,7 @@ class NodeResponse(Response):
 
 
 async def _carry(
-    request: Request, node: NodeRecord | None, sep: Sep, bounded_wait: BoundedWait
+    request: Request, node: NodeRecord | None, take_over: TakeOver, bounded_wait: BoundedWait
 ) -> Response | None:
     if node is None:
         raise ProblemError(HTTPStatus.NOT_FOUND, "cannot reach node: no node with this id is known")
@@ -113,7 +115,7 @@ async def _carry(
         headers=headers_to_node(request.headers.raw, peer, request.url.scheme),
         body=await _read_body(request, bounded_wait),
     )
-    answer = await _while_caller_waits(request, sep.send(node, carried, caller_of(peer)))
+    answer = await _while_caller_waits(request, take_over.send(node, carried, caller_of(peer)))
     if answer is None:
         return None
     try:

@@ -65,6 +65,13 @@ MIGRATIONS = (
     );
     CREATE INDEX device_grants_by_expiry ON device_grants (expires_at);
     """,
+    # 5: a cluster may delegate its SEP, by claims of which the newest counts
+    """
+    ALTER TABLE nodes ADD COLUMN sep_epoch INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE nodes ADD COLUMN sep_number INTEGER NOT NULL DEFAULT 0;
+    UPDATE nodes SET record =
+        json_set(record, '$.sepHolderId', json_extract(record, '$.supernodeId'));
+    """,
 )
 LATEST_VERSION = len(MIGRATIONS)
 

@@ -7,7 +7,8 @@ raises cloud.errors.StoreError when the store does not work; no error of a datab
 
 from typing import Protocol
 
-from cloud.storage.records import Bep, DeviceGrant, RelayAddress
+from cloud.storage.records import Bep, DeviceGrant, NewerClaim, RelayAddress
+from protocol.memberships import SepClaim
 from protocol.records import NodeRecord
 
 
@@ -25,11 +26,17 @@ class NodeStore(Protocol):
     """Node records, and the account that each node belongs to."""
 
     async def save_node(
-        self, record: NodeRecord, now: float, limit: int, vouched_until: float = 0.0
-    ) -> NodeRecord | None:
+        self,
+        record: NodeRecord,
+        now: float,
+        limit: int,
+        vouched_until: float = 0.0,
+        claim: SepClaim | None = None,
+    ) -> NodeRecord | NewerClaim | None:
         """Store a record, keeping the node's account; None when there are too many nodes.
 
-        The supernode of a member vouches for it until a time; then it is its own again.
+        The SEP holder of a member vouches for it until a time; then it is its own supernode again.
+        A claim that is older than the node's last one changes nothing: the last one is returned.
         """
 
     async def node(self, node_id: str) -> NodeRecord | None:

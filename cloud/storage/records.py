@@ -35,3 +35,11 @@ class DeviceGrant:
     expires_at: float
     account_id: str = ""  # of the person who approved it
     denied: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NewerClaim:
+    """The claim of the SEP that a node has registered with, newer than the one that it shows."""
+
+    epoch: int
+    number: int

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cloud.storage.database import SqliteDatabase
-from cloud.storage.records import Bep, DeviceGrant, RelayAddress
+from cloud.storage.records import Bep, DeviceGrant, NewerClaim, RelayAddress
+from protocol.memberships import SepClaim
 from protocol.records import NodeRecord, from_fields, to_fields
 
 ACCOUNT_KEY_BYTES = 32
@@ -23,8 +24,8 @@ _SELECT_BEPS = (
 _NO_NODE = "node_id NOT IN (SELECT node_id FROM nodes)"
 # Makes members their own supernodes.
 _END_VOUCHING = (
-    "UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id), vouched_until = 0 "
-    "WHERE vouched_until > 0"
+    "UPDATE nodes SET record = json_set(record, '$.supernodeId', node_id, '$.sepHolderId', "
+    "node_id), vouched_until = 0 WHERE vouched_until > 0"
 )
 
 
@@ -73,26 +74,39 @@ class SqliteCloudStore:
     # Nodes -----------------------------------------------------------------------------
 
     async def save_node(
-        self, record: NodeRecord, now: float, limit: int, vouched_until: float = 0.0
-    ) -> NodeRecord | None:
+        self,
+        record: NodeRecord,
+        now: float,
+        limit: int,
+        vouched_until: float = 0.0,
+        claim: SepClaim | None = None,
+    ) -> NodeRecord | NewerClaim | None:
         """Store a record, keeping the node's account; None when there are too many nodes."""
 
-        def write(db: sqlite3.Connection) -> NodeRecord | None:
+        def write(db: sqlite3.Connection) -> NodeRecord | NewerClaim | None:
             known = db.execute(
-                "SELECT account_id FROM nodes WHERE node_id = ?", (record.node_id,)
+                "SELECT account_id, sep_epoch, sep_number FROM nodes WHERE node_id = ?",
+                (record.node_id,),
             ).fetchone()
             if known is None:
                 (count,) = db.execute("SELECT count(*) FROM nodes").fetchone()
                 if count >= limit:
                     return None
-            stored = record.with_account((known and known[0]) or "")
+                known = ("", 0, 0)
+            account_id, *newest = known
+            if claim is not None and claim.order < tuple(newest):
+                return NewerClaim(*newest)
+            stored = record.with_account(account_id or "")
             db.execute(
-                "INSERT INTO nodes (node_id, record, registered_at, seen_at, vouched_until) "
-                "VALUES (?, ?, ?, ?, ?) ON CONFLICT (node_id) DO UPDATE SET "
+                "INSERT INTO nodes (node_id, record, registered_at, seen_at, vouched_until, "
+                "sep_epoch, sep_number) VALUES (?, ?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (node_id) DO UPDATE SET "
                 "record = excluded.record, seen_at = excluded.seen_at, "
-                "vouched_until = excluded.vouched_until",
-                (record.node_id, json.dumps(to_fields(stored)), now, now, vouched_until),
-            )
+                "vouched_until = excluded.vouched_until, sep_epoch = excluded.sep_epoch, "
+                "sep_number = excluded.sep_number",
+                (record.node_id, json.dumps(to_fields(stored)), now, now, vouched_until,
+                 *(claim.order if claim is not None else newest)),
+            )  # fmt: skip
             return stored
 
         return await self._database.transact(write)
@@ -138,7 +152,7 @@ class SqliteCloudStore:
         """Delete a node; False when it is not known. It no longer vouches for its members."""
 
         def write(db: sqlite3.Connection) -> bool:
-            db.execute(f"{_END_VOUCHING} AND json_extract(record, '$.supernodeId') = ?", (node_id,))
+            db.execute(f"{_END_VOUCHING} AND json_extract(record, '$.sepHolderId') = ?", (node_id,))
             return db.execute("DELETE FROM nodes WHERE node_id = ?", (node_id,)).rowcount == 1
 
         return await self._database.transact(write)

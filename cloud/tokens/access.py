@@ -17,10 +17,11 @@ CLUSTERS = "edge:clusters"
 READ_ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
 MCM = "edge:mcm"
+UPDATE_GPS = "edge:gps:update"  # at the gateway
 
 # The scopes that mST grants to nodes and mID to persons, in the order of the answer.
 NODE_SCOPES = (NODE, CLUSTERS, READ_ACCOUNT_KEY)
-ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, READ_ACCOUNT_KEY, DATA)
+ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, READ_ACCOUNT_KEY, UPDATE_GPS, DATA)
 
 
 @dataclass(frozen=True, slots=True)

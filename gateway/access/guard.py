@@ -19,6 +19,10 @@ MANAGE = "edge:mcm"
 CLUSTERS = "edge:clusters"
 ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
+UPDATE_GPS = "edge:gps:update"
+
+_WHERE = "the API key is in the file api-key of the state folder"
+_JWT_DOTS = 2  # RFC 7515, 3.1
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -51,7 +55,7 @@ class Guard:
         if scheme.lower() != "bearer" or not shown:
             raise _unauthorized(
                 "cannot allow this: needs Authorization: Bearer <API key or access token>; "
-                "the API key is in the file api-key of the state folder"
+                f"{_WHERE}"
             )
         if self._is_api_key(shown):
             # the API key is a secret of this node; other nodes and the cloud could read it
@@ -59,6 +63,11 @@ class Guard:
                 raise _unauthorized("cannot allow this: the API key is for the local network only")
             return SidecarCaller(
                 request.headers.get("x-client-id", DEFAULT_CLIENT_ID), frozenset(), True
+            )
+        if shown.count(".") != _JWT_DOTS:
+            raise _unauthorized(
+                "cannot allow this: what follows Bearer is neither the API key of this gateway nor "
+                f"an access token; {_WHERE}"
             )
         try:
             rights = await self._tokens.verify(shown)

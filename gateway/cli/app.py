@@ -12,7 +12,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli.broker import broker_app
-from gateway.cli.commands import develop, microservices, remote, versions
+from gateway.cli.commands import (
+    develop,
+    device_programs,  # noqa: F401  # adds its commands
+    microservices,
+    remote,
+    versions,
+)
 from gateway.cli.commands.account import account_app
 from gateway.cli.commands.beps import beps_app
 from gateway.cli.commands.context import context_app
@@ -119,6 +125,7 @@ def _check_port(value: int | None) -> int | None:
         "hecate up",
         "hecate up --devices 5 --state /tmp/try",
         "hecate up --mqtt-port 0 --api-port 0 --plain",
+        "hecate up --nodes 3",
     )
 )
 def up(  # noqa: PLR0913  # options
@@ -126,6 +133,12 @@ def up(  # noqa: PLR0913  # options
         int,
         typer.Option("--devices", "-d", metavar="N", min=0, max=50, help="Simulated devices."),
     ] = 2,
+    nodes: Annotated[
+        int,
+        typer.Option(
+            "--nodes", "-n", metavar="N", min=1, max=20, help="Gateways; several are a cluster."
+        ),
+    ] = 1,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -145,6 +158,9 @@ def up(  # noqa: PLR0913  # options
     cloud_port: Annotated[int, _port("HECATE_CLOUD_API_PORT", "API of the cloud.")] = 8080,
     cloud_mqtt_port: Annotated[int, _port("HECATE_CLOUD_MQTT_PORT", "MQTT of the cloud.")] = 1884,
     relay_port: Annotated[int, _port("HECATE_CLOUD_RELAY_PORT", "Relay of the cloud.")] = 8443,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --nodes: an object for each change.")
+    ] = False,
 ) -> None:
     """Run everything on this machine.
 
@@ -152,6 +168,10 @@ def up(  # noqa: PLR0913  # options
     commands to try, then shows what is happening until Ctrl-C. State is kept in one folder, so
     the next start continues where this one ended. Everything listens on 127.0.0.1 only, and any
     user of this machine may use MQTT without a password. Port 0 takes any free one.
+
+    With --nodes 3 it starts the cloud and three gateways that form a cluster, all on free ports,
+    without devices and example, and shows their roles. Kill the supernode by its process id, and
+    another takes over; the key r starts it again.
     """
     from gateway.cli.client.target import find_state
     from gateway.cli.up.plan import Plan, PortNumbers, find_former_variables
@@ -160,7 +180,14 @@ def up(  # noqa: PLR0913  # options
     former = find_former_variables(os.environ)
     if former:
         raise OptionError(f"cannot use the environment: {'; '.join(former)}")
+    if as_json and nodes == 1:
+        raise OptionError("cannot print JSON: --json goes with --nodes; see `hecate status --json`")
     show = Show.ONCE if once else Show.PLAIN if plain else Show.AUTO
+    if nodes > 1:
+        from gateway.cli.up.nodes.run import run_nodes
+
+        plan = Plan(find_state(state, os.environ), PortNumbers(0, 0, 0, 0, 0), 0)
+        raise typer.Exit(run_nodes(plan, nodes, show, as_json=as_json))
     ports = PortNumbers(mqtt_port, api_port, cloud_port, cloud_mqtt_port, relay_port)
     raise typer.Exit(run_up(Plan(find_state(state, os.environ), ports, devices), show))
 

@@ -14,7 +14,7 @@ from gateway.backoff import delays
 from gateway.cloud_api.clock import CloudClock
 from gateway.cloud_api.http_proxy import Proxy
 from gateway.cloud_api.values import AuthorizationPending, BepGrant, DeviceCodes
-from gateway.errors import CloudRefused, UplinkError, UplinkLost
+from gateway.errors import CloudRefused, StaleClaim, UplinkError, UplinkLost
 from protocol.errors import WireError
 from protocol.ids import decode_base64url, new_run_id
 from protocol.keys import NodeKey
@@ -34,6 +34,8 @@ RENEW_BEFORE = 0.2  # of a token's lifetime, which remains for further attempts
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 DEVICE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
+STALE_CLAIM = "stale_claim"  # the error code of a refused registration
+EPOCH_LIMIT = 2**53
 CODE_INTERVAL_S = 5.0  # RFC 8628, 3.2, when the cloud names none
 
 # RFC 9110, 15.5: faults that may end by themselves; a new token answers a 401
@@ -177,6 +179,12 @@ class CloudApi:
         nodes = answer.get("data")
         return nodes if isinstance(nodes, list) else []
 
+    async def near_nodes(self, radius_m: int) -> list[dict[str, Any]]:
+        """Return the records of the account's nodes near this one, the nearest first."""
+        path = f"/mds/v1/nodes?clusters=proximity&radius={radius_m}"
+        nodes = (await self._retrying("list nodes nearby", "GET", path)).get("data")
+        return nodes if isinstance(nodes, list) else []
+
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Request a tunnel to this node."""
         wish = {"ttl_s": ttl_s, "run": self._run}
@@ -302,11 +310,14 @@ def read_answer(action: str, response: httpx.Response) -> dict[str, Any]:
 
     Raises:
         CloudRefused: the cloud refuses; its reason is in the message.
+        StaleClaim: the node shows a claim of its SEP that is older than one that the cloud knows.
         UplinkLost: it cannot answer now, or its answer is malformed.
     """
     status = response.status_code
     if not 200 <= status < 300:
         problem = _problem(response)
+        if problem.get("error") == STALE_CLAIM:
+            raise StaleClaim(f"cannot {action}: {problem.get('detail', '')}", _epoch(response))
         raise classify(action, status, problem.get("detail", ""), problem.get("error", ""))
     if not response.content:
         return {}
@@ -325,6 +336,11 @@ def classify(action: str, status: int, reason: str, code: str = "") -> UplinkErr
     if status >= 500 or status in _TRANSIENT:
         return UplinkLost(message)
     return _BadToken(message, code) if status == 401 else CloudRefused(message, code)
+
+
+def _epoch(response: httpx.Response) -> int:
+    epoch = response.json().get("epoch")
+    return epoch if type(epoch) is int and 0 <= epoch < EPOCH_LIMIT else 0
 
 
 def _problem(response: httpx.Response) -> dict[str, str]:

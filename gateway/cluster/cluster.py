@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 from broker import Broker, Message
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
+from protocol.memberships import SepClaim
 from protocol.records import CLUSTER, NodeRecord
 from protocol.topics import NODES, node_record
 from settings.addresses import HostPort
@@ -25,7 +27,7 @@ from web.asgi import App
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.frames import SepMessage
-    from gateway.cluster.links.peer_links import RefusedNode
+    from gateway.cluster.links.refused import RefusedNode
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
 logger = logging.getLogger(__name__)
@@ -42,8 +44,8 @@ class ClusterPorts:
     save_epoch: Callable[[int], Awaitable[None]]
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
     note_addresses: Callable[[tuple[str, ...]], None]  # for the record of this node
-    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
-    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
+    vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
+    vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
     mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
     monotonic: Callable[[], float] = time.monotonic
 
@@ -54,20 +56,21 @@ class Cluster:
     def __init__(
         self,
         node_id: str,
-        election: Election,
+        agreed: tuple[Election, SepAgreement],
         directory: Directory,
         broker: Broker,
         ports: ClusterPorts,
         build_network: "Callable[[NetworkPorts], ClusterNetwork] | None" = None,
     ) -> None:
-        self._node_id, self._election, self._directory = node_id, election, directory
-        self._ports = ports
+        """Build it; `agreed` is what the nodes agree on: the supernode, and its SEP."""
+        self._node_id, self._directory, self._ports = node_id, directory, ports
+        self._election, self._sep = agreed
         self._local = broker.local_client("cluster")
         self._role_changed = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._on_change: list[Callable[[], None]] = []
-        self._on_sep: list[Callable[[str, str, bytes], None]] = []
-        self.sep_passed = 0  # envelopes to and from members, at the supernode
+        self._on_sep: list[Callable[[str, str, bytes, str], None]] = []
+        self.sep_passed = 0  # envelopes that this node has passed on, either way
         self.network: ClusterNetwork | None = None
         if build_network is not None:
             self.network = build_network(self._network_ports())
@@ -87,13 +90,40 @@ class Cluster:
         """The epoch of the supernode's role."""
         return self._election.claim.epoch
 
+    @property
+    def sep_holder_id(self) -> str:
+        """The node that holds the SEP of the cluster; "" while there is none."""
+        return self._sep.claim.holder_id
+
+    def is_awake(self) -> bool:
+        """Return whether this node has a role, after it has noticed a pause of its process."""
+        if self.network is not None:
+            self.network.peering.wake()
+        return self.role is not Role.LISTENING
+
+    def note_own_reach(self, reaches: bool) -> None:
+        """Note whether this node has a way of its own to the cloud."""
+        if self.network is not None:
+            self.network.peering.note_own_reach(reaches)
+        else:
+            self._sep.note_own_reach(reaches, self._ports.monotonic())
+
+    def raise_epoch(self, epoch: int) -> None:
+        """Note an epoch that the cloud has seen, newer than that of this cluster."""
+        if self.network is not None:
+            self.network.peering.raise_epoch(epoch)
+            return
+        self._election.raise_epoch(epoch, self._ports.monotonic())
+        self._lead_sep()
+        self._changed()
+
     def successors(self) -> tuple[str, ...]:
         """Return the nodes that take over from the supernode, in their order."""
         return self._election.successors()
 
     def refused(self) -> "list[RefusedNode]":
         """Return the nodes that were not admitted, the last ones."""
-        return list(self.network.peering.links.refused) if self.network is not None else []
+        return self.network.peering.links.refused.all() if self.network is not None else []
 
     def known_records(self) -> list[NodeRecord]:
         """Return the records that this node has at hand."""
@@ -106,23 +136,25 @@ class Cluster:
         return await self.network.exchange.records()
 
     def add_listener(
-        self, on_change: Callable[[], None], on_sep: Callable[[str, str, bytes], None]
+        self, on_change: Callable[[], None], on_sep: Callable[[str, str, bytes, str], None]
     ) -> None:
         """Call on_change when this node's record has changed, on_sep for envelopes of peers.
 
-        on_sep takes the peer's id, a topic of the cloud ("" for a request), and the envelope.
+        on_sep takes the peer's id, a topic of the cloud ("" for a request), the envelope, and the
+        id of the node that has a request from the cloud.
         """
         self._on_change.append(on_change)
         self._on_sep.append(on_sep)
 
-    def send_sep(self, peer_id: str, topic: str, payload: bytes) -> bool:
+    def send_sep(self, peer_id: str, topic: str, payload: bytes, holder_id: str) -> bool:
         """Send an envelope to a member or to the supernode; return False when it cannot go."""
         if self.network is None:
             return False
         from gateway.cluster.links.frames import SepMessage
 
-        is_sent = self.network.exchange.send_sep(peer_id, SepMessage(topic, payload))
-        self.sep_passed += is_sent and self.supernode_id == self._node_id
+        message = SepMessage(topic, payload, holder_id)
+        is_sent = self.network.exchange.send_sep(peer_id, message)
+        self.sep_passed += is_sent and not topic
         return is_sent
 
     async def next_role(self, known: Role) -> Role:
@@ -190,7 +222,11 @@ class Cluster:
         while self.role is Role.LISTENING:
             await asyncio.sleep(max(0.0, self._election.deadline() - monotonic()))
             self._election.tick(monotonic())
+        self._lead_sep()
         self._changed()
+
+    def _lead_sep(self) -> None:
+        self._sep.lead(self._election.claim, (), (), self._ports.monotonic())
 
     async def _republish(self) -> None:
         await self.next_role(Role.LISTENING)
@@ -227,15 +263,17 @@ class Cluster:
         for listener in self._on_change:
             listener()
 
-    def _vouched(self, supernode_id: str, statement: str) -> None:
-        self._ports.vouched(supernode_id, statement)
+    def _vouched(self, statement: str) -> None:
+        if not self._ports.vouched(statement, self._sep.claim):
+            logger.debug("a statement is not one of the holder of the SEP about this node")
+            return
         for listener in self._on_change:
             listener()
 
     def _take_sep(self, peer_id: str, message: "SepMessage") -> None:
         self.sep_passed += bool(message.topic)
         for listener in self._on_sep:
-            listener(peer_id, message.topic, message.payload)
+            listener(peer_id, message.topic, message.payload, message.holder_id)
 
     def _stored(self, node_id: str, signed: str) -> None:
         """Publish a record at the broker of this node; withdraw it when it is ""."""

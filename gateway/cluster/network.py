@@ -16,6 +16,7 @@ from gateway.cluster.calls.server import CallServer
 from gateway.cluster.discovery.address_watch import interface_changes
 from gateway.cluster.discovery.txt import Announcement
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.frames import SepMessage
@@ -26,6 +27,7 @@ from gateway.cluster.records.directory import Directory
 from gateway.cluster.records.exchange import DATA, ExchangePorts, RecordExchange
 from gateway.errors import ClusterError
 from protocol.keys import NodeKey
+from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsContext
 from settings.addresses import format_address
 from web.asgi import App
@@ -52,11 +54,11 @@ class NetworkPorts:
 
     own_record: Callable[[], str]  # signed
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by the port it listens on
-    changed: Callable[[], None]  # role or claim
+    changed: Callable[[], None]  # role, or a claim of it or of the SEP
     moved: Callable[[tuple[str, ...]], None]  # this node has these addresses now
     stored: Callable[[str, str], None]  # a node id and its record; "": withdrawn
-    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
-    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
+    vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
+    vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
     save_epoch: Callable[[int], None]
     mqtt_port: Callable[[], int]  # that the network can reach; 0: none
@@ -68,21 +70,24 @@ class ClusterNetwork:
     def __init__(
         self,
         key: NodeKey,
-        election: Election,
+        agreed: tuple[Election, SepAgreement],
         directory: Directory,
         admission: PeerAdmission,
         ways: WaysToPeers,
         ports: NetworkPorts,
     ) -> None:
-        self._key, self._election, self._discovers = key, election, ways.by_multicast
+        """Build the parts; `agreed` is what the nodes agree on: the supernode, and its SEP."""
+        self._key, self._discovers = key, ways.by_multicast
+        self._election, self._sep = agreed
         self._ports = ports
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
         self._own: tuple[str, ...] = ()  # host:port by which it would call itself
+        self._followed = ""  # the supernode that the data connection goes to
         self.candidates = Candidates(key.node_id, ways.peers, lambda: self._own)
         context = NodeTlsContext(key, (CONTROL, DATA, HTTP))
         self.peering = Peering(
-            election,
+            agreed,
             context,
             admission,
             self.candidates,
@@ -91,6 +96,7 @@ class ClusterNetwork:
                 self._changed,
                 lambda peer_id: self.exchange.cut(peer_id),
                 ports.save_epoch,
+                lambda: self.exchange.members,
                 time.time,
                 time.monotonic,
             ),
@@ -103,14 +109,16 @@ class ClusterNetwork:
                 hello=self.peering.hello,
                 own_record=ports.own_record,
                 supernode=self._find_supernode,
-                leads=lambda: election.supernode_id == key.node_id,
+                leads=self._leads,
                 stored=ports.stored,
+                claim=lambda: self._sep.claim,
+                holds=self._holds,
                 vouch=ports.vouch,
                 vouched=ports.vouched,
                 sep=ports.sep,
             ),
         )
-        self.calls = CallServer(admission, self.peering.links.note_refused)
+        self.calls = CallServer(admission, self.peering.links.refused.note)
         self._context, self._admission = context, admission
         protocols: dict[str, Serve] = {
             HTTP: self.calls.serve,
@@ -197,8 +205,21 @@ class ClusterNetwork:
     def _changed(self) -> None:
         if self._discovery is not None:
             self._discovery.role_changed()
-        self.exchange.supernode_changed()
+        followed = self._election.supernode_id
+        if followed != self._followed:
+            self._followed = followed
+            self.exchange.supernode_changed()
         self._on_change()
+
+    def _leads(self) -> bool:
+        self.peering.wake()
+        return self._election.supernode_id == self._key.node_id
+
+    def _holds(self, supernode_id: str, claim: SepClaim) -> bool:
+        """Return whether this node holds the SEP by a claim of the supernode that it follows."""
+        self.peering.wake()
+        is_followed = self._election.supernode_id == supernode_id
+        return is_followed and self._sep.follow(supernode_id, claim) and self._sep.holds
 
     def _find_supernode(self) -> tuple[str, tuple[str, ...]]:
         supernode_id = self._election.supernode_id

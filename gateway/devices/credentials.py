@@ -18,6 +18,11 @@ def new_token() -> Secret:
     return Secret(secrets.token_urlsafe(TOKEN_BYTES))
 
 
+def new_code(digits: int) -> str:
+    """Return random decimal digits."""
+    return f"{secrets.randbelow(10**digits):0{digits}}"
+
+
 def digest_of(token: bytes) -> str:
     """Return the digest of a token."""
     return hashlib.sha256(token).hexdigest()

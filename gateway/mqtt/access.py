@@ -6,7 +6,7 @@ writes its dead letters.
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,14 +14,14 @@ from broker import Credentials, Identity, OverflowRule, Refusal
 from broker.messages.topics import covers
 from broker.policy import AuthExchange
 from gateway.addresses import is_loopback
-from gateway.devices.claims import Claims
-from gateway.devices.join import may_be_client_id
-from gateway.devices.registry import DeviceRecord, DeviceRegistry
+from gateway.devices.registry import DeviceRegistry
+from gateway.devices.settings import DeviceRights
+from gateway.mqtt.device_logins import DeviceLogins, joining_client_id
 from gateway.mqtt.groups import CLAIM, CONTAINER, DEVICE, PERSON, USER
 from gateway.uplink.rules import capture
 from microservice.mqtt import dead_letters
 from protocol.ids import DEVICE_ID
-from protocol.topics import device_prefix, join_request, join_response
+from protocol.topics import about_topic, credentials_topic, join_request, join_response
 from settings.secret import Secret
 
 if TYPE_CHECKING:  # a gateway without [broker.access] does not load it
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 CONTAINERS = "containers"  # the name of the Unix socket's listener
 CLAIM_USER = "claim"
+JOIN_USER = "join"  # a board without a claim token, which waits for approval
 API_USER = "api"  # a person or program that has the API key
 
 
@@ -52,8 +53,8 @@ class AccessPorts:
     """The functions of other parts that access uses."""
 
     container_rights: Callable[[str, bytes], RightsSource | None]  # by user name and password
-    confirm: Callable[[DeviceRecord], Awaitable[None]]  # called at the login of a device
-    clock: Callable[[], float]
+    logins: DeviceLogins
+    device_rights: DeviceRights
 
 
 class Access:
@@ -62,14 +63,13 @@ class Access:
     def __init__(
         self,
         registry: DeviceRegistry,
-        claims: Claims,
         api_key: Secret,
         ports: AccessPorts,
         users: "BrokerUsers | None" = None,
         *,
         loopback_anonymous: bool,
     ) -> None:
-        self._registry, self._claims, self._api_key = registry, claims, api_key
+        self._registry, self._api_key = registry, api_key
         self._ports, self._loopback_anonymous = ports, loopback_anonymous
         self._users = users
         self._container_rights: dict[str, RightsSource] = {}
@@ -81,12 +81,18 @@ class Access:
             return self._container(credentials)
         if not user and not credentials.password and credentials.certificate is None:
             return self._anonymous(credentials)
-        if user == CLAIM_USER:
-            return self._claim(credentials)
         if user == API_USER:
             return self._holder_of_api_key(credentials)
-        if DEVICE_ID.fullmatch(user):
-            return await self._device(credentials)
+        return await self._device_or_user(user, credentials)
+
+    async def _device_or_user(self, user: str, credentials: Credentials) -> Identity | Refusal:
+        logins = self._ports.logins
+        if user == CLAIM_USER:
+            return logins.claim(credentials)
+        if user == JOIN_USER:
+            return logins.pending(credentials)
+        if DEVICE_ID.fullmatch(user) or logins.has_certificate(credentials):
+            return await logins.device(credentials)
         return await self._user(credentials)
 
     def begin(self, method: str, credentials: Credentials) -> AuthExchange | None:
@@ -100,7 +106,9 @@ class Access:
         if USER in identity.groups:
             return self._users is not None and self._users.may_publish(identity, topic)
         if CLAIM in identity.groups:
-            return topic == join_request(identity.client_id)
+            return topic == join_request(joining_client_id(identity))
+        if DEVICE in identity.groups and topic == about_topic(identity.name):
+            return False  # it is the gateway's
         if topic in self._own_topics(identity):
             return True
         return any(capture(f, topic) is not None for f in self._writable(identity))
@@ -110,7 +118,7 @@ class Access:
         if CONTAINER in identity.groups and identity.name not in self._container_rights:
             return None
         if DEVICE in identity.groups:
-            return self._registry.get(identity.name) is not None
+            return self._is_device(identity)
         if USER in identity.groups:
             return self._users is not None and self._users.knows(identity)
         return True
@@ -120,7 +128,9 @@ class Access:
         if USER in identity.groups:
             return self._users is not None and self._users.may_subscribe(identity, topic_filter)
         if CLAIM in identity.groups:
-            return topic_filter == join_response(identity.client_id)
+            return topic_filter == join_response(joining_client_id(identity))
+        if DEVICE in identity.groups and topic_filter == credentials_topic(identity.name):
+            return self._is_device(identity)
         return any(covers(f, topic_filter) for f in self._readable(identity))
 
     def may_read_all(self, identity: Identity, topic_filter: str) -> bool:
@@ -156,43 +166,14 @@ class Access:
         answer = self._users.authenticate(credentials)
         return answer if isinstance(answer, Identity | Refusal) else await answer
 
-    def _claim(self, credentials: Credentials) -> Identity | Refusal:
-        client_id = credentials.client_id
-        claim = self._claims.find(credentials.password or b"", self._ports.clock())
-        if claim is None or not may_be_client_id(client_id):
-            return Refusal.BAD_CREDENTIALS
-        if claim.uses < 1 and self._registry.unconfirmed(claim.digest, client_id) is None:
-            return Refusal.BAD_CREDENTIALS
-        return Identity(f"claim:{claim.digest}", client_id, frozenset({CLAIM}))
-
     def _holder_of_api_key(self, credentials: Credentials) -> Identity | Refusal:
         if hmac.compare_digest(credentials.password or b"", self._api_key.reveal().encode()):
             return _person(API_USER, credentials)
         return Refusal.BAD_CREDENTIALS
 
-    async def _device(self, credentials: Credentials) -> Identity | Refusal:
-        device_id, client_id = credentials.username or "", credentials.client_id
-        device = self._registry.authenticate(device_id, credentials.password or b"")
-        foreign = DEVICE_ID.match(client_id) is not None and not client_id.startswith(device_id)
-        if device is None or foreign:
-            return Refusal.BAD_CREDENTIALS
-        if client_id == device_id and not self._may_take_over(device, credentials):
-            return Refusal.SERVER_UNAVAILABLE
-        await self._ports.confirm(device)
-        return Identity(device_id, client_id, frozenset({DEVICE}))
-
-    def _may_take_over(self, device: DeviceRecord, credentials: Credentials) -> bool:
-        conflicts = device.conflicts
-        is_admitted = device.admit(self._ports.clock())
-        if device.conflicts > conflicts:
-            logger.warning(
-                "device %s (%s): two boards use its identity; the one at %s is held off;"
-                " revoke the device and let both join again",
-                device.name,
-                device.device_id,
-                credentials.peer,
-            )
-        return is_admitted
+    def _is_device(self, identity: Identity) -> bool:
+        device = self._registry.get(identity.name)
+        return device is not None and not device.is_revoked
 
     def _own_topics(self, identity: Identity) -> tuple[str, ...]:
         rights = self._container_rights.get(identity.name)
@@ -207,8 +188,9 @@ class Access:
     def _filters(self, identity: Identity, action: str) -> tuple[str, ...]:
         if PERSON in identity.groups:
             return ("#", f"{dead_letters.ROOT}#") if action == "subscribe" else ("#",)
-        if DEVICE in identity.groups and self._registry.get(identity.name) is not None:
-            return (f"{device_prefix(identity.name)}/#",)
+        device = self._registry.get(identity.name)
+        if DEVICE in identity.groups and device is not None and not device.is_revoked:
+            return self._ports.device_rights.filters_of(device, action)
         rights = self._container_rights.get(identity.name)
         if CONTAINER in identity.groups and rights is not None:
             filters = rights.publish if action == "publish" else rights.subscribe

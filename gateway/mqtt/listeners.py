@@ -1,5 +1,6 @@
 """Opens the listeners of the gateway's broker."""
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,9 +25,18 @@ class BrokerListeners:
     listeners: tuple[Listener, ...]
     certificates: tuple[ServerCertificate, ...]
 
+    @property
+    def encrypted(self) -> frozenset[str]:
+        """The names of the listeners with TLS."""
+        return frozenset(each.name for each in self.listeners if each.tls is not None)
 
-def open_broker_listeners(settings: EmbeddedBrokerSettings, socket: Path) -> BrokerListeners:
+
+def open_broker_listeners(
+    settings: EmbeddedBrokerSettings, socket: Path, device_authority: Path | None = None
+) -> BrokerListeners:
     """Return the listeners that the settings describe, and the containers' Unix socket.
+
+    With an authority of devices, listeners with TLS accept client certificates that it signed.
 
     Raises:
         ConfigError: a file of TLS cannot be used.
@@ -37,10 +47,14 @@ def open_broker_listeners(settings: EmbeddedBrokerSettings, socket: Path) -> Bro
         certificate = _open_certificate(table, section)
         if certificate is not None:
             certificates.append(certificate)
+            if device_authority is not None:
+                _accept_clients(certificate.context, device_authority)
         context = certificate.context if certificate else None
         listener = table.build()
         # a path that is called "containers" must not become the listener of the containers
         name = f"unix:{listener.path}" if listener.path else listener.name
+        if context is not None:
+            name = f"tls:{name}"  # two listeners on any free port would have one name
         listeners.append(make_listener(listener, context, name))
     listeners.append(Listener(path=socket, name=CONTAINERS))
     return BrokerListeners(tuple(listeners), tuple(certificates))
@@ -51,6 +65,12 @@ def describe_encryption(settings: EmbeddedBrokerSettings) -> str:
     first = settings.tables[0].build()
     is_safe = first.tls is not None or first.path is not None or is_loopback_host(first.host)
     return "" if is_safe else PLAIN
+
+
+def _accept_clients(context: ssl.SSLContext, authority: Path) -> None:
+    context.load_verify_locations(authority)
+    if context.verify_mode is ssl.CERT_NONE:
+        context.verify_mode = ssl.CERT_OPTIONAL
 
 
 def _open_certificate(table: ListenerTable, section: str) -> ServerCertificate | None:

@@ -21,8 +21,8 @@ from protocol.ids import DEVICE_ID
 
 logger = logging.getLogger(__name__)
 
-RESERVED_NAMES = frozenset({"anonymous", "api", "claim"})
-RESERVED_PREFIXES = ("container:", "claim:")
+RESERVED_NAMES = frozenset({"anonymous", "api", "claim", "join"})
+RESERVED_PREFIXES = ("container:", "claim:", "join:")
 POLL_S = 2.0  # a file of users is read again so soon after a change
 
 Stamp = tuple[tuple[int, int, int] | None, ...]

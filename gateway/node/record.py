@@ -1,12 +1,15 @@
 """Builds the record that this node publishes."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway import VERSION
 from gateway.addresses import is_loopback, local_address
 from gateway.node.account import Account
 from gateway.node.identity import NodeIdentity
+from gateway.node.position import NodePosition
+from protocol.geo.position import Position
+from protocol.memberships import SepClaim
 from protocol.records import CLUSTER, Address, NodeRecord, OfferedService, sign_record
 from protocol.tokens import sign_as_node
 from settings.addresses import format_address
@@ -22,7 +25,8 @@ class RecordSources:
 
     services: Callable[[], tuple[OfferedService, ...]]
     supernode_id: Callable[[], str]  # "" before the election
-    vouch: Callable[[str], str]  # a supernode's statement about this node; "" for none
+    sep_claim: Callable[[], SepClaim]
+    vouch: Callable[[SepClaim], str]  # the statement of the SEP holder; "" for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +51,13 @@ class Node:
         account: Account,
         sources: RecordSources,
         clock: Callable[[], float],
+        position: Position | None = None,
     ) -> None:
         self.identity, self.name, self.account = identity, name, account
         self.api: ApiAddress | None = None  # until the API listens
         self.cluster_addresses: tuple[str, ...] = ()  # host:port, until its port listens
         self.sep_url = ""  # until the cloud has stored the record
+        self.position = NodePosition(position)
         self._sources, self._clock = sources, clock
 
     @property
@@ -61,11 +67,14 @@ class Node:
 
     def record(self) -> NodeRecord:
         """Return the record as of now."""
+        supernode_id = self._sources.supernode_id()
+        holder_id = self._sources.sep_claim().holder_id if supernode_id else ""
         return NodeRecord(
             node_id=self.node_id,
             name=self.name,
             version=VERSION,
-            supernode_id=self._sources.supernode_id() or self.node_id,
+            supernode_id=supernode_id or self.node_id,
+            sep_holder_id="" if holder_id == supernode_id else holder_id,
             sealing_key=self.identity.sealing.public,
             account_id=self.account.account_id,
             addresses=tuple(self._addresses()),
@@ -73,10 +82,17 @@ class Node:
         )
 
     def signed_record(self) -> str:
-        """Return the record signed by this node."""
-        record = self.record()
-        statement = self._sources.vouch(record.supernode_id)
-        return sign_record(record, self.identity.key, self._clock(), statement)
+        """Return the record signed by this node, for its cluster."""
+        return self._sign(self.record())
+
+    def signed_registration(self) -> str:
+        """Return the record for the cloud: it has the position, which strangers must not read."""
+        return self._sign(replace(self.record(), position=self.position.current))
+
+    def _sign(self, record: NodeRecord) -> str:
+        claim = self._sources.sep_claim()
+        statement = self._sources.vouch(claim)
+        return sign_record(record, self.identity.key, self._clock(), statement, claim)
 
     def edge_id_token(self) -> Secret:
         """Return a proof of which node this is, for the cloud's identity service."""

@@ -48,7 +48,7 @@ class SepService:
         self._served: dict[tuple[bytes, str], asyncio.Task[None]] = {}  # by id and sender
         self.dropped = 0
 
-    def handle(self, payload: bytes, supernode_id: str, send: Callable[[str, bytes], None]) -> None:
+    def handle(self, payload: bytes, holder_id: str, send: Callable[[str, bytes], None]) -> None:
         """Serve one envelope; send(topic, payload) sends the answer, if there is one."""
         try:
             envelope = decode_envelope(payload)
@@ -59,7 +59,7 @@ class SepService:
         except WireError as exc:
             self._drop(str(exc))
             return
-        topic = sep_response(supernode_id, self._identity.node_id, replica)
+        topic = sep_response(holder_id, self._identity.node_id, replica)
 
         async def serve() -> None:
             answer = await self._answer(envelope)

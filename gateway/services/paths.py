@@ -35,8 +35,9 @@ class ContainerPaths:
         others = {i: b for i, b in self._reserved.items() if i != container_id}
         clash = self.routes.clash(bases, container_id, others)
         if clash is not None:
+            base, other, owner = clash
             raise ConflictError(
-                f"cannot deploy {container_id}: {clash[0]} overlaps with {clash[1]}"
+                f"cannot deploy {container_id}: {base} overlaps with {other} of {owner}"
             )
         if self._v1_paths and bases and bases[-1].split("/")[1] in RESERVED:
             raise ConflictError(

@@ -37,20 +37,21 @@ class Routes:
 
     def clash(
         self, bases: Iterable[str], container_id: str, reserved: Mapping[str, Iterable[str]]
-    ) -> tuple[str, str] | None:
-        """Return a base, and another container's base that it would lie above, below or upon.
+    ) -> tuple[str, str, str] | None:
+        """Return a base, another container's that it would lie above, below or upon, and its id.
 
         Args:
             bases: of the container.
             container_id: whose routes do not count.
             reserved: bases of other containers, by id, that have no routes yet.
         """
-        others = [r.base for r in self._by_base.values() if r.container_id != container_id]
-        others += [base for of_one in reserved.values() for base in of_one]
+        routes = self._by_base.values()
+        others = [(r.base, r.container_id) for r in routes if r.container_id != container_id]
+        others += [(base, owner) for owner, of_one in reserved.items() for base in of_one]
         for base in bases:
-            for other in others:
+            for other, owner in others:
                 if f"{base}/".startswith(f"{other}/") or f"{other}/".startswith(f"{base}/"):
-                    return base, other
+                    return base, other, owner
         return None
 
     def replace(self, routes: Iterable[ContainerRoute]) -> None:

@@ -32,7 +32,7 @@ class ServicesSettings:
     probation_s: float = 10.0  # a version that ends earlier is left for the one before
     starts: int = 4  # containers that start at once when the gateway starts
     stop_s: float = 30.0  # for requests and handlers of a replaced version: [limits] stop_s
-    store_mib: int = 64  # in the data folder of a container: [limits] store_mib
+    store_mib: int = 64  # of the files of a container: [limits] store_mib
     log_mib: int = 1  # of each of the two files of a log: [limits] log_mib
     free_mib: int = 8  # on the disk, or deployments are refused
     rollouts: str = "account"  # nodes of this account may deploy here; "no": none may

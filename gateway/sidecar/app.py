@@ -19,20 +19,23 @@ from gateway.http.routes import ApiRoute, make_api, make_route
 from gateway.node.record import Node
 from gateway.services import McmAccess, ServiceHost
 from gateway.services.api.calls import ClientCheck
-from gateway.sidecar import devices, nodes
+from gateway.sidecar import nodes
 from gateway.sidecar.account import account_routes
 from gateway.sidecar.beps import beps_routes
 from gateway.sidecar.cluster import cluster_routes
-from gateway.sidecar.devices import devices_routes
+from gateway.sidecar.devices import claims
+from gateway.sidecar.devices.boards import boards_routes
+from gateway.sidecar.devices.registry import registry_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from gateway.sidecar.health import health_routes, openapi_route
-from gateway.sidecar.jsonrpc import JsonRpc, OpenOwnBep, jsonrpc_routes
+from gateway.sidecar.jsonrpc import JsonRpc, OpenOwnBep, RpcPorts, jsonrpc_routes
 from gateway.sidecar.microservices import Microservices
-from gateway.sidecar.nodes import nodes_routes
+from gateway.sidecar.nodes import CloudLists, nodes_routes
 from gateway.status import GatewayStatus
 from protocol.codes import check_code
 from protocol.errors import TokenError
+from protocol.geo.position import Position
 from settings.secret import Secret
 from web.asgi import App
 
@@ -48,6 +51,8 @@ class CloudCalls:
 
     associate: Callable[[Secret], Awaitable[str]]
     account_nodes: Callable[[], Awaitable[list[dict[str, Any]]]]
+    near_nodes: Callable[[int], Awaitable[list[dict[str, Any]]]]  # within so many metres
+    moved: Callable[[Position], None]
     beps: "BepService"
     membership: "Membership"
     url: str
@@ -106,15 +111,20 @@ def sidecar_routes(
 ) -> list[ApiRoute]:
     """Return all routes but the one that describes them."""
     guard, cloud, access = parts.guard, parts.cloud, _mcm_access(parts)
-    rpc = JsonRpc(
-        parts.node, cloud.associate if cloud else None, parts.clock, images, _bep_opener(parts)
-    )
+    moved = cloud.moved if cloud else None
+    ports = RpcPorts(cloud.associate if cloud else None, _bep_opener(parts), moved)
+    rpc = JsonRpc(parts.node, parts.clock, images, ports)
+    lists = CloudLists(cloud.account_nodes, cloud.near_nodes) if cloud else None
     return [
         *health_routes(parts.status, guard),
-        *nodes_routes(guard, parts.node, parts.cluster, cloud.account_nodes if cloud else None),
-        *cluster_routes(guard, parts.node, parts.cluster, parts.nodes),
+        *nodes_routes(guard, parts.node, parts.cluster, lists),
+        *cluster_routes(
+            guard, parts.node, parts.cluster, parts.nodes, lambda: parts.status.warnings()
+        ),
         *jsonrpc_routes(guard, rpc),
-        *devices_routes(guard, parts.admission, parts.status),
+        *claims.claims_routes(guard, parts.admission),
+        *boards_routes(guard, parts.admission),
+        *registry_routes(guard, parts.admission, parts.status),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),
         *parts.services.mcm_routes(guard.client_id, access),
@@ -174,4 +184,4 @@ def describe_sidecar(routes: Iterable[ApiRoute]) -> dict[str, Any]:
     from gateway.http.openapi import describe_api  # few gateways are asked for it
 
     info = {"title": "Hecate sidecar", "summary": "The local API of a gateway", "version": VERSION}
-    return describe_api(info, routes, {**devices.SCHEMAS, **nodes.SCHEMAS})
+    return describe_api(info, routes, {**claims.SCHEMAS, **nodes.SCHEMAS})

@@ -1,5 +1,6 @@
 """Serves the state of the cluster: roles, members, refused nodes, and the ways to a node."""
 
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -24,12 +25,17 @@ _ROUTES = Operation("Cluster", "The ways to a node", parameters=(_NODE,), answer
 
 
 def cluster_routes(
-    guard: Guard, node: Node, cluster: Cluster, nodes: OtherNodes | None
+    guard: Guard,
+    node: Node,
+    cluster: Cluster,
+    nodes: OtherNodes | None,
+    warnings: Callable[[], list[str]],
 ) -> list[ApiRoute]:
     """Return the routes; nodes is None when this node reaches no others."""
 
     async def get_cluster(_request: Request, _caller: object) -> Response:
-        return SafeJsonResponse(await _describe(node.node_id, cluster))
+        answer = await _describe(node.node_id, cluster)
+        return SafeJsonResponse({**answer, "warnings": warnings()})
 
     async def get_routes(request: Request, _caller: object) -> Response:
         wanted = _NODE.read(request)
@@ -66,12 +72,18 @@ async def _describe(node_id: str, cluster: Cluster) -> dict[str, Any]:
         "role": str(cluster.role),
         "epoch": cluster.epoch,
         "supernodeId": cluster.supernode_id,
-        "sepHolderId": cluster.supernode_id,  # it holds the SEP
+        "sepHolderId": cluster.sep_holder_id,
         "successors": list(cluster.successors()),
         "members": members,
         "oneWay": cluster.one_way(),
         "refused": [
-            {"id": each.node_id, "address": each.address, "reason": each.reason, "at": each.at}
+            {
+                "id": each.node_id,
+                "address": each.address,
+                "reason": each.reason,
+                "at": each.at,
+                "times": each.times,
+            }
             for each in cluster.refused()
         ],
         "callsServed": cluster.calls_served,

@@ -24,13 +24,13 @@ def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
         return SafeJsonResponse({"status": "ok"})
 
     async def readyz(request: Request, _caller: None) -> Response:
-        reasons = status.reasons()
-        if not reasons:
-            return SafeJsonResponse({"status": "ready"})
-        answer: dict[str, Any] = {"status": "starting"}
-        if await guard.is_on_loopback_or_viewer(request):  # names and exit codes of containers
-            answer["reasons"] = reasons
-        return SafeJsonResponse(answer, 503)
+        reasons, warnings = status.reasons(), status.warnings()
+        answer: dict[str, Any] = {"status": "starting" if reasons else "ready"}
+        told = reasons or warnings
+        if told and await guard.is_on_loopback_or_viewer(request):  # names, exit codes, dates
+            answer |= {"reasons": reasons} if reasons else {}
+            answer |= {"warnings": warnings} if warnings else {}
+        return SafeJsonResponse(answer, 503 if reasons else 200)
 
     async def snapshot(_request: Request, _caller: SidecarCaller) -> Response:
         return SafeJsonResponse(status.snapshot())

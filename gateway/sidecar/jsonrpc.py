@@ -3,14 +3,21 @@
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway import VERSION
-from gateway.access.guard import ACCOUNT_KEY, ASSOCIATE, MANAGE, Guard, SidecarCaller
+from gateway.access.guard import (
+    ACCOUNT_KEY,
+    ASSOCIATE,
+    MANAGE,
+    UPDATE_GPS,
+    Guard,
+    SidecarCaller,
+)
 from gateway.addresses import local_address
 from gateway.errors import BepError, UplinkError
 from gateway.http.body import read_body
@@ -20,7 +27,8 @@ from gateway.services import ServicesError
 from gateway.services.proxy.containers import CALLER_KEY
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from protocol.codes import REQUEST_BEP, expiry_seconds, make_code
-from protocol.errors import TokenError
+from protocol.errors import TokenError, WireError
+from protocol.geo.position import Position, read_position
 from protocol.ids import NODE_ID
 from settings.secret import Secret
 from web import JsonError, SafeJsonResponse, parse_json
@@ -51,25 +59,30 @@ Associate = Callable[[Secret], Awaitable[str]]
 OpenOwnBep = Callable[[str, str, str], Awaitable[str]]  # container id, its base, code: the URL
 
 
+@dataclass(frozen=True, slots=True)
+class RpcPorts:
+    """The functions of a node with a cloud that the methods call; None without one."""
+
+    associate: Associate | None
+    open_bep: OpenOwnBep | None
+    moved: Callable[[Position], None] | None
+
+
 class JsonRpc:
-    """The methods; associate is None without a cloud."""
+    """The methods."""
 
     def __init__(
-        self,
-        node: Node,
-        associate: Associate | None,
-        clock: Callable[[], float],
-        images: NodeImages,
-        open_bep: OpenOwnBep | None = None,
+        self, node: Node, clock: Callable[[], float], images: NodeImages, ports: RpcPorts
     ) -> None:
-        self._node, self._associate, self._clock = node, associate, clock
-        self._images, self._open_bep = images, open_bep
+        self._node, self._clock, self._images = node, clock, images
+        self._associate, self._open_bep, self._moved = ports.associate, ports.open_bep, ports.moved
         self._methods: dict[
             str, Callable[[list[Any], SidecarCaller], Awaitable[dict[str, Any]]]
         ] = {
             "getMe": self._get_me,
             "getEdgeIdToken": self._get_edge_id_token,
             "associateAccount": self._associate_account,
+            "updateGps": self._update_gps,
             "getEdgeHmacCode": self._get_edge_hmac_code,
             "requestBep": self._request_bep,
             "serviceMesh.addRegistryImage": self._add_registry_image,
@@ -119,6 +132,29 @@ class JsonRpc:
             return {"accountId": await self._associate(Secret(params[0]))}
         except UplinkError as exc:
             raise RpcError(FAILED, str(exc)) from exc
+
+    async def _update_gps(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
+        """Note a position; speed and bearing, which compatible callers add, are not used."""
+        _require(caller, UPDATE_GPS)
+        match params:
+            case [_, first, second] | [_, first, second, _] | [_, first, second, _, _]:
+                pass
+            case _:
+                raise RpcError(
+                    INVALID_PARAMS, "cannot update position: params must be [token, lat, lon, …]"
+                )
+        try:
+            position = read_position(first, second, "gps", self._clock())
+        except WireError as exc:
+            raise RpcError(INVALID_PARAMS, f"cannot update position: {exc}") from exc
+        if self._moved is None:
+            raise RpcError(
+                FAILED,
+                "cannot update position: this node has no cloud, which finds the nodes nearby; "
+                "set [cloud] url",
+            )
+        self._moved(position)
+        return {"status": "ok"}
 
     async def _get_edge_hmac_code(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
         _require(caller, ACCOUNT_KEY)

@@ -1,4 +1,4 @@
-"""Defines the format of gateway.db: devices, claim tokens and settings."""
+"""Defines the format of gateway.db: devices, claim tokens, boards that ask to join, settings."""
 
 from pathlib import Path
 
@@ -27,6 +27,31 @@ MIGRATIONS = (
     CREATE TABLE IF NOT EXISTS settings (
         name  TEXT PRIMARY KEY,
         value BLOB NOT NULL
+    );
+    """,
+    """
+    ALTER TABLE claims ADD COLUMN client_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE devices ADD COLUMN groups TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE devices ADD COLUMN attributes TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE devices ADD COLUMN revoked_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN token_made_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN next_digest TEXT NOT NULL DEFAULT '';
+    ALTER TABLE devices ADD COLUMN next_made_at REAL NOT NULL DEFAULT 0;
+    ALTER TABLE devices ADD COLUMN certificates TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE devices ADD COLUMN conflicts INTEGER NOT NULL DEFAULT 0;
+    UPDATE devices SET token_made_at = joined_at;
+    CREATE TABLE pending (
+        digest     TEXT PRIMARY KEY,
+        client_id  TEXT NOT NULL,
+        code       TEXT NOT NULL,
+        source     TEXT NOT NULL,
+        first_at   REAL NOT NULL,
+        asked_at   REAL NOT NULL,
+        name       TEXT NOT NULL,
+        model      TEXT NOT NULL,
+        state      TEXT NOT NULL,
+        device_id  TEXT NOT NULL,
+        decided_at REAL NOT NULL
     );
     """,
 )

@@ -21,6 +21,7 @@ from gateway.errors import (
     CloudRefused,
     GatewayError,
     MqttVersionUnsupported,
+    StaleClaim,
     UplinkError,
     UplinkLost,
 )
@@ -55,6 +56,8 @@ class NodePorts:
     node_id: str
     signed_record: Callable[[], str]
     on_registered: Callable[[NodeRecord], None]
+    on_reach: Callable[[bool], None] = lambda _: None  # the cloud, by a way of its own
+    on_stale_claim: Callable[[int], None] = lambda _: None  # the epoch that the cloud knows
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +161,10 @@ class Uplink:
             await self.downlinks.subscribe(connection, self.forwarder.limits)
             self.link.accepted(self._clock())
             self._note_success()
+            self._node.on_reach(True)
             await self._serve(connection)
         finally:
+            self._node.on_reach(False)
             closed = connection.closed
             self.forwarder.end(closed.result() if closed.done() else None)
             self.downlinks.end()
@@ -236,7 +241,11 @@ class Uplink:
 
     async def _register(self) -> None:
         self._changed.clear()
-        record = await self._api.register(self._node.signed_record())
+        try:
+            record = await self._api.register(self._node.signed_record())
+        except StaleClaim as exc:
+            self._node.on_stale_claim(exc.epoch)
+            raise
         try:
             await self._account.become(record.account_id)
         except GatewayError as exc:  # a full disk here is no reason to be offline

@@ -34,7 +34,7 @@ def run_init(preparation: Preparation, descriptors: list[int], common: Common, m
     Returns:
         the exit status.
     """
-    launch_fd, lifeline_fd = descriptors
+    launch_fd, control_fd, lifeline_fd = descriptors
     kernel.set_process_name("container-init")
     give_way()
     cgroups = join_cgroups(preparation.cgroups)
@@ -57,9 +57,11 @@ def run_init(preparation: Preparation, descriptors: list[int], common: Common, m
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.close(lifeline_fd)
-        return _run_front_or_explain(socket.socket(fileno=launch_fd), common, means, cgroups)
+        sockets = socket.socket(fileno=launch_fd), control_fd
+        return _run_front_or_explain(sockets, common, means, cgroups)
     cgroups.close()
     os.close(launch_fd)
+    os.close(control_fd)
     _forget_terminal()
     _drop_rights()
     lifeline = socket.socket(fileno=lifeline_fd)
@@ -72,12 +74,12 @@ def run_init(preparation: Preparation, descriptors: list[int], common: Common, m
 
 
 def _run_front_or_explain(
-    launch: socket.socket, common: Common, means: Means, cgroups: CgroupFiles
+    sockets: tuple[socket.socket, int], common: Common, means: Means, cgroups: CgroupFiles
 ) -> int:
     """Run the front as an interpreter runs a program: exit codes, errors, exit functions."""
     code = 1
     try:
-        code = run_front(launch, common, means, cgroups)
+        code = run_front(sockets, common, means, cgroups)
     except SystemExit as exc:
         if isinstance(exc.code, str):
             sys.stderr.write(f"{exc.code}\n")

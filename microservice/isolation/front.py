@@ -15,8 +15,8 @@ from microservice.isolation.cgroup_files import CgroupFiles
 from microservice.isolation.findings import Isolation
 from microservice.isolation.limits import set_limits
 from microservice.isolation.probe import Outside, probe
-from microservice.isolation.root_folder import finish_root
-from microservice.isolation.seccomp import Instruction, install
+from microservice.isolation.root_folder import finish_root, rehearse_root
+from microservice.isolation.seccomp import install
 from microservice.isolation.spec import (
     CONTROL_FD,
     HTTP_FD,
@@ -33,15 +33,14 @@ from microservice.isolation.view import (
     FileView,
 )
 
-COUNTS_BY_NAMESPACE = (5, 14)  # before it, RLIMIT_NPROC counted a user in all user namespaces
 HOST_NAME_BYTES = 64  # linux/utsname.h
 _FIRST_FREE_FD = 20  # above the numbers that a front expects
 _DEVICE_RIGHTS = landlock.READ_FILE | landlock.WRITE_FILE | landlock.IOCTL_DEV
 _FD_END = 1 << 20  # fs.nr_open, by default
 
 
-# runs a service: control socket, findings, required findings; returns the exit status
-Serve = Callable[[int, Isolation, tuple[str, ...]], int]
+# runs a service: findings, required findings; returns the exit status
+Serve = Callable[[Isolation, tuple[str, ...]], int]
 
 
 @dataclass(slots=True)
@@ -76,25 +75,55 @@ class Common:
     root: str  # the folder on which each builds its root, in a mount namespace of its own
     read_only: tuple[str, ...]  # the folders of the interpreter and its libraries
     outside: Outside
-    serve: Serve
+    prepare_service: Callable[[int], Serve]  # opens the control socket of this number
     rehearse: Callable[[CgroupFiles, Outside], None]
-    filters: Mapping[bool, list[Instruction]]  # of system calls, by: it has a network namespace
+    filters: Mapping[bool, bytes]  # of system calls, by: it has a network namespace
+    counts_by_namespace: bool  # RLIMIT_NPROC counts a user for each user namespace alone
 
 
-def run_front(launch: socket.socket, common: Common, means: Means, cgroups: CgroupFiles) -> int:
-    """Wait for a launch; then isolate this process, probe it, run the service.
+def run_front(
+    sockets: tuple[socket.socket, int], common: Common, means: Means, cgroups: CgroupFiles
+) -> int:
+    """Prepare all that needs no launch, wait for one; isolate this process, run the service.
+
+    Args:
+        sockets: for the launch; the number of the control socket.
+        common: the things that all containers have.
+        means: the steps that were taken already.
+        cgroups: of the container.
 
     Returns:
         the exit status.
     """
     kernel.set_process_name("standby")
+    launch = _place_descriptors(*sockets, keep=cgroups)
+    os.setsid()
+    os.environ.clear()
+    ruleset = _begin_ruleset(common, means)
+    serve = common.prepare_service(CONTROL_FD)
     common.rehearse(cgroups, common.outside)
+    if means.root:
+        means.attempt("root", lambda: rehearse_root(common.root))
     data, descriptors, _, _ = socket.recv_fds(launch, REQUEST_BYTES, LAUNCH_DESCRIPTORS)
     if not data:  # the gateway needs no further process
         return 0
-    control, http, output = descriptors
-    os.dup2(output, 2)  # an error belongs into the container's log
+    launch.close()
+    _place_launched(*descriptors)
     spec = decode_spec(data)
+    isolation = _isolate(spec, common, means, cgroups, ruleset)
+    cgroups.close()
+    sys.argv = ["microservice.entry", str(CONTROL_FD)]
+    return serve(isolation, spec.required)
+
+
+def _isolate(
+    spec: ContainerSpec,
+    common: Common,
+    means: Means,
+    cgroups: CgroupFiles,
+    ruleset: landlock.Ruleset | None,
+) -> Isolation:
+    """Put all means in force that need the launch; return what the probe finds then."""
     view = FileView(
         read_only=common.read_only,
         code=spec.code,
@@ -103,19 +132,17 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
         devices=spec.devices,
         hidden=spec.state,
     )
-    os.setsid()
     kernel.set_process_name(spec.name)
-    launch.detach()
-    _place_descriptors(control, http, output, keep=cgroups)
-    os.environ.clear()
     os.environ.update(spec.environment)
     if means.root:
         means.root = means.attempt("root", lambda: finish_root(common.root, view))
+        if ruleset is not None and not means.root:  # it is for a root that this process has not
+            ruleset.close()
+            ruleset = _begin_ruleset(common, means)
     if means.names:
         socket.sethostname(spec.name[:HOST_NAME_BYTES])
     has_identity = _change_identity(spec, means)
-    by_namespace = kernel.version_of(os.uname().release) >= COUNTS_BY_NAMESPACE
-    counts_alone = has_identity and (spec.uid is not None or by_namespace)
+    counts_alone = has_identity and (spec.uid is not None or common.counts_by_namespace)
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     by_user = counts_alone and not (cgroups.limit("processes") and cgroups.is_member())
     set_limits(spec, by_user=by_user)
@@ -124,30 +151,37 @@ def run_front(launch: socket.socket, common: Common, means: Means, cgroups: Cgro
     kernel.prctl(kernel.PR_SET_DUMPABLE, 1 if is_alone else 0)
     kernel.drop_capabilities()
     kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)
-    means.attempt("landlock", lambda: _restrict_files(view, means))
+    if ruleset is not None:
+        means.attempt("landlock", lambda: _restrict_files(ruleset, view))
     means.attempt("seccomp", lambda: install(common.filters[means.network]))
     os.chdir(spec.data)
-    isolation = probe(spec, cgroups, common.outside, (counts_alone, means.why))
-    cgroups.close()
-    sys.argv = ["microservice.entry", str(CONTROL_FD)]
-    return common.serve(CONTROL_FD, isolation, spec.required)
+    return probe(spec, cgroups, common.outside, (counts_alone, means.why))
 
 
-def _place_descriptors(control: int, http: int, output: int, keep: CgroupFiles) -> None:
+def _place_descriptors(launch: socket.socket, control: int, keep: CgroupFiles) -> socket.socket:
     """Give the descriptors their fixed numbers; close all others of the warm parent."""
-    control, http, output = _above(control), _above(http), _above(output)
+    waiting, control = _above(launch.detach()), _above(control)
     keep.opened = {name: [_above(fd) for fd in fds] for name, fds in keep.opened.items()}
-    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    null = _above(os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC))
     os.dup2(null, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    os.dup2(null, 1)
     os.dup2(control, CONTROL_FD, inheritable=False)
-    os.dup2(http, HTTP_FD, inheritable=False)
-    still = {fd for fds in keep.opened.values() for fd in fds}
+    os.dup2(null, HTTP_FD, inheritable=False)
+    still = {waiting, *(fd for fds in keep.opened.values() for fd in fds)}
     first = HTTP_FD + 1
     for fd in (*sorted(still), _FD_END):
         os.closerange(first, fd)
         first = fd + 1
+    return socket.socket(fileno=waiting)
+
+
+def _place_launched(http: int, output: int) -> None:
+    """Give the descriptors of a launch their fixed numbers."""
+    os.dup2(output, 2)  # first: an error belongs into the container's log
+    os.dup2(output, 1)
+    os.dup2(http, HTTP_FD, inheritable=False)
+    os.close(output)
+    os.close(http)
 
 
 def _above(fd: int) -> int:
@@ -171,7 +205,7 @@ def _groups_of(devices: tuple[str, ...]) -> list[int]:
     found = set()
     for path in devices:
         with contextlib.suppress(OSError):
-            status = os.stat(path)  # noqa: PTH116  # links lead to the device
+            status = os.stat(path)
             if status.st_mode & stat.S_IRGRP and status.st_gid:
                 found.add(status.st_gid)
     return sorted(found)
@@ -183,19 +217,33 @@ def _become(uid: int, groups: list[int]) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _restrict_files(view: FileView, means: Means) -> None:
-    writable = landlock.writable_rights(landlock.landlock_abi())
-    rules = [(path, landlock.READ_AND_EXECUTE) for path in (*SYSTEM, *view.read_only, view.code)]
+def _begin_ruleset(common: Common, means: Means) -> landlock.Ruleset | None:
+    """Return a ruleset with the paths of all containers; None when the kernel has no Landlock."""
+    made: list[landlock.Ruleset] = []
+
+    def begin() -> None:
+        made.append(landlock.Ruleset(forbid_tcp=not means.network))
+        rules = _common_rules(common, has_root=means.root)
+        made[0].allow(rules, common.root if means.root else "/")
+
+    return made[0] if means.attempt("landlock", begin) else None
+
+
+def _common_rules(common: Common, *, has_root: bool) -> list[tuple[str, int]]:
+    rules = [(path, landlock.READ_AND_EXECUTE) for path in (*SYSTEM, *common.read_only)]
     rules += [(path, landlock.READ) for path in ETC]
     rules += [(path, landlock.READ_FILE | landlock.WRITE_FILE) for path in DEVICES]
-    rules += [(path, _DEVICE_RIGHTS) for path in view.devices]
-    rules += [(path, writable) for path in view.writable]
-    if means.root:
-        rules += [("/proc", landlock.READ), (SHARED_MEMORY, writable)]
-    else:  # the machine's: all but its own part stays closed
-        rules += [
-            ("/proc/self", landlock.READ),
-            ("/proc/cpuinfo", landlock.READ),
-            ("/proc/meminfo", landlock.READ),
-        ]
-    landlock.restrict(rules, forbid_tcp=not means.network)
+    if has_root:
+        writable = landlock.writable_rights(landlock.landlock_abi())
+        return [*rules, ("/proc", landlock.READ), (SHARED_MEMORY, writable)]
+    # the machine's: all but its own part stays closed
+    own = ("/proc/self", "/proc/cpuinfo", "/proc/meminfo")
+    return rules + [(path, landlock.READ) for path in own]
+
+
+def _restrict_files(ruleset: landlock.Ruleset, view: FileView) -> None:
+    writable = landlock.writable_rights(landlock.landlock_abi())
+    ruleset.allow([(view.code, landlock.READ_AND_EXECUTE)])
+    ruleset.allow([(path, _DEVICE_RIGHTS) for path in view.devices])
+    ruleset.allow([(path, writable) for path in view.writable])
+    ruleset.enforce()

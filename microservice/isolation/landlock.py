@@ -7,11 +7,11 @@ adds TCP, ABI 6 (Linux 6.12) abstract Unix sockets and signals.
 
 import contextlib
 import os
+import stat
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 
-from microservice.isolation.kernel import syscall
+from microservice.isolation.kernel import open_root, syscall
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
 _VERSION_FLAG, _PATH_BENEATH = 1, 1
@@ -53,34 +53,50 @@ def writable_rights(abi: int) -> int:
     return all_rights(abi) & ~(EXECUTE | _MAKE_DEVICES)
 
 
-def restrict(rules: Iterable[tuple[str, int]], *, forbid_tcp: bool) -> None:
-    """Allow only the rights of each path from now on; OSError when the kernel has no Landlock.
+class Ruleset:
+    """Paths and the rights on each; this process has no others after enforce()."""
 
-    Args:
-        rules: paths and their rights; a path that cannot be opened is left out.
-        forbid_tcp: for a process without a network namespace of its own.
-    """
-    abi = syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
-    handled = all_rights(abi)
-    tcp = _TCP if forbid_tcp and abi >= ABI_TCP else 0
-    scopes = _SCOPES if abi >= ABI_SCOPES else 0
-    attributes = struct.pack("=QQQ", handled, tcp, scopes)
-    size = 24 if abi >= ABI_SCOPES else 16 if abi >= ABI_TCP else 8
-    ruleset = syscall(_CREATE_RULESET, attributes, size, 0)
-    try:
-        for path, rights in rules:
-            with contextlib.suppress(FileNotFoundError, PermissionError):
-                _allow(ruleset, path, rights & handled)
-        syscall(_RESTRICT_SELF, ruleset, 0)
-    finally:
-        os.close(ruleset)
+    def __init__(self, *, forbid_tcp: bool) -> None:
+        """Make one without a path; OSError when the kernel has no Landlock.
 
+        Args:
+            forbid_tcp: for a process without a network namespace of its own.
+        """
+        abi = syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)
+        self._handled = all_rights(abi)
+        tcp = _TCP if forbid_tcp and abi >= ABI_TCP else 0
+        scopes = _SCOPES if abi >= ABI_SCOPES else 0
+        attributes = struct.pack("=QQQ", self._handled, tcp, scopes)
+        size = 24 if abi >= ABI_SCOPES else 16 if abi >= ABI_TCP else 8
+        self._fd = syscall(_CREATE_RULESET, attributes, size, 0)
 
-def _allow(ruleset: int, path: str, rights: int) -> None:
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if not Path(path).is_dir():
-            rights &= _FILE_RIGHTS
-        syscall(_ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
-    finally:
-        os.close(fd)
+    def allow(self, rules: Iterable[tuple[str, int]], root: str = "/") -> None:
+        """Add paths and their rights; a path that cannot be opened is left out.
+
+        Args:
+            rules: absolute paths.
+            root: the folder that is the root for them, and will be that of the process.
+        """
+        with open_root(root) as open_path:
+            for path, rights in rules:
+                with contextlib.suppress(FileNotFoundError, PermissionError):
+                    self._allow(open_path(path), rights & self._handled)
+
+    def enforce(self) -> None:
+        """Restrict this process and all that it starts."""
+        try:
+            syscall(_RESTRICT_SELF, self._fd, 0)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Forget the rules."""
+        os.close(self._fd)
+
+    def _allow(self, fd: int, rights: int) -> None:
+        try:
+            if not stat.S_ISDIR(os.fstat(fd).st_mode):
+                rights &= _FILE_RIGHTS
+            syscall(_ADD_RULE, self._fd, _PATH_BENEATH, struct.pack("=Qi", rights, fd), 0)
+        finally:
+            os.close(fd)

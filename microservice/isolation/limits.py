@@ -42,7 +42,11 @@ def set_limits(spec: ContainerSpec, *, by_user: bool) -> None:
 
 def mapped_bytes() -> int:
     """Return the address space that is in use."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    fd = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return int(os.read(fd, 200).split()[0]) * resource.getpagesize()
+    finally:
+        os.close(fd)
 
 
 def _set(what: int, wanted: int) -> None:

@@ -12,7 +12,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from microservice.isolation.cgroup_files import CgroupFiles
+from microservice.isolation.cgroup_files import CgroupFiles, read_own
 from microservice.isolation.findings import Finding, Isolation, Level
 from microservice.isolation.limits import MIB, NICENESS
 from microservice.isolation.spec import ContainerSpec
@@ -36,7 +36,7 @@ def read_namespaces() -> dict[str, str]:
     found = {}
     for kind in kinds:
         with contextlib.suppress(OSError):
-            found[kind] = str(Path("/proc/self/ns", kind).readlink())
+            found[kind] = os.readlink(f"/proc/self/ns/{kind}")
     return found
 
 
@@ -73,7 +73,7 @@ def probe(
 
 
 def _read_status() -> dict[str, str]:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = read_own("status").splitlines()
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
@@ -96,30 +96,31 @@ def _privileges(status: dict[str, str]) -> Finding:
 
 def _files(spec: ContainerSpec, has_root: bool, why: str) -> Finding:
     """Try to open what lies in the gateway's folder, the container's own paths left out."""
-    own = [Path(one) for one in (spec.data, spec.scratch, spec.code, *spec.sockets)]
-    seen = [path for path in _walk(Path(spec.state), own) if _can_open(path)]
+    own = [spec.data, spec.scratch, spec.code, *spec.sockets]
+    seen = [path for path in _walk(spec.state, own) if _can_open(path)]
     if seen:
-        names = ", ".join(one.name for one in seen[:_NAMED_LIMIT])
+        names = ", ".join(Path(one).name for one in seen[:_NAMED_LIMIT])
         return Finding(Level.NONE, f"it can open the gateway's files: {names}")
     where = "a root of its own" if has_root else f"the machine's root ({why})"
     return Finding(Level.FULL, f"{where}; the gateway's folder is out of reach")
 
 
-def _walk(folder: Path, own: list[Path]) -> list[Path]:
+def _walk(folder: str, own: list[str]) -> list[str]:
     """Return the entries of a folder and of those on the way to the container's own paths."""
-    entries: list[Path] = []
+    entries: list[str] = []
     with contextlib.suppress(OSError):
-        for entry in folder.iterdir():
+        for name in os.listdir(folder):
+            entry = f"{folder}/{name}"
             if entry in own:
                 continue
-            if any(one.is_relative_to(entry) for one in own):
+            if any(one.startswith(f"{entry}/") for one in own):
                 entries += _walk(entry, own)
             else:
                 entries.append(entry)
     return entries
 
 
-def _can_open(path: Path) -> bool:
+def _can_open(path: str) -> bool:
     try:
         os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
     except OSError as exc:
@@ -130,7 +131,7 @@ def _can_open(path: Path) -> bool:
 def _landlock() -> Finding:
     """Try to list the root folder: permissions allow it, only Landlock refuses it."""
     try:
-        list(Path("/").iterdir())
+        os.listdir("/")
     except PermissionError:
         return Finding(Level.FULL, "Landlock refuses all paths but its own")
     except OSError as exc:
@@ -141,7 +142,7 @@ def _landlock() -> Finding:
 def _processes_seen(has_namespace: bool) -> Finding:
     own, parent, others = os.getpid(), os.getppid(), 0
     try:
-        pids = [int(each.name) for each in Path("/proc").iterdir() if each.name.isdecimal()]
+        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
     except PermissionError:
         pids = []
     for pid in pids:

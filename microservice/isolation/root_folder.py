@@ -1,11 +1,13 @@
 """Builds the root file system of a container, in a mount namespace of its own.
 
 It is an empty tmpfs with bind mounts at the paths that they have outside, so that every path in
-the launch means the same on both sides. Nothing else of the machine is there.
+the launch means the same on both sides. Nothing else of the machine is there. A launch waits for
+it.
 """
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -47,6 +49,12 @@ def begin_root(base: str, read_only: Iterable[str]) -> None:
         raise
 
 
+def rehearse_root(base: str) -> None:
+    """Bind a path that is there already once more, and take it away: as finish_root() does."""
+    _bind(base, os.devnull, _DEVICE)
+    kernel.unmount(base + os.devnull)
+
+
 def finish_root(base: str, view: FileView) -> None:
     """Add the container's own paths, and make the folder the root of all processes in it."""
     if needs_mask(view) and Path(base + view.hidden).is_dir():
@@ -55,7 +63,7 @@ def finish_root(base: str, view: FileView) -> None:
     for path in (*view.writable, *view.sockets):
         _bind(base, path, _WRITABLE)
     for path in view.devices:  # at the same path, also if it is a link: /dev/serial/by-id/…
-        _bind(base, path, _DEVICE, source=Path(path).resolve())
+        _bind(base, path, _DEVICE, source=str(Path(path).resolve()))
     with contextlib.suppress(FileExistsError):  # a path of the view lies below /tmp
         Path(base, "tmp").symlink_to(view.writable[-1])
     kernel.set_mount_attributes(base, _READ_ONLY, below=False)
@@ -79,28 +87,32 @@ def _mount_kernel_folders(base: str) -> None:
         Path(base, "dev", name).symlink_to(target)
 
 
-def _bind(base: str, path: str, attributes: int, source: Path | None = None) -> None:
+def _bind(base: str, path: str, attributes: int, source: str = "") -> None:
     """Bind a path of the old root to the same path of the new one; nothing if there is none."""
-    source, target = source or Path(path), Path(base + path)
-    if source.is_symlink():  # /lib -> usr/lib, /etc/localtime -> /usr/share/zoneinfo/...
-        _make_parents(target)
-        if not target.is_symlink():
-            target.symlink_to(source.readlink())
-        return
-    if not source.exists():
+    source, target = source or path, base + path
+    try:
+        mode = os.lstat(source).st_mode
+    except OSError:
         return
     _make_parents(target)
-    if source.is_dir():
-        target.mkdir(exist_ok=True)
-    elif not target.exists():
-        os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    kernel.mount(str(source), str(target), "", kernel.MS_BIND | kernel.MS_REC)
-    kernel.set_mount_attributes(str(target), attributes)
+    if stat.S_ISLNK(mode):  # /lib -> usr/lib, /etc/localtime -> /usr/share/zoneinfo/...
+        with contextlib.suppress(FileExistsError):
+            os.symlink(os.readlink(source), target)
+        return
+    with contextlib.suppress(FileExistsError):
+        if stat.S_ISDIR(mode):
+            os.mkdir(target)
+        else:
+            os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+    kernel.mount(source, target, "", kernel.MS_BIND | kernel.MS_REC)
+    kernel.set_mount_attributes(target, attributes)
 
 
-def _make_parents(target: Path) -> None:
-    mask = os.umask(0o022)
-    try:
-        target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    finally:
-        os.umask(mask)
+def _make_parents(target: str) -> None:
+    folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        mask = os.umask(0o022)
+        try:
+            os.makedirs(folder, exist_ok=True)
+        finally:
+            os.umask(mask)

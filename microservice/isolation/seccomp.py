@@ -31,6 +31,7 @@ _TERMINAL_INJECTION = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
+_INSTRUCTION_BYTES = 8
 
 
 def build_filter(table: SyscallTable, families: Iterable[int]) -> list[Instruction]:
@@ -65,12 +66,18 @@ def build_refusal(numbers: Iterable[int], error: int) -> list[Instruction]:
     return [*program, (_RET, 0, 0, _RET_ALLOW)]
 
 
-def install(program: list[Instruction]) -> None:
+def assemble(program: Iterable[Instruction]) -> bytes:
+    """Return a program as the kernel takes it."""
+    return b"".join(struct.pack("=HBBI", *each) for each in program)
+
+
+def install(code: bytes) -> None:
     """Install a program for this process and all that it starts; OSError if it is empty."""
-    code = b"".join(struct.pack("=HBBI", *each) for each in program)
     buffer = ctypes.create_string_buffer(code, len(code))
     # struct sock_fprog: a count and a pointer, aligned as in C
-    head = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(buffer)))
+    head = ctypes.create_string_buffer(
+        struct.pack("@HP", len(code) // _INSTRUCTION_BYTES, ctypes.addressof(buffer))
+    )
     set_seccomp_filter(ctypes.addressof(head))
 
 

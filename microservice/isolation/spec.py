@@ -7,8 +7,8 @@ from typing import Any
 from microservice.errors import ControlError
 
 REQUEST_BYTES = 64 * 1024
-STANDBY_DESCRIPTORS = 2  # the socket for the launch, the lifeline
-LAUNCH_DESCRIPTORS = 3  # control socket, HTTP listener, output
+STANDBY_DESCRIPTORS = 3  # the socket for the launch, the control socket, the lifeline
+LAUNCH_DESCRIPTORS = 2  # HTTP listener, output
 CONTROL_FD, HTTP_FD = 3, 4  # the numbers that they have in the front
 ABORT = b"abort"  # on the lifeline: make the front write where it is
 

@@ -138,7 +138,8 @@ class FormReader:
 
     def _on_header(self) -> None:
         if self._name.lower() == b"content-disposition":
-            self._headers["content-disposition"] = self._value.decode("utf-8", "replace")
+            # parse_options_header() turns a text into Latin-1: so the name stays the bytes it was
+            self._headers["content-disposition"] = self._value.decode("latin-1")
         self._name = self._value = b""
 
     def _on_headers(self) -> None:

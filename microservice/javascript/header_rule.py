@@ -6,7 +6,9 @@ refused.
 """
 
 import re
+import string
 from collections.abc import Iterable, Sequence
+from urllib.parse import quote
 
 Header = tuple[str, str]
 
@@ -18,7 +20,11 @@ _OURS = frozenset({"connection", "content-length", "host", "transfer-encoding", 
 
 
 def absolute_url(url: str) -> str:
-    """Return a URL with its scheme, which may be missing: 127.0.0.1:8083/mcm/v1."""
+    """Return a URL with its scheme, which may be missing: 127.0.0.1:8083/mcm/v1.
+
+    Spaces and non-ASCII text are percent-encoded, as browsers do.
+    """
+    url = quote(url, safe=string.punctuation, errors="replace")
     return url if _ABSOLUTE.match(url) else f"http://{url.removeprefix('//')}"
 
 

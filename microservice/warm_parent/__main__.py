@@ -29,13 +29,13 @@ import uvicorn.lifespan.off
 import uvicorn.loops.asyncio
 import uvicorn.protocols.http.h11_impl  # noqa: F401
 
-from microservice.entry import serve
+from microservice.entry import prepare_service
 from microservice.errors import ControlError
 from microservice.isolation import kernel
 from microservice.isolation.container_init import run_init
 from microservice.isolation.front import Common, Means
 from microservice.isolation.probe import Outside, read_namespaces
-from microservice.isolation.seccomp import make_filter
+from microservice.isolation.seccomp import assemble, make_filter
 from microservice.isolation.spec import (
     REQUEST_BYTES,
     STANDBY_DESCRIPTORS,
@@ -53,6 +53,7 @@ _NEW_ALL = (
     kernel.CLONE_NEWPID | kernel.CLONE_NEWNS | kernel.CLONE_NEWNET
     | kernel.CLONE_NEWIPC | kernel.CLONE_NEWUTS
 )  # fmt: skip
+_COUNTS_BY_NAMESPACE = (5, 14)  # before it, RLIMIT_NPROC counted a user in all user namespaces
 _OWN_PACKAGES = ("microservice", "settings")
 
 
@@ -66,9 +67,10 @@ def main() -> None:
     kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the gateway, which stops all
-    filters = {network: make_filter(network=network) for network in (True, False)}
+    filters = {network: assemble(make_filter(network=network)) for network in (True, False)}
     paths = interpreter_paths((sys.prefix, sys.base_prefix), sys.path, _packages())
-    common = Common(folder, paths, outside, serve, rehearse, filters)
+    counts = kernel.version_of(os.uname().release) >= _COUNTS_BY_NAMESPACE
+    common = Common(folder, paths, outside, prepare_service, rehearse, filters, counts)
     gc.collect()
     gc.freeze()  # a collection in a fork would copy every page
     requests.send(encode_abilities(abilities))

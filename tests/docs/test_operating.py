@@ -12,7 +12,7 @@ from cloud.relay import RelayLimits
 from cloud.signalling.unserved import UNSERVED_S
 from cloud.tokens.device_code import LIFE_S
 from cloud.tokens.device_grants import WRONG_CODES
-from gateway.devices.claims import CLAIM_LIMIT
+from gateway.devices.joining.claims import CLAIM_LIMIT
 from gateway.tunnel.grants import TTL_S
 from tests.commands import Person
 from tests.programs import ROOT, until

@@ -86,6 +86,7 @@ def test_nodes_meet_by_link_local_addresses_alone(tmp_path: Path) -> None:
         leader = until_one_cluster(gateways)
         (member,) = (each for each in gateways if each is not leader)
         found = addresses_of(leader, member)
-        assert found and all("fe80:" in each and "%" in each for each in found), found
+        assert found
+        assert all("fe80:" in each and "%" in each for each in found), found
         answer = member.ask("GET", f"/nodes/{leader.node_id}/healthz")
         assert answer.status_code == 200, answer.text

@@ -12,7 +12,7 @@ from tests.hosts.faults import Faults
 from tests.hosts.gateways import HostGateway, start_gateway, start_gateways, until_one_cluster
 from tests.hosts.network import Network
 from tests.hosts.steady import hold_still
-from tests.programs import Program, until
+from tests.programs import Program
 from tests.share import part_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

@@ -1,4 +1,4 @@
-"""Makes a small certificate authority and certificates of servers (RFC 5280). Writes no files."""
+"""Makes a small authority, and certificates of servers and clients (RFC 5280). Writes no files."""
 
 import datetime
 import ipaddress
@@ -70,7 +70,7 @@ def encode_certificate(certificate: x509.Certificate) -> bytes:
 def make_authority(
     common_name: str, key: ec.EllipticCurvePrivateKey, now: datetime.datetime
 ) -> x509.Certificate:
-    """Return the certificate of an authority that may sign servers only, no other authorities."""
+    """Return the certificate of an authority that may sign no other authorities."""
     name = _name(common_name)
     usage = _usage(signs_certificates=True)
     return (
@@ -98,6 +98,25 @@ def make_server_certificate(
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([_san(n) for n in names]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(authority_id, critical=False)
+        .sign(issuer.key, SHA256())
+    )
+
+
+def make_client_certificate(
+    issuer: CertificateAuthority,
+    key: ec.EllipticCurvePublicKey,
+    common_name: str,
+    now: datetime.datetime,
+    days: int,
+) -> x509.Certificate:
+    """Return a certificate for a client that its common name identifies."""
+    authority_id = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
+    return (
+        _begin(_name(common_name), issuer.certificate.subject, key, now, days)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_usage(signs_certificates=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
         .add_extension(authority_id, critical=False)
         .sign(issuer.key, SHA256())
     )

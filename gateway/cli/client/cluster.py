@@ -13,7 +13,7 @@ from gateway.cli.output import notes, print_json, print_table
 from gateway.cli.view.words import ago
 from protocol.ids import NODE_ID
 
-REFUSED_COLUMNS = ("NODE", "ADDRESS", "REFUSED", "REASON")
+REFUSED_COLUMNS = ("NODE", "ADDRESS", "LAST", "TIMES", "REASON")
 ROUTE_COLUMNS = ("WAY", "REASON")
 CALL_S = 90.0  # above the times of the gateway
 
@@ -53,10 +53,15 @@ async def list_refused(target: Target, *, as_json: bool) -> None:
         print_json({"data": refused})
         return
     now = time.time()
-    last = {(each["id"], each["reason"]): each for each in refused}  # the newest of each
     rows = [
-        (str(e["id"]), str(e["address"]), ago(max(now - e["at"], 0.0)), str(e["reason"]))
-        for e in last.values()
+        (
+            str(each["id"]),
+            str(each["address"]),
+            ago(max(now - each["at"], 0.0)),
+            str(each["times"]),
+            str(each["reason"]),
+        )
+        for each in refused
     ]
     print_table(REFUSED_COLUMNS, rows, "no node was refused")
 

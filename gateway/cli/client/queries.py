@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Any
 
-from gateway.cli.client.records import DEVICE_COLUMNS, NODE_COLUMNS, device_row, node_row, rows_of
+from gateway.cli.client.records import NODE_COLUMNS, node_row, rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
@@ -12,9 +12,8 @@ from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import parse_snapshot
 from gateway.cli.view.watch import Watch
-from gateway.cli.view.words import duration, plural
+from gateway.cli.view.words import metres, printable
 from protocol.codes import REQUEST_BEP
-from protocol.ids import DEVICE_ID
 
 RATE_S = 1.0  # between two looks, to see how fast messages come
 
@@ -47,52 +46,22 @@ async def _status(sidecar: SidecarClient) -> dict[str, Any]:
     return answer
 
 
-async def list_nodes(target: Target, cluster: str, *, as_json: bool) -> None:
-    """Show the nodes of a cluster."""
+async def list_nodes(target: Target, cluster: str, radius_m: int, *, as_json: bool) -> None:
+    """Show the nodes of a cluster; the radius counts for proximity."""
+    what, wish = "list nodes", {"clusters": cluster, "radius": radius_m}
     async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call(
-            "list nodes", "GET", "/mds/v1/nodes", params={"clusters": cluster}
-        )
+        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params=wish)
+        state = {} if cluster != "linkLocal" else await sidecar.call(what, "GET", "/cluster/v1")
     if as_json:
         print_json(answer)
+        return
+    if cluster == "proximity":
+        rows = [(*node_row(row), metres(row.get("distance", 0.0))) for row in rows_of(answer)]
+        print_table((*NODE_COLUMNS, "DISTANCE"), rows, f"no nodes within {metres(radius_m)}")
     else:
         print_table(NODE_COLUMNS, [node_row(row) for row in rows_of(answer)], "no nodes")
-
-
-async def list_devices(target: Target, *, as_json: bool) -> None:
-    """Show the devices that have joined."""
-    async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call("list devices", "GET", "/devices/v1/devices")
-    if as_json:
-        print_json(answer)
-    else:
-        now = time.time()
-        rows = [device_row(row, now) for row in rows_of(answer)]
-        print_table(DEVICE_COLUMNS, rows, "no devices yet; `hecate devices claim` lets one join")
-
-
-async def make_claim(target: Target, uses: int, ttl_s: int, *, as_json: bool) -> None:
-    """Make a claim token and print it; only the token goes to standard output."""
-    async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call(
-            "make a claim token", "POST", "/devices/v1/claims", json={"uses": uses, "ttl_s": ttl_s}
-        )
-    if as_json:
-        print_json(answer)
-    else:
-        console().print(str(answer["token"]), soft_wrap=True)
-        times = "once" if uses == 1 else f"{uses} times"
-        notes().print(f"good for {duration(ttl_s)}, {times}; give it to the device", style="dim")
-
-
-async def end_claims(target: Target, *, as_json: bool) -> None:
-    """Make all claim tokens void."""
-    async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call("end claim tokens", "DELETE", "/devices/v1/claims")
-    if as_json:
-        print_json(answer)
-    else:
-        console().print(f"ended {plural(int(answer['ended']), 'claim token')}")
+    for warning in state.get("warnings", ()):
+        notes().print(printable(str(warning)), soft_wrap=True)
 
 
 async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json: bool) -> None:
@@ -106,12 +75,3 @@ async def make_code(target: Target, node_id: str | None, ttl_s: int, *, as_json:
         print_json({"code": code, "node": node_id, "expires_at": expires_at})
     else:
         console().print(code, soft_wrap=True)
-
-
-async def revoke_device(target: Target, device_id: str) -> None:
-    """Revoke a device."""
-    if not DEVICE_ID.fullmatch(device_id):
-        raise CliError(f"cannot revoke {device_id!r}: not a device id, see `hecate devices`")
-    async with SidecarClient(target) as sidecar:
-        await sidecar.call(f"revoke {device_id}", "DELETE", f"/devices/v1/devices/{device_id}")
-    console().print(f"revoked {device_id}")

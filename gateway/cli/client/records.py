@@ -2,12 +2,10 @@
 
 from typing import Any
 
-from gateway.cli.view.words import ago
 from protocol.records import CLUSTER, SUPERNODE_ROLE
 
 NODE_COLUMNS = ("NODE", "NAME", "ROLE", "SERVICES", "ADDRESS")
 _ORDER = {"local": 0, CLUSTER: 2}  # addresses for people come first
-DEVICE_COLUMNS = ("DEVICE", "NAME", "MODEL", "STATE", "LAST SEEN")
 
 
 def node_row(record: dict[str, Any]) -> tuple[str, ...]:
@@ -21,18 +19,6 @@ def node_row(record: dict[str, Any]) -> tuple[str, ...]:
         "supernode" if is_supernode else "member",
         ", ".join(services),
         _href(addresses[0]) if addresses else "",
-    )
-
-
-def device_row(device: dict[str, Any], now: float) -> tuple[str, ...]:
-    """Return a row for a device at a unix time."""
-    last_seen = device.get("last_seen") or 0
-    return (
-        str(device.get("id", "")),
-        str(device.get("name", "")),
-        str(device.get("model", "")),
-        "online" if device.get("online") else "offline",
-        ago(now - last_seen) if last_seen else "never",
     )
 
 

@@ -10,30 +10,51 @@ CLAIM_TTL_LIMIT_S = 30 * 24 * 3600  # of the gateway
 
 devices_app = typer.Typer(
     rich_markup_mode=None,
-    help="List devices, let them join, or cut them off.",
+    help="List devices, let them join, look after them, or cut them off.",
     epilog=examples(
-        "hecate devices", "hecate devices claim", "hecate devices revoke dev-0123456789ab"
+        "hecate devices",
+        "hecate devices approve 481-204",
+        "hecate devices show kitchen",
+        "hecate devices revoke dev-0123456789ab",
     ),
 )
+
+Device = Annotated[str, typer.Argument(help="The device's id, or its name.", show_default=False)]
+Code = Annotated[
+    str,
+    typer.Argument(
+        help="The code that the board shows, or the board's id.", metavar="CODE", show_default=False
+    ),
+]
 
 
 @devices_app.callback(invoke_without_command=True)
 def devices(
-    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
+    context: typer.Context,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Then print a line for each change.")
+    ] = False,
 ) -> None:
-    """List the devices."""
+    """List the devices, and the boards that wait for approval."""
     context.obj = Given(url, state, as_json)
     if context.invoked_subcommand is None:
-        from gateway.cli.client.queries import list_devices
+        from gateway.cli.devices.registry import list_devices
 
-        run(list_devices(target_of(url, state), as_json=as_json))
+        run(list_devices(target_of(url, state), as_json=as_json, watch=watch))
 
 
 @devices_app.command(
     "claim",
-    epilog=examples("hecate devices claim", "hecate devices claim --uses 20 --ttl 86400 --json"),
+    epilog=examples(
+        "hecate devices claim",
+        "hecate devices claim --uses 20 --ttl 86400 --json",
+        "hecate devices claim --board e6614c311b4c5a2a",
+    ),
 )
-def devices_claim(
+def devices_claim(  # noqa: PLR0913  # each is an option
     context: typer.Context,
     uses: Annotated[
         int, typer.Option(metavar="N", min=1, max=1000, help="How many devices may use it.")
@@ -42,6 +63,9 @@ def devices_claim(
         int,
         typer.Option(metavar="SECONDS", min=1, max=CLAIM_TTL_LIMIT_S, help="How long it is good."),
     ] = 3600,
+    board: Annotated[
+        str, typer.Option(metavar="ID", help="The id of the only board that may use it.")
+    ] = "",
     url: Url = None,
     state: State = None,
     as_json: Json = False,
@@ -50,11 +74,11 @@ def devices_claim(
 
     With it a device joins, and gets a password of its own.
     """
-    from gateway.cli.client.queries import make_claim
+    from gateway.cli.devices.approval import make_claim
 
     before: Given = context.obj
     target = before.target_of(url, state)
-    run(make_claim(target, uses, ttl, as_json=as_json or before.as_json))
+    run(make_claim(target, uses, ttl, board, as_json=as_json or before.as_json))
 
 
 @devices_app.command("unclaim", epilog=examples("hecate devices unclaim"))
@@ -65,25 +89,149 @@ def devices_unclaim(
 
     None of them lets a device join any more. Devices that have joined stay.
     """
-    from gateway.cli.client.queries import end_claims
+    from gateway.cli.devices.approval import end_claims
 
     before: Given = context.obj
     target = before.target_of(url, state)
     run(end_claims(target, as_json=as_json or before.as_json))
 
 
-@devices_app.command("revoke", epilog=examples("hecate devices revoke dev-0123456789ab"))
-def devices_revoke(
+@devices_app.command(
+    "approve",
+    epilog=examples(
+        "hecate devices approve 481-204", 'hecate devices approve 481-204 --name "cellar door"'
+    ),
+)
+def devices_approve(  # noqa: PLR0913  # each is an option
     context: typer.Context,
-    device_id: Annotated[str, typer.Argument(help="As `hecate devices` shows it.")],
+    code: Code,
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Its name. [default: the board's own]")
+    ] = "",
+    new: Annotated[
+        bool, typer.Option("--new", help="A new device, though its board was one before.")
+    ] = False,
+    wait: Annotated[bool, typer.Option(help="Wait until it is online.")] = True,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Let a board join that waits for approval.
+
+    Approve it only if it shows the same code. A board that was a device before, and lost its
+    credentials, becomes this device again.
+    """
+    from gateway.cli.devices.approval import approve_board
+
+    before: Given = context.obj
+    target, as_json = before.target_of(url, state), as_json or before.as_json
+    run(approve_board(target, code, name, as_new=new, as_json=as_json, wait=wait))
+
+
+@devices_app.command("deny", epilog=examples("hecate devices deny 481-204"))
+def devices_deny(context: typer.Context, code: Code, url: Url = None, state: State = None) -> None:
+    """Refuse a board that waits for approval, for a week."""
+    from gateway.cli.devices.approval import deny_board
+
+    before: Given = context.obj
+    run(deny_board(before.target_of(url, state), code))
+
+
+@devices_app.command(
+    "show", epilog=examples("hecate devices show kitchen", "hecate devices show kitchen --json")
+)
+def devices_show(
+    context: typer.Context,
+    device: Device,
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Show a device: its state, credentials, groups and attributes."""
+    from gateway.cli.devices.registry import show_device
+
+    before: Given = context.obj
+    run(show_device(before.target_of(url, state), device, as_json=as_json or before.as_json))
+
+
+@devices_app.command("rename", epilog=examples('hecate devices rename kitchen "old kitchen"'))
+def devices_rename(
+    context: typer.Context,
+    device: Device,
+    name: Annotated[str, typer.Argument(help="The new name.", show_default=False)],
     url: Url = None,
     state: State = None,
 ) -> None:
-    """Take a device's rights away.
-
-    Its connection is cut at once; to come back it needs a new claim token.
-    """
-    from gateway.cli.client.queries import revoke_device
+    """Change the name of a device; its id and topics stay."""
+    from gateway.cli.devices.registry import rename_device
 
     before: Given = context.obj
-    run(revoke_device(before.target_of(url, state), device_id))
+    run(rename_device(before.target_of(url, state), device, name))
+
+
+@devices_app.command(
+    "group",
+    epilog=examples(
+        "hecate devices group kitchen lights upstairs",
+        "hecate devices group kitchen --leave upstairs",
+    ),
+)
+def devices_group(
+    context: typer.Context,
+    device: Device,
+    groups: Annotated[
+        list[str] | None, typer.Argument(metavar="GROUP...", help="To join.", show_default=False)
+    ] = None,
+    leave: Annotated[
+        list[str] | None, typer.Option(metavar="GROUP", help="To leave; may be repeated.")
+    ] = None,
+    url: Url = None,
+    state: State = None,
+) -> None:
+    """Put a device into groups, or take it out.
+
+    Rights that groups give, as [devices] subscribe of the gateway says, follow at once.
+    """
+    from gateway.cli.devices.registry import group_device
+
+    before: Given = context.obj
+    run(group_device(before.target_of(url, state), device, groups or [], leave or []))
+
+
+@devices_app.command("rotate", epilog=examples("hecate devices rotate kitchen"))
+def devices_rotate(
+    context: typer.Context, device: Device, url: Url = None, state: State = None
+) -> None:
+    """Give a device a new token, over its own connection.
+
+    The old token is void as soon as the device has used the new one.
+    """
+    from gateway.cli.devices.registry import rotate_token
+
+    before: Given = context.obj
+    run(rotate_token(before.target_of(url, state), device))
+
+
+@devices_app.command("revoke", epilog=examples("hecate devices revoke dev-0123456789ab"))
+def devices_revoke(
+    context: typer.Context, device: Device, url: Url = None, state: State = None
+) -> None:
+    """Take a device's rights away.
+
+    Its connection is cut at once; to come back it needs a new claim token, or approval.
+    """
+    from gateway.cli.devices.registry import revoke_device
+
+    before: Given = context.obj
+    run(revoke_device(before.target_of(url, state), device))
+
+
+@devices_app.command("forget", epilog=examples("hecate devices forget dev-0123456789ab"))
+def devices_forget(
+    context: typer.Context, device: Device, url: Url = None, state: State = None
+) -> None:
+    """Revoke a device, and remove it from the list."""
+    from gateway.cli.devices.registry import forget_device
+
+    before: Given = context.obj
+    run(forget_device(before.target_of(url, state), device))

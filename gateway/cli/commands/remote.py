@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.options import Json, State, Url, examples, run, target_of
+from protocol.geo.position import NEAR_M
 
 
 class Scope(StrEnum):
@@ -14,13 +15,19 @@ class Scope(StrEnum):
 
     linkLocal = "linkLocal"  # noqa: N815  # the API's word
     account = "account"
+    proximity = "proximity"
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands to the root command."""
     app.command(epilog=examples("hecate status", "hecate status --json | jq .sep.state"))(status)
     app.command(
-        epilog=examples("hecate nodes", "hecate nodes --all --json", "hecate nodes --refused")
+        epilog=examples(
+            "hecate nodes",
+            "hecate nodes --all --json",
+            "hecate nodes --refused",
+            "hecate nodes --cluster proximity --radius 500",
+        )
     )(nodes)
     app.command(epilog=examples("hecate route greenhouse"))(route)
     app.command(
@@ -40,10 +47,16 @@ def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
     raise typer.Exit(run(show_status(target_of(url, state), as_json=as_json)))
 
 
-def nodes(
+def nodes(  # noqa: PLR0913  # options
     cluster: Annotated[
-        Scope, typer.Option(help="linkLocal: on this network; account: of the same owner.")
+        Scope,
+        typer.Option(
+            help="linkLocal: on this network; account: of the same owner; proximity: near."
+        ),
     ] = Scope.linkLocal,
+    radius: Annotated[
+        int, typer.Option(metavar="METRES", min=1, help="How near, with --cluster proximity.")
+    ] = NEAR_M,
     every: Annotated[bool, typer.Option("--all", help="Nodes of both clusters.")] = False,
     refused: Annotated[
         bool, typer.Option("--refused", help="Nodes that this one did not admit, and why.")
@@ -61,7 +74,7 @@ def nodes(
         return
     from gateway.cli.client.queries import list_nodes
 
-    run(list_nodes(target_of(url, state), cluster.value, as_json=as_json))
+    run(list_nodes(target_of(url, state), cluster.value, radius, as_json=as_json))
 
 
 NodeName = Annotated[

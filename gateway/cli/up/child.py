@@ -79,10 +79,20 @@ class Child:
             raise CliError(f"cannot start {self.name}: it {self._end()}{self._said()}")
         raise CliError(f"cannot start {self.name}: not ready after {timeout_s:.0f} s{self._said()}")
 
+    @property
+    def pid(self) -> int:
+        """The process's id; 0 when it has ended, or was not started."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else 0
+
     async def wait(self) -> None:
         """Return when the process has ended and all its output is in the log."""
         if self._reader is not None:
             await asyncio.shield(self._reader)
+
+    def end(self) -> str:
+        """Return how the process ended, such as "ended with SIGKILL"."""
+        return self._end()
 
     def death(self) -> CliError:
         """Return the error for this child's end."""

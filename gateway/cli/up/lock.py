@@ -1,12 +1,17 @@
-"""Allows one `hecate up` per state folder."""
+"""Allows one `hecate up` per state folder, and keeps its log there."""
 
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from gateway.cli.errors import CliError
+from gateway.logs import FORMAT
+
+LOG_BYTES = 1024 * 1024
 
 
 @contextmanager
@@ -28,3 +33,21 @@ def hold(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def hold_folders(state: Path, logs: Path) -> Iterator[None]:
+    """Make the folders, hold them, and keep the log of this process off the screen."""
+    try:
+        for folder in (state, logs):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as exc:
+        why = (exc.strerror or str(exc)).lower()
+        raise CliError(
+            f"cannot use state folder {exc.filename}: {why}; give another with --state"
+        ) from exc
+    with hold(state / "up.lock"):
+        file = RotatingFileHandler(logs / "up.log", maxBytes=LOG_BYTES, backupCount=1)
+        file.setFormatter(logging.Formatter(FORMAT))
+        logging.getLogger().addHandler(file)
+        yield

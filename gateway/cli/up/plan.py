@@ -58,6 +58,10 @@ class Plan:
         """The file with the password for the cloud's MQTT, kept fresh while `up` runs."""
         return self.state / "cloud-token"
 
+    def free_ports(self) -> PortNumbers:
+        """Return ports that the system chooses."""
+        return PortNumbers(0, 0, 0, 0, 0)
+
     def flash(self, number: int) -> Path:
         """Return the folder that is the flash of a simulated board, counted from 1."""
         return self.state / "devices" / f"device-{number}"

@@ -1,15 +1,12 @@
 """Runs `hecate up`: starts everything, suggests commands, shows it live, ends everything."""
 
 import asyncio
-import logging
 import os
 import shutil
-import signal
 import sys
 import time
 from contextlib import suppress
 from enum import Enum
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from rich.console import Console
@@ -22,21 +19,19 @@ from gateway.cli.errors import CliError
 from gateway.cli.output import console
 from gateway.cli.up.example import ensure_example
 from gateway.cli.up.keys import quiet_keys
-from gateway.cli.up.lock import hold
+from gateway.cli.up.lock import hold_folders
 from gateway.cli.up.plan import Plan
 from gateway.cli.up.ports import check_ports
 from gateway.cli.up.progress import StartProgress
 from gateway.cli.up.suggestions import Endpoints, list_tries, shell_word
+from gateway.cli.up.supervise import supervise
 from gateway.cli.up.system import RunningSystem, System
 from gateway.cli.view.screen import render
 from gateway.cli.view.snapshot import Snapshot, parse_snapshot
 from gateway.cli.view.watch import Watch
-from gateway.logs import FORMAT
 from hardware.simulated import SimulatedBoardError, find_micropython
 
 REFRESH_S = 0.5
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-LOG_BYTES = 1024 * 1024
 LEAVE = "Ctrl-C ends everything"
 
 
@@ -51,30 +46,14 @@ class Show(Enum):
 def run_up(plan: Plan, show: Show) -> int:
     """Run until a signal comes; return the exit code, CliError when something fails."""
     try:
-        for folder in (plan.state, plan.logs):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
-        why = (exc.strerror or str(exc)).lower()
-        raise CliError(
-            f"cannot use state folder {exc.filename}: {why}; give another with --state"
-        ) from exc
-    try:
         if plan.devices:
             find_micropython()
     except SimulatedBoardError as exc:
         raise CliError(f"{exc}, or give --devices 0") from exc
-    with hold(plan.state / "up.lock"):
-        _log_to(plan.logs / "up.log")
+    with hold_folders(plan.state, plan.logs):
         check_ports(plan.port_uses())
         asyncio.run(_Run(plan, show, console()).run())
     return 0
-
-
-def _log_to(path: Path) -> None:
-    """Keep the log of this process off the screen."""
-    file = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1)
-    file.setFormatter(logging.Formatter(FORMAT))
-    logging.getLogger().addHandler(file)
 
 
 class _Run:
@@ -84,39 +63,11 @@ class _Run:
         self._plan, self._show, self._out = plan, show, out
         self._lively = out.is_terminal and show is Show.AUTO
         self._progress = StartProgress(out, lively=out.is_terminal and show is not Show.PLAIN)
-        self._signalled = asyncio.Event()
 
     async def run(self) -> None:
         """Do the work until it ends, a part dies, or a signal comes."""
         system = System(self._plan, self._progress)
-        self._listen(system)
-        work = asyncio.create_task(self._work(system), name="work")
-        signalled = asyncio.create_task(self._signalled.wait(), name="signals")
-        try:
-            await asyncio.wait((work, signalled, system.died), return_when=asyncio.FIRST_COMPLETED)
-            if work.done() and work.exception() is not None:
-                # the end of a part explains more than the call that failed because of it
-                await asyncio.wait((system.died,), timeout=REFRESH_S)
-        finally:
-            for task in (work, signalled):
-                task.cancel()
-            await asyncio.gather(work, signalled, return_exceptions=True)
-            with self._progress.ending():
-                await system.stop()
-        if system.died.done() and not self._signalled.is_set():
-            raise system.died.result()
-        if not work.cancelled():
-            work.result()
-        self._progress.line(f"ended; state is kept in {shell_word(self._plan.state, Path.home())}")
-
-    def _listen(self, system: System) -> None:
-        def take() -> None:
-            if self._signalled.is_set():
-                system.kill()  # a second signal ends the wait
-            self._signalled.set()
-
-        for number in SIGNALS:
-            asyncio.get_running_loop().add_signal_handler(number, take)
+        await supervise(system, self._work(system), self._progress, self._plan.state)
 
     async def _work(self, system: System) -> None:
         running = await system.start()
@@ -174,7 +125,7 @@ def _whereabouts(plan: Plan, running: RunningSystem, snapshot: Snapshot) -> Endp
     if running.gateway.api != default or _has_context():
         options.append(f"--url {running.gateway.api}")
     return Endpoints(
-        hecate=_own_command(),
+        hecate=own_command(),
         api=running.gateway.api,
         cloud=running.cloud.api,
         mqtt=running.gateway.mqtt,
@@ -197,7 +148,7 @@ def _has_context() -> bool:
         return True
 
 
-def _own_command() -> str:
+def own_command() -> str:
     """Return the command that calls this program again."""
     beside = Path(sys.executable).parent / "hecate"
     on_path = shutil.which("hecate")

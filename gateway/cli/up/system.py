@@ -46,12 +46,13 @@ class System:
 
     async def start(self) -> RunningSystem:
         """Start everything; CliError names the part that fails."""
-        cloud = await self._start_cloud()
+        cloud = await start_cloud(self._cloud, self._plan, self._progress)
+        self._watch(self._cloud)
         gateway = await self._start_gateway(cloud)
         target = Target(gateway.api, read_key(self._plan.api_key))
         self.sidecar = sidecar = SidecarClient(target)
         with self._progress.step("link", "connecting to the cloud") as step:
-            await _wait_linked(sidecar)
+            await wait_linked(sidecar)
             step.result = "SEP online: the cloud reaches this node"
         account = DevelopmentAccount(cloud.api, self._plan.cloud_state / "dev-password", self._http)
         with self._progress.step("account", "joining the node to the development account") as step:
@@ -79,18 +80,6 @@ class System:
         """End everything at once."""
         self._gateway.kill()
         self._cloud.kill()
-
-    async def _start_cloud(self) -> CloudReady:
-        with self._progress.step("cloud", "starting") as step:
-            ready = await self._cloud.start(
-                ["-m", "cloud", *self._plan.cloud_arguments()],
-                self._plan.cloud_environment(os.environ),
-                parse_cloud_ready,
-                START_S,
-            )
-            step.result = f"API {ready.api} · MQTT {_show(ready.mqtt)} · relay {_show(ready.relay)}"
-        self._watch(self._cloud)
-        return ready
 
     async def _start_gateway(self, cloud: CloudReady) -> GatewayReady:
         with self._progress.step("gateway", "starting") as step:
@@ -127,7 +116,21 @@ class System:
         self._tasks.append(asyncio.create_task(wait(), name=f"end of {child.name}"))
 
 
-async def _wait_linked(sidecar: SidecarClient) -> None:
+async def start_cloud(child: Child, plan: Plan, progress: StartProgress) -> CloudReady:
+    """Start the cloud; return its addresses, CliError when it does not start."""
+    with progress.step("cloud", "starting") as step:
+        ready = await child.start(
+            ["-m", "cloud", *plan.cloud_arguments()],
+            plan.cloud_environment(os.environ),
+            parse_cloud_ready,
+            START_S,
+        )
+        step.result = f"API {ready.api} · MQTT {_show(ready.mqtt)} · relay {_show(ready.relay)}"
+    return ready
+
+
+async def wait_linked(sidecar: SidecarClient) -> None:
+    """Return when the cloud reaches the gateway; CliError when it does not get ready."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + START_S
     while True:

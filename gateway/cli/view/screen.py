@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.cli.view.snapshot import (
+    APPROVED,
     BepView,
     ContainerView,
     DeviceView,
@@ -30,14 +31,16 @@ _COLOURS = {
     "online": GOOD, "open": GOOD, "started": GOOD,
     "connecting": WAITING, "starting": WAITING, "created": WAITING, "opening": WAITING,
     "reconnecting": WAITING,
-    "refused": BAD, "failed": BAD, "error": BAD,
+    "conflict": BAD, "revoked": BAD, "refused": BAD, "failed": BAD, "error": BAD,
 }  # fmt: skip
 
 
 def render(picture: Picture, now: float, hint: str = "") -> RenderableType:
     """Return the whole view at a unix time; hint is the last line, such as how to leave."""
     snapshot = picture.snapshot
-    parts: list[RenderableType] = [_headline(picture), Text()]
+    parts: list[RenderableType] = [_headline(picture)]
+    parts += [Text(f"  ● {each}", style=BAD) for each in snapshot.warnings]
+    parts.append(Text())
     parts += _section("Devices", _devices(picture, now), "none yet: hecate devices claim")
     parts += _section("Microservices", _containers(snapshot.containers), "none: hecate deploy DIR")
     parts += _section("Cloud", _cloud(snapshot, now), "")
@@ -101,7 +104,7 @@ def _devices(picture: Picture, now: float) -> Table | None:
         return None
     grid = _grid("left", "wide", "right", "right")
     for device in _first(devices):
-        state = "online" if device.online else "offline"
+        state = device.shown_state
         grid.add_row(
             _dot(_colour(state)),
             Text(device.name or device.device_id),
@@ -115,8 +118,8 @@ def _devices(picture: Picture, now: float) -> Table | None:
 
 def _readings(picture: Picture, device: DeviceView) -> str:
     readings = picture.readings.get(device.device_id, {})
-    if not readings:
-        return "online" if device.online else "offline"
+    if not readings or device.state != APPROVED:
+        return device.shown_state
     return " · ".join(f"{name} {value}" for name, value in sorted(readings.items()))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from gateway.cli.view.words import printable
 
+APPROVED = "approved"  # a device that joined, and nothing is wrong
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceView:
@@ -20,6 +22,14 @@ class DeviceView:
     messages: int
     last_topic: str
     last_payload: str
+    state: str = APPROVED
+
+    @property
+    def shown_state(self) -> str:
+        """The state as a person wants to know it."""
+        if self.state != APPROVED:
+            return self.state
+        return "online" if self.online else "offline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +98,7 @@ class Snapshot:
     uptime_s: float
     ready: bool
     reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
     role: str
     members: int
     sep: SepView
@@ -107,6 +118,7 @@ def parse_snapshot(status: dict[str, Any]) -> Snapshot:
         uptime_s=_number(node, "uptime_s"),
         ready=bool(status.get("ready", False)),
         reasons=tuple(str(reason) for reason in status.get("reasons") or ()),
+        warnings=tuple(_shortened(str(each), 240) for each in status.get("warnings") or ()),
         role=str(cluster.get("role", "")),
         members=int(_number(cluster, "members")),
         sep=_sep(_table(status, "sep")),
@@ -209,6 +221,7 @@ def _device(row: dict[str, Any]) -> DeviceView:
         messages=int(_number(row, "messages")),
         last_topic=str(row.get("last_topic") or ""),
         last_payload=str(row.get("last_payload") or ""),
+        state=str(row.get("state") or APPROVED),
     )
 
 

@@ -72,10 +72,11 @@ def _facts(snapshot: Snapshot) -> dict[str, str]:
         "ready": "yes" if snapshot.ready else f"no ({', '.join(snapshot.reasons) or 'starting'})",
         "SEP": ": ".join(part for part in (snapshot.sep.state, snapshot.sep.error) if part),
     }
+    facts |= {f"warning {number}": text for number, text in enumerate(snapshot.warnings, 1)}
     facts |= {f"cloud note {number}": note for number, note in enumerate(snapshot.sep.notes, 1)}
     for device in snapshot.devices:
         name = f"device {device.name or device.device_id} ({device.device_id})"
-        facts[name] = "online" if device.online else "offline"
+        facts[name] = device.shown_state
     for container in snapshot.containers:
         why = container.error or restarted(container.restarts, container.last_end)
         facts[f"microservice {container.name}"] = container.state + (f" ({why})" if why else "")

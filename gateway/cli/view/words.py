@@ -28,6 +28,11 @@ def size(count: float) -> str:
     raise AssertionError(count)
 
 
+def metres(distance_m: float) -> str:
+    """Return a distance as "850 m" or "12.3 km"."""
+    return f"{distance_m:.0f} m" if distance_m < 1000 else f"{distance_m / 1000:.1f} km"
+
+
 def restarted(count: int, why: str) -> str:
     """Return how often a microservice was started again and why the last time; "" when never."""
     return f"{plural(count, 'restart')}, the last: {why}" if count else ""

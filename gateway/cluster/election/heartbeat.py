@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.cluster.election.rank import Rank
+from protocol.memberships import SepClaim
 
 
 class Role(StrEnum):
@@ -36,7 +37,9 @@ class Heartbeat:
         successors: of a supernode, the members that take over, in this order.
         has_members: of a supernode.
         is_fit: its broker, its disk and its loop work.
-        reaches_cloud: it could hold the link to the cloud.
+        reaches_cloud: it has a way of its own to the cloud, and could hold the SEP.
+        cloud: names its cloud, "" for none; nodes with another cloud cannot hold the SEP for it.
+        sep: of a supernode, the claim of the SEP that holds in its cluster; None of old versions.
     """
 
     node_id: str
@@ -48,3 +51,5 @@ class Heartbeat:
     has_members: bool = False
     is_fit: bool = True
     reaches_cloud: bool = False
+    cloud: str = ""
+    sep: SepClaim | None = None

@@ -45,6 +45,8 @@ class Election(ElectionRules):
             self._note_epoch(heartbeat)
         if heartbeat.node_id == self.supernode_id:
             self._successors = heartbeat.successors
+            if heartbeat.claim.supernode_id == heartbeat.node_id:  # it went above a rival
+                self.claim = max(self.claim, heartbeat.claim)
         self._settle(now)
         return True
 
@@ -69,6 +71,17 @@ class Election(ElectionRules):
             self._unfit_since = now
         self._settle(now)
 
+    def raise_epoch(self, epoch: int, now: float) -> None:
+        """Note an epoch that was seen elsewhere, as by the cloud; a supernode goes above it."""
+        self._wake(now)
+        if epoch < self.claim.epoch:
+            return
+        if self.leads:
+            self.claim = RoleClaim(epoch + 1, self._node_id)
+        else:
+            self.claim = replace(self.claim, epoch=epoch)
+        self._settle(now)
+
     def stop(self, now: float) -> None:
         """Hand over, if this is the supernode of others; has_left says when that is done."""
         self._wake(now)
@@ -90,10 +103,14 @@ class Election(ElectionRules):
             if row.is_last:
                 return
 
+    def has_paused(self, now: float) -> bool:
+        """Return whether so much time has passed unnoticed that others may have taken over."""
+        return now - self._seen_at > self._timings.suspended
+
     def _wake(self, now: float) -> None:
         """Step down after a pause so long that others may have taken over."""
-        slept, self._seen_at = now - self._seen_at, max(now, self._seen_at)
-        if slept <= self._timings.suspended or self.role not in (Role.SUPERNODE, Role.LEAVING):
+        has_paused, self._seen_at = self.has_paused(now), max(now, self._seen_at)
+        if not has_paused or not self.leads:
             return
         if self.members():
             self._flaps.note_loss(now)

@@ -8,29 +8,24 @@ counts, at the cloud as well.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-DOWN_S = 5.0  # without the cloud, before another node gets the SEP; it has it within 10 s
+from protocol.memberships import SepClaim
+
+# Without the cloud, before another node gets the SEP. It has it within 10 s of a loss: up to 4 s
+# pass until the loss is noticed (gateway/uplink/connection.py).
+DOWN_S = 4.0
 BACK_S = 60.0  # with the cloud, before the supernode takes it back
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class SepClaim:
-    """The right to hold the SEP."""
-
-    epoch: int
-    number: int
-    holder_id: str
 
 
 class SepHolder:
     """Chooses the holder for one term of a supernode; `now` is the monotonic clock."""
 
-    def __init__(self, node_id: str, epoch: int, now: float) -> None:
+    def __init__(self, node_id: str, epoch: int, now: float, *, reaches: bool = True) -> None:
+        """Begin a term; `now` is when the node's own reach of the cloud changed last."""
         self._node_id = node_id
         self.claim = SepClaim(epoch, 0, node_id)
         self._changed_at = now  # of the supernode's own reach
-        self._reaches = True  # until it has failed: a supernode tries first
+        self._reaches = reaches
         self._unreached_since: float | None = None  # by the delegate
 
     def raise_epoch(self, epoch: int) -> None:

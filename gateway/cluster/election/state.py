@@ -81,15 +81,22 @@ class ElectionState:
 
     def successors(self) -> tuple[str, ...]:
         """Return the nodes that take over from the supernode, in their order."""
-        if self.role not in (Role.SUPERNODE, Role.LEAVING):
+        if not self.leads:
             return self._successors
+        return tuple(each.node_id for each in self.fit_members()[:SUCCESSORS])
+
+    def fit_members(self) -> list[Heartbeat]:
+        """Return the peers that follow this node and may take over, in the order of succession."""
         fit = [each for each in self.members() if each.is_fit]
-        fit.sort(key=lambda each: order_key(each.rank, each.node_id), reverse=True)
-        return tuple(each.node_id for each in fit[:SUCCESSORS])
+        return sorted(fit, key=lambda each: order_key(each.rank, each.node_id), reverse=True)
+
+    @property
+    def leads(self) -> bool:
+        """True while this node is the supernode, also while it hands over."""
+        return self.role in (Role.SUPERNODE, Role.LEAVING)
 
     def heartbeat(self, now: float) -> Heartbeat:
         """Return what this node tells its peers."""
-        leads = self.role in (Role.SUPERNODE, Role.LEAVING)
         return Heartbeat(
             node_id=self._node_id,
             role=self.role,
@@ -97,7 +104,7 @@ class ElectionState:
             rank=self._rank_now(now),
             hears=self._peers.heard,
             successors=self.successors(),
-            has_members=leads and bool(self.members()),
+            has_members=self.leads and bool(self.members()),
             is_fit=self._unfit_since == NEVER and not self.is_stopping,
         )
 

@@ -6,14 +6,18 @@ pair of nodes, so that a proof is of no use to anybody else.
 
 import hashlib
 import hmac
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from protocol.cluster_credentials import ClusterCredential
 from protocol.errors import TokenError
+from protocol.tokens import LEEWAY_S
 from settings.secret import Secret
 
 _CONTEXT = b"hecate-cluster/1"
+READ_LIMIT = 1100  # credentials that were read: 1,000 members
+READ_AGAIN_S = 300.0  # the cloud may have replaced the key that signed it
 
 
 class PeerAdmission(Protocol):
@@ -46,15 +50,19 @@ class AccountAdmission:
         account_id: Callable[[], str],
         credential: Callable[[], str],
         read: Callable[[str], ClusterCredential],
+        clock: Callable[[], float],
     ) -> None:
         """Take functions for this node's account and credential.
 
         Args:
             account_id: "" for none.
             credential: "" while there is none.
-            read: returns what a credential says; TokenError when it is not valid now.
+            read: returns what a credential says, ended or not; TokenError for a forged one.
+            clock: the unix time, by which credentials end.
         """
-        self._account_id, self._credential, self._read = account_id, credential, read
+        self._account_id, self._credential = account_id, credential
+        self._read, self._clock = read, clock
+        self._known: OrderedDict[str, tuple[ClusterCredential, float]] = OrderedDict()
 
     def prove(self, peer_id: str) -> str:  # noqa: ARG002  # it names this node, so it fits all
         """Return the credential of this node."""
@@ -68,12 +76,32 @@ class AccountAdmission:
         if not proof:
             return "it has no credential of an account"
         try:
-            found = self._read(proof)
+            found = self._read_once(proof)
         except TokenError as exc:
             return f"its credential is not accepted: {exc}"
         if found.node_id != peer_id:
             return "its credential is of another node"
-        return "" if found.account_id == account_id else "it is of another account"
+        return "it is of another account" if found.account_id != account_id else self._ended(found)
+
+    def _ended(self, found: ClusterCredential) -> str:
+        if self._clock() <= found.expires_at + LEEWAY_S:
+            return ""
+        return (
+            f"its credential has ended on {found.end_date}: "
+            "it gets a new one when it reaches the cloud"
+        )
+
+    def _read_once(self, proof: str) -> ClusterCredential:
+        """Read a credential; a signature's check for each request would be too much work."""
+        found, read_at = self._known.get(proof, (None, 0.0))
+        now = self._clock()
+        if found is None or not 0 <= now - read_at < READ_AGAIN_S:
+            self._known.pop(proof, None)
+            found = self._read(proof)
+            self._known[proof] = found, now
+            if len(self._known) > READ_LIMIT:
+                self._known.popitem(last=False)
+        return found
 
 
 class SecretAdmission:

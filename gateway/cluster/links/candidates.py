@@ -21,7 +21,7 @@ FIRST_DELAY_S, DELAY_CAP_S = 0.25, 10.0
 KNOWN_DELAY_CAP_S = 1.0  # of a node that had a link: halves of a network merge within seconds
 
 
-class Source(IntEnum):
+class AddressSource(IntEnum):
     """The origin of addresses, the best first."""
 
     LINK = 0  # led to the node, or the node itself has named them over its link
@@ -34,7 +34,7 @@ class Candidate:
     """The addresses of one node by their source."""
 
     seen_at: float
-    by_source: dict[Source, tuple[str, ...]] = field(default_factory=dict)
+    by_source: dict[AddressSource, tuple[str, ...]] = field(default_factory=dict)
     failures: int = 0
     not_before: float = 0.0  # of the next attempt
     unreached_since: float = NEVER  # since when no address leads anywhere
@@ -66,7 +66,7 @@ class Candidates:
     ) -> None:
         self._node_id, self._own = node_id, own
         self._configured = {
-            address: Candidate(0.0, {Source.LINK: (address,)}) for address in configured
+            address: Candidate(0.0, {AddressSource.LINK: (address,)}) for address in configured
         }
         self._named: OrderedDict[str, Candidate] = OrderedDict()
         self.refused = 0  # hints beyond the limit
@@ -77,7 +77,7 @@ class Candidates:
         addresses: Collection[str],
         now: float,
         kept: Collection[str] = (),
-        source: Source = Source.ANNOUNCED,
+        source: AddressSource = AddressSource.ANNOUNCED,
     ) -> None:
         """Note what a source says about a node, instead of what it said before.
 
@@ -93,7 +93,7 @@ class Candidates:
                 self.refused += 1
                 return
             known = self._named[node_id] = Candidate(now, {source: usable})
-        if source is Source.ANNOUNCED:
+        if source is AddressSource.ANNOUNCED:
             known.announced_at = now
         if set(usable) - set(known.addresses):
             known.failures, known.not_before = 0, now  # a new address is tried at once
@@ -103,7 +103,7 @@ class Candidates:
     def reached(self, node_id: str, address: str, now: float) -> None:
         """Note that an address led to a node."""
         if node_id not in self._named:
-            self.note(node_id, (address,), now, source=Source.LINK)
+            self.note(node_id, (address,), now, source=AddressSource.LINK)
         for candidate in (self._named.get(node_id), self._configured.get(address)):
             if candidate is not None:
                 candidate.unreached_since = NEVER
@@ -143,7 +143,7 @@ class Candidates:
         if candidate is not None:
             candidate.failures += 1
             delay_s = FIRST_DELAY_S * 2 ** min(candidate.failures - 1, 16)
-            had_link = Source.LINK in candidate.by_source and key in self._named
+            had_link = AddressSource.LINK in candidate.by_source and key in self._named
             cap_s = KNOWN_DELAY_CAP_S if had_link else DELAY_CAP_S
             candidate.not_before = now + min(delay_s, cap_s)
 
@@ -160,13 +160,16 @@ class Candidates:
     def link_addresses(self, node_id: str) -> tuple[str, ...]:
         """Return the addresses that led to a node, or that it has named itself."""
         candidate = self._named.get(node_id)
-        return candidate.by_source.get(Source.LINK, ()) if candidate is not None else ()
+        return candidate.by_source.get(AddressSource.LINK, ()) if candidate is not None else ()
 
     def hints(self, node_id: str) -> tuple[str, ...]:
         """Return the addresses that others than the node have named."""
         candidate = self._named.get(node_id)
         by_source = candidate.by_source if candidate is not None else {}
-        return (*by_source.get(Source.ANNOUNCED, ()), *by_source.get(Source.PASSED_ON, ()))
+        return (
+            *by_source.get(AddressSource.ANNOUNCED, ()),
+            *by_source.get(AddressSource.PASSED_ON, ()),
+        )
 
     def due(
         self, now: float, linked: Collection[str], at: Collection[str]

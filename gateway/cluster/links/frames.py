@@ -16,6 +16,7 @@ from gateway.cluster.election.rank import CAPABILITY_LIMIT, UPTIME_CLASSES_S, Ra
 from protocol.envelope import ENVELOPE_LIMIT_BYTES
 from protocol.errors import WireError
 from protocol.ids import NODE_ID
+from protocol.memberships import SepClaim
 from protocol.records import SIGNED_LIMIT
 from settings.addresses import HostPort
 
@@ -101,21 +102,62 @@ class RecordChanges:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCount:
+    """The number of records that the supernode has, after it has got one."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class VouchRequest:
+    """The supernode asks the member that holds the SEP to vouch for a node of the cluster.
+
+    Attributes:
+        node_id: the node.
+        claim: by which the receiver holds the SEP; it may not have heard of it yet.
+    """
+
+    node_id: str
+    claim: SepClaim
+
+
+@dataclass(frozen=True, slots=True)
 class Vouch:
-    """The supernode's signed statement that it forwards to the receiver, for the cloud."""
+    """The SEP holder's signed statement that it forwards to a node, for the cloud.
+
+    Attributes:
+        node_id: the node that it is about; "" for the receiver.
+    """
 
     statement: str
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SepMessage:
-    """A sealed SEP envelope: a request without a topic, or an answer with that of the cloud."""
+    """A sealed SEP envelope: a request without a topic, or an answer with that of the cloud.
+
+    Attributes:
+        holder_id: of a request, the node that has it from the cloud; "" for the sender.
+    """
 
     topic: str
     payload: bytes
+    holder_id: str = ""
 
 
-Frame = Hello | NotAdmitted | Beat | OwnRecord | RecordQuery | RecordChanges | Vouch | SepMessage
+Frame = (
+    Hello
+    | NotAdmitted
+    | Beat
+    | OwnRecord
+    | RecordQuery
+    | RecordChanges
+    | RecordCount
+    | VouchRequest
+    | Vouch
+    | SepMessage
+)
 
 
 def encode_frame(frame: Frame) -> bytes:
@@ -147,12 +189,27 @@ def _to_map(frame: Frame) -> dict[str, Any]:
         case Beat():
             addresses = {node_id: list(each) for node_id, each in frame.addresses.items()}
             fields = {"at": addresses, **_heartbeat_map(frame.heartbeat)}
+        case OwnRecord() | RecordQuery() | RecordChanges() | RecordCount():
+            fields = _record_fields(frame)
+        case VouchRequest():
+            fields = {"node": frame.node_id, "sep": _claim_list(frame.claim)}
+        case Vouch():
+            fields = {"statement": frame.statement, "node": frame.node_id}
+        case SepMessage():
+            fields = {"topic": frame.topic, "payload": frame.payload, "via": frame.holder_id}
+    return {"is": _KINDS[type(frame)], **fields}
+
+
+def _record_fields(
+    frame: OwnRecord | RecordQuery | RecordChanges | RecordCount,
+) -> dict[str, Any]:
+    match frame:
         case OwnRecord():
-            fields = {"record": frame.signed}
+            return {"record": frame.signed}
         case RecordQuery():
-            fields = {"term": frame.since.term, "n": frame.since.number}
+            return {"term": frame.since.term, "n": frame.since.number}
         case RecordChanges():
-            fields = {
+            return {
                 "term": frame.version.term,
                 "n": frame.version.number,
                 "put": list(frame.put),
@@ -160,11 +217,8 @@ def _to_map(frame: Frame) -> dict[str, Any]:
                 "last": frame.is_last,
                 "whole": frame.is_whole,
             }
-        case Vouch():
-            fields = {"statement": frame.statement}
-        case SepMessage():
-            fields = {"topic": frame.topic, "payload": frame.payload}
-    return {"is": _KINDS[type(frame)], **fields}
+        case RecordCount():
+            return {"n": frame.count}
 
 
 def _heartbeat_map(heartbeat: Heartbeat) -> dict[str, Any]:
@@ -180,7 +234,13 @@ def _heartbeat_map(heartbeat: Heartbeat) -> dict[str, Any]:
         "members": heartbeat.has_members,
         "fit": heartbeat.is_fit,
         "cloud": heartbeat.reaches_cloud,
+        "of": heartbeat.cloud,
+        "sep": _claim_list(heartbeat.sep) if heartbeat.sep is not None else None,
     }
+
+
+def _claim_list(claim: SepClaim) -> list[int | str]:
+    return [claim.epoch, claim.number, claim.holder_id]
 
 
 def _read_hello(values: dict[str, Any]) -> Hello:
@@ -220,24 +280,29 @@ _READERS: dict[str, Callable[[dict[str, Any]], Frame]] = {
     "own": lambda values: OwnRecord(_text(values["record"], SIGNED_LIMIT)),
     "query": lambda values: RecordQuery(_version(values)),
     "records": _read_changes,
-    "vouch": lambda values: Vouch(_text(values["statement"], SIGNED_LIMIT)),
-    "sep": lambda values: SepMessage(_text(values["topic"]), _of(values["payload"], bytes)),
+    "ask": lambda values: VouchRequest(_node_id(values["node"]), _claim(values["sep"])),
+    "vouch": lambda values: Vouch(
+        _text(values["statement"], SIGNED_LIMIT), _optional_id(values.get("node", ""))
+    ),
+    "count": lambda values: RecordCount(_number(values["n"], EPOCH_LIMIT)),
+    "sep": lambda values: SepMessage(
+        _text(values["topic"]), _of(values["payload"], bytes), _optional_id(values.get("via", ""))
+    ),
 }
 _KINDS: dict[type, str] = {
     Hello: "hello", NotAdmitted: "refused", Beat: "beat", OwnRecord: "own", RecordQuery: "query",
-    RecordChanges: "records", Vouch: "vouch", SepMessage: "sep",
+    RecordChanges: "records", RecordCount: "count", VouchRequest: "ask", Vouch: "vouch",
+    SepMessage: "sep",
 }  # fmt: skip
 
 
 def _heartbeat(values: dict[str, Any]) -> Heartbeat:
     settled, stationary, capability, uptime = _of(values["rank"], list)[:4]
-    supernode = _of(values["supernode"], str)
+    sep = values.get("sep")
     return Heartbeat(
         node_id=_node_id(values["id"]),
         role=Role(values["role"]),
-        claim=RoleClaim(
-            _number(values["epoch"], EPOCH_LIMIT), _node_id(supernode) if supernode else ""
-        ),
+        claim=RoleClaim(_number(values["epoch"], EPOCH_LIMIT), _optional_id(values["supernode"])),
         rank=Rank(
             _of(stationary, bool),
             _number(capability, CAPABILITY_LIMIT),
@@ -249,6 +314,15 @@ def _heartbeat(values: dict[str, Any]) -> Heartbeat:
         has_members=_of(values["members"], bool),
         is_fit=_of(values["fit"], bool),
         reaches_cloud=_of(values.get("cloud", False), bool),
+        cloud=_text(values.get("of", "")),
+        sep=_claim(sep) if sep is not None else None,
+    )
+
+
+def _claim(value: Any) -> SepClaim:
+    epoch, number, holder_id = _of(value, list)[:3]
+    return SepClaim(
+        _number(epoch, EPOCH_LIMIT), _number(number, EPOCH_LIMIT), _optional_id(holder_id)
     )
 
 
@@ -284,6 +358,10 @@ def _node_id(value: Any) -> str:
     if not NODE_ID.fullmatch(text):
         raise ValueError("not a node id")
     return text
+
+
+def _optional_id(value: Any) -> str:
+    return "" if value == "" else _node_id(value)
 
 
 def _ids(values: Any, limit: int) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from gateway.cluster.links.frames import (
     decode_frame,
     encode_frame,
 )
-from gateway.errors import ClusterError
+from gateway.errors import ClusterError, PeerRefuses
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from protocol.splice import couple, cut, tune
@@ -37,6 +37,7 @@ class PeerLink:
         """Take over the plain side of a connection; open() must follow."""
         self.peer_id, self.address, self.is_dialled = codec.peer_id, address, dialled
         self._sock = sock
+        self._own_proof = self._peer_proof = ""
         self._reader: asyncio.StreamReader
         self._writer: asyncio.StreamWriter
 
@@ -45,14 +46,30 @@ class PeerLink:
         self._reader, self._writer = await asyncio.open_unix_connection(
             sock=self._sock, limit=FRAME_LIMIT_BYTES
         )
-        self.send(own)
+        self.greet(own)
         async with asyncio.timeout(HELLO_S):
             first = await self._read()
         if isinstance(first, NotAdmitted):
-            raise ClusterError(f"{self.peer_id[:12]} at {self.address} refuses it: {first.reason}")
+            raise PeerRefuses(first.reason)
         if not isinstance(first, Hello):
             raise WireError("cannot read frame of a peer: it did not say hello")
+        self._peer_proof = first.proof
         return first
+
+    @property
+    def peer_proof(self) -> str:
+        """The newest proof of the peer."""
+        return self._peer_proof
+
+    def greet(self, own: Hello) -> None:
+        """Send the first frame, and later one with a proof that has been renewed."""
+        self._own_proof = own.proof
+        self.send(own)
+
+    def greet_again(self, own: Hello) -> None:
+        """Send a proof that differs from the one that the peer has."""
+        if own.proof != self._own_proof:
+            self.greet(own)
 
     def send(self, frame: Frame) -> None:
         """Queue a frame; leave out a heartbeat for a peer that does not read."""
@@ -67,14 +84,22 @@ class PeerLink:
         return self._writer.transport.get_write_buffer_size()
 
     async def frames(self) -> AsyncIterator[Frame]:
-        """Yield the frames of the peer until it ends the link; WireError for a malformed one."""
+        """Yield the frames of the peer, but not its renewed proofs, until it ends the link.
+
+        Raises:
+            WireError: a frame is malformed.
+            PeerRefuses: the peer admits this node no longer.
+        """
         while True:
             try:
                 frame = await self._read()
             except (OSError, asyncio.IncompleteReadError):
                 return
             if isinstance(frame, NotAdmitted):
-                raise ClusterError(f"refused: {frame.reason}")
+                raise PeerRefuses(frame.reason)
+            if isinstance(frame, Hello):
+                self._peer_proof = frame.proof
+                continue
             yield frame
 
     async def close(self) -> None:

@@ -4,16 +4,17 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.cluster.links.admission import PeerAdmission
-from gateway.cluster.links.candidates import Candidates, Source, scoped
+from gateway.cluster.links.candidates import AddressSource, Candidates, scoped
 from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
-from gateway.errors import ClusterError
+from gateway.cluster.links.pace import FramePace
+from gateway.cluster.links.refused import RefusedNodes
+from gateway.errors import ClusterError, PeerRefuses
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from settings.addresses import HostPort, format_address
@@ -22,21 +23,13 @@ logger = logging.getLogger(__name__)
 
 DIALS_AT_ONCE = 16
 LOOK_S = 0.25  # for candidates whose next attempt is due
-REFUSED_LIMIT = 64
 SILENT_S = 3.0  # longer than the silence after which the election counts a peer as lost
 SLEPT_S = 1.0  # between two looks: this node stood still, and has not read what has come
 BOTH_DIAL_S = 2.0  # two nodes that dial each other at once have both links within this time
+RECHECK_S = 60.0  # between looks at the proofs behind links, which may have expired
+FRAMES_PER_S, FRAMES_BURST = 20.0, 100  # of one peer: two heartbeats a second, and changes
+RECHECKED_AT_ONCE = 20  # links, before others get the loop: each may need a signature's check
 IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, and it has restarted
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedNode:
-    """A node that was not admitted."""
-
-    node_id: str
-    address: str
-    reason: str
-    at: float  # unix seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +66,8 @@ class PeerLinks:
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialling: set[str] = set()
         self._look = asyncio.Event()
-        self.refused: deque[RefusedNode] = deque(maxlen=REFUSED_LIMIT)
-        self.unadmitted = 0  # links that were refused
+        self.refused = RefusedNodes(ports.clock)
+        self.slowed = 0  # frames of peers that send too many
 
     @property
     def linked(self) -> dict[str, PeerLink]:
@@ -85,14 +78,6 @@ class PeerLinks:
         """Return whether there is a link to a peer."""
         return peer_id in self._links
 
-    def note_refused(self, node_id: str, address: str, reason: str) -> None:
-        """Note a node that was not admitted; the log names it once for each reason."""
-        self.unadmitted += 1
-        seen = any(n.node_id == node_id and n.reason == reason for n in self.refused)
-        self.refused.append(RefusedNode(node_id, address, reason, self._ports.clock()))
-        level = logging.DEBUG if seen else logging.WARNING
-        logger.log(level, "refused node %.12s at %s: %s", node_id, address, reason)
-
     def look_again(self) -> None:
         """Look for candidates to dial now."""
         self._look.set()
@@ -100,7 +85,9 @@ class PeerLinks:
     async def run(self) -> None:
         """Dial until cancelled; then end all links that this node has dialled."""
         try:
-            await self._dial_all()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._dial_all())
+                group.create_task(self._recheck_for_ever())
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -108,10 +95,15 @@ class PeerLinks:
 
     def broadcast(self, beat: Beat) -> None:
         """Send a heartbeat to all peers; each learns whether it is heard, not who else is."""
+        for link in self._links.values():
+            self.tell(link, beat)
+
+    @staticmethod
+    def tell(link: PeerLink, beat: Beat) -> None:
+        """Send a heartbeat to one peer."""
         heartbeat = beat.heartbeat
-        for peer_id, link in self._links.items():
-            hears = heartbeat.hears & {peer_id, heartbeat.claim.supernode_id}
-            link.send(replace(beat, heartbeat=replace(heartbeat, hears=hears)))
+        hears = heartbeat.hears & {link.peer_id, heartbeat.claim.supernode_id}
+        link.send(replace(beat, heartbeat=replace(heartbeat, hears=hears)))
 
     def send(self, peer_id: str, frame: Frame) -> bool:
         """Send a frame to one peer; return False when there is no link to it."""
@@ -129,6 +121,26 @@ class PeerLinks:
     async def serve(self, sock: socket.socket, codec: NodeTlsCodec, address: str) -> None:
         """Serve a connection that a peer has dialled, until it ends."""
         await self._run_link(PeerLink(sock, codec, address, dialled=False))
+
+    async def recheck(self) -> None:
+        """Show renewed proofs of this node, and end links whose peer's proof has expired."""
+        for number, link in enumerate(list(self._links.values()), 1):
+            link.greet_again(self._own_hello(link.peer_id))
+            reason = self._admission.refuse(link.peer_id, link.peer_proof)
+            if reason:
+                self.refused.note(link.peer_id, link.address, reason)
+                link.send(NotAdmitted(reason))
+                await link.close()
+            if number % RECHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
+    async def _recheck_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            await self.recheck()
+
+    def _own_hello(self, peer_id: str) -> Hello:
+        return replace(self._hello(), proof=self._admission.prove(peer_id))
 
     # Dialling ---------------------------------------------------------------------------------
 
@@ -179,20 +191,26 @@ class PeerLinks:
 
     async def _run_link(self, link: PeerLink) -> bool:
         """Exchange frames until the link ends; return whether there was a heartbeat."""
-        own = replace(self._hello(), proof=self._admission.prove(link.peer_id))
         was_used = False
         try:
-            hello = await link.open(own)
+            hello = await link.open(self._own_hello(link.peer_id))
             reason = self._refuse(link, hello)
             if reason:
                 link.send(NotAdmitted(reason))
                 return False
             await self._enter(link, hello)
+            pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
             async for frame in link.frames():
                 self._receive(link, frame)
                 was_used = True
+                if delay_s := pace.delay_s(self._ports.monotonic()):
+                    self._note_flood(link, pace)
+                    await asyncio.sleep(delay_s)
+        except PeerRefuses as exc:
+            self.refused.note_refusal(link.peer_id, link.address, str(exc))
         except (ClusterError, WireError, OSError, TimeoutError, EOFError) as exc:
-            self._note_fault(link, str(exc) or "it says nothing")
+            why = str(exc) or "it says nothing"
+            logger.debug("link to node %.12s ended: %s", link.peer_id, why)
         finally:
             if self._links.get(link.peer_id) is link:
                 del self._links[link.peer_id]
@@ -215,7 +233,7 @@ class PeerLinks:
                     "is a copy of the other's state folder; remove node-key.pem from one of them"
                 )
         if reason:
-            self.note_refused(link.peer_id, link.address, reason)
+            self.refused.note(link.peer_id, link.address, reason)
         return reason
 
     async def _enter(self, link: PeerLink, hello: Hello) -> None:
@@ -223,7 +241,7 @@ class PeerLinks:
         now = self._ports.monotonic()
         is_same_run = other is not None and self._runs[link.peer_id] == hello.incarnation
         if is_same_run and now - self._since[link.peer_id] < BOTH_DIAL_S:
-            # both have dialled: both keep the link of the lower id; later, the peer has lost its end
+            # both have dialled: both keep that of the lower id; later, the peer has lost its end
             lower_dialled = link.is_dialled == (self._context.node_id < link.peer_id)
             if not lower_dialled:
                 raise ClusterError("there is a link already")
@@ -234,7 +252,7 @@ class PeerLinks:
         if link.is_dialled:
             self._candidates.reached(link.peer_id, link.address, now)
         named = (*_seen_at(link, hello.addresses), *scoped(hello.addresses, link.address))
-        self._candidates.note(link.peer_id, named, now, self._links, Source.LINK)
+        self._candidates.note(link.peer_id, named, now, self._links, AddressSource.LINK)
         self._ports.up(link)
 
     def _receive(self, link: PeerLink, frame: Frame) -> None:
@@ -246,9 +264,15 @@ class PeerLinks:
             self._last_beat[link.peer_id] = self._ports.monotonic()
             self._ports.beat(link, frame)
 
-    def _note_fault(self, link: PeerLink, why: str) -> None:
-        level = logging.WARNING if "refuse" in why else logging.DEBUG
-        logger.log(level, "link to node %.12s ended: %s", link.peer_id, why)
+    def _note_flood(self, link: PeerLink, pace: FramePace) -> None:
+        self.slowed += 1
+        if pace.slowed == 1:
+            logger.warning(
+                "node %.12s at %s sends more than %d heartbeats a second: reading it slowly",
+                link.peer_id,
+                link.address,
+                FRAMES_PER_S,
+            )
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
         async def run() -> None:

@@ -4,21 +4,24 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 
 from gateway.cluster.election.heartbeat import Role, RoleClaim
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import PeerAdmission
-from gateway.cluster.links.candidates import Candidates, Source, scoped
+from gateway.cluster.links.candidates import AddressSource, Candidates, scoped
 from gateway.cluster.links.frames import INCARNATION_BYTES, Beat, Hello
 from gateway.cluster.links.link import PeerLink
 from gateway.cluster.links.peer_links import LinkPorts, PeerLinks
+from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsContext
 
 logger = logging.getLogger(__name__)
 
 STANDBY = 2  # successors that a member keeps links to: they must know each other at a take-over
+RECENT_S = 0.05  # the order of successors takes a millisecond with 1,000 members
 PRUNE_S = 5.0  # links of the election that nobody needs afterwards
 
 
@@ -27,11 +30,15 @@ class PeeringPorts:
     """The functions of other parts that peering calls."""
 
     addresses: Callable[[], tuple[str, ...]]  # host:port of this node's cluster port
-    changed: Callable[[], None]  # role or claim
+    changed: Callable[[], None]  # role, or a claim of it or of the SEP
     silent: Callable[[str], None]  # the id of a peer that cannot be reached any more
     save_epoch: Callable[[int], None]  # for later runs; returns before it is stored
+    connected: Callable[[], Collection[str]]  # the members that a SEP holder can be of
     clock: Callable[[], float]
     monotonic: Callable[[], float]
+
+
+_State = tuple[Role, RoleClaim, SepClaim, bool]
 
 
 class Peering:
@@ -39,16 +46,19 @@ class Peering:
 
     def __init__(
         self,
-        election: Election,
+        agreed: tuple[Election, SepAgreement],
         context: NodeTlsContext,
         admission: PeerAdmission,
         candidates: Candidates,
         ports: PeeringPorts,
     ) -> None:
-        self._election, self._candidates, self._ports = election, candidates, ports
+        """Take the election, and what its supernode decides about the SEP."""
+        self._election, self._sep = agreed
+        self._candidates, self._ports = candidates, ports
         self._incarnation = secrets.token_bytes(INCARNATION_BYTES)
         self._changed = asyncio.Event()
-        self._sent: tuple[Role, RoleClaim] | None = None
+        self._sent: _State | None = None
+        self._recent: tuple[_State | None, float, Beat | None] = (None, 0.0, None)
         self.links = PeerLinks(
             context,
             admission,
@@ -62,7 +72,7 @@ class Peering:
                 self._hear,
                 ports.clock,
                 ports.monotonic,
-            ),  # fmt: skip
+            ),
         )
 
     async def run(self) -> None:
@@ -85,6 +95,29 @@ class Peering:
             self._election.tick(self._ports.monotonic())
             self._react()
 
+    def wake(self) -> None:
+        """Notice a pause of this process, before it does what only its former role allows."""
+        now = self._ports.monotonic()
+        if self._election.has_paused(now):
+            self._election.tick(now)
+            self._agree(now)
+            self._react()
+
+    def note_own_reach(self, reaches: bool) -> None:
+        """Note whether this node has a way of its own to the cloud."""
+        self._sep.note_own_reach(reaches, self._ports.monotonic())
+        self._react()
+
+    def raise_epoch(self, epoch: int) -> None:
+        """Note an epoch that the cloud has seen."""
+        self._election.raise_epoch(epoch, self._ports.monotonic())
+        self._react()
+
+    def note_fitness(self, is_fit: bool) -> None:
+        """Note whether the broker and the disk of this node work."""
+        self._election.note_fitness(is_fit, self._ports.monotonic())
+        self._react()
+
     # Heartbeats -------------------------------------------------------------------------------
 
     async def _beat(self) -> None:
@@ -93,6 +126,7 @@ class Peering:
         while True:
             now = self._ports.monotonic()
             self._election.tick(now)
+            self._agree(now)
             self._note_changes()
             if self._state != self._sent or now >= next_beat:
                 self._sent = self._state
@@ -106,15 +140,44 @@ class Peering:
 
     def _make_beat(self, now: float) -> Beat:
         """Return a heartbeat with the addresses of the nodes that matter at a take-over."""
-        heartbeat = self._election.heartbeat(now)
-        needed = [heartbeat.claim.supernode_id, *heartbeat.successors[:STANDBY]]
+        self._election.tick(now)
+        self._agree(now)
+        heartbeat = replace(
+            self._election.heartbeat(now),
+            reaches_cloud=self._sep.reaches,
+            cloud=self._sep.cloud,
+            sep=self._sep.claim if self._election.leads else None,
+        )
+        needed = {
+            heartbeat.claim.supernode_id, self._sep.claim.holder_id, *heartbeat.successors[:STANDBY]
+        }  # fmt: skip
         linked = filter(self.links.is_linked, needed)  # what it knows itself, not what it was told
         found = {node_id: self._candidates.link_addresses(node_id) for node_id in linked}
         return Beat(heartbeat, {node_id: each for node_id, each in found.items() if each})
 
+    def _recent_beat(self, now: float) -> Beat:
+        """Return a heartbeat for one peer; a thousand that come in a second get few new ones."""
+        state, at, beat = self._recent
+        if beat is None or state != self._state or now - at > RECENT_S:
+            beat = self._make_beat(now)
+            self._recent = self._state, now, beat
+        return replace(beat, heartbeat=replace(beat.heartbeat, hears=self._election.heard))
+
+    def _agree(self, now: float) -> None:
+        """Decide who holds the SEP as the supernode; know of nobody without one."""
+        election = self._election
+        if election.leads:
+            members = election.fit_members if self._sep_moves() else list
+            self._sep.lead(election.claim, members(), self._ports.connected(), now)
+        elif not election.supernode_id:
+            self._sep.leave()
+
+    def _sep_moves(self) -> bool:
+        return not self._sep.reaches or not self._sep.holds
+
     @property
-    def _state(self) -> tuple[Role, RoleClaim]:
-        return self._election.role, self._election.claim
+    def _state(self) -> _State:
+        return self._election.role, self._election.claim, self._sep.claim, self._sep.reaches
 
     def _react(self) -> None:
         """Send at once what others wait for."""
@@ -125,12 +188,14 @@ class Peering:
         before, now = self._sent, self._state
         if before == now:
             return
-        role, claim = now
+        role, claim, sep, _ = now
         if before is None or before[0] is not role or before[1].supernode_id != claim.supernode_id:
             supernode = claim.supernode_id[:12] or "none"
             logger.info("role %s, supernode %s, epoch %d", role, supernode, claim.epoch)
         if before is None or before[1].epoch != claim.epoch:
             self._ports.save_epoch(claim.epoch)
+        if sep.holder_id and sep.holder_id != (before[2].holder_id if before else ""):
+            logger.info("SEP held by %s: epoch %d, number %d", sep.holder_id[:12], *sep.order)
         self._ports.changed()
         self.links.look_again()
 
@@ -145,7 +210,7 @@ class Peering:
 
     def _up(self, link: PeerLink) -> None:
         logger.debug("link to node %.12s at %s", link.peer_id, link.address)
-        self.links.broadcast(self._make_beat(self._ports.monotonic()))
+        self.links.tell(link, self._recent_beat(self._ports.monotonic()))
 
     def _down(self, link: PeerLink) -> None:
         self._election.lose(link.peer_id, self._ports.monotonic())
@@ -155,13 +220,19 @@ class Peering:
         now = self._ports.monotonic()
         was_heard = link.peer_id in self._election.heard
         self._election.hear(beat.heartbeat, now)
+        self._sep.hear(beat.heartbeat, self._election.claim)
         for node_id, addresses in beat.addresses.items():
             named = scoped(addresses, link.address)
-            self._candidates.note(node_id, named, now, self._election.heard, Source.PASSED_ON)
+            self._candidates.note(
+                node_id, named, now, self._election.heard, AddressSource.PASSED_ON
+            )
         if was_heard:
             self._react()
-        else:  # it waits to learn that it is heard
+        elif link.peer_id == self._election.supernode_id:
             self.links.broadcast(self._make_beat(now))
+        else:  # it waits to learn that it is heard
+            self._react()
+            self.links.tell(link, self._recent_beat(now))
 
     async def _prune(self) -> None:
         """End links that this node dialled for an election and does not need as a member."""

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -19,14 +20,19 @@ from gateway.cluster.links.frames import (
     NotAdmitted,
     OwnRecord,
     RecordChanges,
+    RecordCount,
     RecordQuery,
     SepMessage,
     Vouch,
+    VouchRequest,
 )
 from gateway.cluster.links.link import PeerLink, dial
+from gateway.cluster.links.pace import FramePace
+from gateway.cluster.links.peer_links import RECHECK_S, RECHECKED_AT_ONCE
 from gateway.cluster.records.directory import Copy, Directory
 from gateway.errors import ClusterError
 from protocol.errors import ContractError, WireError
+from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from protocol.records import NodeRecord
 
@@ -36,6 +42,9 @@ DATA = "hecate-data/1"  # ALPN
 RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
+ALL_AT_HAND = 64  # nodes; a member of a larger cluster asks for records when somebody wants them
+FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
+ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
 
@@ -48,8 +57,10 @@ class ExchangePorts:
     supernode: Callable[[], tuple[str, tuple[str, ...]]]  # its id and addresses; ("", ()): none
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
-    vouch: Callable[[str], str]  # this node's statement that it forwards to a member
-    vouched: Callable[[str, str], None]  # a supernode's id and statement about this node
+    claim: Callable[[], SepClaim]  # of the SEP, as this node knows it
+    holds: Callable[[str, SepClaim], bool]  # whether it holds the SEP by a claim of a supernode
+    vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
+    vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
 
 
@@ -71,6 +82,7 @@ class RecordExchange:
         self._led = False
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
+        self.unanswered = 0  # queries of members that do not read
 
     # All roles --------------------------------------------------------------------------------
 
@@ -80,6 +92,13 @@ class RecordExchange:
         self._store(signed, self._context.node_id)
         if self._upward is not None:
             self._upward.send(OwnRecord(signed))
+        elif self._ports.leads():
+            self._vouch_for(self._context.node_id)
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The members with a data connection to this node, the supernode."""
+        return frozenset(self._members)
 
     def supernode_changed(self) -> None:
         """Connect to the new supernode, or stop being a member."""
@@ -113,8 +132,31 @@ class RecordExchange:
             if link is not None and link.peer_id == peer_id:
                 link.cut()
 
+    async def recheck(self) -> None:
+        """Show renewed proofs, and end connections whose peer's proof has expired."""
+        links = list(self._members.values())
+        if self._upward is not None:
+            links.append(self._upward)
+        for number, link in enumerate(links, 1):
+            link.greet_again(self._own_hello(link.peer_id))
+            if reason := self._admission.refuse(link.peer_id, link.peer_proof):
+                link.send(NotAdmitted(reason))
+                await link.close()
+            if number % RECHECKED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+
     async def run(self) -> None:
         """Stay connected to the supernode, whoever it is, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_supernode())
+            group.create_task(self._recheck_for_ever())
+
+    async def _recheck_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK_S)
+            await self.recheck()
+
+    async def _follow_supernode(self) -> None:
         delay_s = RETRY_FIRST_S
         while True:
             self._moved.clear()
@@ -176,7 +218,6 @@ class RecordExchange:
                 return False
             self._upward = link
             link.send(OwnRecord(self._ports.own_record()))
-            link.send(RecordQuery(self._copy.version))
             async for frame in link.frames():
                 self._take_from_supernode(supernode_id, frame)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
@@ -193,7 +234,14 @@ class RecordExchange:
                 if self._copy.take(frame, self._directory):
                     self._answered.set()
             case Vouch():
-                self._ports.vouched(supernode_id, frame.statement)
+                self._ports.vouched(frame.statement)
+            case RecordCount():
+                if self._upward is not None and frame.count <= ALL_AT_HAND:
+                    self._upward.send(RecordQuery(self._copy.version))
+            case VouchRequest():
+                if self._upward is not None and self._ports.holds(supernode_id, frame.claim):
+                    statement = self._ports.vouch(frame.node_id, frame.claim)
+                    self._upward.send(Vouch(statement, frame.node_id))
             case SepMessage():
                 self._ports.sep(supernode_id, frame)
             case _:
@@ -216,8 +264,11 @@ class RecordExchange:
             self._members[link.peer_id] = link
             if former is not None:
                 await former.close()
+            pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
             async for frame in link.frames():
                 self._take_from_member(link, frame)
+                if not isinstance(frame, SepMessage):  # whose bytes are bounded
+                    await asyncio.sleep(pace.delay_s(time.monotonic()))
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
         finally:
@@ -231,14 +282,37 @@ class RecordExchange:
         match frame:
             case OwnRecord():
                 self._store(frame.signed, link.peer_id)
-                link.send(Vouch(self._ports.vouch(link.peer_id)))
-            case RecordQuery():
+                self._vouch_for(link.peer_id)
+                link.send(RecordCount(len(self._directory)))
+            case Vouch():
+                if self._ports.leads() and self._ports.claim().holder_id == link.peer_id:
+                    self._pass_statement(frame.node_id, frame.statement)
+            case RecordQuery() if link.waiting_bytes <= ANSWERS_LIMIT_BYTES:
                 for part in self._directory.changes(frame.since):
                     link.send(part)
+            case RecordQuery():
+                self.unanswered += 1
             case SepMessage():
                 self._ports.sep(link.peer_id, frame)
             case _:
                 raise WireError("cannot read frame of a peer: not one of a data connection")
+
+    def _vouch_for(self, node_id: str) -> None:
+        """Get a node the statement of the SEP holder: of this node, or of a member."""
+        if not self._ports.leads():  # a pause has ended its role
+            return
+        claim = self._ports.claim()
+        if claim.holder_id == self._context.node_id:
+            self._pass_statement(node_id, self._ports.vouch(node_id, claim))
+        elif claim.holder_id != node_id and claim.holder_id in self._members:
+            self._members[claim.holder_id].send(VouchRequest(node_id, claim))
+
+    def _pass_statement(self, node_id: str, statement: str) -> None:
+        """Give a node a statement; it checks that it is its SEP holder's, about itself."""
+        if node_id == self._context.node_id:
+            self._ports.vouched(statement)
+        elif node_id in self._members:
+            self._members[node_id].send(Vouch(statement))
 
     def _drop_absent(self) -> None:
         """Withdraw the nodes that have not registered since this node became the supernode."""

@@ -57,7 +57,7 @@ def describe_container(
 
 def _echoed_env(stored: StoredContainer, base: str) -> dict[str, str]:
     """Return the environment as known clients expect it back: the base with the client id."""
-    defaults = dict(_FOREIGN_DEFAULTS) if stored.runtime != "python" else {}
-    if defaults:
-        defaults["MCM.RUNTIME"] = stored.runtime
-    return defaults | dict(stored.env) | {BASE_KEY: base}
+    is_foreign = stored.runtime != "python"
+    defaults = _FOREIGN_DEFAULTS if is_foreign else {}
+    engine = {"MCM.RUNTIME": stored.runtime} if is_foreign else {}  # whatever was given
+    return defaults | dict(stored.env) | engine | {BASE_KEY: base}

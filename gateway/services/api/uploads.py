@@ -185,4 +185,6 @@ async def _decoded(
 def _check_mode(request: Request) -> None:
     mode = request.query_params.get("mode", MODES[0])
     if mode not in MODES:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"cannot receive image: mode must be {MODES}")
+        raise Problem(
+            HTTPStatus.BAD_REQUEST, f"cannot receive image: mode must be {' or '.join(MODES)}"
+        )

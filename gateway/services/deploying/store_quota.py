@@ -1,4 +1,7 @@
-"""Watches the data folder of each container, and ends one that holds more than its quota.
+"""Watches the files of each container, and ends one that holds more than its quota.
+
+Its files are those of the data folder and of the temporary one, and what it has deleted and still
+has open: that room is free again only when it closes them.
 
 The kernel offers quotas for folders on some file systems only; a look every CHECK_S works on all.
 A container that is ended for this is started again with growing pauses, and runs until the next
@@ -9,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import stat
 from collections.abc import Callable
 from enum import Enum, auto
 from pathlib import Path
@@ -17,12 +21,15 @@ from gateway.services.containers import ContainerState
 from gateway.services.deploying.container_table import ContainerTable, Deployed
 from gateway.services.limits import ServiceLimits
 from gateway.services.logs.log import LOG_NAME, note_line
+from gateway.storage.trees import TreeDepthError, walk_tree
 
 logger = logging.getLogger(__name__)
 
 CHECK_S = 10.0
 NEAR = 0.9  # of the quota: the container is told in its log
 MIB = 1024 * 1024
+DATA, TEMPORARY = "data", "tmp"  # below the folder of a container
+DELETED = " (deleted)"  # proc_pid_fd(5)
 BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own are
 ENTRY_BYTES = 1024  # an inode and its name: millions of empty files would fill the disk, too
 
@@ -43,14 +50,43 @@ def judge(size_bytes: int, quota_bytes: int) -> QuotaVerdict:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the room on disk of all that is below a folder; links are not followed. Blocks."""
-    total = 0
-    for where, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):  # it was deleted meanwhile
-                blocks = os.lstat(os.path.join(where, name)).st_blocks  # noqa: PTH118  # a path object costs more than the call
-                total += ENTRY_BYTES + blocks * BLOCK_BYTES
-    return total
+    """Return the room on disk of all that is below a folder; links are not followed. Blocks.
+
+    Raises:
+        TreeDepthError: its folders are nested too deep.
+    """
+    return sum(ENTRY_BYTES + one.status.st_blocks * BLOCK_BYTES for one in walk_tree(folder))
+
+
+def deleted_bytes(folder: Path) -> int:
+    """Return the room of files below a folder that are deleted and still open. Blocks.
+
+    A process has the paths of its files as they are outside (microservice/isolation/root_folder).
+    """
+    found: dict[tuple[int, int], int] = {}
+    with contextlib.suppress(OSError):
+        owner = (folder / DATA).stat().st_uid
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it has ended, or is not the gateway's to look at
+                if process.stat().st_uid == owner:
+                    _note_deleted(f"{process}/fd", f"{folder}/", found)
+    return sum(found.values())
+
+
+def _note_deleted(descriptors: str, prefix: str, found: dict[tuple[int, int], int]) -> None:
+    for name in os.listdir(descriptors):  # noqa: PTH208  # path objects cost more than the calls
+        with contextlib.suppress(OSError):  # it was closed meanwhile
+            target = os.readlink(f"{descriptors}/{name}")  # noqa: PTH115
+            if target.endswith(DELETED) and target.startswith(prefix):
+                status = os.stat(f"{descriptors}/{name}")  # noqa: PTH116
+                if stat.S_ISREG(status.st_mode):
+                    found[status.st_dev, status.st_ino] = status.st_blocks * BLOCK_BYTES
+
+
+def used_bytes(folder: Path) -> int:
+    """Return the room on disk that a container takes, but for its log. Blocks."""
+    kept = sum(folder_bytes(folder / name) for name in (DATA, TEMPORARY))
+    return kept + deleted_bytes(folder)
 
 
 class StoreQuotas:
@@ -84,9 +120,13 @@ class StoreQuotas:
         folder = self._folder_of(container_id)
         own = supervisor.version.manifest.limits.store_mib
         quota = own * MIB if own is not None else self._limits.store_bytes
-        size = await asyncio.to_thread(folder_bytes, folder / "data")
+        try:
+            size = await asyncio.to_thread(used_bytes, folder)
+        except TreeDepthError as exc:
+            await supervisor.end_for(f"{exc}: the gateway cannot see what they hold")
+            return
         verdict = judge(size, quota)
-        holds = f"its data folder holds {size / MIB:.1f} MiB"
+        holds = f"its files take {size / MIB:.1f} MiB"
         if verdict is QuotaVerdict.OVER:
             await supervisor.end_for(
                 f"{holds}, more than [limits] store_mib = {quota / MIB:g}; raise the limit, or "

@@ -6,7 +6,8 @@ from gateway.services.network.addresses import IpAddress, plain_address, special
 from gateway.services.network.rules import NetworkRule
 from settings.addresses import format_address
 
-MANIFEST_KEY = "[network] allow in microservice.toml"
+# an image without the file has its rules from the environment
+MANIFEST_KEY = "[network] allow in microservice.toml, or to MCM.NETWORK_ALLOW"
 OWN = "this machine"
 
 

@@ -10,9 +10,10 @@ from web.asgi import Scope
 
 CALLER_HEADER = b"x-hecate-caller"  # the id of the container that calls; nobody else can set it
 REQUEST_ID, TRACE_PARENT = b"x-request-id", b"traceparent"
-# headers of answers that end here: the gateway's own (RFC 9209), and those by which the pages of
-# one microservice get hold of the others', with which they share an origin
-_NOT_PASSED = frozenset({b"proxy-status", b"service-worker-allowed", b"clear-site-data"})
+# headers of answers that end here: those that the gateway's server sets itself (a second Date makes
+# an answer malformed: RFC 9110, 5.3) or that are its own (RFC 9209), and those by which the pages
+# of one microservice get hold of the others', with which they share an origin
+_NOT_PASSED = frozenset({b"date", b"proxy-status", b"service-worker-allowed", b"clear-site-data"})
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from gateway.services.granted import launch_environment
 from gateway.services.limits import ServiceLimits
 from gateway.services.logs.log import LOG_NAME, ContainerLog
-from gateway.services.runtimes.cgroups import CgroupLimits
+from gateway.services.runtimes.cgroups import CgroupLimits, ContainerCgroup
 from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.isolation import IsolationPolicy, resolve_devices
 from gateway.services.runtimes.liveness import Liveness
 from gateway.services.runtimes.port import LOGIN_PREFIX, ProcessError, Start
 from gateway.services.runtimes.python_process import ProcessResources, PythonProcess
-from gateway.services.runtimes.standby import StandbyPool
+from gateway.services.runtimes.standby import StandbyPool, StandbyProcess
 from gateway.services.runtimes.uids import assign_uid, give_folder, open_code, open_socket
 from gateway.services.runtimes.warm_parent import WarmParent
 from gateway.storage.disk_thread import DiskThread
@@ -93,20 +93,16 @@ class PythonRuntime:
             names = ", ".join(refused)
             raise ProcessError(f"[services] devices of the gateway does not allow {names}")
         abilities = await self._warm_parent.abilities()
-        ready = await asyncio.to_thread(self._prepare, start, abilities)
-        with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
-            ours, theirs = socket.socketpair()
-            kept.callback(ours.close)
-            given.callback(theirs.close)
-            # not asyncio's pipe: its wait() would also wait for whoever else has the output open
-            output, their_output = os.pipe()
-            kept.callback(os.close, output)
-            given.callback(os.close, their_output)
-            http = given.enter_context(_listen(start.http_socket))
-            kept.callback(start.http_socket.unlink, missing_ok=True)
-            child = await self._launch(start, ready, (theirs.fileno(), http.fileno(), their_output))
-            kept.pop_all()  # the process owns them now
-        reader, writer = await asyncio.open_unix_connection(sock=ours, limit=LINE_LIMIT_BYTES)
+        standby = await self._pool.take()
+        try:
+            ready = await asyncio.to_thread(self._prepare, start, abilities, standby.cgroup)
+            child, output = self._launch(start, ready, standby)
+        except BaseException:
+            await asyncio.to_thread(standby.discard)
+            raise
+        reader, writer = await asyncio.open_unix_connection(
+            sock=standby.control, limit=LINE_LIMIT_BYTES
+        )
         writer.write(encode_launch(_launch(start, self._limits)))
         log_mib = start.version.manifest.limits.log_mib
         log_bytes = log_mib * MIB if log_mib else self._limits.log_bytes
@@ -129,21 +125,25 @@ class PythonRuntime:
         )
         return PythonProcess(child, (reader, writer), start, handed)
 
-    async def _launch(
-        self, start: Start, ready: _Prepared, descriptors: tuple[int, ...]
-    ) -> ContainerProcess:
-        limits = start.version.manifest.limits
-        wanted = CgroupLimits(_memory_mib(start), limits.cpu, limits.processes)
-        standby = await self._pool.take()
-        standby.cgroup.set_limits(wanted)
-        try:
-            return standby.launch(self._spec(start, ready), descriptors)
-        except OSError:  # it has ended since
-            await asyncio.to_thread(standby.discard)
-            raise
+    def _launch(
+        self, start: Start, ready: _Prepared, standby: StandbyProcess
+    ) -> tuple[ContainerProcess, int]:
+        """Make a process that stands by a container; return it and the end of its output."""
+        with contextlib.ExitStack() as given, contextlib.ExitStack() as kept:
+            # not asyncio's pipe: its wait() would also wait for whoever else has the output open
+            output, their_output = os.pipe()
+            kept.callback(os.close, output)
+            given.callback(os.close, their_output)
+            http = given.enter_context(_listen(start.http_socket))
+            kept.callback(start.http_socket.unlink, missing_ok=True)
+            child = standby.launch(self._spec(start, ready), (http.fileno(), their_output))
+            kept.pop_all()  # the process owns them now
+        return child, output
 
-    def _prepare(self, start: Start, abilities: Abilities) -> _Prepared:
-        """Make a container's folders, and give it what it may read; blocks."""
+    def _prepare(self, start: Start, abilities: Abilities, cgroup: ContainerCgroup) -> _Prepared:
+        """Set a container's limits, make its folders, give it what it may read; blocks."""
+        limits = start.version.manifest.limits
+        cgroup.set_limits(CgroupLimits(_memory_mib(start), limits.cpu, limits.processes))
         directory = start.directory
         scratch = directory / "tmp" / secrets.token_hex(8)
         data = directory / "data"
@@ -153,7 +153,7 @@ class PythonRuntime:
         uid = None
         if abilities.uids:
             uid = assign_uid(directory, self._isolation.uids)
-            give_folder(scratch, uid)
+            os.chown(scratch, uid, uid)
             open_code(start.version.code)
             open_socket(start.broker_socket)
             if start.gateway_socket is not None:  # it speaks for this container alone

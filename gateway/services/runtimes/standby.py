@@ -33,6 +33,7 @@ class StandbyProcess:
     pid: int  # of its init process
     pidfd: int
     channel: socket.socket  # for the launch
+    control: socket.socket  # for commands and reports; its launcher owns it
     lifeline: socket.socket
     cgroup: ContainerCgroup
     has_namespaces: bool
@@ -54,6 +55,7 @@ class StandbyProcess:
     def discard(self) -> None:
         """End it; blocks until its cgroup is gone."""
         self.channel.close()
+        self.control.close()
         self.lifeline.close()
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
@@ -101,17 +103,20 @@ class StandbyPool:
             channel, its_channel = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             kept.callback(channel.close)
             given.callback(its_channel.close)
+            control, its_control = socket.socketpair()
+            kept.callback(control.close)
+            given.callback(its_control.close)
             lifeline, its_lifeline = socket.socketpair()
             kept.callback(lifeline.close)
             given.callback(its_lifeline.close)
             forked = await self._warm_parent.fork(
                 tuple(str(folder) for folder in cgroup.folders),
-                (its_channel.fileno(), its_lifeline.fileno()),
+                (its_channel.fileno(), its_control.fileno(), its_lifeline.fileno()),
             )
             kept.pop_all()  # the process object owns them now
         lifeline.setblocking(False)
         abilities = await self._warm_parent.abilities()
-        return StandbyProcess(*forked, channel, lifeline, cgroup, abilities.namespaces)
+        return StandbyProcess(*forked, channel, control, lifeline, cgroup, abilities.namespaces)
 
     def _refill_later(self) -> None:
         if self._refilling is None or self._refilling.done():

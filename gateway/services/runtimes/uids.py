@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.storage.trees import TreeDepthError, walk_tree
+
 DATA = "data"
 _OPEN_FOLDER, _OPEN_FILE = 0o755, 0o444
 _CONNECTABLE = 0o666
@@ -34,11 +36,7 @@ def assign_uid(directory: Path, uids: range) -> int:
     """
     with _assigning:
         owner = (directory / DATA).stat().st_uid
-        taken = {
-            each.stat().st_uid
-            for each in directory.parent.glob(f"*/{DATA}")
-            if each.parent != directory
-        }
+        taken = set(_owners(directory))
         if owner in uids and owner not in taken:
             return owner
         free = next((uid for uid in candidates(uids, directory.parent) if uid not in taken), None)
@@ -48,11 +46,23 @@ def assign_uid(directory: Path, uids: range) -> int:
         return free
 
 
+def _owners(directory: Path) -> Iterator[int]:
+    """Yield the uids of all containers beside that of a folder."""
+    with os.scandir(directory.parent) as entries:
+        for entry in entries:
+            if entry.name != directory.name:
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    # speed: a launch looks at all containers
+                    yield os.stat(f"{entry.path}/{DATA}").st_uid  # noqa: PTH116
+
+
 def give_folder(folder: Path, uid: int) -> None:
     """Make a uid the owner of a folder and all in it; the folder itself last."""
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for name in (*folders, *files):
-            os.lchown(Path(parent, name), uid, uid)
+    try:
+        for one in walk_tree(folder):
+            os.chown(one.name, uid, uid, dir_fd=one.folder, follow_symlinks=False)
+    except TreeDepthError as exc:
+        raise OSError(f"{folder}: {exc}") from exc
     os.lchown(folder, uid, uid)
 
 

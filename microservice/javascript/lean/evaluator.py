@@ -26,7 +26,7 @@ from microservice.javascript.lean.channel import Channel, ClosedError
 from microservice.javascript.lean.engine import ENTRY_FILE, ERRORS, Engine
 from microservice.javascript.lean.run import EngineClock, Functions, ScriptRun
 
-PRELUDE = ("core", "globals", "crypto", "url", "context", "exchange")
+PRELUDE = ("core", "globals", "buffer", "crypto", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
 LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a script's ceiling
 LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded

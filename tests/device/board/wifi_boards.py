@@ -103,6 +103,6 @@ def test_board_files_load_and_have_all_that_a_board_has():
         board = load_board(platform)
         assert board.unique_id() == board_id
         board.light(True)
-        assert all(hasattr(board, n) for n in ("connect_network", "live", "celsius", "reset"))
-        assert board.now() is None or board.now() > 1735689600
+        assert all(hasattr(board, n) for n in ("connect_network", "celsius", "reset"))
+        assert board.now() is None
     assert load_board("esp32").celsius() == 40

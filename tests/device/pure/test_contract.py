@@ -2,8 +2,9 @@
 
 import json
 
-from device import contract
-from device.errors import Refused, WireError
+from device import contract, contract_commands
+from device import join as joining
+from device.errors import CredentialsRefused, Refused, WireError
 from tests.device.raising import raised
 
 with open("tests/vectors/device_contract.json") as file:  # noqa: PTH123  # no pathlib on a board
@@ -12,19 +13,9 @@ with open("tests/vectors/device_contract.json") as file:  # noqa: PTH123  # no p
 
 def test_topics() -> None:
     prefix, topics = VECTORS["prefix"], VECTORS["topics"]
-    assert contract.device_topic(prefix, contract.STATUS) == topics["status"]
-    assert contract.device_topic(prefix, contract.COMMANDS) == topics["commands_filter"]
-    for kind, path in (("reading", contract.reading_path), ("reply", contract.reply_path)):
-        assert contract.device_topic(prefix, path(topics[kind]["name"])) == topics[kind]["topic"]
     command = topics["command"]
     assert contract.command_name(prefix, command["topic"]) == command["name"]
     assert all(contract.command_name(prefix, t) is None for t in VECTORS["not_commands"])
-
-
-def test_status() -> None:
-    assert VECTORS["status"]["online"].encode() == contract.ONLINE
-    assert VECTORS["status"]["offline"].encode() == contract.OFFLINE
-    assert VECTORS["claim_user"] == contract.CLAIM_USER
 
 
 def test_names() -> None:
@@ -35,30 +26,37 @@ def test_names() -> None:
 
 def test_join() -> None:
     join, request = VECTORS["topics"]["join"], VECTORS["join_request"]
-    assert contract.join_request_topic(join["client_id"]) == join["request"]
-    assert contract.join_response_topic(join["client_id"]) == join["response"]
-    payload = contract.encode_join_request(request["name"], request["model"])
+    assert VECTORS["claim_user"] == joining.CLAIM_USER
+    assert joining.request_topic(join["client_id"]) == join["request"]
+    assert joining.response_topic(join["client_id"]) == join["response"]
+    payload = joining.encode_request(request["name"], request["model"])
     assert json.loads(payload) == request["payload"]
 
 
 def test_join_response() -> None:
     response = VECTORS["join_response"]
-    credentials = contract.decode_join_response(json.dumps(response).encode())
-    for field in ("device_id", "username", "password", "prefix"):
-        assert getattr(credentials, field) == response[field]
-    stored = json.loads(contract.encode_credentials(credentials))
-    assert contract.credentials_of(stored) == credentials
+    credentials = joining.decode_response(json.dumps(response).encode())
+    fields = ("device_id", "username", "password", "prefix")
+    assert credentials == tuple(response[field] for field in fields)
+    assert contract.credentials_of(response) == credentials
 
 
 def test_join_refused() -> None:
     refusal = json.dumps(VECTORS["join_refused"]).encode()
-    message = raised(Refused, contract.decode_join_response, refusal)
+    message = raised(Refused, joining.decode_response, refusal)
     assert message == VECTORS["join_refused"]["error"]
+
+
+def test_a_board_that_waits_is_told_its_code() -> None:
+    pending = json.dumps(VECTORS["join_pending"]).encode()
+    message = raised(CredentialsRefused, joining.decode_response, pending)
+    assert "hecate devices approve 481-204" in message
+    assert joining.APPROVAL_USER == VECTORS["approval_user"]
 
 
 def test_bad_join_responses() -> None:
     for bad in VECTORS["bad_join_responses"]:
-        assert raised(WireError, contract.decode_join_response, bad.encode())
+        assert raised(WireError, joining.decode_response, bad.encode())
 
 
 def test_readings() -> None:
@@ -71,15 +69,18 @@ def test_readings() -> None:
 
 def test_commands() -> None:
     for command in VECTORS["commands"]:
-        decoded = contract.decode_command(command["payload"].encode())
+        decoded = contract_commands.decode_command(command["payload"].encode())
         assert decoded == (command["id"], command["args"])
     for bad in VECTORS["bad_commands"]:
-        assert raised(WireError, contract.decode_command, bad.encode())
+        assert raised(WireError, contract_commands.decode_command, bad.encode())
 
 
 def test_replies() -> None:
     for reply in VECTORS["replies"]:
-        assert json.loads(contract.encode_reply(reply["id"], reply["result"])) == reply["payload"]
+        assert (
+            json.loads(contract_commands.encode_reply(reply["id"], reply["result"]))
+            == reply["payload"]
+        )
     for failure in VECTORS["failures"]:
-        encoded = contract.encode_failure(failure["id"], failure["error"])
+        encoded = contract_commands.encode_failure(failure["id"], failure["error"])
         assert json.loads(encoded) == failure["payload"]

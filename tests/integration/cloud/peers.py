@@ -16,7 +16,8 @@ from paho.mqtt import client as paho
 from protocol.envelope import Envelope, EnvelopeKind, decode_envelope, encode_envelope, seal, unseal
 from protocol.http_body import HttpRequest, HttpResponse, decode_request, encode_response
 from protocol.keys import NodeKey, SealingKey, new_node_key, new_sealing_key
-from protocol.records import NodeRecord, sign_membership, sign_record
+from protocol.memberships import SepClaim, sign_membership
+from protocol.records import NodeRecord, sign_record
 from protocol.tokens import sign_as_node
 from protocol.topics import sep_request, sep_response
 from tests.mqtt_peer import Mqtt
@@ -66,9 +67,10 @@ class Node:
             "POST", "/mds/v1/nodes", token or self.token(), content=signed, headers=headers
         )
 
-    def vouch_for(self, member: "Node") -> str:
-        """Return a supernode's statement about one of its members."""
-        return sign_membership(member.node_id, self.key, time.time())
+    def vouch_for(self, member: "Node", epoch: int = 1, number: int = 0) -> str:
+        """Return a SEP holder's statement about a node of its cluster."""
+        claim = SepClaim(epoch, number, self.node_id)
+        return sign_membership(member.node_id, self.key, time.time(), claim)
 
     def edge_id_token(self, **changed: Any) -> str:
         claims = {"sub": "", "node_id": self.node_id, "node_name": "by hand", "aud": "mid"}

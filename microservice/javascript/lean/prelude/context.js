@@ -40,7 +40,7 @@
     const body = toBody(given.data);
     if (body !== undefined) pieces(body, (piece) => emit({ op: "http.data", id, ...piece }));
     emit({
-      op: "http", id, url: String(given.url), method: String(given.type ?? given.method ?? given.httpMethod ?? "GET"),
+      op: "http", id, url: String(given.url ?? ""), method: String(given.type ?? given.method ?? given.httpMethod ?? "GET"),
       headers: Object.entries(given.headers ?? {}).filter(([, value]) => value !== undefined && value !== null).map(([name, value]) => [name, String(value)]),
       authorization: given.authorization === undefined || given.authorization === null ? "" : String(given.authorization),
       hasData: body !== undefined, isStream,

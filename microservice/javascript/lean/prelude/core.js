@@ -115,12 +115,33 @@
     }
   }
 
+  // Puts values into a text with places for them, as printf does; further values come after it.
+  function format(values) {
+    const [text, ...rest] = values;
+    if (typeof text !== "string" || !rest.length) return values;
+    const shown = text.replace(/%[sdifjoOc%]/g, (place) => {
+      if (place === "%%") return "%";
+      if (!rest.length) return place;
+      const value = rest.shift();
+      if (place === "%c") return ""; // a style of browsers
+      if (place === "%s") return safely(value);
+      if (place === "%i") return String(parseInt(value, 10));
+      return place === "%d" || place === "%f" ? String(Number(value)) : describe(value, 1);
+    });
+    return [shown, ...rest];
+  }
+
   function log(level, values) {
     if (lines >= LOG_LINES || characters >= LOG_CHARACTERS) {
       lines++;
       return;
     }
-    let text = values.map(safely).join(" ");
+    let text;
+    try {
+      text = format(values).map(safely).join(" ");
+    } catch (error) {
+      text = values.map(safely).join(" "); // %d of a Symbol
+    }
     if (text.length > LINE_CHARACTERS) {
       text = `${text.slice(0, LINE_CHARACTERS)}… (${text.length - LINE_CHARACTERS} more characters)`;
     }

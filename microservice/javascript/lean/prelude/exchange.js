@@ -3,6 +3,11 @@
 (function (root) {
   const { ask, emit, ended, fail, log, parse, pieces, readable, toBody } = root.__hecate;
   const NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+  const BODILESS = [204, 304]; // RFC 9110, 15.3.5 and 15.4.5
+  const ONE_FRAME = 65536; // characters or bytes of a body that goes with its head
+  // The last handlers of routers for Node.js expect a stream, of which nothing is left to read.
+  const hidden = (value) => ({ value, writable: true, configurable: true, enumerable: false });
+  const STREAM = { complete: hidden(true), unpipe: hidden(() => {}), resume: hidden(() => {}), listeners: hidden(() => []) };
   const BAD_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 
   function makeRequest(given) {
@@ -37,7 +42,7 @@
         }
       }
     };
-    return request;
+    return Object.defineProperties(request, STREAM);
   }
 
   function makeResponse() {
@@ -53,11 +58,22 @@
       return { status, headers: [...headers.values()].flatMap(([name, value]) => (Array.isArray(value) ? value.map((one) => [name, one]) : [[name, value]])) };
     }
 
-    function start(hasBody) {
+    function setDefaultType() {
+      const isBodiless = BODILESS.includes(Number(response.statusCode));
+      if (!isBodiless && !headers.has("content-type")) headers.set("content-type", ["content-type", "application/json"]);
+    }
+
+    function start() {
       if (isSent) return;
       isSent = true;
-      if (hasBody && !headers.has("content-type")) headers.set("content-type", ["content-type", "application/json"]);
+      setDefaultType();
       emit({ op: "head", ...head() });
+    }
+
+    // Calls what bundles for Node.js give as the last argument.
+    function callBack(given) {
+      const action = given[given.length - 1];
+      if (typeof action === "function") queueMicrotask(() => action());
     }
 
     const response = {
@@ -75,26 +91,27 @@
       getHeaders: () => Object.fromEntries([...headers].map(([name, pair]) => [name, pair[1]])),
       hasHeader: (name) => headers.has(String(name).toLowerCase()),
       removeHeader: (name) => void (isSent || headers.delete(String(name).toLowerCase())),
-      write(chunk) {
+      write(chunk, ...more) {
         if (isEnded) return false;
         const body = toBody(chunk);
-        start(true);
+        start();
         if (body?.length) pieces(body, (piece) => emit({ op: "body", ...piece }));
+        callBack(more);
         return true;
       },
-      end(chunk) {
+      end(...given) {
         if (isEnded) return false;
-        const body = typeof chunk === "function" ? undefined : toBody(chunk);
-        if (!isSent && body !== undefined && typeof body === "string" && body.length <= 65536) {
-          if (body.length && !headers.has("content-type")) headers.set("content-type", ["content-type", "application/json"]);
+        const body = (typeof given[0] === "function" ? undefined : toBody(given[0])) ?? "";
+        if (!isSent && body.length <= ONE_FRAME) {
+          setDefaultType();
           isSent = isEnded = true;
-          emit({ op: "answer", ...head(), text: body });
+          emit({ op: "answer", ...head(), ...(typeof body === "string" ? { text: body } : { base64: body.toBase64() }) });
         } else {
-          if (body?.length) response.write(body);
-          start(false);
+          if (body.length) response.write(body);
           isEnded = true;
           emit({ op: "end" });
         }
+        callBack(given);
         ended();
         return true;
       },

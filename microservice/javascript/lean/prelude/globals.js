@@ -135,7 +135,8 @@
     version: 20300,
     env: "ll u n p2 a8 x64 linux hecate",
     enc(format, value) {
-      const bytes = typeof value === "string" ? encodeUtf8(value) : bytesOf(value);
+      const isBytes = value instanceof ArrayBuffer || ArrayBuffer.isView(value);
+      const bytes = isBytes ? bytesOf(value) : encodeUtf8(value);
       if (format === "base64") return bytes.toBase64();
       if (format === "hex") return bytes.toHex();
       if (format === "jx" || format === "jc") return JSON.stringify(value);
@@ -153,6 +154,9 @@
     },
     gc() { return true; },
     act() { return undefined; },
+    compact(value) { return value; },
+    fin() { return undefined; },
+    info() { return {}; },
     errCreate: undefined,
     errThrow: undefined,
   };

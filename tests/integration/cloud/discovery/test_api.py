@@ -1,5 +1,9 @@
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
+from protocol.geo.position import Position
 from protocol.ids import decode_base64url
 from protocol.records import Address, from_fields
 from tests.integration.cloud.peers import Node, OpenIdProvider, renamed
@@ -136,3 +140,68 @@ def test_other_clusters_are_not_asked_here(cloud: Cloud, node: Node) -> None:
     answer = cloud.call("GET", "/mds/v1/nodes?clusters=linkLocal", node.token())
     assert answer.status_code == 400
     assert "ask the gateway" in answer.json()["detail"]
+
+
+def placed(node: Node, latitude: float, longitude: float) -> None:
+    position = Position(latitude, longitude)
+    node.register(record=replace(node.record(), position=position)).raise_for_status()
+
+
+def nearby(cloud: Cloud, token: str, **query: object) -> list[dict[str, Any]]:
+    query = {"clusters": "proximity", **query}
+    answer = cloud.call("GET", "/mds/v1/nodes", token, params=query)
+    data: list[dict[str, Any]] = answer.raise_for_status().json()["data"]
+    return data
+
+
+def test_nodes_of_the_account_are_near_by_distance_and_no_strangers(
+    cloud: Cloud, provider: OpenIdProvider
+) -> None:
+    me, other = provider.id_token(sub="near"), provider.id_token(sub="stranger")
+    house, barn, far, unplaced, stranger = (Node(cloud) for _ in range(5))
+    for node in (house, barn, far, unplaced, stranger):
+        node.register().raise_for_status()
+        node.associate(other if node is stranger else me)
+    placed(house, 52.0116, 4.3571)
+    placed(barn, 52.0126, 4.3571)
+    placed(far, 52.3731, 4.8926)
+    placed(stranger, 52.0116, 4.3571)
+    own = nearby(cloud, house.token())
+    assert [each["id"] for each in own] == [house.node_id, barn.node_id]
+    assert own[0]["distance"] == 0.0
+    assert 100 < own[1]["distance"] < 120
+    assert own[1]["location"]["coordinates"] == [4.3571, 52.0126]
+    wide = nearby(cloud, house.token(), radius=100_000)
+    assert [each["id"] for each in wide] == [house.node_id, barn.node_id, far.node_id]
+    person = account_token(cloud, me)
+    assert len(nearby(cloud, person, latitude="52.01", longitude="4.35", radius=5000)) == 2
+    assert cloud.call("GET", "/mds/v1/nodes?clusters=proximity", person).status_code == 409
+    unknown = cloud.call("GET", "/mds/v1/nodes?clusters=proximity", unplaced.token())
+    assert "no position" in unknown.json()["detail"]
+    # a stranger sees neither the nodes nor their positions, wherever it claims to be
+    for query in ({}, {"latitude": "52.0116", "longitude": "4.3571"}):
+        found = nearby(cloud, stranger.token(), radius=20_000_000, **query)
+        assert [each["id"] for each in found] == [stranger.node_id]
+    assert cloud.call("GET", f"/mds/v1/nodes/{barn.node_id}", stranger.token()).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "latitude=52",
+        "longitude=4",
+        "latitude=95&longitude=4",
+        "latitude=nan&longitude=4",
+        "latitude=52&longitude=181",
+    ],
+)
+def test_a_position_that_is_none_is_refused(cloud: Cloud, node: Node, query: str) -> None:
+    answer = cloud.call("GET", f"/mds/v1/nodes?clusters=proximity&{query}", node.token())
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith("cannot list nodes nearby: ")
+
+
+@pytest.mark.parametrize("radius", ["-1", "nan", "1e9", "x"])
+def test_a_radius_that_is_none_is_refused(cloud: Cloud, node: Node, radius: str) -> None:
+    answer = cloud.call("GET", f"/mds/v1/nodes?clusters=proximity&radius={radius}", node.token())
+    assert answer.status_code == 422

@@ -134,6 +134,33 @@ def test_a_member_is_reached_by_way_of_its_supernode(cloud: Cloud, node: Node) -
     assert envelope.to == member.node_id
 
 
+def test_a_node_is_reached_by_way_of_the_member_that_holds_the_sep(
+    cloud: Cloud, node: Node
+) -> None:
+    supernode = Node(cloud)
+    record = replace(supernode.record(), sep_holder_id=node.node_id)
+    registered = supernode.register(record=record, membership=node.vouch_for(supernode, 3, 1))
+    fields = registered.raise_for_status().json()
+    assert (fields["supernodeId"], fields["sepHolderId"]) == (supernode.node_id, node.node_id)
+    with supernode.serve(ok, via=node):
+        assert cloud.call("GET", f"/sep/{supernode.node_id}/x").text == "hello"
+
+
+def test_an_older_claim_of_the_sep_is_refused(cloud: Cloud, node: Node) -> None:
+    member, old = Node(cloud, supernode_id=node.node_id), Node(cloud)
+    member.register(membership=node.vouch_for(member, 7, 2)).raise_for_status()
+    member.supernode_id = old.node_id
+    for epoch, number in ((7, 1), (6, 9)):
+        answer = member.register(membership=old.vouch_for(member, epoch, number))
+        assert_problem(answer, 409)
+        assert answer.json()["error"] == "stale_claim"
+        assert (answer.json()["epoch"], answer.json()["number"]) == (7, 2)
+    seen = cloud.call("GET", f"/mds/v1/nodes/{member.node_id}", member.token()).json()
+    assert seen["sepHolderId"] == node.node_id
+    moved = member.register(membership=old.vouch_for(member, 8)).raise_for_status()
+    assert moved.json()["sepHolderId"] == old.node_id
+
+
 # case CL7
 def test_a_strangers_node_cannot_borrow_the_connection_of_another(cloud: Cloud, node: Node) -> None:
     stranger, friend = Node(cloud, supernode_id=node.node_id), Node(cloud)

@@ -31,8 +31,11 @@ def test_a_device_cannot_write_what_is_not_its_own(lone: Gateway) -> None:
         assert victim.subscribe(f"{other['prefix']}/#")
         device.client.publish(f"{other['prefix']}/commands/open", "{}", 1)
         victim.publish(f"{other['prefix']}/readings/t", {"value": 1})
-        until(victim.messages.__len__, "its own reading comes back")
-        assert [m.topic for m in victim.messages] == [f"{other['prefix']}/readings/t"]
+        own = f"{other['prefix']}/readings/t"
+        until(lambda: victim.payloads(own), "its own reading comes back")
+        about = f"{other['prefix']}/about"  # the gateway's, retained; a device cannot write it
+        assert [m.topic for m in victim.messages] == [about, own]
+        assert not victim.publish(about, {"name": "mine"})
 
 
 def test_a_claim_token_is_used_up(lone: Gateway) -> None:

@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from gateway.services.runtimes.isolation import IsolationPolicy
-from microservice.isolation.seccomp import build_refusal, install
+from microservice.isolation.seccomp import assemble, build_refusal, install
 from microservice.isolation.syscall_table import table_of
 from tests.integration.gateway.services.world import world, write_service
 
@@ -30,11 +30,11 @@ def take_away(mode: str) -> None:
     """Become a process on a lesser system."""
     if mode in ("best", "strict", "manifest"):
         subprocess.run(["umount", "-R", "/sys/fs/cgroup"], check=True)
-        install(build_refusal(LANDLOCK, errno.ENOSYS))
+        install(assemble(build_refusal(LANDLOCK, errno.ENOSYS)))
     elif mode == "confined":
         table = table_of(os.uname().machine, ctypes.sizeof(ctypes.c_void_p))
         assert table is not None
-        install(build_refusal([table.named["unshare"]], errno.EPERM))
+        install(assemble(build_refusal([table.named["unshare"]], errno.EPERM)))
     elif mode == "user":
         os.setgroups([])
         os.setresgid(NOBODY, NOBODY, NOBODY)

@@ -173,11 +173,12 @@ def test_an_image_of_another_builder_without_a_manifest_runs(tmp_path: Path) -> 
             stored = await here.http.post(IMAGES, files={"image": ("example.tar", packed)})
             assert (stored.status_code, stored.json()["name"]) == (201, "example-v1"), stored.text
             base = {"MCM.BASE_API_PATH": "/example/v1/", "MCM.API_ALIAS": "true"}
+            base["MCM.RUNTIME"] = "wasm"
             container = await here.create("example-v1", "example-v1", base)
             assert container.status_code == 201, container.text
             echoed = container.json()["env"]
             assert echoed["MCM.BASE_API_PATH"] == "/api/example/v1"
-            assert echoed["MCM.RUNTIME"] == "js"
+            assert echoed["MCM.RUNTIME"] == "js"  # whatever was asked for
             assert (await here.http.get("/api/example/v1/")).json() == "hello"
 
     asyncio.run(run())

@@ -119,7 +119,7 @@ def test_what_is_no_image_is_refused_with_its_reason(tmp_path: Path) -> None:
         (400, "is in it twice", {"content": b'{"base64Image": "", "base64Image": "AAAA"}'}),
         (400, "bytes beside", {"json": {"x": "y" * 70_000}}),
         (400, "not a tar", {"content": b"x" * 5000}),
-        (400, "mode must be", {"params": {"mode": "other"}, "content": b"x"}),
+        (400, "mode must be payload or reference", {"params": {"mode": "other"}, "content": b"x"}),
         (400, "none of [services] pull_hosts", {"json": {"url": "http://127.0.0.1/x"}}),
         (400, "cut off", {"content": gzip.compress(foreign())[:-9]}),
         (400, "gzip data is cut", {"content": gzip.compress(b"x" * 999)[:-9],

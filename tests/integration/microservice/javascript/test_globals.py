@@ -47,6 +47,34 @@ def test_encodings(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_an_older_engine_encodes_anything(tmp_path: Path) -> None:
+    got = evaluate(
+        tmp_path,
+        """[Duktape.enc('base64', 123), Duktape.enc('hex', new Uint8Array([1]).buffer),
+        Duktape.compact('x'), typeof Duktape.fin({}, () => {}), typeof Duktape.info({})]""",
+    )
+    assert got == ["MTIz", "01", "x", "undefined", "object"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ("'%s is %d%%', 'x', '5'", "x is 5%"),
+        ("'%s'", "%s"),
+        ("'%c%j %o', 'color: red', {a: 'b'}, ['c'], 'more'", '{a: "b"} ["c"] more'),
+        ("'%i of %f', 3.9, 1.5", "3 of 1.5"),
+        ("'100% sure', 1", "100% sure 1"),
+        ("'%d', Symbol('s')", "%d Symbol(s)"),
+    ],
+)
+def test_a_line_of_the_console_has_places_for_values(
+    arguments: str, line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        evaluate(tmp_path, f"console.log({arguments}) ?? 1")
+    assert line in [record.getMessage() for record in caplog.records]
+
+
 @pytest.mark.parametrize(
     "data",
     [b"\x80", b"\xc0\x80", b"\xe0\x80\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xf0\x9f\x98",

@@ -121,6 +121,19 @@ def test_a_call_without_a_scheme_brings_its_answer(tmp_path: Path) -> None:
     assert "content-type" not in seen["headers"]
 
 
+def test_a_url_may_have_spaces_and_other_letters(tmp_path: Path) -> None:
+    got, seen = call(tmp_path, {"url": "h/größe 1?q=日%20x&r=[1]#y"})
+    assert got["kind"] == "success", got
+    assert seen["target"] == "http://h/gr%C3%B6%C3%9Fe%201?q=%E6%97%A5%20x&r=[1]"
+
+
+def test_a_call_without_a_url_is_an_error(tmp_path: Path) -> None:
+    got, seen = call(tmp_path, {"type": "GET"})
+    assert got["kind"] == "error"
+    assert "names no host" in got["result"]["message"]
+    assert not seen
+
+
 @pytest.mark.parametrize(
     ("data", "body"),
     [("text é", "text é"), ({"a": [1]}, '{"a":[1]}'), ("x" * 200_000, "x" * 200_000)],
@@ -532,23 +545,6 @@ def test_a_slow_websocket_is_cut_off_and_costs_nothing(tmp_path: Path) -> None:
     response.end();
     """
     run(tmp_path, handler(code), use, env={"MCM.WEBSOCKET_SUPPORT": "true"})
-
-
-def test_nodes_are_read_as_compatible_bundles_do(tmp_path: Path) -> None:
-    async def use(running: Script) -> None:
-        got = (await running.post("/", [{"id": "n1"}])).json()
-        assert got == {"local": [{"id": "n1"}], "account": [{"id": "n1"}], "bad": "cannot decrypt"}
-
-    code = handler("""
-    const open = (type, data) => new Promise((success, error) =>
-      context.edge.decryptEncryptedNodesJson({ type, data, token: 't', success, error }));
-    const local = JSON.parse((await open('local', request.body)).data);
-    const sealed = JSON.stringify(local.account.cipheredNodes);
-    const account = JSON.parse((await open('account', sealed)).data);
-    let bad; try { await open('local', 'nonsense'); } catch (e) { bad = e.message.slice(0, 14); }
-    response.end(JSON.stringify({ local: local.localLinkNetwork.nodes, account, bad }));
-    """)
-    run(tmp_path, code, use)
 
 
 def test_env_and_info(tmp_path: Path) -> None:

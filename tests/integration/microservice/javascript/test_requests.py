@@ -164,6 +164,48 @@ def test_answers(tmp_path: Path) -> None:
     run(tmp_path, handler(code), use)
 
 
+@pytest.mark.parametrize("end", ["end()", "end('')", "end(null)", "end(undefined, () => {})"])
+def test_an_answer_without_a_body_has_type_and_length(end: str, tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        answer = await running.get()
+        assert (answer.status, answer.body) == (302, b"")
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.headers["content-length"] == "0"
+
+    run(tmp_path, handler(f"response.statusCode = 302; response.{end};"), use)
+
+
+def test_short_bytes_have_a_length(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        answer = await running.get()
+        assert (answer.body, answer.headers["content-length"]) == (b"\x00\xff", "2")
+
+    run(tmp_path, handler("response.end(new Uint8Array([0, 255]));"), use)
+
+
+def test_callbacks_of_a_stream_are_called(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def use(running: Script) -> None:
+        assert (await running.get()).text == "ab"
+        assert "ended" in caplog.text
+
+    code = "response.write('a', 'utf8', () => response.end('b', () => console.log('ended')));"
+    with caplog.at_level("INFO"):
+        run(tmp_path, handler(code), use)
+
+
+def test_a_last_handler_of_a_router_finds_a_stream(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        answer = await running.get()
+        assert answer.json() == [True, 0, ["url", "method", "headers", "handleFormRequest"]]
+
+    code = """
+    request.unpipe(); request.resume();
+    const keys = Object.keys(request).filter((key) => request[key] !== undefined);
+    response.end([request.complete, request.listeners('data').length, keys]);
+    """
+    run(tmp_path, handler(code), use)
+
+
 def test_an_answer_streams(tmp_path: Path) -> None:
     async def use(running: Script) -> None:
         gone, first = asyncio.Event(), asyncio.Event()
@@ -286,6 +328,19 @@ def test_a_form_is_walked_part_by_part(piece: int, tmp_path: Path) -> None:
             assert ["found", "photo", "p.jpg"] in seen
             assert ["store", "in/photo.jpg", 256 * 600] in seen
             assert (tmp_path / "data/files/in/photo.jpg").read_bytes() == bytes(range(256)) * 600
+
+    run(tmp_path, FORM, use)
+
+
+def test_names_in_a_form_are_utf8(tmp_path: Path) -> None:
+    async def use(running: Script) -> None:
+        body = form((("größe", None, b"1"), ("日", "日 é.jpg", b"2")))
+        headers = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
+        seen = (await running.call("POST", "/", body, headers)).json()
+        assert [one[1:] for one in seen if one[0] == "found"] in (
+            [["größe"], ["日", "日 é.jpg"]],
+            [["größe", None], ["日", "日 é.jpg"]],
+        )
 
     run(tmp_path, FORM, use)
 

@@ -101,7 +101,7 @@ def test_requests_learn_that_their_supernode_is_lost() -> None:
     for number, supernode_id in ((b"1", SUPERNODE), (b"2", OTHER), (b"3", SUPERNODE)):
         lost = partial(told.append, number)
         requests.add(OpenRequest(number, NODE, supernode_id, ignore, "", lost))
-    requests.supernode_lost("f" * 56)
+    requests.holder_lost("f" * 56)
     assert told == []
-    requests.supernode_lost(SUPERNODE)
+    requests.holder_lost(SUPERNODE)
     assert told == [b"1", b"3"]

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from cloud.storage.records import Bep, DeviceGrant, RelayAddress
+from cloud.storage.records import Bep, DeviceGrant, NewerClaim, RelayAddress
+from protocol.memberships import SepClaim
 from protocol.records import NodeRecord
 
 
@@ -13,6 +14,7 @@ class MemoryStore:
         self._accounts: dict[tuple[str, str], str] = {}
         self._nodes: dict[str, NodeRecord] = {}
         self._vouched_until: dict[str, float] = {}
+        self._claims: dict[str, tuple[int, int]] = {}
         self._beps: dict[str, Bep] = {}
         self._revoked: set[str] = set()
         self._used: dict[tuple[str, str], float] = {}
@@ -39,11 +41,17 @@ class MemoryStore:
         now: float,  # noqa: ARG002
         limit: int,
         vouched_until: float = 0.0,
-    ) -> NodeRecord | None:
+        claim: SepClaim | None = None,
+    ) -> NodeRecord | NewerClaim | None:
         """Store a record, keeping the node's account; None when there are too many nodes."""
         known = self._nodes.get(record.node_id)
         if known is None and len(self._nodes) >= limit:
             return None
+        if claim is not None:
+            newest = self._claims.get(record.node_id, claim.order)
+            if claim.order < newest:
+                return NewerClaim(*newest)
+            self._claims[record.node_id] = claim.order
         stored = record.with_account(known.account_id if known else "")
         self._nodes[record.node_id] = stored
         self._vouched_until[record.node_id] = vouched_until
@@ -78,8 +86,9 @@ class MemoryStore:
 
     async def delete_node(self, node_id: str) -> bool:
         """Delete a node; False when it is not known. It no longer vouches for its members."""
-        for member in [i for i, record in self._nodes.items() if record.supernode_id == node_id]:
+        for member in [i for i, record in self._nodes.items() if record.holder_id == node_id]:
             self._end_vouching(member)
+        self._claims.pop(node_id, None)
         return self._nodes.pop(node_id, None) is not None
 
     async def add_bep(self, bep: Bep, now: float, limit: int) -> bool:
@@ -171,7 +180,9 @@ class MemoryStore:
 
     def _end_vouching(self, node_id: str) -> None:
         if self._vouched_until.get(node_id) and node_id in self._nodes:
-            self._nodes[node_id] = replace(self._nodes[node_id], supernode_id=node_id)
+            self._nodes[node_id] = replace(
+                self._nodes[node_id], supernode_id=node_id, sep_holder_id=""
+            )
             self._vouched_until[node_id] = 0.0
 
     def _all_living(self, now: float) -> list[Bep]:

@@ -42,6 +42,15 @@ def make_token(clock: Clock, key: ECKey = SIGNER, **changes: Any) -> str:
     return sign_token(claims, key, clock.now, 60)
 
 
+def make_guard(tmp_path: Path, clock: Clock) -> Guard:
+    """Return the guard of a node that is in no account and has nothing stored."""
+    settings = SettingsStore(gateway_database(tmp_path))
+    tokens = AccessTokens(
+        NODE, Account(settings), settings, clock.fetch, lambda: clock.now, lambda: clock.now
+    )
+    return Guard(Secret(API_KEY), tokens)
+
+
 def ask(
     tmp_path: Path, clock: Clock, *requests: Request, account: str = "acc", named: str = ""
 ) -> list[Any]:
@@ -84,6 +93,14 @@ def request(shown: str, origin: str = "network", **headers: str) -> Request:
 )
 def test_without_good_credentials_nobody_is_let_in(tmp_path: Path, shown: str) -> None:
     assert ask(tmp_path, Clock(), request(shown)) == [401]
+
+
+@pytest.mark.parametrize("shown", ["x", f"{API_KEY}x", "a.b"])
+def test_a_wrong_key_is_called_one_and_asks_nobody(tmp_path: Path, shown: str) -> None:
+    clock = Clock()
+    with pytest.raises(Problem, match="neither the API key of this gateway nor an access token"):
+        asyncio.run(make_guard(tmp_path, clock).caller(request(f"Bearer {shown}")))
+    assert clock.fetches == 0
 
 
 def test_the_api_key_may_do_everything_on_the_local_network_only(tmp_path: Path) -> None:

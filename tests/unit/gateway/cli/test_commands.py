@@ -10,13 +10,13 @@ from typer.testing import CliRunner
 
 from gateway.__main__ import main
 from gateway.cli.app import app
-from gateway.cli.client.records import device_row, node_row, rows_of
+from gateway.cli.client.records import node_row, rows_of
 from gateway.cli.client.sidecar import _why_refused, decode_answer, is_loopback
 from gateway.cli.client.target import find_target
 from gateway.cli.errors import CliError
 from gateway.cli.output import print_table
 from gateway.cli.packaging.builder import build_folder
-from tests.unit.gateway.cli.view.status_documents import NODE_ID, NOW
+from tests.unit.gateway.cli.view.status_documents import NODE_ID
 
 ROOT = Path(__file__).resolve().parents[4]
 COMMANDS = (
@@ -26,7 +26,7 @@ COMMANDS = (
     "rollouts", "rollouts show", "rollouts cancel", "rollouts resume", "keys make",
     "keys signing", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes",
     "devices",
-    "devices claim", "devices revoke", "config", "config check", "status",
+    "devices claim", "devices revoke", "devices run", "config", "config check", "status",
     "devices unclaim", "beps", "beps end", "account", "account join", "account approve",
     "account leave", "context", "context add", "context use", "context list",
     "context rm",
@@ -119,17 +119,6 @@ def test_no_gateway_is_said_with_what_to_do(
     error = capsys.readouterr().err
     assert error.startswith("cannot ")
     assert "no gateway answers at http://127.0.0.1:1; start one with `hecate up`" in error
-
-
-def test_what_is_no_device_id_is_told_before_anybody_is_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "api-key").write_text("key")
-    arguments = ["devices", "revoke", "kitchen", "--state", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["hecate", *arguments])
-    assert main() == 1
-    why = "cannot revoke 'kitchen': not a device id, see `hecate devices`\n"
-    assert capsys.readouterr().err == why
 
 
 def test_a_missing_key_names_the_file(
@@ -232,9 +221,6 @@ def test_rows_for_people() -> None:
         "services": [{"id": "api-climate"}],
     }
     assert node_row(record) == (NODE_ID, "lab", "supernode", "api-climate", "http://192.0.2.1:8083")
-    device = {"id": "dev-1", "name": "k", "model": "m", "online": False, "last_seen": NOW - 120}
-    assert device_row(device, NOW) == ("dev-1", "k", "m", "offline", "2 min ago")
-    assert device_row({"id": "dev-1"}, NOW)[-1] == "never"
     assert rows_of({"data": [record, 7]}) == [record]
     assert rows_of("nothing") == []
 

@@ -7,6 +7,7 @@ from broker import AllowAll, Broker, Message
 from gateway.cluster.cluster import Cluster, ClusterPorts
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.election.state import Timings
 from gateway.cluster.records.directory import Directory
 from protocol.keys import new_node_key, new_sealing_key
@@ -40,17 +41,18 @@ def test_the_role_is_announced_and_stale_records_are_withdrawn() -> None:
 
             local.subscribe(NODES, note)
             election = Election(node_id, now=0.0, timings=Timings(listening=1.0))
+            sep = SepAgreement(node_id, 0.0)
             monotonic = iter([0.99, 0.995, 1.0, 1.0])
             ports = ClusterPorts(
                 signed,
                 save_epoch,
                 lambda _: (),
                 lambda _: None,
-                lambda _: "",
-                lambda _supernode_id, _statement: None,
+                lambda _node_id, _claim: "",
+                lambda _statement, _claim: True,
                 monotonic=lambda: next(monotonic, 2.0),
             )
-            cluster = Cluster(node_id, election, Directory(b"term"), broker, ports)
+            cluster = Cluster(node_id, (election, sep), Directory(b"term"), broker, ports)
             assert (cluster.role, cluster.supernode_id) == (Role.LISTENING, "")
             cluster.publish()  # no effect before the election
             role = asyncio.create_task(cluster.next_role(Role.LISTENING))
@@ -58,6 +60,7 @@ def test_the_role_is_announced_and_stale_records_are_withdrawn() -> None:
             assert await role is Role.SUPERNODE
             assert await cluster.next_role(Role.LISTENING) is Role.SUPERNODE
             await until(lambda: seen.get(node_record(other.node_id)) == b"")
+            assert cluster.sep_holder_id == node_id
             assert [record.node_id for record in await cluster.records()] == [node_id]
             stored = json.loads(seen[node_record(node_id)])["record"]
             assert open_record(stored, NOW).node_id == node_id

@@ -1,5 +1,6 @@
 from gateway.devices.credentials import digest_of
-from gateway.devices.registry import SHOWN_CHARACTERS, DeviceRecord, DeviceRegistry, shown
+from gateway.devices.record import SHOWN_CHARACTERS, DeviceRecord, shown
+from gateway.devices.registry import DeviceRegistry
 
 DEVICE = "dev-0123456789ab"
 
@@ -39,5 +40,5 @@ def test_what_a_device_says_is_noted_once() -> None:
     assert (device.messages, device.last_seen) == (1, 7.0)
     assert len(device.last_payload) < 1000
     assert len(shown(device.last_payload)) == SHOWN_CHARACTERS
-    assert registry.take_seen() == [(DEVICE, 7.0)]
+    assert registry.take_seen() == [(DEVICE, 7.0, {}, 0)]
     assert registry.take_seen() == []

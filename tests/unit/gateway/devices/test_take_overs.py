@@ -1,4 +1,4 @@
-from gateway.devices.registry import DeviceRecord
+from gateway.devices.record import DeviceRecord
 from gateway.devices.take_overs import LIMIT, WINDOW_S, TakeOvers
 
 

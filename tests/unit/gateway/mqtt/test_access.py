@@ -4,10 +4,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from broker import Credentials, Identity, OverflowRule, Refusal
-from gateway.devices.claims import Claim, Claims
 from gateway.devices.credentials import digest_of
-from gateway.devices.registry import DeviceRecord, DeviceRegistry
+from gateway.devices.joining.claims import Claim, Claims
+from gateway.devices.joining.pending import PendingBoards
+from gateway.devices.record import DeviceRecord
+from gateway.devices.registry import DeviceRegistry
+from gateway.devices.settings import DeviceRights
+from gateway.devices.tables import DeviceTables
 from gateway.mqtt.access import CONTAINERS, Access, AccessPorts
+from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
 from settings.secret import Secret
 
 DEVICE = "dev-0123456789ab"
@@ -36,8 +41,10 @@ def make_access(
     def rights(name: str, password: bytes) -> Rights | None:
         return Rights() if (name, password) == ("container:c", b"p") else None
 
-    ports = AccessPorts(rights, confirm, lambda: 50.0)
-    return Access(registry, claims, KEY, ports, loopback_anonymous=anonymous), registry
+    tables = DeviceTables(registry, claims, PendingBoards([], iter(map(str, range(9))).__next__))
+    logins = DeviceLogins(tables, LoginRules(), DevicePorts(lambda: 50.0, confirm))
+    ports = AccessPorts(rights, logins, DeviceRights(subscribe=("groups/{group}/#",)))
+    return Access(registry, KEY, ports, loopback_anonymous=anonymous), registry
 
 
 def login(

@@ -183,7 +183,7 @@ def test_paths_do_not_overlap_and_a_failed_change_reserves_none(tmp_path: Path) 
     async def scenario(bench: Bench) -> None:
         await bench.upload()
         await bench.deploy("one")
-        with pytest.raises(ConflictError, match="overlaps with /api/probe/v1"):
+        with pytest.raises(ConflictError, match="overlaps with /api/probe/v1 of api-"):
             await bench.deploy("two", MCM__BASE_API_PATH="/probe")
         with pytest.raises(ServicesError, match=r"cannot use MCM\.BASE_API_PATH"):
             await bench.deploy("two", MCM__BASE_API_PATH="/../x")

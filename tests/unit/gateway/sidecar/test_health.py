@@ -17,11 +17,27 @@ KEY = "the-api-key-of-this-node"
 REASONS = ["container api-climate-v1: exit code 1"]
 
 
+WARNINGS = ["the credential of the account ends in 3 days"]
+
+
 class Failing:
     """Stands for the status of a gateway one of whose containers fails."""
 
     def reasons(self) -> list[str]:
         return REASONS
+
+    def warnings(self) -> list[str]:
+        return []
+
+
+class Warned(Failing):
+    """Stands for the status of a gateway that works and has something to tell."""
+
+    def reasons(self) -> list[str]:
+        return []
+
+    def warnings(self) -> list[str]:
+        return WARNINGS
 
 
 class Tokens:
@@ -33,16 +49,21 @@ class Tokens:
         return TokenRights("", frozenset({CLUSTERS} if token == "viewer" else ()))
 
 
-def ask(origin: str, shown: str) -> dict[str, Any]:
+def ask(origin: str, shown: str, status: Failing | None = None) -> dict[str, Any]:
     guard = Guard(Secret(KEY), Tokens())  # type: ignore[arg-type]
-    app = make_api(health_routes(Failing(), guard))  # type: ignore[arg-type]
+    app = make_api(health_routes(status or Failing(), guard))  # type: ignore[arg-type]
     headers = (("authorization", f"Bearer {shown}"),) if shown else ()
     request = HttpRequest("GET", "/readyz", headers)
     answer = asyncio.run(call(app, request, origin, 10_000, 5))
-    assert answer.status == 503
+    assert answer.status == (503 if status is None else 200)
     content: dict[str, Any] = json.loads(answer.body)
-    assert content.pop("status") == "starting"
+    assert content.pop("status") == ("starting" if status is None else "ready")
     return content
+
+
+def test_a_warning_is_told_and_leaves_the_gateway_ready() -> None:
+    assert ask("loopback", "", Warned()) == {"warnings": WARNINGS}
+    assert ask("network", "", Warned()) == {}
 
 
 # case CL10

@@ -6,7 +6,10 @@ import pytest
 
 from microservice.javascript.nodes import open_nodes
 
-NODES = [{"id": "a"}, {"id": "b"}]
+LOCAL = {"type": "local", "url": {"href": "http://10.0.0.1:8083"}}
+NODES = [
+    {"id": each, "addresses": [LOCAL], "attributes": [], "characteristics": []} for each in "ab"
+]
 
 
 def test_every_cluster_is_found_where_bundles_look() -> None:
@@ -15,6 +18,18 @@ def test_every_cluster_is_found_where_bundles_look() -> None:
     assert got["account"]["accountId"] == "acc"
     sealed = json.dumps(got["account"]["cipheredNodes"])
     assert json.loads(open_nodes("account", sealed, "acc")) == NODES
+
+
+def test_members_that_a_node_lacks_are_added() -> None:
+    (node,) = json.loads(open_nodes("account", '[{"id": "a", "name": "attic", "x": 1}]', ""))
+    assert node["addresses"] == [{"type": "local", "url": {"href": "http://a.node.hecate"}}]
+    assert node["attributes"] == [{"name": "name", "value": "attic"}]
+    assert node["x"] == 1
+
+
+def test_what_is_no_node_stays_as_it_is() -> None:
+    text = '[1, null, {"id": 2}, {"name": "x"}]'
+    assert open_nodes("account", text, "") == text
 
 
 def test_a_clear_object_stays_as_it_is() -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import OpenAdmission, PeerAdmission, SecretAdmission
 from gateway.cluster.links.candidates import Candidates
 from gateway.cluster.links.link import CONTROL
@@ -33,17 +34,19 @@ class RunningNode:
         self.listener.setblocking(False)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.election = Election(self.key.node_id, time.monotonic())
+        self.sep = SepAgreement(self.key.node_id, time.monotonic())
         ports = PeeringPorts(
             lambda: (self.address,),
             lambda: None,
             lambda _: None,
             lambda _: None,
+            lambda: self.election.heard,
             time.time,
             time.monotonic,
         )
         context = NodeTlsContext(self.key, [CONTROL])
         self.peering = Peering(
-            self.election,
+            (self.election, self.sep),
             context,
             admission(self.key.node_id),
             Candidates(self.key.node_id, [p for p in peers if p != self.address]),
@@ -108,8 +111,8 @@ def test_a_node_without_the_secret_is_refused_with_the_reason() -> None:
             stranger = RunningNode(
                 [nodes[0].address], lambda node_id: SecretAdmission(node_id, [Secret("red")])
             )
-            await until(lambda: bool(nodes[0].peering.links.refused))
-            refused = nodes[0].peering.links.refused[0]
+            await until(lambda: bool(nodes[0].peering.links.refused.all()))
+            refused = nodes[0].peering.links.refused.all()[0]
             assert refused.node_id == stranger.key.node_id
             assert "secret" in refused.reason
             await until(lambda: stranger.election.role is Role.SUPERNODE)
@@ -137,8 +140,8 @@ def test_a_copied_key_is_refused_with_both_addresses() -> None:
             victim = next(n for n in nodes if n is not leader)
             await until(lambda: len(leader.election.members()) == 2)
             copy = RunningNode([leader.address], lambda _: OpenAdmission(), victim.key)
-            await until(lambda: bool(leader.peering.links.refused))
-            reason = leader.peering.links.refused[0].reason
+            await until(lambda: bool(leader.peering.links.refused.all()))
+            reason = leader.peering.links.refused.all()[0].reason
             assert "is in use at" in reason
             assert "node-key.pem" in reason
             assert agree(nodes)

@@ -49,7 +49,10 @@ def test_a_declared_target_gets_the_request_as_its_own(tmp_path: Path) -> None:
 def test_an_undeclared_target_is_refused_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    why = "cannot reach api.example.com:443: add it to [network] allow in microservice.toml"
+    why = (
+        "cannot reach api.example.com:443: add it to [network] allow in microservice.toml, "
+        "or to MCM.NETWORK_ALLOW"
+    )
 
     async def run() -> None:
         async with egress(tmp_path, {"api.example.com": ["10.0.0.1"]}) as here:

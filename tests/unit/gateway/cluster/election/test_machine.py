@@ -56,6 +56,20 @@ def test_the_first_successor_takes_over_within_a_second_of_a_kill() -> None:
     assert network.election(successors[0]).claim.epoch == 2
 
 
+def test_a_successor_goes_above_the_epoch_that_its_supernode_has_raised() -> None:
+    network = settled(3)
+    network.add("d", lambda _: Rank(), 20)  # it has seen a higher epoch in an earlier run
+    network.run(3.0)
+    (leader,) = network.supernodes()
+    epoch = network.election(leader).claim.epoch
+    assert epoch > 20
+    assert {network.election(each).claim.epoch for each in "abcd"} == {epoch}
+    network.kill(leader)
+    network.run(1.5)
+    (successor,) = network.supernodes()
+    assert network.election(successor).claim.epoch > epoch
+
+
 def test_it_takes_over_within_three_seconds_of_a_power_loss() -> None:
     network = settled(5)
     network.lose_power("a")

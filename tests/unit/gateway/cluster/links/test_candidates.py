@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.cluster.links.candidates import CANDIDATES_LIMIT, Candidates, Source, scoped
+from gateway.cluster.links.candidates import CANDIDATES_LIMIT, AddressSource, Candidates, scoped
 from settings.addresses import format_peer
 
 OWN, A, B = "o" * 56, "a" * 56, "b" * 56
@@ -15,9 +15,9 @@ def due(candidates: Candidates, now: float, linked: tuple[str, ...] = ()) -> lis
 # case N1
 def test_the_newest_word_of_a_source_replaces_its_former_one() -> None:
     candidates = Candidates(OWN)
-    candidates.note(A, ("10.0.0.1:1", "10.0.0.2:1"), 0, source=Source.LINK)
-    candidates.note(A, ("10.0.0.3:1",), 1, source=Source.ANNOUNCED)
-    candidates.note(A, ("10.0.0.4:1",), 2, source=Source.LINK)
+    candidates.note(A, ("10.0.0.1:1", "10.0.0.2:1"), 0, source=AddressSource.LINK)
+    candidates.note(A, ("10.0.0.3:1",), 1, source=AddressSource.ANNOUNCED)
+    candidates.note(A, ("10.0.0.4:1",), 2, source=AddressSource.LINK)
     assert candidates.addresses(A) == ("10.0.0.4:1", "10.0.0.3:1")
     assert candidates.hints(A) == ("10.0.0.3:1",)
     assert candidates.link_addresses(A) == ("10.0.0.4:1",)
@@ -111,11 +111,13 @@ def test_phantoms_are_bounded() -> None:
 # case N9
 def test_a_node_that_had_a_link_is_tried_every_second_for_a_day() -> None:
     candidates = Candidates(OWN)
-    candidates.note(A, ("10.0.0.1:1",), 0, source=Source.LINK)
+    candidates.note(A, ("10.0.0.1:1",), 0, source=AddressSource.LINK)
     candidates.note(B, ("10.0.0.2:1",), 0)
     for _ in range(20):
         candidates.unreached(A, 80_000)
         candidates.unreached(B, 80_000)
     assert due(candidates, 80_001) == [A]
     assert due(candidates, 80_010) == [A, B]
-    assert candidates.misses(()) and candidates.misses((A,)) and not candidates.misses((A, B))
+    assert candidates.misses(())
+    assert candidates.misses((A,))
+    assert not candidates.misses((A, B))

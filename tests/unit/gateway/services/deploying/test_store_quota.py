@@ -14,6 +14,7 @@ from gateway.services.deploying.store_quota import (
     StoreQuotas,
     folder_bytes,
     judge,
+    used_bytes,
 )
 from gateway.services.limits import ServiceLimits
 from tests.aio import until
@@ -48,6 +49,23 @@ def test_empty_files_and_folders_count(tmp_path: Path) -> None:
     assert folder_bytes(tmp_path) >= 200 * ENTRY_BYTES
 
 
+def test_temporary_and_deleted_files_count(tmp_path: Path) -> None:
+    for name in ("data", "tmp/1"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "output.log").write_bytes(os.urandom(MIB))  # it has a bound of its own
+    before = used_bytes(tmp_path)
+    (tmp_path / "tmp/1/a").write_bytes(os.urandom(100_000))
+    with_temporary = used_bytes(tmp_path)
+    assert 100_000 <= with_temporary - before < 200_000
+    with (tmp_path / "data/b").open("wb", buffering=0) as file, file:
+        file.write(os.urandom(300_000))
+        (tmp_path / "data/b").unlink()
+        duplicate = os.dup(file.fileno())
+        assert 300_000 <= used_bytes(tmp_path) - with_temporary < 400_000
+        os.close(duplicate)
+    assert used_bytes(tmp_path) == with_temporary
+
+
 def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
     async def scenario() -> None:
         bench = Bench(tmp_path)
@@ -69,11 +87,11 @@ def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
             await quotas.check_all()
         told = (folder / "output.log").read_text()
         assert told.count("\n") == 1
-        assert "[hecate] its data folder holds 1.0 MiB of 1 ([limits] store_mib)" in told
+        assert "[hecate] its files take 1.0 MiB of 1 ([limits] store_mib)" in told
         (folder / "data/more").write_bytes(os.urandom(MIB))
         await quotas.check_all()
         supervisor = bench.deployments.table.known("api", "api-one").supervisor
-        assert "its data folder holds 2.0 MiB, more than [limits] store_mib = 1" in supervisor.error
+        assert "its files take 2.0 MiB, more than [limits] store_mib = 1" in supervisor.error
         assert bench.runtime.events[-1].startswith("stop")
         await until(lambda: supervisor.state is ContainerState.STARTED)  # it may delete its files
         await bench.deployments.stop()

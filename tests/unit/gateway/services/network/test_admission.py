@@ -26,7 +26,7 @@ def test_an_undeclared_name_is_refused_with_the_rule_that_is_missing() -> None:
     with pytest.raises(
         NetworkDeniedError,
         match=r"^cannot reach api.example.com:443: "
-        r"add it to \[network\] allow in microservice.toml$",
+        r"add it to \[network\] allow in microservice.toml, or to MCM.NETWORK_ALLOW$",
     ):
         admission("api.example.com:80").check_name("api.example.com", 443)
     admission("api.example.com:443").check_name("api.example.com", 443)

@@ -49,6 +49,11 @@ def test_connection_does_not_remove_what_a_request_needs() -> None:
     assert {b"host", b"content-length", b"authorization"} <= set(names)
 
 
+def test_an_answer_has_the_one_date_of_the_gateways_server() -> None:
+    answer = [(b"Date", b"Mon, 30 Nov 2026 03:56:26 GMT"), (b"Age", b"5")]
+    assert from_upstream(answer) == [(b"age", b"5")]
+
+
 def test_an_answer_loses_hop_by_hop_headers_and_cannot_speak_as_the_gateway() -> None:
     answer = [(b"Connection", b"x-a"), (b"X-A", b"1"), (b"Keep-Alive", b"5"), (b"Trailer", b"x"),
               (b"Proxy-Status", b"hecate; error=x"), (b"Set-Cookie", b"a"),

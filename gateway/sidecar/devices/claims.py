@@ -1,4 +1,4 @@
-"""Serves devices: claim tokens, the list of devices, revocation."""
+"""Serves claim tokens."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -9,25 +9,22 @@ from starlette.responses import Response
 
 from gateway.access.guard import Guard, SidecarCaller
 from gateway.devices.admission import DeviceAdmission
-from gateway.devices.claims import CLAIM_LIMIT
+from gateway.devices.joining.claims import CLAIM_LIMIT
+from gateway.devices.joining.requests import CLIENT_ID_LIMIT, may_be_client_id
 from gateway.http.body import read_body
 from gateway.http.parameters import (
     InvalidValueError,
-    PathText,
     check_range,
     read_integer,
     read_number,
 )
 from gateway.http.problems import Problem
-from gateway.http.routes import COUNTS, OBJECT, ApiRoute, Operation, make_route
-from gateway.status import GatewayStatus
-from protocol.ids import DEVICE_ID
+from gateway.http.routes import COUNTS, ApiRoute, Operation, make_route
 from web import JsonError, SafeJsonResponse, parse_json
 
 TTL_LIMIT_S = 30 * 24 * 3600
 USES_LIMIT = 1000
 
-_DEVICE_ID = PathText("device_id", DEVICE_ID.pattern)
 _CLAIM_REQUEST = {
     "properties": {
         "uses": {
@@ -37,11 +34,14 @@ _CLAIM_REQUEST = {
             "type": "number", "exclusiveMinimum": 0, "maximum": TTL_LIMIT_S, "default": 3600,
             "title": "Ttl S",
         },
+        "board": {
+            "type": "string", "maxLength": CLIENT_ID_LIMIT, "default": "", "title": "Board",
+        },
     },
     "additionalProperties": False,
     "type": "object",
     "title": "ClaimWish",
-    "description": "The number of uses and the lifetime of a claim token.",
+    "description": "The number of uses, the lifetime, and the only board of a claim token.",
 }  # fmt: skip
 _CLAIM_ANSWER = {
     "properties": {
@@ -68,32 +68,23 @@ _END = Operation(
     "Make all claim tokens void; devices that have joined stay.",
     answer=COUNTS,
 )
-_LIST = Operation("devices", "The devices that joined", answer=OBJECT)
-_REVOKE = Operation(
-    "devices",
-    "Revoke a device",
-    "Take the device's rights and cut its connection.",
-    parameters=(_DEVICE_ID,),
-    status=HTTPStatus.NO_CONTENT,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """The number of uses and the lifetime of a claim token."""
+    """The number of uses, the lifetime, and the only board of a claim token."""
 
     uses: int = 1
     ttl_s: float = 3600.0
+    board: str = ""
 
 
-def devices_routes(
-    guard: Guard, admission: DeviceAdmission, status: GatewayStatus
-) -> list[ApiRoute]:
-    """Return the routes about devices."""
+def claims_routes(guard: Guard, admission: DeviceAdmission) -> list[ApiRoute]:
+    """Return the routes about claim tokens."""
 
     async def make_claim(request: Request, _caller: SidecarCaller) -> Response:
         asked = read_claim_request(await read_body(request))
-        made = await admission.new_claim(asked.uses, asked.ttl_s)
+        made = await admission.new_claim(asked.uses, asked.ttl_s, asked.board)
         if made is None:
             raise Problem(
                 HTTPStatus.INSUFFICIENT_STORAGE,
@@ -107,20 +98,9 @@ def devices_routes(
     async def end_claims(_request: Request, _caller: SidecarCaller) -> Response:
         return SafeJsonResponse({"ended": await admission.end_claims()})
 
-    async def list_devices(_request: Request, _caller: SidecarCaller) -> Response:
-        return SafeJsonResponse({"data": status.devices()})
-
-    async def revoke(request: Request, _caller: SidecarCaller) -> Response:
-        device_id = _DEVICE_ID.read(request)
-        if not await admission.revoke(device_id):
-            raise Problem(HTTPStatus.NOT_FOUND, f"cannot revoke {device_id}: no such device")
-        return Response(status_code=HTTPStatus.NO_CONTENT)
-
     return [
         make_route("POST /devices/v1/claims", guard.manager, make_claim, _MAKE),
         make_route("DELETE /devices/v1/claims", guard.manager, end_claims, _END),
-        make_route("GET /devices/v1/devices", guard.manager, list_devices, _LIST),
-        make_route("DELETE /devices/v1/devices/{device_id}", guard.manager, revoke, _REVOKE),
     ]
 
 
@@ -138,9 +118,12 @@ def read_claim_request(body: bytes) -> ClaimRequest:
     uses = _read_field(fields, "uses", default.uses, read_integer, USES_LIMIT, minimum=1)
     ttl_s = _read_field(fields, "ttl_s", default.ttl_s, read_number, TTL_LIMIT_S, above=0)
     for name in fields:
-        if name not in ("uses", "ttl_s"):
+        if name not in ("uses", "ttl_s", "board"):
             raise _invalid(name, "Extra inputs are not permitted")
-    return ClaimRequest(uses, ttl_s)
+    board = fields.get("board", "")
+    if not isinstance(board, str) or (board and not may_be_client_id(board)):
+        raise _invalid("board", "Input should be the id of a board")
+    return ClaimRequest(uses, ttl_s, board)
 
 
 def _read_field(

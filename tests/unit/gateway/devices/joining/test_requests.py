@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.devices.join import (
+from gateway.devices.joining.requests import (
     JoinRequest,
     encode_credentials,
     encode_refusal,

@@ -1,7 +1,7 @@
 import pytest
 
-from gateway.devices.claims import CLAIM_LIMIT, Claim, Claims
 from gateway.devices.credentials import digest_of
+from gateway.devices.joining.claims import CLAIM_LIMIT, Claim, Claims
 
 
 def test_a_claim_has_its_uses_and_its_time() -> None:

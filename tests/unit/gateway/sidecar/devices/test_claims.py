@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.http.problems import Problem
-from gateway.sidecar.devices import TTL_LIMIT_S, USES_LIMIT, ClaimRequest, read_claim_request
+from gateway.sidecar.devices.claims import TTL_LIMIT_S, USES_LIMIT, ClaimRequest, read_claim_request
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ What holds after every call: uses never fall below 0. An expired or used claim c
 limit until take_expired() or take_spent() removes it. A device that did not receive the answer to
 its join may repeat it with the same client id, without a further use, until it has logged in once:
 a power cut between the commit and the answer needs no help of a person.
+
+A claim may be for one board only, by the client id that the board joins with. Client ids are no
+secrets: this limits a token that gets into wrong hands by itself, as from a log or a photograph.
 """
 
 from collections.abc import Collection, Iterable
@@ -21,6 +24,11 @@ class Claim:
     digest: str
     uses: int  # that remain
     expires_at: float
+    client_id: str = ""  # of the only board that may use it
+
+    def is_for(self, client_id: str) -> bool:
+        """Return whether a board may use it."""
+        return self.client_id in ("", client_id)
 
 
 class Claims:

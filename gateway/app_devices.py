@@ -1,0 +1,62 @@
+"""Builds the parts of a gateway that admit devices."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker import Broker
+from gateway.devices.admission import AdmissionRules, DeviceAdmission
+from gateway.devices.rotation import RotationRule
+from gateway.devices.settings import DeviceRights, DevicesSettings
+from gateway.devices.store import DeviceStore
+from gateway.devices.tables import DeviceTables, load_tables
+from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
+from gateway.storage.database import LocalDatabase
+
+if TYPE_CHECKING:  # a gateway without [devices] certificates does not load it
+    from gateway.devices.authority import DeviceAuthority
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceBase:
+    """The parts about devices below the broker."""
+
+    settings: DevicesSettings
+    store: DeviceStore
+    tables: DeviceTables
+    authority: "DeviceAuthority | None"
+
+    @property
+    def authority_file(self) -> Path | None:
+        """The certificate that listeners trust for clients."""
+        return self.authority.certificate_file if self.authority is not None else None
+
+    @property
+    def rights(self) -> DeviceRights:
+        """The template of the rights of devices."""
+        return DeviceRights(self.settings.publish, self.settings.subscribe)
+
+
+async def load_devices(
+    settings: DevicesSettings, database: LocalDatabase, state: Path
+) -> DeviceBase:
+    """Return the parts below the broker; GatewayError when the authority cannot be opened."""
+    store, authority = DeviceStore(database), None
+    if settings.certificates:
+        from gateway.devices.authority import open_authority
+
+        authority = open_authority(state)
+    return DeviceBase(settings, store, await load_tables(store), authority)
+
+
+def build_logins(base: DeviceBase, encrypted: frozenset[str]) -> DeviceLogins:
+    """Return the part that authenticates devices and joining boards."""
+    rules = LoginRules(base.settings.approval, base.settings.expire_days, encrypted)
+    return DeviceLogins(base.tables, rules, DevicePorts(time.time, base.store.save_device))
+
+
+def build_admission(base: DeviceBase, broker: Broker) -> DeviceAdmission:
+    """Return the part that answers joins and carries out the owner's decisions."""
+    rules = AdmissionRules(RotationRule(base.settings.rotate_days), base.authority)
+    return DeviceAdmission(base.store, base.tables, broker, rules)

@@ -1,0 +1,113 @@
+"""Converts devices and boards of the API into rows and lines for people. Pure."""
+
+import datetime
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.cli.view.words import ago
+
+DEVICE_COLUMNS = (
+    "DEVICE", "NAME", "MODEL", "STATE", "LAST SEEN", "GROUPS", "BATTERY", "RSSI", "FIRMWARE"
+)  # fmt: skip
+DEVICE_OPTIONAL = frozenset({"GROUPS", "BATTERY", "RSSI", "FIRMWARE"})
+BOARD_COLUMNS = ("CODE", "BOARD", "NAME", "MODEL", "STATE", "ADDRESS", "ASKED", "WAS")
+BOARD_OPTIONAL = frozenset({"WAS"})
+
+
+def state_of(device: dict[str, Any]) -> str:
+    """Return the state of a device as a person wants to know it."""
+    state = str(device.get("state") or "approved")
+    if state != "approved":
+        return state
+    return "online" if device.get("online") else "offline"
+
+
+def device_row(device: dict[str, Any], now: float) -> tuple[str, ...]:
+    """Return a row for a device at a unix time."""
+    last_seen = device.get("last_seen") or 0
+    attributes = device.get("attributes") or {}
+    battery, rssi = attributes.get("battery"), attributes.get("rssi")
+    return (
+        str(device.get("id", "")),
+        str(device.get("name", "")),
+        str(device.get("model", "")),
+        state_of(device),
+        ago(now - last_seen) if last_seen else "never",
+        ", ".join(str(group) for group in device.get("groups") or ()),
+        f"{battery:g} %" if isinstance(battery, int | float) else "",
+        f"{rssi:g} dBm" if isinstance(rssi, int | float) else "",
+        str(attributes.get("firmware", "")),
+    )
+
+
+def board_row(board: dict[str, Any], now: float) -> tuple[str, ...]:
+    """Return a row for a board that asks to join."""
+    return (
+        str(board.get("code", "")),
+        str(board.get("board", "")),
+        str(board.get("name", "")),
+        str(board.get("model", "")),
+        str(board.get("state", "")),
+        str(board.get("address", "")),
+        ago(now - float(board.get("asked_at") or now)),
+        str(board.get("known_as", "")),
+    )
+
+
+def device_lines(device: dict[str, Any], now: float) -> list[tuple[str, str]]:
+    """Return what there is to say about a device, as names and values."""
+    token, certificate = device.get("token") or {}, device.get("certificate")
+    lines = [
+        ("device", str(device.get("id", ""))),
+        ("name", str(device.get("name", ""))),
+        ("model", str(device.get("model", ""))),
+        ("state", state_of(device)),
+        ("last seen", _when(device.get("last_seen"), now)),
+        ("joined", _when(device.get("joined_at"), now)),
+        ("board", str(device.get("board", ""))),
+        ("groups", ", ".join(device.get("groups") or ()) or "none"),
+        ("token", _when(token.get("made_at"), now)),
+    ]
+    if token.get("is_new_waiting"):
+        lines.append(("", "a new token waits until the device has used it"))
+    if certificate:
+        lines.append(("certificate", f"until {_date(float(certificate['ends_at']))}"))
+    if device.get("revoked_at"):
+        lines.append(("revoked", _when(device["revoked_at"], now)))
+    if device.get("conflicts"):
+        times = device["conflicts"]
+        lines.append(("conflicts", f"{times}: two boards log in with this identity"))
+    for name, value in (device.get("attributes") or {}).items():
+        lines.append((str(name), str(value)))
+    if device.get("last_topic"):
+        lines.append(("last message", f"{device['last_topic']} {device.get('last_payload', '')}"))
+    return lines
+
+
+def changes(
+    before: Iterable[dict[str, Any]], after: Iterable[dict[str, Any]]
+) -> list[tuple[str, str, str]]:
+    """Return (id, name, new state) of the devices and boards whose state is another now."""
+    known = {_key(row): _state(row) for row in before}
+    found = [
+        (_key(row), str(row.get("name", "")), _state(row))
+        for row in after
+        if known.pop(_key(row), "") != _state(row)
+    ]
+    return found + [(key, "", "gone") for key in known]
+
+
+def _key(row: dict[str, Any]) -> str:
+    return str(row.get("code") or row.get("id", ""))
+
+
+def _state(row: dict[str, Any]) -> str:
+    return str(row.get("state", "")) if row.get("code") else state_of(row)
+
+
+def _when(at: Any, now: float) -> str:
+    return f"{ago(now - float(at))}, {_date(float(at))}" if at else "never"
+
+
+def _date(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")

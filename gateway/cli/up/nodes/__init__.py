@@ -1,0 +1,1 @@
+"""Runs several gateways on one machine as a cluster: `hecate up --nodes N`."""

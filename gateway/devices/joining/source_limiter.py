@@ -1,0 +1,67 @@
+"""Limits how often one address, and all together, may begin something. Pure.
+
+Each source has a bucket of tokens that fills at a steady rate. The buckets of the sources that were
+seen last are kept; a source that comes back after it was forgotten starts with a full bucket, and
+the bucket of all sources bounds what that is worth.
+"""
+
+import ipaddress
+from collections import OrderedDict
+from dataclasses import dataclass
+
+SOURCES_LIMIT = 1024
+IPV6_PREFIX_BITS = 64  # one network: a machine has as many addresses of it as it likes
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A number of tokens at once, and the seconds until the next one."""
+
+    burst: int
+    interval_s: float
+
+
+@dataclass(slots=True)
+class _Bucket:
+    tokens: float
+    filled_at: float
+
+    def take(self, rate: Rate, now: float) -> bool:
+        """Take a token if there is one."""
+        gained = max(now - self.filled_at, 0.0) / rate.interval_s
+        self.tokens = min(self.tokens + gained, rate.burst)
+        self.filled_at = now
+        if self.tokens < 1:
+            return False
+        self.tokens -= 1
+        return True
+
+
+class SourceLimiter:
+    """The buckets of the sources, and one of all of them."""
+
+    def __init__(self, each: Rate, total: Rate) -> None:
+        self._each, self._total = each, total
+        self._all = _Bucket(total.burst, 0.0)
+        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+
+    def admit(self, source: str, now: float) -> bool:
+        """Return whether a source may begin once more."""
+        bucket = self._buckets.setdefault(source, _Bucket(self._each.burst, now))
+        self._buckets.move_to_end(source)
+        if len(self._buckets) > SOURCES_LIMIT:
+            self._buckets.popitem(last=False)
+        return bucket.take(self._each, now) and self._all.take(self._total, now)
+
+
+def source_of(address: str) -> str:
+    """Return the source that an address stands for: itself, or its IPv6 network."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address  # a Unix socket has none
+    if parsed.version == 4:
+        return str(parsed)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((parsed, IPV6_PREFIX_BITS), strict=False))

@@ -1,0 +1,1 @@
+"""Serves devices: claim tokens, boards that wait for approval, and the registry."""

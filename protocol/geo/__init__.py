@@ -1,0 +1,1 @@
+"""Describes places on the earth."""
