@@ -47,9 +47,7 @@ class ClockGateway(HostGateway):
         fresh.rename(self._clock)
 
 
-def start_with_clocks(
-    stack: ExitStack, hosts: list[Host], folder: Path
-) -> list[ClockGateway]:
+def start_with_clocks(stack: ExitStack, hosts: list[Host], folder: Path) -> list[ClockGateway]:
     """Start a gateway with a settable clock on each host; the stack ends them."""
     assert shutil.which("faketime") or find_library()
     return [stack.enter_context(ClockGateway(host, folder / host.name)) for host in hosts]

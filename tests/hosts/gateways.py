@@ -19,6 +19,7 @@ SECRET = "a secret of the cluster"
 CLUSTER_PORT = 8084
 ROLE = re.compile(r"role (\w+), supernode (\w+), epoch (\d+)")
 T = TypeVar("T")
+G = TypeVar("G", bound="HostGateway")
 
 
 class HostGateway(Gateway):
@@ -116,7 +117,7 @@ def supernodes(gateways: Sequence[HostGateway]) -> set[str]:
     return {str(each.status()["cluster"]["supernodeId"]) for each in gateways}
 
 
-def until_one_cluster(gateways: Sequence[HostGateway], timeout_s: float = 20) -> HostGateway:
+def until_one_cluster(gateways: Sequence[G], timeout_s: float = 20) -> G:
     """Wait until they follow one of them and list each other; return that one."""
     everybody = {each.node_id for each in gateways}
 

@@ -9,7 +9,7 @@ from typing import Self
 import httpx
 
 from tests.hosts.gateways import HostGateway
-from tests.hosts.history import Event, Listed, Stopped, Truth, Verdict, judge
+from tests.hosts.history import Acknowledged, Event, Listed, Stopped, Truth, Verdict, judge
 
 
 class Recorder:
@@ -38,6 +38,10 @@ class Recorder:
     def note_stop(self, gateway: HostGateway) -> None:
         """Note that a node does not run from now on."""
         self.note(Stopped(time.monotonic(), gateway.node_id[:12]))
+
+    def acknowledged(self) -> list[Acknowledged]:
+        """Return the messages that nodes have acknowledged."""
+        return [event for event in self.events if isinstance(event, Acknowledged)]
 
     def list_all(self) -> None:
         """Ask all nodes for their lists."""
