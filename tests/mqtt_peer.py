@@ -42,7 +42,11 @@ class Mqtt:
             self.client.tls_set_context(tls)
         self.client.on_disconnect = lambda *_: self.lost.set()
         self.client.on_message = lambda *a: self.messages.append(a[2])
-        self.session_present, self.reason, _ = self._paho.connect(host, port, keep_alive_s)
+        try:
+            self.session_present, self.reason, _ = self._paho.connect(host, port, keep_alive_s)
+        except BaseException:
+            self._paho.kill()
+            raise
 
     @property
     def is_in(self) -> bool:

@@ -1,5 +1,6 @@
 """Runs clients of a cluster that note what they were told: callers of services, MQTT publishers."""
 
+import queue
 import random
 import threading
 import time
@@ -127,7 +128,7 @@ class Publisher(BackgroundClient):
             message = f"{self._gateway.host.name}-{self._count}"
             if self._client is not None and self._client.publish("plant/level", message, self._qos):
                 self._note(Acknowledged(time.monotonic(), message, self._qos))
-        except (OSError, AssertionError, ValueError):
+        except (OSError, AssertionError, ValueError, queue.Empty):
             self._close()  # it does not run now; the message was not acknowledged
 
     def _connect(self) -> None:
