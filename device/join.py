@@ -9,7 +9,6 @@ With a claim token the board joins as user "claim". Without one it makes a secre
 import asyncio
 import json
 
-from device.contract import credentials_of, json_object
 from device.errors import CredentialsRefused, LinkLost, Refused, WireError
 from device.flash import load, remove, write_atomic
 from device.mqtt_wire import encode_puback
@@ -43,7 +42,7 @@ def encode_request(name, model, tls=False):
 
 def decode_response(payload):
     """Return the credentials in the gateway's answer; Refused when it holds none yet, or never."""
-    answer = json_object(payload, "join response")
+    answer = load("contract_commands").json_object(payload, "join response")
     if "error" in answer:
         raise Refused(str(answer["error"]))
     if "pending" in answer:  # the board tries its own credentials meanwhile, if it has any
@@ -51,19 +50,20 @@ def decode_response(payload):
             "waits for approval with the code %s: hecate devices approve %s"
             % (answer["pending"], answer["pending"])
         )
-    return credentials_of(answer)
+    return load("stored").credentials_of(answer)
 
 
 def renew(payload, device_id):
     """Store and return the new credentials that the gateway sends to a device."""
-    credentials = credentials_of(json_object(payload, "credentials"))
+    answer = load("contract_commands").json_object(payload, "credentials")
+    credentials = load("stored").credentials_of(answer)
     if credentials[0] != device_id:
         raise WireError("cannot read credentials: they are of another device")
     return _store(credentials, payload)
 
 
 def _store(credentials, payload):
-    answer = json_object(payload, "credentials")
+    answer = load("contract_commands").json_object(payload, "credentials")
     for field, path in (("key", "device.key"), ("certificate", "device.crt")):  # the key first
         text = answer.get(field)
         if isinstance(text, str):
@@ -116,7 +116,7 @@ async def _ask(handshake, connection, client_id, config):
 
 def _show_code(payload, config):
     """Print the code of a board that waits; return how long it waits for the next answer."""
-    code = json_object(payload, "join response").get("pending")
+    code = load("contract_commands").json_object(payload, "join response").get("pending")
     if code is None:
         return 0
     print("device: %s waits for approval: hecate devices approve %s" % (config.name, code))

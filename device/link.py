@@ -18,7 +18,7 @@ import random
 import time
 
 from device.calls import describe
-from device.contract import command_name, decode_time
+from device.contract import command_name
 from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
 from device.flash import load, remove
 from device.mqtt import Connection, end_task
@@ -258,7 +258,7 @@ class Link:
             self._renew(payload or b"")
         elif topic == self.prefix + "/time":
             try:
-                self._clock.set(decode_time(payload or b""))
+                self._clock.set(load("contract_commands").decode_time(payload or b""))
                 if self._config.tls and self._clock.now() is not None:
                     load("tls").keep_time(self._clock.now())
             except (WireError, OSError) as exc:

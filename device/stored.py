@@ -10,7 +10,6 @@ none.
 import json
 import os
 
-from device.contract import credentials_of
 from device.errors import ConfigError, WireError
 from device.flash import load, read_text, write_atomic
 
@@ -67,6 +66,20 @@ def load_credentials(path=CREDENTIALS):
     except (ValueError, AttributeError, WireError):
         print("device: cannot read %s: joining again" % path)
         return None
+
+
+def credentials_of(answer):
+    """Return (device id, user name, password, prefix) from an object: an answer, or the stored one.
+
+    WireError when a field is missing.
+    """
+    values = tuple([answer.get(field) for field in ("device_id", "username", "password", "prefix")])
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise WireError("cannot read credentials: a field is missing")
+    if values[3] != "devices/" + values[0]:
+        raise WireError("cannot read credentials: prefix is not that of the device")
+    return values
 
 
 def save_credentials(credentials, path=CREDENTIALS):

@@ -18,12 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hardware.boundedlog import BoundedLog
+from hardware.device_package import NOT_IN_PACKAGE, PACKAGE
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).resolve().parent.parent / "device"
-NOT_IN_PACKAGE = {PACKAGE / name for name in ("main.py", "boot.py", "manifest.py")}
 LOG_NAME = "board.log"
 CREDENTIALS = "credentials.json"  # written by the device once it has joined
 HEAP = "512K"  # 256 KiB of a 32-bit board: enough to compile the package's sources
@@ -266,7 +265,7 @@ def flash_board(
         "interval_s": settings.interval_s,
         **settings.more,
     }
-    write_private(directory / "config.json", json.dumps(config))
+    write_private(directory / "config.json", json.dumps(config, ensure_ascii=False))
     if settings.claim_token is not None:
         write_private(directory / "claim", settings.claim_token.reveal())
 

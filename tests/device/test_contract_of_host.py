@@ -23,7 +23,7 @@ def test_topics() -> None:
 def test_joins() -> None:
     pending = VECTORS["join_pending"]
     assert json.loads(encode_pending(pending["pending"], pending["known_as"])) == pending
-    assert (CLAIM_USER, JOIN_USER) == (VECTORS["claim_user"], VECTORS["approval_user"])
+    assert (VECTORS["claim_user"], VECTORS["approval_user"]) == (CLAIM_USER, JOIN_USER)
     assert topics.credentials_topic(VECTORS["device_id"]) == VECTORS["topics"]["credentials"]
 
 

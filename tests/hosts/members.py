@@ -8,6 +8,7 @@ lets them lead only when no gateway does.
 
 import asyncio
 import signal
+import socket
 import sys
 import time
 
@@ -15,7 +16,7 @@ from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import SecretAdmission
-from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToPeers
+from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToCloud, WaysToPeers
 from gateway.cluster.records.directory import Directory
 from protocol.keys import new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record
@@ -66,8 +67,13 @@ def make_member(name: str, host: str, secret: Secret, peers: tuple[str, ...]) ->
         mqtt_port=lambda: 0,
     )
     admission = SecretAdmission(key.node_id, [secret])
-    ways = WaysToPeers(peers, by_multicast=False)
+    ways = WaysToPeers(peers, by_multicast=False), WaysToCloud({}, dial_nothing)
     return ClusterNetwork(key, (election, sep), Directory(b"term"), admission, ways, ports)
+
+
+async def dial_nothing(_host: str, _port: int) -> socket.socket:
+    """Find no cloud."""
+    raise OSError("there is no cloud")
 
 
 async def no_api(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -239,6 +239,8 @@ class PeerLinks:
     async def _enter(self, link: PeerLink, hello: Hello) -> None:
         other = self._links.get(link.peer_id)
         now = self._ports.monotonic()
+        if link.is_dialled:
+            self._candidates.reached(link.peer_id, link.address, now)
         is_same_run = other is not None and self._runs[link.peer_id] == hello.incarnation
         if is_same_run and now - self._since[link.peer_id] < BOTH_DIAL_S:
             # both have dialled: both keep that of the lower id; later, the peer has lost its end
@@ -249,8 +251,6 @@ class PeerLinks:
         self._last_beat[link.peer_id] = self._since[link.peer_id] = now
         if other is not None:
             await other.close()
-        if link.is_dialled:
-            self._candidates.reached(link.peer_id, link.address, now)
         named = (*_seen_at(link, hello.addresses), *scoped(hello.addresses, link.address))
         self._candidates.note(link.peer_id, named, now, self._links, AddressSource.LINK)
         self._ports.up(link)

@@ -1,8 +1,10 @@
 """Devices with client certificates, made by the gateway's own authority."""
 
+import json
 import ssl
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from gateway.cli.keys.make import make_keys
+from tests import aio
+from tests.integration.gateway.devices.test_boards_over_tls import play, secure_board
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
 from tests.system import Gateway
@@ -151,3 +155,26 @@ def test_the_authority_is_private_and_stays(secure: Gateway) -> None:
     assert key.read_bytes() == before
     with log_in(secure, answer) as device:
         assert device.is_in
+
+
+def test_a_board_gets_a_certificate_and_uses_it(secure: Gateway, tmp_path: Path) -> None:
+    ca = (secure.state.parent / "tls/authority.crt").read_bytes()
+    board = secure_board(tmp_path / "attic", tls_port(secure), secure.claim(), {"ca.crt": ca})
+    credentials = board.directory / "credentials.json"
+
+    def is_online() -> bool:
+        path = f"/devices/v1/devices/{json.loads(credentials.read_text())['device_id']}"
+        return bool(secure.call("GET", path)["online"])
+
+    async def script() -> None:
+        await aio.until(credentials.exists, "it joins")
+        await aio.until(is_online, "it is online")
+        await board.stop()
+        await aio.until(lambda: not is_online(), "it is away")
+        spoiled = json.loads(credentials.read_text()) | {"password": "no longer the right one"}
+        credentials.write_text(json.dumps(spoiled))
+        await board.start()
+        await aio.until(is_online, "it is online by its certificate")
+        assert "PRIVATE KEY" in (board.directory / "device.key").read_text()
+
+    play(board, script)

@@ -36,7 +36,7 @@ def test_a_program_of_five_lines_joins_and_publishes(lone: Gateway, tmp_path: Pa
 
 
 def test_what_is_missing_is_named(tmp_path: Path) -> None:
-    def said(*more: str, **environ: str) -> str:
+    def said(*more: str) -> str:
         done = subprocess.run(
             [*HECATE, "devices", "run", *more],
             capture_output=True,
