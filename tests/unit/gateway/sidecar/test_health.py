@@ -15,6 +15,7 @@ from settings.secret import Secret
 
 KEY = "the-api-key-of-this-node"
 CLOUD = {"way": "direct"}
+VIEWER, OTHER = "head.viewer.signature", "head.other.signature"
 REASONS = ["container api-climate-v1: exit code 1"]
 
 
@@ -48,9 +49,9 @@ class Tokens:
     """Knows two access tokens of this node's account."""
 
     async def verify(self, token: str) -> TokenRights:
-        if token not in ("viewer", "other"):
+        if token not in (VIEWER, OTHER):
             raise TokenError("cannot accept token: forged")
-        return TokenRights("", frozenset({CLUSTERS} if token == "viewer" else ()))
+        return TokenRights("", frozenset({CLUSTERS} if token == VIEWER else ()))
 
 
 def ask(origin: str, shown: str, status: Failing | None = None) -> dict[str, Any]:
@@ -76,9 +77,9 @@ def test_a_warning_is_told_and_leaves_the_gateway_ready() -> None:
     [
         ("loopback", ""),
         ("network", KEY),
-        ("network", "viewer"),
-        ("sep", "viewer"),
-        ("bep", "viewer"),
+        ("network", VIEWER),
+        ("sep", VIEWER),
+        ("bep", VIEWER),
     ],
 )
 def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -> None:
@@ -88,7 +89,7 @@ def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -
 # case CL10
 @pytest.mark.parametrize(
     ("origin", "shown"),
-    [("network", ""), ("sep", ""), ("bep", ""), ("sep", KEY), ("sep", "forged"), ("sep", "other")],
+    [("network", ""), ("sep", ""), ("bep", ""), ("sep", KEY), ("sep", "forged"), ("sep", OTHER)],
 )
 def test_strangers_learn_no_reasons(origin: str, shown: str) -> None:
     assert ask(origin, shown) == {}
