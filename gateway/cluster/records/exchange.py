@@ -42,7 +42,7 @@ DATA = "hecate-data/1"  # ALPN
 RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
-ALL_AT_HAND = 64  # nodes; a member of a larger cluster asks for records when somebody wants them
+ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
 FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
 ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
@@ -81,6 +81,7 @@ class RecordExchange:
         self._upward: PeerLink | None = None
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
+        self.registered_at = ""  # the supernode that has this member's record
         self.unanswered = 0  # queries of members that do not read
 
     # All roles --------------------------------------------------------------------------------
@@ -201,6 +202,7 @@ class RecordExchange:
             logger.debug("supernode %.12s gives no records: %s", supernode_id, exc or "no answer")
         finally:
             was_connected, self._upward = self._upward is not None, None
+            self.registered_at = ""
             if link is not None:
                 await link.close()
         return was_connected
@@ -213,6 +215,7 @@ class RecordExchange:
             case Vouch():
                 self._ports.vouched(frame.statement)
             case RecordCount():
+                self.registered_at = supernode_id
                 if self._upward is not None and frame.count <= ALL_AT_HAND:
                     self._upward.send(RecordQuery(self._copy.version))
             case VouchRequest():
