@@ -244,7 +244,6 @@ class Core:
         """
         self._time.now = now  # speed: as in receive()
         scheduler = self._scheduler
-        self._persistence.flush()
         if self._backpressure.waiting and not in_between:
             for client in self._backpressure.release(self._publish_acks.has_room):
                 scheduler.wait(client)
@@ -260,6 +259,7 @@ class Core:
                 scheduler.wait(client)
             if waits or client.held or client.paused or client.reading_stopped:
                 self._set_reading(client, waits=waits)
+        self._persistence.flush()  # speed: what was written waits for no record of it
         if not in_between:
             for client in scheduler.wake_up():
                 self._dispatcher.go_on(client)

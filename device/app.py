@@ -31,7 +31,7 @@ from device.flash import load
 from device.link import Link
 from device.outbox import DELIVERED, Outbox
 from device.readings import Readings
-from device.sampling import Sampler, interval_ms
+from device.sampling import Sampler
 from micropython import const
 
 _RESET_DELAY_S = const(3)  # so that an installer can read the traceback
@@ -71,7 +71,7 @@ class Device:
 
     def every(self, seconds, name=None, unit=None):
         """Publish what the function returns, every so many seconds; None publishes nothing."""
-        interval = interval_ms(seconds)
+        interval = load("intervals").interval_ms(seconds)
         contract.check_json(unit, 0)
 
         def register(function):

@@ -7,7 +7,6 @@ together.
 import io
 import json
 
-from device.errors import WireError
 from micropython import const
 
 PACKET_LIMIT = 4096  # a larger command is answered with an error, a larger reading refused
@@ -39,20 +38,6 @@ def command_name(prefix, topic):
     return name if topic.startswith(start) and "/" not in name else None
 
 
-def credentials_of(answer):
-    """Return (device id, user name, password, prefix) from an object: an answer, or the stored one.
-
-    WireError when a field is missing.
-    """
-    values = tuple([answer.get(field) for field in ("device_id", "username", "password", "prefix")])
-    for value in values:
-        if not isinstance(value, str) or not value:
-            raise WireError("cannot read credentials: a field is missing")
-    if values[3] != "devices/" + values[0]:
-        raise WireError("cannot read credentials: prefix is not that of the device")
-    return values
-
-
 def encode_reading(value, unit, at, seq):
     """Return a reading; unit and at (unix seconds) may be None and are then absent."""
     reading = b'{"value": ' + encode_json(value) + b', "seq": %d' % seq
@@ -65,14 +50,6 @@ def encode_reading(value, unit, at, seq):
 def dated(reading, at):
     """Return an encoded reading with its time, which it did not have."""
     return reading[:-1] + b', "at": %d}' % at
-
-
-def decode_time(payload):
-    """Return the unix seconds that the gateway tells."""
-    at = json_object(payload, "time").get("at")
-    if isinstance(at, bool) or not isinstance(at, (int, float)):
-        raise WireError("cannot read time: at is not a number")
-    return int(at)
 
 
 def check_size(path, payload):
@@ -124,14 +101,3 @@ def has_surrogates(encoded):
             return True
         at = encoded.find(b"\xed", at + 1)
     return False
-
-
-def json_object(payload, what):
-    """Return the object in a payload; WireError when there is none."""
-    try:
-        value = json.loads(payload)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise WireError("cannot read %s: not a JSON object" % what)
-    return value

@@ -1,6 +1,8 @@
-"""Defines the payloads of commands and replies. Pure; loaded when a command comes."""
+"""Defines the payloads of commands, replies and the time. Pure; loaded when one comes."""
 
-from device.contract import encode_json, has_surrogates, json_object
+import json
+
+from device.contract import encode_json, has_surrogates
 from device.errors import WireError
 from micropython import const
 
@@ -9,6 +11,14 @@ ERROR_BYTES = 160  # of a failed command's reply
 
 _ID_BYTES = const(64)  # of a command's id
 _ID_LIMIT = 1 << 53  # above it a receiver that counts in doubles reads another number
+
+
+def decode_time(payload):
+    """Return the unix seconds that the gateway tells."""
+    at = json_object(payload, "time").get("at")
+    if isinstance(at, bool) or not isinstance(at, (int, float)):
+        raise WireError("cannot read time: at is not a number")
+    return int(at)
 
 
 def decode_command(payload):
@@ -60,3 +70,14 @@ def find_id(payload):
     except (WireError, MemoryError):
         return None
     return command_id if is_command_id(command_id) else None
+
+
+def json_object(payload, what):
+    """Return the object in a payload; WireError when there is none."""
+    try:
+        value = json.loads(payload)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise WireError("cannot read %s: not a JSON object" % what)
+    return value

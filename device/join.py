@@ -1,17 +1,24 @@
-"""Joins a board without credentials, over one connection as user "claim". Loaded to join."""
+"""Joins a board without credentials, and takes new ones. Loaded when it is needed.
+
+A board with TLS asks for a client certificate as well; a gateway that makes none leaves it out.
+
+With a claim token the board joins as user "claim". Without one it makes a secret, joins as user
+"join", and shows the code that it is told until a person approves it.
+"""
 
 import asyncio
 import json
 
-from device.contract import credentials_of, json_object
-from device.errors import ConfigError, LinkLost, Refused
-from device.flash import load, remove
+from device.errors import CredentialsRefused, LinkLost, Refused, WireError
+from device.flash import load, remove, write_atomic
 from device.mqtt_wire import encode_puback
 from micropython import const
 
 CLAIM_USER = "claim"
+APPROVAL_USER = "join"
 
 _ANSWER_WAIT_MS = const(30000)
+_APPROVAL_WAIT_MS = const(50000)  # then the board asks again
 _REQUEST_ID = const(1)
 
 
@@ -25,39 +32,62 @@ def response_topic(client_id):
     return "$hec/join/%s/response" % client_id
 
 
-def encode_request(name, model):
+def encode_request(name, model, tls=False):
     """Return the payload of a join request."""
-    return json.dumps({"name": name, "model": model}).encode()
+    request = {"name": name, "model": model}
+    if tls:
+        request["certificate"] = True
+    return json.dumps(request).encode()
 
 
 def decode_response(payload):
-    """Return the credentials in the gateway's answer; Refused when it holds an error."""
-    answer = json_object(payload, "join response")
+    """Return the credentials in the gateway's answer; Refused when it holds none yet, or never."""
+    answer = load("contract_commands").json_object(payload, "join response")
     if "error" in answer:
         raise Refused(str(answer["error"]))
-    return credentials_of(answer)
+    if "pending" in answer:  # the board tries its own credentials meanwhile, if it has any
+        raise CredentialsRefused(
+            "waits for approval with the code %s: hecate devices approve %s"
+            % (answer["pending"], answer["pending"])
+        )
+    return load("stored").credentials_of(answer)
+
+
+def renew(payload, device_id):
+    """Store and return the new credentials that the gateway sends to a device."""
+    answer = load("contract_commands").json_object(payload, "credentials")
+    credentials = load("stored").credentials_of(answer)
+    if credentials[0] != device_id:
+        raise WireError("cannot read credentials: they are of another device")
+    return _store(credentials, payload)
+
+
+def _store(credentials, payload):
+    answer = load("contract_commands").json_object(payload, "credentials")
+    for field, path in (("key", "device.key"), ("certificate", "device.crt")):  # the key first
+        text = answer.get(field)
+        if isinstance(text, str):
+            write_atomic(path, text)
+    load("stored").save_credentials(credentials)
+    return credentials
 
 
 async def join(connection, config, board, address):
     """Return new credentials; store them on the flash and delete the claim token there."""
     stored = load("stored")
     claim = stored.load_claim()
-    if claim is None:
-        raise ConfigError(
-            "cannot join: no credentials, and no claim token: make one with `hecate devices claim`,"
-            " write it to the file 'claim', and reset"
-        )
+    login = (APPROVAL_USER, stored.approval_secret()) if claim is None else (CLAIM_USER, claim)
     handshake = load("handshake")
     client_id = board.unique_id()
-    login = (CLAIM_USER, claim)
     try:
         await handshake.open_connection(connection, config, board, address, client_id, login, None)
         answer = await _ask(handshake, connection, client_id, config)
     finally:
         connection.close()
-    credentials = decode_response(answer)
-    stored.save_credentials(credentials)  # order matters: a claim may be good for one use only
+    credentials = _store(decode_response(answer), answer)
+    # order matters: a claim may be good for one use only
     remove(stored.CLAIM)
+    remove(stored.APPROVAL_SECRET)
     return credentials
 
 
@@ -66,17 +96,31 @@ async def _ask(handshake, connection, client_id, config):
     connection.on_publish = answers.append
     connection.on_puback = _ignore
     await handshake.subscribe(connection, response_topic(client_id))
-    request = encode_request(config.name, config.model)
+    request = encode_request(config.name, config.model, getattr(config, "tls", False))
     await connection.publish(request_topic(client_id), request, _REQUEST_ID)
-    try:
-        await asyncio.wait_for_ms(_receive(connection, answers), _ANSWER_WAIT_MS)
-    except asyncio.TimeoutError:
-        raise LinkLost("cannot join: no answer within %d s" % (_ANSWER_WAIT_MS // 1000))
-    _, _, payload, packet_id, _, _ = answers[0]
-    if packet_id:
-        await connection.send(encode_puback(packet_id))
+    wait_ms, payload = _ANSWER_WAIT_MS, None
+    while wait_ms:
+        try:
+            await asyncio.wait_for_ms(_receive(connection, answers), wait_ms)
+        except asyncio.TimeoutError:
+            if payload is None:
+                raise LinkLost("cannot join: no answer within %d s" % (wait_ms // 1000))
+            break
+        _, _, payload, packet_id, _, _ = answers.pop(0)
+        if packet_id:
+            await connection.send(encode_puback(packet_id))
+        wait_ms = _show_code(payload or b"", config)
     await connection.send(b"\xe0\x00")  # DISCONNECT
     return payload or b""
+
+
+def _show_code(payload, config):
+    """Print the code of a board that waits; return how long it waits for the next answer."""
+    code = load("contract_commands").json_object(payload, "join response").get("pending")
+    if code is None:
+        return 0
+    print("device: %s waits for approval: hecate devices approve %s" % (config.name, code))
+    return _APPROVAL_WAIT_MS
 
 
 async def _receive(connection, answers):

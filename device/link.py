@@ -8,8 +8,8 @@ Trap: CONNACK may report that the session is gone (the broker restarted without 
 unacknowledged messages are sent as new, without DUP. The device subscribes in either case: a
 second SUBSCRIBE is harmless.
 
-A broker that refuses user name and password (CONNACK 4 or 5) makes the device try a claim token, if
-it has one, and its own credentials again, in turn; any other failure changes nothing.
+A broker that refuses user name and password (CONNACK 4 or 5) makes the device join, with a claim
+token or by approval, and try its own credentials again, in turn; any other failure changes nothing.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ import random
 import time
 
 from device.calls import describe
-from device.contract import command_name, decode_time
+from device.contract import command_name
 from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
 from device.flash import load, remove
 from device.mqtt import Connection, end_task
@@ -177,8 +177,8 @@ class Link:
             if is_joining:
                 self._must_join = self._credentials is not None and not is_about_login
             else:
-                # Revoked, or the gateway lost its memory: only a new claim token lets us in again.
-                self._must_join = is_about_login and load("stored").load_claim() is not None
+                # Revoked, or the gateway lost its memory: only a new join lets us in again.
+                self._must_join = is_about_login
             raise
         except LinkLost:
             load("resolver").note_failure(self._address)
@@ -188,7 +188,7 @@ class Link:
         self._acks = []
         self._owed_since = None
         self._outbox.reconnected(session)
-        filters = (self.prefix + "/commands/+", self.prefix + "/time")
+        filters = (self.prefix + "/commands/+", self.prefix + "/time", self._credentials_topic())
         await load("handshake").subscribe(connection, *filters)
         await self._say_online()
         self._report_up()
@@ -254,14 +254,28 @@ class Link:
             self._on_command(name, message, self.rounds)
             return
         self.acknowledge(packet_id, self.rounds)
-        if topic == self.prefix + "/time":
+        if topic == self._credentials_topic():
+            self._renew(payload or b"")
+        elif topic == self.prefix + "/time":
             try:
-                self._clock.set(decode_time(payload or b""))
+                self._clock.set(load("contract_commands").decode_time(payload or b""))
                 if self._config.tls and self._clock.now() is not None:
                     load("tls").keep_time(self._clock.now())
             except (WireError, OSError) as exc:
                 print("device:", exc)
             self._wake.set()
+
+    def _credentials_topic(self):
+        return "$hec/%s/credentials" % self.prefix
+
+    def _renew(self, payload):
+        """Take new credentials; the next connection uses them, and so ends the old ones."""
+        try:
+            self._use(load("join").renew(payload, self._credentials[0]))
+        except (WireError, OSError) as exc:
+            print("device: keeping the old credentials:", exc)
+            return
+        self.fail("new credentials")
 
     def _report_up(self):
         self.is_up = True

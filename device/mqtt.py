@@ -19,7 +19,7 @@ from device.contract import PACKET_LIMIT
 from device.errors import DeviceError, LinkLost, WireError
 from micropython import const
 
-_READ_BYTES = const(512)
+_READ_BYTES = const(256)
 _WRITE_BYTES = const(256)  # a packet up to this size is one piece: one write, one segment
 _SUBSCRIBE_ID = const(65535)  # the outbox uses ids up to 65534; one SUBSCRIBE at a time
 

@@ -9,15 +9,16 @@ type, so that a board's memory holds no class for each:
     (9, packet id, first return code)                     SUBACK
     (13,)                                                 PINGRESP
 
-The decoder has one buffer for one packet of `limit` bytes, made once: a board's heap may be too
-fragmented for another one later. A PUBLISH that is larger is not an error, because a broker that
-keeps the session would send it again after every reconnect: its topic and packet id are read, its
-payload is None, and its bytes are skipped. The same holds for a payload that finds no memory.
+The decoder has one small buffer, made once; a packet that does not fit gets one of its own while it
+comes. A PUBLISH that is larger than the limit is not an error, because a broker that keeps the
+session would send it again after every reconnect: its topic and packet id are read, its payload is
+None, and its bytes are skipped. The same holds for a packet that finds no memory.
 """
 
 from device.errors import WireError
 from micropython import const
 
+_SMALL = const(512)
 _LENGTH_BYTES = const(4)  # [MQTT-2.2.3]: so a remaining length is below 2**28
 
 
@@ -62,11 +63,12 @@ class Decoder:
 
     def __init__(self, limit):
         self._limit = limit
-        self._buffer = memoryview(bytearray(limit + _LENGTH_BYTES + 1))
+        self._small = self._buffer = memoryview(bytearray(_SMALL))
         self.reset()
 
     def reset(self):
         """Forget everything: a new connection begins."""
+        self._buffer = self._small
         self._used = 0  # of the buffer
         self._skip = 0  # of what comes, before the next packet
         self._data = b""
@@ -95,20 +97,33 @@ class Decoder:
             if start > _LENGTH_BYTES:
                 raise WireError("cannot read packet: length has more than 4 bytes")
         first, wanted = buffer[0], length
-        is_oversized = length > self._limit
+        is_oversized = length > self._limit or not self._make_room(start + length)
         if is_oversized:
             if first >> 4 != 3:
                 raise WireError("cannot read packet: %d bytes are too many" % length)
             if not self._fill(start + 2):
                 return None
             wanted = 2 + (buffer[start] << 8 | buffer[start + 1]) + (2 if first & 0x06 else 0)
-            if wanted > self._limit:
+            if wanted > self._limit or not self._make_room(start + wanted):
                 raise WireError("cannot read packet: topic of %d bytes" % wanted)
         if not self._fill(start + wanted):
             return None
+        body = self._buffer[start : start + wanted]
+        self._buffer = self._small
         self._used = 0
         self._skip = length - wanted
-        return decode_body(first, buffer[start : start + wanted], is_oversized)
+        return decode_body(first, body, is_oversized)
+
+    def _make_room(self, size):
+        """Take a buffer of its own for a larger packet; return whether there is memory for it."""
+        if size > len(self._buffer):
+            try:
+                larger = memoryview(bytearray(size))
+            except MemoryError:
+                return False
+            larger[: self._used] = self._buffer[: self._used]
+            self._buffer = larger
+        return True
 
     def _fill(self, wanted):
         """Move data until the buffer holds so many bytes; return whether it does."""

@@ -4,18 +4,19 @@ The claim token has a file of its own: it is removed once used, without touching
 
 A device must not need a visit because of a broken file. The settings with which it was online last
 are kept beside config.json and take its place when it cannot be read; broken credentials count as
-none when there is a claim token.
+none.
 """
 
 import json
+import os
 
-from device.contract import credentials_of
 from device.errors import ConfigError, WireError
 from device.flash import load, read_text, write_atomic
 
 CONFIG = "config.json"
 CREDENTIALS = "credentials.json"
 CLAIM = "claim"
+APPROVAL_SECRET = "join-secret"
 GOOD_CONFIG = "config.good"
 
 
@@ -57,18 +58,28 @@ def _parse(text, path):
     return load("config").parse_config(text, path)
 
 
-def load_credentials(path=CREDENTIALS, claim_path=CLAIM):
+def load_credentials(path=CREDENTIALS):
     """Return the stored credentials, or None when the device has not joined."""
     try:
         text = read_text(path)
         return None if text is None else credentials_of(json.loads(text))
     except (ValueError, AttributeError, WireError):
-        if load_claim(claim_path) is not None:
-            print("device: cannot read %s: joining again with the claim token" % path)
-            return None
-        raise ConfigError(
-            "cannot read %s: write a new claim token to the file 'claim' and reset" % path
-        )
+        print("device: cannot read %s: joining again" % path)
+        return None
+
+
+def credentials_of(answer):
+    """Return (device id, user name, password, prefix) from an object: an answer, or the stored one.
+
+    WireError when a field is missing.
+    """
+    values = tuple([answer.get(field) for field in ("device_id", "username", "password", "prefix")])
+    for value in values:
+        if not isinstance(value, str) or not value:
+            raise WireError("cannot read credentials: a field is missing")
+    if values[3] != "devices/" + values[0]:
+        raise WireError("cannot read credentials: prefix is not that of the device")
+    return values
 
 
 def save_credentials(credentials, path=CREDENTIALS):
@@ -84,3 +95,15 @@ def load_claim(path=CLAIM):
     except (OSError, ValueError):
         return None
     return text.strip() or None if text is not None else None
+
+
+def approval_secret(path=APPROVAL_SECRET):
+    """Return the secret of a board that joins by approval, made at the first time."""
+    try:
+        secret = read_text(path)
+    except (OSError, ValueError):
+        secret = None
+    if not secret or len(secret) != 32:
+        secret = "".join("%02x" % byte for byte in os.urandom(16))
+        write_atomic(path, secret)
+    return secret

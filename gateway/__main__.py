@@ -1,5 +1,6 @@
 """Starts the command line: `hecate`, or `python -m gateway`."""
 
+import json
 import sys
 
 from gateway.cli.app import app
@@ -12,6 +13,8 @@ def main() -> int:
     try:
         app(prog_name="hecate")
     except CliError as exc:
+        if "--json" in sys.argv[1:]:  # one line: the output before it may be lines of JSON
+            sys.stdout.write(json.dumps({"error": str(exc)}, ensure_ascii=False) + "\n")
         sys.stdout.flush()
         sys.stderr.write("".join(f"{printable(line)}\n" for line in str(exc).split("\n")))
         return exc.exit_code

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
-from gateway.app_calls import build_other_nodes
+from gateway.app_calls import build_other_nodes, build_outlets
 from gateway.app_cloud import build_api, build_uplink, name_cloud
 from gateway.app_cluster import (
     ClusterBase,
@@ -35,7 +35,6 @@ from gateway.app_cluster import (
     load_election,
 )
 from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
-from gateway.calls.other_nodes import OtherNodes
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
@@ -53,11 +52,7 @@ from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.node.vouch import HolderVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
-from gateway.services.egress.dialer import is_own_address
-from gateway.services.egress.ports import Outlets
-from gateway.services.egress.targets import OwnNames
 from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
-from gateway.sidecar.names import own_names
 from gateway.status import CloudSources, GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
@@ -156,7 +151,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
-            outlets=_build_outlets(base, broker, sidecar, nodes),
+            outlets=build_outlets(base.node, config.sidecar, broker, sidecar, nodes),
             broker=broker,
             users=users,
             admission=admission,
@@ -242,10 +237,11 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
 
 def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     settings = base.config.broker
+    logins = build_logins(base.devices, base.broker_listeners.encrypted)
     access = Access(
         base.devices.tables.registry,
         base.node.identity.api_key,
-        AccessPorts(base.services.authenticate, build_logins(base.devices), base.devices.rights),
+        AccessPorts(base.services.authenticate, logins, base.devices.rights),
         users,
         loopback_anonymous=settings.anonymous == "loopback",
     )
@@ -317,30 +313,6 @@ async def _build_cloud(
         ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         sep_calls=sep_calls,
-    )
-
-
-def _build_outlets(
-    base: _Base, broker: Broker, sidecar: Sidecar, nodes: OtherNodes | None
-) -> Outlets:
-    """Return the targets of requests of containers."""
-    node, settings = base.node, base.config.sidecar
-
-    def api_ports() -> frozenset[int]:
-        return frozenset({node.api.port} if node.api is not None else ())
-
-    def closed_ports() -> frozenset[int]:
-        bound = [address for listener in broker.all_addresses for address in listener]
-        return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
-
-    return Outlets(
-        api=sidecar.api,
-        own=OwnNames(
-            lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address
-        ),
-        node_id=node.node_id,
-        closed_ports=closed_ports,
-        nodes=nodes,
     )
 
 

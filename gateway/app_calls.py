@@ -1,12 +1,20 @@
-"""Builds the ways to other nodes for app.py."""
+"""Builds the ways to other nodes, and the targets of requests of containers, for app.py."""
 
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
+from broker import Broker
 from gateway.calls.other_nodes import CallClient, OtherNodes
 from gateway.calls.ways import Way
 from gateway.cluster.cluster import Cluster
+from gateway.config import SidecarSettings
+from gateway.node.record import Node
+from gateway.services.egress.dialer import is_own_address
+from gateway.services.egress.ports import Outlets
+from gateway.services.egress.targets import OwnNames
+from gateway.sidecar.app import Sidecar
+from gateway.sidecar.names import own_names
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
     from gateway.cloud_api.sep_calls import SepCalls
@@ -31,3 +39,30 @@ def build_other_nodes(
     if not clients:
         return None
     return OtherNodes(node_id, cluster, clients, cloud[1] if cloud is not None else None)
+
+
+def build_outlets(
+    node: Node,
+    settings: SidecarSettings,
+    broker: Broker,
+    sidecar: Sidecar,
+    nodes: OtherNodes | None,
+) -> Outlets:
+    """Return the targets of requests of containers."""
+
+    def api_ports() -> frozenset[int]:
+        return frozenset({node.api.port} if node.api is not None else ())
+
+    def closed_ports() -> frozenset[int]:
+        bound = [address for listener in broker.all_addresses for address in listener]
+        return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
+
+    return Outlets(
+        api=sidecar.api,
+        own=OwnNames(
+            lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address
+        ),
+        node_id=node.node_id,
+        closed_ports=closed_ports,
+        nodes=nodes,
+    )

@@ -50,9 +50,9 @@ async def load_devices(
     return DeviceBase(settings, store, await load_tables(store), authority)
 
 
-def build_logins(base: DeviceBase) -> DeviceLogins:
+def build_logins(base: DeviceBase, encrypted: frozenset[str]) -> DeviceLogins:
     """Return the part that authenticates devices and joining boards."""
-    rules = LoginRules(base.settings.approval, base.settings.expire_days)
+    rules = LoginRules(base.settings.approval, base.settings.expire_days, encrypted)
     return DeviceLogins(base.tables, rules, DevicePorts(time.time, base.store.save_device))
 
 

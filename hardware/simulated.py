@@ -12,19 +12,19 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from hardware.boundedlog import BoundedLog
+from hardware.device_package import NOT_IN_PACKAGE, PACKAGE
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).resolve().parent.parent / "device"
-NOT_IN_PACKAGE = {PACKAGE / name for name in ("main.py", "boot.py", "manifest.py")}
 LOG_NAME = "board.log"
+CREDENTIALS = "credentials.json"  # written by the device once it has joined
 HEAP = "512K"  # 256 KiB of a 32-bit board: enough to compile the package's sources
 
 _WATCHDOG = "watchdog"  # the program writes the seconds that it may be silent, again and again
@@ -84,9 +84,11 @@ class SimulatedBoard:
         program: Path | None = None,
         limits: BoardLimits | None = None,
         package: Path = PACKAGE,  # the sources, or what mpy-cross made of them
+        echo: Callable[[bytes], None] | None = None,  # called with the program's output
     ) -> None:
         self.directory = directory
         self._package = package
+        self._echo = echo
         self.settings = settings
         self.restarts = 0
         self._program = program or PACKAGE / "main.py"
@@ -105,7 +107,7 @@ class SimulatedBoard:
     def device_id(self) -> str | None:
         """The id the gateway gave it, or None before it has joined."""
         try:
-            stored = json.loads((self.directory / "credentials.json").read_text())
+            stored = json.loads((self.directory / CREDENTIALS).read_text())
         except FileNotFoundError:
             return None
         return str(stored["device_id"])
@@ -209,6 +211,8 @@ class SimulatedBoard:
         assert process.stdout is not None
         complained = False
         while output := await process.stdout.read(_LINE_LIMIT):
+            if self._echo is not None:
+                self._echo(output)
             try:
                 self._log.write(output)
             except OSError as exc:  # a full disk must not stop the board

@@ -40,6 +40,7 @@ STEP_LIMIT = 80
 PYTHON, JAVASCRIPT = "python", "js"  # of Launch.runtime
 SETTINGS = "settings"
 DETAIL_LIMIT = 200
+COUNT_MAX = 2**63 - 1
 
 
 class Command(StrEnum):
@@ -224,7 +225,7 @@ def decode_report(line: bytes) -> Report:
         case "Failed":
             report = Failed(_of(values.get("error"), str)[:ERROR_LIMIT])
         case "Counts":
-            report = Counts(**{name: _of(value, int) for name, value in values.items()})
+            report = Counts(**{name: _count(value) for name, value in values.items()})
         case "Measured":
             report = Measured(decode_samples(values.get("samples")))
         case "Doing":
@@ -257,6 +258,12 @@ def _of(value: Any, kind: type[T]) -> T:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ControlError(f"cannot read report: {type(value).__name__}, not {kind.__name__}")
     return value
+
+
+def _count(value: Any) -> int:
+    if not 0 <= _of(value, int) <= COUNT_MAX:
+        raise ControlError("cannot read report: a count is negative, or has more than 63 bits")
+    return int(value)
 
 
 def _line(values: Mapping[str, Any]) -> bytes:

@@ -3,7 +3,9 @@
 Theory of operation
 -------------------
 A worker is a task that handles one message after the other, as long as any can start; so a burst
-costs one task, and a handler that needs no waiting costs no switch. A worker whose handler has
+costs one task, and a handler that needs no waiting costs no switch. Its first step runs in the
+call that starts it (eager_task.py), so that the loop does not turn between a message and its
+handler. A worker whose handler has
 left something in its context variables ends, so that no message sees those of another. While
 handlers run, a sweep looks for those beyond their limit: it cancels them, and ends the process
 when one does not end then.
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from microservice.deliveries import HandlerQueue, QueuedMessage
+from microservice.eager_task import start_task
 from microservice.errors import PublishError, PublishSizeError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
@@ -105,7 +108,7 @@ class Dispatcher:
         return self._triggers.filters(echo=echo)
 
     def arrived(self, message: Incoming) -> None:
-        """Queue a message from the broker."""
+        """Queue a message from the broker, for start()."""
         found = self._triggers.find(message.topic)
         width = min([each.concurrency for each, _ in found], default=1)
         taken = self._deliveries.arrive(
@@ -114,11 +117,14 @@ class Dispatcher:
         if taken:
             if message.duplicate:  # it may be done already
                 self._acknowledge()
-            self._pump()
             return
         if not self._counters.dropped:
             logger.warning("messages arrive faster than handlers finish: some are dropped")
         self._counters.dropped += 1
+
+    def start(self) -> None:
+        """Start the handlers of queued messages, as many as may run."""
+        self._pump()
 
     def connected(self, *, session_present: bool) -> None:
         """Note a new connection."""
@@ -151,7 +157,7 @@ class Dispatcher:
         now = asyncio.get_running_loop().time()
         while (delivery := self._deliveries.take_start(now)) is not None:
             self._idle.clear()
-            worker = asyncio.create_task(self._work(delivery), context=self._context.copy())
+            worker = start_task(self._work(delivery), self._context.copy())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
         self._watch()

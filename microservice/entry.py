@@ -188,7 +188,10 @@ def load_service(code: Path, memory_mib: int) -> Service:
         raise ServiceError(f"cannot load {ENTRY_FILE}: {_where(exc, code, memory_mib)}") from exc
     services = {id(value): value for value in vars(module).values() if isinstance(value, Service)}
     if len(services) != 1:
-        raise ServiceError(f"cannot load {ENTRY_FILE}: it has {len(services)} Services, not one")
+        raise ServiceError(
+            f"cannot load {ENTRY_FILE}: it has {len(services)} Services, not one; write "
+            "`service = Service()` once"
+        )
     return services.popitem()[1]
 
 

@@ -168,6 +168,10 @@ class ServiceLifecycle:
         if not self._requests.arrived(message):
             self._dispatcher.arrived(message)
 
+    def arrived_all(self) -> None:
+        """Start the handlers of the messages that have arrived."""
+        self._dispatcher.start()
+
     def connected(self, *, session_present: bool) -> None:
         """Note that the broker has accepted."""
         self._dispatcher.connected(session_present=session_present)
@@ -182,7 +186,8 @@ class ServiceLifecycle:
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
             )
-        await self._may_publish.wait()
+        if not self._may_publish.is_set():  # speed: without a coroutine
+            await self._may_publish.wait()
         if self._retired:
             raise PublishError(
                 f"cannot publish to {topic}: another version of this container has taken over"

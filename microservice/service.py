@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from microservice.config.values import SecretValues, SettingValues
 from microservice.errors import PublishError
 from microservice.message import Message, encode_payload
-from microservice.mqtt.wire import MessageProperties
+from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
 from microservice.outbound import ContainerNetwork, OutboundClient
 from microservice.outbound.answer import CallAnswer, service_url
 from microservice.store.state import State
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from microservice.testing.harness import TestBench
 
 logger = logging.getLogger(__name__)
+
+_NO_TRACE = nullcontext()
 
 
 class PublishSink(Protocol):
@@ -227,8 +230,11 @@ class Service(TriggerDecorators):
 
         @wraps(handler)
         async def answer(message: Message) -> None:
-            parent, state = message.user_property(PARENT), message.user_property(STATE)
-            with continue_trace(parent, state):
+            trace: AbstractContextManager[None] = _NO_TRACE
+            if message.user_properties:
+                parent, state = message.user_property(PARENT), message.user_property(STATE)
+                trace = continue_trace(parent, state)
+            with trace:
                 result = await handler(message)
                 if result is not None and message.response_topic:
                     await self._respond(message, result)
@@ -252,6 +258,8 @@ def _properties(
     """Return the properties of a message, with those of the trace that it belongs to."""
     pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
     trace = current_trace()
+    if not (trace or pairs or content_type) and expiry is None:
+        return NO_PROPERTIES
     return MessageProperties(
         content_type=content_type,
         user=(*pairs, *(trace.headers if trace else ())),

@@ -13,7 +13,8 @@ HEAD = """# The `hecate` command
 Made by `scripts/cli_docs.py` from the command's own help; do not edit by hand.
 
 Every command reports errors with their reason on standard error. Exit codes: 0 done, 1 failed,
-2 wrong options. Commands that answer with data print JSON with `--json`. Without a terminal, or
+2 wrong options. Commands that answer with data print JSON with `--json`; one that fails prints
+`{"error": "cannot X: why"}` then, and the reason on standard error, too. Without a terminal, or
 with `NO_COLOR` set, there are no colours and no moving parts.
 """
 

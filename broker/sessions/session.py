@@ -10,7 +10,7 @@ Rules after every call:
 1. No new message overtakes a queued one.
 2. QoS 0 is never queued: it is sent, or dropped and counted.
 3. Something is in flight while a client that reads has messages queued: its acknowledgement sends
-   the next ones.
+   the next ones. The session is paused then, also while packets wait to be sent again.
 
 lifecycle.py has the states and their transitions.
 """
@@ -188,6 +188,8 @@ class Session(SessionLifecycle):
             if self._deadlines and client.version == MQTT_5:  # other versions have no expiry
                 append = shorten_lives(append, self._deadlines, now)
             self.inflight.send_again(append)
+            if self.inflight.is_sending_again:  # stays paused: the next acknowledgement comes here
+                return 0
         self._send_waiting(client, now)
         if not self._queue.messages and self.retained_backlog:
             return self._send_retained(client, retained, now)
@@ -237,12 +239,8 @@ class Session(SessionLifecycle):
     def _start_sending(self, now: float) -> None:
         """Send queued messages if nothing is in flight, as no acknowledgement will come. Rule 3."""
         client = self.client
-        if (
-            self._queue.messages
-            and not self.inflight.packets
-            and client is not None
-            and not client.paused
-        ):
+        is_idle = self._queue.messages and not self.inflight.packets
+        if is_idle and client is not None and not client.paused:
             self._send_waiting(client, now)
 
     def _send_waiting(self, client: Outbound, now: float) -> None:

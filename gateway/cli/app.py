@@ -12,7 +12,13 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.cli.broker import broker_app
-from gateway.cli.commands import develop, microservices, remote, versions
+from gateway.cli.commands import (
+    develop,
+    device_programs,  # noqa: F401  # adds its commands
+    microservices,
+    remote,
+    versions,
+)
 from gateway.cli.commands.account import account_app
 from gateway.cli.commands.beps import beps_app
 from gateway.cli.commands.context import context_app

@@ -40,6 +40,7 @@ logger = logging.getLogger(__name__)
 
 CLAIM_NAME = "claim:"  # and the digest: an identity of the broker that may only join
 PENDING_NAME = "join:"
+ENCRYPTED = "encrypted"  # the group of boards that join by TLS
 JOINS_AT_ONCE = 64
 
 
@@ -115,7 +116,7 @@ class JoinHandler:
         client_id = message.topic.split("/")[JOIN_LEVEL]
         try:
             async with self.lock:
-                answer = await self._decide(client_id, message.sender, message.payload)
+                answer = await self._decide(client_id, message)
         except GatewayError as exc:
             logger.warning("%s", exc)
             answer = encode_refusal("the gateway cannot store it now")
@@ -127,9 +128,12 @@ class JoinHandler:
         session, topic = f"{sender}:{client_id}", join_response(client_id)
         self._local.send(session, topic, answer, lambda _: None)
 
-    async def _decide(self, client_id: str, sender: str, payload: bytes) -> bytes:
+    async def _decide(self, client_id: str, message: Message) -> bytes:
+        sender = message.sender
         try:
-            request = parse_request(payload)
+            request = parse_request(message.payload)
+            if message.publisher is None or ENCRYPTED not in message.publisher.groups:
+                request = replace(request, wants_certificate=False)  # a key would be readable
             if sender.startswith(CLAIM_NAME):
                 digest = sender.removeprefix(CLAIM_NAME)
                 return await self._join_by_claim(client_id, digest, request)
@@ -227,9 +231,9 @@ class JoinHandler:
     ) -> tuple[DeviceRecord, Secret, Mapping[str, str]]:
         password, certificate = new_token(), None
         fields: Mapping[str, str] = {}
-        if request.wants_certificate or request.csr:
-            if self._issuer is None:
-                raise ValueError("this gateway makes no certificates: [devices] certificates")
+        if request.csr and self._issuer is None:
+            raise ValueError("this gateway makes no certificates: [devices] certificates")
+        if self._issuer is not None and (request.csr or request.wants_certificate):
             certificate, fields = await self._issuer.issue(device.device_id, request)
         digest = digest_of(password.reveal().encode())
         device = replace(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from broker import Credentials, Identity, Refusal
 from broker.access.certificates import NameField, name_in
 from gateway.devices.credentials import digest_of
-from gateway.devices.join_handler import CLAIM_NAME, PENDING_NAME
+from gateway.devices.join_handler import CLAIM_NAME, ENCRYPTED, PENDING_NAME
 from gateway.devices.joining.pending import SECRET_BYTES
 from gateway.devices.joining.requests import may_be_client_id
 from gateway.devices.record import DeviceRecord
@@ -37,6 +37,7 @@ class LoginRules:
 
     approval: bool = True
     expire_days: int = 0
+    encrypted: frozenset[str] = frozenset()  # the names of listeners with TLS
 
 
 class DeviceLogins:
@@ -63,7 +64,7 @@ class DeviceLogins:
                 "a claim token that is used up is used by %.64r at %s", client_id, credentials.peer
             )
             return Refusal.BAD_CREDENTIALS
-        return _joining(f"{CLAIM_NAME}{claim.digest}", client_id)
+        return self._joining(f"{CLAIM_NAME}{claim.digest}", credentials)
 
     def pending(self, credentials: Credentials) -> Identity | Refusal:
         """Return the identity of a board that asks for approval."""
@@ -76,7 +77,7 @@ class DeviceLogins:
         board = self._tables.pending.ask(digest, client_id, credentials.peer, self._ports.clock())
         if board is None:
             return Refusal.QUOTA_EXCEEDED
-        return _joining(f"{PENDING_NAME}{digest}", client_id)
+        return self._joining(f"{PENDING_NAME}{digest}", credentials)
 
     def has_certificate(self, credentials: Credentials) -> bool:
         """Return whether a login without a user name shows the certificate of a device."""
@@ -98,6 +99,13 @@ class DeviceLogins:
         if is_changed:
             await self._ports.store(device)
         return Identity(device_id, client_id, frozenset({DEVICE}))
+
+    def _joining(self, name: str, credentials: Credentials) -> Identity:
+        groups = {CLAIM}
+        if credentials.listener in self._rules.encrypted:
+            groups.add(ENCRYPTED)
+        session = f"{name}:{credentials.client_id}"
+        return Identity(name, session, frozenset(groups), keeps_session=False)
 
     def _find(self, credentials: Credentials) -> DeviceRecord | None:
         if credentials.password:
@@ -136,10 +144,6 @@ class DeviceLogins:
 def joining_client_id(identity: Identity) -> str:
     """Return the client id with which a joining board logged in."""
     return identity.client_id.rpartition(":")[2]
-
-
-def _joining(name: str, client_id: str) -> Identity:
-    return Identity(name, f"{name}:{client_id}", frozenset({CLAIM}), keeps_session=False)
 
 
 def _digest(certificate: bytes) -> str:

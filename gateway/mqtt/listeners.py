@@ -25,6 +25,11 @@ class BrokerListeners:
     listeners: tuple[Listener, ...]
     certificates: tuple[ServerCertificate, ...]
 
+    @property
+    def encrypted(self) -> frozenset[str]:
+        """The names of the listeners with TLS."""
+        return frozenset(each.name for each in self.listeners if each.tls is not None)
+
 
 def open_broker_listeners(
     settings: EmbeddedBrokerSettings, socket: Path, device_authority: Path | None = None
@@ -48,6 +53,8 @@ def open_broker_listeners(
         listener = table.build()
         # a path that is called "containers" must not become the listener of the containers
         name = f"unix:{listener.path}" if listener.path else listener.name
+        if context is not None:
+            name = f"tls:{name}"  # two listeners on any free port would have one name
         listeners.append(make_listener(listener, context, name))
     listeners.append(Listener(path=socket, name=CONTAINERS))
     return BrokerListeners(tuple(listeners), tuple(certificates))

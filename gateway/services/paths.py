@@ -13,7 +13,7 @@ from gateway.services.runtimes.port import Version
 
 # first parts of paths that the gateway answers itself; only paths without a client id meet them
 RESERVED = frozenset(
-    {"account", "api", "beps", "devices", "healthz", "jsonrpc", "mcm", "mds", "metrics",
+    {"account", "api", "beps", "devices", "healthz", "jsonrpc", "mcm", "mds", "metrics", "mip",
      "openapi.json", "readyz", "status", "ws"}
 )  # fmt: skip
 

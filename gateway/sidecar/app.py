@@ -13,6 +13,7 @@ from gateway.access.guard import Guard
 from gateway.calls.other_nodes import OtherNodes
 from gateway.cluster.cluster import Cluster
 from gateway.devices.admission import DeviceAdmission
+from gateway.devices.mip_index import mip_routes
 from gateway.errors import BepError
 from gateway.http.problems import Problem
 from gateway.http.routes import ApiRoute, make_api, make_route
@@ -125,6 +126,7 @@ def sidecar_routes(
         *claims.claims_routes(guard, parts.admission),
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),
+        *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),
         *parts.services.mcm_routes(guard.client_id, access),

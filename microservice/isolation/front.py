@@ -110,6 +110,20 @@ def run_front(
     launch.close()
     _place_launched(*descriptors)
     spec = decode_spec(data)
+    isolation = _isolate(spec, common, means, cgroups, ruleset)
+    cgroups.close()
+    sys.argv = ["microservice.entry", str(CONTROL_FD)]
+    return serve(isolation, spec.required)
+
+
+def _isolate(
+    spec: ContainerSpec,
+    common: Common,
+    means: Means,
+    cgroups: CgroupFiles,
+    ruleset: landlock.Ruleset | None,
+) -> Isolation:
+    """Put all means in force that need the launch; return what the probe finds then."""
     view = FileView(
         read_only=common.read_only,
         code=spec.code,
@@ -141,10 +155,7 @@ def run_front(
         means.attempt("landlock", lambda: _restrict_files(ruleset, view))
     means.attempt("seccomp", lambda: install(common.filters[means.network]))
     os.chdir(spec.data)
-    isolation = probe(spec, cgroups, common.outside, (counts_alone, means.why))
-    cgroups.close()
-    sys.argv = ["microservice.entry", str(CONTROL_FD)]
-    return serve(isolation, spec.required)
+    return probe(spec, cgroups, common.outside, (counts_alone, means.why))
 
 
 def _place_descriptors(launch: socket.socket, control: int, keep: CgroupFiles) -> socket.socket:

@@ -129,6 +129,7 @@ class TestBench:
             topic, encode_payload(value), qos, retain, False, packet_id, properties or NO_PROPERTIES
         )
         self._dispatcher.arrived(message)
+        self._dispatcher.start()
         await handled.wait()
 
     async def request(self, topic: str, value: Any = b"") -> Any:

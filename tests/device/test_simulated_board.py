@@ -7,7 +7,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from hardware.simulated import PACKAGE, BoardLimits, SimulatedBoard
+from hardware.device_package import PACKAGE
+from hardware.simulated import BoardLimits, SimulatedBoard
 from settings.secret import Secret
 from tests import programs
 from tests.aio import until

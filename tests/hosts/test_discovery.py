@@ -7,7 +7,6 @@ import pytest
 
 from tests.hosts.gateways import start_gateways, until_one_cluster
 from tests.hosts.network import Network
-from tests.programs import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 

@@ -23,7 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.cli.client.sidecar import SidecarClient, is_loopback
 from gateway.cli.client.target import Target
-from gateway.cli.errors import CliError
+from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import console, notes, print_json
 from gateway.cli.services.containers import CONTAINERS, find_container
 from settings.secret import Secret
@@ -33,6 +33,7 @@ RESPONSES = "responses"  # containers may publish one level below it
 ANSWER_S = 10.0
 HANDLED_S = 10.0  # then a handler is slow; it may still end well
 POLL_S = 0.1
+TOPIC_BYTES = 65_535  # MQTT 5, 1.5.4
 NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5, 3.4.2.1
 HANDLED, TRIED_AGAIN = "handled", "its handler failed, and is tried again"
 _EVERYWHERE = ("0.0.0.0", "::", "[::]")  # noqa: S104  # compared, not bound
@@ -44,6 +45,19 @@ class Outgoing:
 
     topic: str
     payload: bytes
+
+    def check(self) -> None:
+        """Refuse a topic to which nobody can publish (MQTT 5, 4.7)."""
+        size = len(self.topic.encode("utf-8", "surrogatepass"))
+        if (
+            not 1 <= size <= TOPIC_BYTES
+            or not self.topic.isprintable()
+            or set(self.topic) & {*"+#"}
+        ):
+            raise OptionError(
+                f"cannot publish to {self.topic[:80]!r}: it is no topic of a message, such as "
+                "devices/kitchen/readings/t, which has no + and no #"
+            )
 
 
 class MqttRequest:
@@ -127,6 +141,7 @@ class MqttRequest:
 
 async def invoke_by_mqtt(target: Target, name: str, message: Outgoing, *, as_json: bool) -> int:
     """Publish a message and wait until the microservice has handled it; return the exit code."""
+    message.check()
     async with SidecarClient(target) as sidecar:
         before = await find_container(sidecar, name)
         status = await sidecar.call("find the broker", "GET", "/status/v1")

@@ -21,6 +21,7 @@ from gateway.services.containers import ContainerState
 from gateway.services.deploying.container_table import ContainerTable, Deployed
 from gateway.services.limits import ServiceLimits
 from gateway.services.logs.log import LOG_NAME, note_line
+from gateway.storage.trees import TreeDepthError, walk_tree
 
 logger = logging.getLogger(__name__)
 
@@ -49,14 +50,12 @@ def judge(size_bytes: int, quota_bytes: int) -> QuotaVerdict:
 
 
 def folder_bytes(folder: Path) -> int:
-    """Return the room on disk of all that is below a folder; links are not followed. Blocks."""
-    total = 0
-    for where, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):  # it was deleted meanwhile
-                blocks = os.lstat(os.path.join(where, name)).st_blocks  # noqa: PTH118  # a path object costs more than the call
-                total += ENTRY_BYTES + blocks * BLOCK_BYTES
-    return total
+    """Return the room on disk of all that is below a folder; links are not followed. Blocks.
+
+    Raises:
+        TreeDepthError: its folders are nested too deep.
+    """
+    return sum(ENTRY_BYTES + one.status.st_blocks * BLOCK_BYTES for one in walk_tree(folder))
 
 
 def deleted_bytes(folder: Path) -> int:
@@ -121,7 +120,11 @@ class StoreQuotas:
         folder = self._folder_of(container_id)
         own = supervisor.version.manifest.limits.store_mib
         quota = own * MIB if own is not None else self._limits.store_bytes
-        size = await asyncio.to_thread(used_bytes, folder)
+        try:
+            size = await asyncio.to_thread(used_bytes, folder)
+        except TreeDepthError as exc:
+            await supervisor.end_for(f"{exc}: the gateway cannot see what they hold")
+            return
         verdict = judge(size, quota)
         holds = f"its files take {size / MIB:.1f} MiB"
         if verdict is QuotaVerdict.OVER:

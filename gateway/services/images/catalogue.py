@@ -37,6 +37,7 @@ from gateway.services.versions.rows import (
 from gateway.spool.disk_reserve import DiskReserve
 from gateway.storage.disk_space import free_bytes
 from gateway.storage.migrations import open_database
+from gateway.storage.trees import remove_tree
 
 if TYPE_CHECKING:  # only an upload needs it in memory
     from gateway.services.images.image import Image, ImageFile
@@ -153,10 +154,7 @@ class Catalogue:
     def drop_container(self, container_id: str) -> None:
         """Remove a container and everything it kept."""
         self._write((DROP_CONTAINER, (container_id,)), (DROP_VERSIONS, (container_id,)))
-        directory = self.directory(container_id)
-        shutil.rmtree(directory, ignore_errors=True)
-        with contextlib.suppress(OSError):  # damage may have made a file of it
-            directory.unlink(missing_ok=True)
+        _remove(self.directory(container_id))
 
     def directory(self, container_id: str) -> Path:
         """Return the directory that is a container's own."""
@@ -263,14 +261,14 @@ class Catalogue:
         kept = {self.content(digest).name for digest in digests}
         for path in (self._state / "contents").iterdir():
             if path.name not in kept and not path.name.startswith(_SCRATCH_PREFIX):
-                shutil.rmtree(path, ignore_errors=True)
+                _remove(path)
 
     def _remove_scratch(self) -> None:
         for path in (
             *(self._state / "contents").glob(f"{_SCRATCH_PREFIX}*"),
             *(self._state / "containers").glob("*/tmp/*"),
         ):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
 
     def _open(self) -> sqlite3.Connection:
         path = self._state / "catalogue.db"
@@ -315,6 +313,12 @@ def _unpack(image: "Image", file: "ImageFile", directory: Path) -> None:
         target.flush()
         os.fsync(target.fileno())
     path.chmod(_READ_ONLY)
+
+
+def _remove(path: Path) -> None:
+    """Remove a folder; what cannot be removed stays, and takes room."""
+    with contextlib.suppress(OSError):
+        remove_tree(path)
 
 
 def _size(path: Path) -> int:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import shutil
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from gateway.services.runtimes.container_process import ContainerProcess
 from gateway.services.runtimes.isolation import explain_missing
 from gateway.services.runtimes.liveness import REPORTS_PER_S, Liveness, ReportLimiter
 from gateway.services.runtimes.port import ProcessError, Start
+from gateway.storage.trees import remove_tree
 from microservice.control import (
     Alive,
     Command,
@@ -173,7 +173,8 @@ class PythonProcess:
         await asyncio.gather(reading, self._given.copying, return_exceptions=True)
         self._writer.close()
         self.http_socket.unlink(missing_ok=True)
-        await asyncio.to_thread(shutil.rmtree, self._given.scratch, ignore_errors=True)
+        with contextlib.suppress(OSError):  # what stays is removed when the gateway starts
+            await asyncio.to_thread(remove_tree, self._given.scratch)
         if self._asking is not None:
             self._asking.cancel()
         self.ended = self._reported_error or self._explain(status, killed_for_memory)

@@ -14,6 +14,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from gateway.storage.trees import TreeDepthError, walk_tree
+
 DATA = "data"
 _OPEN_FOLDER, _OPEN_FILE = 0o755, 0o444
 _CONNECTABLE = 0o666
@@ -56,9 +58,11 @@ def _owners(directory: Path) -> Iterator[int]:
 
 def give_folder(folder: Path, uid: int) -> None:
     """Make a uid the owner of a folder and all in it; the folder itself last."""
-    for parent, folders, files in os.walk(folder, topdown=False):
-        for name in (*folders, *files):
-            os.lchown(Path(parent, name), uid, uid)
+    try:
+        for one in walk_tree(folder):
+            os.chown(one.name, uid, uid, dir_fd=one.folder, follow_symlinks=False)
+    except TreeDepthError as exc:
+        raise OSError(f"{folder}: {exc}") from exc
     os.lchown(folder, uid, uid)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 
-from device import sampling
+from device import intervals, sampling
 from device.calls import Failures
 from device.clock import DeviceClock
 from device.flash_queue import FlashQueue, decode_body, encode_record
@@ -13,7 +13,7 @@ DIRECTORY = "/tmp/hecate-test-queue-%d" % int.from_bytes(os.urandom(6), "little"
 
 def refused(seconds):
     try:
-        sampling.interval_ms(seconds)
+        intervals.interval_ms(seconds)
     except ValueError as exc:
         return str(exc)
     raise AssertionError(seconds)
@@ -22,7 +22,7 @@ def refused(seconds):
 def test_intervals_are_checked_when_declared():  # case D10
     for seconds in (0, -1, 0.001, None, "5", True, float("nan"), float("inf"), 10**9):
         assert refused(seconds).startswith("cannot read every")
-    assert sampling.interval_ms(604800) == 604800000
+    assert intervals.interval_ms(604800) == 604800000
 
 
 def test_long_intervals_are_waited_for_in_parts():  # case D10

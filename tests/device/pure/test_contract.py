@@ -2,9 +2,9 @@
 
 import json
 
-from device import contract, contract_commands
+from device import contract, contract_commands, stored
 from device import join as joining
-from device.errors import Refused, WireError
+from device.errors import CredentialsRefused, Refused, WireError
 from tests.device.raising import raised
 
 with open("tests/vectors/device_contract.json") as file:  # noqa: PTH123  # no pathlib on a board
@@ -38,13 +38,20 @@ def test_join_response() -> None:
     credentials = joining.decode_response(json.dumps(response).encode())
     fields = ("device_id", "username", "password", "prefix")
     assert credentials == tuple(response[field] for field in fields)
-    assert contract.credentials_of(response) == credentials
+    assert stored.credentials_of(response) == credentials
 
 
 def test_join_refused() -> None:
     refusal = json.dumps(VECTORS["join_refused"]).encode()
     message = raised(Refused, joining.decode_response, refusal)
     assert message == VECTORS["join_refused"]["error"]
+
+
+def test_a_board_that_waits_is_told_its_code() -> None:
+    pending = json.dumps(VECTORS["join_pending"]).encode()
+    message = raised(CredentialsRefused, joining.decode_response, pending)
+    assert "hecate devices approve 481-204" in message
+    assert VECTORS["approval_user"] == joining.APPROVAL_USER
 
 
 def test_bad_join_responses() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from hardware.boundedlog import BoundedLog
+from hardware.device_package import PACKAGE
 from hardware.simulated import (
-    PACKAGE,
     DeviceSettings,
     SimulatedBoard,
     SimulatedBoardError,

@@ -99,6 +99,8 @@ def test_reports_arrive(report: Report) -> None:
         b'{"at": "counts", "handled": true}',
         b'{"at": "counts", "handled": "1"}',
         b'{"at": "counts", "other": 1}',
+        b'{"at": "counts", "handled": -1}',
+        b'{"at": "counts", "handled": 9223372036854775808}',
         b'{"at": "prepared", "subscribe": "a"}',
         b'{"at": "prepared", "subscribe": [1]}',
         b'{"at": "failed"}',

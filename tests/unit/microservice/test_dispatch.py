@@ -51,6 +51,7 @@ class Bench:
         self._last += 1
         properties = MessageProperties(pairs)
         self.dispatcher.arrived(Incoming(topic, payload, 1, False, False, self._last, properties))
+        self.dispatcher.start()
 
     def pair(self, name: str, letter: int = 0) -> str:
         return names.find_pair(self.letters[letter][1].user, name)

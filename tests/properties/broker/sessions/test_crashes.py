@@ -1,7 +1,8 @@
 """A publisher and a subscriber of stored sessions, and a broker that is killed at any point.
 
 Links and broker may be lost at any time; what the store was given since its last answer may be
-written or not. At QoS 2 everything must arrive once, in order; at QoS 1 at least once.
+written or not. With each connection of MQTT 5 the subscriber allows more or fewer messages in
+flight. At QoS 2 everything must arrive once, in order; at QoS 1 at least once.
 """
 
 from dataclasses import replace
@@ -30,13 +31,16 @@ from tests.unit.broker.stored_rig import StoredRig
 
 VERSIONS = (MQTT_3_1_1, MQTT_5)
 MAX_PACKET_ID = 3
-LIMITS = Limits(in_flight=2, holds=5)
+LIMITS = Limits(in_flight=3, holds=5)
 versions = st.sampled_from(VERSIONS)
 counts = st.integers(min_value=0, max_value=6)
+windows = st.integers(min_value=1, max_value=3)
 
 
-def connect(rig: StoredRig, client_id: str, version: int) -> Peer:
-    kept = Properties(session_expiry_s=1000) if version == MQTT_5 else NO_PROPERTIES
+def connect(rig: StoredRig, client_id: str, version: int, window: int | None = None) -> Peer:
+    kept = NO_PROPERTIES
+    if version == MQTT_5:
+        kept = Properties(session_expiry_s=1000, receive_maximum=window)
     peer = rig.connect(client_id, version, clean_start=False, properties=kept)
     assert not peer.take(), "CONNACK before the session is safe"
     rig.commit()
@@ -118,15 +122,15 @@ class Crashes(RuleBasedStateMachine):
         self.sender.hang_up()
         self._connect_sender(version)
 
-    @rule(version=versions)
-    def receiver_reconnects(self, version: int) -> None:
+    @rule(version=versions, window=windows)
+    def receiver_reconnects(self, version: int, window: int) -> None:
         self.receiver.hang_up()
-        self.receiver = connect(self.rig, "receiver", version)
+        self.receiver = connect(self.rig, "receiver", version, window)
 
-    @rule(written=counts, version=versions)
-    def broker_crashes(self, written: int, version: int) -> None:
+    @rule(written=counts, version=versions, window=windows)
+    def broker_crashes(self, written: int, version: int, window: int) -> None:
         self.rig.crash(written)
-        self.receiver = connect(self.rig, "receiver", version)
+        self.receiver = connect(self.rig, "receiver", version, window)
         self._connect_sender(version)
 
     def _connect_sender(self, version: int) -> None:

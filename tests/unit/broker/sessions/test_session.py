@@ -1,7 +1,16 @@
 import pytest
 
 from broker.quota.limits import Limits
-from broker.wire.packets import MQTT_3_1_1, MQTT_5, ConnAck, Disconnect, PubAck, Publish
+from broker.wire.packets import (
+    MQTT_3_1_1,
+    MQTT_5,
+    ConnAck,
+    Disconnect,
+    PubAck,
+    PubComp,
+    Publish,
+    PubRec,
+)
 from broker.wire.property_values import NEVER_EXPIRES, Properties
 from broker.wire.reasons import Reason
 from tests.unit.broker.rig import VERSIONS, Peer, Rig, will
@@ -83,6 +92,33 @@ def test_what_is_sent_again_keeps_within_a_smaller_receive_maximum() -> None:
         seen.append((packet.payload, packet.duplicate))
         back.send(PubAck(packet.packet_id))
     assert seen == [(b"0", True), (b"1", True), (b"2", True), (b"3", False)]
+
+
+# [MQTT-4.4.0-1] [MQTT-4.9.0-1]
+@pytest.mark.parametrize("qos", [1, 2])
+def test_all_is_sent_again_within_a_smaller_receive_maximum_though_nothing_follows(
+    qos: int,
+) -> None:
+    rig = Rig()
+    client = stored(rig, "c", MQTT_5)
+    client.subscribe("a", qos)
+    sender = rig.online("s")
+    for number in range(5):
+        sender.publish("a", b"%d" % number, qos=qos, packet_id=number + 1)
+    client.hang_up()
+    narrow = Properties(session_expiry_s=100, receive_maximum=2)
+    back = stored(rig, "c", MQTT_5, properties=narrow)
+    seen = []
+    while arrived := publishes(back):
+        assert len(arrived) <= 2
+        for packet in arrived:
+            assert packet.packet_id is not None
+            seen.append((packet.payload, packet.duplicate))
+            if qos == 1:
+                back.send(PubAck(packet.packet_id))
+            else:
+                back.send(PubRec(packet.packet_id), PubComp(packet.packet_id))
+    assert seen == [(b"%d" % number, True) for number in range(5)]
 
 
 # [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ COMMANDS = (
     "rollouts", "rollouts show", "rollouts cancel", "rollouts resume", "keys make",
     "keys signing", "up", "gateway", "cloud", "broker", "broker passwd", "deploy", "nodes",
     "devices",
-    "devices claim", "devices revoke", "config", "config check", "status",
+    "devices claim", "devices revoke", "devices run", "config", "config check", "status",
     "devices unclaim", "beps", "beps end", "account", "account join", "account approve",
     "account leave", "context", "context add", "context use", "context list",
     "context rm",
@@ -119,6 +120,29 @@ def test_no_gateway_is_said_with_what_to_do(
     error = capsys.readouterr().err
     assert error.startswith("cannot ")
     assert "no gateway answers at http://127.0.0.1:1; start one with `hecate up`" in error
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "nodes", "devices", "ps", "ps --security", "images", "logs x", "logs x -f",
+     "invoke x", "stop x", "start x", "restart x", "rm x", "versions x", "rollback x", "settings x",
+     "deadletters list x", "deadletters show x 1", "deadletters retry x --all",
+     "deadletters discard x --all", "rollouts", "deploy none", "build none", "account", "beps"],
+)  # fmt: skip
+def test_a_program_reads_the_reason_as_json(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "api-key").write_text("key")
+    where = ["--state", str(tmp_path), "--url", "http://127.0.0.1:1"]
+    arguments = [*command.split(), "--json", *(where if command != "build none" else [])]
+    monkeypatch.setattr(sys, "argv", ["hecate", *arguments])
+    assert main() == 1
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"error": told.err.rstrip("\n")}
+    assert told.err.startswith("cannot ")
 
 
 def test_a_missing_key_names_the_file(
