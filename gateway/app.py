@@ -108,6 +108,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             credential=credential,
             vouch=base.vouch,
             clock=clock.now,
+            has_cloud=bool(config.cloud.url),
         )
     )
     warnings = build_warnings(config.cluster, credential, time.time)

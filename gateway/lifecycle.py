@@ -21,7 +21,6 @@ from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
 from gateway.access.tokens import AccessTokens
-from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.config import GatewayConfig
@@ -106,6 +105,7 @@ class Gateway:
         """Run until `stopping` is set; GatewayError when a listener cannot listen."""
         parts = self._parts
         api = self._listen()
+        parts.cluster.listen()
         parts.admission.attach()
         parts.services.attach(parts.broker.local_client("containers"), parts.broker.queue)
         if parts.cloud is not None:
@@ -133,7 +133,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
-            "cluster": parts.cluster.run(self._listen_for_peers(), parts.sidecar.api),
+            "cluster": parts.cluster.run(parts.sidecar.api),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),
             "warnings": parts.warnings.run(),
@@ -151,14 +151,6 @@ class Gateway:
         if parts.sidecar.rollouts is not None:
             runs["rollouts"] = keep_running("rollouts", parts.sidecar.rollouts.run)
         return runs
-
-    def _listen_for_peers(self) -> socket.socket | None:
-        network, settings = self._parts.cluster.network, self._parts.config.cluster
-        if network is None:
-            return None
-        listener = network.listen(settings.host, settings.port)
-        self._parts.node.note_cluster_addresses(cluster_addresses(settings.host, network.port))
-        return listener
 
     # HTTP ------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from broker import Broker, Message
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
+from gateway.cluster.entry import ClusterEntry
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
 from protocol.memberships import SepClaim
@@ -33,6 +34,8 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 logger = logging.getLogger(__name__)
 
 ADDRESSES_LIMIT = 8  # of a node that are tried
+LOOK_S = 1.0  # at what entitles this node to take part
+RETRY_S = 5.0  # after the cluster port could not be opened
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
 
@@ -59,9 +62,12 @@ class Cluster:
         directory: Directory,
         broker: Broker,
         ports: ClusterPorts,
-        build_network: "Callable[[NetworkPorts], ClusterNetwork] | None" = None,
+        entry: ClusterEntry | None = None,
     ) -> None:
-        """Build it; `agreed` is what the nodes agree on: the supernode, and its SEP."""
+        """Build it; `agreed` is what the nodes agree on: the supernode, and its SEP.
+
+        Without an entry this node stays alone.
+        """
         self._node_id, self._directory, self._ports = node_id, directory, ports
         self._election, self._sep = agreed
         self._local = broker.local_client("cluster")
@@ -70,9 +76,16 @@ class Cluster:
         self._on_change: list[Callable[[], None]] = []
         self._on_sep: list[Callable[[str, str, bytes, str], None]] = []
         self.sep_passed = 0  # envelopes that this node has passed on, either way
-        self.network: ClusterNetwork | None = None
-        if build_network is not None:
-            self.network = build_network(self._network_ports())
+        self._entry = entry
+        self.network: ClusterNetwork | None = None  # while this node takes part
+        if entry is not None and entry.is_entitled():
+            self.network = entry.build(self._network_ports())
+        self._listener: socket.socket | None = None
+
+    @property
+    def may_take_part(self) -> bool:
+        """False for a node that stays alone."""
+        return self._entry is not None
 
     @property
     def role(self) -> Role:
@@ -180,19 +193,22 @@ class Cluster:
         """The requests of other nodes that came over this network."""
         return self.network.calls.served if self.network is not None else 0
 
-    async def run(self, listener: socket.socket | None = None, app: App | None = None) -> None:
-        """Take part in the cluster until cancelled, by the cluster port if there is one.
+    def listen(self) -> None:
+        """Open the cluster port, if this node takes part from the start; ClusterError if it fails.
 
-        Args:
-            listener: the cluster port.
-            app: the API, which other nodes may call over that port.
+        run() must follow.
         """
+        if self._entry is not None and self.network is not None:
+            self._listener = self._entry.listen(self.network)
+
+    async def run(self, app: App | None = None) -> None:
+        """Take part in the cluster until cancelled; other nodes may call the application."""
         self._local.subscribe(NODES, self._clear_stale)
         async with asyncio.TaskGroup() as group:
-            if self.network is None or listener is None or app is None:
+            if self._entry is None or app is None:
                 group.create_task(self._lead_alone())
             else:
-                group.create_task(self.network.run(listener, app))
+                group.create_task(self._follow_entitlement(self._entry, app))
             group.create_task(self._republish())
 
     async def leave(self) -> None:
@@ -211,10 +227,53 @@ class Cluster:
         if self._directory.put(signed, self._node_id) is not None:
             self._stored(self._node_id, signed)
 
+    async def _follow_entitlement(self, entry: ClusterEntry, app: App) -> None:
+        """Take part while this node has what admits it; lead alone meanwhile."""
+        while True:
+            if self.network is None:
+                await self._lead_alone()
+                await _until(entry.is_entitled)
+                await asyncio.to_thread(entry.load)
+                self.network = entry.build(self._network_ports())
+            try:
+                listener = self._listener or entry.listen(self.network)
+            except GatewayError as exc:
+                logger.warning("%s; trying again", exc)
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._listener = None
+            await self._run_network(self.network, listener, app, entry)
+            logger.info("this node has left its cluster")
+            entry.closed()
+            self.network = None
+            self._forget_others()
+
+    async def _run_network(
+        self, network: "ClusterNetwork", listener: socket.socket, app: App, entry: ClusterEntry
+    ) -> None:
+        """Take part until this node is no longer entitled to."""
+        running = asyncio.create_task(network.run(listener, app), name="cluster network")
+        ending = asyncio.create_task(_until(lambda: not entry.is_entitled()))
+        try:
+            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (running, ending):
+                task.cancel()
+            results = await asyncio.gather(running, ending, return_exceptions=True)
+        if isinstance(results[0], BaseException) and not running.cancelled():
+            raise results[0]
+
+    def _forget_others(self) -> None:
+        """Withdraw the records of nodes that this one no longer sees."""
+        for record in self._directory.records():
+            if record.node_id != self._node_id and self._directory.drop(record.node_id):
+                self._stored(record.node_id, "")
+
     async def _lead_alone(self) -> None:
         monotonic = self._ports.monotonic
-        while self.role is Role.LISTENING:
-            await asyncio.sleep(max(0.0, self._election.deadline() - monotonic()))
+        while self.role is not Role.SUPERNODE:
+            wait_s = self._election.deadline() - monotonic()
+            await asyncio.sleep(min(max(0.001, wait_s), LOOK_S))
             self._election.tick(monotonic())
         self._lead_sep()
         self._changed()
@@ -283,6 +342,11 @@ class Cluster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110  # accounts and credentials have no event
+        await asyncio.sleep(LOOK_S)
 
 
 def _place_of(href: str) -> str:

@@ -1,6 +1,7 @@
 """Builds this node's part of the cluster on the network: server, links, records. Does I/O."""
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -126,13 +127,18 @@ class ClusterNetwork:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         both = family == socket.AF_INET6 and host == "::"
         try:
-            listener = socket.create_server(
-                (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both
-            )
+            listener = _create_server(host, port, family, both=both)
         except OSError as exc:
             raise ClusterError(
                 f"cannot listen on {host}:{port}: {exc.strerror}; set [cluster] port"
             ) from exc
+        if port and listener.getsockname()[1] != port:
+            logger.warning(
+                "port %d is in use, perhaps by another gateway of this machine: other nodes find "
+                "this one at port %d instead; set [cluster] port",
+                port,
+                listener.getsockname()[1],
+            )
         listener.setblocking(False)
         self._port = listener.getsockname()[1]
         return listener
@@ -197,3 +203,21 @@ class ClusterNetwork:
     def _find_supernode(self) -> tuple[str, tuple[str, ...]]:
         supernode_id = self._election.supernode_id
         return supernode_id, self.candidates.addresses(supernode_id)
+
+
+def _create_server(
+    host: str, port: int, family: socket.AddressFamily, *, both: bool
+) -> socket.socket:
+    """Listen on a port, or on any free one when it is in use."""
+
+    def create(number: int) -> socket.socket:
+        return socket.create_server(
+            (host, number), family=family, backlog=BACKLOG, dualstack_ipv6=both
+        )
+
+    try:
+        return create(port)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or not port:
+            raise
+        return create(0)
