@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
@@ -27,7 +28,8 @@ from settings.secret import Secret
 from web.asgi import Receive, Scope, Send
 
 HOST = "127.0.0.1"
-LOOK_S = 0.02
+LOOK_S, FINE_S = 0.02, 0.002
+DISCOVERY_S = 20.0
 WEAK = Rank(is_stationary=False, capability=0)  # so that the gateways lead
 # All members share one processor: they listen longer before they would lead, and beat less often.
 PATIENT = Timings(listening=5.0, patience=5.0, heartbeat=1.0, silence=10.0)
@@ -37,21 +39,28 @@ STAGGER_S = 0.01  # between starts
 class SimulatedMember:
     """One member."""
 
-    def __init__(self, secret: Secret, peers: tuple[str, ...], sealing: bytes) -> None:
+    def __init__(
+        self,
+        secret: Secret,
+        ways: WaysToPeers,
+        sealing: bytes,
+        host: str = HOST,
+        timings: Timings | None = None,
+    ) -> None:
         self._key = key = new_node_key()
-        self._sealing = sealing
+        self._sealing, self._host = sealing, host
         now = time.monotonic()
-        self._election = Election(key.node_id, now, WEAK, timings=PATIENT)
+        self._election = Election(key.node_id, now, WEAK, timings=timings)
         self._directory = Directory(secrets.token_bytes(16))
         self.network = ClusterNetwork(
             key,
             (self._election, SepAgreement(key.node_id, now)),
             self._directory,
             SecretAdmission(key.node_id, [secret]),
-            WaysToPeers(peers, by_multicast=False),
+            ways,
             NetworkPorts(
                 own_record=self._record,
-                addresses=lambda port: (format_address(HOST, port),),
+                addresses=lambda port: (format_address(host, port),),
                 changed=self._publish,
                 stored=lambda _id, _record: None,
                 vouch=lambda _id, _claim: "",
@@ -65,7 +74,17 @@ class SimulatedMember:
     async def run(self, wait_s: float) -> None:
         """Take part, after a pause, until cancelled."""
         await asyncio.sleep(wait_s)
-        await self.network.run(self.network.listen(HOST, 0), _nothing)
+        await self.network.run(self.network.listen(self._host, 0), _nothing)
+
+    @property
+    def has_found(self) -> bool:
+        """True when it knows the address of another node."""
+        return any(True for _ in self.network.candidates.due(time.monotonic(), (), ()))
+
+    @property
+    def has_joined(self) -> bool:
+        """True when it follows another node."""
+        return self._election.role is Role.MEMBER
 
     @property
     def others_known(self) -> int:
@@ -89,7 +108,8 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
 async def run_members(count: int, secret: Secret, peers: tuple[str, ...]) -> None:
     """Run members until cancelled; print what has changed."""
     sealing = new_sealing_key().public
-    members = [SimulatedMember(secret, peers, sealing) for _ in range(count)]
+    ways = WaysToPeers(peers, by_multicast=False)
+    members = [SimulatedMember(secret, ways, sealing, timings=PATIENT) for _ in range(count)]
     async with asyncio.TaskGroup() as group:
         for number, member in enumerate(members):
             group.create_task(member.run(number * STAGGER_S))
@@ -108,17 +128,42 @@ async def run_members(count: int, secret: Secret, peers: tuple[str, ...]) -> Non
             await asyncio.sleep(LOOK_S)
 
 
+async def discover(rounds: int, secret: Secret, host: str) -> None:
+    """Print, for each of some new nodes, how long it took to find and to join a supernode."""
+    sealing = new_sealing_key().public
+    for _ in range(rounds):
+        member = SimulatedMember(secret, WaysToPeers(), sealing, host)
+        began, found_s = time.monotonic(), 0.0
+        running = asyncio.create_task(member.run(0.0))
+        async with asyncio.timeout(DISCOVERY_S):
+            while not member.has_joined:
+                found_s = found_s or (time.monotonic() - began if member.has_found else 0.0)
+                await asyncio.sleep(FINE_S)
+        joined_s = time.monotonic() - began
+        line = {"found_s": found_s or joined_s, "joined_s": joined_s}
+        sys.stdout.write(json.dumps(line) + "\n")
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 def members(
-    count: Annotated[int, typer.Option(min=1, max=2000)],
-    peers: Annotated[str, typer.Option(help="HOST:PORT, comma-separated.")],
     secret: Annotated[str, typer.Option(envvar="HECATE_GATEWAY_CLUSTER_SECRET")],
+    count: Annotated[int, typer.Option(min=1, max=2000)] = 1,
+    peers: Annotated[str, typer.Option(help="HOST:PORT, comma-separated.")] = "",
+    rounds: Annotated[
+        int, typer.Option("--discover", help="New nodes that look for a supernode by multicast.")
+    ] = 0,
+    host: Annotated[str, typer.Option(help="The own address.")] = HOST,
 ) -> None:
     """Run simulated members."""
-    asyncio.run(run_members(count, Secret(secret), tuple(peers.split(","))))
+    if rounds:
+        asyncio.run(discover(rounds, Secret(secret), host))
+    else:
+        asyncio.run(run_members(count, Secret(secret), tuple(peers.split(","))))
 
 
 if __name__ == "__main__":
