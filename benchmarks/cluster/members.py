@@ -51,11 +51,11 @@ class SimulatedMember:
         self._sealing, self._host = sealing, host
         now = time.monotonic()
         self._election = Election(key.node_id, now, WEAK, timings=timings)
-        self._directory = Directory(secrets.token_bytes(16))
+        self.directory = Directory(secrets.token_bytes(16))
         self.network = ClusterNetwork(
             key,
             (self._election, SepAgreement(key.node_id, now)),
-            self._directory,
+            self.directory,
             SecretAdmission(key.node_id, [secret]),
             ways,
             NetworkPorts(
@@ -87,9 +87,24 @@ class SimulatedMember:
         return self._election.role is Role.MEMBER
 
     @property
+    def node_id(self) -> str:
+        """Its node id."""
+        return self._key.node_id
+
+    @property
+    def leads(self) -> bool:
+        """True when it is the supernode."""
+        return self._election.role is Role.SUPERNODE
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the claim that it follows."""
+        return self._election.claim.epoch
+
+    @property
     def others_known(self) -> int:
         """The records of other nodes that it has got."""
-        return max(0, len(self._directory) - 1)
+        return max(0, len(self.directory) - 1)
 
     def _publish(self) -> None:
         self.network.exchange.publish()

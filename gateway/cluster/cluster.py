@@ -137,6 +137,10 @@ class Cluster:
         """Return the nodes that were not admitted, the last ones."""
         return self.network.peering.links.refused.all() if self.network is not None else []
 
+    def counters(self) -> dict[str, int]:
+        """Return how often strangers and peers have gone beyond a limit."""
+        return self.network.counters() if self.network is not None else {}
+
     def known_records(self) -> list[NodeRecord]:
         """Return the records that this node has at hand."""
         return self._directory.records()

@@ -78,6 +78,7 @@ class ClusterNetwork:
         self._mqtt_port = ports.mqtt_port
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
+        self._directory = directory
         self._followed = ""  # the supernode that the data connection goes to
         self.candidates = Candidates(key.node_id, ways.peers)
         context = NodeTlsContext(key, (CONTROL, DATA, HTTP))
@@ -142,6 +143,19 @@ class ClusterNetwork:
         listener.setblocking(False)
         self._port = listener.getsockname()[1]
         return listener
+
+    def counters(self) -> dict[str, int]:
+        """Return how often strangers and peers have gone beyond a limit."""
+        discovery = self._discovery
+        return {
+            "announcementsIgnored": discovery.ignored if discovery is not None else 0,
+            "candidatesRefused": self.candidates.refused,
+            "handshakesFailed": self._server.failed,
+            "linksRefused": self.peering.links.refused.count,
+            "framesSlowed": self.peering.links.slowed + self.exchange.slowed,
+            "recordsRefused": self._directory.refused,
+            "queriesUnanswered": self.exchange.unanswered,
+        }
 
     @property
     def port(self) -> int:

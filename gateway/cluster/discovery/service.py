@@ -159,13 +159,18 @@ class NodeDiscovery:
         if state_change is ServiceStateChange.Removed or node_id == self._node_id:
             return
         if not node_id or (name not in self._waiting and len(self._waiting) >= WAITING_LIMIT):
-            self.ignored += 1
+            self._ignore("more names, or other ones, are announced than nodes of a network have")
             return
         self._waiting.add(name)
         if len(self._resolving) < RESOLVES_AT_ONCE:
             task = asyncio.ensure_future(self._resolve_waiting(zeroconf))
             self._resolving.add(task)
             task.add_done_callback(self._resolving.discard)
+
+    def _ignore(self, why: str) -> None:
+        self.ignored += 1
+        if self.ignored == 1:
+            logger.warning("an announcement on this network is ignored, and so are more: %s", why)
 
     async def _resolve_waiting(self, zeroconf: Zeroconf) -> None:
         while self._waiting:
@@ -175,7 +180,7 @@ class NodeDiscovery:
                 continue
             announcement = decode_txt(info.properties)
             if announcement is None or announcement.node_id != node_id_of(name) or not info.port:
-                self.ignored += 1
+                self._ignore(f"what {name:.80} announces cannot be read")
                 continue
             addresses = info.parsed_scoped_addresses(IPVersion.All)
             self._ports.found(

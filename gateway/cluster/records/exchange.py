@@ -82,6 +82,7 @@ class RecordExchange:
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
         self.registered_at = ""  # the supernode that has this member's record
+        self.slowed = 0  # frames of members that send too many
         self.unanswered = 0  # queries of members that do not read
 
     # All roles --------------------------------------------------------------------------------
@@ -99,6 +100,10 @@ class RecordExchange:
     def members(self) -> frozenset[str]:
         """The members with a data connection to this node, the supernode."""
         return frozenset(self._members)
+
+    def waiting_bytes(self) -> int:
+        """Return the bytes that members have not taken."""
+        return sum(link.waiting_bytes for link in self._members.values())
 
     def supernode_changed(self) -> None:
         """Connect to the new supernode, or stop being a member."""
@@ -248,7 +253,7 @@ class RecordExchange:
             async for frame in link.frames():
                 self._take_from_member(link, frame)
                 if not isinstance(frame, SepMessage):  # whose bytes are bounded
-                    await asyncio.sleep(pace.delay_s(time.monotonic()))
+                    await self._slow_down(link, pace)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
         finally:
@@ -293,6 +298,20 @@ class RecordExchange:
             self._ports.vouched(statement)
         elif node_id in self._members:
             self._members[node_id].send(Vouch(statement))
+
+    async def _slow_down(self, link: PeerLink, pace: FramePace) -> None:
+        delay_s = pace.delay_s(time.monotonic())
+        if delay_s:
+            self.slowed += 1
+            if pace.slowed == 1:
+                logger.warning(
+                    "node %.12s at %s sends more than %d records and queries a second: "
+                    "reading it slowly",
+                    link.peer_id,
+                    link.address,
+                    FRAMES_PER_S,
+                )
+        await asyncio.sleep(delay_s)
 
     def _drop_absent(self) -> None:
         """Withdraw the nodes that have not registered since this node became the supernode."""
