@@ -116,7 +116,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     nodes = build_other_nodes(
         node.node_id,
         cluster,
-        (cloud.sep_calls, api.account_nodes) if cloud and api else None,
+        (cloud.sep_calls, cloud.bep_calls, api.account_nodes) if cloud and api else None,
         stack,
     )
     status = GatewayStatus(
@@ -253,6 +253,7 @@ def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
 async def _build_cloud(
     base: _Base, broker: Broker, cluster: Cluster, api: "CloudApi", stack: AsyncExitStack
 ) -> CloudLinkParts:
+    from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.http_proxy import dial_through, find_proxy
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.node.membership import Membership
@@ -271,6 +272,15 @@ async def _build_cloud(
     proxy = find_proxy(settings.proxy, scheme, host)
     sep_calls = SepCalls(settings.url, tls, proxy)
     stack.push_async_callback(sep_calls.close)
+    bep_calls = BepCalls(
+        settings.url,
+        (tls, proxy),
+        sep_calls,
+        api.account_nodes,
+        lambda: node.account.key,
+        clock.now,
+    )
+    stack.push_async_callback(bep_calls.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -314,6 +324,7 @@ async def _build_cloud(
         ),
         sources=CloudSources(uplink, spool, clock, settings.url),
         sep_calls=sep_calls,
+        bep_calls=bep_calls,
     )
 
 

@@ -19,6 +19,7 @@ from gateway.sidecar.app import Sidecar
 from gateway.sidecar.names import own_names
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
+    from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.cluster.calls.client import LanCalls
     from gateway.cluster.network import ClusterNetwork
@@ -53,7 +54,7 @@ class LanWay:
 def build_other_nodes(
     node_id: str,
     cluster: Cluster,
-    cloud: "tuple[SepCalls, AccountNodes] | None",
+    cloud: "tuple[SepCalls, BepCalls, AccountNodes] | None",
     stack: AsyncExitStack,
 ) -> OtherNodes | None:
     """Return the ways to other nodes; None for a node that has neither cluster nor cloud."""
@@ -63,10 +64,10 @@ def build_other_nodes(
         stack.push_async_callback(lan.close)
         clients[Way.LAN] = lan
     if cloud is not None:
-        clients[Way.SEP] = cloud[0]
+        clients[Way.SEP], clients[Way.BEP] = cloud[:2]
     if not clients:
         return None
-    return OtherNodes(node_id, cluster, clients, cloud[1] if cloud is not None else None)
+    return OtherNodes(node_id, cluster, clients, cloud[2] if cloud is not None else None)
 
 
 def build_outlets(

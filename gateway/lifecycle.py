@@ -44,6 +44,7 @@ from web.browsers.host_guard import HostGuard
 from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # a node without a cloud does not load them
+    from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.mqtt.users import BrokerUsers
@@ -69,6 +70,7 @@ class CloudLinkParts:
     calls: CloudCalls
     sources: CloudSources
     sep_calls: "SepCalls"
+    bep_calls: "BepCalls"
 
 
 @dataclass(frozen=True, slots=True)
