@@ -4,9 +4,10 @@ import importlib
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import Broker
@@ -29,9 +30,11 @@ from protocol.errors import TokenError
 from protocol.memberships import SepClaim, sign_membership
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cloud_api.http_proxy import Dial
     from gateway.cluster.links.admission import PeerAdmission
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
+PROBE_FILE = "fitness"  # in the state folder
 EPOCH = "cluster-epoch"  # the highest that this node has seen
 
 
@@ -50,6 +53,9 @@ class ClusterBase:
     vouch: HolderVouch
     clock: Callable[[], float]
     has_cloud: bool
+    doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
+    dial: "Dial"  # to the cloud, directly
+    state: Path  # the state folder
 
 
 def build_cluster(base: ClusterBase) -> Cluster:
@@ -70,7 +76,13 @@ def build_cluster(base: ClusterBase) -> Cluster:
         base.vouch.note,
     )
     node_id, agreed = base.node.node_id, (base.election, base.sep)
-    entry = _build_entry(base, directory) if _may_take_part(base) else None
+    if not _may_take_part(base):
+        return Cluster(node_id, agreed, directory, base.broker, ports)
+    from gateway.cluster.fitness import BrokerProbe, DiskProbe
+
+    disk, broker = DiskProbe(base.state / PROBE_FILE), BrokerProbe(base.broker)
+    ports = replace(ports, probes={"the disk": disk, "the broker": broker})
+    entry = _build_entry(base, directory)
     return Cluster(node_id, agreed, directory, base.broker, ports, entry)
 
 
@@ -85,10 +97,11 @@ def _build_entry(base: ClusterBase, directory: Directory) -> ClusterEntry:
     settings, node = base.settings, base.node
 
     def build(ports: "NetworkPorts") -> "ClusterNetwork":
-        from gateway.cluster.network import ClusterNetwork, WaysToPeers
+        from gateway.cluster.network import ClusterNetwork, WaysToCloud, WaysToPeers
 
         agreed = (base.election, base.sep)
-        ways = WaysToPeers(settings.peers, settings.discovery)
+        to_peers = WaysToPeers(settings.peers, settings.discovery)
+        ways = (to_peers, WaysToCloud(base.doors, base.dial))
         admission = _build_admission(base)
         return ClusterNetwork(node.identity.key, agreed, directory, admission, ways, ports)
 

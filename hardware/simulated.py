@@ -265,7 +265,7 @@ def flash_board(
         "interval_s": settings.interval_s,
         **settings.more,
     }
-    write_private(directory / "config.json", json.dumps(config))
+    write_private(directory / "config.json", json.dumps(config, ensure_ascii=False))
     if settings.claim_token is not None:
         write_private(directory / "claim", settings.claim_token.reveal())
 

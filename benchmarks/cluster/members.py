@@ -19,8 +19,9 @@ from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.election.state import Timings
 from gateway.cluster.links.admission import SecretAdmission
-from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToPeers
+from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToCloud, WaysToPeers
 from gateway.cluster.records.directory import Directory
+from gateway.tunnel.dial import dial_tcp
 from protocol.keys import new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record
 from settings.addresses import format_address
@@ -57,7 +58,7 @@ class SimulatedMember:
             (self._election, SepAgreement(key.node_id, now)),
             self.directory,
             SecretAdmission(key.node_id, [secret]),
-            ways,
+            (ways, WaysToCloud({}, dial_tcp)),
             NetworkPorts(
                 own_record=self._record,
                 addresses=lambda port: (format_address(host, port),),

@@ -13,6 +13,7 @@ import typer
 
 from gateway.cli.broker import broker_app
 from gateway.cli.commands import (
+    boards,
     develop,
     device_programs,  # noqa: F401  # adds its commands
     microservices,
@@ -268,6 +269,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+boards.register(devices_app)
 app.add_typer(devices_app, name="devices")
 develop.register(app)
 microservices.register(app)

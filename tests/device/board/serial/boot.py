@@ -57,6 +57,20 @@ def mount():
     sys.path[:] = ["", ".frozen", "/lib"]
 
 
+def add_reset():
+    """Give the module machine what mpremote calls; the bridge starts an interpreter that ends."""
+    import machine
+
+    class Machine:
+        pass
+
+    extended = Machine()
+    for name in dir(machine):
+        setattr(extended, name, getattr(machine, name))
+    extended.reset = lambda: sys.exit(3)
+    sys.modules["machine"] = extended
+
+
 def run(name):
     try:
         with open(name) as file:
@@ -70,7 +84,8 @@ def run(name):
 
 
 mount()
+add_reset()
 run("boot.py")
 if os.getenv("SERIAL_MAIN") == "1":
     run("main.py")
-del FileBlocks, mount, run
+del FileBlocks, add_reset, mount, run

@@ -14,6 +14,8 @@ from protocol.http_body import HttpRequest
 from settings.secret import Secret
 
 KEY = "the-api-key-of-this-node"
+VIEWER, OTHER = "head.viewer.signature", "head.other.signature"
+CLOUD = {"way": "direct"}
 REASONS = ["container api-climate-v1: exit code 1"]
 
 
@@ -25,6 +27,9 @@ class Failing:
 
     def reasons(self) -> list[str]:
         return REASONS
+
+    def cloud(self) -> dict[str, str]:
+        return CLOUD
 
     def warnings(self) -> list[str]:
         return []
@@ -44,9 +49,9 @@ class Tokens:
     """Knows two access tokens of this node's account."""
 
     async def verify(self, token: str) -> TokenRights:
-        if token not in ("viewer", "other"):
+        if token not in (VIEWER, OTHER):
             raise TokenError("cannot accept token: forged")
-        return TokenRights("", frozenset({CLUSTERS} if token == "viewer" else ()))
+        return TokenRights("", frozenset({CLUSTERS} if token == VIEWER else ()))
 
 
 def ask(origin: str, shown: str, status: Failing | None = None) -> dict[str, Any]:
@@ -62,7 +67,7 @@ def ask(origin: str, shown: str, status: Failing | None = None) -> dict[str, Any
 
 
 def test_a_warning_is_told_and_leaves_the_gateway_ready() -> None:
-    assert ask("loopback", "", Warned()) == {"warnings": WARNINGS}
+    assert ask("loopback", "", Warned()) == {"warnings": WARNINGS, "cloud": CLOUD}
     assert ask("network", "", Warned()) == {}
 
 
@@ -72,19 +77,19 @@ def test_a_warning_is_told_and_leaves_the_gateway_ready() -> None:
     [
         ("loopback", ""),
         ("network", KEY),
-        ("network", "viewer"),
-        ("sep", "viewer"),
-        ("bep", "viewer"),
+        ("network", VIEWER),
+        ("sep", VIEWER),
+        ("bep", VIEWER),
     ],
 )
 def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -> None:
-    assert ask(origin, shown) == {"reasons": REASONS}
+    assert ask(origin, shown) == {"reasons": REASONS, "cloud": CLOUD}
 
 
 # case CL10
 @pytest.mark.parametrize(
     ("origin", "shown"),
-    [("network", ""), ("sep", ""), ("bep", ""), ("sep", KEY), ("sep", "forged"), ("sep", "other")],
+    [("network", ""), ("sep", ""), ("bep", ""), ("sep", KEY), ("sep", "forged"), ("sep", OTHER)],
 )
 def test_strangers_learn_no_reasons(origin: str, shown: str) -> None:
     assert ask(origin, shown) == {}

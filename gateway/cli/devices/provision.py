@@ -1,0 +1,166 @@
+"""Sets a board up: package, settings and claim token over its serial port, then waits for it."""
+
+import asyncio
+import tempfile
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from gateway.addresses import local_address
+from gateway.cli.client.records import rows_of
+from gateway.cli.client.sidecar import SidecarClient
+from gateway.cli.client.target import Target
+from gateway.cli.devices.approval import ONLINE_WAIT_S, wait_online
+from gateway.cli.devices.registry import DEVICES, POLL_S
+from gateway.cli.errors import CliError
+from gateway.cli.output import console, notes
+from gateway.cli.view.words import printable
+from hardware.boards.errors import BoardError
+from hardware.boards.micropython import BoardIdentity, RemoteBoard
+from hardware.boards.package import lay_out, lay_out_package
+from hardware.boards.ports import choose_port, open_port
+from hardware.boards.settings import BoardSettings, WifiSettings
+from hardware.device_package import PACKAGE
+from settings.addresses import HostPort
+
+CLAIM_TTL_S = 900
+MODELS = {"esp32": "esp32", "rp2": "pico-w", "linux": "simulated"}
+TLS_PORT = 8883
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionWish:
+    """The choices of a person about a board; empty values are found out."""
+
+    port: str
+    name: str
+    host: str = ""
+    mqtt_port: int = 0
+    wifi: WifiSettings | None = None
+    ca_file: Path | None = None
+    main: Path | None = None
+    rejoin: bool = False
+    wait: bool = True
+
+
+async def provision_board(target: Target, wish: ProvisionWish) -> None:
+    """Set the board up and wait until it is online."""
+    try:
+        board = RemoteBoard(open_port(choose_port(wish.port)))
+        _say("asking the board")
+        identity = await board.identify()
+        _say(f"it is {identity}")
+        async with SidecarClient(target) as sidecar:
+            await _set_up(sidecar, board, identity, wish)
+    except BoardError as exc:
+        raise CliError(str(exc)) from exc
+
+
+async def _set_up(
+    sidecar: SidecarClient, board: RemoteBoard, identity: BoardIdentity, wish: ProvisionWish
+) -> None:
+    host, port = await _find_gateway(sidecar, wish)
+    model = MODELS.get(identity.platform, identity.platform)
+    settings = BoardSettings(wish.name, model, host, port, wish.wifi, tls=wish.ca_file is not None)
+    settings.check()
+    is_joined = bool(identity.device_id) and not wish.rejoin
+    with tempfile.TemporaryDirectory(prefix="hecate-board-") as name:
+        first, last = Path(name) / "first", Path(name) / "last"
+        first.mkdir()
+        last.mkdir()
+        _say("compiling the device package")
+        count = await lay_out_package(first)
+        files = {"config.json": settings.encode()}
+        if wish.ca_file is not None:
+            files["ca.crt"] = _read(wish.ca_file)
+        await lay_out(first, files)
+        _say(f"copying {count} modules and {len(files)} files")
+        await board.copy(first)
+        board_id = await board.board_id()
+        main = wish.main or (None if identity.has_main else PACKAGE / "main.py")
+        claim = {} if is_joined else {"claim": await _claim(sidecar, board_id)}
+        if not is_joined:
+            await board.remove("credentials.json", "join-secret")
+        await lay_out(last, claim, main)
+        await board.copy(last)
+    await board.reset()
+    _say(f"the board ({board_id}) starts")
+    if wish.wait:
+        await _wait(sidecar, board_id, identity.device_id if is_joined else "", wish)
+
+
+async def _wait(sidecar: SidecarClient, board_id: str, device_id: str, wish: ProvisionWish) -> None:
+    device_id = device_id or await _joined_as(sidecar, board_id)
+    if not device_id or not await wait_online(sidecar, device_id, ONLINE_WAIT_S):
+        raise CliError(
+            f"cannot finish: the board ({board_id}) is not online after {ONLINE_WAIT_S:.0f} s; "
+            f"`hecate devices shell --port {wish.port or 'PORT'}` shows why: is it in reach of its "
+            "network, and is the gateway's address right?"
+        )
+    console().print(f"{printable(wish.name)} is online as {device_id}", soft_wrap=True)
+
+
+async def _joined_as(sidecar: SidecarClient, board_id: str) -> str:
+    """Return the device that a board has joined as since it was set up; "" when it has not."""
+    deadline = time.monotonic() + ONLINE_WAIT_S
+    while time.monotonic() < deadline:
+        rows = rows_of(await sidecar.call("list devices", "GET", DEVICES))
+        online = [str(r["id"]) for r in rows if r.get("board") == board_id and r.get("online")]
+        if online:
+            return online[-1]
+        await asyncio.sleep(POLL_S)
+    return ""
+
+
+async def _claim(sidecar: SidecarClient, board_id: str) -> bytes:
+    body = {"uses": 1, "ttl_s": CLAIM_TTL_S, "board": board_id}
+    answer = await sidecar.call("make a claim token", "POST", "/devices/v1/claims", json=body)
+    return str(answer["token"]).encode()
+
+
+async def _find_gateway(sidecar: SidecarClient, wish: ProvisionWish) -> tuple[str, int]:
+    """Return the address that the board connects to."""
+    if wish.host and wish.mqtt_port:
+        return wish.host, wish.mqtt_port
+    status = await sidecar.call("read status", "GET", "/status/v1")
+    listeners = [HostPort.parse(text) for text in status["broker"]["listeners"]]
+    if wish.ca_file is not None:
+        listeners = [each for each in listeners if each.port == TLS_PORT] or listeners[-1:]
+    if not listeners:
+        raise CliError("cannot provision: the gateway's broker has no network listener")
+    found = listeners[0]
+    host = wish.host or found.host
+    if not wish.host and _is_any(host):
+        host = local_address()
+    if not wish.host and _is_loopback(host):
+        raise CliError(
+            f"cannot provision: the gateway's MQTT listens on {found.host} only, where no board "
+            "reaches it; set [broker] host or HECATE_GATEWAY_BROKER_HOST to 0.0.0.0, or give --host"
+        )
+    return host, wish.mqtt_port or found.port
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as exc:
+        raise CliError(f"cannot read {path}: {(exc.strerror or str(exc)).lower()}") from exc
+
+
+def _say(text: str) -> None:
+    notes().print(printable(text), style="dim", soft_wrap=True)

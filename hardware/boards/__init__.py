@@ -1,0 +1,1 @@
+"""Flashes and provisions boards over serial ports, with esptool and mpremote as programs."""
