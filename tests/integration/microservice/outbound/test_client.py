@@ -294,9 +294,11 @@ def test_a_short_body_leaves_with_its_head(tmp_path: Path, monkeypatch: pytest.M
         write(writer, data)
 
     async def run() -> None:
-        async with gateway(tmp_path, answering(OK)) as client:
-            async with client.request("POST", "http://a.example/", body=b"x" * 1000) as answer:
-                assert await answer.read() == b"hi"
+        async with (
+            gateway(tmp_path, answering(OK)) as client,
+            client.request("POST", "http://a.example/", body=b"x" * 1000) as answer,
+        ):
+            assert await answer.read() == b"hi"
 
     monkeypatch.setattr(asyncio.StreamWriter, "write", record)
     asyncio.run(run())
