@@ -3,9 +3,7 @@
 Theory of operation
 -------------------
 A worker is a task that handles one message after the other, as long as any can start; so a burst
-costs one task, and a handler that needs no waiting costs no switch. Its first step runs in the
-call that starts it (eager_task.py), so that the loop does not turn between a message and its
-handler. A worker whose handler has
+costs one task, and a handler that needs no waiting costs no switch. A worker whose handler has
 left something in its context variables ends, so that no message sees those of another. While
 handlers run, a sweep looks for those beyond their limit: it cancels them, and ends the process
 when one does not end then.
@@ -23,7 +21,6 @@ from pathlib import Path
 from typing import Any, Protocol, cast
 
 from microservice.deliveries import HandlerQueue, QueuedMessage
-from microservice.eager_task import start_task
 from microservice.errors import PublishError, PublishSizeError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
@@ -161,7 +158,7 @@ class Dispatcher:
         now = asyncio.get_running_loop().time()
         while (delivery := self._deliveries.take_start(now)) is not None:
             self._idle.clear()
-            worker = start_task(self._work(delivery), self._context.copy())
+            worker = asyncio.create_task(self._work(delivery), context=self._context.copy())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
         self._watch()
