@@ -41,6 +41,11 @@ class View:
     supernode: str  # "" for none
     epoch: int
 
+    @property
+    def leads(self) -> bool:
+        """True for a supernode."""
+        return self.role in LEADING
+
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
@@ -183,7 +188,7 @@ def _judge_supernodes(events: Sequence[Event], bound_s: float, until: float) -> 
 def _find_discord(group: frozenset[str], views: dict[str, View]) -> str:
     """Return what is wrong with the roles in a group; "" for nothing."""
     roles = {node: views.get(node) for node in sorted(group)}
-    leaders = {node for node, view in roles.items() if view and view.role in LEADING}
+    leaders = {node for node, view in roles.items() if view and view.leads}
     if len(leaders) > 1:
         return f"{len(leaders)} supernodes: {', '.join(sorted(leaders))}"
     followed = {view.supernode if view else "" for view in roles.values()}
@@ -241,13 +246,16 @@ def _judge_requests(events: Sequence[Event]) -> Iterator[str]:
         if len(nodes) > 1:
             yield f"request {request} was carried out {len(nodes)} times, by {', '.join(nodes)}"
     for event in events:
-        if not isinstance(event, Called):
-            continue
-        if strangers := set(executions[event.request]) - {event.target}:
-            yield f"request {event.request} for {event.target} was carried out by {strangers}"
-        if event.outcome is Outcome.ANSWERED and event.by != event.target:
-            yield f"request {event.request} for {event.target} was answered by {event.by}"
-        if event.outcome is Outcome.ANSWERED and not executions[event.request]:
-            yield f"request {event.request} was answered and not carried out"
-        if event.outcome is Outcome.NOT_SENT and executions[event.request]:
-            yield f"request {event.request} was carried out, and said not to be sent"
+        if isinstance(event, Called):
+            yield from _judge_call(event, executions[event.request])
+
+
+def _judge_call(call: Called, executed_by: Sequence[str]) -> Iterator[str]:
+    if strangers := set(executed_by) - {call.target}:
+        yield f"request {call.request} for {call.target} was carried out by {strangers}"
+    if call.outcome is Outcome.ANSWERED and call.by != call.target:
+        yield f"request {call.request} for {call.target} was answered by {call.by}"
+    if call.outcome is Outcome.ANSWERED and not executed_by:
+        yield f"request {call.request} was answered and not carried out"
+    if call.outcome is Outcome.NOT_SENT and executed_by:
+        yield f"request {call.request} was carried out, and said not to be sent"

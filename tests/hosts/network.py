@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Self
 import pytest
 
 from tests.hosts.faults import Faults
+from tests.programs import Program
 
 _COUNT = itertools.count()
 CLONE_NEWNET = 0x40000000
@@ -89,15 +91,38 @@ class Host:
 
     def plug(self, interface: str = "eth0", address: str = "") -> None:
         """Connect it to the bridge by a new interface; IPv6 is left to its link-local address."""
-        self.interface = interface
-        self.address = address or f"10.77.0.{self.number + 1}"
         switch = self.network.namespace
         peer = ("peer", "name", interface, "netns", self.namespace)
         run_ip("-n", switch, "link", "add", self.port, "type", "veth", *peer)
-        run_ip("-n", switch, "link", "set", self.port, "master", "bridge0", "up")
+        self._set_up(interface, address)
+
+    def plug_slow(self, delay_s: float) -> Program:
+        """Connect it by a cable that delays each frame; the program is the cable."""
+        switch = self.network.namespace
+        ends = (self.namespace, "eth0", switch, self.port)
+        cable = Program((sys.executable, "-m", "tests.hosts.delay", *ends, str(delay_s)))
+        cable.wait_for("ready")
+        self._set_up("eth0", "")
+        return cable
+
+    def _set_up(self, interface: str, address: str) -> None:
+        self.interface = interface
+        self.address = address or f"10.77.0.{self.number + 1}"
+        run_ip("-n", self.network.namespace, "link", "set", self.port, "master", "bridge0", "up")
         self.ip("addr", "add", f"{self.address}/24", "dev", interface)
         self.ip("link", "set", interface, "up")
         self.ip("route", "add", "224.0.0.0/4", "dev", interface)
+
+    def add_cable(self) -> None:
+        """Join it to a second bridge, by eth1; it has a link-local address there."""
+        switch, port = self.network.namespace, f"w{self.number}"
+        if not self.network.has_second_bridge:
+            self.network.add_bridge("bridge1")
+            self.network.has_second_bridge = True
+        peer = ("peer", "name", "eth1", "netns", self.namespace)
+        run_ip("-n", switch, "link", "add", port, "type", "veth", *peer)
+        run_ip("-n", switch, "link", "set", port, "master", "bridge1", "up")
+        self.ip("link", "set", "eth1", "up")
 
     def unplug(self) -> None:
         """Remove the interface with its addresses."""
@@ -149,11 +174,10 @@ class Network:
         self.namespace = f"{PREFIX}{os.getpid()}-{next(_COUNT)}"
         self.hosts: list[Host] = []
         self.faults = Faults()
+        self.has_second_bridge = False
         run_ip("netns", "add", self.namespace)
         try:
-            bridge = ("type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
-            run_ip("-n", self.namespace, "link", "add", "bridge0", *bridge)
-            run_ip("-n", self.namespace, "link", "set", "bridge0", "up")
+            self.add_bridge("bridge0")
             for _ in range(hosts):
                 host = self.add_host()
                 if plugged:
@@ -161,6 +185,12 @@ class Network:
         except BaseException:
             self.remove()
             raise
+
+    def add_bridge(self, name: str) -> None:
+        """Make one more bridge, without cables."""
+        bridge = ("type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
+        run_ip("-n", self.namespace, "link", "add", name, *bridge)
+        run_ip("-n", self.namespace, "link", "set", name, "up")
 
     def add_host(self) -> Host:
         """Make one more host, without a cable."""

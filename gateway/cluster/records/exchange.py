@@ -42,7 +42,7 @@ DATA = "hecate-data/1"  # ALPN
 RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
-ALL_AT_HAND = 64  # nodes; a member of a larger cluster asks for records when somebody wants them
+ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
 FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
 ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
@@ -79,8 +79,11 @@ class RecordExchange:
         self._copy = Copy(context.node_id)
         self._members: dict[str, PeerLink] = {}
         self._upward: PeerLink | None = None
+        self._led = False
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
+        self.registered_at = ""  # the supernode that has this member's record
+        self.slowed = 0  # frames of members that send too many
         self.unanswered = 0  # queries of members that do not read
 
     # All roles --------------------------------------------------------------------------------
@@ -98,6 +101,10 @@ class RecordExchange:
     def members(self) -> frozenset[str]:
         """The members with a data connection to this node, the supernode."""
         return frozenset(self._members)
+
+    def waiting_bytes(self) -> int:
+        """Return the bytes that members have not taken."""
+        return sum(link.waiting_bytes for link in self._members.values())
 
     def supernode_changed(self) -> None:
         """Connect to the new supernode, or stop being a member."""
@@ -123,6 +130,13 @@ class RecordExchange:
             return False
         link.send(message)
         return True
+
+    def cut(self, peer_id: str) -> None:
+        """End the connection of a peer whose heartbeats have stopped: its end will not be told."""
+        upward = self._upward
+        for link in (self._members.get(peer_id), upward):
+            if link is not None and link.peer_id == peer_id:
+                link.cut()
 
     async def recheck(self) -> None:
         """Show renewed proofs, and end connections whose peer's proof has expired."""
@@ -152,6 +166,7 @@ class RecordExchange:
         delay_s = RETRY_FIRST_S
         while True:
             self._moved.clear()
+            self._note_role()
             supernode_id, addresses = self._ports.supernode()
             if self._ports.leads() or not addresses:
                 await self._wait(REGISTRATION_S)
@@ -163,6 +178,20 @@ class RecordExchange:
                 delay_s = RETRY_FIRST_S
             await self._wait(delay_s)
             delay_s = min(2 * delay_s, RETRY_CAP_S)
+
+    def _note_role(self) -> None:
+        """Start afresh after a change of the role.
+
+        A supernode changes the directory by itself, so that it has no version of another's any
+        more. A node that is no supernode any more withdraws what it has published of others.
+        """
+        led, self._led = self._led, self._ports.leads()
+        if self._led:
+            self._copy = Copy(self._context.node_id)
+        elif led:
+            for record in self._directory.records():
+                if record.node_id != self._context.node_id:
+                    self._ports.stored(record.node_id, "")
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -201,6 +230,7 @@ class RecordExchange:
             logger.debug("supernode %.12s gives no records: %s", supernode_id, exc or "no answer")
         finally:
             was_connected, self._upward = self._upward is not None, None
+            self.registered_at = ""
             if link is not None:
                 await link.close()
         return was_connected
@@ -213,6 +243,7 @@ class RecordExchange:
             case Vouch():
                 self._ports.vouched(frame.statement)
             case RecordCount():
+                self.registered_at = supernode_id
                 if self._upward is not None and frame.count <= ALL_AT_HAND:
                     self._upward.send(RecordQuery(self._copy.version))
             case VouchRequest():
@@ -245,13 +276,13 @@ class RecordExchange:
             async for frame in link.frames():
                 self._take_from_member(link, frame)
                 if not isinstance(frame, SepMessage):  # whose bytes are bounded
-                    await asyncio.sleep(pace.delay_s(time.monotonic()))
+                    await self._slow_down(link, pace)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
         finally:
             if self._members.get(link.peer_id) is link:  # else a newer one is in its place
                 del self._members[link.peer_id]
-                if self._directory.drop(link.peer_id):
+                if self._ports.leads() and self._directory.drop(link.peer_id):
                     self._ports.stored(link.peer_id, "")
             await link.close()
 
@@ -290,6 +321,20 @@ class RecordExchange:
             self._ports.vouched(statement)
         elif node_id in self._members:
             self._members[node_id].send(Vouch(statement))
+
+    async def _slow_down(self, link: PeerLink, pace: FramePace) -> None:
+        delay_s = pace.delay_s(time.monotonic())
+        if delay_s:
+            self.slowed += 1
+            if pace.slowed == 1:
+                logger.warning(
+                    "node %.12s at %s sends more than %d records and queries a second: "
+                    "reading it slowly",
+                    link.peer_id,
+                    link.address,
+                    FRAMES_PER_S,
+                )
+        await asyncio.sleep(delay_s)
 
     def _drop_absent(self) -> None:
         """Withdraw the nodes that have not registered since this node became the supernode."""
