@@ -87,4 +87,5 @@ async def _describe(node_id: str, cluster: Cluster) -> dict[str, Any]:
             for each in cluster.refused()
         ],
         "callsServed": cluster.calls_served,
+        "counters": cluster.counters(),
     }
