@@ -118,6 +118,10 @@ class Cluster:
         """True when this node is the supernode of others."""
         return self._election.leads and bool(self._election.members())
 
+    def way_counts(self) -> dict[str, int]:
+        """Return the streams that this node carries to the cloud for others, and their bytes."""
+        return self.network.relay.counts() if self.network is not None else {}
+
     def way_fault(self) -> str:
         """Return why the last way to the cloud through another node did not open."""
         return self.network.way.fault if self.network is not None else ""
@@ -303,14 +307,10 @@ class Cluster:
                 self._stored(record.node_id, "")
 
     async def _watch_fitness(self, network: "ClusterNetwork") -> None:
-        from gateway.cluster.fitness import FOLLOWING_S, LEADING_S, FitnessPorts, FitnessWatch
+        from gateway.cluster.fitness import FitnessWatch, follow_role
 
-        def interval_s() -> float | None:
-            if self.role is Role.MEMBER:
-                return FOLLOWING_S
-            return LEADING_S if self.leads_others else None
-
-        ports = FitnessPorts(interval_s, network.peering.note_fitness)
+        note = network.peering.note_fitness
+        ports = follow_role(lambda: self.role, lambda: self.leads_others, note)
         await FitnessWatch(self._ports.probes, ports).run()
 
     async def _lead_alone(self) -> None:
