@@ -17,16 +17,21 @@ import socket
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
 from gateway.app_calls import build_other_nodes, build_outlets
-from gateway.app_cloud import build_api, build_uplink, name_cloud
+from gateway.app_cloud import (
+    CloudBase,
+    build_cloud,
+    build_cloud_access,
+    cloud_doors,
+    dial_cloud,
+    name_cloud,
+)
 from gateway.app_cluster import (
     ClusterBase,
     build_cluster,
@@ -52,16 +57,14 @@ from gateway.node.state_folder import hold_state, make_private, runtime_folder
 from gateway.node.vouch import HolderVouch
 from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
-from gateway.sidecar.app import CloudCalls, Sidecar, SidecarParts, build_sidecar
-from gateway.status import CloudSources, GatewayStatus, StatusSources
+from gateway.sidecar.app import Sidecar, SidecarParts, build_sidecar
+from gateway.status import GatewayStatus, StatusSources
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
-from gateway.tls import client_context, server_certificate
-from protocol.records import NodeRecord
+from gateway.tls import server_certificate
 from web import ServerCertificate
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
-    from gateway.cloud_api.client import CloudApi
     from gateway.mqtt.users import BrokerUsers
 
 logger = logging.getLogger(__name__)
@@ -91,8 +94,9 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
-    api = build_api(config.cloud, node.identity.key, clock, stack) if config.cloud.url else None
-    fetch_keys = api.signing_keys if api is not None else None
+    cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
+    access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
+    fetch_keys = access.api.signing_keys if access is not None else None
     tokens = AccessTokens(node.node_id, node.account, base.settings, fetch_keys, clock.now)
     await tokens.load()
     credential = await load_credential(node, base.settings, tokens, clock.now)
@@ -108,14 +112,17 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             credential=credential,
             vouch=base.vouch,
             clock=clock.now,
+            doors=cloud_doors(config, base.sockets),
+            dial=dial_cloud(config.cloud),
+            state=config.node.state,
         )
     )
     warnings = build_warnings(config.cluster, credential, time.time)
-    cloud = await _build_cloud(base, broker, cluster, api, stack) if api is not None else None
+    cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None
     nodes = build_other_nodes(
         node.node_id,
         cluster,
-        (cloud.sep_calls, api.account_nodes) if cloud and api else None,
+        (cloud.sep_calls, cloud.api.account_nodes) if cloud else None,
         stack,
     )
     status = GatewayStatus(
@@ -249,73 +256,6 @@ def _build_broker(base: _Base, users: "BrokerUsers | None") -> Broker:
     return build_embedded_broker(settings, base.broker_listeners, access, state)
 
 
-async def _build_cloud(
-    base: _Base, broker: Broker, cluster: Cluster, api: "CloudApi", stack: AsyncExitStack
-) -> CloudLinkParts:
-    from gateway.cloud_api.http_proxy import dial_through, find_proxy
-    from gateway.cloud_api.sep_calls import SepCalls
-    from gateway.node.membership import Membership
-    from gateway.node.position_reports import PositionReports
-    from gateway.spool.spool import Spool
-    from gateway.spool.values import WhenFull
-    from gateway.tunnel import TunnelHost
-    from gateway.tunnel.dial import dial_tcp
-    from gateway.tunnel.grants import BepService
-    from gateway.uplink.uplink import NodePorts
-
-    config, node, clock = base.config, base.node, base.clock
-    settings = config.cloud
-    scheme, host = urlsplit(settings.url).scheme, urlsplit(settings.url).hostname or ""
-    tls = client_context(settings.ca_file) if settings.tls else None
-    proxy = find_proxy(settings.proxy, scheme, host)
-    sep_calls = SepCalls(settings.url, tls, proxy)
-    stack.push_async_callback(sep_calls.close)
-    when_full = WhenFull(config.spool.when_full)
-    spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
-    await spool.open()
-    stack.push_async_callback(spool.close)
-    tunnel = TunnelHost(
-        base.sockets / "visitors.sock",
-        clock=clock.now,
-        dial=dial_through(settings.proxy, scheme, dial_tcp),
-        trust=partial(client_context, settings.ca_file),
-    )
-    stack.push_async_callback(tunnel.stop)
-    beps = BepService(node.node_id, node.account, api, tunnel, clock.now)
-
-    def on_registered(stored: NodeRecord) -> None:
-        node.note_registered(stored)
-        cluster.publish()
-
-    ports = NodePorts(
-        node.node_id,
-        node.signed_registration,
-        on_registered,
-        cluster.note_own_reach,
-        cluster.raise_epoch,
-    )
-    uplink = build_uplink(config, node.account, broker, (api, spool), ports)
-    membership = Membership(node.account, api, uplink.associate, node.edge_id_token)
-    stack.push_async_callback(membership.cancel)
-    return CloudLinkParts(
-        api=api,
-        uplink=uplink,
-        tunnel=tunnel,
-        beps=beps,
-        calls=CloudCalls(
-            associate=uplink.associate,
-            account_nodes=api.account_nodes,
-            near_nodes=api.near_nodes,
-            moved=PositionReports(node.position, uplink.register_soon).move,
-            beps=beps,
-            membership=membership,
-            url=settings.url,
-        ),
-        sources=CloudSources(uplink, spool, clock, settings.url),
-        sep_calls=sep_calls,
-    )
-
-
 def _build_roles(
     base: _Base, cluster: Cluster, cloud: CloudLinkParts | None, sidecar: Sidecar
 ) -> RoleController:
@@ -333,7 +273,12 @@ def _build_roles(
         is_awake=cluster.is_awake,
     )
     sep = SepForwarder(node_id, service, peers)
-    cluster.add_listener(uplink.register_soon, sep.take_from_peer)
+
+    def on_change() -> None:
+        uplink.register_soon()
+        uplink.look_again(closely=cluster.leads_others)
+
+    cluster.add_listener(on_change, sep.take_from_peer)
 
     async def serve_cloud() -> None:
         """Keep the uplink and serve the SEP requests that it brings."""

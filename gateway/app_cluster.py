@@ -2,9 +2,10 @@
 
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from broker import Broker
@@ -26,9 +27,11 @@ from protocol.errors import TokenError
 from protocol.memberships import SepClaim, sign_membership
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cloud_api.http_proxy import Dial
     from gateway.cluster.links.admission import PeerAdmission
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
+PROBE_FILE = "fitness"  # in the state folder
 EPOCH = "cluster-epoch"  # the highest that this node has seen
 
 
@@ -46,6 +49,9 @@ class ClusterBase:
     credential: CredentialKeeper
     vouch: HolderVouch
     clock: Callable[[], float]
+    doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
+    dial: "Dial"  # to the cloud, directly
+    state: Path  # the state folder
 
 
 def build_cluster(base: ClusterBase) -> Cluster:
@@ -68,14 +74,19 @@ def build_cluster(base: ClusterBase) -> Cluster:
     node_id, agreed = base.node.node_id, (base.election, base.sep)
     if base.settings.admit == "none":
         return Cluster(node_id, agreed, directory, base.broker, ports)
-    from gateway.cluster.network import ClusterNetwork, WaysToPeers
+    from gateway.cluster.fitness import BrokerProbe, DiskProbe
+    from gateway.cluster.network import ClusterNetwork, WaysToCloud, WaysToPeers
+
+    disk, broker = DiskProbe(base.state / PROBE_FILE), BrokerProbe(base.broker)
+    ports = replace(ports, probes={"the disk": disk, "the broker": broker})
 
     admission = _build_admission(base)
     ways = WaysToPeers(base.settings.peers, base.settings.discovery)
+    to_cloud = WaysToCloud(base.doors, base.dial)
 
     def build_network(network_ports: "NetworkPorts") -> "ClusterNetwork":
         key = base.node.identity.key
-        return ClusterNetwork(key, agreed, directory, admission, ways, network_ports)
+        return ClusterNetwork(key, agreed, directory, admission, (ways, to_cloud), network_ports)
 
     return Cluster(node_id, agreed, directory, base.broker, ports, build_network)
 

@@ -21,6 +21,7 @@ from gateway.tunnel import TunnelHost
 from gateway.uplink.link import CloudLinkState
 
 if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+    from gateway.cloud_api.ways import WayChoice
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
     from microservice.telemetry.samples import MetricSample
@@ -36,6 +37,7 @@ class CloudSources:
     spool: "Spool"
     clock: CloudClock
     url: str
+    ways: "WayChoice"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,11 @@ class GatewayStatus:
             return CloudLinkState.DISABLED
         return parts.cloud.uplink.link.state
 
+    def cloud(self) -> dict[str, str]:
+        """Return the way to the cloud: "direct" or "through NODE ID"; "" without a cloud."""
+        cloud = self._parts.cloud
+        return {"way": str(cloud.ways) if cloud else ""}
+
     def role(self) -> str:
         """Return the role of this node in its cluster."""
         return str(self._parts.cluster.role)
@@ -140,6 +147,7 @@ class GatewayStatus:
                 "members": len(parts.cluster.known_records()),
                 "sepPassed": parts.cluster.sep_passed,
             },
+            "cloud": self.cloud(),
             "sep": self._sep(),
             "beps": self._beps(),
             "devices": self.devices(),

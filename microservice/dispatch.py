@@ -32,6 +32,7 @@ from microservice.mqtt import dead_letters as names
 from microservice.mqtt.current import current_message
 from microservice.mqtt.failure import (
     HandlerFailure,
+    describe_ends,
     describe_error,
     describe_overdue,
     letter_properties,
@@ -39,6 +40,7 @@ from microservice.mqtt.failure import (
 from microservice.mqtt.processes import end_children
 from microservice.mqtt.retry import RetryPolicy
 from microservice.mqtt.trigger_table import Found, TriggerTable
+from microservice.mqtt.unfinished import UnfinishedMessages
 from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
 from microservice.triggers.registry import Trigger
 
@@ -91,10 +93,12 @@ class Dispatcher:
         retry: RetryPolicy,
         code: Path,
         ports: DispatchPorts,
+        unfinished: UnfinishedMessages | None = None,
     ) -> None:
         self._triggers = TriggerTable(triggers)
         self._deliveries, self._counters, self._limits = deliveries, counters, limits
         self._retry, self._code, self._ports = retry, code, ports
+        self._unfinished = unfinished or UnfinishedMessages()
         self._context = contextvars.copy_context()
         self._runs: dict[QueuedMessage, _Run] = {}  # running and paused
         self._workers: set[asyncio.Task[None]] = set()
@@ -204,6 +208,23 @@ class Dispatcher:
 
     async def _handle(self, run: _Run) -> None:
         """Call the handlers of a message from where it is, until it is done or paused."""
+        if not run.message.duplicate:
+            await self._call_all(run)
+            return
+        ends = self._unfinished.begin(run.message)
+        try:
+            if run.found and ends >= max(1, self._retry.tries):
+                self._counters.failed += 1
+                await self._bury(run, describe_ends(ends))
+                run.at = len(run.found)
+            await self._call_all(run)
+        finally:
+            if run.delivery in self._runs:
+                self._unfinished.pause(run.message)
+            else:
+                self._unfinished.finish(run.message)
+
+    async def _call_all(self, run: _Run) -> None:
         token = current_message.set(run.message)
         try:
             while run.at < len(run.found):
@@ -242,7 +263,7 @@ class Dispatcher:
                 if run.task is None or run.task.cancelling():
                     raise  # the process ends
                 failure = describe_error(exc, self._code)  # what it awaited was cancelled
-        except Exception as exc:  # noqa: BLE001  # a handler may raise anything; it is logged
+        except (Exception, SystemExit) as exc:  # noqa: BLE001  # sys.exit() ends no service
             failure = self._describe(exc)
         finally:
             run.coroutine = None
@@ -253,7 +274,7 @@ class Dispatcher:
             self._counters.handled += 1
         return failure
 
-    def _describe(self, exc: Exception) -> HandlerFailure:
+    def _describe(self, exc: BaseException) -> HandlerFailure:
         failure = describe_error(exc, self._code)
         if is_out_of_memory(exc):
             why = explain_memory(self._limits.memory_mib, exc)

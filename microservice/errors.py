@@ -17,6 +17,8 @@ MicroserviceError
 └─ HttpError             a handler raises it to answer with a problem document
 """
 
+LEAST_STATUS, LAST_STATUS = 200, 599  # those below are no answers yet
+
 
 class MicroserviceError(Exception):
     """Base of the kit's errors; messages read "cannot X: why"."""
@@ -85,5 +87,14 @@ class HttpError(MicroserviceError):
 
     def __init__(self, status: int, detail: str) -> None:
         super().__init__(detail)
-        self.status = status
+        self.status = check_status(status)
         self.detail = detail
+
+
+def check_status(status: int) -> int:
+    """Return the status of an answer; ValueError when HTTP has none like it (RFC 9110, 15)."""
+    if not isinstance(status, int) or not LEAST_STATUS <= status <= LAST_STATUS:
+        raise ValueError(
+            f"cannot answer with status {status!r}: must be {LEAST_STATUS} to {LAST_STATUS}"
+        )
+    return status

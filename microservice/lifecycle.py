@@ -37,6 +37,8 @@ from microservice.mqtt.dead_letters import dead_letter_topic
 from microservice.mqtt.requests import PendingRequests, response_topic
 from microservice.mqtt.retry import RetryPolicy
 from microservice.mqtt.rights import TopicRights
+from microservice.mqtt.unfinished import FILE_NAME as UNFINISHED_FILE
+from microservice.mqtt.unfinished import UnfinishedMessages
 from microservice.mqtt.wire import NO_PROPERTIES, FilterOptions, Incoming, MessageProperties
 from microservice.schedules.runner import ScheduleRunner
 from microservice.service import Service
@@ -47,6 +49,7 @@ COUNTS_INTERVAL_S = 1.0
 METRICS_EVERY = 2  # intervals: a gateway reads those of many containers
 HEADER_LIMIT_BYTES = 64 * 1024
 SOCKET_LIMIT_BYTES = 1024 * 1024  # of one WebSocket message
+KEEP_ALIVE_S = 60  # of HTTP connections; the gateway closes its own far sooner
 STORE_FILE = "store.db"  # in the data folder, where the process starts
 
 
@@ -66,6 +69,7 @@ class ServiceLifecycle:
             RetryPolicy(launch.retry_tries, launch.retry_first_s, launch.retry_max_s),
             Path(launch.code),
             self,
+            UnfinishedMessages(Path(UNFINISHED_FILE).absolute()),
         )
         self._rights = TopicRights(launch.publish)
         self._schedules = ScheduleRunner(triggers.schedules, service.state, self._counters, limits)
@@ -205,7 +209,7 @@ class ServiceLifecycle:
         for handler in self._service.triggers.settings:
             try:
                 await handler()
-            except Exception:
+            except (Exception, SystemExit):  # sys.exit() ends no service
                 self._counters.failed += 1
                 logger.exception("on_settings failed")
 
@@ -316,6 +320,7 @@ def _make_server(app: Any, grace_s: float, *, sockets: bool) -> _Server:
             date_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=HEADER_LIMIT_BYTES,
+            timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, int(grace_s)),
         )
     )

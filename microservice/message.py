@@ -52,11 +52,11 @@ class Message:
 
 
 def encode_payload(value: Any) -> bytes:
-    """Return bytes and text as they are, anything else as JSON."""
+    """Return bytes and text as they are, anything else as JSON, which has no NaN (RFC 8259, 6)."""
     match value:
         case bytes() | bytearray() | memoryview():
             return bytes(value)
         case str():
             return value.encode()
         case _:
-            return json.dumps(value).encode()
+            return json.dumps(value, allow_nan=False).encode()

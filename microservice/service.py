@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from microservice.config.values import SecretValues, SettingValues
 from microservice.errors import PublishError
 from microservice.message import Message, encode_payload
+from microservice.mqtt.texts import check_pairs, check_text
 from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
 from microservice.outbound import ContainerNetwork, OutboundClient
 from microservice.outbound.answer import CallAnswer, service_url
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+EXPIRY_MAX_S = 2**32 - 1  # MQTT 5, 3.3.2.3.3
 _NO_TRACE = nullcontext()
 
 
@@ -102,6 +104,8 @@ class Service(TriggerDecorators):
         Raises:
             PublishError: microservice.toml does not allow the topic, or the broker is away.
         """
+        if qos not in (0, 1):
+            raise PublishError(f"cannot publish to {topic} with qos {qos!r}: must be 0 or 1")
         properties = _properties(content_type, user_properties, expiry)
         await self._attached(topic).publish(topic, encode_payload(value), qos, retain, properties)
 
@@ -256,12 +260,15 @@ def _properties(
     expiry: float | None,
 ) -> MessageProperties:
     """Return the properties of a message, with those of the trace that it belongs to."""
-    pairs = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
+    given = user_properties.items() if isinstance(user_properties, Mapping) else user_properties
+    pairs = tuple(given)
     trace = current_trace()
     if not (trace or pairs or content_type) and expiry is None:
         return NO_PROPERTIES
+    check_text("content_type", content_type)
+    check_pairs(pairs)
     return MessageProperties(
         content_type=content_type,
         user=(*pairs, *(trace.headers if trace else ())),
-        expiry_s=None if expiry is None else max(1, math.ceil(expiry)),
+        expiry_s=None if expiry is None else max(1, min(math.ceil(expiry), EXPIRY_MAX_S)),
     )

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Mutable
 from dataclasses import dataclass, field
 from typing import Any
 
-from microservice.errors import HangupError, HttpError
+from microservice.errors import HangupError, HttpError, check_status
 
 BODY_LIMIT_BYTES = 1024 * 1024  # of body() and json(); stream() has no limit
 JSON_TYPE = "application/json"
@@ -15,7 +15,7 @@ PROBLEM_TYPE = "application/problem+json"
 NORMAL, GONE, MALFORMED, FAILED = 1000, 1006, 1007, 1011
 REASON_LIMIT = 30  # characters; a close frame has room for 123 bytes
 
-Body = bytes | AsyncIterator[bytes]
+Body = bytes | AsyncIterator[bytes | str]
 
 Scope = MutableMapping[str, Any]  # of ASGI
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -60,7 +60,7 @@ class Request:
 
 
 class Response:
-    """An answer: JSON from a dict or list, text from a str, bytes, or a stream of bytes.
+    """An answer: JSON from a dict or list, text from a str, bytes, or a stream of bytes or text.
 
     Response({"value": 21}), Response("no", status=404), Response(chunks(), headers={…}). A stream
     without a content-length header is sent chunked.
@@ -69,7 +69,7 @@ class Response:
     def __init__(
         self, content: Any = b"", status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        self.status = status
+        self.status = check_status(status)
         self.headers = {name.lower(): value for name, value in (headers or {}).items()}
         self.body: Body
         match content:
@@ -82,7 +82,7 @@ class Response:
             case None:
                 self.body, kind = b"", ""
             case _:
-                self.body, kind = json.dumps(content).encode(), JSON_TYPE
+                self.body, kind = json.dumps(content, allow_nan=False).encode(), JSON_TYPE
         if kind and self.body != b"":
             self.headers.setdefault("content-type", kind)
 
@@ -162,7 +162,7 @@ class WebSocket:
             case str():
                 await self._send_message("text", value)
             case _:
-                await self._send_message("text", json.dumps(value))
+                await self._send_message("text", json.dumps(value, allow_nan=False))
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close it, unless it is closed."""

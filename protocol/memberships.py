@@ -39,7 +39,7 @@ class SepClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class Membership:
+class HolderStatement:
     """A statement that was checked.
 
     Attributes:
@@ -60,14 +60,14 @@ def sign_membership(node_id: str, holder: NodeKey, now: float, claim: SepClaim) 
     return sign_as_node(claims, holder, now, VALID_S)
 
 
-def read_membership(statement: str, now: float) -> Membership:
+def read_membership(statement: str, now: float) -> HolderStatement:
     """Return what a statement says; TokenError when it is forged, expired or malformed."""
     signer, claims = verify_from_node(statement, AUDIENCE, now)
     node_id = claims.get("sub")
     if not isinstance(node_id, str) or not NODE_ID.fullmatch(node_id):
         raise TokenError("cannot accept membership: it is about no node")
     until = min(float(claims["exp"]), now + VALID_S)
-    return Membership(node_id, signer, read_claim(claims.get("sep"), signer), until)
+    return HolderStatement(node_id, signer, read_claim(claims.get("sep"), signer), until)
 
 
 def claim_fields(claim: SepClaim) -> dict[str, int]:

@@ -20,6 +20,7 @@ class HttpProxy:
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self._open: set[socket.socket] = set()
+        self._is_cut = False
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -34,12 +35,25 @@ class HttpProxy:
         for sock in (self._server, *self._open):
             close(sock)
 
+    def cut(self) -> None:
+        """End all connections, and take no new ones until mend()."""
+        self._is_cut = True
+        for sock in tuple(self._open):
+            close(sock)
+
+    def mend(self) -> None:
+        """Work again."""
+        self._is_cut = False
+
     def _accept(self) -> None:
         while True:
             try:
                 client, _ = self._server.accept()
             except OSError:
                 return
+            if self._is_cut:
+                close(client)
+                continue
             threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:

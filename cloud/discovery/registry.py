@@ -13,7 +13,7 @@ from cloud.tokens.access import ASSOCIATE, CLUSTERS, NODE, READ_ACCOUNT_KEY, Clo
 from protocol.errors import TokenError, WireError
 from protocol.geo.position import Position
 from protocol.keys import load_sealing_public
-from protocol.memberships import Membership, SepClaim, read_membership
+from protocol.memberships import HolderStatement, SepClaim, read_membership
 from protocol.records import Address, NodeRecord, Registration
 
 logger = logging.getLogger(__name__)
@@ -179,7 +179,7 @@ class NodeRegistry:
         return replace(record, addresses=(*others, sep))
 
 
-def _check_membership(registration: Registration, now: float) -> Membership | None:
+def _check_membership(registration: Registration, now: float) -> HolderStatement | None:
     """Return the statement of a node's SEP holder; None when there is none that counts."""
     record = registration.record
     if record.holder_id == record.node_id:

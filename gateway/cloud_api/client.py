@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-import ssl
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,6 @@ import httpx
 
 from gateway.backoff import delays
 from gateway.cloud_api.clock import CloudClock
-from gateway.cloud_api.http_proxy import Proxy
 from gateway.cloud_api.values import AuthorizationPending, BepGrant, DeviceCodes
 from gateway.errors import CloudRefused, StaleClaim, UplinkError, UplinkLost
 from protocol.errors import WireError
@@ -26,7 +24,7 @@ from settings.secret import Secret
 logger = logging.getLogger(__name__)
 
 ASSERTION_TTL_S = 120.0
-TIMEOUT_S = 10.0
+TIMEOUT_S, CONNECT_S = 10.0, 4.0
 ATTEMPTS = 3  # of calls that a person waits for; the link repeats its calls itself
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
 WRONG_CLOCK_S = 5.0  # a difference of clocks that is logged and needs a second assertion
@@ -49,9 +47,8 @@ class CloudApi:
         self,
         url: str,
         key: NodeKey,
-        tls: ssl.SSLContext | None,
+        transport: httpx.AsyncBaseTransport,
         clock: CloudClock,
-        proxy: Proxy | None = None,
     ) -> None:
         self._key, self._clock = key, clock
         self._rng = random.Random()  # noqa: S311  # spreads retries
@@ -61,10 +58,8 @@ class CloudApi:
         self._one_renewal = asyncio.Lock()
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
-            # a context without authorities is cheap and sufficient for http://
-            verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            timeout=TIMEOUT_S,
-            proxy=proxy.url.reveal() if proxy else None,
+            transport=transport,
+            timeout=httpx.Timeout(TIMEOUT_S, connect=CONNECT_S),
             trust_env=False,  # http_proxy.py reads the environment
             follow_redirects=False,
         )

@@ -3,13 +3,11 @@
 A request is held in memory as a whole, because the SEP carries it so; its size is bounded by that.
 """
 
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import httpx
 
-from gateway.cloud_api.http_proxy import Proxy
 from gateway.errors import CallNotSent, UplinkLost
 from gateway.http.calls import NodeAnswer, NodeCall
 from protocol.envelope import BODY_LIMIT_BYTES
@@ -23,17 +21,14 @@ class SepCalls:
 
     Args:
         url: of the cloud.
-        tls: for https.
-        proxy: the HTTP proxy on the way to the cloud.
+        transport: leads to the cloud.
     """
 
-    def __init__(self, url: str, tls: ssl.SSLContext | None, proxy: Proxy | None) -> None:
+    def __init__(self, url: str, transport: httpx.AsyncBaseTransport) -> None:
         self._http = httpx.AsyncClient(
             base_url=url.rstrip("/"),
-            verify=tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            transport=transport,
             timeout=TIMEOUT_S,
-            proxy=proxy.url.reveal() if proxy else None,
-            limits=httpx.Limits(max_connections=CONNECTIONS),
             trust_env=False,  # http_proxy.py reads the environment
             follow_redirects=False,
         )

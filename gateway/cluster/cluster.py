@@ -9,8 +9,8 @@ import json
 import logging
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broker import Broker, Message
@@ -26,6 +26,7 @@ from settings.addresses import HostPort
 from web.asgi import App
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
+    from gateway.cluster.fitness import Probe
     from gateway.cluster.links.frames import SepMessage
     from gateway.cluster.links.refused import RefusedNode
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
@@ -45,6 +46,9 @@ class ClusterPorts:
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
+    probes: "Mapping[str, Probe]" = field(
+        default_factory=dict
+    )  # of the parts of this node, by name
     mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
     monotonic: Callable[[], float] = time.monotonic
 
@@ -77,11 +81,13 @@ class Cluster:
     @property
     def role(self) -> Role:
         """The role of this node."""
+        self._wake()
         return self._election.role
 
     @property
     def supernode_id(self) -> str:
         """The supernode's id; "" while there is none."""
+        self._wake()
         return self._election.supernode_id
 
     @property
@@ -92,13 +98,25 @@ class Cluster:
     @property
     def sep_holder_id(self) -> str:
         """The node that holds the SEP of the cluster; "" while there is none."""
+        self._wake()
         return self._sep.claim.holder_id
+
+    @property
+    def leads_others(self) -> bool:
+        """True when this node is the supernode of others."""
+        return self._election.leads and bool(self._election.members())
+
+    def way_fault(self) -> str:
+        """Return why the last way to the cloud through another node did not open."""
+        return self.network.way.fault if self.network is not None else ""
 
     def is_awake(self) -> bool:
         """Return whether this node has a role, after it has noticed a pause of its process."""
+        return self.role is not Role.LISTENING
+
+    def _wake(self) -> None:
         if self.network is not None:
             self.network.peering.wake()
-        return self.role is not Role.LISTENING
 
     def note_own_reach(self, reaches: bool) -> None:
         """Note whether this node has a way of its own to the cloud."""
@@ -193,6 +211,7 @@ class Cluster:
                 group.create_task(self._lead_alone())
             else:
                 group.create_task(self.network.run(listener, app))
+                group.create_task(self._watch_fitness(self.network))
             group.create_task(self._republish())
 
     async def leave(self) -> None:
@@ -210,6 +229,17 @@ class Cluster:
         signed = self._ports.own_record()
         if self._directory.put(signed, self._node_id) is not None:
             self._stored(self._node_id, signed)
+
+    async def _watch_fitness(self, network: "ClusterNetwork") -> None:
+        from gateway.cluster.fitness import FOLLOWING_S, LEADING_S, FitnessPorts, FitnessWatch
+
+        def interval_s() -> float | None:
+            if self.role is Role.MEMBER:
+                return FOLLOWING_S
+            return LEADING_S if self.leads_others else None
+
+        ports = FitnessPorts(interval_s, network.peering.note_fitness)
+        await FitnessWatch(self._ports.probes, ports).run()
 
     async def _lead_alone(self) -> None:
         monotonic = self._ports.monotonic

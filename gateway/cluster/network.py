@@ -4,8 +4,9 @@ import asyncio
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gateway.cluster.calls.client import LanCalls
@@ -22,6 +23,9 @@ from gateway.cluster.links.peering import Peering, PeeringPorts
 from gateway.cluster.links.server import PeerServer, Serve
 from gateway.cluster.records.directory import Directory
 from gateway.cluster.records.exchange import DATA, ExchangePorts, RecordExchange
+from gateway.cluster.ways.client import WayClient
+from gateway.cluster.ways.relay import Dial, RelayPorts, WayRelay
+from gateway.cluster.ways.request import WAY
 from gateway.errors import ClusterError
 from protocol.keys import NodeKey
 from protocol.memberships import SepClaim
@@ -42,6 +46,14 @@ class WaysToPeers:
 
     peers: tuple[str, ...] = ()  # host:port
     by_multicast: bool = True  # DNS-SD
+
+
+@dataclass(frozen=True, slots=True)
+class WaysToCloud:
+    """The places of the cloud, and the direct way there."""
+
+    doors: Mapping[Path, str]  # host:port, by the Unix socket that leads there through a peer
+    dial: Dial
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +80,19 @@ class ClusterNetwork:
         agreed: tuple[Election, SepAgreement],
         directory: Directory,
         admission: PeerAdmission,
-        ways: WaysToPeers,
+        ways: tuple[WaysToPeers, WaysToCloud],
         ports: NetworkPorts,
     ) -> None:
         """Build the parts; `agreed` is what the nodes agree on: the supernode, and its SEP."""
-        self._key, self._discovers = key, ways.by_multicast
+        to_peers, to_cloud = ways
+        self._key, self._discovers = key, to_peers.by_multicast
         self._election, self._sep = agreed
         self._mqtt_port = ports.mqtt_port
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
         self._followed = ""  # the supernode that the data connection goes to
-        self.candidates = Candidates(key.node_id, ways.peers)
-        context = NodeTlsContext(key, (CONTROL, DATA, HTTP))
+        self.candidates = Candidates(key.node_id, to_peers.peers)
+        context = NodeTlsContext(key, (CONTROL, DATA, HTTP, WAY))
         self.peering = Peering(
             agreed,
             context,
@@ -111,12 +124,20 @@ class ClusterNetwork:
                 sep=ports.sep,
             ),
         )
-        self.calls = CallServer(admission, self.peering.links.refused.note)
+        note_refused = self.peering.links.refused.note
+        self.calls = CallServer(admission, note_refused)
+        self.relay = WayRelay(
+            frozenset(to_cloud.doors.values()),
+            admission,
+            RelayPorts(self._holds_sep, to_cloud.dial, note_refused),
+        )
+        self.way = WayClient(context, admission, self._find_holder, to_cloud.doors)
         self._context, self._admission = context, admission
         protocols: dict[str, Serve] = {
             HTTP: self.calls.serve,
             CONTROL: self.peering.links.serve,
             DATA: self.exchange.serve,
+            WAY: self.relay.serve,
         }
         self._server = PeerServer(context, protocols)
         self._on_change = ports.changed
@@ -156,7 +177,9 @@ class ClusterNetwork:
                 group.create_task(self.calls.run(app), name="calls of peers")
                 group.create_task(self.peering.run(), name="election")
                 group.create_task(self.exchange.run(), name="records")
+                group.create_task(self.way.run(), name="way to the cloud")
         finally:
+            self.relay.close()
             listener.close()
 
     async def _discover(self) -> None:
@@ -182,6 +205,7 @@ class ClusterNetwork:
         if followed != self._followed:
             self._followed = followed
             self.exchange.supernode_changed()
+        self.way.holder_changed()
         self._on_change()
 
     def _leads(self) -> bool:
@@ -193,6 +217,17 @@ class ClusterNetwork:
         self.peering.wake()
         is_followed = self._election.supernode_id == supernode_id
         return is_followed and self._sep.follow(supernode_id, claim) and self._sep.holds
+
+    def _holds_sep(self) -> bool:
+        self.peering.wake()
+        return self._sep.holds
+
+    def _find_holder(self) -> tuple[str, tuple[str, ...]]:
+        """Return the other node that holds the SEP, and its addresses; ("", ()) for none."""
+        holder_id = self._sep.claim.holder_id
+        if holder_id in ("", self._key.node_id):
+            return "", ()
+        return holder_id, self.candidates.addresses(holder_id)
 
     def _find_supernode(self) -> tuple[str, tuple[str, ...]]:
         supernode_id = self._election.supernode_id

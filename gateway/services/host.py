@@ -162,6 +162,7 @@ class ServiceHost:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
+        self._proxy.close()
         await self._deployments.stop()
         await self._gateway_sockets.stop()
         for runtime in self._runtimes:

@@ -26,8 +26,8 @@ def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
     async def readyz(request: Request, _caller: None) -> Response:
         reasons, warnings = status.reasons(), status.warnings()
         answer: dict[str, Any] = {"status": "starting" if reasons else "ready"}
-        told = reasons or warnings
-        if told and await guard.is_on_loopback_or_viewer(request):  # names, exit codes, dates
+        if await guard.is_on_loopback_or_viewer(request):  # names, exit codes, dates
+            answer["cloud"] = status.cloud()
             answer |= {"reasons": reasons} if reasons else {}
             answer |= {"warnings": warnings} if warnings else {}
         return SafeJsonResponse(answer, 503 if reasons else 200)

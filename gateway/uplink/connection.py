@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.cloud_api.http_proxy import Proxy, connect_through
 from gateway.errors import CloudRefused, MqttVersionUnsupported, UplinkLost
+from gateway.uplink.endpoint import Endpoint, watch_socket
 from gateway.uplink.inbound import CloudMessage
 from settings.secret import Secret
 
@@ -44,22 +43,6 @@ _FINAL = frozenset(
 )
 _UNSUPPORTED_VERSION = "Unsupported protocol version"
 _KEEP_ALIVE_TIMEOUT = "Keep alive timeout"
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """The address of the cloud's broker and the way to it."""
-
-    host: str
-    port: int
-    tls: ssl.SSLContext | None
-    proxy: Proxy | None = None
-
-    @property
-    def transport(self) -> str:
-        """The transport below MQTT, in words."""
-        kind = "TLS" if self.tls else "TCP"
-        return f"WebSocket over {kind} through proxy {self.proxy}" if self.proxy else kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +106,15 @@ class CloudConnection:
             MqttVersionUnsupported: it seems to lack this version of MQTT.
             UplinkLost: it cannot be reached or is overloaded.
         """
-        host, port = self._endpoint.host, self._endpoint.port
+        endpoint = self._endpoint
         dialled: asyncio.Future[None] = self._loop.create_future()
 
         def dial() -> None:  # resolving, connecting and the TLS handshake block
             try:
-                self._client.log_in(host, port)
+                self._client.log_in(endpoint.host, endpoint.port)
                 self._soon(_resolve, dialled, None)
             except (OSError, ValueError) as exc:
-                self._soon(_resolve, dialled, UplinkLost(f"cannot reach {host}:{port}: {exc}"))
+                self._soon(_resolve, dialled, UplinkLost(f"cannot reach {endpoint}: {exc}"))
 
         threading.Thread(target=dial, name="dial", daemon=True).start()
         try:
@@ -140,7 +123,7 @@ class CloudConnection:
                 self._tick()
                 await self._connected
         except TimeoutError as exc:
-            raise UplinkLost(f"cannot reach {host}:{port}: no answer") from exc
+            raise UplinkLost(f"cannot reach {endpoint}: no answer") from exc
 
     async def subscribe(self, filters: Sequence[str]) -> list[str]:
         """Subscribe at QoS 1; return, for each filter, the reason of its refusal, or ""."""
@@ -170,6 +153,12 @@ class CloudConnection:
     def acknowledge(self, packet_id: int) -> None:
         """Acknowledge a message of QoS 1 that on_message has taken."""
         self._client.ack(packet_id, 1)
+
+    def watch(self, *, closely: bool) -> None:
+        """Let the system detect soon, or within half a minute, that packets vanish."""
+        sock = self._client.socket()
+        if isinstance(sock, socket.socket):
+            watch_socket(sock, closely=closely)
 
     @property
     def unsent(self) -> int:
@@ -341,14 +330,7 @@ class _Client(paho.Client):
         self.connect(host, port, KEEP_ALIVE_S, clean_start=False, properties=properties)
 
     def _create_socket_connection(self) -> socket.socket:
-        host, port, proxy = self._endpoint.host, self._endpoint.port, self._endpoint.proxy
-        if proxy is None:
-            sock = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
-        else:
-            sock = connect_through(proxy, host, port, CONNECT_TIMEOUT_S)
-        # a PUBACK and the answer behind it are two small packets: 40 ms apart otherwise
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return sock
+        return self._endpoint.connect(CONNECT_TIMEOUT_S)
 
 
 def _read_message(message: paho.MQTTMessage) -> CloudMessage:

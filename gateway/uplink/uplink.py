@@ -3,20 +3,23 @@
 Readings pass from the broker through the spool to the cloud (forwarder.py). The broker
 acknowledges a reading when the spool has it on disk; the spool deletes it when the cloud has
 acknowledged it. Commands and SEP requests come from the cloud (downlinks.py). The spool takes
-readings in every role of this node; only run(), in the role of supernode, sends them.
+readings in every role of this node; only run() sends them, by a direct way or, when that has
+failed, through the node that holds the SEP of the cluster.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from functools import partial
 
 from broker import LocalClient, Message
 from gateway.backoff import delays
 from gateway.cloud_api.client import CloudApi
+from gateway.cloud_api.ways import DIRECT, WayChoice
 from gateway.errors import (
     CloudRefused,
     GatewayError,
@@ -27,10 +30,11 @@ from gateway.errors import (
 )
 from gateway.node.account import Account
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endpoint
+from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
 from gateway.uplink.downlinks import Downlinks
+from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
-from gateway.uplink.link import CloudLink
+from gateway.uplink.link import CloudLink, CloudLinkState
 from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
@@ -42,11 +46,16 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 OLD_VERSION_S = 3600.0  # until MQTT 5 is tried again with a broker that lacks it
 SETTLE_S = 0.1  # one registration covers all changes within this time
 TOKEN_RETRY_S = 10.0
+PROBE_S = 1.0  # at least, between two probes of the direct way
 REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
 
 
 # takes a SEP request, the supernode's id, and a function that sends the answer to a topic
 RequestHandler = Callable[[bytes, str, Callable[[str, bytes], None]], None]
+
+
+async def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,7 @@ class NodePorts:
     on_registered: Callable[[NodeRecord], None]
     on_reach: Callable[[bool], None] = lambda _: None  # the cloud, by a way of its own
     on_stale_claim: Callable[[int], None] = lambda _: None  # the epoch that the cloud knows
+    way_fault: Callable[[], str] = lambda: ""  # why a way through another node does not open
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,8 @@ class UplinkParts:
     rules: Rules
     spool: Spool
     local: LocalClient
+    ways: WayChoice = field(default_factory=WayChoice)
+    probe: Callable[[], Awaitable[bool]] = _never  # whether the direct way works
 
 
 class Uplink:
@@ -84,6 +96,10 @@ class Uplink:
         self._endpoint, self._node, self._clock = endpoint, node, clock
         self._api, self._account = parts.api, parts.account
         self._rules, self._local = parts.rules, parts.local
+        self._ways, self._probe = parts.ways, parts.probe
+        self._look = asyncio.Event()  # at the ways: another node may lead to the cloud
+        self._is_watched_closely = False
+        self._connection: CloudConnection | None = None
         rng = random.Random()  # noqa: S311  # spreads attempts
         self.link = CloudLink(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
         self.forwarder = Forwarder(node.node_id, parts.spool)
@@ -98,6 +114,18 @@ class Uplink:
     def register_soon(self) -> None:
         """Register the node's record again: it has changed."""
         self._changed.set()
+
+    def look_again(self, *, closely: bool) -> None:
+        """Look at the ways to the cloud: they may have changed.
+
+        Args:
+            closely: others depend on this node's way, so that its loss must be noticed soon.
+        """
+        self._look.set()
+        if closely is not self._is_watched_closely:
+            self._is_watched_closely = closely
+            if self._connection is not None:
+                self._connection.watch(closely=closely)
 
     async def associate(self, account_token: Secret) -> str:
         """Make this node a member of a token's account; return the account's id.
@@ -122,17 +150,18 @@ class Uplink:
         self._handle_request = handle_request
         while True:
             await self._wait_until_due()
+            via = self._ways.choose(self._clock())
             self.link.dial(self._clock())
             self.forwarder.prepare()
             try:
-                await self._attempt()
+                await self._attempt(via)
             except CloudRefused as exc:
                 self._api.drop_token()
                 self._note_failure(exc)
                 self.link.refused(str(exc), self._clock())
             except GatewayError as exc:
                 self._note_failure(exc)
-                self.link.lost(str(exc), self._clock(), was_useful=self.forwarder.has_settled)
+                self._note_lost(exc, via)
             except asyncio.CancelledError:
                 self.link.renew(self._clock())
                 raise
@@ -145,15 +174,34 @@ class Uplink:
     # one attempt -----------------------------------------------------------------------
 
     async def _wait_until_due(self) -> None:
-        wait_s = (self.link.deadline or 0.0) - self._clock()
-        await asyncio.sleep(max(0.0, wait_s))
+        """Wait for the next attempt, or until a way through another node can be tried."""
+        while (wait_s := (self.link.deadline or 0.0) - self._clock()) > 0:
+            self._look.clear()
+            was_left = self._ways.has_holder(self._clock())
+            if not was_left:
+                wait_s = min(wait_s, self._ways.holder_in_s(self._clock()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._look.wait()
+            if not was_left and self._ways.has_holder(self._clock()):
+                return
 
-    async def _attempt(self) -> None:
+    def _note_lost(self, exc: GatewayError, via: str) -> None:
+        was_online, now = self.link.state is CloudLinkState.ONLINE, self._clock()
+        why = f"{exc} ({self._node.way_fault()})" if via and self._node.way_fault() else str(exc)
+        self.link.lost(why, now, was_useful=self.forwarder.has_settled)
+        if not was_online:
+            self._ways.failed(via, now)
+            if self._ways.has_holder(now) and not via:
+                self.link.renew(now)
+
+    async def _attempt(self, via: str) -> None:
         """Connect and serve; return when another connection should open at once."""
         token = await self._api.access_token()
         await self._register()
         self._limits = await self._api.mqtt_limits(self._limits)
-        connection = await self._open(token)
+        connection = self._connection = await self._open(token, via)
+        connection.watch(closely=self._is_watched_closely)
         try:
             if not connection.server.maximum_qos:
                 raise CloudRefused("cannot forward: the cloud's broker takes QoS 0 only")
@@ -161,9 +209,11 @@ class Uplink:
             await self.downlinks.subscribe(connection, self.forwarder.limits)
             self.link.accepted(self._clock())
             self._note_success()
-            self._node.on_reach(True)
-            await self._serve(connection)
+            self._ways.worked(via)
+            self._node.on_reach(not via)
+            await self._serve(connection, via)
         finally:
+            self._connection = None
             self._node.on_reach(False)
             closed = connection.closed
             self.forwarder.end(closed.result() if closed.done() else None)
@@ -171,37 +221,40 @@ class Uplink:
             self.mqtt = ""
             await connection.close()
 
-    async def _open(self, token: Secret) -> CloudConnection:
+    async def _open(self, token: Secret, via: str) -> CloudConnection:
         """Connect by MQTT 5, or by 3.1.1 to a broker without MQTT 5."""
         if self._clock() >= self._old_version_until:
             try:
-                return await self._dial(token, five=True)
+                return await self._dial(token, via, five=True)
             except MqttVersionUnsupported as exc:
                 logger.debug("%s; trying MQTT 3.1.1", exc)
-        connection = await self._dial(token, five=False)
+        connection = await self._dial(token, via, five=False)
         self._old_version_until = self._clock() + OLD_VERSION_S
         return connection
 
-    async def _dial(self, token: Secret, *, five: bool) -> CloudConnection:
+    async def _dial(self, token: Secret, via: str, *, five: bool) -> CloudConnection:
         callbacks = ConnectionCallbacks(self.downlinks.take, self.forwarder.on_puback)
         node_id = self._node.node_id
-        connection = CloudConnection(node_id, token, self._endpoint, callbacks, five=five)
+        endpoint = self._endpoint.through(via)
+        connection = CloudConnection(node_id, token, endpoint, callbacks, five=five)
         self.downlinks.begin(connection)
         try:
             await connection.open()
         except BaseException:
             await connection.close()
             raise
-        self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {self._endpoint.transport}"
+        self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {endpoint.transport}"
         return connection
 
-    async def _serve(self, connection: CloudConnection) -> None:
+    async def _serve(self, connection: CloudConnection, via: str) -> None:
         tasks = {
             asyncio.create_task(self.forwarder.run(), name="uplink forwarder"),
             asyncio.create_task(self._follow_changes(), name="uplink changes"),
             asyncio.create_task(self._renew_token(), name="uplink token"),
             asyncio.ensure_future(_until_closed(connection)),
         }
+        if via:
+            tasks.add(asyncio.create_task(self._watch_direct(), name="uplink way"))
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -210,6 +263,17 @@ class Uplink:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _watch_direct(self) -> None:
+        """Return when the direct way works again."""
+        while True:
+            await asyncio.sleep(max(self._ways.direct_in_s(self._clock()), PROBE_S))
+            works = await self._probe()
+            logger.debug("the direct way to the cloud %s", "works" if works else "does not work")
+            if works:
+                self._ways.retry_direct()
+                return
+            self._ways.failed(DIRECT, self._clock())
 
     async def _renew_token(self) -> None:
         """Return when there is a new access token, shortly before the old one expires."""
@@ -290,4 +354,5 @@ class Uplink:
 
 
 async def _until_closed(connection: CloudConnection) -> None:
-    raise UplinkLost((await connection.closed).why)
+    ended = await asyncio.shield(connection.closed)  # a cancelled wait does not end it
+    raise UplinkLost(ended.why)

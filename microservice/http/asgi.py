@@ -6,7 +6,13 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from typing import Any
 
-from microservice.errors import HangupError, HttpError, OutboundError, OutboundTimeoutError
+from microservice.errors import (
+    HangupError,
+    HttpError,
+    OutboundError,
+    OutboundTimeoutError,
+    ServiceError,
+)
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.scopes import headers_of, levels_of, query_of
 from microservice.http.sockets import SocketApp
@@ -106,7 +112,7 @@ class App:
 
 async def _while_caller_waits(handling: Awaitable[Any], body: "_Body") -> Any:
     """Return a handler's result; cancel it, with HangupError, when the caller hangs up before."""
-    handler = asyncio.ensure_future(handling)
+    handler = asyncio.ensure_future(_contain_exit(handling))
     gone: asyncio.Future[None] | None = None
     try:
         await asyncio.wait({handler}, timeout=PROMPT_S)
@@ -115,12 +121,22 @@ async def _while_caller_waits(handling: Awaitable[Any], body: "_Body") -> Any:
             await asyncio.wait({handler, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not handler.done():
                 raise HangupError("cannot answer: the client hung up")
+        if handler.cancelled():
+            raise ServiceError("the handler did not end: what it awaited was cancelled")
         return handler.result()
     finally:
         ending = [task for task in (handler, gone) if task is not None and not task.done()]
         for task in ending:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
+
+
+async def _contain_exit(handling: Awaitable[Any]) -> Any:
+    """Return a handler's result; sys.exit() in it ends the request, not the service."""
+    try:
+        return await handling
+    except SystemExit as exc:
+        raise ServiceError(f"the handler called sys.exit({exc.code!r})") from exc
 
 
 class _Body:
@@ -187,10 +203,11 @@ async def _send_response(response: Response, body: _Body, send: Send) -> None:
             await sending  # its fault, if any, ends the connection: the status is already sent
 
 
-async def _send_stream(chunks: AsyncIterator[bytes], send: Send) -> None:
+async def _send_stream(chunks: AsyncIterator[bytes | str], send: Send) -> None:
     try:
         async for chunk in chunks:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            data = chunk.encode() if isinstance(chunk, str) else chunk
+            await send({"type": "http.response.body", "body": data, "more_body": True})
             await asyncio.sleep(0)  # send() does not wait once the client is gone
         await send({"type": "http.response.body"})
     finally:

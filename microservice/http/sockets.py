@@ -59,7 +59,7 @@ class SocketApp:
         except HttpError as exc:
             await socket.fail(exc)
             return
-        except Exception:
+        except (Exception, SystemExit):  # sys.exit() ends no service
             logger.exception("cannot serve WebSocket %s", socket.path)
             self._counters.failed += 1
             await socket.fail(HttpError(500, "cannot answer: the handler failed"))

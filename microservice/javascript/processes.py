@@ -105,8 +105,8 @@ class _Forked:
 class EvaluatorProcess:
     """The evaluator; started again when it has ended.
 
-    After a request it forks one child in advance, which takes the next request: the fork and the
-    first faults of its pages are a third of the time of an answer.
+    While a request is answered it forks one child in advance, which takes the next request: the
+    fork and the first faults of its pages are a third of the time of an answer.
     """
 
     def __init__(self, settings: EvaluatorSettings) -> None:
@@ -162,13 +162,17 @@ class EvaluatorProcess:
     @contextlib.asynccontextmanager
     async def fork(self) -> AsyncIterator[FrameStream]:
         """Yield the socket of a new child, which is gone afterwards."""
-        child = self._take_spare() or await self._fork()
+        child = self._take_spare()
+        if child is None and self._preparing is not None and not self._preparing.done():
+            await asyncio.wait({self._preparing})  # it is on its way
+            child = self._take_spare()
+        child = child or await self._fork()
         try:
+            if self._preparing is None or self._preparing.done():
+                self._preparing = asyncio.create_task(self._prepare_spare(), name="spare child")
             yield child.stream
         finally:
             await self._end(child)
-            if self._spare is None and (self._preparing is None or self._preparing.done()):
-                self._preparing = asyncio.create_task(self._prepare_spare(), name="spare child")
 
     def _take_spare(self) -> _Forked | None:
         spare, self._spare = self._spare, None
@@ -178,8 +182,9 @@ class EvaluatorProcess:
         return spare
 
     async def _prepare_spare(self) -> None:
-        with contextlib.suppress(ServiceError, OSError):  # the next request tells the reason
-            self._spare = await self._fork()
+        if self._spare is None:
+            with contextlib.suppress(ServiceError, OSError):  # the next request tells the reason
+                self._spare = await self._fork()
 
     async def _fork(self) -> _Forked:
         if self._control is None:

@@ -71,6 +71,14 @@ def describe_overdue(
     )
 
 
+def describe_ends(ends: int) -> HandlerFailure:
+    """Return the failure of a message whose handlers have ended the process."""
+    return HandlerFailure(
+        f"ProcessEnded: the process ended {ends} times while it handled this message; "
+        "the log and `hecate ps` have the reasons"
+    )
+
+
 def letter_properties(message: Incoming, failure: HandlerFailure, tries: int) -> MessageProperties:
     """Return the properties of the dead letter of a message."""
     came_with = message.properties

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from microservice.mqtt.texts import check_topic
+
 REMEMBERED = 1000  # topics; a service may use any number
 
 
@@ -13,17 +15,16 @@ class TopicRights:
         self._verdicts: dict[str, bool] = {}
 
     def allow(self, topic: str) -> bool:
-        """Return whether a topic is one and matches one of the filters."""
+        """Return whether a topic matches one of the filters; PublishError when it is none."""
         verdict = self._verdicts.get(topic)
         if verdict is None:
+            check_topic(topic)
             if len(self._verdicts) >= REMEMBERED:
                 self._verdicts.clear()
             verdict = self._verdicts[topic] = self._match(topic)
         return verdict
 
     def _match(self, topic: str) -> bool:
-        if not topic or "+" in topic or "#" in topic:
-            return False
         levels = topic.split("/")
         return any(_is_match(wanted, levels) for wanted in self._filters)
 

@@ -130,7 +130,7 @@ class ScheduleRunner:
         try:
             async with asyncio.timeout(limit_s) as limit:
                 await schedule.handler()
-        except Exception as exc:
+        except (Exception, SystemExit) as exc:  # sys.exit() ends no service
             self._counters.failed += 1
             if limit.expired():
                 why = f"it took longer than {limit_s:g} s, and was ended"

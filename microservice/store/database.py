@@ -260,6 +260,8 @@ def _is_there(path: Path) -> bool:
 
 
 def _check_key(key: str) -> None:
+    if not isinstance(key, str):
+        raise StoreError(f"cannot store {key!r:.40}: a key is a text, not {type(key).__name__}")
     if not key or len(key.encode(errors="surrogatepass")) > KEY_LIMIT_BYTES:
         raise StoreError(f"cannot store {key!r:.40}: a key has 1 to {KEY_LIMIT_BYTES} bytes")
 

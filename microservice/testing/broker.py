@@ -9,6 +9,7 @@ from typing import Any
 from microservice.errors import MicroserviceError, RequestTimeoutError
 from microservice.message import Message, encode_payload
 from microservice.mqtt import dead_letters as names
+from microservice.mqtt.texts import check_topic
 from microservice.mqtt.wire import MessageProperties
 
 
@@ -54,7 +55,8 @@ class TestBroker:
     async def publish(
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: MessageProperties
     ) -> None:
-        """Keep a message."""
+        """Keep a message; PublishError for what is no topic."""
+        check_topic(topic)
         self.published.append(PublishedMessage(topic, _value_of(payload), qos, retain, properties))
 
     async def publish_dead_letter(self, payload: bytes, properties: MessageProperties) -> None:

@@ -6,9 +6,11 @@ cloud and with each heartbeat.
 """
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
 from gateway.cluster.election.heartbeat import Heartbeat, RoleClaim
 from gateway.cluster.election.sep_holder import SepHolder
+from gateway.cluster.election.state import ElectionState
 from protocol.memberships import SepClaim
 
 
@@ -55,6 +57,30 @@ class SepAgreement:
             claim = heartbeat.sep or SepClaim(heartbeat.claim.epoch, 0, sender)
             self.follow(sender, claim)
 
+    def complete(self, heartbeat: Heartbeat, election: ElectionState) -> Heartbeat:
+        """Return a heartbeat with what this node says about the cloud and, if it leads, the SEP."""
+        return replace(
+            heartbeat,
+            reaches_cloud=self._reaches,
+            cloud=self.cloud,
+            sep=self.claim if election.leads else None,
+        )
+
+    def settle(self, election: ElectionState, connected: Collection[str], now: float) -> None:
+        """Decide who holds the SEP as the supernode; know of nobody without one.
+
+        Args:
+            election: of this node.
+            connected: the ids of members with a data connection.
+            now: the monotonic clock in seconds.
+        """
+        if election.leads:
+            may_move = not self._reaches or not self.holds
+            members = election.fit_members() if may_move else ()
+            self.lead(election.claim, members, connected, now)
+        elif not election.supernode_id:
+            self._leave()
+
     def lead(
         self, role: RoleClaim, members: Iterable[Heartbeat], connected: Collection[str], now: float
     ) -> None:
@@ -77,8 +103,8 @@ class SepAgreement:
             self._term.choose(reach, now)
         self.claim = self._term.claim
 
-    def leave(self) -> None:
-        """Note that there is no supernode; the claim stays known, but nobody holds the SEP."""
+    def _leave(self) -> None:
+        """Keep the order of the last claim; nobody holds the SEP."""
         self._term = None
         self._supernode_id = ""
         self.claim = SepClaim(*self.claim.order, "")

@@ -32,6 +32,7 @@ class Candidates:
     def __init__(self, node_id: str, configured: Iterable[str] = ()) -> None:
         self._node_id = node_id
         self._configured = {address: Candidate((address,), 0.0) for address in configured}
+        self._led_to: dict[str, str] = {}  # the node found last at a configured address
         self._named: OrderedDict[str, Candidate] = OrderedDict()
         self.refused = 0  # hints beyond the limit
 
@@ -57,6 +58,8 @@ class Candidates:
     def reached(self, node_id: str, address: str, now: float) -> None:
         """Note that an address led to a node."""
         self.note(node_id, (address,), now)
+        if address in self._configured:
+            self._led_to[address] = node_id
         for candidate in (self._named.get(node_id), self._configured.get(address)):
             if candidate is not None:
                 candidate.failures, candidate.not_before = 0, now
@@ -89,7 +92,8 @@ class Candidates:
             if node_id not in linked and now >= candidate.not_before:
                 yield node_id, node_id, candidate.addresses
         for address, candidate in self._configured.items():
-            if address not in at and now >= candidate.not_before:
+            is_linked = address in at or self._led_to.get(address) in linked
+            if not is_linked and now >= candidate.not_before:
                 yield address, "", candidate.addresses
 
     def _make_room(self, kept: Collection[str]) -> bool:

@@ -212,6 +212,9 @@ class PeerLinks:
 
     async def _enter(self, link: PeerLink, hello: Hello) -> None:
         other = self._links.get(link.peer_id)
+        now = self._ports.monotonic()
+        if link.is_dialled:
+            self._candidates.reached(link.peer_id, link.address, now)
         if other is not None and self._runs[link.peer_id] == hello.incarnation:
             # both have dialled: both keep the link of the lower id
             lower_dialled = link.is_dialled == (self._context.node_id < link.peer_id)
@@ -220,9 +223,6 @@ class PeerLinks:
         self._links[link.peer_id], self._runs[link.peer_id] = link, hello.incarnation
         if other is not None:
             await other.close()
-        now = self._ports.monotonic()
-        if link.is_dialled:
-            self._candidates.reached(link.peer_id, link.address, now)
         seen = _seen_at(link, hello.addresses)
         self._candidates.note(link.peer_id, (*seen, *hello.addresses), now, self._links)
         self._ports.up(link)

@@ -133,12 +133,7 @@ class Peering:
         """Return a heartbeat with the addresses of the nodes that matter at a take-over."""
         self._election.tick(now)
         self._agree(now)
-        heartbeat = replace(
-            self._election.heartbeat(now),
-            reaches_cloud=self._sep.reaches,
-            cloud=self._sep.cloud,
-            sep=self._sep.claim if self._election.leads else None,
-        )
+        heartbeat = self._sep.complete(self._election.heartbeat(now), self._election)
         needed = {
             heartbeat.claim.supernode_id, self._sep.claim.holder_id, *heartbeat.successors[:STANDBY]
         }  # fmt: skip
@@ -154,16 +149,7 @@ class Peering:
         return replace(beat, heartbeat=replace(beat.heartbeat, hears=self._election.heard))
 
     def _agree(self, now: float) -> None:
-        """Decide who holds the SEP as the supernode; know of nobody without one."""
-        election = self._election
-        if election.leads:
-            members = election.fit_members if self._sep_moves() else list
-            self._sep.lead(election.claim, members(), self._ports.connected(), now)
-        elif not election.supernode_id:
-            self._sep.leave()
-
-    def _sep_moves(self) -> bool:
-        return not self._sep.reaches or not self._sep.holds
+        self._sep.settle(self._election, self._ports.connected(), now)
 
     @property
     def _state(self) -> _State:

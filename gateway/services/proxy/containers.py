@@ -3,6 +3,9 @@
 A request goes to the process that runs when it is sent. When that process is replaced at the same
 moment and no longer listens, nothing was sent yet, and the request goes to the new process. A
 request of which anything was sent is never sent again: it may have been executed.
+
+A connection is used again when its request and answer were complete. The process that a request
+goes to does not retire meanwhile, so it closes none that a request is sent over.
 """
 
 import contextlib
@@ -11,7 +14,6 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 
 from gateway.http.problems import problem_response
 from gateway.services.containers import ContainerState
@@ -26,8 +28,10 @@ from gateway.services.proxy.headers import (
     to_container,
     with_trace,
 )
+from gateway.services.proxy.idle_connections import IdleConnections
 from gateway.services.proxy.streams import connect_unix
 from gateway.services.routes import ContainerRoute
+from gateway.services.runtimes.port import Process
 from gateway.services.supervisor import Supervisor
 from web.asgi import Receive, Scope, Send
 from web.server.takeover import take_over_of
@@ -50,10 +54,15 @@ class ContainerProxy:
         self._find, self._limits = find, limits
         self._requests: Counter[str] = Counter()  # being answered, by container
         self._websockets: Counter[str] = Counter()  # open or being opened, by container
+        self._idle = IdleConnections[Process]()
 
     def open_requests(self) -> dict[str, int]:
         """Return how many requests are being answered, by container."""
         return dict(self._requests)
+
+    def close(self) -> None:
+        """Close the connections that no request uses."""
+        self._idle.close()
 
     async def serve(
         self, route: ContainerRoute, scope: Scope, receive: Receive, send: Send
@@ -87,14 +96,15 @@ class ContainerProxy:
         self, supervisor: Supervisor, prefix: str, scope: Scope, receive: Receive, send: Send
     ) -> None:
         headers = with_trace(to_container(scope, prefix, scope.get(CALLER_KEY, "")))
-        held = contextlib.ExitStack()  # keeps the process from retiring before the answer's end
+        connector = _Connector(supervisor, self._idle)
         exchange = ProxyExchange(
             Upstream(
                 name="the microservice",
-                connect=partial(_connect, supervisor, held),
+                connect=connector.connect,
                 target=target_below(scope, prefix),
                 headers=headers,
                 loss="its process ended, `hecate ps` says why",
+                keep=connector.keep,
             ),
             ExchangeLimits(
                 self._limits.answer_s, self._limits.stall_s, self._limits.websocket_idle_s
@@ -102,7 +112,7 @@ class ContainerProxy:
         )
         started = time.perf_counter()
         try:
-            with held:
+            with connector.held:
                 await exchange.carry(scope, receive, send)
         finally:
             _log_access(scope, exchange.status, headers, time.perf_counter() - started)
@@ -113,26 +123,43 @@ def find_websocket_path(path: str) -> str:
     return path.removeprefix(WS_PREFIX) if path.startswith(f"{WS_PREFIX}/") else ""
 
 
-async def _connect(supervisor: Supervisor, held: contextlib.ExitStack) -> socket.socket:
-    """Return a connection to the process that runs; it may be replaced meanwhile.
+class _Connector:
+    """Connects one request to the process that runs, which may be replaced meanwhile.
 
-    The process does not retire before the stack is closed.
+    The process does not retire before `held` is closed.
     """
-    for _ in range(SWITCHES_LIMIT):
-        process = supervisor.process
-        if process is None:
-            break
-        with contextlib.ExitStack() as attempt:
-            attempt.enter_context(supervisor.answering(process))
-            try:
-                connection = await connect_unix(str(process.http_socket))
-            except OSError:
-                if supervisor.process is process:
-                    raise
-                continue
-            held.push(attempt.pop_all())
-            return connection
-    raise ConnectionRefusedError
+
+    def __init__(self, supervisor: Supervisor, idle: IdleConnections[Process]) -> None:
+        self.held = contextlib.ExitStack()
+        self._supervisor, self._idle = supervisor, idle
+        self._process: Process | None = None
+
+    async def connect(self) -> socket.socket:
+        """Return a connection."""
+        for _ in range(SWITCHES_LIMIT):
+            process = self._process = self._supervisor.process
+            if process is None:
+                break
+            with contextlib.ExitStack() as attempt:
+                attempt.enter_context(self._supervisor.answering(process))
+                try:
+                    connection = self._idle.take(process) or await connect_unix(
+                        str(process.http_socket)
+                    )
+                except OSError:
+                    if self._supervisor.process is process:
+                        raise
+                    continue
+                self.held.push(attempt.pop_all())
+                return connection
+        raise ConnectionRefusedError
+
+    def keep(self, connection: socket.socket) -> None:
+        """Keep a connection for another request to the same process."""
+        if self._process is not None and self._process is self._supervisor.process:
+            self._idle.keep(self._process, connection)
+        else:
+            connection.close()
 
 
 def _explain_absence(name: str, supervisor: Supervisor | None) -> str:

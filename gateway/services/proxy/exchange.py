@@ -41,6 +41,7 @@ class Upstream:
         headers: end-to-end headers, with the framing of the body.
         loss: the message when it ends before it answers.
         problem_headers: of the problem documents that replace its answer.
+        keep: takes over a connection that can carry another request; None: each carries one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Upstream:
     headers: Headers
     loss: str
     problem_headers: Mapping[str, str] = field(default_factory=dict)
+    keep: Callable[[socket.socket], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ class ProxyExchange:
         self.status = 0
         self._upstream, self._limits = upstream, limits
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEADER_LIMIT_BYTES)
+        self._is_sent = self._is_answered = False  # wholly
         self._answering = False
         self._limit = asyncio.timeout(None)
 
@@ -117,7 +120,21 @@ class ProxyExchange:
             if switching is not None:
                 await self._join(scope, connection, switching)
         finally:
-            connection.close()
+            if self._upstream.keep is not None and self._is_over():
+                self._upstream.keep(connection)
+            else:
+                connection.close()
+
+    def _is_over(self) -> bool:
+        """Return whether both sides have said all, and the server keeps the connection."""
+        http = self._http
+        return (
+            self._is_sent
+            and self._is_answered
+            and http.our_state is h11.DONE
+            and http.their_state is h11.DONE
+            and http.trailing_data == (b"", False)
+        )
 
     async def _exchange(
         self, client: tuple[Scope, Receive, Send], connection: socket.socket
@@ -184,7 +201,7 @@ class ProxyExchange:
             headers.append((b"transfer-encoding", b"chunked"))
         if is_upgrade(scope) and take_over_of(scope) is not None:
             headers += [(b"connection", b"upgrade"), (b"upgrade", b"websocket")]
-        else:
+        elif self._upstream.keep is None:
             headers.append((b"connection", b"close"))
         request = h11.Request(method=scope["method"], target=self._upstream.target, headers=headers)
         with contextlib.suppress(ConnectionError):  # an early answer may close this direction
@@ -192,6 +209,7 @@ class ProxyExchange:
             async for piece in body.chunks():
                 await self._forward(connection, self._http.send(h11.Data(data=piece)) or b"")
             await self._forward(connection, self._http.send(h11.EndOfMessage()) or b"")
+            self._is_sent = True
         if not self._answering:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._limits.answer_s)
         while (await receive())["type"] != "http.disconnect":
@@ -216,6 +234,7 @@ class ProxyExchange:
         while (piece := await self._piece(connection)) is not None:
             await self._send_body(send, piece)
         await send({"type": "http.response.body"})
+        self._is_answered = True
         return None
 
     async def _piece(self, connection: socket.socket) -> bytes | None:
@@ -232,6 +251,8 @@ class ProxyExchange:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
     async def _forward(self, connection: socket.socket, piece: bytes) -> None:
+        if not piece:  # of an end without chunks
+            return
         async with self._bounded(f"{self._upstream.name} takes nothing of it", 504):
             await asyncio.get_running_loop().sock_sendall(connection, piece)
 

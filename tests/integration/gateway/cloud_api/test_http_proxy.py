@@ -9,7 +9,8 @@ import pytest
 
 from broker import AllowAll, Broker, Listener
 from gateway.cloud_api.http_proxy import read_proxy
-from gateway.uplink.connection import CloudConnection, ConnectionCallbacks, Endpoint
+from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
+from gateway.uplink.endpoint import Endpoint
 from settings.secret import Secret
 from tests.http_proxy import HttpProxy
 from tests.integration.broker.access.certificates import Authority

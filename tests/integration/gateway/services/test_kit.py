@@ -397,6 +397,6 @@ def test_a_service_calls_another_one_by_its_type(tmp_path: Path) -> None:
             assert answer["answer"]["trace"].split("-")[1] == TRACE
             assert answer["answer"]["trace"] != PARENT
             missing = (await here.http.get("/api/probe/v1/nowhere")).json()
-            assert missing["status"] == 404
+            assert missing["status"] == 404, missing
 
     asyncio.run(run())

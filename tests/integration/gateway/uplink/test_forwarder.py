@@ -15,9 +15,9 @@ from gateway.uplink.connection import (
     CloudConnection,
     ConnectionCallbacks,
     ConnectionEnd,
-    Endpoint,
 )
 from gateway.uplink.downlinks import Downlinks
+from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.rules import Rules, TopicRule
 from protocol.mqtt_limits import MqttLimits

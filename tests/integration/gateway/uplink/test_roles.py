@@ -10,7 +10,7 @@ from broker import AllowAll, Broker, Listener
 from gateway.cluster.election.heartbeat import Role
 from gateway.roles import RoleController, RolePart
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import Endpoint
+from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.link import CloudLinkState
 from gateway.uplink.rules import Rules, TopicRule
 from gateway.uplink.uplink import NodePorts, Uplink, UplinkParts
@@ -24,9 +24,11 @@ NODE = "n" * 56
 class CloudApi:
     """Stands for the HTTP API of the cloud."""
 
-    renews_in_s = 3600.0
+    def __init__(self, renews_in_s: float = 3600.0) -> None:
+        self.renews_in_s, self.tokens = renews_in_s, 0
 
     async def access_token(self) -> Secret:
+        self.tokens += 1
         return Secret("token")
 
     async def register(self, _record: str) -> Any:
@@ -106,6 +108,39 @@ def test_a_node_forwards_as_a_supernode_only(tmp_path: Path) -> None:
                     assert uplink.link.error == ""
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
+        await spool.close()
+
+    asyncio.run(run())
+
+
+def test_the_uplink_continues_on_a_new_connection_when_its_token_is_renewed(tmp_path: Path) -> None:
+    async def run() -> None:
+        policy = AllowAll()
+        spool = Spool(tmp_path / "spool.db", 1_000_000)
+        await spool.open()
+        async with (
+            Broker([Listener(port=0)], policy, policy, sys_interval_s=0) as cloud,
+            Broker([], policy, policy, sys_interval_s=0) as local,
+        ):
+            (address,) = cloud.addresses
+            assert isinstance(address, tuple)
+            api = CloudApi(renews_in_s=0.02)
+            uplink = Uplink(
+                Endpoint("127.0.0.1", int(address[1]), None),
+                NodePorts(NODE, lambda: "", lambda _record: None),
+                UplinkParts(
+                    api=api,  # type: ignore[arg-type]
+                    account=Account(),  # type: ignore[arg-type]
+                    rules=Rules([]),
+                    spool=spool,
+                    local=local.local_client("uplink"),
+                ),
+            )
+            running = asyncio.create_task(uplink.run(lambda *_: None))
+            await until(lambda: api.tokens >= 8)  # two for each connection
+            assert not running.done()
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
         await spool.close()
 
     asyncio.run(run())

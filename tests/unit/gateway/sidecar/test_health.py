@@ -15,6 +15,7 @@ from settings.secret import Secret
 
 KEY = "the-api-key-of-this-node"
 VIEWER, OTHER = "head.viewer.signature", "head.other.signature"
+CLOUD = {"way": "direct"}
 REASONS = ["container api-climate-v1: exit code 1"]
 
 
@@ -26,6 +27,9 @@ class Failing:
 
     def reasons(self) -> list[str]:
         return REASONS
+
+    def cloud(self) -> dict[str, str]:
+        return CLOUD
 
     def warnings(self) -> list[str]:
         return []
@@ -63,7 +67,7 @@ def ask(origin: str, shown: str, status: Failing | None = None) -> dict[str, Any
 
 
 def test_a_warning_is_told_and_leaves_the_gateway_ready() -> None:
-    assert ask("loopback", "", Warned()) == {"warnings": WARNINGS}
+    assert ask("loopback", "", Warned()) == {"warnings": WARNINGS, "cloud": CLOUD}
     assert ask("network", "", Warned()) == {}
 
 
@@ -79,7 +83,7 @@ def test_a_warning_is_told_and_leaves_the_gateway_ready() -> None:
     ],
 )
 def test_reasons_are_for_this_machine_and_for_viewers(origin: str, shown: str) -> None:
-    assert ask(origin, shown) == {"reasons": REASONS}
+    assert ask(origin, shown) == {"reasons": REASONS, "cloud": CLOUD}
 
 
 # case CL10

@@ -1,5 +1,6 @@
 import pytest
 
+from microservice.errors import PublishError
 from microservice.mqtt.rights import REMEMBERED, TopicRights
 
 
@@ -18,13 +19,16 @@ from microservice.mqtt.rights import REMEMBERED, TopicRights
         ("+/x", "$SYS/x", False),
         ("a/{b}", "a/{b}", True),
         ("a/{b}", "a/c", False),
-        ("#", "a/+", False),
-        ("#", "a/#", False),
-        ("#", "", False),
     ],
 )
 def test_topics(wanted: str, topic: str, allowed: bool) -> None:
     assert TopicRights([wanted]).allow(topic) is allowed
+
+
+@pytest.mark.parametrize("topic", ["", "a/+", "a/#", "a\0", "a\nb", "\x9b", "\ud800", "x" * 70_000])
+def test_what_is_no_topic_is_refused_with_the_reason(topic: str) -> None:
+    with pytest.raises(PublishError, match="cannot publish"):
+        TopicRights(["#"]).allow(topic)
 
 
 def test_no_filter_allows_nothing() -> None:

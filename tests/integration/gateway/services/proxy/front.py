@@ -44,9 +44,11 @@ class Front:
             task = asyncio.current_task()
             assert task is not None
             self.tasks.add(task)
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await serve(reader, writer)
-            writer.close()
+            try:
+                with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                    await serve(reader, writer)
+            finally:
+                writer.close()
 
         server = await asyncio.start_unix_server(accept, self.folder / name)
         self.servers.append(server)
@@ -90,6 +92,7 @@ async def front(
     finally:
         server.stop()
         await serving
+        proxy.close()
         for each in made.servers:
             each.close()
         for task in made.tasks:

@@ -1,9 +1,14 @@
 """Elections under random faults: one supernode for each network that holds still."""
 
+from dataclasses import replace
+
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
+from gateway.cluster.election.heartbeat import Role, RoleClaim
 from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_holder import BACK_S, DOWN_S
+from protocol.memberships import SepClaim
 from tests.unit.gateway.cluster.election.simulation import Network, SimulatedNode
 
 IDS = "abcdef"
@@ -26,6 +31,8 @@ faults = st.one_of(
     st.tuples(st.just("split"), sides),
     st.tuples(st.just("cut"), st.lists(st.tuples(st.sampled_from(IDS), st.sampled_from(IDS)))),
     st.tuples(st.just("heal"), st.none()),
+    st.tuples(st.just("offline"), st.sampled_from(IDS)),
+    st.tuples(st.just("online"), st.sampled_from(IDS)),
 )
 steps = st.lists(st.tuples(faults, st.floats(0.0, 6.0)), max_size=12)
 
@@ -62,6 +69,8 @@ class Story:
             network.thaw(node_id)
         elif kind in ("fit", "unfit") and node and not node.is_frozen:
             node.election.note_fitness(kind == "fit", network.now)
+        elif kind in ("online", "offline") and node:
+            network.reach(node_id, reaches=kind == "online")
         elif kind == "split":
             assert isinstance(what, list)
             groups = [
@@ -124,3 +133,62 @@ def test_each_side_of_a_split_has_one_supernode(
             leaders = {network.election(i).supernode_id for i in group}
             assert len(leaders) == 1
             assert leaders <= set(group)
+
+
+# case N11
+@given(st.fixed_dictionaries(dict.fromkeys(IDS, ranks)), steps, st.sets(st.sampled_from(IDS)))
+@settings(max_examples=150)
+def test_one_node_holds_the_sep_whatever_happened(
+    given_ranks: dict[str, Rank],
+    story_steps: list[tuple[tuple[str, object], float]],
+    online: set[str],
+) -> None:
+    story = Story(given_ranks)
+    network = story.network
+    for (kind, what), seconds in story_steps:
+        story.carry_out(kind, what)
+        network.run(seconds)
+    for node_id in network.nodes:
+        network.reach(node_id, reaches=node_id in online)
+    story.rest()  # also for longer than a delegation takes
+    (leader,) = network.supernodes()
+    (holder,) = network.holders()
+    reaching = {i for i in network.nodes if network.nodes[i].sep.reaches}
+    assert holder == leader if not reaching else holder in reaching
+    claims = {node.sep.claim for node in network.nodes.values()}
+    assert len(claims) == 1
+    network.run(BACK_S + BOUND_S)
+    assert network.holders() == {leader if leader in reaching or not reaching else holder}
+
+
+# case N11
+def test_the_sep_is_delegated_in_time_and_comes_back_after_a_stable_minute() -> None:
+    network = Network(4)
+    network.run(3.0)
+    assert network.holders() == {"a"}
+    network.reach("a", reaches=False)
+    network.run(DOWN_S + 0.6)
+    assert network.holders() == {"b"}
+    network.kill("b")
+    network.run(1.0)
+    assert network.holders() == {"c"}
+    network.reach("a", reaches=True)
+    network.run(BACK_S - 1.0)
+    assert network.holders() == {"c"}
+    network.run(2.0)
+    assert network.holders() == {"a"}
+
+
+def test_nobody_follows_a_claim_of_a_node_that_is_not_the_supernode() -> None:
+    network = Network(3)
+    network.run(3.0)
+    liar = network.nodes["c"]
+    claim = SepClaim(99, 9, "c")
+    forged = replace(liar.election.heartbeat(network.now), sep=claim)
+    for node_id in ("a", "b"):
+        node = network.nodes[node_id]
+        node.sep.hear(forged, node.election.claim)
+        assert node.sep.claim.holder_id == "a"
+    as_leader = replace(forged, role=Role.SUPERNODE, claim=RoleClaim(1, "c"))
+    network.nodes["b"].sep.hear(as_leader, network.nodes["b"].election.claim)
+    assert network.nodes["b"].sep.claim.holder_id == "a"

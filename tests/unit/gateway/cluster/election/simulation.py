@@ -8,6 +8,7 @@ from functools import partial
 from gateway.cluster.election.heartbeat import Heartbeat, Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.election.state import Timings
 
 DELAY_S = 0.002
@@ -20,6 +21,8 @@ class SimulatedNode:
     def __init__(self, node_id: str, now: float, rank: Rank, epoch: int) -> None:
         self.node_id, self.rank = node_id, rank
         self.election = Election(node_id, now, rank, epoch)
+        self.sep = SepAgreement(node_id, now)
+        self.sep.note_own_reach(True, now)
         self.is_alive, self.is_frozen = True, False
         self.last_sent: Heartbeat | None = None
         self.roles: list[tuple[float, Role, str, int]] = []
@@ -90,6 +93,14 @@ class Network:
     def followed(self) -> set[str]:
         return {n.election.supernode_id for n in self.nodes.values()}
 
+    def holders(self) -> set[str]:
+        """Return whom the nodes take for the holder of the SEP."""
+        return {n.sep.claim.holder_id for n in self.nodes.values()}
+
+    def reach(self, node_id: str, *, reaches: bool) -> None:
+        """Give a node a way of its own to the cloud, or take it."""
+        self.nodes[node_id].sep.note_own_reach(reaches, self.now)
+
     def election(self, node_id: str) -> Election:
         return self.nodes[node_id].election
 
@@ -105,7 +116,7 @@ class Network:
             self._after(TIMINGS.heartbeat, lambda: self._beat(node))
 
     def _send(self, node: SimulatedNode) -> None:
-        heartbeat = node.last_sent = node.election.heartbeat(self.now)
+        heartbeat = node.last_sent = self._heartbeat(node)
         for peer in self.nodes.values():
             if peer is not node and (node.node_id, peer.node_id) not in self.cut:
                 self._after(DELAY_S, partial(self._receive, peer, heartbeat))
@@ -115,6 +126,7 @@ class Network:
     def _receive(self, node: SimulatedNode, heartbeat: Heartbeat) -> None:
         if node.is_alive and not node.is_frozen:
             node.election.hear(heartbeat, self.now)
+            node.sep.hear(heartbeat, node.election.claim)
             self._changed(node)
 
     def _lose(self, node: SimulatedNode, peer: str) -> None:
@@ -134,8 +146,13 @@ class Network:
 
     def _changed(self, node: SimulatedNode) -> None:
         """Send at once what differs from the last heartbeat, as a node does."""
-        if node.election.heartbeat(self.now) != node.last_sent:
+        if self._heartbeat(node) != node.last_sent:
             self._send(node)
+
+    def _heartbeat(self, node: SimulatedNode) -> Heartbeat:
+        heard = node.election.heard
+        node.sep.settle(node.election, [i for i in heard if i in self.nodes], self.now)
+        return node.sep.complete(node.election.heartbeat(self.now), node.election)
 
     def _note(self, node: SimulatedNode) -> None:
         election = node.election

@@ -1,0 +1,125 @@
+"""Reads the command line: `python -m benchmarks.devices`."""
+
+import asyncio
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from benchmarks.brokers import ROOT, SCRATCH
+from benchmarks.command import run_command
+from benchmarks.devices.measure import compile_client, measure_heap, measure_outage, measure_rate
+from benchmarks.devices.programs import PROGRAMS
+from benchmarks.errors import BenchmarkError, UnableError
+from benchmarks.machine import describe_machine
+from hardware.simulated import SimulatedBoardError, find_micropython
+
+DOCUMENT = ROOT / "docs" / "benchmarks-devices.md"
+RIVALS = ROOT / "build" / "micropython"
+OUTAGES_S, QUICK_OUTAGES_S = (2.0, 10.0, 30.0), (2.0,)
+MESSAGES, QUICK_MESSAGES = 2_000, 200
+BOARD_SHARE = 0.68
+COLUMNS = ("", *PROGRAMS)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Table = dict[str, dict[str, str]]
+
+
+@app.command()
+def devices(
+    quick: Annotated[bool, typer.Option("--quick", help="One short outage: noisy.")] = False,
+    rivals: Annotated[
+        Path, typer.Option(help="The folder of umqtt/ and mqtt_as/, from their repositories.")
+    ] = RIVALS,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write the report here; a full run: docs/benchmarks-devices.md."),
+    ] = None,
+) -> None:
+    """Measure the device package on this machine, against umqtt.robust and mqtt_as."""
+    try:
+        find_micropython()
+    except SimulatedBoardError as exc:
+        raise BenchmarkError(str(exc)) from exc
+    console, table = Console(), Table()
+    for name in PROGRAMS:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                figures = asyncio.run(measure_client(name, rivals, Path(folder), quick=quick))
+            except UnableError as exc:
+                console.print(f"{name}: cannot measure: {exc}", highlight=False, markup=False)
+                continue
+        for row, text in figures.items():
+            table.setdefault(row, {})[name] = text
+            console.print(f"{name:14} {row:44} {text}", highlight=False, markup=False)
+    if out := out or (None if quick else DOCUMENT):
+        out.write_text(render(table))
+
+
+async def measure_client(name: str, rivals: Path, library: Path, *, quick: bool) -> dict[str, str]:
+    """Return the figures of one client as texts."""
+    size = compile_client(name, rivals, library)
+    heap = await measure_heap(name, library)
+    rate = await measure_rate(name, library, QUICK_MESSAGES if quick else MESSAGES)
+    figures = {
+        "`.mpy` files, bytes": f"{size:,}",
+        "heap connected and publishing, bytes": f"{heap:,.0f}",
+        "QoS 1 messages acknowledged a second": f"{rate:,.0f}",
+    }
+    for outage_s in QUICK_OUTAGES_S if quick else OUTAGES_S:
+        found = await measure_outage(name, library, outage_s)
+        row = f"outage of {outage_s:.0f} s: "
+        figures[row + "readings lost, of those due"] = f"{found['lost']:.0f} of {found['due']:.0f}"
+        figures[row + "first reading after, s"] = f"{found['return_s']:.1f}"
+        figures[row + "longest stall, ms"] = f"{found['stall_ms']:.0f}"
+    return figures
+
+
+def render(table: Table) -> str:
+    """Return the report."""
+    head = "| " + " | ".join(COLUMNS) + " |\n|" + "---|" * len(COLUMNS) + "\n"
+    rows = "".join(
+        "| " + " | ".join([row, *(cells.get(name, "-") for name in PROGRAMS)]) + " |\n"
+        for row, cells in table.items()
+    )
+    machine, share = describe_machine(SCRATCH), BOARD_SHARE
+    moment = f"{datetime.now(UTC):%Y-%m-%d}"
+    return TEXT.format(share=share, moment=moment, machine=machine, table=head + rows)
+
+
+TEXT = """\
+# Devices: the package against other clients
+
+`python -m benchmarks.devices` writes this page. Each client runs in the same MicroPython
+interpreter (the 64-bit Unix port) as `.mpy` files, with a heap of 256K. It takes a reading ten
+times a second and publishes it at QoS 1, as the examples of its author do. A recording broker on
+the same machine goes away and comes back. **No physical board was used**; a 32-bit board needs
+about {share} of this heap.
+
+A stall is the longest time that nothing else in the program ran: for umqtt.robust, which has no
+tasks, the longest call of `publish`. umqtt.robust sends a packet in several small writes, which
+the TCP stack delays. mqtt_as connects for 6 s at least, to see whether Wi-Fi is stable. A reading
+that is due while a loop waits in `publish` is not taken; the package of Hecate takes it, and
+keeps it in flash.
+
+Measured {moment} on {machine}.
+
+{table}
+## On Pico W firmware in an emulator
+
+By hand, MicroPython 1.27.0 for the Pico W in `rp2040py` 0.3.6: joined Wi-Fi, connected, published
+and answered a command. FIRMWARE
+"""
+
+
+def main() -> int:
+    """Run and return the exit code: 0 done, 2 wrong options or nothing to measure with."""
+    return run_command(app, "python -m benchmarks.devices")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Carries streams of members to the cloud through the node that holds the SEP."""
