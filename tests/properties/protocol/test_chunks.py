@@ -202,6 +202,21 @@ def test_a_dead_link_is_given_up(make: Callable[[int, int], Stream]) -> None:
     assert sent == TRIES
 
 
+@pytest.mark.parametrize("make", MAKERS)
+@pytest.mark.parametrize("ack", [2, 1000, 40_000, 65_535])
+def test_an_acknowledgement_of_what_was_not_sent_changes_nothing(
+    make: Callable[[int, int], Stream], ack: int
+) -> None:
+    stream = make(SESSION, MIN_CHUNK)
+    stream.send(b"x")
+    stream.poll(0.0)
+    stream.receive(Chunk(SESSION, 0, ack).encode())
+    assert not stream.is_idle
+    assert len(stream.poll(1.0)) == 1
+    stream.receive(Chunk(SESSION, 0, 1).encode())
+    assert stream.is_idle
+
+
 @given(ends, st.lists(st.binary(max_size=600), max_size=30))
 @settings(max_examples=100, deadline=None)
 def test_anything_from_the_link_is_survived(ends: Any, chunks: list[bytes]) -> None:
