@@ -131,6 +131,8 @@ class Device:
     async def main(self):
         """Run everything; for programs that have an event loop of their own."""
         ended = asyncio.Event()
+        if self.crashes:
+            self._put_reading("crashes", self.crashes, None)
         works = self._tasks + [
             ("link", self.link.run, (self._commands.take,)),
             ("check", self._check, ()),

@@ -190,7 +190,6 @@ class Link:
         self._outbox.reconnected(session)
         handshake = load("handshake")
         await handshake.subscribe(connection, *handshake.filters(self.prefix))
-        await self._say_online()
         await handshake.report(connection, self._board, self.prefix)
         self._report_up()
 
@@ -219,6 +218,7 @@ class Link:
 
     async def _pump(self):
         connection = self._connection
+        await self._say_online()
         while True:
             self._wake.clear()
             if connection.is_ping_due:

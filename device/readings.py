@@ -90,11 +90,14 @@ class Readings:
                 self._held = taken
                 return
             self._held = None
-            number = taken[1]
-            if number is None:
-                self._outbox.put(path, payload)
-            else:
-                self._outbox.put(path, payload, lambda: queue.done(number), True)
+            self._send_stored(path, payload, queue, taken[1])
+
+    def _send_stored(self, path, payload, queue, number):
+        # a method, so that each lambda has a number of its own
+        if number is None:
+            self._outbox.put(path, payload)
+        else:
+            self._outbox.put(path, payload, lambda: queue.done(number), True)
 
     def check(self):
         """Bring what waits into the flash while the link is down; to be called each second."""

@@ -16,6 +16,7 @@ from benchmarks.brokers import SCRATCH
 from benchmarks.errors import PeerError
 from benchmarks.measure import percentile
 from benchmarks.services.figures import ServiceSize
+from benchmarks.services.kernel_floor import measure_kernel
 from benchmarks.services.processes import tree
 from gateway.services.images.manifest import parse_manifest
 from gateway.services.limits import ServiceLimits
@@ -58,6 +59,10 @@ def measure_cold_start(_subject: str, size: ServiceSize) -> Mapping[str, float]:
         values[f"{name}: code p99 ms"] = percentile(code, 99) * MILLI
         values[f"{name}: serving p50 ms"] = percentile(prepared, 50) * MILLI
         values[f"{name}: starts"] = len(times)
+    kernel = sorted(measure_kernel(size.starts))
+    if kernel:
+        values["kernel alone: p50 ms"] = percentile(kernel, 50) * MILLI
+        values["kernel alone: p99 ms"] = percentile(kernel, 99) * MILLI
     return values
 
 

@@ -8,6 +8,7 @@ from benchmarks.measure import Failure, Spread, spread
 PYTHON, JAVASCRIPT = "python", "javascript"  # subjects: ours
 PAHO, NODE_RED = "paho script", "node-red"  # and the rivals
 BARE = "bare sockets"  # and what the machine needs without any of them
+BARE_ASYNCIO = "bare asyncio"  # and with the event loop of Python alone
 OURS = (PYTHON, JAVASCRIPT)
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.measure import percentile
-from benchmarks.services.figures import BARE, JAVASCRIPT, ServiceSize, beyond_peak
+from benchmarks.services.figures import BARE, BARE_ASYNCIO, JAVASCRIPT, ServiceSize, beyond_peak
 from benchmarks.services.gateways import BenchGateway, run_gateway
 from benchmarks.services.handlers import RunningHandler, run_handler
 from benchmarks.services.mqtt_load import HandlerLoad, LoadCounts, ProbeTime
@@ -36,8 +36,8 @@ def _running(
 
 def measure_latency(subject: str, size: ServiceSize) -> Mapping[str, float]:
     """Return the time from a message to the one that its handler publishes, by QoS."""
-    if subject == BARE:
-        return _measure_floor(size)
+    if subject in (BARE, BARE_ASYNCIO):
+        return _measure_floor(size, with_asyncio=subject == BARE_ASYNCIO)
     values: dict[str, float] = {}
     with _running(subject, size) as (gateway, handler, load):
         for qos in (0, 1):
@@ -54,9 +54,9 @@ def measure_latency(subject: str, size: ServiceSize) -> Mapping[str, float]:
     return values
 
 
-def _measure_floor(size: ServiceSize) -> dict[str, float]:
+def _measure_floor(size: ServiceSize, *, with_asyncio: bool) -> dict[str, float]:
     """Return the times of the same hops without broker and handler; no QoS changes them."""
-    times = probe_bare_sockets(size.probes, PROBE_PAUSE_S)
+    times = probe_bare_sockets(size.probes, PROBE_PAUSE_S, with_asyncio=with_asyncio)
     return {
         f"p{percent} µs, QoS {qos}": _percentile_us(times, percent)
         for qos in (0, 1)

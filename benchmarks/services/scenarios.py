@@ -4,6 +4,7 @@ from benchmarks.services.cold_start import measure_cold_start
 from benchmarks.services.deploying import measure_deployments
 from benchmarks.services.figures import (
     BARE,
+    BARE_ASYNCIO,
     JAVASCRIPT,
     NODE_RED,
     PAHO,
@@ -32,7 +33,7 @@ SERVICE_SCENARIOS = (
     ServiceScenario(
         "message_latency",
         "MQTT message to handler to publish to subscriber, one after the other",
-        (PYTHON, JAVASCRIPT, PAHO, NODE_RED, BARE),
+        (PYTHON, JAVASCRIPT, PAHO, NODE_RED, BARE, BARE_ASYNCIO),
         measure_latency,
         (
             ServiceTarget(PYTHON, "p50 µs, QoS 0", 200),

@@ -44,6 +44,7 @@ class ClusterPorts:
     own_record: Callable[[], str]  # signed
     save_epoch: Callable[[int], Awaitable[None]]
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
+    note_addresses: Callable[[tuple[str, ...]], None]  # for the record of this node
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
     probes: "Mapping[str, Probe]" = field(
@@ -185,13 +186,18 @@ class Cluster:
         record = self._directory.get(node_id)
         if self.network is None or record is None:
             return ()
-        stated = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
-        found = (*self.network.candidates.addresses(node_id), *filter(None, stated))
+        places = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
+        stated = tuple(place for place in places if place)
+        candidates = self.network.candidates
+        found = (*stated, *candidates.hints(node_id)) if stated else candidates.addresses(node_id)
         return tuple(dict.fromkeys(found))[:ADDRESSES_LIMIT]
 
     def one_way(self) -> list[str]:
-        """Return the peers that this node hears, but that do not hear it."""
-        return sorted(self._election.one_way)
+        """Return the nodes that this node hears, but that it does not reach."""
+        heard = set(self._election.one_way)
+        if self.network is not None:
+            heard.update(self.network.candidates.heard_only(self.network.peering.links.linked))
+        return sorted(heard)
 
     @property
     def calls_served(self) -> int:
@@ -265,6 +271,7 @@ class Cluster:
             own_record=self._ports.own_record,
             addresses=self._ports.addresses,
             changed=self._changed,
+            moved=self._moved,
             stored=self._stored,
             vouch=self._ports.vouch,
             vouched=self._vouched,
@@ -277,6 +284,12 @@ class Cluster:
         changed, self._role_changed = self._role_changed, asyncio.Event()
         changed.set()
         self.publish()  # it names the supernode
+        for listener in self._on_change:
+            listener()
+
+    def _moved(self, addresses: tuple[str, ...]) -> None:
+        self._ports.note_addresses(addresses)
+        self.publish()
         for listener in self._on_change:
             listener()
 
@@ -316,10 +329,11 @@ class Cluster:
 
 
 def _place_of(href: str) -> str:
-    """Return host:port of a cluster address in a record; "" when it is none."""
+    """Return host:port of a cluster address in a record; "" when it is none for this machine."""
     place = href.removeprefix("https://")
     try:
-        HostPort.parse(place)
+        host = HostPort.parse(place).host
     except ValueError:
         return ""
-    return place if place != href else ""
+    is_here_only = host.startswith("fe80:") and "%" not in host  # on one of several networks
+    return place if place != href and not is_here_only else ""

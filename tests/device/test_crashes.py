@@ -133,6 +133,7 @@ device.run()
 
     async def script(broker: ScriptedBroker, board: SimulatedBoard) -> None:
         await until(lambda: value_of(broker, "t") == 0, "forgiven")
+        assert value_of(broker, "crashes") == 1
         assert (board.directory / "boots").read_text() == "2 0"
 
     play(tmp_path, package, program, script, watchdog_s=8)

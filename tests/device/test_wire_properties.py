@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from device import mqtt_wire as wire
 from device.errors import WireError
 
-LIMIT = 300
+LIMIT = 900  # above the size of the small buffer
 Cuts = list[int]
 
 
@@ -42,7 +42,7 @@ def encode_publish(
 publishes = st.builds(
     encode_publish,
     st.text(max_size=40),
-    st.binary(max_size=600),
+    st.binary(max_size=1500),
     st.integers(1, 65535),
     st.booleans(),
     st.booleans(),
@@ -55,7 +55,7 @@ packets = st.one_of(
 )
 
 
-@given(st.binary(max_size=2000), cuts)
+@given(st.binary(max_size=3000), cuts)
 def test_any_bytes_give_packets_or_a_wire_error(data: bytes, where: Cuts) -> None:
     assert decode(data, where) == decode(data, [])
 
@@ -67,7 +67,7 @@ def test_any_cut_of_a_stream_gives_the_same_packets(data: bytes, where: Cuts) ->
 
 @given(
     st.text(max_size=40),
-    st.binary(max_size=600),
+    st.binary(max_size=1500),
     st.integers(1, 65535),
     st.booleans(),
     st.booleans(),

@@ -2,8 +2,11 @@
 
 `python -m benchmarks.services.rivals.bare_sockets` prints its ports: of the device, and of the
 subscriber. One process stands for the gateway, the other for the handler; a Unix socket joins them.
+With the argument "asyncio", Python's event loop and its transports do it: the floor of any program
+that is written for asyncio.
 """
 
+import asyncio
 import os
 import selectors
 import signal
@@ -13,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import cast
 
 from benchmarks.brokers import ROOT
 from benchmarks.errors import PeerError
@@ -20,12 +24,13 @@ from benchmarks.errors import PeerError
 READ_BYTES = 65_536
 PROBE_BYTES = 110  # about those of the message
 ANSWER_S = 20.0
+ASYNCIO = "asyncio"
 
 
-def probe_bare_sockets(count: int, pause_s: float) -> list[float]:
+def probe_bare_sockets(count: int, pause_s: float, *, with_asyncio: bool = False) -> list[float]:
     """Send one message after the other; return the seconds until each came back."""
     times = []
-    with _running() as (device, subscriber):
+    with _running(with_asyncio=with_asyncio) as (device, subscriber):
         for _ in range(count):
             time.sleep(pause_s)
             began = time.perf_counter()
@@ -38,10 +43,15 @@ def probe_bare_sockets(count: int, pause_s: float) -> list[float]:
 
 
 @contextmanager
-def _running() -> Iterator[tuple[socket.socket, socket.socket]]:
+def _running(*, with_asyncio: bool) -> Iterator[tuple[socket.socket, socket.socket]]:
     """Run both processes; yield the sockets of a device and of a subscriber."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.services.rivals.bare_sockets"],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.services.rivals.bare_sockets",
+            *([ASYNCIO] if with_asyncio else []),
+        ],
         cwd=ROOT,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -85,6 +95,51 @@ def _pass_on(ways: Mapping[socket.socket, socket.socket]) -> None:
             key.data.sendall(data)
 
 
+class _Passing(asyncio.Protocol):
+    """Writes what comes to another socket."""
+
+    def __init__(self, ended: asyncio.Event) -> None:
+        self._ended = ended
+        self._source: asyncio.Transport | None = None
+        self._target: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._source = cast("asyncio.Transport", transport)
+        self._source.pause_reading()
+
+    def lead_to(self, target: asyncio.Transport) -> None:
+        assert self._source is not None
+        self._target = target
+        self._source.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._target is not None
+        self._target.write(data)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._ended.set()
+
+
+async def _pass_on_by_asyncio(ways: Mapping[socket.socket, socket.socket]) -> None:
+    """Do what _pass_on() does."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    ends: dict[socket.socket, tuple[asyncio.Transport, _Passing]] = {}
+    for sock in {*ways, *ways.values()}:
+        sock.setblocking(False)
+        ends[sock] = await loop.connect_accepted_socket(lambda: _Passing(ended), sock)
+    for source, target in ways.items():
+        ends[source][1].lead_to(ends[target][0])
+    await ended.wait()
+
+
+def _run(ways: Mapping[socket.socket, socket.socket]) -> None:
+    with suppress(KeyboardInterrupt, OSError):
+        if ASYNCIO in sys.argv:
+            asyncio.run(_pass_on_by_asyncio(ways))
+        else:
+            _pass_on(ways)
+
+
 def main() -> None:
     """Run until a client hangs up."""
     listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
@@ -93,8 +148,7 @@ def main() -> None:
         ours.close()
         for listener in listeners:
             listener.close()
-        with suppress(KeyboardInterrupt, OSError):
-            _pass_on({theirs: theirs})
+        _run({theirs: theirs})
         os._exit(0)
     theirs.close()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -102,8 +156,7 @@ def main() -> None:
     sys.stdout.flush()
     device, subscriber = (listener.accept()[0] for listener in listeners)
     subscriber.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    with suppress(KeyboardInterrupt, OSError):
-        _pass_on({device: ours, ours: subscriber})
+    _run({device: ours, ours: subscriber})
 
 
 if __name__ == "__main__":

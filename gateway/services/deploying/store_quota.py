@@ -66,10 +66,11 @@ def deleted_bytes(folder: Path) -> int:
     found: dict[tuple[int, int], int] = {}
     with contextlib.suppress(OSError):
         owner = (folder / DATA).stat().st_uid
+        prefix = f"{folder.resolve()}/"  # the kernel names files without links
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended, or is not the gateway's to look at
                 if process.stat().st_uid == owner:
-                    _note_deleted(f"{process}/fd", f"{folder}/", found)
+                    _note_deleted(f"{process}/fd", prefix, found)
     return sum(found.values())
 
 

@@ -4,6 +4,8 @@ import os
 
 from device import boots, flash_queue, tls
 from device.flash_queue import FlashQueue, decode_body, encode_record
+from device.outbox import Outbox
+from device.readings import Readings
 
 DIRECTORY = "/tmp/hecate-test-starts-%d" % int.from_bytes(os.urandom(6), "little")
 UTC_TIME = b"\x30\x1e\x17\x0d260301120000Z\x17\x0d360301120000Z"
@@ -114,3 +116,23 @@ def test_a_run_of_long_ago_gets_no_date():
     queue.put(encode_record("readings/t", b'{"value": 1}', None, 5, 3))
     assert dated(queue, 900) == ['{"value": 1}']
     assert decode_body(encode_record("readings/t", b"{}", None, 5, 3)[6:])[2] is None
+
+
+@in_directory
+def test_segments_that_are_sent_together_are_removed_each_in_its_turn():
+    for number in (1, 2):
+        queue = FlashQueue(65536, "queue")
+        queue.put(encode_record("readings/t", b'{"value": %d}' % number, 1, 5, 3))
+        queue.flush()
+    outbox = Outbox(64, 8192)
+    readings = Readings(outbox, 65536, Clock(), lambda: None)
+    readings.note_link(True)
+    readings.refill()
+    first, second = outbox.take_unsent(), outbox.take_unsent()
+    assert sorted(os.listdir("queue")) == ["00000001", "00000002"]
+    outbox.acknowledge(second.packet_id)
+    assert os.listdir("queue") == ["00000001"]
+    outbox.acknowledge(first.packet_id)
+    assert os.listdir("queue") == []
+    readings.refill()
+    assert readings._queue is None

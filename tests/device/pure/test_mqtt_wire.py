@@ -51,9 +51,9 @@ MALFORMED = (
 )
 
 
-def packets_of(data: bytes, portion: int) -> list[object]:
+def packets_of(data: bytes, portion: int, limit: int = LIMIT) -> list[object]:
     """Return what a decoder makes of data that comes in portions."""
-    decoder = wire.Decoder(LIMIT)
+    decoder = wire.Decoder(limit)
     packets = []
     for start in range(0, len(data), portion):
         decoder.feed(data[start : start + portion])
@@ -90,6 +90,19 @@ def test_a_packet_at_the_limit_is_whole_and_one_above_has_no_payload() -> None:
     for size, payload in ((LIMIT, b"x" * (LIMIT - 5)), (LIMIT + 1, None)):
         data = bytes((0x32, size)) + b"\x00\x01a\x00\x05" + b"x" * (size - 5)
         assert packets_of(data, 7) == [(3, "a", payload, 5, False, False)]
+
+
+def test_a_packet_larger_than_the_small_buffer_gets_one_of_its_own() -> None:
+    size = 5 + 1500
+    large = bytes((0x32, size & 127 | 128, size >> 7)) + b"\x00\x01a\x00\x05" + b"x" * 1500
+    topic = bytes((0x30, 2 + 700 & 127 | 128, 702 >> 7)) + b"\x02\xbc" + b"t" * 700
+    expected = [
+        (3, "a", b"x" * 1500, 5, False, False),
+        (13,),
+        (3, "t" * 700, b"", 0, False, False),
+    ]
+    for portion in (1, 7, 256, 5000):
+        assert packets_of(large + b"\xd0\x00" + topic, portion, 4096) == expected
 
 
 def test_length_of_one_to_four_bytes() -> None:

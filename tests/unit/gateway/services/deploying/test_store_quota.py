@@ -50,6 +50,9 @@ def test_empty_files_and_folders_count(tmp_path: Path) -> None:
 
 
 def test_temporary_and_deleted_files_count(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    tmp_path = tmp_path / "link"
     for name in ("data", "tmp/1"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "output.log").write_bytes(os.urandom(MIB))  # it has a bound of its own
