@@ -190,7 +190,6 @@ class Link:
         self._outbox.reconnected(session)
         filters = (self.prefix + "/commands/+", self.prefix + "/time", self._credentials_topic())
         await load("handshake").subscribe(connection, *filters)
-        await self._say_online()
         self._report_up()
 
     async def _log_in(self, config, connection, address):
@@ -218,6 +217,7 @@ class Link:
 
     async def _pump(self):
         connection = self._connection
+        await self._say_online()
         while True:
             self._wake.clear()
             if connection.is_ping_due:

@@ -16,10 +16,42 @@ def is_loopback(peer: str) -> bool:
     return (mapped or address).is_loopback
 
 
+ADDRESSES_LIMIT = 8  # of one node that others are told
+
+
 def cluster_addresses(host: str, port: int) -> tuple[str, ...]:
-    """Return host:port for peers of a listener on a host; of all addresses, this machine's own."""
-    every = host in ("0.0.0.0", "::", "")  # noqa: S104  # compared, not bound
-    return (format_address(local_address() if every else host, port),)
+    """Return host:port for peers of a listener on a host; of all addresses, this machine's own.
+
+    The first is that of the default route. Link-local ones are named only by a machine that has no
+    other, and without their scope, which means nothing to another machine.
+    """
+    if host not in ("0.0.0.0", "::", ""):  # noqa: S104  # compared, not bound
+        return (format_address(host, port),)
+    own = interface_addresses()
+    wide = [each for each in own if "%" not in each]
+    if wide and (first := local_address()) in wide:
+        wide = [first, *wide]
+    told = wide or [each.partition("%")[0] for each in own]
+    return tuple(format_address(each, port) for each in dict.fromkeys(told))[:ADDRESSES_LIMIT]
+
+
+def interface_addresses() -> tuple[str, ...]:
+    """Return the addresses of all interfaces, without loopback; a link-local one has its scope."""
+    import ifaddr  # a node that stays alone does not load it
+
+    found = []
+    for adapter in ifaddr.get_adapters():
+        for each in adapter.ips:
+            text = each.ip if isinstance(each.ip, str) else each.ip[0]
+            address = ip_address(text.partition("%")[0])
+            if address.is_loopback or address.is_multicast or address.is_unspecified:
+                continue
+            found.append(
+                f"{address}%{adapter.name}"
+                if address.is_link_local and address.version == 6
+                else str(address)
+            )
+    return tuple(dict.fromkeys(found))
 
 
 def local_address() -> str:

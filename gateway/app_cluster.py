@@ -72,6 +72,7 @@ def build_cluster(base: ClusterBase) -> Cluster:
         base.node.signed_record,
         save_epoch,
         partial(cluster_addresses, base.settings.host),
+        base.node.note_cluster_addresses,
         vouch,
         base.vouch.note,
     )

@@ -153,7 +153,7 @@ class ClusterSettings:
     admit: str = "account"
     secret: Secret | None = None  # of all nodes of the cluster, at least 16 characters
     old_secret: Secret | None = None  # still accepted while a new one is given to all nodes
-    host: str = "0.0.0.0"  # noqa: S104  # peers are other machines
+    host: str = "::"  # every address of this machine, of IPv4 too
     port: int = 8084  # 0: any free one
     peers: tuple[str, ...] = ()  # HOST:PORT of other nodes
     discovery: bool = True  # find nodes by multicast DNS, and announce this one

@@ -8,6 +8,19 @@ def format_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def format_peer(peer: tuple[str, int] | tuple[str, int, int, int]) -> str:
+    """Return host:port of a connection's other end, as accept() returns it.
+
+    An IPv4 peer of an IPv6 socket has its IPv4 address, and a link-local one its scope.
+    """
+    host, port, *more = peer
+    mapped = host.lower().removeprefix("::ffff:")
+    if "." in mapped:
+        return format_address(mapped, port)
+    scope = more[1] if more else 0
+    return format_address(f"{host}%{scope}" if scope else host, port)
+
+
 @dataclass(frozen=True, slots=True)
 class HostPort:
     """A host and a port."""

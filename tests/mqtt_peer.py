@@ -30,6 +30,7 @@ class Mqtt:
         clean_start: bool = True,
         expiry_s: int | None = None,
         keep_alive_s: int = 60,
+        host: str = "127.0.0.1",
     ) -> None:
         self.messages: list[MQTTMessage] = []
         self.lost = threading.Event()
@@ -41,7 +42,11 @@ class Mqtt:
             self.client.tls_set_context(tls)
         self.client.on_disconnect = lambda *_: self.lost.set()
         self.client.on_message = lambda *a: self.messages.append(a[2])
-        self.session_present, self.reason, _ = self._paho.connect("127.0.0.1", port, keep_alive_s)
+        try:
+            self.session_present, self.reason, _ = self._paho.connect(host, port, keep_alive_s)
+        except BaseException:
+            self._paho.kill()
+            raise
 
     @property
     def is_in(self) -> bool:

@@ -137,7 +137,8 @@ class Gateway:
         if key:
             headers["Authorization"] = f"Bearer {key}"
         url = self.url + path
-        return httpx.request(method, url, headers=headers, timeout=30, trust_env=False, **more)
+        options = {"timeout": 30, "trust_env": False, **more}
+        return httpx.request(method, url, headers=headers, **options)
 
     def call(self, method: str, path: str, **more: Any) -> Any:
         """Return the JSON of a call that must succeed."""

@@ -63,6 +63,7 @@ class SimulatedMember:
                 own_record=self._record,
                 addresses=lambda port: (format_address(host, port),),
                 changed=self._publish,
+                moved=lambda _addresses: None,
                 stored=lambda _id, _record: None,
                 vouch=lambda _id, _claim: "",
                 vouched=lambda _statement: None,

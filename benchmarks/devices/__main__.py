@@ -12,16 +12,22 @@ from rich.console import Console
 
 from benchmarks.brokers import ROOT, SCRATCH
 from benchmarks.command import run_command
-from benchmarks.devices.measure import compile_client, measure_heap, measure_outage, measure_rate
+from benchmarks.devices.measure import (
+    compile_client,
+    install_rivals,
+    measure_heap,
+    measure_outage,
+    measure_rate,
+)
 from benchmarks.devices.programs import PROGRAMS
-from benchmarks.errors import BenchmarkError, UnableError
+from benchmarks.errors import BenchmarkError
 from benchmarks.machine import describe_machine
 from hardware.simulated import SimulatedBoardError, find_micropython
 
 DOCUMENT = ROOT / "docs" / "benchmarks-devices.md"
 RIVALS = ROOT / "build" / "micropython"
 OUTAGES_S, QUICK_OUTAGES_S = (2.0, 10.0, 30.0), (2.0,)
-MESSAGES, QUICK_MESSAGES = 2_000, 200
+MESSAGES, QUICK_MESSAGES = 300, 100
 BOARD_SHARE = 0.68
 COLUMNS = ("", *PROGRAMS)
 
@@ -46,11 +52,13 @@ def devices(
     except SimulatedBoardError as exc:
         raise BenchmarkError(str(exc)) from exc
     console, table = Console(), Table()
+    if not quick and not rivals.exists() and (missing := install_rivals(rivals)):
+        sys.stderr.write(f"cannot compare: {missing}\n")
     for name in PROGRAMS:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 figures = asyncio.run(measure_client(name, rivals, Path(folder), quick=quick))
-            except UnableError as exc:
+            except BenchmarkError as exc:
                 console.print(f"{name}: cannot measure: {exc}", highlight=False, markup=False)
                 continue
         for row, text in figures.items():

@@ -16,7 +16,8 @@ from hardware import device_package
 from hardware.simulated import DeviceSettings, find_micropython, flash_board, write_private
 
 HEAP = "256K"
-START_S = 30.0
+START_S = 90.0
+INSTALL_S = 60
 SETTLE_S = 3.0
 RETURN_S = 90.0  # for stored readings to arrive
 DEVICE_ID = "dev-0123456789ab"
@@ -47,6 +48,28 @@ def compile_client(name: str, rivals: Path, target: Path) -> int:
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         (target / path).write_bytes(content)
     return sum(map(len, files.values()))
+
+
+def install_rivals(target: Path) -> str:
+    """Let mip fetch the rivals' sources into a folder; return why it cannot, or an empty text."""
+    program = (
+        "import mip\n"
+        f"mip.install('umqtt.robust', target={str(target)!r}, mpy=False)\n"
+        "source = 'github:peterhinch/micropython-mqtt/mqtt_as/__init__.py'\n"
+        f"mip.install(source, target={str(target / 'mqtt_as')!r})\n"
+    )
+    target.mkdir(parents=True, exist_ok=True)
+    command = [str(find_micropython()), "-X", "heapsize=1M", "-c", program]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=INSTALL_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return f"mip has not fetched it within {INSTALL_S} s"
+    missing = [name for names in FILES.values() for name in names if not (target / name).is_file()]
+    if not missing:
+        return ""
+    return f"mip fetched no {missing[0]}: {(done.stderr or done.stdout).strip()[-100:]}"
 
 
 class MeasuredProgram:

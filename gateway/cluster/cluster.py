@@ -17,7 +17,7 @@ from broker import Broker, Message
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
-from gateway.cluster.entry import ClusterEntry
+from gateway.cluster.entry import LOOK_S, ClusterEntry, run_while, until
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
 from protocol.memberships import SepClaim
@@ -35,7 +35,6 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 logger = logging.getLogger(__name__)
 
 ADDRESSES_LIMIT = 8  # of a node that are tried
-LOOK_S = 1.0  # at what entitles this node to take part
 RETRY_S = 5.0  # after the cluster port could not be opened
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
@@ -47,6 +46,7 @@ class ClusterPorts:
     own_record: Callable[[], str]  # signed
     save_epoch: Callable[[int], Awaitable[None]]
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by its port
+    note_addresses: Callable[[tuple[str, ...]], None]  # for the record of this node
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
     probes: "Mapping[str, Probe]" = field(
@@ -202,13 +202,18 @@ class Cluster:
         record = self._directory.get(node_id)
         if self.network is None or record is None:
             return ()
-        stated = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
-        found = (*self.network.candidates.addresses(node_id), *filter(None, stated))
+        places = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
+        stated = tuple(place for place in places if place)
+        candidates = self.network.candidates
+        found = (*stated, *candidates.hints(node_id)) if stated else candidates.addresses(node_id)
         return tuple(dict.fromkeys(found))[:ADDRESSES_LIMIT]
 
     def one_way(self) -> list[str]:
-        """Return the peers that this node hears, but that do not hear it."""
-        return sorted(self._election.one_way)
+        """Return the nodes that this node hears, but that it does not reach."""
+        heard = set(self._election.one_way)
+        if self.network is not None:
+            heard.update(self.network.candidates.heard_only(self.network.peering.links.linked))
+        return sorted(heard)
 
     @property
     def calls_served(self) -> int:
@@ -254,7 +259,7 @@ class Cluster:
         while True:
             if self.network is None:
                 await self._lead_alone()
-                await _until(entry.is_entitled)
+                await until(entry.is_entitled)
                 await asyncio.to_thread(entry.load)
                 self.network = entry.build(self._network_ports())
             try:
@@ -264,26 +269,12 @@ class Cluster:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._listener = None
-            await self._run_network(self.network, listener, app, entry)
+            taking_part = self._take_part(self.network, listener, app)
+            await run_while(entry.is_entitled, taking_part)
             logger.info("this node has left its cluster")
             entry.closed()
             self.network = None
             self._forget_others()
-
-    async def _run_network(
-        self, network: "ClusterNetwork", listener: socket.socket, app: App, entry: ClusterEntry
-    ) -> None:
-        """Take part until this node is no longer entitled to."""
-        running = asyncio.create_task(self._take_part(network, listener, app))
-        ending = asyncio.create_task(_until(lambda: not entry.is_entitled()))
-        try:
-            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (running, ending):
-                task.cancel()
-            results = await asyncio.gather(running, ending, return_exceptions=True)
-        if isinstance(results[0], BaseException) and not running.cancelled():
-            raise results[0]
 
     async def _take_part(
         self, network: "ClusterNetwork", listener: socket.socket, app: App
@@ -334,6 +325,7 @@ class Cluster:
             own_record=self._ports.own_record,
             addresses=self._ports.addresses,
             changed=self._changed,
+            moved=self._moved,
             stored=self._stored,
             vouch=self._ports.vouch,
             vouched=self._vouched,
@@ -346,6 +338,12 @@ class Cluster:
         changed, self._role_changed = self._role_changed, asyncio.Event()
         changed.set()
         self.publish()  # it names the supernode
+        for listener in self._on_change:
+            listener()
+
+    def _moved(self, addresses: tuple[str, ...]) -> None:
+        self._ports.note_addresses(addresses)
+        self.publish()
         for listener in self._on_change:
             listener()
 
@@ -384,16 +382,12 @@ class Cluster:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # accounts and credentials have no event
-        await asyncio.sleep(LOOK_S)
-
-
 def _place_of(href: str) -> str:
-    """Return host:port of a cluster address in a record; "" when it is none."""
+    """Return host:port of a cluster address in a record; "" when it is none for this machine."""
     place = href.removeprefix("https://")
     try:
-        HostPort.parse(place)
+        host = HostPort.parse(place).host
     except ValueError:
         return ""
-    return place if place != href else ""
+    is_here_only = host.startswith("fe80:") and "%" not in host  # on one of several networks
+    return place if place != href and not is_here_only else ""

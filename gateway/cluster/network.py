@@ -6,13 +6,16 @@ import logging
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gateway.addresses import interface_addresses
 from gateway.cluster.calls.client import LanCalls
 from gateway.cluster.calls.protocol import HTTP
 from gateway.cluster.calls.server import CallServer
+from gateway.cluster.discovery.address_watch import interface_changes
 from gateway.cluster.discovery.txt import Announcement
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
@@ -31,6 +34,7 @@ from gateway.errors import ClusterError
 from protocol.keys import NodeKey
 from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsContext
+from settings.addresses import format_address
 from web.asgi import App
 
 if TYPE_CHECKING:  # a node without multicast does not load it
@@ -64,6 +68,7 @@ class NetworkPorts:
     own_record: Callable[[], str]  # signed
     addresses: Callable[[int], tuple[str, ...]]  # host:port of this node, by the port it listens on
     changed: Callable[[], None]  # role, or a claim of it or of the SEP
+    moved: Callable[[tuple[str, ...]], None]  # this node has these addresses now
     stored: Callable[[str, str], None]  # a node id and its record; "": withdrawn
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str], None]  # the SEP holder's statement about this node
@@ -88,12 +93,13 @@ class ClusterNetwork:
         to_peers, to_cloud = ways
         self._key, self._discovers = key, to_peers.by_multicast
         self._election, self._sep = agreed
-        self._mqtt_port = ports.mqtt_port
+        self._ports = ports
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
         self._directory = directory
+        self._own: tuple[str, ...] = ()  # host:port by which it would call itself
         self._followed = ""  # the supernode that the data connection goes to
-        self.candidates = Candidates(key.node_id, to_peers.peers)
+        self.candidates = Candidates(key.node_id, to_peers.peers, lambda: self._own)
         context = NodeTlsContext(key, (CONTROL, DATA, HTTP, WAY))
         self.peering = Peering(
             agreed,
@@ -103,6 +109,7 @@ class ClusterNetwork:
             PeeringPorts(
                 lambda: ports.addresses(self._port),
                 self._changed,
+                lambda peer_id: self.exchange.cut(peer_id),
                 ports.save_epoch,
                 lambda: self.exchange.members,
                 time.time,
@@ -146,10 +153,8 @@ class ClusterNetwork:
 
     def listen(self, host: str, port: int) -> socket.socket:
         """Return the listening socket; ClusterError when the address cannot be used."""
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        both = family == socket.AF_INET6 and host == "::"
         try:
-            listener = _create_server(host, port, family, both=both)
+            listener = _listen_near(host, port)
         except OSError as exc:
             raise ClusterError(
                 f"cannot listen on {host}:{port}: {exc.strerror}; set [cluster] port"
@@ -191,6 +196,7 @@ class ClusterNetwork:
         """Take part until cancelled; peers may call the application."""
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow_addresses(), name="addresses")
                 if self._discovers:
                     group.create_task(self._discover(), name="discovery")
                 group.create_task(self._server.run([listener]), name="cluster port")
@@ -202,16 +208,39 @@ class ClusterNetwork:
             self.relay.close()
             listener.close()
 
+    async def _follow_addresses(self) -> None:
+        """Spread new addresses of this machine, and use its new interfaces."""
+        known: tuple[str, ...] | None = None
+        async with aclosing(interface_changes()) as changes:
+            async for _ in changes:
+                found = await asyncio.to_thread(interface_addresses)
+                self._own = tuple(format_address(each, self._port) for each in found)
+                if known is not None:
+                    if found != known:
+                        shown = ", ".join(found) or "none"
+                        logger.info("the addresses of this machine are now %s", shown)
+                        self._ports.moved(self._ports.addresses(self._port))
+                    self.candidates.retry(time.monotonic())
+                    self.peering.links.look_again()
+                    if self._discovery is not None:
+                        self._discovery.interfaces_changed()
+                known = found
+
     async def _discover(self) -> None:
         from gateway.cluster.discovery.service import DiscoveryPorts, NodeDiscovery
 
-        ports = DiscoveryPorts(self._announce, self._note_found)
-        self._discovery = NodeDiscovery(self._key.node_id, self._port, self._mqtt_port(), ports)
+        ports = DiscoveryPorts(self._announce, self._searches, self._note_found)
+        self._discovery = NodeDiscovery(
+            self._key.node_id, self._port, self._ports.mqtt_port(), ports
+        )
         await self._discovery.run()
 
     def _announce(self) -> Announcement:
         election = self._election
         return Announcement(self._key.node_id, election.role, election.supernode_id)
+
+    def _searches(self) -> bool:
+        return self.candidates.misses(self.peering.links.linked)
 
     def _note_found(self, announcement: Announcement, addresses: tuple[str, ...]) -> None:
         links = self.peering.links
@@ -254,19 +283,23 @@ class ClusterNetwork:
         return supernode_id, self.candidates.addresses(supernode_id)
 
 
-def _create_server(
-    host: str, port: int, family: socket.AddressFamily, *, both: bool
-) -> socket.socket:
+def _listen_near(host: str, port: int) -> socket.socket:
     """Listen on a port, or on any free one when it is in use."""
-
-    def create(number: int) -> socket.socket:
-        return socket.create_server(
-            (host, number), family=family, backlog=BACKLOG, dualstack_ipv6=both
-        )
-
     try:
-        return create(port)
+        return _listen(host, port)
     except OSError as exc:
         if exc.errno != errno.EADDRINUSE or not port:
             raise
-        return create(0)
+        return _listen(host, 0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; on a machine without IPv6, "::" stands for all of IPv4."""
+    if host == "::" and socket.has_dualstack_ipv6():
+        return socket.create_server(
+            (host, port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True
+        )
+    family = socket.AF_INET6 if ":" in host and host != "::" else socket.AF_INET
+    return socket.create_server(
+        ("" if host == "::" else host, port), family=family, backlog=BACKLOG
+    )

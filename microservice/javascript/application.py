@@ -67,6 +67,8 @@ class ScriptApplication:
         watching = asyncio.ensure_future(body.hung_up())
         try:
             await asyncio.wait({running, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if exchange.is_answered:  # the server takes the end of an answer for a hang-up, too
+                await asyncio.wait({running})
             if not running.done():
                 logger.debug("%s: the client hung up", request.name)
         finally:

@@ -77,6 +77,11 @@ class ScriptExchange:
             "log": self._log, "fault": self._fault, "event": self._event, "unlock": self._unlock,
         }  # fmt: skip
 
+    @property
+    def is_answered(self) -> bool:
+        """True once the answer is complete; the script may go on."""
+        return self._is_ended
+
     async def run(self) -> None:
         """Answer the request; with 500 and a reason when the script does not."""
         status = 0

@@ -180,7 +180,7 @@ class Store:
                 f"cannot {what}: the store is full: [limits] store_mib = {self._limit_mib} "
                 "of microservice.toml is too small"
             )
-        return StoreError(f"cannot {what}: {exc}")
+        return StoreError(f"cannot {what}: {self._path}: {exc}")
 
     def _disk_has_room(self) -> bool:
         directory = os.statvfs(self._path.parent)
@@ -254,6 +254,8 @@ def _is_there(path: Path) -> bool:
         if log.exists():
             raise DamagedStoreError(f"cannot open the store: {path} is missing; {REPAIR}")
         return False
+    if not path.is_file():
+        raise DamagedStoreError(f"cannot open the store: {path} is no file; {REPAIR}")
     if path.stat().st_size == 0:
         raise DamagedStoreError(f"cannot open the store: {path} is empty; {REPAIR}")
     return True

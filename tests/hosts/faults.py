@@ -37,7 +37,7 @@ class Faults:
             rules.append(f"numgen random mod 100 < {self.loss_percent} drop")
         chain = "type filter hook forward priority 0; policy accept;"
         body = "\n".join((chain, *rules))
-        return f"flush ruleset\ntable bridge faults {{ chain forward {{\n{body}\n}} }}\n"
+        return f"flush ruleset\ntable bridge faults {{\nchain forward {{\n{body}\n}}\n}}\n"
 
 
 def split(*groups: Collection[int]) -> Faults:

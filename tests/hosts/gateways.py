@@ -19,6 +19,7 @@ SECRET = "a secret of the cluster"
 CLUSTER_PORT = 8084
 ROLE = re.compile(r"role (\w+), supernode (\w+), epoch (\d+)")
 T = TypeVar("T")
+G = TypeVar("G", bound="HostGateway")
 
 
 class HostGateway(Gateway):
@@ -116,18 +117,18 @@ def supernodes(gateways: Sequence[HostGateway]) -> set[str]:
     return {str(each.status()["cluster"]["supernodeId"]) for each in gateways}
 
 
-def until_one_cluster(gateways: Sequence[HostGateway], timeout_s: float = 20) -> HostGateway:
+def until_one_cluster(gateways: Sequence[G], timeout_s: float = 20) -> G:
     """Wait until they follow one of them and list each other; return that one."""
     everybody = {each.node_id for each in gateways}
 
-    def is_one() -> bool:
+    def find_leader() -> str:
         leaders = supernodes(gateways)
-        return (
+        is_one = (
             len(leaders) == 1
             and leaders <= everybody
             and all(each.listed() == everybody for each in gateways)
         )
+        return leaders.pop() if is_one else ""
 
-    until(is_one, f"one cluster of {len(everybody)} nodes", timeout_s)
-    (leader_id,) = supernodes(gateways)
+    leader_id = until(find_leader, f"one cluster of {len(everybody)} nodes", timeout_s)
     return next(each for each in gateways if each.node_id == leader_id)

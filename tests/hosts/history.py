@@ -241,13 +241,16 @@ def _judge_requests(events: Sequence[Event]) -> Iterator[str]:
         if len(nodes) > 1:
             yield f"request {request} was carried out {len(nodes)} times, by {', '.join(nodes)}"
     for event in events:
-        if not isinstance(event, Called):
-            continue
-        if strangers := set(executions[event.request]) - {event.target}:
-            yield f"request {event.request} for {event.target} was carried out by {strangers}"
-        if event.outcome is Outcome.ANSWERED and event.by != event.target:
-            yield f"request {event.request} for {event.target} was answered by {event.by}"
-        if event.outcome is Outcome.ANSWERED and not executions[event.request]:
-            yield f"request {event.request} was answered and not carried out"
-        if event.outcome is Outcome.NOT_SENT and executions[event.request]:
-            yield f"request {event.request} was carried out, and said not to be sent"
+        if isinstance(event, Called):
+            yield from _judge_call(event, executions[event.request])
+
+
+def _judge_call(call: Called, executed_by: Sequence[str]) -> Iterator[str]:
+    if strangers := set(executed_by) - {call.target}:
+        yield f"request {call.request} for {call.target} was carried out by {strangers}"
+    if call.outcome is Outcome.ANSWERED and call.by != call.target:
+        yield f"request {call.request} for {call.target} was answered by {call.by}"
+    if call.outcome is Outcome.ANSWERED and not executed_by:
+        yield f"request {call.request} was answered and not carried out"
+    if call.outcome is Outcome.NOT_SENT and executed_by:
+        yield f"request {call.request} was carried out, and said not to be sent"

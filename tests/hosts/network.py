@@ -99,6 +99,17 @@ class Host:
         self.ip("link", "set", interface, "up")
         self.ip("route", "add", "224.0.0.0/4", "dev", interface)
 
+    def add_cable(self) -> None:
+        """Join it to a second bridge, by eth1; it has a link-local address there."""
+        switch, port = self.network.namespace, f"w{self.number}"
+        if not self.network.has_second_bridge:
+            self.network.add_bridge("bridge1")
+            self.network.has_second_bridge = True
+        peer = ("peer", "name", "eth1", "netns", self.namespace)
+        run_ip("-n", switch, "link", "add", port, "type", "veth", *peer)
+        run_ip("-n", switch, "link", "set", port, "master", "bridge1", "up")
+        self.ip("link", "set", "eth1", "up")
+
     def unplug(self) -> None:
         """Remove the interface with its addresses."""
         run_ip("-n", self.network.namespace, "link", "del", self.port)
@@ -149,11 +160,10 @@ class Network:
         self.namespace = f"{PREFIX}{os.getpid()}-{next(_COUNT)}"
         self.hosts: list[Host] = []
         self.faults = Faults()
+        self.has_second_bridge = False
         run_ip("netns", "add", self.namespace)
         try:
-            bridge = ("type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
-            run_ip("-n", self.namespace, "link", "add", "bridge0", *bridge)
-            run_ip("-n", self.namespace, "link", "set", "bridge0", "up")
+            self.add_bridge("bridge0")
             for _ in range(hosts):
                 host = self.add_host()
                 if plugged:
@@ -161,6 +171,12 @@ class Network:
         except BaseException:
             self.remove()
             raise
+
+    def add_bridge(self, name: str) -> None:
+        """Make one more bridge, without cables."""
+        bridge = ("type", "bridge", "mcast_snooping", "0", "forward_delay", "0")
+        run_ip("-n", self.namespace, "link", "add", name, *bridge)
+        run_ip("-n", self.namespace, "link", "set", name, "up")
 
     def add_host(self) -> Host:
         """Make one more host, without a cable."""

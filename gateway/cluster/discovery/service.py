@@ -8,7 +8,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 
 from zeroconf import Error as ZeroconfError
@@ -21,7 +21,7 @@ from zeroconf import (
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from gateway.cluster.discovery.interfaces import interface_addresses
+from gateway.addresses import interface_addresses
 from gateway.cluster.discovery.txt import (
     SERVICE_TYPE,
     Announcement,
@@ -36,11 +36,12 @@ logger = logging.getLogger(__name__)
 logging.getLogger("zeroconf").setLevel(logging.ERROR)  # warns of each interface without multicast
 
 MQTT_TYPE = "_mqtt._tcp.local."  # for clients that look for any MQTT broker
-LOOK_S = 2.0  # at the interfaces
+LOOK_S = 10.0  # at the number of names, and for missing nodes
 RETRY_S = 5.0  # when multicast cannot be used at all
 UPDATE_S = 1.0  # between changes of the own record, which is sent to everybody
 RESOLVE_MS = 1500
 RESOLVES_AT_ONCE = 8
+FLUSH_S = 2.0  # former addresses of a name leave the cache 1 s after new ones (RFC 6762, 10.2)
 WAITING_LIMIT = 64  # names to resolve; a stranger can announce any number
 CACHE_LIMIT = 4096  # names that the library remembers, before it is started afresh
 
@@ -50,6 +51,7 @@ class DiscoveryPorts:
     """The functions of the cluster that discovery calls."""
 
     announcement: Callable[[], Announcement]
+    searches: Callable[[], bool]  # whether others may miss the announcement of this node
     found: Callable[[Announcement, tuple[str, ...]], None]  # with host:port
 
 
@@ -62,11 +64,19 @@ class NodeDiscovery:
         self._ports = ports
         self._waiting: set[str] = set()
         self._resolving: set[asyncio.Task[None]] = set()
+        self._later: dict[str, asyncio.TimerHandle] = {}  # names to resolve again
         self._changed = asyncio.Event()
+        self._calls = 0
+        self._has_moved = False  # interfaces have changed
         self.ignored = 0  # names beyond the limit, and records that are none of ours
 
     def role_changed(self) -> None:
         """Announce the new role soon."""
+        self._changed.set()
+
+    def interfaces_changed(self) -> None:
+        """Use the interfaces that there are now, and announce their addresses."""
+        self._has_moved = True
         self._changed.set()
 
     async def run(self) -> None:
@@ -95,6 +105,8 @@ class NodeDiscovery:
         finally:
             for task in self._resolving:
                 task.cancel()
+            while self._later:
+                self._later.popitem()[1].cancel()
             if browser is not None:
                 await browser.async_cancel()
             with contextlib.suppress(OSError, ZeroconfError, TimeoutError):
@@ -102,22 +114,22 @@ class NodeDiscovery:
                     await zeroconf.async_close()
 
     async def _follow_changes(self, zeroconf: AsyncZeroconf, infos: list[AsyncServiceInfo]) -> None:
-        addresses = interface_addresses()
         while len(zeroconf.zeroconf.cache.names()) < CACHE_LIMIT:
-            self._changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_S):
                     await self._changed.wait()
-            now = await asyncio.to_thread(interface_addresses)
-            if now != addresses:
-                logger.info("the addresses of this machine are now %s", ", ".join(now) or "none")
-                addresses = now
-                await zeroconf.async_update_interfaces()
-            elif not self._changed.is_set():
-                continue
-            infos[:] = self._make_infos(addresses)
+            if not self._changed.is_set():
+                if not self._ports.searches():
+                    continue
+                self._calls += 1
+            self._changed.clear()
+            # the addresses first: the library announces what it has on each new interface
+            infos[:] = self._make_infos(await asyncio.to_thread(interface_addresses))
             for info in infos:
                 await zeroconf.async_update_service(info)
+            if self._has_moved:
+                self._has_moved = False
+                await zeroconf.async_update_interfaces(ip_version=_ip_version())
             await asyncio.sleep(UPDATE_S)
         logger.warning("too many names are announced on this network: forgetting them")
 
@@ -137,7 +149,7 @@ class NodeDiscovery:
                 port=self._port,
                 addresses=raw,
                 server=server,
-                properties=encode_txt(self._ports.announcement()),
+                properties=encode_txt(replace(self._ports.announcement(), calls=self._calls)),
             )
         ]
         if self._mqtt_port:
@@ -158,6 +170,19 @@ class NodeDiscovery:
         node_id = node_id_of(name)
         if state_change is ServiceStateChange.Removed or node_id == self._node_id:
             return
+        if state_change is ServiceStateChange.Updated and len(self._later) < WAITING_LIMIT:
+            loop = asyncio.get_running_loop()
+            timer = self._later.pop(name, None)
+            if timer is not None:
+                timer.cancel()
+            self._later[name] = loop.call_later(FLUSH_S, self._look_later, zeroconf, name)
+        self._resolve_soon(zeroconf, name, node_id)
+
+    def _look_later(self, zeroconf: Zeroconf, name: str) -> None:
+        del self._later[name]
+        self._resolve_soon(zeroconf, name, node_id_of(name))
+
+    def _resolve_soon(self, zeroconf: Zeroconf, name: str, node_id: str) -> None:
         if not node_id or (name not in self._waiting and len(self._waiting) >= WAITING_LIMIT):
             self._ignore("more names, or other ones, are announced than nodes of a network have")
             return
@@ -182,10 +207,14 @@ class NodeDiscovery:
             if announcement is None or announcement.node_id != node_id_of(name) or not info.port:
                 self._ignore(f"what {name:.80} announces cannot be read")
                 continue
-            addresses = info.parsed_scoped_addresses(IPVersion.All)
-            self._ports.found(
-                announcement, tuple(format_address(each, info.port) for each in addresses)
-            )
+            self._ports.found(announcement, _usable_addresses(info, info.port))
+
+
+def _usable_addresses(info: AsyncServiceInfo, port: int) -> tuple[str, ...]:
+    """Return host:port; a link-local address only as it came over its own network."""
+    addresses = info.parsed_scoped_addresses(IPVersion.All)
+    usable = (each for each in addresses if "%" in each or not each.startswith("fe80:"))
+    return tuple(format_address(each, port) for each in usable)
 
 
 def _ip_version() -> IPVersion:

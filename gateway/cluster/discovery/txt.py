@@ -19,6 +19,7 @@ class Announcement:
     role: Role = Role.LISTENING
     supernode_id: str = ""
     version: int = PROTOCOL_VERSION
+    calls: int = 0  # how often a node that misses others has announced itself anew
 
 
 def encode_txt(announcement: Announcement) -> dict[str, str]:
@@ -28,6 +29,7 @@ def encode_txt(announcement: Announcement) -> dict[str, str]:
         "v": str(announcement.version),
         "role": announcement.role.value,
         "super": announcement.supernode_id,
+        "calls": str(announcement.calls),  # nobody notices an announcement that changes nothing
     }
 
 

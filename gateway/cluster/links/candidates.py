@@ -1,81 +1,175 @@
 """Remembers where other nodes may be found. Pure; nothing here is trusted.
 
 A candidate comes from the configuration, from DNS-SD, or from a peer. Only the handshake with its
-address shows who is there.
+address shows who is there. The newest word of a source replaces its earlier one, so that a node
+which has moved is not looked for at its old address.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from ipaddress import ip_address
+
+from settings.addresses import HostPort, format_address
 
 CANDIDATES_LIMIT = 64  # of those that are not connected; a stranger can announce any number
 ADDRESSES_LIMIT = 8
-FORGET_S = 600.0
+FORGET_S = 86_400.0  # a network may be split for long, and may have no multicast afterwards
+NEVER = float("inf")
+FIRST_DELAY_S, DELAY_CAP_S = 0.25, 10.0
+KNOWN_DELAY_CAP_S = 1.0  # of a node that had a link: halves of a network merge within seconds
+
+
+class AddressSource(IntEnum):
+    """The origin of addresses, the best first."""
+
+    LINK = 0  # led to the node, or the node itself has named them over its link
+    ANNOUNCED = 1  # by DNS-SD
+    PASSED_ON = 2  # by another peer
 
 
 @dataclass(slots=True)
 class Candidate:
-    """The addresses of one node, the newest first."""
+    """The addresses of one node by their source."""
 
-    addresses: tuple[str, ...]
     seen_at: float
+    by_source: dict[AddressSource, tuple[str, ...]] = field(default_factory=dict)
     failures: int = 0
     not_before: float = 0.0  # of the next attempt
+    unreached_since: float = NEVER  # since when no address leads anywhere
+    announced_at: float = -NEVER
+    leads_to: str = ""  # the node that was found at a configured address
 
-
-FIRST_DELAY_S, DELAY_CAP_S = 0.25, 10.0
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses, the best first."""
+        found = (each for _, addresses in sorted(self.by_source.items()) for each in addresses)
+        return tuple(dict.fromkeys(found))[:ADDRESSES_LIMIT]
 
 
 class Candidates:
-    """The addresses of nodes; those without an id have their address as the key."""
+    """The addresses of nodes; those without an id have their address as the key.
 
-    def __init__(self, node_id: str, configured: Iterable[str] = ()) -> None:
-        self._node_id = node_id
-        self._configured = {address: Candidate((address,), 0.0) for address in configured}
-        self._led_to: dict[str, str] = {}  # the node found last at a configured address
+    Args:
+        node_id: of this node.
+        configured: host:port of nodes without a known id.
+        own: returns host:port of this node. Others may have the same, on networks of their own
+            (a container bridge): there, this node would call itself.
+    """
+
+    def __init__(
+        self,
+        node_id: str,
+        configured: Iterable[str] = (),
+        own: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        self._node_id, self._own = node_id, own
+        self._configured = {
+            address: Candidate(0.0, {AddressSource.LINK: (address,)}) for address in configured
+        }
         self._named: OrderedDict[str, Candidate] = OrderedDict()
         self.refused = 0  # hints beyond the limit
 
     def note(
-        self, node_id: str, addresses: Collection[str], now: float, kept: Collection[str] = ()
+        self,
+        node_id: str,
+        addresses: Collection[str],
+        now: float,
+        kept: Collection[str] = (),
+        source: AddressSource = AddressSource.ANNOUNCED,
     ) -> None:
-        """Note addresses of a node; the oldest candidate makes room, unless it is in `kept`."""
-        if node_id == self._node_id or not addresses:
+        """Note what a source says about a node, instead of what it said before.
+
+        The oldest candidate makes room, unless it is in `kept`.
+        """
+        own = self._own()
+        usable = tuple(each for each in addresses if each not in own)[:ADDRESSES_LIMIT]
+        if node_id == self._node_id or not usable:
             return
         known = self._named.get(node_id)
         if known is None:
             if len(self._named) >= CANDIDATES_LIMIT and not self._make_room(kept):
                 self.refused += 1
                 return
-            self._named[node_id] = Candidate(tuple(addresses)[:ADDRESSES_LIMIT], now)
-            return
-        merged = dict.fromkeys((*addresses, *known.addresses))
-        if set(addresses) - set(known.addresses):
+            known = self._named[node_id] = Candidate(now, {source: usable})
+        if source is AddressSource.ANNOUNCED:
+            known.announced_at = now
+        if set(usable) - set(known.addresses):
             known.failures, known.not_before = 0, now  # a new address is tried at once
-        known.addresses, known.seen_at = tuple(merged)[:ADDRESSES_LIMIT], now
+        known.by_source[source], known.seen_at = usable, now
         self._named.move_to_end(node_id)
 
     def reached(self, node_id: str, address: str, now: float) -> None:
         """Note that an address led to a node."""
-        self.note(node_id, (address,), now)
-        if address in self._configured:
-            self._led_to[address] = node_id
+        if node_id not in self._named:
+            self.note(node_id, (address,), now, source=AddressSource.LINK)
         for candidate in (self._named.get(node_id), self._configured.get(address)):
             if candidate is not None:
+                candidate.unreached_since = NEVER
                 candidate.failures, candidate.not_before = 0, now
 
+    def identified(self, key: str, node_id: str) -> None:
+        """Note which node has answered a candidate's call."""
+        candidate = self._named.get(key) or self._configured.get(key)
+        if candidate is not None:
+            candidate.leads_to, candidate.unreached_since = node_id, NEVER
+
+    def unreached(self, key: str, now: float) -> None:
+        """Note that no address of a candidate leads anywhere."""
+        candidate = self._named.get(key)
+        if candidate is not None:
+            candidate.unreached_since = min(candidate.unreached_since, now)
+        self.failed(key, now)
+
+    def heard_only(self, linked: Collection[str]) -> list[str]:
+        """Return nodes that announce themselves still, and that cannot be reached."""
+        return [
+            node_id
+            for node_id, each in self._named.items()
+            if each.announced_at > each.unreached_since and node_id not in linked
+        ]
+
+    def misses(self, linked: Collection[str]) -> bool:
+        """Return whether a node that has announced itself, or had a link, is not reached."""
+        return any(
+            each.unreached_since < NEVER and node_id not in linked
+            for node_id, each in self._named.items()
+        )
+
     def failed(self, key: str, now: float) -> None:
-        """Note that a candidate was not reached; the next attempt waits."""
+        """Note that a candidate has brought no link; the next attempt waits."""
         candidate = self._named.get(key) or self._configured.get(key)
         if candidate is not None:
             candidate.failures += 1
             delay_s = FIRST_DELAY_S * 2 ** min(candidate.failures - 1, 16)
-            candidate.not_before = now + min(delay_s, DELAY_CAP_S)
+            had_link = AddressSource.LINK in candidate.by_source and key in self._named
+            cap_s = KNOWN_DELAY_CAP_S if had_link else DELAY_CAP_S
+            candidate.not_before = now + min(delay_s, cap_s)
+
+    def retry(self, now: float) -> None:
+        """Let all candidates be dialled now: this machine has other addresses."""
+        for candidate in (*self._named.values(), *self._configured.values()):
+            candidate.failures, candidate.not_before = 0, now
 
     def addresses(self, node_id: str) -> tuple[str, ...]:
         """Return the addresses of a node."""
         candidate = self._named.get(node_id)
         return candidate.addresses if candidate is not None else ()
+
+    def link_addresses(self, node_id: str) -> tuple[str, ...]:
+        """Return the addresses that led to a node, or that it has named itself."""
+        candidate = self._named.get(node_id)
+        return candidate.by_source.get(AddressSource.LINK, ()) if candidate is not None else ()
+
+    def hints(self, node_id: str) -> tuple[str, ...]:
+        """Return the addresses that others than the node have named."""
+        candidate = self._named.get(node_id)
+        by_source = candidate.by_source if candidate is not None else {}
+        return (
+            *by_source.get(AddressSource.ANNOUNCED, ()),
+            *by_source.get(AddressSource.PASSED_ON, ()),
+        )
 
     def due(
         self, now: float, linked: Collection[str], at: Collection[str]
@@ -92,7 +186,7 @@ class Candidates:
             if node_id not in linked and now >= candidate.not_before:
                 yield node_id, node_id, candidate.addresses
         for address, candidate in self._configured.items():
-            is_linked = address in at or self._led_to.get(address) in linked
+            is_linked = address in at or candidate.leads_to in linked
             if not is_linked and now >= candidate.not_before:
                 yield address, "", candidate.addresses
 
@@ -106,3 +200,29 @@ class Candidates:
         for node_id, candidate in list(self._named.items()):
             if now - candidate.seen_at > FORGET_S and node_id not in linked:
                 del self._named[node_id]
+
+
+def scoped(addresses: Iterable[str], link_address: str) -> tuple[str, ...]:
+    """Return the addresses that a peer has named, as this node can use them.
+
+    A link-local address is meant for the network of the link over which it came (RFC 4007, 6): it
+    gets the scope of that link, and is left out when the link has none. So is a loopback address,
+    unless the link is on this machine.
+    """
+    link = HostPort.parse(link_address).host
+    scope = link.partition("%")[2]
+    found = []
+    for each in addresses:
+        place = HostPort.parse(each)
+        host = place.host.partition("%")[0]
+        try:
+            address = ip_address(host)
+        except ValueError:  # a name
+            found.append(each)
+            continue
+        if address.version == 6 and address.is_link_local:
+            if scope:
+                found.append(format_address(f"{host}%{scope}", place.port))
+        elif not address.is_loopback or ip_address(link.partition("%")[0]).is_loopback:
+            found.append(each)
+    return tuple(found)

@@ -18,7 +18,7 @@ from gateway.cluster.links.frames import (
 from gateway.errors import ClusterError, PeerRefuses
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
-from protocol.splice import couple, tune
+from protocol.splice import couple, cut, tune
 from settings.addresses import HostPort
 
 CONTROL = "hecate-cluster/1"  # ALPN: heartbeats alone, so that no data delays them
@@ -108,6 +108,11 @@ class PeerLink:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._writer.wait_closed()
+
+    def cut(self) -> None:
+        """End the link at once: nobody is there to take what is queued."""
+        self._writer.transport.abort()
+        cut(self._sock)
 
     async def _read(self) -> Frame:
         (size,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))

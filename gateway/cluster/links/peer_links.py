@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from gateway.cluster.links.admission import PeerAdmission
-from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.candidates import AddressSource, Candidates, scoped
 from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
 from gateway.cluster.links.pace import FramePace
@@ -23,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 DIALS_AT_ONCE = 16
 LOOK_S = 0.25  # for candidates whose next attempt is due
+SILENT_S = 3.0  # longer than the silence after which the election counts a peer as lost
+SLEPT_S = 1.0  # between two looks: this node stood still, and has not read what has come
+BOTH_DIAL_S = 2.0  # two nodes that dial each other at once have both links within this time
 RECHECK_S = 60.0  # between looks at the proofs behind links, which may have expired
 FRAMES_PER_S, FRAMES_BURST = 20.0, 100  # of one peer: two heartbeats a second, and changes
 RECHECKED_AT_ONCE = 20  # links, before others get the loop: each may need a signature's check
@@ -36,6 +39,7 @@ class LinkPorts:
     wants: Callable[[str], bool]  # whether to dial a node; "" is one without a known id
     up: Callable[[PeerLink], None]
     down: Callable[[PeerLink], None]
+    silent: Callable[[str], None]  # the id of a peer whose machine or network is gone
     beat: Callable[[PeerLink, Beat], None]
     clock: Callable[[], float]
     monotonic: Callable[[], float]
@@ -56,7 +60,9 @@ class PeerLinks:
         self._hello, self._ports = hello, ports
         self._links: dict[str, PeerLink] = {}
         self._runs: dict[str, bytes] = {}  # the incarnation behind each link
-        self._last_beat: dict[str, float] = {}
+        self._last_beat: dict[str, float] = {}  # of each link
+        self._since: dict[str, float] = {}
+        self._looked_at = ports.monotonic()
         self._tasks: set[asyncio.Task[None]] = set()
         self._dialling: set[str] = set()
         self._look = asyncio.Event()
@@ -67,6 +73,10 @@ class PeerLinks:
     def linked(self) -> dict[str, PeerLink]:
         """The link of each peer."""
         return dict(self._links)
+
+    def is_linked(self, peer_id: str) -> bool:
+        """Return whether there is a link to a peer."""
+        return peer_id in self._links
 
     def look_again(self) -> None:
         """Look for candidates to dial now."""
@@ -137,6 +147,7 @@ class PeerLinks:
     async def _dial_all(self) -> None:
         while True:
             self._look.clear()
+            self._cut_silent(self._ports.monotonic())
             at = {link.address for link in self._links.values()}
             for key, node_id, addresses in self._candidates.due(
                 self._ports.monotonic(), self._links, at
@@ -150,15 +161,28 @@ class PeerLinks:
                 async with asyncio.timeout(LOOK_S):
                     await self._look.wait()
 
+    def _cut_silent(self, now: float) -> None:
+        """Cut links whose other end is gone: the kernel would try for minutes to reach it."""
+        slept, self._looked_at = now - self._looked_at > SLEPT_S, now
+        if slept:
+            self._last_beat = dict.fromkeys(self._links, now)
+        for peer_id, at in list(self._last_beat.items()):
+            if now - at > SILENT_S:
+                logger.debug("node %.12s is silent: its link is cut", peer_id)
+                self._last_beat.pop(peer_id)
+                self._links[peer_id].cut()
+                self._ports.silent(peer_id)
+
     async def _dial(self, key: str, node_id: str, addresses: tuple[str, ...]) -> None:
         try:
             sock, codec, address = await dial(addresses, node_id, self._context, CONTROL)
         except ClusterError as exc:
             logger.debug("cannot reach node %.12s: %s", node_id or key, exc)
-            self._candidates.failed(key, self._ports.monotonic())
+            self._candidates.unreached(key, self._ports.monotonic())
             return
         finally:
             self._dialling.discard(key)
+        self._candidates.identified(key, codec.peer_id)
         link = PeerLink(sock, codec, address, dialled=True)
         if not await self._run_link(link):
             self._candidates.failed(key, self._ports.monotonic())
@@ -166,19 +190,19 @@ class PeerLinks:
     # One link ---------------------------------------------------------------------------------
 
     async def _run_link(self, link: PeerLink) -> bool:
-        """Exchange frames until the link ends; return whether it was admitted."""
-        admitted = False
+        """Exchange frames until the link ends; return whether there was a heartbeat."""
+        was_used = False
         try:
             hello = await link.open(self._own_hello(link.peer_id))
             reason = self._refuse(link, hello)
             if reason:
                 link.send(NotAdmitted(reason))
                 return False
-            admitted = True
             await self._enter(link, hello)
             pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
             async for frame in link.frames():
                 self._receive(link, frame)
+                was_used = True
                 if delay_s := pace.delay_s(self._ports.monotonic()):
                     self._note_flood(link, pace)
                     await asyncio.sleep(delay_s)
@@ -190,16 +214,18 @@ class PeerLinks:
         finally:
             if self._links.get(link.peer_id) is link:
                 del self._links[link.peer_id]
+                for noted in (self._runs, self._last_beat, self._since):
+                    noted.pop(link.peer_id, None)
                 self._ports.down(link)
                 self._look.set()
             await link.close()
-        return admitted
+        return was_used
 
     def _refuse(self, link: PeerLink, hello: Hello) -> str:
         """Return why a peer may not join; "" when it may."""
         reason = self._admission.refuse(link.peer_id, hello.proof)
         other = self._links.get(link.peer_id)
-        if not reason and other is not None and self._runs[link.peer_id] != hello.incarnation:
+        if not reason and other is not None and self._runs.get(link.peer_id) != hello.incarnation:
             silent_s = self._ports.monotonic() - self._last_beat.get(link.peer_id, 0.0)
             if silent_s < IN_USE_S:
                 reason = (
@@ -215,16 +241,18 @@ class PeerLinks:
         now = self._ports.monotonic()
         if link.is_dialled:
             self._candidates.reached(link.peer_id, link.address, now)
-        if other is not None and self._runs[link.peer_id] == hello.incarnation:
-            # both have dialled: both keep the link of the lower id
+        is_same_run = other is not None and self._runs[link.peer_id] == hello.incarnation
+        if is_same_run and now - self._since[link.peer_id] < BOTH_DIAL_S:
+            # both have dialled: both keep that of the lower id; later, the peer has lost its end
             lower_dialled = link.is_dialled == (self._context.node_id < link.peer_id)
             if not lower_dialled:
                 raise ClusterError("there is a link already")
         self._links[link.peer_id], self._runs[link.peer_id] = link, hello.incarnation
+        self._last_beat[link.peer_id] = self._since[link.peer_id] = now
         if other is not None:
             await other.close()
-        seen = _seen_at(link, hello.addresses)
-        self._candidates.note(link.peer_id, (*seen, *hello.addresses), now, self._links)
+        named = (*_seen_at(link, hello.addresses), *scoped(hello.addresses, link.address))
+        self._candidates.note(link.peer_id, named, now, self._links, AddressSource.LINK)
         self._ports.up(link)
 
     def _receive(self, link: PeerLink, frame: Frame) -> None:
@@ -256,9 +284,9 @@ class PeerLinks:
 
 
 def _seen_at(link: PeerLink, announced: Iterable[str]) -> tuple[str, ...]:
-    """Return where the peer may listen by the address that it has called from."""
+    """Return where the peer listens, or may listen by the address that it has called from."""
     if link.is_dialled:
-        return ()
+        return (link.address,)
     host = HostPort.parse(link.address).host
     ports = {HostPort.parse(address).port for address in announced}
     return tuple(format_address(host, port) for port in sorted(ports))

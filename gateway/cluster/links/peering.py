@@ -11,7 +11,7 @@ from gateway.cluster.election.heartbeat import Role, RoleClaim
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import PeerAdmission
-from gateway.cluster.links.candidates import Candidates
+from gateway.cluster.links.candidates import AddressSource, Candidates, scoped
 from gateway.cluster.links.frames import INCARNATION_BYTES, Beat, Hello
 from gateway.cluster.links.link import PeerLink
 from gateway.cluster.links.peer_links import LinkPorts, PeerLinks
@@ -31,6 +31,7 @@ class PeeringPorts:
 
     addresses: Callable[[], tuple[str, ...]]  # host:port of this node's cluster port
     changed: Callable[[], None]  # role, or a claim of it or of the SEP
+    silent: Callable[[str], None]  # the id of a peer that cannot be reached any more
     save_epoch: Callable[[int], None]  # for later runs; returns before it is stored
     connected: Callable[[], Collection[str]]  # the members that a SEP holder can be of
     clock: Callable[[], float]
@@ -63,7 +64,15 @@ class Peering:
             admission,
             candidates,
             self.hello,
-            LinkPorts(self._wants, self._up, self._down, self._hear, ports.clock, ports.monotonic),
+            LinkPorts(
+                self._wants,
+                self._up,
+                self._down,
+                ports.silent,
+                self._hear,
+                ports.clock,
+                ports.monotonic,
+            ),
         )
 
     async def run(self) -> None:
@@ -137,7 +146,8 @@ class Peering:
         needed = {
             heartbeat.claim.supernode_id, self._sep.claim.holder_id, *heartbeat.successors[:STANDBY]
         }  # fmt: skip
-        found = {node_id: self._candidates.addresses(node_id) for node_id in needed}
+        linked = filter(self.links.is_linked, needed)  # what it knows itself, not what it was told
+        found = {node_id: self._candidates.link_addresses(node_id) for node_id in linked}
         return Beat(heartbeat, {node_id: each for node_id, each in found.items() if each})
 
     def _recent_beat(self, now: float) -> Beat:
@@ -198,7 +208,10 @@ class Peering:
         self._election.hear(beat.heartbeat, now)
         self._sep.hear(beat.heartbeat, self._election.claim)
         for node_id, addresses in beat.addresses.items():
-            self._candidates.note(node_id, addresses, now, self._election.heard)
+            named = scoped(addresses, link.address)
+            self._candidates.note(
+                node_id, named, now, self._election.heard, AddressSource.PASSED_ON
+            )
         if was_heard:
             self._react()
         elif link.peer_id == self._election.supernode_id:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from protocol.splice import couple, tune
-from settings.addresses import format_address
+from settings.addresses import format_peer
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class PeerServer:
                 self.failed += 1
                 continue
             self._handshakes += 1
-            task = asyncio.create_task(self._serve(carrier, format_address(peer[0], peer[1])))
+            task = asyncio.create_task(self._serve(carrier, format_peer(peer)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 

@@ -79,6 +79,7 @@ class RecordExchange:
         self._copy = Copy(context.node_id)
         self._members: dict[str, PeerLink] = {}
         self._upward: PeerLink | None = None
+        self._led = False
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
         self.registered_at = ""  # the supernode that has this member's record
@@ -130,6 +131,13 @@ class RecordExchange:
         link.send(message)
         return True
 
+    def cut(self, peer_id: str) -> None:
+        """End the connection of a peer whose heartbeats have stopped: its end will not be told."""
+        upward = self._upward
+        for link in (self._members.get(peer_id), upward):
+            if link is not None and link.peer_id == peer_id:
+                link.cut()
+
     async def recheck(self) -> None:
         """Show renewed proofs, and end connections whose peer's proof has expired."""
         links = list(self._members.values())
@@ -158,6 +166,7 @@ class RecordExchange:
         delay_s = RETRY_FIRST_S
         while True:
             self._moved.clear()
+            self._note_role()
             supernode_id, addresses = self._ports.supernode()
             if self._ports.leads() or not addresses:
                 await self._wait(REGISTRATION_S)
@@ -169,6 +178,20 @@ class RecordExchange:
                 delay_s = RETRY_FIRST_S
             await self._wait(delay_s)
             delay_s = min(2 * delay_s, RETRY_CAP_S)
+
+    def _note_role(self) -> None:
+        """Start afresh after a change of the role.
+
+        A supernode changes the directory by itself, so that it has no version of another's any
+        more. A node that is no supernode any more withdraws what it has published of others.
+        """
+        led, self._led = self._led, self._ports.leads()
+        if self._led:
+            self._copy = Copy(self._context.node_id)
+        elif led:
+            for record in self._directory.records():
+                if record.node_id != self._context.node_id:
+                    self._ports.stored(record.node_id, "")
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -259,7 +282,7 @@ class RecordExchange:
         finally:
             if self._members.get(link.peer_id) is link:  # else a newer one is in its place
                 del self._members[link.peer_id]
-                if self._directory.drop(link.peer_id):
+                if self._ports.leads() and self._directory.drop(link.peer_id):
                     self._ports.stored(link.peer_id, "")
             await link.close()
 

@@ -55,6 +55,7 @@ class Rollouts:
         self._node_id, self._store, self._sink = node_id, store, sink
         self._source_code, self._clock = source_code, clock
         self._all: dict[str, _Running] = {}
+        self._creating: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Go on with the roll-outs of earlier runs; return when cancelled."""
@@ -65,6 +66,7 @@ class Rollouts:
 
     async def stop(self) -> None:
         """End all work, and store how far it came; run() goes on with it at the next start."""
+        await asyncio.gather(*self._creating, return_exceptions=True)
         active = [one for one in self._all.values() if one.task and not one.task.done()]
         tasks = [t for one in self._all.values() for t in (one.task, *one.nodes.values()) if t]
         for task in tasks:
@@ -84,6 +86,8 @@ class Rollouts:
     ) -> Rollout:
         """Begin to roll out a container; image is its id and its digest.
 
+        It begins also when the caller is cancelled meanwhile: it may be stored already.
+
         Raises:
             ConflictError: there are too many roll-outs.
             StorageError: it cannot be stored.
@@ -94,8 +98,10 @@ class Rollouts:
         rollout = Rollout(
             secrets.token_hex(12), client_id, name, *image, self._clock(), plan, dict(env)
         )
-        await self._save(rollout)
-        self._go_on(rollout)
+        task = asyncio.create_task(self._begin(rollout), name=f"roll-out {rollout.rollout_id}")
+        self._creating.add(task)
+        task.add_done_callback(self._release)
+        await asyncio.shield(task)
         return rollout
 
     def all(self, client_id: str) -> list[Rollout]:
@@ -110,32 +116,49 @@ class Rollouts:
         return found.rollout
 
     async def cancel(self, client_id: str, rollout_id: str) -> Rollout:
-        """Begin with no further node; what has begun goes on at its node."""
+        """Begin with no further node; what has begun goes on at its node.
+
+        Raises:
+            StorageError: it is cancelled, until a restart of this node.
+        """
         rollout = self.known(client_id, rollout_id)
         rollout.plan.cancel()
+        self._all[rollout_id].wake.set()  # before anything that fails or is cancelled
         await self._save(rollout)
-        self._all[rollout_id].wake.set()
         return rollout
 
     async def resume(self, client_id: str, rollout_id: str) -> Rollout:
-        """Go on after a stop; nodes that failed are tried again."""
+        """Go on after a stop; nodes that failed are tried again.
+
+        Raises:
+            StorageError: it goes on, until a restart of this node.
+        """
         rollout = self.known(client_id, rollout_id)
         rollout.plan.resume(self._clock())
+        self._go_on(rollout)  # before anything that fails or is cancelled
         await self._save(rollout)
-        self._go_on(rollout)
         return rollout
 
     async def _make_room(self, name: str) -> None:
-        while len(self._all) >= ROLLOUTS_KEPT:
-            ended = (RolloutState.DONE, RolloutState.CANCELLED, RolloutState.STOPPED)
-            old = next((i for i, o in self._all.items() if o.rollout.plan.state in ended), None)
+        while (count := len(self._all) + len(self._creating)) >= ROLLOUTS_KEPT:
+            # one whose task is at work would store itself again
+            old = next((i for i, o in self._all.items() if o.task is None or o.task.done()), None)
             if old is None:
                 raise ConflictError(
-                    f"cannot roll out {name}: {len(self._all)} roll-outs are not done; cancel one"
+                    f"cannot roll out {name}: {count} roll-outs are not done; cancel one"
                 )
+            del self._all[old]
             with _errors():
                 await self._store.drop(old)
-            del self._all[old]
+
+    async def _begin(self, rollout: Rollout) -> None:
+        await self._save(rollout)
+        self._go_on(rollout)
+
+    def _release(self, task: asyncio.Task[None]) -> None:
+        self._creating.discard(task)
+        if not task.cancelled():
+            task.exception()  # its caller may be gone
 
     async def _save(self, rollout: Rollout) -> None:
         with _errors():
@@ -165,6 +188,8 @@ class Rollouts:
                 task = asyncio.create_task(self._deploy(running, node_id))
                 running.nodes[node_id] = task
             await self._try_to_save(rollout)
+            if running.wake.is_set():  # the plan has changed since: that is to be stored, too
+                continue
             active = any(node.state in ACTIVE for node in plan.nodes)
             if not active and plan.state not in (RolloutState.RUNNING, RolloutState.WAITING):
                 logger.info("roll-out of %s is %s", rollout.name, plan.state)
@@ -178,15 +203,22 @@ class Rollouts:
     async def _deploy(self, running: _Running, node_id: str) -> None:
         """Let one node run the container; note in the plan how it ends."""
         rollout, plan = running.rollout, running.rollout.plan
+        limit = asyncio.timeout(NODE_LIMIT_S)
         try:
-            async with asyncio.timeout(NODE_LIMIT_S):
+            async with limit:
                 await self._follow_node(running, node_id)
         except PeerLostError as exc:
             plan.lost(node_id, str(exc), self._clock())
         except PeerRefusedError as exc:
             plan.failed(node_id, str(exc), self._clock())
         except TimeoutError:
-            plan.failed(node_id, f"no end within {NODE_LIMIT_S:g} s", self._clock())
+            if limit.expired():
+                plan.failed(node_id, f"no end within {NODE_LIMIT_S:g} s", self._clock())
+            else:
+                plan.lost(node_id, "no answer in time", self._clock())
+        except Exception:  # else the node would be at work for ever, and the roll-out with it
+            logger.exception("a fault in the roll-out of %s to %.12s", rollout.name, node_id)
+            plan.failed(node_id, "fault in the coordinating node", self._clock())
         finally:
             running.nodes.pop(node_id, None)
             running.wake.set()
@@ -219,6 +251,7 @@ class Rollouts:
         return RolloutOrder(
             rollout.rollout_id, rollout.client_id, rollout.name, rollout.image_id, rollout.digest,
             self._node_id, self._source_code(rollout.image_id), rollout.env,
+            secrets.token_hex(8),
         )  # fmt: skip
 
 

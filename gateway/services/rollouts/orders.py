@@ -2,7 +2,8 @@
 
 An order travels over the SEP, and the cloud can read it. It carries a code, made with the key that
 all nodes of the account share, for this method, this path and this very body: the cloud can
-neither make an order nor change one. A code is valid for CODE_S, and begins one run.
+neither make an order nor change one. A code is valid for CODE_S, and begins one run. Codes have
+whole seconds, so that an order that is given again at once needs another body: its attempt.
 """
 
 import hashlib
@@ -42,6 +43,7 @@ class RolloutOrder:
     source_id: str  # the node that has the image
     source_code: str  # with which that node sends it
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    attempt: str = ""  # another one each time it is given; older nodes send none
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ def decode_order(body: bytes) -> RolloutOrder:
     fields = _object(body)
     env = fields.get("env")
     names = [name for name in RolloutOrder.__dataclass_fields__ if name != "env"]
-    texts = {name: fields.get(name) for name in names}
+    texts = {name: fields.get(name) for name in names} | {"attempt": fields.get("attempt", "")}
     if not isinstance(env, dict) or not all(isinstance(value, str) for value in env.values()):
         raise ValueError("env must hold texts")
     for name, value in texts.items():

@@ -131,6 +131,8 @@ class RolloutPlan:
         """The time at which take_starts() must be called, if nothing happens before."""
         if self.state not in (RolloutState.RUNNING, RolloutState.WAITING):
             return None
+        if self._retrying >= RETRIES_AT_ONCE:  # the end of one of these comes first
+            return None
         lost = RolloutNodeState.UNREACHABLE
         return min((n.due for n in self._nodes.values() if n.state is lost), default=None)
 
@@ -143,12 +145,11 @@ class RolloutPlan:
         if self.state not in (RolloutState.RUNNING, RolloutState.WAITING):
             return []
         nodes = self._nodes.values()
-        retrying = sum(node.state in ACTIVE and node.tries > 0 for node in nodes)
         due = [
             node.node_id for node in nodes
             if node.state is RolloutNodeState.UNREACHABLE and node.due <= now
         ]  # fmt: skip
-        starts = due[: max(0, RETRIES_AT_ONCE - retrying)]
+        starts = due[: max(0, RETRIES_AT_ONCE - self._retrying)]
         if not any(node.state in ACTIVE and not node.tries for node in nodes):
             pending = [n.node_id for n in nodes if n.state is RolloutNodeState.PENDING]
             starts += pending[: self.wave]
@@ -193,6 +194,10 @@ class RolloutPlan:
         for node in self.nodes:
             if node.state is RolloutNodeState.FAILED:
                 self._apply(node.node_id, RolloutEvent.RETRY, now, error="", tries=0)
+
+    @property
+    def _retrying(self) -> int:
+        return sum(node.state in ACTIVE and node.tries > 0 for node in self._nodes.values())
 
     def _count(self, state: RolloutNodeState) -> int:
         return sum(node.state is state for node in self._nodes.values())

@@ -1,10 +1,12 @@
 """Stores roll-outs on disk: the coordinating node goes on with them after a restart."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gateway.errors import GatewayError
 from gateway.services.rollouts.plan import (
     NodeProgress,
     RolloutNodeState,
@@ -44,6 +46,7 @@ class RolloutStore:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
         self._database: LocalDatabase | None = None
+        self._opening = asyncio.Lock()  # of two roll-outs that come at once, one opens the file
 
     async def load(self) -> list[Rollout]:
         """Return all roll-outs, the oldest first."""
@@ -78,10 +81,16 @@ class RolloutStore:
             await self._database.close()
 
     async def _open(self) -> LocalDatabase:
-        if self._database is None:
-            self._database = LocalDatabase(self._path, MIGRATIONS)
-            await self._database.open()
-        return self._database
+        async with self._opening:
+            if self._database is None:
+                database = LocalDatabase(self._path, MIGRATIONS)
+                try:
+                    await database.open()
+                except GatewayError:  # the next caller tries again
+                    await database.close()
+                    raise
+                self._database = database
+            return self._database
 
 
 def _rollout(row: tuple[str, ...]) -> Rollout:

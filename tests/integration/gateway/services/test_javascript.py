@@ -10,6 +10,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.aio import until
 from tests.integration.gateway.services.world import Person, world
+from tests.programs import PATIENCE
 
 ROUTER = (Path(__file__).parents[2] / "microservice/javascript/bundles/router.js").read_text()
 HANDLER = """
@@ -72,6 +73,36 @@ def test_messages_reach_the_handler_and_leave_it_unharmed(tmp_path: Path) -> Non
             assert info["apiRoot"] == "/api/probe/v1"
             assert all(isinstance(value, str) for value in info.values())
             await until(lambda: "told to fail (index.js:5)" in here.log("api-probe"))
+
+    asyncio.run(run())
+
+
+LATE = """
+mimikModule.exports = async (context, request, response) => {
+  response.end('soon');
+  await new Promise((done) => setTimeout(done, 20));
+  await context.mqtt.publish('out/late', '{"seq": 1}');
+};
+"""
+
+
+def test_a_script_goes_on_after_its_answer_and_is_counted(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as here:
+            uploaded = await here.upload(write_script(tmp_path / "probe", LATE))
+            created = await here.create("probe", uploaded.json()["name"], ENV)
+            assert created.status_code == 201, created.text
+            with Person(here.mqtt_port) as person:
+                await person.subscribe("out/#")
+                for _ in range(3):
+                    assert (await here.http.get("/api/probe/v1/")).text == "soon"
+                await until(lambda: len(person.got) == 3)
+            async with asyncio.timeout(10 * PATIENCE):  # counts come each second
+                while True:
+                    shown = (await here.http.get("/mcm/v1/containers/api-probe")).json()
+                    if shown["handled"] == 3:
+                        break
+                    await asyncio.sleep(0.05)
 
     asyncio.run(run())
 

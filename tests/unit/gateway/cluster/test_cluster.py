@@ -47,6 +47,7 @@ def test_the_role_is_announced_and_stale_records_are_withdrawn() -> None:
                 signed,
                 save_epoch,
                 lambda _: (),
+                lambda _: None,
                 lambda _node_id, _claim: "",
                 lambda _statement, _claim: True,
                 monotonic=lambda: next(monotonic, 2.0),

@@ -130,6 +130,14 @@ def test_a_damaged_file_is_named_and_stays_as_it_is(path: Path) -> None:
 
 
 # case S15
+def test_a_folder_in_its_place_is_named(path: Path) -> None:
+    path.mkdir()
+    for use in (Store, check):
+        with pytest.raises(DamagedStoreError, match=r"store\.db is no file; .*hecate rm"):
+            use(path, 1)
+
+
+# case S15
 def test_a_file_that_lost_a_part_is_found_by_the_check(path: Path) -> None:
     check(path, 1)
     assert not path.exists(), "a service that stores nothing has no file"

@@ -39,6 +39,7 @@ class RunningNode:
             lambda: (self.address,),
             lambda: None,
             lambda _: None,
+            lambda _: None,
             lambda: self.election.heard,
             time.time,
             time.monotonic,

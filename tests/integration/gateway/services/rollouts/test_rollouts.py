@@ -45,6 +45,22 @@ def states(rollout: dict[str, Any]) -> dict[str, str]:
     return {each["id"]: each["state"] for each in rollout["nodes"]}
 
 
+def until_state(node: Node, path: str, state: str) -> dict[str, Any]:
+    """Return a roll-out once it is in a state; a failure tells the last one that was seen."""
+    last: dict[str, Any] = {}
+
+    def is_there() -> bool:
+        last.update(node.call("GET", path))
+        return bool(last["state"] == state)
+
+    try:
+        until(is_there, f"the roll-out is {state}", 60)
+    except AssertionError as exc:
+        seen = [f"{each['id']:.12} {each['state']} {each['error']}" for each in last["nodes"]]
+        raise AssertionError(f"{exc}; it is {last['state']}: " + "; ".join(seen)) from exc
+    return last
+
+
 def answer(node: Node) -> Any:
     return node.call("GET", "/api/probe/v1/")
 
@@ -73,11 +89,7 @@ def test_a_container_goes_to_all_nodes_but_one_broken_and_one_that_comes_later(
         rollout = first.call("POST", "/mcm/v1/rollouts", json=wish)
         path = f"/mcm/v1/rollouts/{rollout['id']}"
 
-        def waits() -> bool:
-            return bool(first.call("GET", path)["state"] == "waiting")
-
-        until(waits, "all but one are settled", 60)
-        rollout = first.call("GET", path)
+        rollout = until_state(first, path, "waiting")  # all but one are settled
         assert states(rollout) == {
             first.node_id: "ready",
             good.node_id: "ready",
@@ -91,8 +103,8 @@ def test_a_container_goes_to_all_nodes_but_one_broken_and_one_that_comes_later(
         away.start()
         away.until_ready()
         first.start()
-        until(lambda: states(first.call("GET", path))[away.node_id] == "ready", "it catches up", 60)
-        assert first.call("GET", path)["state"] == "done"
+        done = until_state(first, path, "done")
+        assert states(done)[away.node_id] == "ready"
         assert answer(away) == {"city": "Delft", "file": 700_000}
 
 
@@ -116,11 +128,11 @@ def test_a_roll_out_stops_beyond_its_bound_and_a_stranger_gives_no_order(
         }  # fmt: skip
         rollout = first.call("POST", "/mcm/v1/rollouts", json=wish)
         path = f"/mcm/v1/rollouts/{rollout['id']}"
-        until(lambda: first.call("GET", path)["state"] == "stopped", "it stops", 60)
-        assert states(first.call("GET", path))[first.node_id] == "pending"
+        stopped = until_state(first, path, "stopped")
+        assert states(stopped)[first.node_id] == "pending"
         second.ask("DELETE", "/mcm/v1/containers/api-other").raise_for_status()
         first.call("PUT", path, json={"state": "running"})
-        until(lambda: first.call("GET", path)["state"] == "done", "it goes on", 60)
+        until_state(first, path, "done")
         order = json.dumps({"rollout_id": rollout["id"]}).encode()
         for code in ("", "1.x", f"9999999999.{'A' * 43}"):
             refused = httpx.put(

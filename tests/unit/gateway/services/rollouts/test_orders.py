@@ -1,7 +1,9 @@
 """Orders between nodes: their bodies, and the codes that allow them."""
 
 import asyncio
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +29,14 @@ KEY, NODE = b"k" * 32, "1" * 56
 
 def test_an_order_is_read_as_it_was_written() -> None:
     assert decode_order(encode_order(ORDER)) == ORDER
+    given_again = replace(ORDER, attempt="2")
+    assert decode_order(encode_order(given_again)) == given_again
+
+
+def test_an_order_of_an_older_node_has_no_attempt() -> None:
+    fields = json.loads(encode_order(ORDER))
+    del fields["attempt"]
+    assert decode_order(json.dumps(fields).encode()) == ORDER
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"env": 1}', b'{"env": {"a": 1}}', b"\xff"])

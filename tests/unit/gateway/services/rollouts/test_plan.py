@@ -115,6 +115,9 @@ def test_a_burst_of_nodes_that_come_back_is_bounded() -> None:
         plan.lost(node_id, "away", 0.0)
     assert len(plan.take_starts(1e6)) == RETRIES_AT_ONCE
     assert plan.take_starts(1e6) == []
+    assert plan.deadline is None  # nothing can begin before one of these has ended
+    plan.lost("n0", "away", 1e6)
+    assert plan.deadline == plan.find("n4").due
 
 
 def test_a_restart_of_the_coordinating_node_tries_again_at_once() -> None:

@@ -1,0 +1,85 @@
+"""Runs many members of a cluster in one process, each with its own key, links and records.
+
+Usage: python -m tests.hosts.members COUNT HOST SECRET PEER…; SIGTERM ends it.
+
+They are ClusterNetwork as a gateway has it, without broker, API and discovery. A low capability
+lets them lead only when no gateway does.
+"""
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+
+from gateway.cluster.election.machine import Election
+from gateway.cluster.election.rank import Rank
+from gateway.cluster.election.sep_agreement import SepAgreement
+from gateway.cluster.links.admission import SecretAdmission
+from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToCloud, WaysToPeers
+from gateway.cluster.records.directory import Directory
+from protocol.keys import new_node_key, new_sealing_key
+from protocol.records import NodeRecord, sign_record
+from settings.addresses import format_address
+from settings.secret import Secret
+from web.asgi import Receive, Scope, Send
+
+
+async def run(count: int, host: str, secret: Secret, peers: tuple[str, ...]) -> None:
+    """Run until SIGTERM."""
+    ending = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+    tasks = []
+    for number in range(count):
+        member = make_member(f"m{number}", host, secret, peers)
+        tasks.append(asyncio.create_task(member.run(member.listen(host, 0), no_api)))
+        await asyncio.sleep(0.02)
+    sys.stdout.write("all started\n")
+    sys.stdout.flush()
+    await ending.wait()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def make_member(name: str, host: str, secret: Secret, peers: tuple[str, ...]) -> ClusterNetwork:
+    """Return one member."""
+    key, sealing_key = new_node_key(), new_sealing_key().public
+    now = time.monotonic()
+    election = Election(key.node_id, now, Rank(capability=0))
+    sep = SepAgreement(key.node_id, now)
+
+    def own_record() -> str:
+        supernode_id = election.supernode_id or key.node_id
+        record = NodeRecord(key.node_id, name, "1", supernode_id, sealing_key)
+        return sign_record(record, key, time.time())
+
+    ports = NetworkPorts(
+        own_record=own_record,
+        addresses=lambda port: (format_address(host, port),),
+        changed=lambda: None,
+        moved=lambda _: None,
+        stored=lambda _node_id, _signed: None,
+        vouch=lambda _node_id, _claim: "",
+        vouched=lambda _: None,
+        sep=lambda _peer_id, _message: None,
+        save_epoch=lambda _: None,
+        mqtt_port=lambda: 0,
+    )
+    admission = SecretAdmission(key.node_id, [secret])
+    ways = WaysToPeers(peers, by_multicast=False), WaysToCloud({}, dial_nothing)
+    return ClusterNetwork(key, (election, sep), Directory(b"term"), admission, ways, ports)
+
+
+async def dial_nothing(_host: str, _port: int) -> socket.socket:
+    """Find no cloud."""
+    raise OSError("there is no cloud")
+
+
+async def no_api(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Serve nothing."""
+
+
+if __name__ == "__main__":
+    number, host_name, word, *known = sys.argv[1:]
+    asyncio.run(run(int(number), host_name, Secret(word), tuple(known)))

@@ -1,0 +1,82 @@
+"""Two hundred members lose their supernode at once: all register anew, and nobody reloads all."""
+
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.hosts.gateways import SECRET, HostGateway
+from tests.hosts.network import Host, Network
+from tests.programs import Program, until
+from tests.share import Count, part_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+MEMBERS = part_of(200, least=40)
+MEMBER_BYTES = 24_000  # two handshakes of TLS, heartbeats until all are there, no records of others
+
+
+# case N12
+def test_all_members_move_to_the_successor_and_load_nothing_anew(
+    tmp_path: Path, record_property: Count
+) -> None:
+    with Network(3) as network, ExitStack() as stack:
+        first, second, crowd = network.hosts
+        peers = [f"{host.address}:8084" for host in (first, second)]
+        gateways = [
+            stack.enter_context(
+                HostGateway(host, tmp_path / host.name, HECATE_GATEWAY_CLUSTER_CAPABILITY=rank)
+            )
+            for host, rank in ((first, "200"), (second, "150"))
+        ]
+        leader, successor = gateways
+        ids = {leader.node_id}
+        until(lambda: {g.cluster()["supernodeId"] for g in gateways} == ids, "the best leads")
+        command = (sys.executable, "-m", "tests.hosts.members", str(MEMBERS), crowd.address)
+        program = Program(crowd.command(*command, SECRET, *peers))
+        stack.enter_context(program)
+        until(lambda: len(leader.listed()) == MEMBERS + 2, "all are registered", 60)
+        until(lambda: leader.cluster()["successors"][0] == successor.node_id, "its successor")
+        known = len(successor.listed())
+        assert known == MEMBERS + 2
+        sent = sent_bytes(second)
+        with ThreadPoolExecutor(1) as pool:
+            leader.program.kill()
+            started = time.monotonic()
+            others = pool.submit(ask_until, successor, started + 10)
+            until(lambda: successor.cluster()["role"] == "supernode", "the take-over")
+            everybody = MEMBERS + 1
+            until(lambda: registered(successor) == everybody, "all are registered again", 60)
+            took_s = time.monotonic() - started
+            longest_s = others.result()
+        used = sent_bytes(second) - sent
+        record_property("milliseconds until all are registered", round(took_s * 1000))
+        record_property("milliseconds of the longest other request", round(longest_s * 1000))
+        record_property("bytes to each member", used // MEMBERS)
+        assert used < MEMBERS * MEMBER_BYTES, used // MEMBERS
+        leader.start()
+
+
+def registered(supernode: HostGateway) -> int:
+    """Return how many nodes have a data connection, or are the supernode itself."""
+    return int(supernode.status()["cluster"]["members"])
+
+
+def ask_until(gateway: HostGateway, end: float) -> float:
+    """Ask for the health of a node until a time; return the longest time that it took."""
+    longest_s = 0.0
+    while time.monotonic() < end:
+        started = time.monotonic()
+        assert gateway.ask("GET", "/healthz").status_code == 200
+        longest_s = max(longest_s, time.monotonic() - started)
+    return longest_s
+
+
+def sent_bytes(host: Host) -> int:
+    """Return how many bytes a host has sent."""
+    with Program(host.command("cat", "/sys/class/net/eth0/statistics/tx_bytes")) as shown:
+        shown.wait()
+    return int(shown.lines[0])

@@ -1,0 +1,123 @@
+"""Candidates: newest word of each source, own addresses, pauses, and one-way reach."""
+
+import pytest
+
+from gateway.cluster.links.candidates import CANDIDATES_LIMIT, AddressSource, Candidates, scoped
+from settings.addresses import format_peer
+
+OWN, A, B = "o" * 56, "a" * 56, "b" * 56
+
+
+def due(candidates: Candidates, now: float, linked: tuple[str, ...] = ()) -> list[str]:
+    return [key for key, _, _ in candidates.due(now, linked, ())]
+
+
+# case N1
+def test_the_newest_word_of_a_source_replaces_its_former_one() -> None:
+    candidates = Candidates(OWN)
+    candidates.note(A, ("10.0.0.1:1", "10.0.0.2:1"), 0, source=AddressSource.LINK)
+    candidates.note(A, ("10.0.0.3:1",), 1, source=AddressSource.ANNOUNCED)
+    candidates.note(A, ("10.0.0.4:1",), 2, source=AddressSource.LINK)
+    assert candidates.addresses(A) == ("10.0.0.4:1", "10.0.0.3:1")
+    assert candidates.hints(A) == ("10.0.0.3:1",)
+    assert candidates.link_addresses(A) == ("10.0.0.4:1",)
+
+
+# case N2
+def test_an_address_that_this_node_has_too_is_not_dialled() -> None:
+    candidates = Candidates(OWN, own=lambda: ("172.17.0.1:1",))
+    candidates.note(A, ("172.17.0.1:1", "10.0.0.2:1"), 0)
+    candidates.note(B, ("172.17.0.1:1",), 0)
+    assert candidates.addresses(A) == ("10.0.0.2:1",)
+    assert due(candidates, 0) == [A]
+
+
+# case N2
+@pytest.mark.parametrize(
+    ("named", "link", "usable"),
+    [
+        ("[fe80::1]:1", "[fe80::2%eth1]:5", ("[fe80::1%eth1]:1",)),
+        ("[fe80::1%eth7]:1", "[fe80::2%eth1]:5", ("[fe80::1%eth1]:1",)),
+        ("[fe80::1]:1", "10.0.0.2:5", ()),
+        ("127.0.0.1:1", "10.0.0.2:5", ()),
+        ("127.0.0.1:1", "127.0.0.1:5", ("127.0.0.1:1",)),
+        ("10.0.0.9:1", "[fe80::2%eth1]:5", ("10.0.0.9:1",)),
+        ("[2001:db8::1]:1", "10.0.0.2:5", ("[2001:db8::1]:1",)),
+        ("barn.local:1", "10.0.0.2:5", ("barn.local:1",)),
+    ],
+)
+def test_addresses_of_a_peer_are_read_as_this_node_can_use_them(
+    named: str, link: str, usable: tuple[str, ...]
+) -> None:
+    assert scoped([named], link) == usable
+
+
+@pytest.mark.parametrize(
+    ("peer", "text"),
+    [
+        (("10.0.0.1", 5), "10.0.0.1:5"),
+        (("::ffff:10.0.0.1", 5, 0, 0), "10.0.0.1:5"),
+        (("2001:db8::1", 5, 0, 0), "[2001:db8::1]:5"),
+        (("fe80::1", 5, 0, 3), "[fe80::1%3]:5"),
+    ],
+)
+def test_the_other_end_of_a_connection_is_named_for_a_call_back(
+    peer: tuple[str, int], text: str
+) -> None:
+    assert format_peer(peer) == text
+
+
+# case N6
+def test_a_node_that_is_heard_and_not_reached_is_told_from_one_that_is_gone() -> None:
+    candidates = Candidates(OWN)
+    candidates.note(A, ("10.0.0.1:1",), 0)
+    assert candidates.heard_only(()) == []
+    candidates.unreached(A, 1)
+    assert candidates.heard_only(()) == []  # it may be gone
+    candidates.note(A, ("10.0.0.1:1",), 2)
+    assert candidates.heard_only(()) == [A]
+    assert candidates.heard_only((A,)) == []
+    candidates.identified(A, A)
+    assert candidates.heard_only(()) == []
+
+
+def test_a_configured_address_is_not_dialled_while_its_node_is_linked() -> None:
+    candidates = Candidates(OWN, ["10.0.0.1:1"])
+    assert due(candidates, 0) == ["10.0.0.1:1"]
+    candidates.identified("10.0.0.1:1", A)
+    assert due(candidates, 0, (A,)) == []
+    assert due(candidates, 0) == ["10.0.0.1:1"]
+
+
+def test_new_addresses_of_this_machine_end_all_pauses() -> None:
+    candidates = Candidates(OWN, ["10.0.0.1:1"])
+    candidates.note(A, ("10.0.0.2:1",), 0)
+    for key in ("10.0.0.1:1", A):
+        candidates.failed(key, 0)
+    assert due(candidates, 0.1) == []
+    candidates.retry(0.1)
+    assert due(candidates, 0.1) == [A, "10.0.0.1:1"]
+
+
+def test_phantoms_are_bounded() -> None:
+    candidates = Candidates(OWN)
+    for number in range(10_000):
+        candidates.note(f"{number:056d}", ("10.0.0.1:1",), 0)
+        candidates.unreached(f"{number:056d}", 0)
+    assert len(due(candidates, 60)) == CANDIDATES_LIMIT
+    assert len(due(candidates, 100_000)) == 0
+
+
+# case N9
+def test_a_node_that_had_a_link_is_tried_every_second_for_a_day() -> None:
+    candidates = Candidates(OWN)
+    candidates.note(A, ("10.0.0.1:1",), 0, source=AddressSource.LINK)
+    candidates.note(B, ("10.0.0.2:1",), 0)
+    for _ in range(20):
+        candidates.unreached(A, 80_000)
+        candidates.unreached(B, 80_000)
+    assert due(candidates, 80_001) == [A]
+    assert due(candidates, 80_010) == [A, B]
+    assert candidates.misses(())
+    assert candidates.misses((A,))
+    assert not candidates.misses((A, B))
