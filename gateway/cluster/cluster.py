@@ -18,7 +18,7 @@ from gateway.addresses import place_of_peer
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
-from gateway.cluster.entry import ClusterEntry
+from gateway.cluster.entry import LOOK_S, ClusterEntry, run_while, until
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
 from protocol.memberships import SepClaim
@@ -35,7 +35,6 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 logger = logging.getLogger(__name__)
 
 ADDRESSES_LIMIT = 8  # of a node that are tried
-LOOK_S = 1.0  # at what entitles this node to take part
 RETRY_S = 5.0  # after the cluster port could not be opened
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
@@ -262,7 +261,7 @@ class Cluster:
         while True:
             if self.network is None:
                 await self._lead_alone()
-                await _until(entry.is_entitled)
+                await until(entry.is_entitled)
                 await asyncio.to_thread(entry.load)
                 self.network = entry.build(self._network_ports())
             try:
@@ -272,26 +271,12 @@ class Cluster:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._listener = None
-            await self._run_network(self.network, listener, app, entry)
+            taking_part = self._take_part(self.network, listener, app)
+            await run_while(entry.is_entitled, taking_part)
             logger.info("this node has left its cluster")
             entry.closed()
             self.network = None
             self._forget_others()
-
-    async def _run_network(
-        self, network: "ClusterNetwork", listener: socket.socket, app: App, entry: ClusterEntry
-    ) -> None:
-        """Take part until this node is no longer entitled to."""
-        running = asyncio.create_task(self._take_part(network, listener, app))
-        ending = asyncio.create_task(_until(lambda: not entry.is_entitled()))
-        try:
-            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (running, ending):
-                task.cancel()
-            results = await asyncio.gather(running, ending, return_exceptions=True)
-        if isinstance(results[0], BaseException) and not running.cancelled():
-            raise results[0]
 
     async def _take_part(
         self, network: "ClusterNetwork", listener: socket.socket, app: App
@@ -393,8 +378,3 @@ class Cluster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # accounts and credentials have no event
-        await asyncio.sleep(LOOK_S)
