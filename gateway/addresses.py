@@ -3,7 +3,7 @@
 import socket
 from ipaddress import ip_address
 
-from settings.addresses import format_address
+from settings.addresses import HostPort, format_address
 
 
 def is_loopback(peer: str) -> bool:
@@ -62,3 +62,14 @@ def local_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
+
+
+def place_of_peer(href: str) -> str:
+    """Return host:port of a cluster address in a record; "" when it is none for this machine."""
+    place = href.removeprefix("https://")
+    try:
+        host = HostPort.parse(place).host
+    except ValueError:
+        return ""
+    is_here_only = host.startswith("fe80:") and "%" not in host  # on one of several networks
+    return place if place != href and not is_here_only else ""

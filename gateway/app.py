@@ -112,6 +112,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             credential=credential,
             vouch=base.vouch,
             clock=clock.now,
+            has_cloud=bool(config.cloud.url),
             doors=cloud_doors(config, base.sockets),
             dial=dial_cloud(config.cloud),
             state=config.node.state,
@@ -122,7 +123,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     nodes = build_other_nodes(
         node.node_id,
         cluster,
-        (cloud.sep_calls, cloud.api.account_nodes) if cloud else None,
+        (cloud.sep_calls, cloud.bep_calls, cloud.api.account_nodes) if cloud else None,
         stack,
     )
     status = GatewayStatus(

@@ -1,7 +1,7 @@
 """Builds the ways to other nodes, and the targets of requests of containers, for app.py."""
 
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from broker import Broker
@@ -9,6 +9,8 @@ from gateway.calls.other_nodes import CallClient, OtherNodes
 from gateway.calls.ways import Way
 from gateway.cluster.cluster import Cluster
 from gateway.config import SidecarSettings
+from gateway.errors import CallNotSent
+from gateway.http.calls import NodeAnswer, NodeCall
 from gateway.node.record import Node
 from gateway.services.egress.dialer import is_own_address
 from gateway.services.egress.ports import Outlets
@@ -17,28 +19,55 @@ from gateway.sidecar.app import Sidecar
 from gateway.sidecar.names import own_names
 
 if TYPE_CHECKING:  # a node without a cloud does not load it
+    from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.sep_calls import SepCalls
+    from gateway.cluster.calls.client import LanCalls
+    from gateway.cluster.network import ClusterNetwork
 
 AccountNodes = Callable[[], Awaitable[list[dict[str, Any]]]]
+
+
+class LanWay:
+    """The way over the network of the cluster, while this node takes part in one."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._network: ClusterNetwork | None = None
+        self._calls: LanCalls | None = None
+
+    def open(self, node_id: str, call: NodeCall) -> AbstractAsyncContextManager[NodeAnswer]:
+        """Yield the answer; CallNotSent or UplinkLost when there is none."""
+        network = self._cluster.network
+        if network is None:
+            raise CallNotSent("no connection on this network: this node is in no cluster")
+        if self._calls is None or network is not self._network:
+            self._network = network
+            self._calls = network.build_calls(self._cluster.addresses_of)
+        return self._calls.open(node_id, call)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        if self._calls is not None:
+            await self._calls.close()
 
 
 def build_other_nodes(
     node_id: str,
     cluster: Cluster,
-    cloud: "tuple[SepCalls, AccountNodes] | None",
+    cloud: "tuple[SepCalls, BepCalls, AccountNodes] | None",
     stack: AsyncExitStack,
 ) -> OtherNodes | None:
     """Return the ways to other nodes; None for a node that has neither cluster nor cloud."""
     clients: dict[Way, CallClient] = {}
-    if cluster.network is not None:
-        lan = cluster.network.build_calls(cluster.addresses_of)
+    if cluster.may_take_part:
+        lan = LanWay(cluster)
         stack.push_async_callback(lan.close)
         clients[Way.LAN] = lan
     if cloud is not None:
-        clients[Way.SEP] = cloud[0]
+        clients[Way.SEP], clients[Way.BEP] = cloud[:2]
     if not clients:
         return None
-    return OtherNodes(node_id, cluster, clients, cloud[1] if cloud is not None else None)
+    return OtherNodes(node_id, cluster, clients, cloud[2] if cloud is not None else None)
 
 
 def build_outlets(

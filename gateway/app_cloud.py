@@ -27,8 +27,10 @@ from web.addresses import is_loopback_host
 if TYPE_CHECKING:  # a node without a cloud does not load it
     import ssl
 
+    from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.http_proxy import Dial, Proxy
+    from gateway.cloud_api.sep_calls import SepCalls
     from gateway.cloud_api.way_transport import WayTransport
     from gateway.cloud_api.ways import WayChoice
     from gateway.spool.spool import Spool
@@ -121,6 +123,8 @@ async def build_cloud(
     settings = config.cloud
     sep_calls = SepCalls(settings.url, _build_transport(base, access.ways, SEP_CONNECTIONS))
     stack.push_async_callback(sep_calls.close)
+    bep_calls = _build_bep_calls(base, access, sep_calls)
+    stack.push_async_callback(bep_calls.close)
     when_full = WhenFull(config.spool.when_full)
     spool = Spool(config.node.state / "spool.db", config.spool.limit_bytes, when_full)
     await spool.open()
@@ -165,7 +169,20 @@ async def build_cloud(
         ),
         sources=CloudSources(uplink, spool, clock, settings.url, access.ways),
         sep_calls=sep_calls,
+        bep_calls=bep_calls,
     )
+
+
+def _build_bep_calls(base: CloudBase, access: CloudAccess, sep: "SepCalls") -> "BepCalls":
+    from gateway.cloud_api.bep_calls import BepCalls
+    from gateway.cloud_api.http_proxy import find_proxy
+
+    settings, node = base.config.cloud, base.node
+    parts = urlsplit(settings.url)
+    tls = client_context(settings.ca_file) if settings.tls else None
+    proxy = find_proxy(settings.proxy, parts.scheme, parts.hostname or "")
+    nodes, clock = access.api.account_nodes, base.clock.now
+    return BepCalls(settings.url, (tls, proxy), sep, nodes, lambda: node.account.key, clock)
 
 
 def name_cloud(url: str) -> str:

@@ -1,6 +1,8 @@
 """Builds the parts of the cluster for app.py."""
 
+import importlib
 import secrets
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +17,7 @@ from gateway.cluster.cluster import Cluster, ClusterPorts
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
+from gateway.cluster.entry import ClusterEntry
 from gateway.cluster.records.directory import Directory
 from gateway.config import ClusterSettings
 from gateway.node.credential import CredentialKeeper
@@ -49,6 +52,7 @@ class ClusterBase:
     credential: CredentialKeeper
     vouch: HolderVouch
     clock: Callable[[], float]
+    has_cloud: bool
     doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
     dial: "Dial"  # to the cloud, directly
     state: Path  # the state folder
@@ -73,23 +77,57 @@ def build_cluster(base: ClusterBase) -> Cluster:
         base.vouch.note,
     )
     node_id, agreed = base.node.node_id, (base.election, base.sep)
-    if base.settings.admit == "none":
+    if not _may_take_part(base):
         return Cluster(node_id, agreed, directory, base.broker, ports)
     from gateway.cluster.fitness import BrokerProbe, DiskProbe
-    from gateway.cluster.network import ClusterNetwork, WaysToCloud, WaysToPeers
 
     disk, broker = DiskProbe(base.state / PROBE_FILE), BrokerProbe(base.broker)
     ports = replace(ports, probes={"the disk": disk, "the broker": broker})
+    entry = _build_entry(base, directory)
+    return Cluster(node_id, agreed, directory, base.broker, ports, entry)
 
-    admission = _build_admission(base)
-    ways = WaysToPeers(base.settings.peers, base.settings.discovery)
-    to_cloud = WaysToCloud(base.doors, base.dial)
 
-    def build_network(network_ports: "NetworkPorts") -> "ClusterNetwork":
-        key = base.node.identity.key
-        return ClusterNetwork(key, agreed, directory, admission, (ways, to_cloud), network_ports)
+def _may_take_part(base: ClusterBase) -> bool:
+    """Return whether this node is, or can become, one of a cluster: an account needs a cloud."""
+    if base.settings.admit == "account":
+        return base.has_cloud or bool(base.credential.text)
+    return base.settings.admit != "none"
 
-    return Cluster(node_id, agreed, directory, base.broker, ports, build_network)
+
+def _build_entry(base: ClusterBase, directory: Directory) -> ClusterEntry:
+    settings, node = base.settings, base.node
+
+    def build(ports: "NetworkPorts") -> "ClusterNetwork":
+        from gateway.cluster.network import ClusterNetwork, WaysToCloud, WaysToPeers
+
+        agreed = (base.election, base.sep)
+        to_peers = WaysToPeers(settings.peers, settings.discovery)
+        ways = (to_peers, WaysToCloud(base.doors, base.dial))
+        admission = _build_admission(base)
+        return ClusterNetwork(node.identity.key, agreed, directory, admission, ways, ports)
+
+    def listen(network: "ClusterNetwork") -> socket.socket:
+        listener = network.listen(settings.host, settings.port)
+        node.note_cluster_addresses(cluster_addresses(settings.host, network.port))
+        return listener
+
+    def is_entitled() -> bool:
+        if settings.admit != "account":
+            return True
+        return bool(node.account.account_id and base.credential.text)
+
+    return ClusterEntry(
+        is_entitled=is_entitled,
+        load=_load_network,
+        build=build,
+        listen=listen,
+        closed=lambda: node.note_cluster_addresses(()),
+    )
+
+
+def _load_network() -> None:
+    for name in ("gateway.cluster.network", "gateway.cluster.discovery.service"):
+        importlib.import_module(name)
 
 
 async def load_election(node_id: str, store: SettingsStore, settings: ClusterSettings) -> Election:

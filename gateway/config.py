@@ -146,10 +146,11 @@ class ClusterSettings:
 
     Nodes prove their node ids by TLS. `admit` says who may join: `account` nodes of the same
     account, which is checked without the cloud for 30 days; `secret` nodes that know `secret`;
-    `any` every node of the network; `none` nobody, and this node stays alone.
+    `any` every node of the network; `none` nobody, and this node stays alone. With `account`, a
+    node without an account opens no port.
     """
 
-    admit: str = "none"
+    admit: str = "account"
     secret: Secret | None = None  # of all nodes of the cluster, at least 16 characters
     old_secret: Secret | None = None  # still accepted while a new one is given to all nodes
     host: str = "::"  # every address of this machine, of IPv4 too

@@ -21,7 +21,6 @@ from broker import Broker, BrokerError
 from broker.gc_tuning import spare_what_stays
 from broker.journal import JournalError
 from gateway.access.tokens import AccessTokens
-from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.config import GatewayConfig
@@ -45,6 +44,7 @@ from web.browsers.host_guard import HostGuard
 from web.browsers.origins import HostPolicy
 
 if TYPE_CHECKING:  # a node without a cloud does not load them
+    from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.sep_calls import SepCalls
     from gateway.mqtt.users import BrokerUsers
@@ -70,6 +70,7 @@ class CloudLinkParts:
     calls: CloudCalls
     sources: CloudSources
     sep_calls: "SepCalls"
+    bep_calls: "BepCalls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,7 @@ class Gateway:
         """Run until `stopping` is set; GatewayError when a listener cannot listen."""
         parts = self._parts
         api = self._listen()
+        parts.cluster.listen()
         parts.admission.attach()
         parts.services.attach(parts.broker.local_client("containers"), parts.broker.queue)
         if parts.cloud is not None:
@@ -133,7 +135,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
-            "cluster": parts.cluster.run(self._listen_for_peers(), parts.sidecar.api),
+            "cluster": parts.cluster.run(parts.sidecar.api),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),
             "warnings": parts.warnings.run(),
@@ -151,14 +153,6 @@ class Gateway:
         if parts.sidecar.rollouts is not None:
             runs["rollouts"] = keep_running("rollouts", parts.sidecar.rollouts.run)
         return runs
-
-    def _listen_for_peers(self) -> socket.socket | None:
-        network, settings = self._parts.cluster.network, self._parts.config.cluster
-        if network is None:
-            return None
-        listener = network.listen(settings.host, settings.port)
-        self._parts.node.note_cluster_addresses(cluster_addresses(settings.host, network.port))
-        return listener
 
     # HTTP ------------------------------------------------------------------------------
 

@@ -215,6 +215,7 @@ class Dispatcher:
         try:
             if run.found and ends >= max(1, self._retry.tries):
                 self._counters.failed += 1
+                run.calls = ends
                 await self._bury(run, describe_ends(ends))
                 run.at = len(run.found)
             await self._call_all(run)

@@ -22,6 +22,7 @@ from tests.share import find_seed  # noqa: E402  # a script's own folder is the 
 
 FUZZ_S = 120  # of each target
 PARALLEL = ("-n", "2", "--dist", "load", "--maxschedchunk", "1", "--timeout", "3600")
+NUMBERS = ("-o", "junit_family=xunit1")  # the one that can hold what tests count
 RUNS = (("-m", "slow"), ("tests/properties", "-m", "not slow"))
 PAGE = """# The long run
 
@@ -104,6 +105,7 @@ def main() -> int:
                 *what,
                 *PARALLEL,
                 f"--junitxml={report}",
+                *NUMBERS,
             ]
             code |= subprocess.run(command, env=environ, cwd=ROOT, check=False).returncode
         rows = collect(reports)

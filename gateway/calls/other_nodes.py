@@ -1,4 +1,4 @@
-"""Calls other nodes of the cluster and of the account: LAN first, then SEP.
+"""Calls other nodes of the cluster and of the account: LAN first, then BEP for bulk, then SEP.
 
 A request of which anything was sent, and that is not safe, is not sent by another way: the node may
 have carried it out. Its caller gets OutcomeUnknown.
@@ -100,7 +100,7 @@ class OtherNodes:
                 return record
         return await self.find(lambda record: record.node_id == node_id)
 
-    def routes(self, node_id: str) -> list[Route]:
+    def routes(self, node_id: str, *, is_bulk: bool = False) -> list[Route]:
         """Return the ways to a node, the first to be tried first."""
         addresses = self._cluster.addresses_of(node_id) if Way.LAN in self._clients else ()
         return find_routes(
@@ -109,6 +109,7 @@ class OtherNodes:
                 addresses=addresses,
                 has_cloud=Way.SEP in self._clients,
                 failed=self._failed.failed(node_id, self._clock()),
+                is_bulk=is_bulk,
             )
         )
 
@@ -132,7 +133,7 @@ class OtherNodes:
 
     async def _send(self, node_id: str, call: NodeCall, stack: AsyncExitStack) -> NodeAnswer:
         faults: list[str] = []
-        for route in self.routes(node_id):
+        for route in self.routes(node_id, is_bulk=call.is_bulk):
             client = self._clients.get(route.way)
             if client is None:
                 continue

@@ -6,6 +6,7 @@
 | a member of the cluster, with an address | LAN, then SEP if there is a cloud |
 | a member without a known address, or a node of the account | SEP |
 | a member whose LAN way has failed | SEP, then LAN, until RETRY; then LAN again |
+| any other, for a bulk request | BEP before SEP |
 
 A way that has failed comes after those that have not; it is never left out, because a wrong mark
 would make a node unreachable.
@@ -25,6 +26,7 @@ class Way(StrEnum):
 
     IN_PROCESS = "in-process"
     LAN = "lan"
+    BEP = "bep"
     SEP = "sep"
 
 
@@ -36,6 +38,7 @@ class NodeReach:
     addresses: Sequence[str] = ()  # host:port of its cluster port; () for a node elsewhere
     has_cloud: bool = False
     failed: frozenset[Way] = frozenset()  # whose next attempt is not due yet
+    is_bulk: bool = False  # the request
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,8 @@ def find_routes(reach: NodeReach) -> list[Route]:
     routes = []
     if reach.addresses:
         routes.append(Route(Way.LAN, f"it is a member of the cluster, at {reach.addresses[0]}"))
+    if reach.has_cloud and reach.is_bulk:
+        routes.append(Route(Way.BEP, "a tunnel of its own carries any size"))
     if reach.has_cloud:
         routes.append(Route(Way.SEP, "the cloud passes requests on"))
     late = [Route(r.way, f"{r.why}; it has just failed") for r in routes if r.way in reach.failed]

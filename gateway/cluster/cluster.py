@@ -14,15 +14,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broker import Broker, Message
+from gateway.addresses import place_of_peer
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
+from gateway.cluster.entry import LOOK_S, ClusterEntry, run_while, until
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
 from protocol.memberships import SepClaim
 from protocol.records import CLUSTER, NodeRecord
 from protocol.topics import NODES, node_record
-from settings.addresses import HostPort
 from web.asgi import App
 
 if TYPE_CHECKING:  # a node that stays alone does not load them
@@ -34,6 +35,7 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 logger = logging.getLogger(__name__)
 
 ADDRESSES_LIMIT = 8  # of a node that are tried
+RETRY_S = 5.0  # after the cluster port could not be opened
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
 
@@ -47,9 +49,7 @@ class ClusterPorts:
     note_addresses: Callable[[tuple[str, ...]], None]  # for the record of this node
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
-    probes: "Mapping[str, Probe]" = field(
-        default_factory=dict
-    )  # of the parts of this node, by name
+    probes: "Mapping[str, Probe]" = field(default_factory=dict)  # of parts, by name
     mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
     monotonic: Callable[[], float] = time.monotonic
 
@@ -64,9 +64,12 @@ class Cluster:
         directory: Directory,
         broker: Broker,
         ports: ClusterPorts,
-        build_network: "Callable[[NetworkPorts], ClusterNetwork] | None" = None,
+        entry: ClusterEntry | None = None,
     ) -> None:
-        """Build it; `agreed` is what the nodes agree on: the supernode, and its SEP."""
+        """Build it; `agreed` is what the nodes agree on: the supernode, and its SEP.
+
+        Without an entry this node stays alone.
+        """
         self._node_id, self._directory, self._ports = node_id, directory, ports
         self._election, self._sep = agreed
         self._local = broker.local_client("cluster")
@@ -75,9 +78,16 @@ class Cluster:
         self._on_change: list[Callable[[], None]] = []
         self._on_sep: list[Callable[[str, str, bytes, str], None]] = []
         self.sep_passed = 0  # envelopes that this node has passed on, either way
-        self.network: ClusterNetwork | None = None
-        if build_network is not None:
-            self.network = build_network(self._network_ports())
+        self._entry = entry
+        self.network: ClusterNetwork | None = None  # while this node takes part
+        if entry is not None and entry.is_entitled():
+            self.network = entry.build(self._network_ports())
+        self._listener: socket.socket | None = None
+
+    @property
+    def may_take_part(self) -> bool:
+        """False for a node that stays alone."""
+        return self._entry is not None
 
     @property
     def role(self) -> Role:
@@ -106,6 +116,10 @@ class Cluster:
     def leads_others(self) -> bool:
         """True when this node is the supernode of others."""
         return self._election.leads and bool(self._election.members())
+
+    def way_counts(self) -> dict[str, int]:
+        """Return the streams that this node carries to the cloud for others, and their bytes."""
+        return self.network.relay.counts() if self.network is not None else {}
 
     def way_fault(self) -> str:
         """Return why the last way to the cloud through another node did not open."""
@@ -142,6 +156,10 @@ class Cluster:
     def refused(self) -> "list[RefusedNode]":
         """Return the nodes that were not admitted, the last ones."""
         return self.network.peering.links.refused.all() if self.network is not None else []
+
+    def counters(self) -> dict[str, int]:
+        """Return how often strangers and peers have gone beyond a limit."""
+        return self.network.counters() if self.network is not None else {}
 
     def known_records(self) -> list[NodeRecord]:
         """Return the records that this node has at hand."""
@@ -186,7 +204,7 @@ class Cluster:
         record = self._directory.get(node_id)
         if self.network is None or record is None:
             return ()
-        places = (_place_of(each.href) for each in record.addresses if each.kind == CLUSTER)
+        places = (place_of_peer(each.href) for each in record.addresses if each.kind == CLUSTER)
         stated = tuple(place for place in places if place)
         candidates = self.network.candidates
         found = (*stated, *candidates.hints(node_id)) if stated else candidates.addresses(node_id)
@@ -204,20 +222,22 @@ class Cluster:
         """The requests of other nodes that came over this network."""
         return self.network.calls.served if self.network is not None else 0
 
-    async def run(self, listener: socket.socket | None = None, app: App | None = None) -> None:
-        """Take part in the cluster until cancelled, by the cluster port if there is one.
+    def listen(self) -> None:
+        """Open the cluster port, if this node takes part from the start; ClusterError if it fails.
 
-        Args:
-            listener: the cluster port.
-            app: the API, which other nodes may call over that port.
+        run() must follow.
         """
+        if self._entry is not None and self.network is not None:
+            self._listener = self._entry.listen(self.network)
+
+    async def run(self, app: App | None = None) -> None:
+        """Take part in the cluster until cancelled; other nodes may call the application."""
         self._local.subscribe(NODES, self._clear_stale)
         async with asyncio.TaskGroup() as group:
-            if self.network is None or listener is None or app is None:
+            if self._entry is None or app is None:
                 group.create_task(self._lead_alone())
             else:
-                group.create_task(self.network.run(listener, app))
-                group.create_task(self._watch_fitness(self.network))
+                group.create_task(self._follow_entitlement(self._entry, app))
             group.create_task(self._republish())
 
     async def leave(self) -> None:
@@ -236,21 +256,53 @@ class Cluster:
         if self._directory.put(signed, self._node_id) is not None:
             self._stored(self._node_id, signed)
 
+    async def _follow_entitlement(self, entry: ClusterEntry, app: App) -> None:
+        """Take part while this node has what admits it; lead alone meanwhile."""
+        while True:
+            if self.network is None:
+                await self._lead_alone()
+                await until(entry.is_entitled)
+                await asyncio.to_thread(entry.load)
+                self.network = entry.build(self._network_ports())
+            try:
+                listener = self._listener or entry.listen(self.network)
+            except GatewayError as exc:
+                logger.warning("%s; trying again", exc)
+                await asyncio.sleep(RETRY_S)
+                continue
+            self._listener = None
+            taking_part = self._take_part(self.network, listener, app)
+            await run_while(entry.is_entitled, taking_part)
+            logger.info("this node has left its cluster")
+            entry.closed()
+            self.network = None
+            self._forget_others()
+
+    async def _take_part(
+        self, network: "ClusterNetwork", listener: socket.socket, app: App
+    ) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(network.run(listener, app), name="cluster network")
+            group.create_task(self._watch_fitness(network), name="fitness")
+
+    def _forget_others(self) -> None:
+        """Withdraw the records of nodes that this one no longer sees."""
+        for record in self._directory.records():
+            if record.node_id != self._node_id and self._directory.drop(record.node_id):
+                self._stored(record.node_id, "")
+
     async def _watch_fitness(self, network: "ClusterNetwork") -> None:
-        from gateway.cluster.fitness import FOLLOWING_S, LEADING_S, FitnessPorts, FitnessWatch
+        from gateway.cluster.fitness import FitnessWatch, follow_role
 
-        def interval_s() -> float | None:
-            if self.role is Role.MEMBER:
-                return FOLLOWING_S
-            return LEADING_S if self.leads_others else None
-
-        ports = FitnessPorts(interval_s, network.peering.note_fitness)
+        note = network.peering.note_fitness
+        ports = follow_role(lambda: self.role, lambda: self.leads_others, note)
         await FitnessWatch(self._ports.probes, ports).run()
 
     async def _lead_alone(self) -> None:
         monotonic = self._ports.monotonic
-        while self.role is Role.LISTENING:
-            await asyncio.sleep(max(0.0, self._election.deadline() - monotonic()))
+        while self.role is not Role.SUPERNODE:
+            wait_s = self._election.deadline() - monotonic()
+            await asyncio.sleep(min(max(0.001, wait_s), LOOK_S))
             self._election.tick(monotonic())
         self._lead_sep()
         self._changed()
@@ -326,14 +378,3 @@ class Cluster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _place_of(href: str) -> str:
-    """Return host:port of a cluster address in a record; "" when it is none for this machine."""
-    place = href.removeprefix("https://")
-    try:
-        host = HostPort.parse(place).host
-    except ValueError:
-        return ""
-    is_here_only = host.startswith("fe80:") and "%" not in host  # on one of several networks
-    return place if place != href and not is_here_only else ""

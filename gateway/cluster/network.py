@@ -1,6 +1,7 @@
 """Builds this node's part of the cluster on the network: server, links, records. Does I/O."""
 
 import asyncio
+import errno
 import logging
 import socket
 import time
@@ -95,6 +96,7 @@ class ClusterNetwork:
         self._ports = ports
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
+        self._directory = directory
         self._own: tuple[str, ...] = ()  # host:port by which it would call itself
         self._followed = ""  # the supernode that the data connection goes to
         self.candidates = Candidates(key.node_id, to_peers.peers, lambda: self._own)
@@ -152,14 +154,34 @@ class ClusterNetwork:
     def listen(self, host: str, port: int) -> socket.socket:
         """Return the listening socket; ClusterError when the address cannot be used."""
         try:
-            listener = _listen(host, port)
+            listener = _listen_near(host, port)
         except OSError as exc:
             raise ClusterError(
                 f"cannot listen on {host}:{port}: {exc.strerror}; set [cluster] port"
             ) from exc
+        if port and listener.getsockname()[1] != port:
+            logger.warning(
+                "port %d is in use, perhaps by another gateway of this machine: other nodes find "
+                "this one at port %d instead; set [cluster] port",
+                port,
+                listener.getsockname()[1],
+            )
         listener.setblocking(False)
         self._port = listener.getsockname()[1]
         return listener
+
+    def counters(self) -> dict[str, int]:
+        """Return how often strangers and peers have gone beyond a limit."""
+        discovery = self._discovery
+        return {
+            "announcementsIgnored": discovery.ignored if discovery is not None else 0,
+            "candidatesRefused": self.candidates.refused,
+            "handshakesFailed": self._server.failed,
+            "linksRefused": self.peering.links.refused.count,
+            "framesSlowed": self.peering.links.slowed + self.exchange.slowed,
+            "recordsRefused": self._directory.refused,
+            "queriesUnanswered": self.exchange.unanswered,
+        }
 
     @property
     def port(self) -> int:
@@ -259,6 +281,16 @@ class ClusterNetwork:
     def _find_supernode(self) -> tuple[str, tuple[str, ...]]:
         supernode_id = self._election.supernode_id
         return supernode_id, self.candidates.addresses(supernode_id)
+
+
+def _listen_near(host: str, port: int) -> socket.socket:
+    """Listen on a port, or on any free one when it is in use."""
+    try:
+        return _listen(host, port)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or not port:
+            raise
+        return _listen(host, 0)
 
 
 def _listen(host: str, port: int) -> socket.socket:

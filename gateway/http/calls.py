@@ -54,12 +54,16 @@ class CallBody:
 
 @dataclass(frozen=True, slots=True)
 class NodeCall:
-    """A request; target is path and query, headers are end-to-end headers without framing."""
+    """A request; target is path and query, headers are end-to-end headers without framing.
+
+    A bulk request may have a large body or answer, so that a tunnel of its own is worth its time.
+    """
 
     method: str
     target: str
     headers: Headers = ()
     body: CallBody = field(default_factory=CallBody)
+    is_bulk: bool = False
 
     @property
     def is_safe(self) -> bool:

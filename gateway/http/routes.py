@@ -3,7 +3,7 @@
 A route cannot be made without the check; `anyone` is the check that lets all callers through.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,13 +58,27 @@ class ApiRoute(Route):
     ) -> None:
         super().__init__(path, endpoint, methods=[method], name=name)
         self.method, self.operation = method, operation
-        self.methods = {method}  # HEAD is no operation of the API
+        self.served = (method, "HEAD") if method == "GET" else (method,)
+        self.methods = set(self.served)
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request for this path; HTTPException 405 when its method is another."""
-        if scope["method"] != self.method:
-            raise HTTPException(405, headers={"Allow": self.method})
+        if scope["method"] not in self.served:
+            raise HTTPException(405, headers={"Allow": ", ".join(self.served)})
+        if scope["method"] == "HEAD":
+            send = _without_content(send)
         await self.app(scope, receive, send)
+
+
+def _without_content(send: Send) -> Send:
+    """Return a function that ends an answer after its headers, also one that has no end."""
+
+    async def send_head(event: MutableMapping[str, Any]) -> None:
+        if event["type"] == "http.response.start":
+            await send(event)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return send_head
 
 
 def make_route(

@@ -27,7 +27,7 @@ def health_routes(status: GatewayStatus, guard: Guard) -> list[ApiRoute]:
         reasons, warnings = status.reasons(), status.warnings()
         answer: dict[str, Any] = {"status": "starting" if reasons else "ready"}
         if await guard.is_on_loopback_or_viewer(request):  # names, exit codes, dates
-            answer["cloud"] = status.cloud()
+            answer |= {"cloud": cloud} if (cloud := status.cloud())["way"] else {}
             answer |= {"reasons": reasons} if reasons else {}
             answer |= {"warnings": warnings} if warnings else {}
         return SafeJsonResponse(answer, 503 if reasons else 200)

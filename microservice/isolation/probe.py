@@ -20,6 +20,7 @@ from microservice.isolation.spec import ContainerSpec
 _SOMEWHERE = ("192.0.2.1", 9)  # RFC 5737: an address for documentation, which nobody has
 _NAMED_LIMIT = 3  # examples in one detail
 _SECCOMP_FILTER = "2"
+_LIMITED = ("memory", "cpu", "processes")  # by cgroups
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ def probe(
         known: whether the kernel counts the container's processes alone; which steps failed.
     """
     counts_alone, why = known
+    is_member = cgroups.is_member()
+    limits = {name: cgroups.limit(name) if is_member else "" for name in _LIMITED}
     status = _read_status()
     namespaces = read_namespaces()
     own = {kind for kind, name in namespaces.items() if outside.namespaces.get(kind) != name}
@@ -64,9 +67,9 @@ def probe(
         "processes_seen": _processes_seen("pid" in own),
         "network": _network("net" in own),
         "syscalls": _syscalls(status),
-        "memory": _memory(cgroups),
-        "cpu": _cpu(cgroups),
-        "processes": _processes(cgroups, counts_alone=counts_alone),
+        "memory": _memory(limits["memory"]),
+        "cpu": _cpu(limits["cpu"]),
+        "processes": _processes(limits["processes"], counts_alone=counts_alone),
         "open_files": _open_files(),
     }
     return Isolation(findings)
@@ -175,28 +178,25 @@ def _syscalls(status: dict[str, str]) -> Finding:
     return Finding(Level.NONE, "no seccomp filter")
 
 
-def _memory(cgroups: CgroupFiles) -> Finding:
+def _memory(limit: str) -> Finding:
     own, _ = resource.getrlimit(resource.RLIMIT_AS)
-    limit = cgroups.limit("memory")
-    if limit and cgroups.is_member():
+    if limit:
         return Finding(Level.FULL, f"cgroup, {int(limit) // MIB} MiB for all its processes")
     if own != resource.RLIM_INFINITY:
         return Finding(Level.PART, f"{own // MIB} MiB of address space for each process alone")
     return Finding(Level.NONE, "no limit")
 
 
-def _cpu(cgroups: CgroupFiles) -> Finding:
-    limit = cgroups.limit("cpu")
-    if limit and cgroups.is_member():
+def _cpu(limit: str) -> Finding:
+    if limit:
         return Finding(Level.FULL, f"cgroup, {int(limit) // 1000} % of a core")
     if os.nice(0) >= NICENESS:
         return Finding(Level.PART, "no limit; the gateway comes first (nice)")
     return Finding(Level.NONE, "no limit")
 
 
-def _processes(cgroups: CgroupFiles, *, counts_alone: bool) -> Finding:
-    limit = cgroups.limit("processes")
-    if limit and cgroups.is_member():
+def _processes(limit: str, *, counts_alone: bool) -> Finding:
+    if limit:
         return Finding(Level.FULL, f"cgroup, {limit} processes and threads")
     soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
     if counts_alone and soft != resource.RLIM_INFINITY:

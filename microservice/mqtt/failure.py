@@ -73,8 +73,9 @@ def describe_overdue(
 
 def describe_ends(ends: int) -> HandlerFailure:
     """Return the failure of a message whose handlers have ended the process."""
+    times = "once" if ends == 1 else f"{ends} times"
     return HandlerFailure(
-        f"ProcessEnded: the process ended {ends} times while it handled this message; "
+        f"ProcessEnded: the process ended {times} while it handled this message; "
         "the log and `hecate ps` have the reasons"
     )
 

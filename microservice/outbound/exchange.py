@@ -75,14 +75,18 @@ class OutboundExchange:
 
     async def _upload(self, head: bytes, body: Body) -> None:
         try:
+            if isinstance(body, bytes) and len(body) <= READ_BYTES:
+                # in one piece: a server that answers the head and closes has read the body, too
+                whole = self._http.send(h11.Data(data=body)) if body else b""
+                await self._write(b"".join((head, whole or b"", self._end())))
+                return
             await self._write(head)
             if isinstance(body, bytes):
-                if body:
-                    await self._write(self._http.send(h11.Data(data=body)))
+                await self._write(self._http.send(h11.Data(data=body)))
             else:
                 async for piece in body:
                     await self._write(self._http.send(h11.Data(data=piece)))
-            await self._write(self._http.send(h11.EndOfMessage()))
+            await self._write(self._end())
         except ConnectionError:
             pass  # an early answer may close this direction
         except h11.LocalProtocolError as exc:
@@ -91,6 +95,9 @@ class OutboundExchange:
         except BaseException:  # the answer may wait for the rest of the body
             self._writer.transport.abort()
             raise
+
+    def _end(self) -> bytes:
+        return self._http.send(h11.EndOfMessage()) or b""
 
     async def _write(self, data: bytes | None) -> None:
         self._writer.write(data or b"")

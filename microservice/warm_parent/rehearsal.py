@@ -13,6 +13,7 @@ from pathlib import Path
 from microservice.control import (
     Doing,
     Launch,
+    Login,
     decode_launch,
     decode_report,
     encode_launch,
@@ -24,6 +25,7 @@ from microservice.isolation.limits import mapped_bytes
 from microservice.isolation.probe import Outside, probe
 from microservice.isolation.seccomp import install
 from microservice.isolation.spec import ContainerSpec, decode_spec, encode_spec
+from microservice.outbound import ContainerNetwork
 from microservice.service import Info, Service
 
 _NOWHERE = "/nonexistent"
@@ -36,7 +38,8 @@ def rehearse(cgroups: CgroupFiles, outside: Outside) -> None:
     found = probe(decode_spec(encode_spec(spec)), cgroups, outside, (False, ""))
     decode_report(encode_report(found))
     encode_report(Doing(""))
-    decode_launch(encode_launch(Launch(_NOWHERE, 0, Info())))
+    decode_launch(encode_launch(Launch(_NOWHERE, 0, Info(), login=Login("", "", ""))))
+    ContainerNetwork("")
     writable_rights(landlock_abi())
     mapped_bytes()
     with contextlib.suppress(OSError):

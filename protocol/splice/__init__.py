@@ -1,7 +1,7 @@
 """Joins pairs of sockets, in the kernel where possible; both ends of a BEP use it. Does I/O."""
 
 from protocol.splice.pair import SplicedPair
-from protocol.splice.sockets import CoupledSocket, cut, tune
+from protocol.splice.sockets import CoupledSocket, cut, is_unanswered, tune
 from protocol.splice.splicer import SpliceLimits, Splicer
 from protocol.splice.tls import accept_tls, connect_tls, couple
 
@@ -14,5 +14,6 @@ __all__ = [
     "connect_tls",
     "couple",
     "cut",
+    "is_unanswered",
     "tune",
 ]

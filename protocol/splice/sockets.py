@@ -6,6 +6,7 @@ import struct
 from typing import Protocol
 
 KEEP_IDLE_S, KEEP_EVERY_S, KEEP_PROBES = 15, 5, 3  # detects a dead peer within 30 s
+TCP_INFO_BYTES, TCP_INFO_RETRANSMITS = 104, 2  # struct tcp_info of Linux: size, place of a byte
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -14,8 +15,27 @@ class Coupling(Protocol):
 
     was_cut: bool
 
+    @property
+    def is_unanswered(self) -> bool:
+        """True when the kernel repeats bytes in vain."""
+
     def cut(self) -> None:
         """End the connection behind it with a reset."""
+
+
+def is_unanswered(sock: socket.socket) -> bool:
+    """Return whether the kernel repeats bytes in vain: the peer's machine or the way is gone.
+
+    A machine whose program does not run acknowledges all the same. True where the kernel does not
+    tell.
+    """
+    if isinstance(sock, CoupledSocket):
+        return sock.coupling.is_unanswered
+    try:
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_BYTES)
+    except (AttributeError, OSError):
+        return True
+    return info[TCP_INFO_RETRANSMITS] > 0
 
 
 class CoupledSocket(socket.socket):

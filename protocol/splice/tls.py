@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 from typing import Protocol
 
-from protocol.splice.sockets import CoupledSocket, cut, tune
+from protocol.splice.sockets import CoupledSocket, cut, is_unanswered, tune
 from protocol.tls import READ_BYTES, TlsCodec
 
 HELLO_BYTES = 16_384
@@ -242,6 +242,11 @@ class TlsCoupling:
         except OSError:
             return True
         return False
+
+    @property
+    def is_unanswered(self) -> bool:
+        """True when the kernel repeats bytes in vain."""
+        return is_unanswered(self._carrier)
 
     def cut(self) -> None:
         """End now with a reset."""

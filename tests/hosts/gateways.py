@@ -82,15 +82,21 @@ class HostGateway(Gateway):
         self.host.link("up")
         self.start()
 
+    def last_view(self) -> View | None:
+        """Return the role that it has, from its log; None when it has told none yet."""
+        return next(reversed(self._views_of(self.program)), None)
+
     def views(self) -> list[View]:
         """Return the roles that it has had, from its log."""
+        return [view for program in self.programs for view in self._views_of(program)]
+
+    def _views_of(self, program: Program) -> list[View]:
+        node = self.node_id[:12]
         found = []
-        for program in self.programs:
-            lines = list(zip(program.lines, program.read_at, strict=False))
-            for line, at in lines:
-                if match := ROLE.search(line):
-                    supernode = "" if match[2] == "none" else match[2]
-                    found.append(View(at, self.node_id[:12], match[1], supernode, int(match[3])))
+        for line, at in list(zip(program.lines, program.read_at, strict=False)):
+            if match := ROLE.search(line):
+                supernode = "" if match[2] == "none" else match[2]
+                found.append(View(at, node, match[1], supernode, int(match[3])))
         return found
 
 
@@ -118,17 +124,28 @@ def supernodes(gateways: Sequence[HostGateway]) -> set[str]:
 
 
 def until_one_cluster(gateways: Sequence[G], timeout_s: float = 20) -> G:
-    """Wait until they follow one of them and list each other; return that one."""
+    """Wait until they follow one of them and list each other; return that one.
+
+    Their logs tell whom they follow: with many nodes, asking all of them again and again would be
+    the greatest load of all.
+    """
     everybody = {each.node_id for each in gateways}
 
-    def find_leader() -> str:
-        leaders = supernodes(gateways)
-        is_one = (
-            len(leaders) == 1
-            and leaders <= everybody
-            and all(each.listed() == everybody for each in gateways)
-        )
-        return leaders.pop() if is_one else ""
+    def find_leader() -> G | None:
+        last = [each.last_view() for each in gateways]
+        led = {view.supernode for view in last if view is not None}
+        leaders = [g for g, view in zip(gateways, last, strict=True) if view and view.leads]
+        if None in last or len(led) != 1 or led != {each.node_id[:12] for each in leaders}:
+            return None
+        is_one = all(each.listed() == everybody for each in gateways)
+        return leaders[0] if is_one and last == [g.last_view() for g in gateways] else None
 
-    leader_id = until(find_leader, f"one cluster of {len(everybody)} nodes", timeout_s)
-    return next(each for each in gateways if each.node_id == leader_id)
+    try:
+        leader = until(find_leader, f"one cluster of {len(everybody)} nodes", timeout_s)
+    except AssertionError as exc:
+        state = "\n".join(
+            f"{g.host.name}: {g.last_view()}, lists {len(g.listed())}" for g in gateways
+        )
+        raise AssertionError(f"{exc}\n{state}") from None
+    assert leader is not None
+    return leader

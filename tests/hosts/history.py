@@ -41,6 +41,11 @@ class View:
     supernode: str  # "" for none
     epoch: int
 
+    @property
+    def leads(self) -> bool:
+        """True for a supernode."""
+        return self.role in LEADING
+
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
@@ -183,7 +188,7 @@ def _judge_supernodes(events: Sequence[Event], bound_s: float, until: float) -> 
 def _find_discord(group: frozenset[str], views: dict[str, View]) -> str:
     """Return what is wrong with the roles in a group; "" for nothing."""
     roles = {node: views.get(node) for node in sorted(group)}
-    leaders = {node for node, view in roles.items() if view and view.role in LEADING}
+    leaders = {node for node, view in roles.items() if view and view.leads}
     if len(leaders) > 1:
         return f"{len(leaders)} supernodes: {', '.join(sorted(leaders))}"
     followed = {view.supernode if view else "" for view in roles.values()}

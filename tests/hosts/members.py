@@ -1,6 +1,7 @@
 """Runs many members of a cluster in one process, each with its own key, links and records.
 
-Usage: python -m tests.hosts.members COUNT HOST SECRET PEER…; SIGTERM ends it.
+Usage: python -m tests.hosts.members COUNT HOST SECRET PEER…; SIGTERM ends it, SIGUSR1 prints how
+many records of others they have got.
 
 They are ClusterNetwork as a gateway has it, without broker, API and discovery. A low capability
 lets them lead only when no gateway does.
@@ -16,8 +17,10 @@ from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.links.admission import SecretAdmission
+from gateway.cluster.links.frames import RecordChanges
 from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToCloud, WaysToPeers
-from gateway.cluster.records.directory import Directory
+from gateway.cluster.records import exchange
+from gateway.cluster.records.directory import Copy, Directory
 from protocol.keys import new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record
 from settings.addresses import format_address
@@ -25,10 +28,28 @@ from settings.secret import Secret
 from web.asgi import Receive, Scope, Send
 
 
+class CountingCopy(Copy):
+    """A copy that counts the records in it, with all others of this process."""
+
+    received = 0
+
+    def take(self, part: RecordChanges, directory: Directory) -> bool:
+        CountingCopy.received += len(part.put)
+        return super().take(part, directory)
+
+
+def tell() -> None:
+    """Print the count."""
+    sys.stdout.write(f"records received: {CountingCopy.received}\n")
+    sys.stdout.flush()
+
+
 async def run(count: int, host: str, secret: Secret, peers: tuple[str, ...]) -> None:
     """Run until SIGTERM."""
     ending = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ending.set)
+    loop.add_signal_handler(signal.SIGUSR1, tell)
     tasks = []
     for number in range(count):
         member = make_member(f"m{number}", host, secret, peers)
@@ -81,5 +102,6 @@ async def no_api(_scope: Scope, _receive: Receive, _send: Send) -> None:
 
 
 if __name__ == "__main__":
+    exchange.Copy = CountingCopy  # type: ignore[attr-defined]
     number, host_name, word, *known = sys.argv[1:]
     asyncio.run(run(int(number), host_name, Secret(word), tuple(known)))

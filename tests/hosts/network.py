@@ -11,6 +11,7 @@ import itertools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Self
 import pytest
 
 from tests.hosts.faults import Faults
+from tests.programs import Program
 
 _COUNT = itertools.count()
 CLONE_NEWNET = 0x40000000
@@ -89,12 +91,24 @@ class Host:
 
     def plug(self, interface: str = "eth0", address: str = "") -> None:
         """Connect it to the bridge by a new interface; IPv6 is left to its link-local address."""
-        self.interface = interface
-        self.address = address or f"10.77.0.{self.number + 1}"
         switch = self.network.namespace
         peer = ("peer", "name", interface, "netns", self.namespace)
         run_ip("-n", switch, "link", "add", self.port, "type", "veth", *peer)
-        run_ip("-n", switch, "link", "set", self.port, "master", "bridge0", "up")
+        self._set_up(interface, address)
+
+    def plug_slow(self, delay_s: float) -> Program:
+        """Connect it by a cable that delays each frame; the program is the cable."""
+        switch = self.network.namespace
+        ends = (self.namespace, "eth0", switch, self.port)
+        cable = Program((sys.executable, "-m", "tests.hosts.delay", *ends, str(delay_s)))
+        cable.wait_for("ready")
+        self._set_up("eth0", "")
+        return cable
+
+    def _set_up(self, interface: str, address: str) -> None:
+        self.interface = interface
+        self.address = address or f"10.77.0.{self.number + 1}"
+        run_ip("-n", self.network.namespace, "link", "set", self.port, "master", "bridge0", "up")
         self.ip("addr", "add", f"{self.address}/24", "dev", interface)
         self.ip("link", "set", interface, "up")
         self.ip("route", "add", "224.0.0.0/4", "dev", interface)

@@ -75,7 +75,7 @@ def test_twenty_nodes_agree_under_random_faults(tmp_path: Path, record_property:
     with Network(20) as network, ExitStack() as stack:
         gateways: list[HostGateway] = start_gateways(stack, network.hosts, tmp_path)
         until_one_cluster(gateways, 60)
-        recorder = Recorder(gateways, every_s=3.0)
+        recorder = Recorder(gateways, every_s=10.0)
         recorder.note_groups(gateways)
         faults = RandomFaults(network, gateways, recorder, chance, seconds=8)
         with recorder:

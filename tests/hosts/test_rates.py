@@ -56,3 +56,18 @@ def test_a_link_that_loses_packets_keeps_its_cluster(tmp_path: Path) -> None:
         gateways = start_gateways(stack, network.hosts, tmp_path)
         until_one_cluster(gateways)
         hold_still(gateways, part_of(60, least=5))
+
+
+def test_nodes_far_from_each_other_form_a_cluster(tmp_path: Path) -> None:
+    delay_s = 0.15  # each way; a handshake of TLS takes three round trips
+    with Network(3, plugged=False) as network, ExitStack() as stack:
+        for host in network.hosts:
+            cable = stack.enter_context(host.plug_slow(delay_s / 2))
+            stack.callback(cable.process.kill)
+        gateways = start_gateways(stack, network.hosts, tmp_path)
+        leader = until_one_cluster(gateways)
+        asker = next(each for each in gateways if each is not leader)
+        started = time.monotonic()
+        assert asker.ask("GET", f"/nodes/{leader.node_id}/healthz").status_code == 200
+        assert time.monotonic() - started > 2 * delay_s  # the cable delays indeed
+        hold_still(gateways, part_of(60, least=5))

@@ -25,6 +25,7 @@ class NodeRequest:
     method: str
     path: str
     body: bytes
+    is_bulk: bool = False
 
 
 async def list_all_nodes(target: Target, *, as_json: bool) -> None:
@@ -87,7 +88,9 @@ async def call_node(target: Target, node: str, call: NodeRequest) -> int:
         node_id = await find_id(sidecar, node)
         path = f"/nodes/{node_id}{call.path}"
         what = f"call node {node_id:.12}"
-        async with sidecar.stream(what, call.method.upper(), path, content=call.body) as answer:
+        headers = {"x-hecate-bulk": "1"} if call.is_bulk else {}
+        method = call.method.upper()
+        async with sidecar.stream(what, method, path, content=call.body, headers=headers) as answer:
             if answer.headers.get("content-type") == "application/problem+json":
                 await answer.aread()
                 decode_answer(what, answer)

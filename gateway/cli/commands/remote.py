@@ -31,7 +31,11 @@ def register(app: typer.Typer) -> None:
     )(nodes)
     app.command(epilog=examples("hecate route greenhouse"))(route)
     app.command(
-        epilog=examples("hecate call greenhouse /healthz", "hecate call NODE /api/climate/v1/ -d x")
+        epilog=examples(
+            "hecate call greenhouse /healthz",
+            "hecate call NODE /api/climate/v1/ -d x",
+            "hecate call NODE /api/films/v1/1 --bulk > film",
+        )
     )(call)
     app.command(epilog=examples("CODE=$(hecate code)", "hecate code NODE --ttl 60"))(code)
 
@@ -92,7 +96,7 @@ def route(node: NodeName, url: Url = None, state: State = None, as_json: Json = 
     raise typer.Exit(run(show_route(target_of(url, state), node, as_json=as_json)))
 
 
-def call(
+def call(  # noqa: PLR0913  # options
     node: NodeName,
     path: Annotated[str, typer.Argument(metavar="PATH", help="Path and query, from /.")],
     method: Annotated[
@@ -101,10 +105,16 @@ def call(
     body: Annotated[
         str, typer.Option("-d", "--data", metavar="BODY", help="The body; - is standard input.")
     ] = "",
+    bulk: Annotated[
+        bool, typer.Option("--bulk", help="Where the network does not lead to it: a tunnel (BEP).")
+    ] = False,
     url: Url = None,
     state: State = None,
 ) -> None:
     """Call a node by the shortest way, and print its answer.
+
+    With --bulk a request that has to go through the cloud goes through a tunnel of its own (BEP),
+    if the microservice allows one: its body and its answer may have any size.
 
     The other node serves what it serves over the SEP: microservices with expose = "public", and
     the rest for an access token in HECATE_API_KEY. Exit code 1 when the answer is an error.
@@ -112,7 +122,7 @@ def call(
     from gateway.cli.client.cluster import NodeRequest, call_node
 
     data = sys.stdin.buffer.read() if body == "-" else body.encode()
-    request = NodeRequest(method or ("POST" if body else "GET"), path, data)
+    request = NodeRequest(method or ("POST" if body else "GET"), path, data, bulk)
     raise typer.Exit(run(call_node(target_of(url, state), node, request)))
 
 

@@ -105,6 +105,7 @@ class Plan:
             "HECATE_GATEWAY_SIDECAR_PORT": str(self.ports.api),
             "HECATE_GATEWAY_CLOUD_URL": cloud_url,
             "HECATE_GATEWAY_CLOUD_MQTT_PORT": str(cloud_mqtt_port),
+            "HECATE_GATEWAY_CLUSTER_ADMIT": "none",  # nothing listens beyond this machine
         }
 
 

@@ -184,13 +184,18 @@ class NodeDiscovery:
 
     def _resolve_soon(self, zeroconf: Zeroconf, name: str, node_id: str) -> None:
         if not node_id or (name not in self._waiting and len(self._waiting) >= WAITING_LIMIT):
-            self.ignored += 1
+            self._ignore("more names, or other ones, are announced than nodes of a network have")
             return
         self._waiting.add(name)
         if len(self._resolving) < RESOLVES_AT_ONCE:
             task = asyncio.ensure_future(self._resolve_waiting(zeroconf))
             self._resolving.add(task)
             task.add_done_callback(self._resolving.discard)
+
+    def _ignore(self, why: str) -> None:
+        self.ignored += 1
+        if self.ignored == 1:
+            logger.warning("an announcement on this network is ignored, and so are more: %s", why)
 
     async def _resolve_waiting(self, zeroconf: Zeroconf) -> None:
         while self._waiting:
@@ -200,7 +205,7 @@ class NodeDiscovery:
                 continue
             announcement = decode_txt(info.properties)
             if announcement is None or announcement.node_id != node_id_of(name) or not info.port:
-                self.ignored += 1
+                self._ignore(f"what {name:.80} announces cannot be read")
                 continue
             self._ports.found(announcement, _usable_addresses(info, info.port))
 

@@ -18,7 +18,7 @@ from gateway.cluster.links.frames import (
 from gateway.errors import ClusterError, PeerRefuses
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
-from protocol.splice import couple, cut, tune
+from protocol.splice import couple, cut, is_unanswered, tune
 from settings.addresses import HostPort
 
 CONTROL = "hecate-cluster/1"  # ALPN: heartbeats alone, so that no data delays them
@@ -108,6 +108,11 @@ class PeerLink:
         with contextlib.suppress(OSError, TimeoutError):
             async with asyncio.timeout(1.0):
                 await self._writer.wait_closed()
+
+    @property
+    def is_unanswered(self) -> bool:
+        """True when the machine of the peer, or the way to it, is gone."""
+        return is_unanswered(self._sock)
 
     def cut(self) -> None:
         """End the link at once: nobody is there to take what is queued."""

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 DIALS_AT_ONCE = 16
 LOOK_S = 0.25  # for candidates whose next attempt is due
 SILENT_S = 3.0  # longer than the silence after which the election counts a peer as lost
+HANGS_S = 30.0  # of a peer whose machine answers
 SLEPT_S = 1.0  # between two looks: this node stood still, and has not read what has come
 BOTH_DIAL_S = 2.0  # two nodes that dial each other at once have both links within this time
 RECHECK_S = 60.0  # between looks at the proofs behind links, which may have expired
@@ -162,12 +163,16 @@ class PeerLinks:
                     await self._look.wait()
 
     def _cut_silent(self, now: float) -> None:
-        """Cut links whose other end is gone: the kernel would try for minutes to reach it."""
+        """Cut links whose other end is gone: the kernel would try for minutes to reach it.
+
+        A peer that is slow keeps its link: new handshakes would make it slower.
+        """
         slept, self._looked_at = now - self._looked_at > SLEPT_S, now
         if slept:
             self._last_beat = dict.fromkeys(self._links, now)
         for peer_id, at in list(self._last_beat.items()):
-            if now - at > SILENT_S:
+            silent_s = now - at
+            if silent_s > HANGS_S or (silent_s > SILENT_S and self._links[peer_id].is_unanswered):
                 logger.debug("node %.12s is silent: its link is cut", peer_id)
                 self._last_beat.pop(peer_id)
                 self._links[peer_id].cut()

@@ -48,6 +48,10 @@ class Directory:
         """Return all records."""
         return [each.record for each in self._stored.values()]
 
+    def signed(self) -> list[str]:
+        """Return all records as their nodes have signed them."""
+        return [each.signed for each in self._stored.values()]
+
     def get(self, node_id: str) -> NodeRecord | None:
         """Return the record of a node."""
         stored = self._stored.get(node_id)

@@ -42,7 +42,7 @@ DATA = "hecate-data/1"  # ALPN
 RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
-ALL_AT_HAND = 64  # nodes; a member of a larger cluster asks for records when somebody wants them
+ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
 FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
 ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
@@ -82,6 +82,8 @@ class RecordExchange:
         self._led = False
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
+        self.registered_at = ""  # the supernode that has this member's record
+        self.slowed = 0  # frames of members that send too many
         self.unanswered = 0  # queries of members that do not read
 
     # All roles --------------------------------------------------------------------------------
@@ -99,6 +101,10 @@ class RecordExchange:
     def members(self) -> frozenset[str]:
         """The members with a data connection to this node, the supernode."""
         return frozenset(self._members)
+
+    def waiting_bytes(self) -> int:
+        """Return the bytes that members have not taken."""
+        return sum(link.waiting_bytes for link in self._members.values())
 
     def supernode_changed(self) -> None:
         """Connect to the new supernode, or stop being a member."""
@@ -224,6 +230,7 @@ class RecordExchange:
             logger.debug("supernode %.12s gives no records: %s", supernode_id, exc or "no answer")
         finally:
             was_connected, self._upward = self._upward is not None, None
+            self.registered_at = ""
             if link is not None:
                 await link.close()
         return was_connected
@@ -236,6 +243,7 @@ class RecordExchange:
             case Vouch():
                 self._ports.vouched(frame.statement)
             case RecordCount():
+                self.registered_at = supernode_id
                 if self._upward is not None and frame.count <= ALL_AT_HAND:
                     self._upward.send(RecordQuery(self._copy.version))
             case VouchRequest():
@@ -268,7 +276,7 @@ class RecordExchange:
             async for frame in link.frames():
                 self._take_from_member(link, frame)
                 if not isinstance(frame, SepMessage):  # whose bytes are bounded
-                    await asyncio.sleep(pace.delay_s(time.monotonic()))
+                    await self._slow_down(link, pace)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
         finally:
@@ -313,6 +321,20 @@ class RecordExchange:
             self._ports.vouched(statement)
         elif node_id in self._members:
             self._members[node_id].send(Vouch(statement))
+
+    async def _slow_down(self, link: PeerLink, pace: FramePace) -> None:
+        delay_s = pace.delay_s(time.monotonic())
+        if delay_s:
+            self.slowed += 1
+            if pace.slowed == 1:
+                logger.warning(
+                    "node %.12s at %s sends more than %d records and queries a second: "
+                    "reading it slowly",
+                    link.peer_id,
+                    link.address,
+                    FRAMES_PER_S,
+                )
+        await asyncio.sleep(delay_s)
 
     def _drop_absent(self) -> None:
         """Withdraw the nodes that have not registered since this node became the supernode."""

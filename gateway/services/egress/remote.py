@@ -18,8 +18,9 @@ from web.asgi import Receive, Scope, Send
 
 _LOCAL_HEADERS = frozenset(
     {"host", "expect", "x-mimik-routing", "x-mimik-port", "x-hecate-proof", CALLER_HEADER.decode(),
-     "content-length"}
+     "content-length", "x-hecate-bulk"}
 )  # fmt: skip
+BULK_HEADER = b"x-hecate-bulk"  # its value does not count
 LENGTH_LIMIT = 2**53
 
 
@@ -40,7 +41,9 @@ async def call_remote(
         record, prefix = await _find(nodes, target)
         assert nodes is not None  # else nothing is found
         body = CallBody(b"", _pieces(receive), _length(scope))
-        call = NodeCall(scope["method"], prefix + target.path, _headers(scope), body)
+        is_bulk = any(name == BULK_HEADER for name, _ in scope["headers"])
+        path = prefix + target.path
+        call = NodeCall(scope["method"], path, _headers(scope), body, is_bulk=is_bulk)
         async with nodes.open(record, call) as answer:
             started = True
             await _pass_on(answer, scope, send)

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -333,10 +333,20 @@ async def {kind}(message):
         is_settled = status is not None and (status.waiting, status.in_flight) == (0, 0)
         return is_settled and seen(person).count("all 1") == times
 
+    @contextlib.contextmanager
+    def telling(here: World, person: Person) -> Iterator[None]:
+        try:
+            yield
+        except AssertionError as exc:
+            exc.add_note(
+                f"seen: {seen(person)}; {here.broker.queue(queue)}; {here.log('api-probe')}"
+            )
+            raise
+
     async def run() -> None:
         async with world(tmp_path) as here:
             async with client(here) as raw:
-                with Person(here.mqtt_port) as person:
+                with Person(here.mqtt_port) as person, telling(here, person):
                     for kind in ("all", "new", "never"):
                         sent = raw.client.publish(f"{kind}/door", b"open", 1, retain=True)
                         await asyncio.to_thread(raw.answer, sent.mid)

@@ -41,8 +41,8 @@ def test_a_message_that_ends_the_process_becomes_a_dead_letter(how: str, tmp_pat
                 path = "/mcm/v1/containers/api-probe/deadletters"
                 await until(lambda: here.is_running("api-probe"))
                 (letter,) = (await here.http.get(path)).json()["data"]
-                assert letter["topic"] == "in/poison"
-                assert "the process ended 1 times while it handled this" in letter["error"]
+                assert (letter["topic"], letter["tries"]) == ("in/poison", 1)
+                assert "the process ended once while it handled this" in letter["error"]
                 person.publish("in/good", {"seq": 6})
                 await until(lambda: 6 in person.seqs("out"))
             assert not (tmp_path / "state/containers/api-probe/data/.unfinished").exists()

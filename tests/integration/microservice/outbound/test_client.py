@@ -282,3 +282,25 @@ def test_https_is_encrypted_up_to_the_target(
     client_module._tls_context.cache_clear()
     asyncio.run(run(is_trusted=False))
     client_module._tls_context.cache_clear()
+
+
+def test_a_short_body_leaves_with_its_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the end of an early answer can reach the client before it has sent the body."""
+    written: list[bytes] = []
+    write = asyncio.StreamWriter.write
+
+    def record(writer: asyncio.StreamWriter, data: bytes) -> None:
+        written.append(data)
+        write(writer, data)
+
+    async def run() -> None:
+        async with (
+            gateway(tmp_path, answering(OK)) as client,
+            client.request("POST", "http://a.example/", body=b"x" * 1000) as answer,
+        ):
+            assert await answer.read() == b"hi"
+
+    monkeypatch.setattr(asyncio.StreamWriter, "write", record)
+    asyncio.run(run())
+    assert written[0].startswith(b"POST ")
+    assert written[0].endswith(b"x" * 1000)

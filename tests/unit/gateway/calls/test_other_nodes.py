@@ -128,7 +128,7 @@ def test_a_way_that_failed_comes_last_until_its_retry() -> None:
     now[0], lan.error = 1.0, None
     assert call(of, "GET") == 200
     assert [r.way for r in of.routes(PEER)] == [Way.LAN, Way.SEP]
-    assert of.sent == {Way.IN_PROCESS: 0, Way.LAN: 1, Way.SEP: 2}
+    assert of.sent == {Way.IN_PROCESS: 0, Way.LAN: 1, Way.BEP: 0, Way.SEP: 2}
 
 
 def test_all_faults_are_named() -> None:

@@ -13,7 +13,7 @@ from gateway.calls.ways import (
 )
 
 AT = ("10.0.0.2:8084",)
-LAN, SEP = Way.LAN, Way.SEP
+LAN, BEP, SEP = Way.LAN, Way.BEP, Way.SEP
 BOTH = frozenset({LAN, SEP})
 
 CASES: dict[str, tuple[NodeReach, list[Way]]] = {
@@ -26,6 +26,15 @@ CASES: dict[str, tuple[NodeReach, list[Way]]] = {
     "LAN has failed": (NodeReach(False, AT, True, frozenset({LAN})), [SEP, LAN]),
     "SEP has failed": (NodeReach(False, AT, True, frozenset({SEP})), [LAN, SEP]),
     "both have failed": (NodeReach(False, AT, True, BOTH), [LAN, SEP]),
+    "bulk to a member": (NodeReach(addresses=AT, has_cloud=True, is_bulk=True), [LAN, BEP, SEP]),
+    "bulk to a node of the account": (NodeReach(has_cloud=True, is_bulk=True), [BEP, SEP]),
+    "bulk without a cloud": (NodeReach(addresses=AT, is_bulk=True), [LAN]),
+    "bulk to itself": (NodeReach(is_self=True, has_cloud=True, is_bulk=True), [Way.IN_PROCESS]),
+    "bulk, LAN has failed": (NodeReach(False, AT, True, frozenset({LAN}), True), [BEP, SEP, LAN]),
+    "bulk, BEP has failed": (
+        NodeReach(has_cloud=True, failed=frozenset({BEP}), is_bulk=True),
+        [SEP, BEP],
+    ),
     "the only way has failed": (NodeReach(False, AT, False, frozenset({LAN})), [LAN]),
     "the only way is SEP and failed": (NodeReach(has_cloud=True, failed=BOTH), [SEP]),
 }

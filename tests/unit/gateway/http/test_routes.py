@@ -1,11 +1,12 @@
 import asyncio
 import json
+from collections.abc import AsyncIterator, MutableMapping
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
 from gateway.http.inprocess import call
 from gateway.http.problems import Problem
@@ -33,6 +34,15 @@ async def decode(_request: Request, _caller: None) -> Response:
     return PlainTextResponse(b"\xff".decode())
 
 
+async def go_on(_request: Request, _caller: None) -> Response:
+    async def lines() -> AsyncIterator[str]:
+        while True:
+            yield "line"
+            await asyncio.sleep(0)
+
+    return StreamingResponse(lines())
+
+
 async def fallback(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("elsewhere")(scope, receive, send)
 
@@ -42,6 +52,8 @@ API = make_api(
         make_route("GET /a/{id}", check, greet, None),
         make_route("GET /fault", anyone, fail, None),
         make_route("GET /text", anyone, decode, None),
+        make_route("GET /endless", anyone, go_on, None),
+        make_route("POST /posted", anyone, decode, None),
     ],
     fallback,
 )
@@ -67,13 +79,43 @@ def test_the_check_comes_before_the_handler() -> None:
     assert ("x-why", "name") in answer.headers
 
 
-@pytest.mark.parametrize("method", ["HEAD", "POST", "OPTIONS"])
+@pytest.mark.parametrize("method", ["PUT", "POST", "OPTIONS"])
 def test_other_methods_of_a_path_are_not_allowed(method: str) -> None:
     answer = ask(method, "/a/1", name="anna")
     assert answer.status == 405
-    assert dict(answer.headers)["allow"] == "GET"
-    if method != "HEAD":
-        assert problem(answer) == f"cannot {method} /a/1: method not allowed"
+    assert dict(answer.headers)["allow"] == "GET, HEAD"
+    assert problem(answer) == f"cannot {method} /a/1: method not allowed"
+
+
+def test_head_is_answered_like_get_without_content() -> None:
+    got, head = ask("GET", "/a/1", name="anna"), ask("HEAD", "/a/1", name="anna")
+    assert (head.status, head.headers, head.body) == (200, got.headers, b"")
+    assert ask("HEAD", "/a/1").status == 401
+    assert ask("HEAD", "/posted").status == 405
+
+
+def test_head_of_an_answer_without_end_has_an_end() -> None:
+    async def run() -> list[str]:
+        sent, ended = [], asyncio.Event()
+
+        async def send(event: MutableMapping[str, Any]) -> None:
+            sent.append(f"{event['type']} {event.get('body', b'').decode()}")
+            if event["type"] == "http.response.body":
+                ended.set()
+
+        async def receive() -> MutableMapping[str, Any]:
+            await ended.wait()
+            return {"type": "http.disconnect"}
+
+        scope = {
+            "type": "http", "method": "HEAD", "path": "/endless", "headers": [],
+            "query_string": b"",
+        }  # fmt: skip
+        async with asyncio.timeout(10):
+            await API(scope, receive, send)
+        return sent
+
+    assert asyncio.run(run()) == ["http.response.start ", "http.response.body "]
 
 
 @pytest.mark.parametrize("path", ["/", "/a", "/a/", "/a/1/", "/b"])

@@ -1,0 +1,1 @@
+"""Measures clusters: discovery, take-over, the way to the cloud, calls, traffic, memory."""
