@@ -37,11 +37,12 @@ check: .venv/test  ## Format, lint, types, imports, sizes, device syntax
 	$(PYTHON) scripts/check_names.py
 	$(PYTHON) scripts/check_device.py
 
-bench: .venv/test  ## Measure against the rivals on this machine, into docs/benchmarks*.md (40 minutes)
+bench: .venv/test  ## Measure against the rivals on this machine, into docs/benchmarks*.md (45 minutes)
 	$(PYTHON) -m benchmarks --out docs/benchmarks.md
 	$(PYTHON) -m benchmarks.interference --into docs/benchmarks-details.md
 	$(PYTHON) -m benchmarks.services --out docs/benchmarks-services.md
 	$(PYTHON) -m benchmarks.cluster --out docs/benchmarks-cluster.md
+	$(PYTHON) -m benchmarks.devices --out docs/benchmarks-devices.md
 
 format: .venv/test  ## Format the code and mend what a tool can mend
 	$(PYTHON) -m ruff format .

@@ -105,6 +105,11 @@ class Device:
         await ended.wait()
         return entry.state == DELIVERED
 
+    def report(self, **attributes):
+        """Tell the gateway about the device itself: battery=80 (percent), door="open"."""
+        self.outbox.put("attributes", contract.encode_json(attributes))
+        self.link.wake()
+
     def run(self):
         """Run until power is lost; after errors that do not pass, reset the board."""
         gc.collect()

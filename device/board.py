@@ -5,6 +5,7 @@ async connect_network(config)   returns when IP works; LinkLost otherwise
 async recover_network(rounds) -> bool   after so many failures in a row; whether it did something
 dns() -> (address[, port]) or None   the DNS server; None: getaddrinfo() asks, and stops the board
 async live()                    optional: work of the board that runs beside the program
+rssi() -> int                   optional: the signal of the network, in dBm
 now() -> int or None            unix seconds; None when the clock may be wrong
 set_time(unix)                  the gateway has told the time
 set_floor(unix)                 it is at least so late: for the verification of certificates

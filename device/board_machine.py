@@ -37,6 +37,10 @@ class MachineBoard:
         """Return the (address,) of the network's DNS server."""
         return (self._wlan.ifconfig()[3],)
 
+    def rssi(self):
+        """Return the signal of the network, in dBm."""
+        return self._wlan.status("rssi")
+
     def now(self):
         """Return None: the chip's clock has no battery, and may hold no more than a floor."""
         return None

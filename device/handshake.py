@@ -5,12 +5,15 @@ asyncio.open_connection() is not used: it leaves the socket open when it is canc
 
 import asyncio
 import socket
+import sys
 
 from device.errors import CredentialsRefused, LinkLost, Refused, WireError
 from device.flash import load
 from micropython import const
 
 _EINPROGRESS = (115, 119, 112, 36)  # Linux, ESP32 and lwIP, others
+VERSION = "0.1.0"  # of this package
+
 _SUBSCRIBE_ID = const(65535)
 _JOIN_KEEPALIVE_S = const(60)  # a join sends no pings, and ends before that
 
@@ -48,6 +51,20 @@ async def subscribe(connection, *topic_filters):
         raise LinkLost("no SUBACK within %s s" % (connection.timeout_ms / 1000))
     if connection.suback == 0x80:
         raise Refused("cannot subscribe to %s: not allowed" % topic_filters[0])
+
+
+def filters(prefix):
+    """Return what a device subscribes to; commands come first."""
+    return prefix + "/commands/+", prefix + "/time", "$hec/%s/credentials" % prefix
+
+
+async def report(connection, board, prefix):
+    """Tell the gateway what runs here, and how well the board hears its network."""
+    firmware = ".".join([str(number) for number in sys.implementation[1][:3]])
+    known = '{"firmware": "%s", "package": "%s"' % (firmware, VERSION)
+    if hasattr(board, "rssi"):
+        known += ', "rssi": %d' % board.rssi()
+    await connection.publish(prefix + "/attributes", known.encode() + b"}", 0)
 
 
 async def _suback(connection):

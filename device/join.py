@@ -54,12 +54,16 @@ def decode_response(payload):
 
 
 def renew(payload, device_id):
-    """Store and return the new credentials that the gateway sends to a device."""
-    answer = load("contract_commands").json_object(payload, "credentials")
-    credentials = load("stored").credentials_of(answer)
-    if credentials[0] != device_id:
-        raise WireError("cannot read credentials: they are of another device")
-    return _store(credentials, payload)
+    """Store and return the new credentials that the gateway sends to a device, or None."""
+    try:
+        answer = load("contract_commands").json_object(payload, "credentials")
+        credentials = load("stored").credentials_of(answer)
+        if credentials[0] != device_id:
+            raise WireError("cannot read credentials: they are of another device")
+        return _store(credentials, payload)
+    except (WireError, OSError) as exc:
+        print("device: keeping the old credentials:", exc)
+        return None
 
 
 def _store(credentials, payload):

@@ -188,8 +188,9 @@ class Link:
         self._acks = []
         self._owed_since = None
         self._outbox.reconnected(session)
-        filters = (self.prefix + "/commands/+", self.prefix + "/time", self._credentials_topic())
-        await load("handshake").subscribe(connection, *filters)
+        handshake = load("handshake")
+        await handshake.subscribe(connection, *handshake.filters(self.prefix))
+        await handshake.report(connection, self._board, self.prefix)
         self._report_up()
 
     async def _log_in(self, config, connection, address):
@@ -254,8 +255,11 @@ class Link:
             self._on_command(name, message, self.rounds)
             return
         self.acknowledge(packet_id, self.rounds)
-        if topic == self._credentials_topic():
-            self._renew(payload or b"")
+        if topic.endswith("/credentials"):
+            new = load("join").renew(payload or b"", self._credentials[0])
+            if new:  # the next connection uses them, and so ends the old ones
+                self._use(new)
+                self.fail("new credentials")
         elif topic == self.prefix + "/time":
             try:
                 self._clock.set(load("contract_commands").decode_time(payload or b""))
@@ -264,18 +268,6 @@ class Link:
             except (WireError, OSError) as exc:
                 print("device:", exc)
             self._wake.set()
-
-    def _credentials_topic(self):
-        return "$hec/%s/credentials" % self.prefix
-
-    def _renew(self, payload):
-        """Take new credentials; the next connection uses them, and so ends the old ones."""
-        try:
-            self._use(load("join").renew(payload, self._credentials[0]))
-        except (WireError, OSError) as exc:
-            print("device: keeping the old credentials:", exc)
-            return
-        self.fail("new credentials")
 
     def _report_up(self):
         self.is_up = True

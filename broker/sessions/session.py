@@ -17,6 +17,7 @@ lifecycle.py has the states and their transitions.
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from functools import partial
 
 from broker.messages.delivery import Delivery, DeliveryGroup, Encoder, encode_delivery
 from broker.messages.message import Message
@@ -107,7 +108,7 @@ class Session(SessionLifecycle):
             delivery = Delivery(message, retain, subscription.identifiers, qos, group)
             if self.recorder is not None and encoder.message_id:
                 self._deliver_stored(replace(delivery, message_id=encoder.message_id), encoder, now)
-            elif self.inflight.is_paused or not self._send(delivery, encoder):
+            elif self.inflight.is_paused or not self._send(delivery, encoder, now):
                 self.enqueue([delivery], now)  # [MQTT-4.5.0-1]
             if self.overflow is not None and message.hold is not None:
                 self.overflow.keep(message.hold, message.publisher, 1, now)
@@ -257,7 +258,7 @@ class Session(SessionLifecycle):
                 self._counters.drop("expired")
                 queue.record_dropped([delivery])
             else:
-                self._send(delivery, Encoder(delivery.message, now))
+                self._send(delivery, Encoder(delivery.message, now), now)
         if queue.messages:
             self.inflight.pause()
 
@@ -286,7 +287,7 @@ class Session(SessionLifecycle):
             parts = self._encode(delivery, encoder)
             if parts is None:
                 return
-            is_sent = self._send_stored(delivery, parts)
+            is_sent = self._send_stored(delivery, parts, now)
         if is_sent:
             encoder.entries.append(self.recorder.entry(delivery))
         elif self._put(delivery, now):
@@ -300,14 +301,14 @@ class Session(SessionLifecycle):
         )
         return None if self._is_too_large(len(parts[0]) + len(parts[1]) + 2) else parts
 
-    def _send(self, delivery: Delivery, encoder: Encoder) -> bool:
+    def _send(self, delivery: Delivery, encoder: Encoder, now: float) -> bool:
         """Send at QoS 1 or 2; return False when it must wait."""
         parts = self._encode(delivery, encoder)
         if parts is None:
             self._queue.record_dropped([delivery])
             return True
         if delivery.message_id:
-            return self._send_stored(delivery, parts)
+            return self._send_stored(delivery, parts, now)
         if delivery.qos > 1:
             if not self.inflight.offer_qos2((parts,)):  # [MQTT-4.8.2-4]
                 return False
@@ -319,7 +320,7 @@ class Session(SessionLifecycle):
         self._counters.messages_sent += 1
         return True
 
-    def _send_stored(self, delivery: Delivery, parts: Parts) -> bool:
+    def _send_stored(self, delivery: Delivery, parts: Parts, now: float) -> bool:
         recorder, inflight = self.recorder, self.inflight
         assert recorder is not None  # it has a number
         if delivery.qos > 1:
@@ -327,9 +328,8 @@ class Session(SessionLifecycle):
             if found is None:
                 return False
             packet_id, client = found, self.client
-            recorder.sent(
-                packet_id, delivery.message_id, lambda ok: self._send_safe(client, packet_id, ok=ok)
-            )
+            send = partial(self._send_safe, client, packet_id, now)
+            recorder.sent(packet_id, delivery.message_id, send)
         elif not inflight.offer((parts,)):
             return False
         else:
@@ -340,7 +340,7 @@ class Session(SessionLifecycle):
         self._counters.messages_sent += 1
         return True
 
-    def _send_safe(self, client: Outbound | None, packet_id: bytes, *, ok: bool) -> None:
+    def _send_safe(self, client: Outbound | None, packet_id: bytes, now: float, ok: bool) -> None:
         """Send a QoS 2 message now that its packet id cannot be given to another one."""
         # a new connection sends again what is in flight
         current = client if client is not None and self.client is client else None
@@ -348,6 +348,7 @@ class Session(SessionLifecycle):
         if not ok:
             if self.inflight.give_up_taken(packet_id, append):
                 self._counters.drop("not_stored")
+                self._start_sending(now)
         elif append is not None:
             self.inflight.send_taken(packet_id, append)
         if current is not None and self.recorder is not None:
@@ -393,6 +394,6 @@ class Session(SessionLifecycle):
             delivery = Delivery(message, True, subscription.identifiers, qos, None, message_id)
             if recorder is not None:
                 recorder.stored(delivery, now)
-            self._send(delivery, encoder)
+            self._send(delivery, encoder, now)
         else:
             self._send_qos0(client, encoder, retain=True, subscription=subscription)

@@ -18,7 +18,7 @@ from gateway.addresses import place_of_peer
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
-from gateway.cluster.entry import ClusterEntry
+from gateway.cluster.entry import LOOK_S, ClusterEntry, run_while, until
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
 from protocol.memberships import SepClaim
@@ -35,7 +35,6 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 logger = logging.getLogger(__name__)
 
 ADDRESSES_LIMIT = 8  # of a node that are tried
-LOOK_S = 1.0  # at what entitles this node to take part
 RETRY_S = 5.0  # after the cluster port could not be opened
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 
@@ -117,6 +116,10 @@ class Cluster:
     def leads_others(self) -> bool:
         """True when this node is the supernode of others."""
         return self._election.leads and bool(self._election.members())
+
+    def way_counts(self) -> dict[str, int]:
+        """Return the streams that this node carries to the cloud for others, and their bytes."""
+        return self.network.relay.counts() if self.network is not None else {}
 
     def way_fault(self) -> str:
         """Return why the last way to the cloud through another node did not open."""
@@ -258,7 +261,7 @@ class Cluster:
         while True:
             if self.network is None:
                 await self._lead_alone()
-                await _until(entry.is_entitled)
+                await until(entry.is_entitled)
                 await asyncio.to_thread(entry.load)
                 self.network = entry.build(self._network_ports())
             try:
@@ -268,26 +271,12 @@ class Cluster:
                 await asyncio.sleep(RETRY_S)
                 continue
             self._listener = None
-            await self._run_network(self.network, listener, app, entry)
+            taking_part = self._take_part(self.network, listener, app)
+            await run_while(entry.is_entitled, taking_part)
             logger.info("this node has left its cluster")
             entry.closed()
             self.network = None
             self._forget_others()
-
-    async def _run_network(
-        self, network: "ClusterNetwork", listener: socket.socket, app: App, entry: ClusterEntry
-    ) -> None:
-        """Take part until this node is no longer entitled to."""
-        running = asyncio.create_task(self._take_part(network, listener, app))
-        ending = asyncio.create_task(_until(lambda: not entry.is_entitled()))
-        try:
-            await asyncio.wait({running, ending}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (running, ending):
-                task.cancel()
-            results = await asyncio.gather(running, ending, return_exceptions=True)
-        if isinstance(results[0], BaseException) and not running.cancelled():
-            raise results[0]
 
     async def _take_part(
         self, network: "ClusterNetwork", listener: socket.socket, app: App
@@ -303,14 +292,10 @@ class Cluster:
                 self._stored(record.node_id, "")
 
     async def _watch_fitness(self, network: "ClusterNetwork") -> None:
-        from gateway.cluster.fitness import FOLLOWING_S, LEADING_S, FitnessPorts, FitnessWatch
+        from gateway.cluster.fitness import FitnessWatch, follow_role
 
-        def interval_s() -> float | None:
-            if self.role is Role.MEMBER:
-                return FOLLOWING_S
-            return LEADING_S if self.leads_others else None
-
-        ports = FitnessPorts(interval_s, network.peering.note_fitness)
+        note = network.peering.note_fitness
+        ports = follow_role(lambda: self.role, lambda: self.leads_others, note)
         await FitnessWatch(self._ports.probes, ports).run()
 
     async def _lead_alone(self) -> None:
@@ -393,8 +378,3 @@ class Cluster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110  # accounts and credentials have no event
-        await asyncio.sleep(LOOK_S)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker import Broker, Message
+from gateway.cluster.election.heartbeat import Role
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,19 @@ class FitnessPorts:
 
     interval_s: Callable[[], float | None]  # None: nobody depends on this node
     note: Callable[[bool], None]
+
+
+def follow_role(
+    role: Callable[[], Role], leads_others: Callable[[], bool], note: Callable[[bool], None]
+) -> FitnessPorts:
+    """Return ports by which a node is probed as often as its role demands."""
+
+    def interval_s() -> float | None:
+        if role() is Role.MEMBER:
+            return FOLLOWING_S
+        return LEADING_S if leads_others() else None
+
+    return FitnessPorts(interval_s, note)
 
 
 class FitnessWatch:

@@ -96,8 +96,8 @@ class ClusterNetwork:
         self._ports = ports
         self._discovery: NodeDiscovery | None = None
         self._port = 0  # until it listens
-        self._own: tuple[str, ...] = ()  # host:port by which it would call itself
         self._directory = directory
+        self._own: tuple[str, ...] = ()  # host:port by which it would call itself
         self._followed = ""  # the supernode that the data connection goes to
         self.candidates = Candidates(key.node_id, to_peers.peers, lambda: self._own)
         context = NodeTlsContext(key, (CONTROL, DATA, HTTP, WAY))
@@ -154,7 +154,7 @@ class ClusterNetwork:
     def listen(self, host: str, port: int) -> socket.socket:
         """Return the listening socket; ClusterError when the address cannot be used."""
         try:
-            listener = _listen(host, port)
+            listener = _listen_near(host, port)
         except OSError as exc:
             raise ClusterError(
                 f"cannot listen on {host}:{port}: {exc.strerror}; set [cluster] port"
@@ -283,7 +283,17 @@ class ClusterNetwork:
         return supernode_id, self.candidates.addresses(supernode_id)
 
 
-def _create(host: str, port: int) -> socket.socket:
+def _listen_near(host: str, port: int) -> socket.socket:
+    """Listen on a port, or on any free one when it is in use."""
+    try:
+        return _listen(host, port)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE or not port:
+            raise
+        return _listen(host, 0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
     """Return a listening socket; on a machine without IPv6, "::" stands for all of IPv4."""
     if host == "::" and socket.has_dualstack_ipv6():
         return socket.create_server(
@@ -293,13 +303,3 @@ def _create(host: str, port: int) -> socket.socket:
     return socket.create_server(
         ("" if host == "::" else host, port), family=family, backlog=BACKLOG
     )
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Listen on a port, or on any free one when it is in use."""
-    try:
-        return _create(host, port)
-    except OSError as exc:
-        if exc.errno != errno.EADDRINUSE or not port:
-            raise
-        return _create(host, 0)

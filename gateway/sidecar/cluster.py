@@ -87,5 +87,6 @@ async def _describe(node_id: str, cluster: Cluster) -> dict[str, Any]:
             for each in cluster.refused()
         ],
         "callsServed": cluster.calls_served,
+        "ways": cluster.way_counts(),
         "counters": cluster.counters(),
     }

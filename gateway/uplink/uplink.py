@@ -46,6 +46,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 OLD_VERSION_S = 3600.0  # until MQTT 5 is tried again with a broker that lacks it
 SETTLE_S = 0.1  # one registration covers all changes within this time
 TOKEN_RETRY_S = 10.0
+HANGS_S, HANGS_LOOK_S = 2.0, 0.25  # of a direct attempt, when there is another way
 PROBE_S = 1.0  # at least, between two probes of the direct way
 REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
 
@@ -154,7 +155,7 @@ class Uplink:
             self.link.dial(self._clock())
             self.forwarder.prepare()
             try:
-                await self._attempt(via)
+                await self._attempt_in_time(via)
             except CloudRefused as exc:
                 self._api.drop_token()
                 self._note_failure(exc)
@@ -194,6 +195,23 @@ class Uplink:
             self._ways.failed(via, now)
             if self._ways.has_holder(now) and not via:
                 self.link.renew(now)
+
+    async def _attempt_in_time(self, via: str) -> None:
+        """Make an attempt; end a direct one that hangs when another node leads to the cloud."""
+        attempt = asyncio.create_task(self._attempt(via), name="uplink attempt")
+        began = self._clock()
+        try:
+            while self.link.state is CloudLinkState.CONNECTING and not attempt.done():
+                await asyncio.wait({attempt}, timeout=HANGS_LOOK_S)
+                now = self._clock()
+                if via or attempt.done() or now - began < HANGS_S:
+                    continue
+                if self.link.state is CloudLinkState.CONNECTING and self._ways.has_holder(now):
+                    raise UplinkLost("cannot reach the cloud directly: no answer")
+            await attempt
+        finally:
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
 
     async def _attempt(self, via: str) -> None:
         """Connect and serve; return when another connection should open at once."""

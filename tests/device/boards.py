@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -104,6 +105,7 @@ class ScriptedBroker:
         self.suback = b"\x01"
         self.acknowledges = True
         self.pings = True
+        self.tells_time = False  # when a device comes online, as the gateway does
         self.after_suback = b""
         self.connections: list[list[Packet]] = []
         self.writers: list[asyncio.StreamWriter] = []
@@ -148,10 +150,18 @@ class ScriptedBroker:
         if packet.kind == SUBSCRIBE:
             return b"\x90\x03" + packet.body[:2] + self.suback + self.after_suback
         if packet.kind == PUBLISH and self.acknowledges and packet.flags & 2:
-            return b"\x40\x02" + packet.packet_id.to_bytes(2)
+            told = time_message() if self.tells_time and packet.topic.endswith("/status") else b""
+            return b"\x40\x02" + packet.packet_id.to_bytes(2) + told
         if packet.kind == PINGREQ and self.pings:
             return b"\xd0\x00"
         return b""
+
+
+def time_message() -> bytes:
+    """Return the PUBLISH that tells a device the time."""
+    topic = f"{PREFIX}/time".encode()
+    body = len(topic).to_bytes(2) + topic + b'{"at": %d}' % time.time()
+    return bytes((0x30, len(body))) + body
 
 
 async def _read_packet(reader: asyncio.StreamReader) -> Packet:

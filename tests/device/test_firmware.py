@@ -5,7 +5,6 @@ HECATE_PICO_W_IMAGE, and takes minutes, because the emulator is far slower than 
 """
 
 import asyncio
-import datetime
 import importlib.util
 import json
 import os
@@ -19,7 +18,7 @@ import pytest
 
 from tests.aio import until
 from tests.certificates import Files, make_authority
-from tests.device.boards import DEVICE_ID, PREFIX, Packet, ScriptedBroker
+from tests.device.boards import DEVICE_ID, PREFIX, ScriptedBroker
 from tests.device.test_faults import command, json_of, replies
 
 IMAGE = os.environ.get("HECATE_PICO_W_IMAGE", "")
@@ -50,14 +49,15 @@ pytestmark = [
 ]
 
 
-class TimedBroker(ScriptedBroker):
+class TlsBroker(ScriptedBroker):
     """Tells the time as the gateway does; speaks TLS if it has a context."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         super().__init__()
+        self.tells_time = True
         self._tls = tls
 
-    async def __aenter__(self) -> "TimedBroker":
+    async def __aenter__(self) -> "TlsBroker":
         self._server = await asyncio.start_server(
             self._serve,
             "127.0.0.1",
@@ -67,15 +67,6 @@ class TimedBroker(ScriptedBroker):
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
-
-    def _answer(self, packet: Packet) -> bytes:
-        answer = super()._answer(packet)
-        if packet.kind == 3 and packet.topic.endswith("/status"):
-            now = int(datetime.datetime.now(datetime.UTC).timestamp())
-            told = f"{PREFIX}/time".encode()
-            told = len(told).to_bytes(2) + told + b'{"at": %d}' % now
-            answer += bytes((0x30, len(told))) + told
-        return answer
 
 
 def flash_image(package: Path, files: dict[str, bytes]) -> bytes:
@@ -128,7 +119,7 @@ def test_it_connects_publishes_and_answers(
     tls = make_authority(tmp_path / "tls") if is_encrypted else None
 
     async def stage() -> None:
-        async with TimedBroker(tls.server_context() if tls else None) as broker:
+        async with TlsBroker(tls.server_context() if tls else None) as broker:
             image = tmp_path / "flash.img"
             image.write_bytes(flash_image(package, board_files(broker.port, tls)))
             with (tmp_path / "console").open("wb") as console:

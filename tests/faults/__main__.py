@@ -138,9 +138,7 @@ def _cut(options: argparse.Namespace) -> int:
         f"{len(recording.history)} events: {len(broken)} break a promise {dict(rules) or ''}"
     )
     for trial in broken[:3]:
-        moment = trial.moment
-        console.print(f"operation {moment.operation}, event {moment.length}:")
-        console.print(describe(trial.findings))
+        console.print(trial.describe())
     return 1 if broken else 0
 
 

@@ -18,7 +18,8 @@ from typing import Literal
 
 from broker import AllowAll, Broker, Listener
 from broker.journal import Durability, Journal, JournalLimits
-from tests.faults.events import History
+from tests.faults.checker import describe
+from tests.faults.events import Got, History, Started
 from tests.faults.receiver import Finding
 from tests.faults.stage import PATIENCE_S, Stage
 from tests.integration.broker.journal.simdisk import SimDisk, Snapshot
@@ -27,6 +28,7 @@ HERE = Path("journal")  # on the simulated disk
 SEGMENT_BYTES = 32 * 1024
 AT_ONCE = 16  # moments that are tried at a time
 STEP_S = 0.002
+LINES_SHOWN = 60  # of one broken trial
 Loss = Literal["power", "process"]
 
 
@@ -47,6 +49,18 @@ class Trial:
     moment: Moment
     findings: list[Finding]
     due_wills: int
+    events: History  # since the cut
+
+    def describe(self) -> str:
+        """Return what was broken, and what became of the connections concerned since the cut."""
+        names = {finding.text.partition(" ")[0] for finding in self.findings}
+        lines = [f"operation {self.moment.operation}, event {self.moment.length}:"]
+        lines.append(describe(self.findings))
+        for event in self.events:
+            name = getattr(event, "client", "")
+            if isinstance(event, Started) or (name in names and not isinstance(event, Got)):
+                lines.append(f"  {event}")
+        return "\n".join(lines[:LINES_SHOWN])
 
 
 class Recording:
@@ -116,7 +130,8 @@ async def come_back(moment: Moment, past: History, *, with_wills: bool, patience
         await stage.drain(quiet_s=0.0)
         stage.sockets.end_all()
         await broker.stop()
-    return Trial(moment, stage.findings(), stage.due_wills)
+    events = stage.history[moment.length :]
+    return Trial(moment, stage.findings(), stage.due_wills, events)
 
 
 async def come_back_from_all(

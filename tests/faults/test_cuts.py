@@ -5,7 +5,6 @@ import random
 
 import pytest
 
-from tests.faults.checker import describe
 from tests.faults.cuts import Moment, Recording, Trial, come_back_from_all
 from tests.faults.events import Lost, Taken
 from tests.share import SHARE, Count, choose, find_seed, part_of
@@ -30,11 +29,7 @@ def sample(recording: Recording, count: int) -> list[Moment]:
 def check(recording: Recording, moments: list[Moment], *, with_wills: bool = False) -> list[Trial]:
     trials = asyncio.run(come_back_from_all(recording, moments, with_wills=with_wills))
     broken = [trial for trial in trials if trial.findings]
-    told = [
-        f"operation {trial.moment.operation}, event {trial.moment.length}:\n"
-        f"{describe(trial.findings)}"
-        for trial in broken[:3]
-    ]
+    told = [trial.describe() for trial in broken[:3]]
     assert not broken, f"{len(broken)} of {len(moments)} moments; " + "\n".join(told)
     return trials
 

@@ -156,7 +156,10 @@ async def forget_device(target: Target, text: str) -> None:
 async def find_device(sidecar: SidecarClient, text: str, what: str) -> dict[str, Any]:
     """Return the device with an id, or with a name that only one has; CliError for no such."""
     if DEVICE_ID.fullmatch(text):
-        answer = await sidecar.call(f"{what} {text}", "GET", f"{DEVICES}/{text}")
+        try:
+            answer = await sidecar.call(f"{what} {text}", "GET", f"{DEVICES}/{text}")
+        except CliError as exc:
+            raise CliError(str(exc).replace("cannot show", f"cannot {what}", 1)) from exc
         return dict(answer)
     devices = rows_of(await sidecar.call("list devices", "GET", DEVICES))
     found = [device for device in devices if device.get("name") == text]

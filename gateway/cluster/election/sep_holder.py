@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 from protocol.memberships import SepClaim
 
-# Without the cloud, before another node gets the SEP. It has it within 10 s of a loss: up to 4 s
-# pass until the loss is noticed (gateway/uplink/connection.py).
-DOWN_S = 4.0
+# Without the cloud, before another node gets the SEP. It has it within 10 s of a loss: up to 5.5 s
+# pass until the loss is noticed (gateway/uplink/endpoint.py), and up to 1 s until all nodes have
+# registered anew.
+DOWN_S = 3.0
 BACK_S = 60.0  # with the cloud, before the supernode takes it back
 
 

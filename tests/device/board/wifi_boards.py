@@ -5,6 +5,7 @@ about hardware.
 """
 
 import asyncio
+import json
 import sys
 
 from device import wifi
@@ -77,6 +78,21 @@ def test_waits_for_an_address():
 def test_gives_up_and_keeps_the_password_to_itself():
     message = failure(LinkLost, Wlan(polls=1000), config())
     assert message == "cannot join Wi-Fi home: status 201"
+
+
+def test_names_and_passwords_arrive_as_they_were_given():  # case L18
+    for ssid, password in (
+        ("a:b", '"%\\ \'x'),
+        ("Caf\u00e9\u2019s", "p" * 63),
+        ("x" * 32, " blank at both ends "),
+    ):
+        table = {"name": "n", "host": "h", "wifi_ssid": ssid, "wifi_password": password}
+        wlan = Wlan(polls=1000)
+        try:
+            asyncio.run(wifi.connect_wifi(wlan, parse_config(json.dumps(table)), 0.1))
+        except LinkLost:
+            pass
+        assert wlan.calls[-1] == ("connect", ssid, password)
 
 
 def test_needs_a_network_name():

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from gateway import VERSION
 from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard
 from settings.secret import Secret
 from tests import aio
@@ -27,9 +28,11 @@ HASTE = {"retry_first_s": 0.05, "retry_cap_s": 0.2, "timeout_s": 5}
 CODE = re.compile(r"waits for approval: hecate devices approve (\d{3}-\d{3})")
 
 
-def board_of(gateway: Gateway, directory: Path, claim: str = "") -> SimulatedBoard:
+def board_of(
+    gateway: Gateway, directory: Path, claim: str = "", program: str = PROGRAM
+) -> SimulatedBoard:
     main = directory.with_name(f"{directory.name}.py")
-    main.write_text(PROGRAM)
+    main.write_text(program)
     settings = DeviceSettings(
         directory.name, "simulated", "127.0.0.1", gateway.mqtt_port,
         Secret(claim) if claim else None, more=HASTE,
@@ -63,8 +66,12 @@ def is_online(gateway: Gateway, board: SimulatedBoard) -> bool:
     return (board.directory / "credentials.json").exists() and device_of(gateway, board)["online"]
 
 
+def log_of(board: SimulatedBoard) -> str:
+    return board.log_path.read_text() if board.log_path.exists() else ""
+
+
 def codes_of(board: SimulatedBoard) -> list[str]:
-    return CODE.findall(board.log_path.read_text()) if board.log_path.exists() else []
+    return CODE.findall(log_of(board))
 
 
 def test_a_board_shows_its_code_and_joins_when_it_is_approved(
@@ -80,6 +87,28 @@ def test_a_board_shows_its_code_and_joins_when_it_is_approved(
         lone.call("POST", f"/devices/v1/pending/{code}/approve", json={})
         await aio.until(lambda: is_online(lone, board), "it is online")
         assert not (board.directory / "join-secret").exists()
+
+    play(board, script)
+
+
+REPORTING = """
+from device import Device
+device = Device()
+device.report(battery=64.5, door="open")
+device.run()
+"""
+
+
+def test_a_board_reports_what_it_is(lone: Gateway, tmp_path: Path) -> None:
+    board = board_of(lone, tmp_path / "telling", lone.claim(), REPORTING)
+
+    async def script() -> None:
+        await aio.until(lambda: is_online(lone, board), "it is online")
+        await aio.until(lambda: "door" in device_of(lone, board)["attributes"], "a report")
+        attributes = device_of(lone, board)["attributes"]
+        assert (attributes["battery"], attributes["door"]) == (64.5, "open")
+        assert attributes["package"] == VERSION
+        assert attributes["firmware"].startswith("1.")
 
     play(board, script)
 
@@ -115,8 +144,8 @@ def test_a_board_takes_a_new_token_and_the_old_one_ends(lone: Gateway, tmp_path:
         await board.stop()
         await board.start()
         await aio.until(lambda: is_online(lone, board), "it is online again")
-        assert old["password"] not in board.log_path.read_text()
-        assert new["password"] not in board.log_path.read_text()
+        assert old["password"] not in log_of(board)
+        assert new["password"] not in log_of(board)
 
     play(board, script)
 

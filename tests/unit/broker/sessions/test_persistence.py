@@ -121,6 +121,23 @@ def test_a_full_disk_refuses_mqtt_5(hot_path: bool) -> None:
     assert codes(other) == [Reason.SUCCESS], "a refused packet id is free"
 
 
+def test_a_message_that_a_full_disk_refuses_does_not_hold_up_those_behind_it() -> None:
+    rig = StoredRig()
+    narrow = Properties(session_expiry_s=3600, receive_maximum=1)
+    peer = rig.online("r", properties=narrow)
+    rig.subscribe(peer, "a/b", 2)
+    other = sender(rig)
+    other.publish("a/b", b"refused", qos=2, packet_id=1)
+    other.publish("a/b", b"kept", qos=1, packet_id=2)
+    rest = rig.store.pending[1:]
+    del rig.store.pending[1:]
+    rig.store.refuse()
+    rig.store.pending += rest
+    rig.commit()
+    assert codes(other) == [Reason.QUOTA_EXCEEDED, Reason.SUCCESS]
+    assert [each.payload for each in peer.take() if isinstance(each, Publish)] == [b"kept"]
+
+
 @paths
 def test_a_full_disk_ends_a_3_1_1_connection(hot_path: bool) -> None:
     rig = StoredRig(hot_path=hot_path)

@@ -88,7 +88,7 @@ def test_ten_thousand_phantoms_are_bounded_counted_and_told_once(
     async def run() -> None:
         monkeypatch.setattr(module, "AsyncServiceInfo", SlowNetwork)
         ports = DiscoveryPorts(
-            lambda: Announcement(OWN), lambda: True, lambda _found, _addresses: None
+            lambda: Announcement(OWN), lambda: False, lambda _found, _addresses: None
         )
         discovery = NodeDiscovery(OWN, 8084, 0, ports)
         added = ServiceStateChange.Added

@@ -14,8 +14,8 @@ def test_the_supernode_holds_the_sep() -> None:
 def test_a_member_gets_it_within_ten_seconds_and_gives_it_back_after_a_stable_minute() -> None:
     sep = holder()
     sep.note_own_reach(False, 100.0)
-    assert sep.choose({"b": False, "c": True}, 103.9).holder_id == "a"
-    assert sep.choose({"b": False, "c": True}, 104.0) == SepClaim(3, 1, "c")
+    assert sep.choose({"b": False, "c": True}, 102.9).holder_id == "a"
+    assert sep.choose({"b": False, "c": True}, 103.0) == SepClaim(3, 1, "c")
     sep.note_own_reach(True, 110.0)
     assert sep.choose({"c": True}, 169.0).holder_id == "c"
     sep.note_own_reach(False, 169.0)
@@ -36,11 +36,11 @@ def test_a_delegate_that_is_lost_or_unreached_is_replaced() -> None:
     sep.note_own_reach(False, 0.0)
     assert sep.choose({"b": True, "c": True}, 10.0).holder_id == "b"
     assert sep.choose({"b": False, "c": True}, 11.0).holder_id == "b"
-    assert sep.choose({"b": False, "c": True}, 14.9).holder_id == "b"
-    assert sep.choose({"b": False, "c": True}, 15.0).holder_id == "c"
+    assert sep.choose({"b": False, "c": True}, 13.9).holder_id == "b"
+    assert sep.choose({"b": False, "c": True}, 14.0).holder_id == "c"
     assert sep.choose({}, 17.0).holder_id == "a"  # it left
     assert sep.choose({"b": True}, 18.0).holder_id == "a"  # the supernode tries again first
-    assert sep.choose({"b": True}, 21.0).holder_id == "b"
+    assert sep.choose({"b": True}, 20.0).holder_id == "b"
 
 
 def test_a_supernode_that_reaches_takes_over_from_a_lost_delegate_at_once() -> None:

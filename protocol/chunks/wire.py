@@ -1,0 +1,94 @@
+"""Encodes and decodes chunks. Pure.
+
+    session  1 byte   of this run of the link; chunks of an earlier one are dropped
+    offset   2 bytes  of the first byte in the stream, modulo 65536
+    ack      2 bytes  the offset that the sender expects next
+    data     0 or more bytes
+    crc      2 bytes  CRC-16/CCITT-FALSE of all before
+
+Numbers are big endian. A chunk fits into the least that a link carries, MIN_CHUNK bytes (an ATT MTU
+of 23). On a serial line, which has no edges between chunks, each is encoded by COBS (Cheshire and
+Baker, 1999) and ends with a zero byte.
+"""
+
+import binascii
+from dataclasses import dataclass
+
+HEAD_BYTES, CRC_BYTES = 5, 2
+OVERHEAD = HEAD_BYTES + CRC_BYTES
+MIN_CHUNK, MAX_CHUNK = 20, 512
+OFFSETS = 1 << 16
+_CRC_START = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One chunk."""
+
+    session: int
+    offset: int
+    ack: int
+    data: bytes = b""
+
+    def encode(self) -> bytes:
+        """Return the bytes of the chunk."""
+        head = bytes((self.session,)) + self.offset.to_bytes(2) + self.ack.to_bytes(2)
+        body = head + self.data
+        return body + binascii.crc_hqx(body, _CRC_START).to_bytes(2)
+
+
+def decode_chunk(octets: bytes) -> Chunk | None:
+    """Return the chunk in bytes; None when they are spoiled."""
+    if not OVERHEAD <= len(octets) <= MAX_CHUNK:
+        return None
+    body, crc = octets[:-CRC_BYTES], int.from_bytes(octets[-CRC_BYTES:])
+    if binascii.crc_hqx(body, _CRC_START) != crc:
+        return None
+    return Chunk(body[0], int.from_bytes(body[1:3]), int.from_bytes(body[3:5]), body[HEAD_BYTES:])
+
+
+def encode_cobs(octets: bytes) -> bytes:
+    """Return bytes without zeros, and a zero at their end."""
+    out = bytearray()
+    for part in octets.split(b"\0"):
+        rest = part
+        while len(rest) >= 254:
+            out += b"\xff" + rest[:254]
+            rest = rest[254:]
+        out += bytes((len(rest) + 1,)) + rest
+    return bytes(out) + b"\0"
+
+
+class CobsDecoder:
+    """Finds the chunks in the bytes of a serial line."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, octets: bytes) -> list[bytes]:
+        """Return the chunks that are whole now; what is spoiled is dropped with its zero."""
+        found = []
+        *whole, rest = octets.split(b"\0")
+        for part in whole:
+            decoded = _decode_cobs(bytes(self._pending + part))
+            self._pending.clear()
+            if decoded is not None:
+                found.append(decoded)
+        self._pending += rest
+        if len(self._pending) > 2 * MAX_CHUNK:  # no zero: noise
+            self._pending.clear()
+        return found
+
+
+def _decode_cobs(octets: bytes) -> bytes | None:
+    out, at = bytearray(), 0
+    while at < len(octets):
+        code = octets[at]
+        end = at + code
+        if end > len(octets):
+            return None
+        out += octets[at + 1 : end]
+        at = end
+        if code != 0xFF and at < len(octets):
+            out.append(0)
+    return bytes(out)
