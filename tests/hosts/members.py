@@ -3,8 +3,8 @@
 Usage: python -m tests.hosts.members COUNT HOST SECRET PEER…; SIGTERM ends it, SIGUSR1 prints how
 many records of others they have got.
 
-They are ClusterNetwork as a gateway has it, without broker, API and discovery. A low capability
-lets them lead only when no gateway does.
+They are ClusterNetwork as a gateway has it, without broker, API and discovery. They say that they
+are unfit, so that a gateway leads, also when this process is faster.
 """
 
 import asyncio
@@ -68,6 +68,7 @@ def make_member(name: str, host: str, secret: Secret, peers: tuple[str, ...]) ->
     key, sealing_key = new_node_key(), new_sealing_key().public
     now = time.monotonic()
     election = Election(key.node_id, now, Rank(capability=0))
+    election.note_fitness(False, now)
     sep = SepAgreement(key.node_id, now)
 
     def own_record() -> str:

@@ -14,10 +14,10 @@ from tests.hosts.history import Arrived, Event
 from tests.hosts.network import Network
 from tests.hosts.random_faults import RandomFaults
 from tests.hosts.recorder import Recorder
-from tests.programs import until
+from tests.programs import PATIENCE, until
 from tests.share import SHARE, Count, find_seed, part_of
 
-BOUND_S = 20.0  # of 5 s and less, on a machine that is busy with six gateways and their clients
+BOUND_S = 10.0 * PATIENCE  # 5 s and less on a quiet machine
 
 
 @pytest.mark.slow
