@@ -97,6 +97,11 @@ class Packet:
         return bool(self.flags & 8)
 
 
+def output(board: SimulatedBoard) -> str:
+    """Return what a board has printed; "" before its first line."""
+    return board.log_path.read_text() if board.log_path.exists() else ""
+
+
 class ScriptedBroker:
     """Records what devices send on each connection; answers as its attributes say."""
 

@@ -168,7 +168,7 @@ def test_connects_that_time_out_give_their_sockets_back(tmp_path: Path, package:
             await board.start()
             try:
                 await until(
-                    lambda: board.log_path.exists() and "round 30" in board.log_path.read_text(),
+                    lambda: "round 30" in boards.output(board),
                     "30 attempts",
                 )
                 descriptors = os.listdir(f"/proc/{board.pid}/fd")  # noqa: PTH208
@@ -308,7 +308,7 @@ def test_broken_files_mend_themselves(tmp_path: Path, package: Path) -> None:
         write_private(board.directory / "config.good", "")
         (board.directory / "config.json").write_bytes(b"\xff\xfe")
         os.kill(board.pid, signal.SIGKILL)
-        await until(lambda: "write it again and reset" in board.log_path.read_text(), "advice")
+        await until(lambda: "write it again and reset" in boards.output(board), "advice")
 
     play(tmp_path, package, script)
 
@@ -325,7 +325,7 @@ def test_broken_credentials_give_way_to_a_claim(
         write_private(board.directory / "board-id", "")
         os.kill(board.pid, signal.SIGKILL)
         told = "cannot read credentials.json: joining again"
-        await until(lambda: told in board.log_path.read_text(), "it joins by approval")
+        await until(lambda: told in boards.output(board), "it joins by approval")
         write_private(board.directory / "claim", CLAIM)
         joining = "$hec/join/unix-"
         await until(

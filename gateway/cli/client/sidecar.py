@@ -16,6 +16,7 @@ from gateway.cli.client.target import OTHER_KEY, Target
 from gateway.cli.errors import CliError
 
 NOT_ACCEPTED = "cannot accept token: "
+NO_CREDENTIALS = "cannot allow this: what follows Bearer"
 FULL = "; free some disk of the gateway: `hecate images prune`, `hecate rm NAME`"
 TIMEOUT_S = 30.0  # a deployment may unpack an image before it answers
 
@@ -152,7 +153,8 @@ def _why_refused(response: httpx.Response, path: str) -> str:
     """Return a reason that another command line mends; "" when the server has the better one."""
     problem = _problem(response)
     why = problem.removeprefix(NOT_ACCEPTED)
-    if response.status_code == httpx.codes.UNAUTHORIZED or why != problem:  # mCM answers 403
+    is_wrong = why != problem or problem.startswith(NO_CREDENTIALS)  # mCM answers 403
+    if response.status_code == httpx.codes.UNAUTHORIZED or is_wrong:
         why = f" ({why})" if why != problem and "malformed" not in why else ""
         return f"does not take this API key or access token{why}; {OTHER_KEY}"
     if response.status_code == httpx.codes.FORBIDDEN and "lacks scope" in problem:

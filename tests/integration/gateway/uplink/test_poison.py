@@ -76,7 +76,7 @@ def test_a_message_that_breaks_the_connection_is_set_aside_whatever_the_reason(
             assert list(dict.fromkeys(app.payloads(above))) == good, "in their order"
             assert len(person.messages) == 20
         until(lambda: node.spool()["set_aside"] == 1, "it is set aside")
-        assert 2 <= cutter.cuts <= 3
+        assert 2 <= cutter.cuts <= 6  # 3, unless a busy machine takes long to notice a cut
         (aside,) = node.spool()["latest"]
         assert aside["topic"] == "devices/x/readings/t"
         assert aside["reason"].startswith("broke the connection")

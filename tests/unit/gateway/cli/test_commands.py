@@ -293,6 +293,8 @@ def test_a_url_with_a_password_is_not_repeated() -> None:
         (401, {"detail": "cannot accept token: expired"}, "access token (expired); give"),
         (403, {"detail": "cannot accept token: malformed or not signed by a known key"},
          "does not take this API key or access token; give --state DIR or HECATE_API_KEY"),
+        (403, {"detail": "cannot allow this: what follows Bearer is neither the API key of this …"},
+         "does not take this API key or access token; give --state DIR or HECATE_API_KEY"),
         (403, {"detail": "cannot allow this: the access token lacks scope edge:mcm"},
          "wants an access token with scope edge:mcm, or its API key"),
         (404, {"detail": "cannot find /devices/v1/devices"}, "is not the API of a gateway"),
