@@ -26,12 +26,14 @@ def play(
     package: Path,
     script: Script,
     program: str = "",
+    connack: bytes = boards.CONNACK,
     **settings: Any,
 ) -> SimulatedBoard:
-    """Run a script with a small board and a scripted broker."""
+    """Run a script with a small board and a scripted broker, whose first answer is a CONNACK."""
 
     async def stage() -> SimulatedBoard:
         async with ScriptedBroker() as broker:
+            broker.connack = connack
             board = joined_board(
                 directory / "board", settings_for(broker.port, **settings), program, package
             )
@@ -108,7 +110,6 @@ def test_a_command_that_began_before_a_reset_does_not_run_again(
 def test_only_a_refused_login_makes_it_try_a_claim(tmp_path: Path, package: Path) -> None:
     async def script(broker: ScriptedBroker, board: SimulatedBoard) -> None:
         write_private(board.directory / "claim", CLAIM)
-        broker.connack = b"\x20\x02\x00\x03"
         await until(lambda: len(broker.connections) > 2, "three attempts")
         broker.connack = boards.CONNACK
         await until(lambda: any(broker.readings(n) for n in range(99)), "a reading")
@@ -116,7 +117,7 @@ def test_only_a_refused_login_makes_it_try_a_claim(tmp_path: Path, package: Path
         assert not any(CLAIM.encode() in body for body in first)
         assert not (board.directory / "claim").exists()  # of no use, and a secret
 
-    play(tmp_path, package, script)
+    play(tmp_path, package, script, connack=b"\x20\x02\x00\x03")
 
 
 SLOW = """
