@@ -17,7 +17,7 @@ from tests.device import boards
 from tests.device.boards import PREFIX, Packet, ScriptedBroker, joined_board, settings_for
 
 CLAIM = "a-claim-token-4711"
-PATIENT = {"timeout_s": 5, "keepalive_s": 30}
+PATIENT: dict[str, Any] = {"timeout_s": 5, "keepalive_s": 30}
 Script = Callable[[ScriptedBroker, SimulatedBoard], Awaitable[None]]
 
 
