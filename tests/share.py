@@ -49,6 +49,11 @@ def part_of(whole: int, least: int = 1, share: float = SHARE) -> int:
     return min(whole, max(least, round(whole * share)))
 
 
+def seconds_of(whole: int, short: int, share: float = SHARE) -> int:
+    """Return how long a test waits for nothing to happen: the whole time in whole runs only."""
+    return whole if share == 1 else short
+
+
 def choose(cases: Sequence[T], name: str, least: int = 1, share: float = SHARE) -> list[T]:
     """Return the share of the cases in their order; the name and the seed decide which."""
     chance = random.Random(f"{find_seed()} {name}")

@@ -12,7 +12,7 @@ from tests.hosts.faults import Faults
 from tests.hosts.gateways import until_one_cluster
 from tests.hosts.network import Network
 from tests.programs import until
-from tests.share import part_of
+from tests.share import seconds_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -51,7 +51,7 @@ def test_the_sep_moves_when_packets_to_the_cloud_vanish(tmp_path: Path) -> None:
         assert leader.cluster()["role"] == "supernode"
         network.set_faults()
         until(lambda: way() == "direct", "the way of the supernode works again", 60)
-        stable_s = part_of(int(BACK_S - 10), least=3)
+        stable_s = seconds_of(int(BACK_S - 10), 3)
         time.sleep(stable_s)  # the row's: not before a stable minute
         assert holders() == {holder_id}
         if stable_s == BACK_S - 10:

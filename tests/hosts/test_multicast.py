@@ -13,7 +13,7 @@ from tests.hosts.gateways import HostGateway, start_gateway, start_gateways, unt
 from tests.hosts.network import Network
 from tests.hosts.steady import hold_still
 from tests.programs import Program
-from tests.share import part_of
+from tests.share import seconds_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -26,7 +26,7 @@ def test_nobody_vanishes_without_multicast_and_a_newcomer_joins_by_configured_pe
         gateways = start_gateways(stack, network.hosts[:3], tmp_path)
         leader = until_one_cluster(gateways)
         network.set_faults(Faults(without_multicast=True))
-        hold_still(gateways, part_of(300, least=15))
+        hold_still(gateways, seconds_of(300, 20))
         last = network.hosts[3]
         peers = f"{leader.host.address}:8084"
         newcomer = start_gateway(stack, last, tmp_path, HECATE_GATEWAY_CLUSTER_PEERS=peers)

@@ -12,7 +12,7 @@ from tests.hosts.network import Network
 from tests.hosts.recorder import Recorder
 from tests.hosts.steady import hold_still
 from tests.programs import until
-from tests.share import part_of
+from tests.share import seconds_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -34,7 +34,7 @@ def test_reach_in_one_direction_elects_nobody(direction: str, tmp_path: Path) ->
         until(lambda: lost.node_id not in leader.listed(), "the node is not listed any more")
         if direction == "deaf":  # its announcements still come, and nothing leads to it
             until(lambda: lost.node_id in leader.cluster()["oneWay"], "it is shown as one-way")
-        hold_still(others, part_of(300, least=10))
+        hold_still(others, seconds_of(300, 15))
         assert [len(each.views()) for each in others] == before
         network.set_faults()
         assert until_one_cluster(gateways) is leader
@@ -48,7 +48,7 @@ def test_halves_that_were_apart_for_long_merge_soon(tmp_path: Path) -> None:
         recorder = Recorder(gateways)
         leader = until_one_cluster(gateways)
         others = [each for each in gateways if each is not leader]
-        for seconds in (1, part_of(600, least=8)):
+        for seconds in (1, seconds_of(600, 15)):
             network.set_faults(split([leader.host.number], [each.host.number for each in others]))
             recorder.note_groups([leader], others)
             until_one_cluster(others)

@@ -13,7 +13,7 @@ from tests.hosts.faults import Faults
 from tests.hosts.gateways import start_gateways, until_one_cluster
 from tests.hosts.network import Network
 from tests.hosts.steady import hold_still
-from tests.share import part_of
+from tests.share import seconds_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -30,7 +30,7 @@ def test_a_saturated_link_is_not_taken_for_a_dead_one(tmp_path: Path) -> None:
         sender = next(each for each in gateways if each is not leader)
         sender.host.limit_rate(RATE)
         body = os.urandom(BODY_BYTES)
-        seconds = part_of(60, least=12)
+        seconds = seconds_of(60, 18)
         end = time.monotonic() + seconds
 
         def saturate(number: int) -> int:
@@ -55,7 +55,7 @@ def test_a_link_that_loses_packets_keeps_its_cluster(tmp_path: Path) -> None:
         network.set_faults(Faults(loss_percent=5))
         gateways = start_gateways(stack, network.hosts, tmp_path)
         until_one_cluster(gateways)
-        hold_still(gateways, part_of(60, least=5))
+        hold_still(gateways, seconds_of(60, 8))
 
 
 def test_nodes_far_from_each_other_form_a_cluster(tmp_path: Path) -> None:
@@ -70,4 +70,4 @@ def test_nodes_far_from_each_other_form_a_cluster(tmp_path: Path) -> None:
         started = time.monotonic()
         assert asker.ask("GET", f"/nodes/{leader.node_id}/healthz").status_code == 200
         assert time.monotonic() - started > 2 * delay_s  # the cable delays indeed
-        hold_still(gateways, part_of(60, least=5))
+        hold_still(gateways, seconds_of(60, 8))
