@@ -14,14 +14,14 @@ help:  ## Show what can be made
 run: .venv/run  ## Start cloud, gateway, two simulated devices and the example; Ctrl-C ends all
 	@exec .venv/bin/hecate up
 
-test: .venv/test check  ## Check, then run all quick tests (under 6 minutes)
+test: .venv/test check  ## Check, then run all quick tests (about 9 minutes)
 	$(PYTHON) -m pytest -m "not slow" -q $(PARALLEL)
 
 # Of the slow tests so much; HECATE_TEST_SEED=N repeats the share of another run (tests/share.py).
 SHARE ?= 0.3
 SLOW := -n 2 --dist load --maxschedchunk 1
 
-test-slow: .venv/test  ## A share of fuzzing, attacks, kills, power cuts and soak (under 10 minutes)
+test-slow: .venv/test  ## A share of fuzzing, attacks, kills, power cuts and soak (about 15 minutes)
 	HYPOTHESIS_PROFILE=slow HECATE_TEST_SHARE=$(SHARE) $(PYTHON) -m pytest tests/properties -q $(PARALLEL) --timeout 1200
 	HECATE_TEST_SHARE=$(SHARE) $(PYTHON) -m pytest -m slow -q $(SLOW) --durations 10
 
