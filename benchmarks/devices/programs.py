@@ -5,7 +5,24 @@ counts the tenths of a second since the start. It prints `STAT name number` line
 collects before each, so the times are measured without.
 """
 
-OURS = """
+WATCH = """
+async def watch():
+    global worst
+    last, looks = time.ticks_ms(), 0
+    while True:
+        await asyncio.sleep_ms(10)
+        now = time.ticks_ms()
+        worst, last = max(worst, time.ticks_diff(now, last)), now
+        looks += 1
+        if looks % 50 == 0:
+            print("STAT stall_ms", worst)
+            if HEAP:
+                gc.collect()
+                print("STAT heap", gc.mem_alloc())
+"""
+
+OURS = (
+    """
 import asyncio, gc, time
 from device import Device
 device = Device()
@@ -30,24 +47,15 @@ async def burst():
     while True:
         await asyncio.sleep(1000)
 
-async def watch():
-    global worst
-    last, looks = time.ticks_ms(), 0
-    while True:
-        await asyncio.sleep_ms(10)
-        now = time.ticks_ms()
-        worst, last = max(worst, time.ticks_diff(now, last)), now
-        looks += 1
-        if looks % 50 == 0:
-            print("STAT stall_ms", worst)
-            if HEAP:
-                gc.collect()
-                print("STAT heap", gc.mem_alloc())
+"""
+    + WATCH
+    + """\
 
 device.add_task("burst", burst)
 device.add_task("watch", watch)
 device.run()
 """
+)
 
 ROBUST = """
 import gc, time
@@ -77,7 +85,8 @@ while True:
     time.sleep_ms(max(1, (value + 1) * 100 - time.ticks_diff(now, start)))
 """
 
-MQTT_AS = """
+MQTT_AS = (
+    """
 import asyncio, gc, sys, time
 
 class Interface:
@@ -104,19 +113,9 @@ client = MQTTClient(config)
 start = time.ticks_ms()
 worst = 0
 
-async def watch():
-    global worst
-    last, looks = time.ticks_ms(), 0
-    while True:
-        await asyncio.sleep_ms(10)
-        now = time.ticks_ms()
-        worst, last = max(worst, time.ticks_diff(now, last)), now
-        looks += 1
-        if looks % 50 == 0:
-            print("STAT stall_ms", worst)
-            if HEAP:
-                gc.collect()
-                print("STAT heap", gc.mem_alloc())
+"""
+    + WATCH
+    + """\
 
 async def main():
     global start
@@ -136,6 +135,7 @@ async def main():
 
 asyncio.run(main())
 """
+)
 
 PROGRAMS = {"hecate": OURS, "umqtt.robust": ROBUST, "mqtt_as": MQTT_AS}
 FILES = {  # of a rival, below the folder that holds them

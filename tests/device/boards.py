@@ -93,7 +93,7 @@ class Packet:
 
     @property
     def is_dup(self) -> bool:
-        """Whether the DUP flag is set."""
+        """True when the DUP flag is set."""
         return bool(self.flags & 8)
 
 

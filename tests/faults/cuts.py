@@ -44,7 +44,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What a start from one moment has shown: broken before, by the cut, or after it."""
+    """The outcome of a start from one moment: broken before, by the cut, or after it."""
 
     moment: Moment
     findings: list[Finding]

@@ -86,7 +86,7 @@ def test_another_cloud_may_not_use_the_same_journal(tmp_path: Path) -> None:
 
 # case CL2
 def test_a_node_that_is_forgotten_leaves_nothing_retained(tmp_path: Path) -> None:
-    """What an owner's node said once is not for the next owner."""
+    """The next owner of a node does not get messages of the former one."""
     cloud = start_cloud(tmp_path / "state", DEVELOPMENT)
     node = Node(cloud)
     node.register().raise_for_status()

@@ -1,4 +1,4 @@
-"""What the kit gives a service, in real containers: state, settings, schedules, requests, logs."""
+"""The kit in real containers: state, settings, schedules, requests, logs."""
 
 import asyncio
 import contextlib
