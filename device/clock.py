@@ -15,11 +15,6 @@ def unix_seconds(seconds, epoch_year):
     return unix if unix >= _FIRST_BELIEVABLE else None
 
 
-def epoch_seconds(unix, epoch_year):
-    """Return what time.time() is at a unix time."""
-    return unix - (_SECONDS_1970_TO_2000 if epoch_year == 2000 else 0)
-
-
 class DeviceClock:
     """Counts from the last time that the gateway told.
 

@@ -1,6 +1,4 @@
-"""Names the topics of the product; they start with $hec/, all others are free."""
-
-CONTROL_PREFIX = "$hec/"
+"""Names the topics of the product: those below $hec/, and those of devices, below devices/."""
 
 # On a gateway --------------------------------------------------------------------------
 

@@ -28,9 +28,7 @@ class WayBudget:
 
     def open(self, member_id: str, now: float) -> str:
         """Count a new stream; return why there is none."""
-        if now >= self._hour_until:
-            self._bytes.clear()
-            self._hour_until = now + HOUR_S
+        self._turn_hour(now)
         if self.streams >= STREAMS:
             return f"{STREAMS} streams are open already"
         if self._open[member_id] >= STREAMS_OF_MEMBER:
@@ -40,8 +38,9 @@ class WayBudget:
         self._open[member_id] += 1
         return ""
 
-    def move(self, member_id: str, size: int) -> bool:
-        """Count bytes of a member's streams; return False when they are too many."""
+    def move(self, member_id: str, size: int, now: float) -> bool:
+        """Count bytes of a member's streams; return False when they are too many in this hour."""
+        self._turn_hour(now)
         self._bytes[member_id] += size
         self.carried_bytes += size
         return self._bytes[member_id] < HOUR_BYTES
@@ -51,3 +50,8 @@ class WayBudget:
         self._open[member_id] -= 1
         if not self._open[member_id]:
             del self._open[member_id]
+
+    def _turn_hour(self, now: float) -> None:
+        if now >= self._hour_until:
+            self._bytes.clear()
+            self._hour_until = now + HOUR_S

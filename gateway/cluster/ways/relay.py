@@ -142,7 +142,8 @@ class WayRelay:
                 pair.cut()
 
     def _count(self, pair: SplicedPair, counted: int, member_id: str) -> tuple[int, bool]:
-        return pair.moved, self._budget.move(member_id, pair.moved - counted)
+        moved = pair.moved
+        return moved, self._budget.move(member_id, moved - counted, time.monotonic())
 
 
 async def read_head(sock: socket.socket) -> bytes:
