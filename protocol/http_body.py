@@ -10,6 +10,7 @@ from protocol.errors import WireError
 
 Headers = tuple[tuple[str, str], ...]
 
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
 # RFC 9110, 7.6.1: for one connection only; not forwarded
 HOP_BY_HOP = frozenset(
     {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",

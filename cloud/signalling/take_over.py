@@ -13,10 +13,9 @@ from cloud.errors import ProblemError
 from cloud.signalling.bounded_wait import BoundedWait
 from cloud.signalling.sep import Sep, SepLost
 from cloud.storage.ports import NodeStore
-from protocol.http_body import HttpRequest, HttpResponse
+from protocol.http_body import SAFE_METHODS, HttpRequest, HttpResponse
 from protocol.records import NodeRecord
 
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 TAKE_OVER_S = 5.0  # from the loss to a registration by way of another holder
 LOOK_S = 0.1
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from broker import Broker, Message
-from gateway.addresses import place_of_peer
+from gateway.addresses import ADDRESSES_LIMIT, place_of_peer
 from gateway.cluster.election.heartbeat import Role
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.sep_agreement import SepAgreement
@@ -34,7 +34,6 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
 
 logger = logging.getLogger(__name__)
 
-ADDRESSES_LIMIT = 8  # of a node that are tried
 RETRY_S = 5.0  # after the cluster port could not be opened
 REPUBLISH_S = 3600.0  # a signed record is valid for a day
 

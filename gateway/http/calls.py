@@ -4,9 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from gateway.errors import CallTooLarge
-from protocol.http_body import Headers, HttpResponse
-
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})  # RFC 9110, 9.2.1
+from protocol.http_body import SAFE_METHODS, Headers, HttpResponse
 
 
 class CallBody:

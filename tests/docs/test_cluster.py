@@ -10,11 +10,11 @@ import pytest
 
 from gateway.calls.ways import FIRST_RETRY_S, LONGEST_RETRY_S
 from gateway.config import ClusterSettings, load_gateway_config
-from gateway.http.calls import SAFE_METHODS
 from gateway.node.credential import DAY_S, WARN_S
 from protocol.cluster_credentials import VALID_S
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.geo.position import Position
+from protocol.http_body import SAFE_METHODS
 from tests.ports import free_port
 from tests.programs import HECATE, ROOT, run, until
 from tests.system import Gateway

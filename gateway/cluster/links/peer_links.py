@@ -13,6 +13,7 @@ from gateway.cluster.links.candidates import AddressSource, Candidates, scoped
 from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
 from gateway.cluster.links.pace import FramePace
+from gateway.cluster.links.recheck import recheck, recheck_for_ever
 from gateway.cluster.links.refused import RefusedNodes
 from gateway.errors import ClusterError, PeerRefuses
 from protocol.errors import WireError
@@ -27,9 +28,7 @@ SILENT_S = 3.0  # longer than the silence after which the election counts a peer
 HANGS_S = 30.0  # of a peer whose machine answers
 SLEPT_S = 1.0  # between two looks: this node stood still, and has not read what has come
 BOTH_DIAL_S = 2.0  # two nodes that dial each other at once have both links within this time
-RECHECK_S = 60.0  # between looks at the proofs behind links, which may have expired
 FRAMES_PER_S, FRAMES_BURST = 20.0, 100  # of one peer: two heartbeats a second, and changes
-RECHECKED_AT_ONCE = 20  # links, before others get the loop: each may need a signature's check
 IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, and it has restarted
 
 
@@ -88,7 +87,7 @@ class PeerLinks:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._dial_all())
-                group.create_task(self._recheck_for_ever())
+                group.create_task(recheck_for_ever(self.recheck))
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -125,20 +124,9 @@ class PeerLinks:
 
     async def recheck(self) -> None:
         """Show renewed proofs of this node, and end links whose peer's proof has expired."""
-        for number, link in enumerate(list(self._links.values()), 1):
-            link.greet_again(self._own_hello(link.peer_id))
-            reason = self._admission.refuse(link.peer_id, link.peer_proof)
-            if reason:
-                self.refused.note(link.peer_id, link.address, reason)
-                link.send(NotAdmitted(reason))
-                await link.close()
-            if number % RECHECKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    async def _recheck_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(RECHECK_S)
-            await self.recheck()
+        links = list(self._links.values())
+        for link, reason in await recheck(links, self._own_hello, self._admission):
+            self.refused.note(link.peer_id, link.address, reason)
 
     def _own_hello(self, peer_id: str) -> Hello:
         return replace(self._hello(), proof=self._admission.prove(peer_id))

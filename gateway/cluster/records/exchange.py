@@ -28,7 +28,7 @@ from gateway.cluster.links.frames import (
 )
 from gateway.cluster.links.link import PeerLink, dial
 from gateway.cluster.links.pace import FramePace
-from gateway.cluster.links.peer_links import RECHECK_S, RECHECKED_AT_ONCE
+from gateway.cluster.links.recheck import recheck, recheck_for_ever
 from gateway.cluster.records.directory import Copy, Directory
 from gateway.errors import ClusterError
 from protocol.errors import ContractError, WireError
@@ -143,24 +143,13 @@ class RecordExchange:
         links = list(self._members.values())
         if self._upward is not None:
             links.append(self._upward)
-        for number, link in enumerate(links, 1):
-            link.greet_again(self._own_hello(link.peer_id))
-            if reason := self._admission.refuse(link.peer_id, link.peer_proof):
-                link.send(NotAdmitted(reason))
-                await link.close()
-            if number % RECHECKED_AT_ONCE == 0:
-                await asyncio.sleep(0)
+        await recheck(links, self._own_hello, self._admission)  # the other links tell who
 
     async def run(self) -> None:
         """Stay connected to the supernode, whoever it is, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_supernode())
-            group.create_task(self._recheck_for_ever())
-
-    async def _recheck_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(RECHECK_S)
-            await self.recheck()
+            group.create_task(recheck_for_ever(self.recheck))
 
     async def _follow_supernode(self) -> None:
         delay_s = RETRY_FIRST_S
