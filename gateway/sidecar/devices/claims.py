@@ -20,10 +20,12 @@ from gateway.http.parameters import (
 )
 from gateway.http.problems import Problem
 from gateway.http.routes import COUNTS, ApiRoute, Operation, make_route
-from web import JsonError, SafeJsonResponse, parse_json
+from gateway.sidecar.devices.fields import invalid, parse_fields, refuse_others
+from web import SafeJsonResponse
 
 TTL_LIMIT_S = 30 * 24 * 3600
 USES_LIMIT = 1000
+WHAT = "make claim token"
 
 _CLAIM_REQUEST = {
     "properties": {
@@ -88,7 +90,7 @@ def claims_routes(guard: Guard, admission: DeviceAdmission) -> list[ApiRoute]:
         if made is None:
             raise Problem(
                 HTTPStatus.INSUFFICIENT_STORAGE,
-                f"cannot make claim token: {CLAIM_LIMIT} are open; wait until some expire, "
+                f"cannot {WHAT}: {CLAIM_LIMIT} are open; wait until some expire, "
                 "or end all with `hecate devices unclaim`",
             )
         token, claim = made
@@ -106,23 +108,13 @@ def claims_routes(guard: Guard, admission: DeviceAdmission) -> list[ApiRoute]:
 
 def read_claim_request(body: bytes) -> ClaimRequest:
     """Return the request in a JSON body, the defaults for an empty one; Problem 422 otherwise."""
-    if not body.strip():
-        return ClaimRequest()
-    try:
-        fields = parse_json(body)
-    except JsonError as exc:
-        raise _invalid("body", str(exc)) from exc
-    if not isinstance(fields, dict):
-        raise _invalid("body", "Input should be an object")
-    default = ClaimRequest()
+    fields, default = parse_fields(body, WHAT), ClaimRequest()
     uses = _read_field(fields, "uses", default.uses, read_integer, USES_LIMIT, minimum=1)
     ttl_s = _read_field(fields, "ttl_s", default.ttl_s, read_number, TTL_LIMIT_S, above=0)
-    for name in fields:
-        if name not in ("uses", "ttl_s", "board"):
-            raise _invalid(name, "Extra inputs are not permitted")
+    refuse_others(fields, ("uses", "ttl_s", "board"), WHAT)
     board = fields.get("board", "")
     if not isinstance(board, str) or (board and not may_be_client_id(board)):
-        raise _invalid("board", "Input should be the id of a board")
+        raise invalid(WHAT, "board: Input should be the id of a board")
     return ClaimRequest(uses, ttl_s, board)
 
 
@@ -133,9 +125,5 @@ def _read_field(
         value = read(fields.get(name, default))
         check_range(value, maximum, **bound)
     except InvalidValueError as exc:
-        raise _invalid(name, str(exc)) from exc
+        raise invalid(WHAT, f"{name}: {exc}") from exc
     return value
-
-
-def _invalid(where: str, why: str) -> Problem:
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, f"cannot make claim token: {where}: {why}")

@@ -1,5 +1,6 @@
 """Reads the fields of the JSON bodies of requests about devices."""
 
+from collections.abc import Collection, Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -12,8 +13,14 @@ from web import JsonError, parse_json
 
 
 async def read_fields(request: Request, known: tuple[str, ...], what: str) -> dict[str, Any]:
-    """Return the fields of a JSON object, none for an empty body; Problem 422 otherwise."""
-    body = await read_body(request)
+    """Return the known fields of a JSON object, none for an empty body; Problem 422 otherwise."""
+    fields = parse_fields(await read_body(request), what)
+    refuse_others(fields, known, what)
+    return fields
+
+
+def parse_fields(body: bytes, what: str) -> dict[str, Any]:
+    """Return all fields of a JSON object, none for an empty body; Problem 422 otherwise."""
     if not body.strip():
         return {}
     try:
@@ -22,10 +29,14 @@ async def read_fields(request: Request, known: tuple[str, ...], what: str) -> di
         raise invalid(what, f"body: {exc}") from exc
     if not isinstance(fields, dict):
         raise invalid(what, "body: Input should be an object")
+    return fields
+
+
+def refuse_others(fields: Iterable[str], known: Collection[str], what: str) -> None:
+    """Refuse fields that a request does not have: Problem 422."""
     for name in fields:
         if name not in known:
             raise invalid(what, f"{name:.40}: Extra inputs are not permitted")
-    return fields
 
 
 def read_name(fields: dict[str, Any], what: str) -> str | None:
