@@ -15,7 +15,7 @@ from gateway.cli.broker import broker_app
 from gateway.cli.commands import (
     boards,
     develop,
-    device_programs,  # noqa: F401  # adds its commands
+    device_programs,
     microservices,
     remote,
     versions,
@@ -269,6 +269,7 @@ def config_check(
 
 app.add_typer(broker_app, name="broker")
 remote.register(app)
+device_programs.register(devices_app)
 boards.register(devices_app)
 app.add_typer(devices_app, name="devices")
 develop.register(app)

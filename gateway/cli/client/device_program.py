@@ -14,6 +14,7 @@ from gateway.cli.errors import CliError
 from gateway.cli.output import notes
 from hardware.simulated import (
     CREDENTIALS,
+    HEAP,
     BoardLimits,
     DeviceSettings,
     SimulatedBoard,
@@ -23,7 +24,6 @@ from hardware.simulated import (
 from settings.secret import Secret
 
 CLAIM_TTL_S = 600
-HEAP = "512K"  # 256 KiB of a 32-bit board
 PATIENT_S = 1.0  # between restarts, at first
 
 
@@ -91,7 +91,7 @@ def _echo(output: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def kept_settings(path: Path | None) -> dict[str, object]:
+def read_settings(path: Path | None) -> dict[str, object]:
     """Return the further settings of a JSON file in the form of config.json."""
     if path is None:
         return {}

@@ -1,7 +1,6 @@
 """Calls the sidecar API of a gateway."""
 
 import contextlib
-import ipaddress
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -14,6 +13,7 @@ import httpx
 
 from gateway.cli.client.target import OTHER_KEY, Target
 from gateway.cli.errors import CliError
+from web.addresses import is_loopback_host
 
 NOT_ACCEPTED = "cannot accept token: "
 NO_CREDENTIALS = "cannot allow this: what follows Bearer"
@@ -131,11 +131,7 @@ def trust_of(
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL stays on this machine."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback_host(urlsplit(url).hostname or "")
 
 
 def _problem(response: httpx.Response) -> str:

@@ -5,16 +5,15 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.commands.devices import devices_app
 from gateway.cli.options import Given, State, Url, examples, run
 
 
-@devices_app.command(
-    "run",
-    epilog=examples(
-        "hecate devices run main.py", "hecate devices run main.py display.py --heap 128K"
-    ),
-)
+def register(app: typer.Typer) -> None:
+    """Add the command to `hecate devices`."""
+    lines = ("hecate devices run main.py", "hecate devices run main.py display.py --heap 128K")
+    app.command("run", epilog=examples(*lines))(devices_run)
+
+
 def devices_run(  # noqa: PLR0913  # one for each option
     context: typer.Context,
     files: Annotated[
@@ -46,12 +45,12 @@ def devices_run(  # noqa: PLR0913  # one for each option
     it restarts a program that ends, and resets one that hangs. The first run makes a claim token
     and joins; later runs use the same flash. Needs: pip install 'hecate-gateway[simulate]'.
     """
-    from gateway.cli.client.device_program import DeviceProgram, kept_settings, run_device_program
+    from gateway.cli.client.device_program import DeviceProgram, read_settings, run_device_program
 
     before: Given = context.obj
     folder = flash or files[0].with_name(f"{files[0].stem}.flash")
     wish = DeviceProgram(
-        tuple(files), folder, (host, port), name or files[0].stem, heap, kept_settings(config)
+        tuple(files), folder, (host, port), name or files[0].stem, heap, read_settings(config)
     )
 
     run(run_device_program(lambda: before.target_of(url, state), wish))

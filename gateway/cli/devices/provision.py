@@ -23,6 +23,7 @@ from hardware.boards.ports import choose_port, open_port
 from hardware.boards.settings import BoardSettings, WifiSettings
 from hardware.device_package import PACKAGE
 from settings.addresses import HostPort
+from web.addresses import is_loopback_host
 
 CLAIM_TTL_S = 900
 MODELS = {"esp32": "esp32", "rp2": "pico-w", "linux": "simulated"}
@@ -133,7 +134,7 @@ async def _find_gateway(sidecar: SidecarClient, wish: ProvisionWish) -> tuple[st
     host = wish.host or found.host
     if not wish.host and _is_any(host):
         host = local_address()
-    if not wish.host and _is_loopback(host):
+    if not wish.host and is_loopback_host(host):
         raise CliError(
             f"cannot provision: the gateway's MQTT listens on {found.host} only, where no board "
             "reaches it; set [broker] host or HECATE_GATEWAY_BROKER_HOST to 0.0.0.0, or give --host"
@@ -146,13 +147,6 @@ def _is_any(host: str) -> bool:
         return ip_address(host).is_unspecified
     except ValueError:
         return False
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _read(path: Path) -> bytes:

@@ -5,12 +5,12 @@ seen last are kept; a source that comes back after it was forgotten starts with 
 the bucket of all sources bounds what that is worth.
 """
 
-import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from web.addresses import address_key
+
 SOURCES_LIMIT = 1024
-IPV6_PREFIX_BITS = 64  # one network: a machine has as many addresses of it as it likes
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,4 @@ class SourceLimiter:
 
 def source_of(address: str) -> str:
     """Return the source that an address stands for: itself, or its IPv6 network."""
-    try:
-        parsed = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address  # a Unix socket has none
-    if parsed.version == 4:
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((parsed, IPV6_PREFIX_BITS), strict=False))
+    return address_key(address) or address  # this machine's own have no key
