@@ -1,6 +1,6 @@
 """Carries messages over Bluetooth LE and serial lines; the device's side of protocol/chunks.
 
-Loaded by the links that need it. A ChunkStream makes an ordered stream of bytes over a link that loses,
+No link loads it yet. A ChunkStream makes an ordered stream of bytes over a link that loses,
 repeats, reorders and spoils chunks; SealedStream authenticates the gateway and encrypts. Pure: the caller
 brings chunks and the time in milliseconds.
 """

@@ -33,11 +33,6 @@ class Firmware:
     chip: str
     address: int
 
-    @property
-    def option(self) -> str:
-        """The chip as esptool's --chip takes it."""
-        return self.chip.lower().replace("-", "")
-
 
 def read_firmware(head: bytes, name: str) -> Firmware:
     """Return the chip and the address of an image; BoardError when it is none for these chips."""
