@@ -1,0 +1,1 @@
+"""Reaches Bluetooth LE devices through bleak: adapters, advertisements, links."""
