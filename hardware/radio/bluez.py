@@ -114,7 +114,7 @@ async def _system_bus() -> "AsyncIterator[MessageBus]":
         bus.disconnect()
 
 
-async def _call(  # noqa: PLR0913  # the parts of a message
+async def _call(  # the parts of a message
     bus: "MessageBus",
     path: str,
     interface: str,
