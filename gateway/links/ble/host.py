@@ -132,12 +132,18 @@ class BluetoothHost:
             if parts.scheduler.misses_parked(now):
                 self._compare_at = min(self._compare_at, self._compared_at + COMPARE_AGAIN_S)
             if now >= self._compare_at:
-                self._compare_at, self._compared_at = now + COMPARE_S, now
-                try:
-                    await parts.radio.compare_links()
-                except RadioError as exc:
-                    logger.debug("%s", exc)
+                await self._compare()
             await asyncio.sleep(SECOND_S)
+
+    async def _compare(self) -> int:
+        """Compare slots with the links of the system; return the links that had leaked."""
+        now = self._parts.now()
+        self._compare_at, self._compared_at = now + COMPARE_S, now
+        try:
+            return await self._parts.radio.compare_links()
+        except RadioError as exc:
+            logger.debug("%s", exc)
+            return 0
 
     def _note_activity(self, now: float) -> None:
         for address, link in self._parts.radio.links.items():
@@ -154,7 +160,7 @@ class BluetoothHost:
         try:
             link = await parts.radio.open(address, layout)
         except RadioError as exc:
-            self._note_failure(address, exc)
+            self._note_failure(address, exc, has_leaked=await self._compare() > 0)
         except BaseException:
             parts.scheduler.failed(address, parts.now())
             raise
@@ -189,7 +195,7 @@ class BluetoothHost:
         except RadioError as exc:
             logger.warning("%s", exc)
 
-    def _note_failure(self, address: str, fault: RadioError) -> None:
+    def _note_failure(self, address: str, fault: RadioError, *, has_leaked: bool) -> None:
         scheduler, now = self._parts.scheduler, self._parts.now()
         known = scheduler.advertisers.get(address)
         logger.debug("%s", fault)
@@ -207,11 +213,10 @@ class BluetoothHost:
         elif isinstance(fault, StaleLayoutError) and self._stale.get(address, 0) < STALE_LIMIT:
             self._stale[address] = self._stale.get(address, 0) + 1
             scheduler.postponed(address, now, 0.0)
-        elif isinstance(fault, AdapterMissingError):
+        elif isinstance(fault, AdapterMissingError) or has_leaked:
             scheduler.postponed(address, now, 0.0)
         else:
             scheduler.failed(address, now)
-            self._compare_at = min(self._compare_at, self._compared_at + COMPARE_AGAIN_S)
 
     async def _end(self, address: str, reason: Ending) -> None:
         """End a device's turn."""
