@@ -46,7 +46,7 @@ def decode_cobs(octets):
     return bytes(out)
 
 
-class SerialPort:
+class SerialChunkPort:
     """A serial line as a port of chunk_socket.py; line is an object with read(), write(), close()."""
 
     chunk_bytes = _CHUNK_BYTES
@@ -96,4 +96,4 @@ class SerialPort:
 
 async def open_port(config, board):
     """Return the port of the line that config names."""
-    return SerialPort(board.open_serial(config.serial, config.baud))
+    return SerialChunkPort(board.open_serial(config.serial, config.baud))
