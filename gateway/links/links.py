@@ -1,13 +1,11 @@
 """Holds the links of a gateway, and sees that each device has one session."""
 
-import asyncio
 import logging
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 from broker import Broker
 from gateway.devices.tables import DeviceTables
@@ -19,6 +17,8 @@ from gateway.links.refusals import RefusalLimiter
 from protocol.ids import DEVICE_ID
 
 logger = logging.getLogger(__name__)
+
+OnProved = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +38,6 @@ class LinkStatus:
         return cls(name, "closed", problem=problem)
 
 
-class LinkSource(Protocol):
-    """Opens links of one kind, as they come and go."""
-
-    async def run(self, links: "Links") -> None:
-        """Open links and have them served, until cancelled."""
-
-    def closed(self) -> list[LinkStatus]:
-        """Return the links that should stand and do not."""
-
-    async def pause(self, path: Path, seconds: float) -> bool:
-        """Give the hardware at a path to another program; return whether it is in use here."""
-
-
 class Links:
     """The links that stand now; serve() runs one."""
 
@@ -59,14 +46,12 @@ class Links:
         tables: DeviceTables,
         expire_days: int,
         broker: Broker,
-        sources: tuple[LinkSource, ...] = (),
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._sources = sources
         self._keys = LinkKeys(tables.registry, tables.claims, expire_days)
         self._broker, self._clock = broker, clock
         self._refusals = RefusalLimiter()
-        self._links: list[ChunkLink] = []
+        self._links: dict[ChunkLink, OnProved] = {}
         self._services = LinkServices(
             now=time.monotonic,
             find_key=self._find_key,
@@ -74,29 +59,26 @@ class Links:
             on_proved=self._end_others,
         )
 
-    async def run(self) -> None:
-        """Run all sources until cancelled."""
-        async with asyncio.TaskGroup() as tasks:
-            for source in self._sources:
-                tasks.create_task(source.run(self))
+    async def serve(self, port: ChunkPort, on_proved: OnProved = lambda _: None) -> str:
+        """Serve a port until its link ends, and close it; return why it ended.
 
-    async def pause(self, path: Path, seconds: float) -> bool:
-        """Give the hardware at a path to another program for a while; 0 ends that."""
-        return any([await source.pause(path, seconds) for source in self._sources])
-
-    async def serve(self, port: ChunkPort) -> str:
-        """Serve a port until its link ends, and close it; return why it ended."""
+        on_proved is called with the name that the device at the other end has proved: a device id,
+        or the name of a claim token.
+        """
         link = ChunkLink(port, self._services, self._refusals)
-        self._links.append(link)
+        self._links[link] = on_proved
         try:
             return await link.run()
         finally:
-            self._links.remove(link)
+            del self._links[link]
+
+    async def park(self, name: str) -> bool:
+        """End a link so that its device can come back later; return whether it said good-bye."""
+        return any([await link.park() for link in tuple(self._links) if link.name == name])
 
     def status(self) -> list[LinkStatus]:
-        """Return the links: those that stand, then those that should."""
-        closed = [status for source in self._sources for status in source.closed()]
-        return [*map(_describe, self._links), *closed]
+        """Return the links that stand."""
+        return [_describe(link) for link in self._links]
 
     def _find_key(self, name: bytes) -> LinkKey | None:
         return self._keys.find(name, self._clock())
@@ -109,9 +91,10 @@ class Links:
         proved = newest.proved
         is_device = DEVICE_ID.fullmatch(proved) is not None
         logger.info("%s: %s", newest.name, proved if is_device else "a board that joins")
-        for link in self._links:
+        for link in tuple(self._links):
             if is_device and link is not newest and link.proved == proved:
                 link.end_session("the device has another link")
+        self._links[newest](proved)
 
 
 def _describe(link: ChunkLink) -> LinkStatus:

@@ -42,15 +42,16 @@ class _Line:
 class SerialLines:
     """A source of links: the serial lines."""
 
-    def __init__(self, settings: tuple[SerialSettings, ...], dev: Path = DEV) -> None:
+    def __init__(self, links: Links, settings: tuple[SerialSettings, ...], dev: Path = DEV) -> None:
+        self._links = links
         self._lines = [_Line(each) for each in settings]
         self._dev = dev
 
-    async def run(self, links: Links) -> None:
+    async def run(self) -> None:
         """Serve all lines until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for line in self._lines:
-                tasks.create_task(self._keep(line, links), name=line.name)
+                tasks.create_task(self._keep(line), name=line.name)
 
     def closed(self) -> list[LinkStatus]:
         """Return the lines that are not open, and why."""
@@ -74,19 +75,19 @@ class SerialLines:
         device = os.path.realpath(path)
         return [line for line in self._lines if os.path.realpath(self._find(line)) == device]
 
-    async def _keep(self, line: _Line, links: Links) -> None:
+    async def _keep(self, line: _Line) -> None:
         while True:
             pause_s = line.paused_until - time.monotonic()
             if pause_s > 0:
                 self._note(line, "paused: another program uses the port")
             else:
-                pause_s = await self._serve(line, links)
+                pause_s = await self._serve(line)
             line.changed.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
                     await line.changed.wait()
 
-    async def _serve(self, line: _Line, links: Links) -> float:
+    async def _serve(self, line: _Line) -> float:
         """Serve a line while it is open; return how long to wait for the next try."""
         path = self._find(line)
         if not path.exists():
@@ -102,7 +103,7 @@ class SerialLines:
         where = "" if str(path) == line.settings.path else f", at {path}"
         logger.info("%s: open%s", line.name, where)
         try:
-            why = await links.serve(line.open)
+            why = await self._links.serve(line.open)
         finally:
             line.open = None
         self._note(line, why)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hardware.radio.adapters import Adapter, choose_adapter
 from hardware.radio.advertisement_source import AdvertisementSource
@@ -21,6 +21,9 @@ from hardware.radio.errors import AdapterMissingError, BondLostError, RadioError
 from hardware.radio.gatt_link import GattLink
 from hardware.radio.link_opening import LinkOpener
 from hardware.radio.scanner import Scanner
+
+if TYPE_CHECKING:
+    from bleak.backends.device import BLEDevice
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Radio:
         self._forgotten: set[str] = set()  # addresses whose layout is taken as it is, once
         self._opening = asyncio.Lock()
         self._opening_address = ""
+        self._opening_task: asyncio.Task[tuple[GattLink, int]] | None = None
         self._pauses_for_links = False
         self._last_address = ""
         self.adapter: Adapter | None = None
@@ -118,7 +122,7 @@ class Radio:
             try:
                 pause = self.scanner.paused() if self._pauses_for_links else nullcontext()
                 async with pause:
-                    link, layout = await self._opener.open(adapter, handle, known)
+                    link, layout = await self._open(adapter, handle, known)
             except StaleLayoutError:
                 self.counters.stale_layouts += 1
                 await self._forget_layout(adapter, address)
@@ -135,6 +139,23 @@ class Radio:
             self._note_layout(address, layout)
             self._links[address] = link
             return link
+
+    async def _open(
+        self, adapter: Adapter, handle: "BLEDevice", known: int
+    ) -> tuple[GattLink, int]:
+        """Open a link, or give up when the adapter goes."""
+        task = asyncio.create_task(self._opener.open(adapter, handle, known))
+        self._opening_task = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if adapter == self.adapter:
+                raise
+            raise AdapterMissingError(
+                f"cannot connect to {handle.address}: the adapter is gone"
+            ) from None
+        finally:
+            self._opening_task = None
 
     async def close(self, link: GattLink) -> None:
         """Close a link; one that does not close is left to compare_links()."""
@@ -194,6 +215,9 @@ class Radio:
     async def _use(self, adapter: Adapter | None) -> None:
         if self.adapter is not None:
             self.counters.adapter_lost += 1
+            self.adapter = None
+            if self._opening_task is not None:
+                self._opening_task.cancel()
             await self._close_links("the adapter is gone")
         self.adapter = adapter
         self._pauses_for_links = False
