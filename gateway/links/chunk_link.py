@@ -41,7 +41,7 @@ class LinkServices:
 
 
 @dataclass(slots=True)
-class LinkCounters:
+class ChunkCounters:
     """Counts the events of one link."""
 
     chunks_received: int = 0
@@ -65,7 +65,7 @@ class ChunkLink:
     """One link, while it stands."""
 
     def __init__(self, port: ChunkPort, services: LinkServices, refusals: RefusalLimiter) -> None:
-        self.counters = LinkCounters()
+        self.counters = ChunkCounters()
         self._port, self._services, self._refusals = port, services, refusals
         self._serving: _Serving | None = None
         self._ended: deque[int] = deque(maxlen=REMEMBERED_SESSIONS)

@@ -4,11 +4,12 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from broker import Broker
 from gateway.devices.tables import DeviceTables
-from gateway.links.chunk_link import ChunkLink, LinkCounters, LinkServices
+from gateway.links.chunk_link import ChunkLink, ChunkCounters, LinkServices
 from gateway.links.keys import LinkKey, LinkKeys
 from gateway.links.names import LISTENER
 from gateway.links.ports import ChunkPort
@@ -25,10 +26,16 @@ class LinkStatus:
     """One link as it is now."""
 
     name: str
-    state: str  # waiting, opening, proving, open, ending, or why it cannot be used
-    device_id: str  # that has proved its key; "" for none, and for a board that joins
-    is_joining: bool
-    counters: LinkCounters
+    state: str  # closed, waiting (for a device), or of the session
+    device_id: str = ""  # that has proved its key
+    is_joining: bool = False  # a board with a claim token
+    problem: str = ""  # why it is closed
+    counters: ChunkCounters = field(default_factory=ChunkCounters)
+
+    @classmethod
+    def closed(cls, name: str, problem: str) -> Self:
+        """Return a link that does not stand."""
+        return cls(name, "closed", problem=problem)
 
 
 class Links:
@@ -98,5 +105,5 @@ def _describe(link: ChunkLink) -> LinkStatus:
         state.value if state is not None else "waiting",
         proved if is_device else "",
         bool(proved) and not is_device,
-        link.counters,
+        counters=link.counters,
     )
