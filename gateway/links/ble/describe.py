@@ -9,8 +9,6 @@ from gateway.links.ble.scheduler import LinkScheduler, Turn
 from hardware.radio.radio import Radio
 from protocol.ids import DEVICE_ID
 
-DISABLED = {"enabled": False}
-
 
 @dataclass(frozen=True, slots=True)
 class BluetoothView:
@@ -19,7 +17,6 @@ class BluetoothView:
     radio: Radio
     scheduler: LinkScheduler
     bonds: BondBook
-    links: int
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return everything as it is now."""
@@ -28,7 +25,7 @@ class BluetoothView:
             "adapter": self._adapter(),
             "problem": self.radio.problem or self.radio.scanner.problem,
             "scanner": self._scanner(now),
-            "limit": self.links,
+            "limit": self.scheduler.limit,
             "links": [self._link(turn, now) for turn in self.scheduler.turns],
             "waiting": [_waiting(each, now) for each in self.scheduler.waiting(now)],
             "known": len(self.scheduler.advertisers),

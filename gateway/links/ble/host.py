@@ -230,11 +230,3 @@ class BluetoothHost:
         finally:
             if link is not None:
                 await parts.radio.close(link)
-
-    async def forget_bond(self, address: str) -> None:
-        """Remove the bond of a device, as its owner says; RadioError when that fails."""
-        await self._parts.radio.forget(address)
-        self.bonds.remove(address)
-        known = self._parts.scheduler.advertisers.get(address)
-        if known is not None:
-            known.allow(self._parts.now())
