@@ -164,11 +164,14 @@ class Radio:
         with contextlib.suppress(RadioError):
             await link.close()
 
-    async def compare_links(self) -> None:
-        """End the links that the system does not have, and close those that nobody uses."""
+    async def compare_links(self) -> int:
+        """End the links that the system does not have, and close those that nobody uses.
+
+        Returns the number of the latter: they used room in the adapter.
+        """
         adapter = self.adapter
         if adapter is None:
-            return
+            return 0
         before = dict(self._links)
         real = set(await self._ask("list links", self._backend.system.connected(adapter)))
         for address, link in before.items():
@@ -179,12 +182,14 @@ class Radio:
                 link.lose("the link is gone")
                 if self._links.get(address) is link:
                     del self._links[address]
-        for address in real - self._links.keys() - {self._opening_address}:
+        leaked = real - self._links.keys() - {self._opening_address}
+        for address in leaked:
             self.counters.leaked_closed += 1
             logger.info("closing a link to %s that nobody uses", address)
             system = self._backend.system
             with contextlib.suppress(RadioError):
                 await self._ask(f"close {address}", system.disconnect(adapter, address))
+        return len(leaked)
 
     async def bonded(self) -> set[str]:
         """Return the addresses of devices that have a bond; RadioError when it is not known."""

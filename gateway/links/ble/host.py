@@ -8,13 +8,13 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from broker import Broker
 from gateway.links.ble.bonds import BondBook
 from gateway.links.ble.device_notes import DeviceNotes
 from gateway.links.ble.port import PREFIX, BlePort
 from gateway.links.ble.scheduler import Ending, LinkScheduler
-from gateway.links.links import Links
+from gateway.links.ports import ChunkPort
 from hardware.radio.advertisement import Advertisement
 from hardware.radio.errors import (
     AdapterMissingError,
@@ -30,9 +30,19 @@ logger = logging.getLogger(__name__)
 TICK_S = 0.25
 SECOND_S = 1.0
 COMPARE_S = 60.0  # between two comparisons of slots with the links of the system
-COMPARE_AGAIN_S = 5.0  # after a failure
+COMPARE_AGAIN_S = 5.0  # when a link may have leaked
 BOND_WAIT_S = 60.0
 STALE_LIMIT = 3  # times in a row that the services of a device are forgotten
+
+
+class PortServer(Protocol):
+    """Joins chunk ports to the broker."""
+
+    async def serve(self, port: ChunkPort, on_proved: Callable[[str], None]) -> str:
+        """Serve a port until its link ends; tell what its device has proved."""
+
+    async def park(self, name: str) -> bool:
+        """End a link so that its device can come back later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +50,8 @@ class HostParts:
     """The parts that the host uses."""
 
     radio: Radio
-    links: Links
-    broker: Broker
+    links: PortServer
+    has_messages: Callable[[str], bool]  # at the broker, for a device
     scheduler: LinkScheduler
     notes: DeviceNotes
     now: Callable[[], float] = time.monotonic
@@ -58,7 +68,7 @@ class BluetoothHost:
         self._passed: dict[str, int] = {}  # chunks of each link, when last looked
         self._stale: dict[str, int] = {}  # times in a row, by address
         self._adapter = parts.radio.adapter
-        self._compare_at = 0.0
+        self._compare_at = self._compared_at = 0.0
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -117,19 +127,23 @@ class BluetoothHost:
         while True:
             now = parts.now()
             waiting = {known.proved for known in parts.scheduler.waiting(now) if known.proved}
-            parts.scheduler.note_commands(frozenset(filter(self._has_messages, waiting)))
+            parts.scheduler.note_commands(frozenset(filter(parts.has_messages, waiting)))
             parts.notes.check(heard_at, now)
+            if parts.scheduler.misses_parked(now):
+                self._compare_at = min(self._compare_at, self._compared_at + COMPARE_AGAIN_S)
             if now >= self._compare_at:
-                self._compare_at = now + COMPARE_S
-                try:
-                    await parts.radio.compare_links()
-                except RadioError as exc:
-                    logger.debug("%s", exc)
+                await self._compare()
             await asyncio.sleep(SECOND_S)
 
-    def _has_messages(self, device_id: str) -> bool:
-        queue = self._parts.broker.queue(device_id)
-        return queue is not None and queue.waiting + queue.in_flight > 0
+    async def _compare(self) -> int:
+        """Compare slots with the links of the system; return the links that had leaked."""
+        now = self._parts.now()
+        self._compare_at, self._compared_at = now + COMPARE_S, now
+        try:
+            return await self._parts.radio.compare_links()
+        except RadioError as exc:
+            logger.debug("%s", exc)
+            return 0
 
     def _note_activity(self, now: float) -> None:
         for address, link in self._parts.radio.links.items():
@@ -146,7 +160,7 @@ class BluetoothHost:
         try:
             link = await parts.radio.open(address, layout)
         except RadioError as exc:
-            self._note_failure(address, exc)
+            self._note_failure(address, exc, has_leaked=await self._compare() > 0)
         except BaseException:
             parts.scheduler.failed(address, parts.now())
             raise
@@ -181,7 +195,7 @@ class BluetoothHost:
         except RadioError as exc:
             logger.warning("%s", exc)
 
-    def _note_failure(self, address: str, fault: RadioError) -> None:
+    def _note_failure(self, address: str, fault: RadioError, *, has_leaked: bool) -> None:
         scheduler, now = self._parts.scheduler, self._parts.now()
         known = scheduler.advertisers.get(address)
         logger.debug("%s", fault)
@@ -199,11 +213,10 @@ class BluetoothHost:
         elif isinstance(fault, StaleLayoutError) and self._stale.get(address, 0) < STALE_LIMIT:
             self._stale[address] = self._stale.get(address, 0) + 1
             scheduler.postponed(address, now, 0.0)
-        elif isinstance(fault, AdapterMissingError):
+        elif isinstance(fault, AdapterMissingError) or has_leaked:
             scheduler.postponed(address, now, 0.0)
         else:
             scheduler.failed(address, now)
-            self._compare_at = min(self._compare_at, now + COMPARE_AGAIN_S)
 
     async def _end(self, address: str, reason: Ending) -> None:
         """End a device's turn."""
@@ -217,3 +230,11 @@ class BluetoothHost:
         finally:
             if link is not None:
                 await parts.radio.close(link)
+
+    async def forget_bond(self, address: str) -> None:
+        """Remove the bond of a device, as its owner says; RadioError when that fails."""
+        await self._parts.radio.forget(address)
+        self.bonds.remove(address)
+        known = self._parts.scheduler.advertisers.get(address)
+        if known is not None:
+            known.allow(self._parts.now())
