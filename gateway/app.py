@@ -39,7 +39,13 @@ from gateway.app_cluster import (
     load_credential,
     load_election,
 )
-from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
+from gateway.app_devices import (
+    DeviceBase,
+    build_admission,
+    build_links,
+    build_logins,
+    load_devices,
+)
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
@@ -94,6 +100,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
+    links = build_links(base.devices, config.serial, broker)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
@@ -145,6 +152,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             node=node,
             cluster=cluster,
             admission=admission,
+            links=links,
             services=base.services,
             nodes=nodes,
             cloud=cloud.calls if cloud else None,
@@ -163,6 +171,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker=broker,
             users=users,
             admission=admission,
+            links=links,
             cluster=cluster,
             credential=credential,
             warnings=warnings,

@@ -14,8 +14,10 @@ from gateway.devices.tables import DeviceTables, load_tables
 from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
 from gateway.storage.database import LocalDatabase
 
-if TYPE_CHECKING:  # a gateway without [devices] certificates does not load it
+if TYPE_CHECKING:  # a gateway without [devices] certificates, or without links, does not load them
     from gateway.devices.authority import DeviceAuthority
+    from gateway.links.device_links import DeviceLinks
+    from gateway.links.settings import SerialSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +62,17 @@ def build_admission(base: DeviceBase, broker: Broker) -> DeviceAdmission:
     """Return the part that answers joins and carries out the owner's decisions."""
     rules = AdmissionRules(RotationRule(base.settings.rotate_days), base.authority)
     return DeviceAdmission(base.store, base.tables, broker, rules)
+
+
+def build_links(
+    base: DeviceBase, serial: "tuple[SerialSettings, ...]", broker: Broker
+) -> "DeviceLinks | None":
+    """Return the links to devices without IP; None when the configuration has none."""
+    if not serial:
+        return None
+    from gateway.links.device_links import DeviceLinks
+    from gateway.links.links import Links
+    from gateway.links.serial_lines import SerialLines
+
+    links = Links(base.tables, base.settings.expire_days, broker)
+    return DeviceLinks(links, (SerialLines(links, serial),))

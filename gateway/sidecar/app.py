@@ -26,6 +26,7 @@ from gateway.sidecar.beps import beps_routes
 from gateway.sidecar.cluster import cluster_routes
 from gateway.sidecar.devices import claims
 from gateway.sidecar.devices.boards import boards_routes
+from gateway.sidecar.devices.links import links_routes
 from gateway.sidecar.devices.registry import registry_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
@@ -41,6 +42,7 @@ from settings.secret import Secret
 from web.asgi import App
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
+    from gateway.links.device_links import DeviceLinks
     from gateway.node.membership import Membership
     from gateway.sidecar.rollouts import NodeRollouts
     from gateway.tunnel.grants import BepService
@@ -68,6 +70,7 @@ class SidecarParts:
     node: Node
     cluster: Cluster
     admission: DeviceAdmission
+    links: "DeviceLinks | None"
     services: ServiceHost
     nodes: OtherNodes | None
     cloud: CloudCalls | None
@@ -126,6 +129,7 @@ def sidecar_routes(
         *claims.claims_routes(guard, parts.admission),
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),
+        *links_routes(guard, parts.links),
         *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),

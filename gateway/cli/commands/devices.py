@@ -154,6 +154,17 @@ def devices_show(
     run(show_device(before.target_of(url, state), device, as_json=as_json or before.as_json))
 
 
+@devices_app.command("links", epilog=examples("hecate devices links"))
+def devices_links(
+    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
+) -> None:
+    """List the links to devices without IP: serial lines and Bluetooth LE."""
+    from gateway.cli.devices.links import list_links
+
+    before: Given = context.obj
+    run(list_links(before.target_of(url, state), as_json=as_json or before.as_json))
+
+
 @devices_app.command("rename", epilog=examples('hecate devices rename kitchen "old kitchen"'))
 def devices_rename(
     context: typer.Context,
