@@ -20,8 +20,9 @@ from gateway.spool.values import SpoolStatus
 from gateway.tunnel import TunnelHost
 from gateway.uplink.link import CloudLinkState
 
-if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+if TYPE_CHECKING:  # what only a node with a cloud, or with a radio, needs in memory
     from gateway.cloud_api.ways import WayChoice
+    from gateway.links.ble.bluetooth import Bluetooth
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
     from microservice.telemetry.samples import MetricSample
@@ -52,6 +53,7 @@ class StatusSources:
     tunnel: TunnelHost | None
     cloud: CloudSources | None
     warnings: Callable[[], list[str]] = list
+    bluetooth: "Bluetooth | None" = None
 
 
 class GatewayStatus:
@@ -151,6 +153,7 @@ class GatewayStatus:
             "sep": self._sep(),
             "beps": self._beps(),
             "devices": self.devices(),
+            "bluetooth": self._bluetooth(),
             "broker": self._broker(),
             "api": self._api_counts(),
             "containers": self._containers(),
@@ -170,6 +173,10 @@ class GatewayStatus:
         """Return one device."""
         online = self._parts.broker.connected()
         return describe_device(device, online, self._clock())
+
+    def _bluetooth(self) -> dict[str, Any]:
+        bluetooth = self._parts.bluetooth
+        return bluetooth.describe() if bluetooth is not None else {"enabled": False}
 
     def _sep(self) -> dict[str, Any]:
         cloud = self._parts.cloud

@@ -27,6 +27,7 @@ from gateway.sidecar.cluster import cluster_routes
 from gateway.sidecar.devices import claims
 from gateway.sidecar.devices.boards import boards_routes
 from gateway.sidecar.devices.links import links_routes
+from gateway.sidecar.devices.radio import radio_routes
 from gateway.sidecar.devices.registry import registry_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
@@ -130,6 +131,7 @@ def sidecar_routes(
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),
         *links_routes(guard, parts.links),
+        *radio_routes(guard, parts.links.bluetooth if parts.links else None),
         *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),

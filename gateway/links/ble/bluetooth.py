@@ -57,9 +57,9 @@ class Bluetooth:
         """Return the state of the radio and of the devices behind it."""
         return self._view.describe(self._now())
 
-    def warnings(self) -> list[str]:
-        """Return what a person should do something about."""
-        return self._view.warnings()
+    def warning(self) -> str:
+        """Return what a person should do something about; "" when all is well."""
+        return self._view.warning()
 
     async def forget_bond(self, address: str) -> str:
         """Remove the bond of a device, as its owner says; return why that cannot be, or ""."""
