@@ -5,10 +5,12 @@ import os
 import select
 import threading
 import tty
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STABLE = "usb-Test_Adapter_1234-if00-port0"
 HELD_BYTES = 64 * 1024  # that a side may leave unread; beyond, bytes are lost as on a line

@@ -9,7 +9,7 @@ from typing import Self
 
 from broker import Broker
 from gateway.devices.tables import DeviceTables
-from gateway.links.chunk_link import ChunkLink, ChunkCounters, LinkServices
+from gateway.links.chunk_link import ChunkCounters, ChunkLink, LinkServices
 from gateway.links.keys import LinkKey, LinkKeys
 from gateway.links.names import LISTENER
 from gateway.links.ports import ChunkPort

@@ -4,9 +4,8 @@ import asyncio
 import json
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from broker import Message
 from gateway.links.serial_lines import SerialLines
 from gateway.links.settings import SerialSettings
 from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard
@@ -15,6 +14,9 @@ from tests.aio import until
 from tests.cable import Cable
 from tests.link_gateway import LinkGateway, link_gateway
 from tests.programs import PATIENCE
+
+if TYPE_CHECKING:
+    from broker import Message
 
 HASTE = {"keepalive_s": 2, "timeout_s": 2, "retry_first_s": 0.05, "retry_cap_s": 0.2}
 
