@@ -102,7 +102,8 @@ class Uplink:
         self._is_watched_closely = False
         self._connection: CloudConnection | None = None
         rng = random.Random()  # noqa: S311  # spreads attempts
-        self.link = CloudLink(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
+        self._make_waits = lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng)
+        self.link = CloudLink(self._make_waits, clock())
         self.forwarder = Forwarder(node.node_id, parts.spool)
         self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
         self._limits = MqttLimits()  # as the cloud announced them last
@@ -306,7 +307,7 @@ class Uplink:
                 return
 
     async def _follow_changes(self) -> None:
-        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, random.Random())  # noqa: S311
+        waits = self._make_waits()
         while True:
             try:
                 async with asyncio.timeout(REGISTER_AGAIN_S):
@@ -320,6 +321,8 @@ class Uplink:
                 logger.warning("%s; trying again", exc)
                 self._changed.set()
                 await asyncio.sleep(next(waits))
+            else:
+                waits = self._make_waits()
 
     async def _register(self) -> None:
         self._changed.clear()
