@@ -45,6 +45,7 @@ from gateway.app_devices import (
     build_admission,
     build_links,
     build_logins,
+    build_sensors,
     load_devices,
 )
 from gateway.cloud_api.clock import CloudClock
@@ -66,6 +67,7 @@ from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.sidecar.app import Sidecar, SidecarParts, build_sidecar
 from gateway.status import GatewayStatus, StatusSources
+from gateway.storage.database import LocalDatabase
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
 from gateway.tls import server_certificate
@@ -110,6 +112,9 @@ async def build_gateway(
     link_settings = LinkSettings(config.serial, config.bluetooth, radio)
     links = build_links(base.devices, link_settings, broker)
     bluetooth = links.bluetooth if links is not None else None
+    sensors = await build_sensors(base.database, admission, broker)
+    if bluetooth is not None:
+        bluetooth.source.add_listener(sensors.hub.hear)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
@@ -150,6 +155,7 @@ async def build_gateway(
             broker=broker,
             cluster=cluster,
             admission=admission,
+            sensors=sensors.hub,
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
@@ -165,6 +171,7 @@ async def build_gateway(
             cluster=cluster,
             admission=admission,
             links=links,
+            sensors=sensors,
             services=base.services,
             nodes=nodes,
             cloud=cloud.calls if cloud else None,
@@ -184,6 +191,7 @@ async def build_gateway(
             users=users,
             admission=admission,
             links=links,
+            sensors=sensors.hub,
             cluster=cluster,
             credential=credential,
             warnings=warnings,
@@ -201,6 +209,7 @@ class _Base:
     """The parts below the broker."""
 
     config: GatewayConfig
+    database: LocalDatabase
     settings: SettingsStore
     devices: DeviceBase
     services: ServiceHost
@@ -246,6 +255,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
+        database=database,
         settings=settings,
         devices=devices,
         services=services,

@@ -1,4 +1,4 @@
-"""Builds the parts of a gateway that admit devices."""
+"""Builds the parts of a gateway that admit devices, and sensors that advertise."""
 
 import time
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ from gateway.devices.store import DeviceStore
 from gateway.devices.tables import DeviceTables, load_tables
 from gateway.links.ble.settings import BluetoothSettings
 from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
+from gateway.sensors.decisions import SensorDecisions
+from gateway.sensors.hub import SensorHub
+from gateway.sensors.store import SensorStore
 from gateway.storage.database import LocalDatabase
 
 if TYPE_CHECKING:  # a gateway without [devices] certificates, or without links, does not load them
@@ -97,3 +100,12 @@ def build_links(base: DeviceBase, settings: LinkSettings, broker: Broker) -> "De
         bluetooth = build_bluetooth(ble, links, registry, broker, settings.radio)
         sources.append(bluetooth)
     return DeviceLinks(links, tuple(sources), bluetooth)
+
+
+async def build_sensors(
+    database: LocalDatabase, admission: DeviceAdmission, broker: Broker
+) -> SensorDecisions:
+    """Return the owner's hand on the sensors; its hub has those that the database holds."""
+    store = SensorStore(database)
+    hub = SensorHub(store, admission, broker.local_client("sensors"), await store.sensors())
+    return SensorDecisions(hub, store, admission.registry)

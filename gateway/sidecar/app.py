@@ -18,6 +18,7 @@ from gateway.errors import BepError
 from gateway.http.problems import Problem
 from gateway.http.routes import ApiRoute, make_api, make_route
 from gateway.node.record import Node
+from gateway.sensors.decisions import SensorDecisions
 from gateway.services import McmAccess, ServiceHost
 from gateway.services.api.calls import ClientCheck
 from gateway.sidecar import nodes
@@ -29,6 +30,7 @@ from gateway.sidecar.devices.boards import boards_routes
 from gateway.sidecar.devices.links import links_routes
 from gateway.sidecar.devices.radio import radio_routes
 from gateway.sidecar.devices.registry import registry_routes
+from gateway.sidecar.devices.sensors import sensors_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from gateway.sidecar.health import health_routes, openapi_route
@@ -72,6 +74,7 @@ class SidecarParts:
     cluster: Cluster
     admission: DeviceAdmission
     links: "DeviceLinks | None"
+    sensors: SensorDecisions
     services: ServiceHost
     nodes: OtherNodes | None
     cloud: CloudCalls | None
@@ -132,6 +135,7 @@ def sidecar_routes(
         *registry_routes(guard, parts.admission, parts.status),
         *links_routes(guard, parts.links),
         *radio_routes(guard, parts.links.bluetooth if parts.links else None),
+        *sensors_routes(guard, parts.sensors, parts.status),
         *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),
