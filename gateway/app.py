@@ -44,6 +44,7 @@ from gateway.app_devices import (
     build_admission,
     build_links,
     build_logins,
+    build_sensors,
     load_devices,
 )
 from gateway.cloud_api.clock import CloudClock
@@ -65,6 +66,7 @@ from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.sidecar.app import Sidecar, SidecarParts, build_sidecar
 from gateway.status import GatewayStatus, StatusSources
+from gateway.storage.database import LocalDatabase
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
 from gateway.tls import server_certificate
@@ -101,6 +103,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
     links = build_links(base.devices, config.serial, broker)
+    sensors = await build_sensors(base.database, admission, broker)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
@@ -139,6 +142,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker=broker,
             cluster=cluster,
             admission=admission,
+            sensors=sensors.hub,
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
@@ -153,6 +157,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             cluster=cluster,
             admission=admission,
             links=links,
+            sensors=sensors,
             services=base.services,
             nodes=nodes,
             cloud=cloud.calls if cloud else None,
@@ -172,6 +177,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             users=users,
             admission=admission,
             links=links,
+            sensors=sensors.hub,
             cluster=cluster,
             credential=credential,
             warnings=warnings,
@@ -189,6 +195,7 @@ class _Base:
     """The parts below the broker."""
 
     config: GatewayConfig
+    database: LocalDatabase
     settings: SettingsStore
     devices: DeviceBase
     services: ServiceHost
@@ -234,6 +241,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
+        database=database,
         settings=settings,
         devices=devices,
         services=services,

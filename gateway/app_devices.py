@@ -1,4 +1,4 @@
-"""Builds the parts of a gateway that admit devices."""
+"""Builds the parts of a gateway that admit devices, and sensors that advertise."""
 
 import time
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from gateway.devices.settings import DeviceRights, DevicesSettings
 from gateway.devices.store import DeviceStore
 from gateway.devices.tables import DeviceTables, load_tables
 from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
+from gateway.sensors.decisions import SensorDecisions
+from gateway.sensors.hub import SensorHub
+from gateway.sensors.store import SensorStore
 from gateway.storage.database import LocalDatabase
 
 if TYPE_CHECKING:  # a gateway without [devices] certificates, or without links, does not load them
@@ -76,3 +79,12 @@ def build_links(
 
     links = Links(base.tables, base.settings.expire_days, broker)
     return DeviceLinks(links, (SerialLines(links, serial),))
+
+
+async def build_sensors(
+    database: LocalDatabase, admission: DeviceAdmission, broker: Broker
+) -> SensorDecisions:
+    """Return the owner's hand on the sensors; its hub has those that the database holds."""
+    store = SensorStore(database)
+    hub = SensorHub(store, admission, broker.local_client("sensors"), await store.sensors())
+    return SensorDecisions(hub, store, admission.registry)

@@ -31,6 +31,7 @@ from gateway.node.credential import CredentialKeeper
 from gateway.node.record import ApiAddress, Node
 from gateway.node.warnings import NodeWarnings
 from gateway.roles import RoleController, keep_running
+from gateway.sensors.hub import SensorHub
 from gateway.services import ServiceHost
 from gateway.services.egress.ports import Outlets
 from gateway.sidecar.app import CloudCalls, Sidecar
@@ -89,6 +90,7 @@ class GatewayParts:
     users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
     links: "DeviceLinks | None"  # to devices without IP
+    sensors: SensorHub
     cluster: Cluster
     credential: CredentialKeeper
     warnings: NodeWarnings
@@ -130,6 +132,7 @@ class Gateway:
             for task in running.values():
                 task.cancel()
         await parts.admission.save()
+        await parts.sensors.stop()
 
     def _runs(self, api: socket.socket) -> dict[str, Coroutine[None, None, None]]:
         """Return the coroutines that run side by side, by name."""
@@ -137,6 +140,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
+            "sensors": keep_running("sensors", parts.sensors.run),
             "cluster": parts.cluster.run(parts.sidecar.api),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),

@@ -61,12 +61,18 @@ class DeviceRecord:
     last_payload: bytes = b""
     is_up: bool = False  # as it says itself; its will says that it is not
     waits_for_link: bool = False  # the gateway has ended its link for a while, to serve others
+    problem: str = ""  # the reason why nothing of it counts
     take_overs: TakeOvers = field(default_factory=TakeOvers)
 
     @property
     def is_revoked(self) -> bool:
         """True when its credentials have ended."""
         return self.revoked_at > 0
+
+    @property
+    def has_credentials(self) -> bool:
+        """False when nothing logs it in: it is revoked, or does not use MQTT."""
+        return bool(self.token_digest or self.next_digest or self.certificate)
 
     def state(self, now: float) -> DeviceState:
         """Return its state."""
@@ -87,6 +93,12 @@ class DeviceRecord:
     def report(self, attributes: dict[str, Attribute]) -> None:
         """Note attributes that the device reports."""
         self.attributes = merge_attributes(self.attributes, attributes)
+
+    def note_problem(self, problem: str) -> bool:
+        """Note why nothing of the device counts, or that it counts; return whether it changed."""
+        changed = problem != self.problem
+        self.problem = problem
+        return changed
 
     def admit(self, now: float) -> bool:
         """Note a login with the device's credentials; return False while it has to be held off."""

@@ -41,6 +41,7 @@ def routes() -> list[ApiRoute]:
             cluster=unused,
             admission=unused,
             links=None,
+            sensors=unused,
             services=unused,
             nodes=None,
             cloud=None,
