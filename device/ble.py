@@ -8,8 +8,8 @@ gateway's first write tells that it hears.
 The MTU is not trusted: the stream makes smaller chunks when those of this size do not pass. A write
 that comes while the queue is full is dropped and counted, and sent again by the stream.
 
-The service is advertised whenever no central is connected. A stack may stop advertising without a
-word, so it is restarted after some minutes without a central, and then the board is reset.
+The service is advertised while connect() waits for a central. A stack may stop advertising without
+a word, so it is restarted after some minutes without a central, and then the board is reset.
 
 Handlers of events run between any two instructions, on some boards in another thread. They change
 single values and a deque that was made once, and wake a task.
@@ -24,8 +24,6 @@ from device.errors import LinkLost
 from micropython import const
 
 LAYOUT_VERSION = const(1)
-HAS_DATA = const(1)  # flags in the advertisement
-WANTS_TO_JOIN = const(2)
 
 _CONNECTED = const(1)  # events of the stack
 _DISCONNECTED = const(2)
@@ -40,7 +38,6 @@ _LEAST_CHUNK = const(7)
 _BUFFER_BYTES = const(256)
 _QUEUE_CHUNKS = const(10)  # the window of the stream is smaller
 _INTERVAL_US = const(250000)
-_WAIT_MS = const(60000)  # for a central; then it is a silent round
 _FIRST_WRITE_MS = const(5000)  # that the gateway takes for it; then the device speaks first
 _BUSY_MS = const(20)  # between two tries when the stack has no memory for a notification
 _BUSY_TRIES = const(250)
@@ -53,17 +50,18 @@ _TX = const("8ec0a1e2-4ec7-4b1e-9e0d-7e0c0de0cafe")
 _LAYOUT = const("8ec0a1e3-4ec7-4b1e-9e0d-7e0c0de0cafe")
 
 
-class BlePort:
-    """The link to a central, as a port of chunk_socket.py; connect() waits for one."""
+class BlePeripheral:
+    """The link to one central after another; between connect() and hang_up() a port for chunks."""
 
-    def __init__(self, wait_ms=_WAIT_MS):
+    def __init__(self, wait_ms):
         self.dropped = 0  # chunks that came while the queue was full
         self.centrals = 0  # so far
-        self._wait_ms = wait_ms
+        self._wait_ms = wait_ms  # for a central; then it is a silent round
         self._ble = bluetooth.BLE()
         self._handles = None  # of RX, TX and LAYOUT; None while the radio is off
         self._central = None  # its connection handle
-        self._served = 0  # the number of the central that connect() returned for
+        self._served = -1  # the number of the central that connect() returned for
+        self._done = 0  # the number of the central that was dropped last
         self._has_written = False
         self._mtu = _LEAST_MTU
         self._flags = 0
@@ -76,22 +74,16 @@ class BlePort:
         """The largest chunk that the link is said to carry."""
         return min(self._mtu - _ATT_HEAD, _LARGEST_CHUNK)
 
-    def show(self, flags):
-        """Advertise these flags from now on."""
-        if flags != self._flags:
-            self._flags = flags
-            if self._handles is not None and self._central is None:
-                self._advertise()
-
-    async def connect(self):
+    async def connect(self, flags):
         """Return when a central is there that hears; LinkLost when none comes."""
+        self._flags = flags
         if self._handles is None:
             self._start()
-        if self._central is not None and self._served == self.centrals:
-            self._drop(self._central)
         started = time.ticks_ms()
-        while self._central is None or self._served == self.centrals:
-            if self._central is None:
+        is_shown = False
+        while self._central is None or self._done == self.centrals:
+            if self._central is None and not is_shown:
+                is_shown = True
                 self._advertise()
             left_ms = self._wait_ms - time.ticks_diff(time.ticks_ms(), started)
             if left_ms <= 0:
@@ -107,6 +99,21 @@ class BlePort:
                 return
             await self._wait(left_ms)
             self._need()
+
+    def show(self, flags):
+        """Advertise these flags from now on, if a central is waited for."""
+        if flags != self._flags and self._central is None and self._handles is not None:
+            self._flags = flags
+            self._advertise()
+
+    def hang_up(self):
+        """Drop the central, and be silent until connect() is called again."""
+        self._done, self._served = self.centrals, -1
+        if self._handles is None:
+            return
+        if self._central is not None:
+            self._drop(self._central)
+        self._ble.gap_advertise(None)
 
     def recover(self, reset):
         """Do more and more about a radio that nobody hears; return whether it did something."""
@@ -138,19 +145,13 @@ class BlePort:
                 await asyncio.sleep_ms(_BUSY_MS)
         raise LinkLost("cannot notify: the Bluetooth stack is busy")
 
-    def close(self, chunk=None):
-        """Send a last chunk if that is possible at once, end the link, and advertise."""
-        if self._handles is None:
-            return
-        if self._central is None:
-            self._advertise()
-        elif self._served == self.centrals:
-            if chunk:
-                try:
-                    self._ble.gatts_notify(self._central, self._handles[1], chunk)
-                except OSError:
-                    pass
-            self._drop(self._central)
+    def close(self, chunk):
+        """Send a last chunk if that is possible at once; the next session uses the same link."""
+        if self._central is not None and self._served == self.centrals:
+            try:
+                self._ble.gatts_notify(self._central, self._handles[1], chunk)
+            except OSError:
+                pass
 
     def stop(self):
         """Switch the radio off; connect() switches it on."""

@@ -1,4 +1,4 @@
-"""Plays the gateway at the chunk level: one GATT link to a device, and a reliable stream over it."""
+"""Plays the gateway at the level of chunks: one GATT link, and a reliable stream over it."""
 
 import asyncio
 import time

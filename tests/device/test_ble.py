@@ -19,14 +19,14 @@ from tests.radio.virtual_radio import VirtualRadio, run_board
 SESSION = 77
 BYTES = bytes(random.Random(4).randbytes(6000))
 
-# A board that returns every byte of the stream. "busy" in a stream makes it block, as a slow handler.
+# A board that returns every byte of the stream; "busy" makes it block, as a slow handler does.
 ECHO = """
 import asyncio, time
-from device.ble import BlePort
+from device.ble import BlePeripheral
 from device.chunks import ChunkStream
 from device.errors import LinkLost
 
-port = BlePort(WAIT_MS)
+port = BlePeripheral(WAIT_MS)
 
 async def receive(stream, work):
     while True:
@@ -53,7 +53,7 @@ async def main():
     print("on the air")
     while True:
         try:
-            await port.connect()
+            await port.connect(0)
             print("central", port.centrals, "with chunks of", port.chunk_bytes)
             stream, work = ChunkStream(SESSION, port.chunk_bytes), asyncio.Event()
             sender = asyncio.create_task(send(stream, work))
@@ -65,27 +65,27 @@ async def main():
             print("lost:", exc, "dropped", port.dropped)
             if port.recover(lambda: print("reset")):
                 print("restarted")
-        port.close()
+        port.hang_up()
 
 asyncio.run(main())
 """
 PROVING = """
 import asyncio
-from device.ble import BlePort
+from device.ble import BlePeripheral
 from device.errors import LinkLost
 
-port = BlePort()
+port = BlePeripheral(60000)
 
 async def main():
     print("on the air")
     while True:
         try:
-            await port.connect()
+            await port.connect(0)
             await asyncio.wait_for_ms(port.receive(), 300)
             print("proved")
         except (LinkLost, asyncio.TimeoutError) as exc:
             print("dropped:", repr(exc))
-        port.close()
+        port.hang_up()
 
 asyncio.run(main())
 """
