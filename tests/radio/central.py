@@ -7,12 +7,12 @@ from typing import Self
 from bleak import BleakClient, BleakScanner
 from bleak.backends.device import BLEDevice
 
-from hardware.radio.hecate_service import LAYOUT, RX, SERVICE, TX
+from hardware.radio.hecate_service import GREETING, LAYOUT, RX, SERVICE, TX
 from protocol.chunks.stream import ReliableStream
 from tests.radio.bleak_backend import Backend
 
 TIMEOUT_S = 30.0
-FIRST_WRITE = b""  # tells the device that its central hears
+
 LAYOUT_VERSION = 1
 LARGEST_CHUNK = 244
 
@@ -43,7 +43,7 @@ class Central:
         try:
             assert await self.client.read_gatt_char(LAYOUT) == bytes((LAYOUT_VERSION,))
             await self.client.start_notify(TX, lambda _, value: self.heard.put_nowait(bytes(value)))
-            await self.write(FIRST_WRITE)
+            await self.write(GREETING)
         except BaseException:
             await self.client.disconnect()
             raise
