@@ -156,7 +156,8 @@ class Link:
     def _radio_flags(self):
         """Return what the device advertises: the gateway connects to those first that need it."""
         flags = _WANTS_TO_JOIN if self._credentials is None or self._must_join else 0
-        return flags | (_HAS_DATA if len(self._outbox) else 0)
+        has_data = len(self._outbox) or self._readings.has_stored()
+        return flags | (_HAS_DATA if has_data else 0)
 
     async def _recover_network(self):
         """Make the board doubt its network after some rounds without a word from the gateway."""

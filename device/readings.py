@@ -67,6 +67,10 @@ class Readings:
                 queue.flush()
         self._wake()
 
+    def has_stored(self):
+        """Return whether readings wait outside the outbox."""
+        return not self._is_empty()
+
     def note_link(self, is_up):
         """Note that the link came up or went down."""
         if is_up != self._is_up:
