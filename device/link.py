@@ -19,7 +19,7 @@ import time
 
 from device.calls import describe
 from device.contract import command_name
-from device.errors import ConfigError, CredentialsRefused, DeviceError, LinkLost, Refused, WireError
+from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
 from device.flash import load, remove
 from device.mqtt import Connection, end_task
 from device.mqtt_wire import encode_puback
@@ -31,9 +31,6 @@ _ACK_LIMIT = const(64)  # PUBACKs that wait to be sent
 _LINK_CAP_MS = const(5000)  # the longest pause between two tries without IP
 _CRASH_LIMIT = const(5)  # rounds in a row that an error in the package ended; then it resets
 _TIME_AGE_S = const(3600)  # the gateway is asked for the time again
-_CENTRAL_TIMEOUTS = const(6)  # that a board waits for a gateway to connect by Bluetooth
-_HAS_DATA = const(1)  # flags in advertisements of Bluetooth LE
-_WANTS_TO_JOIN = const(2)
 
 
 class Link:
@@ -52,7 +49,7 @@ class Link:
         self._clock = clock
         self._failures = failures
         self._on_command = None
-        self._radio = load_radio(config) if config.link == "ble" else None
+        self._radio = load("ble_start").open_radio(config, outbox)
         self._connection = Connection(config, self._radio)
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
@@ -114,7 +111,7 @@ class Link:
         """Look after the connection that stands; to be called about once a second."""
         if not self.is_up:
             if self._radio is not None:
-                self._radio.show(self._radio_flags())
+                self._radio.show()
             return
         if self._connection.check() or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
             self._wake.set()
@@ -144,7 +141,7 @@ class Link:
             await self._board.connect_network(self._config)
         try:
             if self._radio is not None:
-                await self._radio.connect(self._radio_flags())
+                await self._radio.connect(self._credentials is None or self._must_join)
             await self._connect()
         except LinkLost:
             await self._recover_network()
@@ -152,11 +149,6 @@ class Link:
         finally:
             if self._radio is not None:
                 self._radio.hang_up()
-
-    def _radio_flags(self):
-        """Return what the device advertises: the gateway connects to those first that need it."""
-        flags = _WANTS_TO_JOIN if self._credentials is None or self._must_join else 0
-        return flags | (_HAS_DATA if len(self._outbox) else 0)
 
     async def _recover_network(self):
         """Make the board doubt its network after some rounds without a word from the gateway."""
@@ -313,11 +305,3 @@ class Link:
             print("device: offline:", reason)
         self._last_failure = reason
 
-
-def load_radio(config):
-    """Return the port of Bluetooth LE; ConfigError on a board without it."""
-    try:
-        from device.ble import BlePeripheral
-    except ImportError:
-        raise ConfigError("cannot use Bluetooth: this firmware has no module bluetooth")
-    return BlePeripheral(int(config.timeout_s * _CENTRAL_TIMEOUTS * 1000))

@@ -53,7 +53,7 @@ async def main():
     print("on the air")
     while True:
         try:
-            await port.connect(0)
+            await port.connect()
             print("central", port.centrals, "with chunks of", port.chunk_bytes)
             stream, work = ChunkStream(SESSION, port.chunk_bytes), asyncio.Event()
             sender = asyncio.create_task(send(stream, work))
@@ -80,7 +80,7 @@ async def main():
     print("on the air")
     while True:
         try:
-            await port.connect(0)
+            await port.connect()
             await asyncio.wait_for_ms(port.receive(), 300)
             print("proved")
         except (LinkLost, asyncio.TimeoutError) as exc:

@@ -1,4 +1,4 @@
-"""Real MicroPython interpreters with the device package behind Bluetooth LE: devices like others."""
+"""Real MicroPython interpreters with the device package, as devices behind Bluetooth LE."""
 
 import asyncio
 from collections.abc import Coroutine
