@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 10  # the cloud detects a lost node within 15 s, before its callers time out
 SESSION_EXPIRY_S = 7 * 86_400  # the broker may store commands so long for an offline node
+CLOSE_PING_S = 3  # behind a proxy: another node gets the SEP within 10 s of a loss
 SLEPT_S = 1.5 * KEEP_ALIVE_S  # so long a sleep has ended the connection (MQTT 3.1.2-22)
 CONNECT_TIMEOUT_S = 4.0  # below the 5 s in which a gateway stops
 SET_UP_TIMEOUT_S = 10.0
@@ -161,9 +162,14 @@ class CloudConnection:
         self._client.ack(packet_id, 1)
 
     def watch(self, *, closely: bool) -> None:
-        """Let the system detect soon, or within half a minute, that packets vanish."""
+        """Let the system detect soon, or within half a minute, that packets vanish.
+
+        A proxy answers the system's probes in the place of the cloud: MQTT has to ask then.
+        """
         sock = self._client.socket()
-        if isinstance(sock, socket.socket):
+        if self._endpoint.proxy is not None:
+            self._client.watch(closely=closely)
+        elif isinstance(sock, socket.socket):
             watch_socket(sock, closely=closely)
 
     @property
@@ -328,12 +334,23 @@ class _Client(paho.Client):
             manual_ack=True,
         )
         self._endpoint, self._five = endpoint, five
+        self._agreed_s: int | None = None  # the keep-alive
         if endpoint.proxy:
             self.ws_set_options(path=WEBSOCKET_PATH)
         if endpoint.tls is not None:
             self.tls_set_context(endpoint.tls)
         self.connect_timeout = CONNECT_TIMEOUT_S
         self.max_inflight_messages_set(PUBACK_WINDOW)
+
+    def watch(self, *, closely: bool) -> None:
+        """Ask the broker after a shorter silence than agreed, or after the agreed one.
+
+        The connection ends after as much silence again.
+        """
+        if self._agreed_s is None:
+            self._agreed_s = self._keepalive  # in CONNECT, or in the answer
+        shorter_s = min(CLOSE_PING_S, self._agreed_s or CLOSE_PING_S)
+        self._keepalive = shorter_s if closely else self._agreed_s
 
     def log_in(self, host: str, port: int) -> None:
         """Connect and resume the session of the previous connection."""
