@@ -15,7 +15,7 @@ def describe_device(device: DeviceRecord, online: Collection[str], now: float) -
         "model": device.model,
         "state": str(device.state(now)),
         "problem": device.problem,
-        "online": device.device_id in online,
+        "online": device.device_id in online or device.waits_for_link,
         "groups": list(device.groups),
         "attributes": dict(device.attributes),
         "board": device.client_id,

@@ -60,6 +60,7 @@ class DeviceRecord:
     last_topic: str = ""
     last_payload: bytes = b""
     is_up: bool = False  # as it says itself; its will says that it is not
+    waits_for_link: bool = False  # the gateway has ended its link for a while, to serve others
     problem: str = ""  # the reason why nothing of it counts
     take_overs: TakeOvers = field(default_factory=TakeOvers)
 
@@ -87,6 +88,7 @@ class DeviceRecord:
         self.last_payload = payload[: SHOWN_CHARACTERS * 4]
         if topic == status_topic(self.device_id):
             self.is_up = payload == ONLINE
+            self.waits_for_link = False
 
     def report(self, attributes: dict[str, Attribute]) -> None:
         """Note attributes that the device reports."""
@@ -104,13 +106,22 @@ class DeviceRecord:
 
     def admit(self, now: float) -> bool:
         """Note a login with the device's credentials; return False while it has to be held off."""
-        if not self.is_up:
+        if not self.is_up or self.waits_for_link:
+            self.waits_for_link = False
             return True
         was_held = self.take_overs.is_holding(now)
         if self.take_overs.admit(now):
             return True
         self.conflicts += not was_held
         return False
+
+    def wait_for_link(self) -> None:
+        """Note that the device has no link for a while, and counts as online."""
+        self.waits_for_link = True
+
+    def note_away(self) -> None:
+        """Note that the device is offline, though it did not say so."""
+        self.is_up = self.waits_for_link = False
 
     # credentials -----------------------------------------------------------------------
 
@@ -176,7 +187,7 @@ class DeviceRecord:
         self.token_digest = self.next_digest = ""
         self.certificate = self.next_certificate = None
         self.claim_digest = ""  # a join that was repeated would undo it
-        self.is_up = False
+        self.is_up = self.waits_for_link = False
 
 
 def _is_old(made_at: float, now: float, expire_days: int) -> bool:
