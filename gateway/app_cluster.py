@@ -147,12 +147,17 @@ async def load_credential(
 
 
 def build_warnings(
-    settings: ClusterSettings, credential: CredentialKeeper, clock: Callable[[], float]
+    settings: ClusterSettings,
+    credential: CredentialKeeper,
+    clock: Callable[[], float],
+    bluetooth: Callable[[], str] | None,
 ) -> NodeWarnings:
-    """Return the warnings of a node: of its clock, and of what admits it to its cluster."""
+    """Return the warnings of a node: of its clock, its radio, and what admits it to a cluster."""
     sources = {"clock": lambda: describe_clock(clock)}
     if settings.admit == "account":
         sources["credential"] = credential.warning
+    if bluetooth is not None:
+        sources["bluetooth"] = bluetooth
     return NodeWarnings(sources, clock)
 
 
