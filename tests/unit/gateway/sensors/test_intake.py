@@ -1,7 +1,7 @@
 import pytest
 
 from gateway.sensors.frames import FrameError
-from gateway.sensors.intake import QUEUE_LIMIT, STRANGER_BURST, STRANGER_RATE, Intake
+from gateway.sensors.intake import QUEUE_LIMIT, STRANGER_RATE, Intake
 from hardware.radio.advertisement import Advertisement
 from tests.bthome import ADDRESS, CLIMATE, advertise, of_data
 
@@ -26,11 +26,11 @@ def test_strangers_leave_room_for_accepted_sensors() -> None:
         intake.put(of(number, at=1.0))
     intake.put(advertise(CLIMATE, at=1.0))
     waiting = [heard.frame.address for heard in intake.take()]
-    assert (len(waiting), waiting[-1]) == (STRANGER_BURST + 1, ADDRESS)
-    assert intake.counts["too many strangers"] == 1000 - STRANGER_BURST
+    assert (len(waiting), waiting[-1]) == (STRANGER_RATE.burst + 1, ADDRESS)
+    assert intake.counts["too many strangers"] == 1000 - STRANGER_RATE.burst
     for number in range(1000):
         intake.put(of(number, at=2.0))
-    assert len(intake) == STRANGER_RATE
+    assert len(intake) == pytest.approx(20, abs=1)
 
 
 def test_other_advertisements_take_no_room() -> None:

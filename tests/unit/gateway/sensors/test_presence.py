@@ -1,8 +1,8 @@
-from gateway.sensors.presence import FIRST_S, LEAST_S, MOST_S, Presence
+from gateway.sensors.presence import FIRST_S, LEAST_S, MOST_S, SensorPresence
 
 
-def heard(interval_s: float, times: int) -> Presence:
-    presence = Presence(0.0)
+def heard(interval_s: float, times: int) -> SensorPresence:
+    presence = SensorPresence(0.0)
     for number in range(times):
         presence.note(number * interval_s)
     return presence
@@ -26,7 +26,7 @@ def test_quick_and_slow_sensors_have_bounds() -> None:
 
 
 def test_a_sensor_has_time_while_its_interval_is_unknown() -> None:
-    assert Presence(5.0).deadline == 5.0 + FIRST_S
+    assert SensorPresence(5.0).deadline == 5.0 + FIRST_S
     assert heard(10.0, 3).deadline == 20.0 + FIRST_S
     assert heard(10.0, 4).deadline == 30.0 + LEAST_S
 
@@ -41,6 +41,6 @@ def test_one_long_gap_is_forgotten_in_time() -> None:
 
 
 def test_a_sensor_that_was_online_before_a_restart_expires_as_well() -> None:
-    presence = Presence(0.0, is_online=True)
+    presence = SensorPresence(0.0, is_online=True)
     assert presence.expire(FIRST_S)
-    assert not Presence(0.0).expire(FIRST_S)
+    assert not SensorPresence(0.0).expire(FIRST_S)

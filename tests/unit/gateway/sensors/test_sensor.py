@@ -4,8 +4,8 @@ from gateway.sensors.bthome import decode_objects
 from gateway.sensors.frames import FrameError, read_frame
 from gateway.sensors.sensor import (
     BAD_FRAMES,
-    BURST,
-    RATE,
+    FRAME_RATE,
+    PACKET_RATE,
     FrameOutcome,
     Sensor,
     SensorProblem,
@@ -123,9 +123,21 @@ def test_a_cut_object_drops_one_frame(ending: str) -> None:
 def test_a_sensor_that_sends_too_fast_is_slowed() -> None:
     sensor = make()
     sent = [advertise(f"00{n % 256:02x}" + CLIMATE, at=1.0) for n in range(100)]
-    assert outcomes(sensor, *sent).count(FrameOutcome.TOO_FAST) == 100 - BURST
+    assert outcomes(sensor, *sent).count(TAKEN) == PACKET_RATE.burst
     sent = [advertise(f"00{n % 256:02x}" + CLIMATE, at=2.0) for n in range(100)]
-    assert outcomes(sensor, *sent).count(FrameOutcome.TOO_FAST) == 100 - RATE
+    assert outcomes(sensor, *sent).count(TAKEN) == pytest.approx(10, abs=1)
+
+
+def test_copies_do_not_use_up_what_a_sensor_may_send() -> None:
+    sensor = make()
+    copies = [advertise("0001" + CLIMATE, at=n / 50) for n in range(100)]  # each 20 ms
+    assert outcomes(sensor, *copies) == [TAKEN] + [REPEATED] * 99
+    assert outcomes(sensor, advertise("0002" + CLIMATE, at=2.0)) == [TAKEN]
+
+
+def test_frames_beyond_any_sensor_are_not_decoded() -> None:
+    sensor, sent = make(), [advertise(CLIMATE, at=1.0)] * 1000
+    assert outcomes(sensor, *sent).count(FrameOutcome.TOO_FAST) == 1000 - FRAME_RATE.burst
 
 
 def test_plain_frames_of_others_do_not_use_up_what_an_encrypted_sensor_may_send() -> None:
