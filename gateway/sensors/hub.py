@@ -187,13 +187,11 @@ class SensorHub:
         except FrameError as exc:
             raise SensorError(f"cannot decode {frame.address}: {exc}") from exc
 
-    def take_known(self, sensor: Sensor, stranger: Stranger) -> None:
+    def take_known(self, sensor: Sensor, frame: Frame, stranger: Stranger) -> None:
         """Publish the values that a sensor sent last before it was accepted; events are over."""
         assert self._decode is not None  # a stranger was decoded before
         try:
-            _, packet = sensor.take(
-                stranger.frame, stranger.name, self.clocks.monotonic(), self._decode
-            )
+            _, packet = sensor.take(frame, stranger.name, self.clocks.monotonic(), self._decode)
         except FrameError:
             return
         if packet is not None:

@@ -94,6 +94,25 @@ def test_a_restart_is_no_window_for_old_frames(tmp_path: Path, *, is_cut: bool, 
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_the_frame_by_which_a_sensor_was_accepted_counts_once(
+    tmp_path: Path, *, is_cut: bool
+) -> None:
+    async def scenario() -> None:
+        first = encrypt(celsius(1.0) + "3a01", 70, flags=TRIGGER_BASED)
+        async with sensor_world(tmp_path, is_cut=is_cut) as world:
+            await world.hear(first)
+            await world.approve(key=KEY)
+            await world.hear(first)
+            assert world.values() == [1.0]
+        async with sensor_world(tmp_path) as world:
+            await world.hear(first)
+            assert world.values() == []
+            assert world.said("/events/button") == []
+
+    asyncio.run(scenario())
+
+
 def test_counters_are_written_seldom(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with sensor_world(tmp_path) as world:
