@@ -9,12 +9,14 @@ failed, through the node that holds the SEP of the cluster.
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from broker import LocalClient, Message
 from gateway.backoff import delays
@@ -30,7 +32,6 @@ from gateway.errors import (
 )
 from gateway.node.account import Account
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
@@ -39,6 +40,9 @@ from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from settings.secret import Secret
+
+if TYPE_CHECKING:
+    from gateway.uplink.connection import CloudConnection
 
 logger = logging.getLogger(__name__)
 
@@ -239,7 +243,7 @@ class Uplink:
             self.mqtt = ""
             await connection.close()
 
-    async def _open(self, token: Secret, via: str) -> CloudConnection:
+    async def _open(self, token: Secret, via: str) -> "CloudConnection":
         """Connect by MQTT 5, or by 3.1.1 to a broker without MQTT 5."""
         if self._clock() >= self._old_version_until:
             try:
@@ -250,7 +254,11 @@ class Uplink:
         self._old_version_until = self._clock() + OLD_VERSION_S
         return connection
 
-    async def _dial(self, token: Secret, via: str, *, five: bool) -> CloudConnection:
+    async def _dial(self, token: Secret, via: str, *, five: bool) -> "CloudConnection":
+        # the MQTT client, 0.7 MiB, comes when the cloud has answered; a disk may be slow
+        await asyncio.to_thread(importlib.import_module, "gateway.uplink.connection")
+        from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
+
         callbacks = ConnectionCallbacks(self.downlinks.take, self.forwarder.on_puback)
         node_id = self._node.node_id
         endpoint = self._endpoint.through(via)
@@ -264,7 +272,7 @@ class Uplink:
         self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {endpoint.transport}"
         return connection
 
-    async def _serve(self, connection: CloudConnection, via: str) -> None:
+    async def _serve(self, connection: "CloudConnection", via: str) -> None:
         tasks = {
             asyncio.create_task(self.forwarder.run(), name="uplink forwarder"),
             asyncio.create_task(self._follow_changes(), name="uplink changes"),
@@ -371,6 +379,6 @@ class Uplink:
         self._failing_since = None
 
 
-async def _until_closed(connection: CloudConnection) -> None:
+async def _until_closed(connection: "CloudConnection") -> None:
     ended = await asyncio.shield(connection.closed)  # a cancelled wait does not end it
     raise UplinkLost(ended.why)
