@@ -52,7 +52,8 @@ class Link:
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
         self._lost_rounds = 0  # in a row, without a word from the gateway
-        self._address = load("resolver").new_state(config.host)
+        self._has_ip = config.link == "wifi"
+        self._address = load("resolver").new_state(config.host) if self._has_ip else None
         self._credentials = None
         self._must_join = False
         self._last_failure = None
@@ -128,7 +129,8 @@ class Link:
     async def _round(self):
         if self._credentials is None:
             self._use(load("stored").load_credentials())
-        await self._board.connect_network(self._config)
+        if self._has_ip:
+            await self._board.connect_network(self._config)
         try:
             await self._connect()
         except LinkLost:
@@ -137,7 +139,7 @@ class Link:
 
     async def _recover_network(self):
         """Make the board doubt its network after some rounds without a word from the gateway."""
-        if self.up_since is not None:
+        if self.up_since is not None or not self._has_ip:
             return
         self._lost_rounds += 1
         if await self._board.recover_network(self._lost_rounds):
@@ -160,9 +162,11 @@ class Link:
                 await end_task(pump)
 
     async def _open(self, config, connection):
-        address = await load("resolver").find(
-            self._address, config.host, config.port, self._board.dns()
-        )
+        address = None
+        if self._has_ip:
+            address = await load("resolver").find(
+                self._address, config.host, config.port, self._board.dns()
+            )
         is_joining = self._credentials is None or self._must_join
         try:
             if is_joining:
@@ -181,7 +185,8 @@ class Link:
                 self._must_join = is_about_login
             raise
         except LinkLost:
-            load("resolver").note_failure(self._address)
+            if self._has_ip:
+                load("resolver").note_failure(self._address)
             raise
         self._note_word(address)
         remove("claim")  # a power cut in the join may have left it
@@ -190,7 +195,7 @@ class Link:
         self._outbox.reconnected(session)
         handshake = load("handshake")
         await handshake.subscribe(connection, *handshake.filters(self.prefix))
-        await handshake.report(connection, self._board, self.prefix)
+        await handshake.report(connection, config, self._board, self.prefix)
         self._report_up()
 
     async def _log_in(self, config, connection, address):
@@ -204,7 +209,8 @@ class Link:
     def _note_word(self, address):
         """Note that the gateway said something, whatever it was."""
         self._lost_rounds = 0
-        load("resolver").note_success(self._address, self._config.host, address)
+        if self._has_ip:
+            load("resolver").note_success(self._address, self._config.host, address)
 
     def _use(self, credentials):
         self._credentials = credentials

@@ -13,7 +13,7 @@ import importlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -105,8 +105,8 @@ class Uplink:
         self._look = asyncio.Event()  # at the ways: another node may lead to the cloud
         self._is_watched_closely = False
         self._connection: CloudConnection | None = None
-        rng = random.Random()  # noqa: S311  # spreads attempts
-        self.link = CloudLink(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
+        self._rng = random.Random()  # noqa: S311  # spreads attempts
+        self.link = CloudLink(self._make_waits, clock())
         self.forwarder = Forwarder(node.node_id, parts.spool)
         self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
         self._limits = MqttLimits()  # as the cloud announced them last
@@ -115,6 +115,9 @@ class Uplink:
         self._changed = asyncio.Event()
         self._failing_since: float | None = None
         self._handle_request: RequestHandler | None = None  # while run() runs
+
+    def _make_waits(self) -> Iterator[float]:
+        return delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
 
     def register_soon(self) -> None:
         """Register the node's record again: it has changed."""
@@ -314,7 +317,7 @@ class Uplink:
                 return
 
     async def _follow_changes(self) -> None:
-        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, random.Random())  # noqa: S311
+        waits = self._make_waits()
         while True:
             try:
                 async with asyncio.timeout(REGISTER_AGAIN_S):
@@ -328,6 +331,8 @@ class Uplink:
                 logger.warning("%s; trying again", exc)
                 self._changed.set()
                 await asyncio.sleep(next(waits))
+            else:
+                waits = self._make_waits()
 
     async def _register(self) -> None:
         self._changed.clear()
