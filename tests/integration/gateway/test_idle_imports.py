@@ -32,8 +32,8 @@ ALLOWED = {
 OF_THE_CLOUD = {"certifi", "httpcore", "httpx", "idna", "paho"}  # not rich, of httpx's command line
 ONLY_WITH_A_CLOUD = ("gateway.cloud_api.client", "gateway.sep", "gateway.spool.file")
 ONLY_WHEN_ASKED = (
-    "gateway.cli.app", "gateway.http.openapi", "gateway.links.links", "gateway.services.images.archives",
-    "gateway.services.images.pull", "gateway.sidecar.metrics",
+    "gateway.cli.app", "gateway.http.openapi", "gateway.links.links",
+    "gateway.services.images.archives", "gateway.services.images.pull", "gateway.sidecar.metrics",
 )  # fmt: skip
 
 
