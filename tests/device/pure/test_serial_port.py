@@ -26,7 +26,7 @@ class Line:
 def found_in(port: serial_port.SerialChunkPort, octets: bytes, step: int = 1) -> "list[bytes]":
     for at in range(0, len(octets), step):
         port._feed(octets[at : at + step])
-    taken: "list[bytes]" = port._found
+    taken: list[bytes] = port._found
     port._found = []
     return taken
 
