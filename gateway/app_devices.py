@@ -11,6 +11,7 @@ from gateway.devices.rotation import RotationRule
 from gateway.devices.settings import DeviceRights, DevicesSettings
 from gateway.devices.store import DeviceStore
 from gateway.devices.tables import DeviceTables, load_tables
+from gateway.links.ble.settings import BluetoothSettings
 from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
 from gateway.sensors.decisions import SensorDecisions
 from gateway.sensors.hub import SensorHub
@@ -21,6 +22,16 @@ if TYPE_CHECKING:  # a gateway without [devices] certificates, or without links,
     from gateway.devices.authority import DeviceAuthority
     from gateway.links.device_links import DeviceLinks
     from gateway.links.settings import SerialSettings
+    from hardware.radio.backend import RadioBackend
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """The links to devices without IP."""
+
+    serial: "tuple[SerialSettings, ...]"
+    bluetooth: BluetoothSettings
+    radio: "RadioBackend | None" = None  # instead of BlueZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +78,28 @@ def build_admission(base: DeviceBase, broker: Broker) -> DeviceAdmission:
     return DeviceAdmission(base.store, base.tables, broker, rules)
 
 
-def build_links(
-    base: DeviceBase, serial: "tuple[SerialSettings, ...]", broker: Broker
-) -> "DeviceLinks | None":
+def build_links(base: DeviceBase, settings: LinkSettings, broker: Broker) -> "DeviceLinks | None":
     """Return the links to devices without IP; None when the configuration has none."""
-    if not serial:
+    serial, ble = settings.serial, settings.bluetooth
+    if not serial and not ble.enabled:
         return None
-    from gateway.links.device_links import DeviceLinks
+    from gateway.links.device_links import DeviceLinks, LinkSource
     from gateway.links.links import Links
-    from gateway.links.serial_lines import SerialLines
 
     links = Links(base.tables, base.settings.expire_days, broker)
-    return DeviceLinks(links, (SerialLines(links, serial),))
+    sources: list[LinkSource] = []
+    bluetooth = None
+    if serial:
+        from gateway.links.serial_lines import SerialLines
+
+        sources.append(SerialLines(links, serial))
+    if ble.enabled:
+        from gateway.links.ble.bluetooth import build_bluetooth
+
+        registry = base.tables.registry
+        bluetooth = build_bluetooth(ble, links, registry, broker, settings.radio)
+        sources.append(bluetooth)
+    return DeviceLinks(links, tuple(sources), bluetooth)
 
 
 async def build_sensors(

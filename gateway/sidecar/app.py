@@ -28,6 +28,7 @@ from gateway.sidecar.cluster import cluster_routes
 from gateway.sidecar.devices import claims
 from gateway.sidecar.devices.boards import boards_routes
 from gateway.sidecar.devices.links import links_routes
+from gateway.sidecar.devices.radio import radio_routes
 from gateway.sidecar.devices.registry import registry_routes
 from gateway.sidecar.devices.sensors import sensors_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
@@ -110,7 +111,7 @@ def _build_rollouts(
     from gateway.sidecar.rollouts import CloudWays, NodeRollouts
 
     ways = CloudWays(cloud.account_nodes, nodes)
-    return NodeRollouts(parts.node, parts.services, ways, images)
+    return NodeRollouts(parts.node, parts.services, ways, images, parts.clock)
 
 
 def sidecar_routes(
@@ -133,6 +134,7 @@ def sidecar_routes(
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),
         *links_routes(guard, parts.links),
+        *radio_routes(guard, parts.links.bluetooth if parts.links else None),
         *sensors_routes(guard, parts.sensors, parts.status),
         *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),
