@@ -42,6 +42,7 @@ _LEAST_CHUNK = const(7)
 _BUFFER_BYTES = const(256)
 _QUEUE_CHUNKS = const(10)  # the window of the stream is smaller
 _INTERVAL_US = const(250000)
+_LOOK_MS = const(1000)  # between two looks at what should be advertised
 _FIRST_WRITE_MS = const(5000)  # that the gateway takes for it; then the device speaks first
 _BUSY_MS = const(20)  # between two tries when the stack has no memory for a notification
 _BUSY_TRIES = const(250)
@@ -100,14 +101,6 @@ class BlePeripheral:
             await self._wait(left_ms)
             self._need()
 
-    def show(self):
-        """Advertise what has changed, if a central is waited for."""
-        if self._shown >= 0 and self._shown != self._flags() and self._central is None:
-            try:
-                self._advertise()
-            except OSError:  # connect() finds out
-                pass
-
     async def receive(self):
         """Return the next chunk; LinkLost when the central has gone. One task at a time."""
         while True:
@@ -160,12 +153,12 @@ class BlePeripheral:
             self._start()
         started = time.ticks_ms()
         while self._central is None or self._done == self.centrals:
-            if self._central is None and self._shown < 0:
+            if self._central is None and self._shown != self._flags():
                 self._advertise()
             left_ms = self._wait_ms - time.ticks_diff(time.ticks_ms(), started)
             if left_ms <= 0:
                 raise LinkLost("no gateway has connected by Bluetooth")
-            await self._wait(left_ms)
+            await self._wait(min(left_ms, _LOOK_MS))
 
     def _start(self):
         ble = self._ble

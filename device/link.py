@@ -28,6 +28,7 @@ from micropython import const
 _STATUS_ID = const(65535)  # above the outbox's ids
 _ACK_TIMEOUTS = const(3)  # a broker that answers pings but acknowledges nothing is no use
 _ACK_LIMIT = const(64)  # PUBACKs that wait to be sent
+_LINK_CAP_MS = const(5000)  # the longest pause between two tries without IP
 _CRASH_LIMIT = const(5)  # rounds in a row that an error in the package ended; then it resets
 _TIME_AGE_S = const(3600)  # the gateway is asked for the time again
 
@@ -90,8 +91,8 @@ class Link:
             attempt = backoff.next_attempt(attempt, up_ms)
             first_ms = int(self._config.retry_first_s * 1000)
             cap_ms = int(self._config.retry_cap_s * 1000)
-            if self._radio:  # it only listens: a gateway that has connected is served at once
-                attempt = 1
+            if not self._has_ip:  # tries cost nobody anything, and the console is read in them only
+                cap_ms = min(cap_ms, _LINK_CAP_MS)
             pause_ms = backoff.delay_ms(attempt, first_ms, cap_ms, random.random())
             backoff = None
             await asyncio.sleep_ms(pause_ms)
@@ -107,8 +108,6 @@ class Link:
     def check(self):
         """Look after the connection that stands; to be called about once a second."""
         if not self.is_up:
-            if self._radio:
-                self._radio.show()
             return
         if self._connection.check() or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
             self._wake.set()
