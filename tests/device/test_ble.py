@@ -179,7 +179,7 @@ def test_bytes_pass_when_the_mtu_lies(play: Play, direction: str) -> None:
 def test_a_device_that_speaks_before_it_is_heard_loses_nothing(play: Play) -> None:
     async def script(stage: Stage) -> None:
         stage.adapter.faults.early_s = 0.2
-        for number in range(10):
+        for number in range(4):
             await pass_all(stage, bytes([number]) * 100)
 
     play(script)
@@ -233,7 +233,6 @@ def test_a_board_that_nobody_hears_restarts_its_stack(play: Play) -> None:
         await asyncio.to_thread(stage.radio.deafen, stage.address)
         await stage.wait_for("Bluetooth restarted, 1 times")
         await pass_all(stage)
-        await stage.wait_for("reset")  # nobody comes
 
     play(script, wait_ms=300)
 
