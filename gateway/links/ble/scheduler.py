@@ -160,6 +160,8 @@ class LinkScheduler:
         """Note that the link could not be opened."""
         self._turns.pop(address)
         self.counters.failed += 1
+        known = self.advertisers.get(address)
+        self._doubts += known is not None and not known.proved
         self.advertisers.fail(address, now, self._jitter())
 
     def postponed(self, address: str, now: float, wait_s: float) -> None:
