@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from gateway.sensors.frames import SERVICE_UUID
-from hardware.radio.advertisement import Advertisement
 from tests.bthome import (
     CLIMATE,
     KEY,
@@ -19,6 +17,7 @@ from tests.bthome import (
     celsius,
     encrypt,
     of_data,
+    on_air,
 )
 from tests.commands import Person
 from tests.mqtt_peer import Mqtt
@@ -93,13 +92,6 @@ def address() -> str:
 def fresh() -> str:
     """Return a static random address, as those of the radio are."""
     return f"C4:C1:38:0B:1C:{next(NUMBERS):02X}"
-
-
-def on_air(sent: Advertisement, name: str = "") -> bytes:
-    """Return the bytes of an advertisement."""
-    data = sent.service_data[SERVICE_UUID]
-    named = bytes((len(name) + 1, 0x09)) + name.encode() if name else b""
-    return bytes.fromhex("020106") + bytes((len(data) + 3, 0x16)) + b"\xd2\xfc" + data + named
 
 
 def test_a_person_accepts_a_sensor_and_applications_read_it(
