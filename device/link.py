@@ -28,6 +28,7 @@ from micropython import const
 _STATUS_ID = const(65535)  # above the outbox's ids
 _ACK_TIMEOUTS = const(3)  # a broker that answers pings but acknowledges nothing is no use
 _ACK_LIMIT = const(64)  # PUBACKs that wait to be sent
+_LINK_CAP_MS = const(5000)  # the longest pause between two tries without IP
 _CRASH_LIMIT = const(5)  # rounds in a row that an error in the package ended; then it resets
 _TIME_AGE_S = const(3600)  # the gateway is asked for the time again
 
@@ -48,7 +49,8 @@ class Link:
         self._clock = clock
         self._failures = failures
         self._on_command = None
-        self._connection = Connection(config)
+        self._radio = load("ble_start").open_radio(config, outbox)
+        self._connection = Connection(config, self._radio)
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
         self._lost_rounds = 0  # in a row, without a word from the gateway
@@ -89,6 +91,10 @@ class Link:
             attempt = backoff.next_attempt(attempt, up_ms)
             first_ms = int(self._config.retry_first_s * 1000)
             cap_ms = int(self._config.retry_cap_s * 1000)
+            if not self._has_ip:  # tries cost nobody anything, and the console is read in them only
+                cap_ms = min(cap_ms, _LINK_CAP_MS)
+            if self._radio is not None:  # advertising costs the gateway nothing
+                attempt = 1
             pause_ms = backoff.delay_ms(attempt, first_ms, cap_ms, random.random())
             backoff = None
             await asyncio.sleep_ms(pause_ms)
@@ -104,6 +110,8 @@ class Link:
     def check(self):
         """Look after the connection that stands; to be called about once a second."""
         if not self.is_up:
+            if self._radio is not None:
+                self._radio.show()
             return
         if self._connection.check() or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
             self._wake.set()
@@ -132,17 +140,26 @@ class Link:
         if self._has_ip:
             await self._board.connect_network(self._config)
         try:
+            if self._radio is not None:
+                await self._radio.connect(self._credentials is None or self._must_join)
             await self._connect()
         except LinkLost:
             await self._recover_network()
             raise
+        finally:
+            if self._radio is not None:
+                self._radio.hang_up()
 
     async def _recover_network(self):
         """Make the board doubt its network after some rounds without a word from the gateway."""
-        if self.up_since is not None or not self._has_ip:
+        if self._radio is not None:
+            did_something = self._radio.recover(self._board.reset)
+        elif self.up_since is not None or not self._has_ip:
             return
-        self._lost_rounds += 1
-        if await self._board.recover_network(self._lost_rounds):
+        else:
+            self._lost_rounds += 1
+            did_something = await self._board.recover_network(self._lost_rounds)
+        if did_something:
             self.network_restarts += 1
             print("device: network restarted, %d times so far" % self.network_restarts)
 
@@ -287,3 +304,4 @@ class Link:
         if reason != self._last_failure:  # once per reason, or the log drowns in an outage
             print("device: offline:", reason)
         self._last_failure = reason
+

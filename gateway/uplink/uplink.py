@@ -12,7 +12,6 @@ import contextlib
 import importlib
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +36,7 @@ from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.link import CloudLink, CloudLinkState
 from gateway.uplink.rules import Rules
+from hardware.boot_clock import boot_time
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from settings.secret import Secret
@@ -50,6 +50,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 OLD_VERSION_S = 3600.0  # until MQTT 5 is tried again with a broker that lacks it
 SETTLE_S = 0.1  # one registration covers all changes within this time
 TOKEN_RETRY_S = 10.0
+LOOK_S = 5.0  # at the clock: a machine that has slept is late (boot_clock.py)
 HANGS_S, HANGS_LOOK_S = 2.0, 0.25  # of a direct attempt, when there is another way
 PROBE_S = 1.0  # at least, between two probes of the direct way
 REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
@@ -96,7 +97,7 @@ class Uplink:
         endpoint: Endpoint,
         node: NodePorts,
         parts: UplinkParts,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boot_time,
     ) -> None:
         self._endpoint, self._node, self._clock = endpoint, node, clock
         self._api, self._account = parts.api, parts.account
@@ -188,6 +189,7 @@ class Uplink:
             was_left = self._ways.has_holder(self._clock())
             if not was_left:
                 wait_s = min(wait_s, self._ways.holder_in_s(self._clock()))
+            wait_s = min(wait_s, LOOK_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._look.wait()
