@@ -33,9 +33,9 @@ ALLOWED = {
 OF_THE_CLOUD = {"certifi", "httpcore", "httpx", "idna"}
 ONLY_WITH_A_CLOUD = ("gateway.cloud_api.client", "gateway.sep", "gateway.spool.file")
 ONLY_WHEN_ASKED = (
-    "gateway.cli.app", "gateway.http.openapi", "gateway.links.links", "gateway.services.images.archives",
-    "gateway.services.images.pull", "gateway.sidecar.metrics", "html", "microservice.service",
-    "multiprocessing", "zoneinfo",
+    "gateway.cli.app", "gateway.http.openapi", "gateway.links.links",
+    "gateway.services.images.archives", "gateway.services.images.pull", "gateway.sidecar.metrics",
+    "html", "microservice.service", "multiprocessing", "zoneinfo",
 )  # fmt: skip
 
 
