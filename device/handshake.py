@@ -7,11 +7,14 @@ import asyncio
 import socket
 import sys
 
-from device.errors import CredentialsRefused, LinkLost, Refused, WireError
+from device.errors import CredentialsRefused, LinkLost, NotListening, Refused, Unreachable
+from device.errors import WireError
 from device.flash import load
 from micropython import const
 
 _EINPROGRESS = (115, 119, 112, 36)  # Linux, ESP32 and lwIP, others
+_REFUSED = (111, 104, 107, 128)  # ECONNREFUSED; lwIP says ECONNRESET, or ENOTCONN at a write
+_CONNECT_MS = const(3000)  # of silence: a new attempt sends its SYN sooner than TCP would repeat it
 VERSION = "0.1.0"  # of this package
 
 _SUBSCRIBE_ID = const(65535)
@@ -78,12 +81,7 @@ async def _shake_hands(connection, config, board, address, packet):
     sock = socket.socket(address[0], address[1], address[2])
     connection.begin(asyncio.StreamReader(sock))  # from here on close() closes the socket
     sock.setblocking(False)
-    try:
-        sock.connect(address[-1])
-    except OSError as exc:
-        if exc.errno not in _EINPROGRESS:
-            raise
-    await _writable(sock)
+    await _reach(sock, address[-1], min(_CONNECT_MS, connection.timeout_ms // 2))
     _set_nodelay(sock)
     if config.tls:
         connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board)))
@@ -91,7 +89,7 @@ async def _shake_hands(connection, config, board, address, packet):
         await connection.send(packet)  # with TLS its handshake comes first
     except LinkLost as exc:
         hint = "; the gateway may ask for a certificate in device.crt" if config.tls else ""
-        raise LinkLost("cannot connect: %s%s" % (exc, hint))
+        raise type(exc)("cannot connect: %s%s" % (exc, hint))
     while True:
         answer = connection.decoder.take_packet()
         if answer is not None:
@@ -100,6 +98,23 @@ async def _shake_hands(connection, config, board, address, packet):
     if answer[0] != 2:
         raise WireError("cannot connect: the broker's first packet is not CONNACK")
     return answer
+
+
+async def _reach(sock, address, limit_ms):
+    """Open the TCP connection."""
+    try:
+        try:
+            sock.connect(address)
+        except OSError as exc:
+            if exc.errno not in _EINPROGRESS:
+                raise
+        await asyncio.wait_for_ms(_writable(sock), limit_ms)
+        sock.send(b"")  # tells of a refusal; a socket that was refused counts as writable
+    except OSError as exc:
+        kind = NotListening if exc.errno in _REFUSED else Unreachable
+        raise kind("cannot connect: %s" % exc)
+    except asyncio.TimeoutError:
+        raise Unreachable("cannot connect: no answer within %s s" % (limit_ms / 1000))
 
 
 def _writable(sock):

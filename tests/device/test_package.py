@@ -28,7 +28,7 @@ BOARD_BYTES = 64 * 1024
 BOARD_SHARE = 0.68  # of the heap in use here, on a 32-bit board: seen on Pico W firmware
 HEAP_BYTES = 48 * 1024  # of a board, connected and publishing
 CORE_BYTES = 30 * 1024  # of .mpy files that are in memory then
-PACKAGE_BYTES = 48 * 1024  # of all of them
+PACKAGE_BYTES = 56 * 1024
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
@@ -174,7 +174,7 @@ def guide_program() -> str:
 def test_the_guide_lists_every_setting() -> None:
     source = (PACKAGE / "config.py").read_text()
     keys = set(re.findall(r'"([a-z_]+)": (?:\(|None|""|False)', source)) | {"model"}
-    assert len(keys) == 19
+    assert len(keys) == 20
     assert all(f"`{key}`" in GUIDE for key in keys)
 
 
