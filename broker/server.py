@@ -13,6 +13,7 @@ from broker.core import Core
 from broker.journal import Journal, JournalStatus
 from broker.local_client import LocalClient
 from broker.net.acceptor import Acceptor
+from broker.net.adopter import Adopter
 from broker.net.hub import Hub
 from broker.net.listeners import (
     Listener,
@@ -68,6 +69,7 @@ class Broker:
         )
         self._hub = Hub(self._core, self._limits, authenticator, self.now)
         self._acceptors: list[Acceptor] = []
+        self._adopter: Adopter | None = None  # while the broker listens
         self._bound: list[tuple[Address, ...]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poller: Poller | None = None
@@ -131,6 +133,7 @@ class Broker:
             self._acceptors.append(acceptor)
         for acceptor in self._acceptors:
             acceptor.start()
+        self._adopter = Adopter(self._hub, connection_limiter, self._poller)
         self._ticker = self._loop.call_later(TICK_S, self._tick)
         for listener, bound in zip(self._listeners, self._bound, strict=True):
             where = ", ".join(
@@ -141,6 +144,7 @@ class Broker:
 
     async def stop(self) -> None:
         """Say good-bye to all clients and close."""
+        self._adopter = None
         for acceptor in self._acceptors:
             await acceptor.stop()
         if self._ticker is not None:
@@ -160,6 +164,20 @@ class Broker:
         self._bound.clear()
         if self._store is not None:
             await self._store.close()
+
+    async def adopt(
+        self, connected: socket.socket, listener: str, peer: str, proved: str = ""
+    ) -> bool:
+        """Serve one end of a connection that the embedding program has made.
+
+        Authenticators see the listener's name, the peer, and the name that the embedding program
+        has proved of it. The socket is closed, and False returned, when a limit of connections is
+        reached or the broker does not run.
+        """
+        if self._adopter is None:
+            connected.close()
+            return False
+        return await self._adopter.adopt(connected, listener, peer, proved)
 
     @property
     def hooks(self) -> Hooks:

@@ -3,7 +3,9 @@
 Theory of operation
 -------------------
 A worker is a task that handles one message after the other, as long as any can start; so a burst
-costs one task, and a handler that needs no waiting costs no switch. A worker whose handler has
+costs one task, and a handler that needs no waiting costs no switch. A worker without a message is
+parked: start() resumes it within the call (mqtt/direct_wakeup.py), so that what its handler
+publishes leaves with the answers to the read that brought the message. A worker whose handler has
 left something in its context variables ends, so that no message sees those of another. While
 handlers run, a sweep looks for those beyond their limit: it cancels them, and ends the process
 when one does not end then.
@@ -27,6 +29,7 @@ from microservice.memory import explain_memory, is_out_of_memory
 from microservice.message import Message
 from microservice.mqtt import dead_letters as names
 from microservice.mqtt.current import current_message
+from microservice.mqtt.direct_wakeup import DirectWakeup
 from microservice.mqtt.failure import (
     HandlerFailure,
     describe_ends,
@@ -99,6 +102,7 @@ class Dispatcher:
         self._context = contextvars.copy_context()
         self._runs: dict[QueuedMessage, _Run] = {}  # running and paused
         self._workers: set[asyncio.Task[None]] = set()
+        self._parked: list[DirectWakeup[QueuedMessage]] = []  # workers; never more than may run
         self._idle = asyncio.Event()
         self._idle.set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -152,12 +156,20 @@ class Dispatcher:
         except TimeoutError:
             logger.warning("%d handlers are still running", self._deliveries.running)
 
+    def close(self) -> None:
+        """End the workers that are parked."""
+        while self._parked:
+            self._parked.pop().cancel()
+
     # Workers -----------------------------------------------------------------------------------
 
     def _pump(self) -> None:
         now = asyncio.get_running_loop().time()
         while (delivery := self._deliveries.take_start(now)) is not None:
             self._idle.clear()
+            if self._parked and asyncio.current_task() is None:
+                self._parked.pop().wake(delivery)
+                continue
             worker = asyncio.create_task(self._work(delivery), context=self._context.copy())
             self._workers.add(worker)
             worker.add_done_callback(self._workers.discard)
@@ -177,14 +189,15 @@ class Dispatcher:
     async def _work(self, delivery: QueuedMessage) -> None:
         loop, deliveries = asyncio.get_running_loop(), self._deliveries
         clean = contextvars.copy_context()
+        wakeup: DirectWakeup[QueuedMessage] = DirectWakeup(loop)
         began = loop.time()
-        following: QueuedMessage | None = delivery
-        while following is not None:
-            run = self._runs.get(following)
+        while True:
+            run = self._runs.get(delivery)
             if run is None:
-                message = cast("Incoming", following.message)
-                found = self._triggers.find(message.topic)
-                run = self._runs[following] = _Run(following, message, found)
+                message = cast("Incoming", delivery.message)
+                run = self._runs[delivery] = _Run(
+                    delivery, message, self._triggers.find(message.topic)
+                )
             await self._handle(run)
             self._acknowledge()
             now = loop.time()
@@ -194,9 +207,19 @@ class Dispatcher:
             if contextvars.copy_context() != clean:
                 break
             following = deliveries.take_start(now)
-        if not deliveries.running:
-            self._idle.set()
+            if following is None:
+                self._note_end()
+                self._watch()
+                self._parked.append(wakeup)
+                following = await wakeup
+                began = loop.time()
+            delivery = following
+        self._note_end()
         self._pump()
+
+    def _note_end(self) -> None:
+        if not self._deliveries.running:
+            self._idle.set()
 
     def _acknowledge(self) -> None:
         packet_ids = self._deliveries.take_acks()

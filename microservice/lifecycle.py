@@ -254,6 +254,7 @@ class ServiceLifecycle:
                 await handler()
             except Exception:
                 logger.exception("on_stop failed")
+        self._dispatcher.close()
         if self._link is not None:
             await self._link.close()
         self._server.should_exit = True

@@ -4,11 +4,15 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.share import SHARE, find_seed, leave_out, order_by_length, part_of
+
+if TYPE_CHECKING:
+    from tests.radio.virtual_radio import VirtualRadio
 
 END_S = 10.0  # for what tests started to end by itself
 POOLS = ("asyncio_", "passwords", "store", "ThreadPoolExecutor")  # Python itself tells them to end
@@ -47,6 +51,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         others = set(left_out)
         items[:] = [item for item in items if item not in others]
     order_by_length(items)
+
+
+@pytest.fixture
+def radio() -> Iterator["VirtualRadio"]:
+    """Give a virtual Bluetooth radio of its own to a test."""
+    from tests.radio.virtual_radio import VirtualRadio
+
+    with VirtualRadio() as running:
+        yield running
 
 
 def find_left_thread() -> str | None:

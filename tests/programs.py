@@ -106,15 +106,23 @@ class Program:
 
 
 def until(condition: Callable[[], T], what: str = "a condition", timeout_s: float = 20) -> T:
-    """Return the condition's first true value; fail when there is none in time."""
+    """Return the condition's first true value; fail when there is none in time.
+
+    A condition whose assertion fails is not true yet; the last failure is shown as the cause.
+    """
     deadline = time.monotonic() + timeout_s * PATIENCE
     pause_s = FIRST_LOOK_S
     while True:
-        value = condition()
-        if value:
-            return value
+        failure: AssertionError | None = None
+        try:
+            value = condition()
+        except AssertionError as exc:
+            failure = exc
+        else:
+            if value:
+                return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout_s:g} s in vain: {what}")
+            raise AssertionError(f"waited {timeout_s:g} s in vain: {what}") from failure
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, LAST_LOOK_S)
 

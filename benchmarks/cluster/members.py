@@ -1,7 +1,8 @@
 """Runs many members of a cluster in one process: real links and records, no broker and no API.
 
 `python -m benchmarks.cluster.members --count 200 --peers 127.0.0.1:8084` prints a JSON line at each
-change: how many members each supernode has registered, and the bytes of records that they got.
+change: how many members each supernode has registered, how many records of others the members know,
+and how many they have received.
 """
 
 import asyncio
@@ -9,7 +10,9 @@ import json
 import secrets
 import sys
 import time
-from typing import Annotated
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -37,6 +40,16 @@ PATIENT = Timings(listening=5.0, patience=5.0, heartbeat=1.0, silence=10.0)
 STAGGER_S = 0.01  # between starts
 
 
+class CountingDirectory(Directory):
+    """A directory that counts the records that others have sent."""
+
+    received = 0
+
+    def put(self, signed: str, sender_id: str = "") -> NodeRecord | None:
+        self.received += not sender_id
+        return super().put(signed, sender_id)
+
+
 class SimulatedMember:
     """One member."""
 
@@ -52,7 +65,7 @@ class SimulatedMember:
         self._sealing, self._host = sealing, host
         now = time.monotonic()
         self._election = Election(key.node_id, now, WEAK, timings=timings)
-        self.directory = Directory(secrets.token_bytes(16))
+        self.directory = CountingDirectory(secrets.token_bytes(16))
         self.network = ClusterNetwork(
             key,
             (self._election, SepAgreement(key.node_id, now)),
@@ -122,27 +135,33 @@ async def _nothing(_scope: Scope, _receive: Receive, _send: Send) -> None:
     """Serve nothing: nobody calls simulated members."""
 
 
-async def run_members(count: int, secret: Secret, peers: tuple[str, ...]) -> None:
+async def run_members(count: int, secret: Secret, peers: tuple[str, ...], host: str) -> None:
     """Run members until cancelled; print what has changed."""
     sealing = new_sealing_key().public
     ways = WaysToPeers(peers, by_multicast=False)
-    members = [SimulatedMember(secret, ways, sealing, timings=PATIENT) for _ in range(count)]
+    members = [SimulatedMember(secret, ways, sealing, host, PATIENT) for _ in range(count)]
     async with asyncio.TaskGroup() as group:
         for number, member in enumerate(members):
             group.create_task(member.run(number * STAGGER_S))
-        said: dict[str, int] | None = None
+        said: dict[str, Any] = {}
         while True:
-            registered: dict[str, int] = {}
-            for member in members:
-                if place := member.network.exchange.registered_at:
-                    registered[place] = registered.get(place, 0) + 1
-            if registered != said:
-                said = registered
-                known = sum(member.others_known for member in members)
-                line = {"at": time.time(), "registered": registered, "records": known}
-                sys.stdout.write(json.dumps(line) + "\n")
+            state = summarize(members)
+            if state != said:
+                said = state
+                sys.stdout.write(json.dumps({"at": time.time(), **state}) + "\n")
                 sys.stdout.flush()
             await asyncio.sleep(LOOK_S)
+
+
+def summarize(members: Sequence[SimulatedMember]) -> dict[str, Any]:
+    """Return the numbers of members by the supernode that has registered them, and of records."""
+    registered = Counter(member.network.exchange.registered_at for member in members)
+    del registered[""]
+    return {
+        "registered": dict(registered),
+        "records": sum(member.others_known for member in members),
+        "received": sum(member.directory.received for member in members),
+    }
 
 
 async def discover(rounds: int, secret: Secret, host: str) -> None:
@@ -180,7 +199,7 @@ def members(
     if rounds:
         asyncio.run(discover(rounds, Secret(secret), host))
     else:
-        asyncio.run(run_members(count, Secret(secret), tuple(peers.split(","))))
+        asyncio.run(run_members(count, Secret(secret), tuple(peers.split(",")), host))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from broker import LocalClient, Message
 from gateway.devices.credentials import digest_of, new_token
+from gateway.devices.joining.claims import CLAIM_NAME
 from gateway.devices.joining.pending import PendingBoard, PendingState
 from gateway.devices.joining.requests import (
     JOIN_LEVEL,
@@ -38,7 +39,6 @@ from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 
-CLAIM_NAME = "claim:"  # and the digest: an identity of the broker that may only join
 PENDING_NAME = "join:"
 ENCRYPTED = "encrypted"  # the group of boards that join by TLS
 JOINS_AT_ONCE = 64

@@ -16,7 +16,8 @@ from broker.policy import AuthExchange
 from gateway.addresses import is_loopback
 from gateway.devices.registry import DeviceRegistry
 from gateway.devices.settings import DeviceRights
-from gateway.mqtt.device_logins import DeviceLogins, joining_client_id
+from gateway.links.names import LISTENER as LINKS
+from gateway.mqtt.device_logins import CLAIM_USER, DeviceLogins, joining_client_id
 from gateway.mqtt.groups import CLAIM, CONTAINER, DEVICE, PERSON, USER
 from gateway.uplink.rules import capture
 from microservice.mqtt import dead_letters
@@ -30,7 +31,6 @@ if TYPE_CHECKING:  # a gateway without [broker.access] does not load it
 logger = logging.getLogger(__name__)
 
 CONTAINERS = "containers"  # the name of the Unix socket's listener
-CLAIM_USER = "claim"
 JOIN_USER = "join"  # a board without a claim token, which waits for approval
 API_USER = "api"  # a person or program that has the API key
 
@@ -79,6 +79,8 @@ class Access:
         user = credentials.username or ""
         if credentials.listener == CONTAINERS:
             return self._container(credentials)
+        if credentials.listener == LINKS:
+            return await self._ports.logins.linked(credentials)
         if not user and not credentials.password and credentials.certificate is None:
             return self._anonymous(credentials)
         if user == API_USER:

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from broker import Credentials, Identity, Refusal
 from broker.access.certificates import NameField, name_in
 from gateway.devices.credentials import digest_of
-from gateway.devices.join_handler import CLAIM_NAME, ENCRYPTED, PENDING_NAME
+from gateway.devices.join_handler import ENCRYPTED, PENDING_NAME
+from gateway.devices.joining.claims import CLAIM_NAME
 from gateway.devices.joining.pending import SECRET_BYTES
 from gateway.devices.joining.requests import may_be_client_id
 from gateway.devices.record import DeviceRecord
@@ -21,6 +22,8 @@ from gateway.mqtt.groups import CLAIM, DEVICE
 from protocol.ids import DEVICE_ID
 
 logger = logging.getLogger(__name__)
+
+CLAIM_USER = "claim"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,17 @@ class DeviceLogins:
     def has_certificate(self, credentials: Credentials) -> bool:
         """Return whether a login without a user name shows the certificate of a device."""
         return not credentials.username and self._by_certificate(credentials) is not None
+
+    async def linked(self, credentials: Credentials) -> Identity | Refusal:
+        """Return the identity of a device without IP: the one that its link has proved."""
+        user, proved = credentials.username or "", credentials.proved
+        if DEVICE_ID.fullmatch(user) and user == proved:
+            return await self.device(credentials)
+        if user == CLAIM_USER:
+            answer = self.claim(credentials)
+            if not isinstance(answer, Identity) or answer.name == proved:
+                return answer
+        return Refusal.BAD_CREDENTIALS
 
     async def device(self, credentials: Credentials) -> Identity | Refusal:
         """Return the identity of a device."""

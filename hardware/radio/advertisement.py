@@ -15,3 +15,4 @@ class Advertisement:
     service_uuids: tuple[str, ...] = ()  # 128 bits each, in lower case
     service_data: Mapping[str, bytes] = field(default_factory=dict)  # by UUID of 128 bits
     manufacturer_data: Mapping[int, bytes] = field(default_factory=dict)  # by company id
+    address_type: str = ""  # "public", "random", or empty for unknown

@@ -95,6 +95,7 @@ class TestBench:
             for handler in self._service.triggers.stop:
                 await handler()
         finally:
+            self._dispatcher.close()
             await self._schedules.stop(0)
             await self._service.state.close()
             self._folder.cleanup()

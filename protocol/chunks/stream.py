@@ -67,14 +67,22 @@ class ReliableStream:
         self._queue += data
         return True
 
-    def receive(self, octets: bytes) -> bytes:
-        """Take what the link brought; return the bytes of the stream that are in order now."""
+    @property
+    def room(self) -> int:
+        """The bytes that can be queued now."""
+        return QUEUE_BYTES - len(self._queue)
+
+    def receive(self, octets: bytes, *, takes_data: bool = True) -> bytes:
+        """Take what the link brought; return the bytes of the stream that are in order now.
+
+        Data that cannot be taken now are dropped, and sent again by the other side.
+        """
         chunk = decode_chunk(octets)
         if chunk is None or chunk.session != self._session:
             self.spoiled += 1
             return b""
         self._acknowledge(chunk.ack)
-        if not chunk.data:
+        if not chunk.data or not takes_data:
             return b""
         self._owes_ack = True
         start = self._expected + _distance(self._expected, chunk.offset)

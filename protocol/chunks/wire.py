@@ -6,19 +6,33 @@
     data     0 or more bytes
     crc      2 bytes  CRC-16/CCITT-FALSE of all before
 
+Session numbers are 1 to 255. A chunk of session 0 ends another session: its data are that session's
+number and a reason. An end that is lost costs its receiver a timeout.
+
 Numbers are big endian. A chunk fits into the least that a link carries, MIN_CHUNK bytes (an ATT MTU
 of 23). On a serial line, which has no edges between chunks, each is encoded by COBS (Cheshire and
-Baker, 1999) and ends with a zero byte.
+Baker, 1999) between two zero bytes; what stands between chunks is text of a program.
 """
 
 import binascii
 from dataclasses import dataclass
+from enum import IntEnum
 
 HEAD_BYTES, CRC_BYTES = 5, 2
 OVERHEAD = HEAD_BYTES + CRC_BYTES
 MIN_CHUNK, MAX_CHUNK = 20, 512
 OFFSETS = 1 << 16
+SESSIONS = range(1, 256)
+ENDING = 0  # the session number of a chunk that ends another session
 _CRC_START = 0xFFFF
+
+
+class SessionEnd(IntEnum):
+    """The reasons for the end of a session."""
+
+    CLOSED = 0
+    UNKNOWN = 1  # the other end has restarted, or has begun another session
+    REFUSED = 2  # the key is not known, or was not proved
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,18 @@ def decode_chunk(octets: bytes) -> Chunk | None:
     if binascii.crc_hqx(body, _CRC_START) != crc:
         return None
     return Chunk(body[0], int.from_bytes(body[1:3]), int.from_bytes(body[3:5]), body[HEAD_BYTES:])
+
+
+def encode_end(session: int, reason: int) -> bytes:
+    """Return the chunk that ends a session."""
+    return Chunk(ENDING, 0, 0, bytes((session, reason))).encode()
+
+
+def decode_end(chunk: Chunk) -> tuple[int, int] | None:
+    """Return the session that a chunk ends, and the reason; None when it ends none."""
+    if chunk.session != ENDING or len(chunk.data) != 2:
+        return None
+    return chunk.data[0], chunk.data[1]
 
 
 def encode_cobs(octets: bytes) -> bytes:

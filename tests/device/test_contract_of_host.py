@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 from gateway.devices.joining.requests import encode_pending
-from gateway.mqtt.access import CLAIM_USER, JOIN_USER
+from gateway.mqtt.access import JOIN_USER
+from gateway.mqtt.device_logins import CLAIM_USER
 from protocol import ids, topics
 
 VECTORS = json.loads(

@@ -1,6 +1,6 @@
 """Two hundred members lose their supernode at once: all register anew, and nobody reloads all."""
 
-import signal
+import json
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -35,8 +35,9 @@ def test_all_members_move_to_the_successor_and_load_nothing_anew(
         leader, successor = gateways
         ids = {leader.node_id}
         until(lambda: {g.cluster()["supernodeId"] for g in gateways} == ids, "the best leads")
-        command = (sys.executable, "-m", "tests.hosts.members", str(MEMBERS), crowd.address)
-        program = Program(crowd.command(*command, SECRET, *peers))
+        command = (sys.executable, "-m", "benchmarks.cluster.members", "--secret", SECRET)
+        options = ("--count", str(MEMBERS), "--host", crowd.address, "--peers", ",".join(peers))
+        program = Program(crowd.command(*command, *options))
         stack.enter_context(program)
         until(lambda: len(leader.listed()) == MEMBERS + 2, "all are registered", 60)
         until(lambda: leader.cluster()["successors"][0] == successor.node_id, "its successor")
@@ -79,8 +80,8 @@ def ask_until(gateway: HostGateway, end: float) -> float:
 
 def received_records(program: Program) -> int:
     """Return how many records of others the members have got."""
-    program.process.send_signal(signal.SIGUSR1)
-    return int(program.wait_for(r"records received: (\d+)")[1])
+    last = next(line for line in reversed(program.lines) if line.startswith("{"))
+    return int(json.loads(last)["received"])
 
 
 def sent_bytes(host: Host) -> int:

@@ -12,7 +12,7 @@ from tests.hosts.network import Network
 from tests.hosts.recorder import Recorder
 from tests.hosts.steady import hold_still
 from tests.programs import until
-from tests.share import seconds_of
+from tests.share import part_of, seconds_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -73,6 +73,9 @@ def test_a_node_whose_port_forwards_late_yields_to_the_cluster(tmp_path: Path) -
         until_one_cluster(others)
         before = [len(each.views()) for each in others]
         late.host.link("up")
+        late.environ["HECATE_GATEWAY_CLUSTER_CAPABILITY"] = (
+            "900"  # the better one yields all the same
+        )
         network.set_faults(Faults(deaf=[late.host.number], mute=[late.host.number]))
         late.start()
         until(lambda: late.cluster()["role"] == "supernode", "it is alone")
@@ -105,3 +108,20 @@ def test_a_link_that_flaps_ten_times_leaves_a_correct_list(tmp_path: Path) -> No
             assert all(each.listed() == everybody for each in gateways)
         assert [len(each.views()) for each in others] == before
         assert supernodes(gateways) == {leader.node_id}
+
+
+# case N15
+def test_a_late_end_of_an_earlier_run_takes_no_node_from_the_list(tmp_path: Path) -> None:
+    with Network(3) as network, ExitStack() as stack:
+        gateways = start_gateways(stack, network.hosts, tmp_path)
+        leader = until_one_cluster(gateways)
+        flapping = next(each for each in gateways if each is not leader)
+        others = [each for each in gateways if each is not flapping]
+        before = [len(each.views()) for each in others]
+        for _ in range(part_of(10, least=4)):
+            flapping.lose_power()
+            flapping.start()  # alone; the others wait still for the end of its links
+            flapping.host.link("up")
+            assert until_one_cluster(gateways) is leader
+            hold_still(gateways, 1.5)
+        assert [len(each.views()) for each in others] == before

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from gateway.devices.credentials import digest_of
 
 CLAIM_LIMIT = 1000
+CLAIM_NAME = "claim:"  # and the digest: an identity of the broker that may only join
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,10 @@ class Claims:
         """Return the claim of a digest unless it has expired."""
         claim = self._claims.get(digest)
         return claim if claim is not None and now <= claim.expires_at else None
+
+    def digests(self, now: float) -> list[str]:
+        """Return the digests of the claims that have not expired."""
+        return [digest for digest, claim in self._claims.items() if now <= claim.expires_at]
 
     def use(self, digest: str) -> Claim:
         """Take one use of a claim and return the rest; ValueError without uses."""

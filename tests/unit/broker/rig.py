@@ -59,6 +59,7 @@ class Rig:
         self.core = Core(self.rules, self.limits, lambda: None, hot_path=hot_path)
         self.asked: list[tuple[Peer, Credentials]] = []
         self.steps: list[tuple[Peer, bytes | None]] = []
+        self.written: list[Peer] = []  # the peers that were written to, in order
         self.begin: Callable[[str, Credentials], AuthExchange | None] = lambda _method, _who: None
         self.expires_at: float | None = None
         self.overflow: OverflowRule | None = None  # of clients that connect from now on
@@ -123,6 +124,7 @@ class Peer:
     def write(self, output: bytes) -> None:
         assert not self.closed
         self.writes.append(output)
+        self.rig.written.append(self)
         self.received += output
 
     def set_reading(self, *, wanted: bool) -> None:

@@ -1,5 +1,6 @@
 """amqtt's client; it speaks 3.1.1 only."""
 
+import asyncio
 from typing import Any
 
 from amqtt.client import MQTTClient
@@ -12,6 +13,7 @@ class AmqttPeer:
 
     def __init__(self, opening: Opening) -> None:
         self._loop = Loop()
+        self._transport: asyncio.WriteTransport
         config: dict[str, Any] = {"auto_reconnect": False}
         if opening.will is not None:
             topic, payload = opening.will
@@ -39,10 +41,22 @@ class AmqttPeer:
     def close(self) -> None:
         if self._loop.closed:
             return
-        self._loop.run(self._client.disconnect())
-        self._loop.close()
+        try:
+            self._loop.run(self._client.disconnect())
+            self._loop.run(self._end())
+        finally:
+            self._loop.close()
 
     async def _open(self, opening: Opening, config: dict[str, Any]) -> MQTTClient:
         client = MQTTClient(client_id=opening.client_id, config=config)
         await client.connect(f"mqtt://127.0.0.1:{opening.port}/", cleansession=not opening.stored)
+        handler = client._handler
+        assert handler is not None
+        writer: asyncio.StreamWriter = handler.writer._writer
+        self._transport = writer.transport
         return client
+
+    async def _end(self) -> None:
+        """Close the socket, which the library leaves open when the connection was cut."""
+        self._transport.abort()
+        await asyncio.sleep(0)  # the transport closes its socket in the next iteration

@@ -29,6 +29,18 @@ def test_qos_0_is_dropped_and_counted_and_qos_1_waits() -> None:
     assert slow.messages() == [("a", b"4")]
 
 
+def test_a_lone_answer_is_written_after_the_message_to_its_subscriber() -> None:
+    rig = Rig()
+    subscriber, sender = rig.online("c"), rig.online("s")
+    subscriber.subscribe("a", 0)
+    rig.written.clear()
+    sender.send(Publish("a", b"0", 1, packet_id=1))
+    assert rig.written == [subscriber, sender]
+    rig.written.clear()
+    sender.send(*(Publish("a", b"0", 1, packet_id=each) for each in (2, 3)))
+    assert rig.written == [sender, subscriber]  # more of it is under way meanwhile
+
+
 def test_what_waits_is_bounded_in_messages_and_bytes() -> None:
     for limits in (Limits(in_flight=2, queued_messages=3), Limits(in_flight=2, queued_bytes=4000)):
         rig = Rig(limits)

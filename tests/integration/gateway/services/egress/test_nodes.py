@@ -48,11 +48,18 @@ def nodes(
             node.rpc("associateAccount", cloud.log_in(node.rpc("getEdgeIdToken")["id_token"]))
             code = write_service(folder / name, CODE, name=name, toml=f'expose = "{expose}"\n')
             deploy(node, code)
+        until(lambda: knows(near, far), "the account knows the service", 40)
         yield near, far
 
 
 def deploy(node: Gateway, code: Path) -> None:
     run((*HECATE, "deploy", str(code)), HECATE_URL=node.url, HECATE_API_KEY=node.key)
+
+
+def knows(near: Gateway, far: Gateway) -> bool:
+    """Return whether a container of one node reaches the service of the other by its type."""
+    url = f"http://{far.node_id}.api-far.service.hecate/where"
+    return near.ask("GET", "/api/near/v1/fetch", "", params={"url": url}).status_code == 200
 
 
 def fetch(node: Gateway, url: str, **headers: str) -> Any:
@@ -63,8 +70,7 @@ def fetch(node: Gateway, url: str, **headers: str) -> Any:
 
 def test_a_service_is_found_by_its_type_on_another_node(nodes: tuple[Gateway, Gateway]) -> None:
     near, far = nodes
-    url = "http://api-far.service.hecate/where"
-    seen = until(lambda: (s := fetch(near, url))["status"] == 200 and s, "the account knows it", 40)
+    seen = fetch(near, "http://api-far.service.hecate/where")
     assert json.loads(seen["text"]) == {"node": far.node_id, "caller": ""}
     seen = fetch(near, f"http://{far.node_id}.api-far.service.hecate/where")
     assert json.loads(seen["text"])["node"] == far.node_id

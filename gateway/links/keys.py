@@ -1,0 +1,72 @@
+"""Finds the key that a device names in its hello. Pure.
+
+A device names "<device id>/<key id>", a board with a claim token "claim/<key id>". A key id is the
+start of an HMAC of the key: it tells which of two tokens a device uses while it is given a new one,
+and finds a claim token, without telling anything of the key.
+"""
+
+import hmac
+from dataclasses import dataclass
+
+from gateway.devices.joining.claims import CLAIM_NAME, Claims
+from gateway.devices.record import DAY_S, DeviceRecord
+from gateway.devices.registry import DeviceRegistry
+
+CLAIM = "claim"
+KEY_ID_BYTES = 8
+_LABEL = b"hecate chunks 1 key id"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKey:
+    """A key, and the name of the identity in the broker that whoever has it may log in as."""
+
+    proves: str
+    key: bytes
+
+    def __repr__(self) -> str:
+        return f"LinkKey({self.proves!r}, ***)"
+
+
+def key_id(key: bytes) -> str:
+    """Return the id of a key."""
+    return hmac.digest(key, _LABEL, "sha256")[:KEY_ID_BYTES].hex()
+
+
+class LinkKeys:
+    """The keys of devices that joined and of claim tokens: the digests that the tables hold."""
+
+    def __init__(self, registry: DeviceRegistry, claims: Claims, expire_days: int = 0) -> None:
+        self._registry, self._claims, self._expire_days = registry, claims, expire_days
+
+    def find(self, name: bytes, now: float) -> LinkKey | None:
+        """Return the key of a name; None for one that is unknown, revoked or too old."""
+        who, _, wanted = name.decode("utf-8", errors="replace").partition("/")
+        if who == CLAIM:
+            return self._find_claim(wanted, now)
+        device = self._registry.get(who)
+        if device is None or device.is_revoked:
+            return None
+        for digest, made_at in _tokens(device):
+            if 0 < self._expire_days * DAY_S < now - made_at:
+                continue
+            if digest and _has_id(digest, wanted):
+                return LinkKey(device.device_id, bytes.fromhex(digest))
+        return None
+
+    def _find_claim(self, wanted: str, now: float) -> LinkKey | None:
+        for digest in self._claims.digests(now):
+            if _has_id(digest, wanted):
+                return LinkKey(f"{CLAIM_NAME}{digest}", bytes.fromhex(digest))
+        return None
+
+
+def _tokens(device: DeviceRecord) -> tuple[tuple[str, float], ...]:
+    return (
+        (device.token_digest, device.token_made_at),
+        (device.next_digest, device.next_made_at),
+    )
+
+
+def _has_id(digest: str, wanted: str) -> bool:
+    return hmac.compare_digest(key_id(bytes.fromhex(digest)).encode(), wanted.encode())
