@@ -4,6 +4,7 @@ asyncio.open_connection() is not used: it leaves the socket open when it is canc
 """
 
 import asyncio
+import gc
 import socket
 import sys
 
@@ -83,13 +84,20 @@ async def _shake_hands(connection, config, board, address, packet):
     sock.setblocking(False)
     await _reach(sock, address[-1], min(_CONNECT_MS, connection.timeout_ms // 2))
     _set_nodelay(sock)
+    threshold = gc.threshold()
     if config.tls:
         connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board)))
+        # Boards lend the TLS library their heap. Its numbers come and go by the hundred, and a
+        # collection for each few KiB of them doubles the time in which nothing else runs.
+        gc.collect()
+        gc.threshold(-1)
     try:
         await connection.send(packet)  # with TLS its handshake comes first
     except LinkLost as exc:
         hint = "; the gateway may ask for a certificate in device.crt" if config.tls else ""
         raise type(exc)("cannot connect: %s%s" % (exc, hint))
+    finally:
+        gc.threshold(threshold)
     while True:
         answer = connection.decoder.take_packet()
         if answer is not None:

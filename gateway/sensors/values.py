@@ -41,9 +41,7 @@ class Packet:
 Message = tuple[str, bytes]
 
 
-def encode_packet(
-    device_id: str, packet: Packet, at: float, first_number: int
-) -> list[Message]:
+def encode_packet(device_id: str, packet: Packet, at: float, first_number: int) -> list[Message]:
     """Return the messages of a packet, numbered from a number on."""
     prefix, messages = device_prefix(device_id), []
     for number, value in enumerate(packet.values, first_number):
