@@ -5,6 +5,7 @@ async connect_network(config)   returns when IP works; LinkLost otherwise
 async recover_network(step) -> bool   restart it, more thoroughly at each step; whether it did
 dns() -> (address[, port]) or None   the DNS server; None: getaddrinfo() asks, and stops the board
 async live()                    optional: work of the board that runs beside the program
+open_serial(name, baud) -> line   a line of board_serial.py, for a link without IP
 rssi() -> int                   optional: the signal of the network, in dBm
 now() -> int or None            unix seconds; None when the clock may be wrong
 set_time(unix)                  the gateway has told the time

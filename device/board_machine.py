@@ -4,7 +4,6 @@ import binascii
 import time
 
 import machine
-import network
 
 from device.flash import load
 
@@ -17,8 +16,16 @@ class MachineBoard:
     NAME = ""  # starts the board's unique id
 
     def __init__(self):
-        self._wlan = network.WLAN(network.STA_IF)
+        self._known_wlan = None
         self._watchdog = None
+
+    @property
+    def _wlan(self):
+        if self._known_wlan is None:  # a board on a serial line may have no Wi-Fi
+            import network
+
+            self._known_wlan = network.WLAN(network.STA_IF)
+        return self._known_wlan
 
     def unique_id(self):
         """Return the chip's own id."""
@@ -32,6 +39,10 @@ class MachineBoard:
     async def recover_network(self, step):
         """Restart a network that lets nothing through; return whether it did something."""
         return await load("wifi").recover_wifi(self._wlan, step, self.reset)
+
+    def open_serial(self, name, baud):
+        """Return the line of the REPL, or a UART."""
+        return load("board_serial").open_board_line(name, baud)
 
     def dns(self):
         """Return the (address,) of the network's DNS server."""

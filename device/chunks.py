@@ -1,11 +1,8 @@
-"""Carries messages over Bluetooth LE and serial lines; the device's side of protocol/chunks.
+"""Makes an ordered stream of bytes over Bluetooth LE and serial lines; see protocol/chunks/stream.py.
 
-No link loads it yet. A ChunkStream makes an ordered stream of bytes over a link that loses,
-repeats, reorders and spoils chunks; SealedStream authenticates the gateway and encrypts. Pure: the caller
-brings chunks and the time in milliseconds.
+The link may lose, repeat, reorder and spoil chunks. Pure: the caller brings chunks, and the time in
+milliseconds that never go round.
 """
-
-import hashlib
 
 from micropython import const
 
@@ -19,24 +16,24 @@ _FIRST_WAIT_MS = const(300)
 _LAST_WAIT_MS = const(5000)
 _TRIES = const(10)
 _SHRINK_AFTER = const(2)
-_NONCE_BYTES = const(16)
-_TAG_BYTES = const(8)
-_MESSAGE_LIMIT = const(4096)
-_LABELS = (b"hecate chunks 1 connecting", b"hecate chunks 1 accepting")
-
-
-class ChunkError(Exception):
-    """The other end does not have the key, or the link does not pass anything."""
+# of CRC-16/CCITT-FALSE, for four bits: a table for eight would take 2 KiB of a board
+_CRCS = tuple([(n << 12 ^ n << 5 ^ n) & 0xFFFF for n in range(16)])
 
 
 def crc16(data):
     """Return CRC-16/CCITT-FALSE."""
-    crc = 0xFFFF
+    crc, crcs = 0xFFFF, _CRCS
     for byte in data:
-        crc ^= byte << 8
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x1021) & 0xFFFF if crc & 0x8000 else crc << 1
+        crc = (crc << 4 & 0xFFFF) ^ crcs[crc >> 12 ^ byte >> 4]
+        crc = (crc << 4 & 0xFFFF) ^ crcs[crc >> 12 ^ byte & 15]
     return crc
+
+
+def is_intact(chunk):
+    """Return whether a chunk is as it was sent."""
+    size = len(chunk) - 2
+    is_whole = _OVERHEAD - 2 <= size <= _MAX_CHUNK - 2
+    return is_whole and crc16(memoryview(chunk)[:size]) == chunk[size] << 8 | chunk[size + 1]
 
 
 def encode_chunk(session, offset, ack, data):
@@ -44,6 +41,18 @@ def encode_chunk(session, offset, ack, data):
     body = bytes((session, offset >> 8, offset & 255, ack >> 8, ack & 255)) + data
     crc = crc16(body)
     return body + bytes((crc >> 8, crc & 255))
+
+
+def encode_end(session):
+    """Return the chunk that ends a session."""
+    return encode_chunk(0, 0, 0, bytes((session, 0)))
+
+
+def decode_end(chunk, session):
+    """Return why a chunk ends this session: 0 closed, 1 not known, 2 refused; None: it does not."""
+    if len(chunk) == 9 and chunk[0] == 0 and chunk[5] == session and is_intact(chunk):
+        return chunk[6]
+    return None
 
 
 class ChunkStream:
@@ -65,6 +74,10 @@ class ChunkStream:
         """Return whether the other side has acknowledged everything."""
         return not self._queue and not self._under_way
 
+    def queued(self):
+        """Return how many bytes wait to be sent for the first time."""
+        return len(self._queue)
+
     def send(self, data):
         """Queue bytes; return False, and queue nothing, when there is no room for them."""
         if len(self._queue) + len(data) > _QUEUE_BYTES:
@@ -72,16 +85,17 @@ class ChunkStream:
         self._queue += data
         return True
 
-    def receive(self, chunk):
-        """Take what the link brought; return the bytes of the stream that are in order now."""
-        size = len(chunk) - 2
-        is_chunk = _OVERHEAD - 2 <= size <= _MAX_CHUNK - 2 and chunk[0] == self._session
-        if not is_chunk or crc16(chunk[:size]) != chunk[size] << 8 | chunk[size + 1]:
+    def receive(self, chunk, takes_data=True):
+        """Take what the link brought; return the bytes of the stream that are in order now.
+
+        Data that cannot be taken now are dropped, and sent again by the other side.
+        """
+        if not chunk or chunk[0] != self._session or not is_intact(chunk):
             self.spoiled += 1
             return b""
         self._acknowledge(chunk[3] << 8 | chunk[4])
-        data = bytes(chunk[5:size])
-        if not data:
+        data = bytes(chunk[5 : len(chunk) - 2])
+        if not data or not takes_data:
             return b""
         self._owes_ack = True
         start = self._expected + _distance(self._expected, chunk[1] << 8 | chunk[2])
@@ -167,118 +181,3 @@ def _distance(origin, offset):
     """Return how far an offset is from one in the whole stream, the nearer way round."""
     ahead = (offset - origin) & 0xFFFF
     return ahead - 0x10000 if ahead >= 0x8000 else ahead
-
-
-class SealedStream:
-    """The end that connects; see protocol/chunks/records.py."""
-
-    def __init__(self, nonce, name, key):
-        self.is_ready = False
-        self._nonce = nonce
-        self._name = name
-        self._key = key
-        self._input = b""
-        self._seal = self._open = None
-
-    def hello(self):
-        """Return the bytes that begin the stream."""
-        return bytes((1, len(self._name))) + self._name + self._nonce
-
-    def encode(self, message):
-        """Return the record of a message."""
-        if len(message) > _MESSAGE_LIMIT:
-            raise ValueError("cannot send %d bytes: too many" % len(message))
-        return self._seal.seal(message)
-
-    def feed(self, data):
-        """Return the messages that are whole now; ChunkError ends the stream."""
-        self._input += data
-        if not self.is_ready and not self._take_hello():
-            return []
-        messages = []
-        while len(self._input) >= 2:
-            size = self._input[0] << 8 | self._input[1]
-            if size > _MESSAGE_LIMIT:
-                raise ChunkError("cannot read record: too long, so it is forged")
-            end = 2 + size + _TAG_BYTES
-            if len(self._input) < end:
-                break
-            record, self._input = self._input[:end], self._input[end:]
-            messages.append(self._open.open(record))
-        return messages
-
-    def _take_hello(self):
-        data = self._input
-        if len(data) < 2:
-            return False
-        if data[0] != 1 or data[1] > 64:
-            raise ChunkError("cannot understand the other end: another version")
-        end = 2 + data[1] + _NONCE_BYTES
-        if len(data) < end:
-            return False
-        nonce, self._input = data[end - _NONCE_BYTES : end], data[end:]
-        if nonce == self._nonce:
-            raise ChunkError("cannot admit the other end: its key is not known")
-        nonces = self._nonce + nonce
-        self._seal = _Direction(self._key, _LABELS[0], nonces)
-        self._open = _Direction(self._key, _LABELS[1], nonces)
-        self.is_ready = True
-        return True
-
-
-class _Direction:
-    """The keys and the counter of one direction."""
-
-    def __init__(self, key, label, nonces):
-        made = hmac_sha256(key, label + nonces)
-        self._aes = _encryptor(made[:16])
-        self._tag_key = made[16:]
-        self._count = 0
-
-    def seal(self, message):
-        """Return a record."""
-        size = len(message)
-        body = bytes((size >> 8, size & 255)) + self._crypt(message)
-        record = body + self._tag(body)
-        self._count += 1
-        return record
-
-    def open(self, record):
-        """Return the message in a record; ChunkError for a forged one."""
-        body, tag = record[:-_TAG_BYTES], record[-_TAG_BYTES:]
-        wrong = 0
-        for ours, theirs in zip(self._tag(body), tag):
-            wrong |= ours ^ theirs
-        if wrong:
-            raise ChunkError("cannot open record: the other end does not have the key")
-        message = self._crypt(body[2:])
-        self._count += 1
-        return message
-
-    def _tag(self, body):
-        return hmac_sha256(self._tag_key, self._count.to_bytes(8, "big") + body)[:_TAG_BYTES]
-
-    def _crypt(self, data):
-        out = bytearray(len(data))
-        count = self._count.to_bytes(8, "big")
-        for at in range(0, len(data), 16):
-            block = self._aes(count + (at // 16).to_bytes(8, "big"))
-            for i in range(at, min(at + 16, len(data))):
-                out[i] = data[i] ^ block[i - at]
-        return bytes(out)
-
-
-def _encryptor(key):
-    from cryptolib import aes
-
-    return aes(key, 1).encrypt  # one block at a time: not every port has the counter mode
-
-
-def hmac_sha256(key, message):
-    """Return HMAC-SHA-256 for a key of at most 64 bytes."""
-    padded = key + bytes(64 - len(key))
-    inner = hashlib.sha256(bytes([byte ^ 0x36 for byte in padded]))
-    inner.update(message)
-    outer = hashlib.sha256(bytes([byte ^ 0x5C for byte in padded]))
-    outer.update(inner.digest())
-    return outer.digest()

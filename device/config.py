@@ -21,17 +21,21 @@ _NUMBERS = {  # key: (default, lowest, highest)
     "call_limit_s": (30, 0.1, 3600),  # of an async handler or sensor
     "watchdog_s": (8, 0, 8),  # 0: none; the RP2's own counts to 8.3 s
     "crash_limit": (5, 1, 100),  # resets in a row, none of them by power, until safe mode
+    "baud": (115200, 1200, 4000000),  # of a serial line
 }
 _TEXTS = {
-    "host": None,
+    "host": None,  # not needed without IP
     "name": None,
     "model": "generic",
     "wifi_ssid": "",
     "wifi_password": "",
     "tls_name": "",  # in the gateway's certificate, if it is not the host
+    "link": "wifi",
+    "serial": "",  # console, uart<number>:<tx>,<rx>, on the Unix port a path
 }
 _FLAGS = {"tls": False}
-_WHOLE = ("port", "keepalive_s", "outbox_limit", "outbox_bytes", "queue_bytes", "crash_limit")
+_LINKS = ("wifi", "serial", "ble")
+_WHOLE = ("port", "baud", "keepalive_s", "outbox_limit", "outbox_bytes", "queue_bytes", "crash_limit")
 
 
 class Config:
@@ -47,6 +51,10 @@ def parse_config(text, source="config.json"):
     if not isinstance(table, dict):
         raise ConfigError("cannot read %s: not a JSON object" % source)
     config = Config()
+    if table.get("link", "wifi") not in _LINKS:
+        raise ConfigError("cannot read %s: link is not one of %s" % (source, ", ".join(_LINKS)))
+    if table.get("link", "wifi") != "wifi":
+        table.setdefault("host", "none")
     for key, value in table.items():
         if key not in _NUMBERS and key not in _TEXTS and key not in _FLAGS:
             known = ", ".join(sorted(list(_NUMBERS) + list(_TEXTS) + list(_FLAGS)))

@@ -30,7 +30,11 @@ async def open_connection(connection, config, board, address, client_id, login, 
     wire = load("connect_wire")
     keepalive_s = config.keepalive_s if will else _JOIN_KEEPALIVE_S
     packet = wire.encode_connect(client_id, login, keepalive_s, will is None, will)
-    shake_hands = _shake_hands(connection, config, board, address, packet)
+    if config.link == "wifi":
+        opening = _open_tcp(connection, config, board, address)
+    else:
+        opening = _open_link(connection, config, board, login)
+    shake_hands = _shake_hands(connection, config, opening, packet)
     try:
         _, session_present, code = await asyncio.wait_for_ms(shake_hands, connection.timeout_ms)
     except OSError as exc:
@@ -62,11 +66,11 @@ def filters(prefix):
     return prefix + "/commands/+", prefix + "/time", "$hec/%s/credentials" % prefix
 
 
-async def report(connection, board, prefix):
+async def report(connection, config, board, prefix):
     """Tell the gateway what runs here, and how well the board hears its network."""
     firmware = ".".join([str(number) for number in sys.implementation[1][:3]])
     known = '{"firmware": "%s", "package": "%s"' % (firmware, VERSION)
-    if hasattr(board, "rssi"):
+    if config.link == "wifi" and hasattr(board, "rssi"):
         known += ', "rssi": %d' % board.rssi()
     await connection.publish(prefix + "/attributes", known.encode() + b"}", 0)
 
@@ -78,15 +82,27 @@ async def _suback(connection):
         connection.handle_packets()
 
 
-async def _shake_hands(connection, config, board, address, packet):
+async def _open_link(connection, config, board, login):
+    """Open a session over a link without IP; the key is that of the token in the login."""
+    ports = load("serial_port" if config.link == "serial" else "ble_port")
+    port = await ports.open_port(config, board)
+    connection.begin(await load("chunk_socket").open_socket(port, *login))
+
+
+async def _open_tcp(connection, config, board, address):
     sock = socket.socket(address[0], address[1], address[2])
     connection.begin(asyncio.StreamReader(sock))  # from here on close() closes the socket
     sock.setblocking(False)
     await _reach(sock, address[-1], min(_CONNECT_MS, connection.timeout_ms // 2))
     _set_nodelay(sock)
-    threshold = gc.threshold()
     if config.tls:
         connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board)))
+
+
+async def _shake_hands(connection, config, opening, packet):
+    await opening
+    threshold = gc.threshold()
+    if config.tls:
         # Boards lend the TLS library their heap. Its numbers come and go by the hundred, and a
         # collection for each few KiB of them doubles the time in which nothing else runs.
         gc.collect()

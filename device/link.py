@@ -16,7 +16,7 @@ import time
 
 from device.calls import describe
 from device.contract import command_name
-from device.errors import DeviceError, LinkLost, NotListening, Unreachable, WireError
+from device.errors import DeviceError, LinkLost, NotListening, Refused, Unreachable, WireError
 from device.flash import load
 from device.mqtt import Connection, end_task
 from device.mqtt_wire import encode_puback
@@ -48,7 +48,8 @@ class Link:
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
         self._silence = []  # of the gateway, as recovery.py sees it
-        self._address = load("resolver").new_state(config.host)
+        self._has_ip = config.link == "wifi"
+        self._address = load("resolver").new_state(config.host) if self._has_ip else None
         self._identity = [None, False]  # credentials, whether a join is due; opening.py decides
         self._last_failure = None
         self._asked_time = 0
@@ -78,7 +79,9 @@ class Link:
             try:
                 await self._round()
             except (DeviceError, OSError) as exc:
-                is_costly = isinstance(exc, DeviceError) and not isinstance(exc, Unreachable)
+                # over a link without IP the gateway comes to the device
+                kind = DeviceError if self._has_ip else Refused
+                is_costly = isinstance(exc, kind) and not isinstance(exc, Unreachable)
                 self._report_failure(describe(exc))
             except Exception as exc:
                 self._note_crash(exc)
@@ -127,19 +130,19 @@ class Link:
             raise exc
 
     async def _round(self):
-        await self._board.connect_network(self._config)
+        if self._has_ip:
+            await self._board.connect_network(self._config)
         try:
             await self._connect()
         except NotListening:
             self._silence.clear()
             raise
         except LinkLost:
-            doubt = load("recovery").doubt
-            if self.up_since is None and await doubt(
-                self._silence, self._board, self._connection.timeout_ms
-            ):
-                self.network_restarts += 1
-                print("device: network restarted, %d times so far" % self.network_restarts)
+            if self._has_ip and self.up_since is None:
+                doubt = load("recovery").doubt
+                if await doubt(self._silence, self._board, self._connection.timeout_ms):
+                    self.network_restarts += 1
+                    print("device: network restarted, %d times so far" % self.network_restarts)
             raise
 
     async def _connect(self):
@@ -168,7 +171,7 @@ class Link:
         self._outbox.reconnected(session)
         handshake = load("handshake")
         await handshake.subscribe(connection, *handshake.filters(self.prefix))
-        await handshake.report(connection, self._board, self.prefix)
+        await handshake.report(connection, config, self._board, self.prefix)
         self._report_up()
 
     async def _say_online(self):
@@ -215,19 +218,10 @@ class Link:
             self._on_command(name, message, self.rounds)
             return
         self.acknowledge(packet_id, self.rounds)
-        if topic.endswith("/credentials"):
-            new = load("join").renew(payload or b"", self._identity[0][0])
-            if new:  # the next connection uses them, and so ends the old ones
-                self._identity[0] = new
-                self.fail("new credentials")
-        elif topic == self.prefix + "/time":
-            try:
-                self._clock.set(load("contract_commands").decode_time(payload or b""))
-                if self._config.tls and self._clock.now() is not None:
-                    load("tls").keep_time(self._clock.now())
-            except (WireError, OSError) as exc:
-                print("device:", exc)
-            self._wake.set()
+        take_notice, tls = load("notices").take_notice, self._config.tls
+        if take_notice(topic, payload or b"", self._identity, self._clock, tls):
+            self.fail("new credentials")  # the next connection uses them, and so ends the old ones
+        self._wake.set()
 
     def _report_up(self):
         self.is_up = True

@@ -11,7 +11,7 @@ _MUST_JOIN = const(1)
 async def open_link(connection, config, board, states, takers):
     """Log in, and return whether the broker kept our session; joins first if that is due.
 
-    states are those of resolver.py, recovery.py, and the identity. takers are called with each
+    states are those of resolver.py (None without IP), recovery.py, and the identity. takers are called with each
     PUBLISH and PUBACK. The identity is [credentials or None, whether a join is due]. A broker that refuses user name and
     password (CONNACK 4 or 5) makes the device join, with a claim token or by approval, and try its
     own credentials again, in turn; any other failure changes nothing.
@@ -19,8 +19,9 @@ async def open_link(connection, config, board, states, takers):
     address_state, silence, identity = states
     if identity[_CREDENTIALS] is None:
         identity[_CREDENTIALS] = load("stored").load_credentials()
-    resolver = load("resolver")
-    address = await resolver.find(address_state, config.host, config.port, board.dns())
+    resolver, address = load("resolver"), None
+    if address_state is not None:
+        address = await resolver.find(address_state, config.host, config.port, board.dns())
     is_joining = identity[_CREDENTIALS] is None or identity[_MUST_JOIN]
     try:
         if is_joining:
@@ -39,7 +40,8 @@ async def open_link(connection, config, board, states, takers):
             identity[_MUST_JOIN] = is_about_login
         raise
     except LinkLost:
-        resolver.note_failure(address_state)
+        if address is not None:
+            resolver.note_failure(address_state)
         raise
     _note_word(resolver, address_state, config, address, silence)
     remove("claim")  # a power cut in the join may have left it
@@ -49,7 +51,8 @@ async def open_link(connection, config, board, states, takers):
 def _note_word(resolver, address_state, config, address, silence):
     """Note that the gateway said something, whatever it was."""
     silence.clear()
-    resolver.note_success(address_state, config.host, address)
+    if address is not None:
+        resolver.note_success(address_state, config.host, address)
 
 
 async def _log_in(connection, config, board, address, credentials):

@@ -39,7 +39,13 @@ from gateway.app_cluster import (
     load_credential,
     load_election,
 )
-from gateway.app_devices import DeviceBase, build_admission, build_logins, load_devices
+from gateway.app_devices import (
+    DeviceBase,
+    build_admission,
+    build_logins,
+    build_sensors,
+    load_devices,
+)
 from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
@@ -59,6 +65,7 @@ from gateway.roles import RoleController, RolePart
 from gateway.services import NodeInfo, ServiceHost
 from gateway.sidecar.app import Sidecar, SidecarParts, build_sidecar
 from gateway.status import GatewayStatus, StatusSources
+from gateway.storage.database import LocalDatabase
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
 from gateway.tls import server_certificate
@@ -94,6 +101,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
+    sensors = await build_sensors(base.database, admission, broker)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
@@ -132,6 +140,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker=broker,
             cluster=cluster,
             admission=admission,
+            sensors=sensors.hub,
             services=base.services,
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
@@ -145,6 +154,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             node=node,
             cluster=cluster,
             admission=admission,
+            sensors=sensors,
             services=base.services,
             nodes=nodes,
             cloud=cloud.calls if cloud else None,
@@ -163,6 +173,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker=broker,
             users=users,
             admission=admission,
+            sensors=sensors.hub,
             cluster=cluster,
             credential=credential,
             warnings=warnings,
@@ -180,6 +191,7 @@ class _Base:
     """The parts below the broker."""
 
     config: GatewayConfig
+    database: LocalDatabase
     settings: SettingsStore
     devices: DeviceBase
     services: ServiceHost
@@ -225,6 +237,7 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     logger.info("node %s (%s), state in %s", identity.node_id[:12], name, state)
     return _Base(
         config=config,
+        database=database,
         settings=settings,
         devices=devices,
         services=services,

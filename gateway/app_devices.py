@@ -1,4 +1,4 @@
-"""Builds the parts of a gateway that admit devices."""
+"""Builds the parts of a gateway that admit devices, and sensors that advertise."""
 
 import time
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from gateway.devices.settings import DeviceRights, DevicesSettings
 from gateway.devices.store import DeviceStore
 from gateway.devices.tables import DeviceTables, load_tables
 from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
+from gateway.sensors.decisions import SensorDecisions
+from gateway.sensors.hub import SensorHub
+from gateway.sensors.store import SensorStore
 from gateway.storage.database import LocalDatabase
 
 if TYPE_CHECKING:  # a gateway without [devices] certificates does not load it
@@ -60,3 +63,12 @@ def build_admission(base: DeviceBase, broker: Broker) -> DeviceAdmission:
     """Return the part that answers joins and carries out the owner's decisions."""
     rules = AdmissionRules(RotationRule(base.settings.rotate_days), base.authority)
     return DeviceAdmission(base.store, base.tables, broker, rules)
+
+
+async def build_sensors(
+    database: LocalDatabase, admission: DeviceAdmission, broker: Broker
+) -> SensorDecisions:
+    """Return the owner's hand on the sensors; its hub has those that the database holds."""
+    store = SensorStore(database)
+    hub = SensorHub(store, admission, broker.local_client("sensors"), await store.sensors())
+    return SensorDecisions(hub, store, admission.registry)

@@ -31,6 +31,7 @@ from gateway.node.credential import CredentialKeeper
 from gateway.node.record import ApiAddress, Node
 from gateway.node.warnings import NodeWarnings
 from gateway.roles import RoleController, keep_running
+from gateway.sensors.hub import SensorHub
 from gateway.services import ServiceHost
 from gateway.services.egress.ports import Outlets
 from gateway.sidecar.app import CloudCalls, Sidecar
@@ -87,6 +88,7 @@ class GatewayParts:
     broker: Broker
     users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
+    sensors: SensorHub
     cluster: Cluster
     credential: CredentialKeeper
     warnings: NodeWarnings
@@ -128,6 +130,7 @@ class Gateway:
             for task in running.values():
                 task.cancel()
         await parts.admission.save()
+        await parts.sensors.stop()
 
     def _runs(self, api: socket.socket) -> dict[str, Coroutine[None, None, None]]:
         """Return the coroutines that run side by side, by name."""
@@ -135,6 +138,7 @@ class Gateway:
         runs = {
             "sidecar": self._serve_sidecar(api),
             "devices": parts.admission.run(),
+            "sensors": keep_running("sensors", parts.sensors.run),
             "cluster": parts.cluster.run(parts.sidecar.api),
             "roles": parts.roles.run(),
             "containers": self._start_containers(),

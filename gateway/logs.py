@@ -11,3 +11,4 @@ def configure_logs(level: str) -> None:
     # they log each request and connection
     for verbose in ("httpx", "httpcore", "uvicorn", "asyncio"):
         logging.getLogger(verbose).setLevel(logging.WARNING)
+    logging.getLogger("bthome_ble").setLevel(logging.CRITICAL)  # it logs what strangers send

@@ -1,7 +1,7 @@
 """Reads all parts into one snapshot, for people, /readyz and metrics."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +11,13 @@ from gateway.cloud_api.clock import CloudClock
 from gateway.cluster.cluster import Cluster
 from gateway.cluster.election.heartbeat import Role
 from gateway.devices.admission import DeviceAdmission
-from gateway.devices.describe import describe_device, describe_devices
+from gateway.devices.describe import describe_device
 from gateway.devices.record import DeviceRecord
 from gateway.node.machine import local_glibc, local_platform, local_python
 from gateway.node.record import Node
+from gateway.sensors.describe import describe_sensor
+from gateway.sensors.hub import SensorHub
+from gateway.sensors.sensor import Sensor
 from gateway.services import ServiceHost
 from gateway.spool.values import SpoolStatus
 from gateway.tunnel import TunnelHost
@@ -48,6 +51,7 @@ class StatusSources:
     broker: Broker
     cluster: Cluster
     admission: DeviceAdmission
+    sensors: SensorHub
     services: ServiceHost
     tunnel: TunnelHost | None
     cloud: CloudSources | None
@@ -151,6 +155,10 @@ class GatewayStatus:
             "sep": self._sep(),
             "beps": self._beps(),
             "devices": self.devices(),
+            "sensors": {
+                "strangers": len(parts.sensors.strangers),
+                "frames": dict(parts.sensors.counts),
+            },
             "broker": self._broker(),
             "api": self._api_counts(),
             "containers": self._containers(),
@@ -162,14 +170,20 @@ class GatewayStatus:
 
     def devices(self) -> list[dict[str, Any]]:
         """Return the devices with their counters."""
-        return describe_devices(
-            self._parts.admission.registry.all(), self._parts.broker.connected(), self._clock()
-        )
+        online, now = self._online(), self._clock()
+        sensors = self._parts.sensors.by_device()
+        return [
+            describe_device(device, online, now) | _sensor(sensors.get(device.device_id))
+            for device in self._parts.admission.registry.all()
+        ]
 
     def device(self, device: DeviceRecord) -> dict[str, Any]:
         """Return one device."""
-        online = self._parts.broker.connected()
-        return describe_device(device, online, self._clock())
+        sensor = self._parts.sensors.of_device(device.device_id)
+        return describe_device(device, self._online(), self._clock()) | _sensor(sensor)
+
+    def _online(self) -> Collection[str]:
+        return self._parts.broker.connected() | self._parts.sensors.online()
 
     def _sep(self) -> dict[str, Any]:
         cloud = self._parts.cloud
@@ -261,3 +275,7 @@ class GatewayStatus:
             }
             for c in self._parts.services.containers()
         ]
+
+
+def _sensor(sensor: Sensor | None) -> dict[str, Any]:
+    return {"sensor": describe_sensor(sensor) if sensor is not None else None}

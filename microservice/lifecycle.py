@@ -128,14 +128,17 @@ class ServiceLifecycle:
         properties: MessageProperties = NO_PROPERTIES,
     ) -> None:
         """Publish for the service, within its rights."""
-        link = await self._link_for(topic)
+        link = self._link_for(topic)
+        if self._retired or not self._may_publish.is_set():  # speed: without a coroutine
+            await self._wait_for_takeover(topic)
         await link.publish(topic, payload, qos, retain, with_inherited(properties))
 
     async def request(
         self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
     ) -> Message:
         """Publish a message for the service, and return the response to it."""
-        link = await self._link_for(topic)
+        link = self._link_for(topic)
+        await self._wait_for_takeover(topic)
         await link.add_filter(self._requests.topic, FilterOptions(qos=0, retain_handling=2))
         with self._requests.begin(properties) as (asking, response):
             try:
@@ -184,19 +187,21 @@ class ServiceLifecycle:
         """Note that the connection has ended."""
         self._dispatcher.disconnected()
 
-    async def _link_for(self, topic: str) -> BrokerLink:
-        """Return the link to publish on; wait while another process may take over."""
+    def _link_for(self, topic: str) -> BrokerLink:
+        """Return the link to publish on, within the rights of the service."""
         if self._link is None or not self._rights.allow(topic):
             raise PublishError(
                 f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
             )
-        if not self._may_publish.is_set():  # speed: without a coroutine
-            await self._may_publish.wait()
+        return self._link
+
+    async def _wait_for_takeover(self, topic: str) -> None:
+        """Wait while another process may take over; raise when it has."""
+        await self._may_publish.wait()
         if self._retired:
             raise PublishError(
                 f"cannot publish to {topic}: another version of this container has taken over"
             )
-        return self._link
 
     def _note_damage(self, error: DamagedStoreError) -> None:
         if not self.fault.done():

@@ -8,7 +8,7 @@ from typing import Any
 from microservice.errors import MicroserviceError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # speed: a frozen one takes three times as long to make
 class Message:
     """One MQTT message; `message["room"]` is the level that its topic names {room}."""
 

@@ -4,7 +4,7 @@
 
 JOIN_REQUESTS = "$hec/join/+/request"
 NODES = "$hec/nodes/+"
-ONLINE = b"online"  # the payload of a device's status
+ONLINE, OFFLINE = b"online", b"offline"  # the payloads of a device's status
 PENDING = "devices/pending"  # the boards that wait for approval; retained
 ABOUT = "devices/+/about"
 

@@ -10,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.calls.node_lists import Allowance, NodeList
 from gateway.calls.ways import FailedWays, NodeReach, Route, Way, find_routes
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError, UplinkLost
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
@@ -20,6 +21,7 @@ from protocol.records import NodeRecord, from_fields
 
 KEPT_S = 10.0  # the list of an account's nodes
 NEAR_KEPT_S = 5.0  # that of the cluster, which one frame brings
+ANEW, NEAR_ANEW = (0.1, 5), (1.0, 20)  # early requests for each: how many a second, and at once
 
 AccountNodes = Callable[[], Awaitable[list[dict[str, Any]]]]
 Clock = Callable[[], float]
@@ -75,8 +77,9 @@ class OtherNodes:
     ) -> None:
         self._node_id, self._cluster, self._clients = node_id, cluster, clients
         self._account_nodes, self._clock = account_nodes, clock
-        self._kept: list[NodeRecord] = []
-        self._kept_until = self._near_until = float("-inf")
+        self._of_account: list[NodeRecord] = []  # the last that the cloud has told
+        self._near_list = NodeList(cluster.records, NEAR_KEPT_S, Allowance(*NEAR_ANEW), clock)
+        self._far = NodeList(self._ask_account, KEPT_S, Allowance(*ANEW), clock)
         self._failed = FailedWays()
         self.sent = dict.fromkeys(Way, 0)  # requests that were answered, by their way
 
@@ -84,14 +87,20 @@ class OtherNodes:
         """Return the nodes of the cluster, then those of the account; each once."""
         near = await self._near()
         known = {record.node_id for record in near}
-        return near + [each for each in await self._of_account() if each.node_id not in known]
+        return near + [each for each in await self._far.get() if each.node_id not in known]
 
     async def find(self, matches: Matches) -> NodeRecord | None:
-        """Return the nearest node of those that match; UplinkError when the cloud is needed."""
-        for record in await self._near():
-            if matches(record):
-                return record
-        return next((record for record in await self._of_account() if matches(record)), None)
+        """Return the nearest node of those that match; UplinkError when the cloud is needed.
+
+        What the kept lists do not have is looked for in new ones.
+        """
+        began = self._clock()
+        for look in (self._near, self._far.get):
+            for newer_than in (None, began):
+                for record in await look(newer_than):
+                    if matches(record):
+                        return record
+        return None
 
     async def find_node(self, node_id: str) -> NodeRecord | None:
         """Return the record of a node."""
@@ -155,27 +164,20 @@ class OtherNodes:
         why = "; ".join(faults) or "no way leads to it"
         raise UplinkLost(f"cannot reach node {node_id:.12}: {why}")
 
-    async def _near(self) -> list[NodeRecord]:
-        if self._clock() < self._near_until:
-            return self._cluster.known_records()
-        near = await self._cluster.records()
-        self._near_until = self._clock() + NEAR_KEPT_S
-        return near
+    async def _near(self, newer_than: float | None = None) -> list[NodeRecord]:
+        """Return the nodes of this network, as far as they are known now."""
+        await self._near_list.get(newer_than)
+        return self._cluster.known_records()
 
-    async def _of_account(self) -> list[NodeRecord]:
+    async def _ask_account(self) -> list[NodeRecord]:
         if self._account_nodes is None:
             return []
-        now = self._clock()
-        if now >= self._kept_until:
-            try:
-                found = await self._account_nodes()
-            except UplinkError:
-                if not self._kept:
-                    raise
-            else:
-                self._kept = _parse(found)
-            self._kept_until = now + KEPT_S
-        return self._kept
+        try:
+            self._of_account = _parse(await self._account_nodes())
+        except UplinkError:
+            if not self._of_account:
+                raise
+        return self._of_account
 
 
 def _parse(found: list[dict[str, Any]]) -> list[NodeRecord]:

@@ -18,6 +18,7 @@ from gateway.cli.commands import (
     device_programs,
     microservices,
     remote,
+    sensors,
     versions,
 )
 from gateway.cli.commands.account import account_app
@@ -271,6 +272,7 @@ app.add_typer(broker_app, name="broker")
 remote.register(app)
 device_programs.register(devices_app)
 boards.register(devices_app)
+sensors.register(devices_app)
 app.add_typer(devices_app, name="devices")
 develop.register(app)
 microservices.register(app)

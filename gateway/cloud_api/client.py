@@ -28,7 +28,9 @@ TIMEOUT_S, CONNECT_S = 10.0, 4.0
 ATTEMPTS = 3  # of calls that a person waits for; the link repeats its calls itself
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 2.0
 WRONG_CLOCK_S = 5.0  # a difference of clocks that is logged and needs a second assertion
-RENEW_BEFORE = 0.2  # of a token's lifetime, which remains for further attempts
+# Of a token's lifetime, this part at least remains for further attempts, and at most the other one:
+# nodes that have come at the same time do not come again at the same time.
+RENEW_BEFORE, RENEW_EARLIEST = 0.2, 0.3
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 DEVICE_GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
@@ -232,7 +234,8 @@ class CloudApi:
         if not isinstance(token, str) or not isinstance(ttl_s, int | float) or ttl_s <= 0:
             raise UplinkLost("cannot get access token: the answer is malformed")
         self._token = Secret(token)
-        self._renew_at = time.monotonic() + ttl_s * (1 - RENEW_BEFORE)
+        left = self._rng.uniform(RENEW_BEFORE, RENEW_EARLIEST)
+        self._renew_at = time.monotonic() + ttl_s * (1 - left)
         logger.debug("got an access token for %.0f s", ttl_s)
 
     async def _request_token(self) -> dict[str, Any]:
@@ -250,7 +253,7 @@ class CloudApi:
         self, action: str, method: str, path: str, **request: Any
     ) -> dict[str, Any]:
         """Repeat an idempotent call until it works, at most ATTEMPTS times."""
-        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
+        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng, least=0.5)
         for _ in range(ATTEMPTS - 1):
             try:
                 return await self._call(action, method, path, **request)

@@ -6,14 +6,16 @@
 | has failed | another node, which has not failed | through it |
 | has failed | none, or it has failed as well | direct |
 
-Each failure after a pause doubles the next pause. `now` is the monotonic clock in
-seconds.
+Each failure after a pause doubles the next pause. A part of it is random: all nodes of a site lose
+their direct way at the same moment. `now` is the monotonic clock in seconds.
 """
 
+import random
 from collections.abc import Callable
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 5.0, 30.0
 HOLDER_RETRY_S = 1.0  # it may just have become the holder
+LEAST = 0.7  # of a pause; a probe too soon costs the seconds in which the other way works
 NEVER = float("inf")
 DIRECT = ""  # in the place of the id of the node that a way goes through
 
@@ -23,10 +25,14 @@ class WayChoice:
 
     Args:
         find_holder: returns the id of another node through which the cloud may be reached, or "".
+        rng: of this node alone, for pauses.
     """
 
-    def __init__(self, find_holder: Callable[[], str] = lambda: "") -> None:
+    def __init__(
+        self, find_holder: Callable[[], str] = lambda: "", rng: random.Random | None = None
+    ) -> None:
         self._find_holder = find_holder
+        self._rng = rng or random.Random()  # noqa: S311  # spreads attempts
         self._failures: dict[str, int] = {}
         self._retry_at: dict[str, float] = {}
         self.via = DIRECT  # the way of the last choice
@@ -52,6 +58,7 @@ class WayChoice:
         if via:  # of several holders, only the last one is of use
             for other in [other for other in self._retry_at if other not in (DIRECT, via)]:
                 del self._retry_at[other], self._failures[other]
+        pause_s *= self._rng.uniform(LEAST, 1.0)
         self._failures[via], self._retry_at[via] = failures + 1, now + pause_s
 
     def worked(self, via: str) -> None:

@@ -176,6 +176,18 @@ class DeviceAdmission:
 
     # devices ---------------------------------------------------------------------------
 
+    def add(self, device: DeviceRecord) -> None:
+        """Add a device that the store has and that needs no login, and tell applications."""
+        self.registry.add(device)
+        self._announcements.device(device)
+
+    def note_problem(self, device: DeviceRecord, problem: str) -> bool:
+        """Note why nothing of a device counts, or that it counts; return whether it changed."""
+        changed = device.note_problem(problem)
+        if changed:
+            self._announcements.device(device)
+        return changed
+
     async def rename(self, device: DeviceRecord, name: str) -> None:
         """Change the name of a device."""
         await self._store.save_device(replace(device, name=name))

@@ -46,6 +46,8 @@ class Announcements:
             "joined_at": int(device.joined_at),
             "conflicts": device.conflicts,
         }
+        if device.problem:
+            content["problem"] = device.problem
         self._publish(about_topic(device.device_id), json.dumps(content).encode())
 
     def forget(self, device_id: str) -> None:

@@ -1,17 +1,10 @@
 """Describes devices and boards that wait, for the API. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from typing import Any
 
 from gateway.devices.joining.pending import PendingBoard
 from gateway.devices.record import DeviceRecord, shown
-
-
-def describe_devices(
-    devices: Iterable[DeviceRecord], online: Collection[str], now: float
-) -> list[dict[str, Any]]:
-    """Return the devices with their counters."""
-    return [describe_device(device, online, now) for device in devices]
 
 
 def describe_device(device: DeviceRecord, online: Collection[str], now: float) -> dict[str, Any]:
@@ -21,7 +14,8 @@ def describe_device(device: DeviceRecord, online: Collection[str], now: float) -
         "name": device.name,
         "model": device.model,
         "state": str(device.state(now)),
-        "online": device.device_id in online,
+        "problem": device.problem,
+        "online": device.device_id in online or device.waits_for_link,
         "groups": list(device.groups),
         "attributes": dict(device.attributes),
         "board": device.client_id,

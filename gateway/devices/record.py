@@ -60,12 +60,19 @@ class DeviceRecord:
     last_topic: str = ""
     last_payload: bytes = b""
     is_up: bool = False  # as it says itself; its will says that it is not
+    waits_for_link: bool = False  # the gateway has ended its link for a while, to serve others
+    problem: str = ""  # the reason why nothing of it counts
     take_overs: TakeOvers = field(default_factory=TakeOvers)
 
     @property
     def is_revoked(self) -> bool:
         """True when its credentials have ended."""
         return self.revoked_at > 0
+
+    @property
+    def has_credentials(self) -> bool:
+        """False when nothing logs it in: it is revoked, or does not use MQTT."""
+        return bool(self.token_digest or self.next_digest or self.certificate)
 
     def state(self, now: float) -> DeviceState:
         """Return its state."""
@@ -81,20 +88,40 @@ class DeviceRecord:
         self.last_payload = payload[: SHOWN_CHARACTERS * 4]
         if topic == status_topic(self.device_id):
             self.is_up = payload == ONLINE
+            self.waits_for_link = False
 
     def report(self, attributes: dict[str, Attribute]) -> None:
         """Note attributes that the device reports."""
         self.attributes = merge_attributes(self.attributes, attributes)
 
+    def fall_silent(self) -> None:
+        """Note that the device has not been heard for too long."""
+        self.is_up = False
+
+    def note_problem(self, problem: str) -> bool:
+        """Note why nothing of the device counts, or that it counts; return whether it changed."""
+        changed = problem != self.problem
+        self.problem = problem
+        return changed
+
     def admit(self, now: float) -> bool:
         """Note a login with the device's credentials; return False while it has to be held off."""
-        if not self.is_up:
+        if not self.is_up or self.waits_for_link:
+            self.waits_for_link = False
             return True
         was_held = self.take_overs.is_holding(now)
         if self.take_overs.admit(now):
             return True
         self.conflicts += not was_held
         return False
+
+    def wait_for_link(self) -> None:
+        """Note that the device has no link for a while, and counts as online."""
+        self.waits_for_link = True
+
+    def note_away(self) -> None:
+        """Note that the device is offline, though it did not say so."""
+        self.is_up = self.waits_for_link = False
 
     # credentials -----------------------------------------------------------------------
 
@@ -160,7 +187,7 @@ class DeviceRecord:
         self.token_digest = self.next_digest = ""
         self.certificate = self.next_certificate = None
         self.claim_digest = ""  # a join that was repeated would undo it
-        self.is_up = False
+        self.is_up = self.waits_for_link = False
 
 
 def _is_old(made_at: float, now: float, expire_days: int) -> bool:

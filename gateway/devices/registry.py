@@ -73,6 +73,13 @@ class DeviceRegistry:
             device.observe(topic, payload, now)
             self._seen.add(device_id)
 
+    def report(self, device_id: str, attributes: dict[str, Attribute]) -> None:
+        """Note attributes of a device that the gateway has found out."""
+        device = self._devices.get(device_id)
+        if device is not None:
+            device.report(attributes)
+            self._seen.add(device_id)
+
     def add_listener(self, on_conflict: Callable[[DeviceRecord], None]) -> None:
         """Call a function when two boards use the credentials of one device."""
         self._on_conflict.append(on_conflict)

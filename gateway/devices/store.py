@@ -53,11 +53,11 @@ class DeviceStore:
         more = [] if claim is None else [_save_claim(claim)]
         if ended:
             more.append(("DELETE FROM pending WHERE digest = ?", (ended,)))
-        await self._database.write(_save_device(device), *more)
+        await self._database.write(save_device_statement(device), *more)
 
     async def save_device(self, device: DeviceRecord) -> None:
         """Store a device as it is now."""
-        await self._database.write(_save_device(device))
+        await self._database.write(save_device_statement(device))
 
     async def save_seen(self, seen: Sequence[Seen]) -> None:
         """Store when devices last sent a message, and what they report."""
@@ -70,8 +70,11 @@ class DeviceStore:
         )
 
     async def delete_device(self, device_id: str) -> None:
-        """Delete a device."""
-        await self._database.write(("DELETE FROM devices WHERE device_id = ?", (device_id,)))
+        """Delete a device, and what is stored of it as a sensor."""
+        await self._database.write(
+            ("DELETE FROM devices WHERE device_id = ?", (device_id,)),
+            ("DELETE FROM sensors WHERE device_id = ?", (device_id,)),
+        )
 
     async def save_claim(self, claim: Claim) -> None:
         """Store a claim token."""
@@ -112,7 +115,8 @@ def _device(*row: Any) -> DeviceRecord:
     )
 
 
-def _save_device(d: DeviceRecord) -> Statement:
+def save_device_statement(d: DeviceRecord) -> Statement:
+    """Return the statement that stores a device as it is now."""
     marks = ", ".join("?" * len(_DEVICE_COLUMNS.split(", ")))
     return (
         f"INSERT OR REPLACE INTO devices ({_DEVICE_COLUMNS}) VALUES ({marks})",  # noqa: S608

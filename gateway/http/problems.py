@@ -11,6 +11,7 @@ from starlette.responses import Response
 from web.responses import problem_response
 
 __all__ = [
+    "ABSENT",
     "Problem",
     "answer_cut_request",
     "answer_fault",
@@ -19,6 +20,10 @@ __all__ = [
     "answer_text_error",
     "problem_response",
 ]
+
+
+# Nothing is at the path (RFC 9209, 2.3.2). No microservice can say so: the header ends here.
+ABSENT = {"Proxy-Status": "hecate; error=destination_not_found"}
 
 
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457
@@ -49,9 +54,12 @@ async def answer_http_error(request: Request, exc: Exception) -> Response:
     """Answer errors that Starlette raises."""
     assert isinstance(exc, HTTPException)
     detail = str(exc.detail)
+    headers = dict(exc.headers or {})
+    if exc.status_code == HTTPStatus.NOT_FOUND:
+        headers.update(ABSENT)
     if detail == HTTPStatus(exc.status_code).phrase:  # its own errors carry no more
         detail = f"cannot {request.method} {request.url.path}: {detail.lower()}"
-    return problem_response(exc.status_code, detail, exc.headers)
+    return problem_response(exc.status_code, detail, headers)
 
 
 async def answer_text_error(_request: Request, _exc: Exception) -> Response:

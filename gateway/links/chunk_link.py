@@ -26,6 +26,7 @@ from protocol.chunks.wire import SESSIONS, Chunk, SessionEnd, decode_chunk, deco
 logger = logging.getLogger(__name__)
 
 REMEMBERED_SESSIONS = 4
+PARK_S = 4.0  # for the rest of a packet, and for what is queued for the device
 WRITE_S = 20.0  # that one chunk may wait for the link
 
 
@@ -40,7 +41,7 @@ class LinkServices:
 
 
 @dataclass(slots=True)
-class LinkCounters:
+class ChunkCounters:
     """Counts the events of one link."""
 
     chunks_received: int = 0
@@ -64,12 +65,14 @@ class ChunkLink:
     """One link, while it stands."""
 
     def __init__(self, port: ChunkPort, services: LinkServices, refusals: RefusalLimiter) -> None:
-        self.counters = LinkCounters()
+        self.counters = ChunkCounters()
         self._port, self._services, self._refusals = port, services, refusals
         self._serving: _Serving | None = None
         self._ended: deque[int] = deque(maxlen=REMEMBERED_SESSIONS)
         self._answers: deque[bytes] = deque(maxlen=REMEMBERED_SESSIONS)
         self._wake = asyncio.Event()
+        self._without_session = asyncio.Event()
+        self._is_parking = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -101,6 +104,24 @@ class ChunkLink:
             await self._port.close()
             await asyncio.gather(*self._tasks, return_exceptions=True)
         return why
+
+    async def park(self) -> bool:
+        """End the session and the link in an orderly way, so that the device can come back later.
+
+        What was queued for the device still arrives, as far as it takes it soon; the broker stores
+        its session. Returns whether it did: the device may be in the middle of a packet.
+        """
+        serving, self._is_parking = self._serving, True
+        has_left = False
+        if serving is not None and serving.session.state is ChunkSessionState.OPEN:
+            self._without_session.clear()
+            serving.pipe.leave()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PARK_S):
+                    await self._without_session.wait()
+            has_left = serving.pipe.has_left
+        await self._port.close()
+        return has_left
 
     def end_session(self, why: str, *, tell: bool = True) -> None:
         """End the session, if there is one."""
@@ -170,7 +191,7 @@ class ChunkLink:
             self._answers.append(encode_end(chunk.session, SessionEnd.UNKNOWN))
             return
         now = self._services.now()
-        if not self._refusals.may_try(self.name, now):
+        if self._is_parking or not self._refusals.may_try(self.name, now):
             return
         self.end_session("the device began another one", tell=False)
         session = ChunkSession(
@@ -211,6 +232,7 @@ class ChunkLink:
         session = serving.session
         self._answers.extend(session.poll(self._services.now()))
         self._serving = None
+        self._without_session.set()
         self._ended.append(session.number)
         self.counters.spoiled += session.spoiled
         if serving.task is not None:

@@ -4,11 +4,12 @@ import logging
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Self
 
 from broker import Broker
 from gateway.devices.tables import DeviceTables
-from gateway.links.chunk_link import ChunkLink, LinkCounters, LinkServices
+from gateway.links.chunk_link import ChunkCounters, ChunkLink, LinkServices
 from gateway.links.keys import LinkKey, LinkKeys
 from gateway.links.names import LISTENER
 from gateway.links.ports import ChunkPort
@@ -17,16 +18,24 @@ from protocol.ids import DEVICE_ID
 
 logger = logging.getLogger(__name__)
 
+OnProved = Callable[[str], None]
+
 
 @dataclass(frozen=True, slots=True)
 class LinkStatus:
     """One link as it is now."""
 
     name: str
-    state: str  # waiting, opening, proving, open, ending, or why it cannot be used
-    device_id: str  # that has proved its key; "" for none, and for a board that joins
-    is_joining: bool
-    counters: LinkCounters
+    state: str  # closed, waiting (for a device), or of the session
+    device_id: str = ""  # that has proved its key
+    is_joining: bool = False  # a board with a claim token
+    problem: str = ""  # why it is closed
+    counters: ChunkCounters = field(default_factory=ChunkCounters)
+
+    @classmethod
+    def closed(cls, name: str, problem: str) -> Self:
+        """Return a link that does not stand."""
+        return cls(name, "closed", problem=problem)
 
 
 class Links:
@@ -42,7 +51,7 @@ class Links:
         self._keys = LinkKeys(tables.registry, tables.claims, expire_days)
         self._broker, self._clock = broker, clock
         self._refusals = RefusalLimiter()
-        self._links: list[ChunkLink] = []
+        self._links: dict[ChunkLink, OnProved] = {}
         self._services = LinkServices(
             now=time.monotonic,
             find_key=self._find_key,
@@ -50,14 +59,22 @@ class Links:
             on_proved=self._end_others,
         )
 
-    async def serve(self, port: ChunkPort) -> str:
-        """Serve a port until its link ends, and close it; return why it ended."""
+    async def serve(self, port: ChunkPort, on_proved: OnProved = lambda _: None) -> str:
+        """Serve a port until its link ends, and close it; return why it ended.
+
+        on_proved is called with the name that the device at the other end has proved: a device id,
+        or the name of a claim token.
+        """
         link = ChunkLink(port, self._services, self._refusals)
-        self._links.append(link)
+        self._links[link] = on_proved
         try:
             return await link.run()
         finally:
-            self._links.remove(link)
+            del self._links[link]
+
+    async def park(self, name: str) -> bool:
+        """End a link so that its device can come back later; return whether it said good-bye."""
+        return any([await link.park() for link in tuple(self._links) if link.name == name])
 
     def status(self) -> list[LinkStatus]:
         """Return the links that stand."""
@@ -74,9 +91,10 @@ class Links:
         proved = newest.proved
         is_device = DEVICE_ID.fullmatch(proved) is not None
         logger.info("%s: %s", newest.name, proved if is_device else "a board that joins")
-        for link in self._links:
+        for link in tuple(self._links):
             if is_device and link is not newest and link.proved == proved:
                 link.end_session("the device has another link")
+        self._links[newest](proved)
 
 
 def _describe(link: ChunkLink) -> LinkStatus:
@@ -87,5 +105,5 @@ def _describe(link: ChunkLink) -> LinkStatus:
         state.value if state is not None else "waiting",
         proved if is_device else "",
         bool(proved) and not is_device,
-        link.counters,
+        counters=link.counters,
     )

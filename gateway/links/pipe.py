@@ -5,8 +5,10 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable
 
+from gateway.links.packet_boundary import PacketBoundary
 from gateway.links.session import ChunkSession
 
+DISCONNECT = b"\xe0\x00"
 INWARD_BYTES = (
     8 * 1024
 )  # that may wait for the broker; with more, chunks are dropped and sent again
@@ -23,16 +25,35 @@ class BrokerPipe:
         self._session, self._on_output = session, on_output
         self._inward = bytearray()
         self._has_input, self._has_room = asyncio.Event(), asyncio.Event()
+        self._boundary = PacketBoundary()
+        self._wants_to_leave = False
+        self.has_left = False
 
     @property
     def takes_data(self) -> bool:
         """True while there is room for what one more chunk may complete."""
-        return len(self._inward) < INWARD_BYTES
+        return not self.has_left and len(self._inward) < INWARD_BYTES
 
     def feed(self, data: bytes) -> None:
         """Pass bytes on to the broker."""
         self._inward += data
+        self._boundary.feed(data)
         self._has_input.set()
+        self._look()
+
+    def leave(self) -> None:
+        """Say good-bye to the broker for the device, at the end of the packet that is coming.
+
+        The broker then stores the session, and no will is due.
+        """
+        self._wants_to_leave = True
+        self._look()
+
+    def _look(self) -> None:
+        if self._wants_to_leave and not self.has_left and self._boundary.is_between:
+            self._inward += DISCONNECT
+            self.has_left = True
+            self._has_input.set()
 
     def note_room(self) -> None:
         """Note that the session may take more bytes of the broker."""

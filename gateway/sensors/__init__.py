@@ -1,1 +1,1 @@
-"""Takes sensors that advertise their readings (BTHome v2) as devices, once the owner accepts them."""
+"""Makes devices of sensors that advertise their readings (BTHome v2), once they are accepted."""

@@ -7,7 +7,7 @@ here such a packet is dropped as a whole.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import Enum
 
@@ -24,6 +24,14 @@ _PLAIN = b"\x40"  # version 2, not encrypted
 _PACKET_ID = 0x00
 _NOT_VALUES = frozenset({"packet_id", "signal_strength"})
 _SPEAKS_OF_BTHOME = "BTHome BLE"  # instead of a firmware's version
+# binary sensors that the library names like a measured value
+_BINARY_NAMES = {
+    "battery": "battery_low",
+    "gas": "gas_detected",
+    "light": "light_detected",
+    "moisture": "moisture_detected",
+    "power": "power_on",
+}
 
 
 def decode_objects(objects: bytes, address: str, name: str) -> Packet:
@@ -99,15 +107,15 @@ def _read(update: SensorUpdate, packet_id: int | None) -> Packet:
         if key.key in _NOT_VALUES or value is None:
             continue
         if key.key == "battery":
-            attributes["battery"] = value
+            if 0 <= float(value) <= 100:
+                attributes["battery"] = value
             continue
         unit = update.entity_descriptions[key].native_unit_of_measurement
         values.append(SensorValue(key.key, value, _text(unit)))
     for key, binary in update.binary_entity_values.items():
-        name = key.key.replace("battery", "battery_low") if _is_low_battery(key.key) else key.key
-        values.append(SensorValue(name, bool(binary.native_value)))
+        values.append(SensorValue(_binary_name(key.key), bool(binary.native_value)))
     events = tuple(
-        SensorEvent(key.key, str(event.event_type), dict(event.event_properties or {}))
+        SensorEvent(key.key, str(event.event_type), _details(event.event_properties))
         for key, event in update.events.items()
     )
     device = update.devices.get(None)
@@ -118,8 +126,17 @@ def _read(update: SensorUpdate, packet_id: int | None) -> Packet:
     return Packet(model, packet_id, tuple(values), events, attributes)
 
 
-def _is_low_battery(name: str) -> bool:
-    return name == "battery" or (name.startswith("battery_") and name[8:].isdigit())
+def _binary_name(key: str) -> str:
+    name, _, number = key.rpartition("_")
+    if not name or not number.isdigit():
+        name, number = key, ""
+    name = _BINARY_NAMES.get(name, name)
+    return f"{name}_{number}" if number else name
+
+
+def _details(properties: Mapping[str, object] | None) -> dict[str, Scalar]:
+    read = {name: _scalar(value) for name, value in (properties or {}).items()}
+    return {name: value for name, value in read.items() if value is not None}
 
 
 def _scalar(value: object) -> Scalar | None:

@@ -16,11 +16,11 @@ LEAST_S, MOST_S = 180.0, 24 * 3600.0
 class Presence:
     """The times of one sensor's packets."""
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, is_online: bool = False) -> None:
         self._heard_at = now  # a start counts as a packet, so that the sensor has time to send one
         self._is_first = True
         self._gaps: deque[float] = deque(maxlen=GAPS)
-        self.is_online = False
+        self.is_online = is_online
 
     def note(self, now: float) -> None:
         """Note a packet that counts."""
@@ -41,3 +41,7 @@ class Presence:
             return False
         self.is_online = False
         return True
+
+    def end(self) -> None:
+        """Note that the sensor counts no more."""
+        self.is_online = False

@@ -18,6 +18,7 @@ from gateway.errors import BepError
 from gateway.http.problems import Problem
 from gateway.http.routes import ApiRoute, make_api, make_route
 from gateway.node.record import Node
+from gateway.sensors.decisions import SensorDecisions
 from gateway.services import McmAccess, ServiceHost
 from gateway.services.api.calls import ClientCheck
 from gateway.sidecar import nodes
@@ -27,6 +28,7 @@ from gateway.sidecar.cluster import cluster_routes
 from gateway.sidecar.devices import claims
 from gateway.sidecar.devices.boards import boards_routes
 from gateway.sidecar.devices.registry import registry_routes
+from gateway.sidecar.devices.sensors import sensors_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from gateway.sidecar.health import health_routes, openapi_route
@@ -68,6 +70,7 @@ class SidecarParts:
     node: Node
     cluster: Cluster
     admission: DeviceAdmission
+    sensors: SensorDecisions
     services: ServiceHost
     nodes: OtherNodes | None
     cloud: CloudCalls | None
@@ -126,6 +129,7 @@ def sidecar_routes(
         *claims.claims_routes(guard, parts.admission),
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),
+        *sensors_routes(guard, parts.sensors, parts.status),
         *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),
         *account_routes(guard, cloud.membership if cloud else None, cloud.url if cloud else ""),

@@ -56,6 +56,7 @@ class _Snapshot(Collector):
             yield kind(f"api_{name}", f"HTTP: {name.replace('_', ' ')}", value)
         yield from self._sep()
         yield from self._devices()
+        yield from self._sensors()
         yield from self._beps()
         yield from self._containers()
 
@@ -85,6 +86,16 @@ class _Snapshot(Collector):
         devices = self._snapshot["devices"]
         yield _gauge("devices", "Devices that joined", len(devices))
         yield _gauge("devices_online", "Devices connected now", sum(d["online"] for d in devices))
+
+    def _sensors(self) -> Iterator[Metric]:
+        sensors = self._snapshot["sensors"]
+        yield _gauge("sensor_strangers", "Sensors not accepted", sensors["strangers"])
+        frames = CounterMetricFamily(
+            "hecate_sensor_frames", "Frames of sensors by their result", labels=["result"]
+        )
+        for result, count in sorted(sensors["frames"].items()):
+            frames.add_metric([result], count)
+        yield frames
 
     def _beps(self) -> Iterator[Metric]:
         beps = self._snapshot["beps"]

@@ -1,4 +1,4 @@
-"""Defines the format of gateway.db: devices, claim tokens, boards that ask to join, settings."""
+"""Defines the format of gateway.db: devices and sensors, claim tokens, pending boards, settings."""
 
 from pathlib import Path
 
@@ -52,6 +52,15 @@ MIGRATIONS = (
         state      TEXT NOT NULL,
         device_id  TEXT NOT NULL,
         decided_at REAL NOT NULL
+    );
+    """,
+    """
+    CREATE TABLE sensors (
+        device_id     TEXT PRIMARY KEY,
+        address       TEXT NOT NULL UNIQUE,
+        key           BLOB NOT NULL,
+        trigger_based INTEGER NOT NULL,
+        floor         INTEGER NOT NULL
     );
     """,
 )

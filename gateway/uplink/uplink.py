@@ -12,7 +12,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -101,8 +101,8 @@ class Uplink:
         self._look = asyncio.Event()  # at the ways: another node may lead to the cloud
         self._is_watched_closely = False
         self._connection: CloudConnection | None = None
-        rng = random.Random()  # noqa: S311  # spreads attempts
-        self.link = CloudLink(lambda: delays(FIRST_WAIT_S, LONGEST_WAIT_S, rng), clock())
+        self._rng = random.Random()  # noqa: S311  # spreads attempts
+        self.link = CloudLink(self._make_waits, clock())
         self.forwarder = Forwarder(node.node_id, parts.spool)
         self.downlinks = Downlinks(node.node_id, parts.rules, parts.local, self._on_request)
         self._limits = MqttLimits()  # as the cloud announced them last
@@ -111,6 +111,9 @@ class Uplink:
         self._changed = asyncio.Event()
         self._failing_since: float | None = None
         self._handle_request: RequestHandler | None = None  # while run() runs
+
+    def _make_waits(self) -> Iterator[float]:
+        return delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
 
     def register_soon(self) -> None:
         """Register the node's record again: it has changed."""
@@ -306,7 +309,7 @@ class Uplink:
                 return
 
     async def _follow_changes(self) -> None:
-        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, random.Random())  # noqa: S311
+        waits = self._make_waits()
         while True:
             try:
                 async with asyncio.timeout(REGISTER_AGAIN_S):
@@ -320,6 +323,8 @@ class Uplink:
                 logger.warning("%s; trying again", exc)
                 self._changed.set()
                 await asyncio.sleep(next(waits))
+            else:
+                waits = self._make_waits()
 
     async def _register(self) -> None:
         self._changed.clear()

@@ -71,6 +71,18 @@ def choose_port(given: str, dev: Path = DEV) -> Path:
     return ports[0]
 
 
+def find_stable_path(path: Path, dev: Path = DEV) -> Path:
+    """Return the name of a port that stays when it is plugged in again, as it is plugged in now.
+
+    Linux makes it of the maker, the kind and the serial number that a USB device tells.
+    """
+    device = os.path.realpath(path)
+    for link in sorted(dev.glob(PATTERNS[0])):
+        if os.path.realpath(link) == device:
+            return link
+    return path
+
+
 def open_port(path: Path, proc: Path = PROC) -> SerialPort:
     """Return a port that can be used; BoardError names the missing right or the other program."""
     device = Path(os.path.realpath(path))

@@ -17,6 +17,8 @@ RX = "8ec0a1e1-4ec7-4b1e-9e0d-7e0c0de0cafe"  # the gateway writes chunks, withou
 TX = "8ec0a1e2-4ec7-4b1e-9e0d-7e0c0de0cafe"  # the device notifies chunks
 LAYOUT = "8ec0a1e3-4ec7-4b1e-9e0d-7e0c0de0cafe"  # read: one byte
 
+GREETING = b"\x00"  # the first write; shorter than any chunk, it says that the gateway hears
+
 HAS_DATA = 0x01  # messages wait in the device
 WANTS_TO_JOIN = 0x02  # it has no credentials yet
 

@@ -16,7 +16,7 @@ from hardware.radio.backend import RadioBackend
 from hardware.radio.backend_call import BackendCalls
 from hardware.radio.errors import BondLostError, RadioError, StaleLayoutError
 from hardware.radio.gatt_link import GattLink
-from hardware.radio.hecate_service import LAYOUT, RX, TX
+from hardware.radio.hecate_service import GREETING, LAYOUT, RX, TX
 
 if TYPE_CHECKING:
     from bleak import BleakClient
@@ -70,6 +70,8 @@ class LinkOpener:
             # the callback is there before the answer: some devices notify first
             subscribe = client.start_notify(TX, lambda _, octets: link.take(bytes(octets)))
             await self._call(f"subscribe to {address}", subscribe, SUBSCRIBE_S)
+            # stacks do not tell a device who has subscribed; it waits for a first write
+            await link.send(GREETING)
         except BaseException:
             await self._abandon(client, address)
             raise

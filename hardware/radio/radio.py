@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hardware.radio.adapters import Adapter, choose_adapter
 from hardware.radio.advertisement_source import AdvertisementSource
@@ -21,6 +21,9 @@ from hardware.radio.errors import AdapterMissingError, BondLostError, RadioError
 from hardware.radio.gatt_link import GattLink
 from hardware.radio.link_opening import LinkOpener
 from hardware.radio.scanner import Scanner
+
+if TYPE_CHECKING:
+    from bleak.backends.device import BLEDevice
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +65,7 @@ class Radio:
         self._forgotten: set[str] = set()  # addresses whose layout is taken as it is, once
         self._opening = asyncio.Lock()
         self._opening_address = ""
+        self._opening_task: asyncio.Task[tuple[GattLink, int]] | None = None
         self._pauses_for_links = False
         self._last_address = ""
         self.adapter: Adapter | None = None
@@ -118,7 +122,7 @@ class Radio:
             try:
                 pause = self.scanner.paused() if self._pauses_for_links else nullcontext()
                 async with pause:
-                    link, layout = await self._opener.open(adapter, handle, known)
+                    link, layout = await self._open(adapter, handle, known)
             except StaleLayoutError:
                 self.counters.stale_layouts += 1
                 await self._forget_layout(adapter, address)
@@ -136,6 +140,23 @@ class Radio:
             self._links[address] = link
             return link
 
+    async def _open(
+        self, adapter: Adapter, handle: "BLEDevice", known: int
+    ) -> tuple[GattLink, int]:
+        """Open a link, or give up when the adapter goes."""
+        task = asyncio.create_task(self._opener.open(adapter, handle, known))
+        self._opening_task = task
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if adapter == self.adapter:
+                raise
+            raise AdapterMissingError(
+                f"cannot connect to {handle.address}: the adapter is gone"
+            ) from None
+        finally:
+            self._opening_task = None
+
     async def close(self, link: GattLink) -> None:
         """Close a link; one that does not close is left to compare_links()."""
         if self._links.get(link.address) is link:
@@ -143,11 +164,14 @@ class Radio:
         with contextlib.suppress(RadioError):
             await link.close()
 
-    async def compare_links(self) -> None:
-        """End the links that the system does not have, and close those that nobody uses."""
+    async def compare_links(self) -> int:
+        """End the links that the system does not have, and close those that nobody uses.
+
+        Returns the number of the latter: they used room in the adapter.
+        """
         adapter = self.adapter
         if adapter is None:
-            return
+            return 0
         before = dict(self._links)
         real = set(await self._ask("list links", self._backend.system.connected(adapter)))
         for address, link in before.items():
@@ -158,12 +182,14 @@ class Radio:
                 link.lose("the link is gone")
                 if self._links.get(address) is link:
                     del self._links[address]
-        for address in real - self._links.keys() - {self._opening_address}:
+        leaked = real - self._links.keys() - {self._opening_address}
+        for address in leaked:
             self.counters.leaked_closed += 1
             logger.info("closing a link to %s that nobody uses", address)
             system = self._backend.system
             with contextlib.suppress(RadioError):
                 await self._ask(f"close {address}", system.disconnect(adapter, address))
+        return len(leaked)
 
     async def bonded(self) -> set[str]:
         """Return the addresses of devices that have a bond; RadioError when it is not known."""
@@ -194,6 +220,9 @@ class Radio:
     async def _use(self, adapter: Adapter | None) -> None:
         if self.adapter is not None:
             self.counters.adapter_lost += 1
+            self.adapter = None
+            if self._opening_task is not None:
+                self._opening_task.cancel()
             await self._close_links("the adapter is gone")
         self.adapter = adapter
         self._pauses_for_links = False

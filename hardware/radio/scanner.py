@@ -197,7 +197,7 @@ class Scanner:
             self.problem = ""
         address = device.address.upper()
         self.heard.note(address, device)
-        self._source.deliver(to_advertisement(address, data, now))
+        self._source.deliver(to_advertisement(address, data, now, device.details))
 
     def _note_problem(self, text: str) -> None:
         if text != self.problem:
@@ -205,8 +205,12 @@ class Scanner:
         self.problem = text
 
 
-def to_advertisement(address: str, data: "AdvertisementData", now: float) -> Advertisement:
-    """Return an advertisement as this program describes it."""
+def to_advertisement(
+    address: str, data: "AdvertisementData", now: float, details: object = None
+) -> Advertisement:
+    """Return an advertisement as this program describes it; details are those of the backend."""
+    properties = details.get("props") if isinstance(details, dict) else None  # of BlueZ
+    kind = properties.get("AddressType") if isinstance(properties, dict) else ""
     service_data = list(data.service_data.items())[:SERVICE_DATA_LIMIT]
     manufacturer_data = list(data.manufacturer_data.items())[:SERVICE_DATA_LIMIT]
     return Advertisement(
@@ -217,4 +221,5 @@ def to_advertisement(address: str, data: "AdvertisementData", now: float) -> Adv
         service_uuids=tuple(uuid.lower() for uuid in data.service_uuids),
         service_data={uuid.lower(): bytes(value) for uuid, value in service_data},
         manufacturer_data={company: bytes(value) for company, value in manufacturer_data},
+        address_type=kind if kind in ("public", "random") else "",
     )

@@ -65,11 +65,7 @@ class _Outgoing:
     retain: bool
     properties: MessageProperties
     done: Done
-
-    @property
-    def size_bytes(self) -> int:
-        pairs = sum(5 + 3 * (len(name) + len(value)) for name, value in self.properties.user)
-        return OVERHEAD_BYTES + 3 * len(self.topic) + len(self.payload) + pairs
+    size_bytes: int
 
 
 class MqttClient:
@@ -148,15 +144,16 @@ class MqttClient:
         self, topic: str, payload: bytes, *, retain: bool, properties: MessageProperties, done: Done
     ) -> None:
         """Publish at QoS 1; done is called with the PUBACK."""
-        outgoing = _Outgoing(topic, payload, retain, properties, done)
-        self._check_size(topic, outgoing.size_bytes)
+        size = _measure(topic, payload, properties)
+        outgoing = _Outgoing(topic, payload, retain, properties, done, size)
+        self._check_size(topic, size)
         if len(self._sent) + len(self._unsent) >= PUBLISH_LIMIT:
             raise PublishError(f"cannot publish to {topic}: {PUBLISH_LIMIT} messages wait already")
-        if self._waiting_bytes + outgoing.size_bytes > PUBLISH_LIMIT_BYTES and self._waiting_bytes:
+        if self._waiting_bytes + size > PUBLISH_LIMIT_BYTES and self._waiting_bytes:
             raise PublishError(
                 f"cannot publish to {topic}: {self._waiting_bytes} bytes wait already"
             )
-        self._waiting_bytes += outgoing.size_bytes
+        self._waiting_bytes += size
         if self.is_online and not self._unsent and len(self._sent) < self._window:
             self._send(outgoing)
         else:
@@ -301,6 +298,14 @@ class MqttClient:
                 self._unsent.appendleft(outgoing)
             self._send_unsent()
         self._events.connected(answer)
+
+
+def _measure(topic: str, payload: bytes, properties: MessageProperties) -> int:
+    """Return the size of a PUBLISH, at most."""
+    size = OVERHEAD_BYTES + 3 * len(topic) + len(payload)
+    for name, value in properties.user:
+        size += 5 + 3 * (len(name) + len(value))
+    return size
 
 
 _ACCEPTED = Answer(wire.PUBACK)

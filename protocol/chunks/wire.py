@@ -74,8 +74,8 @@ def decode_end(chunk: Chunk) -> tuple[int, int] | None:
 
 
 def encode_cobs(octets: bytes) -> bytes:
-    """Return bytes without zeros, and a zero at their end."""
-    out = bytearray()
+    """Return bytes between two zeros, and without others."""
+    out = bytearray(1)
     for part in octets.split(b"\0"):
         rest = part
         while len(rest) >= 254:
@@ -86,19 +86,19 @@ def encode_cobs(octets: bytes) -> bytes:
 
 
 class CobsDecoder:
-    """Finds the chunks in the bytes of a serial line."""
+    """Finds the chunks in the bytes of a serial line, between text and noise."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, octets: bytes) -> list[bytes]:
-        """Return the chunks that are whole now; what is spoiled is dropped with its zero."""
+        """Return what may be chunks and is whole now; the rest is dropped with its zero."""
         found = []
         *whole, rest = octets.split(b"\0")
         for part in whole:
             decoded = _decode_cobs(bytes(self._pending + part))
             self._pending.clear()
-            if decoded is not None:
+            if decoded is not None and len(decoded) >= OVERHEAD:
                 found.append(decoded)
         self._pending += rest
         if len(self._pending) > 2 * MAX_CHUNK:  # no zero: noise

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.commands.sensors import KeyFile
 from gateway.cli.options import Given, Json, State, Url, examples, run, target_of
 
 CLAIM_TTL_LIMIT_S = 30 * 24 * 3600  # of the gateway
@@ -23,7 +24,9 @@ Device = Annotated[str, typer.Argument(help="The device's id, or its name.", sho
 Code = Annotated[
     str,
     typer.Argument(
-        help="The code that the board shows, or the board's id.", metavar="CODE", show_default=False
+        help="The code that the board shows, the board's id, or a sensor's address.",
+        metavar="CODE",
+        show_default=False,
     ),
 ]
 
@@ -99,7 +102,9 @@ def devices_unclaim(
 @devices_app.command(
     "approve",
     epilog=examples(
-        "hecate devices approve 481-204", 'hecate devices approve 481-204 --name "cellar door"'
+        "hecate devices approve 481-204",
+        'hecate devices approve 481-204 --name "cellar door"',
+        "hecate devices approve A4:C1:38:0B:1C:2D --name attic --key-file attic.key",
     ),
 )
 def devices_approve(  # noqa: PLR0913  # each is an option
@@ -111,20 +116,25 @@ def devices_approve(  # noqa: PLR0913  # each is an option
     new: Annotated[
         bool, typer.Option("--new", help="A new device, though its board was one before.")
     ] = False,
+    key_file: KeyFile = None,
     wait: Annotated[bool, typer.Option(help="Wait until it is online.")] = True,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Let a board join that waits for approval.
+    """Let a board join that waits for approval, or accept a sensor that was heard.
 
-    Approve it only if it shows the same code. A board that was a device before, and lost its
-    credentials, becomes this device again.
+    Approve a board only if it shows the same code. A board that was a device before, and lost its
+    credentials, becomes this device again. `hecate devices sensors` lists the sensors.
     """
     from gateway.cli.devices.approval import approve_board
+    from gateway.cli.devices.sensors import approve_sensor, is_address
 
     before: Given = context.obj
     target, as_json = before.target_of(url, state), as_json or before.as_json
+    if is_address(code):
+        run(approve_sensor(target, code, name, key_file, as_json=as_json))
+        return
     run(approve_board(target, code, name, as_new=new, as_json=as_json, wait=wait))
 
 

@@ -14,12 +14,16 @@ BOARD_COLUMNS = ("CODE", "BOARD", "NAME", "MODEL", "STATE", "ADDRESS", "ASKED", 
 BOARD_OPTIONAL = frozenset({"WAS"})
 
 
+SENSOR_COLUMNS = ("ADDRESS", "NAME", "MODEL", "VALUES", "RSSI", "HEARD", "NOTE")
+SENSOR_OPTIONAL = frozenset({"NOTE"})
+
+
 def state_of(device: dict[str, Any]) -> str:
     """Return the state of a device as a person wants to know it."""
     state = str(device.get("state") or "approved")
     if state != "approved":
         return state
-    return "online" if device.get("online") else "offline"
+    return str(device.get("problem") or ("online" if device.get("online") else "offline"))
 
 
 def device_row(device: dict[str, Any], now: float) -> tuple[str, ...]:
@@ -54,6 +58,33 @@ def board_row(board: dict[str, Any], now: float) -> tuple[str, ...]:
     )
 
 
+def sensor_row(sensor: dict[str, Any], now: float) -> tuple[str, ...]:
+    """Return a row for a sensor that nobody has accepted."""
+    shown = [f"{v['name']} {v['value']} {v['unit']}".strip() for v in sensor.get("values") or ()]
+    shown += [f"{e['name']} {e['event']}" for e in sensor.get("events") or ()]
+    if sensor.get("encrypted"):
+        shown = ["encrypted"]
+    return (
+        str(sensor.get("address", "")),
+        str(sensor.get("name", "")),
+        str(sensor.get("model", "")),
+        ", ".join(shown),
+        f"{sensor.get('rssi', 0)} dBm",
+        ago(now - float(sensor.get("heard_at") or now)),
+        "changes its address" if sensor.get("changes_address") else "",
+    )
+
+
+def _sensor_lines(sensor: dict[str, Any]) -> list[tuple[str, str]]:
+    kind = "encrypted" if sensor.get("encrypted") else "not encrypted: anybody can send as it"
+    lines = [("sensor", f"{sensor.get('address', '')}, {kind}")]
+    if sensor.get("lower_counter") is not None:
+        lines.append(
+            ("counter", f"went back from {sensor['counter']} to {sensor['lower_counter']}")
+        )
+    return lines
+
+
 def device_lines(device: dict[str, Any], now: float) -> list[tuple[str, str]]:
     """Return what there is to say about a device, as names and values."""
     token, certificate = device.get("token") or {}, device.get("certificate")
@@ -64,10 +95,13 @@ def device_lines(device: dict[str, Any], now: float) -> list[tuple[str, str]]:
         ("state", state_of(device)),
         ("last seen", _when(device.get("last_seen"), now)),
         ("joined", _when(device.get("joined_at"), now)),
-        ("board", str(device.get("board", ""))),
         ("groups", ", ".join(device.get("groups") or ()) or "none"),
-        ("token", _when(token.get("made_at"), now)),
     ]
+    if device.get("sensor"):
+        lines += _sensor_lines(device["sensor"])
+    else:
+        lines.append(("board", str(device.get("board", ""))))
+        lines.append(("token", _when(token.get("made_at"), now)))
     if token.get("is_new_waiting"):
         lines.append(("", "a new token waits until the device has used it"))
     if certificate:

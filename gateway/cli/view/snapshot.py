@@ -23,12 +23,15 @@ class DeviceView:
     last_topic: str
     last_payload: str
     state: str = APPROVED
+    problem: str = ""  # why nothing of it counts
 
     @property
     def shown_state(self) -> str:
         """The state as a person wants to know it."""
         if self.state != APPROVED:
             return self.state
+        if self.problem:
+            return self.problem
         return "online" if self.online else "offline"
 
 
@@ -222,6 +225,7 @@ def _device(row: dict[str, Any]) -> DeviceView:
         last_topic=str(row.get("last_topic") or ""),
         last_payload=str(row.get("last_payload") or ""),
         state=str(row.get("state") or APPROVED),
+        problem=str(row.get("problem") or ""),
     )
 
 

@@ -5,6 +5,7 @@ address shows who is there. The newest word of a source replaces its earlier one
 which has moved is not looked for at its old address.
 """
 
+import random
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Candidates:
         configured: host:port of nodes without a known id.
         own: returns host:port of this node. Others may have the same, on networks of their own
             (a container bridge): there, this node would call itself.
+        rng: of this node alone, for pauses.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class Candidates:
         node_id: str,
         configured: Iterable[str] = (),
         own: Callable[[], Collection[str]] = tuple,
+        rng: random.Random | None = None,
     ) -> None:
         self._node_id, self._own = node_id, own
+        self._rng = rng or random.Random()  # noqa: S311  # spreads attempts
         self._configured = {
             address: Candidate(0.0, {AddressSource.LINK: (address,)}) for address in configured
         }
@@ -138,14 +142,17 @@ class Candidates:
         )
 
     def failed(self, key: str, now: float) -> None:
-        """Note that a candidate has brought no link; the next attempt waits."""
+        """Note that a candidate has brought no link; the next attempt waits.
+
+        The wait is random: all members of a lost supernode call the same nodes at the same time.
+        """
         candidate = self._named.get(key) or self._configured.get(key)
         if candidate is not None:
             candidate.failures += 1
             delay_s = FIRST_DELAY_S * 2 ** min(candidate.failures - 1, 16)
             had_link = AddressSource.LINK in candidate.by_source and key in self._named
             cap_s = KNOWN_DELAY_CAP_S if had_link else DELAY_CAP_S
-            candidate.not_before = now + min(delay_s, cap_s)
+            candidate.not_before = now + self._rng.uniform(0.0, min(delay_s, cap_s))
 
     def retry(self, now: float) -> None:
         """Let all candidates be dialled now: this machine has other addresses."""

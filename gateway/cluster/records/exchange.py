@@ -8,11 +8,13 @@ of others when somebody wants to see them.
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from gateway.backoff import delays
 from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.frames import (
     Frame,
@@ -39,7 +41,7 @@ from protocol.records import NodeRecord
 logger = logging.getLogger(__name__)
 
 DATA = "hecate-data/1"  # ALPN
-RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0
+RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0  # a thousand members come to a new supernode at once
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
 ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
@@ -152,7 +154,8 @@ class RecordExchange:
             group.create_task(recheck_for_ever(self.recheck))
 
     async def _follow_supernode(self) -> None:
-        delay_s = RETRY_FIRST_S
+        rng = random.Random()  # noqa: S311  # spreads attempts
+        waits = delays(RETRY_FIRST_S, RETRY_CAP_S, rng)
         while True:
             self._moved.clear()
             self._note_role()
@@ -161,12 +164,11 @@ class RecordExchange:
                 await self._wait(REGISTRATION_S)
                 if not self._moved.is_set() and self._ports.leads():
                     self._drop_absent()
-                delay_s = RETRY_FIRST_S
+                waits = delays(RETRY_FIRST_S, RETRY_CAP_S, rng)
                 continue
             if await self._follow_until_moved(supernode_id, addresses):
-                delay_s = RETRY_FIRST_S
-            await self._wait(delay_s)
-            delay_s = min(2 * delay_s, RETRY_CAP_S)
+                waits = delays(RETRY_FIRST_S, RETRY_CAP_S, rng)
+            await self._wait(next(waits))
 
     def _note_role(self) -> None:
         """Start afresh after a change of the role.

@@ -44,6 +44,10 @@ class Advertiser:
         """Return whether it can be connected to now."""
         return self.is_heard and now >= self.not_before and now - self.heard_at <= HEARD_S
 
+    def allow(self, now: float) -> None:
+        """Let it be connected to at once: what was in the way is removed."""
+        self.not_before, self.failures = now, 0
+
 
 class Advertisers:
     """The addresses that are known, the one heard last at the end."""

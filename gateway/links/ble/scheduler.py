@@ -29,6 +29,7 @@ RELAXED_TURN_S = 20.0  # with others waiting
 SHORT_TURN_S, IDLE_S = 3.0, 1.5
 PROOF_S = 8.0
 URGENT_S = 60.0
+MISSED_S = (8.0, 20.0)  # after the end of its link
 STRANGER_EACH, STRANGER_S = 4, 60.0
 
 
@@ -188,6 +189,18 @@ class LinkScheduler:
         """Note the devices for which messages wait at the broker."""
         for advertiser in self.advertisers:
             advertiser.has_commands = bool(advertiser.proved) and advertiser.proved in devices
+
+    def misses_parked(self, now: float) -> bool:
+        """Return whether a device does not advertise again whose link was closed a while ago.
+
+        Its link may still stand in the adapter.
+        """
+        first, last = MISSED_S
+        return any(
+            a.was_parked and not a.is_heard and first <= now - a.waits_since <= last
+            for a in self.advertisers
+            if a.address not in self._turns
+        )
 
     def start_over(self, now: float) -> None:
         """Note that the adapter is another one now: nobody is heard."""

@@ -8,7 +8,7 @@ from functools import partial
 from urllib.parse import unquote
 
 from gateway.http.origin import KEY, Origin
-from gateway.http.problems import problem_response
+from gateway.http.problems import ABSENT, problem_response
 from gateway.services.egress.dialer import Dialer, EgressCounters
 from gateway.services.egress.ports import Outlets
 from gateway.services.egress.remote import call_remote
@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 LIMITS = ExchangeLimits(answer_s=60.0, stall_s=60.0, idle_s=300.0, connect_s=20.0)
 BAD_TARGET = {"Proxy-Status": "hecate; error=http_request_error"}
-ABSENT = {"Proxy-Status": "hecate; error=destination_not_found"}
 
 FindService = Callable[[str], ContainerRoute | None]
 

@@ -1,13 +1,17 @@
 """Sends requests of containers, and of other callers of this node, to other nodes.
 
+A request by a service's type goes to the nearest node that offers it. When that node cannot be
+reached, or has the service no more, it goes to the next one, unless it may have been carried out.
+
 Over the network of the cluster a request and its answer pass piece by piece. The SEP carries them
 as a whole; its size is bounded by that.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from gateway.errors import CallTooLarge, OutcomeUnknown, UplinkError
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
+from gateway.http.problems import ABSENT
 from gateway.services.egress.ports import RemoteNodes
 from gateway.services.egress.targets import RequestTarget, TargetKind
 from gateway.services.proxy.exchange import UpstreamError
@@ -22,6 +26,8 @@ _LOCAL_HEADERS = frozenset(
 )  # fmt: skip
 BULK_HEADER = b"x-hecate-bulk"  # its value does not count
 LENGTH_LIMIT = 2**53
+REPEATABLE_BYTES = 64 * 1024  # of a body that is kept, so that another node can get it
+TRIES = 3  # nodes, when the first ones cannot be reached or have the service no more
 
 
 async def call_remote(
@@ -36,21 +42,74 @@ async def call_remote(
     Raises:
         UpstreamError: no node offers the service, or it does not answer.
     """
+    body = CallBody(b"", _pieces(receive), _length(scope))
+    if body.length is not None and body.length <= REPEATABLE_BYTES:
+        await body.whole(REPEATABLE_BYTES)
+    tried: set[str] = set()
+    fault: UplinkError | None = None
+    while nodes is not None:
+        try:
+            found = await _find(nodes, target, tried)
+        except UplinkError as exc:
+            raise _as_problem(fault or exc) from exc
+        if found is None:
+            break
+        if body.is_gone:
+            why = "cannot send request again: its body is gone, and the service has moved"
+            raise UpstreamError(503, why, {"Retry-After": "1"})
+        record, prefix = found
+        call = _make_call(scope, prefix + target.path, body)
+        is_last = target.kind is TargetKind.NODE or len(tried) + 1 >= TRIES
+        try:
+            if await _serve(nodes, record, call, (scope, send), is_last=is_last):
+                return
+            fault = None
+        except UplinkError as exc:
+            fault = exc
+            if is_last or body.is_gone or isinstance(exc, OutcomeUnknown | CallTooLarge):
+                break
+        tried.add(record.node_id)
+    if fault is not None:
+        raise _as_problem(fault) from fault
+    raise UpstreamError(404, _explain_absence(target, knows_others=nodes is not None))
+
+
+async def _serve(
+    nodes: RemoteNodes,
+    record: NodeRecord,
+    call: NodeCall,
+    client: tuple[Scope, Send],
+    *,
+    is_last: bool,
+) -> bool:
+    """Answer a request with the answer of a node; return False if another node may have one.
+
+    Raises:
+        UplinkError: there is no answer.
+    """
     started = False
     try:
-        record, prefix = await _find(nodes, target)
-        assert nodes is not None  # else nothing is found
-        body = CallBody(b"", _pieces(receive), _length(scope))
-        is_bulk = any(name == BULK_HEADER for name, _ in scope["headers"])
-        path = prefix + target.path
-        call = NodeCall(scope["method"], path, _headers(scope), body, is_bulk=is_bulk)
         async with nodes.open(record, call) as answer:
+            if not is_last and _is_absent(answer):
+                return False
             started = True
-            await _pass_on(answer, scope, send)
+            await _pass_on(answer, *client)
     except UplinkError as exc:
         if started:  # the only way left is to cut the answer off
             raise ConnectionAbortedError(f"the answer of a node is cut off: {exc}") from exc
-        raise _as_problem(exc) from exc
+        raise
+    return True
+
+
+def _make_call(scope: Scope, path: str, body: CallBody) -> NodeCall:
+    is_bulk = any(name == BULK_HEADER for name, _ in scope["headers"])
+    return NodeCall(scope["method"], path, _headers(scope), body, is_bulk=is_bulk)
+
+
+def _is_absent(answer: NodeAnswer) -> bool:
+    """Return whether the gateway of a node answers that it has no such service (any more)."""
+    told = {name.lower(): value for name, value in answer.headers}
+    return answer.status == 404 and told.get("proxy-status") == ABSENT["Proxy-Status"]
 
 
 def _as_problem(exc: UplinkError) -> UpstreamError:
@@ -71,15 +130,14 @@ async def _pass_on(answer: NodeAnswer, scope: Scope, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _find(nodes: RemoteNodes | None, target: RequestTarget) -> tuple[NodeRecord, str]:
-    """Return the node of a target, and the path in front of the target's."""
-    what = f"service {target.service_type}" if target.service_type else f"node {target.node_id:.12}"
-    if nodes is None:
-        raise UpstreamError(404, f"cannot find {what}: this gateway knows no other nodes")
+async def _find(
+    nodes: RemoteNodes, target: RequestTarget, tried: Collection[str]
+) -> tuple[NodeRecord, str] | None:
+    """Return a node of a target that was not tried, and the path in front of the target's."""
 
     def base(record: NodeRecord) -> str | None:
         """Return the path of the target on a node; None when it is not there."""
-        if target.node_id not in ("", record.node_id):
+        if target.node_id not in ("", record.node_id) or record.node_id in tried:
             return None
         if target.kind is TargetKind.NODE:
             return ""
@@ -92,9 +150,14 @@ async def _find(nodes: RemoteNodes | None, target: RequestTarget) -> tuple[NodeR
         record = await nodes.find_node(target.node_id)
     else:
         record = await nodes.find(lambda each: base(each) is not None)
-    if record is None:
-        raise UpstreamError(404, f"cannot find {what}: no node that this one reaches offers it")
-    return record, base(record) or ""
+    return None if record is None else (record, base(record) or "")
+
+
+def _explain_absence(target: RequestTarget, *, knows_others: bool) -> str:
+    what = f"service {target.service_type}" if target.service_type else f"node {target.node_id:.12}"
+    if knows_others:
+        return f"cannot find {what}: no node that this one reaches offers it"
+    return f"cannot find {what}: this gateway knows no other nodes"
 
 
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:

@@ -105,6 +105,11 @@ class RegistryApi:
                 f"cannot rotate {device.device_id}: it is revoked; it may join again with a claim "
                 "token or by approval",
             )
+        if not device.has_credentials:
+            raise Problem(
+                HTTPStatus.CONFLICT,
+                f"cannot rotate {device.device_id}: it does not log in, so it has no token",
+            )
         is_sent = await self.admission.rotate(device)
         content = {"id": device.device_id, "is_sent": is_sent}
         return SafeJsonResponse(content, HTTPStatus.ACCEPTED)

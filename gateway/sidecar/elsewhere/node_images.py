@@ -109,7 +109,7 @@ class NodeImages:
         """Return the answer for one range, asked for again when it is lost."""
         wanted = ("range", f"bytes={start}-{start + PIECE_BYTES - 1}")
         request = HttpRequest("GET", path, (wanted,), b"")
-        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._random)
+        waits = delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._random, least=0.5)
         for _ in range(ATTEMPTS - 1):
             with contextlib.suppress(UplinkLost):
                 answer = await nodes.send(record, request)

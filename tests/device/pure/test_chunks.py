@@ -4,7 +4,7 @@ import binascii
 import json
 import sys
 
-from device import chunks
+from device import chunks, sealed
 
 with open(__file__.rsplit("/", 3)[0] + "/vectors/chunks.json") as _file:  # noqa: PTH123
     VECTORS = json.load(_file)
@@ -42,7 +42,7 @@ def test_records() -> None:
     if sys.implementation.name != "micropython":
         return  # the property tests run it there, with the host's ciphers
     v = VECTORS["records"]
-    stream = chunks.SealedStream(from_hex(v["nonce"]), v["name"].encode(), from_hex(v["key"]))
+    stream = sealed.SealedStream(from_hex(v["nonce"]), v["name"].encode(), from_hex(v["key"]))
     assert stream.hello() == from_hex(v["hello"])
     assert stream.feed(from_hex(v["answer"])) == []
     for message, record in zip(v["messages"], v["records"]):  # noqa: B905  # MicroPython has no strict
@@ -52,5 +52,5 @@ def test_records() -> None:
     try:
         stream.feed(from_hex(v["replies"][0]))
         raise AssertionError("a record that was sent twice")
-    except chunks.ChunkError:
+    except sealed.ChunkError:
         pass

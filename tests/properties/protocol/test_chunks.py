@@ -39,8 +39,8 @@ def aes(key: bytes, mode: int) -> Any:
     return Cipher(algorithms.AES128(key), modes.ECB()).encryptor()
 
 
-def device_chunks() -> Any:
-    """Return the device's module in this interpreter."""
+def device_modules() -> Any:
+    """Return the device's modules in this interpreter."""
     micropython = sys.modules.setdefault("micropython", ModuleType("micropython"))
     micropython.const = lambda value: value  # type: ignore[attr-defined]
     cryptolib = ModuleType("cryptolib")
@@ -52,11 +52,12 @@ def device_chunks() -> Any:
     cryptolib.aes = Aes  # type: ignore[attr-defined]
     sys.modules["cryptolib"] = cryptolib
     import device.chunks
+    import device.sealed
 
-    return device.chunks
+    return device.chunks, device.sealed
 
 
-DEVICE = device_chunks()
+DEVICE, SEALED = device_modules()
 
 
 class DeviceStream:
@@ -244,9 +245,9 @@ def test_chunks_are_the_same_on_both_sides(data: bytes, session: int, offset: in
     assert len(chunk.encode()) == len(data) + OVERHEAD
 
 
-@given(st.lists(st.binary(min_size=1, max_size=MAX_CHUNK), max_size=8), st.integers(1, 50))
+@given(st.lists(st.binary(min_size=OVERHEAD, max_size=MAX_CHUNK), max_size=8), st.integers(1, 50))
 def test_chunks_have_edges_on_a_serial_line(chunks: list[bytes], size: int) -> None:
-    line = b"noise before\0" + b"".join(encode_cobs(chunk) for chunk in chunks)
+    line = b"noise before" + b"".join(encode_cobs(chunk) for chunk in chunks)
     decoder, found = CobsDecoder(), list[bytes]()
     for at in range(0, len(line), size):
         found += decoder.feed(line[at : at + size])
@@ -270,7 +271,7 @@ def joined(key: bytes = KEY, *, device: bool = True) -> tuple[Any, SecureStream]
     accepting = SecureStream(b"a" * 16, find_key=keys.get)
     connecting: Any = SecureStream(b"c" * 16, name=b"dev-1", key=key)
     if device:
-        connecting = DEVICE.SealedStream(b"c" * 16, b"dev-1", key)
+        connecting = SEALED.SealedStream(b"c" * 16, b"dev-1", key)
     assert accepting.feed(connecting.hello()) == []
     assert connecting.feed(accepting.hello()) == []
     return connecting, accepting
@@ -296,7 +297,7 @@ def test_a_changed_record_ends_the_stream(at: int, change: int, device: bool) ->
     for one, other in ((connecting, accepting), (accepting, connecting)):
         record = bytearray(one.encode(b"open the door"))
         record[at % len(record)] ^= change
-        with contextlib.suppress(RecordError, DEVICE.ChunkError):
+        with contextlib.suppress(RecordError, SEALED.ChunkError):
             assert other.feed(bytes(record)) == []  # a length that grew waits for the rest
 
 
@@ -318,7 +319,7 @@ def test_who_does_not_have_the_key_is_found_out_by_the_first_message() -> None:
     thief, accepting = joined(key=shared_key(b"a guess"))
     with pytest.raises(RecordError, match="does not have the key"):
         accepting.feed(thief.encode(b"open"))
-    with pytest.raises(DEVICE.ChunkError):
+    with pytest.raises(SEALED.ChunkError):
         thief.feed(accepting.encode(b"welcome"))
     with pytest.raises(RecordError, match="not known"):
         SecureStream(b"a" * 16, find_key=lambda _: None).feed(thief.hello())

@@ -16,6 +16,7 @@ def make_status(role: Role, link: CloudLinkState | None, *containers: Any) -> Ga
         broker=SimpleNamespace(),  # type: ignore[arg-type]
         cluster=SimpleNamespace(role=role, supernode_id="n"),  # type: ignore[arg-type]
         admission=SimpleNamespace(),  # type: ignore[arg-type]
+        sensors=SimpleNamespace(),  # type: ignore[arg-type]
         services=SimpleNamespace(is_loaded=True, containers=lambda: containers),  # type: ignore[arg-type]
         tunnel=None,
         cloud=SimpleNamespace(uplink=uplink) if link else None,  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
 """Ways to other nodes: a failure before anything is sent moves on, one after it does not."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -10,7 +11,7 @@ from gateway.calls.other_nodes import OtherNodes
 from gateway.calls.ways import Way
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError, UplinkLost
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
-from protocol.records import NodeRecord
+from protocol.records import NodeRecord, to_fields
 
 PEER, OWN = "b" * 56, "a" * 56
 RECORD = NodeRecord(PEER, "peer", "1", PEER, b"")
@@ -150,3 +151,81 @@ def test_the_supernode_is_not_asked_for_each_call() -> None:
     now[0] = 5.0
     asyncio.run(find())
     assert cluster.asked == 2
+
+
+class Account:
+    """The nodes of an account, as the cloud lists them."""
+
+    def __init__(self) -> None:
+        self.names, self.asked = ["peer"], 0
+        self.error: UplinkError | None = None
+
+    async def __call__(self) -> list[dict[str, Any]]:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        records = [NodeRecord(PEER[:-1] + str(n), name, "1", PEER, b"") for n, name in
+                   enumerate(self.names)]  # fmt: skip
+        return [to_fields(record) for record in records]
+
+
+def named(name: str) -> Callable[[NodeRecord], bool]:
+    return lambda record: record.name == name and record.node_id != PEER
+
+
+def test_a_node_that_is_missing_in_the_list_is_asked_for_at_once_and_not_for_ever() -> None:
+    now, account = [100.0], Account()
+    of = OtherNodes(OWN, Neighbours(), {}, account, lambda: now[0])
+
+    async def run() -> None:
+        assert await of.find(named("peer"))
+        account.names.append("new")  # deployed a moment after the list was asked for
+        now[0] += 0.1
+        assert await of.find(named("new"))
+        assert account.asked == 2
+        for _ in range(1000):  # nowhere: within a second
+            now[0] += 0.001
+            assert await of.find(named("nowhere")) is None
+        assert account.asked < 2 + 6
+        for _ in range(60):  # for a minute
+            now[0] += 1.0
+            assert await of.find(named("nowhere")) is None
+        assert account.asked < 2 + 6 + 60 / 5
+        now[0] += 60.0
+        account.names.append("later")
+        await of.find(named("peer"))
+        now[0] += 0.1
+        assert await of.find(named("later"))
+
+    asyncio.run(run())
+
+
+def test_searches_at_the_same_time_share_one_request_and_its_fault() -> None:
+    now, account = [100.0], Account()
+    of = OtherNodes(OWN, Neighbours(), {}, account, lambda: now[0])
+
+    async def find_all(name: str) -> list[object]:
+        searches = (of.find(named(name)) for _ in range(50))
+        return await asyncio.gather(*searches, return_exceptions=True)
+
+    async def run() -> None:
+        account.error = UplinkLost("no answer")
+        assert await find_all("peer") == [account.error] * 50
+        assert account.asked == 1
+        account.error = None
+        now[0] += 1.0
+        assert all(isinstance(each, NodeRecord) for each in await find_all("peer"))
+        assert account.asked == 2
+
+    asyncio.run(run())
+
+
+def test_the_last_list_serves_while_the_cloud_is_away() -> None:
+    now, account = [100.0], Account()
+    of = OtherNodes(OWN, Neighbours(), {}, account, lambda: now[0])
+    assert asyncio.run(of.find(named("peer")))
+    account.error = UplinkLost("no answer")
+    now[0] += 1000.0
+    assert asyncio.run(of.find(named("peer")))
+    assert asyncio.run(of.find(named("nowhere"))) is None

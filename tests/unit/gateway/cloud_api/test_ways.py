@@ -1,17 +1,32 @@
 """A direct way comes first; the node that holds the SEP helps when it has failed."""
 
+import random
+from collections.abc import Callable
+
 from gateway.cloud_api.ways import (
     DIRECT,
     FIRST_RETRY_S,
     HOLDER_RETRY_S,
+    LEAST,
     LONGEST_RETRY_S,
     NEVER,
     WayChoice,
 )
 
 
+class Longest(random.Random):
+    """Makes each pause as long as it may be."""
+
+    def random(self) -> float:
+        return 1.0
+
+
+def choice(find_holder: Callable[[], str] = lambda: "") -> WayChoice:
+    return WayChoice(find_holder, Longest())
+
+
 def test_the_direct_way_is_chosen_until_it_fails() -> None:
-    ways = WayChoice(lambda: "b")
+    ways = choice(lambda: "b")
     assert (ways.choose(0.0), str(ways)) == (DIRECT, "direct")
     ways.failed(DIRECT, 0.0)
     assert ways.has_holder(0.0)
@@ -22,7 +37,7 @@ def test_the_direct_way_is_chosen_until_it_fails() -> None:
 
 
 def test_a_node_that_has_no_other_to_help_goes_on_directly() -> None:
-    ways = WayChoice()
+    ways = choice()
     ways.failed(DIRECT, 0.0)
     assert (ways.has_holder(0.0), ways.holder_in_s(0.0)) == (False, NEVER)
     assert ways.choose(0.1) == DIRECT
@@ -30,7 +45,7 @@ def test_a_node_that_has_no_other_to_help_goes_on_directly() -> None:
 
 def test_a_holder_that_fails_is_left_alone_for_a_while_and_another_is_tried() -> None:
     holder = ["b"]
-    ways = WayChoice(lambda: holder[0])
+    ways = choice(lambda: holder[0])
     ways.failed(DIRECT, 0.0)
     ways.failed("b", 0.0)
     assert (ways.choose(0.1), ways.has_holder(0.1)) == (DIRECT, False)
@@ -43,7 +58,7 @@ def test_a_holder_that_fails_is_left_alone_for_a_while_and_another_is_tried() ->
 
 
 def test_the_pause_doubles_with_each_failure_after_a_pause() -> None:
-    ways, now, pauses = WayChoice(lambda: "b"), 0.0, []
+    ways, now, pauses = choice(lambda: "b"), 0.0, []
     for _ in range(6):
         ways.failed(DIRECT, now)
         ways.failed(DIRECT, now + 0.1)  # within the pause: it counts once
@@ -57,3 +72,13 @@ def test_the_pause_doubles_with_each_failure_after_a_pause() -> None:
     ways.worked(DIRECT)
     ways.failed(DIRECT, now)
     assert ways.direct_in_s(now) == FIRST_RETRY_S
+
+
+def test_nodes_that_lose_their_way_at_once_do_not_probe_it_at_once() -> None:
+    nodes = [WayChoice(lambda: "b", random.Random(seed)) for seed in range(200)]
+    for ways in nodes:
+        ways.failed(DIRECT, 0.0)
+    pauses = sorted(ways.direct_in_s(0.0) for ways in nodes)
+    assert LEAST * FIRST_RETRY_S <= pauses[0] < pauses[-1] <= FIRST_RETRY_S
+    assert pauses[-1] - pauses[0] > (1 - LEAST) * FIRST_RETRY_S * 0.9
+    assert len({round(pause, 2) for pause in pauses}) > 100

@@ -46,6 +46,7 @@ async def fetch(request):
         return {"status": response.status, "text": await response.text()}
 """  # noqa: E501
 SECRET = "a secret of the cluster"
+NODES = "/mds/v1/nodes?clusters=linkLocal"
 BODY_BYTES = 900_000  # the SEP carries 256 KiB
 
 
@@ -146,6 +147,26 @@ def test_a_container_reaches_services_of_other_nodes_by_type_and_id(three: list[
     assert json.loads(seen["text"])["node"] == near.node_id
     seen = fetch(f"http://{leader.node_id}.node.hecate/healthz")
     assert seen["status"] == 200
+
+
+def test_a_service_that_moves_is_found_at_once(three: list[Member], tmp_path: Path) -> None:
+    leader, near, far = three
+    code = write_service(tmp_path / "mover", CODE, name="mover", toml='expose = "public"\n')
+
+    def ask() -> httpx.Response:
+        params = {"url": "http://api-mover.service.hecate/where"}
+        return near.ask("GET", "/api/private/v1/fetch", params=params)
+
+    assert ask().status_code == 502  # nowhere, and near has the newest lists now
+    for new, old in ((far, leader), (leader, far)):
+        new.hecate("deploy", str(code))
+        if new is leader:
+            old.hecate("rm", "mover")
+        until(lambda: new.ask("GET", "/api/mover/v1/where").status_code == 200, "it runs")  # noqa: B023
+        until(lambda: "api-mover" in str(new.call("GET", NODES)["data"]), "it is listed")  # noqa: B023
+        answer = ask()
+        assert answer.status_code == 200, answer.text
+        assert json.loads(answer.json()["text"])["node"] == new.node_id
 
 
 def test_commands_show_the_cluster_and_call_nodes(three: list[Member]) -> None:

@@ -1,11 +1,20 @@
 """Candidates: newest word of each source, own addresses, pauses, and one-way reach."""
 
+import random
+
 import pytest
 
 from gateway.cluster.links.candidates import CANDIDATES_LIMIT, AddressSource, Candidates, scoped
 from settings.addresses import format_peer
 
 OWN, A, B = "o" * 56, "a" * 56, "b" * 56
+
+
+class Longest(random.Random):
+    """Makes each pause as long as it may be."""
+
+    def random(self) -> float:
+        return 1.0
 
 
 def due(candidates: Candidates, now: float, linked: tuple[str, ...] = ()) -> list[str]:
@@ -90,7 +99,7 @@ def test_a_configured_address_is_not_dialled_while_its_node_is_linked() -> None:
 
 
 def test_new_addresses_of_this_machine_end_all_pauses() -> None:
-    candidates = Candidates(OWN, ["10.0.0.1:1"])
+    candidates = Candidates(OWN, ["10.0.0.1:1"], rng=Longest())
     candidates.note(A, ("10.0.0.2:1",), 0)
     for key in ("10.0.0.1:1", A):
         candidates.failed(key, 0)
@@ -110,7 +119,7 @@ def test_phantoms_are_bounded() -> None:
 
 # case N9
 def test_a_node_that_had_a_link_is_tried_every_second_for_a_day() -> None:
-    candidates = Candidates(OWN)
+    candidates = Candidates(OWN, rng=Longest())
     candidates.note(A, ("10.0.0.1:1",), 0, source=AddressSource.LINK)
     candidates.note(B, ("10.0.0.2:1",), 0)
     for _ in range(20):
@@ -121,3 +130,20 @@ def test_a_node_that_had_a_link_is_tried_every_second_for_a_day() -> None:
     assert candidates.misses(())
     assert candidates.misses((A,))
     assert not candidates.misses((A, B))
+
+
+# case N12
+def test_members_of_a_lost_supernode_call_another_at_once_and_then_not_in_step() -> None:
+    members = [Candidates(OWN, rng=random.Random(seed)) for seed in range(200)]
+    for member in members:
+        member.note(A, ("10.0.0.1:1",), 0, source=AddressSource.LINK)
+        assert due(member, 0) == [A]
+    for failures in range(1, 6):
+        for member in members:
+            member.failed(A, 0)
+        limit_s = min(0.25 * 2 ** (failures - 1), 1.0)
+        for tenth in range(1, 11):  # no more than a fifth is due within a tenth of the time
+            times = (limit_s * (tenth - 1) / 10, limit_s * tenth / 10)
+            before, after = (sum(due(each, now) == [A] for each in members) for now in times)
+            assert after - before < len(members) / 5
+        assert all(due(each, limit_s) == [A] for each in members)

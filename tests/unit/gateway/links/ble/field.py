@@ -69,10 +69,10 @@ class Field:
         for address, reason in scheduler.to_end(now):
             assert reason in Ending
             self._due[address] = (now + CLOSE_S, "closed")
-        address = scheduler.next_turn(now)
-        if address is not None:
-            self._due[address] = (now + OPEN_S, "opened")
-            self.devices[address].turns += 1
+        chosen = scheduler.next_turn(now)
+        if chosen is not None:
+            self._due[chosen] = (now + OPEN_S, "opened")
+            self.devices[chosen].turns += 1
         self.most = max(self.most, len(scheduler.turns))
 
     def _happen(self, address: str, what: str) -> None:

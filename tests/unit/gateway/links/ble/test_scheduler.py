@@ -6,8 +6,8 @@ from hardware.radio.hecate_service import ServiceState
 from tests.unit.gateway.links.ble.field import CLOSE_S, OPEN_S, Field, FieldDevice, address_of
 
 
-def _devices(count: int, **attributes: bool) -> list[FieldDevice]:
-    return [FieldDevice(address_of(n), **attributes) for n in range(count)]
+def _devices(count: int, *, talks: bool = False, has_data: bool = False) -> list[FieldDevice]:
+    return [FieldDevice(address_of(n), talks=talks, has_data=has_data) for n in range(count)]
 
 
 def test_with_room_everybody_keeps_a_link() -> None:

@@ -1,0 +1,74 @@
+"""Keeps the lists of other nodes for a while, and asks anew when a node is missing in them.
+
+A service that has just been deployed, or moved, is found at once: a search that finds nothing asks
+for a list that is newer than the search. An allowance bounds how often, so that a caller that looks
+for a service which is nowhere does not make every request one to the cloud.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from gateway.errors import UplinkError
+from protocol.records import NodeRecord
+
+
+class Allowance:
+    """A token bucket: so many uses at once, then so many a second. Pure."""
+
+    def __init__(self, per_s: float, burst: int) -> None:
+        self._per_s, self._burst = per_s, float(burst)
+        self._left, self._seen_at = float(burst), float("-inf")
+
+    def take(self, now: float) -> bool:
+        """Use it once; return False when nothing is left."""
+        gained = max(0.0, now - self._seen_at) * self._per_s
+        self._left, self._seen_at = min(self._burst, self._left + gained), now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class NodeList:
+    """One list of nodes.
+
+    Args:
+        fetch: asks for it; UplinkError when it cannot be had.
+        kept_s: how long it is used.
+        allowance: of fetches before that time has passed.
+        clock: counts seconds.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[], Awaitable[list[NodeRecord]]],
+        kept_s: float,
+        allowance: Allowance,
+        clock: Callable[[], float],
+    ) -> None:
+        self._fetch, self._kept_s, self._allowance = fetch, kept_s, allowance
+        self._clock = clock
+        self._records: list[NodeRecord] = []
+        self._asked_at = float("-inf")
+        self._fault: tuple[UplinkError, float] | None = None  # of the last fetch
+        self._one_at_a_time = asyncio.Lock()  # who comes meanwhile shares the outcome
+
+    async def get(self, newer_than: float | None = None) -> list[NodeRecord]:
+        """Return the records, newer than a time if that is allowed."""
+        began = self._clock()
+        async with self._one_at_a_time:
+            if self._fault is not None and self._fault[1] >= began:
+                raise self._fault[0]
+            now = self._clock()
+            is_kept = now < self._asked_at + self._kept_s
+            if is_kept and newer_than is not None and self._asked_at < newer_than:
+                is_kept = not self._allowance.take(now)
+            if not is_kept:
+                self._fault = None
+                try:
+                    self._records = await self._fetch()
+                except UplinkError as exc:
+                    self._fault = exc, now
+                    raise
+                self._asked_at = now
+            return self._records
