@@ -96,7 +96,7 @@ async def _open_tcp(connection, config, board, address):
     await _reach(sock, address[-1], min(_CONNECT_MS, connection.timeout_ms // 2))
     _set_nodelay(sock)
     if config.tls:
-        connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board)))
+        connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board, connection.shows_certificate)))
 
 
 async def _shake_hands(connection, config, opening, packet):
@@ -110,6 +110,7 @@ async def _shake_hands(connection, config, opening, packet):
     try:
         await connection.send(packet)  # with TLS its handshake comes first
     except LinkLost as exc:
+        connection.note_refusal()
         hint = "; the gateway may ask for a certificate in device.crt" if config.tls else ""
         raise type(exc)("cannot connect: %s%s" % (exc, hint))
     finally:

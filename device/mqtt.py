@@ -30,6 +30,7 @@ class Connection:
     def __init__(self, config):
         self.on_publish = None  # called with each PUBLISH
         self.on_puback = None  # called with each packet id
+        self.shows_certificate = True  # in the next TLS handshake
         self.crashes = 0  # exceptions that are neither the peer's nor the network's doing
         self.decoder = mqtt_wire.Decoder(PACKET_LIMIT)
         self.timeout_ms = int(config.timeout_s * 1000)
@@ -57,6 +58,10 @@ class Connection:
         """Go on over a stream that encrypts, and owns the socket from now on."""
         self._stream = stream
         self._is_secure = True
+
+    def note_refusal(self):
+        """Note a failed TLS handshake: ours may have expired, so by turns we do without it."""
+        self.shows_certificate = not self.shows_certificate
 
     def close(self):
         """Give the socket back."""

@@ -1,7 +1,8 @@
 """Encrypts the connection and verifies the gateway. Loaded to connect.
 
     ca.crt                    the authority that signed the gateway's certificate; required
-    device.crt, device.key    this device's certificate and key, if the gateway asks for one
+    credentials.json          with the certificate and the key that the gateway gave, if it did
+    device.crt, device.key    those of an installer, if the gateway asks for others
     time                      unix seconds that the gateway told, at most a day old when it was told
 
 Each is PEM or DER. The gateway is always verified, so the board needs a time that is not too early.
@@ -16,7 +17,7 @@ import ssl
 import time
 
 from device.errors import ConfigError, LinkLost
-from device.flash import read_text, write_atomic
+from device.flash import load, read_text, write_atomic
 from micropython import const
 
 _BUILT = const(1793491200)  # 2026-11-01
@@ -29,21 +30,23 @@ _UTC_TIME = b"\x17\x0d"  # DER: its tag and its length
 _GENERALIZED_TIME = b"\x18\x0f"
 
 
-def wrap(sock, config, board):
-    """Return a TLS socket that has not shaken hands yet."""
+def wrap(sock, config, board, shows_certificate):
+    """Return a TLS socket that has not shaken hands yet; with our own certificate, if there is one."""
     authority = _read(_AUTHORITY)
     if authority is None:
         raise ConfigError(
             "cannot use TLS: %s is not on the board: copy the authority's certificate to it"
             % _AUTHORITY
         )
-    certificate, key = _read(_CERTIFICATE), _read(_KEY)
+    key, certificate = [text and _der(text.encode()) for text in load("stored").load_pair()]
+    if not key or not certificate:
+        certificate, key = _read(_CERTIFICATE), _read(_KEY)
     board.set_floor(floor_of(_saved(), authority, certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=authority)
-        if certificate is not None and key is not None:
+        if certificate and key and shows_certificate:
             context.load_cert_chain(certificate, key)
     except (ValueError, OSError) as exc:
         raise ConfigError("cannot use TLS: a certificate or key on the board: %s" % exc)
@@ -113,6 +116,10 @@ def _read(path):
             content = file.read()
     except OSError:
         return None
+    return _der(content)
+
+
+def _der(content):
     start = content.find(b"-----BEGIN")
     if start < 0:
         return content
