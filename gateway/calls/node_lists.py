@@ -29,7 +29,7 @@ class Allowance:
         return True
 
 
-class NodeList:
+class KeptNodes:
     """One list of nodes.
 
     Args:

@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.calls.node_lists import Allowance, NodeList
+from gateway.calls.node_lists import Allowance, KeptNodes
 from gateway.calls.ways import FailedWays, NodeReach, Route, Way, find_routes
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError, UplinkLost
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
@@ -78,8 +78,8 @@ class OtherNodes:
         self._node_id, self._cluster, self._clients = node_id, cluster, clients
         self._account_nodes, self._clock = account_nodes, clock
         self._of_account: list[NodeRecord] = []  # the last that the cloud has told
-        self._near_list = NodeList(cluster.records, NEAR_KEPT_S, Allowance(*NEAR_ANEW), clock)
-        self._far = NodeList(self._ask_account, KEPT_S, Allowance(*ANEW), clock)
+        self._near_list = KeptNodes(cluster.records, NEAR_KEPT_S, Allowance(*NEAR_ANEW), clock)
+        self._far = KeptNodes(self._ask_account, KEPT_S, Allowance(*ANEW), clock)
         self._failed = FailedWays()
         self.sent = dict.fromkeys(Way, 0)  # requests that were answered, by their way
 

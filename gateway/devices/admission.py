@@ -90,10 +90,18 @@ class DeviceAdmission:
         self.announce()
         while True:
             await asyncio.sleep(SAVE_INTERVAL_S)
-            await self.save()
+            if await self.save():
+                self._on_pending()
+            for device in self.registry.all():
+                if device.conflicts:  # the state may have ended by time
+                    self._announcements.device(device)
 
-    async def save(self) -> None:
-        """Store the times of last messages; delete claims and boards that expired."""
+    async def save(self) -> bool:
+        """Store the times of last messages; delete claims and boards that expired.
+
+        Returns whether boards have expired. It publishes nothing, so it can follow the broker's
+        end.
+        """
         try:
             await self._store.save_seen(self.registry.take_seen())
             await self._delete_old_claims()
@@ -101,12 +109,10 @@ class DeviceAdmission:
             removed = self.pending.take_removed()
             if removed:
                 await self._store.save_pending((), removed)
-                self._on_pending()
         except GatewayError as exc:
             logger.warning("%s", exc)
-        for device in self.registry.all():
-            if device.conflicts:  # the state may have ended by time
-                self._announcements.device(device)
+            return False
+        return bool(removed)
 
     # claim tokens ----------------------------------------------------------------------
 

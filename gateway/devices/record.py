@@ -94,10 +94,6 @@ class DeviceRecord:
         """Note attributes that the device reports."""
         self.attributes = merge_attributes(self.attributes, attributes)
 
-    def fall_silent(self) -> None:
-        """Note that the device has not been heard for too long."""
-        self.is_up = False
-
     def note_problem(self, problem: str) -> bool:
         """Note why nothing of the device counts, or that it counts; return whether it changed."""
         changed = problem != self.problem

@@ -13,7 +13,7 @@ FACTOR = 4.0
 LEAST_S, MOST_S = 180.0, 24 * 3600.0
 
 
-class Presence:
+class SensorPresence:
     """The times of one sensor's packets."""
 
     def __init__(self, now: float, *, is_online: bool = False) -> None:

@@ -36,7 +36,7 @@ class SensorPublisher:
         """Tell that a sensor has fallen silent."""
         record = self._registry.get(sensor.device_id)
         if record is not None:
-            record.fall_silent()
+            record.note_away()
             self._local.publish(status_topic(record.device_id), OFFLINE, qos=1, retain=True)
 
     def _tell_attributes(

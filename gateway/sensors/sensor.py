@@ -13,7 +13,7 @@ from enum import StrEnum
 from gateway.sensors.counter_guard import NO_COUNTER, CounterGuard, CounterVerdict
 from gateway.sensors.duplicates import DuplicateFilter
 from gateway.sensors.frames import Frame, open_frame
-from gateway.sensors.presence import Presence
+from gateway.sensors.presence import SensorPresence
 from gateway.sensors.values import Packet
 
 BAD_FRAMES = 3
@@ -76,7 +76,7 @@ class Sensor:
         self.device_id, self.address = settings.device_id, settings.address
         self.is_trigger_based = settings.is_trigger_based
         self.problem = SensorProblem.NONE
-        self.presence = Presence(now, is_online=is_online)
+        self.presence = SensorPresence(now, is_online=is_online)
         self.guard = CounterGuard(settings.floor)
         self.refused: Frame | None = None  # the last one that the key did not open
         self._key = settings.key

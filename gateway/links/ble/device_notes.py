@@ -18,7 +18,7 @@ WITHOUT_RSSI = -127  # of BlueZ, for a device whose signal was not measured
 
 
 class DeviceNotes:
-    """What is noted about devices behind Bluetooth LE."""
+    """Notes presence and signal of devices behind Bluetooth LE."""
 
     def __init__(self, registry: DeviceRegistry, local: LocalClient) -> None:
         self._registry, self._local = registry, local
