@@ -101,12 +101,11 @@ async def _open_tcp(connection, config, board, address):
 
 async def _shake_hands(connection, config, opening, packet):
     await opening
-    threshold = gc.threshold()
+    threshold, filling = gc.threshold(), None
     if config.tls:
-        # Boards lend the TLS library their heap. Its numbers come and go by the hundred, and a
-        # collection for each few KiB of them doubles the time in which nothing else runs.
         gc.collect()
         gc.threshold(-1)
+        filling = load("tls").fill_holes()
     try:
         await connection.send(packet)  # with TLS its handshake comes first
     except LinkLost as exc:
@@ -114,6 +113,7 @@ async def _shake_hands(connection, config, opening, packet):
         hint = "; the gateway may ask for a certificate in device.crt" if config.tls else ""
         raise type(exc)("cannot connect: %s%s" % (exc, hint))
     finally:
+        filling = None
         gc.threshold(threshold)
     while True:
         answer = connection.decoder.take_packet()

@@ -14,6 +14,7 @@ the gateway tells.
 
 import binascii
 import ssl
+import sys
 import time
 
 from device.errors import ConfigError, LinkLost
@@ -26,6 +27,9 @@ _AUTHORITY = const("ca.crt")
 _CERTIFICATE = const("device.crt")
 _KEY = const("device.key")
 _TIME = const("time")
+_BLOCK = 16 if sys.maxsize < 1 << 32 else 32
+_RUN = const(64)
+_FILL_LIMIT = const(512)
 _UTC_TIME = b"\x17\x0d"  # DER: its tag and its length
 _GENERALIZED_TIME = b"\x18\x0f"
 
@@ -52,6 +56,29 @@ def wrap(sock, config, board, shows_certificate):
         raise ConfigError("cannot use TLS: a certificate or key on the board: %s" % exc)
     name = config.tls_name or config.host
     return context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+
+
+def fill_holes():
+    """Return what fills the small holes of the heap, to be kept during the handshake.
+
+    Boards lend the TLS library their heap. It takes and gives back thousands of numbers in one
+    call, and MicroPython searches for room from the first hole, through all that lies above it:
+    with the package in memory that doubles the longest stall. An object of one block fills each
+    hole; the end of the holes is where many of them follow one another. For the same reason
+    nothing should be collected meanwhile: that would begin the search at the start again.
+    """
+    chain = None
+    last = run = count = 0
+    try:
+        while run < _RUN and count < _FILL_LIMIT:
+            chain = (chain, None)  # one block of four words
+            here = id(chain)
+            run = run + 1 if here - last == _BLOCK else 0
+            last = here
+            count += 1
+    except MemoryError:
+        return None
+    return chain
 
 
 def explain(exc):
