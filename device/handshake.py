@@ -84,8 +84,7 @@ async def _suback(connection):
 
 async def _open_link(connection, config, board, login):
     """Open a session over a link without IP; the key is that of the token in the login."""
-    ports = load("serial_port" if config.link == "serial" else "ble_port")
-    port = await ports.open_port(config, board)
+    port = connection.radio or await load("serial_port").open_port(config, board)
     connection.begin(await load("chunk_socket").open_socket(port, *login))
 
 

@@ -80,7 +80,8 @@ async def join(connection, config, board, address):
     stored = load("stored")
     claim = stored.load_claim()
     if claim is None and config.link != "wifi":
-        raise Refused("cannot join by %s without a claim token" % config.link)
+        # of this kind, so that its own credentials are tried next
+        raise CredentialsRefused("cannot join by %s without a claim token" % config.link)
     login = (APPROVAL_USER, stored.approval_secret()) if claim is None else (CLAIM_USER, claim)
     handshake = load("handshake")
     client_id = board.unique_id()

@@ -27,7 +27,8 @@ _SUBSCRIBE_ID = const(65535)  # the outbox uses ids up to 65534; one SUBSCRIBE a
 class Connection:
     """The connection of a device; begin() makes it a new one."""
 
-    def __init__(self, config):
+    def __init__(self, config, radio=None):
+        self.radio = radio  # the link of a device with Bluetooth LE
         self.on_publish = None  # called with each PUBLISH
         self.on_puback = None  # called with each packet id
         self.shows_certificate = True  # in the next TLS handshake

@@ -17,8 +17,6 @@ async def open_link(connection, config, board, states, takers):
     own credentials again, in turn; any other failure changes nothing.
     """
     address_state, silence, identity = states
-    if identity[_CREDENTIALS] is None:
-        identity[_CREDENTIALS] = load("stored").load_credentials()
     resolver, address = load("resolver"), None
     if address_state is not None:
         address = await resolver.find(address_state, config.host, config.port, board.dns())

@@ -41,7 +41,9 @@ from gateway.app_cluster import (
 )
 from gateway.app_devices import (
     DeviceBase,
+    LinkSettings,
     build_admission,
+    build_links,
     build_logins,
     build_sensors,
     load_devices,
@@ -69,16 +71,21 @@ from gateway.storage.database import LocalDatabase
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
 from gateway.tls import server_certificate
+from hardware.boot_clock import boot_time
 from web import ServerCertificate
 
-if TYPE_CHECKING:  # a node without a cloud does not load it
+if TYPE_CHECKING:  # a node that does not use them does not load them
     from gateway.mqtt.users import BrokerUsers
+    from hardware.radio.backend import RadioBackend
 
 logger = logging.getLogger(__name__)
 
 
-async def run_gateway(config: GatewayConfig) -> None:
-    """Run until SIGTERM or SIGINT; GatewayError when it cannot start."""
+async def run_gateway(config: GatewayConfig, radio: "RadioBackend | None" = None) -> None:
+    """Run until SIGTERM or SIGINT; GatewayError when it cannot start.
+
+    A radio takes the place of the system's Bluetooth.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -86,7 +93,7 @@ async def run_gateway(config: GatewayConfig) -> None:
     try:
         with hold_state(config.node.state):
             async with AsyncExitStack() as stack:
-                gateway = await build_gateway(config, stack)
+                gateway = await build_gateway(config, stack, radio)
                 await gateway.run(stopping)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -94,14 +101,21 @@ async def run_gateway(config: GatewayConfig) -> None:
     logger.info("stopped")
 
 
-async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
+async def build_gateway(
+    config: GatewayConfig, stack: AsyncExitStack, radio: "RadioBackend | None" = None
+) -> Gateway:
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
+    link_settings = LinkSettings(config.serial, config.bluetooth, radio)
+    links = build_links(base.devices, link_settings, broker)
+    bluetooth = links.bluetooth if links is not None else None
     sensors = await build_sensors(base.database, admission, broker)
+    if bluetooth is not None:
+        bluetooth.source.add_listener(sensors.hub.hear)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
@@ -126,7 +140,9 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             state=config.node.state,
         )
     )
-    warnings = build_warnings(config.cluster, credential, time.time)
+    warnings = build_warnings(
+        config.cluster, credential, time.time, bluetooth.warning if bluetooth else None
+    )
     cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None
     nodes = build_other_nodes(
         node.node_id,
@@ -145,6 +161,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
             warnings=warnings.texts,
+            bluetooth=bluetooth,
         )
     )
     sidecar = build_sidecar(
@@ -154,6 +171,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             node=node,
             cluster=cluster,
             admission=admission,
+            links=links,
             sensors=sensors,
             services=base.services,
             nodes=nodes,
@@ -173,6 +191,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker=broker,
             users=users,
             admission=admission,
+            links=links,
             sensors=sensors.hub,
             cluster=cluster,
             credential=credential,
@@ -228,8 +247,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
     election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
-    clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    sep = SepAgreement(identity.node_id, time.monotonic(), name_cloud(config.cloud.url))
+    clock = CloudClock(time.time, boot_time)
+    sep = SepAgreement(identity.node_id, boot_time(), name_cloud(config.cloud.url))
     vouch = HolderVouch(identity.node_id)
     sources = RecordSources(
         services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of

@@ -41,21 +41,11 @@ def test_compiles_for_a_board(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_nothing_a_board_does_not_have(source: Path) -> None:
     imported = re.findall(r"^\s*(?:import|from)\s+(\w+)", source.read_text(), re.MULTILINE)
-    known = [
-        "device",
-        "asyncio",
-        "binascii",
-        "gc",
-        "io",
-        "json",
-        "micropython",
-        "os",
-        "random",
-        "select",
-    ]
-    known += ["cryptolib", "hashlib", "socket", "ssl", "sys", "time"]
+    known = ["device", "asyncio", "binascii", "gc", "io", "json", "micropython", "os", "random"]
+    known += ["collections", "cryptolib", "hashlib", "select", "socket", "ssl", "sys", "time"]
     boards_only = ["esp32", "machine", "network", "termios"]
     allowed = {*known, *(boards_only if source.name.startswith("bo") else ())}
+    allowed |= {"bluetooth"} if source.name.startswith("ble") else set()
     assert set(imported) <= allowed
 
 

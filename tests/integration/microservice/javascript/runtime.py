@@ -13,11 +13,12 @@ from typing import Any, cast
 
 from microservice.control import Launch
 from microservice.handling import ServiceCounters
+from microservice.info import Info
 from microservice.javascript.host import load_javascript
 from microservice.javascript.processes import EvaluatorProcess
 from microservice.message import Message
 from microservice.mqtt.wire import MessageProperties
-from microservice.service import Info, Service
+from microservice.service import Service
 from tests.aio import until
 
 App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
