@@ -16,6 +16,7 @@ single values and a deque that was made once, and wake a task.
 """
 
 import asyncio
+import os
 import time
 from collections import deque
 
@@ -24,6 +25,9 @@ from device.errors import LinkLost
 from micropython import const
 
 LAYOUT_VERSION = const(1)
+_HAS_DATA = const(1)  # flags in the advertisement
+_WANTS_TO_JOIN = const(2)
+_CREDENTIALS = const("credentials.json")
 
 _CONNECTED = const(1)  # events of the stack
 _DISCONNECTED = const(2)
@@ -38,6 +42,7 @@ _LEAST_CHUNK = const(7)
 _BUFFER_BYTES = const(256)
 _QUEUE_CHUNKS = const(10)  # the window of the stream is smaller
 _INTERVAL_US = const(250000)
+_LOOK_MS = const(1000)  # between two looks at what should be advertised
 _FIRST_WRITE_MS = const(5000)  # that the gateway takes for it; then the device speaks first
 _BUSY_MS = const(20)  # between two tries when the stack has no memory for a notification
 _BUSY_TRIES = const(250)
@@ -51,12 +56,15 @@ _LAYOUT = const("8ec0a1e3-4ec7-4b1e-9e0d-7e0c0de0cafe")
 
 
 class BlePeripheral:
-    """The link to one central after another; between connect() and hang_up() a port for chunks."""
+    """The link to one central after another; after connect() a port for chunks."""
 
-    def __init__(self, wait_ms):
+    def __init__(self, wait_ms, reset, waiting):
+        self.restarts = 0  # of the stack
         self.dropped = 0  # chunks that came while the queue was full
         self.centrals = 0  # so far
         self._wait_ms = wait_ms  # for a central; then it is a silent round
+        self._reset = reset
+        self._waiting = waiting  # the gateway comes first to devices that have something to send
         self._ble = bluetooth.BLE()
         self._handles = None  # of RX, TX and LAYOUT; None while the radio is off
         self._central = None  # its connection handle
@@ -64,7 +72,7 @@ class BlePeripheral:
         self._done = 0  # the number of the central that was dropped last
         self._has_written = False
         self._mtu = _LEAST_MTU
-        self._flags = 0
+        self._shown = -1  # flags
         self._silent_rounds = 0
         self._chunks = deque((), _QUEUE_CHUNKS)
         self._changed = asyncio.ThreadSafeFlag()
@@ -74,22 +82,15 @@ class BlePeripheral:
         """The largest chunk that the link is said to carry."""
         return min(self._mtu - _ATT_HEAD, _LARGEST_CHUNK)
 
-    async def connect(self, flags):
-        """Return when a central is there that hears; LinkLost when none comes."""
-        self._flags = flags
-        if self._handles is None:
-            self._start()
-        started = time.ticks_ms()
-        is_shown = False
-        while self._central is None or self._done == self.centrals:
-            if self._central is None and not is_shown:
-                is_shown = True
-                self._advertise()
-            left_ms = self._wait_ms - time.ticks_diff(time.ticks_ms(), started)
-            if left_ms <= 0:
-                self._silent_rounds += 1
-                raise LinkLost("no gateway has connected by Bluetooth")
-            await self._wait(left_ms)
+    async def connect(self):
+        """Return when a new central has come that hears; LinkLost when none does."""
+        self._silent_rounds += 1  # unless one comes
+        try:
+            self._hang_up()
+            self._recover(self._silent_rounds - 1)
+            await self._find_central()
+        except OSError as exc:
+            raise LinkLost("cannot use Bluetooth: %s" % exc)
         self._silent_rounds = 0
         self._served = self.centrals
         started = time.ticks_ms()
@@ -99,32 +100,6 @@ class BlePeripheral:
                 return
             await self._wait(left_ms)
             self._need()
-
-    def show(self, flags):
-        """Advertise these flags from now on, if a central is waited for."""
-        if flags != self._flags and self._central is None and self._handles is not None:
-            self._flags = flags
-            self._advertise()
-
-    def hang_up(self):
-        """Drop the central, and be silent until connect() is called again."""
-        self._done, self._served = self.centrals, -1
-        if self._handles is None:
-            return
-        if self._central is not None:
-            self._drop(self._central)
-        self._ble.gap_advertise(None)
-
-    def recover(self, reset):
-        """Do more and more about a radio that nobody hears; return whether it did something."""
-        rounds = self._silent_rounds
-        if not rounds or rounds % _RESTART_AT:
-            return False
-        if rounds % _RESET_AT == 0:
-            print("device: nobody connects by Bluetooth: resetting")
-            reset()
-        self.stop()
-        return True
 
     async def receive(self):
         """Return the next chunk; LinkLost when the central has gone. One task at a time."""
@@ -153,11 +128,37 @@ class BlePeripheral:
             except OSError:
                 pass
 
-    def stop(self):
-        """Switch the radio off; connect() switches it on."""
-        self._handles = None
-        self._central = None
+    def _hang_up(self):
+        """Drop the central that was served; one that has come since then waits."""
+        if self._served == self.centrals:
+            self._done = self.centrals
+            if self._central is not None:
+                self._drop(self._central)
+        self._served = self._shown = -1
+
+    def _recover(self, rounds):
+        """Do more and more about a radio that nobody has heard for so many rounds."""
+        if not rounds or rounds % _RESTART_AT:
+            return
+        if rounds % _RESET_AT == 0:
+            print("device: nobody connects by Bluetooth: resetting")
+            self._reset()
+        self.restarts += 1
+        print("device: Bluetooth restarted, %d times so far" % self.restarts)
+        self._handles = self._central = None
         self._ble.active(False)
+
+    async def _find_central(self):
+        if self._handles is None:
+            self._start()
+        started = time.ticks_ms()
+        while self._central is None or self._done == self.centrals:
+            if self._central is None and self._shown != self._flags():
+                self._advertise()
+            left_ms = self._wait_ms - time.ticks_diff(time.ticks_ms(), started)
+            if left_ms <= 0:
+                raise LinkLost("no gateway has connected by Bluetooth")
+            await self._wait(min(left_ms, _LOOK_MS))
 
     def _start(self):
         ble = self._ble
@@ -168,18 +169,25 @@ class BlePeripheral:
         tx = (bluetooth.UUID(_TX), bluetooth.FLAG_NOTIFY)
         layout = (bluetooth.UUID(_LAYOUT), bluetooth.FLAG_READ)
         service = (bluetooth.UUID(_SERVICE), (rx, tx, layout))
-        (self._handles,) = ble.gatts_register_services((service,))
-        ble.gatts_set_buffer(self._handles[0], _BUFFER_BYTES)
-        ble.gatts_write(self._handles[2], bytes((LAYOUT_VERSION,)))
+        (handles,) = ble.gatts_register_services((service,))
+        ble.gatts_set_buffer(handles[0], _BUFFER_BYTES)
+        ble.gatts_write(handles[2], bytes((LAYOUT_VERSION,)))
+        self._handles = handles
+
+    def _flags(self):
+        flags = _HAS_DATA if len(self._waiting) else 0
+        try:
+            os.stat(_CREDENTIALS)
+        except OSError:
+            flags |= _WANTS_TO_JOIN
+        return flags
 
     def _advertise(self):
+        flags = self._flags()
         data = b"\x02\x01\x06\x13\x21" + bytes(bluetooth.UUID(_SERVICE))
-        data += bytes((self._flags, LAYOUT_VERSION))  # 23 of 31 bytes
-        try:
-            self._ble.gap_advertise(_INTERVAL_US, data)
-        except OSError as exc:  # a central may have come just now
-            if self._central is None:
-                raise LinkLost("cannot advertise: %s" % exc)
+        data += bytes((flags, LAYOUT_VERSION))  # 23 of 31 bytes
+        self._shown = flags  # an event may come while the stack is asked
+        self._ble.gap_advertise(_INTERVAL_US, data)
 
     def _drop(self, central):
         try:
@@ -209,6 +217,7 @@ class BlePeripheral:
             self._mtu = _LEAST_MTU
             self._has_written = False
             self._central = data[0]
+            self._shown = -1  # a stack stops advertising then
             self.centrals += 1
         elif data[0] != self._central:
             return

@@ -71,6 +71,7 @@ from gateway.storage.database import LocalDatabase
 from gateway.storage.gateway_file import gateway_database
 from gateway.storage.settings import SettingsStore
 from gateway.tls import server_certificate
+from hardware.boot_clock import boot_time
 from web import ServerCertificate
 
 if TYPE_CHECKING:  # a node that does not use them does not load them
@@ -246,8 +247,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
     )
     election = await load_election(identity.node_id, settings, config.cluster)
     name = config.node.name or socket.gethostname()[:64]
-    clock = CloudClock(time.time, lambda: time.clock_gettime(time.CLOCK_BOOTTIME))
-    sep = SepAgreement(identity.node_id, time.monotonic(), name_cloud(config.cloud.url))
+    clock = CloudClock(time.time, boot_time)
+    sep = SepAgreement(identity.node_id, boot_time(), name_cloud(config.cloud.url))
     vouch = HolderVouch(identity.node_id)
     sources = RecordSources(
         services.services, lambda: election.supernode_id, lambda: sep.claim, vouch.of

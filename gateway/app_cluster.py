@@ -3,7 +3,6 @@
 import importlib
 import secrets
 import socket
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +24,7 @@ from gateway.node.record import Node
 from gateway.node.vouch import HolderVouch
 from gateway.node.warnings import NodeWarnings, describe_clock
 from gateway.storage.settings import SettingsStore
+from hardware.boot_clock import boot_time
 from protocol.cluster_credentials import ANY_TIME, ClusterCredential, read_credential
 from protocol.errors import TokenError
 from protocol.memberships import SepClaim, sign_membership
@@ -134,7 +134,7 @@ async def load_election(node_id: str, store: SettingsStore, settings: ClusterSet
     """Return the election of a node, which continues after the highest epoch that it has seen."""
     rank = Rank(settings.stationary, settings.capability)
     epoch = int((await store.load()).get(EPOCH, b"0"))
-    return Election(node_id, time.monotonic(), rank, epoch)
+    return Election(node_id, boot_time(), rank, epoch)
 
 
 async def load_credential(

@@ -22,6 +22,7 @@ from gateway.services import ServiceHost
 from gateway.spool.values import SpoolStatus
 from gateway.tunnel import TunnelHost
 from gateway.uplink.link import CloudLinkState
+from hardware.boot_clock import boot_time
 
 if TYPE_CHECKING:  # what only a node with a cloud, or with a radio, needs in memory
     from gateway.cloud_api.ways import WayChoice
@@ -70,7 +71,7 @@ class GatewayStatus:
         self,
         parts: StatusSources,
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boot_time,
     ) -> None:
         self._parts, self._clock, self._monotonic = parts, clock, monotonic
         self._started_at, self._started = clock(), monotonic()

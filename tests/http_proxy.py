@@ -21,6 +21,8 @@ class HttpProxy:
         self.port = int(self._server.getsockname()[1])
         self._open: set[socket.socket] = set()
         self._is_cut = False
+        self._passes = threading.Event()
+        self._passes.set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self) -> Self:
@@ -32,6 +34,7 @@ class HttpProxy:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._passes.set()
         for sock in (self._server, *self._open):
             close(sock)
 
@@ -44,6 +47,11 @@ class HttpProxy:
     def mend(self) -> None:
         """Work again."""
         self._is_cut = False
+        self._passes.set()
+
+    def hold(self) -> None:
+        """Pass nothing on any more, and leave the connections open, as a dead line behind it."""
+        self._passes.clear()
 
     def _accept(self) -> None:
         while True:
@@ -89,9 +97,9 @@ class HttpProxy:
             kept = [line for line in lines if not line.lower().startswith("connection:")]
             request = [f"{method} /{path} {version}", *kept, "Connection: close", "", ""]
             upstream.sendall("\r\n".join(request).encode() + rest)
-        back = threading.Thread(target=pump, args=(upstream, client), daemon=True)
+        back = threading.Thread(target=pump, args=(upstream, client, self._passes), daemon=True)
         back.start()
-        pump(client, upstream)
+        pump(client, upstream, self._passes)
         back.join()
 
     def _connect(self, target: str) -> socket.socket:
@@ -103,9 +111,10 @@ class HttpProxy:
         return upstream
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket, passes: threading.Event) -> None:
     try:
         while received := source.recv(65536):
+            passes.wait()
             sink.sendall(received)
     except OSError:
         pass

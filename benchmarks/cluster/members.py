@@ -25,6 +25,7 @@ from gateway.cluster.links.admission import SecretAdmission
 from gateway.cluster.network import ClusterNetwork, NetworkPorts, WaysToCloud, WaysToPeers
 from gateway.cluster.records.directory import Directory
 from gateway.tunnel.dial import dial_tcp
+from hardware.boot_clock import boot_time
 from protocol.keys import new_node_key, new_sealing_key
 from protocol.records import NodeRecord, sign_record
 from settings.addresses import format_address
@@ -63,7 +64,7 @@ class SimulatedMember:
     ) -> None:
         self._key = key = new_node_key()
         self._sealing, self._host = sealing, host
-        now = time.monotonic()
+        now = boot_time()
         self._election = Election(key.node_id, now, WEAK, timings=timings)
         self.directory = CountingDirectory(secrets.token_bytes(16))
         self.network = ClusterNetwork(
@@ -94,7 +95,7 @@ class SimulatedMember:
     @property
     def has_found(self) -> bool:
         """True when it knows the address of another node."""
-        return any(True for _ in self.network.candidates.due(time.monotonic(), (), ()))
+        return any(True for _ in self.network.candidates.due(boot_time(), (), ()))
 
     @property
     def has_joined(self) -> bool:

@@ -4,7 +4,6 @@ A request of which anything was sent, and that is not safe, is not sent by anoth
 have carried it out. Its caller gets OutcomeUnknown.
 """
 
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from gateway.calls.node_lists import Allowance, KeptNodes
 from gateway.calls.ways import FailedWays, NodeReach, Route, Way, find_routes
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError, UplinkLost
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
+from hardware.boot_clock import boot_time
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.errors import WireError
 from protocol.http_body import HttpRequest, HttpResponse
@@ -73,7 +73,7 @@ class OtherNodes:
         cluster: Neighbours,
         clients: Mapping[Way, CallClient],
         account_nodes: AccountNodes | None,
-        clock: Clock = time.monotonic,
+        clock: Clock = boot_time,
     ) -> None:
         self._node_id, self._cluster, self._clients = node_id, cluster, clients
         self._account_nodes, self._clock = account_nodes, clock

@@ -55,7 +55,7 @@ class CloudApi:
         self._key, self._clock = key, clock
         self._rng = random.Random()  # noqa: S311  # spreads retries
         self._token = Secret("")
-        self._renew_at = float("-inf")  # of the monotonic clock
+        self._renew_at = float("-inf")  # of the clock that nobody sets
         self._run = new_run_id()  # of this process, which its BEPs do not outlive
         self._one_renewal = asyncio.Lock()
         self._http = httpx.AsyncClient(
@@ -73,7 +73,7 @@ class CloudApi:
     @property
     def renews_in_s(self) -> float:
         """The time until the access token should be renewed."""
-        return max(0.0, self._renew_at - time.monotonic())
+        return max(0.0, self._renew_at - self._clock.boot_time())
 
     def drop_token(self) -> None:
         """Drop the access token: the cloud has refused it."""
@@ -87,7 +87,7 @@ class CloudApi:
             UplinkLost: it cannot be reached or is overloaded.
         """
         async with self._one_renewal:
-            if time.monotonic() >= self._renew_at:
+            if self._clock.boot_time() >= self._renew_at:
                 await self._renew()
             return self._token
 
@@ -235,7 +235,7 @@ class CloudApi:
             raise UplinkLost("cannot get access token: the answer is malformed")
         self._token = Secret(token)
         left = self._rng.uniform(RENEW_BEFORE, RENEW_EARLIEST)
-        self._renew_at = time.monotonic() + ttl_s * (1 - left)
+        self._renew_at = self._clock.boot_time() + ttl_s * (1 - left)
         logger.debug("got an access token for %.0f s", ttl_s)
 
     async def _request_token(self) -> dict[str, Any]:

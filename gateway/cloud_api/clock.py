@@ -42,6 +42,10 @@ class CloudClock:
             return self._offset_s
         return self._offset_s - was_set_s
 
+    def boot_time(self) -> float:
+        """Return the seconds of the clock that nobody sets."""
+        return self._monotonic()
+
     def measure(self, date: str, took_s: float) -> None:
         """Measure by the Date and the round trip of an answer that has just arrived."""
         if took_s > ROUND_TRIP_LIMIT_S:

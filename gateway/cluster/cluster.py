@@ -8,7 +8,6 @@ import asyncio
 import json
 import logging
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.entry import LOOK_S, ClusterEntry, run_while, until
 from gateway.cluster.records.directory import Directory
 from gateway.errors import GatewayError
+from hardware.boot_clock import boot_time
 from protocol.memberships import SepClaim
 from protocol.records import CLUSTER, NodeRecord
 from protocol.topics import NODES, node_record
@@ -50,7 +50,7 @@ class ClusterPorts:
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
     probes: "Mapping[str, Probe]" = field(default_factory=dict)  # of parts, by name
     mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
-    monotonic: Callable[[], float] = time.monotonic
+    monotonic: Callable[[], float] = boot_time
 
 
 class Cluster:

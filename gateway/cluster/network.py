@@ -31,6 +31,7 @@ from gateway.cluster.ways.client import WayClient
 from gateway.cluster.ways.relay import Dial, RelayPorts, WayRelay
 from gateway.cluster.ways.request import WAY
 from gateway.errors import ClusterError
+from hardware.boot_clock import boot_time
 from protocol.keys import NodeKey
 from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsContext
@@ -113,7 +114,7 @@ class ClusterNetwork:
                 ports.save_epoch,
                 lambda: self.exchange.members,
                 time.time,
-                time.monotonic,
+                boot_time,
             ),
         )
         self.exchange = RecordExchange(
@@ -220,7 +221,7 @@ class ClusterNetwork:
                         shown = ", ".join(found) or "none"
                         logger.info("the addresses of this machine are now %s", shown)
                         self._ports.moved(self._ports.addresses(self._port))
-                    self.candidates.retry(time.monotonic())
+                    self.candidates.retry(boot_time())
                     self.peering.links.look_again()
                     if self._discovery is not None:
                         self._discovery.interfaces_changed()
@@ -244,7 +245,7 @@ class ClusterNetwork:
 
     def _note_found(self, announcement: Announcement, addresses: tuple[str, ...]) -> None:
         links = self.peering.links
-        self.candidates.note(announcement.node_id, addresses, time.monotonic(), links.linked)
+        self.candidates.note(announcement.node_id, addresses, boot_time(), links.linked)
         links.look_again()
 
     def _changed(self) -> None:

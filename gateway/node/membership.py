@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from gateway.cloud_api.values import DeviceCodes
 from gateway.errors import AccountError, UplinkError, UplinkLost
 from gateway.node.account import Account
+from hardware.boot_clock import boot_time
 from settings.secret import Secret
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Membership:
         associate: Callable[[Secret], Awaitable[str]],
         edge_id_token: Callable[[], Secret],
         clock: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boot_time,
     ) -> None:
         self._account, self._api, self._associate = account, api, associate
         self._edge_id_token, self._clock, self._monotonic = edge_id_token, clock, monotonic

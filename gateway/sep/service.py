@@ -1,4 +1,8 @@
-"""Serves SEP requests: opens the envelope, calls the sidecar, seals the answer."""
+"""Serves SEP requests: opens the envelope, calls the sidecar, seals the answer.
+
+A restart forgets which requests were seen. That is safe: the sealing key belongs to one run
+(identity.py), so no later run can open a recorded request.
+"""
 
 import asyncio
 import json
@@ -8,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gateway.http.inprocess import TooLarge, call
+from gateway.http.replay import VALID_LIMIT_S, ReplayGuard, ReplayVerdict
 from gateway.node.identity import NodeIdentity
-from gateway.sep.replay import VALID_LIMIT_S, ReplayGuard, ReplayVerdict
 from protocol.envelope import (
     BODY_LIMIT_BYTES,
     Envelope,

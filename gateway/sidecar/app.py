@@ -111,7 +111,7 @@ def _build_rollouts(
     from gateway.sidecar.rollouts import CloudWays, NodeRollouts
 
     ways = CloudWays(cloud.account_nodes, nodes)
-    return NodeRollouts(parts.node, parts.services, ways, images)
+    return NodeRollouts(parts.node, parts.services, ways, images, parts.clock)
 
 
 def sidecar_routes(

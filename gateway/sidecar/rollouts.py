@@ -19,6 +19,7 @@ from gateway.services.rollouts.coordinator import Rollouts
 from gateway.services.rollouts.peers import NodeOrders, SepPeers
 from gateway.services.rollouts.receiver import RolloutReceiver
 from gateway.services.rollouts.store import RolloutStore
+from gateway.services.rollouts.used_codes import UsedCodes
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from protocol.codes import make_code
 from protocol.http_body import HttpRequest
@@ -42,17 +43,29 @@ class NodeRollouts:
     """The roll-outs of a node that has a cloud."""
 
     def __init__(
-        self, node: Node, services: ServiceHost, ways: CloudWays, images: NodeImages
+        self,
+        node: Node,
+        services: ServiceHost,
+        ways: CloudWays,
+        images: NodeImages,
+        clock: Callable[[], float],
     ) -> None:
-        self._node, self._services, self._ways = node, services, ways
+        """Take the parts; the clock is the cloud's time, which the nodes of an account share."""
+        self._node, self._services, self._ways, self._clock = node, services, ways, clock
         deployments, limits = services.deployments, services.limits
+        self._store = RolloutStore(services.folder)
         self._receiver = RolloutReceiver(
-            node.node_id, deployments, images.add, limits.probation_s, time.time
+            node.node_id,
+            deployments,
+            images.add,
+            UsedCodes(self._store, clock),
+            limits.probation_s,
+            time.time,
         )
-        peers = SepPeers(node.account, self._call, time.time)
+        peers = SepPeers(node.account, self._call, clock)
         self._rollouts = Rollouts(
             node.node_id,
-            RolloutStore(services.folder),
+            self._store,
             NodeOrders(node.node_id, self._receiver, peers),
             self._source_code,
             time.time,
@@ -106,5 +119,5 @@ class NodeRollouts:
 
     def _source_code(self, image_id: str) -> str:
         """Return a code with which another node fetches an image of this one."""
-        key, expires = self._node.account.key, int(time.time()) + SOURCE_CODE_S
+        key, expires = self._node.account.key, int(self._clock()) + SOURCE_CODE_S
         return make_code(key, expires, self._node.node_id, tarball_path(image_id)) if key else ""

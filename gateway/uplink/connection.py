@@ -23,18 +23,20 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.errors import CloudRefused, MqttVersionUnsupported, UplinkLost
-from gateway.uplink.endpoint import Endpoint, watch_socket
+from gateway.uplink.endpoint import PUBACK_WINDOW, Endpoint, watch_socket
 from gateway.uplink.inbound import CloudMessage
+from hardware.boot_clock import boot_time
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)
 
 KEEP_ALIVE_S = 10  # the cloud detects a lost node within 15 s, before its callers time out
 SESSION_EXPIRY_S = 7 * 86_400  # the broker may store commands so long for an offline node
+CLOSE_PING_S = 3  # behind a proxy: another node gets the SEP within 10 s of a loss
+SLEPT_S = 1.5 * KEEP_ALIVE_S  # so long a sleep has ended the connection (MQTT 3.1.2-22)
 CONNECT_TIMEOUT_S = 4.0  # below the 5 s in which a gateway stops
 SET_UP_TIMEOUT_S = 10.0
 MISC_INTERVAL_S = 1.0
-PUBACK_WINDOW = 512
 WEBSOCKET_PATH = "/mqtt"
 
 # reasons that a second attempt would not change, by paho's names
@@ -83,7 +85,9 @@ class CloudConnection:
         callbacks: ConnectionCallbacks | None = None,
         *,
         five: bool = True,
+        clock: Callable[[], float] = boot_time,
     ) -> None:
+        """Prepare a connection; the clock counts seconds, also while the machine sleeps."""
         self._callbacks = callbacks or ConnectionCallbacks()
         self.server = ConnackLimits()
         self._endpoint, self._five = endpoint, five
@@ -94,6 +98,8 @@ class CloudConnection:
         self.unsent_bytes = 0
         self._subscribed: dict[int, asyncio.Future[list[str]]] = {}
         self._misc: asyncio.TimerHandle | None = None
+        self._clock = clock
+        self._slept_before_s = clock() - self._loop.time()  # that clock stands still meanwhile
         self._client = _Client(client_id, endpoint, five=five)
         self._client.username_pw_set(client_id, password.reveal())
         self._set_callbacks()
@@ -155,9 +161,14 @@ class CloudConnection:
         self._client.ack(packet_id, 1)
 
     def watch(self, *, closely: bool) -> None:
-        """Let the system detect soon, or within half a minute, that packets vanish."""
+        """Let the system detect soon, or within half a minute, that packets vanish.
+
+        A proxy answers the system's probes in the place of the cloud: MQTT has to ask then.
+        """
         sock = self._client.socket()
-        if isinstance(sock, socket.socket):
+        if self._endpoint.proxy is not None:
+            self._client.watch(closely=closely)
+        elif isinstance(sock, socket.socket):
             watch_socket(sock, closely=closely)
 
     @property
@@ -269,12 +280,21 @@ class CloudConnection:
                 self._client.loop_read()
         except Exception as exc:  # of paho, at bytes that are not MQTT
             logger.debug("cannot read from the cloud's broker", exc_info=True)
+            self._cut(f"cannot read what the cloud's broker sent: {exc!r:.200}")
+
+    def _cut(self, why: str) -> None:
+        """End the connection at once: there is nobody at its other end, or no sense in it."""
+        sock = self._client.socket()
+        if sock is not None and sock.fileno() >= 0:
             self._unwatch(sock.fileno())
             sock.close()
-            self._end(ConnectionEnd(f"cannot read what the cloud's broker sent: {exc!r:.200}"))
+        self._end(ConnectionEnd(why))
 
     def _tick(self) -> None:
-        if self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS and not self.closed.done():
+        slept_s = self._clock() - self._loop.time() - self._slept_before_s
+        if slept_s > SLEPT_S and self._connected.done():
+            self._cut(f"the connection to the cloud's broker was lost: slept for {slept_s:.0f} s")
+        elif self._client.loop_misc() == MQTTErrorCode.MQTT_ERR_SUCCESS and not self.closed.done():
             self._misc = self._loop.call_later(MISC_INTERVAL_S, self._tick)
 
     def _stop_ticking(self) -> None:
@@ -313,12 +333,23 @@ class _Client(paho.Client):
             manual_ack=True,
         )
         self._endpoint, self._five = endpoint, five
+        self._agreed_s: int | None = None  # the keep-alive
         if endpoint.proxy:
             self.ws_set_options(path=WEBSOCKET_PATH)
         if endpoint.tls is not None:
             self.tls_set_context(endpoint.tls)
         self.connect_timeout = CONNECT_TIMEOUT_S
         self.max_inflight_messages_set(PUBACK_WINDOW)
+
+    def watch(self, *, closely: bool) -> None:
+        """Ask the broker after a shorter silence than agreed, or after the agreed one.
+
+        The connection ends after as much silence again.
+        """
+        if self._agreed_s is None:
+            self._agreed_s = self._keepalive  # in CONNECT, or in the answer
+        shorter_s = min(CLOSE_PING_S, self._agreed_s or CLOSE_PING_S)
+        self._keepalive = shorter_s if closely else self._agreed_s
 
     def log_in(self, host: str, port: int) -> None:
         """Connect and resume the session of the previous connection."""

@@ -9,12 +9,13 @@ failed, through the node that holds the SEP of the cluster.
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from broker import LocalClient, Message
 from gateway.backoff import delays
@@ -30,15 +31,18 @@ from gateway.errors import (
 )
 from gateway.node.account import Account
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.link import CloudLink, CloudLinkState
 from gateway.uplink.rules import Rules
+from hardware.boot_clock import boot_time
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from settings.secret import Secret
+
+if TYPE_CHECKING:
+    from gateway.uplink.connection import CloudConnection
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +50,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 OLD_VERSION_S = 3600.0  # until MQTT 5 is tried again with a broker that lacks it
 SETTLE_S = 0.1  # one registration covers all changes within this time
 TOKEN_RETRY_S = 10.0
+LOOK_S = 5.0  # at the clock: a machine that has slept is late (boot_clock.py)
 HANGS_S, HANGS_LOOK_S = 2.0, 0.25  # of a direct attempt, when there is another way
 PROBE_S = 1.0  # at least, between two probes of the direct way
 REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
@@ -92,7 +97,7 @@ class Uplink:
         endpoint: Endpoint,
         node: NodePorts,
         parts: UplinkParts,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = boot_time,
     ) -> None:
         self._endpoint, self._node, self._clock = endpoint, node, clock
         self._api, self._account = parts.api, parts.account
@@ -184,6 +189,7 @@ class Uplink:
             was_left = self._ways.has_holder(self._clock())
             if not was_left:
                 wait_s = min(wait_s, self._ways.holder_in_s(self._clock()))
+            wait_s = min(wait_s, LOOK_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._look.wait()
@@ -242,7 +248,7 @@ class Uplink:
             self.mqtt = ""
             await connection.close()
 
-    async def _open(self, token: Secret, via: str) -> CloudConnection:
+    async def _open(self, token: Secret, via: str) -> "CloudConnection":
         """Connect by MQTT 5, or by 3.1.1 to a broker without MQTT 5."""
         if self._clock() >= self._old_version_until:
             try:
@@ -253,7 +259,11 @@ class Uplink:
         self._old_version_until = self._clock() + OLD_VERSION_S
         return connection
 
-    async def _dial(self, token: Secret, via: str, *, five: bool) -> CloudConnection:
+    async def _dial(self, token: Secret, via: str, *, five: bool) -> "CloudConnection":
+        # the MQTT client, 0.7 MiB, comes when the cloud has answered; a disk may be slow
+        await asyncio.to_thread(importlib.import_module, "gateway.uplink.connection")
+        from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
+
         callbacks = ConnectionCallbacks(self.downlinks.take, self.forwarder.on_puback)
         node_id = self._node.node_id
         endpoint = self._endpoint.through(via)
@@ -267,7 +277,7 @@ class Uplink:
         self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {endpoint.transport}"
         return connection
 
-    async def _serve(self, connection: CloudConnection, via: str) -> None:
+    async def _serve(self, connection: "CloudConnection", via: str) -> None:
         tasks = {
             asyncio.create_task(self.forwarder.run(), name="uplink forwarder"),
             asyncio.create_task(self._follow_changes(), name="uplink changes"),
@@ -376,6 +386,6 @@ class Uplink:
         self._failing_since = None
 
 
-async def _until_closed(connection: CloudConnection) -> None:
+async def _until_closed(connection: "CloudConnection") -> None:
     ended = await asyncio.shield(connection.closed)  # a cancelled wait does not end it
     raise UplinkLost(ended.why)

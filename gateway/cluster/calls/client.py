@@ -18,6 +18,7 @@ from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.link import dial
 from gateway.errors import CallNotSent, ClusterError
 from gateway.http.calls import NodeAnswer, NodeCall
+from hardware.boot_clock import boot_time
 from protocol.node_tls import NodeTlsContext
 
 CONNECTIONS = 16  # to one node
@@ -101,7 +102,7 @@ class LanCalls:
 
     def _expire(self, node_id: str, places: "_Places") -> None:
         places.expires = False
-        places.expire(asyncio.get_running_loop().time())
+        places.expire(boot_time())
         if places.idle:
             self._expire_later(node_id, places)
         self._forget(node_id, places)
@@ -157,9 +158,10 @@ class _Places:
         if self._is_closed:
             connection.close()
         else:
-            self.idle.append((connection, asyncio.get_running_loop().time()))
+            self.idle.append((connection, boot_time()))
 
     def _take_idle(self) -> NodeConnection | None:
+        self.expire(boot_time())  # this machine may have slept
         while self.idle:
             connection, _ = self.idle.pop()
             if not connection.is_stale:

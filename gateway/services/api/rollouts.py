@@ -136,7 +136,7 @@ def order_routes(receiver: RolloutReceiver, code: CodeCheck) -> list[ApiRoute]:
         if order.rollout_id != _ID.read(request):
             raise _bad("the order is another's")
         code = request.headers.get(CODE_HEADER, "")
-        return JSONResponse(encode_progress(receiver.take(order, code)))
+        return JSONResponse(encode_progress(await receiver.take(order, code)))
 
     async def get_order(request: Request, _body: bytes) -> Response:
         progress = receiver.show(_ID.read(request))

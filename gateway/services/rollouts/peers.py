@@ -101,7 +101,7 @@ class NodeOrders:
     async def give(self, node_id: str, order: RolloutOrder) -> OrderProgress:
         """Return the progress of an order that a node gets, perhaps again."""
         if node_id == self._node_id:
-            return self._receiver.take(order)
+            return await self._receiver.take(order)
         return await self._others.give(node_id, order)
 
     async def ask(self, node_id: str, rollout_id: str) -> OrderProgress | None:

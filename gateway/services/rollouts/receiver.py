@@ -10,15 +10,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
-from gateway.errors import UplinkError
+from gateway.errors import GatewayError, UplinkError
+from gateway.http.replay import ReplayVerdict
 from gateway.services.deployments import Deployments
 from gateway.services.errors import ServicesError
 from gateway.services.rollouts.orders import OrderProgress, OrderState, RolloutOrder
+from gateway.services.rollouts.used_codes import UsedCodes
 
 logger = logging.getLogger(__name__)
 
 ORDERS_KEPT = 64
-CODES_KEPT = 1024  # a code is valid for two minutes
 LOOK_S = 0.1  # between two looks at a version on probation
 PROBATION_EXTRA_S = 60.0  # for a first version, which may restart, to pass its probation
 _ENDS = (OrderState.READY, OrderState.FAILED, OrderState.LOST)
@@ -35,35 +36,43 @@ class RolloutReceiver:
         node_id: str,
         deployments: Deployments,
         pull: PullImage,
+        codes: UsedCodes,
         probation_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._node_id, self._deployments, self._pull = node_id, deployments, pull
+        self._codes = codes
         self._probation_s, self._clock = probation_s, clock
         self._orders: OrderedDict[str, tuple[RolloutOrder, OrderProgress]] = OrderedDict()
-        self._codes: OrderedDict[str, None] = OrderedDict()  # that have begun a run
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def take(self, order: RolloutOrder, code: str = "") -> OrderProgress:
+    async def take(self, order: RolloutOrder, code: str = "") -> OrderProgress:
         """Begin with an order, unless it is being carried out already; return its progress.
 
-        The cloud could send an order of before once more, to bring an old version back: each code
-        begins one run.
+        Args:
+            order: the order.
+            code: with which another node gives it; it begins one run. "" is for this node's own.
         """
-        rollout_id, known = order.rollout_id, self.show(order.rollout_id)
-        if code and code in self._codes:
-            repeated = OrderProgress(OrderState.LOST, "the order came a second time")
-            return known or repeated
+        rollout_id = order.rollout_id
+        why = await self._check(code) if code else ""
+        known = self.show(rollout_id)
+        if why:
+            return known or OrderProgress(OrderState.LOST, f"cannot take order: {why}")
         if known is None or known.state in _ENDS or rollout_id not in self._tasks:
-            self._codes[code] = None
-            while len(self._codes) > CODES_KEPT:
-                self._codes.popitem(last=False)
             self._note(order, OrderProgress(OrderState.TRANSFERRING))
             carrying = self._carry_out(order, from_other=bool(code))
             task = asyncio.create_task(carrying, name=f"roll-out {rollout_id}")
             self._tasks[rollout_id] = task
             task.add_done_callback(lambda done: self._release(rollout_id, done))
         return self._orders[rollout_id][1]
+
+    async def _check(self, code: str) -> str:
+        """Return why a code begins no run; "" when it does."""
+        try:
+            verdict = await self._codes.use(code)
+        except GatewayError as exc:
+            return str(exc)
+        return "" if verdict is ReplayVerdict.ADMITTED else str(verdict)
 
     def show(self, rollout_id: str) -> OrderProgress | None:
         """Return the progress of an order; None when it is not known (any more)."""

@@ -1,4 +1,7 @@
-"""Stores roll-outs on disk: the coordinating node goes on with them after a restart."""
+"""Stores roll-outs on disk: the coordinating node goes on with them after a restart.
+
+A node that carries out orders of others stores their codes, so that a restart forgets none.
+"""
 
 import asyncio
 import json
@@ -15,6 +18,7 @@ from gateway.services.rollouts.plan import (
 from gateway.storage.database import LocalDatabase
 
 FILE_NAME = "rollouts.db"
+FORGOTTEN = b""  # the id of a code that stands for those that have expired: its expiry is the last
 MIGRATIONS = (
     """
     CREATE TABLE rollout (
@@ -23,6 +27,7 @@ MIGRATIONS = (
         wave INTEGER NOT NULL, failures_allowed REAL NOT NULL, cancelled INTEGER NOT NULL,
         nodes TEXT NOT NULL);
     """,
+    "CREATE TABLE used_code (code_id BLOB PRIMARY KEY, expires REAL NOT NULL);",
 )
 
 
@@ -74,6 +79,27 @@ class RolloutStore:
         """Delete a roll-out."""
         sql = "DELETE FROM rollout WHERE rollout_id = ?"
         await (await self._open()).write((sql, (rollout_id,)))
+
+    async def codes(self) -> list[tuple[bytes, float]]:
+        """Return the codes of orders that have come, and their expiries."""
+        if not self._path.exists():
+            return []
+        rows = await (await self._open()).read("SELECT code_id, expires FROM used_code")
+        return [(bytes(code_id), float(expires)) for code_id, expires in rows]
+
+    async def put_code(self, code_id: bytes, expires: float, forgotten_before: float) -> None:
+        """Add the code of an order; let one with the id FORGOTTEN stand for the expired ones."""
+        stand_for = (
+            "INSERT OR REPLACE INTO used_code SELECT X'', newest FROM "
+            "(SELECT max(expires) AS newest FROM used_code WHERE expires < ? OR code_id = X'') "
+            "WHERE newest IS NOT NULL"
+        )
+        forget = "DELETE FROM used_code WHERE expires < ? AND code_id != X''"
+        await (await self._open()).write(
+            (stand_for, (forgotten_before,)),
+            (forget, (forgotten_before,)),
+            ("INSERT OR REPLACE INTO used_code VALUES (?, ?)", (code_id, expires)),
+        )
 
     async def close(self) -> None:
         """Close the file."""

@@ -9,7 +9,7 @@ import pytest
 
 from broker import AllowAll, Broker, Listener
 from gateway.cloud_api.http_proxy import read_proxy
-from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
+from gateway.uplink.connection import CLOSE_PING_S, CloudConnection, ConnectionCallbacks
 from gateway.uplink.endpoint import Endpoint
 from settings.secret import Secret
 from tests.http_proxy import HttpProxy
@@ -131,3 +131,33 @@ def test_loopback_is_reached_without_the_proxy_of_the_environment(
     with Gateway(tmp_path, **cloud.environ(), **nowhere) as gateway:
         gateway.until_ready()
         assert gateway.status()["sep"]["mqtt"] == "MQTT 5 over TCP"
+
+
+# case N11
+@pytest.mark.slow
+def test_a_loss_behind_a_proxy_is_noticed_soon_by_a_node_on_which_others_depend() -> None:
+    async def run() -> None:
+        policy = AllowAll()
+        listener = Listener(port=0, websocket=True, plain_too=True)
+        with HttpProxy() as proxy:
+            async with Broker([listener], policy, policy, sys_interval_s=0) as broker:
+                (address,) = broker.addresses
+                assert isinstance(address, tuple)
+                way = read_proxy(f"http://127.0.0.1:{proxy.port}")
+                endpoint = Endpoint("127.0.0.1", int(address[1]), None, way)
+                both = [CloudConnection(name, Secret("x"), endpoint) for name in ("watched", "not")]
+                for connection in both:
+                    await connection.open()
+                watched, other = both
+                watched.watch(closely=True)
+                await asyncio.sleep(2 * CLOSE_PING_S + 1.0)
+                assert not watched.closed.done()  # the broker answers
+                proxy.hold()
+                end = await asyncio.wait_for(watched.closed, 30)
+                assert "no answer" in end.why
+                assert not other.closed.done()  # it would take twice its keep-alive
+                proxy.mend()
+                for connection in both:
+                    await connection.close()
+
+    asyncio.run(run())

@@ -21,6 +21,20 @@ def fdatasync(descriptor):
     write(descriptor)
 os.fdatasync = fdatasync
 """
+# the same: the monotonic clock stands still while the process does, as on a machine that sleeps
+SLEEPING = """
+import time
+monotonic = time.monotonic
+last, slept = monotonic(), 0.0
+def awake():
+    global last, slept
+    now = monotonic()
+    if now - last > 1.0:
+        slept += now - last
+    last = now
+    return now - slept
+time.monotonic = awake
+"""
 
 
 def start_three(folder: Path, stack: list[Gateway], **of_first: str) -> None:
@@ -59,10 +73,15 @@ def test_a_supernode_whose_disk_hangs_is_replaced(tmp_path: Path) -> None:
 
 # case N7
 @pytest.mark.slow
-def test_a_stopped_supernode_learns_its_demotion_before_it_answers(tmp_path: Path) -> None:
+@pytest.mark.whole_in_any_share
+@pytest.mark.parametrize("patch", ["", SLEEPING], ids=["stopped", "suspended"])
+def test_a_supernode_that_stood_still_learns_its_demotion_before_it_answers(
+    patch: str, tmp_path: Path
+) -> None:
     gateways: list[Gateway] = []
     try:
-        start_three(tmp_path, gateways)
+        (tmp_path / "sitecustomize.py").write_text(patch)
+        start_three(tmp_path, gateways, PYTHONPATH=str(tmp_path))
         first, others = gateways[0], gateways[1:]
         rest = {gateway.node_id for gateway in others}
         first.program.process.send_signal(signal.SIGSTOP)

@@ -12,6 +12,8 @@ from broker import AllowAll, Broker, Identity, Limits, Listener, Message
 from gateway.errors import MqttVersionUnsupported, UplinkLost
 from gateway.spool.spool import Spool
 from gateway.uplink.connection import (
+    MISC_INTERVAL_S,
+    SLEPT_S,
     CloudConnection,
     ConnectionCallbacks,
     ConnectionEnd,
@@ -295,5 +297,32 @@ def test_a_filter_that_the_cloud_denies_is_named_and_keeps_no_other_away() -> No
                 local.publish(f"nodes/{NODE}/down/fine/x", b"1")
                 await until(lambda: heard == ["fine/x"])
                 await connection.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("slept_s", [SLEPT_S - 5.0, SLEPT_S + 5.0])
+def test_a_connection_ends_when_the_machine_has_slept_longer_than_the_broker_waits(
+    slept_s: float,
+) -> None:
+    async def run() -> None:
+        policy, slept = AllowAll(), [100.0]
+        async with Broker([Listener(port=0)], policy, policy, sys_interval_s=0) as broker:
+            (address,) = broker.addresses
+            assert isinstance(address, tuple)
+            loop = asyncio.get_running_loop()
+            endpoint = Endpoint("127.0.0.1", int(address[1]), None)
+            connection = CloudConnection(
+                NODE, Secret("x"), endpoint, clock=lambda: loop.time() + slept[0]
+            )
+            await connection.open()
+            slept[0] += slept_s
+            if slept_s < SLEPT_S:
+                await asyncio.sleep(1.2 * MISC_INTERVAL_S)
+                assert not connection.closed.done()
+            else:
+                end = await asyncio.wait_for(connection.closed, 10)
+                assert end.why == "the connection to the cloud's broker was lost: slept for 20 s"
+            await connection.close()
 
     asyncio.run(run())

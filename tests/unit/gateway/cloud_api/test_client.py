@@ -1,8 +1,12 @@
+import asyncio
+
 import httpx
 import pytest
 
-from gateway.cloud_api.client import classify, read_answer
+from gateway.cloud_api.client import CloudApi, classify, read_answer
+from gateway.cloud_api.clock import CloudClock
 from gateway.errors import CloudRefused, UplinkLost
+from protocol.keys import new_node_key
 
 
 @pytest.mark.parametrize(
@@ -43,3 +47,25 @@ def test_answers() -> None:
     for body in (b"<html>", b"[]"):
         with pytest.raises(UplinkLost, match="not"):
             read_answer("x", httpx.Response(200, content=body))
+
+
+def test_a_token_that_ended_while_the_machine_slept_is_renewed() -> None:
+    tokens, clock = [], [50.0]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        tokens.append(request.url.path)
+        return httpx.Response(200, json={"access_token": f"t{len(tokens)}", "expires_in": 3600})
+
+    async def run() -> None:
+        cloud_clock = CloudClock(lambda: 1e9, lambda: clock[0])
+        transport = httpx.MockTransport(answer)
+        api = CloudApi("http://cloud", new_node_key(), transport, cloud_clock)
+        assert (await api.access_token()).reveal() == "t1"
+        assert 0.7 * 3600 <= api.renews_in_s <= 0.8 * 3600  # not all nodes at the same time
+        clock[0] += 0.5 * 3600
+        assert (await api.access_token()).reveal() == "t1"
+        clock[0] += 0.5 * 3600
+        assert (await api.access_token()).reveal() == "t2"
+        await api.close()
+
+    asyncio.run(run())

@@ -11,6 +11,8 @@ from gateway.services.errors import ImageError
 from gateway.services.images.pack import pack_image
 from gateway.services.rollouts.orders import OrderState, RolloutOrder
 from gateway.services.rollouts.receiver import RolloutReceiver
+from gateway.services.rollouts.store import RolloutStore
+from gateway.services.rollouts.used_codes import UsedCodes
 from tests.aio import until
 from tests.unit.gateway.services.fake_runtime import LIMITS
 from tests.unit.gateway.services.test_deployments import Bench, run, versions
@@ -70,17 +72,20 @@ def test_a_node_with_trusted_keys_runs_nothing_unsigned_that_another_node_orders
         async def pull(*_: str) -> object:
             return await bench.upload("one = 1")
 
-        receiver = RolloutReceiver("0" * 56, bench.deployments, pull, 0.1)
+        store = RolloutStore(tmp_path)
+        codes = UsedCodes(store, lambda: 1.0)
+        receiver = RolloutReceiver("0" * 56, bench.deployments, pull, codes, 0.1)
         order = RolloutOrder("r", "api", "one", "api-probe-v1", "sha256:1", "1" * 56, "code")
         try:
-            receiver.take(order, "1.shown")
+            await receiver.take(order, "1.shown")
             await until(lambda: receiver._orders["r"][1].state is OrderState.FAILED)
             assert "it is not signed by" in receiver._orders["r"][1].error
             assert not bench.runtime.processes
-            receiver.take(order)  # a person has ordered it here
+            await receiver.take(order)  # a person has ordered it here
             await until(lambda: receiver._orders["r"][1].state is OrderState.READY)
         finally:
             await receiver.stop()
+            await store.close()
             await bench.deployments.stop()
 
     asyncio.run(asyncio.wait_for(scenario(), 20))

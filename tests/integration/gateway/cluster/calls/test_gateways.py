@@ -46,7 +46,6 @@ async def fetch(request):
         return {"status": response.status, "text": await response.text()}
 """  # noqa: E501
 SECRET = "a secret of the cluster"
-NODES = "/mds/v1/nodes?clusters=linkLocal"
 BODY_BYTES = 900_000  # the SEP carries 256 KiB
 
 
@@ -157,16 +156,25 @@ def test_a_service_that_moves_is_found_at_once(three: list[Member], tmp_path: Pa
         params = {"url": "http://api-mover.service.hecate/where"}
         return near.ask("GET", "/api/private/v1/fetch", params=params)
 
+    def deploy(at: Member) -> None:
+        at.hecate("deploy", str(code))
+        until(lambda: at.ask("GET", "/api/mover/v1/where").status_code == 200, "it runs")
+        until(lambda: at.node_id in offers(at), "it is listed")
+
+    def offers(known_to: Member) -> set[str]:
+        nodes = known_to.call("GET", "/mds/v1/nodes?clusters=linkLocal")["data"]
+        return {each["id"] for each in nodes if "api-mover" in str(each["services"])}
+
     assert ask().status_code == 502  # nowhere, and near has the newest lists now
-    for new, old in ((far, leader), (leader, far)):
-        new.hecate("deploy", str(code))
-        if new is leader:
-            old.hecate("rm", "mover")
-        until(lambda: new.ask("GET", "/api/mover/v1/where").status_code == 200, "it runs")  # noqa: B023
-        until(lambda: "api-mover" in str(new.call("GET", NODES)["data"]), "it is listed")  # noqa: B023
+    deploy(far)
+    for only, new in ((far, leader), (leader, far)):
         answer = ask()
         assert answer.status_code == 200, answer.text
-        assert json.loads(answer.json()["text"])["node"] == new.node_id
+        assert json.loads(answer.json()["text"])["node"] == only.node_id
+        deploy(new)
+        until(lambda: len(offers(near)) == 2, "near knows both")
+        only.hecate("rm", "mover")
+    assert json.loads(ask().json()["text"])["node"] == far.node_id
 
 
 def test_commands_show_the_cluster_and_call_nodes(three: list[Member]) -> None:

@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import UplinkLost
+from gateway.http.replay import ReplayVerdict
 from gateway.services.errors import ImageError
 from gateway.services.images.catalogue import StoredImage
 from gateway.services.rollouts.orders import OrderProgress, OrderState, RolloutOrder
 from gateway.services.rollouts.receiver import ORDERS_KEPT, RolloutReceiver
+from gateway.services.rollouts.store import RolloutStore
+from gateway.services.rollouts.used_codes import CODES_KEPT, UsedCodes
 from tests.aio import until
 from tests.programs import PATIENCE
 from tests.unit.gateway.services.fake_runtime import LIMITS
@@ -22,12 +25,21 @@ OWN, OTHER = "0" * 56, "1" * 56
 class Site:
     """Deployments, a receiver, and another node that has an image."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, folder: Path) -> None:
         self.bench = bench
         self.pulled: list[tuple[str, str, str, str]] = []
         self.digest = ""  # that the next order wants
         self.fault: Exception | None = None
-        self.receiver = RolloutReceiver(OWN, bench.deployments, self._pull, LIMITS.probation_s)
+        self.now = 1000.0
+        self.store = RolloutStore(folder)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that is not on disk."""
+        codes = UsedCodes(self.store, lambda: self.now)
+        self.receiver = RolloutReceiver(
+            OWN, self.bench.deployments, self._pull, codes, LIMITS.probation_s
+        )
 
     async def _pull(
         self, client_id: str, node_id: str, image_id: str, code: str, digest: str
@@ -42,7 +54,7 @@ class Site:
         order = RolloutOrder(
             rollout_id, "api", "one", "api-probe-v1", "sha256:1", source, "code", {"V": "1"}
         )
-        self.receiver.take(order)
+        await self.receiver.take(order)
         ends = (OrderState.READY, OrderState.FAILED, OrderState.LOST)
         await until(lambda: self.progress(rollout_id).state in ends)
         return self.progress(rollout_id)
@@ -57,11 +69,12 @@ def run(folder: Path, scenario: Callable[[Site], Awaitable[None]]) -> None:
     async def whole() -> None:
         bench = Bench(folder)
         await bench.deployments.resume()
-        site = Site(bench)
+        site = Site(bench, folder)
         try:
             await scenario(site)
         finally:
             await site.receiver.stop()
+            await site.store.close()
             await bench.deployments.stop()
 
     asyncio.run(asyncio.wait_for(whole(), 20 * PATIENCE))
@@ -142,11 +155,67 @@ def test_an_order_that_is_sent_again_by_another_begins_nothing(tmp_path: Path) -
             "r", "api", "one", "api-probe-v1", "sha256:1", OWN, "code", {"V": "1"}
         )  # fmt: skip
         await site.bench.upload()
-        site.receiver.take(order, "1.shown")
+        await site.receiver.take(order, "1120.shown")
         await until(lambda: site.progress("r").state is OrderState.READY)
         await site.bench.deploy("one", V="2")
-        assert site.receiver.take(order, "1.shown").state is OrderState.READY
+        assert (await site.receiver.take(order, "1120.shown")).state is OrderState.READY
         assert not site.receiver._tasks
-        assert site.receiver.take(order, "2.shown").state is OrderState.TRANSFERRING
+        again = await site.receiver.take(order, "1121.shown")
+        assert again.state is OrderState.TRANSFERRING
+
+    run(tmp_path, scenario)
+
+
+def test_a_restart_forgets_no_code(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        order = RolloutOrder("r", "api", "one", "api-probe-v1", "sha256:1", OWN, "code")
+
+        async def give(code: str) -> str:
+            site.restart()
+            progress = await site.receiver.take(order, code)
+            if progress.state is not OrderState.TRANSFERRING:
+                return progress.error
+            await until(lambda: site.progress("r").state is OrderState.READY)
+            return ""
+
+        await site.bench.upload()
+        assert await give("1120.first") == ""
+        assert await give("1120.first") == "cannot take order: it was seen before"
+        site.now = 1200.0
+        assert await give("1320.second") == ""
+        assert await give("1120.first") == "cannot take order: it has expired"
+        site.now = 1100.0  # the clock is set back
+        assert await give("1120.first") == "cannot take order: it has expired"
+        site.now = 1400.0
+        assert await give("1500.third") == ""  # the store forgets the others
+        assert len(await site.store.codes()) == 2
+        site.now = 1100.0
+        for late in ("1120.first", "1320.second"):
+            assert await give(late) == "cannot take order: it has expired"
+
+    run(tmp_path, scenario)
+
+
+def test_codes_on_disk_are_bounded(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        codes = UsedCodes(site.store, lambda: site.now)
+        verdicts = [await codes.use(f"1120.{number}") for number in range(CODES_KEPT + 1)]
+        assert verdicts[-2:] == [ReplayVerdict.ADMITTED, ReplayVerdict.TOO_MANY]
+        site.now = 1300.0
+        assert await codes.use("1400.x") is ReplayVerdict.ADMITTED
+        assert await codes.use("1401.x") is ReplayVerdict.ADMITTED
+        assert len(await site.store.codes()) == 3  # and one for those that are forgotten
+
+    run(tmp_path, scenario)
+
+
+def test_an_order_whose_code_cannot_be_stored_begins_nothing(tmp_path: Path) -> None:
+    async def scenario(site: Site) -> None:
+        (tmp_path / "rollouts.db").mkdir()
+        order = RolloutOrder("r", "api", "one", "api-probe-v1", "sha256:1", OWN, "code")
+        progress = await site.receiver.take(order, "1120.first")
+        assert progress.state is OrderState.LOST
+        assert "cannot open" in progress.error
+        assert site.receiver.show("r") is None
 
     run(tmp_path, scenario)

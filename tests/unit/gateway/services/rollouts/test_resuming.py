@@ -29,7 +29,7 @@ def join(site: Site, folder: Path) -> Rollouts:
     ) -> tuple[int, bytes]:
         assert node_id == OWN
         if method == "PUT":
-            progress = site.receiver.take(decode_order(body), headers[CODE_HEADER])
+            progress = await site.receiver.take(decode_order(body), headers[CODE_HEADER])
         else:
             progress = site.progress(path.rpartition("/")[2])
         return 200, json.dumps(encode_progress(progress)).encode()

@@ -1,4 +1,4 @@
-"""Refuses SEP requests that are late, valid for too long, or repeated. Pure.
+"""Refuses requests that are late, valid for too long, or repeated. Pure.
 
 What holds after every call, even if the clock is set between calls:
 
@@ -6,9 +6,6 @@ What holds after every call, even if the clock is set between calls:
    expires no later than a forgotten id counts as expired, even if the clock went back.
 2. The guard remembers at most `limit` ids and refuses further requests: an id that is forgotten
    early would admit its replay.
-
-A restart loses the ids, which is safe: the sealing key belongs to one run (identity.py), so no
-later run can open a recorded request.
 """
 
 import heapq
@@ -60,6 +57,21 @@ class ReplayGuard:
         self._seen.add(message_id)
         heapq.heappush(self._by_expiry, (latest, message_id))
         return ReplayVerdict.ADMITTED
+
+    def remember(self, message_id: bytes, expires: float) -> None:
+        """Remember a request that an earlier run has admitted."""
+        if message_id not in self._seen:
+            self._seen.add(message_id)
+            heapq.heappush(self._by_expiry, (expires + LEEWAY_S, message_id))
+
+    def forget_until(self, expires: float) -> None:
+        """Refuse requests that expire by then: an earlier run has forgotten their ids."""
+        self._forgotten_until = max(self._forgotten_until, expires + LEEWAY_S)
+
+    @staticmethod
+    def forgets_before(now: float) -> float:
+        """Return the expiry before which ids are forgotten."""
+        return now - LEEWAY_S
 
     def _forget_expired(self, now: float) -> None:
         while self._by_expiry and now > self._by_expiry[0][0]:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.sep.replay import LEEWAY_S, VALID_LIMIT_S, ReplayGuard, ReplayVerdict
+from gateway.http.replay import LEEWAY_S, VALID_LIMIT_S, ReplayGuard, ReplayVerdict
 
 ID = bytes(16)
 
