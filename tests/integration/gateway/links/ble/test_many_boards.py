@@ -20,7 +20,7 @@ BOARDS, LINKS = 10, 3
 QUICK = TurnTimes(turn_s=1.0, relaxed_turn_s=1.0, short_turn_s=0.5)
 ROUND_S = 60.0  # in which everybody has a turn, on a quiet machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.whole_in_any_share, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
