@@ -49,7 +49,7 @@ class Link:
         self._clock = clock
         self._failures = failures
         self._on_command = None
-        self._radio = load("ble_start").open_radio(config, outbox)
+        self._radio = load("ble_start").open_radio(config, board.reset, outbox)
         self._connection = Connection(config, self._radio)
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
@@ -93,8 +93,6 @@ class Link:
             cap_ms = int(self._config.retry_cap_s * 1000)
             if not self._has_ip:  # tries cost nobody anything, and the console is read in them only
                 cap_ms = min(cap_ms, _LINK_CAP_MS)
-            if self._radio is not None:  # advertising costs the gateway nothing
-                attempt = 1
             pause_ms = backoff.delay_ms(attempt, first_ms, cap_ms, random.random())
             backoff = None
             await asyncio.sleep_ms(pause_ms)
@@ -110,8 +108,6 @@ class Link:
     def check(self):
         """Look after the connection that stands; to be called about once a second."""
         if not self.is_up:
-            if self._radio is not None:
-                self._radio.show()
             return
         if self._connection.check() or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
             self._wake.set()
@@ -139,27 +135,20 @@ class Link:
             self._use(load("stored").load_credentials())
         if self._has_ip:
             await self._board.connect_network(self._config)
+        elif self._radio:
+            await self._radio.connect()
         try:
-            if self._radio is not None:
-                await self._radio.connect(self._credentials is None or self._must_join)
             await self._connect()
         except LinkLost:
             await self._recover_network()
             raise
-        finally:
-            if self._radio is not None:
-                self._radio.hang_up()
 
     async def _recover_network(self):
         """Make the board doubt its network after some rounds without a word from the gateway."""
-        if self._radio is not None:
-            did_something = self._radio.recover(self._board.reset)
-        elif self.up_since is not None or not self._has_ip:
+        if self.up_since is not None or not self._has_ip:
             return
-        else:
-            self._lost_rounds += 1
-            did_something = await self._board.recover_network(self._lost_rounds)
-        if did_something:
+        self._lost_rounds += 1
+        if await self._board.recover_network(self._lost_rounds):
             self.network_restarts += 1
             print("device: network restarted, %d times so far" % self.network_restarts)
 
@@ -304,4 +293,3 @@ class Link:
         if reason != self._last_failure:  # once per reason, or the log drowns in an outage
             print("device: offline:", reason)
         self._last_failure = reason
-
