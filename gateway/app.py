@@ -127,7 +127,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             state=config.node.state,
         )
     )
-    warnings = build_warnings(config.cluster, credential, time.time)
+    warnings = build_warnings(config.cluster, credential, cluster, time.time)
     cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None
     nodes = build_other_nodes(
         node.node_id,

@@ -147,10 +147,13 @@ async def load_credential(
 
 
 def build_warnings(
-    settings: ClusterSettings, credential: CredentialKeeper, clock: Callable[[], float]
+    settings: ClusterSettings,
+    credential: CredentialKeeper,
+    cluster: Cluster,
+    clock: Callable[[], float],
 ) -> NodeWarnings:
-    """Return the warnings of a node: of its clock, and of what admits it to its cluster."""
-    sources = {"clock": lambda: describe_clock(clock)}
+    """Return the warnings of a node: of its clock, its peers, and what admits it to its cluster."""
+    sources = {"clock": lambda: describe_clock(clock), "peers": cluster.peers_warning}
     if settings.admit == "account":
         sources["credential"] = credential.warning
     return NodeWarnings(sources, clock)
