@@ -1,7 +1,9 @@
 """Opens the serial lines of boards and of the Unix port, for serial_port.py.
 
 A line has async writable() and read(count), write(octets), which returns how many it took, and
-close(). is_console tells whether it is the line of the REPL as well.
+close(). is_console tells whether it is the line of the REPL as well: then Ctrl-C, which chunks
+contain, has no effect until release(), not even while no connection stands, for the gateway may
+still be sending.
 """
 
 import asyncio
@@ -36,7 +38,7 @@ def open_unix_line(name):
     import termios
 
     if name in ("", CONSOLE):
-        termios.setraw(0)  # else the terminal makes a signal of a byte in a chunk
+        termios.setraw(0)  # else the terminal makes a signal of Ctrl-C
         return ByteLine(sys.stdin.buffer, sys.stdout.buffer, sys.stdin, True)
     file = open(name, "r+b")
     termios.setraw(file.fileno())
@@ -101,6 +103,8 @@ class ByteLine:
             if not byte:
                 break
             octets += byte
+            if self.is_console and byte == b"\x03":
+                break  # what follows Ctrl-C is for the REPL
         return octets
 
     def write(self, octets):
@@ -108,11 +112,13 @@ class ByteLine:
         return self._writes.write(octets)
 
     def close(self):
-        """Give the line back."""
-        if self.is_console:
-            _set_interrupt(_CTRL_C)
-        else:
+        """Close the line, if nothing else uses it."""
+        if not self.is_console:
             self._reads.close()
+
+    def release(self):
+        """Give the console back to the person who has pressed Ctrl-C."""
+        _set_interrupt(_CTRL_C)
 
 
 def _until_writable(stream):

@@ -16,6 +16,8 @@ _FIRST_WAIT_MS = const(300)
 _LAST_WAIT_MS = const(5000)
 _TRIES = const(10)
 _SHRINK_AFTER = const(2)
+_GROW_AFTER = const(16)
+_GROW_AFTER_LAST = const(4096)
 # of CRC-16/CCITT-FALSE, for four bits: a table for eight would take 2 KiB of a board
 _CRCS = tuple([(n << 12 ^ n << 5 ^ n) & 0xFFFF for n in range(16)])
 
@@ -59,12 +61,15 @@ class ChunkStream:
     """One direction each way over one link; see protocol/chunks/stream.py."""
 
     def __init__(self, session, chunk_bytes):
-        self.chunk_bytes = max(chunk_bytes, _MIN_CHUNK)
+        self.chunk_bytes = self._largest = max(chunk_bytes, _MIN_CHUNK)
+        self._grow_after = _GROW_AFTER
+        self._passed = 0  # chunks at once, since the last that did not
         self.failed = False
         self.spoiled = 0
         self._session = session
         self._queue = b""
         self._next = 0
+        self._reached = 0  # beyond _next after bytes were taken back into the queue
         self._under_way = []  # [start, data, due, tries]
         self._expected = 0
         self._early = {}
@@ -111,15 +116,18 @@ class ChunkStream:
     def poll(self, now):
         """Return the chunks to send now; with nothing else to say, the acknowledgement owed."""
         chunks = []
-        for sent in list(self._under_way):
+        for sent in self._under_way:
             if now >= sent[2]:
-                self._repeat(sent, now, chunks)
+                self._passed = 0
+                if not self._repeat(sent, now, chunks):
+                    break
         room = self.chunk_bytes - _OVERHEAD
         while self._queue and self._may_send():
             data, self._queue = self._queue[:room], self._queue[room:]
             self._under_way.append([self._next, data, now + _FIRST_WAIT_MS, 1])
             chunks.append(self._encode(self._next, data))
             self._next += len(data)
+            self._reached = max(self._reached, self._next)
         if self._owes_ack and not chunks:
             chunks.append(self._encode(self._next, b""))
         self._owes_ack = False
@@ -135,25 +143,43 @@ class ChunkStream:
         return few and size <= _WINDOW_BYTES and not self.failed
 
     def _repeat(self, sent, now, chunks):
+        """Repeat a chunk; return False when that is no use."""
         if sent[3] >= _TRIES:
             self.failed = True
-            return
+            return False
+        if sent[3] >= _SHRINK_AFTER and len(sent[1]) + _OVERHEAD > _MIN_CHUNK:
+            self._shrink(sent)
+            return False
         sent[3] += 1
         sent[2] = now + min(_FIRST_WAIT_MS << (sent[3] - 1), _LAST_WAIT_MS)
-        if sent[3] > _SHRINK_AFTER and len(sent[1]) + _OVERHEAD > _MIN_CHUNK:
-            size = max((len(sent[1]) + _OVERHEAD) // 2, _MIN_CHUNK)
-            self.chunk_bytes = min(self.chunk_bytes, size)
-            room = size - _OVERHEAD
-            rest = [sent[0] + room, sent[1][room:], sent[2], sent[3]]
-            sent[1] = sent[1][:room]
-            self._under_way.insert(self._under_way.index(sent) + 1, rest)
         chunks.append(self._encode(sent[0], sent[1]))
+        return True
+
+    def _shrink(self, lost):
+        """Take everything from a chunk on back into the queue, for chunks of half its size."""
+        half = max((len(lost[1]) + _OVERHEAD) // 2, _MIN_CHUNK)
+        self.chunk_bytes = min(self.chunk_bytes, half)
+        self._grow_after = min(self._grow_after * 2, _GROW_AFTER_LAST)
+        first = self._under_way.index(lost)
+        self._queue = b"".join([sent[1] for sent in self._under_way[first:]]) + self._queue
+        self._next = lost[0]
+        self._under_way = self._under_way[:first]
+
+    def _note_passed(self, sent):
+        """Try larger chunks again after enough that passed at once."""
+        self._passed += sent[3] == 1
+        if self._passed >= self._grow_after and self.chunk_bytes < self._largest:
+            self.chunk_bytes = min(self.chunk_bytes * 2, self._largest)
+            self._passed = 0
 
     def _acknowledge(self, ack):
         first = self._under_way[0][0] if self._under_way else self._next
         reached = first + _distance(first, ack)
-        if not first < reached <= self._next:
+        if not first < reached <= self._reached:
             return
+        if reached > self._next:  # bytes that were taken back have arrived
+            self._queue = self._queue[reached - self._next :]
+            self._next = reached
         left = []
         for sent in self._under_way:
             done = min(max(reached - sent[0], 0), len(sent[1]))
@@ -161,6 +187,8 @@ class ChunkStream:
                 sent[0] += done
                 sent[1] = sent[1][done:]
                 left.append(sent)
+            else:
+                self._note_passed(sent)
         self._under_way = left
 
     def _take_in_order(self):

@@ -88,7 +88,7 @@ class SerialChunkPort:
             if chunk is not None and len(chunk) >= 7:
                 self._found.append(chunk)
         if self._line.is_console and self._pending.startswith(_INTERRUPTS):
-            self._line.close()
+            self._line.release()
             raise KeyboardInterrupt
         if len(self._pending) > _PENDING_BYTES:  # noise, or text
             self._pending = b""

@@ -41,7 +41,9 @@ from gateway.app_cluster import (
 )
 from gateway.app_devices import (
     DeviceBase,
+    LinkSettings,
     build_admission,
+    build_links,
     build_logins,
     build_sensors,
     load_devices,
@@ -72,14 +74,18 @@ from gateway.tls import server_certificate
 from hardware.boot_clock import boot_time
 from web import ServerCertificate
 
-if TYPE_CHECKING:  # a node without a cloud does not load it
+if TYPE_CHECKING:  # a node that does not use them does not load them
     from gateway.mqtt.users import BrokerUsers
+    from hardware.radio.backend import RadioBackend
 
 logger = logging.getLogger(__name__)
 
 
-async def run_gateway(config: GatewayConfig) -> None:
-    """Run until SIGTERM or SIGINT; GatewayError when it cannot start."""
+async def run_gateway(config: GatewayConfig, radio: "RadioBackend | None" = None) -> None:
+    """Run until SIGTERM or SIGINT; GatewayError when it cannot start.
+
+    A radio takes the place of the system's Bluetooth.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -87,7 +93,7 @@ async def run_gateway(config: GatewayConfig) -> None:
     try:
         with hold_state(config.node.state):
             async with AsyncExitStack() as stack:
-                gateway = await build_gateway(config, stack)
+                gateway = await build_gateway(config, stack, radio)
                 await gateway.run(stopping)
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -95,14 +101,21 @@ async def run_gateway(config: GatewayConfig) -> None:
     logger.info("stopped")
 
 
-async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway:
+async def build_gateway(
+    config: GatewayConfig, stack: AsyncExitStack, radio: "RadioBackend | None" = None
+) -> Gateway:
     """Build all parts; nothing listens and nothing runs yet. The stack closes them."""
     base = await _build_base(config, stack)
     node, clock = base.node, base.clock
     users = open_users(config.broker, stack)
     broker = _build_broker(base, users)
     admission = build_admission(base.devices, broker)
+    link_settings = LinkSettings(config.serial, config.bluetooth, radio)
+    links = build_links(base.devices, link_settings, broker)
+    bluetooth = links.bluetooth if links is not None else None
     sensors = await build_sensors(base.database, admission, broker)
+    if bluetooth is not None:
+        bluetooth.source.add_listener(sensors.hub.hear)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)
     access = build_cloud_access(cloud_base, stack) if config.cloud.url else None
     fetch_keys = access.api.signing_keys if access is not None else None
@@ -127,7 +140,10 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             state=config.node.state,
         )
     )
-    warnings = build_warnings(config.cluster, credential, cluster, time.time)
+    further = {"peers": cluster.peers_warning}
+    if bluetooth is not None:
+        further["bluetooth"] = bluetooth.warning
+    warnings = build_warnings(config.cluster, credential, further, time.time)
     cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None
     nodes = build_other_nodes(
         node.node_id,
@@ -146,6 +162,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             tunnel=cloud.tunnel if cloud else None,
             cloud=cloud.sources if cloud else None,
             warnings=warnings.texts,
+            bluetooth=bluetooth,
         )
     )
     sidecar = build_sidecar(
@@ -155,6 +172,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             node=node,
             cluster=cluster,
             admission=admission,
+            links=links,
             sensors=sensors,
             services=base.services,
             nodes=nodes,
@@ -174,6 +192,7 @@ async def build_gateway(config: GatewayConfig, stack: AsyncExitStack) -> Gateway
             broker=broker,
             users=users,
             admission=admission,
+            links=links,
             sensors=sensors.hub,
             cluster=cluster,
             credential=credential,

@@ -60,6 +60,7 @@ class CloudAccess:
     api: "CloudApi"
     ways: "WayChoice"
     transport: "WayTransport"
+    tls: "ssl.SSLContext | None"  # of all HTTP to the cloud: each takes 0.8 MiB
 
 
 def build_cloud_access(base: CloudBase, stack: AsyncExitStack) -> CloudAccess:
@@ -76,10 +77,11 @@ def build_cloud_access(base: CloudBase, stack: AsyncExitStack) -> CloudAccess:
         return holder_id if holder_id != node_id and _has_doors(base.config) else ""
 
     ways = WayChoice(find_holder)
-    transport = _build_transport(base, ways)
+    tls = client_context(settings.ca_file) if settings.tls else None
+    transport = _build_transport(base, ways, tls)
     api = CloudApi(settings.url, base.node.identity.key, transport, base.clock)
     stack.push_async_callback(api.close)
-    return CloudAccess(api, ways, transport)
+    return CloudAccess(api, ways, transport, tls)
 
 
 def cloud_doors(config: GatewayConfig, sockets: Path) -> Mapping[Path, str]:
@@ -121,7 +123,8 @@ async def build_cloud(
 
     config, node, clock, api = base.config, base.node, base.clock, access.api
     settings = config.cloud
-    sep_calls = SepCalls(settings.url, _build_transport(base, access.ways, SEP_CONNECTIONS))
+    sep_transport = _build_transport(base, access.ways, access.tls, SEP_CONNECTIONS)
+    sep_calls = SepCalls(settings.url, sep_transport)
     stack.push_async_callback(sep_calls.close)
     bep_calls = _build_bep_calls(base, access, sep_calls)
     stack.push_async_callback(bep_calls.close)
@@ -175,14 +178,11 @@ async def build_cloud(
 
 def _build_bep_calls(base: CloudBase, access: CloudAccess, sep: "SepCalls") -> "BepCalls":
     from gateway.cloud_api.bep_calls import BepCalls
-    from gateway.cloud_api.http_proxy import find_proxy
 
     settings, node = base.config.cloud, base.node
-    parts = urlsplit(settings.url)
-    tls = client_context(settings.ca_file) if settings.tls else None
-    proxy = find_proxy(settings.proxy, parts.scheme, parts.hostname or "")
+    proxy = _find_proxy(settings, urlsplit(settings.url).hostname or "")
     nodes, clock = access.api.account_nodes, base.clock.now
-    return BepCalls(settings.url, (tls, proxy), sep, nodes, lambda: node.account.key, clock)
+    return BepCalls(settings.url, (access.tls, proxy), sep, nodes, lambda: node.account.key, clock)
 
 
 def name_cloud(url: str) -> str:
@@ -203,7 +203,9 @@ def _build_uplink(
 
     config = base.config
     host, port = config.cloud.mqtt_address
-    tls, proxy = _security(config.cloud, host)
+    # not that of HTTP: a client of HTTP names its protocol in it
+    tls = client_context(config.cloud.ca_file) if config.cloud.tls else None
+    proxy = _find_proxy(config.cloud, host)
     dial = dial_cloud(config.cloud)
 
     async def probe() -> bool:
@@ -230,19 +232,20 @@ def _build_uplink(
     )
 
 
-def _build_transport(base: CloudBase, ways: "WayChoice", connections: int = 100) -> "WayTransport":
+def _build_transport(
+    base: CloudBase, ways: "WayChoice", tls: "ssl.SSLContext | None", connections: int = 100
+) -> "WayTransport":
     from gateway.cloud_api.way_transport import WayTransport
 
-    tls, proxy = _security(base.config.cloud, urlsplit(base.config.cloud.url).hostname or "")
+    proxy = _find_proxy(base.config.cloud, urlsplit(base.config.cloud.url).hostname or "")
     return WayTransport(ways, tls, proxy, base.sockets / API_DOOR, connections)
 
 
-def _security(settings: CloudSettings, host: str) -> "tuple[ssl.SSLContext | None, Proxy | None]":
-    """Return the TLS context of the cloud, and the proxy on the direct way to one of its hosts."""
+def _find_proxy(settings: CloudSettings, host: str) -> "Proxy | None":
+    """Return the proxy on the direct way to one of the cloud's hosts."""
     from gateway.cloud_api.http_proxy import find_proxy
 
-    tls = client_context(settings.ca_file) if settings.tls else None
-    return tls, find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
+    return find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
 
 
 def _has_doors(config: GatewayConfig) -> bool:

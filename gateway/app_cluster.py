@@ -149,14 +149,14 @@ async def load_credential(
 def build_warnings(
     settings: ClusterSettings,
     credential: CredentialKeeper,
-    cluster: Cluster,
+    further: Mapping[str, Callable[[], str]],
     clock: Callable[[], float],
 ) -> NodeWarnings:
-    """Return the warnings of a node: of its clock, its peers, and what admits it to its cluster."""
-    sources = {"clock": lambda: describe_clock(clock), "peers": cluster.peers_warning}
+    """Return the warnings: of the clock, of what admits this node to a cluster, further ones."""
+    sources = {"clock": lambda: describe_clock(clock)}
     if settings.admit == "account":
         sources["credential"] = credential.warning
-    return NodeWarnings(sources, clock)
+    return NodeWarnings({**sources, **further}, clock)
 
 
 def _build_admission(base: ClusterBase) -> "PeerAdmission":

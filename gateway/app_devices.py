@@ -11,14 +11,27 @@ from gateway.devices.rotation import RotationRule
 from gateway.devices.settings import DeviceRights, DevicesSettings
 from gateway.devices.store import DeviceStore
 from gateway.devices.tables import DeviceTables, load_tables
+from gateway.links.ble.settings import BluetoothSettings
 from gateway.mqtt.device_logins import DeviceLogins, DevicePorts, LoginRules
 from gateway.sensors.decisions import SensorDecisions
 from gateway.sensors.hub import SensorHub
 from gateway.sensors.store import SensorStore
 from gateway.storage.database import LocalDatabase
 
-if TYPE_CHECKING:  # a gateway without [devices] certificates does not load it
+if TYPE_CHECKING:  # a gateway without [devices] certificates, or without links, does not load them
     from gateway.devices.authority import DeviceAuthority
+    from gateway.links.device_links import DeviceLinks
+    from gateway.links.settings import SerialSettings
+    from hardware.radio.backend import RadioBackend
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """The links to devices without IP."""
+
+    serial: "tuple[SerialSettings, ...]"
+    bluetooth: BluetoothSettings
+    radio: "RadioBackend | None" = None  # instead of BlueZ
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +76,30 @@ def build_admission(base: DeviceBase, broker: Broker) -> DeviceAdmission:
     """Return the part that answers joins and carries out the owner's decisions."""
     rules = AdmissionRules(RotationRule(base.settings.rotate_days), base.authority)
     return DeviceAdmission(base.store, base.tables, broker, rules)
+
+
+def build_links(base: DeviceBase, settings: LinkSettings, broker: Broker) -> "DeviceLinks | None":
+    """Return the links to devices without IP; None when the configuration has none."""
+    serial, ble = settings.serial, settings.bluetooth
+    if not serial and not ble.enabled:
+        return None
+    from gateway.links.device_links import DeviceLinks, LinkSource
+    from gateway.links.links import Links
+
+    links = Links(base.tables, base.settings.expire_days, broker)
+    sources: list[LinkSource] = []
+    bluetooth = None
+    if serial:
+        from gateway.links.serial_lines import SerialLines
+
+        sources.append(SerialLines(links, serial))
+    if ble.enabled:
+        from gateway.links.ble.bluetooth import build_bluetooth
+
+        registry = base.tables.registry
+        bluetooth = build_bluetooth(ble, links, registry, broker, settings.radio)
+        sources.append(bluetooth)
+    return DeviceLinks(links, tuple(sources), bluetooth)
 
 
 async def build_sensors(

@@ -15,6 +15,8 @@ from broker.standalone.conf.tables import LimitsTable, ListenerTable
 from gateway.cloud_api.http_proxy import read_proxy
 from gateway.devices.settings import DevicesSettings
 from gateway.errors import ConfigError
+from gateway.links.ble.settings import BluetoothSettings
+from gateway.links.settings import SerialSettings
 from gateway.services.settings import ServicesSettings
 from gateway.spool.values import WhenFull
 from gateway.uplink.rules import DEFAULT_TOPICS, TopicRule
@@ -241,6 +243,8 @@ class GatewayConfig:
     node: NodeSettings = field(default_factory=NodeSettings)
     broker: EmbeddedBrokerSettings = field(default_factory=EmbeddedBrokerSettings)
     devices: DevicesSettings = field(default_factory=DevicesSettings)
+    serial: tuple[SerialSettings, ...] = ()
+    bluetooth: BluetoothSettings = field(default_factory=BluetoothSettings)
     sidecar: SidecarSettings = field(default_factory=SidecarSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     cloud: CloudSettings = field(default_factory=CloudSettings)

@@ -48,6 +48,7 @@ if TYPE_CHECKING:  # a node without a cloud does not load them
     from gateway.cloud_api.bep_calls import BepCalls
     from gateway.cloud_api.client import CloudApi
     from gateway.cloud_api.sep_calls import SepCalls
+    from gateway.links.device_links import DeviceLinks
     from gateway.mqtt.users import BrokerUsers
     from gateway.tunnel import TunnelHost
     from gateway.tunnel.grants import BepService
@@ -88,6 +89,7 @@ class GatewayParts:
     broker: Broker
     users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
+    links: "DeviceLinks | None"  # to devices without IP
     sensors: SensorHub
     cluster: Cluster
     credential: CredentialKeeper
@@ -145,6 +147,8 @@ class Gateway:
             "warnings": parts.warnings.run(),
             "ready": self._print_ready_line(),
         }
+        if parts.links is not None:
+            runs["links"] = keep_running("links", parts.links.run)
         for certificate in (*parts.broker_listeners.certificates, parts.sidecar_certificate):
             if certificate is not None:
                 runs[f"certificate of {certificate.section}"] = certificate.follow()

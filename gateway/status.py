@@ -24,8 +24,9 @@ from gateway.tunnel import TunnelHost
 from gateway.uplink.link import CloudLinkState
 from hardware.boot_clock import boot_time
 
-if TYPE_CHECKING:  # what only a node with a cloud needs in memory
+if TYPE_CHECKING:  # what only a node with a cloud, or with a radio, needs in memory
     from gateway.cloud_api.ways import WayChoice
+    from gateway.links.ble.bluetooth import Bluetooth
     from gateway.spool.spool import Spool
     from gateway.uplink.uplink import Uplink
     from microservice.telemetry.samples import MetricSample
@@ -57,6 +58,7 @@ class StatusSources:
     tunnel: TunnelHost | None
     cloud: CloudSources | None
     warnings: Callable[[], list[str]] = list
+    bluetooth: "Bluetooth | None" = None
 
 
 class GatewayStatus:
@@ -156,6 +158,7 @@ class GatewayStatus:
             "sep": self._sep(),
             "beps": self._beps(),
             "devices": self.devices(),
+            "bluetooth": self._bluetooth(),
             "sensors": {
                 "strangers": len(parts.sensors.strangers),
                 "frames": dict(parts.sensors.counts),
@@ -185,6 +188,10 @@ class GatewayStatus:
 
     def _online(self) -> Collection[str]:
         return self._parts.broker.connected() | self._parts.sensors.online()
+
+    def _bluetooth(self) -> dict[str, Any]:
+        bluetooth = self._parts.bluetooth
+        return bluetooth.describe() if bluetooth is not None else {"enabled": False}
 
     def _sep(self) -> dict[str, Any]:
         cloud = self._parts.cloud

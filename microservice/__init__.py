@@ -27,26 +27,32 @@ while the process restarts is handled afterwards. It may be handled twice, but a
 docs/microservices.md has a section for each feature.
 """
 
-from microservice.errors import (
-    DamagedStoreError,
-    FullStoreError,
-    HangupError,
-    HttpError,
-    MicroserviceError,
-    OutboundError,
-    OutboundRefusedError,
-    OutboundTimeoutError,
-    PublishError,
-    RequestTimeoutError,
-    ServiceError,
-    SettingError,
-    StoreError,
-)
-from microservice.message import Message
-from microservice.outbound.answer import CallAnswer
-from microservice.service import Info, Service
-from microservice.store.state import State, StateTransaction
-from microservice.web import Request, Response, WebSocket
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from microservice.errors import (
+        DamagedStoreError,
+        FullStoreError,
+        HangupError,
+        HttpError,
+        MicroserviceError,
+        OutboundError,
+        OutboundRefusedError,
+        OutboundTimeoutError,
+        PublishError,
+        RequestTimeoutError,
+        ServiceError,
+        SettingError,
+        StoreError,
+    )
+    from microservice.info import Info
+    from microservice.message import Message
+    from microservice.outbound.answer import CallAnswer
+    from microservice.script_bench import ScriptTest
+    from microservice.service import Service
+    from microservice.store.state import State, StateTransaction
+    from microservice.web import Request, Response, WebSocket
 
 __all__ = [
     "CallAnswer",
@@ -64,6 +70,7 @@ __all__ = [
     "Request",
     "RequestTimeoutError",
     "Response",
+    "ScriptTest",
     "Service",
     "ServiceError",
     "SettingError",
@@ -72,3 +79,24 @@ __all__ = [
     "StoreError",
     "WebSocket",
 ]
+
+_MODULES = {
+    "CallAnswer": "outbound.answer",
+    "Info": "info",
+    "Message": "message",
+    "Request": "web",
+    "Response": "web",
+    "ScriptTest": "script_bench",
+    "Service": "service",
+    "State": "store.state",
+    "StateTransaction": "store.state",
+    "WebSocket": "web",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name with its first use: a gateway uses other modules of this package alone."""
+    if name not in __all__:
+        raise AttributeError(f"module 'microservice' has no attribute {name!r}")
+    module = importlib.import_module(f"microservice.{_MODULES.get(name, 'errors')}")
+    return getattr(module, name)

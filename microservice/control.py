@@ -30,8 +30,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from microservice.errors import ControlError
+from microservice.info import Info
 from microservice.isolation.findings import FINDINGS, Finding, Isolation, Level
-from microservice.service import Info
 from microservice.telemetry.samples import MetricSample, decode_samples, encode_samples
 
 LINE_LIMIT_BYTES = 256 * 1024  # a launch carries the container's env

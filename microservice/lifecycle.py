@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import uvicorn
-
 from microservice.broker_link import BrokerLink
 from microservice.control import (
     Command,
@@ -31,6 +29,7 @@ from microservice.dispatch import Dispatcher, make_message
 from microservice.errors import DamagedStoreError, PublishError, RequestTimeoutError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.asgi import App
+from microservice.http.uvicorn_parts import Config, Server
 from microservice.message import Message
 from microservice.mqtt.current import with_inherited
 from microservice.mqtt.dead_letters import dead_letter_topic
@@ -292,10 +291,10 @@ class ServiceLifecycle:
         )  # fmt: skip
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """A server that the gateway stops, not signals."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
 
@@ -312,7 +311,7 @@ class _Server(uvicorn.Server):
 
 def _make_server(app: Any, grace_s: float, *, sockets: bool) -> _Server:
     return _Server(
-        uvicorn.Config(
+        Config(
             app,
             http="h11",
             ws="websockets-sansio" if sockets else "none",  # it costs memory

@@ -5,12 +5,13 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 from microservice.config.values import SecretValues, SettingValues
 from microservice.errors import PublishError
+from microservice.info import Info
 from microservice.message import Message, encode_payload
 from microservice.mqtt.texts import check_pairs, check_text
 from microservice.mqtt.wire import NO_PROPERTIES, MessageProperties
@@ -51,17 +52,6 @@ class PublishSink(Protocol):
         self, topic: str, payload: bytes, properties: MessageProperties, timeout_s: float
     ) -> Message:
         """Return the response to a message; RequestTimeoutError when there is none in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Info:
-    """Describes the container and node that a service runs in."""
-
-    container_id: str = ""
-    service_type: str = ""
-    api_root: str = ""  # its path, such as /api/climate/v1
-    node_id: str = ""
-    account_id: str = ""
 
 
 class Service(TriggerDecorators):

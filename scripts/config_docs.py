@@ -61,7 +61,11 @@ def sections(cls: type[Any]) -> Iterator[str]:
     """Yield each section of a file as Markdown."""
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
-        yield from table(hints[field.name], f"[{field.name}]", field.name)
+        hint = hints[field.name]
+        kind = item_class(hint)
+        assert kind is not None, f"{field.name} of a whole file must be a table, or several"
+        title = f"[{field.name}]" if kind is hint else f"[[{field.name}]]"
+        yield from table(kind, title, field.name)
 
 
 def table(cls: type[Any], title: str, path: str) -> Iterator[str]:

@@ -37,6 +37,11 @@ class Cable:
         """The terminal for the board."""
         return os.ttyname(self._board_slave)
 
+    @property
+    def path(self) -> Path | None:
+        """The path of the gateway's end; None while it is unplugged."""
+        return self._links[0] if self._links else None
+
     def plug(self, name: str = "ttyUSB0", stable: str = STABLE) -> Path:
         """Plug the cable in under a name of the system; return its path."""
         with self._lock:

@@ -7,7 +7,8 @@ import random
 import time
 from dataclasses import dataclass, field
 
-from gateway.links.keys import CLAIM, key_id
+from gateway.devices.credentials import digest_of, key_id
+from gateway.links.keys import CLAIM
 from gateway.links.ports import ChunkInbox, LinkClosedError
 from protocol.chunks.records import NONCE_BYTES, SecureStream
 from protocol.chunks.stream import ReliableStream
@@ -86,7 +87,7 @@ class ChunkPeer:
         self.ended: tuple[int, int] | None = None
         self.packets: list[tuple[int, bytes]] = []  # the first byte, the rest
         key = hashlib.sha256(token).digest()
-        name = f"{who}/{key_id(key)}".encode()
+        name = f"{who}/{key_id(digest_of(token))}".encode()
         self._stream = ReliableStream(session, port.chunk_bytes)
         self._secure = SecureStream(os.urandom(NONCE_BYTES), name=name, key=key)
         self._stream.send(self._secure.hello())

@@ -24,7 +24,7 @@ from gateway.services.runtimes.isolation import IsolationPolicy
 from gateway.services.runtimes.port import Process, Start, Version
 from gateway.services.runtimes.python import PythonRuntime
 from gateway.services.runtimes.standby import REFILL_S
-from microservice.service import Info
+from microservice.info import Info
 from settings.secret import Secret
 
 SERVICE = """\

@@ -135,8 +135,9 @@ class JoinHandler:
             if message.publisher is None or ENCRYPTED not in message.publisher.groups:
                 request = replace(request, wants_certificate=False)  # a key would be readable
             if sender.startswith(CLAIM_NAME):
-                digest = sender.removeprefix(CLAIM_NAME)
-                return await self._join_by_claim(client_id, digest, request)
+                return await self._join_by_claim(
+                    client_id, sender.removeprefix(CLAIM_NAME), request
+                )
             return await self._join_by_approval(
                 client_id, sender.removeprefix(PENDING_NAME), request
             )
@@ -145,11 +146,12 @@ class JoinHandler:
 
     # with a claim token ----------------------------------------------------------------
 
-    async def _join_by_claim(self, client_id: str, digest: str, request: JoinRequest) -> bytes:
+    async def _join_by_claim(self, client_id: str, claim_id: str, request: JoinRequest) -> bytes:
         claims, now = self._tables.claims, self._ports.clock()
-        claim = claims.get(digest, now)
+        claim = claims.find_id(claim_id, now)
         if claim is None:
             raise ValueError("claim token has expired")
+        digest = claim.digest
         known = self._tables.registry.unconfirmed(digest, client_id)
         if known is None and claim.uses < 1:
             raise ValueError("claim token is used up")

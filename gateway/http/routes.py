@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -119,9 +118,32 @@ def make_api(routes: Iterable[ApiRoute], default: App | None = None) -> App:
         UnicodeError: problems.answer_text_error,
         ClientDisconnect: problems.answer_cut_request,
     }
-    return ServerErrorMiddleware(
-        ExceptionMiddleware(router, handlers), handler=problems.answer_fault
-    )
+    return _answer_faults(ExceptionMiddleware(router, handlers))
+
+
+def _answer_faults(app: App) -> App:
+    """Return an application that answers for its own faults, and then raises them for the log.
+
+    Starlette's brings the entities of HTML: 0.3 MiB.
+    """
+
+    async def answer_faults(scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def note(message: MutableMapping[str, Any]) -> None:
+            nonlocal has_begun
+            has_begun |= message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await app(scope, receive, note)
+        except Exception as exc:
+            if scope["type"] == "http" and not has_begun:
+                response = await problems.answer_fault(Request(scope), exc)
+                await response(scope, receive, send)
+            raise
+
+    return answer_faults
 
 
 def _first_levels(routes: Iterable[ApiRoute]) -> frozenset[str] | None:

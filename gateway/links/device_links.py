@@ -2,9 +2,12 @@
 
 import asyncio
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gateway.links.links import Links, LinkStatus
+
+if TYPE_CHECKING:  # loaded only when [bluetooth] is enabled
+    from gateway.links.ble.bluetooth import Bluetooth
 
 
 class LinkSource(Protocol):
@@ -23,8 +26,14 @@ class LinkSource(Protocol):
 class DeviceLinks:
     """All links, whatever opens them."""
 
-    def __init__(self, links: Links, sources: tuple[LinkSource, ...]) -> None:
+    def __init__(
+        self,
+        links: Links,
+        sources: tuple[LinkSource, ...],
+        bluetooth: "Bluetooth | None" = None,  # one of the sources
+    ) -> None:
         self._links, self._sources = links, sources
+        self.bluetooth = bluetooth
 
     async def run(self) -> None:
         """Run all sources until cancelled."""

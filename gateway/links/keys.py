@@ -5,16 +5,14 @@ start of an HMAC of the key: it tells which of two tokens a device uses while it
 and finds a claim token, without telling anything of the key.
 """
 
-import hmac
 from dataclasses import dataclass
 
-from gateway.devices.joining.claims import CLAIM_NAME, Claims
+from gateway.devices.credentials import has_id
+from gateway.devices.joining.claims import Claims
 from gateway.devices.record import DAY_S, DeviceRecord
 from gateway.devices.registry import DeviceRegistry
 
 CLAIM = "claim"
-KEY_ID_BYTES = 8
-_LABEL = b"hecate chunks 1 key id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +24,6 @@ class LinkKey:
 
     def __repr__(self) -> str:
         return f"LinkKey({self.proves!r}, ***)"
-
-
-def key_id(key: bytes) -> str:
-    """Return the id of a key."""
-    return hmac.digest(key, _LABEL, "sha256")[:KEY_ID_BYTES].hex()
 
 
 class LinkKeys:
@@ -50,15 +43,13 @@ class LinkKeys:
         for digest, made_at in _tokens(device):
             if 0 < self._expire_days * DAY_S < now - made_at:
                 continue
-            if digest and _has_id(digest, wanted):
+            if digest and has_id(digest, wanted):
                 return LinkKey(device.device_id, bytes.fromhex(digest))
         return None
 
     def _find_claim(self, wanted: str, now: float) -> LinkKey | None:
-        for digest in self._claims.digests(now):
-            if _has_id(digest, wanted):
-                return LinkKey(f"{CLAIM_NAME}{digest}", bytes.fromhex(digest))
-        return None
+        claim = self._claims.find_id(wanted, now)
+        return None if claim is None else LinkKey(claim.name, bytes.fromhex(claim.digest))
 
 
 def _tokens(device: DeviceRecord) -> tuple[tuple[str, float], ...]:
@@ -66,7 +57,3 @@ def _tokens(device: DeviceRecord) -> tuple[tuple[str, float], ...]:
         (device.token_digest, device.token_made_at),
         (device.next_digest, device.next_made_at),
     )
-
-
-def _has_id(digest: str, wanted: str) -> bool:
-    return hmac.compare_digest(key_id(bytes.fromhex(digest)).encode(), wanted.encode())

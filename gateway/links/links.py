@@ -1,4 +1,8 @@
-"""Holds the links of a gateway, and sees that each device has one session."""
+"""Holds the links of a gateway.
+
+A device that has logged in over one link loses its session on another one: both have the same MQTT
+client id, and the broker closes the older connection, unless two boards do that to each other.
+"""
 
 import logging
 import socket
@@ -56,7 +60,7 @@ class Links:
             now=time.monotonic,
             find_key=self._find_key,
             adopt=self._adopt,
-            on_proved=self._end_others,
+            on_proved=self._note_proof,
         )
 
     async def serve(self, port: ChunkPort, on_proved: OnProved = lambda _: None) -> str:
@@ -86,15 +90,11 @@ class Links:
     async def _adopt(self, end: socket.socket, peer: str, proved: str) -> bool:
         return await self._broker.adopt(end, LISTENER, peer, proved)
 
-    def _end_others(self, newest: ChunkLink) -> None:
-        """End the sessions that a device has on other links; boards may share a claim token."""
-        proved = newest.proved
+    def _note_proof(self, link: ChunkLink) -> None:
+        proved = link.proved
         is_device = DEVICE_ID.fullmatch(proved) is not None
-        logger.info("%s: %s", newest.name, proved if is_device else "a board that joins")
-        for link in tuple(self._links):
-            if is_device and link is not newest and link.proved == proved:
-                link.end_session("the device has another link")
-        self._links[newest](proved)
+        logger.info("%s: %s", link.name, proved if is_device else "a board that joins")
+        self._links[link](proved)
 
 
 def _describe(link: ChunkLink) -> LinkStatus:

@@ -68,6 +68,7 @@ class BrokerPipe:
         try:
             ours.setblocking(False)
             if not await adopt(theirs):
+                ours.close()
                 return "too many connections"
             reader, writer = await asyncio.open_connection(sock=ours, limit=READ_BYTES)
         except BaseException:
@@ -81,6 +82,8 @@ class BrokerPipe:
             writer.close()
             with contextlib.suppress(OSError, asyncio.CancelledError):
                 await inward
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
         return "the broker closed the connection"
 
     async def _pass_inward(self, writer: asyncio.StreamWriter) -> None:

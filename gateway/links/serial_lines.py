@@ -42,8 +42,14 @@ class _Line:
 class SerialLines:
     """A source of links: the serial lines."""
 
-    def __init__(self, links: Links, settings: tuple[SerialSettings, ...], dev: Path = DEV) -> None:
-        self._links = links
+    def __init__(
+        self,
+        links: Links,
+        settings: tuple[SerialSettings, ...],
+        dev: Path = DEV,
+        retry_s: float = RETRY_S,
+    ) -> None:
+        self._links, self._retry_s = links, retry_s
         self._lines = [_Line(each) for each in settings]
         self._dev = dev
 
@@ -97,7 +103,7 @@ class SerialLines:
             line.open = await self._open(line, path)
         except (BoardError, LinkClosedError) as exc:
             self._note(line, str(exc))
-            return RETRY_S
+            return self._retry_s
         line.stable_path = find_stable_path(path, self._dev)
         line.problem = ""
         where = "" if str(path) == line.settings.path else f", at {path}"

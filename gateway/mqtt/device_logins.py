@@ -13,7 +13,6 @@ from broker import Credentials, Identity, Refusal
 from broker.access.certificates import NameField, name_in
 from gateway.devices.credentials import digest_of
 from gateway.devices.join_handler import ENCRYPTED, PENDING_NAME
-from gateway.devices.joining.claims import CLAIM_NAME
 from gateway.devices.joining.pending import SECRET_BYTES
 from gateway.devices.joining.requests import may_be_client_id
 from gateway.devices.record import DeviceRecord
@@ -67,7 +66,7 @@ class DeviceLogins:
                 "a claim token that is used up is used by %.64r at %s", client_id, credentials.peer
             )
             return Refusal.BAD_CREDENTIALS
-        return self._joining(f"{CLAIM_NAME}{claim.digest}", credentials)
+        return self._joining(claim.name, credentials)
 
     def pending(self, credentials: Credentials) -> Identity | Refusal:
         """Return the identity of a board that asks for approval."""
@@ -89,7 +88,7 @@ class DeviceLogins:
     async def linked(self, credentials: Credentials) -> Identity | Refusal:
         """Return the identity of a device without IP: the one that its link has proved."""
         user, proved = credentials.username or "", credentials.proved
-        if DEVICE_ID.fullmatch(user) and user == proved:
+        if DEVICE_ID.fullmatch(user) and user == proved == credentials.client_id:
             return await self.device(credentials)
         if user == CLAIM_USER:
             answer = self.claim(credentials)

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 RESERVED_NAMES = frozenset({"anonymous", "api", "claim", "join"})
 RESERVED_PREFIXES = ("container:", "claim:", "join:")
-POLL_S = 2.0  # a file of users is read again so soon after a change
+POLL_S = 1.0  # a changed file is read when it has stood still from one look to the next
 
 Stamp = tuple[tuple[int, int, int] | None, ...]
 
@@ -89,12 +89,15 @@ class BrokerUsers:
         return self._realm.knows(identity.name)
 
     async def follow(self, ports: UserPorts, poll_s: float = POLL_S) -> None:
-        """Use changed files, until cancelled; a file with a fault changes nothing."""
-        fault = ""
+        """Use changed files, until cancelled; a file with a fault changes nothing.
+
+        Trap: a program may empty a file before it writes it, and an empty file takes all rights.
+        """
+        fault, stamp = "", self._stamp
         while True:
             await asyncio.sleep(poll_s)
-            stamp = await asyncio.to_thread(self._read_stamp)
-            if stamp == self._stamp:
+            before, stamp = stamp, await asyncio.to_thread(self._read_stamp)
+            if stamp == self._stamp or stamp != before:
                 continue
             try:
                 found = await asyncio.to_thread(self._realm.read)
@@ -103,6 +106,8 @@ class BrokerUsers:
                     logger.error("users and rights stay as they were: %s", exc)  # noqa: TRY400  # the reason is all there is
                 fault = str(exc)
                 continue
+            if await asyncio.to_thread(self._read_stamp) != stamp:
+                continue  # it changed while it was read
             self._stamp, fault = stamp, ""
             self._take(found, ports)
 

@@ -1,6 +1,7 @@
 """Carries out what the owner decides about sensors: accept, give a key, resume a counter."""
 
 import logging
+from dataclasses import replace
 
 from gateway.devices.record import DeviceRecord
 from gateway.devices.registry import DEVICE_LIMIT, DeviceRegistry
@@ -48,7 +49,7 @@ class SensorDecisions:
         packet = self.hub.decode(frame, secret, stranger.name)
         record = DeviceRecord(
             device_id=new_device_id(),
-            name=name or stranger.name or "sensor",
+            name=name or stranger.name or packet.model,
             model=packet.model,
             token_digest="",  # nobody logs in as a sensor
             joined_at=clocks.wall(),
@@ -56,12 +57,14 @@ class SensorDecisions:
             confirmed=True,
         )
         settings = SensorSettings(
-            record.device_id, address, secret, frame.is_trigger_based, frame.counter - 1
+            record.device_id, address, secret, frame.is_trigger_based, frame.counter
         )
         await self._store.save_new(record, settings)
-        sensor = Sensor(settings, clocks.monotonic())
+        # the frame that is known counts now, and never again: the store has its counter
+        sensor = Sensor(replace(settings, floor=frame.counter - 1), clocks.monotonic())
+        sensor.guard.note_stored(frame.counter)
         self.hub.add(sensor, record)
-        self.hub.take_known(sensor, stranger)
+        self.hub.take_known(sensor, frame, stranger)
         logger.info("sensor %s (%s) accepted as %s", record.name, address, record.device_id)
         return record
 

@@ -85,18 +85,8 @@ class SensorHub:
     def attach(self) -> None:
         """Read which sensors were online; call it when the broker has its retained messages."""
         now = self.clocks.monotonic()
-        online: set[str] = set()
         for settings in self._accepted:
-            topic = status_topic(settings.device_id)
-
-            def note(payload: bytes, device_id: str = settings.device_id) -> None:
-                if payload == ONLINE:
-                    online.add(device_id)
-
-            self._local.subscribe(topic, lambda message, note=note: note(message.payload))  # type: ignore[misc]
-            self._local.unsubscribe(topic)
-        for settings in self._accepted:
-            is_online = settings.device_id in online
+            is_online = self._retained_status(settings.device_id) == ONLINE
             self._sensors[settings.address] = Sensor(settings, now, is_online=is_online)
         self._accepted = []
 
@@ -186,6 +176,7 @@ class SensorHub:
         self._sensors[sensor.address] = sensor
         self.strangers.remove(sensor.address)
         self._admission.add(record)
+        self._wake.set()  # from now on there is a sensor that may fall silent
 
     def decode(self, frame: Frame, key: bytes, name: str) -> Packet:
         """Return the content of a stranger's frame; SensorError when it has none."""
@@ -196,13 +187,11 @@ class SensorHub:
         except FrameError as exc:
             raise SensorError(f"cannot decode {frame.address}: {exc}") from exc
 
-    def take_known(self, sensor: Sensor, stranger: Stranger) -> None:
+    def take_known(self, sensor: Sensor, frame: Frame, stranger: Stranger) -> None:
         """Publish the values that a sensor sent last before it was accepted; events are over."""
         assert self._decode is not None  # a stranger was decoded before
         try:
-            _, packet = sensor.take(
-                stranger.frame, stranger.name, self.clocks.monotonic(), self._decode
-            )
+            _, packet = sensor.take(frame, stranger.name, self.clocks.monotonic(), self._decode)
         except FrameError:
             return
         if packet is not None:
@@ -216,6 +205,12 @@ class SensorHub:
         self._note_problem(sensor)
 
     # -----------------------------------------------------------------------------------
+
+    def _retained_status(self, device_id: str) -> bytes:
+        topic, found = status_topic(device_id), [b""]
+        self._local.subscribe(topic, lambda message: found.append(message.payload))
+        self._local.unsubscribe(topic)
+        return found[-1]
 
     async def _load_decoder(self) -> bool:
         """Return whether packets can be decoded; the import takes time, so a thread does it."""

@@ -8,11 +8,12 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.devices.joining.source_limiter import Rate, TokenBucket
 from gateway.sensors.frames import Frame, read_frame
 from hardware.radio.advertisement import Advertisement
 
 QUEUE_LIMIT = 256  # frames; of 255 bytes at most
-STRANGER_RATE, STRANGER_BURST = 20.0, 64.0  # frames a second of all strangers
+STRANGER_RATE = Rate(burst=64, interval_s=0.05)  # frames of all strangers
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Intake:
         self.counts: Counter[str] = Counter()
         self._is_accepted = is_accepted
         self._waiting: deque[HeardFrame] = deque()
-        self._tokens, self._filled_at = STRANGER_BURST, 0.0
+        self._bucket = TokenBucket(STRANGER_RATE.burst, 0.0)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -42,7 +43,9 @@ class Intake:
             return
         if len(self._waiting) >= QUEUE_LIMIT:
             self.counts["queue full"] += 1
-        elif not self._is_accepted(frame.address) and not self._admits(advertisement.heard_at):
+        elif not self._is_accepted(frame.address) and not self._bucket.take(
+            STRANGER_RATE, advertisement.heard_at
+        ):
             self.counts["too many strangers"] += 1
         else:
             self._waiting.append(HeardFrame(frame, advertisement))
@@ -52,11 +55,3 @@ class Intake:
         taken = list(self._waiting)
         self._waiting.clear()
         return taken
-
-    def _admits(self, now: float) -> bool:
-        gained = max(now - self._filled_at, 0.0) * STRANGER_RATE
-        self._tokens, self._filled_at = min(self._tokens + gained, STRANGER_BURST), now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from gateway.devices.joining.source_limiter import Rate, TokenBucket
 from gateway.sensors.counter_guard import NO_COUNTER, CounterGuard, CounterVerdict
 from gateway.sensors.duplicates import DuplicateFilter
 from gateway.sensors.frames import Frame, open_frame
@@ -17,7 +18,8 @@ from gateway.sensors.presence import SensorPresence
 from gateway.sensors.values import Packet
 
 BAD_FRAMES = 3
-RATE, BURST = 10.0, 20.0  # frames a second of one sensor that are decoded
+FRAME_RATE = Rate(burst=200, interval_s=0.01)  # frames of one sensor that are decoded
+PACKET_RATE = Rate(burst=20, interval_s=0.1)  # packets of one sensor that count
 RSSI_INTERVAL_S = 300.0  # the signal alone is told no more often
 NO_KEY = b""
 
@@ -85,7 +87,8 @@ class Sensor:
         self._attributes_at = 0.0
         self._copies = DuplicateFilter()
         self._bad_frames = 0
-        self._tokens, self._filled_at = BURST, now
+        self._frame_bucket = TokenBucket(FRAME_RATE.burst, now)
+        self._packet_bucket = TokenBucket(PACKET_RATE.burst, now)
 
     @property
     def is_encrypted(self) -> bool:
@@ -119,7 +122,7 @@ class Sensor:
                 SensorProblem.KEY_MISSING if frame.is_encrypted else SensorProblem.NOT_ENCRYPTED,
             )
             return FrameOutcome.NOT_OPENED, None
-        if not self._has_token(now):
+        if not self._frame_bucket.take(FRAME_RATE, now):
             return FrameOutcome.TOO_FAST, None
         objects = self._open(frame)
         if objects is None:
@@ -129,6 +132,8 @@ class Sensor:
         outcome = self._judge(frame, packet, objects, now)
         if outcome is not FrameOutcome.TAKEN:
             return outcome, None
+        if not self._packet_bucket.take(PACKET_RATE, now):
+            return FrameOutcome.TOO_FAST, None
         self._bad_frames, self.problem, self.refused = 0, SensorProblem.NONE, None
         self.is_trigger_based = frame.is_trigger_based
         self.presence.note(now)
@@ -192,11 +197,3 @@ class Sensor:
         has_events = bool(packet.events)
         is_copy = self._copies.is_duplicate(packet.packet_id, objects, now, has_events=has_events)
         return FrameOutcome.REPEATED if is_copy else FrameOutcome.TAKEN
-
-    def _has_token(self, now: float) -> bool:
-        self._tokens = min(self._tokens + max(now - self._filled_at, 0.0) * RATE, BURST)
-        self._filled_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

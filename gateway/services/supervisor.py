@@ -24,8 +24,8 @@ from gateway.services.switching.handover import Handover, StartPlaces
 from gateway.services.switching.retiring import RequestTracker, Retirement, add_counts
 from gateway.services.switching.start_slots import StartSlots
 from microservice.control import Counts
+from microservice.info import Info
 from microservice.isolation.findings import Isolation
-from microservice.service import Info
 from microservice.telemetry.samples import MetricSample
 
 logger = logging.getLogger(__name__)

@@ -27,6 +27,8 @@ from gateway.sidecar.beps import beps_routes
 from gateway.sidecar.cluster import cluster_routes
 from gateway.sidecar.devices import claims
 from gateway.sidecar.devices.boards import boards_routes
+from gateway.sidecar.devices.links import links_routes
+from gateway.sidecar.devices.radio import radio_routes
 from gateway.sidecar.devices.registry import registry_routes
 from gateway.sidecar.devices.sensors import sensors_routes
 from gateway.sidecar.elsewhere.node_calls import NodeCalls
@@ -43,6 +45,7 @@ from settings.secret import Secret
 from web.asgi import App
 
 if TYPE_CHECKING:  # only a node with a cloud needs it in memory
+    from gateway.links.device_links import DeviceLinks
     from gateway.node.membership import Membership
     from gateway.sidecar.rollouts import NodeRollouts
     from gateway.tunnel.grants import BepService
@@ -70,6 +73,7 @@ class SidecarParts:
     node: Node
     cluster: Cluster
     admission: DeviceAdmission
+    links: "DeviceLinks | None"
     sensors: SensorDecisions
     services: ServiceHost
     nodes: OtherNodes | None
@@ -129,6 +133,8 @@ def sidecar_routes(
         *claims.claims_routes(guard, parts.admission),
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),
+        *links_routes(guard, parts.links),
+        *radio_routes(guard, parts.links.bluetooth if parts.links else None),
         *sensors_routes(guard, parts.sensors, parts.status),
         *mip_routes(),
         *beps_routes(guard, cloud.beps if cloud else None),

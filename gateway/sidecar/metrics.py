@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from broker.metrics import COUNTERS, GAUGES, store_metrics
+from gateway.sidecar.devices.radio_metrics import radio_metrics
 from gateway.sidecar.service_metrics import ServiceMetrics
 from microservice.telemetry.samples import MetricSample
 
@@ -56,6 +57,7 @@ class _Snapshot(Collector):
             yield kind(f"api_{name}", f"HTTP: {name.replace('_', ' ')}", value)
         yield from self._sep()
         yield from self._devices()
+        yield from radio_metrics(snapshot["bluetooth"])
         yield from self._sensors()
         yield from self._beps()
         yield from self._containers()

@@ -23,7 +23,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.errors import CloudRefused, MqttVersionUnsupported, UplinkLost
-from gateway.uplink.endpoint import Endpoint, watch_socket
+from gateway.uplink.endpoint import PUBACK_WINDOW, Endpoint, watch_socket
 from gateway.uplink.inbound import CloudMessage
 from hardware.boot_clock import boot_time
 from settings.secret import Secret
@@ -37,7 +37,6 @@ SLEPT_S = 1.5 * KEEP_ALIVE_S  # so long a sleep has ended the connection (MQTT 3
 CONNECT_TIMEOUT_S = 4.0  # below the 5 s in which a gateway stops
 SET_UP_TIMEOUT_S = 10.0
 MISC_INTERVAL_S = 1.0
-PUBACK_WINDOW = 512
 WEBSOCKET_PATH = "/mqtt"
 
 # reasons that a second attempt would not change, by paho's names

@@ -7,15 +7,18 @@ logged and shown in the status; the SEP and the other rules work without it.
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from broker import LocalClient
 from gateway.errors import CloudRefused, UplinkLost
-from gateway.uplink.connection import CloudConnection
 from gateway.uplink.inbound import CloudMessage, InboundMessages
 from gateway.uplink.limits import find_filter_fault
 from gateway.uplink.rules import Rules
 from protocol.mqtt_limits import MqttLimits
 from protocol.topics import downlinked, sep_request
+
+if TYPE_CHECKING:  # it brings the MQTT client
+    from gateway.uplink.connection import CloudConnection
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,7 @@ class Downlinks:
         self._inbound: InboundMessages | None = None  # of the present connection
         self._connection: CloudConnection | None = None
 
-    def begin(self, connection: CloudConnection) -> None:
+    def begin(self, connection: "CloudConnection") -> None:
         """Take messages of a new connection, and of no other."""
         self.end()
         self._connection = connection
@@ -54,12 +57,12 @@ class Downlinks:
             self._inbound.close()
             self._inbound = self._connection = None
 
-    def take(self, connection: CloudConnection, message: CloudMessage) -> None:
+    def take(self, connection: "CloudConnection", message: CloudMessage) -> None:
         """Take a message; one of an earlier connection is ignored, the cloud sends it again."""
         if self._inbound is not None and connection is self._connection:
             self._take(self._inbound, message)
 
-    async def subscribe(self, connection: CloudConnection, limits: MqttLimits) -> None:
+    async def subscribe(self, connection: "CloudConnection", limits: MqttLimits) -> None:
         """Subscribe to all filters; CloudRefused when the cloud refuses the one of SEP requests."""
         (why,) = await connection.subscribe([sep_request(self._node_id, "+")])
         if why:
@@ -96,7 +99,7 @@ class Downlinks:
         rule, name = route
         inbound.forward(name, rule.qos, message)
 
-    async def _request(self, connection: CloudConnection, filters: list[str]) -> dict[str, str]:
+    async def _request(self, connection: "CloudConnection", filters: list[str]) -> dict[str, str]:
         whole = [downlinked(self._node_id, each) for each in filters]
         try:
             reasons = await connection.subscribe(whole)

@@ -13,6 +13,7 @@ from settings.addresses import format_address
 # A loss is noticed 3 s after the last packet, or 2.5 s after data that was sent within these 3 s.
 _CLOSELY = (1, 1, 2, 2_500)
 _SELDOM = (15, 5, 3, 0)
+PUBACK_WINDOW = 512  # messages that the broker has not acknowledged
 
 
 @dataclass(frozen=True, slots=True)

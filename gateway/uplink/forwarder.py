@@ -10,18 +10,22 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from broker import Message
 from gateway.errors import UplinkLost
 from gateway.spool.spool import Spool
 from gateway.spool.values import SpoolEntry
-from gateway.uplink.connection import PUBACK_WINDOW, CloudConnection, ConnectionEnd
+from gateway.uplink.endpoint import PUBACK_WINDOW
 from gateway.uplink.limits import HEADER_BYTES, find_fault
 from gateway.uplink.poison import PoisonDetector
 from gateway.uplink.rules import TopicRule
 from gateway.uplink.window import SendWindow, SentEntry
 from protocol.mqtt_limits import MqttLimits
 from protocol.topics import uplinked
+
+if TYPE_CHECKING:  # it brings the MQTT client
+    from gateway.uplink.connection import CloudConnection, ConnectionEnd
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +89,7 @@ class Forwarder:
         """Prepare for an attempt: no message has been settled on its connection."""
         self.has_settled = False
 
-    def begin(self, connection: CloudConnection, limits: MqttLimits) -> None:
+    def begin(self, connection: "CloudConnection", limits: MqttLimits) -> None:
         """Send on an open connection, within the limits that the cloud announces."""
         server = connection.server
         if server.packet_bytes:
@@ -98,7 +102,7 @@ class Forwarder:
         self._pause, self.has_settled = "", False
         self._connection = connection
 
-    def end(self, closed: ConnectionEnd | None) -> None:
+    def end(self, closed: "ConnectionEnd | None") -> None:
         """Stop the use of the connection; None stands for an end by this node."""
         if self._connection is None:
             return
@@ -198,7 +202,7 @@ class Forwarder:
             topic = uplinked(self._node_id, name)
             connection.publish(topic, message.payload, qos=0, retain=message.retain)
 
-    def _ready(self) -> CloudConnection | None:
+    def _ready(self) -> "CloudConnection | None":
         connection = self._connection
         if connection is None or connection.unsent >= UNSENT_LIMIT:
             return None

@@ -9,11 +9,13 @@ failed, through the node that holds the SEP of the cluster.
 
 import asyncio
 import contextlib
+import importlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 from broker import LocalClient, Message
 from gateway.backoff import delays
@@ -29,7 +31,6 @@ from gateway.errors import (
 )
 from gateway.node.account import Account
 from gateway.spool.spool import Spool
-from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
 from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
@@ -39,6 +40,9 @@ from hardware.boot_clock import boot_time
 from protocol.mqtt_limits import MqttLimits
 from protocol.records import NodeRecord
 from settings.secret import Secret
+
+if TYPE_CHECKING:
+    from gateway.uplink.connection import CloudConnection
 
 logger = logging.getLogger(__name__)
 
@@ -244,7 +248,7 @@ class Uplink:
             self.mqtt = ""
             await connection.close()
 
-    async def _open(self, token: Secret, via: str) -> CloudConnection:
+    async def _open(self, token: Secret, via: str) -> "CloudConnection":
         """Connect by MQTT 5, or by 3.1.1 to a broker without MQTT 5."""
         if self._clock() >= self._old_version_until:
             try:
@@ -255,7 +259,11 @@ class Uplink:
         self._old_version_until = self._clock() + OLD_VERSION_S
         return connection
 
-    async def _dial(self, token: Secret, via: str, *, five: bool) -> CloudConnection:
+    async def _dial(self, token: Secret, via: str, *, five: bool) -> "CloudConnection":
+        # the MQTT client, 0.7 MiB, comes when the cloud has answered; a disk may be slow
+        await asyncio.to_thread(importlib.import_module, "gateway.uplink.connection")
+        from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
+
         callbacks = ConnectionCallbacks(self.downlinks.take, self.forwarder.on_puback)
         node_id = self._node.node_id
         endpoint = self._endpoint.through(via)
@@ -269,7 +277,7 @@ class Uplink:
         self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {endpoint.transport}"
         return connection
 
-    async def _serve(self, connection: CloudConnection, via: str) -> None:
+    async def _serve(self, connection: "CloudConnection", via: str) -> None:
         tasks = {
             asyncio.create_task(self.forwarder.run(), name="uplink forwarder"),
             asyncio.create_task(self._follow_changes(), name="uplink changes"),
@@ -378,6 +386,6 @@ class Uplink:
         self._failing_since = None
 
 
-async def _until_closed(connection: CloudConnection) -> None:
+async def _until_closed(connection: "CloudConnection") -> None:
     ended = await asyncio.shield(connection.closed)  # a cancelled wait does not end it
     raise UplinkLost(ended.why)

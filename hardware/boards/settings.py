@@ -51,10 +51,13 @@ class BoardSettings:
     port: int
     wifi: WifiSettings | None = None
     tls: bool = False
+    link: str = ""  # without IP: "serial" or "ble"; host and port then do not count
+    line: str = ""  # of a serial link, as serial of the device's settings
 
     def check(self) -> None:
         """Raise BoardError for what the device package would refuse."""
-        for what, value in (("name", self.name), ("host", self.host)):
+        host = "none" if self.link else self.host
+        for what, value in (("name", self.name), ("host", host)):
             if not 1 <= len(value) <= NAME_LIMIT or not value.isprintable():
                 raise BoardError(
                     f"cannot use this {what}: it must have 1 to {NAME_LIMIT} characters"
@@ -66,12 +69,13 @@ class BoardSettings:
 
     def encode(self) -> bytes:
         """Return config.json."""
-        table: dict[str, object] = {
-            "name": self.name,
-            "model": self.model,
-            "host": self.host,
-            "port": self.port,
-        }
+        table: dict[str, object] = {"name": self.name, "model": self.model}
+        if self.link:
+            table["link"] = self.link
+        else:
+            table |= {"host": self.host, "port": self.port}
+        if self.link and self.line:
+            table["serial"] = self.line
         if self.wifi is not None:
             table["wifi_ssid"] = self.wifi.ssid
             table["wifi_password"] = self.wifi.password.reveal()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bleak import BleakClient
     from bleak.backends.device import BLEDevice
 
-CONNECT_S = 20.0  # with the discovery of services
+CONNECT_S = 15.0  # with the discovery of services
 READ_S, SUBSCRIBE_S, CLOSE_S = 5.0, 5.0, 5.0
 
 # of BlueZ, of HCI (0x05, 0x06, 0x3D), and of ATT (0x05, 0x0F), as backends write them

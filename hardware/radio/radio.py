@@ -276,10 +276,7 @@ async def _end(task: asyncio.Task[None] | None) -> None:
     if task is None:
         return
     task.cancel()
-    try:
-        await task
-    except asyncio.CancelledError:
-        if asyncio.current_task().cancelling():  # type: ignore[union-attr]
-            raise
-    except Exception:
-        logger.exception("the Bluetooth scanner failed")
+    await asyncio.wait({task})
+    fault = None if task.cancelled() else task.exception()
+    if fault is not None:
+        logger.error("the Bluetooth scanner failed", exc_info=fault)

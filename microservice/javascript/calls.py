@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from microservice.errors import MicroserviceError, OutboundError, ServiceError
+from microservice.info import Info
 from microservice.javascript.header_rule import absolute_url, request_headers
 from microservice.javascript.lean.frames import EVENT, data_of
 from microservice.javascript.nodes import open_nodes
 from microservice.javascript.storage import Uploads
 from microservice.outbound import OutboundClient
-from microservice.service import Info
 
 PENDING = 64  # calls of one request at once
 DATA_LIMIT_BYTES = 8 * 1024 * 1024  # of a request's body, and of an answer that is not a file

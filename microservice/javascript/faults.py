@@ -56,9 +56,13 @@ class Fault:
         return HIDDEN
 
     def stack(self) -> str:
-        """Return the script's own lines of the stack."""
-        lines = [line for line in self.text.split("\n")[1:] if line.strip()]
-        return "\n".join(line for line in lines if not _OURS.search(line))
+        """Return the further lines of the message, and the script's own lines of the stack.
+
+        None of them can be taken for a line of the log.
+        """
+        lines = [line for line in self.text.replace("\r", "").split("\n")[1:] if line.strip()]
+        own = [line for line in lines if not _OURS.search(line)]
+        return "\n".join(line if line.startswith("    ") else f"    {line}" for line in own)
 
 
 def explain_loading(text: str) -> str:

@@ -25,10 +25,6 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn.lifespan.off
-import uvicorn.loops.asyncio
-import uvicorn.protocols.http.h11_impl  # noqa: F401
-
 from microservice.entry import prepare_service
 from microservice.errors import ControlError
 from microservice.isolation import kernel

@@ -19,6 +19,7 @@ from microservice.control import (
     encode_launch,
     encode_report,
 )
+from microservice.info import Info
 from microservice.isolation.cgroup_files import CgroupFiles
 from microservice.isolation.landlock import landlock_abi, writable_rights
 from microservice.isolation.limits import mapped_bytes
@@ -26,7 +27,7 @@ from microservice.isolation.probe import Outside, probe
 from microservice.isolation.seccomp import install
 from microservice.isolation.spec import ContainerSpec, decode_spec, encode_spec
 from microservice.outbound import ContainerNetwork
-from microservice.service import Info, Service
+from microservice.service import Service
 
 _NOWHERE = "/nonexistent"
 _CODE = "from pathlib import Path\nasync def f(a, *b, c=1, **d):\n    return [x for x in b if x]\n"

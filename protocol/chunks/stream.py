@@ -8,7 +8,10 @@ waits. The receiver keeps bytes that came early, within its window.
 
 Offsets count bytes, not chunks: so bytes that were lost may be sent again in smaller chunks. What a
 link says about the size of chunks is no promise (Bluetooth stacks report an MTU that they do not
-keep): a chunk that two tries did not bring over is halved, down to MIN_CHUNK.
+keep). When two tries do not bring a chunk over, all that is under way from it on goes back into the
+queue, and leaves in chunks of half the size, down to MIN_CHUNK. Chance takes two tries as well, so
+the size is doubled again after a number of chunks that passed at once. This number is doubled each
+time: a link that lies costs less and less.
 
 WINDOW_CHUNKS is below the queue of ten writes that a device has.
 """
@@ -23,6 +26,7 @@ QUEUE_BYTES = 16 * 1024
 FIRST_WAIT_S, LAST_WAIT_S = 0.3, 5.0
 TRIES = 10
 SHRINK_AFTER = 2
+GROW_AFTER, GROW_AFTER_LAST = 16, 4096
 
 
 @dataclass(slots=True)
@@ -40,9 +44,11 @@ class ReliableStream:
 
     def __init__(self, session: int, chunk_bytes: int) -> None:
         self._session = session
-        self._chunk_bytes = max(chunk_bytes, MIN_CHUNK)
+        self._largest = self._chunk_bytes = max(chunk_bytes, MIN_CHUNK)
+        self._grow_after, self._passed = GROW_AFTER, 0
         self._queue = bytearray()  # not sent yet
         self._next = 0  # the offset of its first byte
+        self._reached = 0  # the end of what was ever sent; beyond _next after bytes were taken back
         self._under_way: list[_Sent] = []
         self._expected = 0
         self._early: dict[int, bytes] = {}
@@ -70,7 +76,7 @@ class ReliableStream:
     @property
     def room(self) -> int:
         """The bytes that can be queued now."""
-        return QUEUE_BYTES - len(self._queue)
+        return max(QUEUE_BYTES - len(self._queue), 0)
 
     def receive(self, octets: bytes, *, takes_data: bool = True) -> bytes:
         """Take what the link brought; return the bytes of the stream that are in order now.
@@ -97,10 +103,7 @@ class ReliableStream:
 
     def poll(self, now: float) -> list[bytes]:
         """Return the chunks to send now; with nothing else to say, the acknowledgement owed."""
-        chunks = []
-        for sent in list(self._under_way):
-            if now >= sent.due:
-                chunks += self._repeat(sent, now)
+        chunks = [self._repeat(sent, now) for sent in self._take_overdue(now)]
         room = self._chunk_bytes - OVERHEAD
         while self._queue and self._may_send():
             data = bytes(self._queue[:room])
@@ -108,6 +111,7 @@ class ReliableStream:
             self._under_way.append(_Sent(self._next, data, now + FIRST_WAIT_S))
             chunks.append(self._encode(self._next, data))
             self._next += len(data)
+            self._reached = max(self._reached, self._next)
         if self._owes_ack and not chunks:
             chunks.append(self._encode(self._next, b""))
         self._owes_ack = False
@@ -125,36 +129,57 @@ class ReliableStream:
             and bytes_under_way + self._chunk_bytes <= WINDOW_BYTES
         )
 
-    def _repeat(self, sent: _Sent, now: float) -> list[bytes]:
-        if sent.tries >= TRIES:
-            self.failed = True
-            return []
+    def _take_overdue(self, now: float) -> list[_Sent]:
+        """Return what has to be repeated; take it back when smaller chunks have to be tried."""
+        overdue = [sent for sent in self._under_way if now >= sent.due]
+        for sent in overdue:
+            self._passed = 0
+            if sent.tries >= TRIES:
+                self.failed = True
+                return []
+            if sent.tries >= SHRINK_AFTER and len(sent.data) + OVERHEAD > MIN_CHUNK:
+                self._shrink(sent)
+                return overdue[: overdue.index(sent)]
+        return overdue
+
+    def _shrink(self, lost: _Sent) -> None:
+        """Take everything from a chunk on back into the queue, for chunks of half its size."""
+        half = max((len(lost.data) + OVERHEAD) // 2, MIN_CHUNK)
+        self._chunk_bytes = min(self._chunk_bytes, half)
+        self._grow_after = min(self._grow_after * 2, GROW_AFTER_LAST)
+        first = self._under_way.index(lost)
+        self._queue[:0] = b"".join(sent.data for sent in self._under_way[first:])
+        self._next = lost.start
+        del self._under_way[first:]
+
+    def _repeat(self, sent: _Sent, now: float) -> bytes:
         sent.tries += 1
         sent.due = now + min(FIRST_WAIT_S * 2 ** (sent.tries - 1), LAST_WAIT_S)
-        if sent.tries > SHRINK_AFTER and len(sent.data) + OVERHEAD > MIN_CHUNK:
-            self._split(sent)
-        return [self._encode(sent.start, sent.data)]
+        return self._encode(sent.start, sent.data)
 
-    def _split(self, sent: _Sent) -> None:
-        """Halve a chunk that does not pass; its second half is due with it."""
-        size = max((len(sent.data) + OVERHEAD) // 2, MIN_CHUNK)
-        self._chunk_bytes = min(self._chunk_bytes, size)
-        room = size - OVERHEAD
-        rest = _Sent(sent.start + room, sent.data[room:], sent.due, sent.tries)
-        sent.data = sent.data[:room]
-        self._under_way.insert(self._under_way.index(sent) + 1, rest)
+    def _note_passed(self, sent: _Sent) -> None:
+        """Try larger chunks again after enough that passed at once."""
+        self._passed += sent.tries == 1
+        if self._passed >= self._grow_after and self._chunk_bytes < self._largest:
+            self._chunk_bytes = min(self._chunk_bytes * 2, self._largest)
+            self._passed = 0
 
     def _acknowledge(self, ack: int) -> None:
         first = self._under_way[0].start if self._under_way else self._next
         reached = first + _distance(first, ack)
-        if not first < reached <= self._next:
+        if not first < reached <= self._reached:
             return
+        if reached > self._next:  # bytes that were taken back have arrived
+            del self._queue[: reached - self._next]
+            self._next = reached
         left = []
         for sent in self._under_way:
             done = min(max(reached - sent.start, 0), len(sent.data))
             if done < len(sent.data):
                 sent.start, sent.data = sent.start + done, sent.data[done:]
                 left.append(sent)
+            else:
+                self._note_passed(sent)
         self._under_way = left
 
     def _take_in_order(self) -> bytes:

@@ -115,7 +115,8 @@ class VirtualScanner(BaseBleakScanner):
         if not self.is_allowed_uuid(uuids):
             return
         address = heard.address.to_string(with_type_qualifier=False)
-        device = self.create_or_update_device(address, address, name, {}, described)
+        details = {"props": {"AddressType": "public" if heard.address.is_public else "random"}}
+        device = self.create_or_update_device(address, address, name, details, described)
         self.call_detection_callbacks(device, described)
 
 

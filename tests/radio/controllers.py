@@ -18,6 +18,8 @@ class RadioController(Controller):
     def switch_off(self) -> None:
         """Leave the air: the other ends of all links lose them, as by their supervision timeout."""
         self.le_legacy_advertiser.stop()
+        for advertising_set in self.advertising_sets.values():
+            advertising_set.stop()
         for connection in list(self.le_connections.values()):
             if self.link.find_le_controller(connection.peer_address) is not None:
                 connection.send_ll_control_pdu(ll.TerminateInd(LOST))

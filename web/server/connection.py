@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from web.problems import encode_raw_problem
 from web.server.limits import HttpLimits
 from web.server.phases import HttpEvent, HttpPhase, next_phase
 from web.server.takeover import KEY, TakenConnection
+from web.server.uvicorn_parts import H11Protocol
 
 if TYPE_CHECKING:
     from uvicorn.config import Config

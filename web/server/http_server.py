@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import uvicorn
-
 from web.addresses import address_key
 from web.asgi import App
 from web.server.connection import (
@@ -21,12 +19,13 @@ from web.server.connection import (
 from web.server.connection_table import ConnectionTable
 from web.server.limits import HttpLimits
 from web.server.listening import BACKLOG
+from web.server.uvicorn_parts import Config, Server
 from web.tls.transport import TlsHandshakes, TlsProtocol
 
 TICKS_PER_SWEEP = 5  # of 0.1 s: all limits are seconds
 
 
-class HttpServer(uvicorn.Server):
+class HttpServer(Server):
     """An HTTP server with bounds; it leaves signals to the process.
 
     Args:
@@ -55,7 +54,7 @@ class HttpServer(uvicorn.Server):
         self.listening = asyncio.Event()
         self._added: dict[socket.socket, asyncio.Server] = {}
         super().__init__(
-            uvicorn.Config(
+            Config(
                 app,
                 http=_with_tls(HttpFactory(self.bounds), tls),  # type: ignore[arg-type]  # a factory
                 ws="none",

@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
             (
                 "hecate devices provision --name attic --wifi home",
                 "hecate devices provision --name attic --wifi home --main my_sensor.py",
+                "hecate devices provision --name cellar --link serial --port /dev/ttyUSB0",
             ),
         ),
         ("shell", devices_shell, ("hecate devices shell --port /dev/ttyUSB0",)),
@@ -103,6 +104,17 @@ def devices_provision(  # noqa: PLR0913  # each is an option
             show_default=False,
         ),
     ] = None,
+    link: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="serial or ble: no network; the board needs no address of the gateway.",
+        ),
+    ] = "",
+    line: Annotated[
+        str,
+        typer.Option(metavar="LINE", help="Its serial line, as uart1:4,5. [default: this port]"),
+    ] = "",
     rejoin: Annotated[
         bool, typer.Option("--rejoin", help="Forget the credentials that the board has.")
     ] = False,
@@ -116,9 +128,12 @@ def devices_provision(  # noqa: PLR0913  # each is an option
     """
     from gateway.cli.devices.provision import ProvisionWish, provision_board
 
+    if link not in ("", "wifi", "serial", "ble"):
+        raise typer.BadParameter("must be wifi, serial or ble", param_hint="--link")
+    link = "" if link == "wifi" else link
     before: Given = context.obj
     network = _network(wifi, wifi_password_file) if wifi else None
-    wish = ProvisionWish(port, name, host, mqtt_port, network, ca, main, rejoin, wait)
+    wish = ProvisionWish(port, name, host, mqtt_port, network, ca, main, rejoin, wait, link, line)
     run(provision_board(before.target_of(url, state), wish))
 
 

@@ -164,6 +164,46 @@ def devices_show(
     run(show_device(before.target_of(url, state), device, as_json=as_json or before.as_json))
 
 
+@devices_app.command("links", epilog=examples("hecate devices links"))
+def devices_links(
+    context: typer.Context, url: Url = None, state: State = None, as_json: Json = False
+) -> None:
+    """List the links to devices without IP: serial lines and Bluetooth LE."""
+    from gateway.cli.devices.links import list_links
+
+    before: Given = context.obj
+    run(list_links(before.target_of(url, state), as_json=as_json or before.as_json))
+
+
+@devices_app.command(
+    "radio",
+    epilog=examples(
+        "hecate devices radio",
+        "hecate devices radio --json",
+        "hecate devices radio --forget C0:11:22:33:44:55",
+    ),
+)
+def devices_radio(
+    context: typer.Context,
+    forget: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Remove the bond with a device that was reset.")
+    ] = "",
+    url: Url = None,
+    state: State = None,
+    as_json: Json = False,
+) -> None:
+    """Show the Bluetooth radio: its adapter, its links, and the devices that wait for one.
+
+    A device that waits is named by the last one that proved its key at this address, with a
+    question mark: an address proves nothing.
+    """
+    from gateway.cli.devices.radio import forget_bond, show_radio
+
+    before: Given = context.obj
+    target, as_json = before.target_of(url, state), as_json or before.as_json
+    run(forget_bond(target, forget) if forget else show_radio(target, as_json=as_json))
+
+
 @devices_app.command("rename", epilog=examples('hecate devices rename kitchen "old kitchen"'))
 def devices_rename(
     context: typer.Context,

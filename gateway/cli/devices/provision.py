@@ -3,6 +3,8 @@
 import asyncio
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -12,6 +14,7 @@ from gateway.cli.client.records import rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.devices.approval import ONLINE_WAIT_S, wait_online
+from gateway.cli.devices.links import pause_link
 from gateway.cli.devices.registry import DEVICES, POLL_S
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes
@@ -19,7 +22,7 @@ from gateway.cli.view.words import printable
 from hardware.boards.errors import BoardError
 from hardware.boards.micropython import BoardIdentity, RemoteBoard
 from hardware.boards.package import lay_out, lay_out_package
-from hardware.boards.ports import choose_port, open_port
+from hardware.boards.ports import choose_port, find_stable_path, open_port
 from hardware.boards.settings import BoardSettings, WifiSettings
 from hardware.device_package import PACKAGE
 from settings.addresses import HostPort
@@ -28,6 +31,8 @@ from web.addresses import is_loopback_host
 CLAIM_TTL_S = 900
 MODELS = {"esp32": "esp32", "rp2": "pico-w", "linux": "simulated"}
 TLS_PORT = 8883
+SERIAL, CONSOLE = "serial", "console"
+PAUSE_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +48,52 @@ class ProvisionWish:
     main: Path | None = None
     rejoin: bool = False
     wait: bool = True
+    link: str = ""  # "serial" or "ble" instead of a network
+    line: str = ""  # of a serial link that is not the port itself: uart1:4,5
 
 
 async def provision_board(target: Target, wish: ProvisionWish) -> None:
     """Set the board up and wait until it is online."""
     try:
-        board = RemoteBoard(open_port(choose_port(wish.port)))
-        _say("asking the board")
-        identity = await board.identify()
-        _say(f"it is {identity}")
-        async with SidecarClient(target) as sidecar:
-            await _set_up(sidecar, board, identity, wish)
+        path = choose_port(wish.port)
+        async with SidecarClient(target) as sidecar, _borrowed(sidecar, path, wish):
+            board = RemoteBoard(open_port(path))
+            _say("asking the board")
+            identity = await board.identify()
+            _say(f"it is {identity}")
+            board_id, device_id = await _set_up(sidecar, board, identity, wish)
+        if wish.wait:
+            async with SidecarClient(target) as sidecar:
+                await _wait(sidecar, board_id, device_id, wish)
     except BoardError as exc:
         raise CliError(str(exc)) from exc
 
 
+@asynccontextmanager
+async def _borrowed(sidecar: SidecarClient, path: Path, wish: ProvisionWish) -> AsyncIterator[None]:
+    """Have the gateway leave the port meanwhile, if it uses it as a link."""
+    is_link = await pause_link(sidecar, path, PAUSE_S)
+    if not is_link and wish.wait and wish.link == SERIAL and wish.line in ("", CONSOLE):
+        raise CliError(
+            f"cannot provision: the gateway does not use {path} as a link; add it to its "
+            f'configuration, [[serial]] path = "{find_stable_path(path)}", and restart it'
+        )
+    try:
+        yield
+    finally:
+        if is_link:
+            await pause_link(sidecar, path, 0)
+
+
 async def _set_up(
     sidecar: SidecarClient, board: RemoteBoard, identity: BoardIdentity, wish: ProvisionWish
-) -> None:
-    host, port = await _find_gateway(sidecar, wish)
+) -> tuple[str, str]:
+    """Set the board up and start it; return its id, and the device that it is already."""
+    host, port = ("", 1) if wish.link else await _find_gateway(sidecar, wish)
     model = MODELS.get(identity.platform, identity.platform)
-    settings = BoardSettings(wish.name, model, host, port, wish.wifi, tls=wish.ca_file is not None)
+    settings = BoardSettings(
+        wish.name, model, host, port, wish.wifi, wish.ca_file is not None, wish.link, wish.line
+    )
     settings.check()
     is_joined = bool(identity.device_id) and not wish.rejoin
     with tempfile.TemporaryDirectory(prefix="hecate-board-") as name:
@@ -87,8 +117,7 @@ async def _set_up(
         await board.copy(last)
     await board.reset()
     _say(f"the board ({board_id}) starts")
-    if wish.wait:
-        await _wait(sidecar, board_id, identity.device_id if is_joined else "", wish)
+    return board_id, identity.device_id if is_joined else ""
 
 
 async def _wait(sidecar: SidecarClient, board_id: str, device_id: str, wish: ProvisionWish) -> None:

@@ -12,6 +12,8 @@ DEVICE_COLUMNS = (
 DEVICE_OPTIONAL = frozenset({"GROUPS", "BATTERY", "RSSI", "FIRMWARE"})
 BOARD_COLUMNS = ("CODE", "BOARD", "NAME", "MODEL", "STATE", "ADDRESS", "ASKED", "WAS")
 BOARD_OPTIONAL = frozenset({"WAS"})
+LINK_COLUMNS = ("LINK", "STATE", "DEVICE", "RECEIVED", "SENT", "SPOILED", "REFUSED", "PROBLEM")
+LINK_OPTIONAL = frozenset({"SPOILED", "REFUSED", "PROBLEM"})
 
 
 SENSOR_COLUMNS = ("ADDRESS", "NAME", "MODEL", "VALUES", "RSSI", "HEARD", "NOTE")
@@ -55,6 +57,19 @@ def board_row(board: dict[str, Any], now: float) -> tuple[str, ...]:
         str(board.get("address", "")),
         ago(now - float(board.get("asked_at") or now)),
         str(board.get("known_as", "")),
+    )
+
+
+def link_row(link: dict[str, Any]) -> tuple[str, ...]:
+    """Return a row for a link to a device without IP."""
+    counters = link.get("counters") or {}
+    names = ("chunks_received", "chunks_sent", "spoiled", "refused")
+    return (
+        str(link.get("name", "")),
+        str(link.get("state", "")),
+        str(link.get("device_id") or ("a board joins" if link.get("joining") else "")),
+        *(str(counters.get(name, 0)) for name in names),
+        str(link.get("problem") or ""),
     )
 
 

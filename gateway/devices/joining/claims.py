@@ -12,10 +12,10 @@ secrets: this limits a token that gets into wrong hands by itself, as from a log
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
-from gateway.devices.credentials import digest_of
+from gateway.devices.credentials import digest_of, has_id, key_id
 
 CLAIM_LIMIT = 1000
-CLAIM_NAME = "claim:"  # and the digest: an identity of the broker that may only join
+CLAIM_NAME = "claim:"  # and an id: an identity of the broker that may only join
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,11 @@ class Claim:
     uses: int  # that remain
     expires_at: float
     client_id: str = ""  # of the only board that may use it
+
+    @property
+    def name(self) -> str:
+        """The name of the identity of a board that has it."""
+        return f"{CLAIM_NAME}{key_id(self.digest)}"
 
     def is_for(self, client_id: str) -> bool:
         """Return whether a board may use it."""
@@ -50,14 +55,12 @@ class Claims:
         claim = self._claims.get(digest_of(token))
         return claim if claim is not None and now <= claim.expires_at else None
 
-    def get(self, digest: str, now: float) -> Claim | None:
-        """Return the claim of a digest unless it has expired."""
-        claim = self._claims.get(digest)
-        return claim if claim is not None and now <= claim.expires_at else None
-
-    def digests(self, now: float) -> list[str]:
-        """Return the digests of the claims that have not expired."""
-        return [digest for digest, claim in self._claims.items() if now <= claim.expires_at]
+    def find_id(self, wanted: str, now: float) -> Claim | None:
+        """Return the claim of an id unless it has expired."""
+        for digest, claim in self._claims.items():
+            if now <= claim.expires_at and has_id(digest, wanted):
+                return claim
+        return None
 
     def use(self, digest: str) -> Claim:
         """Take one use of a claim and return the rest; ValueError without uses."""

@@ -22,7 +22,9 @@ class Rate:
 
 
 @dataclass(slots=True)
-class _Bucket:
+class TokenBucket:
+    """The tokens of one source."""
+
     tokens: float
     filled_at: float
 
@@ -42,12 +44,12 @@ class SourceLimiter:
 
     def __init__(self, each: Rate, total: Rate) -> None:
         self._each, self._total = each, total
-        self._all = _Bucket(total.burst, 0.0)
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._all = TokenBucket(total.burst, 0.0)
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
 
     def admit(self, source: str, now: float) -> bool:
         """Return whether a source may begin once more."""
-        bucket = self._buckets.setdefault(source, _Bucket(self._each.burst, now))
+        bucket = self._buckets.setdefault(source, TokenBucket(self._each.burst, now))
         self._buckets.move_to_end(source)
         if len(self._buckets) > SOURCES_LIMIT:
             self._buckets.popitem(last=False)

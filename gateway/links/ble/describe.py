@@ -9,7 +9,7 @@ from gateway.links.ble.scheduler import LinkScheduler, Turn
 from hardware.radio.radio import Radio
 from protocol.ids import DEVICE_ID
 
-DISABLED = {"enabled": False}
+SHOWN_BONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,6 @@ class BluetoothView:
     radio: Radio
     scheduler: LinkScheduler
     bonds: BondBook
-    links: int
 
     def describe(self, now: float) -> dict[str, Any]:
         """Return everything as it is now."""
@@ -28,7 +27,7 @@ class BluetoothView:
             "adapter": self._adapter(),
             "problem": self.radio.problem or self.radio.scanner.problem,
             "scanner": self._scanner(now),
-            "limit": self.links,
+            "limit": self.scheduler.limit,
             "links": [self._link(turn, now) for turn in self.scheduler.turns],
             "waiting": [_waiting(each, now) for each in self.scheduler.waiting(now)],
             "known": len(self.scheduler.advertisers),
@@ -39,18 +38,17 @@ class BluetoothView:
             "counters": self._counters(),
         }
 
-    def warnings(self) -> list[str]:
-        """Return what a person should do something about."""
-        found = [f"Bluetooth: {self.radio.problem}"] if self.radio.problem else []
-        if self.radio.scanner.problem and not self.radio.problem:
-            found.append(f"Bluetooth: {self.radio.scanner.problem}")
-        for bond in self.bonds.lost:
+    def warning(self) -> str:
+        """Return what a person should do something about; "" when all is well."""
+        problem = self.radio.problem or self.radio.scanner.problem
+        found = [problem] if problem else []
+        for bond in self.bonds.lost[:SHOWN_BONDS]:
             whose = f" ({bond.was})" if bond.was else ""
             found.append(
-                f"Bluetooth: the bond with {bond.address}{whose} is lost; if you have reset the "
-                f"device, `hecate devices radio --forget {bond.address}` removes the bond"
+                f"the bond with {bond.address}{whose} is lost; if you have reset the device, "
+                f"`hecate devices radio --forget {bond.address}` removes the bond"
             )
-        return found
+        return f"Bluetooth: {'; '.join(found)}" if found else ""
 
     def _adapter(self) -> dict[str, Any] | None:
         adapter = self.radio.adapter

@@ -24,6 +24,7 @@ from hardware.radio.errors import (
 )
 from hardware.radio.hecate_service import read_service_state
 from hardware.radio.radio import Radio
+from protocol.ids import DEVICE_ID
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,7 @@ SECOND_S = 1.0
 COMPARE_S = 60.0  # between two comparisons of slots with the links of the system
 COMPARE_AGAIN_S = 5.0  # when a link may have leaked
 BOND_WAIT_S = 60.0
+JOINING = "a board that joins"
 STALE_LIMIT = 3  # times in a row that the services of a device are forgotten
 
 
@@ -178,8 +180,10 @@ class BluetoothHost:
             self._passed.pop(address, None)
             self._tasks.pop(address, None)
 
-    def _note_proof(self, address: str, who: str) -> None:
+    def _note_proof(self, address: str, proved: str) -> None:
         parts, now = self._parts, self._parts.now()
+        # the name of a claim token is its key: it goes no further
+        who = proved if DEVICE_ID.fullmatch(proved) else JOINING
         parts.scheduler.proved(address, who, now)
         known = parts.scheduler.advertisers.get(address)
         parts.notes.note_link(who, known.rssi_dbm if known is not None else 0, now)
@@ -230,11 +234,3 @@ class BluetoothHost:
         finally:
             if link is not None:
                 await parts.radio.close(link)
-
-    async def forget_bond(self, address: str) -> None:
-        """Remove the bond of a device, as its owner says; RadioError when that fails."""
-        await self._parts.radio.forget(address)
-        self.bonds.remove(address)
-        known = self._parts.scheduler.advertisers.get(address)
-        if known is not None:
-            known.allow(self._parts.now())

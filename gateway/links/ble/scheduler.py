@@ -77,7 +77,7 @@ class LinkScheduler:
     """The links that stand, and the devices that wait for one."""
 
     def __init__(self, links: int, jitter: Callable[[], float]) -> None:
-        self._limit, self._jitter = links, jitter
+        self.limit, self._jitter = links, jitter
         self._turns: dict[str, Turn] = {}
         self._since_stranger = 0  # turns of others since the last one of a stranger
         self._stranger_at = 0.0
@@ -101,7 +101,7 @@ class LinkScheduler:
 
     def next_turn(self, now: float) -> str | None:
         """Begin a turn and return the address to open a link to; None for nobody now."""
-        if len(self._turns) >= self._limit or not all(t.is_open for t in self._turns.values()):
+        if len(self._turns) >= self.limit or not all(t.is_open for t in self._turns.values()):
             return None
         waiting = self.waiting(now)
         known = [a for a in waiting if a.proved]
@@ -160,6 +160,8 @@ class LinkScheduler:
         """Note that the link could not be opened."""
         self._turns.pop(address)
         self.counters.failed += 1
+        known = self.advertisers.get(address)
+        self._doubts += known is not None and not known.proved
         self.advertisers.fail(address, now, self._jitter())
 
     def postponed(self, address: str, now: float, wait_s: float) -> None:
@@ -209,13 +211,13 @@ class LinkScheduler:
     def _may_try_stranger(self, now: float) -> bool:
         unproved = sum(turn.proved_at is None for turn in self._turns.values())
         wait = min(self._doubts, STRANGER_EACH - 1)  # turns of others
-        room = max(self._limit // 3, 1) if wait else self._limit
+        room = max(self.limit // 3, 1) if wait else self.limit
         is_due = self._since_stranger >= wait or now - self._stranger_at >= STRANGER_S
         return unproved < room and is_due
 
     def _find_parked(self, now: float) -> Turn | None:
         turns = self._turns.values()
-        if len(turns) < self._limit or any(not t.is_open or t.ending is not None for t in turns):
+        if len(turns) < self.limit or any(not t.is_open or t.ending is not None for t in turns):
             return None  # there is room, or there will be
         waiting = self.waiting(now)
         known = [a for a in waiting if a.proved]

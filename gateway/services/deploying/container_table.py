@@ -22,7 +22,7 @@ from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor, VersionCallbacks
 from gateway.services.versions.history import StoredVersion, VersionHistory, VersionState
 from gateway.storage.disk_thread import DiskThread
-from microservice.service import Info
+from microservice.info import Info
 
 logger = logging.getLogger(__name__)
 

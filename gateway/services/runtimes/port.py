@@ -7,8 +7,8 @@ from typing import Any, Protocol
 
 from gateway.services.images.manifest import Manifest
 from microservice.control import Counts
+from microservice.info import Info
 from microservice.isolation.findings import Isolation
-from microservice.service import Info
 from microservice.telemetry.samples import MetricSample
 from settings.secret import Secret
 

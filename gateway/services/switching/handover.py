@@ -19,7 +19,7 @@ from gateway.services.configuration.values import ValueStore
 from gateway.services.errors import ServicesError
 from gateway.services.limits import ServiceLimits
 from gateway.services.runtimes.port import Process, ProcessError, Runtime, Start, Version
-from microservice.service import Info
+from microservice.info import Info
 from settings.secret import Secret
 
 logger = logging.getLogger(__name__)

@@ -22,6 +22,7 @@ ERRORS = (_quickjs.JSException, _quickjs.StackOverflow)
 STACK_BYTES = 1024 * 1024  # a main thread has 8 MiB; 0 or more than it has ends in SIGSEGV
 ENTRY_FILE = "index.js"
 VAIN_LIMIT = 5
+_PLACE = "\n    at "  # begins a line of a stack
 REJECTIONS = 64  # kept until they are reported
 _HEAD_WORDS = 2  # of a Python object, before the wrapper's own data
 _PROPERTY = 0b111  # configurable, writable, enumerable
@@ -182,6 +183,20 @@ class Engine:
             return ctypes.string_at(pointer).decode("utf-8", "replace")
         finally:
             self._api.JS_FreeCString(self._js, pointer)
+
+
+def explain(error: Exception) -> str:
+    """Return an error's message, then the lines of its stack.
+
+    The wrapper and _take_exception() join message and stack; the stack begins with the message as
+    well (prelude/errors.js), or is null: there is no room to make it when calls are too deep.
+    """
+    head, at, places = str(error).partition(_PLACE)
+    head = head.removesuffix("\nnull").removesuffix("\n")
+    half = len(head) // 2
+    if head[:half] == head[half + 1 :] and head[half : half + 1] == "\n":
+        head = head[:half]
+    return f"{head}{at}{places}"
 
 
 def _load_api() -> ctypes.PyDLL:

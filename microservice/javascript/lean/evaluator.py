@@ -23,10 +23,10 @@ import time
 from typing import Any
 
 from microservice.javascript.lean.channel import Channel, ClosedError
-from microservice.javascript.lean.engine import ENTRY_FILE, ERRORS, Engine
+from microservice.javascript.lean.engine import ENTRY_FILE, ERRORS, Engine, explain
 from microservice.javascript.lean.run import EngineClock, Functions, ScriptRun
 
-PRELUDE = ("core", "globals", "buffer", "crypto", "url", "context", "exchange")
+PRELUDE = ("errors", "core", "globals", "buffer", "crypto", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
 LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a script's ceiling
 LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded
@@ -64,7 +64,7 @@ class _Evaluator:
         try:
             self._child, self.lines = _load(engine, clock, settings, memory_bytes)
         except ERRORS as exc:
-            raise ValueError(_explain(engine, settings, str(exc))) from exc
+            raise ValueError(_explain(engine, settings, explain(exc))) from exc
         clock.deadline = float("inf")
         pages = int(_read("/proc/self/statm").split()[0])
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -92,7 +92,10 @@ class _Evaluator:
                     return
 
     def _command(self) -> bool:
-        message, descriptors, _, _ = socket.recv_fds(self._control, 64, 1)
+        try:
+            message, descriptors, _, _ = socket.recv_fds(self._control, 64, 1)
+        except ConnectionResetError:  # the front has ended and did not read how the last child did
+            return False
         command, _, name = message.decode().partition(" ")
         if command == "fork" and descriptors:
             self._fork(name, socket.socket(fileno=descriptors[0]))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from microservice.javascript.lean.channel import Channel, ClosedError
-from microservice.javascript.lean.engine import ERRORS, Engine
+from microservice.javascript.lean.engine import ERRORS, Engine, explain
 from microservice.javascript.lean.frames import ANSWER, ASK, DO, FRAME_LIMIT_BYTES
 
 FINISH_S = 0.2  # for the front to read the last frames
@@ -164,7 +164,7 @@ class ScriptRun:
         try:
             function(*arguments)
         except ERRORS as exc:
-            raise self._end(str(exc)) from None
+            raise self._end(explain(exc)) from None
         self._check_time()
 
     def _attempt(self, function: Function, *arguments: str) -> None:
@@ -172,7 +172,7 @@ class ScriptRun:
         try:
             function(*arguments)
         except ERRORS as exc:
-            end = self._end(str(exc))
+            end = self._end(explain(exc))
             if end.kind != "error":
                 raise end from None
             self._tell("uncaught", end.text)
@@ -194,7 +194,7 @@ class ScriptRun:
                 if not jobs % JOBS_A_LOOK and time.monotonic() >= clock.deadline + self._hunt_s:
                     raise _EndError("time")
         except ERRORS as exc:
-            raise self._end(str(exc)) from None
+            raise self._end(explain(exc)) from None
         if engine.has_rejections:
             for text in json.loads(str(self._functions.rejections())):
                 self._tell("rejection", text)

@@ -24,16 +24,18 @@ signal.signal(signal.SIGUSR1, write_modules)
 sys.exit(serve.main([]))
 """
 
-# of others; "uvicorn" brings "click" for a command line that is not used
+# of others
 ALLOWED = {
-    "anyio", "cbor2", "cffi", "click", "cryptography", "h11", "joserfc", "python_multipart",
-    "starlette", "typing_extensions", "uvicorn",
+    "anyio", "cbor2", "cffi", "cryptography", "h11", "joserfc", "python_multipart", "starlette",
+    "typing_extensions", "uvicorn",
 }  # fmt: skip
-OF_THE_CLOUD = {"certifi", "httpcore", "httpx", "idna", "paho"}  # not rich, of httpx's command line
+# not rich, of the command line of httpx; nor paho, before the cloud has answered
+OF_THE_CLOUD = {"certifi", "httpcore", "httpx", "idna"}
 ONLY_WITH_A_CLOUD = ("gateway.cloud_api.client", "gateway.sep", "gateway.spool.file")
 ONLY_WHEN_ASKED = (
-    "gateway.cli.app", "gateway.http.openapi", "gateway.services.images.archives",
-    "gateway.services.images.pull", "gateway.sidecar.metrics",
+    "gateway.cli.app", "gateway.http.openapi", "gateway.links.links",
+    "gateway.services.images.archives", "gateway.services.images.pull", "gateway.sidecar.metrics",
+    "html", "microservice.service", "multiprocessing", "zoneinfo",
 )  # fmt: skip
 
 

@@ -186,6 +186,36 @@ def test_a_link_that_carries_less_than_it_says_is_found_out(
 
 
 @pytest.mark.parametrize("make", MAKERS)
+def test_what_was_taken_back_for_smaller_chunks_may_have_arrived(
+    make: Callable[[int, int], Stream],
+) -> None:
+    stream = make(SESSION, 244)
+    assert stream.send(bytes(900))
+    assert len(stream.poll(0.0)) == WINDOW_CHUNKS
+    for now in (1.0, 2.0):  # case L7: the device is busy, and its acknowledgement is late
+        stream.poll(now)
+    assert stream.chunk_bytes < 244
+    stream.receive(Chunk(SESSION, 0, 900).encode())
+    assert stream.is_idle
+    assert stream.poll(9.0) == []
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_losses_by_chance_do_not_make_chunks_small_for_ever(
+    make: Callable[[int, int], Stream],
+) -> None:
+    one, other = make(SESSION, 244), make(SESSION, 244)
+    assert one.send(bytes(500))
+    for now in (0.0, 1.0, 2.0):
+        one.poll(now)
+    assert one.chunk_bytes < 244
+    good = random.Random(1)
+    assert one.send(bytes(8000 - 500))
+    carry(one, other, BadLink(good), BadLink(good))
+    assert one.chunk_bytes == 244
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_the_window_is_below_the_queue_of_a_device(make: Callable[[int, int], Stream]) -> None:
     stream = make(SESSION, 100)  # case L7
     assert stream.send(bytes(5000))
@@ -259,7 +289,7 @@ def test_noise_on_a_serial_line_is_survived(noise: bytes) -> None:
     decoder = CobsDecoder()
     decoder.feed(noise)
     decoder.feed(bytes(1))
-    assert decoder.feed(encode_cobs(b"chunk")) == [b"chunk"]
+    assert decoder.feed(encode_cobs(b"a chunk")) == [b"a chunk"]
 
 
 # records -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ gatts_notify() fails when too many notifications wait to be sent.
 import asyncio
 import binascii
 import json
+import select
 import socket
 
 FLAG_READ = 0x02
@@ -25,6 +26,7 @@ _IRQ_GATTS_WRITE = 3
 _IRQ_GATTS_INDICATE_DONE = 20
 _IRQ_MTU_EXCHANGED = 21
 _WAITING_NOTIFICATIONS = 10
+_RECEIVED_BYTES = 1024
 _ENOMEM, _EINVAL, _ENODEV, _ENOTCONN = 12, 22, 19, 107
 _ADDRESS_RANDOM = 1
 
@@ -210,15 +212,23 @@ class BLE:
     def _tell(self, *message):
         self._socket.write(json.dumps(message) + "\n")
 
-    async def _listen(self, sock):
-        reader = asyncio.StreamReader(sock)
+    def _listen(self, sock):  # a generator, which MicroPython runs as a task
+        poller = select.poll()
+        poller.register(sock, select.POLLIN)
+        pending = b""
         while sock is self._socket:
-            line = await reader.readline()
-            if not line:
-                return
-            message = json.loads(line)
-            if sock is self._socket:
-                getattr(self, "_on_" + message[0])(*message[1:])
+            yield asyncio.core._io_queue.queue_read(sock)
+            # all that has come, and no task between: events do not wait for the program
+            while sock is self._socket and poller.poll(0):
+                octets = sock.recv(_RECEIVED_BYTES)
+                if not octets:
+                    return
+                lines = (pending + octets).split(b"\n")
+                pending = lines.pop()
+                for line in lines:
+                    message = json.loads(line)
+                    if sock is self._socket:
+                        getattr(self, "_on_" + message[0])(*message[1:])
 
     def _raise(self, event, data):
         if self._handler is not None:

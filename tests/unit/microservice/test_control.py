@@ -27,8 +27,8 @@ from microservice.control import (
     encode_report,
 )
 from microservice.errors import ControlError
+from microservice.info import Info
 from microservice.isolation.findings import Finding, Isolation, Level
-from microservice.service import Info
 from microservice.telemetry.samples import MetricKind, MetricSample
 
 LAUNCH = Launch(

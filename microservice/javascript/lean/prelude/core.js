@@ -90,7 +90,8 @@
     if (typeof value === "bigint") return `${value}n`;
     if (value instanceof Error) {
       const head = String(value), stack = String(value.stack ?? "");
-      return stack ? `${head}\n${stack.trimEnd()}` : head;
+      const at = stack.search(/^ +at /m); // behind the message, which may have changed since
+      return at < 0 ? head : `${head}\n${stack.slice(at).trimEnd()}`;
     }
     if (value === null || typeof value !== "object") return String(value);
     if (seen.includes(value)) return "[circular]";

@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from microservice.control import Launch
 from microservice.handling import ServiceCounters
+from microservice.info import Info
 from microservice.javascript.host import load_javascript
 from microservice.javascript.processes import EvaluatorProcess
 from microservice.message import Message
 from microservice.mqtt.wire import MessageProperties
-from microservice.service import Info, Service
+from microservice.outbound import ContainerNetwork
+from microservice.service import Service
 from tests.aio import until
 
 App = Callable[[Any, Any, Any], Coroutine[Any, Any, None]]
@@ -70,6 +72,7 @@ class Script:
         self.app: App = cast("App", make(self.counters))
         settings, secrets = launch.settings, launch.secrets
         service.attach(self.broker, launch.env, launch.info, settings, secrets)
+        service.attach_network(ContainerNetwork(launch.gateway_socket))
 
     @property
     def service_pid(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.microservice.javascript.runtime import handler, script
+from tests.integration.microservice.javascript.runtime import handler, log_of, script
 
 
 def evaluate(directory: Path, expression: str) -> Any:
@@ -235,3 +235,54 @@ def test_modern_javascript(tmp_path: Path) -> None:
         })()""",
     )
     assert got == [1, {"z": 3}, str(2**70), 3, "a+b", 1]
+
+
+def test_a_stack_begins_with_the_message(tmp_path: Path) -> None:
+    found = evaluate(
+        tmp_path,
+        """{
+          made: (function f() { return new TypeError("no\\nroom").stack; })(),
+          thrown: (() => { try { null.x; } catch (error) { return error.stack; } })(),
+          own: (() => {
+            class Own extends Error { constructor(text) { super(text); this.name = "Own"; } }
+            return new Own("q").stack;
+          })(),
+          captured: (() => { const o = {}; Error.captureStackTrace(o); return o.stack; })(),
+          hidden: (() => {
+            class Bad extends Error { get message() { throw 1; } }
+            return new Bad().stack;
+          })(),
+          sites: (() => { // as depd does, which express uses
+            const before = Error.prepareStackTrace, o = {};
+            Error.prepareStackTrace = (_, sites) => sites;
+            Error.captureStackTrace(o);
+            const name = o.stack[0].getFileName();
+            Error.prepareStackTrace = before;
+            return name;
+          })(),
+          deep: (() => { function g() { g(); } try { g(); } catch (e) { return String(e); } })(),
+        }""",
+    )
+    assert found["made"].startswith("TypeError: no\nroom\n    at f (index.js:")
+    assert found["thrown"].startswith("TypeError: cannot read property 'x' of null\n    at ")
+    assert found["own"].startswith("Error: q\n    at Own (index.js:")
+    assert found["captured"].startswith("Error\n    at ")
+    assert found["hidden"].startswith("Error\n    at ")
+    assert found["sites"] == "index.js"
+    assert found["deep"] == "RangeError: Maximum call stack size exceeded"
+
+
+@pytest.mark.parametrize("way", ["throw error;", "console.error(error); response.end();"])
+def test_the_log_has_message_and_stack_once(
+    way: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def run() -> None:
+        async with script(
+            tmp_path, handler(f"const error = new RangeError('no\\nroom');\n{way}")
+        ) as running:
+            await running.get()
+
+    asyncio.run(run())
+    text = log_of(caplog.records)
+    assert text.count("RangeError: no") == text.count("\n    room") == 1
+    assert text.count("index.js:2:") == 1

@@ -13,7 +13,7 @@ from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import Supervisor, VersionCallbacks
 from gateway.services.switching.retiring import RETIRING_LIMIT
 from microservice.control import Counts
-from microservice.service import Info
+from microservice.info import Info
 from tests.aio import until
 from tests.programs import PATIENCE
 from tests.unit.gateway.services.fake_runtime import FakeRuntime, make_context, make_version

@@ -40,6 +40,7 @@ def routes() -> list[ApiRoute]:
             node=unused,
             cluster=unused,
             admission=unused,
+            links=None,
             sensors=unused,
             services=unused,
             nodes=None,

@@ -160,7 +160,7 @@ def test_a_connect_that_never_ends_is_given_up() -> None:
     async def test(air: Air, radio: Radio) -> None:
         air.devices[FIRST].connect_s = 1e6
         before = virtual_now()
-        with pytest.raises(RadioError, match="within 20 s"):
+        with pytest.raises(RadioError, match="within 15 s"):
             await radio.open(FIRST)
         assert virtual_now() - before < 30
         await radio.open(SECOND)
@@ -264,6 +264,21 @@ def test_a_comparison_leaves_a_link_alone_that_is_being_opened() -> None:
         assert radio.counters.leaked_closed == 0
 
     with_radio(test)
+
+
+def test_a_radio_that_stops_closes_its_links_and_its_scanner() -> None:
+    async def main() -> None:
+        air = Air()
+        air.add(AirDevice(FIRST))
+        radio = Radio(air.backend(), "", virtual_now)
+        async with running(radio.run()):
+            await asyncio.sleep(3)
+            await radio.open(FIRST)
+            assert air.scanners
+        assert not air.real_links
+        assert not air.scanners
+
+    run_virtual(main())
 
 
 def test_a_burst_that_nobody_takes_is_bounded() -> None:

@@ -14,8 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from microservice import HangupError, HttpError, Service, WebSocket
 from microservice.control import Launch
+from microservice.info import Info
 from microservice.lifecycle import ServiceLifecycle
-from microservice.service import Info
 
 
 @contextlib.asynccontextmanager

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from microservice.info import Info
 from microservice.javascript.calls import AsyncCalls, CallTargets
 from microservice.javascript.events import EventHub
 from microservice.javascript.exchange import RuntimeParts, ScriptExchange, ScriptRequest
@@ -18,7 +19,6 @@ from microservice.javascript.faults import Ceilings
 from microservice.javascript.processes import EvaluatorProcess, FrameStream
 from microservice.javascript.storage import Storage
 from microservice.outbound import OutboundClient
-from microservice.service import Info
 
 
 class HostileStream:

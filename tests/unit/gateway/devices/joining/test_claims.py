@@ -29,11 +29,21 @@ def test_expired_claims_make_room() -> None:
 
 
 def test_claims_that_are_used_up_make_room() -> None:  # case G7, its kind
-    claims = Claims(Claim(str(number), 1, 5000.0) for number in range(CLAIM_LIMIT))
-    for number in range(CLAIM_LIMIT):  # all in one burst
-        claims.use(str(number))
+    digests = [digest_of(b"%d" % number) for number in range(CLAIM_LIMIT)]
+    claims = Claims(Claim(digest, 1, 5000.0) for digest in digests)
+    for digest in digests:  # all in one burst
+        claims.use(digest)
     assert not claims.add(Claim("new", 1, 5000.0))
-    assert len(claims.take_spent(in_use={"7"})) == CLAIM_LIMIT - 1
-    assert claims.get("7", now=1.0) is not None  # its device may have lost the answer
+    assert len(claims.take_spent(in_use={digests[7]})) == CLAIM_LIMIT - 1
+    assert claims.find(b"7", now=1.0) is not None  # its device may have lost the answer
     assert claims.add(Claim("new", 1, 5000.0))
-    assert sorted(claims.take_all()) == ["7", "new"]
+    assert sorted(claims.take_all()) == sorted([digests[7], "new"])
+
+
+def test_a_claim_is_found_by_its_id_which_does_not_tell_its_digest() -> None:
+    claim = Claim(digest_of(b"t"), 1, expires_at=10.0)
+    claims = Claims([Claim(digest_of(b"other"), 1, 10.0), claim])
+    assert claims.find_id(claim.name.removeprefix("claim:"), now=10.0) == claim
+    assert claims.find_id(claim.name.removeprefix("claim:"), now=10.1) is None
+    assert claims.find_id(claim.digest, now=0.0) is None
+    assert claim.digest[:8] not in claim.name
