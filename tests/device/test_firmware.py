@@ -121,7 +121,7 @@ class TlsBroker(ScriptedBroker):
             "127.0.0.1",
             0,
             ssl=self._tls,
-            ssl_handshake_timeout=300 if self._tls else None,
+            ssl_handshake_timeout=1200 if self._tls else None,
         )
         self.port = self._server.sockets[0].getsockname()[1]
         return self
