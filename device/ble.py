@@ -16,6 +16,7 @@ single values and a deque that was made once, and wake a task.
 """
 
 import asyncio
+import os
 import time
 from collections import deque
 
@@ -26,6 +27,7 @@ from micropython import const
 LAYOUT_VERSION = const(1)
 _HAS_DATA = const(1)  # flags in the advertisement
 _WANTS_TO_JOIN = const(2)
+_CREDENTIALS = const("credentials.json")
 
 _CONNECTED = const(1)  # events of the stack
 _DISCONNECTED = const(2)
@@ -40,6 +42,7 @@ _LEAST_CHUNK = const(7)
 _BUFFER_BYTES = const(256)
 _QUEUE_CHUNKS = const(10)  # the window of the stream is smaller
 _INTERVAL_US = const(250000)
+_LOOK_MS = const(1000)  # between two looks at what should be advertised
 _FIRST_WRITE_MS = const(5000)  # that the gateway takes for it; then the device speaks first
 _BUSY_MS = const(20)  # between two tries when the stack has no memory for a notification
 _BUSY_TRIES = const(250)
@@ -53,12 +56,14 @@ _LAYOUT = const("8ec0a1e3-4ec7-4b1e-9e0d-7e0c0de0cafe")
 
 
 class BlePeripheral:
-    """The link to one central after another; between connect() and hang_up() a port for chunks."""
+    """The link to one central after another; after connect() a port for chunks."""
 
-    def __init__(self, wait_ms, outbox=()):
+    def __init__(self, wait_ms, reset, outbox):
+        self.restarts = 0  # of the stack
         self.dropped = 0  # chunks that came while the queue was full
         self.centrals = 0  # so far
         self._wait_ms = wait_ms  # for a central; then it is a silent round
+        self._reset = reset
         self._outbox = outbox  # the gateway comes first to devices that have something to send
         self._ble = bluetooth.BLE()
         self._handles = None  # of RX, TX and LAYOUT; None while the radio is off
@@ -67,7 +72,6 @@ class BlePeripheral:
         self._done = 0  # the number of the central that was dropped last
         self._has_written = False
         self._mtu = _LEAST_MTU
-        self._wants_to_join = False
         self._shown = -1  # flags
         self._silent_rounds = 0
         self._chunks = deque((), _QUEUE_CHUNKS)
@@ -78,11 +82,12 @@ class BlePeripheral:
         """The largest chunk that the link is said to carry."""
         return min(self._mtu - _ATT_HEAD, _LARGEST_CHUNK)
 
-    async def connect(self, wants_to_join=False):
-        """Return when a central is there that hears; LinkLost when none comes."""
-        self._wants_to_join = wants_to_join
-        self._silent_rounds += 1
+    async def connect(self):
+        """Return when a new central has come that hears; LinkLost when none does."""
+        self._silent_rounds += 1  # unless one comes
         try:
+            self._hang_up()
+            self._recover(self._silent_rounds - 1)
             await self._find_central()
         except OSError as exc:
             raise LinkLost("cannot use Bluetooth: %s" % exc)
@@ -95,37 +100,6 @@ class BlePeripheral:
                 return
             await self._wait(left_ms)
             self._need()
-
-    def show(self):
-        """Advertise what has changed, if a central is waited for."""
-        if self._shown >= 0 and self._shown != self._flags() and self._central is None:
-            try:
-                self._advertise()
-            except OSError:  # connect() finds out
-                pass
-
-    def hang_up(self):
-        """Drop the central, and be silent until connect() is called again."""
-        self._done, self._served, self._shown = self.centrals, -1, -1
-        if self._handles is None:
-            return
-        if self._central is not None:
-            self._drop(self._central)
-        try:
-            self._ble.gap_advertise(None)
-        except OSError:  # connect() finds out
-            pass
-
-    def recover(self, reset):
-        """Do more and more about a radio that nobody hears; return whether it did something."""
-        rounds = self._silent_rounds
-        if not rounds or rounds % _RESTART_AT:
-            return False
-        if rounds % _RESET_AT == 0:
-            print("device: nobody connects by Bluetooth: resetting")
-            reset()
-        self.stop()
-        return True
 
     async def receive(self):
         """Return the next chunk; LinkLost when the central has gone. One task at a time."""
@@ -154,10 +128,24 @@ class BlePeripheral:
             except OSError:
                 pass
 
-    def stop(self):
-        """Switch the radio off; connect() switches it on."""
+    def _hang_up(self):
+        """Drop the central that was served; one that has come since then waits."""
+        if self._served == self.centrals:
+            self._done = self.centrals
+            if self._central is not None:
+                self._drop(self._central)
+        self._served = self._shown = -1
+
+    def _recover(self, rounds):
+        """Do more and more about a radio that nobody has heard for so many rounds."""
+        if not rounds or rounds % _RESTART_AT:
+            return
+        if rounds % _RESET_AT == 0:
+            print("device: nobody connects by Bluetooth: resetting")
+            self._reset()
+        self.restarts += 1
+        print("device: Bluetooth restarted, %d times so far" % self.restarts)
         self._handles = self._central = None
-        self._shown = -1
         self._ble.active(False)
 
     async def _find_central(self):
@@ -165,12 +153,12 @@ class BlePeripheral:
             self._start()
         started = time.ticks_ms()
         while self._central is None or self._done == self.centrals:
-            if self._central is None and self._shown < 0:
+            if self._central is None and self._shown != self._flags():
                 self._advertise()
             left_ms = self._wait_ms - time.ticks_diff(time.ticks_ms(), started)
             if left_ms <= 0:
                 raise LinkLost("no gateway has connected by Bluetooth")
-            await self._wait(left_ms)
+            await self._wait(min(left_ms, _LOOK_MS))
 
     def _start(self):
         ble = self._ble
@@ -187,8 +175,12 @@ class BlePeripheral:
         self._handles = handles
 
     def _flags(self):
-        flags = _WANTS_TO_JOIN if self._wants_to_join else 0
-        return flags | (_HAS_DATA if len(self._outbox) else 0)
+        flags = _HAS_DATA if len(self._outbox) else 0
+        try:
+            os.stat(_CREDENTIALS)
+        except OSError:
+            flags |= _WANTS_TO_JOIN
+        return flags
 
     def _advertise(self):
         flags = self._flags()

@@ -31,8 +31,10 @@ _ENDS = ("the gateway closed the session", "the gateway does not know this sessi
 
 async def open_socket(port, who, token):
     """Return a ChunkSocket whose gateway has said hello; the key is proved by its first record."""
-    name, key = load("sealed").name_and_key(who, token)
-    opened = ChunkSocket(port, name, key)
+    sealed = load("sealed")
+    name, key = sealed.name_and_key(who, token)
+    opened = ChunkSocket(port, sealed.SealedStream(os.urandom(_NONCE_BYTES), name, key))
+    sealed = None  # its last user frees its memory
     try:
         await opened.wait_until_ready()
     except BaseException:
@@ -44,13 +46,13 @@ async def open_socket(port, who, token):
 class ChunkSocket:
     """The streams of one session, with the interface of a socket's stream."""
 
-    def __init__(self, port, name, key):
+    def __init__(self, port, sealed):
         self.s = self  # of a stream, close() is a method of its socket
         self.session = _FIRST_SESSION + os.urandom(1)[0] % (256 - _FIRST_SESSION)
         self._chunks = load("chunks")
         self._port = port
         self._stream = self._chunks.ChunkStream(self.session, port.chunk_bytes)
-        self._sealed = load("sealed").SealedStream(os.urandom(_NONCE_BYTES), name, key)
+        self._sealed = sealed
         self._stream.send(self._sealed.hello())
         self._input = b""
         self._output = b""

@@ -26,7 +26,6 @@ _STATUS_ID = const(65535)  # above the outbox's ids
 _ACK_TIMEOUTS = const(3)  # a broker that answers pings but acknowledges nothing is no use
 _ACK_LIMIT = const(64)  # PUBACKs that wait to be sent
 _LINK_CAP_MS = const(5000)  # the longest pause between two tries without IP
-_RADIO_CAP_MS = const(1000)
 _CRASH_LIMIT = const(5)  # rounds in a row that an error in the package ended; then it resets
 _TIME_AGE_S = const(3600)  # the gateway is asked for the time again
 
@@ -46,7 +45,7 @@ class Link:
         self._clock = clock
         self._failures = failures
         self._on_command = None
-        self._radio = load("ble_start").open_radio(config, outbox)
+        self._radio = load("ble_start").open_radio(config, board.reset, outbox)
         self._connection = Connection(config, self._radio)
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
@@ -99,8 +98,6 @@ class Link:
             pause_ms = pause_ms(counts, is_costly, took_ms, up_ms, self._config, random.random())
             if not self._has_ip:  # tries cost nobody anything, and the console is read in them only
                 pause_ms = min(pause_ms, _LINK_CAP_MS)
-            if self._radio is not None:  # advertising costs the gateway nothing
-                pause_ms = min(pause_ms, _RADIO_CAP_MS)
             await asyncio.sleep_ms(pause_ms)
 
     def fail(self, reason):
@@ -114,8 +111,6 @@ class Link:
     def check(self):
         """Look after the connection that stands; to be called about once a second."""
         if not self.is_up:
-            if self._radio is not None:
-                self._radio.show()
             return
         is_ping_due = self._connection.check(self._owed_since is not None)
         if is_ping_due or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
@@ -144,9 +139,9 @@ class Link:
             self._identity[0] = load("stored").load_credentials()
         if self._has_ip:
             await self._board.connect_network(self._config)
+        elif self._radio:
+            await self._radio.connect()
         try:
-            if self._radio is not None:
-                await self._radio.connect(self._identity[0] is None or self._identity[1])
             await self._connect()
         except NotListening:
             self._silence.clear()
@@ -154,20 +149,13 @@ class Link:
         except LinkLost:
             await self._recover_network()
             raise
-        finally:
-            if self._radio is not None:
-                self._radio.hang_up()
 
     async def _recover_network(self):
-        """Make the board doubt its network or its radio, if the gateway is silent."""
-        if self._radio is not None:
-            did_something = self._radio.recover(self._board.reset)
-        elif self.up_since is not None or not self._has_ip:
+        """Make the board doubt its network, if the gateway is silent."""
+        if self.up_since is not None or not self._has_ip:
             return
-        else:
-            doubt = load("recovery").doubt
-            did_something = await doubt(self._silence, self._board, self._connection.timeout_ms)
-        if did_something:
+        doubt = load("recovery").doubt
+        if await doubt(self._silence, self._board, self._connection.timeout_ms):
             self.network_restarts += 1
             print("device: network restarted, %d times so far" % self.network_restarts)
 
@@ -261,4 +249,3 @@ class Link:
         if reason != self._last_failure:  # once per reason, or the log drowns in an outage
             print("device: offline:", reason)
         self._last_failure = reason
-

@@ -28,7 +28,7 @@ class Connection:
     """The connection of a device; begin() makes it a new one."""
 
     def __init__(self, config, radio=None):
-        self.radio = radio  # the link of a device with Bluetooth LE
+        self.radio = radio  # the port of a device with Bluetooth LE
         self.on_publish = None  # called with each PUBLISH
         self.on_puback = None  # called with each packet id
         self.shows_certificate = True  # in the next TLS handshake

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from microservice.info import Info
     from microservice.message import Message
     from microservice.outbound.answer import CallAnswer
+    from microservice.script_bench import ScriptTest
     from microservice.service import Service
     from microservice.store.state import State, StateTransaction
     from microservice.web import Request, Response, WebSocket
@@ -69,6 +70,7 @@ __all__ = [
     "Request",
     "RequestTimeoutError",
     "Response",
+    "ScriptTest",
     "Service",
     "ServiceError",
     "SettingError",
@@ -84,6 +86,7 @@ _MODULES = {
     "Message": "message",
     "Request": "web",
     "Response": "web",
+    "ScriptTest": "script_bench",
     "Service": "service",
     "State": "store.state",
     "StateTransaction": "store.state",

@@ -70,3 +70,10 @@ def of_data(
         service_data={SERVICE_UUID: data},
         address_type=address_type,
     )
+
+
+def on_air(sent: Advertisement, name: str = "") -> bytes:
+    """Return the bytes of an advertisement."""
+    data = sent.service_data[SERVICE_UUID]
+    named = bytes((len(name) + 1, 0x09)) + name.encode() if name else b""
+    return bytes.fromhex("020106") + bytes((len(data) + 3, 0x16)) + b"\xd2\xfc" + data + named

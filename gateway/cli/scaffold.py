@@ -39,7 +39,7 @@ def write_folder(directory: Path, *, javascript: bool, as_json: bool) -> None:
     for file in missing:
         console().print(str(directory / file), soft_wrap=True)
     if notes().is_terminal:
-        _print_next_steps(folder, name, javascript=javascript)
+        _print_next_steps(folder, name)
     else:
         notes().print(f"run it with: hecate dev {folder}", soft_wrap=True)
 
@@ -68,16 +68,15 @@ def name_of(directory: Path) -> str:
     return name or "service"
 
 
-def _print_next_steps(folder: str, name: str, *, javascript: bool) -> None:
+def _print_next_steps(folder: str, name: str) -> None:
     steps = [
         (f"hecate dev {folder}", "run it, again after every save"),
         (f"pytest {folder}", "test it, without a gateway"),
         (f"hecate deploy {folder}", "run it for good"),
         (f"hecate invoke {name}", "call it"),
     ]
-    shown = [step for step in steps if not (javascript and step[0].startswith("pytest"))]
-    width = max(len(command) for command, _ in shown)
+    width = max(len(command) for command, _ in steps)
     out = notes()
     out.print("\nNext:", style="dim")
-    for command, what in shown:
+    for command, what in steps:
         out.print(f"  {command:{width}}   {what}", soft_wrap=True)

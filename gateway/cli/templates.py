@@ -69,11 +69,30 @@ mimikModule.exports = async (context, request, response) => {{
   response.end(JSON.stringify({{ service: '{name}', seen }}));
 }};
 """
+_JAVASCRIPT_TEST = '''"""Tests of {name}; `pytest` runs them without a gateway."""
+
+import asyncio
+from pathlib import Path
+
+from microservice import ScriptTest
+
+
+def test_readings_are_counted():
+    async def main():
+        async with ScriptTest(Path(__file__).parent) as t:
+            await t.publish("devices/kitchen/readings/temperature", 21)
+            assert t.published == [("{name}/kitchen/count", {{"count": 1}})]
+            answer = await t.get("/")
+            assert answer.json()["seen"] == {{"kitchen": 1}}
+
+    asyncio.run(main())
+'''
 _README = """# {name}
 
 ```sh
 hecate dev {folder}        # runs it on this machine's gateway, again after every save
-{test}hecate deploy {folder}     # runs it for good; `hecate logs -f {name}` shows its output
+pytest {folder}            # tests it, without a gateway
+hecate deploy {folder}     # runs it for good; `hecate logs -f {name}` shows its output
 hecate invoke {name}     # calls it
 ```
 
@@ -97,12 +116,11 @@ def minimal_text(name: str) -> str:
 
 def python_files(name: str, folder: str) -> Mapping[str, str]:
     """Return the files of a microservice in Python, by name."""
-    test = f"pytest {folder}            # tests it, without a gateway\n"
     return {
         "microservice.toml": manifest_text(name),
         "service.py": _PYTHON.format(name=name),
         "test_service.py": _PYTHON_TEST.format(name=name),
-        "README.md": _README.format(name=name, folder=folder, code="`service.py`", test=test),
+        "README.md": _README.format(name=name, folder=folder, code="`service.py`"),
         ".gitignore": _IGNORED,
     }
 
@@ -112,6 +130,7 @@ def javascript_files(name: str, folder: str) -> Mapping[str, str]:
     return {
         "microservice.toml": manifest_text(name),
         "index.js": _JAVASCRIPT.format(name=name),
-        "README.md": _README.format(name=name, folder=folder, code="`index.js`", test=""),
-        ".gitignore": "node_modules/\n*.tar\n",
+        "test_index.py": _JAVASCRIPT_TEST.format(name=name),
+        "README.md": _README.format(name=name, folder=folder, code="`index.js`"),
+        ".gitignore": "node_modules/\n" + _IGNORED,
     }

@@ -49,7 +49,7 @@ class SensorDecisions:
         packet = self.hub.decode(frame, secret, stranger.name)
         record = DeviceRecord(
             device_id=new_device_id(),
-            name=name or stranger.name or "sensor",
+            name=name or stranger.name or packet.model,
             model=packet.model,
             token_digest="",  # nobody logs in as a sensor
             joined_at=clocks.wall(),

@@ -23,7 +23,7 @@ class FormReader:
         self._parts = 0
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._queue: deque[tuple[str, bytes]] = deque()  # of part, data, end
-        self._headers: dict[str, str] = {}
+        self._disposition = b""  # of the part
         self._name, self._value = b"", b""
         self._parser: Any = None
         self._is_urlencoded = content_type.partition(";")[0].strip().lower() == URLENCODED
@@ -122,7 +122,7 @@ class FormReader:
     # Called by the parser -------------------------------------------------------------------------
 
     def _on_part(self) -> None:
-        self._headers = {}
+        self._disposition = b""
 
     def _on_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]
@@ -138,15 +138,33 @@ class FormReader:
 
     def _on_header(self) -> None:
         if self._name.lower() == b"content-disposition":
-            # parse_options_header() turns a text into Latin-1: so the name stays the bytes it was
-            self._headers["content-disposition"] = self._value.decode("latin-1")
+            self._disposition = self._value
         self._name = self._value = b""
 
     def _on_headers(self) -> None:
         from python_multipart.multipart import parse_options_header
 
-        _, options = parse_options_header(self._headers.get("content-disposition", ""))
+        disposition = self._disposition
+        _, options = parse_options_header(disposition.decode("latin-1"))
         part = options.get(b"name", b"")
-        if b"filename" in options:
-            part += b"\0" + options[b"filename"]
+        name = options.get(b"filename")
+        if name is None and b"*" in disposition:
+            name = _extended_name(disposition)
+        if name is not None:
+            part += b"\0" + name
         self._queue.append(("part", part))
+
+
+def _extended_name(disposition: bytes) -> bytes | None:
+    """Return a file name in the form of RFC 5987: filename*=UTF-8''%C3%A9.txt; None without one.
+
+    RFC 7578, 4.2 forbids it in forms, and clients send it for names that are not ASCII. The plain
+    form wins.
+    """
+    from email.message import Message
+    from email.utils import collapse_rfc2231_value
+
+    message = Message()
+    message["content-disposition"] = disposition.decode("latin-1")
+    name = message.get_param("filename", header="content-disposition")
+    return collapse_rfc2231_value(name).encode("utf-8", "replace") if name else None

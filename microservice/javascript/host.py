@@ -16,7 +16,6 @@ from microservice.javascript.faults import Ceilings
 from microservice.javascript.processes import EvaluatorProcess, EvaluatorSettings, FrameStream
 from microservice.javascript.storage import Storage, Uploads
 from microservice.javascript.triggers import MessageTrigger
-from microservice.outbound import OutboundClient
 from microservice.service import Service
 
 MIB = 1024 * 1024
@@ -26,8 +25,8 @@ HTTP_PORT = "8083"  # of the gateway's API, whatever port it has on the network
 SPARE_S = 3.0  # beyond a script's limit: its own end tells the line
 
 
-async def load_javascript(launch: Launch) -> Service:
-    """Evaluate index.js and return its Service.
+async def load_javascript(launch: Launch, data: Path | None = None) -> Service:
+    """Evaluate index.js and return its Service, which keeps its storage in the folder data.
 
     Raises:
         ServiceError: index.js cannot be used, or a setting in the environment.
@@ -50,15 +49,13 @@ async def load_javascript(launch: Launch) -> Service:
     for level, line in evaluator.early_log:
         console.log(logging.getLevelNamesMapping()[level.upper()], "%s", indented(line))
     service = Service()
-    storage = Storage(Path.cwd(), launch.store_mib)
-    targets = CallTargets(
-        OutboundClient(launch.gateway_socket),
-        lambda topic, payload, qos, retain: service.publish(topic, payload, qos=qos, retain=retain),
-        launch.info,
-    )
+    storage = Storage(data or Path.cwd(), launch.store_mib)
+
+    async def publish(topic: str, payload: bytes, qos: int, retain: bool) -> None:
+        await service.publish(topic, payload, qos=qos, retain=retain)
 
     def make_calls(stream: FrameStream, uploads: Uploads) -> AsyncCalls:
-        return AsyncCalls(targets, stream, uploads)
+        return AsyncCalls(CallTargets(service.http, publish, launch.info), stream, uploads)
 
     parts = RuntimeParts(
         evaluator,

@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
 from microservice.errors import HangupError
-from microservice.http.asgi import App
 from microservice.message import encode_payload
-from microservice.web import Scope
+from microservice.web import JSON_TYPE, Scope
+
+Application = Callable[[Any, Any, Any], Awaitable[None]]  # of ASGI
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class HttpAnswer:
 class AppClient:
     """Sends requests to an application."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: Application) -> None:
         self._app = app
 
     async def call(
@@ -51,6 +52,8 @@ class AppClient:
         given = {name.lower(): text for name, text in (headers or {}).items()}
         if value is not None:
             given.setdefault("content-length", str(len(body)))
+        if value is not None and not isinstance(value, str | bytes | bytearray | memoryview):
+            given.setdefault("content-type", JSON_TYPE)
         events: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
         sent: list[Any] = []
 
@@ -79,7 +82,7 @@ class AppClient:
 class SocketClient:
     """The client's side of one WebSocket."""
 
-    def __init__(self, app: App, scope: Scope) -> None:
+    def __init__(self, app: Application, scope: Scope) -> None:
         self._app, self._scope = app, scope
         self._to_app: asyncio.Queue[Any] = asyncio.Queue()
         self._from_app: asyncio.Queue[Any] = asyncio.Queue()
@@ -117,7 +120,11 @@ class SocketClient:
                     data: bytes = event.get("bytes") or b""
                     return data if found is None else found
                 case "websocket.close":
-                    raise HangupError(f"closed with code {event['code']}: {event['reason']}")
+                    code, reason = (
+                        event.get("code", 1000),
+                        event.get("reason", ""),
+                    )  # as ASGI has it
+                    raise HangupError(f"closed with code {code}: {reason}")
                 case "websocket.http.response.start":
                     raise HangupError(f"refused with status {event['status']}")
 

@@ -73,7 +73,11 @@ class TestBench:
         self._schedules = ScheduleRunner(
             triggers.schedules, service.state, self.counters, limits, clocks
         )
-        self._http = AppClient(App(triggers.routes, triggers.sockets, self.counters, limits))
+        self._http = AppClient(
+            triggers.make_application(self.counters)
+            if triggers.make_application is not None
+            else App(triggers.routes, triggers.sockets, self.counters, limits)
+        )
         self._folder = tempfile.TemporaryDirectory(prefix="service-test-")
 
     async def __aenter__(self) -> Self:
@@ -97,6 +101,8 @@ class TestBench:
         finally:
             self._dispatcher.close()
             await self._schedules.stop(0)
+            for close in self._service.triggers.closed:
+                await close()
             await self._service.state.close()
             self._folder.cleanup()
 

@@ -3,6 +3,7 @@
 import inspect
 import tomllib
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,17 @@ from microservice.triggers.registry import Triggers
 MANIFEST = "microservice.toml"
 
 
+@dataclass(frozen=True, slots=True)
+class TestedManifest:
+    """The parts of a manifest that a test needs."""
+
+    __test__ = False
+
+    name: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)  # the defaults
+    subscribe: tuple[str, ...] = ()
+
+
 def default_settings(triggers: Triggers) -> dict[str, Any]:
     """Return the defaults in [settings] of the manifest; {} when there is no manifest.
 
@@ -19,11 +31,19 @@ def default_settings(triggers: Triggers) -> dict[str, Any]:
         ServiceError: it cannot be read.
     """
     path = next((path for path in _beside(triggers) if path.is_file()), None)
-    if path is None:
-        return {}
+    return {} if path is None else read_manifest(path).settings
+
+
+def read_manifest(path: Path) -> TestedManifest:
+    """Return the parts of a manifest that a test needs; ServiceError when it cannot be read."""
     try:
-        declared = tomllib.loads(path.read_text(encoding="utf-8")).get("settings", {})
-        return {name: spec["default"] for name, spec in declared.items() if "default" in spec}
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        declared = table.get("settings", {})
+        return TestedManifest(
+            str(table.get("name", "")),
+            {name: spec["default"] for name, spec in declared.items() if "default" in spec},
+            tuple(str(topic) for topic in table.get("mqtt", {}).get("subscribe", ())),
+        )
     except (OSError, ValueError, AttributeError, TypeError) as exc:
         raise ServiceError(f"cannot read settings of {path}: {exc}") from exc
 

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.integration.microservice.javascript.runtime import Script, script
@@ -42,6 +44,16 @@ def test_the_third_block_handles_messages(tmp_path: Path) -> None:
             await stays(running)
 
     asyncio.run(main())
+
+
+def test_the_test_on_the_page_passes(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+    (tmp_path / "test_index.py").write_text(text)
+    (tmp_path / "index.js").write_text(BLOCKS[2])
+    (tmp_path / "microservice.toml").write_text('name = "t"\n[mqtt]\nsubscribe = ["in/+"]\n')
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 async def stays(running: Script) -> None:

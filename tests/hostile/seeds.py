@@ -40,6 +40,7 @@ from broker.wire.property_values import NO_PROPERTIES, Properties
 from protocol.envelope import Envelope, EnvelopeKind, encode_envelope
 from protocol.http_body import HttpRequest, HttpResponse, encode_request, encode_response
 from protocol.preface import Preface, PrefaceRole, encode_preface
+from tests.hostile.advertisements import advertisement_seeds
 from tests.hostile.images import image_seeds
 from tests.hostile.targets import MARKER, VERSIONS
 from tests.unit.broker.net.frames import BINARY, CLOSE, MORE, PING, frame, handshake
@@ -107,6 +108,7 @@ _BATCHES = b"".join(
 )
 
 SEEDS: dict[str, list[bytes]] = {
+    "advertisements": advertisement_seeds(),
     "images": image_seeds(),
     "wire": [
         *(bytes((VERSIONS.index(MQTT_5),)) + encode_packet(each, MQTT_5) for each in PACKETS),

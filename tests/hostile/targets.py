@@ -32,6 +32,7 @@ from protocol.errors import ContractError
 from protocol.http_body import decode_request, decode_response
 from protocol.preface import sniff
 from tests.hostile.accounts import check_accounts
+from tests.hostile.advertisements import check_advertisements
 from tests.hostile.images import check_images
 from tests.unit.broker.net.frames import handshake
 from tests.unit.broker.rig import Peer, Rig
@@ -210,3 +211,9 @@ def contract(data: bytes) -> None:
 def images(data: bytes) -> None:
     """Headers of tars, entries of layers, images in JSON."""
     check_images(data)
+
+
+@target
+def advertisements(data: bytes) -> None:
+    """Frames of sensors, of strangers and of accepted ones."""
+    check_advertisements(data)

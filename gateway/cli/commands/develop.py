@@ -34,6 +34,16 @@ Upgrade = Annotated[
 ]
 
 
+def _new_folder(name: str) -> Path:
+    """Return a folder; an empty name, as of a variable that is not set, is not the present one."""
+    if not name.strip():
+        raise OptionError(
+            "cannot make a microservice: its name is empty; `hecate new hello` makes one, "
+            "`hecate new .` one in the present folder"
+        )
+    return Path(name)
+
+
 def register(app: typer.Typer) -> None:
     """Add these commands to the root command."""
     app.command(epilog=examples("hecate new hello", "hecate new hook --js", "hecate dev hello"))(
@@ -66,7 +76,10 @@ def register(app: typer.Typer) -> None:
 
 def new(
     directory: Annotated[
-        Path, typer.Argument(metavar="NAME", help="Its name; the folder to make, too.")
+        Path,
+        typer.Argument(
+            metavar="NAME", help="Its name; the folder to make, too.", parser=_new_folder
+        ),
     ],
     javascript: Annotated[bool, typer.Option("--js", help="In JavaScript, not in Python.")] = False,
     as_json: Json = False,
@@ -82,7 +95,9 @@ def new(
 
 
 def init(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write into.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder to write into.", parser=_new_folder)
+    ],
     as_json: Json = False,
 ) -> None:
     """Write a microservice that works at once; the former name of `hecate new`."""

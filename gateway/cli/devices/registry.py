@@ -1,6 +1,7 @@
 """Lists, shows and changes devices."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -19,10 +20,11 @@ from gateway.cli.devices.rows import (
 )
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json, print_table
-from gateway.cli.view.words import printable
+from gateway.cli.view.words import plural, printable
 from protocol.ids import DEVICE_ID
 
 DEVICES, PENDING = "/devices/v1/devices", "/devices/v1/pending"
+SENSORS = "/devices/v1/sensors"
 WATCH_S = 1.0
 ROTATE_WAIT_S, POLL_S = 30.0, 0.25
 NO_DEVICES = (
@@ -39,6 +41,7 @@ async def list_devices(target: Target, *, as_json: bool, watch: bool) -> None:
             print_json({"data": devices, "pending": boards})
         else:
             _print_lists(devices, boards)
+            await _tell_sensors(sidecar)
         while watch:
             await asyncio.sleep(WATCH_S)
             before = devices + boards
@@ -73,6 +76,15 @@ def _print_lists(devices: list[dict[str, Any]], boards: list[dict[str, Any]]) ->
             "the board shows",
             style="dim",
         )
+
+
+async def _tell_sensors(sidecar: SidecarClient) -> None:
+    """Tell how many sensors wait for their owner; a gateway may be too old to know any."""
+    with contextlib.suppress(CliError):
+        heard = len(rows_of(await sidecar.call("list sensors", "GET", SENSORS)))
+        if heard:
+            more = plural(heard, "sensor")
+            notes().print(f"{more} not accepted: see `hecate devices sensors`", style="dim")
 
 
 async def show_device(target: Target, text: str, *, as_json: bool) -> None:

@@ -9,14 +9,15 @@ from typing import Any
 from gateway.cli.client.records import rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
-from gateway.cli.devices.registry import DEVICES, find_device
+from gateway.cli.devices.registry import DEVICES, SENSORS, find_device
 from gateway.cli.devices.rows import SENSOR_COLUMNS, SENSOR_OPTIONAL, sensor_row
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, notes, print_json, print_table
 from gateway.cli.view.words import printable
 
-SENSORS = "/devices/v1/sensors"
-NO_SENSORS = "no sensors heard in the last hour"
+NO_SENSORS = (
+    "no sensors heard in the last hour; the gateway listens with [bluetooth] enabled = true"
+)
 KEY_LIMIT_BYTES = 4096
 
 _ADDRESS = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")

@@ -1,7 +1,8 @@
 """Watches the files of each container, and ends one that holds more than its quota.
 
 Its files are those of the data folder and of the temporary one, and what it has deleted and still
-has open: that room is free again only when it closes them.
+has open or mapped: that room is free again only when it closes them. The kernel tells the size of
+a file that is mapped only, and not open, to a gateway with CAP_CHECKPOINT_RESTORE (root has it).
 
 The kernel offers quotas for folders on some file systems only; a look every CHECK_S works on all.
 A container that is ended for this is started again with growing pauses, and runs until the next
@@ -59,7 +60,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def deleted_bytes(folder: Path) -> int:
-    """Return the room of files below a folder that are deleted and still open. Blocks.
+    """Return the room of files below a folder that are deleted, and still open or mapped. Blocks.
 
     A process has the paths of its files as they are outside (microservice/isolation/root_folder).
     """
@@ -70,18 +71,33 @@ def deleted_bytes(folder: Path) -> int:
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):  # it has ended, or is not the gateway's to look at
                 if process.stat().st_uid == owner:
-                    _note_deleted(f"{process}/fd", prefix, found)
+                    _note_open(f"{process}/fd", prefix, found)
+                    _note_mapped(str(process), prefix, found)
     return sum(found.values())
 
 
-def _note_deleted(descriptors: str, prefix: str, found: dict[tuple[int, int], int]) -> None:
+def _note_open(descriptors: str, prefix: str, found: dict[tuple[int, int], int]) -> None:
     for name in os.listdir(descriptors):  # noqa: PTH208  # path objects cost more than the calls
         with contextlib.suppress(OSError):  # it was closed meanwhile
             target = os.readlink(f"{descriptors}/{name}")  # noqa: PTH115
             if target.endswith(DELETED) and target.startswith(prefix):
-                status = os.stat(f"{descriptors}/{name}")  # noqa: PTH116
-                if stat.S_ISREG(status.st_mode):
-                    found[status.st_dev, status.st_ino] = status.st_blocks * BLOCK_BYTES
+                _note_size(f"{descriptors}/{name}", found)
+
+
+def _note_mapped(process: str, prefix: str, found: dict[tuple[int, int], int]) -> None:
+    with open(f"{process}/maps", encoding="utf-8", errors="replace") as maps:  # noqa: PTH123
+        for line in maps:
+            if DELETED in line and prefix in line:
+                # the kernel fills these up with zeros in the text, not in the names
+                start, _, end = line.partition(" ")[0].partition("-")
+                with contextlib.suppress(OSError):
+                    _note_size(f"{process}/map_files/{int(start, 16):x}-{int(end, 16):x}", found)
+
+
+def _note_size(link: str, found: dict[tuple[int, int], int]) -> None:
+    status = os.stat(link)  # noqa: PTH116
+    if stat.S_ISREG(status.st_mode):
+        found[status.st_dev, status.st_ino] = status.st_blocks * BLOCK_BYTES
 
 
 def used_bytes(folder: Path) -> int:

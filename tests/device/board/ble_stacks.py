@@ -91,9 +91,9 @@ from device.errors import LinkLost  # noqa: E402
 CHUNK = b"a chunk"
 
 
-def new(wait_ms=50, outbox=()):
+def new(wait_ms=50, outbox=(), reset=None):
     STACK.__init__()
-    return BlePeripheral(wait_ms, outbox)
+    return BlePeripheral(wait_ms, reset, outbox)
 
 
 def lost(work):
@@ -115,31 +115,49 @@ async def linked(peripheral, central=1):
 
 
 def test_a_stack_that_does_not_start_is_tried_again_and_then_the_board_resets():
-    peripheral, resets = new(), []
+    resets = []
+    peripheral = new(reset=lambda: resets.append(1))
     STACK.fails["active"] = 19
-    for _ in range(24):
+    for _ in range(25):
+        assert not resets
         assert "cannot use Bluetooth" in lost(peripheral.connect())
-        try:
-            peripheral.recover(lambda: resets.append(1))
-        except OSError:
-            pass
-        peripheral.hang_up()
     assert resets == [1]
     STACK.fails.clear()
     asyncio.run(linked(peripheral))
 
 
 def test_a_silent_stack_is_restarted_every_third_round_and_not_after_a_central():
-    peripheral, did = new(5), []
-    for number in range(6):
+    peripheral = new(5)
+    restarts = []
+    for _ in range(7):
         lost(peripheral.connect())
-        did.append(peripheral.recover(None))
-        peripheral.hang_up()
-    assert did == [False, False, True, False, False, True]
+        restarts.append(peripheral.restarts)
+    assert restarts == [0, 0, 0, 1, 1, 1, 2]
     assert STACK.calls.count(("active", False)) == 2
-    lost(peripheral.connect())
     asyncio.run(linked(peripheral))
-    assert not peripheral.recover(None)
+    STACK.go(1)
+    for _ in range(3):
+        lost(peripheral.connect())
+    assert peripheral.restarts == 2
+
+
+def test_a_central_that_comes_between_two_rounds_is_served_and_the_last_one_dropped():
+    async def script():
+        await linked(peripheral, 1)
+        connecting = asyncio.create_task(peripheral.connect())
+        await asyncio.sleep_ms(5)
+        assert ("drop", 1) in STACK.calls
+        STACK.go(1)
+        await asyncio.sleep_ms(5)
+        STACK.come(2)
+        connecting.cancel()
+        STACK.write(2, b"\0")
+        await peripheral.connect()
+        assert ("drop", 2) not in STACK.calls
+        await peripheral.send(CHUNK)
+
+    peripheral = new(1000)
+    asyncio.run(script())
 
 
 def test_waits_while_the_stack_has_no_memory_for_a_notification():
@@ -196,20 +214,17 @@ def test_the_queue_holds_ten_and_counts_the_rest():
 
 def test_advertises_whether_it_wants_to_join_and_has_data():
     async def script():
-        connecting = asyncio.create_task(peripheral.connect(True))
+        connecting = asyncio.create_task(peripheral.connect())
         await asyncio.sleep_ms(5)
         assert STACK.data[-2:] == b"\x02\x01"
         outbox.append("a reading")
-        peripheral.show()
+        await asyncio.sleep_ms(1100)
         assert STACK.data[-2:] == b"\x03\x01"
-        shown = STACK.calls.count(("advertise", True))
-        peripheral.show()
-        assert STACK.calls.count(("advertise", True)) == shown
         assert len(STACK.data) == 23
         connecting.cancel()
 
     outbox = []
-    peripheral = new(1000, outbox)
+    peripheral = new(5000, outbox)
     asyncio.run(script())
 
 
@@ -236,6 +251,8 @@ def test_a_board_with_bluetooth_never_starts_wifi():
         @staticmethod
         def unique_id():
             return b"1234"
+
+        reset = None
 
     sys.modules["machine"] = Machine
     from device.board_machine import MachineBoard

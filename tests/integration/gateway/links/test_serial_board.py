@@ -19,12 +19,16 @@ from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard
 from settings.secret import Secret
 from tests.aio import until
 from tests.cable import Cable
+from tests.device.boards import compile_package
 from tests.link_gateway import LinkGateway, link_gateway
 from tests.programs import PATIENCE
 
 if TYPE_CHECKING:
     from broker import Message
 
+BOARD_BYTES = 96 * 1024
+BOARD_SHARE = 0.68  # of the heap in use here, on a 32-bit board: seen on Pico W firmware
+HEAP_BYTES = 76 * 1024  # of a board, connected and publishing
 HASTE = {"keepalive_s": 2, "timeout_s": 2, "retry_first_s": 0.05, "retry_cap_s": 0.2}
 
 
@@ -55,7 +59,9 @@ class Site:
         self.gateway.broker.local_client("owner").publish(topic, payload, qos=1)
 
 
-def board_at(cable: Cable, folder: Path, token: str, program: Path | None) -> SimulatedBoard:
+def board_at(
+    cable: Cable, folder: Path, token: str, program: Path | None, package: Path | None
+) -> SimulatedBoard:
     settings = DeviceSettings(
         "attic",
         "simulated",
@@ -65,12 +71,19 @@ def board_at(cable: Cable, folder: Path, token: str, program: Path | None) -> Si
         0.1,
         HASTE | {"link": "serial", "serial": cable.board_path},
     )
-    return SimulatedBoard(folder, settings, program, BoardLimits(0.05, 0.2))
+    if package is None:
+        return SimulatedBoard(folder, settings, program, BoardLimits(0.05, 0.2))
+    limits = BoardLimits(0.05, 0.2, heap=str(int(BOARD_BYTES / BOARD_SHARE)))
+    return SimulatedBoard(folder, settings, program, limits, package)
 
 
 @asynccontextmanager
 async def site_at(
-    tmp_path: Path, cable: Cable, token: str | None = None, program: Path | None = None
+    tmp_path: Path,
+    cable: Cable,
+    token: str | None = None,
+    program: Path | None = None,
+    package: Path | None = None,
 ) -> AsyncIterator[Site]:
     """Run a gateway, and a board with a claim token, if no other token is given."""
     path = cable.path or cable.plug()
@@ -81,7 +94,7 @@ async def site_at(
             token = made[0].reveal()
         lines = SerialLines(gateway.links, (SerialSettings(str(path)),), tmp_path / "dev")
         serving = asyncio.create_task(lines.run())
-        board = board_at(cable, tmp_path / "board", token, program)
+        board = board_at(cable, tmp_path / "board", token, program, package)
         site = Site(gateway, cable, board)
         gateway.broker.local_client("watcher").subscribe("devices/#", site.seen.append)
         await board.start()
@@ -211,5 +224,47 @@ def test_text_and_noise_between_chunks_cost_nothing_but_time(tmp_path: Path, cab
             await until(lambda: site.values("replies/light"), "a reply")
             numbers = [each["seq"] for each in site.values("readings/temperature")]
             assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
+
+    run(work())
+
+
+PROBE = """
+import gc
+from device import Device
+
+device = Device()
+
+@device.every(0.2)
+def temperature():
+    return 21.5
+
+@device.every(0.2)
+def heap():
+    gc.collect()
+    return gc.mem_alloc()
+
+@device.command
+def light(args):
+    return args
+
+device.run()
+"""
+
+
+def test_a_board_of_96_kib_is_large_enough(tmp_path: Path, cable: Cable) -> None:
+    main = tmp_path / "probe.py"
+    main.write_text(PROBE)
+
+    async def work() -> None:
+        package = compile_package(tmp_path / "compiled")
+        async with site_at(tmp_path, cable, program=main, package=package) as site:
+            await site.until_readings()
+            for number in range(20):
+                site.command(number)
+            await until(lambda: len(site.values("replies/light")) >= 20, "replies")
+            await until(lambda: len(site.values("readings/heap")) > 20, "looks at the heap")
+            heaps = sorted(each["value"] for each in site.values("readings/heap"))
+            assert heaps[len(heaps) // 2] * BOARD_SHARE < HEAP_BYTES
+            assert site.board.restarts == 0
 
     run(work())

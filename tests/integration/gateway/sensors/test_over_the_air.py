@@ -8,8 +8,6 @@ from typing import Any
 
 import pytest
 
-from gateway.sensors.frames import SERVICE_UUID
-from hardware.radio.advertisement import Advertisement
 from tests.bthome import (
     CLIMATE,
     KEY,
@@ -19,6 +17,7 @@ from tests.bthome import (
     celsius,
     encrypt,
     of_data,
+    on_air,
 )
 from tests.commands import Person
 from tests.mqtt_peer import Mqtt
@@ -45,6 +44,10 @@ class Home:
     def hecate(self, *words: str, given: str = "") -> str:
         """Return what a command about devices prints."""
         return self._person.done("devices", *words, *self._where(), given=given)
+
+    def noted(self) -> str:
+        """Return what the list of devices says besides its rows."""
+        return self._person.hecate("devices", *self._where()).err
 
     def refused(self, *words: str, given: str = "") -> str:
         """Return why a command about devices fails."""
@@ -91,13 +94,6 @@ def fresh() -> str:
     return f"C4:C1:38:0B:1C:{next(NUMBERS):02X}"
 
 
-def on_air(sent: Advertisement, name: str = "") -> bytes:
-    """Return the bytes of an advertisement."""
-    data = sent.service_data[SERVICE_UUID]
-    named = bytes((len(name) + 1, 0x09)) + name.encode() if name else b""
-    return bytes.fromhex("020106") + bytes((len(data) + 3, 0x16)) + b"\xd2\xfc" + data + named
-
-
 def test_a_person_accepts_a_sensor_and_applications_read_it(
     home: Home, radio: VirtualRadio, address: str
 ) -> None:
@@ -105,6 +101,7 @@ def test_a_person_accepts_a_sensor_and_applications_read_it(
     with home.listen() as listener, radio.beacon(address, climate):
         assert listener.subscribe("devices/#")
         until(lambda: address in home.sensors(), "the sensor is heard")
+        assert "not accepted: see `hecate devices sensors`" in home.noted()
         table = home.hecate("sensors")
         assert "temperature 25.06 °C" in table
         assert address in table
@@ -207,6 +204,29 @@ def test_a_sensor_that_changes_its_address_is_named_and_refused(
         assert "changes its address" in home.hecate("sensors")
         assert "changes its address" in home.refused("approve", CHANGING)
     assert "no such sensor was heard" in home.refused("approve", fresh())
+
+
+def test_a_sensor_gets_another_key(home: Home, radio: VirtualRadio, address: str) -> None:
+    with radio.beacon(address, on_air(encrypt(celsius(1.0), 9, address))):
+        until(lambda: address in home.sensors(), "the sensor is heard")
+        home.hecate("approve", address, "--name", "shed", "--key-file", "-", given=KEY)
+    changed = on_air(encrypt(celsius(2.0), 3, address, key=OTHER_KEY))
+    with home.listen() as listener, radio.beacon(address, changed):
+        assert listener.subscribe("devices/+/readings/temperature")
+        until(lambda: home.devices()["shed"]["problem"] == "wrong key", "it is told")
+        assert "wrong key" in home.hecate()
+        assert "does not open" in home.refused("key", "shed", "--key-file", "-", given="00" * 16)
+        assert "32 hexadecimal digits" in home.refused("key", "shed", "--key-file", "-", given="1")
+        home.hecate("key", "shed", "--key-file", "-", given=OTHER_KEY)
+        until(lambda: listener.messages, "it publishes")
+        assert [reading["value"] for reading in listener.payloads()] == [2.0]
+    text = home.log() + home.hecate("--json") + home.hecate("show", "shed", "--json")
+    assert KEY not in text
+    assert OTHER_KEY not in text
+    assert (
+        'hecate_sensor_frames_total{result="not opened"}'
+        in home.gateway.ask("GET", "/metrics").text
+    )
 
 
 def test_counters_and_keys_survive_a_kill(home: Home, radio: VirtualRadio, address: str) -> None:

@@ -18,6 +18,7 @@ from microservice.javascript.host import load_javascript
 from microservice.javascript.processes import EvaluatorProcess
 from microservice.message import Message
 from microservice.mqtt.wire import MessageProperties
+from microservice.outbound import ContainerNetwork
 from microservice.service import Service
 from tests.aio import until
 
@@ -71,6 +72,7 @@ class Script:
         self.app: App = cast("App", make(self.counters))
         settings, secrets = launch.settings, launch.secrets
         service.attach(self.broker, launch.env, launch.info, settings, secrets)
+        service.attach_network(ContainerNetwork(launch.gateway_socket))
 
     @property
     def service_pid(self) -> int:

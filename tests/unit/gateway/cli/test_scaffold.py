@@ -19,6 +19,18 @@ from microservice.entry import load_service
 from tests.programs import ROOT
 
 
+@pytest.mark.parametrize("name", ["", "  "])
+@pytest.mark.parametrize("command", ["new", "init"])
+def test_an_empty_name_is_not_the_present_folder(
+    command: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [command, name])
+    assert isinstance(done.exception, CliError)
+    assert "its name is empty" in str(done.exception)
+    assert not list(tmp_path.iterdir())
+
+
 # case G12
 def test_a_folder_without_the_file_is_told_what_it_is_for(tmp_path: Path) -> None:
     folder = tmp_path / "My Meter_2"
@@ -71,16 +83,19 @@ def test_new_keeps_what_is_there(tmp_path: Path) -> None:
     assert "a microservice is there; `hecate dev" in str(again.exception)
 
 
-def test_the_test_that_new_writes_passes_and_can_fail(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("option", "entry"), [((), "service.py"), (("--js",), "index.js")])
+def test_the_test_that_new_writes_passes_and_can_fail(
+    option: tuple[str, ...], entry: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "meter"
-    CliRunner().invoke(app, ["new", str(folder)])
+    CliRunner().invoke(app, ["new", str(folder), *option])
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(folder)]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    code = folder / "service.py"
+    code = folder / entry
     code.write_text(code.read_text().replace("+ 1", "+ 2"))
     assert subprocess.run(command, cwd=tmp_path, env=environ, check=False).returncode == 1
 
@@ -89,7 +104,7 @@ def test_new_in_javascript(tmp_path: Path) -> None:
     folder = tmp_path / "web hook"
     assert CliRunner().invoke(app, ["new", str(folder), "--js"]).exit_code == 0
     names = {path.name for path in folder.iterdir()}
-    assert names == {"microservice.toml", "index.js", "README.md", ".gitignore"}
+    assert names == {"microservice.toml", "index.js", "README.md", "test_index.py", ".gitignore"}
     package = build_folder(folder)
     assert (package.image, package.runtime) == ("web-hook-v1", "js")
     assert "hecate dev '" in (folder / "README.md").read_text()

@@ -1,6 +1,8 @@
 """Quotas of data folders: the verdict, the size, and what happens to the container."""
 
 import asyncio
+import ctypes
+import mmap
 import os
 from pathlib import Path
 
@@ -67,6 +69,23 @@ def test_temporary_and_deleted_files_count(tmp_path: Path) -> None:
         assert 300_000 <= used_bytes(tmp_path) - with_temporary < 400_000
         os.close(duplicate)
     assert used_bytes(tmp_path) == with_temporary
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel tells the size of a mapping to root")
+def test_deleted_files_that_are_only_mapped_count_once(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    path = tmp_path / "data/mapped file"
+    path.write_bytes(os.urandom(400_000))
+    before = used_bytes(tmp_path)
+    library = ctypes.CDLL(None)  # the module mmap would keep a descriptor
+    library.mmap.restype = ctypes.c_void_p
+    with path.open("rb") as file:
+        at = library.mmap(None, 400_000, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
+        path.unlink()
+        assert before - ENTRY_BYTES <= used_bytes(tmp_path) <= before  # open and mapped
+    assert before - ENTRY_BYTES <= used_bytes(tmp_path) <= before
+    library.munmap(ctypes.c_void_p(at), 400_000)
+    assert used_bytes(tmp_path) < 100_000
 
 
 def test_a_container_is_told_in_its_log_and_then_ended(tmp_path: Path) -> None:
