@@ -116,19 +116,20 @@ tasks, the longest call of `publish`. umqtt.robust sends a packet in several sma
 the TCP stack delays. mqtt_as connects for 6 s at least, to see whether Wi-Fi is stable. A reading
 that is due while a loop waits in `publish` is not taken; the package of Hecate takes it, and
 keeps it in flash. Readings are due from half a second before the outage to four seconds after it.
-While nothing answers, the package of Hecate tries every 1 to 4 s, half of each pause random, so that
-a hundred boards do not come at once. After outages of 2, 5, 10 and 30 minutes, each measured once,
-its first reading came after 0.1, 1.8, 1.3 and 1.3 s. When the gateway refuses it or is busy, its
-pauses grow to a minute.
+While nothing answers, the package of Hecate tries every 1 to 4 s, half of each pause random, so
+that a hundred boards do not come at once. After outages of 2, 5, 10 and 30 minutes, each measured
+once, its first reading came after 0.1, 1.8, 1.3 and 1.3 s. When the gateway refuses it or is busy,
+its pauses grow to a minute.
 
 Measured {moment} on {machine}.
 
 {table}
 ## On Pico W firmware in an emulator
 
-MicroPython 1.27.0 for the Pico W in `rp2040py` 0.3.6 joined Wi-Fi and a gateway, connected, published,
-answered a command and came back after a reset (`tests/device/test_firmware.py`: `make test-slow` runs
-one join, `make test-soak` the rest). Measured on 2026-11-30; times are of the guest's clock, 125 MHz:
+MicroPython 1.27.0 for the Pico W in `rp2040py` 0.3.6 joined Wi-Fi and a gateway, published,
+answered a command and came back after a reset (`tests/device/test_firmware.py`: `make test-slow`
+runs one join, `make test-soak` the rest). Measured on 2026-11-30; times are of the guest's clock,
+at 125 MHz:
 
 | | without TLS | with TLS |
 |---|---|---|
@@ -137,8 +138,8 @@ one join, `make test-soak` the rest). Measured on 2026-11-30; times are of the g
 | longest stall, ms | STALLPLAIN | STALLTLS, in the handshake |
 
 The handshake (TLS 1.2) is one call of MicroPython's TLS library, which cannot be divided: the
-server's messages come in one segment, and the library offers no resumption to programs. The call, by
-keys of authority and gateway:
+server's messages come in one segment, and the library offers no resumption to programs. The
+call, by keys of authority and gateway:
 
 | | ms |
 |---|---|
