@@ -26,6 +26,7 @@ _STATUS_ID = const(65535)  # above the outbox's ids
 _ACK_TIMEOUTS = const(3)  # a broker that answers pings but acknowledges nothing is no use
 _ACK_LIMIT = const(64)  # PUBACKs that wait to be sent
 _LINK_CAP_MS = const(5000)  # the longest pause between two tries without IP
+_RADIO_CAP_MS = const(1000)  # nothing is advertised in it
 _CRASH_LIMIT = const(5)  # rounds in a row that an error in the package ended; then it resets
 _TIME_AGE_S = const(3600)  # the gateway is asked for the time again
 
@@ -97,7 +98,7 @@ class Link:
             pause_ms = load("backoff").pause_ms
             pause_ms = pause_ms(counts, is_costly, took_ms, up_ms, self._config, random.random())
             if not self._has_ip:  # tries cost nobody anything, and the console is read in them only
-                pause_ms = min(pause_ms, _LINK_CAP_MS)
+                pause_ms = min(pause_ms, _RADIO_CAP_MS if self._radio else _LINK_CAP_MS)
             await asyncio.sleep_ms(pause_ms)
 
     def fail(self, reason):
@@ -151,11 +152,10 @@ class Link:
             raise
 
     async def _recover_network(self):
-        """Make the board doubt its network, if the gateway is silent."""
+        """Make the board doubt its network after some time without a word from the gateway."""
         if self.up_since is not None or not self._has_ip:
             return
-        doubt = load("recovery").doubt
-        if await doubt(self._silence, self._board, self._connection.timeout_ms):
+        if await load("recovery").doubt(self._silence, self._board, self._connection.timeout_ms):
             self.network_restarts += 1
             print("device: network restarted, %d times so far" % self.network_restarts)
 
