@@ -20,6 +20,8 @@ from tests.radio.ble_gateway import BleGateway, ble_gateway, powered
 from tests.radio.virtual_radio import VirtualRadio
 
 ROUND_TRIPS = 200
+RETURNS = 5
+LOOKS = 20  # at the heap
 PAYLOAD_BYTES = 200
 SECONDS = 8.0
 TIMEOUT_S = 60.0
@@ -78,6 +80,16 @@ async def measure_round_trips(gateway: BleGateway, device_id: str) -> tuple[floa
     return ROUND_TRIPS / sum(took), statistics.median(took)
 
 
+async def measure_return(gateway: BleGateway, device_id: str) -> float:
+    """Return the seconds from the end of a link until the device is online again."""
+    known = gateway.payloads(device_id, "status").count("online")
+    began = time.perf_counter()
+    for connection in list(gateway.adapter.links.values()):
+        await connection.disconnect()
+    await until(lambda: gateway.payloads(device_id, "status").count("online") > known)
+    return time.perf_counter() - began
+
+
 async def measure_flood(gateway: BleGateway, device_id: str) -> tuple[float, float]:
     """Return the messages and the bytes a second that a device publishes at QoS 1."""
     topic = f"devices/{device_id}/readings/flood"
@@ -98,14 +110,19 @@ async def measure(folder: Path, radio: VirtualRadio) -> dict[str, str]:
         async with powered(board):
             device_id = await gateway.until_joined(board)
             joined_s = time.perf_counter() - began
-            heap = max(r["value"] for r in readings(gateway, device_id))
+            await until(lambda: len(readings(gateway, device_id)) > LOOKS)
+            heap = statistics.median(r["value"] for r in readings(gateway, device_id))
             rate, median_s = await measure_round_trips(gateway, device_id)
+            returned_s = statistics.median(
+                [await measure_return(gateway, device_id) for _ in range(RETURNS)]
+            )
             messages, octets = await measure_flood(gateway, device_id)
     return {
         "from power on to the first reading, with the join, s": f"{joined_s:.1f}",
-        "heap connected and publishing, bytes (64 bits)": f"{heap:,}",
+        "heap connected and publishing, bytes (64 bits)": f"{heap:,.0f}",
         f"commands of {PAYLOAD_BYTES} B answered, one after the other, per s": f"{rate:.0f}",
         "median of one, ms": f"{median_s * 1000:.1f}",
+        "median from the end of a link until it is online again, s": f"{returned_s:.1f}",
         "readings of 900 B at QoS 1 per s": f"{messages:.0f}",
         "payload per s, KiB": f"{octets / 1024:.1f}",
     }
