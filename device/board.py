@@ -2,7 +2,7 @@
 
 unique_id() -> str              the same after every start; at most 23 characters
 async connect_network(config)   returns when IP works; LinkLost otherwise
-async recover_network(rounds) -> bool   after so many failures in a row; whether it did something
+async recover_network(step) -> bool   restart it, more thoroughly at each step; whether it did
 dns() -> (address[, port]) or None   the DNS server; None: getaddrinfo() asks, and stops the board
 async live()                    optional: work of the board that runs beside the program
 open_serial(name, baud) -> line   a line of board_serial.py, for a link without IP

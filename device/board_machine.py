@@ -36,9 +36,9 @@ class MachineBoard:
         if not self._wlan.isconnected():
             await load("wifi").connect_wifi(self._wlan, config)
 
-    async def recover_network(self, lost_rounds):
+    async def recover_network(self, step):
         """Restart a network that lets nothing through; return whether it did something."""
-        return await load("wifi").recover_wifi(self._wlan, lost_rounds, self.reset)
+        return await load("wifi").recover_wifi(self._wlan, step, self.reset)
 
     def open_serial(self, name, baud):
         """Return the line of the REPL, or a UART."""

@@ -36,7 +36,7 @@ class Board:
     async def connect_network(self, config):
         """Return at once: the machine's network is not ours to bring up."""
 
-    async def recover_network(self, lost_rounds):
+    async def recover_network(self, step):
         """Return False: the machine's network is not ours to restart."""
         return False
 

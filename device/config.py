@@ -13,7 +13,8 @@ _NUMBERS = {  # key: (default, lowest, highest)
     "keepalive_s": (30, 1, 3600),
     "timeout_s": (10, 0.1, 120),  # to connect, for CONNACK, SUBACK, PINGRESP and a stuck write
     "retry_first_s": (1, 0.01, 3600),
-    "retry_cap_s": (60, 0.01, 3600),
+    "retry_cap_s": (4, 0.01, 3600),  # while nothing answers
+    "refused_cap_s": (60, 0.01, 3600),  # while the gateway refuses, or cannot serve
     "outbox_limit": (64, 5, 10000),
     "outbox_bytes": (8192, 2048, 1048576),
     "queue_bytes": (131072, 0, 16777216),  # in flash; 0: none

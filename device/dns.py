@@ -11,6 +11,7 @@ import socket
 from micropython import const
 
 _TRIES = const(3)
+_ALIVE_TRIES = const(2)
 _WAIT_MS = const(1500)
 _ANSWER_BYTES = const(512)
 _PORT = const(53)
@@ -18,28 +19,43 @@ _PORT = const(53)
 
 async def resolve(server, host):
     """Return the address of a host as text; OSError when there is none."""
+    answer, at = await _ask(server, host, _TRIES)
+    return _address(answer, at)
+
+
+async def answers(server):
+    """Return whether a DNS server answers at all, which shows that the network works."""
+    try:
+        await _ask(server, "", _ALIVE_TRIES)
+    except OSError:
+        return False
+    return True
+
+
+async def _ask(server, host, tries):
+    """Return an answer, and where its records begin; the host "" is the root."""
     number = os.urandom(2)
     query = number + b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00"  # recursion, one question
     for label in host.encode().split(b"."):
         query += bytes((len(label),)) + label
-    query += b"\x00\x00\x01\x00\x01"  # A, IN
+    query += b"\x00\x00\x01\x00\x01" if host else b"\x00\x01\x00\x01"  # A, IN
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         sock.setblocking(False)
         # connected, so that the system drops what others send
         sock.connect(socket.getaddrinfo(server[0], server[1] if len(server) > 1 else _PORT)[0][-1])
         stream = asyncio.StreamReader(sock)
-        for _ in range(_TRIES):
+        for _ in range(tries):
             sock.write(query)
             try:
                 answer = await asyncio.wait_for_ms(stream.read(_ANSWER_BYTES), _WAIT_MS)
             except asyncio.TimeoutError:
                 continue
             if answer[:2] == number:
-                return _address(answer, len(query))
+                return answer, len(query)
     finally:
         sock.close()
-    raise OSError("no answer within %d ms" % (_TRIES * _WAIT_MS))
+    raise OSError("no answer within %d ms" % (tries * _WAIT_MS))
 
 
 def _address(answer, at):

@@ -4,14 +4,18 @@ asyncio.open_connection() is not used: it leaves the socket open when it is canc
 """
 
 import asyncio
+import gc
 import socket
 import sys
 
-from device.errors import CredentialsRefused, LinkLost, Refused, WireError
+from device.errors import CredentialsRefused, LinkLost, NotListening, Refused, Unreachable
+from device.errors import WireError
 from device.flash import load
 from micropython import const
 
 _EINPROGRESS = (115, 119, 112, 36)  # Linux, ESP32 and lwIP, others
+_REFUSED = (111, 104, 107, 128)  # ECONNREFUSED; lwIP says ECONNRESET, or ENOTCONN at a write
+_CONNECT_MS = const(3000)  # of silence: a new attempt sends its SYN sooner than TCP would repeat it
 VERSION = "0.1.0"  # of this package
 
 _SUBSCRIBE_ID = const(65535)
@@ -88,24 +92,28 @@ async def _open_tcp(connection, config, board, address):
     sock = socket.socket(address[0], address[1], address[2])
     connection.begin(asyncio.StreamReader(sock))  # from here on close() closes the socket
     sock.setblocking(False)
-    try:
-        sock.connect(address[-1])
-    except OSError as exc:
-        if exc.errno not in _EINPROGRESS:
-            raise
-    await _writable(sock)
+    await _reach(sock, address[-1], min(_CONNECT_MS, connection.timeout_ms // 2))
     _set_nodelay(sock)
     if config.tls:
-        connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board)))
+        connection.secure(asyncio.StreamReader(load("tls").wrap(sock, config, board, connection.shows_certificate)))
 
 
 async def _shake_hands(connection, config, opening, packet):
     await opening
+    threshold, filling = gc.threshold(), None
+    if config.tls:
+        gc.collect()
+        gc.threshold(-1)
+        filling = load("tls").fill_holes()
     try:
         await connection.send(packet)  # with TLS its handshake comes first
     except LinkLost as exc:
+        connection.note_refusal()
         hint = "; the gateway may ask for a certificate in device.crt" if config.tls else ""
-        raise LinkLost("cannot connect: %s%s" % (exc, hint))
+        raise type(exc)("cannot connect: %s%s" % (exc, hint))
+    finally:
+        filling = None
+        gc.threshold(threshold)
     while True:
         answer = connection.decoder.take_packet()
         if answer is not None:
@@ -114,6 +122,23 @@ async def _shake_hands(connection, config, opening, packet):
     if answer[0] != 2:
         raise WireError("cannot connect: the broker's first packet is not CONNACK")
     return answer
+
+
+async def _reach(sock, address, limit_ms):
+    """Open the TCP connection."""
+    try:
+        try:
+            sock.connect(address)
+        except OSError as exc:
+            if exc.errno not in _EINPROGRESS:
+                raise
+        await asyncio.wait_for_ms(_writable(sock), limit_ms)
+        sock.send(b"")  # tells of a refusal; a socket that was refused counts as writable
+    except OSError as exc:
+        kind = NotListening if exc.errno in _REFUSED else Unreachable
+        raise kind("cannot connect: %s" % exc)
+    except asyncio.TimeoutError:
+        raise Unreachable("cannot connect: no answer within %s s" % (limit_ms / 1000))
 
 
 def _writable(sock):

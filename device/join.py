@@ -10,7 +10,7 @@ import asyncio
 import json
 
 from device.errors import CredentialsRefused, LinkLost, Refused, WireError
-from device.flash import load, remove, write_atomic
+from device.flash import load, remove
 from device.mqtt_wire import encode_puback
 from micropython import const
 
@@ -60,19 +60,18 @@ def renew(payload, device_id):
         credentials = load("stored").credentials_of(answer)
         if credentials[0] != device_id:
             raise WireError("cannot read credentials: they are of another device")
-        return _store(credentials, payload)
+        # a new certificate is for the same key; without a new one the old one stays
+        return _store(credentials, payload, load("stored").load_pair())
     except (WireError, OSError) as exc:
         print("device: keeping the old credentials:", exc)
         return None
 
 
-def _store(credentials, payload):
+def _store(credentials, payload, pair=(None, None)):
+    """Store credentials; pair is the key and the certificate of the board so far."""
     answer = load("contract_commands").json_object(payload, "credentials")
-    for field, path in (("key", "device.key"), ("certificate", "device.crt")):  # the key first
-        text = answer.get(field)
-        if isinstance(text, str):
-            write_atomic(path, text)
-    load("stored").save_credentials(credentials)
+    pair = answer.get("key") or pair[0], answer.get("certificate") or pair[1]
+    load("stored").save_credentials(credentials, pair)
     return credentials
 
 

@@ -7,9 +7,6 @@ broker (clean session off), so commands sent during an absence arrive after the 
 Trap: CONNACK may report that the session is gone (the broker restarted without its disk). Then
 unacknowledged messages are sent as new, without DUP. The device subscribes in either case: a
 second SUBSCRIBE is harmless.
-
-A broker that refuses user name and password (CONNACK 4 or 5) makes the device join, with a claim
-token or by approval, and try its own credentials again, in turn; any other failure changes nothing.
 """
 
 import asyncio
@@ -19,8 +16,8 @@ import time
 
 from device.calls import describe
 from device.contract import command_name
-from device.errors import CredentialsRefused, DeviceError, LinkLost, Refused, WireError
-from device.flash import load, remove
+from device.errors import DeviceError, LinkLost, NotListening, Refused, Unreachable, WireError
+from device.flash import load
 from device.mqtt import Connection, end_task
 from device.mqtt_wire import encode_puback
 from micropython import const
@@ -29,6 +26,7 @@ _STATUS_ID = const(65535)  # above the outbox's ids
 _ACK_TIMEOUTS = const(3)  # a broker that answers pings but acknowledges nothing is no use
 _ACK_LIMIT = const(64)  # PUBACKs that wait to be sent
 _LINK_CAP_MS = const(5000)  # the longest pause between two tries without IP
+_RADIO_CAP_MS = const(1000)  # nothing is advertised in it
 _CRASH_LIMIT = const(5)  # rounds in a row that an error in the package ended; then it resets
 _TIME_AGE_S = const(3600)  # the gateway is asked for the time again
 
@@ -40,7 +38,6 @@ class Link:
         self.is_up = False
         self.network_restarts = 0
         self.rounds = 0  # connections tried since the start
-        self.prefix = None  # our topics start with it; None before the first join
         self.up_since = None  # of the connection that stands, or stood last
         self._config = config
         self._board = board
@@ -53,16 +50,20 @@ class Link:
         self._connection = Connection(config, self._radio)
         self._crashes = 0
         self._crashed_rounds = 0  # in a row
-        self._lost_rounds = 0  # in a row, without a word from the gateway
+        self._silence = []  # of the gateway, as recovery.py sees it
         self._has_ip = config.link == "wifi"
         self._address = load("resolver").new_state(config.host) if self._has_ip else None
-        self._credentials = None
-        self._must_join = False
+        self._identity = [None, False]  # credentials, whether a join is due; opening.py decides
         self._last_failure = None
         self._asked_time = 0
         self._acks = []
         self._owed_since = None
         self._wake = asyncio.Event()
+
+    @property
+    def prefix(self):
+        """The start of our topics; None before the first join."""
+        return self._identity[0] and self._identity[0][3]
 
     @property
     def crashes(self):
@@ -72,29 +73,32 @@ class Link:
     async def run(self, on_command):
         """Try for ever; on_command is called with (name, PUBLISH, number of the connection)."""
         self._on_command = on_command
-        attempt = 0
+        counts = [0, 0]
         while True:
             self.rounds += 1
             self.up_since = None
+            is_costly = True
+            started = time.ticks_ms()
             try:
                 await self._round()
             except (DeviceError, OSError) as exc:
+                # over a link without IP the gateway comes to the device
+                kind = DeviceError if self._has_ip else Refused
+                is_costly = isinstance(exc, kind) and not isinstance(exc, Unreachable)
                 self._report_failure(describe(exc))
             except Exception as exc:
                 self._note_crash(exc)
             gc.collect()
+            ended = time.ticks_ms()
             up_ms = 0
             if self.up_since is not None:
                 self._crashed_rounds = 0
-                up_ms = time.ticks_diff(time.ticks_ms(), self.up_since)
-            backoff = load("backoff")
-            attempt = backoff.next_attempt(attempt, up_ms)
-            first_ms = int(self._config.retry_first_s * 1000)
-            cap_ms = int(self._config.retry_cap_s * 1000)
+                up_ms = max(1, time.ticks_diff(ended, self.up_since))
+            took_ms = time.ticks_diff(ended, started)
+            pause_ms = load("backoff").pause_ms
+            pause_ms = pause_ms(counts, is_costly, took_ms, up_ms, self._config, random.random())
             if not self._has_ip:  # tries cost nobody anything, and the console is read in them only
-                cap_ms = min(cap_ms, _LINK_CAP_MS)
-            pause_ms = backoff.delay_ms(attempt, first_ms, cap_ms, random.random())
-            backoff = None
+                pause_ms = min(pause_ms, _RADIO_CAP_MS if self._radio else _LINK_CAP_MS)
             await asyncio.sleep_ms(pause_ms)
 
     def fail(self, reason):
@@ -109,7 +113,8 @@ class Link:
         """Look after the connection that stands; to be called about once a second."""
         if not self.is_up:
             return
-        if self._connection.check() or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
+        is_ping_due = self._connection.check(self._owed_since is not None)
+        if is_ping_due or self._clock.uptime_s() - self._asked_time >= _TIME_AGE_S:
             self._wake.set()
         if self._owed_since is not None:
             limit_ms = self._connection.timeout_ms * _ACK_TIMEOUTS
@@ -131,24 +136,26 @@ class Link:
             raise exc
 
     async def _round(self):
-        if self._credentials is None:
-            self._use(load("stored").load_credentials())
+        if self._identity[0] is None:
+            self._identity[0] = load("stored").load_credentials()
         if self._has_ip:
             await self._board.connect_network(self._config)
         elif self._radio:
             await self._radio.connect()
         try:
             await self._connect()
+        except NotListening:
+            self._silence.clear()
+            raise
         except LinkLost:
             await self._recover_network()
             raise
 
     async def _recover_network(self):
-        """Make the board doubt its network after some rounds without a word from the gateway."""
+        """Make the board doubt its network after some time without a word from the gateway."""
         if self.up_since is not None or not self._has_ip:
             return
-        self._lost_rounds += 1
-        if await self._board.recover_network(self._lost_rounds):
+        if await load("recovery").doubt(self._silence, self._board, self._connection.timeout_ms):
             self.network_restarts += 1
             print("device: network restarted, %d times so far" % self.network_restarts)
 
@@ -168,34 +175,11 @@ class Link:
                 await end_task(pump)
 
     async def _open(self, config, connection):
-        address = None
-        if self._has_ip:
-            address = await load("resolver").find(
-                self._address, config.host, config.port, self._board.dns()
-            )
-        is_joining = self._credentials is None or self._must_join
-        try:
-            if is_joining:
-                credentials = await load("join").join(connection, config, self._board, address)
-                self._use(credentials)
-                self._must_join = is_joining = False
-                print("device: joined as", credentials[0])
-            session = await self._log_in(config, connection, address)
-        except Refused as exc:
-            self._note_word(address)
-            is_about_login = isinstance(exc, CredentialsRefused)
-            if is_joining:
-                self._must_join = self._credentials is not None and not is_about_login
-            else:
-                # Revoked, or the gateway lost its memory: only a new join lets us in again.
-                self._must_join = is_about_login
-            raise
-        except LinkLost:
-            if self._has_ip:
-                load("resolver").note_failure(self._address)
-            raise
-        self._note_word(address)
-        remove("claim")  # a power cut in the join may have left it
+        states = self._address, self._silence, self._identity
+        takers = self._take_publish, self._take_puback
+        opening = load("opening").open_link
+        session = await opening(connection, config, self._board, states, takers)
+        opening = None
         self._acks = []
         self._owed_since = None
         self._outbox.reconnected(session)
@@ -203,25 +187,6 @@ class Link:
         await handshake.subscribe(connection, *handshake.filters(self.prefix))
         await handshake.report(connection, config, self._board, self.prefix)
         self._report_up()
-
-    async def _log_in(self, config, connection, address):
-        connection.on_publish = self._take_publish
-        connection.on_puback = self._take_puback
-        device_id, username, password, prefix = self._credentials
-        login, will = (username, password), (prefix + "/status", b"offline")
-        opening = load("handshake").open_connection
-        return await opening(connection, config, self._board, address, device_id, login, will)
-
-    def _note_word(self, address):
-        """Note that the gateway said something, whatever it was."""
-        self._lost_rounds = 0
-        if self._has_ip:
-            load("resolver").note_success(self._address, self._config.host, address)
-
-    def _use(self, credentials):
-        self._credentials = credentials
-        if credentials is not None:
-            self.prefix = credentials[3]
 
     async def _say_online(self):
         """Publish the status; the gateway answers with the time."""
@@ -267,19 +232,10 @@ class Link:
             self._on_command(name, message, self.rounds)
             return
         self.acknowledge(packet_id, self.rounds)
-        if topic.endswith("/credentials"):
-            new = load("join").renew(payload or b"", self._credentials[0])
-            if new:  # the next connection uses them, and so ends the old ones
-                self._use(new)
-                self.fail("new credentials")
-        elif topic == self.prefix + "/time":
-            try:
-                self._clock.set(load("contract_commands").decode_time(payload or b""))
-                if self._config.tls and self._clock.now() is not None:
-                    load("tls").keep_time(self._clock.now())
-            except (WireError, OSError) as exc:
-                print("device:", exc)
-            self._wake.set()
+        take_notice, tls = load("notices").take_notice, self._config.tls
+        if take_notice(topic, payload or b"", self._identity, self._clock, tls):
+            self.fail("new credentials")  # the next connection uses them, and so ends the old ones
+        self._wake.set()
 
     def _report_up(self):
         self.is_up = True

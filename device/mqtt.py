@@ -16,7 +16,7 @@ import time
 from device import mqtt_wire
 from device.calls import describe
 from device.contract import PACKET_LIMIT
-from device.errors import DeviceError, LinkLost, WireError
+from device.errors import DeviceError, LinkLost, NotListening, WireError
 from micropython import const
 
 _READ_BYTES = const(256)
@@ -31,6 +31,7 @@ class Connection:
         self.radio = radio  # the port of a device with Bluetooth LE
         self.on_publish = None  # called with each PUBLISH
         self.on_puback = None  # called with each packet id
+        self.shows_certificate = True  # in the next TLS handshake
         self.crashes = 0  # exceptions that are neither the peer's nor the network's doing
         self.decoder = mqtt_wire.Decoder(PACKET_LIMIT)
         self.timeout_ms = int(config.timeout_s * 1000)
@@ -49,6 +50,7 @@ class Connection:
         self._error = None
         self._write_started = self._ping_sent = None
         self._last_sent = self._last_heard = time.ticks_ms()
+        self._is_heard = self._is_secure = False
         self.suback = None  # the return code of our SUBSCRIBE
         self.is_ping_due = False
         self.decoder.reset()
@@ -56,6 +58,11 @@ class Connection:
     def secure(self, stream):
         """Go on over a stream that encrypts, and owns the socket from now on."""
         self._stream = stream
+        self._is_secure = True
+
+    def note_refusal(self):
+        """Note a failed TLS handshake: ours may have expired, so by turns we do without it."""
+        self.shows_certificate = not self.shows_certificate
 
     def close(self):
         """Give the socket back."""
@@ -105,11 +112,17 @@ class Connection:
         try:
             count = await self._stream.readinto(self._input)
         except OSError as exc:
-            raise LinkLost("cannot read: %s" % exc)
+            raise self._lost("cannot read: %s" % exc)
         if count == 0:
-            raise LinkLost("the broker closed the connection")
+            raise self._lost("the broker closed the connection")
         self.decoder.feed(self._input[: count or 0])  # None: TLS has no whole record yet
         self._last_heard = time.ticks_ms()
+        self._is_heard = True
+
+    def _lost(self, reason):
+        # Before the first byte nobody has served us: TLS, which has sent some, is not asked here.
+        kind = LinkLost if self._is_heard or self._is_secure else NotListening
+        return kind(reason)
 
     async def guard(self, work):
         """Run a task of this connection; any exception in it ends the connection."""
@@ -140,7 +153,7 @@ class Connection:
                 stream.write(payload)
             await stream.drain()
         except OSError as exc:
-            raise LinkLost("cannot write: %s" % exc)
+            raise self._lost("cannot write: %s" % exc)
         finally:
             self._write_started = None
         self._last_sent = time.ticks_ms()
@@ -151,18 +164,24 @@ class Connection:
             self._error = reason
             self._reader.cancel()
 
-    def check(self):
-        """Fail when nothing moves; return whether it is time for ping()."""
+    def check(self, is_owed=False):
+        """Fail when nothing moves; return whether it is time for ping().
+
+        A broker that owes a PUBACK is asked sooner: one that is gone is noticed within timeout_s.
+        """
         now = time.ticks_ms()
-        for since, what in (
-            (self._write_started, "cannot write: stuck for"),
-            (self._ping_sent, "no PINGRESP within"),
+        unheard_ms = time.ticks_diff(now, self._last_heard)
+        half_ms = self.timeout_ms // 2
+        quiet_ms = min(half_ms, self._quiet_ms) if is_owed else self._quiet_ms
+        ping_ms = half_ms if is_owed and unheard_ms >= self.timeout_ms else self.timeout_ms
+        for since, limit_ms, what in (
+            (self._write_started, self.timeout_ms, "cannot write: stuck for"),
+            (self._ping_sent, ping_ms, "no PINGRESP within"),
         ):
-            if since is not None and time.ticks_diff(now, since) >= self.timeout_ms:
-                self.fail("%s %s s" % (what, self.timeout_ms / 1000))
+            if since is not None and time.ticks_diff(now, since) >= limit_ms:
+                self.fail("%s %s s" % (what, limit_ms / 1000))
         self.is_ping_due = self._ping_sent is None and (
-            time.ticks_diff(now, self._last_sent) >= self._quiet_ms
-            or time.ticks_diff(now, self._last_heard) >= self._quiet_ms
+            time.ticks_diff(now, self._last_sent) >= self._quiet_ms or unheard_ms >= quiet_ms
         )
         return self.is_ping_due
 

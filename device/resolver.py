@@ -10,7 +10,7 @@ import socket
 import time
 
 from device import flash
-from device.errors import LinkLost
+from device.errors import Unreachable
 from micropython import const
 
 _FILE = const("address")
@@ -43,7 +43,7 @@ async def find(state, host, port, server):
             return _look_up(address, port)
         except OSError as exc:
             if good is None:
-                raise LinkLost("cannot find %s: DNS: %s" % (host, exc))
+                raise Unreachable("cannot find %s: DNS: %s" % (host, exc))
     return _look_up(good, port)
 
 

@@ -18,6 +18,7 @@ CREDENTIALS = "credentials.json"
 CLAIM = "claim"
 APPROVAL_SECRET = "join-secret"
 GOOD_CONFIG = "config.good"
+_FIELDS = ("device_id", "username", "password", "prefix")
 
 
 def load_config(path=CONFIG, good_path=GOOD_CONFIG):
@@ -73,7 +74,7 @@ def credentials_of(answer):
 
     WireError when a field is missing.
     """
-    values = tuple([answer.get(field) for field in ("device_id", "username", "password", "prefix")])
+    values = tuple([answer.get(field) for field in _FIELDS])
     for value in values:
         if not isinstance(value, str) or not value:
             raise WireError("cannot read credentials: a field is missing")
@@ -82,10 +83,24 @@ def credentials_of(answer):
     return values
 
 
-def save_credentials(credentials, path=CREDENTIALS):
-    """Store the credentials."""
-    fields = ("device_id", "username", "password", "prefix")
-    write_atomic(path, json.dumps(dict(zip(fields, credentials))))
+def save_credentials(credentials, pair=(None, None), path=CREDENTIALS):
+    """Store the credentials, and the key and the certificate (PEM) if both are there.
+
+    All are in one file: after a power cut between two, a key would not fit its certificate.
+    """
+    table = dict(zip(_FIELDS, credentials))
+    if isinstance(pair[0], str) and isinstance(pair[1], str):
+        table["key"], table["certificate"] = pair
+    write_atomic(path, json.dumps(table))
+
+
+def load_pair(path=CREDENTIALS):
+    """Return the key and the certificate that the gateway gave, each as text or None."""
+    try:
+        table = json.loads(read_text(path) or "{}")
+        return table.get("key"), table.get("certificate")
+    except (OSError, ValueError, AttributeError):
+        return None, None
 
 
 def load_claim(path=CLAIM):

@@ -1,7 +1,8 @@
 """Encrypts the connection and verifies the gateway. Loaded to connect.
 
     ca.crt                    the authority that signed the gateway's certificate; required
-    device.crt, device.key    this device's certificate and key, if the gateway asks for one
+    credentials.json          with the certificate and the key that the gateway gave, if it did
+    device.crt, device.key    those of an installer, if the gateway asks for others
     time                      unix seconds that the gateway told, at most a day old when it was told
 
 Each is PEM or DER. The gateway is always verified, so the board needs a time that is not too early.
@@ -13,10 +14,11 @@ the gateway tells.
 
 import binascii
 import ssl
+import sys
 import time
 
 from device.errors import ConfigError, LinkLost
-from device.flash import read_text, write_atomic
+from device.flash import load, read_text, write_atomic
 from micropython import const
 
 _BUILT = const(1793491200)  # 2026-11-01
@@ -25,30 +27,58 @@ _AUTHORITY = const("ca.crt")
 _CERTIFICATE = const("device.crt")
 _KEY = const("device.key")
 _TIME = const("time")
+_BLOCK = 16 if sys.maxsize < 1 << 32 else 32
+_RUN = const(64)
+_FILL_LIMIT = const(512)
 _UTC_TIME = b"\x17\x0d"  # DER: its tag and its length
 _GENERALIZED_TIME = b"\x18\x0f"
 
 
-def wrap(sock, config, board):
-    """Return a TLS socket that has not shaken hands yet."""
+def wrap(sock, config, board, shows_certificate):
+    """Return a TLS socket that has not shaken hands yet; with our own certificate, if there is one."""
     authority = _read(_AUTHORITY)
     if authority is None:
         raise ConfigError(
             "cannot use TLS: %s is not on the board: copy the authority's certificate to it"
             % _AUTHORITY
         )
-    certificate, key = _read(_CERTIFICATE), _read(_KEY)
+    key, certificate = [text and _der(text.encode()) for text in load("stored").load_pair()]
+    if not key or not certificate:
+        certificate, key = _read(_CERTIFICATE), _read(_KEY)
     board.set_floor(floor_of(_saved(), authority, certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=authority)
-        if certificate is not None and key is not None:
+        if certificate and key and shows_certificate:
             context.load_cert_chain(certificate, key)
     except (ValueError, OSError) as exc:
         raise ConfigError("cannot use TLS: a certificate or key on the board: %s" % exc)
     name = config.tls_name or config.host
     return context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
+
+
+def fill_holes():
+    """Return what fills the small holes of the heap, to be kept during the handshake.
+
+    Boards lend the TLS library their heap. It takes and gives back thousands of numbers in one
+    call, and MicroPython searches for room from the first hole, through all that lies above it:
+    with the package in memory that doubles the longest stall. An object of one block fills each
+    hole; the end of the holes is where many of them follow one another. For the same reason
+    nothing should be collected meanwhile: that would begin the search at the start again.
+    """
+    chain = None
+    last = run = count = 0
+    try:
+        while run < _RUN and count < _FILL_LIMIT:
+            chain = (chain, None)  # one block of four words
+            here = id(chain)
+            run = run + 1 if here - last == _BLOCK else 0
+            last = here
+            count += 1
+    except MemoryError:
+        return None
+    return chain
 
 
 def explain(exc):
@@ -113,6 +143,10 @@ def _read(path):
             content = file.read()
     except OSError:
         return None
+    return _der(content)
+
+
+def _der(content):
     start = content.find(b"-----BEGIN")
     if start < 0:
         return content

@@ -17,7 +17,13 @@ from hardware.simulated import (
 
 DEVICE_ID = "dev-0123456789ab"
 PREFIX = f"devices/{DEVICE_ID}"
-HASTE = {"keepalive_s": 1, "timeout_s": 0.4, "retry_first_s": 0.05, "retry_cap_s": 0.2}
+HASTE = {
+    "keepalive_s": 1,
+    "timeout_s": 0.4,
+    "retry_first_s": 0.05,
+    "retry_cap_s": 0.2,
+    "refused_cap_s": 0.2,
+}
 SMALL_HEAP = "128K"  # 1.48 times the memory of a board with 86 KiB
 QUICK_RESTARTS = BoardLimits(restart_first_s=0.05, restart_cap_s=0.2)
 
@@ -105,7 +111,7 @@ def output(board: SimulatedBoard) -> str:
 class ScriptedBroker:
     """Records what devices send on each connection; answers as its attributes say."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.connack = CONNACK
         self.suback = b"\x01"
         self.acknowledges = True
@@ -114,11 +120,11 @@ class ScriptedBroker:
         self.after_suback = b""
         self.connections: list[list[Packet]] = []
         self.writers: list[asyncio.StreamWriter] = []
-        self.port = 0
+        self.port = port
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> "ScriptedBroker":
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

@@ -1,52 +1,110 @@
-"""The package on real Pico W firmware in an emulator, with and without TLS.
+"""The package on real Pico W firmware in an emulator.
 
-It needs `pip install 'rp2040py[fs]==0.3.6'` and the path of a MicroPython .uf2 in
-HECATE_PICO_W_IMAGE, and takes minutes, because the emulator is far slower than a board.
+`make test` fetches emulator and firmware. The emulator is far slower than a board, so a share of
+the slow tests holds one join; `make test-soak` runs all.
 """
 
 import asyncio
-import importlib.util
 import json
-import os
 import ssl
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.aio import until
 from tests.certificates import Files, make_authority
 from tests.device.boards import DEVICE_ID, PREFIX, ScriptedBroker
+from tests.device.emulator import MINUTES, PicoW, board_files, require_emulator
 from tests.device.test_faults import command, json_of, replies
+from tests.mqtt_peer import Mqtt
+from tests.share import SHARE
+from tests.system import Gateway
 
-IMAGE = os.environ.get("HECATE_PICO_W_IMAGE", "")
-MINUTES = 15
-PROGRAM = """
-import gc
+JOINING = """
+import socket
 from device import Device
 device = Device()
+elsewhere = socket.socket()
+elsewhere.settimeout(5)
+try:
+    elsewhere.connect(("192.0.2.1", 80))
+    reached = True
+except OSError:
+    reached = False
+elsewhere.close()
+
+@device.every(0.3)
+def elsewhere_reached():
+    return reached
+
+device.run()
+"""
+PROGRAM = """
+import asyncio, gc, time
+from device import Device
+device = Device()
+worst, last, ended = 0, time.ticks_ms(), False
+
+async def watch():
+    global worst, last
+    while True:
+        await asyncio.sleep_ms(5)
+        now = time.ticks_ms()
+        worst, last = max(worst, time.ticks_diff(now, last)), now
 
 @device.every(0.3)
 def heap():
     gc.collect()
     return gc.mem_alloc()
 
+@device.every(0.5)
+def stall():
+    return worst
+
 @device.command
 def light(args):
     return {"on": args["on"]}
 
+@device.command
+async def again(args):
+    asyncio.create_task(reset())
+
+async def reset():
+    await asyncio.sleep_ms(500)
+    device.board.reset()
+
+device.add_task("watch", watch)
 device.run()
 """
-pytestmark = [
-    pytest.mark.skipif(
-        not IMAGE or importlib.util.find_spec("rp2040py") is None,
-        reason="rp2040py or HECATE_PICO_W_IMAGE is missing",
-    ),
-    pytest.mark.slow,
-    pytest.mark.timeout(MINUTES * 60 + 60),
-]
+STALL_MS = 4000  # half of what the watchdog of the RP2040 allows
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2 * MINUTES * 60)]
+
+
+@pytest.mark.whole_in_any_share
+def test_a_board_joins_a_gateway(
+    tmp_path: Path, package: Path, record_property: Callable[[str, object], None]
+) -> None:
+    require_emulator()
+
+    async def script(gateway: Gateway, owner: Mqtt) -> None:
+        files = board_files(gateway.mqtt_port, JOINING)
+        files["claim"] = gateway.claim().encode()
+        topic = "devices/+/readings/elsewhere_reached"
+        owner.subscribe(topic)
+        async with PicoW(tmp_path, package, files):
+            await until(lambda: gateway.status()["devices"], "the board joins", MINUTES * 20)
+            [device] = gateway.status()["devices"]
+            topic = f"devices/{device['id']}/readings/elsewhere_reached"
+            await until(lambda: len(owner.payloads(topic)) >= 2, "it publishes", MINUTES * 20)
+            assert owner.payloads(topic)[0]["value"] is False
+
+    with (
+        Gateway(tmp_path / "node") as gateway,
+        Mqtt(gateway.mqtt_port, "api", gateway.key, "owner") as owner,
+    ):
+        asyncio.run(script(gateway, owner))
+    record_property("joins on the firmware of a Pico W", 1)
 
 
 class TlsBroker(ScriptedBroker):
@@ -69,78 +127,55 @@ class TlsBroker(ScriptedBroker):
         return self
 
 
-def flash_image(package: Path, files: dict[str, bytes]) -> bytes:
-    """Return a file system with the package and further files."""
-    from littlefs import LittleFS
-    from rp2040py.utils.firmware_retrieve import MICROPYTHON, flash_layout
-
-    layout: dict[str, Any] = flash_layout(MICROPYTHON, "pico_w")
-    image = LittleFS(
-        block_size=layout["fs_blocksize"],
-        block_count=layout["fs_blockcount"],
-        disk_version=0x00020000,
-    )
-    for folder in ("lib", "lib/device", "lib/device/sensors"):
-        image.mkdir(folder)
-    for path in package.rglob("*.mpy"):
-        files[f"lib/device/{path.relative_to(package).as_posix()}"] = path.read_bytes()
-    for name, content in files.items():
-        with image.open(name, "wb") as file:
-            file.write(content)
-    return bytes(image.context.buffer)
-
-
-def board_files(port: int, tls: Files | None) -> dict[str, bytes]:
-    """Return what an installer puts on the board."""
-    settings: dict[str, object] = {
-        "name": "attic", "host": "10.0.0.1", "port": port, "wifi_ssid": "RP2040PY-GUEST",
-        "wifi_password": "x", "timeout_s": 60, "keepalive_s": 60, "retry_first_s": 0.2,
-    }  # fmt: skip
+def joined_files(port: int, tls: Files | None) -> dict[str, bytes]:
+    """Return the files of a board that has joined."""
+    more = {"tls": True, "tls_name": "localhost"} if tls else {}
+    files = board_files(port, PROGRAM, **more)
     credentials = {
         "device_id": DEVICE_ID,
         "username": DEVICE_ID,
         "password": "secret",
         "prefix": PREFIX,
     }
-    files = {"main.py": PROGRAM.encode(), "credentials.json": json.dumps(credentials).encode()}
+    files["credentials.json"] = json.dumps(credentials).encode()
     if tls is not None:
-        settings |= {"tls": True, "tls_name": "localhost"}
         files["ca.crt"] = tls.ca.read_bytes()
-    return files | {"config.json": json.dumps(settings).encode()}
+    return files
 
 
+def values(broker: ScriptedBroker, connection: int, name: str) -> list[int]:
+    """Return the values of a reading on a connection."""
+    found = [p for p in broker.readings(connection) if p.topic.endswith(f"/{name}")]
+    return [int(str(json_of(p)["value"])) for p in found]
+
+
+@pytest.mark.skipif(SHARE < 1, reason="only `make test-soak` runs it: it takes ten minutes")
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["plain", "tls"])
-def test_it_connects_publishes_and_answers(
+def test_it_connects_publishes_answers_and_resets(
     tmp_path: Path,
     package: Path,
     is_encrypted: bool,
     record_property: Callable[[str, object], None],
 ) -> None:
+    require_emulator()
     tls = make_authority(tmp_path / "tls") if is_encrypted else None
 
     async def stage() -> None:
-        async with TlsBroker(tls.server_context() if tls else None) as broker:
-            image = tmp_path / "flash.img"
-            image.write_bytes(flash_image(package, board_files(broker.port, tls)))
-            with (tmp_path / "console").open("wb") as console:
-                emulator = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "rp2040py", "micropython"),
-                    *("--board-spec", f"{Path(__file__).with_name('pico_loop.py')}:SPEC"),
-                    *("--image", IMAGE, "--littlefs", str(image)),
-                    stdin=asyncio.subprocess.PIPE,
-                    stdout=console,
-                    stderr=console,
-                )
-            try:
-                await until(lambda: len(broker.readings(0)) >= 4, "readings", MINUTES * 20)
-                broker.writers[-1].write(command("light", '{"id": 7, "on": true}', 7))
-                await until(lambda: replies(broker), "the reply", MINUTES * 20)
-            finally:
-                emulator.terminate()
-                await emulator.wait()
+        async with (
+            TlsBroker(tls.server_context() if tls else None) as broker,
+            PicoW(tmp_path, package, joined_files(broker.port, tls)),
+        ):
+            await until(lambda: len(values(broker, 0, "heap")) >= 4, "readings", MINUTES * 20)
+            broker.writers[-1].write(command("light", '{"id": 7, "on": true}', 7))
+            await until(lambda: replies(broker), "the reply", MINUTES * 20)
             assert replies(broker)[0] == {"id": 7, "ok": True, "on": True}
-            heaps = sorted(int(str(json_of(p)["value"])) for p in broker.readings(0))
-            record_property(f"bytes of heap on the firmware, TLS {is_encrypted}", heaps[1])
-            assert heaps[1] < (96 if is_encrypted else 56) * 1024
+            heap = sorted(values(broker, 0, "heap"))[1]
+            stall = max(values(broker, 0, "stall"))
+            record_property(f"bytes of heap on the firmware, TLS {is_encrypted}", heap)
+            record_property(f"ms of the longest stall on the firmware, TLS {is_encrypted}", stall)
+            assert heap < (96 if is_encrypted else 56) * 1024
+            assert stall < STALL_MS
+            broker.writers[-1].write(command("again", '{"id": 8}', 8))
+            await until(lambda: values(broker, 1, "heap"), "online after a reset", MINUTES * 20)
 
     asyncio.run(stage())

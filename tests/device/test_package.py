@@ -175,7 +175,7 @@ def guide_program() -> str:
 def test_the_guide_lists_every_setting() -> None:
     source = (PACKAGE / "config.py").read_text()
     keys = set(re.findall(r'"([a-z_]+)": (?:\(|None|""|False)', source)) | {"model", "link"}
-    assert len(keys) == 22
+    assert len(keys) == 23
     assert all(f"`{key}`" in GUIDE for key in keys)
 
 

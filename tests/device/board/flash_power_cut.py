@@ -10,6 +10,7 @@ from device import flash, stored
 
 BLOCK = 4096
 BLOCKS = 32
+PAIRS = {"old": ("old key", "old certificate"), "new": ("new key", "new certificate")}
 OLD = ("dev-000000000000", "dev-000000000000", "old" * 20, "devices/dev-000000000000")
 NEW = ("dev-111111111111", "dev-111111111111", "new" * 20, "devices/dev-111111111111")
 
@@ -53,7 +54,8 @@ def save(device, credentials, writes):
     device.left = writes
     vfs.mount(vfs.VfsLfs2(device), "/board")
     try:
-        stored.save_credentials(credentials, "/board/credentials.json")
+        pair = PAIRS[credentials[2][:3]]
+        stored.save_credentials(credentials, pair, "/board/credentials.json")
         return True
     except OSError:
         return False
@@ -68,7 +70,11 @@ def save(device, credentials, writes):
 def load(device):
     vfs.mount(vfs.VfsLfs2(device), "/board")
     try:
-        return stored.load_credentials("/board/credentials.json")
+        found = stored.load_credentials("/board/credentials.json")
+        pair = stored.load_pair("/board/credentials.json")
+        # a key of one time would not fit the certificate of another
+        assert pair == (PAIRS[found[2][:3]] if found else (None, None)), pair
+        return found
     finally:
         vfs.umount("/board")
 

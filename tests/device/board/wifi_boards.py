@@ -10,14 +10,15 @@ import sys
 
 from device import wifi
 from device.config import parse_config
-from device.errors import ConfigError, LinkLost
+from device.errors import ConfigError, LinkLost, Unreachable
 
 
 class Wlan:
     """As much of network.WLAN as is used; has an address after so many questions."""
 
-    def __init__(self, interface=None, polls=0):
+    def __init__(self, interface=None, polls=0, state=201):
         self.polls = polls
+        self.state = state
         self.calls = []
 
     def isconnected(self):
@@ -34,7 +35,7 @@ class Wlan:
         self.calls.append(("connect", ssid, password))
 
     def status(self):
-        return 201
+        return self.state
 
     def ifconfig(self):
         return ("10.0.0.7",)
@@ -59,9 +60,9 @@ def config(ssid="home"):
     return parse_config(text % ssid)
 
 
-def failure(kind, wlan, settings):
+def failure(kind, wlan, settings, limit_s=0.3):
     try:
-        asyncio.run(wifi.connect_wifi(wlan, settings, 0.3))
+        asyncio.run(wifi.connect_wifi(wlan, settings, limit_s))
     except kind as exc:
         return str(exc)
     raise AssertionError("nothing was raised")
@@ -78,6 +79,30 @@ def test_waits_for_an_address():
 def test_gives_up_and_keeps_the_password_to_itself():
     message = failure(LinkLost, Wlan(polls=1000), config())
     assert message == "cannot join Wi-Fi home: status 201"
+
+
+def test_gives_up_at_once_when_the_chip_has():
+    for state in (-2, -1):  # no such network, failed
+        wlan = Wlan(polls=1000, state=state)
+        assert "status %d" % state in failure(Unreachable, wlan, config(), 1000)
+
+
+def test_a_wrong_password_is_not_tried_as_often():
+    for state in (-3, 202):
+        try:
+            asyncio.run(wifi.connect_wifi(Wlan(polls=1000, state=state), config(), 0.3))
+        except LinkLost as exc:
+            assert not isinstance(exc, Unreachable)
+
+
+# case D8
+def test_a_network_that_lets_nothing_through_is_restarted_more_and_more():
+    wlan, resets = Wlan(), []
+    for step in (1, 2, 3, 4, 40):
+        assert asyncio.run(wifi.recover_wifi(wlan, step, lambda: resets.append(1)))
+    assert wlan.calls[:3] == [("disconnect",), ("active", False), ("active", True)]
+    assert wlan.calls[3:] == wlan.calls[:3]
+    assert resets == [1]
 
 
 def test_names_and_passwords_arrive_as_they_were_given():  # case L18

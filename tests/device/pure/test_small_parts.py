@@ -1,6 +1,5 @@
-"""Backoff, clock and sensors; runs on CPython and on MicroPython."""
+"""Clock and sensors; runs on CPython and on MicroPython."""
 
-from device.backoff import STEADY_MS, delay_ms, next_attempt
 from device.ble_start import open_radio
 from device.board import load_board
 from device.clock import unix_seconds
@@ -9,20 +8,6 @@ from device.errors import ConfigError
 from device.sensors.switch import SimulatedSwitch
 from device.sensors.temperature import WanderingTemperature, rp2_celsius
 from tests.device.raising import raised
-
-
-def test_delays_double_up_to_the_cap_and_half_is_random() -> None:
-    longest = [delay_ms(attempt, 1000, 60000, 1.0) for attempt in range(1, 9)]
-    assert longest == [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000]
-    assert [delay_ms(n, 1000, 60000, 0.0) for n in (1, 2, 7)] == [500, 1000, 30000]
-    assert delay_ms(100000, 1000, 60000, 1.0) == 60000
-
-
-def test_only_a_steady_link_starts_the_delays_again() -> None:
-    assert next_attempt(0, 0) == 1
-    assert next_attempt(5, 0) == 6
-    assert next_attempt(5, STEADY_MS - 1) == 6
-    assert next_attempt(5, STEADY_MS) == 1
 
 
 def test_clock_of_either_epoch_and_a_clock_never_set() -> None:

@@ -24,7 +24,7 @@ def t():
 
 device.run()
 """
-HASTE = {"retry_first_s": 0.05, "retry_cap_s": 0.2, "timeout_s": 5}
+HASTE = {"retry_first_s": 0.05, "retry_cap_s": 0.2, "refused_cap_s": 0.2, "timeout_s": 5}
 CODE = re.compile(r"waits for approval: hecate devices approve (\d{3}-\d{3})")
 
 

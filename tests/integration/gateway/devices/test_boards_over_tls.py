@@ -66,7 +66,7 @@ def secure_board(
         (directory / name).write_bytes(content)
     main = directory.with_name(f"{directory.name}.py")
     main.write_text(PLAIN)
-    quick = {"tls": True, "retry_first_s": 0.05, "retry_cap_s": 0.2} | more
+    quick = {"tls": True, "retry_first_s": 0.05, "retry_cap_s": 0.2, "refused_cap_s": 0.2} | more
     settings = DeviceSettings(
         directory.name, "simulated", "127.0.0.1", port, Secret(claim), more=quick
     )

@@ -20,6 +20,7 @@ from tests.integration.gateway.devices.test_boards_over_tls import play, secure_
 from tests.mqtt_peer import Mqtt
 from tests.programs import until
 from tests.system import Gateway
+from web.tls import authority
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +176,30 @@ def test_a_board_gets_a_certificate_and_uses_it(secure: Gateway, tmp_path: Path)
         credentials.write_text(json.dumps(spoiled))
         await board.start()
         await aio.until(is_online, "it is online by its certificate")
-        assert "PRIVATE KEY" in (board.directory / "device.key").read_text()
+        assert "PRIVATE KEY" in json.loads(credentials.read_text())["key"]
+
+    play(board, script)
+
+
+def test_a_board_with_a_key_of_another_certificate_uses_its_token(
+    secure: Gateway, tmp_path: Path
+) -> None:
+    ca = (secure.state.parent / "tls/authority.crt").read_bytes()
+    board = secure_board(tmp_path / "cellar", tls_port(secure), secure.claim(), {"ca.crt": ca})
+    credentials = board.directory / "credentials.json"
+
+    def is_online() -> bool:
+        path = f"/devices/v1/devices/{json.loads(credentials.read_text())['device_id']}"
+        return bool(secure.call("GET", path)["online"])
+
+    async def script() -> None:
+        await aio.until(credentials.exists, "it joins")
+        await aio.until(is_online, "it is online")
+        await board.stop()
+        await aio.until(lambda: not is_online(), "it is away")
+        other = authority.encode_key(authority.new_key()).decode()
+        credentials.write_text(json.dumps(json.loads(credentials.read_text()) | {"key": other}))
+        await board.start()
+        await aio.until(is_online, "it is online by its token")
 
     play(board, script)

@@ -34,7 +34,7 @@ device.run()
 QUICK = {
     "tls": True,
     "retry_first_s": 0.2,
-    "retry_cap_s": 2,
+    "refused_cap_s": 2,
     "keepalive_s": 10,
     "timeout_s": 20,  # a hundred handshakes at once on a busy machine
 }

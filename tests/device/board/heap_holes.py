@@ -1,0 +1,20 @@
+"""What keeps TLS handshakes short on boards. Runs on MicroPython only."""
+
+import gc
+
+from device import tls
+
+
+def test_small_holes_of_the_heap_are_filled():
+    gc.threshold(-1)
+    pieces = [bytearray(10) for _ in range(300)]
+    for place in range(0, 300, 2):
+        pieces[place] = None
+    gc.collect()
+    top = max(id(piece) for piece in pieces if piece)
+    assert id((None, None)) < top
+    filling = tls.fill_holes()
+    assert id((None, None)) > top
+    filling = None  # noqa: F841
+    gc.collect()
+    assert id((None, None)) < top
