@@ -78,7 +78,7 @@ async def ble_gateway(
     radio: VirtualRadio, state: Path, links: int = 3
 ) -> AsyncIterator[BleGateway]:
     """Run the parts with one adapter."""
-    await asyncio.to_thread(state.mkdir)
+    await asyncio.to_thread(state.mkdir, exist_ok=True)
     async with radio.adapters() as adapters, link_gateway(state) as parts:
         adapter = await adapters.add()
         classes = make_backend(adapters)
