@@ -140,9 +140,10 @@ async def build_gateway(
             state=config.node.state,
         )
     )
-    warnings = build_warnings(
-        config.cluster, credential, time.time, bluetooth.warning if bluetooth else None
-    )
+    further = {"peers": cluster.peers_warning}
+    if bluetooth is not None:
+        further["bluetooth"] = bluetooth.warning
+    warnings = build_warnings(config.cluster, credential, further, time.time)
     cloud = await build_cloud(cloud_base, access, broker, cluster, stack) if access else None
     nodes = build_other_nodes(
         node.node_id,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.devices.describe import describe_device
+from gateway.devices.record import DeviceRecord
 from gateway.sensors.describe import describe_sensor, describe_stranger
 from gateway.sensors.errors import BindKeyError, SensorError, UnknownSensorError
 from settings.secret import Secret
@@ -137,6 +138,18 @@ def test_a_key_is_checked_when_a_sensor_is_accepted(tmp_path: Path) -> None:
             await world.approve(key=KEY)
             with pytest.raises(SensorError, match="already"):
                 await world.approve(key=KEY)
+
+    asyncio.run(scenario())
+
+
+def test_a_sensor_that_is_approved_twice_at_once_is_one_device(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with sensor_world(tmp_path) as world:
+            await world.hear(encrypt(CLIMATE, 5))
+            both = [world.approve(key=KEY), world.approve("other", key=KEY)]
+            done = await asyncio.gather(*both, return_exceptions=True)
+            assert [type(each) for each in done] == [DeviceRecord, SensorError]
+            assert len(world.admission.registry) == 1
 
     asyncio.run(scenario())
 
