@@ -164,9 +164,9 @@ at a time; for the throughput there are four at a time.
 ## On Pico W firmware in an emulator
 
 MicroPython 1.27.0 for the Pico W in `rp2040py` 0.3.6 joined Wi-Fi and a gateway, published,
-answered a command and started again after a reset, which the emulator's Wi-Fi chip does not
-(`tests/device/test_firmware.py`: `make test-slow` runs one join, `make test-soak` the rest).
-Measured on 2026-11-30; times are of the guest's clock, at 125 MHz:
+answered a command and came back after a reset (`tests/device/test_firmware.py`: `make test-slow`
+runs one join, `make test-soak` the rest). Measured on 2026-11-30; times are of the guest's clock,
+at 125 MHz:
 
 | | without TLS | with TLS |
 |---|---|---|
