@@ -47,6 +47,7 @@ from microservice.triggers.registry import Trigger
 logger = logging.getLogger(__name__)
 
 SLICE_S = 0.005  # of a worker whose handlers never wait; then the loop has its turn
+PARKED = 16
 SWEEP_S = 0.1
 END_S = 0.5  # for a cancelled handler to end
 LETTER_FIRST_S, LETTER_CAP_S = 1.0, 30.0  # between two tries to give a dead letter to the gateway
@@ -102,7 +103,7 @@ class Dispatcher:
         self._context = contextvars.copy_context()
         self._runs: dict[QueuedMessage, _Run] = {}  # running and paused
         self._workers: set[asyncio.Task[None]] = set()
-        self._parked: list[DirectWakeup[QueuedMessage]] = []  # workers; never more than may run
+        self._parked: list[DirectWakeup[QueuedMessage]] = []  # workers, up to PARKED
         self._idle = asyncio.Event()
         self._idle.set()
         self._sweep: asyncio.TimerHandle | None = None
@@ -210,6 +211,8 @@ class Dispatcher:
                 break
             following = deliveries.take_start(now)
             if following is None:
+                if len(self._parked) >= PARKED:
+                    break
                 self._note_end()
                 self._watch()
                 self._parked.append(wakeup)

@@ -261,7 +261,7 @@ class ServiceLifecycle:
         self._dispatcher.close()
         if self._link is not None:
             await self._link.close()
-        self._server.should_exit = True
+        self._server.stop()
         if self._serving is not None:
             await self._serving
         for close in self._service.triggers.closed:
@@ -297,11 +297,22 @@ class _Server(Server):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._is_stopping = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections."""
         await super().startup(sockets)
         self.listening.set()
+
+    async def main_loop(self) -> None:
+        """Wait for stop(); uvicorn wakes an idle process ten times a second to look."""
+        await self.on_tick(0)
+        await self._is_stopping.wait()
+
+    def stop(self) -> None:
+        """Accept no more requests; open ones get a moment to end."""
+        self.should_exit = True
+        self._is_stopping.set()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
