@@ -6,7 +6,6 @@ from device.config import parse_config
 from hardware.boards.errors import BoardError
 from hardware.boards.settings import BoardSettings
 
-
 UART = "uart1:4,5"
 
 
