@@ -58,13 +58,13 @@ _LAYOUT = const("8ec0a1e3-4ec7-4b1e-9e0d-7e0c0de0cafe")
 class BlePeripheral:
     """The link to one central after another; after connect() a port for chunks."""
 
-    def __init__(self, wait_ms, reset, outbox):
+    def __init__(self, wait_ms, reset, waiting):
         self.restarts = 0  # of the stack
         self.dropped = 0  # chunks that came while the queue was full
         self.centrals = 0  # so far
         self._wait_ms = wait_ms  # for a central; then it is a silent round
         self._reset = reset
-        self._outbox = outbox  # the gateway comes first to devices that have something to send
+        self._waiting = waiting  # the gateway comes first to devices that have something to send
         self._ble = bluetooth.BLE()
         self._handles = None  # of RX, TX and LAYOUT; None while the radio is off
         self._central = None  # its connection handle
@@ -175,7 +175,7 @@ class BlePeripheral:
         self._handles = handles
 
     def _flags(self):
-        flags = _HAS_DATA if len(self._outbox) else 0
+        flags = _HAS_DATA if len(self._waiting) else 0
         try:
             os.stat(_CREDENTIALS)
         except OSError:

@@ -46,7 +46,7 @@ class Link:
         self._clock = clock
         self._failures = failures
         self._on_command = None
-        self._radio = load("ble_start").open_radio(config, board.reset, outbox)
+        self._radio = load("ble_start").open_radio(config, board.reset, readings)
         self._connection = Connection(config, self._radio)
         self._crashes = 0
         self._crashed_rounds = 0  # in a row

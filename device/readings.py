@@ -67,6 +67,10 @@ class Readings:
                 queue.flush()
         self._wake()
 
+    def __len__(self):
+        """Return the number of readings that wait; those that are stored count as one."""
+        return len(self._outbox) + (not self._is_empty())
+
     def note_link(self, is_up):
         """Note that the link came up or went down."""
         if is_up != self._is_up:

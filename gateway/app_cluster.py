@@ -149,16 +149,14 @@ async def load_credential(
 def build_warnings(
     settings: ClusterSettings,
     credential: CredentialKeeper,
+    further: Mapping[str, Callable[[], str]],
     clock: Callable[[], float],
-    bluetooth: Callable[[], str] | None,
 ) -> NodeWarnings:
-    """Return the warnings of a node: of its clock, its radio, and what admits it to a cluster."""
+    """Return the warnings: of the clock, of what admits this node to a cluster, further ones."""
     sources = {"clock": lambda: describe_clock(clock)}
     if settings.admit == "account":
         sources["credential"] = credential.warning
-    if bluetooth is not None:
-        sources["bluetooth"] = bluetooth
-    return NodeWarnings(sources, clock)
+    return NodeWarnings({**sources, **further}, clock)
 
 
 def _build_admission(base: ClusterBase) -> "PeerAdmission":

@@ -8,25 +8,9 @@ for a service which is nowhere does not make every request one to the cloud.
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from gateway.backoff import Allowance
 from gateway.errors import UplinkError
 from protocol.records import NodeRecord
-
-
-class Allowance:
-    """A token bucket: so many uses at once, then so many a second. Pure."""
-
-    def __init__(self, per_s: float, burst: int) -> None:
-        self._per_s, self._burst = per_s, float(burst)
-        self._left, self._seen_at = float(burst), float("-inf")
-
-    def take(self, now: float) -> bool:
-        """Use it once; return False when nothing is left."""
-        gained = max(0.0, now - self._seen_at) * self._per_s
-        self._left, self._seen_at = min(self._burst, self._left + gained), now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 class KeptNodes:

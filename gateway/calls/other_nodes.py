@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.calls.node_lists import Allowance, KeptNodes
+from gateway.backoff import Allowance
+from gateway.calls.node_lists import KeptNodes
 from gateway.calls.ways import FailedWays, NodeReach, Route, Way, find_routes
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError, UplinkLost
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall

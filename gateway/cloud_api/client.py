@@ -330,7 +330,8 @@ def read_answer(action: str, response: httpx.Response) -> dict[str, Any]:
 
 def classify(action: str, status: int, reason: str, code: str = "") -> UplinkError:
     """Return the error for an HTTP status; code is the error code of OAuth, if there is one."""
-    message = f"cannot {action}: {reason or f'HTTP {status}'}"
+    what = f"cannot {action}: "
+    message = what + (reason.removeprefix(what) or f"HTTP {status}")
     if status >= 500 or status in _TRANSIENT:
         return UplinkLost(message)
     return _BadToken(message, code) if status == 401 else CloudRefused(message, code)

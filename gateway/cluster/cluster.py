@@ -156,6 +156,13 @@ class Cluster:
         """Return the nodes that were not admitted, the last ones."""
         return self.network.peering.links.refused.all() if self.network is not None else []
 
+    def peers_warning(self) -> str:
+        """Return which configured peers this node looks for in vain; "" for none."""
+        if self.network is None or self._election.role is Role.MEMBER:  # which needs no others
+            return ""
+        faults = self.network.candidates.unreached_peers(self._ports.monotonic())
+        return f"{'; '.join(faults[:3])}: see [cluster] peers" if faults else ""
+
     def counters(self) -> dict[str, int]:
         """Return how often strangers and peers have gone beyond a limit."""
         return self.network.counters() if self.network is not None else {}

@@ -26,6 +26,7 @@ from protocol.chunks.wire import SESSIONS, Chunk, SessionEnd, decode_chunk, deco
 logger = logging.getLogger(__name__)
 
 REMEMBERED_SESSIONS = 4
+LOGGED_REFUSALS = (1, 10, 100, 1000, 10_000)  # of one link
 PARK_S = 4.0  # for the rest of a packet, and for what is queued for the device
 WRITE_S = 20.0  # that one chunk may wait for the link
 
@@ -240,6 +241,12 @@ class ChunkLink:
         elif session.reason is SessionEnd.REFUSED:
             self.counters.refused += 1
             self._refusals.refuse(self.name, self._services.now())
+            if self.counters.refused in LOGGED_REFUSALS:
+                logger.warning(
+                    "%s: a device without a good key, %d times: was it revoked, or is its claim "
+                    "token used up? `hecate devices provision --rejoin` gives it a new one",
+                    self.name, self.counters.refused,
+                )  # fmt: skip
         logger.debug("%s: session %d ended: %s", self.name, session.number, session.why_ended)
         self._wake.set()
 

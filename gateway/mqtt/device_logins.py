@@ -17,6 +17,7 @@ from gateway.devices.joining.pending import SECRET_BYTES
 from gateway.devices.joining.requests import may_be_client_id
 from gateway.devices.record import DeviceRecord
 from gateway.devices.tables import DeviceTables
+from gateway.links.names import LISTENER as LINKS
 from gateway.mqtt.groups import CLAIM, DEVICE
 from protocol.ids import DEVICE_ID
 
@@ -111,7 +112,17 @@ class DeviceLogins:
             is_changed |= device.note_certificate(_digest(credentials.certificate))
         if is_changed:
             await self._ports.store(device)
+        self._note_link(device, credentials)
         return Identity(device_id, client_id, frozenset({DEVICE}))
+
+    def _note_link(self, device: DeviceRecord, credentials: Credentials) -> None:
+        """Note the kind of link that a device uses; nothing of one that never had any but IP."""
+        kind = "ip"
+        if credentials.listener == LINKS:
+            kind = credentials.peer.partition(":")[0]  # "ble:ADDRESS", "serial:PATH"
+        known = device.attributes.get("link")
+        if kind != known and (known is not None or kind != "ip"):
+            self._tables.registry.report(device.device_id, {"link": kind})
 
     def _joining(self, name: str, credentials: Credentials) -> Identity:
         groups = {CLAIM}

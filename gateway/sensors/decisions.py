@@ -1,5 +1,6 @@
 """Carries out what the owner decides about sensors: accept, give a key, resume a counter."""
 
+import asyncio
 import logging
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ class SensorDecisions:
 
     def __init__(self, hub: SensorHub, store: SensorStore, registry: DeviceRegistry) -> None:
         self.hub, self._store, self._registry = hub, store, registry
+        self._lock = asyncio.Lock()
 
     async def approve(self, address: str, name: str, key: Secret | None) -> DeviceRecord:
         """Accept a sensor that was heard as a device.
@@ -31,6 +33,10 @@ class SensorDecisions:
             BindKeyError: its key is missing, or does not open what it sends.
             SensorError: it cannot be a device.
         """
+        async with self._lock:  # two at once would be two devices with one address
+            return await self._approve(address, name, key)
+
+    async def _approve(self, address: str, name: str, key: Secret | None) -> DeviceRecord:
         what, clocks = f"approve {address}", self.hub.clocks
         stranger = self.hub.strangers.get(address, clocks.monotonic())
         known = self.hub.find(address)

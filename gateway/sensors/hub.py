@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 from broker import LocalClient
 from gateway.devices.admission import DeviceAdmission
 from gateway.devices.record import DeviceRecord
-from gateway.errors import GatewayError
 from gateway.sensors.errors import SensorError
 from gateway.sensors.frames import Frame, FrameError, FrameFault, open_frame
 from gateway.sensors.intake import HeardFrame, Intake
 from gateway.sensors.publisher import SensorPublisher
 from gateway.sensors.sensor import REMEDIES, Decode, Sensor, SensorProblem, SensorSettings
-from gateway.sensors.store import SensorStore
+from gateway.sensors.store import FloorKeeper, SensorStore
 from gateway.sensors.strangers import Stranger, Strangers, printable_name
 from gateway.sensors.values import Packet
 from hardware.radio.advertisement import Advertisement
@@ -28,7 +27,9 @@ from protocol.topics import ONLINE, status_topic
 
 logger = logging.getLogger(__name__)
 
+FAILED, NOT_STORED = "failed", "not stored"  # frames that this program could not take, or store
 TICK_S = 15.0  # between looks for silent sensors
+_Counted = tuple[Sensor, Packet, int]  # a packet that counts, and its signal in dBm
 NO_LIBRARY = (
     "cannot decode BTHome sensors: bthome-ble is not installed; "
     "run pip install 'hecate-gateway[sensors]' and restart"
@@ -49,15 +50,6 @@ def _import_decoder() -> Decode:
     return decode_objects
 
 
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """A packet that counts once its counter is stored."""
-
-    sensor: Sensor
-    packet: Packet
-    heard: HeardFrame
-
-
 class SensorHub:
     """The sensors of a node; use it on the event loop only."""
 
@@ -68,11 +60,15 @@ class SensorHub:
         local: LocalClient,
         accepted: Iterable[SensorSettings] = (),
         clocks: SensorClocks | None = None,
+        *,
+        can_hear: bool = True,
     ) -> None:
         self.clocks = clocks or SensorClocks()
         self.strangers = Strangers()
-        self._store, self._admission, self._local = store, admission, local
+        self._admission, self._local = admission, local
+        self._floors = FloorKeeper(store)
         self._publisher = SensorPublisher(admission.registry, local, self.clocks.wall)
+        self._can_hear = can_hear  # False without a radio
         self._accepted = list(accepted)  # until attach()
         self._sensors: dict[str, Sensor] = {}  # by address
         self._intake = Intake(lambda address: address in self._sensors)
@@ -86,8 +82,11 @@ class SensorHub:
         """Read which sensors were online; call it when the broker has its retained messages."""
         now = self.clocks.monotonic()
         for settings in self._accepted:
-            is_online = self._retained_status(settings.device_id) == ONLINE
-            self._sensors[settings.address] = Sensor(settings, now, is_online=is_online)
+            was_online = self._retained_status(settings.device_id) == ONLINE
+            sensor = Sensor(settings, now, is_online=was_online and self._can_hear)
+            self._sensors[settings.address] = sensor
+            if was_online and not self._can_hear:
+                self._publisher.tell_offline(sensor)
         self._accepted = []
 
     # what is heard ---------------------------------------------------------------------
@@ -117,9 +116,13 @@ class SensorHub:
         """Publish what waits, and tell which sensors have fallen silent."""
         heard = self._intake.take()
         if heard and await self._load_decoder():
-            counted = [each for each in map(self._take, heard) if each is not None]
-            for each in await self._store_floors(counted):
-                self._publisher.publish(each.sensor, each.packet, each.heard.advertisement.rssi_dbm)
+            counted = [each for each in map(self._try_take, heard) if each is not None]
+            lost = await self._floors.store([sensor for sensor, _, _ in counted])
+            for sensor, packet, rssi_dbm in counted:
+                if sensor.device_id in lost:
+                    self._intake.counts[NOT_STORED] += 1
+                else:
+                    self._publisher.publish(sensor, packet, rssi_dbm)
         now = self.clocks.monotonic()
         for sensor in list(self._sensors.values()):
             record = self.record_of(sensor)
@@ -130,15 +133,7 @@ class SensorHub:
 
     async def stop(self) -> None:
         """Store the exact counters, so that the next start loses no frame."""
-        floors = {}
-        for sensor in self._sensors.values():
-            if (floor := sensor.guard.floor_to_store(is_exact=True)) is not None:
-                floors[sensor.device_id] = floor
-        if floors:
-            try:
-                await self._store.save_floors(floors)
-            except GatewayError as exc:
-                logger.warning("%s", exc)
+        await self._floors.store_exactly(list(self._sensors.values()))
 
     # what is known ---------------------------------------------------------------------
 
@@ -222,6 +217,16 @@ class SensorHub:
                 logger.warning("%s", NO_LIBRARY)
         return self._decode is not None
 
+    def _try_take(self, heard: HeardFrame) -> _Counted | None:
+        """Take a frame; a fault of this program in one must not affect the next."""
+        try:
+            return self._take(heard)
+        except Exception:
+            self._intake.counts[FAILED] += 1
+            if self._intake.counts[FAILED] == 1:  # anybody's advertisement may cause it
+                logger.exception("cannot take a frame of %s", heard.frame.address)
+            return None
+
     def _take(self, heard: HeardFrame) -> _Counted | None:
         assert self._decode is not None  # work() has loaded it
         frame, advertisement = heard.frame, heard.advertisement
@@ -241,7 +246,7 @@ class SensorHub:
             return None
         self._intake.counts[outcome] += 1
         self._note_problem(sensor)
-        return None if packet is None else _Counted(sensor, packet, heard)
+        return None if packet is None else (sensor, packet, advertisement.rssi_dbm)
 
     def _note_stranger(self, heard: HeardFrame) -> None:
         assert self._decode is not None  # work() has loaded it
@@ -254,33 +259,7 @@ class SensorHub:
                 self._count_fault(exc.fault, frame.address)
                 return
         self._intake.counts["of strangers"] += 1
-        stranger = self.strangers.note(frame, advertisement.heard_at)
-        stranger.rssi_dbm, stranger.address_type = (
-            advertisement.rssi_dbm,
-            advertisement.address_type,
-        )
-        stranger.name, stranger.packet = name or stranger.name, packet
-
-    async def _store_floors(self, counted: list[_Counted]) -> list[_Counted]:
-        """Store the floors of counters, and return the packets that count."""
-        floors: dict[str, int] = {}
-        for each in counted:
-            guard, is_exact = each.sensor.guard, each.sensor.is_trigger_based
-            if (floor := guard.floor_to_store(is_exact=is_exact)) is not None:
-                floors[each.sensor.device_id] = floor
-        if not floors:
-            return counted
-        try:
-            await self._store.save_floors(floors)
-        except GatewayError as exc:
-            lost = [each for each in counted if each.sensor.device_id in floors]
-            self._intake.counts["not stored"] += len(lost)
-            logger.warning("%s; %d packets of sensors are lost", exc, len(lost))
-            return [each for each in counted if each.sensor.device_id not in floors]
-        for each in counted:
-            if (stored := floors.get(each.sensor.device_id)) is not None:
-                each.sensor.guard.note_stored(stored)
-        return counted
+        self.strangers.note(frame, advertisement, name, packet)
 
     def _note_problem(self, sensor: Sensor) -> None:
         record = self.record_of(sensor)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from gateway.sensors.frames import Frame, is_changing_address
 from gateway.sensors.values import Packet
+from hardware.radio.advertisement import Advertisement
 
 STRANGERS_LIMIT = 64
 SILENT_S = 3600.0
@@ -29,6 +30,15 @@ class Stranger:
     address_type: str = ""
     packet: Packet | None = None  # the last content; None while encrypted
     frames: int = 0
+
+    def note(
+        self, frame: Frame, advertisement: Advertisement, name: str, packet: Packet | None
+    ) -> None:
+        """Note its newest frame; a name that came once stays."""
+        self.frame, self.packet, self.name = frame, packet, name or self.name
+        self.heard_at, self.rssi_dbm = advertisement.heard_at, advertisement.rssi_dbm
+        self.address_type = advertisement.address_type
+        self.frames += 1
 
     @property
     def changes_address(self) -> bool:
@@ -57,15 +67,15 @@ class Strangers:
         self._remove_silent(now)
         return self._strangers.get(address)
 
-    def note(self, frame: Frame, now: float) -> Stranger:
-        """Note a frame, and return its sensor."""
-        stranger = self._strangers.get(frame.address)
+    def note(
+        self, frame: Frame, advertisement: Advertisement, name: str, packet: Packet | None
+    ) -> None:
+        """Note a frame with what the scanner says, a printable name, and its content."""
+        stranger, now = self._strangers.get(frame.address), advertisement.heard_at
         if stranger is None:
             self._make_space(now)
             stranger = self._strangers[frame.address] = Stranger(frame.address, now, now, frame)
-        stranger.frame, stranger.heard_at = frame, now
-        stranger.frames += 1
-        return stranger
+        stranger.note(frame, advertisement, name, packet)
 
     def remove(self, address: str) -> None:
         """Forget a sensor."""

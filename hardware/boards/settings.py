@@ -28,7 +28,11 @@ class WifiSettings:
 
     def check(self) -> None:
         """Raise BoardError for what no network can have."""
-        if len(self.ssid.encode()) not in SSID_BYTES:
+        try:
+            length = len(self.ssid.encode())
+        except UnicodeEncodeError as exc:  # bytes of the command line that are no text
+            raise BoardError("cannot use this network: its name is not UTF-8") from exc
+        if length not in SSID_BYTES:
             raise BoardError("cannot use this network: its name must have 1 to 32 bytes")
         password = self.password.reveal()
         if not password or _KEY.fullmatch(password):

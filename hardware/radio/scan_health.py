@@ -3,7 +3,8 @@
 A scanner lies in three ways: it does not start, it does not stop, or it runs and hears nothing. The
 last one looks like a place without devices. So silence rebuilds it after SILENCE_S, and, as long as
 rebuilt ones hear nothing either, ever more rarely. After RESTART_AFTER failures in a row the
-adapter is switched off and on; after twice as many if that costs links.
+adapter is switched off and on; for silence after twice as many if that costs links. A system that
+takes a scan for running refuses all further ones: there, nothing else helps.
 
 Trap: silence counts from the start of a scanner. Counted from the last advertisement, it would
 replace each new scanner at once.
@@ -51,8 +52,9 @@ class ScanHealth:
 
     def wants_restart(self, *, has_links: bool) -> bool:
         """Return, once in a row of failures, that the adapter has to be switched off and on."""
-        limit = RESTART_AFTER * 2 if has_links else RESTART_AFTER
-        if self._has_restarted or max(self._silences, self._failures) < limit:
+        patience = RESTART_AFTER * 2 if has_links else RESTART_AFTER
+        is_due = self._failures >= RESTART_AFTER or self._silences >= patience
+        if self._has_restarted or not is_due:
             return False
         self._has_restarted = True
         return True

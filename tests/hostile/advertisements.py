@@ -30,7 +30,7 @@ def check_advertisements(data: bytes) -> None:
         for heard in intake.take():
             sensor = accepted.get(heard.frame.address)
             if sensor is None:
-                strangers.note(heard.frame, now)
+                strangers.note(heard.frame, heard.advertisement, "", None)
                 continue
             try:
                 outcome, packet = sensor.take(heard.frame, "", now, decode_objects)

@@ -7,7 +7,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["broker", "protocol", "gateway.services"]):
+with atheris.instrument_imports(
+    include=["broker", "protocol", "gateway.links", "gateway.services"]
+):
     from tests.hostile.targets import TARGETS
 
 if __name__ == "__main__":

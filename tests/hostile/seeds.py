@@ -42,6 +42,7 @@ from protocol.http_body import HttpRequest, HttpResponse, encode_request, encode
 from protocol.preface import Preface, PrefaceRole, encode_preface
 from tests.hostile.advertisements import advertisement_seeds
 from tests.hostile.images import image_seeds
+from tests.hostile.links import link_seeds
 from tests.hostile.targets import MARKER, VERSIONS
 from tests.unit.broker.net.frames import BINARY, CLOSE, MORE, PING, frame, handshake
 
@@ -110,6 +111,7 @@ _BATCHES = b"".join(
 SEEDS: dict[str, list[bytes]] = {
     "advertisements": advertisement_seeds(),
     "images": image_seeds(),
+    "links": link_seeds(),
     "wire": [
         *(bytes((VERSIONS.index(MQTT_5),)) + encode_packet(each, MQTT_5) for each in PACKETS),
         bytes((VERSIONS.index(MQTT_3_1_1),)) + encode_packet(Connect("a"), MQTT_3_1_1),

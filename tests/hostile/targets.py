@@ -34,6 +34,7 @@ from protocol.preface import sniff
 from tests.hostile.accounts import check_accounts
 from tests.hostile.advertisements import check_advertisements
 from tests.hostile.images import check_images
+from tests.hostile.links import check_link
 from tests.unit.broker.net.frames import handshake
 from tests.unit.broker.rig import Peer, Rig
 
@@ -217,3 +218,9 @@ def images(data: bytes) -> None:
 def advertisements(data: bytes) -> None:
     """Frames of sensors, of strangers and of accepted ones."""
     check_advertisements(data)
+
+
+@target
+def links(data: bytes) -> None:
+    """What a serial line brings, and chunks of one who has no key."""
+    check_link(data)

@@ -119,6 +119,6 @@ async def find_id(sidecar: SidecarClient, node: str) -> str:
         if found:
             break
     if len(found) != 1:
-        why = "several nodes are called so" if found else "no node is called so"
+        why = "several nodes match" if found else "no node has this id or name"
         raise CliError(f"cannot find node {node!r}: {why}; see `hecate nodes --all`")
     return found.pop()

@@ -59,9 +59,14 @@ def nodes(  # noqa: PLR0913  # options
         ),
     ] = Scope.linkLocal,
     radius: Annotated[
-        int, typer.Option(metavar="METRES", min=1, help="How near, with --cluster proximity.")
+        int,
+        typer.Option(
+            metavar="METRES", min=1, help="The greatest distance, with --cluster proximity."
+        ),
     ] = NEAR_M,
-    every: Annotated[bool, typer.Option("--all", help="Nodes of both clusters.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Nodes of this network and of the account.")
+    ] = False,
     refused: Annotated[
         bool, typer.Option("--refused", help="Nodes that this one did not admit, and why.")
     ] = False,

@@ -17,6 +17,7 @@ from settings.addresses import HostPort, format_address
 CANDIDATES_LIMIT = 64  # of those that are not connected; a stranger can announce any number
 ADDRESSES_LIMIT = 8
 FORGET_S = 86_400.0  # a network may be split for long, and may have no multicast afterwards
+UNREACHED_S = 60.0  # a machine that starts is there by then
 NEVER = float("inf")
 FIRST_DELAY_S, DELAY_CAP_S = 0.25, 10.0
 KNOWN_DELAY_CAP_S = 1.0  # of a node that had a link: halves of a network merge within seconds
@@ -41,6 +42,7 @@ class Candidate:
     unreached_since: float = NEVER  # since when no address leads anywhere
     announced_at: float = -NEVER
     leads_to: str = ""  # the node that was found at a configured address
+    fault: str = ""  # why the last attempt has reached nobody
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -119,12 +121,21 @@ class Candidates:
         if candidate is not None:
             candidate.leads_to, candidate.unreached_since = node_id, NEVER
 
-    def unreached(self, key: str, now: float) -> None:
+    def unreached(self, key: str, now: float, why: str = "") -> None:
         """Note that no address of a candidate leads anywhere."""
-        candidate = self._named.get(key)
+        candidate = self._named.get(key) or self._configured.get(key)
         if candidate is not None:
             candidate.unreached_since = min(candidate.unreached_since, now)
+            candidate.fault = why
         self.failed(key, now)
+
+    def unreached_peers(self, now: float) -> list[str]:
+        """Return why configured addresses have led nowhere for long."""
+        return [
+            each.fault
+            for each in self._configured.values()
+            if now - each.unreached_since >= UNREACHED_S
+        ]
 
     def heard_only(self, linked: Collection[str]) -> list[str]:
         """Return nodes that announce themselves still, and that cannot be reached."""
@@ -158,6 +169,8 @@ class Candidates:
         """Let all candidates be dialled now: this machine has other addresses."""
         for candidate in (*self._named.values(), *self._configured.values()):
             candidate.failures, candidate.not_before = 0, now
+            if candidate.leads_to == self._node_id:  # another may have the address now
+                candidate.leads_to = ""
 
     def addresses(self, node_id: str) -> tuple[str, ...]:
         """Return the addresses of a node."""
@@ -194,7 +207,8 @@ class Candidates:
                 yield node_id, node_id, candidate.addresses
         for address, candidate in self._configured.items():
             is_linked = address in at or candidate.leads_to in linked
-            if not is_linked and now >= candidate.not_before:
+            is_own = candidate.leads_to == self._node_id
+            if not is_linked and not is_own and now >= candidate.not_before:
                 yield address, "", candidate.addresses
 
     def _make_room(self, kept: Collection[str]) -> bool:

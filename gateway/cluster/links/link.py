@@ -30,6 +30,10 @@ Dialled = tuple[socket.socket, NodeTlsCodec, str]  # the plain side, the proof, 
 SLOW_BYTES = 64 * 1024  # of output that a peer has not taken; heartbeats are left out then
 
 
+class ReachesItselfError(ClusterError):
+    """An address leads to this node: lists of peers name all nodes of a cluster."""
+
+
 class PeerLink:
     """One connection to a peer that has proved its node id."""
 
@@ -139,6 +143,7 @@ async def dial(
 
     Raises:
         ClusterError: none of the addresses leads to the node.
+        ReachesItselfError: the only address leads to this one.
     """
     attempts = [
         asyncio.create_task(_dial_one(address, expected_id, context, protocol, number * STAGGER_S))
@@ -155,8 +160,10 @@ async def dial(
             return winner.result()
     finally:
         await _end(attempts, winner)
-    faults = [str(attempt.exception()) for attempt in attempts]
-    raise ClusterError("; ".join(faults) or "it has no address")
+    faults = [attempt.exception() for attempt in attempts]
+    if len(faults) == 1 and isinstance(faults[0], ReachesItselfError):
+        raise faults[0]
+    raise ClusterError("; ".join(map(str, faults)) or "it has no address")
 
 
 async def _end(
@@ -187,9 +194,12 @@ async def _dial_one(
                 raise
     except (OSError, TimeoutError, ValueError) as exc:
         raise ClusterError(f"cannot reach {address}: {exc or 'no answer'}") from exc
-    if codec.peer_id == context.node_id or (expected_id and codec.peer_id != expected_id):
+    if codec.peer_id == context.node_id:
         sock.close()
-        raise ClusterError(f"{address} is {codec.peer_id[:12]}, not {expected_id[:12] or 'a peer'}")
+        raise ReachesItselfError(f"{address} is this node itself")
+    if expected_id and codec.peer_id != expected_id:
+        sock.close()
+        raise ClusterError(f"{address} is {codec.peer_id[:12]}, not {expected_id[:12]}")
     return sock, codec, address
 
 

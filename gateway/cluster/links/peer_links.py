@@ -11,7 +11,7 @@ from typing import Any
 from gateway.cluster.links.admission import PeerAdmission
 from gateway.cluster.links.candidates import AddressSource, Candidates, scoped
 from gateway.cluster.links.frames import Beat, Frame, Hello, NotAdmitted
-from gateway.cluster.links.link import CONTROL, PeerLink, dial
+from gateway.cluster.links.link import CONTROL, PeerLink, ReachesItselfError, dial
 from gateway.cluster.links.pace import FramePace
 from gateway.cluster.links.recheck import recheck, recheck_for_ever
 from gateway.cluster.links.refused import RefusedNodes
@@ -170,8 +170,11 @@ class PeerLinks:
         try:
             sock, codec, address = await dial(addresses, node_id, self._context, CONTROL)
         except ClusterError as exc:
+            if isinstance(exc, ReachesItselfError) and not node_id:
+                self._candidates.identified(key, self._context.node_id)
+                return
             logger.debug("cannot reach node %.12s: %s", node_id or key, exc)
-            self._candidates.unreached(key, self._ports.monotonic())
+            self._candidates.unreached(key, self._ports.monotonic(), str(exc))
             return
         finally:
             self._dialling.discard(key)

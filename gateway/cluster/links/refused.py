@@ -5,8 +5,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gateway.backoff import Allowance
+
 logger = logging.getLogger(__name__)
 
+LINES = 0.1, 10  # of the log: so many a second, and at once
 REFUSED_LIMIT = 64  # pairs of a node and a reason; a stranger can make any number of node ids
 
 
@@ -22,11 +25,12 @@ class RefusedNode:
 
 
 class RefusedNodes:
-    """The last refused nodes; the log names each once for each reason."""
+    """The last refused nodes; the log names each once for each reason, but few at once."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last: OrderedDict[tuple[str, str], RefusedNode] = OrderedDict()
+        self._lines, self._is_silent = Allowance(*LINES), False
         self.count = 0  # of links
 
     def all(self) -> list[RefusedNode]:
@@ -49,5 +53,11 @@ class RefusedNodes:
         self._last[node_id, reason] = RefusedNode(node_id, address, reason, self._clock(), times)
         if len(self._last) > REFUSED_LIMIT:
             self._last.popitem(last=False)
-        level = logging.WARNING if seen is None else logging.DEBUG
-        logger.log(level, text, node_id, address, reason)
+        if seen is None and self._lines.take(self._clock()):
+            self._is_silent = False
+            logger.warning(text, node_id, address, reason)
+            return
+        logger.debug(text, node_id, address, reason)
+        if seen is None and not self._is_silent:
+            self._is_silent = True
+            logger.warning("more nodes are refused than the log names: hecate nodes --refused")

@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from gateway.addresses import is_loopback
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from protocol.splice import couple, tune
 from settings.addresses import format_peer
@@ -12,6 +14,7 @@ from settings.addresses import format_peer
 logger = logging.getLogger(__name__)
 
 HANDSHAKES_AT_ONCE = 64  # of connections that have not proved a node id
+HANDSHAKES_OF_HOST = 32  # the same of one address: a broken device leaves a way in for others
 HANDSHAKE_S = 4.0
 CONNECTIONS_LIMIT = 4096  # 1,000 members with two each, and calls
 
@@ -23,7 +26,7 @@ class PeerServer:
 
     def __init__(self, context: NodeTlsContext, protocols: Mapping[str, Serve]) -> None:
         self._context, self._protocols = context, protocols
-        self._handshakes = 0
+        self._handshakes = Counter[str]()  # by the address of the other end
         self._tasks: set[asyncio.Task[None]] = set()
         self.failed = 0  # connections without a handshake, and those beyond a limit
 
@@ -47,16 +50,25 @@ class PeerServer:
                 logger.warning("cannot accept a peer: %s", exc)
                 await asyncio.sleep(1.0)
                 continue
-            if self._handshakes >= HANDSHAKES_AT_ONCE or len(self._tasks) >= CONNECTIONS_LIMIT:
+            if not self._has_room(peer[0]):
                 carrier.close()
                 self.failed += 1
                 continue
-            self._handshakes += 1
-            task = asyncio.create_task(self._serve(carrier, format_peer(peer)))
+            self._handshakes[peer[0]] += 1
+            task = asyncio.create_task(self._serve(carrier, peer[0], format_peer(peer)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, carrier: socket.socket, address: str) -> None:
+    def _has_room(self, host: str) -> bool:
+        """Return whether a connection from an address may begin its handshake."""
+        limit = HANDSHAKES_AT_ONCE if is_loopback(host) else HANDSHAKES_OF_HOST
+        return (
+            self._handshakes.total() < HANDSHAKES_AT_ONCE
+            and self._handshakes[host] < limit
+            and len(self._tasks) < CONNECTIONS_LIMIT
+        )
+
+    async def _serve(self, carrier: socket.socket, host: str, address: str) -> None:
         codec = self._context.accept()
         try:
             async with asyncio.timeout(HANDSHAKE_S):
@@ -68,7 +80,9 @@ class PeerServer:
             logger.debug("no handshake with %s: %s", address, exc or "no answer")
             return
         finally:
-            self._handshakes -= 1
+            self._handshakes[host] -= 1
+            if not self._handshakes[host]:
+                del self._handshakes[host]
         if codec.peer_id == self._context.node_id:  # it has dialled itself
             sock.close()
         else:

@@ -221,7 +221,7 @@ class LinkScheduler:
             return None  # there is room, or there will be
         waiting = self.waiting(now)
         known = [a for a in waiting if a.proved]
-        if known or not self._may_try_stranger(now):
+        if known and not self._may_try_stranger(now):
             waiting = known
         if not waiting:
             return None

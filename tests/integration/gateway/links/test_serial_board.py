@@ -196,6 +196,21 @@ async def _check_refusal(tmp_path: Path, cable: Cable, token: str, said: str) ->
     (site.board.directory / "claim").unlink(missing_ok=True)
 
 
+def test_a_board_takes_a_new_token_and_so_a_new_key(tmp_path: Path, cable: Cable) -> None:
+    async def work() -> None:
+        async with site_at(tmp_path, cable) as site:
+            await site.until_readings()
+            device = site.gateway.admission.registry.get(str(site.board.device_id))
+            assert device is not None
+            before = device.token_digest
+            await site.gateway.admission.rotate(device)
+            await until(lambda: device.token_digest != before, "it uses the new token")
+            assert not device.next_digest
+            await site.until_readings()
+
+    run(work())
+
+
 def test_a_revoked_board_is_cut_at_once_and_refused(tmp_path: Path, cable: Cable) -> None:
     async def work() -> None:
         async with site_at(tmp_path, cable) as site:

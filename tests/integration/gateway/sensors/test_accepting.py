@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.devices.describe import describe_device
+from gateway.devices.record import DeviceRecord
 from gateway.sensors.describe import describe_sensor, describe_stranger
 from gateway.sensors.errors import BindKeyError, SensorError, UnknownSensorError
 from settings.secret import Secret
@@ -141,6 +142,18 @@ def test_a_key_is_checked_when_a_sensor_is_accepted(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_sensor_that_is_approved_twice_at_once_is_one_device(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with sensor_world(tmp_path) as world:
+            await world.hear(encrypt(CLIMATE, 5))
+            both = [world.approve(key=KEY), world.approve("other", key=KEY)]
+            done = await asyncio.gather(*both, return_exceptions=True)
+            assert [type(each) for each in done] == [DeviceRecord, SensorError]
+            assert len(world.admission.registry) == 1
+
+    asyncio.run(scenario())
+
+
 def test_a_sensor_that_changes_its_address_is_refused(tmp_path: Path) -> None:
     changing, static = "54:48:E6:8F:80:A5", "D4:48:E6:8F:80:A5"
 
@@ -192,6 +205,18 @@ def test_a_silent_sensor_is_offline_unless_it_is_trigger_based(tmp_path: Path) -
             assert world.said("/status") == []
             await world.hear(advertise(celsius(2.0), at=7300.0))
             assert world.said("/status") == ["online"]
+
+    asyncio.run(scenario())
+
+
+def test_a_gateway_without_a_radio_calls_no_sensor_online(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with sensor_world(tmp_path) as world:
+            await world.hear(encrypt("3a01", 5, flags=TRIGGER_BASED))
+            device_id = (await world.approve(key=KEY)).device_id
+        async with sensor_world(tmp_path, can_hear=False) as world:
+            assert world.hub.online() == frozenset()
+            assert world.said(f"{device_id}/status")[-1] == "offline"
 
     asyncio.run(scenario())
 

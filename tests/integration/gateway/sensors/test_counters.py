@@ -3,10 +3,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.sensors import bthome
 from gateway.sensors.counter_guard import RESERVE
 from gateway.sensors.errors import BindKeyError, SensorError, UnknownSensorError
+from gateway.sensors.values import Packet
 from settings.secret import Secret
-from tests.bthome import CLIMATE, KEY, OTHER_KEY, TRIGGER_BASED, celsius, encrypt
+from tests.bthome import CLIMATE, KEY, OTHER_KEY, TRIGGER_BASED, advertise, celsius, encrypt
 from tests.integration.gateway.sensors.world import SensorWorld, sensor_world
 
 OTHER = "A4:C1:38:00:00:01"
@@ -173,6 +175,32 @@ def test_a_wrong_key_is_told_once_and_mended_by_another(
             assert world.values() == [3.0]
 
     asyncio.run(scenario())
+
+
+# case L9
+def test_a_fault_of_ours_in_one_frame_does_not_affect_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decode = bthome.decode_objects
+
+    def fail_on_two(objects: bytes, address: str, name: str) -> Packet:
+        if objects == bytes.fromhex(celsius(2.0)):
+            raise IndexError("out of range")
+        return decode(objects, address, name)
+
+    monkeypatch.setattr(bthome, "decode_objects", fail_on_two)
+
+    async def scenario() -> None:
+        async with sensor_world(tmp_path) as world:
+            await world.hear(encrypt(celsius(0.0), 1))
+            await world.approve(key=KEY)
+            await world.hear(*[encrypt(celsius(n), 1 + n, at=float(n)) for n in (1, 2, 2, 3)])
+            await world.hear(advertise(celsius(2.0), OTHER), encrypt(celsius(4.0), 9, at=9.0))
+            assert world.values() == [0.0, 1.0, 3.0, 4.0]
+            assert world.hub.counts["failed"] == 3
+
+    asyncio.run(scenario())
+    assert caplog.text.count("Traceback") == 1
 
 
 # case L9

@@ -152,6 +152,8 @@ def test_the_command_takes_them_unchanged_too(
     [
         ("", "12345678", "1 to 32 bytes"),
         ("ü" * 17, "12345678", "1 to 32 bytes"),
+        ("caf\udce9", "12345678", "not UTF-8"),  # Latin-1 on the command line
+        ("home", "caf\udce9cafe", "printable ASCII"),
         ("home", "short", "8 to 63"),
         ("home", "x" * 64, "64 hex digits"),
         ("home", "pässword", "printable ASCII"),

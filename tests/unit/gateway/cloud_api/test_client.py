@@ -29,6 +29,13 @@ def test_what_is_worth_another_attempt(status: int, error: type[Exception]) -> N
     assert isinstance(classify("do it", status, "why"), error)
 
 
+def test_a_reason_that_names_the_action_too_is_not_said_twice() -> None:
+    assert str(classify("list nodes", 400, "cannot list nodes: no position")) == (
+        "cannot list nodes: no position"
+    )
+    assert str(classify("list nodes", 400, "cannot list nodes: ")) == "cannot list nodes: HTTP 400"
+
+
 def test_a_refusal_carries_the_clouds_reason() -> None:
     response = httpx.Response(403, json={"detail": "cannot allow this: no scope"})
     with pytest.raises(CloudRefused, match=r"^cannot register node: cannot allow this: no scope$"):

@@ -1,6 +1,7 @@
 import pytest
 
 from gateway.devices.credentials import digest_of
+from gateway.devices.describe import describe_device
 from gateway.devices.record import DAY_S, DeviceCertificate, DeviceRecord, DeviceState
 from gateway.devices.rotation import CERTIFICATE_LEFT_S, RotationRule
 
@@ -92,3 +93,26 @@ def test_two_boards_with_one_identity_are_a_state() -> None:  # case D19
         pass
     assert device.state(2.0) is DeviceState.CONFLICT
     assert device.state(1000.0) is DeviceState.APPROVED
+
+
+def test_a_device_that_waits_for_a_link_is_online_and_no_second_board_when_it_comes_back() -> None:
+    device = make_device()
+    for turn in range(50):
+        assert device.admit(float(turn)), turn
+        device.observe(f"devices/{DEVICE}/status", b"online", float(turn))
+        assert not describe_device(device, (), 0.0)["online"]
+        device.wait_for_link()
+        assert describe_device(device, (), 0.0)["online"]
+    assert device.conflicts == 0
+    device.note_away()
+    assert not device.is_up
+    assert not describe_device(device, (), 0.0)["online"]
+
+
+def test_a_will_ends_the_wait_for_a_link() -> None:
+    device = make_device()
+    device.observe(f"devices/{DEVICE}/status", b"online", 0.0)
+    device.wait_for_link()
+    device.observe(f"devices/{DEVICE}/status", b"offline", 1.0)
+    assert not device.waits_for_link
+    assert not device.is_up

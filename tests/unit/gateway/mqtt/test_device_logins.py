@@ -120,3 +120,14 @@ def test_boards_ask_for_approval_within_a_rate() -> None:
     assert node.logins.pending(of("join", secrets[0], DEVICE)) is Refusal.BAD_CREDENTIALS
     refusing = Node(LoginRules(approval=False))
     assert refusing.logins.pending(of("join", secrets[0])) is Refusal.NOT_AUTHORIZED
+
+
+def test_the_kind_of_link_is_an_attribute_once_it_is_not_ip() -> None:
+    node = Node()
+    node.log_in(of(DEVICE, b"secret"))
+    assert "link" not in node.device.attributes
+    linked = Credentials(DEVICE, DEVICE, b"secret", "links", "ble:C0:00:00:00:00:01", proved=DEVICE)
+    assert isinstance(asyncio.run(node.logins.linked(linked)), Identity)
+    assert node.device.attributes["link"] == "ble"
+    node.log_in(of(DEVICE, b"secret"))
+    assert node.device.attributes["link"] == "ip"

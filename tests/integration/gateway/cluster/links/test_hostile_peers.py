@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -60,16 +60,18 @@ class Attacker:
         record = NodeRecord(self.node_id, name, "1", self.node_id, SEALING)
         return sign_record(record, signer or self.key, time.time())
 
-    async def send_until_it_blocks(self, frames: list[Frame]) -> int:
-        """Send as fast as the other end reads; return how many have left within a moment."""
+    async def flood(self, frame: Frame, is_slowed: Callable[[], bool]) -> None:
+        """Send a frame as fast as the other end reads, until it reads slowly."""
         sent = 0
-        end = time.monotonic() + 1.0
-        while sent < len(frames) and time.monotonic() < end:
-            if self.link.waiting_bytes < 64 * 1024:
-                self.link.send(frames[sent])
+
+        def send_some() -> bool:
+            nonlocal sent
+            while sent < FLOOD and self.link.waiting_bytes < 64 * 1024:
+                self.link.send(frame)
                 sent += 1
-            await asyncio.sleep(0)
-        return sent
+            return is_slowed()
+
+        await until(send_some, "it reads slowly")
 
     async def is_cut(self) -> bool:
         try:
@@ -109,8 +111,9 @@ def test_a_flood_of_heartbeats_is_read_slowly_and_others_are_served(
             attacker = Attacker()
             await attacker.connect(leader, CONTROL)
             began = time.monotonic()
-            await attacker.send_until_it_blocks([attacker.beat()] * FLOOD)
-            await until(lambda: leader.network.counters()["framesSlowed"] > 0)
+            await attacker.flood(
+                attacker.beat(), lambda: leader.network.counters()["framesSlowed"] > 0
+            )
             assert member.network.exchange.registered_at == leader.node_id
             heard_s = time.monotonic() - began
             assert leader.network.peering.links.slowed <= 1 + heard_s * FRAMES_PER_S
@@ -131,12 +134,12 @@ def test_a_member_that_asks_and_does_not_read_gets_no_memory() -> None:
                 name = "n" * 60
                 record = NodeRecord(key.node_id, name, "1" * 60, key.node_id, SEALING)
                 leader.directory.put(sign_record(record, key, time.time()))
+                await asyncio.sleep(0)  # a supernode that stands still steps down
             attacker = Attacker()
             await attacker.connect(leader, DATA)
             attacker.link.send(OwnRecord(attacker.record()))
             query = RecordQuery(DirectoryVersion(b"other", 0))
-            await attacker.send_until_it_blocks([query] * FLOOD)
-            await until(lambda: leader.network.counters()["framesSlowed"] > 0)
+            await attacker.flood(query, lambda: leader.network.counters()["framesSlowed"] > 0)
             assert leader.network.exchange.waiting_bytes() < 2_000_000
             await attacker.link.close()
 

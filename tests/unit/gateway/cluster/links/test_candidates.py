@@ -4,7 +4,13 @@ import random
 
 import pytest
 
-from gateway.cluster.links.candidates import CANDIDATES_LIMIT, AddressSource, Candidates, scoped
+from gateway.cluster.links.candidates import (
+    CANDIDATES_LIMIT,
+    UNREACHED_S,
+    AddressSource,
+    Candidates,
+    scoped,
+)
 from settings.addresses import format_peer
 
 OWN, A, B = "o" * 56, "a" * 56, "b" * 56
@@ -147,3 +153,26 @@ def test_members_of_a_lost_supernode_call_another_at_once_and_then_not_in_step()
             before, after = (sum(due(each, now) == [A] for each in members) for now in times)
             assert after - before < len(members) / 5
         assert all(due(each, limit_s) == [A] for each in members)
+
+
+def test_configured_addresses_that_lead_nowhere_for_long_are_named() -> None:
+    candidates = Candidates(OWN, ["10.0.0.1:1", "10.0.0.2:1"])
+    for address in ("10.0.0.1:1", "10.0.0.2:1"):
+        candidates.unreached(address, 5, f"cannot reach {address}: no answer")
+    assert candidates.unreached_peers(5 + UNREACHED_S - 1) == []
+    candidates.identified("10.0.0.2:1", A)
+    candidates.unreached("10.0.0.1:1", 30, "cannot reach 10.0.0.1:1: Connection refused")
+    faults = candidates.unreached_peers(5 + UNREACHED_S)
+    assert faults == ["cannot reach 10.0.0.1:1: Connection refused"]
+    candidates.reached(B, "10.0.0.1:1", 100)
+    assert candidates.unreached_peers(1000) == []
+
+
+def test_the_own_address_in_the_list_of_peers_is_dialled_once() -> None:
+    candidates = Candidates(OWN, ["10.0.0.1:1"])
+    assert due(candidates, 0) == ["10.0.0.1:1"]
+    candidates.identified("10.0.0.1:1", OWN)
+    assert due(candidates, 1000) == []
+    assert candidates.unreached_peers(1000) == []
+    candidates.retry(1000)  # this machine has other addresses, and another may have this one
+    assert due(candidates, 1000) == ["10.0.0.1:1"]
