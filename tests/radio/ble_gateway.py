@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +41,7 @@ class BleGateway:
         found = [message.payload for message in self.seen if message.topic == topic]
         return [p.decode() if path == "status" else json.loads(p) for p in found]
 
-    def publish(self, topic: str, payload: dict[str, object]) -> None:
+    def publish(self, topic: str, payload: Mapping[str, object]) -> None:
         """Publish as an application does."""
         self.parts.broker.local_client("owner").publish(topic, json.dumps(payload).encode(), qos=1)
 
