@@ -1,6 +1,7 @@
 """The device's Bluetooth: real interpreters over a virtual radio, with everything that can fail."""
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -33,6 +34,10 @@ async def receive(stream, work):
         data = stream.receive(await port.receive())
         if data.startswith(b"busy"):
             time.sleep(0.3)
+        elif data.startswith(b"stuck"):
+            time.sleep(1)
+            await asyncio.sleep_ms(100)
+            print("dropped", port.dropped)
         if data:
             stream.send(data)
         work.set()
@@ -62,7 +67,7 @@ async def main():
             finally:
                 sender.cancel()
         except LinkLost as exc:
-            print("lost:", exc, "dropped", port.dropped)
+            print("lost:", exc)
 
 asyncio.run(main())
 """
@@ -200,11 +205,15 @@ def test_a_burst_while_a_handler_blocks_arrives_once_and_in_order(play: Play) ->
 def test_more_writes_than_the_queue_holds_are_dropped_and_counted(play: Play) -> None:
     async def script(stage: Stage) -> None:
         async with await stage.central() as central:
-            await central.write(Chunk(SESSION, 0, 0, b"busy").encode())
-            for number in range(30):
-                await central.write(bytes([number]) * 100)
-        dropped = int((await stage.wait_for("lost.*")).split()[-1])
-        assert 0 < dropped <= 20
+            for turn in range(5):  # a busy machine may write too slowly to fill the queue
+                await central.write(Chunk(SESSION, turn * 5, 0, b"stuck").encode())
+                for number in range(30):
+                    await central.write(bytes([number]) * 100)
+                if int((await stage.wait_for("dropped.*")).split()[-1]):
+                    break
+            else:
+                raise AssertionError("nothing was dropped")
+        await stage.wait_for("lost")
         await pass_all(stage)
 
     play(script)
@@ -232,9 +241,16 @@ def test_a_board_that_nobody_hears_restarts_its_stack(play: Play) -> None:
         await find_device(stage.backend, stage.address)
         await asyncio.to_thread(stage.radio.deafen, stage.address)
         await stage.wait_for("Bluetooth restarted, 1 times")
-        await pass_all(stage)
+        for _ in range(10):  # it restarts again and again until a central is there
+            with contextlib.suppress(BleakError, TimeoutError):
+                async with await stage.central() as central:
+                    return await stage_is_well(central)
+        raise AssertionError("nobody gets through to the board")
 
-    play(script, wait_ms=300)
+    async def stage_is_well(central: Central) -> None:
+        assert await exchange(central, SESSION, BYTES, len(BYTES)) == BYTES
+
+    play(script, wait_ms=700)
 
 
 def test_a_central_that_proves_nothing_is_dropped(play: Play) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from broker import Message
 from gateway.links.ble.bluetooth import Bluetooth, build_bluetooth
+from gateway.links.ble.scheduler import DEFAULT_TIMES, TurnTimes
 from gateway.links.ble.settings import BluetoothSettings
 from hardware.radio.backend import RadioBackend
 from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard, write_private
@@ -21,7 +22,7 @@ from tests.radio.bleak_backend import make_backend
 from tests.radio.virtual_radio import VirtualRadio
 
 HASTE = {"link": "ble", "keepalive_s": 4, "timeout_s": 5, "retry_first_s": 0.1, "retry_cap_s": 0.5}
-SMALL_HEAP = "160K"
+SMALL_HEAP = "150K"  # 96 KiB of a 32-bit board, and what the stand-in for `bluetooth` needs
 
 
 @dataclass
@@ -40,7 +41,7 @@ class BleGateway:
         found = [message.payload for message in self.seen if message.topic == topic]
         return [p.decode() if path == "status" else json.loads(p) for p in found]
 
-    def publish(self, topic: str, payload: dict[str, object]) -> None:
+    def publish(self, topic: str, payload: Mapping[str, object]) -> None:
         """Publish as an application does."""
         self.parts.broker.local_client("owner").publish(topic, json.dumps(payload).encode(), qos=1)
 
@@ -75,17 +76,17 @@ class BleGateway:
 
 @asynccontextmanager
 async def ble_gateway(
-    radio: VirtualRadio, state: Path, links: int = 3
+    radio: VirtualRadio, state: Path, links: int = 3, times: TurnTimes = DEFAULT_TIMES
 ) -> AsyncIterator[BleGateway]:
     """Run the parts with one adapter."""
-    await asyncio.to_thread(state.mkdir)
+    await asyncio.to_thread(state.mkdir, exist_ok=True)
     async with radio.adapters() as adapters, link_gateway(state) as parts:
         adapter = await adapters.add()
         classes = make_backend(adapters)
         backend = RadioBackend(adapters, classes.scanner, classes.client)
         settings = BluetoothSettings(enabled=True, links=links)
         registry = parts.admission.registry
-        bluetooth = build_bluetooth(settings, parts.links, registry, parts.broker, backend)
+        bluetooth = build_bluetooth(settings, parts.links, registry, parts.broker, backend, times)
         running = asyncio.create_task(bluetooth.run())
         gateway = BleGateway(radio, adapter, parts, bluetooth)
         parts.broker.local_client("witness").subscribe("devices/#", gateway.seen.append)

@@ -180,6 +180,22 @@ def test_waits_while_the_stack_has_no_memory_for_a_notification():
     assert "ended the Bluetooth link" in lost(script())
 
 
+def test_says_nothing_before_the_gateway_has_written():
+    """Before that nobody may have subscribed, and a stack does not tell."""
+
+    async def script():
+        connecting = asyncio.create_task(peripheral.connect())
+        await asyncio.sleep_ms(5)
+        STACK.come(1)
+        await asyncio.sleep_ms(100)
+        assert not connecting.done()
+        STACK.write(1, b"\0")
+        await connecting
+
+    peripheral = new(1000)
+    asyncio.run(script())
+
+
 def test_a_second_central_is_dropped_and_changes_nothing():
     async def script():
         await linked(peripheral)
@@ -259,7 +275,7 @@ def test_a_board_with_bluetooth_never_starts_wifi():
 
     config = parse_config(json.dumps({"name": "n", "link": "ble", "timeout_s": 0.1}))
     new()
-    link = Link(config, MachineBoard(), [], None, None, None)
+    link = Link(config, MachineBoard(), [], [], None, None)
     assert "no gateway" in lost(link._round())
     assert ("advertise", True) in STACK.calls
     assert "network" not in sys.modules

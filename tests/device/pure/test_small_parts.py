@@ -1,7 +1,9 @@
 """Clock and sensors; runs on CPython and on MicroPython."""
 
+from device.ble_start import open_radio
 from device.board import load_board
 from device.clock import unix_seconds
+from device.config import parse_config
 from device.errors import ConfigError
 from device.sensors.switch import SimulatedSwitch
 from device.sensors.temperature import WanderingTemperature, rp2_celsius
@@ -43,3 +45,11 @@ def test_a_switch_takes_true_and_false_only() -> None:
 
 def test_an_unknown_board_is_named() -> None:
     assert "cannot run on nrf52" in raised(ConfigError, load_board, "nrf52")
+
+
+def test_a_firmware_without_bluetooth_says_so() -> None:
+    config = parse_config('{"name": "n", "host": "h"}')
+    assert open_radio(config, None, ()) is None
+    config = parse_config('{"name": "n", "link": "ble"}')
+    error = raised(ConfigError, open_radio, config, None, ())
+    assert "no module bluetooth" in error

@@ -47,9 +47,9 @@ def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(work, 70 * PATIENCE))
 
 
-async def command(gateway: BleGateway, device_id: str, number: int) -> None:
-    """Send a command, and wait for its reply."""
-    fields = {"id": f"c{number}", "on": True}
+async def command(gateway: BleGateway, device_id: str, number: int, size: int = 0) -> None:
+    """Send a command of at least so many bytes, and wait for its reply of the same size."""
+    fields: dict[str, object] = {"id": f"c{number}", "on": "x" * size}
     gateway.publish(f"devices/{device_id}/commands/light", fields)
 
     def answered() -> bool:
@@ -80,7 +80,7 @@ def test_a_board_joins_publishes_and_answers(
                 device_id = await gateway.until_joined(board)
                 assert not (board.directory / "claim").exists()
                 for number in range(5):
-                    await command(gateway, device_id, number)
+                    await command(gateway, device_id, number, size=700 * number)
                 [status] = gateway.parts.links.status()
                 assert (status.state, status.device_id) == ("open", device_id)
                 told = board.log_path.read_text()
