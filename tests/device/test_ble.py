@@ -35,7 +35,9 @@ async def receive(stream, work):
         if data.startswith(b"busy"):
             time.sleep(0.3)
         elif data.startswith(b"stuck"):
-            time.sleep(2)
+            time.sleep(1)
+            await asyncio.sleep_ms(100)
+            print("dropped", port.dropped)
         if data:
             stream.send(data)
         work.set()
@@ -65,7 +67,7 @@ async def main():
             finally:
                 sender.cancel()
         except LinkLost as exc:
-            print("lost:", exc, "dropped", port.dropped)
+            print("lost:", exc)
 
 asyncio.run(main())
 """
@@ -203,11 +205,15 @@ def test_a_burst_while_a_handler_blocks_arrives_once_and_in_order(play: Play) ->
 def test_more_writes_than_the_queue_holds_are_dropped_and_counted(play: Play) -> None:
     async def script(stage: Stage) -> None:
         async with await stage.central() as central:
-            await central.write(Chunk(SESSION, 0, 0, b"stuck").encode())
-            for number in range(30):
-                await central.write(bytes([number]) * 100)
-        dropped = int((await stage.wait_for("lost.*")).split()[-1])
-        assert 0 < dropped <= 20
+            for turn in range(5):  # a busy machine may write too slowly to fill the queue
+                await central.write(Chunk(SESSION, turn * 5, 0, b"stuck").encode())
+                for number in range(30):
+                    await central.write(bytes([number]) * 100)
+                if int((await stage.wait_for("dropped.*")).split()[-1]):
+                    break
+            else:
+                raise AssertionError("nothing was dropped")
+        await stage.wait_for("lost")
         await pass_all(stage)
 
     play(script)

@@ -275,7 +275,7 @@ def test_a_board_with_bluetooth_never_starts_wifi():
 
     config = parse_config(json.dumps({"name": "n", "link": "ble", "timeout_s": 0.1}))
     new()
-    link = Link(config, MachineBoard(), [], None, None, None)
+    link = Link(config, MachineBoard(), [], [], None, None)
     assert "no gateway" in lost(link._round())
     assert ("advertise", True) in STACK.calls
     assert "network" not in sys.modules

@@ -49,7 +49,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 async def command(gateway: BleGateway, device_id: str, number: int, size: int = 0) -> None:
     """Send a command of at least so many bytes, and wait for its reply of the same size."""
-    fields = {"id": f"c{number}", "on": "x" * size}
+    fields: dict[str, object] = {"id": f"c{number}", "on": "x" * size}
     gateway.publish(f"devices/{device_id}/commands/light", fields)
 
     def answered() -> bool:
