@@ -113,7 +113,7 @@ async def build_gateway(
     link_settings = LinkSettings(config.serial, config.bluetooth, radio)
     links = build_links(base.devices, link_settings, broker)
     bluetooth = links.bluetooth if links is not None else None
-    sensors = await build_sensors(base.database, admission, broker)
+    sensors = await build_sensors(base.database, admission, broker, can_hear=bluetooth is not None)
     if bluetooth is not None:
         bluetooth.source.add_listener(sensors.hub.hear)
     cloud_base = CloudBase(config, node, base.sep, clock, base.sockets)

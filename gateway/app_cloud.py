@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -204,7 +204,7 @@ def _build_uplink(
     config = base.config
     host, port = config.cloud.mqtt_address
     # not that of HTTP: a client of HTTP names its protocol in it
-    tls = client_context(config.cloud.ca_file) if config.cloud.tls else None
+    tls = cache(partial(client_context, config.cloud.ca_file)) if config.cloud.tls else None
     proxy = _find_proxy(config.cloud, host)
     dial = dial_cloud(config.cloud)
 

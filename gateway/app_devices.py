@@ -103,9 +103,10 @@ def build_links(base: DeviceBase, settings: LinkSettings, broker: Broker) -> "De
 
 
 async def build_sensors(
-    database: LocalDatabase, admission: DeviceAdmission, broker: Broker
+    database: LocalDatabase, admission: DeviceAdmission, broker: Broker, *, can_hear: bool
 ) -> SensorDecisions:
     """Return the owner's hand on the sensors; its hub has those that the database holds."""
     store = SensorStore(database)
-    hub = SensorHub(store, admission, broker.local_client("sensors"), await store.sensors())
+    local, accepted = broker.local_client("sensors"), await store.sensors()
+    hub = SensorHub(store, admission, local, accepted, can_hear=can_hear)
     return SensorDecisions(hub, store, admission.registry)

@@ -60,12 +60,15 @@ class SensorHub:
         local: LocalClient,
         accepted: Iterable[SensorSettings] = (),
         clocks: SensorClocks | None = None,
+        *,
+        can_hear: bool = True,
     ) -> None:
         self.clocks = clocks or SensorClocks()
         self.strangers = Strangers()
         self._admission, self._local = admission, local
         self._floors = FloorKeeper(store)
         self._publisher = SensorPublisher(admission.registry, local, self.clocks.wall)
+        self._can_hear = can_hear  # False without a radio
         self._accepted = list(accepted)  # until attach()
         self._sensors: dict[str, Sensor] = {}  # by address
         self._intake = Intake(lambda address: address in self._sensors)
@@ -79,8 +82,11 @@ class SensorHub:
         """Read which sensors were online; call it when the broker has its retained messages."""
         now = self.clocks.monotonic()
         for settings in self._accepted:
-            is_online = self._retained_status(settings.device_id) == ONLINE
-            self._sensors[settings.address] = Sensor(settings, now, is_online=is_online)
+            was_online = self._retained_status(settings.device_id) == ONLINE
+            sensor = Sensor(settings, now, is_online=was_online and self._can_hear)
+            self._sensors[settings.address] = sensor
+            if was_online and not self._can_hear:
+                self._publisher.tell_offline(sensor)
         self._accepted = []
 
     # what is heard ---------------------------------------------------------------------

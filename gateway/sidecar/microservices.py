@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.access.guard import Guard
 from gateway.errors import BepError
 from gateway.http.origin import may_visit, origin_of
-from gateway.http.problems import problem_response
+from gateway.http.problems import ABSENT, problem_response
 from gateway.services import ContainerRoute, ServiceHost
 from protocol.errors import TokenError
 from web.asgi import Receive, Scope, Send
@@ -33,7 +33,9 @@ class Microservices:
         response: Response
         if route is None:
             response = problem_response(
-                HTTPStatus.NOT_FOUND, f"cannot find {path[:200]}: no such route or microservice"
+                HTTPStatus.NOT_FOUND,
+                f"cannot find {path[:200]}: no such route or microservice",
+                ABSENT,
             )
         elif not may_visit(route.expose, bep=route.bep, origin=origin_of(scope)):
             response = problem_response(

@@ -337,7 +337,7 @@ class _Client(paho.Client):
         if endpoint.proxy:
             self.ws_set_options(path=WEBSOCKET_PATH)
         if endpoint.tls is not None:
-            self.tls_set_context(endpoint.tls)
+            self.tls_set_context(endpoint.tls())
         self.connect_timeout = CONNECT_TIMEOUT_S
         self.max_inflight_messages_set(PUBACK_WINDOW)
 

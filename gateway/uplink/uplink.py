@@ -260,8 +260,7 @@ class Uplink:
         return connection
 
     async def _dial(self, token: Secret, via: str, *, five: bool) -> "CloudConnection":
-        # the MQTT client, 0.7 MiB, comes when the cloud has answered; a disk may be slow
-        await asyncio.to_thread(importlib.import_module, "gateway.uplink.connection")
+        await asyncio.to_thread(self._load_client)
         from gateway.uplink.connection import CloudConnection, ConnectionCallbacks
 
         callbacks = ConnectionCallbacks(self.downlinks.take, self.forwarder.on_puback)
@@ -276,6 +275,15 @@ class Uplink:
             raise
         self.mqtt = f"MQTT {'5' if five else '3.1.1'} over {endpoint.transport}"
         return connection
+
+    def _load_client(self) -> None:
+        """Load the MQTT client and its context: 1.5 MiB that a cloud which is away does not need.
+
+        Blocks on the disk the first time.
+        """
+        importlib.import_module("gateway.uplink.connection")
+        if self._endpoint.tls is not None:
+            self._endpoint.tls()
 
     async def _serve(self, connection: "CloudConnection", via: str) -> None:
         tasks = {

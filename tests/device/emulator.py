@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -62,7 +63,8 @@ def board_files(port: int, program: str, **more: object) -> dict[str, bytes]:
         "name": "attic", "host": HOST, "port": port, "wifi_ssid": "RP2040PY-GUEST",
         "wifi_password": "x", "timeout_s": 60, "keepalive_s": 60, "retry_first_s": 0.2, **more,
     }  # fmt: skip
-    return {"main.py": program.encode(), "config.json": json.dumps(settings).encode()}
+    files = {"main.py": program.encode(), "config.json": json.dumps(settings).encode()}
+    return files | {"time": b"%d" % time.time()}
 
 
 class PicoW:

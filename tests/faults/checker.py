@@ -153,6 +153,7 @@ class Checker:
     def _begin(self, event: Connecting) -> None:
         self._connecting[event.client] = self.index
         self._receiver(event.client).connecting(event)
+        self._wills.connecting(event)
 
     def _connected(self, event: Connected) -> None:
         self._receiver(event.client).connected(event, self._killed_at)

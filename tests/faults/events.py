@@ -19,6 +19,7 @@ class Connecting(NamedTuple):
     epoch: int
     clean: bool
     expiry_s: float  # FOREVER: it does not end by itself
+    at: float = 0.0
 
 
 class Connected(NamedTuple):

@@ -146,7 +146,7 @@ class Peer:
             expiry_s = EXPIRY_S if habits.stored else 0
         if self.version != MQTT_5:
             expiry_s = 0 if clean else FOREVER
-        self._note(Connecting(self.name, self.epoch + 1, clean, expiry_s))
+        self._note(Connecting(self.name, self.epoch + 1, clean, expiry_s, self._clock()))
         will = None
         if habits.will is not None:
             topic, qos, delay_s = habits.will

@@ -11,7 +11,16 @@ they commit; sockets are not heard in order, so one answer is not enough.
 from dataclasses import dataclass
 
 from broker.messages.topics import is_match
-from tests.faults.events import Connected, Got, Killed, Lost, Started, WillSet, will_sender
+from tests.faults.events import (
+    Connected,
+    Connecting,
+    Got,
+    Killed,
+    Lost,
+    Started,
+    WillSet,
+    will_sender,
+)
 from tests.faults.receiver import Finding, Receiver
 
 ROUND_TRIPS = 2
@@ -29,7 +38,8 @@ class _Will:
     answers: int = 0  # since it was lost, one after the other
     answered: int = 0  # where the last of them is
     is_free: bool = False  # a kill came before the broker must have heard a good-bye
-    back_at: float | None = None
+    tried_at: float | None = None  # the client's next CONNECT: the broker may discard the will
+    back_at: float | None = None  # the CONNACK of it or a later one
 
 
 class WillRule:
@@ -48,6 +58,11 @@ class WillRule:
         will = _Will(event.topic, event.delay_s)
         self._wills[(event.client, event.epoch)] = will
         self._open.setdefault(event.client, []).append(will)
+
+    def connecting(self, event: Connecting) -> None:
+        for will in self._open.get(event.client, []):
+            if will.lost is not None and will.tried_at is None:
+                will.tried_at = event.at
 
     def connected(self, event: Connected) -> None:
         for will in self._open.get(event.client, []):
@@ -104,7 +119,7 @@ class WillRule:
 
     def last_due(self) -> float:
         """Return when the last of them must have come; 0 when none must."""
-        wills = [each for each in self._wills.values() if each.back_at is None]
+        wills = [each for each in self._wills.values() if each.tried_at is None]
         return max((_due(will) for will in wills if will.lost is not None), default=0.0)
 
     def due(self, end: float) -> int:
@@ -116,7 +131,7 @@ class WillRule:
         if lost is None or lost.polite or not will.is_known:
             return False
         due = _due(will)
-        return end > due and (will.back_at is None or will.back_at > due)
+        return end > due and (will.tried_at is None or will.tried_at > due)
 
     def _check_coming(self, client: str, epoch: int, will: _Will) -> None:
         lost, text = will.lost, f"the will of {client}'s connection {epoch} came"

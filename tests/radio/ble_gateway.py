@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 from broker import Message
 from gateway.links.ble.bluetooth import Bluetooth, build_bluetooth
+from gateway.links.ble.scheduler import DEFAULT_TIMES, TurnTimes
 from gateway.links.ble.settings import BluetoothSettings
 from hardware.radio.backend import RadioBackend
 from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard, write_private
@@ -40,7 +41,7 @@ class BleGateway:
         found = [message.payload for message in self.seen if message.topic == topic]
         return [p.decode() if path == "status" else json.loads(p) for p in found]
 
-    def publish(self, topic: str, payload: dict[str, object]) -> None:
+    def publish(self, topic: str, payload: Mapping[str, object]) -> None:
         """Publish as an application does."""
         self.parts.broker.local_client("owner").publish(topic, json.dumps(payload).encode(), qos=1)
 
@@ -75,7 +76,7 @@ class BleGateway:
 
 @asynccontextmanager
 async def ble_gateway(
-    radio: VirtualRadio, state: Path, links: int = 3
+    radio: VirtualRadio, state: Path, links: int = 3, times: TurnTimes = DEFAULT_TIMES
 ) -> AsyncIterator[BleGateway]:
     """Run the parts with one adapter."""
     await asyncio.to_thread(state.mkdir, exist_ok=True)
@@ -85,7 +86,7 @@ async def ble_gateway(
         backend = RadioBackend(adapters, classes.scanner, classes.client)
         settings = BluetoothSettings(enabled=True, links=links)
         registry = parts.admission.registry
-        bluetooth = build_bluetooth(settings, parts.links, registry, parts.broker, backend)
+        bluetooth = build_bluetooth(settings, parts.links, registry, parts.broker, backend, times)
         running = asyncio.create_task(bluetooth.run())
         gateway = BleGateway(radio, adapter, parts, bluetooth)
         parts.broker.local_client("witness").subscribe("devices/#", gateway.seen.append)

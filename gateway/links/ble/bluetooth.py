@@ -11,7 +11,7 @@ from gateway.devices.registry import DeviceRegistry
 from gateway.links.ble.describe import BluetoothView
 from gateway.links.ble.device_notes import DeviceNotes
 from gateway.links.ble.host import BluetoothHost, HostParts
-from gateway.links.ble.scheduler import LinkScheduler
+from gateway.links.ble.scheduler import DEFAULT_TIMES, LinkScheduler, TurnTimes
 from gateway.links.ble.settings import BluetoothSettings
 from gateway.links.links import Links, LinkStatus
 from hardware.radio.advertisement_source import AdvertisementSource
@@ -84,6 +84,7 @@ def build_bluetooth(
     registry: DeviceRegistry,
     broker: Broker,
     backend: RadioBackend | None = None,
+    times: TurnTimes = DEFAULT_TIMES,
 ) -> Bluetooth:
     """Return the part; a backend takes the place of BlueZ."""
     if backend is None:
@@ -91,7 +92,7 @@ def build_bluetooth(
 
         backend = RadioBackend(BluezSystem())
     radio = Radio(backend, settings.adapter)
-    scheduler = LinkScheduler(settings.links, random.random)
+    scheduler = LinkScheduler(settings.links, random.random, times)
 
     def has_messages(device_id: str) -> bool:
         queue = broker.queue(device_id)

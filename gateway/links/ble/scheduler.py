@@ -33,6 +33,18 @@ MISSED_S = (8.0, 20.0)  # after the end of its link
 STRANGER_EACH, STRANGER_S = 4, 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class TurnTimes:
+    """The lengths of turns."""
+
+    turn_s: float = TURN_S
+    relaxed_turn_s: float = RELAXED_TURN_S
+    short_turn_s: float = SHORT_TURN_S
+
+
+DEFAULT_TIMES = TurnTimes()
+
+
 class Ending(Enum):
     """The reasons for which a link is ended."""
 
@@ -52,14 +64,15 @@ class Turn:
     active_at: float = 0.0
     ending: Ending | None = None
 
-    def is_over(self, now: float, *, for_urgent: bool) -> bool:
+    def is_over(self, now: float, times: TurnTimes, *, for_urgent: bool) -> bool:
         """Return whether the turn may end in favour of another."""
         if self.proved_at is None or self.ending is not None:
             return False
         age_s = now - self.proved_at
         if not for_urgent:
-            return age_s >= RELAXED_TURN_S
-        return age_s >= TURN_S or (age_s >= SHORT_TURN_S and now - self.active_at >= IDLE_S)
+            return age_s >= times.relaxed_turn_s
+        is_idle = now - self.active_at >= IDLE_S
+        return age_s >= times.turn_s or (is_idle and age_s >= times.short_turn_s)
 
 
 @dataclass(slots=True)
@@ -76,8 +89,10 @@ class TurnCounters:
 class LinkScheduler:
     """The links that stand, and the devices that wait for one."""
 
-    def __init__(self, links: int, jitter: Callable[[], float]) -> None:
-        self.limit, self._jitter = links, jitter
+    def __init__(
+        self, links: int, jitter: Callable[[], float], times: TurnTimes = DEFAULT_TIMES
+    ) -> None:
+        self.limit, self._jitter, self._times = links, jitter, times
         self._turns: dict[str, Turn] = {}
         self._since_stranger = 0  # turns of others since the last one of a stranger
         self._stranger_at = 0.0
@@ -226,7 +241,7 @@ class LinkScheduler:
         if not waiting:
             return None
         is_urgent = any(a.is_urgent for a in waiting)
-        over = [t for t in turns if t.is_over(now, for_urgent=is_urgent)]
+        over = [t for t in turns if t.is_over(now, self._times, for_urgent=is_urgent)]
         return min(over, key=lambda t: (t.proved_at or 0.0, t.address), default=None)
 
 

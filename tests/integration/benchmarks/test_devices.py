@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.devices.__main__ import render
+from benchmarks.devices.links import measure_links
 from benchmarks.devices.measure import (
     compile_client,
     measure_heap,
@@ -30,7 +31,17 @@ def test_the_package_is_measured_and_loses_nothing_in_an_outage(tmp_path: Path) 
 def test_a_rival_without_sources_is_left_out(tmp_path: Path) -> None:
     with pytest.raises(UnableError, match=r"umqtt/simple\.py is not in"):
         compile_client("umqtt.robust", tmp_path, tmp_path)
-    assert "| row | 1 | - | - |" in render({"row": {"hecate": "1"}})
+    page = render({"row": {"hecate": "1"}}, {"trips": {"Bluetooth LE": "2"}})
+    assert "| row | 1 | - | - |" in page
+    assert "| trips | - | 2 |" in page
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_links_without_ip_are_measured_and_come_back() -> None:
+    for figures in asyncio.run(measure_links(quick=True)).values():
+        assert len(figures) == 4
+        assert int(figures["round trips of 200 B a second (QoS 1)"]) > 0
 
 
 def test_readings_that_do_not_come_are_counted_as_lost(tmp_path: Path) -> None:

@@ -30,7 +30,10 @@ from tests.faults.events import (
 
 def online(client: str, epoch: int = 1, *, present: bool = False, clean: bool = False,
            at: float = 0.0) -> list[Event]:  # fmt: skip
-    return [Connecting(client, epoch, clean, FOREVER), Connected(client, epoch, present, at)]
+    return [
+        Connecting(client, epoch, clean, FOREVER, at),
+        Connected(client, epoch, present, at),
+    ]
 
 
 def lost(client: str, epoch: int = 1, at: float = 0.0, *, polite: bool = False) -> Event:
@@ -285,7 +288,10 @@ def test_a_lost_session_is_one_finding_only() -> None:
 
 
 def visit(client: str, epoch: int, expiry_s: float, *, present: bool, at: float) -> list[Event]:
-    return [Connecting(client, epoch, False, expiry_s), Connected(client, epoch, present, at)]
+    return [
+        Connecting(client, epoch, False, expiry_s, at),
+        Connected(client, epoch, present, at),
+    ]
 
 
 def test_a_session_is_there_until_its_expiry() -> None:
@@ -422,6 +428,14 @@ def test_a_will_does_not_come_without_reason() -> None:
     back = online("w", 2, present=True, at=10.1)
     assert rules(will(10), lost("w", at=10), back, will_comes(), end=20) == {"will"}
     assert not rules(will(10), lost("w", at=10), back, end=30)
+    late: list[Event] = [
+        Connecting("w", 2, False, FOREVER, 10.5),
+        Connected("w", 2, True, 29),
+    ]  # a slow answer
+    assert not rules(will(10), lost("w", at=10), late, end=30)
+    assert not rules(will(10), lost("w", at=10), late[:1], end=30)
+    late[0] = Connecting("w", 2, False, FOREVER, 25)
+    assert rules(will(10), lost("w", at=10), late, end=30) == {"will"}
 
 
 def test_findings_are_told_by_rule() -> None:

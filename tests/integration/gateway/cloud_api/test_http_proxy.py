@@ -95,7 +95,7 @@ def test_mqtt_over_secure_websocket_through_a_proxy(tmp_path: Path) -> None:
                 connection = CloudConnection(
                     "n" * 56,
                     Secret("x"),
-                    Endpoint("127.0.0.1", int(address[1]), client, way),
+                    Endpoint("127.0.0.1", int(address[1]), lambda: client, way),
                     ConnectionCallbacks(lambda _, message: heard.append(message.payload)),
                 )
                 await connection.open()

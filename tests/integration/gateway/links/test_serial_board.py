@@ -16,6 +16,7 @@ import pytest
 from gateway.links.serial_lines import SerialLines
 from gateway.links.settings import SerialSettings
 from hardware.simulated import BoardLimits, DeviceSettings, SimulatedBoard
+from protocol.chunks.wire import Chunk, encode_cobs, encode_end
 from settings.secret import Secret
 from tests.aio import until
 from tests.cable import Cable
@@ -239,6 +240,28 @@ def test_text_and_noise_between_chunks_cost_nothing_but_time(tmp_path: Path, cab
             await until(lambda: site.values("replies/light"), "a reply")
             numbers = [each["seq"] for each in site.values("readings/temperature")]
             assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
+
+    run(work())
+
+
+def test_forged_chunks_cost_a_session_and_nothing_else(tmp_path: Path, cable: Cable) -> None:
+    async def work() -> None:
+        async with site_at(tmp_path, cable) as site:
+            await site.until_readings()
+            chance, links = random.Random(3), site.gateway.links
+            for offset in range(0, 65536, 4096):
+                for session in range(16, 256):  # one of them is the device's
+                    forged = Chunk(session, offset, chance.randrange(65536), chance.randbytes(12))
+                    cable.put_noise(encode_cobs(forged.encode()))
+                await asyncio.sleep(0.02)
+            for session in range(16, 256):
+                cable.put_noise(encode_cobs(encode_end(session, chance.randrange(4))))
+            await site.until_readings(5)
+            numbers = [each["seq"] for each in site.values("readings/temperature")]
+            assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
+            assert site.board.restarts == 0
+            assert links.status()[0].counters.sessions > 1
+            assert "Traceback" not in site.board.log_path.read_text()
 
     run(work())
 

@@ -209,6 +209,18 @@ def test_a_silent_sensor_is_offline_unless_it_is_trigger_based(tmp_path: Path) -
     asyncio.run(scenario())
 
 
+def test_a_gateway_without_a_radio_calls_no_sensor_online(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with sensor_world(tmp_path) as world:
+            await world.hear(encrypt("3a01", 5, flags=TRIGGER_BASED))
+            device_id = (await world.approve(key=KEY)).device_id
+        async with sensor_world(tmp_path, can_hear=False) as world:
+            assert world.hub.online() == frozenset()
+            assert world.said(f"{device_id}/status")[-1] == "offline"
+
+    asyncio.run(scenario())
+
+
 def test_a_missing_library_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

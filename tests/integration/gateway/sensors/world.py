@@ -38,12 +38,17 @@ class SensorWorld:
         self.hub: SensorHub
         self.decisions: SensorDecisions
 
-    async def open(self, broker: Broker) -> None:
+    async def open(self, broker: Broker, *, can_hear: bool) -> None:
         """Load the sensors."""
         clocks = SensorClocks(lambda: WALL_S + self.now, lambda: self.now)
         store = SensorStore(self.database)
         self.hub = SensorHub(
-            store, self.admission, broker.local_client("sensors"), await store.sensors(), clocks
+            store,
+            self.admission,
+            broker.local_client("sensors"),
+            await store.sensors(),
+            clocks,
+            can_hear=can_hear,
         )
         self.decisions = SensorDecisions(self.hub, store, self.admission.registry)
         self.admission.attach()
@@ -75,7 +80,7 @@ class SensorWorld:
 
 @asynccontextmanager
 async def sensor_world(
-    folder: Path, now: float = 0.0, *, is_cut: bool = False
+    folder: Path, now: float = 0.0, *, is_cut: bool = False, can_hear: bool = True
 ) -> AsyncIterator[SensorWorld]:
     """Run the sensors of a state folder; is_cut leaves out what a stop does."""
     database = gateway_database(folder)
@@ -87,7 +92,7 @@ async def sensor_world(
             store, await load_tables(store), broker, AdmissionRules(RotationRule(90))
         )
         world = SensorWorld(database, admission, broker.local_client("test"), now)
-        await world.open(broker)
+        await world.open(broker, can_hear=can_hear)
         yield world
         await admission.save()
         if not is_cut:

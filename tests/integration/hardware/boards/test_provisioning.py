@@ -83,7 +83,7 @@ def test_a_bare_board_becomes_a_device(
     assert "it is linux" in told.err
     assert device["model"] == "simulated"
     files = ask(board, "import os\nprint('hecate:' + str(os.listdir('/')).replace(\"'\", '\"'))")
-    assert {"boot.py", "main.py", "config.json", "credentials.json", "lib"} <= set(files)
+    assert {"boot.py", "main.py", "config.json", "credentials.json", "lib", "time"} <= set(files)
     assert "claim" not in files
 
 

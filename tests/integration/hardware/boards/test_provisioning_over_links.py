@@ -84,3 +84,12 @@ def test_a_board_is_set_up_over_its_repl_and_is_a_device_on_the_same_line(
         provision(gateway, port, wait=True)
         (again,) = gateway.call("GET", "/devices/v1/links")["data"]
         assert again["device_id"] == link["device_id"]
+        gateway.program.kill()
+        gateway.start()
+        until(
+            lambda: (
+                [each["device_id"] for each in gateway.call("GET", "/devices/v1/links")["data"]]
+                == [link["device_id"]]
+            ),
+            "the device is back after a crash of the gateway",
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hardware.boards.errors import BoardError
-from hardware.boards.ports import choose_port, find_ports, open_port
+from hardware.boards.ports import choose_port, find_ports, find_stable_path, open_port
 
 
 def test_ports_are_found_once_by_the_name_that_stays(tmp_path: Path) -> None:
@@ -47,3 +47,14 @@ def test_a_link_that_leads_elsewhere_is_noticed(tmp_path: Path) -> None:  # case
         for master, slave in ends:
             os.close(master)
             os.close(slave)
+
+
+def test_the_name_that_stays_is_that_of_the_usb_device(tmp_path: Path) -> None:
+    by_id = tmp_path / "serial/by-id"
+    by_id.mkdir(parents=True)
+    for number in (0, 1):
+        (tmp_path / f"ttyUSB{number}").touch()
+        (by_id / f"usb-adapter-{number}").symlink_to(f"../../ttyUSB{number}")
+    for given in (tmp_path / "ttyUSB1", by_id / "usb-adapter-1"):
+        assert find_stable_path(given, tmp_path) == by_id / "usb-adapter-1"
+    assert find_stable_path(tmp_path / "ttyACM0", tmp_path) == tmp_path / "ttyACM0"

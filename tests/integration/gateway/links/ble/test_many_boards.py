@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from gateway.links.ble.scheduler import TurnTimes
 from hardware.simulated import SimulatedBoard
 from tests.aio import until
 from tests.programs import PATIENCE
@@ -16,9 +17,10 @@ from tests.radio.ble_gateway import BleGateway, ble_gateway, powered
 from tests.radio.virtual_radio import VirtualRadio
 
 BOARDS, LINKS = 10, 3
+QUICK = TurnTimes(turn_s=1.0, relaxed_turn_s=1.0, short_turn_s=0.5)
 ROUND_S = 60.0  # in which everybody has a turn, on a quiet machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.whole_in_any_share, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
@@ -64,7 +66,9 @@ class Crowd:
 @asynccontextmanager
 async def crowd(radio: VirtualRadio, package: Path, folder: Path) -> AsyncIterator[Crowd]:
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(ble_gateway(radio, folder / "state", LINKS))
+        gateway = await stack.enter_async_context(
+            ble_gateway(radio, folder / "state", LINKS, QUICK)
+        )
         gateway.adapter.faults.link_limit = LINKS
         boards = []
         for number in range(BOARDS):

@@ -2,18 +2,22 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 from broker import LocalClient
+from gateway.cli.devices.radio import link_row, radio_lines, waiting_row
 from gateway.devices.record import DeviceRecord
 from gateway.devices.registry import DeviceRegistry
+from gateway.links.ble.bluetooth import Bluetooth
 from gateway.links.ble.device_notes import DeviceNotes
 from gateway.links.ble.host import BluetoothHost, HostParts
 from gateway.links.ble.presence import AWAY_S
 from gateway.links.ble.scheduler import LinkScheduler
 from gateway.links.ports import ChunkPort, LinkClosedError
+from gateway.sidecar.devices.radio_metrics import radio_metrics
 from hardware.radio.adapters import Adapter
 from hardware.radio.radio import Radio
 from tests.fake_air import ADDRESS, Air, AirDevice, running
@@ -78,16 +82,18 @@ class World:
         local: Any = self.local
         assert hasattr(LocalClient, "publish")
         self.notes = DeviceNotes(self.registry, local)
+        scheduler = LinkScheduler(links, itertools.cycle((0.1, 0.9)).__next__)
         self.host = BluetoothHost(
             HostParts(
                 self.radio,
                 self.links,
                 lambda device_id: device_id in self.waiting,
-                LinkScheduler(links, itertools.cycle((0.1, 0.9)).__next__),
+                scheduler,
                 self.notes,
                 virtual_now,
             )
         )
+        self.bluetooth = Bluetooth(self.radio, scheduler, self.host, virtual_now)
 
     def all_back_since(self, at: float) -> bool:
         """Return whether every device has proved its key after a time."""
@@ -280,5 +286,50 @@ def test_link_and_signal_are_attributes_of_the_device() -> None:
     async def test(world: World) -> None:
         [device] = world.registry.all()
         assert device.attributes == {"link": "ble", "rssi": -60}
+
+    in_world(test, 1)
+
+
+def test_people_see_links_and_those_who_wait_and_metrics_count_them() -> None:
+    async def test(world: World) -> None:
+        await asyncio.sleep(120)
+        shown = world.bluetooth.describe()
+        assert shown["adapter"] == {"address": ADDRESS, "name": "hci0"}
+        assert len(shown["links"]) + len(shown["waiting"]) == 10
+        assert {each["device_id"] for each in shown["waiting"]} <= set(
+            map(device_of, world.addresses)
+        )
+        json.dumps(shown)
+        lines = dict(radio_lines(shown))
+        assert lines["adapter"] == f"{ADDRESS} (hci0)"
+        assert lines["links"].startswith("3 of 3; ")
+        assert len(link_row(shown["links"][0])) == len(waiting_row(shown["waiting"][0]))
+        samples = {s.name: s.value for m in radio_metrics(shown) for s in m.samples}
+        assert samples["hecate_bluetooth_links"] == 3
+        assert samples["hecate_bluetooth_parked_total"] == shown["counters"]["parked"] > 0
+        assert world.bluetooth.warning() == ""
+        world.air.unplug()
+        await asyncio.sleep(10)
+        assert "plug one in" in world.bluetooth.warning()
+        [closed] = world.bluetooth.closed()
+        assert closed.problem == world.bluetooth.describe()["problem"]
+
+    in_world(test, 10)
+
+
+def test_the_owner_gives_up_a_bond_and_the_device_is_connected_at_once() -> None:  # case L5
+    async def test(world: World) -> None:
+        [address] = world.addresses
+        assert "no bond" in await world.bluetooth.forget_bond(address)
+        world.air.bonds.add(address)
+        world.air.devices[address].refuses_bond = True
+        world.air.cut(address)
+        await asyncio.sleep(10)
+        assert "lost" in world.bluetooth.warning()
+        at = virtual_now()
+        assert await world.bluetooth.forget_bond(address) == ""
+        await asyncio.sleep(5)
+        assert world.links.proved_at[address][-1] > at
+        assert world.bluetooth.warning() == ""
 
     in_world(test, 1)
