@@ -26,7 +26,8 @@ _IRQ_GATTS_WRITE = 3
 _IRQ_GATTS_INDICATE_DONE = 20
 _IRQ_MTU_EXCHANGED = 21
 _WAITING_NOTIFICATIONS = 10
-_RECEIVED_BYTES = 1024
+_RECEIVED_BYTES = 128
+_LINE_BYTES = 1400
 _ENOMEM, _EINVAL, _ENODEV, _ENOTCONN = 12, 22, 19, 107
 _ADDRESS_RANDOM = 1
 
@@ -210,12 +211,14 @@ class BLE:
         self._forget()
 
     def _tell(self, *message):
-        self._socket.write(json.dumps(message) + "\n")
+        self._socket.write(json.dumps(message))
+        self._socket.write("\n")
 
     def _listen(self, sock):  # a generator, which MicroPython runs as a task
         poller = select.poll()
         poller.register(sock, select.POLLIN)
-        pending = b""
+        # a real stack needs nothing of the heap: small pieces, for a heap that is full of holes
+        line, used = memoryview(bytearray(_LINE_BYTES)), 0
         while sock is self._socket:
             yield asyncio.core._io_queue.queue_read(sock)
             # all that has come, and no task between: events do not wait for the program
@@ -223,12 +226,16 @@ class BLE:
                 octets = sock.recv(_RECEIVED_BYTES)
                 if not octets:
                     return
-                lines = (pending + octets).split(b"\n")
-                pending = lines.pop()
-                for line in lines:
-                    message = json.loads(line)
-                    if sock is self._socket:
+                while octets:
+                    end = octets.find(b"\n")
+                    part = octets if end < 0 else octets[:end]
+                    line[used : used + len(part)] = part
+                    used += len(part)
+                    octets = b"" if end < 0 else octets[end + 1 :]
+                    if end >= 0 and sock is self._socket:
+                        message = json.loads(line[:used])
                         getattr(self, "_on_" + message[0])(*message[1:])
+                    used = used if end < 0 else 0
 
     def _raise(self, event, data):
         if self._handler is not None:
