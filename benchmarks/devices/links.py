@@ -1,7 +1,7 @@
 """Measures a device at a serial line and behind Bluetooth LE. Does I/O.
 
 The interpreter is the Unix port: the line is a pair of pseudo terminals without a speed, the radio
-a virtual one (bumble) under the unmodified aioble of the device. The gateway's parts are its own.
+a virtual one (bumble). The gateway's links, sessions and broker run in this process.
 """
 
 import asyncio
