@@ -199,7 +199,7 @@ def test_three_boards_take_turns_over_two_links(
             gateway.adapter.faults.link_limit = 2
             async with AsyncExitStack() as stack:
                 boards = [
-                    await gateway.new_board(tmp_path / f"board{number}", package)
+                    await gateway.new_board(tmp_path / f"board{number}", package, PROGRAM)
                     for number in range(3)
                 ]
                 for board in boards:
