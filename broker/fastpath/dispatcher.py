@@ -145,7 +145,7 @@ class PacketDispatcher:
         touched = cast("list[Client]", [*reversed(self._touched)])  # Outbound is Client
         self._touched.clear()
         # speed: a lone answer wakes a publisher, which would take a processor from the subscriber
-        # that waits for the message (message_latency of benchmarks/services, a twentieth)
+        # that waits for the message (message_latency of benchmarks/services, with ADR 21)
         if 1 < len(touched) <= FEW_CLIENTS:
             touched.sort(key=_has_lone_answer)
         for client in touched:
