@@ -66,7 +66,7 @@ FAILED = 0x80  # reason codes from here on are errors
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a client differs from others."""
+    """The differences of a client from others."""
 
     version: int = MQTT_5
     stored: bool = True  # its sessions outlive connections
@@ -82,7 +82,7 @@ class Habits:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """How a client connects this time; what is None is as usual."""
+    """The options of one connection; None is as usual."""
 
     clean: bool = False
     version: int | None = None
@@ -124,12 +124,12 @@ class Peer:
 
     @property
     def room(self) -> int:
-        """How many messages may be published now."""
+        """The number of messages that may be published now."""
         return self._window - len(self.unanswered) if self.is_online else 0
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing waits for an answer."""
+        """True when nothing waits for an answer."""
         return self.is_online and not self.unanswered and not self._asked and not self._answers
 
     # -- what its owner does ---------------------------------------------------------------

@@ -170,7 +170,7 @@ def websocket(data: bytes) -> None:
 
 @target
 def proxy(data: bytes) -> None:
-    """What a proxy says first."""
+    """Decode the header that a proxy sends first."""
     header = b""
     with contextlib.suppress(RemoteProtocolError):
         while missing := measure_header(header):

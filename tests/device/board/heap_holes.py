@@ -1,4 +1,4 @@
-"""What keeps TLS handshakes short on boards. Runs on MicroPython only."""
+"""Filled holes of the heap keep TLS handshakes short on boards. Runs on MicroPython only."""
 
 import gc
 
