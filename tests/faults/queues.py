@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from broker.wire.packets import MQTT_3_1_1, MQTT_5
+from broker.wire.packets import MQTT_3_1_1, MQTT_5, Publish
 from tests.faults.events import FOREVER, Got, Taken
 from tests.faults.peer import Habits, Peer, Visit
 from tests.faults.receiver import Finding
 from tests.faults.stage import Stage
 from tests.faults.subjects import HecateWithRights
+from tests.programs import PATIENCE
 
 QUEUE_BYTES, ALL_BYTES = 1_000_000, 2_000_000  # limits of the broker
 FILLED = 0.9  # of the limits: what was sent again after a kill may wait twice
@@ -32,6 +33,7 @@ QUEUES = 3
 LIFE_S = (0.4, 1.5)  # of a round
 STEP_S = 0.004
 REST_S = (0.3, 2.5)
+REPEATED_S = 0.5 * PATIENCE  # without a message, after which nothing comes once more
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ class Queue:
         self.keeper = self._make(f"keeps-{number}", Habits(version, filters=filters))
         self.is_away = False
         self.promised = self.expiring = 0  # messages sent since the keeper was there
+        self._received = 0  # by the keeper, when it was there last
+        self._is_repeated = False  # the keeper gets once more what it had before a kill
+        self._receipts = 0
+        self.keeper.on_message = self._count
         self._room_bytes = 0.0
         self._turn = self._take_turns()
 
@@ -75,6 +81,11 @@ class Queue:
     def held_bytes(self) -> float:
         """What waits for the keeper, at most."""
         return min(QUEUE_BYTES, COST_BYTES * (self.promised + self.expiring))
+
+    def killed(self) -> None:
+        """Count what was received last as waiting: the broker may not have kept its answers."""
+        self.promised += self._received
+        self._received, self._is_repeated = 0, True
 
     def step(self, room_bytes: float) -> None:
         """Go on; the other queues leave so much room."""
@@ -101,6 +112,9 @@ class Queue:
             self.is_away = False
             while self._owed():
                 yield
+            while self._is_repeated:
+                yield from self._wait_for_repeated()
+            self._received = self.promised
             self.promised = self.expiring = 0
 
     def _fill(self, count: int) -> Iterator[None]:
@@ -133,6 +147,15 @@ class Queue:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             yield
+
+    def _wait_for_repeated(self) -> Iterator[None]:
+        receipts, was_online = self._receipts, self.keeper.is_online
+        yield from self._rest(REPEATED_S)
+        if was_online and self.keeper.is_online and receipts == self._receipts:
+            self._is_repeated = False
+
+    def _count(self, _: Publish) -> None:
+        self._receipts += 1
 
     def _publish(self, expiry_s: float = FOREVER) -> None:
         qos = self._chance.choice((1, 2))
@@ -197,6 +220,8 @@ class QueueRun:
     async def _kill(self) -> None:
         self.kills += 1
         self.stage.killed()
+        for queue in self.queues:
+            queue.killed()
         await asyncio.to_thread(self._subject.kill)
         await self.stage.silence()
 
