@@ -181,8 +181,39 @@ def test_a_board_gets_a_certificate_and_uses_it(secure: Gateway, tmp_path: Path)
     play(board, script)
 
 
-def test_a_board_with_a_key_of_another_certificate_uses_its_token(
+def test_a_board_uses_a_new_certificate_with_the_key_that_it_has(
     secure: Gateway, tmp_path: Path
+) -> None:
+    ca = (secure.state.parent / "tls/authority.crt").read_bytes()
+    board = secure_board(tmp_path / "loft", tls_port(secure), secure.claim(), {"ca.crt": ca})
+    credentials = board.directory / "credentials.json"
+
+    def stored() -> dict[str, str]:
+        return dict(json.loads(credentials.read_text()))
+
+    def shown() -> dict[str, Any]:
+        return dict(secure.call("GET", f"/devices/v1/devices/{stored()['device_id']}"))
+
+    async def script() -> None:
+        await aio.until(credentials.exists, "it joins")
+        await aio.until(lambda: shown()["online"], "it is online")
+        before = stored()
+        secure.call("POST", f"/devices/v1/devices/{before['device_id']}/rotate")
+        await aio.until(lambda: not shown()["token"]["is_new_waiting"], "it uses its new token")
+        assert stored()["certificate"] != before["certificate"]
+        assert stored()["key"] == before["key"]
+        await board.stop()
+        await aio.until(lambda: not shown()["online"], "it is away")
+        credentials.write_text(json.dumps(stored() | {"password": "no longer the right one"}))
+        await board.start()
+        await aio.until(lambda: shown()["online"], "it is online by its new certificate")
+
+    play(board, script)
+
+
+@pytest.mark.parametrize("spoiled", ["key", "certificate", "text", "type"])
+def test_a_board_with_a_spoiled_key_or_certificate_uses_its_token(
+    secure: Gateway, tmp_path: Path, spoiled: str
 ) -> None:
     ca = (secure.state.parent / "tls/authority.crt").read_bytes()
     board = secure_board(tmp_path / "cellar", tls_port(secure), secure.claim(), {"ca.crt": ca})
@@ -197,8 +228,13 @@ def test_a_board_with_a_key_of_another_certificate_uses_its_token(
         await aio.until(is_online, "it is online")
         await board.stop()
         await aio.until(lambda: not is_online(), "it is away")
-        other = authority.encode_key(authority.new_key()).decode()
-        credentials.write_text(json.dumps(json.loads(credentials.read_text()) | {"key": other}))
+        other = {
+            "key": {"key": authority.encode_key(authority.new_key()).decode()},
+            "certificate": {"certificate": "-----BEGIN X-----\nAAAA\n-----END X-----\n"},
+            "text": {"certificate": "-----BEGIN X-----\nA\n-----END X-----\n"},
+            "type": {"key": 5},
+        }[spoiled]
+        credentials.write_text(json.dumps(json.loads(credentials.read_text()) | other))
         await board.start()
         await aio.until(is_online, "it is online by its token")
 
