@@ -104,7 +104,8 @@ async def _refusal(commands, command, args):
         return "it is retained, so every reconnect would run it; publish it without retain"
     expires = args.pop("expires", None)
     if expires is not None:
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+        is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
+        if not is_number or expires - expires != 0:  # inf or nan
             return "expires is not a number of unix seconds"
         for _ in range(_LOOKS):
             if commands.clock.now() is not None:
