@@ -137,7 +137,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
-    with contextlib.suppress(ProcessLookupError):  # what it started itself, as a wrapper would
+    with contextlib.suppress(ProcessLookupError):  # a wrapper kills what it started, too
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

@@ -112,7 +112,7 @@ class AnonymousSource:
 
     def __init__(self, *, network: bool, ignores_names: bool = False) -> None:
         self._network = network
-        self._ignores_names = ignores_names  # where nobody could vouch for a name anyhow
+        self._ignores_names = ignores_names  # for a listener where nothing verifies names
 
     def identify(self, credentials: Credentials) -> Known:
         """Return the identity that all clients without a user name share."""

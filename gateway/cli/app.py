@@ -99,7 +99,7 @@ def root(
 ) -> None:
     """Options of the command itself."""
     if context is not None and _is_typed(command, "context"):
-        for variable in ("HECATE_URL", "HECATE_API_KEY"):  # what is typed goes before them
+        for variable in ("HECATE_URL", "HECATE_API_KEY"):  # typed options win over them
             os.environ.pop(variable, None)
         os.environ["HECATE_CONTEXT"] = context
 

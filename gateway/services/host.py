@@ -75,7 +75,7 @@ class ContainerStatus:
     overdue: int = 0  # handlers ended at their limit
     messages: ContainerMessages = field(default_factory=ContainerMessages)
     version: int = 0  # of its history; 0 before the first was ready
-    note: str = ""  # why the version that was deployed last is not the one that runs
+    note: str = ""  # the reason why the newest version is not the one that runs
 
 
 class ServiceHost:
@@ -249,7 +249,7 @@ class ServiceHost:
         if version is None:
             return None
         mqtt = version.manifest.mqtt
-        # what answers its requests, and its own answers, need no word in the manifest
+        # the topics of its requests and answers need no entry in the manifest
         subscribe = (*mqtt.subscribe, response_topic(container_id))
         publish = (*mqtt.publish, RESPONSES)
         own = (dead_letter_topic(container_id),)

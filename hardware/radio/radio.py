@@ -69,7 +69,7 @@ class Radio:
         self._pauses_for_links = False
         self._last_address = ""
         self.adapter: Adapter | None = None
-        self.problem = ""  # why there is no adapter
+        self.problem = ""  # the reason why there is no adapter
         self.source = AdvertisementSource()
         self.scanner = Scanner(backend, self._calls, self.source, now)
         self.counters = RadioCounters()

@@ -104,7 +104,7 @@ class Scram:
     """One exchange; find_keys gives keys for every name, also for those nobody has."""
 
     def __init__(self, nonce: str, find_keys: Callable[[str], ScramKeys]) -> None:
-        self.user = ""  # whom the client claims to be
+        self.user = ""  # the user that the client claims to be
         self.failed = False
         self._expects = _Expects.FIRST
         self._nonce = nonce

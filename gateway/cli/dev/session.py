@@ -95,7 +95,7 @@ class DevSession:
         self._screen = DevScreen(as_json=options.as_json)
         self._name = f"{self._base_name()[: NAME_LIMIT - len(SUFFIX)]}{SUFFIX}"
         self._sent = ""  # digest of the last package that was sent
-        self._images: set[str] = set()  # that it has made
+        self._images: set[str] = set()  # the images of this session
         self._files: frozenset[str] = frozenset()
         self._platform: ImagePlatform | None = None
         self._parser = LogParser()

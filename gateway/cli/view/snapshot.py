@@ -23,7 +23,7 @@ class DeviceView:
     last_topic: str
     last_payload: str
     state: str = APPROVED
-    problem: str = ""  # why nothing of it counts
+    problem: str = ""  # the reason why nothing of it counts
 
     @property
     def shown_state(self) -> str:
@@ -46,7 +46,7 @@ class SepView:
     spool_bytes: int
     spool_dropped: int
     spool_full: bool
-    notes: tuple[str, ...]  # what a person should know of the way to the cloud
+    notes: tuple[str, ...]  # remarks on the way to the cloud, for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ContainerView:
     error: str
     handled: int
     restarts: int = 0
-    last_end: str = ""  # why its last process ended unasked
+    last_end: str = ""  # the reason of the last unwanted end of its process
 
 
 @dataclass(frozen=True, slots=True)

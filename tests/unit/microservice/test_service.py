@@ -64,7 +64,7 @@ def test_a_handler_must_be_async() -> None:
     service = Service()
     with pytest.raises(ServiceError, match="write async def handler"):
 
-        @service.get("/")  # type: ignore[type-var]  # what is tested
+        @service.get("/")  # type: ignore[type-var]  # the fault under test
         def handler(request: Request) -> None: ...
 
     with pytest.raises(ServiceError, match="qos is 2"):

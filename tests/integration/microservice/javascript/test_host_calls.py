@@ -1,4 +1,4 @@
-"""What a script reaches through its context: HTTP, storage, MQTT, events, the edge."""
+"""A script reaches HTTP, storage, MQTT, events and the edge through its context."""
 
 import asyncio
 import base64
