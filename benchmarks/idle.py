@@ -52,7 +52,7 @@ def _open(rig: Rig, opened: ExitStack, first: int, count: int) -> list[socket.so
     for number in range(first, first + count):
         source = f"127.0.0.{1 + number // PER_ADDRESS}" if number >= PER_ADDRESS else ""
         try:
-            client = opened.enter_context(rig.door.dial(source))
+            client = opened.enter_context(rig.endpoint.dial(source))
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.sendall(encode_connect(f"idle{number}"))
         except OSError:

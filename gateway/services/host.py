@@ -18,7 +18,7 @@ from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
@@ -134,12 +134,12 @@ class ServiceHost:
         """The limits of microservices."""
         return self._limits
 
-    async def start(self, outlets: Outlets | None = None) -> None:
+    async def start(self, targets: EgressTargets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.
 
-        Their requests lead to the outlets.
+        Their requests lead to the targets.
         """
-        self._gateway_sockets.lead_to(outlets)
+        self._gateway_sockets.lead_to(targets)
         await self._dead_letters.load()
         await self._deployments.resume()
         self._watching = asyncio.create_task(self._quotas.run(), name="store quotas")

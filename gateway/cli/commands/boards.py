@@ -126,15 +126,17 @@ def devices_provision(  # noqa: PLR0913  # each is an option
 
     The claim token is for this board alone. Passwords never are arguments of a program.
     """
-    from gateway.cli.devices.provision import ProvisionWish, provision_board
+    from gateway.cli.devices.provision import ProvisionOptions, provision_board
 
     if link not in ("", "wifi", "serial", "ble"):
         raise typer.BadParameter("must be wifi, serial or ble", param_hint="--link")
     link = "" if link == "wifi" else link
     before: Given = context.obj
     network = _network(wifi, wifi_password_file) if wifi else None
-    wish = ProvisionWish(port, name, host, mqtt_port, network, ca, main, rejoin, wait, link, line)
-    run(provision_board(before.target_of(url, state), wish))
+    options = ProvisionOptions(
+        port, name, host, mqtt_port, network, ca, main, rejoin, wait, link, line
+    )
+    run(provision_board(before.target_of(url, state), options))
 
 
 def devices_shell(port: Port = "") -> None:

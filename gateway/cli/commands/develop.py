@@ -208,9 +208,9 @@ def deploy(  # noqa: PLR0913  # options
     With --node or --all the gateway passes it on to those nodes, in waves, and the command shows
     each of them. Ctrl-C ends only the view; `hecate rollouts` shows it again.
     """
-    from gateway.cli.services.deploy import DeployOrder
+    from gateway.cli.services.deploy import DeployOptions
     from gateway.cli.services.deploy import deploy as deploy_source
-    from gateway.cli.services.rollouts import RolloutWish
+    from gateway.cli.services.rollouts import RolloutOptions
     from gateway.cli.services.settings import ValueChanges
     from gateway.cli.services.values import parse_env, parse_secrets, parse_settings
 
@@ -218,9 +218,9 @@ def deploy(  # noqa: PLR0913  # options
         raise OptionError("cannot sign a built image: give --sign to `hecate build`")
     if node and every:
         raise OptionError("cannot deploy: give --node or --all, not both")
-    rollout = RolloutWish(tuple(node or ()), every, wave, max_failures)
+    rollout = RolloutOptions(tuple(node or ()), every, wave, max_failures)
     values = ValueChanges(parse_settings(set_values or []), parse_secrets(secret or []))
     if rollout.is_wanted and values.body():
         raise OptionError("cannot deploy to several nodes with --set or --secret: use --env")
-    order = DeployOrder(source, name, parse_env(env or []), values, sign, upgrade, rollout)
-    raise typer.Exit(run(deploy_source(target_of(url, state), order, as_json=as_json)))
+    options = DeployOptions(source, name, parse_env(env or []), values, sign, upgrade, rollout)
+    raise typer.Exit(run(deploy_source(target_of(url, state), options, as_json=as_json)))

@@ -49,8 +49,8 @@ def devices_run(  # noqa: PLR0913  # one for each option
 
     before: Given = context.obj
     folder = flash or files[0].with_name(f"{files[0].stem}.flash")
-    wish = DeviceProgram(
+    program = DeviceProgram(
         tuple(files), folder, (host, port), name or files[0].stem, heap, read_settings(config)
     )
 
-    run(run_device_program(lambda: before.target_of(url, state), wish))
+    run(run_device_program(lambda: before.target_of(url, state), program))
