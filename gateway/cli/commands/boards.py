@@ -56,8 +56,8 @@ def devices_flash(
 ) -> None:
     """Write firmware to an ESP32 board, and verify it.
 
-    The board is asked who it is before the question, and again immediately before the first byte
-    is written.
+    Reads the board's identity before it asks for confirmation, and again immediately before it
+    writes the first byte.
     """
     from gateway.cli.devices.flash import flash_board
 
@@ -124,7 +124,8 @@ def devices_provision(  # noqa: PLR0913  # each is an option
 ) -> None:
     """Put the device package, settings and a claim token on a board that runs MicroPython.
 
-    The claim token is for this board alone. Passwords never are arguments of a program.
+    The claim token is for this board alone. A password is never an argument, because other users of
+    the machine see those.
     """
     from gateway.cli.devices.provision import ProvisionOptions, provision_board
 
