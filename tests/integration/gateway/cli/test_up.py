@@ -250,7 +250,7 @@ def test_a_part_that_dies_ends_everything_and_is_told(state: Path) -> None:
     gateway.kill()
     out, _ = again.process.communicate(timeout=60)
     assert again.process.returncode == 1
-    assert "cannot go on: gateway ended with SIGKILL; its log" in out
+    assert "cannot continue: gateway ended with SIGKILL; its log" in out
     assert not psutil.wait_procs(children, timeout=10)[1]
 
 
