@@ -1,4 +1,4 @@
-"""Users by signed token: a JWT as password, checked against public keys in a file."""
+"""Authenticates users by a JWT as password, checked against public keys in a file."""
 
 from __future__ import annotations
 

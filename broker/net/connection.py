@@ -1,4 +1,4 @@
-"""One socket of the broker: passes whole reads in, and the core's writes out."""
+"""Serves one socket of the broker: passes whole reads in, and the core's writes out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Topic filters of rules, arranged so that a question costs the depth of the topic.
+"""Finds the rights of a topic in a tree of filters, at a cost of the topic's depth.
 
 Theory of operation
 -------------------
