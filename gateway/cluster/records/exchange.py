@@ -33,6 +33,7 @@ from gateway.cluster.links.pace import FramePace
 from gateway.cluster.links.recheck import recheck, recheck_for_ever
 from gateway.cluster.records.directory import Copy, Directory
 from gateway.errors import ClusterError
+from gateway.limits.token_bucket import Rate
 from protocol.errors import ContractError, WireError
 from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
@@ -45,7 +46,7 @@ RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0  # a thousand members come to a new supern
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
 ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
-FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
+FRAMES = Rate(burst=40, interval_s=0.1)  # of one member: records and queries
 ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
@@ -263,7 +264,7 @@ class RecordExchange:
             self._members[link.peer_id] = link
             if former is not None:
                 await former.close()
-            pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
+            pace = FramePace(FRAMES)
             async for frame in link.frames():
                 self._take_from_member(link, frame)
                 if not isinstance(frame, SepMessage):  # whose bytes are bounded
@@ -319,11 +320,11 @@ class RecordExchange:
             self.slowed += 1
             if pace.slowed == 1:
                 logger.warning(
-                    "node %.12s at %s sends more than %d records and queries a second: "
+                    "node %.12s at %s sends more than %.0f records and queries a second: "
                     "reading it slowly",
                     link.peer_id,
                     link.address,
-                    FRAMES_PER_S,
+                    1 / FRAMES.interval_s,
                 )
         await asyncio.sleep(delay_s)
 

@@ -22,7 +22,7 @@ from gateway.cluster.links.frames import (
     RecordQuery,
 )
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
-from gateway.cluster.links.peer_links import FRAMES_BURST, FRAMES_PER_S
+from gateway.cluster.links.peer_links import FRAMES
 from gateway.cluster.network import WaysToPeers
 from gateway.cluster.records.exchange import DATA
 from protocol.keys import NodeKey, new_node_key, new_sealing_key
@@ -116,8 +116,8 @@ def test_a_flood_of_heartbeats_is_read_slowly_and_others_are_served(
             )
             assert member.network.exchange.registered_at == leader.node_id
             heard_s = time.monotonic() - began
-            assert leader.network.peering.links.slowed <= 1 + heard_s * FRAMES_PER_S
-            assert FRAMES_BURST < FLOOD / 10
+            assert leader.network.peering.links.slowed <= 1 + heard_s / FRAMES.interval_s
+            assert FRAMES.burst < FLOOD / 10
             await attacker.link.close()
 
     with caplog.at_level(logging.WARNING):
