@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc.jwk import ECKey, KeySet
+from joserfc.jwk import ECKey, Key, KeySet
 
 from gateway.errors import GatewayError, UplinkError
 from gateway.node.account import Account
@@ -127,7 +127,7 @@ def _parse(keys: Mapping[str, Any]) -> KeySet:
     """Return the keys of a set that this node can use; others are left out (RFC 7517, 5)."""
     entries = keys.get("keys") if isinstance(keys, Mapping) else None
     found = [_parse_key(each) for each in (entries if isinstance(entries, list) else ())]
-    usable = [key for key in found if key is not None]
+    usable: list[Key] = [key for key in found if key is not None]
     if not usable:
         raise TokenError("cannot use the cloud's keys: malformed, or none for ES256")
     return KeySet(usable)

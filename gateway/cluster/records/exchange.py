@@ -31,7 +31,7 @@ from gateway.cluster.links.frames import (
 from gateway.cluster.links.link import PeerLink, dial
 from gateway.cluster.links.pace import FramePace
 from gateway.cluster.links.recheck import recheck, recheck_for_ever
-from gateway.cluster.records.directory import Copy, Directory
+from gateway.cluster.records.directory import Copy, Directory, NodeCounts
 from gateway.errors import ClusterError
 from gateway.limits.token_bucket import Rate
 from protocol.errors import ContractError, WireError
@@ -86,6 +86,7 @@ class RecordExchange:
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
         self.registered_at = ""  # the supernode that has this member's record
+        self._counts = NodeCounts()
         self.slowed = 0  # frames of members that send too many
         self.unanswered = 0  # queries of members that do not read
 
@@ -104,6 +105,11 @@ class RecordExchange:
     def members(self) -> frozenset[str]:
         """The members with a data connection to this node, the supernode."""
         return frozenset(self._members)
+
+    @property
+    def told_count(self) -> int:
+        """The number of nodes that the supernode has told; after a take-over, the former one."""
+        return self._counts.largest
 
     def waiting_bytes(self) -> int:
         """Return the bytes that members have not taken."""
@@ -236,6 +242,7 @@ class RecordExchange:
                 self._ports.vouched(frame.statement)
             case RecordCount():
                 self.registered_at = supernode_id
+                self._counts.note(supernode_id, frame.count)
                 if self._upward is not None and frame.count <= ALL_AT_HAND:
                     self._upward.send(RecordQuery(self._copy.version))
             case VouchRequest():
