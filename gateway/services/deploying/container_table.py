@@ -18,7 +18,7 @@ from gateway.services.images.catalogue import Catalogue, StoredContainer, Stored
 from gateway.services.images.manifest import Manifest, check_base
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.logs.log import LOG_NAME
-from gateway.services.paths import ContainerPaths
+from gateway.services.paths import BASE_KEY, ContainerPaths
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor, VersionCallbacks
 from gateway.services.versions.history import StoredVersion, VersionHistory, VersionState
@@ -26,8 +26,6 @@ from gateway.storage.disk_thread import DiskThread
 from microservice.info import Info
 
 logger = logging.getLogger(__name__)
-
-BASE_KEY = "MCM.BASE_API_PATH"
 
 Source = StoredImage | StoredContainer | StoredVersion
 
