@@ -188,8 +188,8 @@ def load_service(code: Path, memory_mib: int) -> Service:
         from microservice.loading.advice import advise_python, own_frames
 
         why = f"{_where(exc, code, memory_mib)}{advise_python(exc, code)}"
-        cause = exc.with_traceback(own_frames(exc.__traceback__, code))
-        raise ServiceError(f"cannot load {ENTRY_FILE}: {why}") from cause
+        exc.__traceback__ = own_frames(exc.__traceback__, code)  # the log shows it
+        raise ServiceError(f"cannot load {ENTRY_FILE}: {why}") from exc
     services = {id(value): value for value in vars(module).values() if isinstance(value, Service)}
     if len(services) != 1:
         raise ServiceError(

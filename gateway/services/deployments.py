@@ -29,12 +29,13 @@ from gateway.services.configuration.values import ContainerValues
 from gateway.services.containers import ContainerState
 from gateway.services.deploying.activation import Activation, stored_version
 from gateway.services.deploying.change_tasks import ChangeTasks
-from gateway.services.deploying.container_table import BASE_KEY, ContainerTable, Deployed
+from gateway.services.deploying.container_table import ContainerTable, Deployed
 from gateway.services.deploying.image_updates import ImageUpdates
 from gateway.services.deploying.startup import ContainerStartup
 from gateway.services.errors import ConflictError, NotFoundError, ServicesError
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.store import ImageStore
+from gateway.services.paths import BASE_KEY
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext
 from gateway.services.versions.history import VersionHistory

@@ -5,11 +5,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.requests import Request
 
 from broker import Overflow, OverflowRule
-import pytest
-
 from gateway.http.inprocess import call
 from gateway.http.routes import make_api
 from gateway.services import ContainerRights, NodeInfo, ServiceHost
