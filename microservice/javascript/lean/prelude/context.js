@@ -163,9 +163,13 @@
     return call(`mqtt.publish ${topic}`, frame, ...done);
   }
 
+  // A context that is logged or answered shows no secret: their properties cannot be enumerated.
+  const hide = (values) =>
+    Object.defineProperties({}, Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { value }])));
+
   shared.makeContext = ({ settings = {}, secrets = {} }) => ({
     settings,
-    secrets,
+    secrets: hide(secrets),
     env: { ...env },
     info: { ...info },
     http: { request },

@@ -1,9 +1,11 @@
-"""Texts that scripts store: cut characters, base64 without padding; and rare console methods."""
+"""Values that scripts store, log and answer: cut characters, base64 without padding, secrets."""
 
 import asyncio
 import json
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.integration.microservice.javascript.runtime import handler, script
 
@@ -59,3 +61,25 @@ def test_the_console_has_what_libraries_call(tmp_path: Path) -> None:
         response.end(JSON.stringify(names.filter((name) => typeof console[name] !== 'function')));
         """,
     )
+
+
+def test_a_context_that_is_shown_has_no_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = """
+    console.log(context, context.secrets);
+    try { context.secrets.password = 'other'; } catch (error) { console.error(error); }
+    const known = context.secrets.password === 'hunter2';
+    response.end(JSON.stringify([known, context, Object.entries(context.secrets)]));
+    """
+
+    async def main() -> None:
+        async with script(tmp_path, handler(code), secrets={"password": "hunter2"}) as running:
+            answer = await running.get()
+            assert answer.json()[0] is True
+            assert "hunter2" not in answer.text
+
+    with caplog.at_level("INFO"):
+        asyncio.run(main())
+    assert "settings: {}" in caplog.text
+    assert "hunter2" not in caplog.text
