@@ -26,7 +26,7 @@ class ScheduledHandler:
     name: str
     rule: Rule
     handler: Callable[[], Awaitable[None]]
-    limit_s: float | None = None  # how long a run may take; as for other handlers when None
+    limit_s: float | None = None  # the limit of a run; None: as for other handlers
 
     @property
     def remembers(self) -> bool:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from protocol.chunks.wire import MIN_CHUNK, OFFSETS, OVERHEAD, Chunk, decode_chunk
 
 WINDOW_CHUNKS = 4
-WINDOW_BYTES = 2048  # that may be under way; far less than half of all offsets
+WINDOW_BYTES = 2048  # bytes under way; far less than half of all offsets
 QUEUE_BYTES = 16 * 1024
 FIRST_WAIT_S, LAST_WAIT_S = 0.3, 5.0
 TRIES = 10

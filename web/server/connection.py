@@ -71,7 +71,9 @@ class HttpConnection(H11Protocol):
         self._phase = HttpPhase.IDLE
         self._deadline = 0.0
         self._progress_bytes = 0  # of a body since the last deadline
-        self._unsent_bytes: int | None = None  # when the peer last read a part of an answer
+        self._unsent_bytes: int | None = (
+            None  # bytes unsent when the peer last read a part of an answer
+        )
         self._unsent_deadline = 0.0
         self._taken: TakenConnection | None = None
         self._inner_app, self.app = self.app, self._serve

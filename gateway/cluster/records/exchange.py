@@ -46,7 +46,7 @@ REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them
 ANSWER_S = 1.0  # for the records; the copy is used after it
 ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
 FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
-ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
+ANSWERS_LIMIT_BYTES = 128 * 1024  # unread by a member; further queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
 
@@ -60,7 +60,9 @@ class ExchangePorts:
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
     claim: Callable[[], SepClaim]  # of the SEP, as this node knows it
-    holds: Callable[[str, SepClaim], bool]  # whether it holds the SEP by a claim of a supernode
+    holds: Callable[
+        [str, SepClaim], bool
+    ]  # true if it holds the SEP by this claim of that supernode
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
@@ -266,7 +268,7 @@ class RecordExchange:
             pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
             async for frame in link.frames():
                 self._take_from_member(link, frame)
-                if not isinstance(frame, SepMessage):  # whose bytes are bounded
+                if not isinstance(frame, SepMessage):  # the bytes of SEP messages are bounded
                     await self._slow_down(link, pace)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)

@@ -1,10 +1,10 @@
-"""What a script reaches through its context: HTTP, storage, MQTT, events, the edge."""
+"""A script reaches HTTP, storage, MQTT, events and the edge through its context."""
 
 import asyncio
 import base64
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,9 @@ import uvicorn
 
 from microservice.errors import ServiceError
 from tests.aio import until
-from tests.integration.microservice.javascript.runtime import Script, handler, script
+from tests.integration.microservice.javascript.runtime import Script, handler, run, script
 
-Use = Callable[[Script], Coroutine[Any, Any, None]]
 Log = pytest.LogCaptureFixture
-
-
-def run(directory: Path, code: str, use: Use, **given: Any) -> None:
-    async def main() -> None:
-        async with script(directory, code, **given) as running:
-            await use(running)
-
-    asyncio.run(main())
 
 
 # HTTP ---------------------------------------------------------------------------------------------

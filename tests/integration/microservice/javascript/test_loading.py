@@ -1,26 +1,14 @@
 """Loading an index.js: what is wrong with it is told, what it logs is kept."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from microservice.errors import ServiceError
-from tests.integration.microservice.javascript.runtime import Script, handler, log_of, script
+from tests.integration.microservice.javascript.runtime import Script, handler, log_of, run
 from tests.programs import PATIENCE
 
-Use = Callable[[Script], Coroutine[Any, Any, None]]
 Log = pytest.LogCaptureFixture
-
-
-def run(directory: Path, code: str, use: Use, **given: Any) -> None:
-    async def main() -> None:
-        async with script(directory, code, **given) as running:
-            await use(running)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
