@@ -21,6 +21,10 @@ Log = pytest.LogCaptureFixture
         ("mimikModule.exports = {};", "is object, not a function"),
         ("throw 1", "1"),
         ("import x from 'y';", "SyntaxError"),
+        ("export default 1;", "SyntaxError.*by a bundler"),
+        ("const x = require('y');", "require is not defined.*line 1.*by a bundler"),
+        ("module.exports = 1;", "module is not defined.*begin with: mimikModule"),
+        ("exports.handler = 1;", "exports is not defined.*begin with: mimikModule"),
     ],
 )
 def test_what_is_wrong_with_an_index_js_is_told(
