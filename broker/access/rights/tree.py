@@ -2,10 +2,10 @@
 
 Theory of operation
 -------------------
-A filter is a path, one node per level; "#" is the `tail` of the node before it. A level with
-%c or %u is a template, compared once expanded for who asks. Every question walks one level at a
-time with the nodes reached so far: the level itself, "+", and templates that give this level.
-What is not reached costs nothing, so neither the number of rules nor that of users matters.
+A filter is a path, one node per level; "#" is the `tail` of the node before it. A level with %c or
+%u is a template, compared once expanded for the client. Every question walks one level at a time
+with the nodes reached so far: the level itself, "+", and templates that give this level. What is
+not reached costs nothing, so neither the number of rules nor that of users matters.
 
 A name that must not stand in a template (rules.expand() is None) reaches nothing in a tree of
 grants, and everything in a tree of denials: both ways the client gets less, never more.

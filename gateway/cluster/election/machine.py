@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-Each node tells its peers its role, the claim that it follows, and whom it hears (heartbeat.py).
-After every event the machine looks at the rows of its role in TABLE (election_rules.py), from the
-top, and takes the first whose condition holds, until none does.
+Each node tells its peers its role, the claim that it follows, and the nodes that it hears
+(heartbeat.py). After every event the machine looks at the rows of its role in TABLE
+(election_rules.py), from the top, and takes the first whose condition holds, until none does.
 
     LISTENING ──a supernode is heard──► MEMBER ◄──a claim with a newer epoch── SEEKING
         │                                 │ └──the supernode is lost──────────►  │
