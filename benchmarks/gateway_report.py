@@ -8,8 +8,8 @@ from benchmarks.verdict import format_spread
 
 HEADING = "## Inside a gateway"
 EXPLAINED = """\
-Written by `python -m benchmarks.interference`. A gateway without a cloud, on one core; probes and
-loads on another. *MQTT* is the time from when a QoS 1 message was due (500 a second) to its
+`python -m benchmarks.interference` writes this section. A gateway without a cloud runs on one
+core, probes and loads on another. *MQTT* is the time from when a QoS 1 message was due (500 a second) to its
 delivery, *API* that from when `GET /status/v1` was due (50 a second, over 10 connections) to its
 answer, in milliseconds: the median of the rounds and, in brackets, their lowest and highest. *Load
 done* is what the disturbing load got through meanwhile. Beside the gateway as it is: one request

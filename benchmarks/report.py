@@ -27,17 +27,17 @@ VERDICTS = {True: "met", False: "missed", None: "not measured"}
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`; [benchmarks-details.md](benchmarks-details.md) has the method, the spread
-and every number. Absolute numbers belong to one machine and one hour: read the ratios. The brokers
-take turns, and a ratio compares the same round of both; the tables give the median.
+`make bench` writes this page; [benchmarks-details.md](benchmarks-details.md) has the method, the
+spread and every number. Absolute numbers belong to one machine and one hour: read the ratios. The
+brokers take turns, and a ratio compares the same round of both; the tables give the median.
 **Above 1x Hecate is better**, for rates as for latency and memory.
 """
 
 DETAILS = """\
 # Benchmarks: details
 
-Written by `make bench`; [benchmarks.md](benchmarks.md) is the summary. Ratios are medians with the
-lowest and the highest round in brackets. **Above 1x Hecate is better**.
+`make bench` writes this page; [benchmarks.md](benchmarks.md) is the summary. Ratios are medians
+with the lowest and the highest round in brackets. **Above 1x Hecate is better**.
 """
 
 METHOD = """\

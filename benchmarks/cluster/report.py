@@ -12,7 +12,7 @@ from benchmarks.verdict import format_number
 INTRODUCTION = """\
 # Benchmarks of clusters
 
-Written by `make bench` (`python -m benchmarks.cluster`); [cluster.md](cluster.md) describes
+`make bench` (`python -m benchmarks.cluster`) writes this page; [cluster.md](cluster.md) describes
 clusters. Numbers are the median, the best and the worst of all rounds; they belong to one machine
 and one hour. All gateways of a run share its processors.
 """

@@ -15,10 +15,10 @@ from benchmarks.verdict import format_number, format_spread
 INTRODUCTION = """\
 # Benchmarks of microservices
 
-Written by `make bench` (`python -m benchmarks.services`); [benchmarks.md](benchmarks.md) has those
-of the broker. Numbers are medians of the rounds with the lowest and the highest in brackets; they
-belong to one machine and one hour. The rivals, on the same gateway's broker: the same handler as a
-plain paho-mqtt script, and as a flow of Node-RED.
+`make bench` (`python -m benchmarks.services`) writes this page; [benchmarks.md](benchmarks.md) has
+those of the broker. Numbers are medians of the rounds with the lowest and the highest in brackets;
+they belong to one machine and one hour. The rivals use the same gateway's broker: the same handler
+as a plain paho-mqtt script, and as a flow of Node-RED.
 """
 METHOD = """\
 ## How it is measured
