@@ -271,7 +271,7 @@ def test_handshakes_line_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_who_asks_for_new_keys_and_reads_nothing_is_cut(
+def test_a_peer_that_asks_for_new_keys_and_reads_nothing_is_cut(
     run: Run, client_tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     client_tls.minimum_version = ssl.TLSVersion.TLSv1_3

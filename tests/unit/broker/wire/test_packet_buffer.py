@@ -69,7 +69,7 @@ def test_bytes_are_counted_as_they_come() -> None:
     assert counters.bytes_received == before + len(rest)
 
 
-def test_who_is_cut_has_no_room() -> None:
+def test_a_client_that_is_cut_has_no_room() -> None:
     rig = Rig()
     peer, _ = begin(rig, 4)
     rig.online("big")
