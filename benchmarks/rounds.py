@@ -130,7 +130,7 @@ def _run_once(
     try:
         with _time_limit(RUN_LIMIT_S), run_broker(broker, plan.cores, scenario.mode) as running:
             rig = Rig(
-                running.door,
+                running.endpoint,
                 plan.timing,
                 read_cpu=partial(read_cpu, running.pid),
                 read_memory=partial(read_memory, running.pid),

@@ -21,8 +21,8 @@ from device.flash import load
 from micropython import const
 
 _FIRST_SESSION = const(16)  # lower numbers: see _INTERRUPTS in serial_port.py
-_INPUT_BYTES = const(1024)  # that mqtt.py has not taken
-_QUEUE_BYTES = const(512)  # that wait for the window
+_INPUT_BYTES = const(1024)  # input that mqtt.py has not taken
+_QUEUE_BYTES = const(512)  # output that waits for the window
 _RECORD_BYTES = const(512)  # of MQTT in one record
 _NONCE_BYTES = const(16)
 _REFUSED = const(2)

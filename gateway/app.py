@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
-from gateway.app_calls import build_other_nodes, build_outlets
+from gateway.app_calls import build_egress_targets, build_other_nodes
 from gateway.app_cloud import (
     CloudBase,
     build_cloud,
     build_cloud_access,
-    cloud_doors,
+    cloud_way_sockets,
     dial_cloud,
     name_cloud,
 )
@@ -135,7 +135,7 @@ async def build_gateway(
             vouch=base.vouch,
             clock=clock.now,
             has_cloud=bool(config.cloud.url),
-            doors=cloud_doors(config, base.sockets),
+            way_sockets=cloud_way_sockets(config, base.sockets),
             dial=dial_cloud(config.cloud),
             state=config.node.state,
         )
@@ -188,7 +188,7 @@ async def build_gateway(
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
-            outlets=build_outlets(base.node, config.sidecar, broker, sidecar, nodes),
+            targets=build_egress_targets(base.node, config.sidecar, broker, sidecar, nodes),
             broker=broker,
             users=users,
             admission=admission,

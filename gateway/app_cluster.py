@@ -58,7 +58,7 @@ class ClusterBase:
     vouch: HolderVouch
     clock: Callable[[], float]
     has_cloud: bool
-    doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
+    way_sockets: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
     dial: "Dial"  # to the cloud, directly
     state: Path  # the state folder
 
@@ -107,7 +107,7 @@ def _build_entry(base: ClusterBase, directory: Directory) -> ClusterEntry:
 
         agreed = (base.election, base.sep)
         to_peers = WaysToPeers(settings.peers, settings.discovery)
-        ways = (to_peers, WaysToCloud(base.doors, base.dial))
+        ways = (to_peers, WaysToCloud(base.way_sockets, base.dial))
         admission = _build_admission(base)
         return ClusterNetwork(node.identity.key, agreed, directory, admission, ways, ports)
 

@@ -285,7 +285,7 @@ class Dispatcher:
             if run.overdue is None:
                 if run.task is None or run.task.cancelling():
                     raise  # the process ends
-                failure = describe_error(exc, self._code)  # what it awaited was cancelled
+                failure = describe_error(exc, self._code)  # its awaitable was cancelled
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # sys.exit() ends no service
             failure = self._describe(exc)
         finally:

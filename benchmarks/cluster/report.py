@@ -29,7 +29,7 @@ METHOD = """\
 - *calls*: `GET /nodes/NODE/healthz` at the API of one gateway, answered by another: HTTP to the own
   gateway, TLS to the other, and back.
 - *idle*: the counters of each host's interface, both directions, multicast included.
-- *crowd*: one process holds the members, with real links and records, beside two gateways. The
+- *members*: one process holds the members, with real links and records, beside two gateways. The
   supernode is killed; the time runs until the other one has all members. Meanwhile a client asks
   the other one for `/healthz`.
 """
@@ -47,7 +47,7 @@ def render_cluster(
         "## This run\n",
         f"- command: `{circumstances.command}`",
         f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: {size.rounds}, {size.crowds} of *crowd* with {size.members} members each",
+        f"- rounds: {size.rounds}, {size.member_rounds} of *members* with {size.members} each",
         *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
     ]
     if circumstances.load > BUSY_LOAD:

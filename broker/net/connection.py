@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 HTTP_GET = ord("G")  # a CONNECT begins with 0x10
 FRAMES_BYTES = 16_384  # read at once of frames: an empty one has 6 bytes and costs 10 us
 FRAME_ROOM_BYTES = 65_536  # of small packets that share a frame with a large one
-LINGER_BYTES = 8 * 1024 * 1024  # that a peer may still send; more than its buffers and ours hold
+LINGER_BYTES = 8 * 1024 * 1024  # of further input; more than the buffers of both ends hold
 TLS_LINGER_S = 0.5  # a round trip on a bad link, for an MQTT 5 client to take its DISCONNECT
 
 

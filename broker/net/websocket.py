@@ -43,7 +43,7 @@ class WebSocketCodec:
         the name of the host says nothing unless it is known.
         """
         self.done = False  # nothing more is read; close when the output is written
-        self.refusal = ""  # why it is closed for cause, as counters call it
+        self.refusal = ""  # the counter's name for a fault of the peer
         self.unread_bytes = 0  # of a frame or a handshake that is not whole
         self._origins = origins
         self._hosts = hosts

@@ -32,7 +32,7 @@ class CloudCaller:
     subject: str
     scopes: frozenset[str]
     node_id: str = ""
-    expires_at: float | None = None  # when the token ends; None of one that does not
+    expires_at: float | None = None  # the token's end; None for a token without one
 
     @property
     def is_node(self) -> bool:

@@ -35,7 +35,7 @@ class KeptNodes:
         self._records: list[NodeRecord] = []
         self._asked_at = float("-inf")
         self._fault: tuple[UplinkError, float] | None = None  # of the last fetch
-        self._one_at_a_time = asyncio.Lock()  # who comes meanwhile shares the outcome
+        self._one_at_a_time = asyncio.Lock()  # later callers share the outcome
 
     async def get(self, newer_than: float | None = None) -> list[NodeRecord]:
         """Return the records, newer than a time if that is allowed."""

@@ -21,7 +21,7 @@ from protocol.http_body import HttpRequest, HttpResponse
 from protocol.records import NodeRecord, from_fields
 
 KEPT_S = 10.0  # the list of an account's nodes
-NEAR_KEPT_S = 5.0  # that of the cluster, which one frame brings
+NEAR_KEPT_S = 5.0  # the list of the cluster's nodes, which one frame brings
 ANEW, NEAR_ANEW = Rate(burst=5, interval_s=10.0), Rate(burst=20, interval_s=1.0)  # early requests
 
 AccountNodes = Callable[[], Awaitable[list[dict[str, Any]]]]

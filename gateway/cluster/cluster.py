@@ -49,7 +49,7 @@ class ClusterPorts:
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
     probes: "Mapping[str, Probe]" = field(default_factory=dict)  # of parts, by name
-    mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
+    mqtt_port: Callable[[], int] = lambda: 0  # reachable from the network; 0: none
     monotonic: Callable[[], float] = boot_time
 
 
@@ -164,7 +164,7 @@ class Cluster:
 
     def peers_warning(self) -> str:
         """Return which configured peers this node looks for in vain; "" for none."""
-        if self.network is None or self._election.role is Role.MEMBER:  # which needs no others
+        if self.network is None or self._election.role is Role.MEMBER:  # a member needs no others
             return ""
         faults = self.network.candidates.unreached_peers(self._ports.monotonic())
         return f"{'; '.join(faults[:3])}: see [cluster] peers" if faults else ""

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 REMEMBERED_SESSIONS = 4
 LOGGED_REFUSALS = (1, 10, 100, 1000, 10_000)  # of one link
 PARK_S = 4.0  # for the rest of a packet, and for what is queued for the device
-WRITE_S = 20.0  # that one chunk may wait for the link
+WRITE_S = 20.0  # one chunk waits so long for the link at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,10 @@ class ChunkLink:
         if chunk is None:
             self.counters.spoiled += 1
         elif serving is not None and chunk.session == serving.session.number:
-            self._take_in_session(serving, octets)
+            if serving.session.is_contradicted_by(chunk):
+                self.end_session("the device began another one with the same number")
+            else:
+                self._take_in_session(serving, octets)
         elif end := decode_end(chunk):
             if serving is not None and end[0] == serving.session.number:
                 self.end_session("the device closed it", tell=False)

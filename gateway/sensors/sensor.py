@@ -39,7 +39,7 @@ class SensorProblem(StrEnum):
 REMEDIES = {
     SensorProblem.WENT_BACK: "it has a new battery, or somebody repeats old frames; "
     "`hecate devices resume {0}` accepts the lower counter",
-    SensorProblem.WRONG_KEY: "`hecate devices key {0}` gives it another bind key",
+    SensorProblem.WRONG_KEY: "`hecate devices key {0}` changes its bind key",
     SensorProblem.KEY_MISSING: "`hecate devices key {0}` gives it a bind key",
     SensorProblem.NOT_ENCRYPTED: "frames without encryption do not count; if it is meant to send "
     "them, `hecate devices forget {0}` and approve it again",

@@ -72,7 +72,7 @@ class NodePorts:
     on_registered: Callable[[NodeRecord], None]
     on_reach: Callable[[bool], None] = lambda _: None  # the cloud, by a way of its own
     on_stale_claim: Callable[[int], None] = lambda _: None  # the epoch that the cloud knows
-    way_fault: Callable[[], str] = lambda: ""  # why a way through another node does not open
+    way_fault: Callable[[], str] = lambda: ""  # the fault of a way through another node
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class UplinkParts:
     spool: Spool
     local: LocalClient
     ways: WayChoice = field(default_factory=WayChoice)
-    probe: Callable[[], Awaitable[bool]] = _never  # whether the direct way works
+    probe: Callable[[], Awaitable[bool]] = _never  # true if the direct way works
 
 
 class Uplink:

@@ -43,7 +43,7 @@ class SecureStream:
         self._input = bytearray()
         self._seal: _Direction | None = None
         self._open: _Direction | None = None
-        self.peer_name = b""  # that the other end gave; proved by its first message
+        self.peer_name = b""  # the name of the other end, proved by its first message
 
     @property
     def is_ready(self) -> bool:

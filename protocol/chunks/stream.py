@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from protocol.chunks.wire import MIN_CHUNK, OFFSETS, OVERHEAD, Chunk, decode_chunk
 
 WINDOW_CHUNKS = 4
-WINDOW_BYTES = 2048  # that may be under way; far less than half of all offsets
+WINDOW_BYTES = 2048  # bytes under way; far less than half of all offsets
 QUEUE_BYTES = 16 * 1024
 FIRST_WAIT_S, LAST_WAIT_S = 0.3, 5.0
 TRIES = 10
@@ -65,6 +65,11 @@ class ReliableStream:
     def is_idle(self) -> bool:
         """True when the other side has acknowledged everything."""
         return not self._queue and not self._under_way
+
+    @property
+    def received(self) -> int:
+        """The bytes that have come in order."""
+        return self._expected
 
     def send(self, data: bytes) -> bool:
         """Queue bytes; return False, and queue nothing, when there is no room for them."""

@@ -106,7 +106,7 @@ class LinkRun:
 
     @property
     def numbers(self) -> str:
-        """How much happened, in words."""
+        """The numbers of messages, in words."""
         history = self.stage.history
         taken = sum(type(event) is Taken for event in history)
         return f"{taken} messages acknowledged, {sum(type(e) is Got for e in history)} received"

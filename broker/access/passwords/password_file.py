@@ -48,7 +48,7 @@ class PasswordFile:
         if problems:
             raise AccessError(self._path, problems)
         if self._path.stat().st_mode & OTHERS_BITS:
-            logger.warning("others on this machine may read %s: chmod 600 it", self._path)
+            logger.warning("other users of this machine may read %s: give it mode 600", self._path)
         if not users:
             logger.warning("%s has no users: nobody can log in by it", self._path)
         return users

@@ -104,7 +104,7 @@ class Scram:
     """One exchange; find_keys gives keys for every name, also for those nobody has."""
 
     def __init__(self, nonce: str, find_keys: Callable[[str], ScramKeys]) -> None:
-        self.user = ""  # whom the client claims to be
+        self.user = ""  # the user that the client claims to be
         self.failed = False
         self._expects = _Expects.FIRST
         self._nonce = nonce
@@ -146,7 +146,7 @@ class Scram:
             raise ValueError("no first message")
         self.user = prepare(_unescape(found["user"]))
         if found["as"] is not None and prepare(_unescape(found["as"])) != self.user:
-            raise ValueError("nobody acts for another")
+            raise ValueError("an authorization identity is not supported")
         keys = self._keys = self._find_keys(self.user)
         self._nonce = found["nonce"] + self._nonce
         self._binding = found["gs2"]

@@ -16,7 +16,7 @@ from broker.access.rights.tree import NOTHING, RightsTree
 from broker.messages.topics import strip_share
 from broker.policy import Identity
 
-# what a broker without an access list of its own allows, when it was asked to allow everything
+# the rights of everybody on a broker without an access list that was asked to allow everything
 EVERYTHING = (Rule(EVERYONE, READ_WRITE, "#"), Rule(EVERYONE, Right.READ, "$SYS/#"))
 
 

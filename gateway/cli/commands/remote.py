@@ -43,8 +43,8 @@ def register(app: typer.Typer) -> None:
 def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
     """Show the status of a gateway.
 
-    Devices with their last readings, microservices, the link to the cloud, messages. Exit code 0
-    when it is ready, 1 when it is not or cannot be reached.
+    Prints devices with their last readings, microservices, the link to the cloud, and messages. The
+    exit code is 0 when the gateway is ready, and 1 when it is not ready or cannot be reached.
     """
     from gateway.cli.client.queries import show_status
 
@@ -92,7 +92,7 @@ NodeName = Annotated[
 
 
 def route(node: NodeName, url: Url = None, state: State = None, as_json: Json = False) -> None:
-    """Show the ways to a node, the first to be tried first.
+    """Show the ways to a node, in the order of their use.
 
     Exit code 1 when there is none.
     """
@@ -111,18 +111,19 @@ def call(  # noqa: PLR0913  # options
         str, typer.Option("-d", "--data", metavar="BODY", help="The body; - is standard input.")
     ] = "",
     bulk: Annotated[
-        bool, typer.Option("--bulk", help="Where the network does not lead to it: a tunnel (BEP).")
+        bool, typer.Option("--bulk", help="Use a tunnel (BEP) if the network does not lead to it.")
     ] = False,
     url: Url = None,
     state: State = None,
 ) -> None:
     """Call a node by the shortest way, and print its answer.
 
-    With --bulk a request that has to go through the cloud goes through a tunnel of its own (BEP),
-    if the microservice allows one: its body and its answer may have any size.
+    With --bulk, a request that has to go through the cloud gets a tunnel of its own (BEP), if the
+    microservice allows one. Its body and its answer may then have any size.
 
-    The other node serves what it serves over the SEP: microservices with expose = "public", and
-    the rest for an access token in HECATE_API_KEY. Exit code 1 when the answer is an error.
+    The other node serves the same as over the SEP: microservices with expose = "public" to all
+    callers, the rest to callers with an access token in HECATE_API_KEY. Exit code 1 when the answer
+    is an error.
     """
     from gateway.cli.client.cluster import NodeRequest, call_node
 
@@ -135,7 +136,7 @@ def code(
     node: Annotated[
         str | None, typer.Argument(metavar="NODE", help="Its node id. [default: this node]")
     ] = None,
-    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long it is good.")] = 600,
+    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Its lifetime.")] = 600,
     url: Url = None,
     state: State = None,
     as_json: Json = False,

@@ -37,7 +37,7 @@ logging.getLogger("zeroconf").setLevel(logging.ERROR)  # warns of each interface
 
 MQTT_TYPE = "_mqtt._tcp.local."  # for clients that look for any MQTT broker
 LOOK_S = 10.0  # at the number of names, and for missing nodes
-RETRY_S = 5.0  # when multicast cannot be used at all
+RETRY_S = 5.0  # pause when multicast cannot be used at all
 UPDATE_S = 1.0  # between changes of the own record, which is sent to everybody
 RESOLVE_MS = 1500
 RESOLVES_AT_ONCE = 8
@@ -51,7 +51,7 @@ class DiscoveryPorts:
     """The functions of the cluster that discovery calls."""
 
     announcement: Callable[[], Announcement]
-    searches: Callable[[], bool]  # whether others may miss the announcement of this node
+    searches: Callable[[], bool]  # true if others may miss the announcement of this node
     found: Callable[[Announcement, tuple[str, ...]], None]  # with host:port
 
 

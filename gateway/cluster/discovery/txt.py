@@ -19,7 +19,7 @@ class Announcement:
     role: Role = Role.LISTENING
     supernode_id: str = ""
     version: int = PROTOCOL_VERSION
-    calls: int = 0  # how often a node that misses others has announced itself anew
+    calls: int = 0  # new announcements of a node that misses others
 
 
 def encode_txt(announcement: Announcement) -> dict[str, str]:

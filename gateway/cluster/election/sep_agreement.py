@@ -21,7 +21,7 @@ class SepAgreement:
         """Begin without a claim; cloud names this node's cloud, "" for none."""
         self._node_id, self.cloud = node_id, cloud
         self._term: SepHolder | None = None  # while this node is the supernode
-        self._supernode_id = ""  # that made the claim
+        self._supernode_id = ""  # the supernode that made the claim
         self._reaches, self._changed_at = False, now
         self.claim = SepClaim()
 

@@ -42,7 +42,7 @@ class Candidate:
     unreached_since: float = NEVER  # since when no address leads anywhere
     announced_at: float = -NEVER
     leads_to: str = ""  # the node that was found at a configured address
-    fault: str = ""  # why the last attempt has reached nobody
+    fault: str = ""  # the reason why the last attempt has reached nobody
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, an
 class LinkPorts:
     """The functions of the cluster that links call."""
 
-    wants: Callable[[str], bool]  # whether to dial a node; "" is one without a known id
+    wants: Callable[[str], bool]  # true for a node to dial; "" is a node without a known id
     up: Callable[[PeerLink], None]
     down: Callable[[PeerLink], None]
     silent: Callable[[str], None]  # the id of a peer whose machine or network is gone

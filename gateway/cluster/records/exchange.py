@@ -47,7 +47,7 @@ REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them
 ANSWER_S = 1.0  # for the records; the copy is used after it
 ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
 FRAMES = Rate(burst=40, interval_s=0.1)  # of one member: records and queries
-ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
+ANSWERS_LIMIT_BYTES = 128 * 1024  # unread by a member; further queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
 
@@ -61,7 +61,9 @@ class ExchangePorts:
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
     claim: Callable[[], SepClaim]  # of the SEP, as this node knows it
-    holds: Callable[[str, SepClaim], bool]  # whether it holds the SEP by a claim of a supernode
+    holds: Callable[
+        [str, SepClaim], bool
+    ]  # true if it holds the SEP by this claim of that supernode
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
@@ -274,7 +276,7 @@ class RecordExchange:
             pace = FramePace(FRAMES)
             async for frame in link.frames():
                 self._take_from_member(link, frame)
-                if not isinstance(frame, SepMessage):  # whose bytes are bounded
+                if not isinstance(frame, SepMessage):  # the bytes of SEP messages are bounded
                     await self._slow_down(link, pace)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)

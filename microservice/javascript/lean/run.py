@@ -69,7 +69,7 @@ class ScriptRun:
         self._memory_bytes = memory_bytes
         self._channel: Channel | None = None
         self._hunt_s = 0.0
-        self._events: deque[str] = deque()  # that came while an answer was waited for
+        self._events: deque[str] = deque()  # events that came before the awaited answer
         self._first_kib = 0
         self._faults = 0
 

@@ -300,7 +300,7 @@ def test_a_session_is_there_until_its_expiry() -> None:
     assert not rules(made, visit("s", 2, 10.0, present=True, at=12))
     assert not rules(made, visit("s", 2, 10.0, present=False, at=16))
     assert rules(made, visit("s", 2, 10.0, present=True, at=17)) == {"session"}
-    killed = [*made, Killed(6), Started(7)]  # when it had ended, only the broker knew
+    killed = [*made, Killed(6), Started(7)]  # only the broker knew the end of the session
     assert not rules(killed, visit("s", 2, 10.0, present=True, at=17))
 
 

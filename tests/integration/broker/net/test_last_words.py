@@ -1,4 +1,4 @@
-"""What the broker says last arrives, also at who goes on sending."""
+"""The broker's last packet arrives, also at a client that goes on sending."""
 
 import socket
 import ssl

@@ -1,4 +1,4 @@
-"""Who speaks for others says so first; whom it may, and what follows from what it says."""
+"""A permitted proxy names its client first, and the broker treats it as that client."""
 
 import socket
 import ssl

@@ -281,7 +281,7 @@ def test_who_asks_for_new_keys_and_reads_nothing_is_cut(
         owner, peer = await rig.pair()
         asks = NewKeys(tmp_path / "keys", peer.socket)
         rig.peers.append(asks.wire)
-        for _ in range(50):  # who reads may ask as often as it likes
+        for _ in range(50):  # a peer that reads may ask as often as it likes
             await asyncio.to_thread(asks.send)
         owner.tls.set_write_buffer_limits(high=len(MUCH) * 2)
         owner.tls.write(MUCH)

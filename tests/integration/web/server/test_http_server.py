@@ -31,6 +31,32 @@ def burst(port: int, count: int, greeting: bytes) -> list[socket.socket]:
     return peers
 
 
+HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+      b"0\r\n\r\n" + HIDDEN),
+     (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n",
+      b"0\r\n\r\n" + HIDDEN),
+     (b"POST / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n"
+      b"transfer-encoding: chunked\r\n\r\n", b"0\r\n\r\n" + HIDDEN)],
+)  # fmt: skip
+def test_a_request_that_may_hide_another_is_refused_and_ends_the_connection(
+    head: bytes, body: bytes
+) -> None:
+    async def scenario() -> None:
+        async with serving() as served:
+            answer = await served.ask(head + body)
+            assert answer.count(b"HTTP/1.1 ") == 1, answer
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert b"connection: close" in answer.lower()
+            assert b"cannot read request: " in answer
+
+    asyncio.run(scenario())
+
+
 # case G5, case CL1
 @pytest.mark.parametrize("greeting", GREETINGS.values(), ids=GREETINGS)
 def test_a_burst_that_holds_connections_leaves_others_served(greeting: bytes) -> None:

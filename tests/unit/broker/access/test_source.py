@@ -1,4 +1,4 @@
-"""Where clients are known from, and who decides."""
+"""Checks the sources of identities, and their order."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What a client must not send, and what it asked not to be sent."""
+"""The broker refuses forbidden packets, and keeps the limits that a client has set."""
 
 import pytest
 

@@ -109,7 +109,7 @@ def test_what_is_denied_as_a_whole_is_refused() -> None:
     no = Reason.NOT_AUTHORIZED
     assert anna.take() == [SubAck(1, (no, no, no, no, 0, 0))]
     rig.change(BELOW.replace("a/secret/#", "a/1"))
-    assert rig.core.counters.subscriptions == 1  # what is shared cannot be left out
+    assert rig.core.counters.subscriptions == 1  # a shared subscription cannot be left out
 
 
 def test_others_stay_on_the_hot_path_and_are_not_asked_about() -> None:

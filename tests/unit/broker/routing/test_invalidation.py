@@ -1,4 +1,4 @@
-"""How many routes are learned anew when subscriptions and connections change."""
+"""Few routes are learned anew when subscriptions and connections change."""
 
 import pytest
 

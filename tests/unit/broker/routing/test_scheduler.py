@@ -1,4 +1,4 @@
-"""What one client may have done for it in one go, and keep: nobody's share is without a bound."""
+"""One client's share of a wake-up, and of memory, has a bound."""
 
 import pytest
 

@@ -56,7 +56,7 @@ class RandomNetwork:
         self.nodes: dict[str, RandomNode] = {}
         self.cut: set[tuple[str, str]] = set()  # (from, to): nothing arrives
         self.doubled_s = 0.0  # the longest time for which two in reach led with one epoch
-        self._links: dict[frozenset[str], str] = {}  # who has dialled each
+        self._links: dict[frozenset[str], str] = {}  # the node that dialled each
         self._arrivals: dict[
             tuple[str, str], float
         ] = {}  # of the last message: TCP keeps the order
@@ -126,7 +126,7 @@ class RandomNetwork:
             call()
         self.now = until
 
-    # What is seen -------------------------------------------------------------------------------
+    # Observations -------------------------------------------------------------------------------
 
     def supernodes(self) -> list[str]:
         """Return the nodes that lead."""
@@ -144,7 +144,7 @@ class RandomNetwork:
         """Return whether two nodes reach each other."""
         return (one, two) not in self.cut and (two, one) not in self.cut
 
-    # What happens -------------------------------------------------------------------------------
+    # Events -------------------------------------------------------------------------------------
 
     def _clock(self, node: RandomNode) -> float:
         return self.now + node.ahead_s

@@ -15,7 +15,7 @@ IDS = "abcdefghijkl"
 QUIET_S = 20.0  # until one supernode is left
 WATCHED_S = 40.0  # further time in which nothing changes
 DOUBLED_S = 5.0  # two supernodes with one epoch: a silent way, and a slow one, until they meet
-EPOCHS = (0, 0, 0, 1, 5, 50)  # that earlier runs have stored
+EPOCHS = (0, 0, 0, 1, 5, 50)  # stored by earlier runs
 
 Fault = Callable[[RandomNetwork, random.Random, str, str], None]
 

@@ -72,7 +72,7 @@ def test_names_that_are_refused(name: str, home: dict[str, str]) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"version": 2}', '{"version": 1}', "\0"])
 def test_a_file_that_cannot_be_used_is_named(text: str, home: dict[str, str]) -> None:
     file_of(home).write_text(text)
-    with pytest.raises(CliError, match=r"cannot read contexts .*mend it or remove it"):
+    with pytest.raises(CliError, match=r"cannot read contexts .*repair or remove it"):
         find_context(home)
     assert target({**home, "HECATE_API_KEY": "k"}, "http://h") == "http://h k"  # not asked
 

@@ -1,4 +1,4 @@
-"""What strangers announce: malformed texts, and more names than any network has."""
+"""Discovery stands strangers' announcements: malformed texts, and any number of names."""
 
 import asyncio
 import logging
