@@ -1,7 +1,13 @@
-"""Remembers, across resets, the ids of commands that began to run. Loaded when a command comes.
+"""Remembers, across resets, the commands that began to run. Loaded when a command comes.
 
-The file is appended to, once for each command with an id, and rewritten when it has grown. A line
-is a CRC-32 of name and id in hexadecimal; a line that a power cut tore is ignored.
+Commands with an id have a file of their own, and those without one have another. A file is appended
+to, once for each command, and rewritten when it has grown. A line is a CRC-32 in hexadecimal; a line
+that a power cut tore is ignored.
+
+A command with an id is known by name and id, as long as the file holds it. One without an id is
+known by its delivery: packet id, name and payload, and only a delivery with DUP can be a repetition.
+It is forgotten with its PUBACK, and those of earlier runs with the first delivery without DUP: a
+broker sends again first what was not acknowledged. [MQTT-4.4.0-1] [MQTT-4.6.0-1]
 """
 
 import binascii
@@ -10,7 +16,7 @@ import json
 from device import flash
 from micropython import const
 
-_FILE = const("commands")
+_FILES = ("commands", "deliveries")  # with an id, without
 _KEPT = const(32)
 _DIGITS = const(8)
 
@@ -18,9 +24,9 @@ _DIGITS = const(8)
 class CommandIds:
     """The ids of the last commands, of this run and of earlier ones."""
 
-    def __init__(self, state=None, path=_FILE):
-        self._path = path
-        self.state = state or self._load()  # (ids of earlier runs, of this one, lines in the file)
+    def __init__(self, state=None, kind=0):
+        self._path = _FILES[kind]
+        self.state = state or self._load()  # [ids of earlier runs, of this one, lines in the file]
 
     def why_not(self, key):
         """Return why a command must not run again, or None."""

@@ -1,11 +1,13 @@
 """Runs a command and sends its reply. Loaded while commands wait.
 
-A command with an id runs at most once: the flash remembers the id before the handler begins.
-Without an id, a command that comes again after a reset runs again. A failure's reply is small, so
+A command with an id runs at most once: the flash remembers the id before the handler begins. A
+command without an id that comes again because a reset or a cut took its PUBACK does not run again
+either, or one whose handler resets the board would do so for ever. A failure's reply is small, so
 that there is memory for it.
 """
 
 import asyncio
+import binascii
 import gc
 
 from device.calls import TookTooLong, call, text_of
@@ -54,24 +56,42 @@ async def _handle(commands, command):
         return
     why = await _refusal(commands, command, args)
     key = None
-    if why is None and command_id is not None:
-        ids = load("command_ids").CommandIds(commands.ids)
-        commands.ids = ids.state
-        key = ids.key_of(command.name, command_id)
-        if command.dup and _is_under_way(commands, ids, command, key):
+    if why is None and (command_id is not None or command.packet_id):
+        why, key, is_done = _begin(commands, command, command_id)
+        if is_done:
             return
-        why = ids.why_not(key)
-        if why is None and command.packet_id:  # QoS 0 does not come again
-            try:
-                ids.remember(key)
-            except OSError as exc:
-                commands.failures.note("flash", exc)
-        ids = None
     if why is not None:
-        await _fail(commands, command, command_id, why)
+        await _fail(commands, command, command_id, why, key if command_id is None else None)
         return
     payload = await _run(commands, command, command_id, args)
     await _reply(commands, command, command_id, payload, key)
+
+
+def _begin(commands, command, command_id):
+    """Remember a command; return (why it must not run or None, its key, whether all is done)."""
+    kind = command_id is None
+    ids = load("command_ids").CommandIds(commands.ids[kind], kind)
+    commands.ids[kind] = ids.state
+    known = (command.packet_id, binascii.crc32(command.payload)) if kind else command_id
+    key = ids.key_of(command.name, known)
+    if kind:
+        command.forget = ids.state[1], key
+    if command.dup and _is_under_way(commands, ids, command, key):
+        return None, key, True
+    if kind and not command.dup:
+        ids.state[0] = []
+        why = None
+    else:
+        why = ids.why_not(key)
+    if why is not None:
+        if kind:
+            ids.state[1].append(key)  # until the gateway has the refusal
+    elif command.packet_id:  # QoS 0 does not come again
+        try:
+            ids.remember(key)
+        except OSError as exc:
+            commands.failures.note("flash", exc)
+    return why, key, False
 
 
 async def _refusal(commands, command, args):
@@ -124,10 +144,10 @@ async def _run(commands, command, command_id, args):
         return _contract.encode_failure(command_id, _cannot(command, describe_failure(exc)))
 
 
-async def _fail(commands, command, command_id, why):
+async def _fail(commands, command, command_id, why, key=None):
     try:
         payload = _contract.encode_failure(command_id, _cannot(command, why))
-        await _reply(commands, command, command_id, payload, None)
+        await _reply(commands, command, command_id, payload, key)
     except MemoryError:
         gc.collect()
         command.acknowledge()

@@ -27,11 +27,15 @@ class ReceivedCommand:
         self.retain = message[4]
         self.dup = message[5]
         self.round = number  # of the connection it came by
+        self.forget = None  # (keys, key): what is remembered until its PUBACK
         self._acknowledge = acknowledge
 
     def acknowledge(self):
         """Send its PUBACK."""
-        self._acknowledge(self.packet_id, self.round)
+        if self._acknowledge(self.packet_id, self.round) and self.forget:
+            keys, key = self.forget
+            if key in keys:
+                keys.remove(key)
 
     def size(self):
         """Return the bytes of its payload."""
@@ -48,7 +52,7 @@ class Commands:
         self.limit_ms = limit_ms
         self.handlers = {}
         self.replied = []  # (key, command, outbox entry of the reply)
-        self.ids = None  # the ids that command_ids.py knows
+        self.ids = [None, None]  # the commands that command_ids.py knows: with an id, without
         self._link = link
         self._waiting = []
         self._refused = []  # (command, its id)

@@ -122,10 +122,12 @@ class Link:
                 self.fail("no PUBACK within %d s" % (limit_ms // 1000))
 
     def acknowledge(self, packet_id, number):
-        """Send PUBACK for a command, if the connection it came by still stands."""
+        """Send PUBACK for a command, if the connection it came by still stands; return whether."""
         if packet_id and number == self.rounds:
             self._acks.append(packet_id)
             self._wake.set()
+            return True
+        return False
 
     def _note_crash(self, exc):
         gc.collect()

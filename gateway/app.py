@@ -297,6 +297,7 @@ def _build_roles(
         return RoleController((), cluster.next_role)
     from gateway.sep.forwarder import PeerPorts, SepForwarder
     from gateway.sep.service import SepService
+    from gateway.uplink.registration import spread_of
 
     node_id, uplink = base.node.node_id, cloud.uplink
     service = SepService(base.node.identity, sidecar.api, base.clock.now)
@@ -309,7 +310,8 @@ def _build_roles(
     sep = SepForwarder(node_id, service, peers)
 
     def on_change() -> None:
-        uplink.register_soon()
+        holds = cluster.sep_holder_id == node_id  # others are reached through it: it is the first
+        uplink.register_soon(0.0 if holds else spread_of(cluster.size))
         uplink.look_again(closely=cluster.leads_others)
 
     cluster.add_listener(on_change, sep.take_from_peer)

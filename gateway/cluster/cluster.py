@@ -148,6 +148,12 @@ class Cluster:
         self._lead_sep()
         self._changed()
 
+    @property
+    def size(self) -> int:
+        """The number of nodes, as the supernode told it last; after a take-over, as before it."""
+        told = self.network.exchange.told_count if self.network is not None else 0
+        return max(told, len(self._directory))
+
     def successors(self) -> tuple[str, ...]:
         """Return the nodes that take over from the supernode, in their order."""
         return self._election.successors()

@@ -167,7 +167,10 @@ class ChunkLink:
         if chunk is None:
             self.counters.spoiled += 1
         elif serving is not None and chunk.session == serving.session.number:
-            self._take_in_session(serving, octets)
+            if serving.session.is_contradicted_by(chunk):
+                self.end_session("the device began another one with the same number")
+            else:
+                self._take_in_session(serving, octets)
         elif end := decode_end(chunk):
             if serving is not None and end[0] == serving.session.number:
                 self.end_session("the device closed it", tell=False)

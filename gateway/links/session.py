@@ -16,13 +16,14 @@ from enum import Enum
 
 from gateway.links.keys import LinkKey
 from protocol.chunks.records import MESSAGE_LIMIT, RecordError, SecureStream
-from protocol.chunks.stream import ReliableStream
-from protocol.chunks.wire import SessionEnd, encode_end
+from protocol.chunks.stream import WINDOW_BYTES, ReliableStream
+from protocol.chunks.wire import OFFSETS, Chunk, SessionEnd, encode_end
 
 HANDSHAKE_S = 10.0
 ENDING_S = 3.0
 RECORD_BYTES = 512  # of MQTT in one record: a device holds a whole one before it reads it
 RECORD_OVERHEAD = 10
+HEAD_BYTES = 96  # of the stream, kept to compare; no hello is longer
 assert RECORD_BYTES <= MESSAGE_LIMIT
 
 
@@ -66,6 +67,7 @@ class ChunkSession:
         self._secure = SecureStream(nonce, find_key=self._find_key)
         self._deadline: float | None = now + HANDSHAKE_S
         self._farewell: bytes | None = None
+        self._head = b""  # the first bytes that came
 
     @property
     def proved(self) -> str:
@@ -91,6 +93,7 @@ class ChunkSession:
         if self.state is ChunkSessionState.ENDED:
             return b""
         data = self._stream.receive(chunk, takes_data=takes_data)
+        self._head += data[: HEAD_BYTES - len(self._head)]
         if not data or self.state is ChunkSessionState.ENDING:
             return b""
         try:
@@ -105,6 +108,19 @@ class ChunkSession:
             self._move(ChunkSessionState.OPEN)
             self._deadline = None
         return b"".join(messages)
+
+    def is_contradicted_by(self, chunk: Chunk) -> bool:
+        """Return whether a chunk holds other bytes than came for its offset.
+
+        A device that was reset may begin a new session with the number of this one: its hello has
+        another nonce. Its chunks would be taken for repetitions, and get no answer.
+        """
+        known = self._head[chunk.offset : chunk.offset + len(chunk.data)]
+        received = self._stream.received
+        distance = (chunk.offset - received + OFFSETS // 2) % OFFSETS - OFFSETS // 2
+        if received > OFFSETS // 2 and abs(distance) <= 2 * WINDOW_BYTES:
+            return False  # offsets have gone round: these bytes may be new
+        return chunk.data[: len(known)] != known
 
     def send(self, data: bytes) -> None:
         """Queue bytes of MQTT, no more than there is room for."""

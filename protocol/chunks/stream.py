@@ -66,6 +66,11 @@ class ReliableStream:
         """True when the other side has acknowledged everything."""
         return not self._queue and not self._under_way
 
+    @property
+    def received(self) -> int:
+        """The bytes that have come in order."""
+        return self._expected
+
     def send(self, data: bytes) -> bool:
         """Queue bytes; return False, and queue nothing, when there is no room for them."""
         if len(self._queue) + len(data) > QUEUE_BYTES:

@@ -28,7 +28,7 @@ What holds after every call:
 
 from dataclasses import replace
 
-from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.heartbeat import EPOCH_LIMIT, Heartbeat, Role, RoleClaim
 from gateway.cluster.election.rules import ElectionRules
 from gateway.cluster.election.state import NEVER, STARTING
 
@@ -77,9 +77,9 @@ class Election(ElectionRules):
         if epoch < self.claim.epoch:
             return
         if self.leads:
-            self.claim = RoleClaim(epoch + 1, self._node_id)
+            self.claim = RoleClaim(epoch).above(self._node_id)
         else:
-            self.claim = replace(self.claim, epoch=epoch)
+            self.claim = replace(self.claim, epoch=min(epoch, EPOCH_LIMIT))
         self._settle(now)
 
     def stop(self, now: float) -> None:
@@ -126,4 +126,4 @@ class Election(ElectionRules):
         elif heartbeat.role not in (Role.SUPERNODE, Role.LEAVING):
             follows_other = heartbeat.claim.supernode_id not in ("", self._node_id)
             if not follows_other and self._node_id in heartbeat.hears:
-                self.claim = RoleClaim(epoch + 1, self._node_id)
+                self.claim = heartbeat.claim.above(self._node_id)

@@ -177,6 +177,21 @@ def test_a_device_whose_gateway_has_restarted_is_told(tmp_path: Path) -> None:
     run(work())
 
 
+def test_a_device_that_was_reset_may_use_the_number_of_its_last_session(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with link_gateway(tmp_path) as gateway:
+            port = MemoryPort()
+            gateway.plug(port)
+            before = await log_in(port, 7)
+            await before.close()  # power is gone: it says nothing
+            again = ChunkPeer(port, DEVICE, TOKEN, 7)
+            assert await again.until_ended() == (7, 0)
+            await again.close()
+            await (await log_in(port, 8)).close()
+
+    run(work())
+
+
 def test_everything_arrives_once_over_a_bad_link(tmp_path: Path) -> None:
     async def work() -> None:
         async with link_gateway(tmp_path) as gateway:

@@ -166,6 +166,53 @@ def test_a_board_survives_resets_and_power_cuts(tmp_path: Path, cable: Cable) ->
     run(work())
 
 
+SAME_NUMBER = """
+import os
+from device import Device, chunk_socket, flash
+
+class Os:
+    last = flash.read_text("number")
+
+    def urandom(count):
+        octets = os.urandom(count)
+        if count == 1:
+            octets, Os.last = bytes((int(Os.last or octets[0]),)), None
+            flash.write_atomic("number", str(octets[0]))
+        return octets
+
+chunk_socket.os = Os
+device = Device()
+
+@device.every(0.1)
+def temperature():
+    return 1
+
+device.run()
+"""
+
+
+def test_a_board_that_picks_the_number_of_its_last_session_is_soon_back(
+    tmp_path: Path, cable: Cable
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(SAME_NUMBER)
+
+    async def work() -> None:
+        async with site_at(tmp_path, cable, program=program) as site:
+            await site.until_readings()
+            log = site.board.log_path
+            for _ in range(2):  # at the first one it has joined, which took two sessions
+                assert site.board.pid is not None
+                os.kill(site.board.pid, signal.SIGKILL)
+                await until(lambda: not site.board.pid, "it has ended")
+                log.write_text("")
+                await site.until_readings()
+            assert "the gateway closed the session" in log.read_text()
+            assert "no answer within" not in log.read_text()
+
+    run(work())
+
+
 def test_a_board_survives_a_restart_of_the_gateway(tmp_path: Path, cable: Cable) -> None:
     async def work() -> None:
         async with site_at(tmp_path, cable) as site:

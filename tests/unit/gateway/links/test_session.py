@@ -12,7 +12,7 @@ from gateway.links.session import (
 )
 from protocol.chunks.records import SecureStream
 from protocol.chunks.stream import QUEUE_BYTES, TRIES, ReliableStream
-from protocol.chunks.wire import SessionEnd, decode_chunk, decode_end
+from protocol.chunks.wire import MIN_CHUNK, Chunk, SessionEnd, decode_chunk, decode_end
 
 KEY = hashlib.sha256(b"a token").digest()
 NUMBER = 9
@@ -175,3 +175,36 @@ def test_an_ended_session_says_so_once_and_takes_nothing() -> None:
     assert session.next_due() is None
     device.say(b"more")
     assert b"".join(session.receive(each) for each in device.stream.poll(0.0)) == b""
+
+
+def chunks_of(device: Device) -> list[Chunk]:
+    """Return what a device that was reset sends first, of a session with the same number."""
+    return [chunk for octets in device.stream.poll(0.0) if (chunk := decode_chunk(octets))]
+
+
+def test_the_hello_of_another_run_is_told_from_a_repetition_of_ours() -> None:
+    session, device = opened()
+    hello = decode_chunk(device.sent[0])
+    assert hello is not None
+    assert not session.is_contradicted_by(hello)
+    (again,) = chunks_of(Device(nonce=b"e" * 16))
+    assert session.is_contradicted_by(again)
+    small = Device(nonce=b"e" * 16)
+    small.stream = ReliableStream(NUMBER, MIN_CHUNK)
+    small.stream.send(small.secure.hello())
+    assert any(session.is_contradicted_by(chunk) for chunk in chunks_of(small))
+
+
+def test_offsets_that_have_gone_round_contradict_nothing() -> None:
+    session, device = opened()
+    (again,) = chunks_of(Device(nonce=b"e" * 16))
+    for number in range(66_000 // 500):
+        device.say(bytes((number,)) * 490)
+        assert len(device.talk(session)) == 490
+        sent = [chunk for octets in device.sent if (chunk := decode_chunk(octets))]
+        assert not any(session.is_contradicted_by(chunk) for chunk in sent[-6:])
+        device.sent.clear()
+    for number in range(5_000 // 500):
+        device.say(bytes((number,)) * 490)
+        device.talk(session)
+    assert session.is_contradicted_by(again)
