@@ -38,7 +38,7 @@ FULL = Timing(warm_up_s=0.5, measure_s=2.0)
 QUICK = Timing(warm_up_s=0.2, measure_s=0.5)
 FULL_ROUNDS, QUICK_ROUNDS = 3, 1  # odd: the median is one of them
 FULL_SIZE = Size()
-OTHER_FILES = 200  # that a broker or the generator needs besides
+OTHER_FILES = 200  # open files of a broker or the generator besides its connections
 BUDGET_MIN = 20.0  # with the measurements in a gateway, `make bench` takes 25
 QUICK_SIZE = Size(connections=1_000, subscriptions=10_000, retained=10_000)
 

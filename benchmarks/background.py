@@ -17,7 +17,7 @@ from benchmarks.http_probe import encode_get, read_answer
 from benchmarks.measure import Cpu, Timing
 from benchmarks.transport import BrokerEndpoint
 
-CONNECTIONS = 8  # that hammer the API, each with one request under way
+CONNECTIONS = 8  # they call the API, each with one request under way
 UPLOADS = 1
 
 

@@ -55,7 +55,7 @@ class BenchSite:
         assert self.certificate is not None
         return self.certificate.certificate, self.certificate.key
 
-    def door(self) -> BrokerEndpoint:
+    def endpoint(self) -> BrokerEndpoint:
         """Return how clients get in."""
         tls = self.certificate.make_context() if self.certificate else None
         return BrokerEndpoint(self.port, tls, websocket=self.mode is Mode.WEBSOCKET)
@@ -77,7 +77,7 @@ class RunningBroker:
     """A broker's process that accepts clients."""
 
     pid: int
-    door: BrokerEndpoint
+    endpoint: BrokerEndpoint
 
 
 @contextlib.contextmanager
@@ -94,8 +94,8 @@ def run_broker(
             log = site.folder / "log"
             process = _start(broker.prepare(site), site, log, cores)
             try:
-                if _is_ready(process, site.door()):
-                    yield RunningBroker(process.pid, site.door())
+                if _is_ready(process, site.endpoint()):
+                    yield RunningBroker(process.pid, site.endpoint())
                     return
             finally:
                 _stop(process)
@@ -123,11 +123,11 @@ def _start(command: list[str], site: BenchSite, log: Path, cores: Cores) -> subp
         os.sched_setaffinity(0, {cores.generator})
 
 
-def _is_ready(process: subprocess.Popen[bytes], door: BrokerEndpoint) -> bool:
+def _is_ready(process: subprocess.Popen[bytes], endpoint: BrokerEndpoint) -> bool:
     deadline = time.monotonic() + READY_TIMEOUT_S
     while process.poll() is None and time.monotonic() < deadline:
         with contextlib.suppress(OSError, BenchmarkError):
-            open_client(door, "ready").close()
+            open_client(endpoint, "ready").close()
             return True
         time.sleep(0.02)
     return False
@@ -137,7 +137,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_TIMEOUT_S)
-    with contextlib.suppress(ProcessLookupError):  # what it started itself, as a wrapper would
+    with contextlib.suppress(ProcessLookupError):  # a wrapper kills what it started, too
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 

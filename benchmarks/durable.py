@@ -85,7 +85,7 @@ class Latencies:
 
 def pace_durable(rig: Rig, *, rate: int, lanes: int) -> Sample:
     """Offer a fixed rate, whatever the broker does, and measure how late PUBACKs come."""
-    with connect_clients(rig.door) as connect, Poll() as poll:
+    with connect_clients(rig.endpoint) as connect, Poll() as poll:
         fleet = [Lane(number, connect) for number in range(lanes)]
         meter = rig.start_meter()
         latencies = Latencies(perf_counter(), rate, lanes)
@@ -113,7 +113,7 @@ def pace_durable(rig: Rig, *, rate: int, lanes: int) -> Sample:
 
 def flood_durable(rig: Rig, *, window: int, lanes: int) -> Sample:
     """Keep a window of messages under way on every lane."""
-    with connect_clients(rig.door) as connect, Poll() as poll:
+    with connect_clients(rig.endpoint) as connect, Poll() as poll:
         fleet = [Lane(number, connect) for number in range(lanes)]
         for lane in fleet:
             poll.on_readable(lane.session.connection, lane.session.read)

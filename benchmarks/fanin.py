@@ -79,7 +79,7 @@ class Publishers:
 def single_packets(rig: Rig, *, qos: int, publishers: int) -> Sample:
     """Send single packets from many connections to one subscriber of `bench/+`."""
     ring = encode_ring(TOPIC, PAYLOAD_BYTES, qos=qos, count=1)
-    with connect_clients(rig.door) as connect, Poll() as poll:
+    with connect_clients(rig.endpoint) as connect, Poll() as poll:
         fleet = Publishers(publishers, qos)
         reader = NumberReader(connect("sub", ("bench/+", qos)), ring, fleet.on_delivery)
         poll.on_readable(reader.connection, reader.read)

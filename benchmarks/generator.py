@@ -38,7 +38,7 @@ from benchmarks.transport import (
 PAYLOAD_BYTES = 64
 TOPIC = "bench/00000"
 RING_COUNT = 1024
-POLL_S = 0.05  # how late a phase may end when nothing arrives
+POLL_S = 0.05  # a phase ends so much late at most when nothing arrives
 # Reading packets one by one wakes the generator for each, and the broker pays for the wake-up. It
 # therefore rests when a read brought little: Mosquitto 2.0 then measured 121,000 deliveries/s 1:1
 # instead of 86,000, the others the same.
@@ -55,7 +55,7 @@ READERS = (RingReader, AckingReader, ExactReader)  # by QoS
 class Rig:
     """One running broker, as the loads see it."""
 
-    door: BrokerEndpoint
+    endpoint: BrokerEndpoint
     timing: Timing
     read_cpu: Callable[[], Cpu]
     read_memory: Callable[[], int]
@@ -113,14 +113,14 @@ class Poll:
 
 
 @contextmanager
-def connect_clients(door: BrokerEndpoint) -> Iterator[Callable[..., BenchConnection]]:
+def connect_clients(endpoint: BrokerEndpoint) -> Iterator[Callable[..., BenchConnection]]:
     """Give a function that opens clients, and close all of them in the end."""
     with ExitStack() as opened:
 
         def connect(
             client_id: str, subscribe: tuple[str, int] | None = None, *, clean: bool = True
         ) -> BenchConnection:
-            client = open_client(door, client_id, subscribe=subscribe, clean=clean)
+            client = open_client(endpoint, client_id, subscribe=subscribe, clean=clean)
             opened.callback(client.close)
             return client
 
@@ -142,7 +142,7 @@ class Load:
 def stream(rig: Rig, load: Load) -> Sample:
     """Send from one publisher to some subscribers, a window of messages ahead of the slowest."""
     ring = load.ring or encode_ring(TOPIC, PAYLOAD_BYTES, qos=load.qos, count=RING_COUNT)
-    with connect_clients(rig.door) as connect, Poll() as poll:
+    with connect_clients(rig.endpoint) as connect, Poll() as poll:
         readers: list[PacketReader] = [
             _make_reader(load, connect(f"sub{n}", (load.topic_filter, load.qos)), ring)
             for n in range(load.subscribers)

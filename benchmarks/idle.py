@@ -12,7 +12,7 @@ from benchmarks.packets import CONNACK_ACCEPTED, PINGREQ, PINGRESP, encode_conne
 from benchmarks.streams import receive_exactly
 
 FAILURES = 5  # so many connections that are refused, or do not answer, end the run
-BATCH = 50  # that connect at once
+BATCH = 50  # connections that are opened at once
 PER_ADDRESS = 10_000  # an address has 28,000 ports for clients, and closed ones rest for a minute
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: ports of this run are free for the next
 
@@ -24,7 +24,9 @@ HELD = "connections held"
 def hold(rig: Rig, *, connections: int) -> Sample:
     """Open connections, some at a time, and see that in the end each answers a ping."""
     with ExitStack() as opened:
-        clients = _open(rig, opened, 0, 1)  # what the first of all costs is not per connection
+        clients = _open(
+            rig, opened, 0, 1
+        )  # the costs of the very first are not costs per connection
         before, cpu = rig.read_memory(), rig.read_cpu()
         started = perf_counter()
         failed = 0
@@ -50,7 +52,7 @@ def _open(rig: Rig, opened: ExitStack, first: int, count: int) -> list[socket.so
     for number in range(first, first + count):
         source = f"127.0.0.{1 + number // PER_ADDRESS}" if number >= PER_ADDRESS else ""
         try:
-            client = opened.enter_context(rig.door.dial(source))
+            client = opened.enter_context(rig.endpoint.dial(source))
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
             client.sendall(encode_connect(f"idle{number}"))
         except OSError:

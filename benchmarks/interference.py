@@ -140,21 +140,21 @@ def measure(variant: Variant, seconds: float, probes: Probes = LOADS) -> Iterato
     SCRATCH.mkdir(exist_ok=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory("", "bench-", SCRATCH)))
-        doors = _open(variant, folder, stack)
+        endpoints = _open(variant, folder, stack)
         os.sched_setaffinity(0, {cores.generator})
         stack.callback(os.sched_setaffinity, 0, allowed)
         for probe, loads in probes.items():
             for load, kinds in loads.items():
-                with _disturb(kinds, doors, seconds) as running:
-                    latencies = _probe(probe, doors, seconds)
+                with _disturb(kinds, endpoints, seconds) as running:
+                    latencies = _probe(probe, endpoints, seconds)
                     done = [f"{_end(each):,.0f} {UNITS[kind]}" for kind, each in running]
                 yield Cell(variant.title, probe, load, latencies, ", ".join(done))
 
 
-def _probe(probe: str, doors: VariantEndpoints, seconds: float) -> list[float]:
+def _probe(probe: str, endpoints: VariantEndpoints, seconds: float) -> list[float]:
     if probe == MQTT:
-        return probe_mqtt(BrokerEndpoint(doors.mqtt_port), rate=MQTT_RATE, seconds=seconds)
-    return probe_http(doors.api_port, doors.request, API_RATE, seconds)
+        return probe_mqtt(BrokerEndpoint(endpoints.mqtt_port), rate=MQTT_RATE, seconds=seconds)
+    return probe_http(endpoints.api_port, endpoints.request, API_RATE, seconds)
 
 
 def _open(variant: Variant, folder: Path, stack: ExitStack) -> VariantEndpoints:
@@ -220,14 +220,14 @@ def _wait_until_ready(process: subprocess.Popen[bytes], log: Path) -> tuple[int,
 
 @contextmanager
 def _disturb(
-    kinds: Sequence[str], doors: VariantEndpoints, seconds: float
+    kinds: Sequence[str], endpoints: VariantEndpoints, seconds: float
 ) -> Iterator[list[tuple[str, subprocess.Popen[str]]]]:
     """Run loads of these kinds, from before what is measured until after it."""
     running: list[tuple[str, subprocess.Popen[str]]] = []
     try:
         for kind in kinds:
-            port = doors.mqtt_port if kind.startswith("qos") else doors.api_port
-            file = doors.upload_file if kind == "uploads" else doors.key_file
+            port = endpoints.mqtt_port if kind.startswith("qos") else endpoints.api_port
+            file = endpoints.upload_file if kind == "uploads" else endpoints.key_file
             words = [kind, str(port), str(seconds + 2 * SETTLE_S), str(file)]
             process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.background", *words],

@@ -70,7 +70,7 @@ def pace(rig: Rig, *, rate: int) -> Sample:
     """Send single QoS 0 messages at a fixed rate from one publisher to one subscriber."""
     ring = encode_ring(TOPIC, PAYLOAD_BYTES, qos=0, count=1)
     skipped = int(rate * rig.timing.warm_up_s)
-    with connect_clients(rig.door) as connect, Poll() as poll:
+    with connect_clients(rig.endpoint) as connect, Poll() as poll:
         subscriber, publisher = connect("sub", (TOPIC, 0)), connect("pub")
         meter = rig.start_meter()
         count = skipped + int(rate * rig.timing.measure_s)
@@ -94,11 +94,11 @@ def pace(rig: Rig, *, rate: int) -> Sample:
     )
 
 
-def probe_mqtt(door: BrokerEndpoint, *, rate: int, seconds: float) -> list[float]:
+def probe_mqtt(endpoint: BrokerEndpoint, *, rate: int, seconds: float) -> list[float]:
     """Return the seconds from when each QoS 1 message was due to its delivery; does not spin."""
     count = int(rate * seconds)
     ring = encode_ring(TOPIC_OF_PROBE, PAYLOAD_BYTES, qos=1, count=count)
-    with connect_clients(door) as connect:
+    with connect_clients(endpoint) as connect:
         subscriber, publisher = connect("probe-sub", (TOPIC_OF_PROBE, 1)), connect("probe-pub")
         acks, schedule = AckCounter(publisher, ring), Schedule(perf_counter(), rate, count)
         reader = NumberReader(

@@ -19,7 +19,7 @@ CONNACK_ACCEPTED = b"\x20\x02\x00\x00"
 PUBACK_BYTES = 4
 PACKET_IDS = 50_000  # used before they start again from 1
 
-KEEP_ALIVE_S = 300  # that of the Open MQTT Benchmark Suite
+KEEP_ALIVE_S = 300  # the value of the Open MQTT Benchmark Suite
 NUMBER_BYTES = 4
 READ_BYTES = 128 * 1024  # one read; half of a small L2 cache, so that comparing costs little
 

@@ -31,7 +31,7 @@ def deliver_retained(rig: Rig, *, count: int) -> Sample:
     stored_per_s = _store(rig, ring)
     memory = rig.read_memory() - before
     delivered = encode_wide_ring(topics, PAYLOAD_BYTES, qos=0, retain=True)
-    with connect_clients(rig.door) as connect:
+    with connect_clients(rig.endpoint) as connect:
         subscriber = connect("late")
         cpu, started = rig.read_cpu(), perf_counter()
         subscriber.sendall(encode_subscribe("#", 0))
@@ -69,7 +69,7 @@ def check_retained(received: bytes, ring: Ring) -> Tally:
 
 def _store(rig: Rig, ring: Ring) -> float:
     """Publish the whole ring once, and return the rate of acknowledgements."""
-    with connect_clients(rig.door) as connect, Poll() as poll:
+    with connect_clients(rig.endpoint) as connect, Poll() as poll:
         publisher = connect("pub")
         sender, acks = make_sender(publisher, ring), AckCounter(publisher, ring)
         poll.on_readable(publisher, acks.read)

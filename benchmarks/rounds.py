@@ -72,7 +72,7 @@ def run_plan(plan: RoundPlan, on_run: OnRun) -> Results:
 
 
 def choose_repeated(took_s: Mapping[str, float], left_s: float, rounds: int) -> list[str]:
-    """Return who is run again: always the ALWAYS, and of the rest the quickest while time lasts."""
+    """Return brokers to run again: always the ALWAYS, and the quickest others while time lasts."""
     chosen: list[str] = []
     for name in sorted(took_s, key=lambda name: (name not in ALWAYS, took_s[name])):
         left_s -= took_s[name] * rounds
@@ -130,7 +130,7 @@ def _run_once(
     try:
         with _time_limit(RUN_LIMIT_S), run_broker(broker, plan.cores, scenario.mode) as running:
             rig = Rig(
-                running.door,
+                running.endpoint,
                 plan.timing,
                 read_cpu=partial(read_cpu, running.pid),
                 read_memory=partial(read_memory, running.pid),

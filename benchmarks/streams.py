@@ -27,14 +27,14 @@ from benchmarks.transport import BUSY, BenchConnection, BrokerEndpoint
 
 
 def open_client(
-    door: BrokerEndpoint,
+    endpoint: BrokerEndpoint,
     client_id: str,
     *,
     subscribe: tuple[str, int] | None = None,
     clean: bool = True,
 ) -> BenchConnection:
     """Return a non-blocking connection that the broker accepted, subscribed if asked for."""
-    connection = door.open()
+    connection = endpoint.open()
     try:
         request = encode_connect(client_id, clean=clean)
         exchange(connection, request, CONNACK_ACCEPTED, f"connect {client_id}")

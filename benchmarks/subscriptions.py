@@ -70,7 +70,7 @@ def publish_among(rig: Rig, *, count: int) -> Sample:
 
 def _subscribe(rig: Rig, opened: ExitStack, client: int, count: int) -> BenchConnection:
     """Return a client with so many filters, each with a wildcard in its middle or at its end."""
-    connection = open_client(rig.door, f"many{client}")
+    connection = open_client(rig.endpoint, f"many{client}")
     opened.callback(connection.close)
     connection.settimeout(rig.timing.setup_s)
     for first in range(0, count, PER_PACKET):
@@ -88,7 +88,7 @@ def _filter_of(client: int, number: int) -> str:
 
 def _count_matches(rig: Rig, clients: list[BenchConnection]) -> int:
     """Return how many clients get the one message that one of their filters matches."""
-    with connect_clients(rig.door) as connect:
+    with connect_clients(rig.endpoint) as connect:
         publisher = connect("pub")
         publisher.setblocking(True)
         packets = [

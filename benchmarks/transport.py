@@ -37,7 +37,7 @@ class BenchConnection(Protocol):
     def recv(self, count: int, /) -> bytes: ...
     def recv_into(self, buffer: memoryview, /) -> int: ...
     def settimeout(self, seconds: float | None, /) -> None: ...
-    def setblocking(self, blocking: bool, /) -> None: ...  # that of sockets
+    def setblocking(self, blocking: bool, /) -> None: ...  # as a socket has it
     def close(self) -> None: ...
 
 
@@ -154,7 +154,7 @@ class BenchWebSocket:
         """Change how long calls wait."""
         self.wire.settimeout(seconds)
 
-    def setblocking(self, blocking: bool, /) -> None:  # that of sockets
+    def setblocking(self, blocking: bool, /) -> None:  # as a socket has it
         """Change whether calls wait."""
         self.wire.setblocking(blocking)
 

@@ -17,14 +17,14 @@ class Row:
     broker: str
     value: Spread | None
     rounds: int
-    ratio: Spread | None  # how many times better ours is; None for ours
+    ratio: Spread | None  # ours is so many times better; None for ours
     cpu_us: float | None
     cpu_ratio: Spread | None  # the same by processor time, which other programs disturb least
     broker_busy: float | None
     generator_busy: float | None
     memory_mib: float | None
     remarks: tuple[str, ...]
-    footnote: str = ""  # why there is no number
+    footnote: str = ""  # the reason for a missing number
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ class QueueStatus:
     waiting: int = 0  # behind those in flight
     in_flight: int = 0
     dropped: int = 0  # since the session began
-    held: int = 0  # whose acknowledgement is held back
+    held: int = 0  # messages with a PUBACK that is held back
     state: str = "flowing"
 
 

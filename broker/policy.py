@@ -17,7 +17,7 @@ class Credentials:
     peer: str  # address without port, "" over a Unix socket
     certificate: bytes | None = None  # DER, checked by TLS
     certificate_names: tuple[tuple[str, str], ...] = ()  # as commonName, DNS, URI, email
-    proved: str = ""  # that the embedding program has proved of a connection, see Broker.adopt()
+    proved: str = ""  # an identity that the embedding program has verified, see Broker.adopt()
 
     def __repr__(self) -> str:
         return f"Credentials({self.client_id!r}, {self.username!r}, ***, {self.listener!r})"

@@ -2,8 +2,8 @@
 
 The gateway is the central. It writes to RX without a response and subscribes to TX; LAYOUT has the
 version of this layout, because systems remember the handles of a device. Nothing here identifies
-anybody: the sealed stream in the chunks does. A stack does not tell who has subscribed, so the
-gateway's first write tells that it hears.
+anybody: the sealed stream in the chunks does. A stack does not report subscribers, so the gateway's
+first write tells that it hears.
 
 The MTU is not trusted: the stream makes smaller chunks when those of this size do not pass. A write
 that comes while the queue is full is dropped and counted, and sent again by the stream.
@@ -43,7 +43,7 @@ _BUFFER_BYTES = const(256)
 _QUEUE_CHUNKS = const(10)  # the window of the stream is smaller
 _INTERVAL_US = const(250000)
 _LOOK_MS = const(1000)  # between two looks at what should be advertised
-_FIRST_WRITE_MS = const(5000)  # that the gateway takes for it; then the device speaks first
+_FIRST_WRITE_MS = const(5000)  # the gateway's limit for it; then the device speaks first
 _BUSY_MS = const(20)  # between two tries when the stack has no memory for a notification
 _BUSY_TRIES = const(250)
 _RESTART_AT = const(3)  # silent rounds: switch the stack off and on

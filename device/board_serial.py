@@ -104,7 +104,7 @@ class ByteLine:
                 break
             octets += byte
             if self.is_console and byte == b"\x03":
-                break  # what follows Ctrl-C is for the REPL
+                break  # the bytes behind Ctrl-C are for the REPL
         return octets
 
     def write(self, octets):

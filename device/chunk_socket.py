@@ -6,7 +6,7 @@ A port is one object with
     async receive()     returns the next chunk; LinkLost when the link has ended
     close(chunk)        sends a last chunk if that is possible at once, and gives the link back
 
-Two tasks move chunks. What waits here is bounded: a writer waits in drain(), and chunks that bring
+Two tasks move chunks. Both queues are bounded: a writer waits in drain(), and chunks that bring
 more than mqtt.py has taken are dropped, for the gateway sends them again. An exception in a task
 ends the connection.
 """
@@ -21,8 +21,8 @@ from device.flash import load
 from micropython import const
 
 _FIRST_SESSION = const(16)  # lower numbers: see _INTERRUPTS in serial_port.py
-_INPUT_BYTES = const(1024)  # that mqtt.py has not taken
-_QUEUE_BYTES = const(512)  # that wait for the window
+_INPUT_BYTES = const(1024)  # input that mqtt.py has not taken
+_QUEUE_BYTES = const(512)  # output that waits for the window
 _RECORD_BYTES = const(512)  # of MQTT in one record
 _NONCE_BYTES = const(16)
 _REFUSED = const(2)

@@ -14,7 +14,7 @@ from device.flash import load
 from micropython import const
 
 _LIMIT = const(8)  # waiting; one more is answered with an error
-_REFUSED_LIMIT = const(32)  # that wait for room for their reply; more get no reply
+_REFUSED_LIMIT = const(32)  # commands that wait for room for a refusal; more get no reply
 
 
 class ReceivedCommand:
@@ -52,7 +52,7 @@ class Commands:
         self.limit_ms = limit_ms
         self.handlers = {}
         self.replied = []  # (key, command, outbox entry of the reply)
-        self.ids = [None, None]  # what command_ids.py knows
+        self.ids = [None, None]  # the commands that command_ids.py knows: with an id, without
         self._link = link
         self._waiting = []
         self._refused = []  # (command, its id)

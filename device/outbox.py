@@ -20,7 +20,7 @@ SENT = "sent"
 DELIVERED = "delivered"
 DROPPED = "dropped"
 
-_ENTRY_BYTES = const(192)  # what an entry costs besides its texts, on a 32-bit board
+_ENTRY_BYTES = const(192)  # the cost of an entry besides its texts, on a 32-bit board
 
 
 class Entry:
@@ -41,9 +41,9 @@ class Entry:
         return _ENTRY_BYTES + len(self.path) + len(self.payload)
 
     def end(self, state):
-        """Leave the outbox; tell who waits."""
+        """Leave the outbox; tell the waiting task."""
         self.state = state
-        self.payload = None  # who remembers the entry does not keep its bytes
+        self.payload = None  # a reference to the entry does not keep its bytes
         on_end, self.on_end = self.on_end, None
         if on_end is not None:
             on_end()

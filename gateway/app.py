@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 from broker import Broker
 from gateway.access.guard import Guard
 from gateway.access.tokens import AccessTokens
-from gateway.app_calls import build_other_nodes, build_outlets
+from gateway.app_calls import build_egress_targets, build_other_nodes
 from gateway.app_cloud import (
     CloudBase,
     build_cloud,
     build_cloud_access,
-    cloud_doors,
+    cloud_way_sockets,
     dial_cloud,
     name_cloud,
 )
@@ -135,7 +135,7 @@ async def build_gateway(
             vouch=base.vouch,
             clock=clock.now,
             has_cloud=bool(config.cloud.url),
-            doors=cloud_doors(config, base.sockets),
+            way_sockets=cloud_way_sockets(config, base.sockets),
             dial=dial_cloud(config.cloud),
             state=config.node.state,
         )
@@ -188,7 +188,7 @@ async def build_gateway(
             broker_listeners=base.broker_listeners,
             sidecar_certificate=base.sidecar_certificate,
             services=base.services,
-            outlets=build_outlets(base.node, config.sidecar, broker, sidecar, nodes),
+            targets=build_egress_targets(base.node, config.sidecar, broker, sidecar, nodes),
             broker=broker,
             users=users,
             admission=admission,
@@ -247,7 +247,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         isolation=config.services.isolation_policy(),
     )
     election = await load_election(identity.node_id, settings, config.cluster)
-    name = config.node.name or socket.gethostname()[:64]
+    host = "".join(each for each in socket.gethostname() if each.isprintable())
+    name = config.node.name or host[:64]
     clock = CloudClock(time.time, boot_time)
     sep = SepAgreement(identity.node_id, boot_time(), name_cloud(config.cloud.url))
     vouch = HolderVouch(identity.node_id)
@@ -297,6 +298,7 @@ def _build_roles(
         return RoleController((), cluster.next_role)
     from gateway.sep.forwarder import PeerPorts, SepForwarder
     from gateway.sep.service import SepService
+    from gateway.uplink.registration import spread_of
 
     node_id, uplink = base.node.node_id, cloud.uplink
     service = SepService(base.node.identity, sidecar.api, base.clock.now)
@@ -309,7 +311,8 @@ def _build_roles(
     sep = SepForwarder(node_id, service, peers)
 
     def on_change() -> None:
-        uplink.register_soon()
+        holds = cluster.sep_holder_id == node_id  # others are reached through it: it is the first
+        uplink.register_soon(0.0 if holds else spread_of(cluster.size))
         uplink.look_again(closely=cluster.leads_others)
 
     cluster.add_listener(on_change, sep.take_from_peer)

@@ -13,7 +13,7 @@ from gateway.errors import CallNotSent
 from gateway.http.calls import NodeAnswer, NodeCall
 from gateway.node.record import Node
 from gateway.services.egress.dialer import is_own_address
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.services.egress.targets import OwnNames
 from gateway.sidecar.app import Sidecar
 from gateway.sidecar.names import own_names
@@ -70,13 +70,13 @@ def build_other_nodes(
     return OtherNodes(node_id, cluster, clients, cloud[2] if cloud is not None else None)
 
 
-def build_outlets(
+def build_egress_targets(
     node: Node,
     settings: SidecarSettings,
     broker: Broker,
     sidecar: Sidecar,
     nodes: OtherNodes | None,
-) -> Outlets:
+) -> EgressTargets:
     """Return the targets of requests of containers."""
 
     def api_ports() -> frozenset[int]:
@@ -86,7 +86,7 @@ def build_outlets(
         bound = [address for listener in broker.all_addresses for address in listener]
         return api_ports() | {each[1] for each in bound if isinstance(each, tuple)}
 
-    return Outlets(
+    return EgressTargets(
         api=sidecar.api,
         own=OwnNames(
             lambda: own_names(node.name, settings.host, settings.hosts), api_ports, is_own_address

@@ -84,7 +84,7 @@ def build_cloud_access(base: CloudBase, stack: AsyncExitStack) -> CloudAccess:
     return CloudAccess(api, ways, transport, tls)
 
 
-def cloud_doors(config: GatewayConfig, sockets: Path) -> Mapping[Path, str]:
+def cloud_way_sockets(config: GatewayConfig, sockets: Path) -> Mapping[Path, str]:
     """Return the places of the cloud, as host:port, by the Unix sockets that lead there."""
     if not _has_doors(config):
         return {}

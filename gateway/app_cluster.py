@@ -1,6 +1,8 @@
 """Builds the parts of the cluster for app.py."""
 
 import importlib
+import logging
+import re
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -13,6 +15,7 @@ from broker import Broker
 from gateway.access.tokens import AccessTokens
 from gateway.addresses import cluster_addresses
 from gateway.cluster.cluster import Cluster, ClusterPorts
+from gateway.cluster.election.heartbeat import EPOCH_LIMIT
 from gateway.cluster.election.machine import Election
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.election.sep_agreement import SepAgreement
@@ -34,6 +37,8 @@ if TYPE_CHECKING:  # a node that stays alone does not load them
     from gateway.cluster.links.admission import PeerAdmission
     from gateway.cluster.network import ClusterNetwork, NetworkPorts
 
+logger = logging.getLogger(__name__)
+
 PROBE_FILE = "fitness"  # in the state folder
 EPOCH = "cluster-epoch"  # the highest that this node has seen
 
@@ -53,7 +58,7 @@ class ClusterBase:
     vouch: HolderVouch
     clock: Callable[[], float]
     has_cloud: bool
-    doors: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
+    way_sockets: Mapping[Path, str]  # the cloud's host:port, by the Unix socket that leads there
     dial: "Dial"  # to the cloud, directly
     state: Path  # the state folder
 
@@ -102,7 +107,7 @@ def _build_entry(base: ClusterBase, directory: Directory) -> ClusterEntry:
 
         agreed = (base.election, base.sep)
         to_peers = WaysToPeers(settings.peers, settings.discovery)
-        ways = (to_peers, WaysToCloud(base.doors, base.dial))
+        ways = (to_peers, WaysToCloud(base.way_sockets, base.dial))
         admission = _build_admission(base)
         return ClusterNetwork(node.identity.key, agreed, directory, admission, ways, ports)
 
@@ -133,8 +138,16 @@ def _load_network() -> None:
 async def load_election(node_id: str, store: SettingsStore, settings: ClusterSettings) -> Election:
     """Return the election of a node, which continues after the highest epoch that it has seen."""
     rank = Rank(settings.stationary, settings.capability)
-    epoch = int((await store.load()).get(EPOCH, b"0"))
+    epoch = _read_epoch((await store.load()).get(EPOCH, b"0"))
     return Election(node_id, boot_time(), rank, epoch)
+
+
+def _read_epoch(stored: bytes) -> int:
+    """Return a stored epoch; 0 for one that cannot be read, because peers and the cloud know it."""
+    if not re.fullmatch(rb"[0-9]{1,16}", stored):
+        logger.warning("cannot read the stored epoch of the cluster; asking other nodes for it")
+        return 0
+    return min(int(stored), EPOCH_LIMIT)
 
 
 async def load_credential(
@@ -170,9 +183,15 @@ def _build_admission(base: ClusterBase) -> "PeerAdmission":
         return SecretAdmission(base.node.node_id, known)
 
     def read(text: str) -> ClusterCredential:
-        if base.tokens.keys is None:
+        keys = base.tokens.keys
+        if keys is None:
+            base.tokens.refresh_soon()
             raise TokenError("the keys of the cloud are not known here yet")
-        return read_credential(text, base.tokens.keys, ANY_TIME)
+        try:
+            return read_credential(text, keys, ANY_TIME)
+        except TokenError:  # the cloud may have a new key; the peer comes back
+            base.tokens.refresh_soon()
+            raise
 
     return AccountAdmission(
         lambda: base.node.account.account_id,

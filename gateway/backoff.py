@@ -1,4 +1,4 @@
-"""Computes the delays between attempts, and bounds how many there are. Pure."""
+"""Computes the delays between attempts. Pure."""
 
 import random
 from collections.abc import Iterator
@@ -24,20 +24,3 @@ def delays(
     while True:
         yield limit_s * rng.uniform(least, 1.0)
         limit_s = min(limit_s * 2, cap_s)
-
-
-class Allowance:
-    """A token bucket: so many uses at once, then so many a second."""
-
-    def __init__(self, per_s: float, burst: int) -> None:
-        self._per_s, self._burst = per_s, float(burst)
-        self._left, self._seen_at = float(burst), float("-inf")
-
-    def take(self, now: float) -> bool:
-        """Use it once; return False when nothing is left."""
-        gained = max(0.0, now - self._seen_at) * self._per_s
-        self._left, self._seen_at = min(self._burst, self._left + gained), now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True

@@ -46,8 +46,8 @@ class NodeSettings:
 
     def check(self) -> None:
         """Refuse a name that does not fit a node record, and a position that is none."""
-        if len(self.name) > 64:
-            raise ValueError("name must be at most 64 characters")
+        if len(self.name) > 64 or not self.name.isprintable():
+            raise ValueError("name must be at most 64 characters, all of them printable")
         try:
             self.read_position()
         except WireError as exc:
@@ -84,7 +84,7 @@ class EmbeddedBrokerSettings:
         """Refuse half a TLS configuration, unknown words, and listeners in two ways."""
         if self.access is not None:
             if self.access.anonymous is not Anonymous.NO:
-                raise ValueError("access: anonymous clients are a matter of [broker] anonymous")
+                raise ValueError("access: use [broker] anonymous for anonymous clients")
             if fault := self.access.find_fault():
                 raise ValueError(f"access: {fault}")
         if self.listener and self.simple_listener != EmbeddedBrokerSettings().simple_listener:

@@ -33,7 +33,7 @@ from gateway.node.warnings import NodeWarnings
 from gateway.roles import RoleController, keep_running
 from gateway.sensors.hub import SensorHub
 from gateway.services import ServiceHost
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.sidecar.app import CloudCalls, Sidecar
 from gateway.sidecar.names import own_names
 from gateway.sidecar.server import listen_tcp, listen_unix, make_server, serve
@@ -85,7 +85,7 @@ class GatewayParts:
     broker_listeners: BrokerListeners
     sidecar_certificate: ServerCertificate | None
     services: ServiceHost
-    outlets: Outlets  # of the requests of containers
+    targets: EgressTargets  # of the requests of containers
     broker: Broker
     users: "BrokerUsers | None"  # of [broker.access]
     admission: DeviceAdmission
@@ -223,7 +223,7 @@ class Gateway:
 
     async def _start_containers(self) -> None:
         services = self._parts.services
-        await services.start(self._parts.outlets)
+        await services.start(self._parts.targets)
         self._on_services_changed()
         services.add_listener(self._on_services_changed, self._parts.broker.disconnect)
 

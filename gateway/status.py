@@ -24,7 +24,7 @@ from gateway.tunnel import TunnelHost
 from gateway.uplink.link import CloudLinkState
 from hardware.boot_clock import boot_time
 
-if TYPE_CHECKING:  # what only a node with a cloud, or with a radio, needs in memory
+if TYPE_CHECKING:  # loaded only on a node with a cloud, or with a radio
     from gateway.cloud_api.ways import WayChoice
     from gateway.links.ble.bluetooth import Bluetooth
     from gateway.spool.spool import Spool

@@ -285,7 +285,7 @@ class Dispatcher:
             if run.overdue is None:
                 if run.task is None or run.task.cancelling():
                     raise  # the process ends
-                failure = describe_error(exc, self._code)  # what it awaited was cancelled
+                failure = describe_error(exc, self._code)  # its awaitable was cancelled
         except (Exception, SystemExit) as exc:  # noqa: BLE001  # sys.exit() ends no service
             failure = self._describe(exc)
         finally:
@@ -330,6 +330,10 @@ class Dispatcher:
             try:
                 await self._ports.publish_dead_letter(run.message.payload, properties)
             except PublishSizeError as exc:
+                if failure.trace:  # the log has it, too
+                    failure = HandlerFailure(failure.error)
+                    properties = letter_properties(run.message, failure, run.calls)
+                    continue
                 logger.error("%s; the message on %s is lost", exc, run.message.topic)  # noqa: TRY400
                 self._counters.dropped += 1
                 return

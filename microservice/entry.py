@@ -185,7 +185,11 @@ def load_service(code: Path, memory_mib: int) -> Service:
     try:
         spec.loader.exec_module(module)
     except Exception as exc:
-        raise ServiceError(f"cannot load {ENTRY_FILE}: {_where(exc, code, memory_mib)}") from exc
+        from microservice.loading.advice import advise_python, own_frames
+
+        why = f"{_where(exc, code, memory_mib)}{advise_python(exc, code)}"
+        exc.__traceback__ = own_frames(exc.__traceback__, code)  # the log shows it
+        raise ServiceError(f"cannot load {ENTRY_FILE}: {why}") from exc
     services = {id(value): value for value in vars(module).values() if isinstance(value, Service)}
     if len(services) != 1:
         raise ServiceError(
@@ -212,4 +216,5 @@ def _named(exc: Exception, memory_mib: int) -> str:
     """Describe an error in one line; name the limit when memory ran out."""
     if is_out_of_memory(exc):
         return f"{type(exc).__name__}: {explain_memory(memory_mib, exc)}"
-    return f"{type(exc).__name__}: {exc}"
+    line = next((each.strip() for each in str(exc).splitlines() if each.strip()), "")
+    return f"{type(exc).__name__}: {line}"

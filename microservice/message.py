@@ -22,7 +22,7 @@ class Message:
     response_topic: str = ""  # the sender waits there for what the handler returns
     correlation: bytes = b""
     user_properties: tuple[tuple[str, str], ...] = ()  # a name may occur several times
-    expiry_s: int | None = None  # what is left of it
+    expiry_s: int | None = None  # the remaining time
 
     @property
     def retained(self) -> bool:

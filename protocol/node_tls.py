@@ -1,8 +1,8 @@
 """Encrypts streams between nodes by TLS 1.3, each end with a certificate of its node key.
 
 The certificates are signed by themselves: a node id is the digest of the key, so that no authority
-has to vouch for it. What counts is the key that the peer has proved in the handshake. The dates of
-a certificate do not count, because a node without a battery does not know the time when it starts.
+has to vouch for it. Only the key counts, which the peer has proved in the handshake. The dates of a
+certificate do not count, because a node without a battery does not know the time when it starts.
 Python's ssl module cannot accept such a certificate of a client; pyOpenSSL can.
 """
 
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
@@ -138,8 +139,12 @@ class NodeTlsCodec:
         return b"".join(pieces)
 
     def _identify(self) -> str:
-        certificate = self._tls.get_peer_certificate(as_cryptography=True)
-        public = certificate.public_key() if certificate is not None else None
+        try:
+            certificate = self._tls.get_peer_certificate(as_cryptography=True)
+            public = certificate.public_key() if certificate is not None else None
+        except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as exc:
+            # OpenSSL reads more than cryptography does
+            raise ssl.SSLError(1, "the certificate of the peer is malformed") from exc
         if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
             raise ssl.SSLError(1, "the peer has no key of a node")
         return public_key_id(public)

@@ -1,4 +1,4 @@
-"""Fails when two public classes share a name, or a docstring has no subject.
+"""Fails when two public classes share a name, or a docstring or comment has no subject.
 
 One public class name has one meaning in the whole repository; the exceptions are listed here with
 their reason. A docstring is a sentence that a reader understands without opening the file.
@@ -21,7 +21,10 @@ SHARED_NAMES = {
     "WireError": "bytes mean nothing; the device package cannot import the protocol package",
 }  # fmt: skip
 NO_SENTENCE = re.compile(r"(What|Who|Whom|Whose|Where|Whether|Which|How|When|Why)\b")
-LEFT_OUT = ("tests/",)
+NO_COMMENT = re.compile(
+    r"(.*\s)?# (What|[Ww]ho|what|[Ww]hose|whom|[Ww]hether|[Hh]ow|[Ww]hy|which|that)\b"
+)
+LEFT_OUT = ("tests/",)  # of the rules for classes and folders
 MAX_MODULES = 15  # in one folder
 
 
@@ -35,9 +38,15 @@ def main() -> int:
         capture_output=True,
         text=True,
     ).stdout.split()
-    names = [name for name in listed if not name.startswith(LEFT_OUT) and (root / name).exists()]
-    trees = {name: ast.parse((root / name).read_text()) for name in names}
-    faults = [*find_shared_names(trees), *find_docstrings(trees), *find_full_folders(names)]
+    texts = {name: (root / name).read_text() for name in listed if (root / name).exists()}
+    trees = {name: ast.parse(text) for name, text in texts.items()}
+    names = [name for name in trees if not name.startswith(LEFT_OUT)]
+    faults = [
+        *find_shared_names({name: trees[name] for name in names}),
+        *find_docstrings(trees),
+        *find_comments(texts),
+        *find_full_folders(names),
+    ]
     for fault in faults:
         print(fault)
     return 1 if faults else 0
@@ -63,6 +72,16 @@ def find_docstrings(trees: dict[str, ast.Module]) -> Iterator[str]:
             if isinstance(node, kinds) and NO_SENTENCE.match(ast.get_docstring(node) or ""):
                 first = (ast.get_docstring(node) or "").splitlines()[0]
                 yield f"{name}:{getattr(node, 'lineno', 1)}: no sentence: {first}"
+
+
+def find_comments(texts: dict[str, str]) -> Iterator[str]:
+    """Yield each comment that opens with a bare question word or a relative pronoun."""
+    for name, text in texts.items():
+        continues = False
+        for number, line in enumerate(text.splitlines(), 1):
+            if not continues and NO_COMMENT.match(line):
+                yield f"{name}:{number}: no sentence: {line.strip()}"
+            continues = line.lstrip().startswith("# ")
 
 
 def find_full_folders(names: list[str]) -> Iterator[str]:

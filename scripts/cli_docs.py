@@ -10,12 +10,12 @@ DOCUMENT = ROOT / "docs" / "cli.md"
 WIDTH = 100
 HEAD = """# The `hecate` command
 
-Made by `scripts/cli_docs.py` from the command's own help; do not edit by hand.
+`scripts/cli_docs.py` makes this page from the command's own help; do not edit it by hand.
 
 Every command reports errors with their reason on standard error. Exit codes: 0 done, 1 failed,
-2 wrong options. Commands that answer with data print JSON with `--json`; one that fails prints
-`{"error": "cannot X: why"}` then, and the reason on standard error, too. Without a terminal, or
-with `NO_COLOR` set, there are no colours and no moving parts.
+2 wrong options. Commands that answer with data print JSON with `--json`. A command that fails then
+prints `{"error": "cannot X: why"}`, and the reason on standard error, too. Without a terminal, or
+with `NO_COLOR` set, there are no colours and no progress bars.
 """
 
 

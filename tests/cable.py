@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 STABLE = "usb-Test_Adapter_1234-if00-port0"
-HELD_BYTES = 64 * 1024  # that a side may leave unread; beyond, bytes are lost as on a line
+HELD_BYTES = 64 * 1024  # unread by a side; beyond, bytes are lost as on a line
 
 
 class Cable:
@@ -28,7 +28,7 @@ class Cable:
         self._links: list[Path] = []
         self._waiting = {"board": bytearray(), "gateway": bytearray()}
         self._end, self._wake = os.pipe()
-        self.change: Callable[[bytes], bytes] = bytes  # what the line makes of bytes
+        self.change: Callable[[bytes], bytes] = bytes  # damages bytes as the line would
         self.passed = bytearray()  # to the gateway, the last of it
         self._thread = threading.Thread(target=self._run, daemon=True)
 

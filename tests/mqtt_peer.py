@@ -50,7 +50,7 @@ class Mqtt:
 
     @property
     def is_in(self) -> bool:
-        """Whether the broker has accepted the connection."""
+        """True if the broker has accepted the connection."""
         return not self.reason.is_failure
 
     def subscribe(self, topic_filter: str) -> bool:

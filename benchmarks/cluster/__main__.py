@@ -40,7 +40,9 @@ def cluster(  # options
     quick: Annotated[bool, typer.Option("--quick", help="A few rounds: noisy.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Run this scenario; repeatable.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; 30 unless told.")] = None,
-    members: Annotated[int | None, typer.Option(min=1, help="Of a crowd; 200 unless told.")] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, help="The number of members in one process. [default: 200]")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Write the report here; a full run: docs/benchmarks-cluster.md."),

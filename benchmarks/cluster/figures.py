@@ -23,7 +23,7 @@ class ClusterSize:
     rounds: int = 30
     calls: int = 300
     members: int = 200
-    crowds: int = 3  # of so many members; each takes half a minute
+    member_rounds: int = 3  # of so many members; each takes half a minute
     window_s: float = 1.5  # of idle traffic
 
 

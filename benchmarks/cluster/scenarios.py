@@ -1,11 +1,11 @@
 """Lists the scenarios of clusters and their targets."""
 
-from benchmarks.cluster.crowd import measure_crowd
 from benchmarks.cluster.figures import ClusterScenario, ClusterSize, ClusterTarget, Judgement
 from benchmarks.cluster.hosts import measure_discovery, measure_idle, measure_power_loss
+from benchmarks.cluster.many_members import measure_many_members
 from benchmarks.cluster.take_over import measure_calls, measure_take_over
 
-QUICK_SIZE = ClusterSize(rounds=2, calls=30, members=30, crowds=1, window_s=1.0)
+QUICK_SIZE = ClusterSize(rounds=2, calls=30, members=30, member_rounds=1, window_s=1.0)
 CLUSTER_SCENARIOS = (
     ClusterScenario(
         "discovery",
@@ -36,9 +36,9 @@ CLUSTER_SCENARIOS = (
     ),
     ClusterScenario("idle", "traffic of nodes that have nothing to do", measure_idle),
     ClusterScenario(
-        "crowd",
+        "members",
         "many members at one supernode, which is killed",
-        measure_crowd,
+        measure_many_members,
         (
             ClusterTarget("all members registered after kill: s", 5),
             ClusterTarget("other clients meanwhile, p99: ms", 100),

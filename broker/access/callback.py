@@ -30,9 +30,9 @@ class CallbackSource:
             async with asyncio.timeout(self._timeout_s):
                 return await self._ask(credentials)
         except TimeoutError:
-            logger.warning("cannot ask who %.64r is: no answer", credentials.client_id)
+            logger.warning("cannot identify %.64r: no answer", credentials.client_id)
         except Exception:
-            logger.exception("cannot ask who %.64r is", credentials.client_id)
+            logger.exception("cannot identify %.64r", credentials.client_id)
         finally:
             self._asked -= 1
         return Refusal.SERVER_UNAVAILABLE

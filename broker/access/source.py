@@ -87,7 +87,7 @@ class _Vetted:
         outcome = await self._exchange.step(data)
         if isinstance(outcome, Accepted) and not is_name(outcome.identity, self._source):
             logger.warning(
-                "cannot admit %.64r: a user must not be called so", outcome.identity.name
+                "cannot admit %.64r: this user name is not allowed", outcome.identity.name
             )
             return Refusal.NOT_AUTHORIZED
         return outcome
@@ -95,7 +95,7 @@ class _Vetted:
 
 def _vet(known: Identity | Refusal, source: Source) -> Identity | Refusal:
     if isinstance(known, Identity) and not is_name(known, source):
-        logger.warning("cannot admit %.64r: a user must not be called so", known.name)
+        logger.warning("cannot admit %.64r: this user name is not allowed", known.name)
         return Refusal.BAD_CREDENTIALS
     return known
 
@@ -112,7 +112,7 @@ class AnonymousSource:
 
     def __init__(self, *, network: bool, ignores_names: bool = False) -> None:
         self._network = network
-        self._ignores_names = ignores_names  # where nobody could vouch for a name anyhow
+        self._ignores_names = ignores_names  # for a listener where nothing verifies names
 
     def identify(self, credentials: Credentials) -> Known:
         """Return the identity that all clients without a user name share."""

@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 ASSIGNED_ID_BYTES = 12  # 96 random bits: no two are equal by chance
 KEEP_ALIVE_GRACE = 1.5  # [MQTT-3.1.2-22]
-MAX_KEEP_ALIVE_S = 65_535  # that of MQTT
+MAX_KEEP_ALIVE_S = 65_535  # the maximum of MQTT
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ class ConnectHandler:
         aliases = min(connect.properties.topic_alias_maximum or 0, limits.topic_aliases)
         client.admit(keep_alive_s * KEEP_ALIVE_GRACE, limits.packet_bytes, aliases)
         if not client.five:
-            is_present = present and client.version != MQTT_3_1  # which keeps that byte reserved
+            is_present = present and client.version != MQTT_3_1  # 3.1 keeps that byte reserved
             return self._send(client, ConnAck(0, is_present))  # [MQTT-3.1.4-5]
         asked_s = connect.properties.session_expiry_s or 0
         properties = Properties(

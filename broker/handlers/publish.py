@@ -214,7 +214,7 @@ class PublishHandler:
         if route.hooks:
             screened = self._screen(client, _message(client, packet, now), route)
             if isinstance(screened, NoRoom):
-                decide(Reason.QUOTA_EXCEEDED)  # which ends the connection of an older client
+                decide(Reason.QUOTA_EXCEEDED)  # this ends the connection of an older client
                 return
             if isinstance(screened, Reason):
                 decide(screened if client.five else Reason.SUCCESS)  # as in _deny()

@@ -79,7 +79,7 @@ class PublishAcks:
 
     def _answer(self, client: Client, slot: AckSlot, verdict: Reason) -> None:
         is_refusal = verdict >= FAILURE
-        if is_refusal and not client.five:  # which has no code for a refusal
+        if is_refusal and not client.five:  # 3.1 and 3.1.1 have no code for a refusal
             self._counters.refuse(verdict.name.lower())
             self._replies.end(client, verdict)  # [MQTT-4.8.0-2] of 3.1.1
             return

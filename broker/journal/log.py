@@ -1,4 +1,4 @@
-"""The segments on the disk: read once, then appended to, rotated and removed by one thread.
+"""Reads the segments on the disk once; then appends, rotates and removes them, in one thread.
 
 Rules that hold after every call, also one that raised OSError:
 
@@ -46,7 +46,7 @@ from broker.journal.state import JournalState
 
 logger = logging.getLogger(__name__)
 
-END_BYTES = 64  # what SegmentEnded takes, at most
+END_BYTES = 64  # the maximum size of SegmentEnded
 SPARE = "spare-"  # a segment that is no longer needed: written blocks cost least to write again
 SPARES = 4  # segments become superfluous a few at a time
 SHORTEN_BYTES = 65_536  # less room is not worth a change of the file
@@ -79,7 +79,7 @@ class SegmentLog:
         self._synced = 0
         self._manifest: SegmentManifest | None = None
         self._manifest_file = -1
-        self._before: SegmentEnded | None = None  # what the next write tells of the segment before
+        self._before: SegmentEnded | None = None  # the end of the last segment, for the next write
         self._ends: dict[int, int] = {}  # by segment, as told while they are read
         self.written_bytes = 0
 
@@ -195,7 +195,7 @@ class SegmentLog:
         if self._is_synced:
             try:
                 self._disk.sync(self._file)
-            except OSError:  # what the system has in memory may differ from the disk for ever
+            except OSError:  # memory may differ from the disk for ever
                 self._wipe(segment, is_broken=True)
                 raise
         self._before = None
@@ -208,7 +208,9 @@ class SegmentLog:
     def remove_oldest(self) -> None:
         """Remove the oldest segment, or keep the file as a spare; nothing in it is needed."""
         if not self._is_synced and self._current is not None:
-            self._disk.sync(self._file)  # what made it superfluous must not be lost after it
+            self._disk.sync(
+                self._file
+            )  # the records that replace the segment must be on disk first
         oldest = self._old[0]
         self._note_segments(oldest.name.number + 1)
         path = self._directory / str(oldest.name)

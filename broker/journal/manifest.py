@@ -23,7 +23,7 @@ class SegmentManifest(NamedTuple):
     serial: int
     first: int
     last: int
-    end_bytes: int = 0  # how far the newest is written; 0 while the journal runs
+    end_bytes: int = 0  # the length of the newest; 0 while the journal runs
 
     def includes(self, number: int) -> bool:
         """Return whether a segment was there, with its head."""

@@ -31,7 +31,7 @@ class JournalLimits:
     batch_bytes: int = 1024 * 1024  # one commit
     group_bytes: int = 4096  # one checksum: a damaged block of the disk costs about as much
     interval_s: float = 0.002  # between two commits: fewer writes of the same block
-    lazy_s: float = 0.1  # what nobody waits for may wait so long for company
+    lazy_s: float = 0.1  # records that nobody waits for may wait so long for others
     retry_s: float = 1.0  # between two attempts while the disk is full
 
 

@@ -29,7 +29,7 @@ class HandshakeQueue:
 
     def __init__(self, poller: Poller, context: ssl.SSLContext, timeout_s: float) -> None:
         self.context = context
-        self.buffer = memoryview(bytearray(RECEIVE_BYTES))  # what is received is used at once
+        self.buffer = memoryview(bytearray(RECEIVE_BYTES))  # reused: each read is consumed at once
         self.loop = poller.loop
         self._poller = poller
         self._timeout_s = timeout_s

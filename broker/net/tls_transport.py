@@ -79,7 +79,7 @@ class TlsStream(asyncio.Transport, asyncio.BufferedProtocol):
         self._tls = tls
         self._incoming, self._outgoing = buffers
         self._protocol = protocol
-        self._received = memoryview(b"")  # what OpenSSL was not given yet
+        self._received = memoryview(b"")  # input that OpenSSL was not given yet
         self._owed_bytes = 0  # of answers that wait
         self._is_reading = False
         self._is_over = False  # the peer has ended

@@ -1,4 +1,4 @@
-"""MQTT within WebSocket frames [MQTT-6]: bytes of a socket in, bytes of MQTT out, and back.
+"""Carries MQTT within WebSocket frames [MQTT-6]: bytes of a socket in, bytes of MQTT out.
 
 The frames and the handshake are the websockets package's (RFC 6455); what may come is decided
 here: binary frames only, cut in any way; one path; the subprotocols of MQTT; no extensions.
@@ -43,7 +43,7 @@ class WebSocketCodec:
         the name of the host says nothing unless it is known.
         """
         self.done = False  # nothing more is read; close when the output is written
-        self.refusal = ""  # why it is closed for cause, as counters call it
+        self.refusal = ""  # the counter's name for a fault of the peer
         self.unread_bytes = 0  # of a frame or a handshake that is not whole
         self._origins = origins
         self._hosts = hosts

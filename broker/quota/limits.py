@@ -32,7 +32,7 @@ class Limits:
     topic_bytes: int = 4 * KIB  # also of filters; caches and aliases hold thousands
     client_id_bytes: int = 1 * KIB  # also of user names
     subscriptions: int = 1_000  # per client
-    subscriptions_bytes: int = 128 * MIB  # what all cost together
+    subscriptions_bytes: int = 128 * MIB  # the sum over all subscriptions
     in_flight: int = 1_000  # QoS 1 and 2 messages sent to a client and not acknowledged
     holds: int = 1_000  # QoS 1 and 2 messages of a client that are not acknowledged yet
     topic_aliases: int = 32  # per client and direction
@@ -42,6 +42,6 @@ class Limits:
     queued_bytes_total: int = 64 * MIB
     retained_messages: int = 100_000
     retained_bytes: int = 64 * MIB
-    output_bytes: int = 1 * MIB  # what a slow reader may leave unread before QoS 0 is dropped
+    output_bytes: int = 1 * MIB  # unread by a slow client; beyond it, QoS 0 is dropped
     output_bytes_total: int = 32 * MIB
     routes: int = 1_000  # remembered per client; topics are chosen by peers

@@ -64,7 +64,7 @@ class Inflight:
         # by packet id: PUBLISHes in the order first sent, PUBRELs in the order of their PUBRECs
         self.packets: dict[bytes, bytes] = {}
         self.size_bytes = 0
-        self._counters = counters  # whose queued_bytes is the sum over all clients
+        self._counters = counters  # queued_bytes there is the sum over all clients
         self._limit_bytes = limit_bytes
         self._limit_bytes_total = limit_bytes_total
         self._max_packet_id = max_packet_id

@@ -77,7 +77,9 @@ class SessionLifecycle:
         self.expires_at: float | None = None  # set while away
         self.will: Will | None = None  # waits for will_at while away
         self.will_at = 0.0
-        self.will_recorder: SessionPersistence | None = None  # where only the will is stored
+        self.will_recorder: SessionPersistence | None = (
+            None  # for a session of which only the will is stored
+        )
 
     def _change(self, event: SessionEvent) -> None:
         following = SESSION_TRANSITIONS.get((self.state, event))

@@ -93,7 +93,7 @@ class Persistence:
         self._store = store
         self._next_session = self._next_message = 1
         self._sent: dict[int, list[tuple[int, int]]] = {}  # by session, not appended yet
-        self._sends: list[Done] = []  # what waits for these
+        self._sends: list[Done] = []  # calls that wait for these
         # collected, not appended yet
         self._runs: list[tuple[list[Series], Done]] = []
         self._collected_from = NO_MESSAGE  # the first message of these

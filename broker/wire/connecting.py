@@ -52,7 +52,7 @@ def decode_connect(reader: FieldReader) -> Connect:
             f"protocol {name!r} level {level} is not supported", Reason.UNSUPPORTED_PROTOCOL_VERSION
         )
     flags = reader.byte()
-    if flags & 0x01 and version != MQTT_3_1:  # which does not use it
+    if flags & 0x01 and version != MQTT_3_1:  # 3.1 does not use the bit
         raise malformed("reserved CONNECT flag is set")  # [MQTT-3.1.2-3]
     keep_alive_s = reader.u16()
     five = version == MQTT_5

@@ -112,7 +112,7 @@ def announce(limits: Limits) -> MqttLimits:
         topic_levels=limits.topic_levels,
         topic_bytes=limits.topic_bytes,
         packet_bytes=limits.packet_bytes,
-        denied=("down/#",),  # which matches "down", too
+        denied=("down/#",),  # the filter matches "down", too
     )
 
 

@@ -16,7 +16,7 @@ from protocol.splice import accept_tls, cut, tune
 
 BACKLOG = 1024
 ACCEPTS_PER_WAKE = 64
-PAUSE_S = 1.0  # when the process has no file descriptors left
+PAUSE_S = 1.0  # after an accept() that has found no free file descriptor
 READ_BYTES = 4096
 TLS_HANDSHAKE = 0x16  # RFC 8446, 5.1: the first byte of a ClientHello
 

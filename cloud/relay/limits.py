@@ -25,5 +25,5 @@ class RelayLimits:
     stream_idle_s: float = 300.0
     ping_s: float = PING_INTERVAL_S
     pong_s: float = 10.0
-    revoked_s: float = 86_400.0  # how long an unknown BEP stays revoked: above any token's life
+    revoked_s: float = 86_400.0  # an unknown BEP stays revoked so long: above any token's life
     pipes: int = 32  # of 1 MiB, shared by all streams

@@ -31,7 +31,7 @@ from cloud.tokens.issuer import AccessToken, Issuer
 
 logger = logging.getLogger(__name__)
 
-WRONG_CODES = 10  # that one account may type within LIFE_S
+WRONG_CODES = 10  # the limit for one account within LIFE_S
 ACCOUNTS_REMEMBERED = 1000
 HASTE_S = 0.5  # a node whose clock runs a little fast need not slow down
 

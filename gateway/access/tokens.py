@@ -1,5 +1,6 @@
 """Verifies the access tokens of callers offline, by the signing keys of the cloud."""
 
+import asyncio
 import json
 import logging
 import time
@@ -7,14 +8,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import ECKey, Key, KeySet
 
-from gateway.errors import UplinkError
+from gateway.errors import GatewayError, UplinkError
 from gateway.node.account import Account
 from gateway.storage.settings import SettingsStore
 from protocol.errors import TokenError
-from protocol.tokens import verify_token
+from protocol.tokens import MALFORMED, verify_token
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ class AccessTokens:
         self._fetch, self._clock, self._monotonic = fetch, clock, monotonic
         self._keys: KeySet | None = None
         self._fetched_at = float("-inf")
+        self._refreshing: asyncio.Task[bool] | None = None
 
     @property
     def keys(self) -> KeySet | None:
@@ -58,11 +59,22 @@ class AccessTokens:
         """Fetch the keys, unless that was just tried; return whether there are new ones."""
         return await self._refresh()
 
+    def refresh_soon(self) -> None:
+        """Fetch the keys in the background: a credential is signed by one that is not known."""
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(), name="signing keys")
+
     async def load(self) -> None:
         """Read the stored keys, so that tokens can be verified while the cloud is unreachable."""
         stored = (await self._settings.load()).get(_KEYS)
-        if stored:
+        if not stored:
+            return
+        try:
             self._keys = _parse(json.loads(stored))
+        except (TokenError, ValueError, RecursionError) as exc:
+            logger.warning(
+                "cannot read the stored keys of the cloud: %s; fetching them from the cloud", exc
+            )
 
     async def verify(self, token: str) -> TokenRights:
         """Return the rights of a token on this node.
@@ -104,12 +116,27 @@ class AccessTokens:
         except (UplinkError, TokenError) as exc:
             logger.info("%s", exc)
             return False
-        await self._settings.save({_KEYS: json.dumps(fetched).encode()})
+        try:
+            await self._settings.save({_KEYS: json.dumps(fetched).encode()})
+        except GatewayError as exc:  # a full disk: they count until the next start
+            logger.warning("cannot store the keys of the cloud: %s", exc)
         return True
 
 
 def _parse(keys: Mapping[str, Any]) -> KeySet:
+    """Return the keys of a set that this node can use; others are left out (RFC 7517, 5)."""
+    entries = keys.get("keys") if isinstance(keys, Mapping) else None
+    found = [_parse_key(each) for each in (entries if isinstance(entries, list) else ())]
+    usable: list[Key] = [key for key in found if key is not None]
+    if not usable:
+        raise TokenError("cannot use the cloud's keys: malformed, or none for ES256")
+    return KeySet(usable)
+
+
+def _parse_key(fields: Any) -> ECKey | None:
+    if not isinstance(fields, dict) or (fields.get("kty"), fields.get("crv")) != ("EC", "P-256"):
+        return None
     try:
-        return KeySet.import_key_set(keys)  # type: ignore[arg-type]  # a JSON object, checked there
-    except (JoseError, ValueError, TypeError, KeyError) as exc:
-        raise TokenError("cannot use the cloud's keys: malformed") from exc
+        return ECKey.import_key(fields)
+    except MALFORMED:
+        return None

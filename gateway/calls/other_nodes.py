@@ -9,11 +9,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.backoff import Allowance
 from gateway.calls.node_lists import KeptNodes
 from gateway.calls.ways import FailedWays, NodeReach, Route, Way, find_routes
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError, UplinkLost
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
+from gateway.limits.token_bucket import Rate
 from hardware.boot_clock import boot_time
 from protocol.envelope import BODY_LIMIT_BYTES
 from protocol.errors import WireError
@@ -21,8 +21,8 @@ from protocol.http_body import HttpRequest, HttpResponse
 from protocol.records import NodeRecord, from_fields
 
 KEPT_S = 10.0  # the list of an account's nodes
-NEAR_KEPT_S = 5.0  # that of the cluster, which one frame brings
-ANEW, NEAR_ANEW = (0.1, 5), (1.0, 20)  # early requests for each: how many a second, and at once
+NEAR_KEPT_S = 5.0  # the list of the cluster's nodes, which one frame brings
+ANEW, NEAR_ANEW = Rate(burst=5, interval_s=10.0), Rate(burst=20, interval_s=1.0)  # early requests
 
 AccountNodes = Callable[[], Awaitable[list[dict[str, Any]]]]
 Clock = Callable[[], float]
@@ -79,8 +79,8 @@ class OtherNodes:
         self._node_id, self._cluster, self._clients = node_id, cluster, clients
         self._account_nodes, self._clock = account_nodes, clock
         self._of_account: list[NodeRecord] = []  # the last that the cloud has told
-        self._near_list = KeptNodes(cluster.records, NEAR_KEPT_S, Allowance(*NEAR_ANEW), clock)
-        self._far = KeptNodes(self._ask_account, KEPT_S, Allowance(*ANEW), clock)
+        self._near_list = KeptNodes(cluster.records, NEAR_KEPT_S, NEAR_ANEW, clock)
+        self._far = KeptNodes(self._ask_account, KEPT_S, ANEW, clock)
         self._failed = FailedWays()
         self.sent = dict.fromkeys(Way, 0)  # requests that were answered, by their way
 

@@ -37,7 +37,7 @@ class NodeReach:
     is_self: bool = False
     addresses: Sequence[str] = ()  # host:port of its cluster port; () for a node elsewhere
     has_cloud: bool = False
-    failed: frozenset[Way] = frozenset()  # whose next attempt is not due yet
+    failed: frozenset[Way] = frozenset()  # their next attempt is not due yet
     is_bulk: bool = False  # the request
 
 

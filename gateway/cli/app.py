@@ -56,7 +56,8 @@ app = typer.Typer(
     \b
     Exit codes: 0 done, 1 "cannot X: why" on standard error, 2 wrong options.
     Environment: HECATE_CONTEXT names a gateway of `hecate context`, or HECATE_URL and
-    HECATE_API_KEY name one; HECATE_CA_FILE holds the authorities for its https; NO_COLOR counts.
+    HECATE_API_KEY name one; HECATE_CA_FILE holds the authorities for its https; NO_COLOR turns
+    colours off.
     """,
 )
 config_app = typer.Typer(
@@ -99,7 +100,7 @@ def root(
 ) -> None:
     """Options of the command itself."""
     if context is not None and _is_typed(command, "context"):
-        for variable in ("HECATE_URL", "HECATE_API_KEY"):  # what is typed goes before them
+        for variable in ("HECATE_URL", "HECATE_API_KEY"):  # typed options win over them
             os.environ.pop(variable, None)
         os.environ["HECATE_CONTEXT"] = context
 
@@ -255,7 +256,7 @@ def cloud(
 def config_check(
     file: Annotated[Path, typer.Argument(help="The TOML file.")],
     kind: Annotated[
-        ConfigKind, typer.Option(help="Whose configuration it is.")
+        ConfigKind, typer.Option(help="The program that it configures.")
     ] = ConfigKind.gateway,
 ) -> None:
     """Check a configuration file.

@@ -52,7 +52,7 @@ def broker(  # noqa: PLR0913  # options
         list[str] | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Where to listen; may be given several times. [default: 127.0.0.1:1883]",
+            help="The address to listen on; may be given several times. [default: 127.0.0.1:1883]",
         ),
     ] = None,
     anonymous: Annotated[
@@ -67,7 +67,7 @@ def broker(  # noqa: PLR0913  # options
     metrics: Annotated[
         str | None,
         typer.Option(
-            metavar="HOST:PORT", help="Where to answer /metrics for Prometheus, and /healthz."
+            metavar="HOST:PORT", help="The address of /metrics for Prometheus, and of /healthz."
         ),
     ] = None,
     config: Annotated[
@@ -82,7 +82,7 @@ def broker(  # noqa: PLR0913  # options
     durability: Annotated[
         Durability | None,
         typer.Option(
-            help="What is acknowledged survives a power cut (synced), the death of the process "
+            help="Acknowledged messages survive a power cut (synced), the death of the process "
             "(os), or nothing (memory). [default: synced]",
             show_default=False,
         ),
@@ -150,7 +150,7 @@ def check_folder(
     ),
 )
 def passwd(
-    file: Annotated[Path, typer.Argument(help="Password file; made when there is none.")],
+    file: Annotated[Path, typer.Argument(help="Password file; made if there is none.")],
     user: Annotated[str, typer.Argument(help="Name of the user.")],
     stdin: Annotated[
         bool, typer.Option("--stdin", help="Read the password from standard input.")
@@ -158,9 +158,9 @@ def passwd(
     generate: Annotated[
         bool, typer.Option("--generate", help="Make a password for a device and print it.")
     ] = False,
-    delete: Annotated[bool, typer.Option("--delete", help="Take the user out.")] = False,
+    delete: Annotated[bool, typer.Option("--delete", help="Remove the user.")] = False,
     scram: Annotated[
-        bool, typer.Option("--scram", help="Keep what SCRAM-SHA-256 needs; plain login works, too.")
+        bool, typer.Option("--scram", help="Store keys for SCRAM-SHA-256; plain login works, too.")
     ] = False,
 ) -> None:
     """Set a user's password.

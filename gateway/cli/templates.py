@@ -6,10 +6,10 @@ MANIFEST = """name = "{name}"            # of the image and the container: a-z 0
 version = "1"
 
 [http]
-base = "/{name}/v1"        # where it answers, behind the client id: /api/{name}/v1
-expose = "node"           # who may call: "node" (this machine) or "public" (network and cloud)
+base = "/{name}/v1"        # the path of its HTTP, behind the client id: /api/{name}/v1
+expose = "node"           # permitted callers: "node" (this machine) or "public" (network and cloud)
 
-[mqtt]                    # what is not here is denied
+[mqtt]                    # other topics are denied
 subscribe = ["devices/+/readings/#"]
 publish = ["{name}/#"]
 """

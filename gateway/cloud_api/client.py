@@ -184,8 +184,8 @@ class CloudApi:
 
     async def new_bep(self, ttl_s: float) -> BepGrant:
         """Request a tunnel to this node."""
-        wish = {"ttl_s": ttl_s, "run": self._run}
-        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json=wish)
+        body = {"ttl_s": ttl_s, "run": self._run}
+        answer = await self._call("get BEP", "POST", "/mss/v1/beps", json=body)
         try:
             relay = answer["relay"]
             return BepGrant(

@@ -24,7 +24,7 @@ class WayTransport(httpx.AsyncBaseTransport):
         ways: says which way this node uses.
         tls: for https.
         proxy: the HTTP proxy on the direct way.
-        door: the Unix socket of the other way; None without a cluster.
+        way_socket: the Unix socket of the other way; None without a cluster.
         connections: at a time, by each way.
     """
 
@@ -33,10 +33,10 @@ class WayTransport(httpx.AsyncBaseTransport):
         ways: WayChoice,
         tls: ssl.SSLContext | None,
         proxy: Proxy | None,
-        door: Path | None,
+        way_socket: Path | None,
         connections: int = 100,
     ) -> None:
-        self._ways, self._tls, self._door = ways, tls or plain_context(), door
+        self._ways, self._tls, self._way_socket = ways, tls or plain_context(), way_socket
         self._limits = httpx.Limits(max_connections=connections)
         self._direct = httpx.AsyncHTTPTransport(
             verify=self._tls,
@@ -47,11 +47,11 @@ class WayTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request by the present way."""
-        if not self._ways.via or self._door is None:
+        if not self._ways.via or self._way_socket is None:
             return await self._direct.handle_async_request(request)
         if self._through is None:
             self._through = httpx.AsyncHTTPTransport(
-                verify=self._tls, uds=str(self._door), limits=self._limits
+                verify=self._tls, uds=str(self._way_socket), limits=self._limits
             )
         return await self._through.handle_async_request(request)
 

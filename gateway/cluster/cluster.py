@@ -49,7 +49,7 @@ class ClusterPorts:
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str, SepClaim], bool]  # of a claim's holder; False: it does not count
     probes: "Mapping[str, Probe]" = field(default_factory=dict)  # of parts, by name
-    mqtt_port: Callable[[], int] = lambda: 0  # that the network can reach; 0: none
+    mqtt_port: Callable[[], int] = lambda: 0  # reachable from the network; 0: none
     monotonic: Callable[[], float] = boot_time
 
 
@@ -148,6 +148,12 @@ class Cluster:
         self._lead_sep()
         self._changed()
 
+    @property
+    def size(self) -> int:
+        """The number of nodes, as the supernode told it last; after a take-over, as before it."""
+        told = self.network.exchange.told_count if self.network is not None else 0
+        return max(told, len(self._directory))
+
     def successors(self) -> tuple[str, ...]:
         """Return the nodes that take over from the supernode, in their order."""
         return self._election.successors()
@@ -158,7 +164,7 @@ class Cluster:
 
     def peers_warning(self) -> str:
         """Return which configured peers this node looks for in vain; "" for none."""
-        if self.network is None or self._election.role is Role.MEMBER:  # which needs no others
+        if self.network is None or self._election.role is Role.MEMBER:  # a member needs no others
             return ""
         faults = self.network.candidates.unreached_peers(self._ports.monotonic())
         return f"{'; '.join(faults[:3])}: see [cluster] peers" if faults else ""

@@ -75,7 +75,7 @@ class NetworkPorts:
     vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
     save_epoch: Callable[[int], None]
-    mqtt_port: Callable[[], int]  # that the network can reach; 0: none
+    mqtt_port: Callable[[], int]  # reachable from the network; 0: none
 
 
 class ClusterNetwork:

@@ -44,7 +44,7 @@ class DeviceRecord:
     token_digest: str
     joined_at: float
     claim_digest: str = ""  # with client_id: lets a join be repeated, until confirmed
-    client_id: str = ""  # that its board joined with
+    client_id: str = ""  # the id that its board joined with
     confirmed: bool = False  # it has logged in with its own credentials
     last_seen: float = 0.0
     groups: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 REMEMBERED_SESSIONS = 4
 LOGGED_REFUSALS = (1, 10, 100, 1000, 10_000)  # of one link
 PARK_S = 4.0  # for the rest of a packet, and for what is queued for the device
-WRITE_S = 20.0  # that one chunk may wait for the link
+WRITE_S = 20.0  # one chunk waits so long for the link at most
 
 
 @dataclass(frozen=True, slots=True)

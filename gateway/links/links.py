@@ -31,9 +31,9 @@ class LinkStatus:
 
     name: str
     state: str  # closed, waiting (for a device), or of the session
-    device_id: str = ""  # that has proved its key
+    device_id: str = ""  # the device that has proved its key
     is_joining: bool = False  # a board with a claim token
-    problem: str = ""  # why it is closed
+    problem: str = ""  # the reason why it is closed
     counters: ChunkCounters = field(default_factory=ChunkCounters)
 
     @classmethod

@@ -9,9 +9,7 @@ from gateway.links.packet_boundary import PacketBoundary
 from gateway.links.session import ChunkSession
 
 DISCONNECT = b"\xe0\x00"
-INWARD_BYTES = (
-    8 * 1024
-)  # that may wait for the broker; with more, chunks are dropped and sent again
+INWARD_BYTES = 8 * 1024  # they may wait for the broker; further chunks are dropped and sent again
 KERNEL_BYTES = 16 * 1024  # asked of the system for each direction of the socket pair
 READ_BYTES = 4096
 

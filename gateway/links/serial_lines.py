@@ -28,7 +28,7 @@ class _Line:
 
     settings: SerialSettings
     stable_path: Path | None = None  # of the USB device that was there last
-    problem: str = ""  # why it is closed; "" while it is open
+    problem: str = ""  # the reason why it is closed; "" while it is open
     paused_until: float = 0.0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     open: SerialLine | None = None

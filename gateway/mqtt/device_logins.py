@@ -157,7 +157,7 @@ class DeviceLogins:
         is_admitted = device.admit(self._ports.clock())
         if device.conflicts > conflicts:
             logger.warning(
-                "device %s (%s): two boards use its identity; the one at %s is held off; run "
+                "device %s (%s): two boards use its identity; the one at %s is refused; run "
                 "`hecate devices revoke %s` and let both join again",
                 device.name, device.device_id, credentials.peer, device.device_id,
             )  # fmt: skip

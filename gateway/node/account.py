@@ -3,6 +3,7 @@
 import logging
 
 from gateway.storage.settings import SettingsStore
+from protocol.ids import ACCOUNT_ID
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +21,11 @@ class Account:
     async def load(self) -> None:
         """Read the stored account."""
         stored = await self._settings.load()
-        self.account_id = stored.get(_ID, b"").decode()
+        account_id = stored.get(_ID, b"").decode("ascii", "replace")
+        if account_id and not ACCOUNT_ID.fullmatch(account_id):
+            logger.warning("cannot read the stored account; asking the cloud for it")
+            return
+        self.account_id = account_id
         self.key = stored.get(_KEY, b"")
 
     async def become(self, account_id: str) -> None:

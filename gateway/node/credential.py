@@ -57,7 +57,8 @@ class CredentialKeeper:
 
     async def load(self) -> None:
         """Read the stored credential."""
-        self.text = (await self._settings.load()).get(_CREDENTIAL, b"").decode()
+        stored = (await self._settings.load()).get(_CREDENTIAL, b"")
+        self.text = stored.decode("ascii", "replace")  # one that is damaged admits nobody
 
     def now(self) -> float:
         """Return the unix time, at least that of this node's credential.
@@ -73,7 +74,7 @@ class CredentialKeeper:
         if not self.text or keys is None:
             return None
         if self._read_from != (self.text, keys):
-            self._read_from, self._found = (self.text, keys), self._open(keys)
+            self._read_from, self._found = (self.text, keys), self._open(self.text, keys)
         found = self._found
         return found if found and found.account_id == self._account.account_id else None
 
@@ -111,6 +112,9 @@ class CredentialKeeper:
             return True
         try:
             text = await fetch()
+            if self.read() is not None and not self._is_usable(text):
+                logger.debug("the new credential is not used: it cannot be checked here")
+                return False
             await self._settings.save({_CREDENTIAL: text.encode()})
         except GatewayError as exc:
             logger.debug("no credential: %s", exc)
@@ -123,9 +127,15 @@ class CredentialKeeper:
         found = self.read()
         return found is None or found.expires_at - self.now() < VALID_S - RENEW_S
 
-    def _open(self, keys: KeySet) -> ClusterCredential | None:
+    def _is_usable(self, text: str) -> bool:
+        """Return whether a credential can take the place of one that is valid still."""
+        keys = self._keys()
+        found = self._open(text, keys) if keys is not None else None
+        return found is not None and found.account_id == self._account.account_id
+
+    def _open(self, text: str, keys: KeySet) -> ClusterCredential | None:
         try:
-            found = read_credential(self.text, keys, ANY_TIME)
+            found = read_credential(text, keys, ANY_TIME)
         except TokenError:
             return None
         return found if found.node_id == self._node_id else None

@@ -89,7 +89,7 @@ class SensorDecisions:
         await self._store.save(sensor.settings_with(secret))
         sensor.change_key(secret)
         self.hub.note_decision(sensor)
-        logger.info("sensor %s has another bind key", device_id)
+        logger.info("bind key of sensor %s changed", device_id)
 
     async def resume(self, device_id: str) -> None:
         """Accept the counter of a sensor from where it went back to.

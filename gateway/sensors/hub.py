@@ -89,7 +89,7 @@ class SensorHub:
                 self._publisher.tell_offline(sensor)
         self._accepted = []
 
-    # what is heard ---------------------------------------------------------------------
+    # input ----------------------------------------------------------------------------
 
     def hear(self, advertisement: Advertisement) -> None:
         """Take an advertisement from the scanner; never raises because of its content."""
@@ -135,7 +135,7 @@ class SensorHub:
         """Store the exact counters, so that the next start loses no frame."""
         await self._floors.store_exactly(list(self._sensors.values()))
 
-    # what is known ---------------------------------------------------------------------
+    # queries --------------------------------------------------------------------------
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.devices.joining.source_limiter import Rate, TokenBucket
+from gateway.limits.token_bucket import Rate, TokenBucket
 from gateway.sensors.frames import Frame, read_frame
 from hardware.radio.advertisement import Advertisement
 
@@ -31,7 +31,7 @@ class Intake:
         self.counts: Counter[str] = Counter()
         self._is_accepted = is_accepted
         self._waiting: deque[HeardFrame] = deque()
-        self._bucket = TokenBucket(STRANGER_RATE.burst, 0.0)
+        self._bucket = TokenBucket(STRANGER_RATE)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -43,9 +43,7 @@ class Intake:
             return
         if len(self._waiting) >= QUEUE_LIMIT:
             self.counts["queue full"] += 1
-        elif not self._is_accepted(frame.address) and not self._bucket.take(
-            STRANGER_RATE, advertisement.heard_at
-        ):
+        elif not self._is_accepted(frame.address) and not self._bucket.take(advertisement.heard_at):
             self.counts["too many strangers"] += 1
         else:
             self._waiting.append(HeardFrame(frame, advertisement))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from gateway.devices.joining.source_limiter import Rate, TokenBucket
+from gateway.limits.token_bucket import Rate, TokenBucket
 from gateway.sensors.counter_guard import NO_COUNTER, CounterGuard, CounterVerdict
 from gateway.sensors.duplicates import DuplicateFilter
 from gateway.sensors.frames import Frame, open_frame
@@ -39,7 +39,7 @@ class SensorProblem(StrEnum):
 REMEDIES = {
     SensorProblem.WENT_BACK: "it has a new battery, or somebody repeats old frames; "
     "`hecate devices resume {0}` accepts the lower counter",
-    SensorProblem.WRONG_KEY: "`hecate devices key {0}` gives it another bind key",
+    SensorProblem.WRONG_KEY: "`hecate devices key {0}` changes its bind key",
     SensorProblem.KEY_MISSING: "`hecate devices key {0}` gives it a bind key",
     SensorProblem.NOT_ENCRYPTED: "frames without encryption do not count; if it is meant to send "
     "them, `hecate devices forget {0}` and approve it again",
@@ -87,8 +87,8 @@ class Sensor:
         self._attributes_at = 0.0
         self._copies = DuplicateFilter()
         self._bad_frames = 0
-        self._frame_bucket = TokenBucket(FRAME_RATE.burst, now)
-        self._packet_bucket = TokenBucket(PACKET_RATE.burst, now)
+        self._frame_bucket = TokenBucket(FRAME_RATE)
+        self._packet_bucket = TokenBucket(PACKET_RATE)
 
     @property
     def is_encrypted(self) -> bool:
@@ -122,7 +122,7 @@ class Sensor:
                 SensorProblem.KEY_MISSING if frame.is_encrypted else SensorProblem.NOT_ENCRYPTED,
             )
             return FrameOutcome.NOT_OPENED, None
-        if not self._frame_bucket.take(FRAME_RATE, now):
+        if not self._frame_bucket.take(now):
             return FrameOutcome.TOO_FAST, None
         objects = self._open(frame)
         if objects is None:
@@ -132,7 +132,7 @@ class Sensor:
         outcome = self._judge(frame, packet, objects, now)
         if outcome is not FrameOutcome.TAKEN:
             return outcome, None
-        if not self._packet_bucket.take(PACKET_RATE, now):
+        if not self._packet_bucket.take(now):
             return FrameOutcome.TOO_FAST, None
         self._bad_frames, self.problem, self.refused = 0, SensorProblem.NONE, None
         self.is_trigger_based = frame.is_trigger_based

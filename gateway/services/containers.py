@@ -76,7 +76,7 @@ class Container:
     def __init__(self, now: float) -> None:
         self.state = ContainerState.CREATED
         self.error = ""
-        self.deadline: float | None = now  # when to try to start it
+        self.deadline: float | None = now  # the time of its next start
         self.ready_at: float | None = None
         self._failures = 0
         self._was_ready = False

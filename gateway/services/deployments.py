@@ -21,19 +21,21 @@ in which the changes are made here.
 import asyncio
 import logging
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from gateway.services.configuration.values import ContainerValues
 from gateway.services.containers import ContainerState
 from gateway.services.deploying.activation import Activation, stored_version
-from gateway.services.deploying.container_table import BASE_KEY, ContainerTable, Deployed
+from gateway.services.deploying.change_tasks import ChangeTasks
+from gateway.services.deploying.container_table import ContainerTable, Deployed
 from gateway.services.deploying.image_updates import ImageUpdates
 from gateway.services.deploying.startup import ContainerStartup
 from gateway.services.errors import ConflictError, NotFoundError, ServicesError
 from gateway.services.images.catalogue import Catalogue, StoredContainer, StoredImage
 from gateway.services.images.store import ImageStore
+from gateway.services.paths import BASE_KEY
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext
 from gateway.services.versions.history import VersionHistory
@@ -42,7 +44,6 @@ from gateway.storage.disk_thread import DiskThread
 __all__ = ["BASE_KEY", "Deployed", "Deployments"]
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -60,7 +61,7 @@ class Deployments:
         self._startup = ContainerStartup(self.table, context.values, context.clock)
         # locks are taken in this order: of an image, of a container, of its row
         self._creating = 0
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._changes = ChangeTasks()
         self.routes = self.table.routes
 
     # A deployment, from top to bottom -------------------------------------------------------------
@@ -90,7 +91,7 @@ class Deployments:
         self._images.check_signature(image.signature, image.digest)
         if not _NAME.fullmatch(name):
             raise ServicesError(f"cannot name a container {name!r:.80}: letters, digits, . _ -")
-        return await self._without_caller(self._put_container(name, image, env, now, given or {}))
+        return await self._changes.run(self._put_container(name, image, env, now, given or {}))
 
     async def _put_container(
         self,
@@ -170,7 +171,7 @@ class Deployments:
             ConflictError: there is no version to go back to, or its code is gone.
             DeployError: it does not become ready; what ran before it runs on.
         """
-        return await self._without_caller(self._roll_back(client_id, container_id, number))
+        return await self._changes.run(self._roll_back(client_id, container_id, number))
 
     async def _roll_back(self, client_id: str, container_id: str, number: int | None) -> Deployed:
         async with self._activation.locks.hold(container_id):
@@ -212,13 +213,13 @@ class Deployments:
             raise NotFoundError(f"cannot find image with name {name!r:.80}")
         self._images.check_signature(found.signature, found.digest)
         await self.table.check_space(f"deploy {container_id}")
-        await self._without_caller(self.update_image(container_id, found, env))
+        await self._changes.run(self.update_image(container_id, found, env))
 
     async def change_values(
         self, client_id: str, container_id: str, given: Mapping[str, Any]
     ) -> None:
         """Change settings, which its process is told, and secrets, for which it is replaced."""
-        await self._without_caller(self._activation.change_values(client_id, container_id, given))
+        await self._changes.run(self._activation.change_values(client_id, container_id, given))
 
     def given_values(self, container_id: str) -> ContainerValues:
         """Return the given settings and secrets of a container."""
@@ -254,11 +255,11 @@ class Deployments:
 
     async def start_container(self, client_id: str, container_id: str) -> Deployed:
         """Start a container, unless it runs; with the version that was queued while it stood."""
-        return await self._without_caller(self._start(client_id, container_id, anew=False))
+        return await self._changes.run(self._start(client_id, container_id, anew=False))
 
     async def restart_container(self, client_id: str, container_id: str) -> Deployed:
         """Start a new process, which takes over from the one that runs."""
-        return await self._without_caller(self._start(client_id, container_id, anew=True))
+        return await self._changes.run(self._start(client_id, container_id, anew=True))
 
     async def _start(self, client_id: str, container_id: str, *, anew: bool) -> Deployed:
         async with self._activation.locks.hold(container_id):
@@ -269,7 +270,7 @@ class Deployments:
 
     async def stop_container(self, client_id: str, container_id: str) -> Deployed:
         """End a container's process; it stays stopped until it is started or deployed."""
-        return await self._without_caller(self._stop(client_id, container_id))
+        return await self._changes.run(self._stop(client_id, container_id))
 
     async def _stop(self, client_id: str, container_id: str) -> Deployed:
         async with self._activation.locks.hold(container_id):
@@ -281,7 +282,7 @@ class Deployments:
 
     async def delete_container(self, client_id: str, container_id: str) -> Deployed:
         """End a container, and delete its row, its files and its session at the broker."""
-        return await self._without_caller(self._delete(client_id, container_id))
+        return await self._changes.run(self._delete(client_id, container_id))
 
     async def _delete(self, client_id: str, container_id: str) -> Deployed:
         async with self._activation.locks.hold(container_id):
@@ -315,12 +316,12 @@ class Deployments:
             DeployError: a container does not become ready with it; everything is as it was.
         """
         async with self._uploads.unpack(client_id, source, now, digest) as (image, unpacked):
-            await self._without_caller(self._uploads.keep(image, unpacked, store_only=store_only))
+            await self._changes.run(self._uploads.keep(image, unpacked, store_only=store_only))
         return image
 
     async def delete_image(self, client_id: str, image_id: str) -> StoredImage:
         """Remove an image that no container uses."""
-        return await self._without_caller(self._uploads.delete(client_id, image_id))
+        return await self._changes.run(self._uploads.delete(client_id, image_id))
 
     def images(self, client_id: str) -> list[StoredImage]:
         """Return a client's images."""
@@ -352,36 +353,24 @@ class Deployments:
     async def resume(self) -> None:
         """Start the containers that ran when the gateway stopped, and what waited then."""
         versions = await self._disk.run(self._catalogue.versions)
-        for stored in await self._disk.run(self._catalogue.containers):
-            history = VersionHistory(versions.get(stored.container_id, ()))
-            if await self._startup.resume(stored, history):
-                task = asyncio.create_task(self._activation.activate_waiting(stored.container_id))
-                self._keep(task)
+        resumed = [
+            await self._startup.add(stored, VersionHistory(versions.get(stored.container_id, ())))
+            for stored in await self._disk.run(self._catalogue.containers)
+        ]
+        for one in resumed:  # all have their routes: the first to run may call the others
+            one.start()
+            if one.has_waiting:
+                self._changes.start(self._activation.activate_waiting(one.stored.container_id))
+        self._changes.open()
         await self._images.sweep(set())
 
     async def stop(self) -> None:
         """End all processes; everything is started again at the next resume()."""
         self._activation.stop()
         await asyncio.gather(*(one.supervisor.close() for one in self.table.all()))
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._changes.close()
         await self._disk.run(self._catalogue.close)
         self._disk.close()
-
-    # A change goes on when its caller hangs up ----------------------------------------------------
-
-    async def _without_caller(self, change: Coroutine[Any, Any, T]) -> T:
-        """Return the result of a change, which is not cancelled with its caller."""
-        return await asyncio.shield(self._keep(asyncio.create_task(change)))
-
-    def _keep(self, task: asyncio.Task[T]) -> asyncio.Task[T]:
-        self._tasks.add(task)
-        task.add_done_callback(self._release)
-        return task
-
-    def _release(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # its caller may be gone
 
 
 def _no_version(

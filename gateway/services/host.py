@@ -18,7 +18,7 @@ from gateway.services.deadletters import DeadLetterKeeper
 from gateway.services.deadletters.keeper import LetterBroker
 from gateway.services.deploying.store_quota import StoreQuotas
 from gateway.services.deployments import Deployed, Deployments
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.services.egress.sockets import ConnectedRuntime, GatewaySockets
 from gateway.services.images.catalogue import Catalogue
 from gateway.services.images.upload import Upload
@@ -75,7 +75,7 @@ class ContainerStatus:
     overdue: int = 0  # handlers ended at their limit
     messages: ContainerMessages = field(default_factory=ContainerMessages)
     version: int = 0  # of its history; 0 before the first was ready
-    note: str = ""  # why the version that was deployed last is not the one that runs
+    note: str = ""  # the reason why the newest version is not the one that runs
 
 
 class ServiceHost:
@@ -134,12 +134,12 @@ class ServiceHost:
         """The limits of microservices."""
         return self._limits
 
-    async def start(self, outlets: Outlets | None = None) -> None:
+    async def start(self, targets: EgressTargets | None = None) -> None:
         """Start the containers that ran before; do not wait until they are ready.
 
-        Their requests lead to the outlets.
+        Their requests lead to the targets.
         """
-        self._gateway_sockets.lead_to(outlets)
+        self._gateway_sockets.lead_to(targets)
         await self._dead_letters.load()
         await self._deployments.resume()
         self._watching = asyncio.create_task(self._quotas.run(), name="store quotas")
@@ -249,7 +249,7 @@ class ServiceHost:
         if version is None:
             return None
         mqtt = version.manifest.mqtt
-        # what answers its requests, and its own answers, need no word in the manifest
+        # the topics of its requests and answers need no entry in the manifest
         subscribe = (*mqtt.subscribe, response_topic(container_id))
         publish = (*mqtt.publish, RESPONSES)
         own = (dead_letter_topic(container_id),)

@@ -11,6 +11,7 @@ from gateway.services.images.catalogue import StoredContainer
 from gateway.services.routes import ContainerRoute, Routes, bases_of
 from gateway.services.runtimes.port import Version
 
+BASE_KEY = "MCM.BASE_API_PATH"  # in the environment; wins over the manifest
 # first parts of paths that the gateway answers itself; only paths without a client id meet them
 RESERVED = frozenset(
     {"account", "api", "beps", "devices", "healthz", "jsonrpc", "mcm", "mds", "metrics", "mip",
@@ -37,7 +38,8 @@ class ContainerPaths:
         if clash is not None:
             base, other, owner = clash
             raise ConflictError(
-                f"cannot deploy {container_id}: {base} overlaps with {other} of {owner}"
+                f"cannot deploy {container_id}: {base} overlaps with {other} of {owner}; "
+                f"give it another [http] base or {BASE_KEY}, or remove {owner}"
             )
         if self._v1_paths and bases and bases[-1].split("/")[1] in RESERVED:
             raise ConflictError(

@@ -31,7 +31,13 @@ class Microservices:
         path: str = scope["path"]
         route = self._services.find(path)
         response: Response
-        if route is None:
+        if route is None and not self._services.is_loaded:
+            response = problem_response(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"cannot find {path[:200]} yet: the gateway starts its microservices; try again",
+                {"Retry-After": "1"},
+            )
+        elif route is None:
             response = problem_response(
                 HTTPStatus.NOT_FOUND,
                 f"cannot find {path[:200]}: no such route or microservice",

@@ -99,7 +99,9 @@ class CloudConnection:
         self._subscribed: dict[int, asyncio.Future[list[str]]] = {}
         self._misc: asyncio.TimerHandle | None = None
         self._clock = clock
-        self._slept_before_s = clock() - self._loop.time()  # that clock stands still meanwhile
+        self._slept_before_s = (
+            clock() - self._loop.time()
+        )  # the loop's clock stands still in a suspend
         self._client = _Client(client_id, endpoint, five=five)
         self._client.username_pw_set(client_id, password.reveal())
         self._set_callbacks()

@@ -26,7 +26,7 @@ class Endpoint:
     # returns the same context each time; the first call reads the authorities: 10 ms, 0.8 MiB
     tls: Callable[[], ssl.SSLContext] | None
     proxy: Proxy | None = None
-    door: Path | None = None  # the Unix socket that leads there through another node
+    way_socket: Path | None = None  # the Unix socket that leads there through another node
     via: str = ""  # the node that the way goes through; "" for a direct one
 
     def __str__(self) -> str:
@@ -47,8 +47,8 @@ class Endpoint:
 
     def connect(self, timeout_s: float) -> socket.socket:
         """Return a connected socket; OSError when there is none. Blocks."""
-        if self.via and self.door is not None:
-            return _connect_unix(self.door, timeout_s)
+        if self.via and self.way_socket is not None:
+            return _connect_unix(self.way_socket, timeout_s)
         if self.proxy is None:
             sock = socket.create_connection((self.host, self.port), timeout=timeout_s)
         else:

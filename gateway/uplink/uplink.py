@@ -35,6 +35,7 @@ from gateway.uplink.downlinks import Downlinks
 from gateway.uplink.endpoint import Endpoint
 from gateway.uplink.forwarder import Forwarder
 from gateway.uplink.link import CloudLink, CloudLinkState
+from gateway.uplink.registration import DueRegistration
 from gateway.uplink.rules import Rules
 from hardware.boot_clock import boot_time
 from protocol.mqtt_limits import MqttLimits
@@ -48,12 +49,10 @@ logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 30.0
 OLD_VERSION_S = 3600.0  # until MQTT 5 is tried again with a broker that lacks it
-SETTLE_S = 0.1  # one registration covers all changes within this time
 TOKEN_RETRY_S = 10.0
 LOOK_S = 5.0  # at the clock: a machine that has slept is late (boot_clock.py)
 HANGS_S, HANGS_LOOK_S = 2.0, 0.25  # of a direct attempt, when there is another way
 PROBE_S = 1.0  # at least, between two probes of the direct way
-REGISTER_AGAIN_S = 12 * 3600.0  # a signed record is valid for a day
 
 
 # takes a SEP request, the supernode's id, and a function that sends the answer to a topic
@@ -73,7 +72,7 @@ class NodePorts:
     on_registered: Callable[[NodeRecord], None]
     on_reach: Callable[[bool], None] = lambda _: None  # the cloud, by a way of its own
     on_stale_claim: Callable[[int], None] = lambda _: None  # the epoch that the cloud knows
-    way_fault: Callable[[], str] = lambda: ""  # why a way through another node does not open
+    way_fault: Callable[[], str] = lambda: ""  # the fault of a way through another node
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class UplinkParts:
     spool: Spool
     local: LocalClient
     ways: WayChoice = field(default_factory=WayChoice)
-    probe: Callable[[], Awaitable[bool]] = _never  # whether the direct way works
+    probe: Callable[[], Awaitable[bool]] = _never  # true if the direct way works
 
 
 class Uplink:
@@ -113,16 +112,16 @@ class Uplink:
         self._limits = MqttLimits()  # as the cloud announced them last
         self._old_version_until = float("-inf")
         self.mqtt = ""  # the present version and transport, in words
-        self._changed = asyncio.Event()
+        self._due = DueRegistration(self._rng)
         self._failing_since: float | None = None
         self._handle_request: RequestHandler | None = None  # while run() runs
 
     def _make_waits(self) -> Iterator[float]:
         return delays(FIRST_WAIT_S, LONGEST_WAIT_S, self._rng)
 
-    def register_soon(self) -> None:
-        """Register the node's record again: it has changed."""
-        self._changed.set()
+    def register_soon(self, spread_s: float = 0.0) -> None:
+        """Register the node's record again: it has changed, as others' within spread_s."""
+        self._due.request(spread_s)
 
     def look_again(self, *, closely: bool) -> None:
         """Look at the ways to the cloud: they may have changed.
@@ -329,23 +328,18 @@ class Uplink:
     async def _follow_changes(self) -> None:
         waits = self._make_waits()
         while True:
-            try:
-                async with asyncio.timeout(REGISTER_AGAIN_S):
-                    await self._changed.wait()
-            except TimeoutError:
-                pass
-            await asyncio.sleep(SETTLE_S)
+            await self._due.wait()
             try:
                 await self._register()
             except UplinkError as exc:
                 logger.warning("%s; trying again", exc)
-                self._changed.set()
+                self._due.request()
                 await asyncio.sleep(next(waits))
             else:
                 waits = self._make_waits()
 
     async def _register(self) -> None:
-        self._changed.clear()
+        self._due.begin()
         try:
             record = await self._api.register(self._node.signed_record())
         except StaleClaim as exc:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 BLUEZ, ROOT = "org.bluez", "/org/bluez"
 ADAPTER, DEVICE = "org.bluez.Adapter1", "org.bluez.Device1"
-OFF_S = 1.0  # that an adapter stays switched off
+OFF_S = 1.0  # an adapter stays switched off so long
 CLOSE_S = 1.0
 
 Objects = Mapping[str, Mapping[str, Mapping[str, Any]]]  # path, interface, property
@@ -112,7 +112,7 @@ async def _system_bus() -> "AsyncIterator[MessageBus]":
     try:
         yield bus
     finally:
-        bus.disconnect()  # which only asks for it: the socket is closed by the loop
+        bus.disconnect()  # asks only: the loop closes the socket
         with contextlib.suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
                 await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]

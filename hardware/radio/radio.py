@@ -69,7 +69,7 @@ class Radio:
         self._pauses_for_links = False
         self._last_address = ""
         self.adapter: Adapter | None = None
-        self.problem = ""  # why there is no adapter
+        self.problem = ""  # the reason why there is no adapter
         self.source = AdvertisementSource()
         self.scanner = Scanner(backend, self._calls, self.source, now)
         self.counters = RadioCounters()
@@ -178,7 +178,7 @@ class Radio:
             if address not in real or not link.is_connected:
                 if not link.is_lost:
                     self.counters.dead_closed += 1
-                    logger.info("the link to %s is gone without a word", address)
+                    logger.info("the link to %s has ended without notice", address)
                 link.lose("the link is gone")
                 if self._links.get(address) is link:
                     del self._links[address]

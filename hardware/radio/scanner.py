@@ -60,7 +60,7 @@ class Scanner:
         self._health = ScanHealth()
         self._current: BleakScanner | None = None
         self._is_running = False
-        self._pauses = 0  # that are wanted now
+        self._pauses = 0  # pauses that are wanted now
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
         self._stopped.set()

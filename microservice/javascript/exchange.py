@@ -217,7 +217,7 @@ class ScriptExchange:
         await self._send({"type": "http.response.start", "status": 500, "headers": headers})
         await self._send({"type": "http.response.body", "body": response.body})
 
-    # What the script does -------------------------------------------------------------------------
+    # Calls of the script -------------------------------------------------------------------------
 
     async def _log(self, frame: dict[str, Any]) -> None:
         console.log(_LEVELS.get(frame["level"], logging.INFO), "%s", indented(str(frame["text"])))

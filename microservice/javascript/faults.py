@@ -9,6 +9,8 @@ TIME, MEMORY, UNANSWERED, ERROR = "time", "memory", "unanswered", "error"
 GOING_ON = frozenset({"uncaught", "rejection"})  # the request may still be answered
 HIDDEN = "the handler failed, see the container's log"
 
+_OTHER_EXPORTS = re.compile(r"(module|exports) is not defined|mimikModule\.exports is ")
+_MODULES = re.compile(r"require is not defined|^SyntaxError: .*\b(import|export)\b")
 _PLACE = re.compile(r"index\.js:(\d+)")
 _OURS = re.compile(r"\(hecate:|at hecate:|at __\w+ \(|<anonymous> \(native\)$")
 
@@ -69,9 +71,17 @@ def explain_loading(text: str) -> str:
     """Return in one line why index.js cannot be loaded; text is the reason, then the stack."""
     place = _PLACE.search(text)
     reason = text.split("\n", 1)[0] or "its process ended"
-    return (
-        f"cannot load {ENTRY_FILE}: {reason}{f' ({ENTRY_FILE}, line {place[1]})' if place else ''}"
-    )
+    where = f" ({ENTRY_FILE}, line {place[1]})" if place else ""
+    return f"cannot load {ENTRY_FILE}: {reason}{where}{_next_step(reason)}"
+
+
+def _next_step(reason: str) -> str:
+    """Return what helps against mistakes of a first index.js; "" for others."""
+    if _OTHER_EXPORTS.search(reason):
+        return "; begin with: mimikModule.exports = (context, request, response) => { … }"
+    if _MODULES.search(reason):
+        return "; there are no modules: pack index.js and what it uses into one file by a bundler"
+    return ""
 
 
 def fault_of_end(status: int) -> Fault:

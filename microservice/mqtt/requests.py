@@ -13,7 +13,7 @@ from dataclasses import replace
 from microservice.errors import PublishError
 from microservice.mqtt.wire import Incoming, MessageProperties
 
-RESPONSES = "responses/+"  # what a container may publish to without naming it in its manifest
+RESPONSES = "responses/+"  # any container may publish there; its manifest need not name it
 WAITING_LIMIT = 256
 CORRELATION_BYTES = 16
 

@@ -6,7 +6,7 @@ from microservice.mqtt.wire import FilterOptions
 from microservice.template import topic_filter
 from microservice.triggers.registry import RETAIN_HANDLING, Trigger
 
-TOPICS = 1000  # whose triggers are remembered
+TOPICS = 1000  # the triggers of so many topics are remembered
 
 Found = tuple[tuple[Trigger, dict[str, str]], ...]  # with the named levels of the topic
 

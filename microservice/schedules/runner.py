@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from microservice.errors import DamagedStoreError, StoreError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.memory import explain_memory, is_out_of_memory
 from microservice.schedules.rules import Cron, Missed, Rule
@@ -25,7 +26,7 @@ class ScheduledHandler:
     name: str
     rule: Rule
     handler: Callable[[], Awaitable[None]]
-    limit_s: float | None = None  # how long a run may take; as for other handlers when None
+    limit_s: float | None = None  # the limit of a run; None: as for other handlers
 
     @property
     def remembers(self) -> bool:
@@ -82,9 +83,9 @@ class ScheduleRunner:
         for schedule in self._schedules.values():
             if not schedule.remembers:
                 continue
-            last = await self._memory.last_run(schedule.name)
+            last = await self._recall(schedule.name)
             if last is None:  # a run that is missed before the first one is made up for, too
-                await self._memory.set_last_run(schedule.name, wall)
+                await self._remember(schedule.name, wall)
             last_runs[schedule.name] = wall if last is None else last
         self._timetable.start(wall, self._clocks.mono(), last_runs)
 
@@ -142,4 +143,21 @@ class ScheduleRunner:
         else:
             self._counters.handled += 1
         if schedule.remembers:  # not before: a run that a power cut ends happens again
-            await self._memory.set_last_run(schedule.name, began)
+            await self._remember(schedule.name, began)
+
+    # A full disk stops no schedule: it costs what would have been made up for after a restart.
+
+    async def _recall(self, name: str) -> float | None:
+        try:
+            return await self._memory.last_run(name)
+        except DamagedStoreError:
+            raise
+        except StoreError as exc:
+            logger.error("cannot tell when schedule %s ran last: %s", name, exc)  # noqa: TRY400  # the reason is all there is
+            return None
+
+    async def _remember(self, name: str, at: float) -> None:
+        try:
+            await self._memory.set_last_run(name, at)
+        except StoreError as exc:  # one that is damaged ends the service by itself
+            logger.error("cannot remember the run of schedule %s: %s", name, exc)  # noqa: TRY400  # the reason is all there is

@@ -9,7 +9,7 @@ from tests.conformance.runs import PAHO_5, SEQUENCES
 LAWFUL = {
     SEQUENCES: {
         r"proto ver 2\b": "who asks for a level below 4 is answered as in 3.1.1, with 0x01",
-        # what the data calls U+FFFF is a surrogate
+        # the data writes a surrogate as U+FFFF
         r"v5.0 +CONNECT 10 Client ID with (0x0000|U\+D800|U\+FFFF)": "no UTF-8 string: malformed",
         r"qos1 nolocal": "nobody but its sender subscribed: 0x10 is allowed",
         r"\$ topic - connection/state": "topics with $ are the broker's own, all of them",

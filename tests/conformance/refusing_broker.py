@@ -12,7 +12,7 @@ from broker import AllowAll, Broker, Identity, Limits, Listener
 from broker.journal import Journal
 
 FORBIDDEN = "test/nosubscribe"  # the topic that the suites expect to be refused
-KEEP_ALIVE_S = 60  # which they expect to be told when they ask for 120
+KEEP_ALIVE_S = 60  # the cases ask for 120 and expect this answer
 
 
 class RefusesOne(AllowAll):

@@ -27,7 +27,7 @@ class _EndError(ValueError):
     """The broker has closed the connection; the suite's loop takes it for a failed case."""
 
 
-_differs = [False]  # whether the sequence that runs got what was not exactly the expected
+_differs = [False]  # true if the running sequence got another packet than the expected
 
 
 def main() -> None:

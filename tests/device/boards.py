@@ -116,7 +116,7 @@ class ScriptedBroker:
         self.suback = b"\x01"
         self.acknowledges = True
         self.pings = True
-        self.tells_time = False  # when a device comes online, as the gateway does
+        self.tells_time = False  # tell a device the time when it comes online, as the gateway does
         self.after_suback = b""
         self.connections: list[list[Packet]] = []
         self.writers: list[asyncio.StreamWriter] = []

@@ -86,7 +86,7 @@ class Bridge:
     def _take_output(self) -> None:
         try:
             output = os.read(self._console, 4096)
-        except OSError:  # what Linux says at the end
+        except OSError:  # Linux's answer at the end
             output = b""
         if not output:
             self._restart()

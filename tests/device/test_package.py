@@ -77,7 +77,7 @@ def micropython(program: str, *path: Path) -> str:
         text=True,
         check=True,
         timeout=30,
-        cwd="/",  # which comes first in the search path, and holds no package of ours
+        cwd="/",  # the first folder of the search path; it holds no package of ours
         env={"PATH": "", "MICROPYPATH": search},
     ).stdout
 
@@ -117,7 +117,7 @@ def test_fits_into_a_board_of_64_kib(compiled: Path, tmp_path: Path) -> None:
         await asyncio.to_thread(application.publish, f"{PREFIX}/commands/light", '{"on": true}')
         await until(lambda: application.payloads("/replies/light"), "a reply")
         told = len(heaps())
-        # what ran the command is freed again, but for the names that MicroPython keeps
+        # the memory of the command is freed, but for the names that MicroPython keeps
         limit = before[len(before) // 2] + 4096
         await until(lambda: heaps()[told:] and heaps()[-1] < limit, "it is freed")
         names = json.loads(application.payloads("/modules")[-1])["value"]

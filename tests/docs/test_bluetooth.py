@@ -23,7 +23,7 @@ def test_the_numbers_of_the_page_are_those_of_the_code() -> None:
         scheduler.PROOF_S,
         scheduler.URGENT_S,
     ]
-    assert f"nothing passed for {scheduler.IDLE_S:g} s" in TEXT
+    assert f"nothing has passed for {scheduler.IDLE_S:g} s" in TEXT
     assert f"nobody has heard it\nfor {presence.AWAY_S:.0f} s" in TEXT
     assert f"for {presence.LONGEST_S / 60:.0f} minutes" in TEXT
     assert f"up to {advertisers.STRANGER_CAP_S / 60:.0f} minutes" in TEXT

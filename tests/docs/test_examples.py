@@ -67,6 +67,6 @@ def test_the_commands_of_a_page_run(name: str, gateway: Gateway, tmp_path: Path)
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = done.stdout
-    # what the page shows of the answers, but for what depends on the time
+    # the answers of the page, but for those that depend on the time
     for line in re.findall(r'^(\{"(?!data": \[\{"hour).*\})$', page, re.MULTILINE):
         assert line in said, said

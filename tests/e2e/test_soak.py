@@ -13,7 +13,7 @@ from tests.system import Cloud, Gateway
 
 WARM_UP_S = 30
 SOAK_S = part_of(150, least=40)
-# When the broker's log cleans, first after about 75,000 messages, it reads a segment of 4 MiB, and
+# At its first cleaning, after about 75,000 messages, the broker's log reads a segment of 4 MiB, and
 # the C allocator keeps that; besides, 0.3 MiB in 35,000 messages were seen. A leak of one reading's
 # size a message is 30 MiB.
 GROWTH_LIMIT_BYTES = 8 * 2**20

@@ -54,9 +54,9 @@ class DeploymentRounds:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder, self._chance = folder, random.Random(seed)
         self._number = 0
-        self._label = "0-0"  # what runs now
-        self._ran = {"0-0"}  # what may be gone back to
-        self._codes, self._envs = {"0"}, {"0"}  # that can run
+        self._label = "0-0"  # the version that runs now
+        self._ran = {"0-0"}  # versions to which a rollback may go
+        self._codes, self._envs = {"0"}, {"0"}  # codes and environments that can run
         self.outcome = DeploymentOutcome()
 
     def go(self, rounds: int) -> DeploymentOutcome:

@@ -131,7 +131,7 @@ class Fleet:
 
     @property
     def is_settled(self) -> bool:
-        """Whether everybody is there and has all answers."""
+        """True when all clients are connected and have all answers."""
         return all(peer.is_settled for peer in self.peers)
 
     def reader(self, number: int) -> "Reader":

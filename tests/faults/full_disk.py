@@ -36,7 +36,7 @@ class Ground(Protocol):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has shown."""
+    """The results of a run."""
 
     accepted: int = 0
     refused: int = 0

@@ -28,7 +28,7 @@ MESSAGE_BYTES = 10_000
 COST_BYTES = 10_300  # with what the broker counts besides the payload
 EXPIRY_S = 1
 EXPIRING = 130  # more than fit
-BEHIND = 20  # that must arrive, behind expired ones
+BEHIND = 20  # messages behind the expired ones; they must arrive
 QUEUES = 3
 LIFE_S = (0.4, 1.5)  # of a round
 STEP_S = 0.004
@@ -38,7 +38,7 @@ REPEATED_S = 0.5 * PATIENCE  # without a message, after which nothing comes once
 
 @dataclass(frozen=True, slots=True)
 class Shares:
-    """How often something happens."""
+    """The probability of each event."""
 
     kills: float = 0.3  # of rounds
     reloads: float = 0.7  # of rounds
@@ -79,11 +79,11 @@ class Queue:
 
     @property
     def held_bytes(self) -> float:
-        """What waits for the keeper, at most."""
+        """The most bytes that can wait for the keeper."""
         return min(QUEUE_BYTES, COST_BYTES * (self.promised + self.expiring))
 
     def killed(self) -> None:
-        """Count what was received last as waiting: the broker may not have kept its answers."""
+        """Count the messages received last as waiting: the broker may have lost their answers."""
         self.promised += self._received
         self._received, self._is_repeated = 0, True
 
@@ -208,7 +208,7 @@ class QueueRun:
 
     @property
     def numbers(self) -> str:
-        """How much happened, in words."""
+        """The numbers of messages, in words."""
         history = self.stage.history
         taken = sum(type(event) is Taken for event in history)
         got = sum(type(event) is Got for event in history)

@@ -173,7 +173,7 @@ class Receiver:
             self._say("unasked", f"{self.name} got {_show(event)} without a subscription for it")
         if message.over_at + SLACK_S < self.began_at and not event.again:
             self._say("expired", f"{self.name} got {_show(event)}, expired when it connected")
-        if event.retain:  # what was there when it subscribed
+        if event.retain:  # retained before it subscribed
             return
         if event.qos == 2:
             if event.packet_id in self.unreleased:

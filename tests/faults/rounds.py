@@ -23,7 +23,7 @@ LAST_WILL_S = 1.5  # longer than the delay of any: one that must not come would 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run has shown."""
+    """The results of a run."""
 
     rounds: int = 0
     sent: int = 0

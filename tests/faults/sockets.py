@@ -90,11 +90,11 @@ class Sockets:
 
     @property
     def is_silent(self) -> bool:
-        """Whether nobody has a connection."""
+        """True when no client has a connection."""
         return not self._dialing and all(wire.is_over for wire in self._wires.values())
 
     def end_all(self) -> None:
-        """Cut everybody."""
+        """Cut all connections."""
         for peer in list(self._wires):
             self.hang_up(peer, polite=False)
 

@@ -18,7 +18,7 @@ END_S = 3.0 * PATIENCE
 
 
 class Stage:
-    """Where a run takes place.
+    """The surroundings of a run: history, checker, sockets.
 
     past is what the clients lived through before, until
     the broker was killed at that time.
@@ -34,7 +34,7 @@ class Stage:
         self.fleet = Fleet(chance, self.record, time.monotonic, self.sockets)
         self._last_got = 0.0
         self._readers = 0
-        self._end = 0.0  # what was due until then must have come
+        self._end = 0.0  # messages due until then must have come
         if past is not None:
             self._live_again(past, killed_at)
 
@@ -56,7 +56,7 @@ class Stage:
 
     @property
     def backlog(self) -> int:
-        """How many messages wait for the slowest."""
+        """The number of messages that wait for the slowest client."""
         return self.checker.backlog(("slow", "away"), "load")
 
     async def silence(self) -> None:
@@ -108,7 +108,7 @@ class Stage:
 
     @property
     def due_wills(self) -> int:
-        """How many wills had to come."""
+        """The number of wills that had to come."""
         return self.checker.due_wills(self._end)
 
     def _is_done(self, waited_s: float) -> bool:

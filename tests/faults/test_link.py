@@ -1,4 +1,4 @@
-"""What gateway or cloud has acknowledged comes out at the other end, whatever ends in between."""
+"""A message that gateway or cloud has acknowledged reaches the other end, whatever ends between."""
 
 import asyncio
 from pathlib import Path

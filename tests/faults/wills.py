@@ -36,7 +36,7 @@ class _Will:
     is_known: bool = False  # its CONNACK came
     from_at: float = 0.0  # the delay counts from then
     answers: int = 0  # since it was lost, one after the other
-    answered: int = 0  # where the last of them is
+    answered: int = 0  # the place of the last of them
     is_free: bool = False  # a kill came before the broker must have heard a good-bye
     tried_at: float | None = None  # the client's next CONNECT: the broker may discard the will
     back_at: float | None = None  # the CONNACK of it or a later one

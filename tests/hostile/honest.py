@@ -41,7 +41,7 @@ class Pair:
     """One publisher, one subscriber, a topic of their own."""
 
     def __init__(self, number: int, broker: int) -> None:
-        # what clock_getcpuclockid() of C returns for a process; Python does not have it
+        # the value of C's clock_getcpuclockid() for a process; Python does not have it
         self._work = ~broker << 3 | 2
         self.topic = f"honest/{number}/a/b"
         self.name = f"honest-{number}"

@@ -1,4 +1,4 @@
-"""Takes any bytes as what a serial line brings, and as chunks of one who has no key."""
+"""Takes any bytes as input of a serial line, and as chunks of a peer without a key."""
 
 from gateway.links.keys import LinkKey
 from gateway.links.session import ChunkSession

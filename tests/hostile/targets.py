@@ -202,7 +202,7 @@ def configurations(data: bytes) -> None:
 
 @target
 def contract(data: bytes) -> None:
-    """What comes over the SEP and to the relay."""
+    """Input over the SEP and to the relay."""
     for decode in (decode_envelope, decode_request, decode_response, sniff):
         with contextlib.suppress(ContractError):
             decode(data)
@@ -222,5 +222,5 @@ def advertisements(data: bytes) -> None:
 
 @target
 def links(data: bytes) -> None:
-    """What a serial line brings, and chunks of one who has no key."""
+    """Bytes of a serial line, and chunks of a peer without a key."""
     check_link(data)

@@ -1,4 +1,4 @@
-"""Is a cable that delays each frame: two TAP devices with this process between them.
+"""Delays each frame between two TAP devices, as a long cable would.
 
 Usage: python -m tests.hosts.delay NAMESPACE INTERFACE NAMESPACE INTERFACE SECONDS; SIGTERM ends it,
 and removes both devices. A TAP device gets whole frames with their checksums, which a socket on a

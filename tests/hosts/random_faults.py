@@ -1,4 +1,4 @@
-"""Makes random faults in a test network, and says what is true of it."""
+"""Makes random faults in a test network, and tells its true state."""
 
 import random
 import time

@@ -24,7 +24,7 @@ def test_all_members_move_to_the_successor_and_load_nothing_anew(
     tmp_path: Path, record_property: Count
 ) -> None:
     with Network(3) as network, ExitStack() as stack:
-        first, second, crowd = network.hosts
+        first, second, third = network.hosts
         peers = [f"{host.address}:8084" for host in (first, second)]
         gateways = [
             stack.enter_context(
@@ -36,8 +36,8 @@ def test_all_members_move_to_the_successor_and_load_nothing_anew(
         ids = {leader.node_id}
         until(lambda: {g.cluster()["supernodeId"] for g in gateways} == ids, "the best leads")
         command = (sys.executable, "-m", "benchmarks.cluster.members", "--secret", SECRET)
-        options = ("--count", str(MEMBERS), "--host", crowd.address, "--peers", ",".join(peers))
-        program = Program(crowd.command(*command, *options))
+        options = ("--count", str(MEMBERS), "--host", third.address, "--peers", ",".join(peers))
+        program = Program(third.command(*command, *options))
         stack.enter_context(program)
         until(lambda: len(leader.listed()) == MEMBERS + 2, "all are registered", 60)
         until(lambda: leader.cluster()["successors"][0] == successor.node_id, "its successor")

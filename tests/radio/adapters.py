@@ -15,7 +15,7 @@ from tests.radio.faults import AdapterFaults
 if TYPE_CHECKING:
     from bumble.transport.common import Transport
 
-MTU = 517  # that bleak asks for on Linux
+MTU = 517  # bleak asks for it on Linux
 HEARD = "advertisement"
 
 
@@ -28,7 +28,7 @@ class VirtualAdapter:
         self.faults = AdapterFaults()
         self.links: dict[str, Connection] = {}  # by the device's address; leaked ones among them
         self.connecting = asyncio.Lock()  # bumble takes one connect() at a time
-        self.services: dict[str, object] = {}  # that keeps_services keeps, by address
+        self.services: dict[str, object] = {}  # by address; filled with keeps_services
         self.bonds: set[str] = set()
         self.restarts = 0
         self._port = hci_port

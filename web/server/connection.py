@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import h11
 
 from web.problems import encode_raw_problem
+from web.responses import problem_response
 from web.server.limits import HttpLimits
 from web.server.phases import HttpEvent, HttpPhase, next_phase
 from web.server.takeover import KEY, TakenConnection
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 _BUSY = encode_raw_problem(503, "cannot serve: all connections are in use; try again")
 _HEAD_LATE = encode_raw_problem(408, "cannot read request: its head was not complete in time")
 _BODY_LATE = encode_raw_problem(408, "cannot read request: its body made no progress")
+_AMBIGUOUS = (
+    "cannot read request: it has a Transfer-Encoding beside a Content-Length, or is HTTP/1.0"
+)
 
 
 @dataclass(slots=True)
@@ -67,7 +71,9 @@ class HttpConnection(H11Protocol):
         self._phase = HttpPhase.IDLE
         self._deadline = 0.0
         self._progress_bytes = 0  # of a body since the last deadline
-        self._unsent_bytes: int | None = None  # when the peer last read a part of an answer
+        self._unsent_bytes: int | None = (
+            None  # bytes unsent when the peer last read a part of an answer
+        )
         self._unsent_deadline = 0.0
         self._taken: TakenConnection | None = None
         self._inner_app, self.app = self.app, self._serve
@@ -139,6 +145,10 @@ class HttpConnection(H11Protocol):
         if self.conn.their_state is h11.MIGHT_SWITCH_PROTOCOL:  # type: ignore[attr-defined]  # in its manual
             scope["extensions"] = {**scope.get("extensions", {}), KEY: self.take_over}
         try:
+            if _is_ambiguous(scope):
+                answer = problem_response(400, _AMBIGUOUS, {"connection": "close"})
+                await answer(scope, receive, send)
+                return
             await self._inner_app(scope, receive, send)
         finally:
             if self._taken is not None:
@@ -223,6 +233,17 @@ class HttpConnection(H11Protocol):
         if answer:
             self.transport.write(answer)
         self.transport.close()
+
+
+def _is_ambiguous(scope: "Scope") -> bool:
+    """Return whether two servers may see the end of a request at different places.
+
+    Such a request may hide another one behind it (RFC 9112, 6.1 and 6.3).
+    """
+    names = {name for name, _ in scope["headers"]}
+    return b"transfer-encoding" in names and (
+        b"content-length" in names or scope["http_version"] == "1.0"
+    )
 
 
 class GivenConnection(HttpConnection):

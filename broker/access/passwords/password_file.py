@@ -1,4 +1,4 @@
-"""Users from a password file: checked in threads, a few at once, and remembered."""
+"""Authenticates users of a password file: checks in threads, a few at once, and remembers them."""
 
 import asyncio
 import hashlib
@@ -27,8 +27,8 @@ OTHERS_BITS = 0o077
 class PasswordFile:
     """The users of one file; nobody, until load().
 
-    What was found right is remembered as a keyed hash, so that devices that come back again and
-    again cost one slow check each. What was wrong is not: it costs the same every time.
+    A right password is remembered as a keyed hash, so that a device that reconnects often costs one
+    slow check. A wrong one is not: it costs the same every time.
     """
 
     def __init__(self, path: Path, *, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:
@@ -48,7 +48,7 @@ class PasswordFile:
         if problems:
             raise AccessError(self._path, problems)
         if self._path.stat().st_mode & OTHERS_BITS:
-            logger.warning("others on this machine may read %s: chmod 600 it", self._path)
+            logger.warning("other users of this machine may read %s: give it mode 600", self._path)
         if not users:
             logger.warning("%s has no users: nobody can log in by it", self._path)
         return users

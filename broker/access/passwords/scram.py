@@ -1,11 +1,11 @@
-"""The server's end of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding.
+"""Implements the server's end of SCRAM-SHA-256 (RFC 5802, 7677), without channel binding.
 
 Theory of operation
 -------------------
 The client names a user and a nonce, the server answers with salt, iterations and a longer nonce;
-the client proves that it knows the password, and the server proves that it knew it before. What
-is kept of a password is no use to log in with. An unknown user is answered like a known one, with
-a salt that stays the same, and fails where a wrong password fails.
+the client proves that it knows the password, and the server proves that it knew it before. The
+stored keys do not suffice for a login. An unknown user is answered like a known one, with a salt
+that stays the same, and fails where a wrong password fails.
 """
 
 import base64
@@ -104,7 +104,7 @@ class Scram:
     """One exchange; find_keys gives keys for every name, also for those nobody has."""
 
     def __init__(self, nonce: str, find_keys: Callable[[str], ScramKeys]) -> None:
-        self.user = ""  # whom the client claims to be
+        self.user = ""  # the user that the client claims to be
         self.failed = False
         self._expects = _Expects.FIRST
         self._nonce = nonce
@@ -146,7 +146,7 @@ class Scram:
             raise ValueError("no first message")
         self.user = prepare(_unescape(found["user"]))
         if found["as"] is not None and prepare(_unescape(found["as"])) != self.user:
-            raise ValueError("nobody acts for another")
+            raise ValueError("an authorization identity is not supported")
         keys = self._keys = self._find_keys(self.user)
         self._nonce = found["nonce"] + self._nonce
         self._binding = found["gs2"]

@@ -76,9 +76,9 @@ def _rules(table: Any, members: Members) -> Iterator[Rule]:
             raise ValueError(f"{key} is not known; known are {', '.join(KNOWN)}")
     subjects = list(_subjects(table, members))
     if not subjects:
-        raise ValueError("says of nobody: give users, groups, everyone or anonymous")
+        raise ValueError("names no clients: give users, groups, everyone or anonymous")
     if not any(table.get(word) for word in RIGHTS):
-        raise ValueError(f"says nothing: give {', '.join(RIGHTS)}")
+        raise ValueError(f"grants nothing: give {', '.join(RIGHTS)}")
     for word, rights in RIGHTS.items():
         for topic_filter in _texts(table, word):
             why = check_filter(topic_filter)

@@ -159,7 +159,7 @@ class BrokerSettings:
     log_level: str = "INFO"
     sys_interval_s: float = SYS_INTERVAL_S
     metrics: MetricsEndpointSettings | None = None
-    notices: tuple[str, ...] = ()  # what the file asks and does not get
+    notices: tuple[str, ...] = ()  # requests of the file that are not fulfilled
 
     def find_faults(self) -> list[str]:
         """Return the contradictions, and the listeners that would serve nobody."""

@@ -110,7 +110,7 @@ def load_contexts(environ: Mapping[str, str]) -> Contexts:
         ) from exc
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise CliError(
-            f"cannot read contexts {path}: not as this command writes it; mend it or remove it"
+            f"cannot read contexts {path}: not as this command writes it; repair or remove it"
         ) from exc
 
 

@@ -39,23 +39,23 @@ class DeviceProgram:
     more: dict[str, object] = field(default_factory=dict)
 
 
-async def run_device_program(find: Callable[[], Target], wish: DeviceProgram) -> None:
+async def run_device_program(find: Callable[[], Target], program: DeviceProgram) -> None:
     """Run a program until it is interrupted; make a claim token if the board has to join.
 
     Raises:
         CliError: a file or the interpreter is missing, or the gateway makes no claim token.
     """
-    await asyncio.to_thread(_prepare, wish)
+    await asyncio.to_thread(_prepare, program)
     claim = None
-    if not (wish.flash / CREDENTIALS).exists():
+    if not (program.flash / CREDENTIALS).exists():
         async with SidecarClient(find()) as sidecar:
             body = {"uses": 1, "ttl_s": CLAIM_TTL_S}
             answer = await sidecar.call(
                 "make a claim token", "POST", "/devices/v1/claims", json=body
             )
         claim = Secret(str(answer["token"]))
-    board = _board(wish, claim)
-    notes().print(f"flash in {wish.flash}; Ctrl-C ends the program", style="dim")
+    board = _board(program, claim)
+    notes().print(f"flash in {program.flash}; Ctrl-C ends the program", style="dim")
     try:
         await board.start()
         await asyncio.Event().wait()
@@ -65,25 +65,25 @@ async def run_device_program(find: Callable[[], Target], wish: DeviceProgram) ->
         await board.stop()
 
 
-def _prepare(wish: DeviceProgram) -> None:
-    for path in wish.files:
+def _prepare(program: DeviceProgram) -> None:
+    for path in program.files:
         if not path.is_file():
             raise CliError(f"cannot run {path}: no such file")
     try:
         find_micropython()
-        wish.flash.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in wish.files[1:]:
-            shutil.copyfile(path, wish.flash / path.name)
+        program.flash.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in program.files[1:]:
+            shutil.copyfile(path, program.flash / path.name)
     except SimulatedBoardError as exc:
         raise CliError(str(exc)) from exc
     except OSError as exc:
-        raise CliError(f"cannot fill the flash {wish.flash}: {exc}") from exc
+        raise CliError(f"cannot fill the flash {program.flash}: {exc}") from exc
 
 
-def _board(wish: DeviceProgram, claim: Secret | None) -> SimulatedBoard:
-    settings = DeviceSettings(wish.name, "simulated", *wish.mqtt, claim, more=wish.more)
-    limits = BoardLimits(restart_first_s=PATIENT_S, heap=wish.heap)
-    return SimulatedBoard(wish.flash, settings, wish.files[0], limits, echo=_echo)
+def _board(program: DeviceProgram, claim: Secret | None) -> SimulatedBoard:
+    settings = DeviceSettings(program.name, "simulated", *program.mqtt, claim, more=program.more)
+    limits = BoardLimits(restart_first_s=PATIENT_S, heap=program.heap)
+    return SimulatedBoard(program.flash, settings, program.files[0], limits, echo=_echo)
 
 
 def _echo(output: bytes) -> None:

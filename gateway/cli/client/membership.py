@@ -78,7 +78,7 @@ def confirm_leave(*, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise CliError("cannot ask whether to leave the account: no terminal; give --yes")
     if not typer.confirm("Leave the account? Its members reach this gateway no more"):
-        raise CliError("cannot leave account: you said no")
+        raise CliError("cannot leave account: not confirmed")
 
 
 async def find_cloud(target: Target) -> str:

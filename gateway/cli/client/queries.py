@@ -48,9 +48,9 @@ async def _status(sidecar: SidecarClient) -> dict[str, Any]:
 
 async def list_nodes(target: Target, cluster: str, radius_m: int, *, as_json: bool) -> None:
     """Show the nodes of a cluster; the radius counts for proximity."""
-    what, wish = "list nodes", {"clusters": cluster, "radius": radius_m}
+    what, params = "list nodes", {"clusters": cluster, "radius": radius_m}
     async with SidecarClient(target) as sidecar:
-        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params=wish)
+        answer = await sidecar.call(what, "GET", "/mds/v1/nodes", params=params)
         state = {} if cluster != "linkLocal" else await sidecar.call(what, "GET", "/cluster/v1")
     if as_json:
         print_json(answer)

@@ -44,7 +44,7 @@ def account_join(
     """Join an account by a code.
 
     Shows a code and where to type it. A person who types it, signed in to the cloud, makes the
-    gateway a member of their account. Waits for that, at most as long as the code is good.
+    gateway a member of their account. Waits for that until the code expires.
     """
     from gateway.cli.client.membership import join_account
 
@@ -96,8 +96,8 @@ def account_leave(
 ) -> None:
     """Leave the account.
 
-    Members of the account reach the gateway's microservices no more, and its BEPs end. Devices and
-    microservices go on.
+    Members of the account can no longer reach the gateway's microservices, and its BEPs end.
+    Devices and microservices go on.
     """
     from gateway.cli.client.membership import confirm_leave, leave_account
 

@@ -45,8 +45,8 @@ def beps_end(
 ) -> None:
     """End a BEP.
 
-    Its visitors are cut at once, and its URL is good no more. A BEP ends by itself when it
-    expires, when nobody has used it for 15 minutes, and when its gateway stops.
+    Its visitors are cut at once, and its URL becomes invalid. A BEP ends by itself when it expires,
+    when nobody has used it for 15 minutes, and when its gateway stops.
     """
     from gateway.cli.client.beps import end_beps
 

@@ -56,8 +56,8 @@ def devices_flash(
 ) -> None:
     """Write firmware to an ESP32 board, and verify it.
 
-    The board is asked who it is before the question, and again immediately before the first byte
-    is written.
+    Reads the board's identity before it asks for confirmation, and again immediately before it
+    writes the first byte.
     """
     from gateway.cli.devices.flash import flash_board
 
@@ -124,17 +124,20 @@ def devices_provision(  # noqa: PLR0913  # each is an option
 ) -> None:
     """Put the device package, settings and a claim token on a board that runs MicroPython.
 
-    The claim token is for this board alone. Passwords never are arguments of a program.
+    The claim token is for this board alone. A password is never an argument, because other users of
+    the machine see those.
     """
-    from gateway.cli.devices.provision import ProvisionWish, provision_board
+    from gateway.cli.devices.provision import ProvisionOptions, provision_board
 
     if link not in ("", "wifi", "serial", "ble"):
         raise typer.BadParameter("must be wifi, serial or ble", param_hint="--link")
     link = "" if link == "wifi" else link
     before: Given = context.obj
     network = _network(wifi, wifi_password_file) if wifi else None
-    wish = ProvisionWish(port, name, host, mqtt_port, network, ca, main, rejoin, wait, link, line)
-    run(provision_board(before.target_of(url, state), wish))
+    options = ProvisionOptions(
+        port, name, host, mqtt_port, network, ca, main, rejoin, wait, link, line
+    )
+    run(provision_board(before.target_of(url, state), options))
 
 
 def devices_shell(port: Port = "") -> None:

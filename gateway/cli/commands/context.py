@@ -24,7 +24,7 @@ context_app = typer.Typer(
     one, commands use the gateway of this machine, which is the context `default`.
 
     \b
-    In this order, the first that is given counts:
+    The first of these that is given counts:
       --url and --state              with one command
       hecate --context NAME COMMAND  with one command
       HECATE_URL, HECATE_API_KEY     in the environment
@@ -60,7 +60,7 @@ def context(command: typer.Context, as_json: Json = False) -> None:
     ),
 )
 def add(  # noqa: PLR0913  # options
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What you call the gateway.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A name for the gateway.")],
     url: Annotated[str, typer.Option(help="The gateway's API, like http://192.0.2.7:8083.")],
     state: Annotated[
         Path | None, typer.Option(help="The gateway's state folder, where its API key is.")
@@ -76,8 +76,7 @@ def add(  # noqa: PLR0913  # options
 ) -> None:
     """Add a context.
 
-    Its API key is that of a state folder on this machine, read whenever it is needed, or is copied
-    from a file.
+    Its API key is read from a state folder on this machine at every use, or copied from a file.
     """
     from gateway.cli.client.contexts import Context, check_url, load_contexts, save_contexts
     from gateway.cli.client.target import read_key_file

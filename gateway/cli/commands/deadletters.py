@@ -16,17 +16,17 @@ Every = Annotated[bool, typer.Option("--all", help="All of them.")]
 deadletters_app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="""List, retry or discard what a microservice could not handle.
+    help="""List, retry or discard messages that a microservice could not handle.
 
-    A message whose handler fails is tried again, as [retry] of microservice.toml wants; then it is
-    kept here with the error, and acknowledged, so that it stops nothing.
+    A message whose handler fails is tried again, as [retry] of microservice.toml says. After the
+    last try it is kept here with the error, and acknowledged, so that it does not block later ones.
     """,
 )
 
 
 @deadletters_app.callback()
 def deadletters() -> None:
-    """List, retry or discard what a microservice could not handle."""
+    """List, retry or discard messages that a microservice could not handle."""
 
 
 @deadletters_app.command(
@@ -50,7 +50,8 @@ def show_command(
 ) -> None:
     """Show a dead letter.
 
-    Its payload goes to standard output as it is, its error beside it.
+    Prints its payload on standard output, unchanged in a pipe and as text in a terminal, and its
+    error on standard error.
     """
     from gateway.cli.services.deadletters import show_letter
 

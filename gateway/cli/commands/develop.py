@@ -78,7 +78,7 @@ def new(
     directory: Annotated[
         Path,
         typer.Argument(
-            metavar="NAME", help="Its name; the folder to make, too.", parser=_new_folder
+            metavar="NAME", help="Its name, and the folder to make.", parser=_new_folder
         ),
     ],
     javascript: Annotated[bool, typer.Option("--js", help="In JavaScript, not in Python.")] = False,
@@ -87,7 +87,7 @@ def new(
     """Write a microservice that works at once.
 
     Makes a folder with microservice.toml (its name and its rights), service.py or index.js (its
-    code), a test for pytest, and a README. Files that are there stay as they are.
+    code), a test for pytest, and a README. Existing files stay as they are.
     """
     from gateway.cli.scaffold import write_folder
 
@@ -109,7 +109,7 @@ def dev(  # noqa: PLR0913  # options
     env: Env = None,
     set_values: Set = None,
     secret: SecretFile = None,
-    keep: Annotated[bool, typer.Option("--keep", help="Let it run on after Ctrl-C.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep it running after Ctrl-C.")] = False,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
@@ -117,9 +117,9 @@ def dev(  # noqa: PLR0913  # options
     """Run a microservice while you write it.
 
     Deploys the folder under a name of its own, NAME-dev, beside the microservice that is in use,
-    and answers below /NAME-dev. Every save deploys it again; what is broken is shown, and the
-    version before continues to run. Shows the log, with the files and lines of your folder, until
-    Ctrl-C, then removes it. With --json each event is an object of its own.
+    and answers below /NAME-dev. Every save deploys it again; a fault is shown, and the version
+    before continues to run. Shows the log, with the files and lines of your folder, until Ctrl-C,
+    then removes it. With --json each event is an object of its own.
     """
     from gateway.cli.dev.session import DevOptions, develop
     from gateway.cli.services.settings import ValueChanges
@@ -188,7 +188,8 @@ def deploy(  # noqa: PLR0913  # options
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All nodes of the account.")] = False,
     wave: Annotated[
-        str, typer.Option(metavar="N|N%", help="So many nodes at once; the next when they run.")
+        str,
+        typer.Option(metavar="N|N%", help="The size of a wave; the next one begins when it runs."),
     ] = "20%",
     max_failures: Annotated[
         str, typer.Option(metavar="N|N%", help="Stop when more nodes than this have failed.")
@@ -208,9 +209,9 @@ def deploy(  # noqa: PLR0913  # options
     With --node or --all the gateway passes it on to those nodes, in waves, and the command shows
     each of them. Ctrl-C ends only the view; `hecate rollouts` shows it again.
     """
-    from gateway.cli.services.deploy import DeployOrder
+    from gateway.cli.services.deploy import DeployOptions
     from gateway.cli.services.deploy import deploy as deploy_source
-    from gateway.cli.services.rollouts import RolloutWish
+    from gateway.cli.services.rollouts import RolloutOptions
     from gateway.cli.services.settings import ValueChanges
     from gateway.cli.services.values import parse_env, parse_secrets, parse_settings
 
@@ -218,9 +219,9 @@ def deploy(  # noqa: PLR0913  # options
         raise OptionError("cannot sign a built image: give --sign to `hecate build`")
     if node and every:
         raise OptionError("cannot deploy: give --node or --all, not both")
-    rollout = RolloutWish(tuple(node or ()), every, wave, max_failures)
+    rollout = RolloutOptions(tuple(node or ()), every, wave, max_failures)
     values = ValueChanges(parse_settings(set_values or []), parse_secrets(secret or []))
     if rollout.is_wanted and values.body():
         raise OptionError("cannot deploy to several nodes with --set or --secret: use --env")
-    order = DeployOrder(source, name, parse_env(env or []), values, sign, upgrade, rollout)
-    raise typer.Exit(run(deploy_source(target_of(url, state), order, as_json=as_json)))
+    options = DeployOptions(source, name, parse_env(env or []), values, sign, upgrade, rollout)
+    raise typer.Exit(run(deploy_source(target_of(url, state), options, as_json=as_json)))

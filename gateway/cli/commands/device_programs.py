@@ -41,16 +41,16 @@ def devices_run(  # noqa: PLR0913  # one for each option
 ) -> None:
     """Run a device program without a board.
 
-    The MicroPython interpreter for this machine runs it, with the device package, as a board would:
-    it restarts a program that ends, and resets one that hangs. The first run makes a claim token
+    The MicroPython interpreter of this machine runs it with the device package. As on a board, a
+    program that ends is restarted, and one that hangs is reset. The first run makes a claim token
     and joins; later runs use the same flash. Needs: pip install 'hecate-gateway[simulate]'.
     """
     from gateway.cli.client.device_program import DeviceProgram, read_settings, run_device_program
 
     before: Given = context.obj
     folder = flash or files[0].with_name(f"{files[0].stem}.flash")
-    wish = DeviceProgram(
+    program = DeviceProgram(
         tuple(files), folder, (host, port), name or files[0].stem, heap, read_settings(config)
     )
 
-    run(run_device_program(lambda: before.target_of(url, state), wish))
+    run(run_device_program(lambda: before.target_of(url, state), program))

@@ -11,7 +11,7 @@ CLAIM_TTL_LIMIT_S = 30 * 24 * 3600  # of the gateway
 
 devices_app = typer.Typer(
     rich_markup_mode=None,
-    help="List devices, let them join, look after them, or cut them off.",
+    help="List devices, admit them, manage them, or cut them off.",
     epilog=examples(
         "hecate devices",
         "hecate devices approve 481-204",
@@ -38,7 +38,7 @@ def devices(
     state: State = None,
     as_json: Json = False,
     watch: Annotated[
-        bool, typer.Option("--watch", "-w", help="Then print a line for each change.")
+        bool, typer.Option("--watch", "-w", help="Go on, and print a line for each change.")
     ] = False,
 ) -> None:
     """List the devices, and the boards that wait for approval."""
@@ -60,11 +60,12 @@ def devices(
 def devices_claim(  # noqa: PLR0913  # each is an option
     context: typer.Context,
     uses: Annotated[
-        int, typer.Option(metavar="N", min=1, max=1000, help="How many devices may use it.")
+        int,
+        typer.Option(metavar="N", min=1, max=1000, help="The number of devices that may use it."),
     ] = 1,
     ttl: Annotated[
         int,
-        typer.Option(metavar="SECONDS", min=1, max=CLAIM_TTL_LIMIT_S, help="How long it is good."),
+        typer.Option(metavar="SECONDS", min=1, max=CLAIM_TTL_LIMIT_S, help="Its lifetime."),
     ] = 3600,
     board: Annotated[
         str, typer.Option(metavar="ID", help="The id of the only board that may use it.")
@@ -75,7 +76,7 @@ def devices_claim(  # noqa: PLR0913  # each is an option
 ) -> None:
     """Make a claim token.
 
-    With it a device joins, and gets a password of its own.
+    A device joins with it, and gets a password of its own.
     """
     from gateway.cli.devices.approval import make_claim
 
@@ -122,7 +123,7 @@ def devices_approve(  # noqa: PLR0913  # each is an option
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """Let a board join that waits for approval, or accept a sensor that was heard.
+    """Admit a board that waits for approval, or accept a sensor.
 
     Approve a board only if it shows the same code. A board that was a device before, and lost its
     credentials, becomes this device again. `hecate devices sensors` lists the sensors.
@@ -140,7 +141,7 @@ def devices_approve(  # noqa: PLR0913  # each is an option
 
 @devices_app.command("deny", epilog=examples("hecate devices deny 481-204"))
 def devices_deny(context: typer.Context, code: Code, url: Url = None, state: State = None) -> None:
-    """Refuse a board that waits for approval, for a week."""
+    """Refuse, for a week, a board that waits for approval."""
     from gateway.cli.devices.approval import deny_board
 
     before: Given = context.obj
@@ -194,8 +195,8 @@ def devices_radio(
 ) -> None:
     """Show the Bluetooth radio: its adapter, its links, and the devices that wait for one.
 
-    A device that waits is named by the last one that proved its key at this address, with a
-    question mark: an address proves nothing.
+    A waiting device has the name of the last one that proved its key at this address, with a
+    question mark, because an address proves nothing.
     """
     from gateway.cli.devices.radio import forget_bond, show_radio
 
@@ -240,7 +241,7 @@ def devices_group(
 ) -> None:
     """Put a device into groups, or take it out.
 
-    Rights that groups give, as [devices] subscribe of the gateway says, follow at once.
+    The rights of the groups, from [devices] subscribe of the gateway, change at once.
     """
     from gateway.cli.devices.registry import group_device
 

@@ -11,8 +11,8 @@ images_app = typer.Typer(
     rich_markup_mode=None,
     help="""List the images of a gateway, or remove some.
 
-    An image holds the code of a microservice. The newest three that no container uses are kept to
-    go back to; older ones are removed when a new one is sent.
+    An image holds the code of a microservice. The newest three that no container uses are kept for
+    a rollback; older ones are removed when a new one arrives.
     """,
     epilog=examples("hecate images", "hecate images rm hello-v1", "hecate images prune --yes"),
 )

@@ -55,7 +55,9 @@ def register(app: typer.Typer) -> None:
 def ps(
     security: Annotated[
         bool,
-        typer.Option("--security", help="How each is isolated, as a probe inside it has found."),
+        typer.Option(
+            "--security", help="Show the isolation of each, as a probe inside has found it."
+        ),
     ] = False,
     url: Url = None,
     state: State = None,
@@ -64,7 +66,7 @@ def ps(
     """List the microservices.
 
     Shows the state of each and its time, how often its process crashed or was ended without an
-    answer, the reason and the next try. A terminal does not see columns that hold nothing.
+    answer, the reason and the next try. In a terminal, empty columns are left out.
     """
     from gateway.cli.services.containers import list_containers
     from gateway.cli.services.security import list_security
@@ -86,24 +88,22 @@ def logs(  # noqa: PLR0913  # options
             metavar="N",
             min=0,
             max=10_000,
-            help="Last lines. [default: 200; all with --since or --level]",
+            help="The number of last lines. [default: 200; all with --since or --level]",
             show_default=False,
         ),
     ] = None,
     since: Annotated[
         str, typer.Option(metavar="TIME", help="30s, 10m, 2h, 1d ago, or 2026-01-31T12:00.")
     ] = "",
-    level: Annotated[
-        LogLevel, typer.Option(help="This one, and what is more important.")
-    ] = LogLevel.debug,
+    level: Annotated[LogLevel, typer.Option(help="The lowest level to print.")] = LogLevel.debug,
     url: Url = None,
     state: State = None,
     as_json: Json = False,
 ) -> None:
     """Print the output of a microservice.
 
-    Each line begins with its time, in a pipe in UTC. Entries of `service.log` show level, message
-    and fields. With --json each line is an object of its own.
+    Each line begins with its time: local in a terminal, UTC in a pipe. Entries of `service.log`
+    show level, message and fields. With --json each line is an object of its own.
     """
     from gateway.cli.services.logs import LogOptions, show_logs
 
@@ -179,13 +179,13 @@ def stop(names: Names, url: Url = None, state: State = None, as_json: Json = Fal
 def start(names: Names, url: Url = None, state: State = None, as_json: Json = False) -> None:
     """Start microservices.
 
-    Those that are stopped, and those that wait to be tried again.
+    Starts microservices that are stopped, or that wait for their next try.
     """
     _change(names, "started", url, state, as_json)
 
 
 def restart(names: Names, url: Url = None, state: State = None, as_json: Json = False) -> None:
-    """Start microservices anew.
+    """Restart microservices.
 
     A new process takes over from the one that runs, so that no message is lost. A process that
     does not answer is ended.

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.errors import OptionError
 from gateway.cli.options import Json, State, Url, examples, run, target_of
-from protocol.geo.position import NEAR_M
+from protocol.geo.position import FARTHEST_M, NEAR_M
 
 
 class Scope(StrEnum):
@@ -43,8 +44,8 @@ def register(app: typer.Typer) -> None:
 def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
     """Show the status of a gateway.
 
-    Devices with their last readings, microservices, the link to the cloud, messages. Exit code 0
-    when it is ready, 1 when it is not or cannot be reached.
+    Prints devices with their last readings, microservices, the link to the cloud, and messages. The
+    exit code is 0 when the gateway is ready, and 1 when it is not ready or cannot be reached.
     """
     from gateway.cli.client.queries import show_status
 
@@ -53,17 +54,21 @@ def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
 
 def nodes(  # noqa: PLR0913  # options
     cluster: Annotated[
-        Scope,
+        Scope | None,
         typer.Option(
-            help="linkLocal: on this network; account: of the same owner; proximity: near."
+            help="linkLocal: on this network; account: of the same owner; proximity: near. "
+            "[default: linkLocal]"
         ),
-    ] = Scope.linkLocal,
+    ] = None,
     radius: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="METRES", min=1, help="The greatest distance, with --cluster proximity."
+            metavar="METRES",
+            min=1,
+            max=int(FARTHEST_M),
+            help=f"The greatest distance, with --cluster proximity. [default: {NEAR_M}]",
         ),
-    ] = NEAR_M,
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Nodes of this network and of the account.")
     ] = False,
@@ -74,16 +79,25 @@ def nodes(  # noqa: PLR0913  # options
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """List the nodes of a cluster."""
+    """List the nodes of a cluster.
+
+    With --all and without the cloud, prints the nodes of this network, and the exit code is 1.
+    """
+    lists = {"--all": every, "--refused": refused, "--cluster": cluster is not None}
+    given = [option for option, is_given in lists.items() if is_given]
+    if len(given) > 1:
+        raise OptionError(f"cannot list nodes: give one of {' and '.join(given)}")
+    if radius is not None and cluster is not Scope.proximity:
+        raise OptionError("cannot list nodes: --radius needs --cluster proximity")
     if every or refused:
         from gateway.cli.client.cluster import list_all_nodes, list_refused
 
         show = list_refused if refused else list_all_nodes
-        run(show(target_of(url, state), as_json=as_json))
-        return
+        raise typer.Exit(run(show(target_of(url, state), as_json=as_json)))
     from gateway.cli.client.queries import list_nodes
 
-    run(list_nodes(target_of(url, state), cluster.value, radius, as_json=as_json))
+    scope = (cluster or Scope.linkLocal).value
+    run(list_nodes(target_of(url, state), scope, radius or NEAR_M, as_json=as_json))
 
 
 NodeName = Annotated[
@@ -92,7 +106,7 @@ NodeName = Annotated[
 
 
 def route(node: NodeName, url: Url = None, state: State = None, as_json: Json = False) -> None:
-    """Show the ways to a node, the first to be tried first.
+    """Show the ways to a node, in the order of their use.
 
     Exit code 1 when there is none.
     """
@@ -111,18 +125,19 @@ def call(  # noqa: PLR0913  # options
         str, typer.Option("-d", "--data", metavar="BODY", help="The body; - is standard input.")
     ] = "",
     bulk: Annotated[
-        bool, typer.Option("--bulk", help="Where the network does not lead to it: a tunnel (BEP).")
+        bool, typer.Option("--bulk", help="Use a tunnel (BEP) if the network does not lead to it.")
     ] = False,
     url: Url = None,
     state: State = None,
 ) -> None:
     """Call a node by the shortest way, and print its answer.
 
-    With --bulk a request that has to go through the cloud goes through a tunnel of its own (BEP),
-    if the microservice allows one: its body and its answer may have any size.
+    With --bulk, a request that has to go through the cloud gets a tunnel of its own (BEP), if the
+    microservice allows one. Its body and its answer may then have any size.
 
-    The other node serves what it serves over the SEP: microservices with expose = "public", and
-    the rest for an access token in HECATE_API_KEY. Exit code 1 when the answer is an error.
+    The other node serves the same as over the SEP: microservices with expose = "public" to all
+    callers, the rest to callers with an access token in HECATE_API_KEY. Exit code 1 when the answer
+    is an error.
     """
     from gateway.cli.client.cluster import NodeRequest, call_node
 
@@ -135,7 +150,7 @@ def code(
     node: Annotated[
         str | None, typer.Argument(metavar="NODE", help="Its node id. [default: this node]")
     ] = None,
-    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="How long it is good.")] = 600,
+    ttl: Annotated[int, typer.Option(metavar="SECONDS", min=1, help="Its lifetime.")] = 600,
     url: Url = None,
     state: State = None,
     as_json: Json = False,

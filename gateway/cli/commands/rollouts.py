@@ -14,8 +14,8 @@ rollouts_app = typer.Typer(
     rich_markup_mode=None,
     help="""List deployments to several nodes, or watch one.
 
-    `hecate deploy DIR --all`, or --node several times, begins one. The gateway that got it
-    coordinates it, in waves, also when the command has ended; nodes that cannot be reached get it
+    `hecate deploy DIR --all`, or --node several times, begins one. The gateway that receives it
+    coordinates it in waves, also after the command has ended. Nodes that cannot be reached get it
     when they are back.
     """,
     epilog=examples("hecate rollouts", "hecate rollouts show 5f2c --follow"),
@@ -40,7 +40,9 @@ def rollouts(
 def rollouts_show(  # options
     context: typer.Context,
     rollout_id: Id,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until it ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show changes until it ends.")
+    ] = False,
     url: Url = None,
     state: State = None,
     as_json: Json = False,

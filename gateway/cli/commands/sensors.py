@@ -51,9 +51,9 @@ def devices_key(
     url: Url = None,
     state: State = None,
 ) -> None:
-    """Give an encrypted sensor another bind key.
+    """Change the bind key of an encrypted sensor.
 
-    A key is never an argument of a program, and is never shown again.
+    A key is never an argument, because other users of the machine see those. No command shows it.
     """
     from gateway.cli.devices.sensors import change_key
 
@@ -64,10 +64,10 @@ def devices_key(
 def devices_resume(
     context: typer.Context, device: Sensor, url: Url = None, state: State = None
 ) -> None:
-    """Accept an encrypted sensor again whose counter went back.
+    """Accept an encrypted sensor again after its counter went back.
 
-    Do it after a change of its battery. Without a cause that you know, somebody may be repeating
-    old frames of it.
+    A change of the battery is a good reason. Without a reason that you know, somebody may be
+    repeating old frames of the sensor.
     """
     from gateway.cli.devices.sensors import resume_sensor
 

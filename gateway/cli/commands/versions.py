@@ -44,7 +44,7 @@ def settings(  # noqa: PLR0913  # options
     """Show the settings of a microservice, or change some.
 
     [settings.NAME] of its microservice.toml declares them, with their types. A running microservice
-    takes them up at once; a new secret starts a new process. No command prints a secret.
+    applies them at once; a new secret starts a new process. No command prints a secret.
     """
     from gateway.cli.services.settings import ValueChanges, change_settings, show_settings
     from gateway.cli.services.values import parse_secrets, parse_settings
@@ -83,8 +83,8 @@ def rollback(
 ) -> None:
     """Run a former version of a microservice again.
 
-    It is on the gateway still, so nothing is sent. No message is lost; if it does not start, the
-    version that runs now continues to run.
+    The gateway still has that version, so nothing is sent. No message is lost. If it does not
+    start, the version that runs now continues to run.
     """
     from gateway.cli.services.versions import roll_back
 

@@ -24,7 +24,7 @@ from gateway.cli.scaffold import explain_missing
 from gateway.cli.services.containers import BASE_KEY, CONTAINERS, IMAGES
 from gateway.cli.services.deploy import (
     STARTED,
-    ContainerWish,
+    ContainerOptions,
     deploy_package,
     find_by_name,
     gateway_platform,
@@ -95,7 +95,7 @@ class DevSession:
         self._screen = DevScreen(as_json=options.as_json)
         self._name = f"{self._base_name()[: NAME_LIMIT - len(SUFFIX)]}{SUFFIX}"
         self._sent = ""  # digest of the last package that was sent
-        self._images: set[str] = set()  # that it has made
+        self._images: set[str] = set()  # the images of this session
         self._files: frozenset[str] = frozenset()
         self._platform: ImagePlatform | None = None
         self._parser = LogParser()
@@ -160,8 +160,10 @@ class DevSession:
                 return
             self._images.add(package.image)
             env = {BASE_KEY: dev_base(package.base)} if package.base else {}
-            wish = ContainerWish(self._name, {**env, **self._options.env}, self._options.values)
-            container = await deploy_package(self._sidecar, package, wish)
+            options = ContainerOptions(
+                self._name, {**env, **self._options.env}, self._options.values
+            )
+            container = await deploy_package(self._sidecar, package, options)
         except CliError as exc:
             self._fail(str(exc))
             await self._after_failure()

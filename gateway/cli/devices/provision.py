@@ -36,7 +36,7 @@ PAUSE_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class ProvisionWish:
+class ProvisionOptions:
     """The choices of a person about a board; empty values are found out."""
 
     port: str
@@ -52,28 +52,30 @@ class ProvisionWish:
     line: str = ""  # of a serial link that is not the port itself: uart1:4,5
 
 
-async def provision_board(target: Target, wish: ProvisionWish) -> None:
+async def provision_board(target: Target, options: ProvisionOptions) -> None:
     """Set the board up and wait until it is online."""
     try:
-        path = choose_port(wish.port)
-        async with SidecarClient(target) as sidecar, _borrowed(sidecar, path, wish):
+        path = choose_port(options.port)
+        async with SidecarClient(target) as sidecar, _borrowed(sidecar, path, options):
             board = RemoteBoard(open_port(path))
             _say("asking the board")
             identity = await board.identify()
             _say(f"it is {identity}")
-            board_id, device_id = await _set_up(sidecar, board, identity, wish)
-        if wish.wait:
+            board_id, device_id = await _set_up(sidecar, board, identity, options)
+        if options.wait:
             async with SidecarClient(target) as sidecar:
-                await _wait(sidecar, board_id, device_id, wish)
+                await _wait(sidecar, board_id, device_id, options)
     except BoardError as exc:
         raise CliError(str(exc)) from exc
 
 
 @asynccontextmanager
-async def _borrowed(sidecar: SidecarClient, path: Path, wish: ProvisionWish) -> AsyncIterator[None]:
+async def _borrowed(
+    sidecar: SidecarClient, path: Path, options: ProvisionOptions
+) -> AsyncIterator[None]:
     """Have the gateway leave the port meanwhile, if it uses it as a link."""
     is_link = await pause_link(sidecar, path, PAUSE_S)
-    if not is_link and wish.wait and wish.link == SERIAL and wish.line in ("", CONSOLE):
+    if not is_link and options.wait and options.link == SERIAL and options.line in ("", CONSOLE):
         raise CliError(
             f"cannot provision: the gateway does not use {path} as a link; add it to its "
             f'configuration, [[serial]] path = "{find_stable_path(path)}", and restart it'
@@ -86,16 +88,23 @@ async def _borrowed(sidecar: SidecarClient, path: Path, wish: ProvisionWish) -> 
 
 
 async def _set_up(
-    sidecar: SidecarClient, board: RemoteBoard, identity: BoardIdentity, wish: ProvisionWish
+    sidecar: SidecarClient, board: RemoteBoard, identity: BoardIdentity, options: ProvisionOptions
 ) -> tuple[str, str]:
     """Set the board up and start it; return its id, and the device that it is already."""
-    host, port = ("", 1) if wish.link else await _find_gateway(sidecar, wish)
+    host, port = ("", 1) if options.link else await _find_gateway(sidecar, options)
     model = MODELS.get(identity.platform, identity.platform)
     settings = BoardSettings(
-        wish.name, model, host, port, wish.wifi, wish.ca_file is not None, wish.link, wish.line
+        options.name,
+        model,
+        host,
+        port,
+        options.wifi,
+        options.ca_file is not None,
+        options.link,
+        options.line,
     )
     settings.check()
-    is_joined = bool(identity.device_id) and not wish.rejoin
+    is_joined = bool(identity.device_id) and not options.rejoin
     with tempfile.TemporaryDirectory(prefix="hecate-board-") as name:
         first, last = Path(name) / "first", Path(name) / "last"
         first.mkdir()
@@ -105,13 +114,13 @@ async def _set_up(
         # by this time a board without a clock verifies a gateway's certificate that is younger
         # than its authority
         files = {"config.json": settings.encode(), "time": b"%d" % time.time()}
-        if wish.ca_file is not None:
-            files["ca.crt"] = _read(wish.ca_file)
+        if options.ca_file is not None:
+            files["ca.crt"] = _read(options.ca_file)
         await lay_out(first, files)
         _say(f"copying {count} modules and {len(files)} files")
         await board.copy(first)
         board_id = await board.board_id()
-        main = wish.main or (None if identity.has_main else PACKAGE / "main.py")
+        main = options.main or (None if identity.has_main else PACKAGE / "main.py")
         claim = {} if is_joined else {"claim": await _claim(sidecar, board_id)}
         if not is_joined:
             await board.remove("credentials.json", "join-secret")
@@ -122,15 +131,17 @@ async def _set_up(
     return board_id, identity.device_id if is_joined else ""
 
 
-async def _wait(sidecar: SidecarClient, board_id: str, device_id: str, wish: ProvisionWish) -> None:
+async def _wait(
+    sidecar: SidecarClient, board_id: str, device_id: str, options: ProvisionOptions
+) -> None:
     device_id = device_id or await _joined_as(sidecar, board_id)
     if not device_id or not await wait_online(sidecar, device_id, ONLINE_WAIT_S):
         raise CliError(
             f"cannot finish: the board ({board_id}) is not online after {ONLINE_WAIT_S:.0f} s; "
-            f"`hecate devices shell --port {wish.port or 'PORT'}` shows why: is it in reach of its "
-            "network, and is the gateway's address right?"
+            f"`hecate devices shell --port {options.port or 'PORT'}` shows why: is it in reach "
+            "of its network, and is the gateway's address right?"
         )
-    console().print(f"{printable(wish.name)} is online as {device_id}", soft_wrap=True)
+    console().print(f"{printable(options.name)} is online as {device_id}", soft_wrap=True)
 
 
 async def _joined_as(sidecar: SidecarClient, board_id: str) -> str:
@@ -151,26 +162,26 @@ async def _claim(sidecar: SidecarClient, board_id: str) -> bytes:
     return str(answer["token"]).encode()
 
 
-async def _find_gateway(sidecar: SidecarClient, wish: ProvisionWish) -> tuple[str, int]:
+async def _find_gateway(sidecar: SidecarClient, options: ProvisionOptions) -> tuple[str, int]:
     """Return the address that the board connects to."""
-    if wish.host and wish.mqtt_port:
-        return wish.host, wish.mqtt_port
+    if options.host and options.mqtt_port:
+        return options.host, options.mqtt_port
     status = await sidecar.call("read status", "GET", "/status/v1")
     listeners = [HostPort.parse(text) for text in status["broker"]["listeners"]]
-    if wish.ca_file is not None:
+    if options.ca_file is not None:
         listeners = [each for each in listeners if each.port == TLS_PORT] or listeners[-1:]
     if not listeners:
         raise CliError("cannot provision: the gateway's broker has no network listener")
     found = listeners[0]
-    host = wish.host or found.host
-    if not wish.host and _is_any(host):
+    host = options.host or found.host
+    if not options.host and _is_any(host):
         host = local_address()
-    if not wish.host and is_loopback_host(host):
+    if not options.host and is_loopback_host(host):
         raise CliError(
             f"cannot provision: the gateway's MQTT listens on {found.host} only, where no board "
             "reaches it; set [broker] host or HECATE_GATEWAY_BROKER_HOST to 0.0.0.0, or give --host"
         )
-    return host, wish.mqtt_port or found.port
+    return host, options.mqtt_port or found.port
 
 
 def _is_any(host: str) -> bool:

@@ -106,7 +106,7 @@ async def rename_device(target: Target, text: str, name: str) -> None:
         device = await find_device(sidecar, text, "rename")
         what = f"rename {device['id']}"
         await sidecar.call(what, "PATCH", f"{DEVICES}/{device['id']}", json={"name": name})
-    console().print(f"{device['id']} is {printable(name)} now", soft_wrap=True)
+    console().print(f"renamed {device['id']} to {printable(name)}", soft_wrap=True)
 
 
 async def group_device(target: Target, text: str, joined: list[str], left: list[str]) -> None:
@@ -121,7 +121,7 @@ async def group_device(target: Target, text: str, joined: list[str], left: list[
         what = f"group {device['id']}"
         await sidecar.call(what, "PATCH", f"{DEVICES}/{device['id']}", json={"groups": wanted})
     where = ", ".join(wanted) if wanted else "no group"
-    console().print(f"{printable(str(device['name']))} is in {where} now", soft_wrap=True)
+    console().print(f"{printable(str(device['name']))} is now in {where}", soft_wrap=True)
 
 
 async def rotate_token(target: Target, text: str) -> None:

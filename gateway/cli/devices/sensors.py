@@ -67,7 +67,7 @@ async def approve_sensor(
 
 
 async def change_key(target: Target, text: str, key_file: Path | None) -> None:
-    """Give a sensor another bind key."""
+    """Change the bind key of a sensor."""
     async with SidecarClient(target) as sidecar:
         device = await find_device(sidecar, text, "change key of")
         device_id, what = device["id"], f"change key of {device['id']}"
@@ -75,7 +75,7 @@ async def change_key(target: Target, text: str, key_file: Path | None) -> None:
             raise CliError(f"cannot {what}: it is not a sensor that advertises")
         key = read_key(key_file, str(device["name"]))
         await sidecar.call(what, "PUT", f"{DEVICES}/{device_id}/key", json={"key": key})
-    console().print(f"{printable(str(device['name']))} has another key", soft_wrap=True)
+    console().print(f"bind key of {printable(str(device['name']))} changed", soft_wrap=True)
 
 
 async def resume_sensor(target: Target, text: str) -> None:
@@ -84,7 +84,7 @@ async def resume_sensor(target: Target, text: str) -> None:
         device = await find_device(sidecar, text, "resume")
         device_id = device["id"]
         await sidecar.call(f"resume {device_id}", "POST", f"{DEVICES}/{device_id}/resume")
-    console().print(f"{printable(str(device['name']))} counts on", soft_wrap=True)
+    console().print(f"{printable(str(device['name']))} is accepted again", soft_wrap=True)
 
 
 def read_key(file: Path | None, of: str) -> str:

@@ -42,10 +42,10 @@ def make(
 ) -> None:
     """Make a small certificate authority, and certificates for gateway, cloud and relay.
 
-    For machines without certificates of their own. They are for this machine's names and
-    addresses and for those given. Keys that are there already are kept; a certificate is made
-    again when it ends within 60 days or lacks a name, and running servers take it up by
-    themselves. Every file is readable by its owner only.
+    Use it for machines without certificates of their own. The certificates are for this machine's
+    names and addresses and for those given. Existing keys are kept. A certificate is made again
+    when it ends within 60 days or lacks a name; running servers load it by themselves. Every file
+    is readable by its owner only.
     """
     from gateway.cli.keys.make import make_keys
 
@@ -64,8 +64,8 @@ def signing(
 ) -> None:
     """Make a key that signs images.
 
-    An Ed25519 key in PEM, readable by its owner only; a key that is there is kept. A gateway with
-    [services] require_signature takes only images that one of its trusted_keys has signed.
+    Writes an Ed25519 key in PEM, readable by its owner only; an existing key is kept. A gateway
+    with [services] require_signature takes only images that one of its trusted_keys has signed.
     """
     from gateway.cli.keys.signing import make_signing_key
 

@@ -28,8 +28,8 @@ class Package:
     name: str
     image: str
     tar: bytes
-    start_s: float = START_S  # how long it may take to start
-    base: str = ""  # where it answers HTTP
+    start_s: float = START_S  # the time in which it must start
+    base: str = ""  # the address of its HTTP
     packages: tuple[str, ...] = ()  # name==version of what requirements.txt asks for
     is_locked_anew: bool = False
     runtime: str = "python"

@@ -9,7 +9,7 @@ from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import console, print_json, print_table
-from gateway.cli.view.words import ago, duration
+from gateway.cli.view.words import ago, duration, number_of
 
 CONTAINERS, IMAGES = "/mcm/v1/containers", "/mcm/v1/images"
 BASE_KEY = "MCM.BASE_API_PATH"
@@ -75,7 +75,7 @@ async def find_container(sidecar: SidecarClient, name: str) -> dict[str, Any]:
 
 def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
     """Return a row for a container at a unix time."""
-    started_at = _number(container, "startedAt") / 1000
+    started_at = number_of(container, "startedAt") / 1000
     is_up = container.get("state") == "started" and started_at
     return (
         str(container.get("name", "")),
@@ -84,11 +84,11 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
         str(container.get("image", "")),
         str(container.get("version") or ""),
         str((container.get("env") or {}).get(BASE_KEY, "")),
-        f"{_number(container, 'handled'):.0f}",
-        f"{_number(container, 'failed'):.0f}",
-        f"{_number(container, 'dropped'):.0f}",
-        f"{_number(container.get('deadLetters') or {}, 'kept'):.0f}",
-        f"{_number(container, 'restarts'):.0f}",
+        f"{number_of(container, 'handled'):.0f}",
+        f"{number_of(container, 'failed'):.0f}",
+        f"{number_of(container, 'dropped'):.0f}",
+        f"{number_of(container.get('deadLetters') or {}, 'kept'):.0f}",
+        f"{number_of(container, 'restarts'):.0f}",
         "; ".join(filter(None, (reason(container, now), news(container), backlog(container)))),
     )
 
@@ -96,30 +96,30 @@ def container_row(container: dict[str, Any], now: float) -> tuple[str, ...]:
 def reason(container: dict[str, Any], now: float) -> str:
     """Return why a container does not run, or why its last process ended; and the next try."""
     error = str(container.get("error") or "")
-    next_try = _number(container, "nextTry") / 1000
+    next_try = number_of(container, "nextTry") / 1000
     if error and next_try:
         error = f"{error}; next try in {duration(max(0.0, next_try - now))}"
     last_end = container.get("lastEnd") or {}
     why = str(last_end.get("reason") or "")
     if error or not why or why in str(container.get("note")):  # the note of the version has it
         return error
-    return f"{why} ({ago(now - _number(last_end, 'at') / 1000)})"
+    return f"{why} ({ago(now - number_of(last_end, 'at') / 1000)})"
 
 
 def news(container: dict[str, Any]) -> str:
     """Return why another version than the last one runs, and which one is being deployed."""
     found = [str(container["note"])] if container.get("note") else []
-    if waiting := _number(container, "waiting"):
+    if waiting := number_of(container, "waiting"):
         found.append(f"version {waiting:.0f} is being deployed")
     return "; ".join(found)
 
 
 def backlog(container: dict[str, Any]) -> str:
-    """Return who waits for a container, and the command that shows what it did not handle."""
+    """Return the waiting publishers, and the command that shows unhandled messages."""
     found = []
-    if held := _number(container.get("messages") or {}, "held"):
+    if held := number_of(container.get("messages") or {}, "held"):
         found.append(f"publishers of {held:.0f} messages wait")
-    if _number(container.get("deadLetters") or {}, "kept"):
+    if number_of(container.get("deadLetters") or {}, "kept"):
         found.append(f"see `hecate deadletters list {container.get('name')}`")
     return "; ".join(found)
 
@@ -138,8 +138,3 @@ async def _path_to_remove(sidecar: SidecarClient, name: str) -> str:
 
 def _named(rows: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
     return next((row for row in rows if name in (row.get("name"), row.get("id"))), None)
-
-
-def _number(row: dict[str, Any], key: str) -> float:
-    value = row.get(key)
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -20,7 +20,7 @@ from gateway.cli.packaging.progress import build_with_progress
 from gateway.cli.packaging.requirements import REQUIREMENTS
 from gateway.cli.services.containers import CONTAINERS, IMAGES
 from gateway.cli.services.log_tail import explain_end, last_line
-from gateway.cli.services.rollouts import RolloutBody, RolloutWish, roll_out
+from gateway.cli.services.rollouts import RolloutBody, RolloutOptions, roll_out
 from gateway.cli.services.settings import ValueChanges
 from gateway.node.machine import local_python
 
@@ -32,7 +32,7 @@ BROKEN = frozenset({"failed", "error", "stopped"})
 
 
 @dataclass(frozen=True, slots=True)
-class DeployOrder:
+class DeployOptions:
     """The choices of a deployment."""
 
     source: Path  # a folder, or an image
@@ -41,11 +41,11 @@ class DeployOrder:
     values: ValueChanges = field(default_factory=ValueChanges)
     signing_key: Path | None = None
     upgrade: bool = False
-    rollout: RolloutWish = field(default_factory=RolloutWish)
+    rollout: RolloutOptions = field(default_factory=RolloutOptions)
 
 
 @dataclass(frozen=True, slots=True)
-class ContainerWish:
+class ContainerOptions:
     """The container that an image is to run in."""
 
     name: str
@@ -53,23 +53,23 @@ class ContainerWish:
     values: ValueChanges = field(default_factory=ValueChanges)
 
 
-async def deploy(target: Target, order: DeployOrder, *, as_json: bool) -> int:
+async def deploy(target: Target, options: DeployOptions, *, as_json: bool) -> int:
     """Deploy a folder or an image; print the URL to call; return the exit code."""
     async with SidecarClient(target) as sidecar:
-        package = await make_package(sidecar, order)
-    name = order.name or package.name
+        package = await make_package(sidecar, options)
+    name = options.name or package.name
     async with SidecarClient(target, package.start_s + EXTRA_S) as sidecar:
-        if order.rollout.is_wanted:
+        if options.rollout.is_wanted:
             with transfer_progress() as progress:
                 task = progress.add_task(package.image, total=len(package.tar))
                 await upload(sidecar, package, lambda sent: progress.update(task, completed=sent))
             if package.native_for:
                 text = f"its packages are for {package.native_for}: other kinds of nodes will fail"
                 notes().print(text, style="yellow", soft_wrap=True)
-            body = RolloutBody(name, package.image, order.env)
-            return await roll_out(sidecar, body, order.rollout, as_json=as_json)
+            body = RolloutBody(name, package.image, options.env)
+            return await roll_out(sidecar, body, options.rollout, as_json=as_json)
         began, before = time.monotonic(), await find_by_name(sidecar, name)
-        container = await _send(sidecar, package, name, order, before)
+        container = await _send(sidecar, package, name, options, before)
         path = await _path_of(sidecar, str(container["id"]))
     url = f"{target.url}{path}" if path else ""
     is_same = before.get("startedAt", 0) == container.get("startedAt", 1)
@@ -94,15 +94,15 @@ def _report(container: Mapping[str, Any], package: Package, url: str, took_s: fl
         out.print(f"next: {calls}hecate logs -f {name}", style="dim", soft_wrap=True)
 
 
-async def make_package(sidecar: SidecarClient, order: DeployOrder) -> Package:
+async def make_package(sidecar: SidecarClient, options: DeployOptions) -> Package:
     """Return what is to be sent: an image as it is, or that of a folder, built for the gateway."""
-    if is_archive(order.source):
-        return load_archive(order.source)
-    options = BuildOptions(signing_key=order.signing_key, upgrade=order.upgrade, verb="deploy")
-    if not (order.source / REQUIREMENTS).is_file():
-        return await asyncio.to_thread(build_folder, order.source, options)
-    options = replace(options, platform=await gateway_platform(sidecar))
-    return await asyncio.to_thread(build_with_progress, order.source, options)
+    if is_archive(options.source):
+        return load_archive(options.source)
+    build = BuildOptions(signing_key=options.signing_key, upgrade=options.upgrade, verb="deploy")
+    if not (options.source / REQUIREMENTS).is_file():
+        return await asyncio.to_thread(build_folder, options.source, build)
+    build = replace(build, platform=await gateway_platform(sidecar))
+    return await asyncio.to_thread(build_with_progress, options.source, build)
 
 
 async def gateway_platform(sidecar: SidecarClient) -> ImagePlatform:
@@ -116,7 +116,7 @@ async def _send(
     sidecar: SidecarClient,
     package: Package,
     name: str,
-    order: DeployOrder,
+    options: DeployOptions,
     before: Mapping[str, Any],
 ) -> dict[str, Any]:
     mark = await last_line(sidecar, before)
@@ -129,7 +129,7 @@ async def _send(
                 progress.update(task, description=f"{package.image} starting")
 
         try:
-            container = ContainerWish(name, order.env, order.values)
+            container = ContainerOptions(name, options.env, options.values)
             return await deploy_package(sidecar, package, container, on_sent=show)
         except CliError as exc:
             progress.stop()
@@ -139,18 +139,18 @@ async def _send(
 async def deploy_package(
     sidecar: SidecarClient,
     package: Package,
-    wish: ContainerWish,
+    container: ContainerOptions,
     on_sent: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Upload and start; return the container once it runs, CliError if it does not."""
-    what = f"deploy {wish.name}"
+    what = f"deploy {container.name}"
     await upload(sidecar, package, on_sent)
-    body = {"name": wish.name, "image": package.image, "env": dict(wish.env)}
-    body |= wish.values.body()
-    container = await sidecar.call(what, "POST", CONTAINERS, json=body)
-    if not isinstance(container, dict) or "id" not in container:
+    body = {"name": container.name, "image": package.image, "env": dict(container.env)}
+    body |= container.values.body()
+    made = await sidecar.call(what, "POST", CONTAINERS, json=body)
+    if not isinstance(made, dict) or "id" not in made:
         raise CliError(f"cannot {what}: the gateway did not say which container it made")
-    return await _wait_started(sidecar, what, container)
+    return await _wait_started(sidecar, what, made)
 
 
 async def upload(

@@ -14,7 +14,7 @@ from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError, OptionError
 from gateway.cli.output import console, notes, print_json, print_table, transfer_progress
 from gateway.cli.services.containers import CONTAINERS, IMAGES
-from gateway.cli.view.words import ago, plural, size
+from gateway.cli.view.words import ago, number_of, plural, size
 
 COLUMNS = ("IMAGE", "SIZE", "CREATED", "USED BY", "DIGEST")
 
@@ -27,7 +27,7 @@ async def list_images(target: Target, *, as_json: bool) -> None:
         print_json({"data": images})
         return
     now = time.time()
-    newest_first = sorted(images, key=lambda image: _number(image, "created"), reverse=True)
+    newest_first = sorted(images, key=lambda image: number_of(image, "created"), reverse=True)
     rows = [image_row(image, now) for image in newest_first]
     print_table(COLUMNS, rows, "no images yet; `hecate deploy DIR` sends one")
 
@@ -45,7 +45,7 @@ async def prune_images(target: Target, *, yes: bool, as_json: bool) -> None:
     async with SidecarClient(target) as sidecar:
         images = await _images(sidecar, "prune images")
         unused = [image for image in images if not image["usedBy"]]
-        total = size(sum(_number(image, "size") for image in unused))
+        total = size(sum(number_of(image, "size") for image in unused))
         if unused and not yes:
             _confirm(unused, total)
         await _remove(sidecar, unused, as_json=as_json)
@@ -92,8 +92,8 @@ def image_row(image: dict[str, Any], now: float) -> tuple[str, ...]:
     """Return a row for an image at a unix time."""
     return (
         str(image.get("name", "")),
-        size(_number(image, "size")),
-        ago(now - _number(image, "created")),
+        size(number_of(image, "size")),
+        ago(now - number_of(image, "created")),
         ", ".join(image.get("usedBy") or ()),
         str(image.get("digest", ""))[:19],
     )
@@ -132,8 +132,3 @@ def _confirm(images: list[dict[str, Any]], total: str) -> None:
         raise OptionError(f"cannot ask whether to remove {names}: give --yes")
     if not typer.confirm(f"Remove {names} ({total})?", err=True):
         raise typer.Exit(1)
-
-
-def _number(row: dict[str, Any], key: str) -> float:
-    value = row.get(key)
-    return float(value) if isinstance(value, int | float) else 0.0

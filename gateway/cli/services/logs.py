@@ -33,7 +33,7 @@ class LogOptions:
 async def show_logs(target: Target, name: str, options: LogOptions) -> None:
     """Print the last lines of a container's log; then, if wanted, each new line."""
     earliest = _earliest(options.since)
-    # what is left out here may be most of it
+    # the lines left out here may be most of the log
     chooses = bool(earliest) or options.level != "debug"
     tail = options.tail if options.tail is not None else TAIL_MAX if chooses else TAIL
     follow = options.follow

@@ -29,7 +29,7 @@ _STYLES = {"failed": "red", "unreachable": "yellow", "ready": "green", "pending"
 
 
 @dataclass(frozen=True, slots=True)
-class RolloutWish:
+class RolloutOptions:
     """The nodes of a roll-out, and its caution."""
 
     nodes: tuple[str, ...] = ()  # ids, their first characters, or names
@@ -53,13 +53,13 @@ class RolloutBody:
 
 
 async def roll_out(
-    sidecar: SidecarClient, body: RolloutBody, wish: RolloutWish, *, as_json: bool
+    sidecar: SidecarClient, body: RolloutBody, options: RolloutOptions, *, as_json: bool
 ) -> int:
     """Begin a roll-out of an image that the gateway has; show it; return the exit code."""
     names = await _names_of_nodes(sidecar)
-    nodes: Any = "all" if wish.every else [_node_id(names, node) for node in wish.nodes]
+    nodes: Any = "all" if options.every else [_node_id(names, node) for node in options.nodes]
     fields = {"name": body.name, "image": body.image, "env": dict(body.env), "nodes": nodes}
-    fields |= {"wave": _share(wish.wave), "maxFailures": _share(wish.max_failures)}
+    fields |= {"wave": _share(options.wave), "maxFailures": _share(options.max_failures)}
     rollout = await _call(sidecar, f"roll out {body.name}", "POST", ROLLOUTS, json=fields)
     return await _watch(sidecar, rollout, names, as_json=as_json)
 

@@ -96,7 +96,7 @@ class Child:
 
     def death(self) -> CliError:
         """Return the error for this child's end."""
-        return CliError(f"cannot go on: {self.name} {self._end()}{self._said()}")
+        return CliError(f"cannot continue: {self.name} {self._end()}{self._said()}")
 
     async def stop(self) -> None:
         """End the process: gently at first, then by force."""

@@ -6,7 +6,7 @@ import gateway
 from gateway.cli.client.records import rows_of
 from gateway.cli.client.sidecar import SidecarClient
 from gateway.cli.packaging.builder import build_folder
-from gateway.cli.services.deploy import STARTED, ContainerWish, deploy_package
+from gateway.cli.services.deploy import STARTED, ContainerOptions, deploy_package
 
 # beside this package in the repository as in an installation
 FOLDER = Path(gateway.__file__).parent.parent / "examples" / "climate"
@@ -24,5 +24,5 @@ async def ensure_example(sidecar: SidecarClient) -> str:
     )
     if same_image and runs:
         return f"{package.image} runs, as it was deployed before"
-    await deploy_package(sidecar, package, ContainerWish(package.name))
+    await deploy_package(sidecar, package, ContainerOptions(package.name))
     return f"{package.image} deployed from {FOLDER}"

@@ -7,8 +7,8 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-LOCAL_FLAGS = 3  # where termios.tcgetattr has ECHO and the like
-KEYS_LIMIT = 64  # that one look reads
+LOCAL_FLAGS = 3  # the index of the flags with ECHO in termios.tcgetattr()
+KEYS_LIMIT = 64  # bytes of one read
 
 
 @contextmanager

@@ -11,7 +11,7 @@ EXAMPLE_ROUTE = "/rooms"  # of examples/climate
 class Endpoints:
     """The addresses and paths that the suggested commands name."""
 
-    hecate: str  # how to call this program
+    hecate: str  # the command that calls this program
     api: str
     cloud: str
     mqtt: tuple[str, int]

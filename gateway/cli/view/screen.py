@@ -169,7 +169,7 @@ def _spool(sep: SepView) -> str:
         return f"spool dropped {sep.spool_dropped:,}"
     if not sep.spool_messages:
         return "spool empty"
-    if sep.spool_bytes < 10_000:  # what is only on its way
+    if sep.spool_bytes < 10_000:  # so few bytes are only under way
         return f"spool {sep.spool_messages}"
     return f"spool {plural(sep.spool_messages, 'message')}, {size(sep.spool_bytes)}"
 

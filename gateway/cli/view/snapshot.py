@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.cli.view.words import printable
+from gateway.cli.view.words import number_of, printable
 
 APPROVED = "approved"  # a device that joined, and nothing is wrong
 
@@ -23,7 +23,7 @@ class DeviceView:
     last_topic: str
     last_payload: str
     state: str = APPROVED
-    problem: str = ""  # why nothing of it counts
+    problem: str = ""  # the reason why nothing of it counts
 
     @property
     def shown_state(self) -> str:
@@ -46,7 +46,7 @@ class SepView:
     spool_bytes: int
     spool_dropped: int
     spool_full: bool
-    notes: tuple[str, ...]  # what a person should know of the way to the cloud
+    notes: tuple[str, ...]  # remarks on the way to the cloud, for a person
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ContainerView:
     error: str
     handled: int
     restarts: int = 0
-    last_end: str = ""  # why its last process ended unasked
+    last_end: str = ""  # the reason of the last unwanted end of its process
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +118,12 @@ def parse_snapshot(status: dict[str, Any]) -> Snapshot:
         node_id=str(node.get("id", "")),
         node_name=str(node.get("name", "")),
         version=str(node.get("version", "")),
-        uptime_s=_number(node, "uptime_s"),
+        uptime_s=number_of(node, "uptime_s"),
         ready=bool(status.get("ready", False)),
         reasons=tuple(str(reason) for reason in status.get("reasons") or ()),
         warnings=tuple(_shortened(str(each), 240) for each in status.get("warnings") or ()),
         role=str(cluster.get("role", "")),
-        members=int(_number(cluster, "members")),
+        members=int(number_of(cluster, "members")),
         sep=_sep(_table(status, "sep")),
         broker=_broker(_table(status, "broker")),
         beps=tuple(_bep(row) for row in _rows(status, "beps")),
@@ -165,9 +165,9 @@ def _sep(row: dict[str, Any]) -> SepView:
         state=str(row.get("state", "")),
         url=str(row.get("url", "")),
         error=_shortened(str(row.get("error") or ""), 200),
-        spool_messages=int(_number(spool, "messages")),
-        spool_bytes=int(_number(spool, "bytes")),
-        spool_dropped=int(_number(spool, "dropped")),
+        spool_messages=int(number_of(spool, "messages")),
+        spool_bytes=int(number_of(spool, "bytes")),
+        spool_dropped=int(number_of(spool, "dropped")),
         spool_full=bool(spool.get("full", False)),
         notes=tuple(_notes(row, spool)),
     )
@@ -181,7 +181,7 @@ def _notes(row: dict[str, Any], spool: dict[str, Any]) -> Iterator[str]:
         yield f"spool full: new messages stay on this node ({spool.get('when_full')})"
     if spool.get("error"):
         yield _shortened(f"spool cannot be written: {spool['error']}", 160)
-    count = int(_number(spool, "set_aside_total")) or int(_number(spool, "set_aside"))
+    count = int(number_of(spool, "set_aside_total")) or int(number_of(spool, "set_aside"))
     latest = _rows(spool, "latest")
     if count and latest:
         topic, why = _shortened(str(latest[0].get("topic")), 60), str(latest[0].get("reason"))
@@ -193,12 +193,12 @@ def _notes(row: dict[str, Any], spool: dict[str, Any]) -> Iterator[str]:
 def _broker(row: dict[str, Any]) -> BrokerView:
     return BrokerView(
         listeners=tuple(str(listener) for listener in row.get("listeners") or ()),
-        connections=int(_number(row, "connections")),
-        subscriptions=int(_number(row, "subscriptions")),
-        retained=int(_number(row, "retained")),
-        messages_received=int(_number(row, "messages_received")),
-        messages_sent=int(_number(row, "messages_sent")),
-        messages_dropped=int(_number(row, "messages_dropped")),
+        connections=int(number_of(row, "connections")),
+        subscriptions=int(number_of(row, "subscriptions")),
+        retained=int(number_of(row, "retained")),
+        messages_received=int(number_of(row, "messages_received")),
+        messages_sent=int(number_of(row, "messages_sent")),
+        messages_dropped=int(number_of(row, "messages_dropped")),
     )
 
 
@@ -207,10 +207,10 @@ def _bep(row: dict[str, Any]) -> BepView:
         bep_id=str(row.get("id", "")),
         url=str(row.get("url", "")),
         state=str(row.get("state", "")),
-        expires_at=_number(row, "expires_at"),
-        visitors=int(_number(row, "visitors")),
-        visitors_total=int(_number(row, "visitors_total")),
-        bytes_total=int(_number(row, "bytes_total")),
+        expires_at=number_of(row, "expires_at"),
+        visitors=int(number_of(row, "visitors")),
+        visitors_total=int(number_of(row, "visitors_total")),
+        bytes_total=int(number_of(row, "bytes_total")),
     )
 
 
@@ -220,8 +220,8 @@ def _device(row: dict[str, Any]) -> DeviceView:
         name=_shortened(str(row.get("name", "")), 64),
         model=_shortened(str(row.get("model", "")), 64),
         online=bool(row.get("online", False)),
-        last_seen=_number(row, "last_seen"),
-        messages=int(_number(row, "messages")),
+        last_seen=number_of(row, "last_seen"),
+        messages=int(number_of(row, "messages")),
         last_topic=str(row.get("last_topic") or ""),
         last_payload=str(row.get("last_payload") or ""),
         state=str(row.get("state") or APPROVED),
@@ -238,8 +238,8 @@ def _container(row: dict[str, Any]) -> ContainerView:
         path=str(row.get("path", "")),
         expose=str(row.get("expose", "")),
         error=_shortened(str(row.get("error") or ""), 200),
-        handled=int(_number(row, "handled")),
-        restarts=int(_number(row, "restarts")),
+        handled=int(number_of(row, "handled")),
+        restarts=int(number_of(row, "restarts")),
         last_end=_shortened(str(row.get("last_end") or ""), 200),
     )
 
@@ -252,8 +252,3 @@ def _table(row: dict[str, Any], key: str) -> dict[str, Any]:
 def _rows(row: dict[str, Any], key: str) -> list[dict[str, Any]]:
     value = row.get(key)
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _number(row: dict[str, Any], key: str) -> float:
-    value = row.get(key)
-    return float(value) if isinstance(value, int | float) else 0.0

@@ -11,7 +11,7 @@ from gateway.cli.view.snapshot import Snapshot, parse_reading
 from gateway.cli.view.words import restarted
 
 WINDOW_S = 5.0  # long enough to smooth a device that sends once a second
-READINGS_PER_DEVICE = 3  # what fits on one line of the screen
+READINGS_PER_DEVICE = 3  # as many as fit on one line of the screen
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,12 @@
-"""Formats numbers and foreign texts for people."""
+"""Reads numbers of answers, and formats numbers and foreign texts for people."""
+
+from typing import Any
+
+
+def number_of(row: dict[str, Any], key: str) -> float:
+    """Return the number of a field; 0 when it is absent or no number."""
+    value = row.get(key)
+    return float(value) if isinstance(value, int | float) else 0.0
 
 
 def duration(seconds: float) -> str:

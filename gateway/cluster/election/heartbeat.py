@@ -6,6 +6,10 @@ from enum import StrEnum
 from gateway.cluster.election.rank import Rank
 from protocol.memberships import SepClaim
 
+# Of 53 bits, as JSON at the cloud has them. No cluster gets there by itself, but a member that
+# lies, or a broken disk, may bring it there: claims of this epoch are ordered by rank alone.
+EPOCH_LIMIT = 2**53
+
 
 class Role(StrEnum):
     """The role of a node in its cluster; the values are those of the status API."""
@@ -23,6 +27,10 @@ class RoleClaim:
 
     epoch: int = 0
     supernode_id: str = ""
+
+    def above(self, supernode_id: str) -> "RoleClaim":
+        """Return the claim with which another node goes above this one."""
+        return RoleClaim(min(self.epoch + 1, EPOCH_LIMIT), supernode_id)
 
 
 @dataclass(frozen=True, slots=True)

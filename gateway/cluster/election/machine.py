@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-Each node tells its peers its role, the claim that it follows, and whom it hears (heartbeat.py).
-After every event the machine looks at the rows of its role in TABLE (election_rules.py), from the
-top, and takes the first whose condition holds, until none does.
+Each node tells its peers its role, the claim that it follows, and the nodes that it hears
+(heartbeat.py). After every event the machine looks at the rows of its role in TABLE
+(election_rules.py), from the top, and takes the first whose condition holds, until none does.
 
     LISTENING ──a supernode is heard──► MEMBER ◄──a claim with a newer epoch── SEEKING
         │                                 │ └──the supernode is lost──────────►  │
@@ -13,10 +13,10 @@ top, and takes the first whose condition holds, until none does.
                         stops, is unfit ──┘  └── nobody has taken over
                                         LEAVING ──the successor's claim──► MEMBER
 
-What holds after every call:
+Rules that hold after every call:
 
-1. The epoch never goes back. Whoever takes the role claims a higher epoch than any it has heard of,
-   so a claim of a node that slept, or was cut off, is older than that of its successor.
+1. The epoch never goes back. A node that takes the role claims a higher epoch than any it has heard
+   of, so a claim of a node that slept, or was cut off, is older than that of its successor.
 2. Only peers that hear this node count. A node that cannot be heard changes no role but its own.
 3. A MEMBER follows a claim whose node it reaches. A SUPERNODE follows its own.
 4. When two supernodes meet, the one with members stays, then the better by rank.py; it raises its
@@ -28,7 +28,7 @@ What holds after every call:
 
 from dataclasses import replace
 
-from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.heartbeat import EPOCH_LIMIT, Heartbeat, Role, RoleClaim
 from gateway.cluster.election.rules import ElectionRules
 from gateway.cluster.election.state import NEVER, STARTING
 
@@ -77,9 +77,9 @@ class Election(ElectionRules):
         if epoch < self.claim.epoch:
             return
         if self.leads:
-            self.claim = RoleClaim(epoch + 1, self._node_id)
+            self.claim = RoleClaim(epoch).above(self._node_id)
         else:
-            self.claim = replace(self.claim, epoch=epoch)
+            self.claim = replace(self.claim, epoch=min(epoch, EPOCH_LIMIT))
         self._settle(now)
 
     def stop(self, now: float) -> None:
@@ -126,4 +126,4 @@ class Election(ElectionRules):
         elif heartbeat.role not in (Role.SUPERNODE, Role.LEAVING):
             follows_other = heartbeat.claim.supernode_id not in ("", self._node_id)
             if not follows_other and self._node_id in heartbeat.hears:
-                self.claim = RoleClaim(epoch + 1, self._node_id)
+                self.claim = heartbeat.claim.above(self._node_id)

@@ -84,7 +84,7 @@ class ElectionRules(ElectionState):
 
     def _is_outbid(self, now: float) -> bool:
         rival = self._find_rival()
-        if rival is None or rival.claim.epoch < self.claim.epoch:
+        if rival is None or rival.claim.above(self._node_id).epoch <= self.claim.epoch:
             return False
         return merge_key(rival) < merge_key(self.heartbeat(now))
 
@@ -113,12 +113,12 @@ class ElectionRules(ElectionState):
         self._successors = rival.successors
 
     def _lead(self, now: float) -> None:
-        self._become(Role.SUPERNODE, RoleClaim(self.claim.epoch + 1, self._node_id), now)
+        self._become(Role.SUPERNODE, self.claim.above(self._node_id), now)
 
     def _outbid(self, _now: float) -> None:
         rival = self._find_rival()
         assert rival is not None  # the condition of the row
-        self.claim = RoleClaim(rival.claim.epoch + 1, self._node_id)
+        self.claim = rival.claim.above(self._node_id)
 
     def _wait(self, now: float) -> None:
         better = self._find_better(now)
@@ -171,7 +171,7 @@ class ElectionRules(ElectionState):
             Transition("it stops or is unfit", _must_leave, _leave),
         ),
         Role.LEAVING: (
-            Transition("the successor has taken over", _hears_newer_claim, _follow),
+            Transition("the successor has taken over", _hears_claim, _follow),
             Transition("nobody has taken over", _is_abandoned, _take_back),
         ),
     }

@@ -21,7 +21,7 @@ class SepAgreement:
         """Begin without a claim; cloud names this node's cloud, "" for none."""
         self._node_id, self.cloud = node_id, cloud
         self._term: SepHolder | None = None  # while this node is the supernode
-        self._supernode_id = ""  # that made the claim
+        self._supernode_id = ""  # the supernode that made the claim
         self._reaches, self._changed_at = False, now
         self.claim = SepClaim()
 
@@ -94,7 +94,9 @@ class SepAgreement:
         """
         if self._term is None:
             self._term = SepHolder(
-                self._node_id, role.epoch, self._changed_at, reaches=self._reaches
+                SepClaim(role.epoch, self._first_number(role.epoch), self._node_id),
+                self._changed_at,
+                reaches=self._reaches,
             )
             self._supernode_id = self._node_id
         self._term.raise_epoch(role.epoch)
@@ -102,6 +104,10 @@ class SepAgreement:
             reach = {m.node_id: self._may_hold(m) for m in members if m.node_id in connected}
             self._term.choose(reach, now)
         self.claim = self._term.claim
+
+    def _first_number(self, epoch: int) -> int:
+        """Return the number of a new term: above that of the last claim if the epoch is its own."""
+        return self.claim.number + 1 if self.claim.epoch >= epoch else 0
 
     def _leave(self) -> None:
         """Keep the order of the last claim; nobody holds the SEP."""

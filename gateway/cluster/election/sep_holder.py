@@ -21,10 +21,9 @@ BACK_S = 60.0  # with the cloud, before the supernode takes it back
 class SepHolder:
     """Chooses the holder for one term of a supernode; `now` is the monotonic clock."""
 
-    def __init__(self, node_id: str, epoch: int, now: float, *, reaches: bool = True) -> None:
+    def __init__(self, claim: SepClaim, now: float, *, reaches: bool = True) -> None:
         """Begin a term; `now` is when the node's own reach of the cloud changed last."""
-        self._node_id = node_id
-        self.claim = SepClaim(epoch, 0, node_id)
+        self._node_id, self.claim = claim.holder_id, claim
         self._changed_at = now  # of the supernode's own reach
         self._reaches = reaches
         self._unreached_since: float | None = None  # by the delegate

@@ -16,6 +16,8 @@ from protocol.tokens import LEEWAY_S
 from settings.secret import Secret
 
 _CONTEXT = b"hecate-cluster/1"
+CODE_BYTES = 64  # of a proof by a secret: SHA-256 in hexadecimal digits
+PROOF_BYTES = 2 * CODE_BYTES  # two secrets at most: a new one and an old one
 READ_LIMIT = 1100  # credentials that were read: 1,000 members
 READ_AGAIN_S = 300.0  # the cloud may have replaced the key that signed it
 
@@ -107,21 +109,24 @@ class AccountAdmission:
 class SecretAdmission:
     """Admits nodes that know a shared secret ([cluster] admit = "secret").
 
-    The first secret is used for proofs, all of them are accepted: a new one is put last at all
-    nodes, then first, and then the old one is removed.
+    A node with two secrets proves both, and accepts either. So while nodes get a new secret, one
+    after the other, each has one in common with every other: the old one until all have the new
+    one as well.
     """
 
     def __init__(self, node_id: str, secrets: Sequence[Secret]) -> None:
         self._node_id, self._secrets = node_id, tuple(secrets)
 
     def prove(self, peer_id: str) -> str:
-        """Return a code that only this pair of nodes can use."""
-        return _code(self._secrets[0], self._node_id, peer_id)
+        """Return a code by each secret that only this pair of nodes can use."""
+        return "".join(_code(each, self._node_id, peer_id) for each in self._secrets)
 
     def refuse(self, peer_id: str, proof: str) -> str:
         """Return why a proof is not accepted."""
-        codes = [_code(secret, peer_id, self._node_id) for secret in self._secrets]
-        if any([hmac.compare_digest(code, proof) for code in codes]):  # noqa: C419  # takes the same time for each
+        shown = proof.encode("utf-8", "surrogatepass")  # of a stranger: any text
+        parts = [shown[at : at + CODE_BYTES] for at in range(0, PROOF_BYTES, CODE_BYTES)]
+        codes = [_code(secret, peer_id, self._node_id).encode() for secret in self._secrets]
+        if any([hmac.compare_digest(code, part) for code in codes for part in parts]):  # noqa: C419  # takes the same time for each
             return ""
         return "it does not know the secret of this cluster ([cluster] secret)"
 

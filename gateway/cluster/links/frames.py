@@ -11,7 +11,7 @@ from typing import Any
 
 import cbor2
 
-from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.heartbeat import EPOCH_LIMIT, Heartbeat, Role, RoleClaim
 from gateway.cluster.election.rank import CAPABILITY_LIMIT, UPTIME_CLASSES_S, Rank
 from protocol.envelope import ENVELOPE_LIMIT_BYTES
 from protocol.errors import WireError
@@ -27,7 +27,6 @@ HEARS_LIMIT = 1200
 SUCCESSORS_LIMIT = 16
 ADDRESSES_LIMIT = 32
 TEXT_LIMIT = 256
-EPOCH_LIMIT = 2**53
 INCARNATION_BYTES = 16
 
 

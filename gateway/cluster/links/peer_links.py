@@ -16,6 +16,7 @@ from gateway.cluster.links.pace import FramePace
 from gateway.cluster.links.recheck import recheck, recheck_for_ever
 from gateway.cluster.links.refused import RefusedNodes
 from gateway.errors import ClusterError, PeerRefuses
+from gateway.limits.token_bucket import Rate
 from protocol.errors import WireError
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
 from settings.addresses import HostPort, format_address
@@ -28,7 +29,7 @@ SILENT_S = 3.0  # longer than the silence after which the election counts a peer
 HANGS_S = 30.0  # of a peer whose machine answers
 SLEPT_S = 1.0  # between two looks: this node stood still, and has not read what has come
 BOTH_DIAL_S = 2.0  # two nodes that dial each other at once have both links within this time
-FRAMES_PER_S, FRAMES_BURST = 20.0, 100  # of one peer: two heartbeats a second, and changes
+FRAMES = Rate(burst=100, interval_s=0.05)  # of one peer: two heartbeats a second, and changes
 IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, and it has restarted
 
 
@@ -36,7 +37,7 @@ IN_USE_S = 2.0  # since the last heartbeat of the node behind a link: longer, an
 class LinkPorts:
     """The functions of the cluster that links call."""
 
-    wants: Callable[[str], bool]  # whether to dial a node; "" is one without a known id
+    wants: Callable[[str], bool]  # true for a node to dial; "" is a node without a known id
     up: Callable[[PeerLink], None]
     down: Callable[[PeerLink], None]
     silent: Callable[[str], None]  # the id of a peer whose machine or network is gone
@@ -94,7 +95,7 @@ class PeerLinks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def broadcast(self, beat: Beat) -> None:
-        """Send a heartbeat to all peers; each learns whether it is heard, not who else is."""
+        """Send a heartbeat to all peers; each learns whether it is heard, not which others are."""
         for link in self._links.values():
             self.tell(link, beat)
 
@@ -195,7 +196,7 @@ class PeerLinks:
                 link.send(NotAdmitted(reason))
                 return False
             await self._enter(link, hello)
-            pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
+            pace = FramePace(FRAMES)
             async for frame in link.frames():
                 self._receive(link, frame)
                 was_used = True
@@ -264,10 +265,10 @@ class PeerLinks:
         self.slowed += 1
         if pace.slowed == 1:
             logger.warning(
-                "node %.12s at %s sends more than %d heartbeats a second: reading it slowly",
+                "node %.12s at %s sends more than %.0f heartbeats a second: reading it slowly",
                 link.peer_id,
                 link.address,
-                FRAMES_PER_S,
+                1 / FRAMES.interval_s,
             )
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> None:

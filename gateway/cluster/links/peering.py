@@ -1,4 +1,4 @@
-"""Runs the election over the links: sends heartbeats, keeps time, chooses whom to dial."""
+"""Runs the election over the links: sends heartbeats, keeps time, chooses the nodes to dial."""
 
 import asyncio
 import contextlib
@@ -146,7 +146,7 @@ class Peering:
         needed = {
             heartbeat.claim.supernode_id, self._sep.claim.holder_id, *heartbeat.successors[:STANDBY]
         }  # fmt: skip
-        linked = filter(self.links.is_linked, needed)  # what it knows itself, not what it was told
+        linked = filter(self.links.is_linked, needed)  # of its own knowledge, not by report
         found = {node_id: self._candidates.link_addresses(node_id) for node_id in linked}
         return Beat(heartbeat, {node_id: each for node_id, each in found.items() if each})
 

@@ -5,11 +5,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.backoff import Allowance
+from gateway.limits.token_bucket import Rate, TokenBucket
 
 logger = logging.getLogger(__name__)
 
-LINES = 0.1, 10  # of the log: so many a second, and at once
+LINES = Rate(burst=10, interval_s=10.0)  # of the log
 REFUSED_LIMIT = 64  # pairs of a node and a reason; a stranger can make any number of node ids
 
 
@@ -30,7 +30,7 @@ class RefusedNodes:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._last: OrderedDict[tuple[str, str], RefusedNode] = OrderedDict()
-        self._lines, self._is_silent = Allowance(*LINES), False
+        self._lines, self._is_silent = TokenBucket(LINES), False
         self.count = 0  # of links
 
     def all(self) -> list[RefusedNode]:

@@ -148,3 +148,24 @@ class Copy:
         self._received.clear()
         self.version = part.version
         return True
+
+
+class NodeCounts:
+    """The number of nodes that the present and the former supernode have told.
+
+    A new supernode counts few until all members have come to it.
+    """
+
+    def __init__(self) -> None:
+        self._of, self._count, self._former = "", 0, 0
+
+    def note(self, supernode_id: str, count: int) -> None:
+        """Note a number."""
+        if supernode_id != self._of:
+            self._of, self._former = supernode_id, self._count
+        self._count = count
+
+    @property
+    def largest(self) -> int:
+        """The greater of the two."""
+        return max(self._count, self._former)

@@ -31,8 +31,9 @@ from gateway.cluster.links.frames import (
 from gateway.cluster.links.link import PeerLink, dial
 from gateway.cluster.links.pace import FramePace
 from gateway.cluster.links.recheck import recheck, recheck_for_ever
-from gateway.cluster.records.directory import Copy, Directory
+from gateway.cluster.records.directory import Copy, Directory, NodeCounts
 from gateway.errors import ClusterError
+from gateway.limits.token_bucket import Rate
 from protocol.errors import ContractError, WireError
 from protocol.memberships import SepClaim
 from protocol.node_tls import NodeTlsCodec, NodeTlsContext
@@ -45,8 +46,8 @@ RETRY_FIRST_S, RETRY_CAP_S = 0.2, 5.0  # a thousand members come to a new supern
 REGISTRATION_S = 5.0  # for members to come to a new supernode, which knows them from the old one
 ANSWER_S = 1.0  # for the records; the copy is used after it
 ALL_AT_HAND = 16  # nodes; a member of a larger cluster asks for records when somebody wants them
-FRAMES_PER_S, FRAMES_BURST = 10.0, 40  # of one member: records and queries
-ANSWERS_LIMIT_BYTES = 128 * 1024  # that a member has not read; more queries have no answer
+FRAMES = Rate(burst=40, interval_s=0.1)  # of one member: records and queries
+ANSWERS_LIMIT_BYTES = 128 * 1024  # unread by a member; further queries have no answer
 SEP_QUEUE_BYTES = 2 * 1024 * 1024  # of output that a peer has not taken; more is refused
 
 
@@ -60,7 +61,9 @@ class ExchangePorts:
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
     claim: Callable[[], SepClaim]  # of the SEP, as this node knows it
-    holds: Callable[[str, SepClaim], bool]  # whether it holds the SEP by a claim of a supernode
+    holds: Callable[
+        [str, SepClaim], bool
+    ]  # true if it holds the SEP by this claim of that supernode
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer
@@ -85,6 +88,7 @@ class RecordExchange:
         self._moved = asyncio.Event()
         self._answered = asyncio.Event()  # the last part of the records has come
         self.registered_at = ""  # the supernode that has this member's record
+        self._counts = NodeCounts()
         self.slowed = 0  # frames of members that send too many
         self.unanswered = 0  # queries of members that do not read
 
@@ -103,6 +107,11 @@ class RecordExchange:
     def members(self) -> frozenset[str]:
         """The members with a data connection to this node, the supernode."""
         return frozenset(self._members)
+
+    @property
+    def told_count(self) -> int:
+        """The number of nodes that the supernode has told; after a take-over, the former one."""
+        return self._counts.largest
 
     def waiting_bytes(self) -> int:
         """Return the bytes that members have not taken."""
@@ -148,7 +157,7 @@ class RecordExchange:
         await recheck(links, self._own_hello, self._admission)  # the other links tell who
 
     async def run(self) -> None:
-        """Stay connected to the supernode, whoever it is, until cancelled."""
+        """Stay connected to the supernode of the moment, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_supernode())
             group.create_task(recheck_for_ever(self.recheck))
@@ -235,6 +244,7 @@ class RecordExchange:
                 self._ports.vouched(frame.statement)
             case RecordCount():
                 self.registered_at = supernode_id
+                self._counts.note(supernode_id, frame.count)
                 if self._upward is not None and frame.count <= ALL_AT_HAND:
                     self._upward.send(RecordQuery(self._copy.version))
             case VouchRequest():
@@ -263,10 +273,10 @@ class RecordExchange:
             self._members[link.peer_id] = link
             if former is not None:
                 await former.close()
-            pace = FramePace(FRAMES_PER_S, FRAMES_BURST)
+            pace = FramePace(FRAMES)
             async for frame in link.frames():
                 self._take_from_member(link, frame)
-                if not isinstance(frame, SepMessage):  # whose bytes are bounded
+                if not isinstance(frame, SepMessage):  # the bytes of SEP messages are bounded
                     await self._slow_down(link, pace)
         except (ClusterError, ContractError, OSError, TimeoutError, EOFError) as exc:
             logger.debug("data connection of node %.12s ended: %s", link.peer_id, exc)
@@ -319,11 +329,11 @@ class RecordExchange:
             self.slowed += 1
             if pace.slowed == 1:
                 logger.warning(
-                    "node %.12s at %s sends more than %d records and queries a second: "
+                    "node %.12s at %s sends more than %.0f records and queries a second: "
                     "reading it slowly",
                     link.peer_id,
                     link.address,
-                    FRAMES_PER_S,
+                    1 / FRAMES.interval_s,
                 )
         await asyncio.sleep(delay_s)
 

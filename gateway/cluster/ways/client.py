@@ -53,7 +53,7 @@ class WayClient:
         self._splicer: Splicer | None = None
         self._open_pairs: dict[SplicedPair, str] = {}  # and the holder of each
         self.refused = 0  # connections beyond the limit
-        self.fault = ""  # why the last stream was not opened
+        self.fault = ""  # the reason why the last stream was not opened
 
     async def run(self) -> None:
         """Serve the sockets until cancelled."""

@@ -41,7 +41,7 @@ Dial = Callable[[str, int], Awaitable[socket.socket]]
 class RelayPorts:
     """The functions of other parts that a relay of ways calls."""
 
-    holds: Callable[[], bool]  # whether this node holds the SEP
+    holds: Callable[[], bool]  # true while this node holds the SEP
     dial: Dial  # a tuned socket; the configured HTTP proxy is on its way
     note_refused: Callable[[str, str, str], None]  # node id, address, reason
 

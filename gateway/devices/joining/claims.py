@@ -23,7 +23,7 @@ class Claim:
     """One claim token, by its digest."""
 
     digest: str
-    uses: int  # that remain
+    uses: int  # uses that remain
     expires_at: float
     client_id: str = ""  # of the only board that may use it
 

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from gateway.devices.joining.source_limiter import Rate, SourceLimiter, source_of
+from gateway.limits.source_limiter import SourceLimiter, source_of
+from gateway.limits.token_bucket import Rate
 
 PENDING_LIMIT = 256
 SOURCE_LIMIT = 64

@@ -9,7 +9,7 @@ class ContainerMessages:
 
     waiting: int = 0  # at the broker, behind those in flight
     in_flight: int = 0
-    held: int = 0  # whose publishers wait for their acknowledgement
+    held: int = 0  # messages whose publishers wait for their acknowledgement
     dropped: int = 0  # by the rule of [mqtt] overflow
     flow: str = "flowing"  # or "holding" or "dropping"
     dead_letters: int = 0  # kept now

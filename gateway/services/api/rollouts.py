@@ -179,18 +179,18 @@ def rollout_fields(rollout: Rollout) -> dict[str, Any]:
     }
 
 
-async def _nodes(wish: Any, account_nodes: AccountNodes) -> list[str]:
-    if wish == ALL:
+async def _nodes(nodes: Any, account_nodes: AccountNodes) -> list[str]:
+    if nodes == ALL:
         try:
             return await account_nodes()
         except UplinkError as exc:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(exc), {"Retry-After": "5"}) from exc
-    if not isinstance(wish, list) or not wish:
+    if not isinstance(nodes, list) or not nodes:
         raise _bad('nodes must be "all" or a list of node ids')
-    for node in wish:
+    for node in nodes:
         if not isinstance(node, str) or not NODE_ID.fullmatch(node):
             raise _bad(f"{node!r:.70} is no node id; `hecate nodes` lists them")
-    return list(dict.fromkeys(wish))
+    return list(dict.fromkeys(nodes))
 
 
 def _read_order(body: bytes) -> RolloutOrder:

@@ -34,7 +34,7 @@ OVERHEAD_BYTES = 128 * 1024  # boundaries, other fields, JSON around the image
 PIECE_BYTES = 64 * 1024
 MODES = ("payload", "reference")  # of ?mode=: documented by others; the body says it anyway
 
-_URL_ENCODED = "application/x-www-form-urlencoded"  # what curl says by default
+_URL_ENCODED = "application/x-www-form-urlencoded"  # the default of curl
 _NOTHING = "no image received: needs a form part 'image', JSON with base64Image or url, or a tar"
 
 

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gateway.services.errors import NotFoundError, ServicesError, StorageError
@@ -17,7 +18,7 @@ from gateway.services.images.catalogue import Catalogue, StoredContainer, Stored
 from gateway.services.images.manifest import Manifest, check_base
 from gateway.services.keyed_locks import KeyedLocks
 from gateway.services.logs.log import LOG_NAME
-from gateway.services.paths import ContainerPaths
+from gateway.services.paths import BASE_KEY, ContainerPaths
 from gateway.services.runtimes.port import Version
 from gateway.services.supervisor import NodeInfo, ServiceContext, Supervisor, VersionCallbacks
 from gateway.services.versions.history import StoredVersion, VersionHistory, VersionState
@@ -25,8 +26,6 @@ from gateway.storage.disk_thread import DiskThread
 from microservice.info import Info
 
 logger = logging.getLogger(__name__)
-
-BASE_KEY = "MCM.BASE_API_PATH"
 
 Source = StoredImage | StoredContainer | StoredVersion
 
@@ -166,14 +165,20 @@ class ContainerTable:
 
     async def remove(self, container_id: str) -> None:
         """Delete the row and the files of a container whose process is gone."""
-        await self._disk.run(self._catalogue.drop_container, container_id)
-        del self._by_id[container_id]
+        async with self._row_locks.hold(container_id):  # no change in flight brings it back
+            await self._disk.run(self._catalogue.drop_container, container_id)
+            del self._by_id[container_id]
         self.update_routes()
 
     async def write(self, container_id: str, **changes: Any) -> None:
-        """Change the row of a container and those of its versions, if they are changed."""
+        """Change the row of a container and those of its versions, if they are changed.
+
+        A container that is removed meanwhile has none.
+        """
         async with self._row_locks.hold(container_id):
-            deployed = self._by_id[container_id]
+            deployed = self._by_id.get(container_id)
+            if deployed is None:
+                return
             stored, versions = deployed.stored, deployed.history.take_changes()
             changed = replace(stored, **changes)
             if changed == stored and not versions:
@@ -194,9 +199,12 @@ class ContainerTable:
         """
         return self._paths.reserve(container_id, name, client_id, version)
 
-    def update_routes(self) -> None:
-        """Route requests to the versions that run now."""
-        self._paths.update((one.stored, one.supervisor.version) for one in self._by_id.values())
+    def update_routes(self, coming: Mapping[str, Version] = MappingProxyType({})) -> None:
+        """Route requests to the versions that run now, or that are coming, by container id."""
+        self._paths.update(
+            (one.stored, coming.get(container_id, one.supervisor.version))
+            for container_id, one in self._by_id.items()
+        )
 
     async def _find_former(
         self, container_id: str, history: VersionHistory, ended: Version, why: str
@@ -215,7 +223,7 @@ class ContainerTable:
         history.crashed(ended.number, why, now)
         history.ready(former.number, now)
         await self._write_soon(container_id, **_running(version))
-        self.update_routes()
+        self.update_routes({container_id: version})  # the supervisor takes it now
         return version
 
     async def _write_soon(self, container_id: str, **changes: Any) -> None:

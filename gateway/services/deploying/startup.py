@@ -2,15 +2,44 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from gateway.services.configuration.values import ValueStore
 from gateway.services.deploying.container_table import ContainerTable, placeholder
 from gateway.services.errors import ServicesError, StorageError
 from gateway.services.images.catalogue import StoredContainer
 from gateway.services.runtimes.port import Version
+from gateway.services.supervisor import Supervisor
 from gateway.services.versions.history import VersionHistory
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ResumedContainer:
+    """A container as it was when the gateway ended; start() starts it if it ran.
+
+    Attributes:
+        version: to start with; None when there is none.
+        why: there is none.
+        has_waiting: another version waits for its turn.
+    """
+
+    stored: StoredContainer
+    supervisor: Supervisor
+    version: Version | None
+    why: str
+    has_waiting: bool
+
+    def start(self) -> None:
+        """Start it, or let it stand."""
+        if self.stored.stopped:
+            self.supervisor.stay_stopped(self.stored.filters)
+        elif self.version is None:
+            logger.error("cannot start %s: %s", self.stored.container_id, self.why)
+            self.supervisor.stay_failed(self.why)
+        else:
+            self.supervisor.resume(self.stored.filters)
 
 
 class ContainerStartup:
@@ -26,8 +55,8 @@ class ContainerStartup:
     ) -> None:
         self._table, self._values, self._clock = table, values, clock
 
-    async def resume(self, stored: StoredContainer, history: VersionHistory) -> bool:
-        """Start a container, or let it stand; return whether another version waits for its turn."""
+    async def add(self, stored: StoredContainer, history: VersionHistory) -> ResumedContainer:
+        """Add a container to the table, with its routes; it is not started yet."""
         container_id = stored.container_id
         waiting = history.activate(self._clock())
         version, why = await self._choose(stored, history)
@@ -40,15 +69,13 @@ class ContainerStartup:
             await self._table.write(container_id)
         except StorageError as exc:
             logger.warning("%s", exc)
-        if stored.stopped:
-            supervisor.stay_stopped(stored.filters)
-            return False
-        if version is None:
-            logger.error("cannot start %s: %s", container_id, why)
-            supervisor.stay_failed(why)
-            return False
-        supervisor.resume(stored.filters)
-        return waiting is not None and version.number != waiting.number
+        has_waiting = (
+            waiting is not None
+            and version is not None
+            and not stored.stopped
+            and version.number != waiting.number
+        )
+        return ResumedContainer(stored, supervisor, version, why, has_waiting)
 
     async def _choose(
         self, stored: StoredContainer, history: VersionHistory

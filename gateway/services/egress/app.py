@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from gateway.http.origin import KEY, Origin
 from gateway.http.problems import ABSENT, problem_response
 from gateway.services.egress.dialer import Dialer, EgressCounters
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.services.egress.remote import call_remote
 from gateway.services.egress.targets import RequestTarget, TargetError, TargetKind, find_target
 from gateway.services.proxy.containers import CALLER_KEY
@@ -45,32 +45,32 @@ class EgressApp:
 
     Args:
         callers: by the path of their socket.
-        outlets: returns the targets; None until the gateway has them.
+        targets: returns the targets; None until the gateway has them.
         find_service: returns the route of a microservice of this node by its type in lower case.
     """
 
     def __init__(
         self,
         callers: Mapping[str, ContainerCaller],
-        outlets: Callable[[], Outlets | None],
+        targets: Callable[[], EgressTargets | None],
         find_service: FindService,
     ) -> None:
-        self._callers, self._outlets, self._find_service = callers, outlets, find_service
+        self._callers, self._targets, self._find_service = callers, targets, find_service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        server, outlets = scope["server"], self._outlets()
+        server, targets = scope["server"], self._targets()
         caller = self._callers.get(server[0]) if server else None
-        if caller is None or outlets is None:
+        if caller is None or targets is None:
             why = "cannot serve request: the gateway starts or stops"
             await problem_response(503, why, ABSENT)(scope, receive, send)
             return
         try:
             scope["headers"] = [(n, v) for n, v in scope["headers"] if n != CALLER_HEADER]
-            target = find_target(scope["method"], _raw_target(scope), scope["headers"], outlets.own)
-            await self._serve(caller, outlets, target, (scope, receive, send))
+            target = find_target(scope["method"], _raw_target(scope), scope["headers"], targets.own)
+            await self._serve(caller, targets, target, (scope, receive, send))
         except TargetError as exc:
             await problem_response(400, str(exc), BAD_TARGET)(scope, receive, send)
         except UpstreamError as exc:
@@ -80,7 +80,7 @@ class EgressApp:
     async def _serve(
         self,
         caller: ContainerCaller,
-        outlets: Outlets,
+        targets: EgressTargets,
         target: RequestTarget,
         client: tuple[Scope, Receive, Send],
     ) -> None:
@@ -90,13 +90,13 @@ class EgressApp:
         elif target.kind is TargetKind.OUTSIDE:
             await self._forward(caller, target, client)
         elif target.kind is TargetKind.GATEWAY:
-            await outlets.api(_inner(scope, caller, target.path), receive, send)
+            await targets.api(_inner(scope, caller, target.path), receive, send)
         else:
-            path = self._find_here(target, outlets.node_id)
+            path = self._find_here(target, targets.node_id)
             if path is None:
-                await call_remote(outlets.nodes, target, scope, receive, send)
+                await call_remote(targets.nodes, target, scope, receive, send)
             else:
-                await outlets.api(_inner(scope, caller, path), receive, send)
+                await targets.api(_inner(scope, caller, path), receive, send)
 
     def _find_here(self, target: RequestTarget, node_id: str) -> str | None:
         """Return the path of a target on this node; None when it is on another one."""

@@ -25,7 +25,7 @@ class RemoteNodes(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlets:
+class EgressTargets:
     """The targets of requests of containers.
 
     Attributes:

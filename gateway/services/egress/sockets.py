@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gateway.services.egress.app import ContainerCaller, EgressApp, FindService
 from gateway.services.egress.dialer import Dialer, EgressCounters, RefusalLog, is_own_address
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.services.egress.resolver import NameResolver
 from gateway.services.network.admission import Admission
 from gateway.services.network.rules import NetworkSettings
@@ -54,7 +54,7 @@ class GatewaySockets:
         make_resolver: Callable[[], NameResolver] = NameResolver,
     ) -> None:
         self._folder = folder
-        self._outlets: Outlets | None = None
+        self._targets: EgressTargets | None = None
         self._open: dict[str, _Open] = {}
         self._callers: dict[str, ContainerCaller] = {}
         self._containers: dict[str, _Container] = {}  # by id
@@ -65,13 +65,13 @@ class GatewaySockets:
             connections_per_address=CONNECTIONS,
             reserved=0,
         )
-        app = EgressApp(self._callers, lambda: self._outlets, find_service)
+        app = EgressApp(self._callers, lambda: self._targets, find_service)
         self._server = HttpServer(app, limits, by_listener=True)
         self._serving: asyncio.Task[None] | None = None
 
-    def lead_to(self, outlets: Outlets | None) -> None:
+    def lead_to(self, targets: EgressTargets | None) -> None:
         """Serve requests with these targets from now on."""
-        self._outlets = outlets
+        self._targets = targets
 
     def counters(self) -> dict[str, EgressCounters]:
         """Return the counters of traffic to the outside, by container."""
@@ -125,7 +125,7 @@ class GatewaySockets:
             await self._serving
 
     def _closed_ports(self) -> frozenset[int]:
-        return self._outlets.closed_ports() if self._outlets is not None else frozenset()
+        return self._targets.closed_ports() if self._targets is not None else frozenset()
 
 
 class ConnectedRuntime:

@@ -123,16 +123,24 @@ def _read_layer(content: Extent, limits: ImageLimits) -> list[Member]:
 
 
 def _find_entry(tree: LayerTree, layout: Layout) -> tuple[Parts, str]:
-    """Return the folder of the microservice, and the file that makes it one."""
+    """Return the folder of the microservice, and the file that makes it one.
+
+    It is the top, the working directory, or the folder nearest to the top, if there is one such.
+    """
     roots: list[Parts] = [()]
     if layout.working_dir.strip("/"):
         roots.append(read_path(layout.working_dir.lstrip("/")))
+    places = tree.folders_with(ENTRIES)
+    nearest = [each for each in places if len(each) == min(map(len, places))]
+    if len(nearest) == 1:
+        roots += nearest
     for root in roots:
         for entry in ENTRIES:
             if isinstance(tree.find((*root, entry)), Extent):
                 return root, entry
     raise ImageError(
-        f"cannot read image: no layer holds {' or '.join(ENTRIES)}, at its top or in its WORKDIR"
+        f"cannot read image: no layer holds {' or '.join(ENTRIES)}, at its top, in its WORKDIR or "
+        "in one folder"
     )
 
 

@@ -4,15 +4,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.services.configuration.declared import (
+from gateway.services.errors import ImageError
+from gateway.services.network.rules import NetworkSettings
+from microservice.config.declared import (
     SETTINGS_LIMIT,
     Declared,
     SecretNames,
     SettingSpec,
     check_setting_names,
 )
-from gateway.services.errors import ImageError
-from gateway.services.network.rules import NetworkSettings
 from microservice.isolation.findings import FINDINGS
 from settings.errors import SettingsError
 from settings.reader import load_settings
@@ -58,7 +58,9 @@ class ManifestMqtt:
 
     subscribe: tuple[str, ...] = ()
     publish: tuple[str, ...] = ()
-    overflow: Literal["slow", "drop_oldest", "drop_newest"] = "slow"  # when it cannot keep up
+    overflow: Literal["slow", "drop_oldest", "drop_newest"] = (
+        "slow"  # for a service that cannot keep up
+    )
     slow_s: float = 10.0  # a publisher waits at most so long for a slow container
     echo: bool = False  # messages that it publishes come back to it
 
@@ -138,7 +140,7 @@ class ManifestIsolation:
     """The isolation that a microservice needs; the gateway starts it with no less."""
 
     require: tuple[str, ...] = ()  # names that `hecate ps --security` shows
-    # that it opens; "{NAME}" is the value of a setting. [services] devices of the gateway must
+    # device files; "{NAME}" is the value of a setting. [services] devices of the gateway must
     # allow them.
     devices: tuple[str, ...] = ()
 

@@ -7,7 +7,7 @@ from typing import IO
 
 from gateway.services.logs.log import OLDER
 
-PIECE_BYTES = 64 * 1024  # what one reader holds of a log, however many lines it wants
+PIECE_BYTES = 64 * 1024  # one reader's share of a log in memory, for any number of lines
 
 
 class LogReader:

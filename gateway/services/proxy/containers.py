@@ -167,7 +167,9 @@ def _explain_absence(name: str, supervisor: Supervisor | None) -> str:
         return ""
     state = supervisor.state.value if supervisor else "deleted"
     why = f"cannot reach {name}: it is {state}"
-    return f"{why}; `hecate start {name}` starts it" if state == ContainerState.STOPPED else why
+    if state == ContainerState.STOPPED:
+        return f"{why}; `hecate start {name}` starts it"
+    return f"{why}; `hecate ps` says why" if state == ContainerState.FAILED else why
 
 
 def _prefix(route: ContainerRoute, scope: Scope) -> str:

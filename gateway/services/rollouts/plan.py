@@ -84,7 +84,7 @@ class NodeProgress:
     error: str = ""
     changed: float = 0.0  # unix seconds
     tries: int = 0  # in a row, at a node that was unreachable
-    due: float = 0.0  # when an unreachable node is tried again
+    due: float = 0.0  # the time of the next attempt at an unreachable node
 
 
 class RolloutPlan:

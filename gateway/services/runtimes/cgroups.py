@@ -16,7 +16,7 @@ from pathlib import Path
 
 from microservice.isolation.limits import MIB, OVERHEAD_PROCESSES
 
-FRONT_MIB = 24  # what a front copies of the warm parent's memory; memory_mib comes on top
+FRONT_MIB = 24  # a front's copy of the warm parent's memory; memory_mib comes on top
 PERIOD_US = 100_000
 CONTROLLERS = ("memory", "cpu", "pids")
 _REMOVE_TRIES, _REMOVE_PAUSE_S = 40, 0.025  # the kernel empties a cgroup after its last process

@@ -45,7 +45,7 @@ class Start:
     version: Version
     info: Info
     directory: Path  # the container's own: cwd, files, log
-    http_socket: Path  # where the process will answer HTTP
+    http_socket: Path  # the address of the process's HTTP server
     broker_socket: Path
     password: Secret
     stale: tuple[str, ...]  # filters of the stored session
@@ -63,7 +63,7 @@ class Process(Protocol):
     counts: Counts
     samples: tuple[MetricSample, ...]  # of the metrics of its service
     isolation: Isolation | None  # the findings of its probe; None before
-    ended: str  # why it ended; "" while it runs
+    ended: str  # the reason of its end; "" while it runs
 
     async def prepared(self) -> None:
         """Return when the code is loaded and HTTP is served; ProcessError if it cannot be."""

@@ -173,7 +173,7 @@ class PythonProcess:
         await asyncio.gather(reading, self._given.copying, return_exceptions=True)
         self._writer.close()
         self.http_socket.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # what stays is removed when the gateway starts
+        with contextlib.suppress(OSError):  # the gateway's next start removes the rest
             await asyncio.to_thread(remove_tree, self._given.scratch)
         if self._asking is not None:
             self._asking.cancel()

@@ -87,10 +87,10 @@ class StoredVersion:
     runtime: str
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     created: float = 0.0  # unix seconds
-    ended: float = 0.0  # when it was left; 0 while it runs or waits
+    ended: float = 0.0  # the time of its end; 0 while it runs or waits
     state: VersionState = VersionState.QUEUED
     good: bool = False  # it ran for the probation time
-    error: str = ""  # why it failed or crashed
+    error: str = ""  # the reason of its failure or crash
     activations: int = 0  # starts of the gateway that tried it while it was queued
 
 

@@ -51,7 +51,7 @@ class StoredContainer:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     filters: tuple[str, ...] = ()  # its stored session's subscriptions
     stopped: bool = False  # by a person: it stays so when the gateway starts
-    damage: str = ""  # why its row cannot be read; other fields than the names are empty then
+    damage: str = ""  # the fault of a row that cannot be read; only its names are set then
 
 
 def read_container(row: tuple[Any, ...]) -> StoredContainer:

@@ -42,7 +42,7 @@ _CLAIM_REQUEST = {
     },
     "additionalProperties": False,
     "type": "object",
-    "title": "ClaimWish",
+    "title": "ClaimRequest",
     "description": "The number of uses, the lifetime, and the only board of a claim token.",
 }  # fmt: skip
 _CLAIM_ANSWER = {

@@ -28,7 +28,7 @@ from microservice.javascript.lean.run import EngineClock, Functions, ScriptRun
 
 PRELUDE = ("errors", "core", "globals", "buffer", "crypto", "url", "context", "exchange")
 MESSAGE_BYTES = 512 * 1024  # the settings hold the environment
-LIBRARY_BYTES = 6 * 1024 * 1024  # what the interpreter may need on top of a script's ceiling
+LIBRARY_BYTES = 6 * 1024 * 1024  # the interpreter's needs on top of a script's ceiling
 LINES_LIMIT = 15_000  # characters of the log while index.js is being loaded
 JOBS_LIMIT = 100_000  # of promises while index.js is being loaded
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h

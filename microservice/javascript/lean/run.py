@@ -21,7 +21,7 @@ GOING_ON = ("uncaught", "rejection")  # faults that do not end the request
 FAULTS_LIMIT = 20  # of these are told
 JOBS_A_LOOK = 64  # at the clock
 RANDOM, RANDOM_LIMIT = "#", 65536
-CEILING_SHARE = 0.6  # of the ceiling: who needed as much and got "null" had no memory for an error
+CEILING_SHARE = 0.6  # of the ceiling: beyond it, "null" means that no memory was left for an error
 
 Function = Callable[..., object]
 
@@ -69,7 +69,7 @@ class ScriptRun:
         self._memory_bytes = memory_bytes
         self._channel: Channel | None = None
         self._hunt_s = 0.0
-        self._events: deque[str] = deque()  # that came while an answer was waited for
+        self._events: deque[str] = deque()  # events that came before the awaited answer
         self._first_kib = 0
         self._faults = 0
 

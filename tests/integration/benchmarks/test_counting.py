@@ -121,7 +121,7 @@ def test_what_a_wrapper_started_is_ended_too(cores: Cores) -> None:
     with run_broker(BenchBroker("wrapped", "", "", prepare), cores) as running:
         pass
     deadline = time.monotonic() + 5
-    while is_listening(running.door.port):
+    while is_listening(running.endpoint.port):
         assert time.monotonic() < deadline
 
 

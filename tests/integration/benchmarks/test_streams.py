@@ -1,4 +1,4 @@
-"""What the readers see in the bytes of a broker that loses, repeats or changes something."""
+"""The readers notice a broker that loses, repeats or changes messages."""
 
 import socket
 from collections.abc import Iterator

@@ -70,7 +70,7 @@ def test_hourly_publishes_hours_and_corrects_them(alone: Developer, client: Mqtt
     until(lambda: len(alone.get("/hourly/v1/hours")["data"]) == 2, "both hours are counted")
     alone.hecate("restart", "hourly")
     alone.hecate("invoke", "hourly", "/close", "-X", "POST")
-    client.subscribe("hourly/#")  # what is retained comes now
+    client.subscribe("hourly/#")  # the retained messages come now
     until(lambda: client.payloads("hourly/cellar/humidity"), "the hour that is over")
     client.publish(topic, {"value": 60, "time": an_hour_ago})
     until(lambda: len(client.payloads("hourly/cellar/humidity")) == 2, "the corrected hour")

@@ -62,5 +62,5 @@ def test_viewer_sees_the_camera_of_another_node(
     href = httpx.get(f"{sep}/bep?hmac={code}", trust_env=False, timeout=30).json()["href"]
     url = f"{href}/api/camera/v1/stream?frames=3"
     assert httpx.get(url, trust_env=False, timeout=30).content.count(PNG) == 3
-    # what is for the BEP does not pass the SEP
+    # a body for the BEP does not pass the SEP
     assert httpx.get(f"{sep}/stream?frames=1", trust_env=False, timeout=30).status_code == 413

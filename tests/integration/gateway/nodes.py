@@ -1,4 +1,4 @@
-"""A gateway that mirrors topics to a cloud."""
+"""Gateways of an account: one that mirrors topics, and one that runs the example."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.mqtt_peer import Mqtt
+from tests.programs import HECATE, run
 from tests.system import Cloud, Gateway
 
 RULES = """
@@ -28,6 +29,17 @@ filter = "recipes/#"
 direction = "down"
 rename = "kitchen/#"
 """
+
+
+@contextmanager
+def climate_gateway(folder: Path, cloud: Cloud) -> Iterator[Gateway]:
+    """Run a gateway in the development account, with the example microservice."""
+    with Gateway(folder, **cloud.environ()) as node:
+        node.until_ready()
+        node.rpc("associateAccount", cloud.log_in(node.rpc("getEdgeIdToken")["id_token"]))
+        deploy = (*HECATE, "deploy", "examples/climate")
+        run(deploy, HECATE_URL=node.url, HECATE_API_KEY=node.key)
+        yield node
 
 
 class Node(Gateway):

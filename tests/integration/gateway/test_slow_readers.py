@@ -11,7 +11,8 @@ import httpx
 import psutil
 import pytest
 
-from tests.programs import HECATE, run, until
+from tests.integration.gateway.nodes import climate_gateway
+from tests.programs import until
 from tests.system import Cloud, Gateway
 
 MIB = 1024 * 1024
@@ -24,11 +25,7 @@ CLIENT_LIMIT_BYTES = 320 * 1024
 @pytest.fixture(scope="module")
 def node(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Give a gateway in an account that runs the example microservice, and nothing before."""
-    with Gateway(tmp_path_factory.mktemp("slow"), **cloud.environ()) as node:
-        node.until_ready()
-        node.rpc("associateAccount", cloud.log_in(node.rpc("getEdgeIdToken")["id_token"]))
-        deploy = (*HECATE, "deploy", "examples/climate")
-        run(deploy, HECATE_URL=node.url, HECATE_API_KEY=node.key)
+    with climate_gateway(tmp_path_factory.mktemp("slow"), cloud) as node:
         yield node
 
 

@@ -40,7 +40,7 @@ Got = tuple[str, bytes]
 
 @dataclass
 class Known:
-    """What the model knows of one session."""
+    """The model's state of one session."""
 
     filters: dict[str, int] = field(default_factory=dict)  # QoS by filter
     queue: list[Got] = field(default_factory=list)  # for when it comes back

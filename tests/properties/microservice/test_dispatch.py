@@ -68,7 +68,7 @@ def make_service(reads: Sequence[Sequence[Step]], outcome: Outcome) -> Service:
         if step.leaves:
             left_behind.set(number)
         for _ in range(step.turns):
-            async with asyncio.timeout(60):  # which needs a current task
+            async with asyncio.timeout(60):  # it needs a current task
                 await asyncio.sleep(0)
         if step.raises:
             raise ValueError("no")

@@ -1,4 +1,4 @@
-"""What a relay makes of first bytes: any bytes, and any way they may be split."""
+"""A relay judges any first bytes correctly, in whatever pieces they come."""
 
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,4 +1,4 @@
-"""What a client may see of its end, and packets made by hand."""
+"""Reads the end of a connection at its client, and makes packets by hand."""
 
 from broker.wire import encode_length
 from broker.wire.packets import MQTT_5, Disconnect

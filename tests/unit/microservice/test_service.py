@@ -19,7 +19,7 @@ from microservice import (
 from microservice.mqtt.wire import MessageProperties
 
 
-class Outlet:
+class RecordingSink:
     def __init__(self) -> None:
         self.published: list[tuple[str, bytes, int, bool]] = []
 
@@ -64,7 +64,7 @@ def test_a_handler_must_be_async() -> None:
     service = Service()
     with pytest.raises(ServiceError, match="write async def handler"):
 
-        @service.get("/")  # type: ignore[type-var]  # what is tested
+        @service.get("/")  # type: ignore[type-var]  # the fault under test
         def handler(request: Request) -> None: ...
 
     with pytest.raises(ServiceError, match="qos is 2"):
@@ -72,8 +72,8 @@ def test_a_handler_must_be_async() -> None:
 
 
 def test_values_are_published_as_bytes_text_or_json() -> None:
-    service, outlet = Service(), Outlet()
-    service.attach(outlet, {"KEY": "1"}, Info(container_id="api-x"))
+    service, sink = Service(), RecordingSink()
+    service.attach(sink, {"KEY": "1"}, Info(container_id="api-x"))
 
     async def publish() -> None:
         await service.publish("a", b"\x00")
@@ -81,18 +81,18 @@ def test_values_are_published_as_bytes_text_or_json() -> None:
         await service.publish("c", {"value": 1}, retain=True)
 
     asyncio.run(publish())
-    assert outlet.published == [
+    assert sink.published == [
         ("a", b"\x00", 1, False),
         ("b", b"text", 0, False),
         ("c", b'{"value": 1}', 1, True),
     ]
-    assert outlet.properties == [MessageProperties()] * 3, "the usual message carries none"
+    assert sink.properties == [MessageProperties()] * 3, "the usual message carries none"
     assert service.env["KEY"] == "1"
 
 
 def test_a_message_is_published_with_its_properties() -> None:
-    service, outlet = Service(), Outlet()
-    service.attach(outlet, {}, Info())
+    service, sink = Service(), RecordingSink()
+    service.attach(sink, {}, Info())
 
     async def publish() -> None:
         await service.publish(
@@ -101,7 +101,7 @@ def test_a_message_is_published_with_its_properties() -> None:
         await service.publish("a", 1, user_properties=[("b", "c"), ("b", "d")])
 
     asyncio.run(publish())
-    assert outlet.properties == [
+    assert sink.properties == [
         MessageProperties((("b", "c"),), "text/plain", expiry_s=1),
         MessageProperties(user=(("b", "c"), ("b", "d"))),
     ]
@@ -111,7 +111,7 @@ def test_settings_and_secrets_are_read_by_their_names_only() -> None:
     service = Service()
     with pytest.raises(SettingError, match=r"microservice.toml has no \[settings.limit\]"):
         service.settings["limit"]
-    service.attach(Outlet(), {}, Info(), {"limit": 30}, {"key": "hush"})
+    service.attach(RecordingSink(), {}, Info(), {"limit": 30}, {"key": "hush"})
     assert dict(service.settings) == {"limit": 30}
     assert service.secrets["key"] == "hush"
     assert "hush" not in repr(service.secrets)

@@ -21,7 +21,7 @@ class NodeState:
     successors: tuple[str, ...] = ()
     members: int = 0
     uplink: str = ""
-    end: str = ""  # how its process ended; "" while it runs
+    end: str = ""  # the end of its process; "" while it runs
 
     @property
     def leads(self) -> bool:

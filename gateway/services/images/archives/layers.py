@@ -16,7 +16,7 @@ Four rules hold after every call:
 4. One layer describes a path once, or twice with the same bytes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from gateway.services.errors import ImageError, ImageSizeError
@@ -26,6 +26,7 @@ from gateway.services.images.archives.tars import Member, MemberKind
 from gateway.services.images.limits import ImageLimits
 
 JUNK_PREFIX = "._"  # macOS puts extended attributes into tars under such names
+PACKAGE_FOLDERS = frozenset({"node_modules", "packages", "site-packages"})
 WHITEOUT, OPAQUE, AUFS_PREFIX = ".wh.", ".wh..wh..opq", ".wh..wh."
 LINK_HOPS = 16
 LINK_LIMIT = 400  # characters; with the hops, a bound on the work for one link
@@ -85,6 +86,21 @@ class LayerTree:
             return None
         node = folder.get(parts[-1]) if isinstance(folder, dict) else None
         return self._target(node, (*place, parts[-1]))[0] if isinstance(node, ImageLink) else node
+
+    def folders_with(self, names: Collection[str]) -> list[Parts]:
+        """Return the folders that hold a file of one of these names, without those of packages."""
+        found: list[Parts] = []
+        ahead: list[tuple[Parts, Folder]] = [((), self._root)]
+        while ahead:
+            place, folder = ahead.pop()
+            if any(isinstance(folder.get(name), Extent) for name in names):
+                found.append(place)
+            ahead += [
+                ((*place, name), node)
+                for name, node in folder.items()
+                if isinstance(node, dict) and name not in PACKAGE_FOLDERS
+            ]
+        return found
 
     def files(self, root: Parts) -> Iterator[tuple[Parts, Extent]]:
         """Yield the files below a folder, with paths from there, links replaced."""

@@ -76,7 +76,7 @@
   function jsonItems(offset, limit, action, options) {
     const { tag, orderBy = [], filters = [] } = options ?? {};
     let found = [];
-    each(tag === undefined ? null : String(tag), (key, text) => {
+    each(tag === undefined ? null : textOf(tag), (key, text) => {
       let value;
       try { value = parse(text); } catch (error) { return; }
       const fits = filters.every((one) => {
@@ -97,7 +97,8 @@
   }
 
   function saveFile(name, base64) {
-    const text = String(base64).replace(/^data:[^,]*,|\s+/g, "");
+    let text = String(base64).replace(/^data:[^,]*,|\s+/g, "");
+    text += "=".repeat(-text.length & 3); // encoders may leave the padding out
     let at = 0;
     do {
       ask({ op: "storage.write", name: String(name), base64: text.slice(at, at + 65536), isFirst: at === 0, isLast: at + 65536 >= text.length });
@@ -116,14 +117,17 @@
     }
   }
 
+  // A script may cut a text inside a surrogate pair; the store keeps UTF-8.
+  const textOf = (value) => String(value).toWellFormed();
+
   const makeStorage = () => ({
-    getItem: (key) => ask({ op: "storage.get", key: String(key) }).value,
-    setItem: (key, value) => void ask({ op: "storage.set", key: String(key), value: String(value), tag: null }),
-    setItemWithTag: (key, value, tag) => void ask({ op: "storage.set", key: String(key), value: String(value), tag: String(tag) }),
-    removeItem: (key) => void ask({ op: "storage.remove", key: String(key) }),
-    removeItemsByTag: (tag) => void ask({ op: "storage.removeTag", tag: String(tag) }),
+    getItem: (key) => ask({ op: "storage.get", key: textOf(key) }).value,
+    setItem: (key, value) => void ask({ op: "storage.set", key: textOf(key), value: textOf(value), tag: null }),
+    setItemWithTag: (key, value, tag) => void ask({ op: "storage.set", key: textOf(key), value: textOf(value), tag: textOf(tag) }),
+    removeItem: (key) => void ask({ op: "storage.remove", key: textOf(key) }),
+    removeItemsByTag: (tag) => void ask({ op: "storage.removeTag", tag: textOf(tag) }),
     eachItem: (action) => each(null, action),
-    eachItemByTag: (tag, action) => each(String(tag), action),
+    eachItemByTag: (tag, action) => each(textOf(tag), action),
     saveFile,
     deleteFile: (name) => void ask({ op: "storage.delete", name: String(name) }),
     getJsonItemsPaginated: jsonItems,
@@ -159,9 +163,13 @@
     return call(`mqtt.publish ${topic}`, frame, ...done);
   }
 
+  // A context that is logged or answered shows no secret: their properties cannot be enumerated.
+  const hide = (values) =>
+    Object.defineProperties({}, Object.fromEntries(Object.entries(values).map(([name, value]) => [name, { value }])));
+
   shared.makeContext = ({ settings = {}, secrets = {} }) => ({
     settings,
-    secrets,
+    secrets: hide(secrets),
     env: { ...env },
     info: { ...info },
     http: { request },

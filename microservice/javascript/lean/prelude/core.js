@@ -171,8 +171,10 @@
     counted.set(label, (counted.get(label) ?? 0) + 1);
     log("info", [`${label}: ${counted.get(label)}`]);
   };
-  console.group = console.log;
-  console.groupEnd = console.table = console.timeLog = () => {};
+  console.countReset = (label = "default") => void counted.delete(label);
+  console.group = console.groupCollapsed = console.table = console.dirxml = console.log;
+  console.exception = console.error;
+  for (const name of ["groupEnd", "timeLog", "timeStamp", "clear", "profile", "profileEnd"]) console[name] = () => {};
 
   // Timers ---------------------------------------------------------------------------------------
 

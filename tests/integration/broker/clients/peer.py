@@ -1,4 +1,4 @@
-"""What the tests ask of every client library; one adapter each makes it so."""
+"""Defines the client that the tests use; one adapter for each client library provides it."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ class Got:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """How to connect."""
+    """The options of a connection."""
 
     client_id: str
     port: int
@@ -74,7 +74,7 @@ class Loop:
 
     @property
     def closed(self) -> bool:
-        """Whether close() was called."""
+        """True after close()."""
         return self._loop.is_closed()
 
     def close(self) -> None:

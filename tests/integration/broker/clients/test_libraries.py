@@ -1,4 +1,4 @@
-"""What an application does with MQTT, with every client library."""
+"""Applications can use all of MQTT with every client library."""
 
 import pytest
 

@@ -174,7 +174,7 @@ def test_senders_are_held_in_turn(
                     )
             most = await until(lambda: broker.counters.senders_held >= SENDERS, journal)
             assert journal.is_behind
-            # who brings nothing for the store is served as ever
+            # a client that stores nothing is served as ever
             other.send(Publish("else", b"x", 1, packet_id=1))
             assert await other.take() == PubAck(1)
             while any(each.acknowledged + each.refused < count for each in senders):

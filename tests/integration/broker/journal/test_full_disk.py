@@ -1,38 +1,18 @@
 """A full disk refuses the sender, takes removals, and recovers without a person."""
 
 import asyncio
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from broker.journal import Journal, JournalLimits
 from broker.journal.records import Acknowledged, Opened, QueueEntry, Record, Stored
 from tests.aio import until
+from tests.file_systems import small_file_system
 from tests.integration.broker.journal.simdisk import SimDisk
 from tests.integration.broker.journal.test_journal import store
 
 LIMITS = JournalLimits(segment_bytes=64 * 1024, interval_s=0.0, lazy_s=0.001, retry_s=0.02)
 ROOM = 1024 * 1024
 PAYLOAD = b"0123456789" * 100
-
-
-@contextmanager
-def small_file_system(directory: Path) -> Iterator[None]:
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("needs root, to mount a small file system")
-    command = [mount, "-t", "tmpfs", "-o", f"size={ROOM}", "tmpfs", str(directory)]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("may not mount a small file system here")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
 async def fill_and_drain(journal: Journal) -> tuple[set[int], int]:
@@ -63,7 +43,7 @@ async def fill_and_drain(journal: Journal) -> tuple[set[int], int]:
 
 
 def test_a_full_file_system(tmp_path: Path) -> None:
-    with small_file_system(tmp_path):
+    with small_file_system(tmp_path, ROOM):
         stored, refused = asyncio.run(fill_and_drain(Journal(tmp_path, limits=LIMITS)))
         again = Journal(tmp_path, limits=LIMITS)
         image, report = again.open()

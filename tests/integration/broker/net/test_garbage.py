@@ -1,4 +1,4 @@
-"""What a closed connection held is freed at once: the collector may not look for days."""
+"""A closed connection's memory is freed at once: the collector may not run for days."""
 
 import gc
 import socket
@@ -161,7 +161,7 @@ def test_a_closed_connection_leaves_nothing_to_the_collector(
             lambda: not core.admin.connected() and broker.broker.counters.connections == 0
         )
 
-    peers.live(4)  # what is made once is made now
+    peers.live(4)  # objects that are made once are made now
     until(are_gone)
     gc.collect()
     for version in (4, 5):

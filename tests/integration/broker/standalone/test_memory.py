@@ -17,7 +17,7 @@ WAIT_S = 20 * PATIENCE
 PUBACK, PINGREQ, PINGRESP = 0x40, 0xC0, 0xD0
 
 JOURNAL = JournalLimits()
-# what is not committed yet exists as a message and as its record, and while a batch is written
+# an uncommitted message exists as a message and as its record, and while a batch is written
 # once more; a segment is read whole, and its records are cut out of it
 BOUND_BYTES = (
     2 * JOURNAL.queued_bytes
@@ -99,7 +99,7 @@ class Reader:
 
     def _take(self) -> None:
         first, body = self._line.take()
-        if first == PINGRESP:  # what was sent before the ping is handled
+        if first == PINGRESP:  # the packets before the ping are handled
             with self._heard:
                 self._settled += 1
                 self._heard.notify()

@@ -69,7 +69,7 @@ class BepPeers:
     relay: Relay
     host: TunnelHost
     address: tuple[str, int]
-    files: Files | None = None  # when the relay has TLS
+    files: Files | None = None  # for a relay with TLS
     seen: list[str] = field(default_factory=list)  # paths that reached the server
     released: asyncio.Event = field(default_factory=asyncio.Event)
 

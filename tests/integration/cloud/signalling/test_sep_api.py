@@ -78,7 +78,7 @@ def test_head_has_no_body(cloud: Cloud, node: Node) -> None:
 def test_the_largest_body_passes_both_ways_and_a_larger_one_is_sent_to_a_bep(
     cloud: Cloud, node: Node
 ) -> None:
-    body = bytes(BODY_LIMIT_BYTES - 1024)  # what is left is for the headers
+    body = bytes(BODY_LIMIT_BYTES - 1024)  # the rest is for the headers
     with node.serve(lambda r: HttpResponse(200, (), r.body)):
         assert cloud.call("POST", f"/sep/{node.node_id}/x", content=body).content == body
         for size in (BODY_LIMIT_BYTES, BODY_LIMIT_BYTES + 1, 2_000_000):
@@ -94,7 +94,7 @@ def test_a_caller_that_hangs_up_harms_nobody(cloud: Cloud, node: Node) -> None:
         with socket.create_connection(address) as caller:
             head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
             caller.sendall(head.encode())
-    # what went wrong would be in the log, which the fixture reads at the end
+    # a fault would be in the log, which the fixture reads at the end
     with node.serve(ok):
         assert cloud.call("GET", f"/sep/{node.node_id}/x").text == "hello"
 

@@ -235,11 +235,11 @@ def test_it_ends_cleanly_and_finds_its_state_again(up: Up, state: Path) -> None:
         again.commands()
     finally:
         code = again.end(signal.SIGTERM)
-    story = "\n".join(again.lines)
+    output = "\n".join(again.lines)
     assert code == 0
-    assert f"/sep/{node[1]}/" in story
-    assert "devices: simulated: 2 back with their passwords" in story
-    assert "example: climate-v1 runs, as it was deployed before" in story
+    assert f"/sep/{node[1]}/" in output
+    assert "devices: simulated: 2 back with their passwords" in output
+    assert "example: climate-v1 runs, as it was deployed before" in output
 
 
 def test_a_part_that_dies_ends_everything_and_is_told(state: Path) -> None:
@@ -250,7 +250,7 @@ def test_a_part_that_dies_ends_everything_and_is_told(state: Path) -> None:
     gateway.kill()
     out, _ = again.process.communicate(timeout=60)
     assert again.process.returncode == 1
-    assert "cannot go on: gateway ended with SIGKILL; its log" in out
+    assert "cannot continue: gateway ended with SIGKILL; its log" in out
     assert not psutil.wait_procs(children, timeout=10)[1]
 
 

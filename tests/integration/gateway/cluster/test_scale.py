@@ -67,17 +67,17 @@ def test_all_members_register_at_the_successor_and_get_no_record_unasked(tmp_pat
         assert leader is not None
         successor = next(each for each in gateways if each is not leader)
         before = rss_mib(leader)
-        crowd = stack.enter_context(members(peers, MEMBERS))
-        until(lambda: registered(crowd, leader) == MEMBERS, "all are registered", 90)
+        joining = stack.enter_context(members(peers, MEMBERS))
+        until(lambda: registered(joining, leader) == MEMBERS, "all are registered", 90)
         assert rss_mib(leader) - before < 5 + MIB_PER_MEMBER * MEMBERS
         used = cpu_s(successor)
         leader.program.kill()
         killed_at = time.monotonic()
-        until(lambda: registered(crowd, successor) == MEMBERS, "all have moved", 90)
+        until(lambda: registered(joining, successor) == MEMBERS, "all have moved", 90)
         took_s = time.monotonic() - killed_at
         assert cpu_s(successor) - used < 1 + CPU_S_PER_MEMBER * MEMBERS + 0.2 * took_s
         # nobody asked for records: only those of a cluster that is still small are given at once
-        records = json.loads([ln for ln in crowd.lines if ln.startswith("{")][-1])["records"]
+        records = json.loads([ln for ln in joining.lines if ln.startswith("{")][-1])["records"]
         assert records <= 2 * 2 * ALL_AT_HAND**2
         # the list is there for whoever asks
         until(lambda: len(successor.call("GET", "/cluster/v1")["members"]) == MEMBERS + 1, "", 30)

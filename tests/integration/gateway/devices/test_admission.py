@@ -84,7 +84,7 @@ def test_a_revoked_device_leaves_nothing_retained(lone: Gateway) -> None:  # cas
     assert lone.ask("DELETE", path).status_code == 204
     with Mqtt(lone.mqtt_port, "api", lone.key, "owner") as owner:
         assert owner.subscribe(f"{prefix}/#")
-        assert owner.subscribe("other/topic")  # what is retained came before this answer
+        assert owner.subscribe("other/topic")  # retained messages came before this answer
         assert owner.messages == []
 
 

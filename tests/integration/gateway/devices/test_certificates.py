@@ -158,27 +158,35 @@ def test_the_authority_is_private_and_stays(secure: Gateway) -> None:
         assert device.is_in
 
 
-def test_a_board_gets_a_certificate_and_uses_it(secure: Gateway, tmp_path: Path) -> None:
+def come_back_with(secure: Gateway, folder: Path, changes: dict[str, Any]) -> dict[str, str]:
+    """Let a board join, change its credentials while it is off, and see it online again."""
     ca = (secure.state.parent / "tls/authority.crt").read_bytes()
-    board = secure_board(tmp_path / "attic", tls_port(secure), secure.claim(), {"ca.crt": ca})
-    credentials = board.directory / "credentials.json"
+    board = secure_board(folder, tls_port(secure), secure.claim(), {"ca.crt": ca})
+    path = board.directory / "credentials.json"
+
+    def credentials() -> dict[str, str]:
+        return dict(json.loads(path.read_text()))
 
     def is_online() -> bool:
-        path = f"/devices/v1/devices/{json.loads(credentials.read_text())['device_id']}"
-        return bool(secure.call("GET", path)["online"])
+        device = secure.call("GET", f"/devices/v1/devices/{credentials()['device_id']}")
+        return bool(device["online"])
 
     async def script() -> None:
-        await aio.until(credentials.exists, "it joins")
+        await aio.until(path.exists, "it joins")
         await aio.until(is_online, "it is online")
         await board.stop()
         await aio.until(lambda: not is_online(), "it is away")
-        spoiled = json.loads(credentials.read_text()) | {"password": "no longer the right one"}
-        credentials.write_text(json.dumps(spoiled))
+        path.write_text(json.dumps(credentials() | changes))
         await board.start()
-        await aio.until(is_online, "it is online by its certificate")
-        assert "PRIVATE KEY" in json.loads(credentials.read_text())["key"]
+        await aio.until(is_online, "it is online again")
 
     play(board, script)
+    return credentials()
+
+
+def test_a_board_gets_a_certificate_and_uses_it(secure: Gateway, tmp_path: Path) -> None:
+    replaced = come_back_with(secure, tmp_path / "attic", {"password": "no longer the right one"})
+    assert "PRIVATE KEY" in replaced["key"]
 
 
 def test_a_board_uses_a_new_certificate_with_the_key_that_it_has(
@@ -215,27 +223,10 @@ def test_a_board_uses_a_new_certificate_with_the_key_that_it_has(
 def test_a_board_with_a_spoiled_key_or_certificate_uses_its_token(
     secure: Gateway, tmp_path: Path, spoiled: str
 ) -> None:
-    ca = (secure.state.parent / "tls/authority.crt").read_bytes()
-    board = secure_board(tmp_path / "cellar", tls_port(secure), secure.claim(), {"ca.crt": ca})
-    credentials = board.directory / "credentials.json"
-
-    def is_online() -> bool:
-        path = f"/devices/v1/devices/{json.loads(credentials.read_text())['device_id']}"
-        return bool(secure.call("GET", path)["online"])
-
-    async def script() -> None:
-        await aio.until(credentials.exists, "it joins")
-        await aio.until(is_online, "it is online")
-        await board.stop()
-        await aio.until(lambda: not is_online(), "it is away")
-        other = {
-            "key": {"key": authority.encode_key(authority.new_key()).decode()},
-            "certificate": {"certificate": "-----BEGIN X-----\nAAAA\n-----END X-----\n"},
-            "text": {"certificate": "-----BEGIN X-----\nA\n-----END X-----\n"},
-            "type": {"key": 5},
-        }[spoiled]
-        credentials.write_text(json.dumps(json.loads(credentials.read_text()) | other))
-        await board.start()
-        await aio.until(is_online, "it is online by its token")
-
-    play(board, script)
+    other: dict[str, dict[str, Any]] = {
+        "key": {"key": authority.encode_key(authority.new_key()).decode()},
+        "certificate": {"certificate": "-----BEGIN X-----\nAAAA\n-----END X-----\n"},
+        "text": {"certificate": "-----BEGIN X-----\nA\n-----END X-----\n"},
+        "type": {"key": 5},
+    }
+    come_back_with(secure, tmp_path / "cellar", other[spoiled])

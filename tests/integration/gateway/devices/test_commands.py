@@ -31,11 +31,11 @@ def test_a_device_is_looked_after_by_name_or_id(lone: Gateway, person: Person) -
     device_id = credentials["device_id"]
     assert device_id in hecate(person, lone)
     assert hecate(person, lone, "rename", device_id, "greenhouse 1") == (
-        f"{device_id} is greenhouse 1 now\n"
+        f"renamed {device_id} to greenhouse 1\n"
     )
     assert "joined" in hecate(person, lone, "show", "greenhouse 1")
     assert hecate(person, lone, "group", "greenhouse 1", "lights", "south") == (
-        "greenhouse 1 is in lights, south now\n"
+        "greenhouse 1 is now in lights, south\n"
     )
     with log_in(lone, credentials) as device:
         assert device.subscribe("groups/south/#")

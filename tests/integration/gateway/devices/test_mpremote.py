@@ -36,7 +36,7 @@ def test_a_board_is_set_up_over_a_serial_line(lone: Gateway, tmp_path: Path) -> 
             assert "app.mpy" in board.mpremote("fs", "ls", ":lib/device")
             copies = [str(tmp_path / name) for name in ("config.json", "claim", "main.py")]
             board.mpremote("fs", "cp", *copies, ":")
-            board.mpremote("soft-reset")  # which does not run main.py; the person's next step does
+            board.mpremote("soft-reset")  # it does not run main.py; the person's next step does
             board.mpremote("exec", "--no-follow", "import main")
             programs.until(lambda: owner.messages, "a reading")
         assert [d["name"] for d in lone.status()["devices"]].count("serial") == 1

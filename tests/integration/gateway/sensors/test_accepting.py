@@ -55,7 +55,7 @@ def test_an_accepted_sensor_is_a_device_like_others(tmp_path: Path) -> None:
                 "Xiaomi Temperature/Humidity sensor",
             )
             assert world.said("/status") == ["online"]
-            (first,) = world.said("/readings/temperature")  # what it had sent before
+            (first,) = world.said("/readings/temperature")  # sent before the acceptance
             assert first == {"value": 25.06, "unit": "°C", "seq": 0, "at": int(WALL_S)}
             assert world.said("/attributes") == [{"battery": 100, "rssi": -60}]
             await world.hear(advertise("0163" + celsius(19.5), at=20.0, rssi=-70))

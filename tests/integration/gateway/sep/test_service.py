@@ -43,7 +43,7 @@ def test_an_account_manages_its_node_through_the_sep(cloud: Cloud, tmp_path: Pat
         expiry = "9999999999"
         code = node.rpc("getEdgeHmacCode", "", expiry, node.node_id, "jsapi://requestBep")
         assert code["edgeHmacCode"].startswith(f"{expiry}.")
-        # what was learnt is kept: account, its key, the keys that sign tokens
+        # a restart keeps the account, its key, and the keys that sign tokens
         assert node.stop() == 0
         node.start()
         assert node.rpc("getMe")["accountId"] == account_id

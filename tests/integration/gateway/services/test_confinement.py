@@ -1,4 +1,4 @@
-"""What a container's process may not do, and what it does not know."""
+"""Checks the bounds of a container's process: denied actions, and facts that it cannot learn."""
 
 import asyncio
 import os

@@ -37,7 +37,7 @@ def test_folders_of_any_depth_stop_nobody_but_their_container(tmp_path: Path) ->
             assert (await here.http.post("/api/probe/v1/nest")).is_success
             await here.http.post("/api/probe/v1/exit")
             await until(lambda: here.is_running("api-probe") and here.pid("api-probe") != first)
-            assert len(list((folder / "tmp").iterdir())) == 1  # that of the new process
+            assert len(list((folder / "tmp").iterdir())) == 1  # the file of the new process
             assert (await here.http.post("/api/probe/v1/nest")).is_success
             await here.restart_host()
             await until(lambda: here.is_running("api-probe"))

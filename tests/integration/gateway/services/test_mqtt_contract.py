@@ -328,7 +328,7 @@ async def {kind}(message):
         return [str(value["seq"]) for topic, value in list(person.got) if topic == "out"]
 
     def has_started(here: World, person: Person, times: int) -> bool:
-        # what is handled and not acknowledged yet would come again to the next process
+        # a message that is handled but not acknowledged would come again to the next process
         status = here.broker.queue(queue)
         is_settled = status is not None and (status.waiting, status.in_flight) == (0, 0)
         return is_settled and seen(person).count("all 1") == times

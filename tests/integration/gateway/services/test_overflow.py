@@ -1,4 +1,4 @@
-"""What a container cannot take in time: publishers slow down, or messages are dropped."""
+"""Publishers slow down, or messages are dropped, when a container cannot keep up."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Why a microservice did not start, or failed, in words that help to mend it."""
+"""The reason why a microservice did not start, or failed, helps to repair it."""
 
 import asyncio
 from pathlib import Path

@@ -22,7 +22,7 @@ from gateway.mqtt.groups import CONTAINER
 from gateway.mqtt.hops import HopPolicy
 from gateway.services import ContainerRights, NodeInfo, ServiceHost, ServiceLimits
 from gateway.services.egress.dialer import is_own_address
-from gateway.services.egress.ports import Outlets
+from gateway.services.egress.ports import EgressTargets
 from gateway.services.egress.targets import OwnNames
 from gateway.services.host import DEFAULT_ISOLATION
 from gateway.services.images.pack import pack_image
@@ -122,13 +122,13 @@ class World:
         async def serve_api(scope: Scope, receive: Receive, send: Send) -> None:
             await self._api(scope, receive, send)  # of the present host
 
-        self._outlets = Outlets(
+        self._targets = EgressTargets(
             api=serve_api,
             own=OwnNames(lambda: frozenset({"me"}), lambda: frozenset({8083}), is_own_address),
             node_id="0" * 56,
             closed_ports=lambda: frozenset({8083}),
         )
-        await self.host.start(self._outlets)
+        await self.host.start(self._targets)
         self._server = HttpServer(serve_api, HttpLimits())
         listener = listen_unix(self._directory / "api.sock")
         self._serving = asyncio.create_task(self._server.run_on(listener))
@@ -149,7 +149,7 @@ class World:
     async def restart_host(self) -> None:
         await self.host.stop()
         fresh = self._make_host()
-        await fresh.start(self._outlets)
+        await fresh.start(self._targets)
         self.host = fresh
         self._api = self._make_api()
 

@@ -9,7 +9,8 @@ import pytest
 
 from gateway.node.identity import load_identity
 from protocol.tokens import sign_as_node
-from tests.programs import HECATE, run, until
+from tests.integration.gateway.nodes import climate_gateway
+from tests.programs import until
 from tests.system import Cloud, Gateway
 
 BASE = "/api/climate/v1"
@@ -18,11 +19,7 @@ BASE = "/api/climate/v1"
 @pytest.fixture(scope="module")
 def climate(cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """Give a gateway in an account that runs the example microservice."""
-    with Gateway(tmp_path_factory.mktemp("climate"), **cloud.environ()) as node:
-        node.until_ready()
-        node.rpc("associateAccount", cloud.log_in(node.rpc("getEdgeIdToken")["id_token"]))
-        deploy = (*HECATE, "deploy", "examples/climate")
-        run(deploy, HECATE_URL=node.url, HECATE_API_KEY=node.key)
+    with climate_gateway(tmp_path_factory.mktemp("climate"), cloud) as node:
         yield node
 
 

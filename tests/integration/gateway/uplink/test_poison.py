@@ -82,7 +82,7 @@ def test_a_message_that_breaks_the_connection_is_set_aside_whatever_the_reason(
         assert aside["reason"].startswith("broke the connection")
         until(lambda: node.status()["sep"]["state"] == "online", "the SEP is up")
         until(lambda: node.spooled() == 0, "the spool is empty")
-        node.program.kill()  # what is set aside survives and is not sent again
+        node.program.kill()  # the set-aside message survives and is not sent again
         cuts = cutter.cuts
         node.start()
         node.until_ready()

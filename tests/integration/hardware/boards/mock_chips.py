@@ -31,7 +31,7 @@ class MockChip:
 
     @property
     def log(self) -> str:
-        """What the chip has seen."""
+        """The output of the mock chip."""
         return "".join(self.program.lines)
 
     def __enter__(self) -> Self:

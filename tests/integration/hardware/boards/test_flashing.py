@@ -88,7 +88,9 @@ def test_another_board_behind_the_same_device_is_not_flashed(tmp_path: Path) -> 
     image = image_for(tmp_path / "m.bin")
     with MockChip(tmp_path / "ttyUSB0") as chip:
         before = read_back(chip, 4096, tmp_path)
-        expected = ChipIdentity("ESP32-D0WDQ6", "24:0a:c5:00:00:01")  # that of the person's board
+        expected = ChipIdentity(
+            "ESP32-D0WDQ6", "24:0a:c5:00:00:01"
+        )  # the identity of the person's board
 
         async def write() -> None:
             flasher = Flasher(image, open_port(chip.link))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.client.target import Target
-from gateway.cli.devices.provision import ProvisionWish, provision_board
+from gateway.cli.devices.provision import ProvisionOptions, provision_board
 from gateway.cli.errors import CliError
 from hardware.boards.errors import BoardError
 from hardware.boards.micropython import RemoteBoard
@@ -57,9 +57,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
 
 
 def provision(gateway: Gateway, board: Board, **more: Any) -> None:
-    wish = ProvisionWish(str(board.link), **{"name": "attic", "host": "127.0.0.1"} | more)
+    options = ProvisionOptions(str(board.link), **{"name": "attic", "host": "127.0.0.1"} | more)
     target = Target(gateway.url, Secret(gateway.key))
-    asyncio.run(provision_board(target, wish))
+    asyncio.run(provision_board(target, options))
 
 
 def ask(board: Board, script: str) -> Any:
@@ -176,9 +176,9 @@ def test_a_board_without_micropython_is_told_apart(
     try:
         link = tmp_path / "ttyUSB0"
         link.symlink_to(os.ttyname(slave))
-        wish = ProvisionWish(str(link), "attic", "127.0.0.1")
+        options = ProvisionOptions(str(link), "attic", "127.0.0.1")
         with pytest.raises(CliError, match=r"cannot ask the board: .*hecate devices flash"):
-            asyncio.run(provision_board(Target(gateway.url, Secret(gateway.key)), wish))
+            asyncio.run(provision_board(Target(gateway.url, Secret(gateway.key)), options))
     finally:
         os.close(master)
         os.close(slave)

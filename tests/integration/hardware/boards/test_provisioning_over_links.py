@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from gateway.cli.client.target import Target
-from gateway.cli.devices.provision import ProvisionWish, provision_board
+from gateway.cli.devices.provision import ProvisionOptions, provision_board
 from gateway.cli.errors import CliError
 from settings.secret import Secret
 from tests.commands import Person
@@ -49,8 +49,8 @@ def port(tmp_path: Path) -> Iterator[Path]:
 
 
 def provision(gateway: Gateway, port: Path, **more: Any) -> None:
-    wish = ProvisionWish(str(port), "cellar", link="serial", **more)
-    asyncio.run(provision_board(Target(gateway.url, Secret(gateway.key)), wish))
+    options = ProvisionOptions(str(port), "cellar", link="serial", **more)
+    asyncio.run(provision_board(Target(gateway.url, Secret(gateway.key)), options))
 
 
 @pytest.mark.slow

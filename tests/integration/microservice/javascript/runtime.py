@@ -180,6 +180,18 @@ async def script(
         await running.close()
 
 
+def run(
+    directory: Path, code: str, use: Callable[[Script], Coroutine[Any, Any, None]], **given: Any
+) -> None:
+    """Run an index.js for as long as a test uses it."""
+
+    async def main() -> None:
+        async with script(directory, code, **given) as running:
+            await use(running)
+
+    asyncio.run(main())
+
+
 def handler(body: str) -> str:
     """Return an index.js whose handler has a body; its second line is the body's first."""
     head = "mimikModule.exports = async function (context, request, response)"

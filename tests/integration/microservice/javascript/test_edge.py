@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.microservice.javascript.runtime import Script, handler
-from tests.integration.microservice.javascript.test_host_calls import run
+from tests.integration.microservice.javascript.runtime import Script, handler, run
 
 NODES = handler("""
     const open = (type, data) => new Promise((success, error) =>

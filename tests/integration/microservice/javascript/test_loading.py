@@ -1,26 +1,14 @@
 """Loading an index.js: what is wrong with it is told, what it logs is kept."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from microservice.errors import ServiceError
-from tests.integration.microservice.javascript.runtime import Script, handler, log_of, script
+from tests.integration.microservice.javascript.runtime import Script, handler, log_of, run
 from tests.programs import PATIENCE
 
-Use = Callable[[Script], Coroutine[Any, Any, None]]
 Log = pytest.LogCaptureFixture
-
-
-def run(directory: Path, code: str, use: Use, **given: Any) -> None:
-    async def main() -> None:
-        async with script(directory, code, **given) as running:
-            await use(running)
-
-    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
@@ -33,6 +21,10 @@ def run(directory: Path, code: str, use: Use, **given: Any) -> None:
         ("mimikModule.exports = {};", "is object, not a function"),
         ("throw 1", "1"),
         ("import x from 'y';", "SyntaxError"),
+        ("export default 1;", "SyntaxError.*by a bundler"),
+        ("const x = require('y');", "require is not defined.*line 1.*by a bundler"),
+        ("module.exports = 1;", "module is not defined.*begin with: mimikModule"),
+        ("exports.handler = 1;", "exports is not defined.*begin with: mimikModule"),
     ],
 )
 def test_what_is_wrong_with_an_index_js_is_told(

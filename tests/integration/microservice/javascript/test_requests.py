@@ -2,29 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.integration.microservice.javascript.runtime import Script, exchange, handler, script
+from tests.integration.microservice.javascript.runtime import Script, exchange, handler, run
 
-Use = Callable[[Script], Coroutine[Any, Any, None]]
 JSON = {"content-type": "application/json"}
 ECHO = handler(
     "response.end(JSON.stringify({url: request.url, method: request.method, body: request.body,"
     " headers: request.headers, authorization: request.authorization,"
     " type: typeof request.body}));"
 )
-
-
-def run(directory: Path, code: str, use: Use, **given: Any) -> None:
-    async def main() -> None:
-        async with script(directory, code, **given) as running:
-            await use(running)
-
-    asyncio.run(main())
 
 
 def test_a_request_has_url_method_headers_and_authorization(tmp_path: Path) -> None:

@@ -31,6 +31,32 @@ def burst(port: int, count: int, greeting: bytes) -> list[socket.socket]:
     return peers
 
 
+HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: a\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
+      b"0\r\n\r\n" + HIDDEN),
+     (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n",
+      b"0\r\n\r\n" + HIDDEN),
+     (b"POST / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\n"
+      b"transfer-encoding: chunked\r\n\r\n", b"0\r\n\r\n" + HIDDEN)],
+)  # fmt: skip
+def test_a_request_that_may_hide_another_is_refused_and_ends_the_connection(
+    head: bytes, body: bytes
+) -> None:
+    async def scenario() -> None:
+        async with serving() as served:
+            answer = await served.ask(head + body)
+            assert answer.count(b"HTTP/1.1 ") == 1, answer
+            assert answer.startswith(b"HTTP/1.1 400 ")
+            assert b"connection: close" in answer.lower()
+            assert b"cannot read request: " in answer
+
+    asyncio.run(scenario())
+
+
 # case G5, case CL1
 @pytest.mark.parametrize("greeting", GREETINGS.values(), ids=GREETINGS)
 def test_a_burst_that_holds_connections_leaves_others_served(greeting: bytes) -> None:
@@ -55,7 +81,7 @@ def test_a_burst_that_holds_connections_leaves_others_served(greeting: bytes) ->
      (HEAD + b"content-length: 9\r\n\r\nx", b"HTTP/1.1 408 "),
      (HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n", b"HTTP/1.1 408 ")],
 )  # fmt: skip
-def test_whoever_stops_is_told_and_cut(greeting: bytes, answer: bytes) -> None:
+def test_a_client_that_stops_sending_is_answered_and_cut(greeting: bytes, answer: bytes) -> None:
     async def scenario() -> None:
         async with serving() as served:
             reader, writer = await served.open()
@@ -104,7 +130,7 @@ def test_a_slow_upload_that_progresses_is_served() -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_does_not_read_its_answer_is_cut() -> None:
+def test_a_caller_that_does_not_read_its_answer_is_cut() -> None:
     async def scenario() -> None:
         async with serving() as served:
             reader, writer = await served.open()

@@ -33,7 +33,7 @@ LIMITS = Limits(in_flight=3, queued_messages=5, topic_levels=5, routes=3, retain
 
 @dataclass(frozen=True)
 class Step:
-    """What one client sends in one go."""
+    """The packets that one client sends at once."""
 
     peer: int
     packets: tuple[Packet, ...]

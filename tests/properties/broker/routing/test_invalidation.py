@@ -1,4 +1,4 @@
-"""What a client remembers of its topics is never older than subscriptions and connections."""
+"""A client's remembered routes are never older than subscriptions and connections."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Crashes(RuleBasedStateMachine):
         self.open: dict[int, Publish | PubRel] = {}  # the publisher's, in the order sent
         self.taken: set[int] = set()  # ids the subscriber took and has not completed
         self.seen: list[bytes] = []
-        self.answered: list[bytes] = []  # what the broker has promised to keep
+        self.answered: list[bytes] = []  # acknowledged messages, which the broker keeps
         self.version = MQTT_3_1_1
         self.receiver = connect(self.rig, "receiver", MQTT_3_1_1)
         self.receiver.send(Subscribe(1, (Subscription("a", self.qos),)))

@@ -66,7 +66,7 @@ def test_a_target_is_found_or_refused(
         assert str(parse_host(target.host)) == target.host
         address = is_address(target.host)
         if address is not None and plain_address(address).is_loopback:
-            assert target.port != 8083  # that is the gateway, which knows who calls
+            assert target.port != 8083  # the gateway's port, which knows its callers
 
 
 @given(st.ip_addresses(), st.integers(1, 65535))

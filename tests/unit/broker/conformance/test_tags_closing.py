@@ -1,4 +1,4 @@
-"""How the broker ends a connection: one DISCONNECT with a fitting reason, and nothing behind it."""
+"""The broker ends a connection with one DISCONNECT and a fitting reason, and sends nothing more."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from broker.wire.property_values import NO_PROPERTIES, Properties
 from tests.unit.broker.ends import empty, raw, reason_of, string
 from tests.unit.broker.rig import VERSIONS, Peer, Rig
 
-# what a server may say, MQTT 5, section 3.14.2.1
+# a server's permitted codes, MQTT 5, section 3.14.2.1
 CODES = {0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8B, *range(0x8D, 0x91), *range(0x93, 0xA3)}
 
 FAULTS = [

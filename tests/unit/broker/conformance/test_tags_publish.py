@@ -77,7 +77,7 @@ def test_what_cannot_be_retained_at_qos_0_leaves_nothing_older_behind() -> None:
     five.publish("a", b"old", retain=True)
     five.publish("a", b"x" * 1000, retain=True, qos=1)
     assert five.take() == [PubAck(1, Reason.QUOTA_EXCEEDED)]
-    assert len(rig.online("late").subscribe("a")) == 1  # who was refused changed nothing
+    assert len(rig.online("late").subscribe("a")) == 1  # a refused client has changed nothing
     four.publish("a", b"x" * 1000, retain=True)
     assert rig.online("later").subscribe("a") == []
     assert rig.core.counters.retained == 0

@@ -1,4 +1,4 @@
-"""Who is silent for too long, and how long that is."""
+"""A client that is silent for longer than its keep-alive allows is closed."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is left of a life never grows: with a clock that is set, a restart, a second sending."""
+"""A message's remaining life never grows: by a clock that is set, a restart, a repetition."""
 
 import pytest
 

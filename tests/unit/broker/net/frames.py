@@ -1,4 +1,4 @@
-"""What clients send over a WebSocket, by hand, so that it can be wrong."""
+"""Makes a client's WebSocket frames by hand, so that they can be wrong."""
 
 import struct
 

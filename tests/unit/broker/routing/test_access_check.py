@@ -109,7 +109,7 @@ def test_what_is_denied_as_a_whole_is_refused() -> None:
     no = Reason.NOT_AUTHORIZED
     assert anna.take() == [SubAck(1, (no, no, no, no, 0, 0))]
     rig.change(BELOW.replace("a/secret/#", "a/1"))
-    assert rig.core.counters.subscriptions == 1  # what is shared cannot be left out
+    assert rig.core.counters.subscriptions == 1  # a shared subscription cannot be left out
 
 
 def test_others_stay_on_the_hot_path_and_are_not_asked_about() -> None:
@@ -191,7 +191,7 @@ def test_a_new_message_by_another_is_not_doubted() -> None:
     assert ben.subscribe("a") == [Publish("a", b"new", retain=True)]
 
 
-def test_wills_and_patterns_are_asked_about_by_who_left_them() -> None:
+def test_wills_and_patterns_are_checked_for_their_clients() -> None:
     rig = Listed("pattern #\n")
     rig.online("c", name="ben", will=will(retain=True)).hang_up()
     rig.online("dev", name="ben").publish("d/dev", retain=True)
@@ -201,7 +201,7 @@ def test_wills_and_patterns_are_asked_about_by_who_left_them() -> None:
     assert [(each.topic, each.publisher) for each in found] == [("d/dev", Identity("ben", "dev"))]
 
 
-def test_who_is_revoked_leaves_nothing() -> None:
+def test_a_revoked_user_leaves_nothing() -> None:
     rig = Listed("pattern #\n")
     ben, anna = rig.online("b", name="ben"), rig.online("a", name="anna")
     for qos in (0, 1):

@@ -1,4 +1,4 @@
-"""What has expired makes room before anything new is refused."""
+"""Expired messages make room before a new one is refused."""
 
 import pytest
 

@@ -69,7 +69,7 @@ def test_a_migrated_file_has_the_schema_of_a_new_one(version: int, tmp_path: Pat
 def test_a_migration_that_fails_leaves_the_file_at_its_version(tmp_path: Path) -> None:
     path = load(1, tmp_path / "cloud.db")
     with closing(sqlite3.connect(path)) as database:
-        database.execute("CREATE TABLE device_grants (x)")  # which script 4 makes
+        database.execute("CREATE TABLE device_grants (x)")  # script 4 makes that table, too
     with pytest.raises(Exception, match="cannot open store"):
         SqliteCloudStore(path)
     with closing(sqlite3.connect(path)) as database:

@@ -1,4 +1,4 @@
-"""What the owner decides, while the disk takes nothing or a join is under way."""
+"""Tests decisions of the owner while the disk takes nothing or a join is under way."""
 
 import asyncio
 import json

@@ -132,3 +132,30 @@ def test_a_clock_that_is_not_set_is_told_and_counts_at_least_as_the_credentials(
             assert describe_clock(lambda: here.now) == ""
 
     asyncio.run(run())
+
+
+def test_a_new_credential_that_cannot_be_checked_does_not_replace_a_valid_one(
+    tmp_path: Path,
+) -> None:
+    async def run() -> None:
+        async with world(tmp_path) as one:
+            await one.day(0)
+            kept = one.keeper.text
+            for text in (
+                sign_credential(NODE, ACCOUNT, ECKey.generate_key("P-256"), one.now),  # rotated
+                sign_credential(NODE, "acc-of-others", SIGNING, one.now),
+                sign_credential("cd" * 28, ACCOUNT, SIGNING, one.now),
+                "<html>",
+                "",
+            ):
+                one.now += 2 * DAY_S
+
+                async def fetch(text: str = text) -> str:
+                    return text
+
+                assert not await one.keeper.renew(fetch)
+                assert one.keeper.text == kept
+            assert await one.keeper.renew(one.fetch)
+            assert one.keeper.text != kept
+
+    asyncio.run(run())

@@ -138,7 +138,7 @@ def test_what_is_not_for_this_node_is_dropped(
         replace(good, reply_key=b"short"),
         replace(good, expires=NOW - 60),
         replace(good, expires=NOW + 3600),
-        replace(good, expires=NOW + 21),  # what is recorded cannot be made to last
+        replace(good, expires=NOW + 21),  # nobody can extend the life of a recorded message
         replace(good, message_id=bytes(16)),  # not the id it was sealed for
         replace(good, message_id=b""),
         replace(good, body=b""),

@@ -27,7 +27,7 @@ class FakeProcess:
         self.subscribe = runtime.subscribe or start.version.manifest.mqtt.subscribe
         self.counts = Counts()
         self.samples = Measured().samples
-        self.settings: list[Mapping[str, Any]] = []  # that it was told while it ran
+        self.settings: list[Mapping[str, Any]] = []  # all settings that it was given while it ran
         self.isolation: Isolation | None = None
         self.ended = ""
         self.answers = True

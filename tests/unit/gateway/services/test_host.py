@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from starlette.requests import Request
 
 from broker import Overflow, OverflowRule
@@ -108,13 +109,21 @@ def test_a_container_from_its_upload_to_its_end(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_a_container_without_a_process_answers_503(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fails", "why"),
+    [(False, "it is stopped; `hecate start api-one` starts it"),
+     (True, "it is failed; `hecate ps` says why")],
+)  # fmt: skip
+def test_a_container_without_a_process_answers_503(fails: bool, why: str, tmp_path: Path) -> None:
     async def scenario() -> None:
         bench = Bench(tmp_path)
+        if fails:
+            bench.runtime.failures = {f"prepared {number}": "broken" for number in range(100)}
         await bench.host.start()
         await bench.upload()
         await bench.ask("POST", "/containers", {"name": "one", "image": "probe-v1"})
-        await bench.ask("PUT", "/containers/api-one", {"state": "stopped"})
+        if not fails:
+            await bench.ask("PUT", "/containers/api-one", {"state": "stopped"})
         route = bench.host.find("/api/probe/v1/rooms")
         assert route is not None
 
@@ -123,7 +132,7 @@ def test_a_container_without_a_process_answers_503(tmp_path: Path) -> None:
 
         answer = await call(serve, HttpRequest("GET", route.base, ()), "loopback", 1000, 5)
         assert answer.status == 503
-        assert "it is stopped; `hecate start api-one` starts it" in answer.body.decode()
+        assert why in answer.body.decode()
         await bench.host.stop()
 
     asyncio.run(scenario())

@@ -40,7 +40,7 @@ def test_no_way_leads_to_unsigned_code_of_before(tmp_path: Path) -> None:
                 await bench.deployments.change_container("api", "api-one", "probe-v1", None)
             with pytest.raises(ImageError, match="it is not signed by"):
                 await bench.deployments.roll_back("api", "api-one", None)
-            assert versions(bench) == {1: "replaced", 2: "running"}  # which runs on
+            assert versions(bench) == {1: "replaced", 2: "running"}  # version 2 runs on
         finally:
             await bench.deployments.stop()
 

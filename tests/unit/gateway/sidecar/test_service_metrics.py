@@ -1,4 +1,4 @@
-"""What the services of containers measure, as Prometheus reads it."""
+"""Prometheus reads the metrics of microservices."""
 
 import math
 

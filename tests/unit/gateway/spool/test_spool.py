@@ -179,7 +179,7 @@ def test_what_is_set_aside_survives_and_is_bounded(tmp_path: Path) -> None:
         for number in range(2000):
             spool.put_aside("x", b"z" * 1000, f"reason {number}", retain=False)
             if number % 50 == 49:
-                await spool.read(0, 1)  # which waits for the thread
+                await spool.read(0, 1)  # it waits for the thread
         await asyncio.sleep(0)
         assert spool.status().set_aside_total == 2000
         spool.put_aside("huge", bytes(1_000_000), "too large", retain=False)

@@ -54,7 +54,7 @@ def test_every_listed_call_is_refused_and_a_common_one_is_not(arch: str) -> None
 
 
 def test_threads_and_processes_are_allowed_but_not_namespaces() -> None:
-    thread = 0x003D0F00  # what glibc's pthread_create() asks for
+    thread = 0x003D0F00  # the flags of glibc's pthread_create()
     assert x86("clone", thread) == ALLOW
     assert x86("clone", 17) == ALLOW  # fork
     for flag in (0x20000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):

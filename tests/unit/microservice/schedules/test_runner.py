@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from microservice.errors import FullStoreError
 from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.schedules.rules import Rule, parse_cron, parse_interval
 from microservice.schedules.runner import Clocks, ScheduledHandler, ScheduleRunner
@@ -64,6 +65,32 @@ def test_a_failing_run_is_counted_and_the_next_one_happens(
         assert (bench.counters.handled, bench.counters.failed) == (1, 1)
         assert "schedule job failed" in caplog.text
         assert "no sensor" in caplog.text
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("cannot_read", [False, True])
+def test_a_store_that_is_full_stops_no_schedule(
+    cannot_read: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise FullStoreError("cannot note a run: the store is full")
+
+    async def run() -> None:
+        runs = []
+
+        async def job() -> None:
+            runs.append(1)
+
+        bench = Bench(parse_cron("* * * * *", "UTC", "once"), job)
+        monkeypatch.setattr(bench.memory, "set_last_run", fail)
+        if cannot_read:
+            monkeypatch.setattr(bench.memory, "last_run", fail)
+        await bench.runner.begin()
+        await bench.advance(60)
+        await bench.advance(60)
+        assert len(runs) == bench.counters.handled == 2
+        assert "cannot remember the run of schedule job: cannot note a run" in caplog.text
 
     asyncio.run(run())
 

@@ -1,4 +1,4 @@
-"""What a service measures, and what the gateway accepts of it."""
+"""A service measures, and the gateway accepts only well-formed samples."""
 
 import json
 import math

@@ -4,7 +4,7 @@ from web.browsers.origins import HostPolicy, host_name
 
 NAMES = ("barn", "barn.local", "gw.example.com", "*.lab.example", "192.0.2.9")
 POLICY = HostPolicy(lambda: NAMES, "[sidecar]", ("https://app.example.com",))
-HERE = "192.168.1.7"  # what the connection came to
+HERE = "192.168.1.7"  # the address that the connection came to
 
 
 # case G6

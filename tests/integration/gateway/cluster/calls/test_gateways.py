@@ -102,7 +102,7 @@ def test_a_member_calls_another_and_the_supernode_carries_no_body(three: list[Me
     path, body = f"/nodes/{far.node_id}/api/public/v1", os.urandom(BODY_BYTES)
     assert near.call("GET", f"{path}/where")["node"] == far.node_id
     pid = leader.program.process.pid
-    os.kill(pid, signal.SIGSTOP)  # what carries nothing is not missed
+    os.kill(pid, signal.SIGSTOP)  # a way that carries nothing is not missed
     try:
         answer = near.ask("POST", f"{path}/echo", content=body)
     finally:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.cluster.members import SimulatedMember
-from gateway.cluster.election.heartbeat import Heartbeat, Role, RoleClaim
+from gateway.cluster.election.heartbeat import EPOCH_LIMIT, Heartbeat, Role, RoleClaim
 from gateway.cluster.election.rank import Rank
 from gateway.cluster.links.admission import SecretAdmission
 from gateway.cluster.links.frames import (
@@ -22,7 +22,7 @@ from gateway.cluster.links.frames import (
     RecordQuery,
 )
 from gateway.cluster.links.link import CONTROL, PeerLink, dial
-from gateway.cluster.links.peer_links import FRAMES_BURST, FRAMES_PER_S
+from gateway.cluster.links.peer_links import FRAMES
 from gateway.cluster.network import WaysToPeers
 from gateway.cluster.records.exchange import DATA
 from protocol.keys import NodeKey, new_node_key, new_sealing_key
@@ -116,8 +116,8 @@ def test_a_flood_of_heartbeats_is_read_slowly_and_others_are_served(
             )
             assert member.network.exchange.registered_at == leader.node_id
             heard_s = time.monotonic() - began
-            assert leader.network.peering.links.slowed <= 1 + heard_s * FRAMES_PER_S
-            assert FRAMES_BURST < FLOOD / 10
+            assert leader.network.peering.links.slowed <= 1 + heard_s / FRAMES.interval_s
+            assert FRAMES.burst < FLOOD / 10
             await attacker.link.close()
 
     with caplog.at_level(logging.WARNING):
@@ -164,6 +164,21 @@ def test_a_record_that_is_not_the_senders_ends_its_connection(kind: str) -> None
             assert await attacker.is_cut()
             assert {r.node_id: r for r in leader.directory.records()} == before
             assert member.node_id in before
+            await attacker.link.close()
+
+    asyncio.run(run())
+
+
+def test_a_member_that_claims_the_last_epoch_ends_no_cluster() -> None:
+    async def run() -> None:
+        async with cluster() as (leader, member):
+            attacker = Attacker()
+            await attacker.connect(leader, CONTROL)
+            await until(lambda: attacker.node_id in leader.network.peering.links.linked)
+            lie = attacker.beat(number=EPOCH_LIMIT)
+            hears = frozenset({leader.node_id})
+            attacker.link.send(replace(lie, heartbeat=replace(lie.heartbeat, hears=hears)))
+            await until(lambda: leader.epoch == member.epoch == EPOCH_LIMIT)
             await attacker.link.close()
 
     asyncio.run(run())

@@ -28,7 +28,7 @@ def run(work: Coroutine[Any, Any, None]) -> None:
 
 
 @dataclass
-class Crowd:
+class JoinedBoards:
     """Ten boards that have joined, and their device ids."""
 
     gateway: BleGateway
@@ -64,7 +64,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(radio: VirtualRadio, package: Path, folder: Path) -> AsyncIterator[Crowd]:
+async def joined_boards(
+    radio: VirtualRadio, package: Path, folder: Path
+) -> AsyncIterator[JoinedBoards]:
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(
             ble_gateway(radio, folder / "state", LINKS, QUICK)
@@ -76,7 +78,7 @@ async def crowd(radio: VirtualRadio, package: Path, folder: Path) -> AsyncIterat
             boards.append(await stack.enter_async_context(powered(board)))
         await until(lambda: all(b.device_id for b in boards), "all boards join", 2 * ROUND_S)
         devices = [str(board.device_id) for board in boards]
-        joined = Crowd(gateway, boards, devices)
+        joined = JoinedBoards(gateway, boards, devices)
         await joined.until_all_publish("they joined")
         yield joined
 
@@ -85,7 +87,7 @@ def test_ten_boards_share_three_links_and_stay_online(
     radio: VirtualRadio, package: Path, tmp_path: Path
 ) -> None:
     async def work() -> None:
-        async with crowd(radio, package, tmp_path) as joined:
+        async with joined_boards(radio, package, tmp_path) as joined:
             gateway = joined.gateway
             gateway.seen.clear()
             await joined.until_all_answer(1)
@@ -109,7 +111,7 @@ def test_ten_boards_survive_what_adapters_and_stacks_do(
     radio: VirtualRadio, package: Path, tmp_path: Path
 ) -> None:
     async def work() -> None:
-        async with crowd(radio, package, tmp_path) as joined:
+        async with joined_boards(radio, package, tmp_path) as joined:
             adapter = joined.gateway.adapter
             await adapter.unplug()  # case L2
             await until(lambda: joined.gateway.bluetooth.describe()["adapter"] is None)

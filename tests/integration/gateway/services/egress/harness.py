@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.services.egress.dialer import is_own_address
-from gateway.services.egress.ports import Outlets, RemoteNodes
+from gateway.services.egress.ports import EgressTargets, RemoteNodes
 from gateway.services.egress.resolver import NameResolver
 from gateway.services.egress.sockets import GatewaySockets
 from gateway.services.egress.targets import OwnNames
@@ -78,7 +78,7 @@ class Egress:
         self.names = names
         self.sockets = GatewaySockets(folder, 4, self._find_service, lambda: names)
         self.sockets.lead_to(
-            Outlets(
+            EgressTargets(
                 api=show_request,
                 own=OwnNames(
                     lambda: frozenset({"me"}), lambda: frozenset({API_PORT}), is_own_address

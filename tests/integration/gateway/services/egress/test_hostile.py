@@ -44,7 +44,7 @@ def test_names_do_not_lead_inside(tmp_path: Path, host: str) -> None:
     asyncio.run(run())
 
 
-# whose name server does not answer holds threads, but only its own
+# a hung name server holds threads, but only the caller's own
 def test_lookups_that_hang_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = threading.Event()
     real = socket.getaddrinfo

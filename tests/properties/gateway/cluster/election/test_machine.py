@@ -37,7 +37,7 @@ faults = st.one_of(
 steps = st.lists(st.tuples(faults, st.floats(0.0, 6.0)), max_size=12)
 
 
-class Story:
+class FaultScript:
     """Carries faults out on a network and remembers the highest epochs, as disks do."""
 
     def __init__(self, given_ranks: dict[str, Rank]) -> None:
@@ -99,12 +99,12 @@ class Story:
 def test_one_supernode_is_left_whatever_happened(
     given_ranks: dict[str, Rank], story_steps: list[tuple[tuple[str, object], float]]
 ) -> None:
-    story = Story(given_ranks)
-    network = story.network
+    script = FaultScript(given_ranks)
+    network = script.network
     for (kind, what), seconds in story_steps:
-        story.carry_out(kind, what)
+        script.carry_out(kind, what)
         network.run(seconds)
-    story.rest()
+    script.rest()
     for node_id, node in network.nodes.items():
         note(f"{node_id}: {node.roles}")
     assert len(network.supernodes()) == 1
@@ -122,10 +122,10 @@ def test_one_supernode_is_left_whatever_happened(
 def test_each_side_of_a_split_has_one_supernode(
     given_ranks: dict[str, Rank], cut: list[int]
 ) -> None:
-    story = Story(given_ranks)
-    network = story.network
+    script = FaultScript(given_ranks)
+    network = script.network
     network.run(3.0)
-    story.carry_out("split", cut)
+    script.carry_out("split", cut)
     network.run(BOUND_S)
     for side in (0, 1):
         group = [i for i, s in zip(IDS, cut, strict=True) if s == side]
@@ -143,14 +143,14 @@ def test_one_node_holds_the_sep_whatever_happened(
     story_steps: list[tuple[tuple[str, object], float]],
     online: set[str],
 ) -> None:
-    story = Story(given_ranks)
-    network = story.network
+    script = FaultScript(given_ranks)
+    network = script.network
     for (kind, what), seconds in story_steps:
-        story.carry_out(kind, what)
+        script.carry_out(kind, what)
         network.run(seconds)
     for node_id in network.nodes:
         network.reach(node_id, reaches=node_id in online)
-    story.rest()  # also for longer than a delegation takes
+    script.rest()  # also for longer than a delegation takes
     (leader,) = network.supernodes()
     (holder,) = network.holders()
     reaching = {i for i in network.nodes if network.nodes[i].sep.reaches}

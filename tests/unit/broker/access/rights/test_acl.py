@@ -298,7 +298,7 @@ def calls(rules: AccessList, wanted: str) -> int:
         nonlocal count
         count += event in ("call", "c_call")
 
-    gc.disable()  # what it finds may call something
+    gc.disable()  # its finalisers may call something
     sys.setprofile(on_event)
     try:
         rules.may_subscribe(ANNA, wanted)

@@ -72,7 +72,7 @@ def test_names_that_are_refused(name: str, home: dict[str, str]) -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{}", "{", '{"version": 2}', '{"version": 1}', "\0"])
 def test_a_file_that_cannot_be_used_is_named(text: str, home: dict[str, str]) -> None:
     file_of(home).write_text(text)
-    with pytest.raises(CliError, match=r"cannot read contexts .*mend it or remove it"):
+    with pytest.raises(CliError, match=r"cannot read contexts .*repair or remove it"):
         find_context(home)
     assert target({**home, "HECATE_API_KEY": "k"}, "http://h") == "http://h k"  # not asked
 
@@ -83,7 +83,7 @@ def test_urls_that_are_refused(url: str) -> None:
         check_url(url)
 
 
-def test_who_vouches_for_https(tmp_path: Path) -> None:
+def test_given_authorities_verify_https(tmp_path: Path) -> None:
     none, no_certificate = tmp_path / "none", tmp_path / "no-certificate"
     no_certificate.write_text("x")
     assert trust_of("http://h", {"HECATE_CA_FILE": str(none)}, none) is False

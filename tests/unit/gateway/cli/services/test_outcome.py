@@ -1,4 +1,4 @@
-"""What `hecate invoke --mqtt` says of a message, by the counters of the microservice."""
+"""`hecate invoke --mqtt` reports a message's fate by the counters of the microservice."""
 
 import asyncio
 from types import SimpleNamespace

@@ -2,7 +2,7 @@ import pytest
 
 from gateway.cli.errors import CliError
 from gateway.cli.services.rollouts import (
-    RolloutWish,
+    RolloutOptions,
     _node_id,
     _share,
     changed_lines,
@@ -51,6 +51,6 @@ def test_a_node_is_found_by_name_id_or_beginning() -> None:
 
 def test_shares_are_numbers_or_percentages() -> None:
     assert (_share("3"), _share("10%")) == (3, "10%")
-    assert not RolloutWish().is_wanted
-    assert RolloutWish(nodes=("barn",)).is_wanted
-    assert RolloutWish(every=True).is_wanted
+    assert not RolloutOptions().is_wanted
+    assert RolloutOptions(nodes=("barn",)).is_wanted
+    assert RolloutOptions(every=True).is_wanted

@@ -104,7 +104,7 @@ class Network:
     def election(self, node_id: str) -> Election:
         return self.nodes[node_id].election
 
-    # What happens ------------------------------------------------------------------------------
+    # Events ------------------------------------------------------------------------------------
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (self.now + seconds, next(self._order), call))

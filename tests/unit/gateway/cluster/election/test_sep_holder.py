@@ -1,9 +1,11 @@
+from gateway.cluster.election.heartbeat import EPOCH_LIMIT, RoleClaim
+from gateway.cluster.election.sep_agreement import SepAgreement
 from gateway.cluster.election.sep_holder import SepHolder
 from protocol.memberships import SepClaim
 
 
 def holder() -> SepHolder:
-    return SepHolder("a", 3, 0.0)
+    return SepHolder(SepClaim(3, 0, "a"), 0.0)
 
 
 def test_the_supernode_holds_the_sep() -> None:
@@ -58,3 +60,13 @@ def test_claims_of_later_terms_are_greater() -> None:
     sep.raise_epoch(5)
     assert sep.claim > first
     assert sep.claim == SepClaim(5, 0, "a")
+
+
+def test_a_term_with_an_epoch_that_has_reached_its_end_goes_above_by_its_number() -> None:
+    sep = SepAgreement("b", 0.0)
+    sep.follow("a", SepClaim(EPOCH_LIMIT, 3, "a"))
+    sep.note_own_reach(True, 0.0)
+    sep.lead(RoleClaim(EPOCH_LIMIT, "b"), (), (), 1.0)
+    assert sep.claim == SepClaim(EPOCH_LIMIT, 4, "b")
+    sep.lead(RoleClaim(EPOCH_LIMIT, "b"), (), (), 2.0)
+    assert sep.claim.number == 4

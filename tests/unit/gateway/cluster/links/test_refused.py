@@ -16,8 +16,7 @@ def test_strangers_that_make_new_node_ids_fill_neither_the_log_nor_the_memory(
         for number in range(10_000):
             now[0] += 0.001
             refused.note(f"{number:056d}", "10.0.0.9:1", "it does not know the secret")
-    per_s, burst = LINES
-    assert len(caplog.messages) <= burst + 1 + 2 * per_s * 10
+    assert len(caplog.messages) <= LINES.burst + 1 + 2 * 10.0 / LINES.interval_s
     assert any("hecate nodes --refused" in line for line in caplog.messages)
     assert (refused.count, len(refused.all())) == (10_000, REFUSED_LIMIT)
 

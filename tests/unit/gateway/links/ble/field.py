@@ -32,7 +32,7 @@ class Field:
         self.devices = {d.address: d for d in devices}
         self.now = 0.0
         self.most = 0
-        self._due: dict[str, tuple[float, str]] = {}  # what happens to a link next
+        self._due: dict[str, tuple[float, str]] = {}  # the next events of links
 
     def run(self, seconds: float) -> None:
         """Let time pass."""

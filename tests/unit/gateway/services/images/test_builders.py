@@ -205,6 +205,24 @@ def test_code_may_be_in_the_working_directory() -> None:
 
 
 @pytest.mark.parametrize(
+    ("more", "is_found"),
+    [
+        ({}, True),
+        ({"usr/src/app/node_modules/a/index.js": b"", "usr/src/app/lib/index.js": b""}, True),
+        ({"node_modules/a/index.js": b"", "opt/a/b/c/d/index.js": b""}, True),
+        ({"usr/src/other/index.js": b""}, False),
+    ],
+)
+def test_code_may_be_in_any_one_folder(more: made.Files, is_found: bool) -> None:
+    packed = made.docker_old([make_tar({"usr/src/app/index.js": CODE, **more})])
+    if is_found:
+        assert contents(read(packed))["index.js"] == CODE
+        return
+    with pytest.raises(ImageError, match=r"no layer holds service\.py .* or in one folder"):
+        read(packed)
+
+
+@pytest.mark.parametrize(
     ("tag", "name", "version"),
     [
         ("probe-v1:latest", "probe", "1"),

@@ -147,7 +147,7 @@ def test_a_share_is_a_number_or_a_percentage(text: str | int, nodes: float) -> N
 @pytest.mark.parametrize("text", ["", "%", "101%", "-1%", "1.5", -1, True, None])
 def test_what_is_no_share_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="neither a whole number nor a percentage"):
-        parse_share(text, 12)  # type: ignore[arg-type]  # what a body may hold
+        parse_share(text, 12)  # type: ignore[arg-type]  # a body may hold it
 
 
 EVENTS_OF_NODES = st.lists(

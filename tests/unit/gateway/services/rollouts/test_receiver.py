@@ -28,7 +28,7 @@ class Site:
     def __init__(self, bench: Bench, folder: Path) -> None:
         self.bench = bench
         self.pulled: list[tuple[str, str, str, str]] = []
-        self.digest = ""  # that the next order wants
+        self.digest = ""  # the digest in the last order
         self.fault: Exception | None = None
         self.now = 1000.0
         self.store = RolloutStore(folder)

@@ -1,4 +1,5 @@
-from gateway.devices.joining.source_limiter import SOURCES_LIMIT, Rate, SourceLimiter, source_of
+from gateway.limits.source_limiter import SOURCES_LIMIT, SourceLimiter, source_of
+from gateway.limits.token_bucket import Rate
 
 
 def test_a_source_has_a_burst_and_then_a_rate() -> None:

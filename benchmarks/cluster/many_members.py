@@ -22,17 +22,17 @@ WAIT_S = 60.0
 PROBE_S = 0.005
 
 
-def measure_crowd(size: ClusterSize) -> Samples:
+def measure_many_members(size: ClusterSize) -> Samples:
     """Return memory and processor time per member, and the times of a take-over."""
     found: dict[str, list[float]] = {}
-    for _ in range(size.crowds):
+    for _ in range(size.member_rounds):
         for metric, value in _measure_once(size.members).items():
             found.setdefault(metric, []).append(value)
     return found
 
 
 def _measure_once(count: int) -> dict[str, float]:
-    with scratch("crowd") as folder, ExitStack() as stack:
+    with scratch("members") as folder, ExitStack() as stack:
         gateways = start_gateways(stack, folder, 2)
         leader = until_settled(gateways)
         (other,) = [each for each in gateways if each is not leader]

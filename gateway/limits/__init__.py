@@ -1,0 +1,1 @@
+"""Bounds how often something may happen. Pure."""

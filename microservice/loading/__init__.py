@@ -1,0 +1,1 @@
+"""Explains why the code of a service cannot be loaded."""
