@@ -6,7 +6,7 @@ import time
 
 CA = "ca.crt"
 DIRECTORY = "/tmp/hecate-test-clock-%d" % int.from_bytes(os.urandom(6), "little")
-FLOOR = 1900000000  # that the gateway told before a reset
+FLOOR = 1900000000  # the time of the gateway, before a reset
 AFTER_2038 = 2200000000
 
 
