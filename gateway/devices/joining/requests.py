@@ -63,7 +63,7 @@ def parse_request(payload: bytes) -> JoinRequest:
 
 def check_name(name: str) -> None:
     """Raise ValueError for a text that cannot be the name of a device."""
-    if not 1 <= len(name) <= NAME_LIMIT or not name.isprintable():
+    if not 1 <= len(name) <= NAME_LIMIT or not name.isprintable() or name.isspace():
         raise ValueError(f"name must be a text of 1 to {NAME_LIMIT} printable characters")
 
 

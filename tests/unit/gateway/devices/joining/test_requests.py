@@ -30,6 +30,7 @@ def test_a_join_request() -> None:
         b"{}",
         b'{"name": ""}',
         b'{"name": 1}',
+        b'{"name": "  "}',
         b'{"name": "a\\nb"}',
         b'{"name": "lamp", "model": 1}',
         json.dumps({"name": "x" * 65}).encode(),
