@@ -75,10 +75,7 @@ async def call_remote(
         tried.add(record.node_id)
     if fault is not None:
         raise _as_problem(fault) from fault
-    if is_starting:
-        why = f"cannot reach service {target.service_type} yet: its node starts; try again"
-        raise UpstreamError(STARTING_STATUS, why, {"Retry-After": "1"})
-    raise UpstreamError(404, _explain_absence(target, knows_others=nodes is not None))
+    raise _absence(target, knows_others=nodes is not None, is_starting=is_starting)
 
 
 async def _serve(
@@ -162,11 +159,14 @@ async def _find(
     return None if record is None else (record, base(record) or "")
 
 
-def _explain_absence(target: RequestTarget, *, knows_others: bool) -> str:
+def _absence(target: RequestTarget, *, knows_others: bool, is_starting: bool) -> UpstreamError:
     what = f"service {target.service_type}" if target.service_type else f"node {target.node_id:.12}"
+    if is_starting:
+        why = f"cannot reach {what} yet: its node starts; try again"
+        return UpstreamError(STARTING_STATUS, why, {"Retry-After": "1"})
     if knows_others:
-        return f"cannot find {what}: no node that this one reaches offers it"
-    return f"cannot find {what}: this gateway knows no other nodes"
+        return UpstreamError(404, f"cannot find {what}: no node that this one reaches offers it")
+    return UpstreamError(404, f"cannot find {what}: this gateway knows no other nodes")
 
 
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
