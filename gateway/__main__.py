@@ -1,5 +1,6 @@
 """Starts the command line: `hecate`, or `python -m gateway`."""
 
+import io
 import json
 import sys
 
@@ -10,11 +11,14 @@ from gateway.cli.view.words import printable
 
 def main() -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong options."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may have no UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         app(prog_name="hecate")
     except CliError as exc:
         if "--json" in sys.argv[1:]:  # one line: the output before it may be lines of JSON
-            sys.stdout.write(json.dumps({"error": str(exc)}, ensure_ascii=False) + "\n")
+            sys.stdout.write(json.dumps({"error": str(exc)}) + "\n")
         sys.stdout.flush()
         sys.stderr.write("".join(f"{printable(line)}\n" for line in str(exc).split("\n")))
         return exc.exit_code

@@ -1,21 +1,36 @@
 """Classifies and formats addresses of this machine and of peers."""
 
 import socket
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from settings.addresses import HostPort, format_address
 
 
 def is_loopback(peer: str) -> bool:
     """Return whether a peer's address is on this machine."""
-    try:
-        address = ip_address(peer.split("%")[0])
-    except ValueError:
+    address = _parse(peer)
+    return address is not None and address.is_loopback
+
+
+def is_of_no_machine(host: str) -> bool:
+    """Return whether a host is an address of no machine: multicast, broadcast, unspecified."""
+    address = _parse(host)
+    if address is None:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback
+    return address.is_multicast or address.is_unspecified or address == _BROADCAST
 
 
+def _parse(host: str) -> IPv4Address | IPv6Address | None:
+    """Return the address that a host is; None for a name. An IPv4 one in IPv6 is an IPv4 one."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+_BROADCAST = IPv4Address("255.255.255.255")
 ADDRESSES_LIMIT = 8  # of one node that others are told
 
 
@@ -71,5 +86,12 @@ def place_of_peer(href: str) -> str:
         host = HostPort.parse(place).host
     except ValueError:
         return ""
-    is_here_only = host.startswith("fe80:") and "%" not in host  # on one of several networks
-    return place if place != href and not is_here_only else ""
+    if is_of_no_machine(host) or (is_link_local_v6(host) and "%" not in host):
+        return ""  # of nobody, or on one of several networks
+    return place if place != href else ""
+
+
+def is_link_local_v6(host: str) -> bool:
+    """Return whether a host is an IPv6 address of one network only (RFC 4291, 2.5.6)."""
+    address = _parse(host)
+    return isinstance(address, IPv6Address) and address.is_link_local

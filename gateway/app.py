@@ -247,7 +247,8 @@ async def _build_base(config: GatewayConfig, stack: AsyncExitStack) -> _Base:
         isolation=config.services.isolation_policy(),
     )
     election = await load_election(identity.node_id, settings, config.cluster)
-    name = config.node.name or socket.gethostname()[:64]
+    host = "".join(each for each in socket.gethostname() if each.isprintable())
+    name = config.node.name or host[:64]
     clock = CloudClock(time.time, boot_time)
     sep = SepAgreement(identity.node_id, boot_time(), name_cloud(config.cloud.url))
     vouch = HolderVouch(identity.node_id)

@@ -46,8 +46,8 @@ class NodeSettings:
 
     def check(self) -> None:
         """Refuse a name that does not fit a node record, and a position that is none."""
-        if len(self.name) > 64:
-            raise ValueError("name must be at most 64 characters")
+        if len(self.name) > 64 or not self.name.isprintable():
+            raise ValueError("name must be at most 64 characters, all of them printable")
         try:
             self.read_position()
         except WireError as exc:

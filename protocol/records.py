@@ -3,7 +3,8 @@
 Field names are those of the HTTP API (docs/protocol.md), so that callers get a record unchanged.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,8 @@ CLUSTER = "cluster"  # the kind of an address: of the port for other nodes of th
 NAME_LIMIT = 64
 LIST_LIMIT = 128  # services, addresses
 SIGNED_LIMIT = 60_000  # characters: LIST_LIMIT services with names of usual length
+ID_LIMIT, PATH_LIMIT = 128, 256  # characters of a service
+SERVICES_LIMIT = 36_000  # characters of all services as JSON; base64 makes a third more of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """The public description of a node; its SEP is held by its supernode, or by whom it names."""
+    """The public description of a node; its supernode, or the node that it names, holds its SEP."""
 
     node_id: str
     name: str
@@ -82,14 +85,29 @@ def to_fields(record: NodeRecord) -> dict[str, Any]:
         "rolesInCluster": [SUPERNODE_ROLE] if record.is_supernode else [],
         "sealingKey": encode_base64url(record.sealing_key),
         "addresses": [{"type": a.kind, "url": {"href": a.href}} for a in record.addresses],
-        "services": [
-            {"id": s.service_id, "serviceType": s.service_type, "self": s.path}
-            for s in record.services
-        ],
+        "services": [_service_fields(each) for each in record.services],
     }
     if record.position is not None:
         fields["location"] = position_fields(record.position)
     return fields
+
+
+def _service_fields(service: OfferedService) -> dict[str, str]:
+    return {"id": service.service_id, "serviceType": service.service_type, "self": service.path}
+
+
+def fit_services(services: Iterable[OfferedService]) -> tuple[OfferedService, ...]:
+    """Return the services that a record can carry: others refuse one with longer or more texts."""
+    fitting: list[OfferedService] = []
+    left = SERVICES_LIMIT
+    for each in services:
+        is_short = max(len(each.service_id), len(each.service_type)) <= ID_LIMIT
+        left -= (size := len(json.dumps(_service_fields(each))) + 2)
+        if is_short and len(each.path) <= PATH_LIMIT and left >= 0 and len(fitting) < LIST_LIMIT:
+            fitting.append(each)
+        else:
+            left += size
+    return tuple(fitting)
 
 
 def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
@@ -110,7 +128,9 @@ def from_fields(fields: Mapping[str, Any]) -> NodeRecord:
             ),
             services=tuple(
                 OfferedService(
-                    _text(s["id"], 128), _text(s["serviceType"], 128), _text(s["self"], 256)
+                    _text(s["id"], ID_LIMIT),
+                    _text(s["serviceType"], ID_LIMIT),
+                    _text(s["self"], PATH_LIMIT),
                 )
                 for s in fields["services"][:LIST_LIMIT]
             ),

@@ -46,8 +46,9 @@ def build_router(
         scope: Annotated[
             str,
             Form(
-                description="Of edge:mcm edge:clusters edge:account:associate edge:read:accountkey "
-                "hec:data; default all"
+                description="Of edge:mcm edge:clusters edge:account:associate "
+                "edge:account:unassociate edge:read:accountkey edge:gps:update hec:data; "
+                "default all"
             ),
         ] = "",
     ) -> dict[str, Any]:

@@ -16,12 +16,13 @@ DATA = "hec:data"
 CLUSTERS = "edge:clusters"
 READ_ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
+UNASSOCIATE = "edge:account:unassociate"  # at the gateway
 MCM = "edge:mcm"
 UPDATE_GPS = "edge:gps:update"  # at the gateway
 
 # The scopes that mST grants to nodes and mID to persons, in the order of the answer.
 NODE_SCOPES = (NODE, CLUSTERS, READ_ACCOUNT_KEY)
-ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, READ_ACCOUNT_KEY, UPDATE_GPS, DATA)
+ACCOUNT_SCOPES = (MCM, CLUSTERS, ASSOCIATE, UNASSOCIATE, READ_ACCOUNT_KEY, UPDATE_GPS, DATA)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ MANAGE = "edge:mcm"
 CLUSTERS = "edge:clusters"
 ACCOUNT_KEY = "edge:read:accountkey"
 ASSOCIATE = "edge:account:associate"
+UNASSOCIATE = "edge:account:unassociate"
 UPDATE_GPS = "edge:gps:update"
 
 _WHERE = "the API key is in the file api-key of the state folder"

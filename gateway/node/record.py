@@ -1,5 +1,6 @@
 """Builds the record that this node publishes."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -10,10 +11,19 @@ from gateway.node.identity import NodeIdentity
 from gateway.node.position import NodePosition
 from protocol.geo.position import Position
 from protocol.memberships import SepClaim
-from protocol.records import CLUSTER, Address, NodeRecord, OfferedService, sign_record
+from protocol.records import (
+    CLUSTER,
+    Address,
+    NodeRecord,
+    OfferedService,
+    fit_services,
+    sign_record,
+)
 from protocol.tokens import sign_as_node
 from settings.addresses import format_address
 from settings.secret import Secret
+
+logger = logging.getLogger(__name__)
 
 PROXY = "proxy"
 EDGE_ID_TTL_S = 900.0  # a person takes it to the identity service
@@ -58,6 +68,7 @@ class Node:
         self.cluster_addresses: tuple[str, ...] = ()  # host:port, until its port listens
         self.sep_url = ""  # until the cloud has stored the record
         self.position = NodePosition(position)
+        self._left_out = frozenset[str]()  # services that the record has no room for
         self._sources, self._clock = sources, clock
 
     @property
@@ -78,7 +89,7 @@ class Node:
             sealing_key=self.identity.sealing.public,
             account_id=self.account.account_id,
             addresses=tuple(self._addresses()),
-            services=self._sources.services(),
+            services=self._services(),
         )
 
     def signed_record(self) -> str:
@@ -88,6 +99,21 @@ class Node:
     def signed_registration(self) -> str:
         """Return the record for the cloud: it has the position, which strangers must not read."""
         return self._sign(replace(self.record(), position=self.position.current))
+
+    def _services(self) -> tuple[OfferedService, ...]:
+        offered = self._sources.services()
+        fitting = fit_services(offered)
+        left_out = frozenset(each.service_id for each in offered) - {
+            each.service_id for each in fitting
+        }
+        if left_out - self._left_out:
+            logger.warning(
+                "other nodes do not find %s: the record of this node has no room for it; shorten "
+                "its name and its base path",
+                ", ".join(sorted(left_out - self._left_out)),
+            )
+        self._left_out = left_out
+        return fitting
 
     def _sign(self, record: NodeRecord) -> str:
         claim = self._sources.sep_claim()

@@ -119,8 +119,12 @@ def sidecar_routes(
 ) -> list[ApiRoute]:
     """Return all routes but the one that describes them."""
     guard, cloud, access = parts.guard, parts.cloud, _mcm_access(parts)
-    moved = cloud.moved if cloud else None
-    ports = RpcPorts(cloud.associate if cloud else None, _bep_opener(parts), moved)
+    ports = RpcPorts(
+        cloud.associate if cloud else None,
+        cloud.membership.leave if cloud else None,
+        _bep_opener(parts),
+        cloud.moved if cloud else None,
+    )
     rpc = JsonRpc(parts.node, parts.clock, images, ports)
     lists = CloudLists(cloud.account_nodes, cloud.near_nodes) if cloud else None
     return [

@@ -14,12 +14,13 @@ from gateway.access.guard import (
     ACCOUNT_KEY,
     ASSOCIATE,
     MANAGE,
+    UNASSOCIATE,
     UPDATE_GPS,
     Guard,
     SidecarCaller,
 )
 from gateway.addresses import local_address
-from gateway.errors import BepError, UplinkError
+from gateway.errors import AccountError, BepError, UplinkError
 from gateway.http.body import read_body
 from gateway.http.routes import OBJECT, ApiRoute, Operation, make_route
 from gateway.node.record import Node
@@ -43,6 +44,8 @@ PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, FAILED, FORBIDDEN = (
     -32700, -32600, -32601, -32602, -32000, -32001,
 )  # fmt: skip
 
+BATCH_LIMIT = 32  # requests; each may ask the cloud
+
 _IMAGE_ID = re.compile(r"[A-Za-z0-9._-]{1,160}")
 _OPERATION = re.compile(re.escape(REQUEST_BEP) + r"|/mcm/v1/images/[A-Za-z0-9._-]{1,160}/tarball")
 
@@ -56,7 +59,12 @@ class RpcError(Exception):
 
 
 Associate = Callable[[Secret], Awaitable[str]]
+Unassociate = Callable[[], Awaitable[str]]  # returns the account that this node was in
+CallerOf = Callable[[str], Awaitable[SidecarCaller]]  # takes the first of the params, "" for none
 OpenOwnBep = Callable[[str, str, str], Awaitable[str]]  # container id, its base, code: the URL
+
+
+Method = Callable[[list[Any], SidecarCaller], Awaitable[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +72,7 @@ class RpcPorts:
     """The functions of a node with a cloud that the methods call; None without one."""
 
     associate: Associate | None
+    unassociate: Unassociate | None
     open_bep: OpenOwnBep | None
     moved: Callable[[Position], None] | None
 
@@ -75,38 +84,51 @@ class JsonRpc:
         self, node: Node, clock: Callable[[], float], images: NodeImages, ports: RpcPorts
     ) -> None:
         self._node, self._clock, self._images = node, clock, images
-        self._associate, self._open_bep, self._moved = ports.associate, ports.open_bep, ports.moved
-        self._methods: dict[
-            str, Callable[[list[Any], SidecarCaller], Awaitable[dict[str, Any]]]
-        ] = {
+        self._ports = ports
+        self._methods: dict[str, Method] = {
             "getMe": self._get_me,
             "getEdgeIdToken": self._get_edge_id_token,
             "associateAccount": self._associate_account,
+            "unassociateAccount": self._unassociate_account,
             "updateGps": self._update_gps,
             "getEdgeHmacCode": self._get_edge_hmac_code,
             "requestBep": self._request_bep,
             "serviceMesh.addRegistryImage": self._add_registry_image,
         }
 
-    async def answer(self, body: bytes, caller: SidecarCaller) -> dict[str, Any]:
-        """Return the answer to a request; one without an id is answered, too."""
+    async def answer(self, body: bytes, caller_of: CallerOf) -> dict[str, Any] | list[Any]:
+        """Return the answer to a request, or those to a batch; one without an id has one, too."""
+        try:
+            request = parse_json(body)  # with any content type
+        except JsonError:
+            return _failure(None, RpcError(PARSE_ERROR, "Parse error"))
+        if not isinstance(request, list):
+            return await self._answer_one(request, caller_of)
+        if not 0 < len(request) <= BATCH_LIMIT:
+            why = f"Invalid Request: a batch has 1 to {BATCH_LIMIT} requests"
+            return _failure(None, RpcError(INVALID_REQUEST, why))
+        return [await self._answer_one(each, caller_of) for each in request]
+
+    async def _answer_one(self, request: Any, caller_of: CallerOf) -> dict[str, Any]:
         call_id = None
         try:
-            request = _parse(body)
             call_id = _id_of(request)
-            result = await self._call(request.get("method"), request.get("params"), caller)
+            handler, params = self._find(request.get("method"), request.get("params"))
+            first = params[0] if params and isinstance(params[0], str) else ""
+            result = await handler(params, await caller_of(first))
         except RpcError as exc:
-            error = {"code": exc.code, "message": str(exc)}
-            return {"jsonrpc": "2.0", "id": call_id, "error": error}
+            return _failure(call_id, exc)
         return {"jsonrpc": "2.0", "id": call_id, "result": result}
 
-    async def _call(self, method: Any, params: Any, caller: SidecarCaller) -> dict[str, Any]:
-        if not isinstance(method, str) or not isinstance(params, list | None):
+    def _find(self, method: Any, params: Any) -> tuple[Method, list[Any]]:
+        if not isinstance(method, str) or not isinstance(params, list | dict | None):
             raise RpcError(INVALID_REQUEST, "Invalid Request")
         handler = self._methods.get(method)
         if handler is None:
             raise RpcError(NO_METHOD, f"cannot call {method[:64]!r}: no such method")
-        return await handler(params or [], caller)
+        if isinstance(params, dict):  # JSON-RPC 2.0, 4.2: a method may take none by name
+            raise RpcError(INVALID_PARAMS, f"cannot call {method}: params must be an array")
+        return handler, params or []
 
     async def _get_me(self, _params: list[Any], _caller: SidecarCaller) -> dict[str, Any]:
         return {
@@ -126,11 +148,24 @@ class JsonRpc:
         _require(caller, ASSOCIATE)
         if len(params) != 1 or not isinstance(params[0], str) or not params[0]:
             raise RpcError(INVALID_PARAMS, "cannot associate account: params must be [token]")
-        if self._associate is None:
+        if self._ports.associate is None:
             raise RpcError(FAILED, "cannot associate account: this node has no cloud")
         try:
-            return {"accountId": await self._associate(Secret(params[0]))}
+            return {"accountId": await self._ports.associate(Secret(params[0]))}
         except UplinkError as exc:
+            raise RpcError(FAILED, str(exc)) from exc
+
+    async def _unassociate_account(
+        self, _params: list[Any], caller: SidecarCaller
+    ) -> dict[str, Any]:
+        """Leave the account; the answer names the account that this node was in."""
+        if not caller.may(ASSOCIATE):  # a token that lets a node join lets it leave, as in /account
+            _require(caller, UNASSOCIATE)
+        if self._ports.unassociate is None:
+            raise RpcError(FAILED, "cannot unassociate account: this node has no cloud")
+        try:
+            return {"accountId": await self._ports.unassociate()}
+        except AccountError as exc:
             raise RpcError(FAILED, str(exc)) from exc
 
     async def _update_gps(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
@@ -147,13 +182,13 @@ class JsonRpc:
             position = read_position(first, second, "gps", self._clock())
         except WireError as exc:
             raise RpcError(INVALID_PARAMS, f"cannot update position: {exc}") from exc
-        if self._moved is None:
+        if self._ports.moved is None:
             raise RpcError(
                 FAILED,
                 "cannot update position: this node has no cloud, which finds the nodes nearby; "
                 "set [cloud] url",
             )
-        self._moved(position)
+        self._ports.moved(position)
         return {"status": "ok"}
 
     async def _get_edge_hmac_code(self, params: list[Any], caller: SidecarCaller) -> dict[str, Any]:
@@ -207,10 +242,10 @@ class JsonRpc:
                 pass
             case _:
                 raise RpcError(INVALID_PARAMS, "cannot open BEP: params must be [code, base]")
-        if self._open_bep is None:
+        if self._ports.open_bep is None:
             raise RpcError(FAILED, "cannot open BEP: this node has no cloud")
         try:
-            return {"href": await self._open_bep(caller.container_id, base, code)}
+            return {"href": await self._ports.open_bep(caller.container_id, base, code)}
         except (TokenError, BepError) as exc:
             raise RpcError(FAILED, str(exc)) from exc
 
@@ -219,36 +254,27 @@ def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:
     """Return the JSON-RPC route."""
 
     async def call(request: Request, caller: SidecarCaller) -> Response:
-        body = await read_body(request)
-        if not caller.has_key and not caller.scopes:
-            # compatible microservices put the access token into the params
-            caller = await guard.bearer(_first_param(body)) or caller
-        container_id = str(request.scope.get(CALLER_KEY, ""))
-        return SafeJsonResponse(await rpc.answer(body, replace(caller, container_id=container_id)))
+        known = replace(caller, container_id=str(request.scope.get(CALLER_KEY, "")))
+
+        async def caller_of(first_param: str) -> SidecarCaller:
+            """Return who calls: compatible microservices put the access token into the params."""
+            if known.has_key or known.scopes:
+                return known
+            bearer = await guard.bearer(first_param)
+            return replace(bearer, container_id=known.container_id) if bearer else known
+
+        return SafeJsonResponse(await rpc.answer(await read_body(request), caller_of))
 
     return [make_route("POST /jsonrpc/v1", guard.container_or_caller, call, _CALL)]
 
 
-def _first_param(body: bytes) -> str:
-    """Return the first parameter of a request if it is a text, else ""."""
-    try:
-        params = _parse(body).get("params")
-    except RpcError:
-        return ""
-    return params[0] if isinstance(params, list) and params and isinstance(params[0], str) else ""
+def _failure(call_id: str | float | None, error: RpcError) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": call_id, "error": {"code": error.code, "message": str(error)}}
 
 
-def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        request = parse_json(body)  # with any content type
-    except JsonError as exc:
-        raise RpcError(PARSE_ERROR, "Parse error") from exc
+def _id_of(request: Any) -> str | int | float | None:
     if not isinstance(request, dict):
         raise RpcError(INVALID_REQUEST, "Invalid Request")
-    return request
-
-
-def _id_of(request: dict[str, Any]) -> str | int | float | None:
     call_id = request.get("id")
     if isinstance(call_id, bool) or not isinstance(call_id, str | int | float | None):
         raise RpcError(INVALID_REQUEST, "Invalid Request")  # JSON-RPC 2.0, 4

@@ -70,7 +70,11 @@ def nodes_routes(
             data = await _ask(cloud, clusters, radius)
         return SafeJsonResponse({"type": str(clusters), "data": data})
 
-    return [make_route("GET /mds/v1/nodes", guard.container_or_viewer, list_nodes, _LIST)]
+    return [
+        make_route("GET /mds/v1/nodes", guard.container_or_viewer, list_nodes, _LIST),
+        # the spelling of older clients
+        make_route("GET /mDS/v1/nodes", guard.container_or_viewer, list_nodes, None),
+    ]
 
 
 async def _ask(cloud: CloudLists, clusters: Clusters, radius: int) -> list[dict[str, Any]]:

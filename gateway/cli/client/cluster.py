@@ -10,7 +10,7 @@ from gateway.cli.client.sidecar import SidecarClient, decode_answer
 from gateway.cli.client.target import Target
 from gateway.cli.errors import CliError
 from gateway.cli.output import notes, print_json, print_table
-from gateway.cli.view.words import ago
+from gateway.cli.view.words import ago, printable
 from protocol.ids import NODE_ID
 
 REFUSED_COLUMNS = ("NODE", "ADDRESS", "LAST", "TIMES", "REASON")
@@ -28,31 +28,44 @@ class NodeRequest:
     is_bulk: bool = False
 
 
-async def list_all_nodes(target: Target, *, as_json: bool) -> None:
-    """Show the nodes of the cluster and of the account, each once."""
+async def list_all_nodes(target: Target, *, as_json: bool) -> int:
+    """Show the nodes of the cluster and of the account, each once.
+
+    Return 1 when those of the account are not known, because the cloud does not answer.
+    """
     found: dict[str, dict[str, Any]] = {}
+    fault = ""
     async with SidecarClient(target) as sidecar:
         for cluster in ("linkLocal", "account"):
             what, path = "list nodes", "/mds/v1/nodes"
-            answer = await sidecar.call(what, "GET", path, params={"clusters": cluster})
+            try:
+                answer = await sidecar.call(what, "GET", path, params={"clusters": cluster})
+            except CliError as exc:
+                if not found:
+                    raise
+                fault = f"the nodes of the account are missing: {exc}; see `hecate status`"
+                break
             for row in rows_of(answer):
                 known = found.setdefault(str(row.get("id", "")), {**row, "clusters": []})
                 known["clusters"].append(cluster)
     if as_json:
-        print_json({"data": list(found.values())})
-        return
-    rows = [(*node_row(row), ", ".join(row["clusters"])) for row in found.values()]
-    print_table((*NODE_COLUMNS, "CLUSTERS"), rows, "no nodes")
+        print_json({"data": list(found.values()), **({"error": fault} if fault else {})})
+    else:
+        rows = [(*node_row(row), ", ".join(row["clusters"])) for row in found.values()]
+        print_table((*NODE_COLUMNS, "CLUSTERS"), rows, "no nodes")
+    if fault:
+        notes().print(printable(fault), soft_wrap=True)
+    return 1 if fault else 0
 
 
-async def list_refused(target: Target, *, as_json: bool) -> None:
-    """Show the nodes that this one did not admit."""
+async def list_refused(target: Target, *, as_json: bool) -> int:
+    """Show the nodes that this one did not admit; return 0."""
     async with SidecarClient(target) as sidecar:
         answer = await sidecar.call("list refused nodes", "GET", "/cluster/v1")
     refused = answer["refused"]
     if as_json:
         print_json({"data": refused})
-        return
+        return 0
     now = time.time()
     rows = [
         (
@@ -65,6 +78,7 @@ async def list_refused(target: Target, *, as_json: bool) -> None:
         for each in refused
     ]
     print_table(REFUSED_COLUMNS, rows, "no node was refused")
+    return 0
 
 
 async def show_route(target: Target, node: str, *, as_json: bool) -> int:
@@ -106,6 +120,8 @@ async def find_id(sidecar: SidecarClient, node: str) -> str:
     """Return the id of a node that is given by id, by the start of one, or by name."""
     if NODE_ID.fullmatch(node):
         return node
+    if not node:  # every id starts with it
+        raise CliError("cannot find node: its name is empty; see `hecate nodes --all`")
     found: set[str] = set()
     for cluster in ("linkLocal", "account"):
         answer = await sidecar.call(

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.errors import OptionError
 from gateway.cli.options import Json, State, Url, examples, run, target_of
-from protocol.geo.position import NEAR_M
+from protocol.geo.position import FARTHEST_M, NEAR_M
 
 
 class Scope(StrEnum):
@@ -53,17 +54,21 @@ def status(url: Url = None, state: State = None, as_json: Json = False) -> None:
 
 def nodes(  # noqa: PLR0913  # options
     cluster: Annotated[
-        Scope,
+        Scope | None,
         typer.Option(
-            help="linkLocal: on this network; account: of the same owner; proximity: near."
+            help="linkLocal: on this network; account: of the same owner; proximity: near. "
+            "[default: linkLocal]"
         ),
-    ] = Scope.linkLocal,
+    ] = None,
     radius: Annotated[
-        int,
+        int | None,
         typer.Option(
-            metavar="METRES", min=1, help="The greatest distance, with --cluster proximity."
+            metavar="METRES",
+            min=1,
+            max=int(FARTHEST_M),
+            help=f"The greatest distance, with --cluster proximity. [default: {NEAR_M}]",
         ),
-    ] = NEAR_M,
+    ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Nodes of this network and of the account.")
     ] = False,
@@ -74,16 +79,25 @@ def nodes(  # noqa: PLR0913  # options
     state: State = None,
     as_json: Json = False,
 ) -> None:
-    """List the nodes of a cluster."""
+    """List the nodes of a cluster.
+
+    With --all and without the cloud, prints the nodes of this network, and the exit code is 1.
+    """
+    lists = {"--all": every, "--refused": refused, "--cluster": cluster is not None}
+    given = [option for option, is_given in lists.items() if is_given]
+    if len(given) > 1:
+        raise OptionError(f"cannot list nodes: give one of {' and '.join(given)}")
+    if radius is not None and cluster is not Scope.proximity:
+        raise OptionError("cannot list nodes: --radius needs --cluster proximity")
     if every or refused:
         from gateway.cli.client.cluster import list_all_nodes, list_refused
 
         show = list_refused if refused else list_all_nodes
-        run(show(target_of(url, state), as_json=as_json))
-        return
+        raise typer.Exit(run(show(target_of(url, state), as_json=as_json)))
     from gateway.cli.client.queries import list_nodes
 
-    run(list_nodes(target_of(url, state), cluster.value, radius, as_json=as_json))
+    scope = (cluster or Scope.linkLocal).value
+    run(list_nodes(target_of(url, state), scope, radius or NEAR_M, as_json=as_json))
 
 
 NodeName = Annotated[

@@ -21,7 +21,13 @@ from zeroconf import (
 )
 from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
-from gateway.addresses import interface_addresses
+from gateway.addresses import (
+    ADDRESSES_LIMIT,
+    interface_addresses,
+    is_link_local_v6,
+    is_loopback,
+    is_of_no_machine,
+)
 from gateway.cluster.discovery.txt import (
     SERVICE_TYPE,
     Announcement,
@@ -207,14 +213,29 @@ class NodeDiscovery:
             if announcement is None or announcement.node_id != node_id_of(name) or not info.port:
                 self._ignore(f"what {name:.80} announces cannot be read")
                 continue
-            self._ports.found(announcement, _usable_addresses(info, info.port))
+            found = info.parsed_scoped_addresses(IPVersion.All)
+            # a machine without a network announces its loopback address, to others of it alone
+            has_network = any(map(is_loopback, found)) and bool(interface_addresses())
+            usable = usable_addresses(found, info.port, has_network=has_network)
+            self._ports.found(announcement, usable)
 
 
-def _usable_addresses(info: AsyncServiceInfo, port: int) -> tuple[str, ...]:
-    """Return host:port; a link-local address only as it came over its own network."""
-    addresses = info.parsed_scoped_addresses(IPVersion.All)
-    usable = (each for each in addresses if "%" in each or not each.startswith("fe80:"))
-    return tuple(format_address(each, port) for each in usable)
+def usable_addresses(found: Sequence[str], port: int, *, has_network: bool) -> tuple[str, ...]:
+    """Return host:port of the addresses that may lead to a node.
+
+    Args:
+        found: those of its record; a link-local one has the scope of the network it came over.
+        port: of the record.
+        has_network: this machine has addresses of its own, so that no other is on its loopback.
+    """
+    usable = (
+        each
+        for each in found
+        if not is_of_no_machine(each)
+        and not (has_network and is_loopback(each))
+        and ("%" in each or not is_link_local_v6(each))
+    )
+    return tuple(format_address(each, port) for each in usable)[:ADDRESSES_LIMIT]
 
 
 def _ip_version() -> IPVersion:

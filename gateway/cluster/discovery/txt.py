@@ -35,9 +35,11 @@ def encode_txt(announcement: Announcement) -> dict[str, str]:
 
 def decode_txt(pairs: Mapping[bytes, bytes | None]) -> Announcement | None:
     """Return the announcement in a TXT record; None when it holds no usable one."""
+    # of keys that differ in case only, the first counts (RFC 6763, 6.4)
+    named = {key.lower(): value for key, value in reversed(list(pairs.items()))}
     texts: dict[str, str] = {}
     for key in (b"id", b"v", b"role", b"super"):
-        value = pairs.get(key) or b""
+        value = named.get(key) or b""
         if len(value) > VALUE_LIMIT or not value.isascii():
             return None
         texts[key.decode()] = value.decode()

@@ -1,8 +1,8 @@
 """Remembers where other nodes may be found. Pure; nothing here is trusted.
 
 A candidate comes from the configuration, from DNS-SD, or from a peer. Only the handshake with its
-address shows who is there. The newest word of a source replaces its earlier one, so that a node
-which has moved is not looked for at its old address.
+address shows which node is there. The newest statement of a source replaces its earlier one, so
+that a node which has moved is not looked for at its old address.
 """
 
 import random
@@ -10,8 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from ipaddress import ip_address
 
+from gateway.addresses import is_link_local_v6, is_loopback, is_of_no_machine
 from settings.addresses import HostPort, format_address
 
 CANDIDATES_LIMIT = 64  # of those that are not connected; a stranger can announce any number
@@ -87,7 +87,8 @@ class Candidates:
     ) -> None:
         """Note what a source says about a node, instead of what it said before.
 
-        The oldest candidate makes room, unless it is in `kept`.
+        The oldest candidate makes room, unless it is in `kept`: one that had no link, as strangers
+        announce them, before one that had; and one that had for another that had only.
         """
         own = self._own()
         usable = tuple(each for each in addresses if each not in own)[:ADDRESSES_LIMIT]
@@ -95,7 +96,7 @@ class Candidates:
             return
         known = self._named.get(node_id)
         if known is None:
-            if len(self._named) >= CANDIDATES_LIMIT and not self._make_room(kept):
+            if len(self._named) >= CANDIDATES_LIMIT and not self._make_room(kept, source):
                 self.refused += 1
                 return
             known = self._named[node_id] = Candidate(now, {source: usable})
@@ -211,8 +212,12 @@ class Candidates:
             if not is_linked and not is_own and now >= candidate.not_before:
                 yield address, "", candidate.addresses
 
-    def _make_room(self, kept: Collection[str]) -> bool:
-        oldest = next((node_id for node_id in self._named if node_id not in kept), None)
+    def _make_room(self, kept: Collection[str], source: AddressSource) -> bool:
+        spare = [node_id for node_id in self._named if node_id not in kept]
+        unproved = (i for i in spare if AddressSource.LINK not in self._named[i].by_source)
+        oldest = next(unproved, None)
+        if oldest is None and source is AddressSource.LINK:
+            oldest = next(iter(spare), None)
         if oldest is not None:
             del self._named[oldest]
         return oldest is not None
@@ -235,15 +240,12 @@ def scoped(addresses: Iterable[str], link_address: str) -> tuple[str, ...]:
     found = []
     for each in addresses:
         place = HostPort.parse(each)
-        host = place.host.partition("%")[0]
-        try:
-            address = ip_address(host)
-        except ValueError:  # a name
-            found.append(each)
-            continue
-        if address.version == 6 and address.is_link_local:
+        if is_link_local_v6(place.host):
             if scope:
+                host = place.host.partition("%")[0]
                 found.append(format_address(f"{host}%{scope}", place.port))
-        elif not address.is_loopback or ip_address(link.partition("%")[0]).is_loopback:
+        elif not is_of_no_machine(place.host) and (
+            not is_loopback(place.host) or is_loopback(link)
+        ):
             found.append(each)
     return tuple(found)

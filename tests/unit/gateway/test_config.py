@@ -127,3 +127,9 @@ def test_former_variables_are_refused_but_not_those_of_other_programs() -> None:
     )
     others = {"HECATE_CLOUD_MQTT_PORT": "1", "HECATE_BROKER_LIMITS_HOLDS": "1"}
     assert load_gateway_config(None, {**home, **others}) == load_gateway_config(None, home)
+
+
+@pytest.mark.parametrize("name", ["barn\\u0007", "a\\nb", "\\u202eabc", "x" * 65])
+def test_a_name_that_no_record_can_carry_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match="name must be at most 64 characters"):
+        load(tmp_path, f'[node]\nname = "{name}"')

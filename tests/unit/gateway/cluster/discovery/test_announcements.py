@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from zeroconf import ServiceStateChange
 
 from gateway.cluster.discovery import service as module
-from gateway.cluster.discovery.service import DiscoveryPorts, NodeDiscovery
+from gateway.cluster.discovery.service import DiscoveryPorts, NodeDiscovery, usable_addresses
 from gateway.cluster.discovery.txt import (
     SERVICE_TYPE,
     Announcement,
@@ -126,3 +126,30 @@ def test_ten_thousand_phantoms_take_no_place_of_configured_and_linked_nodes() ->
     full.note(PEER, ("10.0.0.3:8084",), 1.0, kept=linked)
     assert full.refused == 1
     assert full.addresses(PEER) == ()
+
+
+@pytest.mark.parametrize(
+    ("pairs", "is_read"),
+    [
+        ({b"ID": PEER.encode(), b"V": b"1"}, True),  # keys have no case (RFC 6763, 6.4)
+        ({b"id": PEER.encode(), b"v": b"1", b"ID": b"x", b"V": None}, True),  # the first counts
+        ({b"ID": b"x", b"id": PEER.encode(), b"v": b"1"}, False),
+    ],
+)
+def test_keys_are_read_as_dns_sd_says(pairs: dict[bytes, bytes | None], is_read: bool) -> None:
+    found = decode_txt(pairs)
+    assert (found is not None and found.node_id == PEER) is is_read
+
+
+def test_addresses_that_lead_to_no_other_node_are_left_out() -> None:
+    nobody = ["0.0.0.0", "::", "224.0.0.251", "ff02::fb", "255.255.255.255", "fe80::1", "febf::1"]
+    good = ["10.0.0.1", "169.254.1.1", "2001:db8::1", "fe80::1%eth0"]
+    here = ["127.0.0.1", "::1", "127.9.9.9"]
+    found = usable_addresses([*nobody, *here, *good], 8084, has_network=True)
+    assert found == (
+        "10.0.0.1:8084", "169.254.1.1:8084", "[2001:db8::1]:8084", "[fe80::1%eth0]:8084"
+    )  # fmt: skip
+    alone = usable_addresses(here, 1, has_network=False)
+    assert alone == ("127.0.0.1:1", "[::1]:1", "127.9.9.9:1")
+    many = [f"10.0.{number}.1" for number in range(200)]
+    assert len(usable_addresses(many, 1, has_network=True)) == ADDRESSES_LIMIT

@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from gateway.addresses import place_of_peer
 from gateway.cluster.links.candidates import (
     CANDIDATES_LIMIT,
     UNREACHED_S,
@@ -176,3 +177,31 @@ def test_the_own_address_in_the_list_of_peers_is_dialled_once() -> None:
     assert candidates.unreached_peers(1000) == []
     candidates.retry(1000)  # this machine has other addresses, and another may have this one
     assert due(candidates, 1000) == ["10.0.0.1:1"]
+
+
+# case N9: the other half of a network is found again, however many names strangers announce
+def test_phantoms_take_no_place_of_nodes_that_had_a_link() -> None:
+    candidates = Candidates(OWN)
+    for node_id in (A, B):
+        candidates.note(node_id, ("10.0.0.1:1",), 0, source=AddressSource.LINK)
+    for number in range(10 * CANDIDATES_LIMIT):
+        candidates.note(f"{number:056d}", ("10.0.0.9:1",), 1)
+    assert {A, B} <= set(due(candidates, 60))
+    strangers = Candidates(OWN)
+    for number in range(CANDIDATES_LIMIT):  # each had a link, as of an open cluster
+        strangers.note(f"{number:056d}", ("10.0.0.9:1",), 0, source=AddressSource.LINK)
+    strangers.note(A, ("10.0.0.1:1",), 1)
+    assert A not in due(strangers, 60)
+    strangers.note(A, ("10.0.0.1:1",), 1, source=AddressSource.LINK)
+    assert A in due(strangers, 60)
+    assert len(due(strangers, 60)) == CANDIDATES_LIMIT
+
+
+@pytest.mark.parametrize(
+    "named",
+    ["0.0.0.0:1", "[::]:1", "224.0.0.251:1", "[ff02::fb]:1", "255.255.255.255:1",
+     "[::ffff:0.0.0.0]:1", "[::ffff:127.0.0.1]:1", "[febf::1]:1"],
+)  # fmt: skip
+def test_addresses_of_nobody_are_not_dialled(named: str) -> None:
+    assert scoped([named], "10.0.0.1:1") == ()
+    assert place_of_peer(f"https://{named}") in ("", named if "127.0.0.1" in named else "")
