@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from gateway.http.body import LIMIT_BYTES
 from gateway.sidecar.jsonrpc_socket import PATH, SOCKETS
@@ -18,13 +19,13 @@ ME = '{"id": 1, "method": "getMe"}'
 WAIT_S = 60.0
 
 
-def open_socket(gateway: Gateway, key: str | None = None, **more: Any) -> ClientConnection:
+def open_socket(gateway: Gateway, key: str | None = None, **more: Any) -> Connection:
     headers = {"Authorization": f"Bearer {gateway.key if key is None else key}"}
     url = gateway.url.replace("http://", "ws://") + PATH
     return connect(url, additional_headers=headers, open_timeout=WAIT_S, proxy=None, **more)
 
 
-def ask(socket: ClientConnection, message: str | bytes) -> Any:
+def ask(socket: Connection, message: str | bytes) -> Any:
     socket.send(message)
     return json.loads(socket.recv(WAIT_S))
 
@@ -48,7 +49,7 @@ def test_what_is_no_request_has_an_error_and_the_socket_stays_open(lone: Gateway
         assert ask(socket, ME)["result"]["nodeId"] == lone.node_id
 
 
-def send_and_wait(socket: ClientConnection, message: str | Iterator[str]) -> None:
+def send_and_wait(socket: Connection, message: str | Iterator[str]) -> None:
     socket.send(message)
     socket.recv(WAIT_S)
 
