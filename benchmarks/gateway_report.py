@@ -8,14 +8,14 @@ from benchmarks.verdict import format_spread
 
 HEADING = "## Inside a gateway"
 EXPLAINED = """\
-Written by `python -m benchmarks.interference`. A gateway without a cloud, on one core; probes and
-loads on another. *MQTT* is the time from when a QoS 1 message was due (500 a second) to its
-delivery, *API* that from when `GET /status/v1` was due (50 a second, over 10 connections) to its
-answer, in milliseconds: the median of the rounds and, in brackets, their lowest and highest. *Load
-done* is what the disturbing load got through meanwhile. Beside the gateway as it is: one request
-begun per turn of the loop; the sidecar in a thread with an event loop of its own (not safe, an
-experiment); two gateways, one for MQTT and one for HTTP, on the same core: all that two processes
-could gain, without the price of their talking.
+`python -m benchmarks.interference` writes this section. A gateway without a cloud runs on one core,
+probes and loads on another. *MQTT* is the time from when a QoS 1 message was due (500 a second) to
+its delivery, *API* that from when `GET /status/v1` was due (50 a second, over 10 connections) to
+its answer, in milliseconds: the median of the rounds and, in brackets, their lowest and highest.
+*Load done* is what the disturbing load got through meanwhile. Beside the gateway as it is: one
+request begun per turn of the loop; the sidecar in a thread with an event loop of its own (not safe,
+an experiment); two gateways, one for MQTT and one for HTTP, on the same core: all that two
+processes could gain, without the price of their talking.
 """
 
 

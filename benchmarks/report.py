@@ -27,17 +27,17 @@ VERDICTS = {True: "met", False: "missed", None: "not measured"}
 INTRODUCTION = """\
 # Benchmarks
 
-Written by `make bench`; [benchmarks-details.md](benchmarks-details.md) has the method, the spread
-and every number. Absolute numbers belong to one machine and one hour: read the ratios. The brokers
-take turns, and a ratio compares the same round of both; the tables give the median.
+`make bench` writes this page; [benchmarks-details.md](benchmarks-details.md) has the method, the
+spread and every number. Absolute numbers belong to one machine and one hour: read the ratios. The
+brokers take turns, and a ratio compares the same round of both; the tables give the median.
 **Above 1x Hecate is better**, for rates as for latency and memory.
 """
 
 DETAILS = """\
 # Benchmarks: details
 
-Written by `make bench`; [benchmarks.md](benchmarks.md) is the summary. Ratios are medians with the
-lowest and the highest round in brackets. **Above 1x Hecate is better**.
+`make bench` writes this page; [benchmarks.md](benchmarks.md) is the summary. Ratios are medians
+with the lowest and the highest round in brackets. **Above 1x Hecate is better**.
 """
 
 METHOD = """\
@@ -134,6 +134,25 @@ def render_markdown(plan: RoundPlan, results: Results, circumstances: Circumstan
     return "\n".join(parts)
 
 
+def describe_run(
+    circumstances: Circumstances, rounds: str, *more: str, busy: str, quick: str
+) -> list[str]:
+    """Return the lines about a run; busy and quick say how far to trust such a one."""
+    lines = [
+        "## This run\n",
+        f"- command: `{circumstances.command}`",
+        f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
+        f"- rounds: {rounds}",
+        *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
+        *(f"- {each}" for each in more),
+    ]
+    if circumstances.load > BUSY_LOAD:
+        lines.append(f"- **other programs were running: {busy}**")
+    if circumstances.is_quick:
+        lines.append(f"- **a quick run: {quick}; not for quoting**")
+    return lines
+
+
 def render_details(plan: RoundPlan, results: Results) -> str:
     """Return docs/benchmarks-details.md: tables by scenario, method, raw numbers."""
     parts = [
@@ -206,22 +225,14 @@ def _format_ceiling(results: Results, scenario: Scenario, metric: Metric) -> str
 
 def _render_circumstances(plan: RoundPlan, circumstances: Circumstances) -> str:
     apart = "on its own" if plan.cores.are_apart else "SHARED WITH THE GENERATOR"
-    lines = [
-        "## This run\n",
-        f"- command: `{circumstances.command}`",
-        f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: {plan.rounds}, but one for rivals that are too slow for that; each"
+    lines = describe_run(
+        circumstances,
+        f"{plan.rounds}, but one for rivals that are too slow for that; each"
         f" {plan.timing.warm_up_s:g} s of warm-up and {plan.timing.measure_s:g} s measured",
-        *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
-        f"- core of the broker: {apart}",
-    ]
-    if circumstances.load > BUSY_LOAD:
-        lines.append("- **other programs were running: trust the ratios by CPU, not the rates**")
-    if circumstances.is_quick:
-        lines.append(
-            "- **a quick run: short, noisy, with a tenth of the connections, subscriptions and "
-            "retained messages; not for quoting**"
-        )
+        f"core of the broker: {apart}",
+        busy="trust the ratios by CPU, not the rates",
+        quick="short, noisy, with a tenth of the connections, subscriptions and retained messages",
+    )
     lines += ["", "| broker | version | set up |", "|---|---|---|"]
     lines += [f"| {each.name} | {each.version} | {each.setup} |" for each in plan.brokers]
     return "\n".join(lines) + "\n"

@@ -72,7 +72,7 @@ def run_plan(plan: RoundPlan, on_run: OnRun) -> Results:
 
 
 def choose_repeated(took_s: Mapping[str, float], left_s: float, rounds: int) -> list[str]:
-    """Return who is run again: always the ALWAYS, and of the rest the quickest while time lasts."""
+    """Return brokers to run again: always the ALWAYS, and the quickest others while time lasts."""
     chosen: list[str] = []
     for name in sorted(took_s, key=lambda name: (name not in ALWAYS, took_s[name])):
         left_s -= took_s[name] * rounds

@@ -1,4 +1,4 @@
-"""An MQTT 3.1.1 and 5 broker to embed; knows nothing of nodes or clouds.
+"""Provides an MQTT 3.1.1 and 5 broker to embed; knows nothing of nodes or clouds.
 
 import asyncio
 from broker import AllowAll, Broker, Listener

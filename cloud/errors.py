@@ -1,4 +1,4 @@
-"""Errors of the cloud.
+"""Defines the errors of the cloud.
 
 CloudError
 ├─ StartError    the cloud cannot start: a port, a file, a setting

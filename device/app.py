@@ -107,7 +107,9 @@ class Device:
 
     def report(self, **attributes):
         """Tell the gateway about the device itself: battery=80 (percent), door="open"."""
-        self.outbox.put("attributes", contract.encode_json(attributes))
+        payload = contract.encode_json(attributes)
+        contract.check_size("attributes", payload)
+        self.outbox.put("attributes", payload)
         self.link.wake()
 
     def run(self):
@@ -121,7 +123,9 @@ class Device:
             load("boots").forgive()
             self.board.rest()
             return
-        except Exception as exc:
+        except SystemExit:  # a soft reset would not be counted
+            self.board.reset()
+        except BaseException as exc:
             gc.collect()
             sys.print_exception(exc)
             load("boots").keep_trace(exc)

@@ -2,8 +2,8 @@
 
 The gateway is the central. It writes to RX without a response and subscribes to TX; LAYOUT has the
 version of this layout, because systems remember the handles of a device. Nothing here identifies
-anybody: the sealed stream in the chunks does. A stack does not tell who has subscribed, so the
-gateway's first write tells that it hears.
+anybody: the sealed stream in the chunks does. A stack does not report subscribers, so the gateway's
+first write tells that it hears.
 
 The MTU is not trusted: the stream makes smaller chunks when those of this size do not pass. A write
 that comes while the queue is full is dropped and counted, and sent again by the stream.

@@ -59,7 +59,7 @@ class Board:
         """Do nothing: the machine's clock is right."""
 
     def open_serial(self, name, baud):
-        """Return the console, or the terminal at a path; whoever made it has set its speed."""
+        """Return the console, or the terminal at a path; its maker has set its speed."""
         return flash.load("board_serial").open_unix_line(name)
 
     def dns(self):
@@ -95,5 +95,5 @@ class Board:
         return None
 
     def reset(self):
-        """End; whoever started us starts us again."""
+        """End; the parent process starts us again."""
         sys.exit(1)

@@ -7,6 +7,7 @@ from device.flash import load
 from micropython import const
 
 _KINDS = const(16)
+_PASSING = (Exception, SystemExit, KeyboardInterrupt)  # others would end our task without a word
 
 
 class Failures:
@@ -28,7 +29,7 @@ class Failures:
         if count == 1:
             try:
                 load("traceback").print_failure(name, exc, self._kinds[kind])
-            except MemoryError:
+            except Exception:  # no memory, or its own __str__() fails
                 pass
 
 
@@ -51,9 +52,15 @@ class TookTooLong(Exception):
 async def call(function, limit_ms, *args):
     """Return the result of a function, async or not; TookTooLong when an async one takes too long.
 
-    The call is cancelled then, but not waited for: it may ignore that.
+    The call is cancelled then, but not waited for: it may ignore that. A CancelledError that the
+    function raises itself becomes an Exception; the exceptions that end a program pass.
     """
-    result = function(*args)
+    try:
+        result = function(*args)
+    except _PASSING:
+        raise
+    except BaseException as exc:
+        raise _escaped(exc)
     if not hasattr(result, "send"):
         return result
     outcome = []
@@ -77,5 +84,13 @@ async def _finish(call, outcome, ended):
         outcome += (await call, None)
     except Exception as exc:
         outcome += (None, exc)
+    except _PASSING:
+        raise
+    except BaseException as exc:
+        outcome += (None, _escaped(exc))
     finally:
         ended.set()
+
+
+def _escaped(exc):
+    return RuntimeError("it raised %s" % type(exc).__name__)

@@ -6,7 +6,7 @@ A port is one object with
     async receive()     returns the next chunk; LinkLost when the link has ended
     close(chunk)        sends a last chunk if that is possible at once, and gives the link back
 
-Two tasks move chunks. What waits here is bounded: a writer waits in drain(), and chunks that bring
+Two tasks move chunks. Both queues are bounded: a writer waits in drain(), and chunks that bring
 more than mqtt.py has taken are dropped, for the gateway sends them again. An exception in a task
 ends the connection.
 """

@@ -59,7 +59,7 @@ class CommandIds:
         try:
             lines = (flash.read_text(self._path) or "").split("\n")
         except (OSError, ValueError):
-            lines = []
+            return [[], [], 2 * _KEPT]  # the next one is written over it
         keys = []
         for line in lines[-_KEPT - 1 :]:
             try:

@@ -9,11 +9,20 @@ import sys
 from micropython import const
 
 _ENOENT = const(2)
+_LIMIT = const(8192)  # of a small file: a larger one is not ours, and memory is scarce
+
+
+def check_size(path):
+    """Raise ValueError for a file that is no small one, OSError when there is none."""
+    size = os.stat(path)[6]
+    if size > _LIMIT:
+        raise ValueError("%s has %d bytes, limit is %d" % (path, size, _LIMIT))
 
 
 def read_text(path):
-    """Return a file's text, or None when there is no such file."""
+    """Return a file's text, or None when there is no such file; ValueError when it is none."""
     try:
+        check_size(path)
         with open(path) as file:
             return file.read()
     except OSError as exc:
@@ -31,12 +40,12 @@ def write_atomic(path, text):
 
 
 def remove(path):
-    """Delete a file if it exists."""
+    """Delete a file if it exists; a failure is printed, for there is nothing else to do."""
     try:
         os.remove(path)
     except OSError as exc:
         if exc.errno != _ENOENT:
-            raise
+            print("device: cannot delete %s: %s" % (path, exc))
 
 
 def load(name):

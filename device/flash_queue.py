@@ -26,6 +26,7 @@ _STEP_BYTES = const(1024)  # in memory until so many have come, or flush()
 _TAIL_LIMIT = const(4096)  # in memory at most, when the flash takes none
 _HEAD = const(6)
 _BODY_HEAD = const(11)
+_BODY_LIMIT = const(4608)  # a reading fits into one packet; a longer one is spoiled
 _RUNS = const(20)  # earlier ones whose readings can be dated
 
 
@@ -183,7 +184,7 @@ class FlashQueue:
             if len(head) < _HEAD:
                 return None
             length = int.from_bytes(head[:2], "little")
-            body = self._file.read(length) if length <= self._segment_bytes else b""
+            body = self._file.read(length) if length <= _BODY_LIMIT else b""
         except OSError:
             self.errors += 1
             return None

@@ -41,7 +41,7 @@ class Entry:
         return _ENTRY_BYTES + len(self.path) + len(self.payload)
 
     def end(self, state):
-        """Leave the outbox; tell who waits."""
+        """Leave the outbox; tell the waiting task."""
         self.state = state
         self.payload = None  # a reference to the entry does not keep its bytes
         on_end, self.on_end = self.on_end, None

@@ -1,8 +1,8 @@
 """Carries chunks over a serial line: a UART, the line of the REPL, or a path on the Unix port.
 
-Each chunk is encoded by COBS (Cheshire and Baker, 1999) between two zero bytes. What stands between
-chunks is text: what the program prints, and what a person types. On the line of the REPL Ctrl-C
-stops the program as ever, though not by the interpreter, for chunks hold that byte, too.
+Each chunk is encoded by COBS (Cheshire and Baker, 1999) between two zero bytes. The bytes between
+chunks are text: output of the program, and input of a person. On the line of the REPL Ctrl-C stops
+the program as ever, though not by the interpreter, for chunks hold that byte, too.
 """
 
 import asyncio

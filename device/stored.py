@@ -64,8 +64,8 @@ def load_credentials(path=CREDENTIALS):
     try:
         text = read_text(path)
         return None if text is None else credentials_of(json.loads(text))
-    except (ValueError, AttributeError, WireError):
-        print("device: cannot read %s: joining again" % path)
+    except (OSError, ValueError, AttributeError, WireError) as exc:
+        print("device: cannot read %s: joining again: %s" % (path, exc))
         return None
 
 
@@ -98,9 +98,11 @@ def load_pair(path=CREDENTIALS):
     """Return the key and the certificate that the gateway gave, each as text or None."""
     try:
         table = json.loads(read_text(path) or "{}")
-        return table.get("key"), table.get("certificate")
+        key, certificate = table.get("key"), table.get("certificate")
     except (OSError, ValueError, AttributeError):
         return None, None
+    is_text = isinstance(key, str) and isinstance(certificate, str)
+    return (key, certificate) if is_text else (None, None)
 
 
 def load_claim(path=CLAIM):

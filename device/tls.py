@@ -7,9 +7,9 @@
 
 Each is PEM or DER. The gateway is always verified, so the board needs a time that is not too early.
 A board that does not know the time sets its clock to the latest of: the build of this package, the
-file `time`, and the starts of the certificates in its flash, because whoever signed them proves
-that these moments have passed. This clock serves the verification only: readings are dated by what
-the gateway tells.
+file `time`, and the starts of the certificates in its flash, because their signature proves that
+these moments have passed. This clock serves the verification only: readings are dated by what the
+gateway tells.
 """
 
 import binascii

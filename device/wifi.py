@@ -27,7 +27,7 @@ async def connect_wifi(wlan, config, timeout_s=20):
         status = wlan.status()
         is_late = time.ticks_diff(time.ticks_ms(), started) > timeout_s * 1000
         if is_late or (status < _FAILED and not wlan.isconnected()):
-            # an access point may lock out who tries a wrong password too often
+            # an access point may lock out a board that tries a wrong password too often
             kind = LinkLost if status in _BAD_PASSWORD else Unreachable
             raise kind("cannot join Wi-Fi %s: status %s" % (config.wifi_ssid, status))
     print("device: Wi-Fi address", wlan.ifconfig()[0])

@@ -1,4 +1,4 @@
-"""Errors of the gateway.
+"""Defines the errors of the gateway.
 
 GatewayError                     the gateway cannot start or continue; people read the message
 ├─ ConfigError                   the configuration cannot be used

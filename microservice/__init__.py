@@ -1,4 +1,4 @@
-"""The kit that a microservice imports: handlers for MQTT and HTTP, and publishing.
+"""Provides the kit that a microservice imports: handlers for MQTT and HTTP, and publishing.
 
 A microservice is a folder with `microservice.toml` (its name, its HTTP base, its MQTT rights) and
 `service.py`:

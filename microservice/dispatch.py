@@ -330,6 +330,10 @@ class Dispatcher:
             try:
                 await self._ports.publish_dead_letter(run.message.payload, properties)
             except PublishSizeError as exc:
+                if failure.trace:  # the log has it, too
+                    failure = HandlerFailure(failure.error)
+                    properties = letter_properties(run.message, failure, run.calls)
+                    continue
                 logger.error("%s; the message on %s is lost", exc, run.message.topic)  # noqa: TRY400
                 self._counters.dropped += 1
                 return

@@ -7,6 +7,7 @@ limits. Only the broker and the network are the test's own.
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,8 +15,9 @@ from typing import Any
 from microservice.control import JAVASCRIPT, Launch
 from microservice.errors import ServiceError
 from microservice.info import Info
-from microservice.javascript.environment import TRIGGERS
+from microservice.javascript.environment import TRIGGERS, read_publish, read_triggers
 from microservice.javascript.host import load_javascript
+from microservice.mqtt.requests import RESPONSES
 from microservice.testing.harness import STORE_MIB, TestBench
 from microservice.testing.manifest import MANIFEST, TestedManifest, read_manifest
 
@@ -56,6 +58,12 @@ class ScriptTest:
         manifest = read_manifest(path) if path.is_file() else TestedManifest()
         if manifest.subscribe:
             self._env.setdefault(TRIGGERS, json.dumps(list(manifest.subscribe)))
+        elif manifest.publish == (RESPONSES,):  # its deployer gives the rights
+            manifest = replace(
+                manifest,
+                subscribe=tuple(one.topic_filter for one in read_triggers(self._env)),
+                publish=(*read_publish(self._env), *manifest.publish),
+            )
         name = manifest.name or self._folder.name
         launch = Launch(
             code=str(self._folder),
@@ -70,10 +78,19 @@ class ScriptTest:
         except ServiceError:
             self._data.cleanup()
             raise
-        values = {**manifest.settings, **self._settings}
-        self._bench = service.test(
-            settings=values, secrets=self._secrets, env=self._env, now=self._now
-        )
+        try:
+            self._bench = service.test_with(
+                manifest,
+                settings=self._settings,
+                secrets=self._secrets,
+                env=self._env,
+                now=self._now,
+            )
+        except ServiceError:
+            for close in service.triggers.closed:
+                await close()
+            self._data.cleanup()
+            raise
         return await self._bench.__aenter__()
 
     async def __aexit__(

@@ -33,6 +33,7 @@ from microservice.web import JSON_TYPE
 
 if TYPE_CHECKING:
     from microservice.testing.harness import TestBench
+    from microservice.testing.manifest import TestedManifest
 
 logger = logging.getLogger(__name__)
 
@@ -183,17 +184,39 @@ class Service(TriggerDecorators):
 
         Settings that are not given have the defaults of the microservice.toml beside the code. The
         time is `now`, in unix seconds, until the test advances it.
-        """
-        from microservice.testing.harness import TestBench, TestedService
-        from microservice.testing.manifest import default_settings
 
-        values = {**default_settings(self.triggers), **(settings or {})}
+        Raises:
+            ServiceError: microservice.toml does not declare what is given.
+        """
+        from microservice.testing.manifest import find_manifest
+
+        manifest = find_manifest(self.triggers)
+        return self.test_with(
+            manifest, settings=settings or {}, secrets=secrets or {}, env=env or {}, now=now
+        )
+
+    def test_with(
+        self,
+        manifest: "TestedManifest | None",
+        *,
+        settings: Mapping[str, Any],
+        secrets: Mapping[str, str],
+        env: Mapping[str, str],
+        now: float | None,
+    ) -> "TestBench":
+        """Run the service in a test with a manifest; called by test() and ScriptTest."""
+        from microservice.testing.harness import TestBench, TestedService
+
+        values = dict(settings) if manifest is None else manifest.values(settings)
 
         def attach(sink: PublishSink, http: OutboundClient, clock: Callable[[], float]) -> None:
-            self.attach(sink, env or {}, self.info, values, secrets)
+            self.attach(sink, env, self.info, values, secrets)
             self.http, self._clock = http, clock
 
-        return TestBench(TestedService(self.triggers, self.state, self.settings, attach), now)
+        tested = TestedService(
+            self.triggers, self.state, self.settings, attach, manifest, tuple(secrets)
+        )
+        return TestBench(tested, now)
 
     def attach(
         self,

@@ -1,8 +1,8 @@
 """Encrypts streams between nodes by TLS 1.3, each end with a certificate of its node key.
 
 The certificates are signed by themselves: a node id is the digest of the key, so that no authority
-has to vouch for it. What counts is the key that the peer has proved in the handshake. The dates of
-a certificate do not count, because a node without a battery does not know the time when it starts.
+has to vouch for it. Only the key counts, which the peer has proved in the handshake. The dates of a
+certificate do not count, because a node without a battery does not know the time when it starts.
 Python's ssl module cannot accept such a certificate of a client; pyOpenSSL can.
 """
 

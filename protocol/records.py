@@ -45,7 +45,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class NodeRecord:
-    """The public description of a node; its SEP is held by its supernode, or by whom it names."""
+    """The public description of a node; its supernode, or the node that it names, holds its SEP."""
 
     node_id: str
     name: str

@@ -92,7 +92,7 @@ def item_class(hint: Any) -> type[Any] | None:
 
 def comments_of(cls: type[Any]) -> dict[str, str]:
     """Return the comment behind each field in the source."""
-    pattern = re.compile(r"^    (\w+): [^#\n]*#\s*(.+)$", re.MULTILINE)
+    pattern = re.compile(r"^    (\w+): (?:[^#\"\n]|\"[^\"\n]*\")*# (.+)$", re.MULTILINE)
     sources = [each for each in reversed(cls.__mro__) if dataclasses.is_dataclass(each)]
     return {k: v for each in sources for k, v in pattern.findall(inspect.getsource(each))}
 

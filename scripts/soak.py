@@ -26,7 +26,7 @@ NUMBERS = ("-o", "junit_family=xunit1")  # the one that can hold what tests coun
 RUNS = (("-m", "slow"), ("tests/properties", "-m", "not slow"))
 PAGE = """# The long run
 
-Written by `make test-soak`, which runs every slow test whole: all kills, all cut points, all
+`make test-soak` writes this page. It runs every slow test whole: all kills, all cut points, all
 attacks, long fuzzing, and the properties with 1,500 examples each. `make test-slow` runs a share
 of the same tests ([CONTRIBUTING](../CONTRIBUTING.md)).
 

@@ -1,4 +1,4 @@
-"""Errors of settings.
+"""Defines the errors of settings.
 
 SettingsError    a file or an environment variable cannot be used
 """

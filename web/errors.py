@@ -1,4 +1,4 @@
-"""Errors of the HTTP server; messages read "cannot X: why"."""
+"""Defines the errors of the HTTP server; messages read "cannot X: why"."""
 
 
 class ListenError(OSError):

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 from benchmarks.cluster.figures import ClusterResults, ClusterScenario, ClusterSize, judge_cluster
 from benchmarks.measure import Failure, spread
-from benchmarks.report import BUSY_LOAD, VERDICTS, Circumstances
+from benchmarks.report import VERDICTS, Circumstances, describe_run
 from benchmarks.verdict import format_number
 
 INTRODUCTION = """\
 # Benchmarks of clusters
 
-Written by `make bench` (`python -m benchmarks.cluster`); [cluster.md](cluster.md) describes
+`make bench` (`python -m benchmarks.cluster`) writes this page; [cluster.md](cluster.md) describes
 clusters. Numbers are the median, the best and the worst of all rounds; they belong to one machine
 and one hour. All gateways of a run share its processors.
 """
@@ -42,18 +42,13 @@ def render_cluster(
     size: ClusterSize,
 ) -> str:
     """Return docs/benchmarks-cluster.md."""
-    lines = [
-        INTRODUCTION,
-        "## This run\n",
-        f"- command: `{circumstances.command}`",
-        f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: {size.rounds}, {size.member_rounds} of *members* with {size.members} each",
-        *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
-    ]
-    if circumstances.load > BUSY_LOAD:
-        lines.append("- **other programs were running: the numbers are worse than on a quiet one**")
-    if circumstances.is_quick:
-        lines.append("- **a quick run: few rounds; not for quoting**")
+    run = describe_run(
+        circumstances,
+        f"{size.rounds}, {size.member_rounds} of *members* with {size.members} each",
+        busy="the numbers are worse than on a quiet one",
+        quick="few rounds",
+    )
+    lines = [INTRODUCTION, *run]
     lines += ["\n## Targets\n", "| scenario | metric | | target | measured | |"]
     lines += ["|---|---|---|---|---|---|"]
     for judged in judge_cluster(scenarios, results):

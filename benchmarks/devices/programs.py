@@ -1,4 +1,4 @@
-"""The programs that run in the interpreter: one for each client, as its examples are written.
+"""Holds the programs for the interpreter: one for each client, as its examples are written.
 
 Each takes a reading ten times a second and publishes it at QoS 1: `{"value": SLOT}`, where SLOT
 counts the tenths of a second since the start. It prints `STAT name number` lines. With HEAP it

@@ -1,4 +1,4 @@
-"""A broker that records what one device sends, and can be away. Does I/O."""
+"""Runs a broker that records the messages of one device, and can be away. Does I/O."""
 
 import asyncio
 import time

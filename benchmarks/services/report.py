@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import Failure
-from benchmarks.report import BUSY_LOAD, VERDICTS, Circumstances
+from benchmarks.report import VERDICTS, Circumstances, describe_run
 from benchmarks.services.figures import ServiceResults, ServiceScenario, judge_services
 from benchmarks.verdict import format_number, format_spread
 
 INTRODUCTION = """\
 # Benchmarks of microservices
 
-Written by `make bench` (`python -m benchmarks.services`); [benchmarks.md](benchmarks.md) has those
-of the broker. Numbers are medians of the rounds with the lowest and the highest in brackets; they
-belong to one machine and one hour. The rivals, on the same gateway's broker: the same handler as a
-plain paho-mqtt script, and as a flow of Node-RED.
+`make bench` (`python -m benchmarks.services`) writes this page; [benchmarks.md](benchmarks.md) has
+those of the broker. Numbers are medians of the rounds with the lowest and the highest in brackets;
+they belong to one machine and one hour. The rivals use the same gateway's broker: the same handler
+as a plain paho-mqtt script, and as a flow of Node-RED.
 """
 METHOD = """\
 ## How it is measured
@@ -79,19 +79,14 @@ def render_services(
     versions: Sequence[str] = (),
 ) -> str:
     """Return docs/benchmarks-services.md."""
-    lines = [
-        INTRODUCTION,
-        "## This run\n",
-        f"- command: `{circumstances.command}`",
-        f"- date: {circumstances.started:%Y-%m-%d %H:%M} UTC, took {circumstances.took_s:.0f} s",
-        f"- rounds: {rounds}, but one for subjects that take long",
-        *(f"- {name}: {value}" for name, value in circumstances.machine.items()),
-        *(f"- {each}" for each in versions),
-    ]
-    if circumstances.load > BUSY_LOAD:
-        lines.append("- **other programs were running: the numbers are worse than on a quiet one**")
-    if circumstances.is_quick:
-        lines.append("- **a quick run: short, noisy, at low rates; not for quoting**")
+    run = describe_run(
+        circumstances,
+        f"{rounds}, but one for subjects that take long",
+        *versions,
+        busy="the numbers are worse than on a quiet one",
+        quick="short, noisy, at low rates",
+    )
+    lines = [INTRODUCTION, *run]
     lines += ["\n## Targets\n", "| scenario | subject | metric | target | measured | |"]
     lines += ["|---|---|---|---|---|---|"]
     lines += [f"| {' | '.join(cells)} |" for cells in _target_rows(scenarios, results)]

@@ -1,4 +1,4 @@
-"""Users and rights for a broker: password files, tokens, certificates, callbacks, access lists.
+"""Checks users and rights: password files, tokens, certificates, callbacks, access lists.
 
 passwords = PasswordFile(Path("passwords"))
 passwords.take(passwords.read())

@@ -1,4 +1,4 @@
-"""OAUTHBEARER (RFC 7628): a token in one step, so that a new one can be shown while connected."""
+"""Authenticates clients by OAUTHBEARER (RFC 7628): a token, which they renew while connected."""
 
 import re
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Errors of users and rights.
+"""Defines the errors of users and rights.
 
 BrokerError        (broker/wire/errors.py)
 └─ AccessError     a file of users, rights or keys cannot be used

@@ -1,4 +1,4 @@
-"""Users by signed token: a JWT as password, checked against public keys in a file."""
+"""Authenticates users by a JWT as password, checked against public keys in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# only signatures by a private key: with a shared secret, who can check could also make tokens
+# only signatures by a private key: with a shared secret, each checker could also make tokens
 ALGORITHMS = ("ES256", "ES384", "Ed25519", "PS256", "RS256")
 KEY_TYPES = ("EC", "OKP", "RSA")
 LEEWAY_S = 30.0  # clocks drift
@@ -42,7 +42,7 @@ class TokenTerms:
 class TokenSource:
     """Identifies clients by a token: `sub` is the user, and a given user name must be the same.
 
-    A token is shown as password, or by OAUTHBEARER: who knows that can show the next one in time.
+    A token is shown as password, or by OAUTHBEARER, which lets a client show the next one in time.
     """
 
     def __init__(

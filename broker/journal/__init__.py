@@ -1,4 +1,4 @@
-"""The broker's durable store: sessions, queues, retained messages, delayed wills.
+"""Stores the broker's state durably: sessions, queues, retained messages, delayed wills.
 
 What is to survive is written as records (records.py) to a log of segments (segments.py, log.py)
 by a thread of its own (writer.py), many appends at a time. The image (state.py) is what all

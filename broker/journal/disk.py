@@ -1,4 +1,4 @@
-"""The few file operations of the journal, as a port: tests put a disk under it that forgets."""
+"""Defines the file operations of the journal as a port; tests put a simulated disk under it."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Errors of the journal."""
+"""Defines the errors of the journal."""
 
 from broker.wire.errors import BrokerError
 

@@ -1,4 +1,4 @@
-"""The segments on the disk: read once, then appended to, rotated and removed by one thread.
+"""Reads the segments on the disk once; then appends, rotates and removes them, in one thread.
 
 Rules that hold after every call, also one that raised OSError:
 

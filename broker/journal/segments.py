@@ -1,4 +1,4 @@
-"""The bytes of a segment: batches of groups; and what can be read of a damaged one.
+"""Encodes and decodes the bytes of a segment, batches of groups, also of a damaged one.
 
 Theory of operation
 -------------------
@@ -7,8 +7,8 @@ wrote: a header, then groups. A group is what one append() brought; it is applie
 all. Rules that hold for what read_segment() gives:
 
 1. A group is given only if its checksum holds, and groups come in the order they were written.
-2. A batch says how many batches before it were synced when it was written. What is damaged there
-   was once whole, so it is skipped and the reading goes on. Behind that point a power cut may have
+2. A batch says how many batches before it were synced when it was written. A damage among those was
+   once whole, so it is skipped and the reading goes on. Behind that point a power cut may have
    dropped any part of what was written: the reading ends at the first damage, so that nothing is
    applied without what came before it.
 3. A batch begins with its segment's marker, 64 random bits that are part of the file's name. So

@@ -1,4 +1,4 @@
-"""One socket of the broker: passes whole reads in, and the core's writes out."""
+"""Serves one socket of the broker: passes whole reads in, and the core's writes out."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         # speed: else asyncio takes 256 KiB from the allocator for each read, see benchmarks/
         self._hub.receive(client, bytes(self._buffer[:nbytes]))
         if client.parts:
-            self._open_room(client)
+            self._open_packet_buffer(client)
             self._hub.buffer_budget.note_incomplete(self)
 
     def pause_writing(self) -> None:
@@ -182,7 +182,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         assert self._client is not None  # it asks
         self._start_deciding(self._hub.proceed(self._client, self._exchange, data))
 
-    def _open_room(self, client: Client) -> None:
+    def _open_packet_buffer(self, client: Client) -> None:
         have, need = client.have, client.need
         if is_worth_buffering(have, need) and self._hub.buffer_budget.has_room(need - have):
             self._hub.core.open_buffer(client)

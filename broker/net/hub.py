@@ -112,7 +112,7 @@ class Hub:
         self._received(len(data))
 
     def grow(self, client: Client, size: int) -> None:
-        """Take what one read brought into the client's room."""
+        """Take what one read brought into the client's packet buffer."""
         self.core.receive_buffered(client, size, self.now())
         self._received(size)
 

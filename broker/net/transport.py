@@ -1,4 +1,4 @@
-"""Sockets of connections: what asyncio's transport does, at a third of its cost.
+"""Moves the bytes of connections as asyncio's transports do, at a third of their cost.
 
 Theory of operation
 -------------------
@@ -7,13 +7,13 @@ that finds 500 sockets ready costs one callback of the loop, not 500. Rules:
 
 1. A turn ends after TURN_BYTES of input; what is ready and was not read is first in the next one,
    so neither a busy client nor all together keep the rest of the process waiting.
-2. What was to be called at the end of a turn is, before the loop goes on: what came is answered
-   without another iteration of the loop.
+2. Calls that wait for the end of a turn are made before the loop goes on: input is answered without
+   another iteration of the loop.
 3. After a turn of several sockets that brought something to be stored, and somebody waits to hear
    that it is, input gathers for GATHER_S: more of it then shares one reading, one commit and one
    answer, and the thread that commits has the interpreter to itself.
 4. A stream calls connection_lost() once, never from within a call of its owner.
-5. What write() is given leaves in its order; what the kernel does not take waits here.
+5. Bytes given to write() leave in their order; those that the kernel does not take wait here.
 
 TLS is a layer above (tls_transport.py). Where there is no epoll, asyncio's transports do it all.
 speed: benchmarks/, fanin_500_* and latency_10k; for rule 3 durable_20k.

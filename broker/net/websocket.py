@@ -1,4 +1,4 @@
-"""MQTT within WebSocket frames [MQTT-6]: bytes of a socket in, bytes of MQTT out, and back.
+"""Carries MQTT within WebSocket frames [MQTT-6]: bytes of a socket in, bytes of MQTT out.
 
 The frames and the handshake are the websockets package's (RFC 6455); what may come is decided
 here: binary frames only, cut in any way; one path; the subprotocols of MQTT; no extensions.

@@ -42,6 +42,6 @@ class Limits:
     queued_bytes_total: int = 64 * MIB
     retained_messages: int = 100_000
     retained_bytes: int = 64 * MIB
-    output_bytes: int = 1 * MIB  # unread by a slow reader; beyond, its QoS 0 is dropped
+    output_bytes: int = 1 * MIB  # unread by a slow client; beyond it, QoS 0 is dropped
     output_bytes_total: int = 32 * MIB
     routes: int = 1_000  # remembered per client; topics are chosen by peers

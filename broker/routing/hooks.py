@@ -116,12 +116,12 @@ class Hooks:
         """True when a connect hook is registered."""
         return bool(self._connect)
 
-    def refuse_connect(self, arrival: ConnectingClient) -> Refusal | None:
+    def refuse_connect(self, client: ConnectingClient) -> Refusal | None:
         """Return the reason to refuse a client; None admits it."""
-        name = arrival.identity.name
+        name = client.identity.name
         failed: Refusal | None = Refusal.SERVER_UNAVAILABLE
         for hook in self._connect:
-            refusal = self._call("connect", name, failed, _ask_connect, hook, arrival)
+            refusal = self._call("connect", name, failed, _ask_connect, hook, client)
             if refusal is not None:
                 return refusal
         return None
@@ -215,8 +215,8 @@ def _ask_subscribe(hook: SubscribeHook, identity: Identity, subscription: Subscr
     return Reason(code) if code >= Reason.UNSPECIFIED_ERROR else code
 
 
-def _ask_connect(hook: ConnectHook, arrival: ConnectingClient) -> Refusal | None:
-    refusal = hook(arrival)
+def _ask_connect(hook: ConnectHook, client: ConnectingClient) -> Refusal | None:
+    refusal = hook(client)
     return None if refusal is None else Refusal(refusal)
 
 

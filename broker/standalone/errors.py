@@ -1,4 +1,4 @@
-"""Errors of the standalone broker.
+"""Defines the errors of the standalone broker.
 
 BrokerError        (broker/wire/errors.py)
 ├─ ConfError       a configuration cannot be used

@@ -1,4 +1,4 @@
-"""The data types of MQTT (section 1.5): integers, variable length integers, text, binary."""
+"""Encodes and decodes the data types of MQTT (section 1.5): integers, lengths, text, binary."""
 
 import struct
 

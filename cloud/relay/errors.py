@@ -1,4 +1,4 @@
-"""Errors of the relay.
+"""Defines the errors of the relay.
 
 CloudError
 └─ StartError

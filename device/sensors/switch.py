@@ -1,4 +1,4 @@
-"""A switch: an LED, a relay, a light. Driven by commands."""
+"""Drives a switch by commands: an LED, a relay, a light."""
 
 
 class Switch:

@@ -1,4 +1,4 @@
-"""Temperature: the board's own sensor, or one that wanders like a room's."""
+"""Measures temperature: by the board's own sensor, or simulated like a room's."""
 
 import random
 

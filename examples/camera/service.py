@@ -1,4 +1,4 @@
-"""A simulated camera: small pictures for everybody, a stream of large ones for whoever asks."""
+"""Simulates a camera: publishes small pictures, and streams large ones on request."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -53,7 +53,7 @@ async def hours(_: Request) -> dict[str, object]:
 
 
 async def publish(hour: int, series: str, total: dict[str, Any]) -> None:
-    """Publish an hour, retained: whoever subscribes later gets the last one at once."""
+    """Publish an hour, retained: later subscribers get the last one at once."""
     await service.publish(f"hourly/{series}", summary(hour, series, total), retain=True)
     told = total["count"]  # more may have come meanwhile: the next run tells those
     await service.state.update(f"{hour}/{series}", lambda now: {**now, "published": told})

@@ -1,1 +1,1 @@
-"""The `hecate` command: runs the parts, and calls the sidecar API of a gateway."""
+"""Implements the `hecate` command: runs the parts, and calls the sidecar API of a gateway."""

@@ -1,4 +1,4 @@
-"""Errors of the command line.
+"""Defines the errors of the command line.
 
 CliError          exit code 1, "cannot X: why" on stderr
 └─ OptionError   exit code 2: the command line itself asks for something that cannot be

@@ -1,4 +1,4 @@
-"""`hecate broker check`: what a data folder holds, and what of it is lost."""
+"""Carries out `hecate broker check`: reports the contents and the losses of a data folder."""
 
 from pathlib import Path
 from typing import Any

@@ -19,9 +19,10 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from gateway.cloud_api.answers import OutgoingCall, open_answer
 from gateway.cloud_api.http_proxy import Proxy
 from gateway.cloud_api.sep_calls import SepCalls
-from gateway.errors import CallNotSent, UplinkLost
+from gateway.errors import CallNotSent
 from gateway.http.calls import NodeAnswer, NodeCall
 from protocol.codes import REQUEST_BEP, make_code
 
@@ -80,21 +81,9 @@ class BepCalls:
             UplinkLost: the connection broke.
         """
         href = await self._request_tunnel(node_id, call.target)
-        try:
-            request = self._http.build_request(
-                call.method, href + call.target, headers=list(_framed(call)), content=_body(call)
-            )
-            response = await self._http.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL,
-                httpx.ProxyError) as exc:  # fmt: skip
-            raise CallNotSent(f"cannot reach the BEP: {_reason(exc)}") from exc
-        except httpx.HTTPError as exc:
-            raise UplinkLost(f"cannot read the answer of the BEP: {_reason(exc)}") from exc
-        headers = tuple((n.decode("latin-1"), v.decode("latin-1")) for n, v in response.headers.raw)
-        try:
-            yield NodeAnswer(response.status_code, headers, _pieces(response))
-        finally:
-            await response.aclose()
+        out = OutgoingCall(call.method, href + call.target, _framed(call), _body(call))
+        async with open_answer(self._http, out, "BEP") as answer:
+            yield answer
 
     async def _request_tunnel(self, node_id: str, target: str) -> str:
         """Return the URL of a tunnel to the microservice of a path."""
@@ -164,15 +153,3 @@ def _framed(call: NodeCall) -> list[tuple[str, str]]:
 
 def _body(call: NodeCall) -> AsyncIterator[bytes] | None:
     return None if call.body.length == 0 else call.body.pieces()
-
-
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    try:
-        async for piece in response.aiter_raw():
-            yield piece
-    except httpx.HTTPError as exc:
-        raise UplinkLost(f"the answer of the BEP is cut off: {_reason(exc)}") from exc
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from gateway.errors import CallNotSent, UplinkLost
+from gateway.cloud_api.answers import OutgoingCall, open_answer
 from gateway.http.calls import NodeAnswer, NodeCall
 from protocol.envelope import BODY_LIMIT_BYTES
 
@@ -49,40 +49,6 @@ class SepCalls:
             UplinkLost: the connection broke.
         """
         body = await call.body.whole(BODY_LIMIT_BYTES)
-        try:
-            request = self._http.build_request(
-                call.method,
-                f"/sep/{node_id}{call.target}",
-                headers=list(call.headers),
-                content=body or None,
-            )
-            response = await self._http.send(request, stream=True)
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.InvalidURL,
-                httpx.ProxyError) as exc:  # fmt: skip
-            raise CallNotSent(f"cannot reach the cloud: {_reason(exc)}") from exc
-        except httpx.HTTPError as exc:
-            raise UplinkLost(f"cannot read the answer of the cloud: {_reason(exc)}") from exc
-        headers = tuple(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in response.headers.raw
-        )
-        try:
-            yield NodeAnswer(response.status_code, headers, _pieces(response))
-        finally:
-            await response.aclose()
-
-
-async def _pieces(response: httpx.Response) -> AsyncIterator[bytes]:
-    size = 0
-    try:
-        async for piece in response.aiter_raw():
-            size += len(piece)
-            if size > BODY_LIMIT_BYTES:
-                raise UplinkLost(f"cannot read the answer: more than {BODY_LIMIT_BYTES} bytes")
-            yield piece
-    except httpx.HTTPError as exc:
-        raise UplinkLost(f"cannot read the answer of the cloud: {_reason(exc)}") from exc
-
-
-def _reason(exc: Exception) -> str:
-    return str(exc) or type(exc).__name__
+        out = OutgoingCall(call.method, f"/sep/{node_id}{call.target}", call.headers, body or None)
+        async with open_answer(self._http, out, "cloud", BODY_LIMIT_BYTES) as answer:
+            yield answer

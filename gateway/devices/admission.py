@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from broker import Broker, ConnectingClient, Message, Refusal
@@ -126,13 +126,17 @@ class DeviceAdmission:
         await self._delete_old_claims()
         if not self.claims.add(claim):
             return None
-        await self._store.save_claim(claim)
+        try:
+            await self._store.save_claim(claim)
+        except GatewayError:
+            self.claims.remove(digest)  # nobody knows its token
+            raise
         return token, claim
 
     async def end_claims(self) -> int:
         """End all claim tokens; return their number."""
         ended = self.claims.take_all()
-        await self._store.delete_claims(ended)
+        await self._store.delete_all_claims()
         logger.info("%d claim tokens ended", len(ended))
         return len(ended)
 
@@ -196,14 +200,16 @@ class DeviceAdmission:
 
     async def rename(self, device: DeviceRecord, name: str) -> None:
         """Change the name of a device."""
-        await self._store.save_device(replace(device, name=name))
+        before = device.name
         device.rename(name)
+        await self._store_change(device, lambda: device.rename(before))
         self._announcements.device(device)
 
     async def regroup(self, device: DeviceRecord, groups: tuple[str, ...]) -> None:
         """Change the groups of a device; its rights follow at once."""
-        await self._store.save_device(replace(device, groups=groups))
+        before = device.groups
         device.join_groups(groups)
+        await self._store_change(device, lambda: device.join_groups(before))
         self._broker.rights_changed()
         self._announcements.device(device)
 
@@ -220,23 +226,55 @@ class DeviceAdmission:
         device = self.registry.get(device_id)
         if device is None:
             return False
-        device.revoke(self._clock())
-        self._cut_off(device)
-        await self._store.save_device(device)
-        self._announcements.device(device)
-        logger.info("device %s (%s) revoked", device.name, device_id)
+        self._end(device)
+        async with self._joins.lock:  # a join that was under way may have let it in again
+            device = self.registry.get(device_id)
+            if device is not None:
+                if not device.is_revoked:
+                    self._end(device)
+                await self._end_approvals(device_id)
+                await self._store.save_device(device)
+                logger.info("device %s (%s) revoked", device.name, device_id)
         return True
 
     async def forget(self, device_id: str) -> bool:
         """Revoke a device and remove it from the registry; return False when none is known."""
-        device = self.registry.remove(device_id)
+        device = self.registry.get(device_id)
         if device is None:
             return False
-        self._cut_off(device)
-        self._announcements.forget(device_id)
-        await self._store.delete_device(device_id)
+        self._end(device)  # it stays, revoked, when the store does not delete it
+        async with self._joins.lock:
+            await self._end_approvals(device_id)
+            await self._store.delete_device(device_id)
+            device = self.registry.remove(device_id) or device
+            self._end(device)
+            self._announcements.forget(device_id)
         logger.info("device %s (%s) forgotten", device.name, device_id)
         return True
+
+    async def _store_change(self, device: DeviceRecord, undo: Callable[[], None]) -> None:
+        """Store a change that is made already, so that no login stores the device without it."""
+        try:
+            await self._store.save_device(device)
+        except GatewayError:
+            undo()
+            raise
+
+    async def _end_approvals(self, device_id: str) -> None:
+        """End the approvals of boards that have not yet joined as a device again."""
+        for board in self.pending.all():
+            if board.device_id == device_id:
+                self.pending.remove(board.digest)
+        removed = self.pending.take_removed()
+        if removed:
+            await self._store.save_pending((), removed)
+            self._on_pending()
+
+    def _end(self, device: DeviceRecord) -> None:
+        """End the credentials and the connection of a device, and tell applications."""
+        device.revoke(self._clock())
+        self._cut_off(device)
+        self._announcements.device(device)
 
     def _cut_off(self, device: DeviceRecord) -> None:
         device_id = device.device_id

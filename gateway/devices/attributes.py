@@ -51,7 +51,7 @@ def _check(name: str, value: object) -> None:
         raise ValueError(f"{name} is neither a text, a number nor a truth value")  # noqa: TRY004
     if isinstance(value, str) and (len(value) > TEXT_LIMIT or not value.isprintable()):
         raise ValueError(f"{name} is not a text of at most {TEXT_LIMIT} printable characters")
-    if isinstance(value, int | float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise ValueError(f"{name} is not a finite number")
     if isinstance(value, int) and abs(value) > 2**53:
         raise ValueError(f"{name} is too large")

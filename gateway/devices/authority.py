@@ -2,8 +2,8 @@
 
 The key of the authority lies in the state folder, readable by its owner only. It signs no servers:
 listeners accept it for clients alone, and the registry, which knows the digest of each device's
-certificate, decides who a client is. So a certificate ends with its device, without a list of
-revoked ones.
+certificate, decides which device a client is. So a certificate ends with its device, without a list
+of revoked ones.
 
 A device without means to make a key gets one, by TLS only; MicroPython has no such means. A renewed
 certificate is for the same key, which never travels again.

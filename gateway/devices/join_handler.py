@@ -96,6 +96,8 @@ class JoinHandler:
                 answer = await self._join_by_approval(board.client_id, board.digest, request)
             except ValueError as exc:
                 answer = encode_refusal(str(exc))
+            except GatewayError as exc:  # it asks again
+                answer = _not_stored(exc)
         self._send(sender, board.client_id, answer)
         return True
 
@@ -117,12 +119,12 @@ class JoinHandler:
         try:
             async with self.lock:
                 answer = await self._decide(client_id, message)
+            self._send(message.sender, client_id, answer)
         except GatewayError as exc:
-            logger.warning("%s", exc)
-            answer = encode_refusal("the gateway cannot store it now")
-        self._send(message.sender, client_id, answer)
-        if message.hold is not None:
-            message.hold.release()
+            self._send(message.sender, client_id, _not_stored(exc))
+        finally:
+            if message.hold is not None:
+                message.hold.release()
 
     def _send(self, sender: str, client_id: str, answer: bytes) -> None:
         session, topic = f"{sender}:{client_id}", join_response(client_id)
@@ -248,3 +250,8 @@ class JoinHandler:
         logger.info("device %s (%s, %s) joined", device.name, device.model, device.device_id)
         self._ports.on_joined(device)
         return encode_credentials(device.device_id, password, fields)
+
+
+def _not_stored(exc: GatewayError) -> bytes:
+    logger.warning("%s", exc)
+    return encode_refusal("the gateway cannot store it now")

@@ -85,6 +85,10 @@ class DeviceStore:
         sql = "DELETE FROM claims WHERE digest = ?"
         await self._database.write(*((sql, (digest,)) for digest in digests))
 
+    async def delete_all_claims(self) -> None:
+        """Delete all claim tokens, also those that an earlier call could not delete."""
+        await self._database.write(("DELETE FROM claims", ()))
+
     async def save_pending(self, boards: Sequence[PendingBoard], removed: Sequence[str]) -> None:
         """Store boards that ask to join, and delete those that do not any more."""
         marks = ", ".join("?" * len(_PENDING_COLUMNS.split(", ")))

@@ -1,9 +1,9 @@
 """Decides when logins of one device are those of two boards with one identity. Pure.
 
-MQTT gives a client id to whoever logs in last. A board that lost its link without noticing takes
-over its own connection, once; two boards take it from each other for ever. So a few take-overs in
-a short time mean a conflict, and from then on the connection that stands is kept: further logins
-are refused until they stop for as long, or until the device is offline.
+MQTT gives a client id to the client that logs in last. A board that lost its link without noticing
+takes over its own connection, once; two boards take it from each other for ever. So a few
+take-overs in a short time mean a conflict, and from then on the connection that stands is kept:
+further logins are refused until they stop for as long, or until the device is offline.
 """
 
 LIMIT = 4

@@ -1,4 +1,4 @@
-"""The way a request reached the sidecar, which decides what it may call."""
+"""Names the way by which a request reached the sidecar; it decides the request's rights."""
 
 from collections.abc import Mapping
 from enum import StrEnum

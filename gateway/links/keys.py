@@ -17,7 +17,7 @@ CLAIM = "claim"
 
 @dataclass(frozen=True, slots=True)
 class LinkKey:
-    """A key, and the name of the identity in the broker that whoever has it may log in as."""
+    """A key, and the name of the identity in the broker that its holder may log in as."""
 
     proves: str
     key: bytes

@@ -1,4 +1,4 @@
-"""Microservices: images, containers, their processes, and the way to them."""
+"""Runs microservices: images, containers, their processes, and the way to them."""
 
 from gateway.services.api.calls import McmAccess
 from gateway.services.errors import ServicesError

@@ -1,4 +1,4 @@
-"""Errors of microservices.
+"""Defines the errors of microservices.
 
 ServicesError
 ├─ ImageError         an image or its microservice.toml cannot be used

@@ -1,7 +1,7 @@
 """Gives a JavaScript container the rights that its deployer wrote into its environment. Pure.
 
-Images of compatible runtimes bring no microservice.toml. Whoever may deploy them says in their
-environment what they read, write and offer. An image with a microservice.toml keeps its own rights.
+Images of compatible runtimes bring no microservice.toml. Their deployer states in their environment
+what they read, write and offer. An image with a microservice.toml keeps its own rights.
 """
 
 import json

@@ -20,7 +20,7 @@ class ServicesSettings:
     isolation: str = "best"  # "strict": start no microservice whose isolation lacks anything
     uid_first: int = 1_900_000_000  # the uids of containers, of a gateway that runs as root
     uid_count: int = 10_000
-    devices: tuple[str, ...] = ()  # permitted to microservices: "/dev/ttyUSB*"
+    devices: tuple[str, ...] = ()  # device files that microservices may open: "/dev/ttyUSB*"
     trusted_keys: tuple[str, ...] = ()  # of signers of images: "ed25519:…", or files with one
     require_signature: bool = False  # refuse images that none of trusted_keys has signed
     upload_mib: int = 64  # the largest archive; unpacked an image may have twice as much

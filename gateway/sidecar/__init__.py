@@ -1,1 +1,1 @@
-"""The local HTTP API: health, status, discovery, JSON-RPC, devices, microservices."""
+"""Serves the local HTTP API: health, status, discovery, JSON-RPC, devices, microservices."""

@@ -18,18 +18,19 @@ if TYPE_CHECKING:  # only a node with a cloud needs it in memory
 _SHOW = Operation(
     "account",
     "The account, and the code that is shown",
-    "Return the account; join is the code to type, error why the last one failed.",
+    "Return the account; join is the code to type, error the reason why the last one failed.",
     answer=OBJECT,
 )
 _JOIN = Operation(
     "account",
     "Show a code that lets this node join",
-    "Return a code; whoever types it at the cloud makes this node a member of their account.\n\n"
+    "Return a code; the person who types it at the cloud makes this node a member of their "
+    "account.\n\n"
     "A code that is still good is returned again.",
     status=HTTPStatus.ACCEPTED,
     answer=OBJECT,
 )
-_CANCEL = Operation("account", "Show the code no more", status=HTTPStatus.NO_CONTENT)
+_CANCEL = Operation("account", "Withdraw the code", status=HTTPStatus.NO_CONTENT)
 _LEAVE = Operation(
     "account",
     "Leave the account",

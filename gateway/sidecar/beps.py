@@ -21,7 +21,8 @@ _BEP_ID = PathText("bep_id", BEP_ID.pattern)
 _LIST = Operation(
     "BEPs",
     "The BEPs of this node",
-    "Return what is served here and what the cloud counts; problem says why not the latter.",
+    "Return the BEPs served here and those that the cloud counts; problem says why the latter are "
+    "missing.",
     answer=OBJECT,
 )
 _END = Operation(

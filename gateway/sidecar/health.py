@@ -13,7 +13,7 @@ from web import SafeJsonResponse
 
 _HEALTH = Operation("health", "Is the process alive?", answer=TEXTS)
 _READY = Operation("health", "Are broker, SEP and containers up?", answer=ANY)
-_SNAPSHOT = Operation("health", "One snapshot of everything", answer=OBJECT)
+_SNAPSHOT = Operation("health", "A snapshot of everything", answer=OBJECT)
 _METRICS = Operation("health", "Counters for Prometheus", answer=ANY)
 
 

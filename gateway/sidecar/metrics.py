@@ -1,4 +1,4 @@
-"""The snapshot as Prometheus metrics."""
+"""Converts the snapshot into Prometheus metrics."""
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType

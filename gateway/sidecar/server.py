@@ -1,4 +1,4 @@
-"""HTTP servers of the gateway, with its limits, and their sockets."""
+"""Makes the HTTP servers of the gateway, with its limits, and their sockets."""
 
 import socket
 import ssl

@@ -32,8 +32,8 @@ class TreeEntry:
 def walk_tree(top: Path) -> Iterator[TreeEntry]:
     """Yield all that is below a folder, each folder before its content.
 
-    An entry's folder is open until the next entry. What vanishes meanwhile, or may not be read, is
-    left out.
+    An entry's folder is open until the next entry. Entries that vanish meanwhile, or may not be
+    read, are left out.
 
     Raises:
         TreeDepthError: it is nested too deep.

@@ -5,8 +5,8 @@
        ├──────lost────────┘ └──refused──► REFUSED│    a refusal needs a change on the other side,
        └──────lost, renew────────────────────────┘    so the next attempt is late
 
-`now` is the monotonic clock. What holds after every call: `deadline` is the time of the next
-attempt, or None while CONNECTING or ONLINE.
+`now` is the monotonic clock. After every call, `deadline` is the time of the next attempt, or None
+while CONNECTING or ONLINE.
 """
 
 from collections.abc import Callable, Iterator

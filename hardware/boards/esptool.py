@@ -1,4 +1,4 @@
-"""Asks Espressif's chips who they are, and writes firmware to them.
+"""Identifies Espressif's chips, and writes firmware to them.
 
 A port's name says nothing about the board behind it: names move when boards are plugged in another
 order. So the board is asked for its chip and its MAC address when a person decides, and again

@@ -70,7 +70,7 @@ class LinkOpener:
             # the callback is there before the answer: some devices notify first
             subscribe = client.start_notify(TX, lambda _, octets: link.take(bytes(octets)))
             await self._call(f"subscribe to {address}", subscribe, SUBSCRIBE_S)
-            # stacks do not tell a device who has subscribed; it waits for a first write
+            # stacks do not report subscribers to a device; it waits for a first write
             await link.send(GREETING)
         except BaseException:
             await self._abandon(client, address)

@@ -15,7 +15,8 @@ class SettingValues(Mapping[str, Any]):
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:
             raise SettingError(
-                f"cannot read setting {name!r}: microservice.toml has no [settings.{name}]"
+                f"cannot read setting {name!r}: it has no value; microservice.toml has no "
+                f"[settings.{name}], or no default there"
             )
         return self._values[name]
 

@@ -48,7 +48,7 @@ class EventHub:
     """The WebSockets of one container.
 
     Any path of the container's own HTTP socket takes them: the gateway joins /ws/<its base> with
-    it. What a client sends is read and ignored.
+    it. Messages of clients are read and ignored.
     """
 
     def __init__(self, *, is_enabled: bool) -> None:

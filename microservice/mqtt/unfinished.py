@@ -2,8 +2,9 @@
 
 A message whose handler ends the process (by a fault in a library, by its memory, by a loop that the
 gateway has to end) is never acknowledged: the broker sends it to the next process, and to the next.
-So the messages that come again, and these only, are noted in a file while their handlers run. What
-is still noted when a process starts has ended the one before, or ran beside what did.
+So the messages that come again, and these only, are noted in a file while their handlers run. A
+message that is still noted when a process starts has ended the one before, or ran beside one that
+did.
 
 The file needs no fsync: it has to outlive the process, not the machine.
 """

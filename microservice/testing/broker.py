@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from microservice.errors import MicroserviceError, RequestTimeoutError
+from microservice.errors import MicroserviceError, PublishError, RequestTimeoutError
 from microservice.message import Message, encode_payload
 from microservice.mqtt import dead_letters as names
+from microservice.mqtt.rights import TopicRights
 from microservice.mqtt.texts import check_topic
 from microservice.mqtt.wire import MessageProperties
 
@@ -46,7 +47,8 @@ class TestBroker:
 
     __test__ = False  # it is no test of pytest
 
-    def __init__(self) -> None:
+    def __init__(self, rights: TopicRights | None = None) -> None:
+        self._rights = rights  # None: every topic is allowed
         self.published: list[PublishedMessage] = []
         self.responses: dict[str, Any] = {}
         self.dead_letters: list[DeadMessage] = []
@@ -55,8 +57,12 @@ class TestBroker:
     async def publish(
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: MessageProperties
     ) -> None:
-        """Keep a message; PublishError for what is no topic."""
+        """Keep a message; PublishError for what is no topic, or one that is not allowed."""
         check_topic(topic)
+        if self._rights is not None and not self._rights.allow(topic):
+            raise PublishError(
+                f"cannot publish to {topic}: not in [mqtt] publish of microservice.toml"
+            )
         self.published.append(PublishedMessage(topic, _value_of(payload), qos, retain, properties))
 
     async def publish_dead_letter(self, payload: bytes, properties: MessageProperties) -> None:

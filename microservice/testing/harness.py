@@ -21,12 +21,15 @@ from microservice.handling import HandlerLimits, ServiceCounters
 from microservice.http.asgi import App
 from microservice.message import encode_payload
 from microservice.mqtt.retry import RetryPolicy
+from microservice.mqtt.rights import TopicRights
+from microservice.mqtt.texts import check_topic
 from microservice.mqtt.wire import NO_PROPERTIES, Incoming, MessageProperties
 from microservice.outbound.answer import service_url
 from microservice.schedules.runner import Clocks, ScheduleRunner
 from microservice.store.state import State
 from microservice.testing.broker import DeadMessage, PublishedMessage, TestBroker
 from microservice.testing.client import AppClient, HttpAnswer, SocketClient
+from microservice.testing.manifest import TestedManifest
 from microservice.testing.outbound import SentRequest, TestOutbound
 from microservice.triggers.registry import Triggers
 
@@ -46,6 +49,8 @@ class TestedService:
     settings: SettingValues
     # connects the service to the test and its clock
     attach: Callable[[TestBroker, TestOutbound, Callable[[], float]], None]
+    manifest: TestedManifest | None  # None: all is allowed
+    secrets: tuple[str, ...]  # the names of those that are given
 
 
 class TestBench:
@@ -55,7 +60,9 @@ class TestBench:
 
     def __init__(self, service: TestedService, now: float | None) -> None:
         self.counters = ServiceCounters()
-        self._service, self._broker = service, TestBroker()
+        manifest = service.manifest
+        rights = TopicRights(manifest.publish) if manifest is not None else None
+        self._service, self._broker = service, TestBroker(rights)
         self._outbound = TestOutbound()
         self._now = START_S if now is None else now  # of both clocks
         limits = HandlerLimits(HANDLER_S, 0)
@@ -78,6 +85,8 @@ class TestBench:
             if triggers.make_application is not None
             else App(triggers.routes, triggers.sockets, self.counters, limits)
         )
+        if manifest is not None:
+            manifest.check(self._dispatcher.filters(), service.secrets)
         self._folder = tempfile.TemporaryDirectory(prefix="service-test-")
 
     async def __aenter__(self) -> Self:
@@ -130,7 +139,12 @@ class TestBench:
         retain: bool = False,
         properties: MessageProperties | None = None,
     ) -> None:
-        """Deliver a message to the service; return when its handlers are done."""
+        """Deliver a message to the service; return when its handlers are done.
+
+        Raises:
+            PublishError: the topic is that of no message, such as a filter.
+        """
+        check_topic(topic)
         packet_id, handled = self._broker.expect_acknowledgement()
         message = Incoming(
             topic, encode_payload(value), qos, retain, False, packet_id, properties or NO_PROPERTIES

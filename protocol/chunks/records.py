@@ -7,8 +7,9 @@ the key cannot make a tag; the first bad one ends the stream.
 
 Keys are HMAC-SHA-256 of a label. Records are encrypted by AES-128 in counter mode and then
 authenticated by the first 8 bytes of HMAC-SHA-256 over counter, length and ciphertext: what every
-MicroPython has the means for. There is no forward secrecy: who learns the key can read recordings.
-The shared key is the SHA-256 of a device's token or join secret, which the gateway keeps.
+MicroPython has the means for. There is no forward secrecy: an attacker who learns the key can read
+recordings. The shared key is the SHA-256 of a device's token or join secret, which the gateway
+keeps.
 """
 
 import hashlib

@@ -3,15 +3,15 @@
 Theory of operation
 -------------------
 Each chunk carries the offset of its bytes in the stream and the offset that its sender expects
-next, which acknowledges all before. What is not acknowledged in time is sent again, with doubled
-waits. The receiver keeps bytes that came early, within its window.
+next, which acknowledges all before. Bytes that are not acknowledged in time are sent again, with
+doubled waits. The receiver keeps bytes that came early, within its window.
 
-Offsets count bytes, not chunks: so bytes that were lost may be sent again in smaller chunks. What a
-link says about the size of chunks is no promise (Bluetooth stacks report an MTU that they do not
-keep). When two tries do not bring a chunk over, all that is under way from it on goes back into the
-queue, and leaves in chunks of half the size, down to MIN_CHUNK. Chance takes two tries as well, so
-the size is doubled again after a number of chunks that passed at once. This number is doubled each
-time: a link that lies costs less and less.
+Offsets count bytes, not chunks: so bytes that were lost may be sent again in smaller chunks. A link
+does not always carry chunks of the size that it reports (Bluetooth stacks report an MTU that they
+do not keep). When two tries do not bring a chunk over, all that is under way from it on goes back
+into the queue, and leaves in chunks of half the size, down to MIN_CHUNK. Chance takes two tries as
+well, so the size is doubled again after a number of chunks that passed at once. This number is
+doubled each time: a link that lies costs less and less.
 
 WINDOW_CHUNKS is below the queue of ten writes that a device has.
 """

@@ -66,7 +66,7 @@ async def connect_tls(
 ) -> socket.socket:
     """Do a client's handshake on a tuned socket; return a plain socket in its place.
 
-    OSError when the server is not who it should be; the carrier is the caller's to close then.
+    OSError when the server is not the expected one; the carrier is the caller's to close then.
     """
     return await couple(carrier, TlsCodec(context, server_name), b"")
 

@@ -50,7 +50,8 @@ def test_the_test_on_the_page_passes(tmp_path: Path) -> None:
     (text,) = re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
     (tmp_path / "test_index.py").write_text(text)
     (tmp_path / "index.js").write_text(BLOCKS[2])
-    (tmp_path / "microservice.toml").write_text('name = "t"\n[mqtt]\nsubscribe = ["in/+"]\n')
+    rights = '[mqtt]\nsubscribe = ["in/+"]\npublish = ["out/+"]\n'
+    (tmp_path / "microservice.toml").write_text(f'name = "t"\n{rights}')
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout

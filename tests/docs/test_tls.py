@@ -194,7 +194,7 @@ def join_and_publish(chain: Chain) -> str:
 
 
 # case CL8
-def test_the_commands_of_those_who_call_work(chain: Chain) -> None:
+def test_the_commands_of_callers_work(chain: Chain) -> None:
     (commands,) = blocks("Callers", "sh")
     for old, new in (
         ("hecate status", f"{' '.join(HECATE)} status"),

@@ -1,10 +1,10 @@
 """Records a broker on a simulated disk, then starts it from the state that each moment could leave.
 
 Broker, journal and clients run in one process. At every operation on the disk the recorder keeps
-what a power cut (or a kill) could leave then, and how long the history was. What is on the disk
-follows from what clients had done before, and that is noted first: so the history up to there,
-and the disk, are one moment of one world. From each such moment a new broker starts, the clients
-come back as they were, and the checker looks at the whole.
+what a power cut (or a kill) could leave then, and how long the history was. The state of the disk
+follows from the clients' earlier actions, and those are noted first: so the history up to there,
+and the disk, belong to one moment. From each such moment a new broker starts, the clients come back
+as they were, and the checker looks at the whole.
 """
 
 import asyncio

@@ -3,8 +3,8 @@
 The real programs run: `hecate cloud` with its broker, a gateway of the development account. A
 device sends readings to the gateway and keeps a session there for commands; an application sends
 commands to the cloud's broker and keeps a session there for readings, and is away for some of the
-time. What was acknowledged at one end must come out at the other, in order. On the way from one
-broker to the other a message may be repeated: that is what QoS 1 between them allows.
+time. A message that was acknowledged at one end must come out at the other, in order. On the way
+from one broker to the other a message may be repeated: that is what QoS 1 between them allows.
 """
 
 import asyncio

@@ -2,10 +2,10 @@
 
 Times are medians over rounds. An attack is bearable when honest messages take less than ten times
 what they take in the same rounds at a twin: the same broker in a second process, not attacked.
-Otherwise the work counts: the processor time that the broker used while an honest message was
-under way, less what the twin's messages took, because while an honest client waits for a
-processor the broker works for others. What is neither the broker's work nor due to the machine,
-the broker has waited for something else.
+Otherwise the work counts: the processor time that the broker used while an honest message was under
+way, less what the twin's messages took, because while an honest client waits for a processor the
+broker works for others. The rest, which is neither the broker's work nor due to the machine, is a
+wait of the broker for something else.
 """
 
 import asyncio

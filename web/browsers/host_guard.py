@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import unquote
 
 from web.browsers.origins import HostDecision, HostPolicy
 from web.responses import problem_response
@@ -25,6 +26,8 @@ class HostGuard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
+        if not scope["path"].startswith("/"):
+            scope = _in_origin_form(scope)
         decision = self._judge(scope)
         if decision.status:
             if scope["type"] == "websocket":
@@ -47,6 +50,24 @@ class HostGuard:
                 headers[name.decode()] = value.decode("latin-1").lower()
         server = scope.get("server")
         return self._policy.judge(hosts, server[0] if server else "", headers)
+
+
+def _in_origin_form(scope: Message) -> Message:
+    """Return a request whose target is a URL as one whose target is a path.
+
+    A server has to take both, and the host of the URL instead of Host (RFC 9112, 3.2.2).
+    """
+    scheme, _, rest = scope["raw_path"].partition(b"://")
+    if scheme.lower() not in (b"http", b"https") or not rest:
+        return scope
+    authority, _, path = rest.partition(b"/")
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    return {
+        **scope,
+        "path": unquote(f"/{path.decode('latin-1')}"),
+        "raw_path": b"/" + path,
+        "headers": [(b"host", authority), *headers],
+    }
 
 
 def _preflight(scope: Message) -> bytes | None:

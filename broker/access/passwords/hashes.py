@@ -1,4 +1,4 @@
-"""Hashed passwords, one `user:hash` a line.
+"""Makes, reads and checks hashed passwords, one `user:hash` a line.
 
 Written is scrypt as a PHC string, $scrypt$ln=14,r=8,p=5$salt$hash, or what SCRAM-SHA-256 needs,
 $scram-sha-256$iterations$salt$stored key$server key. Read are also the two kinds of Mosquitto:

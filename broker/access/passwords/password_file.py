@@ -1,4 +1,4 @@
-"""Users from a password file: checked in threads, a few at once, and remembered."""
+"""Authenticates users of a password file: checks in threads, a few at once, and remembers them."""
 
 import asyncio
 import hashlib
@@ -27,8 +27,8 @@ OTHERS_BITS = 0o077
 class PasswordFile:
     """The users of one file; nobody, until load().
 
-    What was found right is remembered as a keyed hash, so that devices that come back again and
-    again cost one slow check each. What was wrong is not: it costs the same every time.
+    A right password is remembered as a keyed hash, so that a device that reconnects often costs one
+    slow check. A wrong one is not: it costs the same every time.
     """
 
     def __init__(self, path: Path, *, at_once: int = AT_ONCE, waiting: int = WAITING) -> None:

@@ -1,11 +1,11 @@
-"""The server's end of SCRAM-SHA-256 (RFC 5802, RFC 7677), without channel binding.
+"""Implements the server's end of SCRAM-SHA-256 (RFC 5802, 7677), without channel binding.
 
 Theory of operation
 -------------------
 The client names a user and a nonce, the server answers with salt, iterations and a longer nonce;
-the client proves that it knows the password, and the server proves that it knew it before. What
-is kept of a password is no use to log in with. An unknown user is answered like a known one, with
-a salt that stays the same, and fails where a wrong password fails.
+the client proves that it knows the password, and the server proves that it knew it before. The
+stored keys do not suffice for a login. An unknown user is answered like a known one, with a salt
+that stays the same, and fails where a wrong password fails.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""Users of a password file by SCRAM-SHA-256; all names are answered alike."""
+"""Authenticates users of a password file by SCRAM-SHA-256; answers all names alike."""
 
 import hmac
 import logging

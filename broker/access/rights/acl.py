@@ -1,4 +1,4 @@
-"""The access list: what each client may publish and subscribe. Nothing, unless a rule says so."""
+"""Decides which topics a client may publish and subscribe: none, unless a rule allows it."""
 
 from collections.abc import Iterable
 
@@ -28,9 +28,9 @@ Key = tuple[str, str]
 class AccessList:
     """An Authorizer made of rules.
 
-    A subscription is allowed when one rule covers it whole and no denial does. What a denial
-    below it matches is left out of what it brings: known when a route is built, so that nothing
-    is looked up while messages pass.
+    A subscription is allowed when one rule covers it whole and no denial does. Topics that a denial
+    below it matches are left out of its messages. This is decided when a route is built, so that
+    nothing is looked up while messages pass.
     """
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:

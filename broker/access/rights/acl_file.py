@@ -1,4 +1,4 @@
-"""The access list in a file."""
+"""Reads the access list from a file."""
 
 import logging
 from pathlib import Path

@@ -68,7 +68,7 @@ def check_filter(topic_filter: str) -> str:
 
 
 def has_variable(text: str) -> bool:
-    """Return whether a level of a pattern depends on who asks."""
+    """Return whether a level of a pattern depends on the client."""
     return CLIENT_ID in text or USER in text
 
 

@@ -1,11 +1,11 @@
-"""Topic filters of rules, arranged so that a question costs the depth of the topic.
+"""Finds the rights of a topic in a tree of filters, at a cost of the topic's depth.
 
 Theory of operation
 -------------------
-A filter is a path, one node per level; "#" is the `tail` of the node before it. A level with
-%c or %u is a template, compared once expanded for who asks. Every question walks one level at a
-time with the nodes reached so far: the level itself, "+", and templates that give this level.
-What is not reached costs nothing, so neither the number of rules nor that of users matters.
+A filter is a path, one node per level; "#" is the `tail` of the node before it. A level with %c or
+%u is a template, compared once expanded for the client. Every question walks one level at a time
+with the nodes reached so far: the level itself, "+", and templates that give this level. What is
+not reached costs nothing, so neither the number of rules nor that of users matters.
 
 A name that must not stand in a template (rules.expand() is None) reaches nothing in a tree of
 grants, and everything in a tree of denials: both ways the client gets less, never more.

@@ -115,7 +115,7 @@ def news(container: dict[str, Any]) -> str:
 
 
 def backlog(container: dict[str, Any]) -> str:
-    """Return who waits for a container, and the command that shows what it did not handle."""
+    """Return the waiting publishers, and the command that shows unhandled messages."""
     found = []
     if held := number_of(container.get("messages") or {}, "held"):
         found.append(f"publishers of {held:.0f} messages wait")

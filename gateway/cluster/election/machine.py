@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-Each node tells its peers its role, the claim that it follows, and whom it hears (heartbeat.py).
-After every event the machine looks at the rows of its role in TABLE (election_rules.py), from the
-top, and takes the first whose condition holds, until none does.
+Each node tells its peers its role, the claim that it follows, and the nodes that it hears
+(heartbeat.py). After every event the machine looks at the rows of its role in TABLE
+(election_rules.py), from the top, and takes the first whose condition holds, until none does.
 
     LISTENING ──a supernode is heard──► MEMBER ◄──a claim with a newer epoch── SEEKING
         │                                 │ └──the supernode is lost──────────►  │
@@ -13,10 +13,10 @@ top, and takes the first whose condition holds, until none does.
                         stops, is unfit ──┘  └── nobody has taken over
                                         LEAVING ──the successor's claim──► MEMBER
 
-What holds after every call:
+Rules that hold after every call:
 
-1. The epoch never goes back. Whoever takes the role claims a higher epoch than any it has heard of,
-   so a claim of a node that slept, or was cut off, is older than that of its successor.
+1. The epoch never goes back. A node that takes the role claims a higher epoch than any it has heard
+   of, so a claim of a node that slept, or was cut off, is older than that of its successor.
 2. Only peers that hear this node count. A node that cannot be heard changes no role but its own.
 3. A MEMBER follows a claim whose node it reaches. A SUPERNODE follows its own.
 4. When two supernodes meet, the one with members stays, then the better by rank.py; it raises its

@@ -1,8 +1,8 @@
 """Remembers where other nodes may be found. Pure; nothing here is trusted.
 
 A candidate comes from the configuration, from DNS-SD, or from a peer. Only the handshake with its
-address shows who is there. The newest word of a source replaces its earlier one, so that a node
-which has moved is not looked for at its old address.
+address shows which node is there. The newest statement of a source replaces its earlier one, so
+that a node which has moved is not looked for at its old address.
 """
 
 import random

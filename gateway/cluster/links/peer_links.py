@@ -95,7 +95,7 @@ class PeerLinks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def broadcast(self, beat: Beat) -> None:
-        """Send a heartbeat to all peers; each learns whether it is heard, not who else is."""
+        """Send a heartbeat to all peers; each learns whether it is heard, not which others are."""
         for link in self._links.values():
             self.tell(link, beat)
 

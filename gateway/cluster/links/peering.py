@@ -1,4 +1,4 @@
-"""Runs the election over the links: sends heartbeats, keeps time, chooses whom to dial."""
+"""Runs the election over the links: sends heartbeats, keeps time, chooses the nodes to dial."""
 
 import asyncio
 import contextlib

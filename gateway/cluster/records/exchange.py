@@ -157,7 +157,7 @@ class RecordExchange:
         await recheck(links, self._own_hello, self._admission)  # the other links tell who
 
     async def run(self) -> None:
-        """Stay connected to the supernode, whoever it is, until cancelled."""
+        """Stay connected to the supernode of the moment, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_supernode())
             group.create_task(recheck_for_ever(self.recheck))

@@ -1,7 +1,7 @@
 """Encodes the first bytes of a way: an HTTP CONNECT request and its answer (RFC 9110, 9.3.6). Pure.
 
-The request names the place in the cloud and carries the proof that admits its sender. What follows
-an answer of 200 is the stream. TLS between the member and the cloud runs inside it.
+The request names the place in the cloud and carries the proof that admits its sender. The stream
+follows an answer of 200. TLS between the member and the cloud runs inside it.
 """
 
 from dataclasses import dataclass

@@ -63,8 +63,10 @@ class Claims:
         return None
 
     def use(self, digest: str) -> Claim:
-        """Take one use of a claim and return the rest; ValueError without uses."""
-        claim = self._claims[digest]
+        """Take one use of a claim and return the rest; ValueError when there is none."""
+        claim = self._claims.get(digest)
+        if claim is None:
+            raise ValueError("claim token has been ended")
         if claim.uses < 1:
             raise ValueError("cannot use claim: used up")
         used = self._claims[digest] = replace(claim, uses=claim.uses - 1)
@@ -75,6 +77,10 @@ class Claims:
         claim = self._claims.get(digest)
         if claim is not None:
             self._claims[digest] = replace(claim, uses=claim.uses + 1)
+
+    def remove(self, digest: str) -> None:
+        """Remove a claim that could not be stored."""
+        self._claims.pop(digest, None)
 
     def take_expired(self, now: float) -> list[str]:
         """Remove expired claims and return their digests."""

@@ -1,5 +1,5 @@
 """Decides which Bluetooth LE devices have a link, and serves them.
 
-scheduler.py says who has a turn, on what advertisers.py remembers; presence.py says who counts as
-online; bonds.py judges bonds; host.py does it all with hardware.radio and gateway.links.
+scheduler.py gives turns to devices that advertisers.py remembers; presence.py decides which devices
+are online; bonds.py judges bonds; host.py does it all with hardware.radio and gateway.links.
 """

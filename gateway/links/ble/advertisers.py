@@ -1,7 +1,7 @@
 """Remembers the devices that are heard and have no link, within bounds. Pure.
 
-An address identifies nobody: it may rotate, be random, or be copied. What a device proved at an
-address tells only how soon the next one that uses this address gets a turn.
+An address identifies nobody: it may rotate, be random, or be copied. A proof of a device at an
+address decides only how soon the next one that uses this address gets a turn.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@ The gateway needs no bond and makes none: chunks carry their own keys. But a sys
 a pairing by hand. Then a device that was wiped, or a stranger that uses its address, cannot be
 connected to: the encryption of the link fails. Neither is a reason to give the bond up. A lost bond
 is reported; it is removed when the one that uses the address has proved a key of this gateway after
-that, or when the owner says so. What happens at the address otherwise changes nothing.
+that, or when the owner says so. Other events at the address change nothing.
 """
 
 from dataclasses import dataclass

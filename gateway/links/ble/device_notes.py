@@ -1,4 +1,4 @@
-"""Notes in the registry what the radio knows about devices: link, signal, and who is online."""
+"""Notes in the registry what the radio knows about devices: link, signal, and presence."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING

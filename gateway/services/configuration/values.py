@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gateway.services.configuration.declared import TEXT_LIMIT, Declared, resolve
 from gateway.services.errors import ServicesError, StorageError
 from gateway.storage.private_file import write_private
+from microservice.config.declared import TEXT_LIMIT, Declared, resolve
 from settings.secret import Secret
 
 FILE_NAME = "values.json"

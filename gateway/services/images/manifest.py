@@ -4,15 +4,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from gateway.services.configuration.declared import (
+from gateway.services.errors import ImageError
+from gateway.services.network.rules import NetworkSettings
+from microservice.config.declared import (
     SETTINGS_LIMIT,
     Declared,
     SecretNames,
     SettingSpec,
     check_setting_names,
 )
-from gateway.services.errors import ImageError
-from gateway.services.network.rules import NetworkSettings
 from microservice.isolation.findings import FINDINGS
 from settings.errors import SettingsError
 from settings.reader import load_settings

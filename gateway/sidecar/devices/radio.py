@@ -24,7 +24,7 @@ _SHOW_RADIO = Operation(
 _FORGET_BOND = Operation(
     "devices",
     "Remove the bond with a device",
-    "The device at the address may be connected to without it, and has to prove its key as ever.",
+    "The device at the address can connect without it, and has to prove its key as ever.",
     parameters=(_ADDRESS,),
     status=HTTPStatus.NO_CONTENT,
 )

@@ -57,7 +57,7 @@ _APPROVE = Operation(
 )
 _CHANGE_KEY = Operation(
     "devices",
-    "Give a sensor another bind key",
+    "Change the bind key of a sensor",
     parameters=(_DEVICE_ID,),
     body=("application/json", _KEY_CHANGE),
     status=HTTPStatus.NO_CONTENT,

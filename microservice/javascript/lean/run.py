@@ -21,7 +21,7 @@ GOING_ON = ("uncaught", "rejection")  # faults that do not end the request
 FAULTS_LIMIT = 20  # of these are told
 JOBS_A_LOOK = 64  # at the clock
 RANDOM, RANDOM_LIMIT = "#", 65536
-CEILING_SHARE = 0.6  # of the ceiling: who needed as much and got "null" had no memory for an error
+CEILING_SHARE = 0.6  # of the ceiling: beyond it, "null" means that no memory was left for an error
 
 Function = Callable[..., object]
 

@@ -67,7 +67,7 @@ def test_an_acknowledgement_from_before_the_reconnect_does_not_count() -> None:
     assert not outbox.acknowledge(1)
 
 
-def test_drops_the_oldest_that_was_never_sent_and_tells_who_waits() -> None:
+def test_drops_the_oldest_that_was_never_sent_and_tells_the_waiting_task() -> None:
     outbox = filled("a", "b", "c", "d", "e")
     drained(outbox)
     ended = []

@@ -345,7 +345,7 @@ def test_a_record_is_good_once() -> None:
     assert later.is_ready
 
 
-def test_who_does_not_have_the_key_is_found_out_by_the_first_message() -> None:
+def test_a_peer_without_the_key_is_found_out_by_the_first_message() -> None:
     thief, accepting = joined(key=shared_key(b"a guess"))
     with pytest.raises(RecordError, match="does not have the key"):
         accepting.feed(thief.encode(b"open"))

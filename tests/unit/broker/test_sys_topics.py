@@ -181,7 +181,7 @@ def test_wildcards_do_not_match_it() -> None:
     assert rig.online("d").subscribe("#") == []
 
 
-def test_who_may_not_read_it_is_refused() -> None:
+def test_a_client_without_the_right_is_refused() -> None:
     rig = Told()
     rig.rules.no_subscribe.add("$SYS/#")
     with pytest.raises(AssertionError, match="SubAck"):

@@ -113,7 +113,7 @@ def test_nothing_is_promised_before_suback_nor_after_unsubscribe() -> None:
     assert not rules(READY, Unsubscribing("s", "t/#"), sent(1), taken(1))
 
 
-def test_who_begins_anew_is_promised_nothing_old() -> None:
+def test_a_client_with_a_clean_start_is_promised_nothing_old() -> None:
     assert not rules(READY, sent(1), taken(1), lost("s"), online("s", 2, clean=True))
 
 
@@ -397,7 +397,7 @@ def test_a_will_comes_when_its_client_is_lost() -> None:
     assert not rules(will(), lost("w", at=10, polite=True), end=20)
 
 
-def test_a_will_is_for_who_had_subscribed() -> None:
+def test_a_will_is_for_clients_that_had_subscribed() -> None:
     late = [*online("late"), Subscribing("late", "t/#", 2)]
     granted = Subscribed("late", "t/#", 2)
     assert not rules(will(), late, lost("w", at=10), granted, will_comes(), end=20)

@@ -127,10 +127,31 @@ def test_a_message_is_not_acknowledged_before_the_gateway_keeps_it() -> None:
         assert bench.acks == []
         await until(lambda: bench.acks == [1])
         assert len(bench.letters) == 1
-        bench.refusals = [PublishSizeError("too large")]
+        bench.refusals = [PublishSizeError("too large"), PublishSizeError("too large")]
         bench.send("a")
         await until(lambda: bench.acks == [1, 2])
         assert bench.counters.dropped == 1
+        assert len(bench.letters) == 1
+
+    run(play)
+
+
+def test_a_dead_letter_that_is_too_large_leaves_its_trace_out() -> None:
+    async def play() -> None:
+        service = Service()
+
+        @service.on("a", tries=1)
+        async def bad(_: Message) -> None:
+            raise ValueError("no")
+
+        bench = Bench(service)
+        bench.refusals = [PublishSizeError("too large")]
+        bench.send("a", b"payload")
+        await until(lambda: bench.acks == [1])
+        assert bench.letters[0][0] == b"payload"
+        assert bench.pair(names.ERROR).startswith("ValueError: no (test_dispatch.py, line ")
+        assert bench.pair(names.TRACE) == ""
+        assert (bench.counters.dropped, bench.counters.dead) == (0, 1)
 
     run(play)
 

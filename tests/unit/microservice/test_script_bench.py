@@ -15,6 +15,9 @@ MANIFEST = """
 name = "probe"
 [mqtt]
 subscribe = ["in/#"]
+publish = ["out"]
+[secrets]
+names = ["k"]
 [settings.limit]
 type = "integer"
 default = 3
@@ -31,7 +34,7 @@ mimikModule.exports = async (context, request, response) => {
   }
   if (request.url === "/values") {
     const { settings, secrets, env, info } = context;
-    const values = { settings, secrets, city: env.CITY, type: info.serviceType };
+    const values = { settings, secrets: { k: secrets.k }, city: env.CITY, type: info.serviceType };
     return response.end(JSON.stringify(values));
   }
   if (request.url === "/call") {
@@ -130,3 +133,24 @@ def test_a_fault_of_the_file_names_its_line(tmp_path: Path) -> None:
 
     with pytest.raises(ServiceError, match=r"index\.js, line 3"):
         run(tmp_path, never, "\n\nmimikModule.exports = oops;")
+
+
+@pytest.mark.parametrize("has_manifest", [False, True])
+def test_a_script_without_rights_of_its_own_gets_those_of_its_environment(
+    has_manifest: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "index.js").write_text(CODE)
+    if has_manifest:
+        (tmp_path / "microservice.toml").write_text('name = "probe"\n')
+
+    async def main() -> None:
+        env = {"MCM.MQTT_TRIGGERS": "in/+", "MCM.MQTT_PUBLISH": "out"}
+        async with ScriptTest(tmp_path, env=env) as t:
+            await t.publish("in/a", "1")
+            assert [each.topic for each in t.published] == ["out"]
+        async with ScriptTest(tmp_path, env={"MCM.MQTT_TRIGGERS": "in/+"}) as t:
+            await t.publish("in/a", "1")
+            assert t.published == []
+            assert len(t.dead_letters) == 1
+
+    asyncio.run(main())

@@ -16,7 +16,7 @@ CHUNK_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Bytes in a file; whoever reads must be the file's only user meanwhile."""
+    """Bytes in a file; a reader must be the file's only user meanwhile."""
 
     file: IO[bytes]
     offset: int

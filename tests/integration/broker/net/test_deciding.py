@@ -61,7 +61,7 @@ def test_what_follows_a_connect_is_answered_behind_it(
 
 
 @pytest.mark.parametrize("client_id", ["fault", "fault later"])
-def test_who_cannot_be_asked_about_is_told_so(
+def test_a_client_that_cannot_be_identified_gets_that_reason(
     start_broker: Start, dial: Dial, client_id: str
 ) -> None:
     broker = start_broker(authenticator=Oracle())

@@ -23,7 +23,7 @@ MORE_BYTES = 2_000_000  # sent after the fault; more than the kernel's buffers t
 
 
 @pytest.mark.parametrize("secure", [False, True])
-def test_a_disconnect_reaches_who_goes_on_sending(
+def test_a_disconnect_reaches_a_client_that_goes_on_sending(
     start_broker: Start,
     dial: Dial,
     server_tls: ssl.SSLContext,
@@ -47,7 +47,7 @@ def test_a_disconnect_reaches_who_goes_on_sending(
     assert found[0].reason == Reason.MALFORMED_PACKET
 
 
-def test_who_never_closes_is_not_waited_for(start_broker: Start, dial: Dial) -> None:
+def test_a_client_that_never_closes_is_not_waited_for(start_broker: Start, dial: Dial) -> None:
     broker = start_broker(limits=Limits(close_timeout_s=0.5))
     client = dial(broker, first=connect_packet("c"))
     client.expect_connack()
@@ -56,7 +56,7 @@ def test_who_never_closes_is_not_waited_for(start_broker: Start, dial: Dial) -> 
     until(lambda: broker.broker.counters.connections == 0)
 
 
-def test_who_never_stops_is_not_listened_to(start_broker: Start, dial: Dial) -> None:
+def test_input_of_a_client_that_never_stops_is_ignored(start_broker: Start, dial: Dial) -> None:
     broker = start_broker()
     client = dial(broker, first=connect_packet("c"))
     client.expect_connack()

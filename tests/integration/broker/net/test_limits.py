@@ -92,7 +92,7 @@ def test_half_packets_are_bounded_in_all(start_broker: Start, dial: Dial) -> Non
     assert again.read(2) == b"\xd0\x00"
 
 
-def test_who_is_connected_is_known_by_name(start_broker: Start, dial: Dial) -> None:
+def test_a_connected_client_is_known_by_name(start_broker: Start, dial: Dial) -> None:
     broker = start_broker()
 
     def is_connected() -> bool:

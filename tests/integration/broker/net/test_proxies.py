@@ -111,7 +111,7 @@ def test_others_than_the_proxies_are_refused(start_broker: Start, dial: Dial) ->
     dial(broker, first=V1 + connect_packet("a"), source="127.0.0.2").expect_connack()
 
 
-def test_a_unix_socket_trusts_who_may_open_it(
+def test_a_unix_socket_trusts_clients_that_may_open_it(
     start_broker: Start, dial: Dial, tmp_path: Path
 ) -> None:
     listener = Listener(path=tmp_path / "s", proxies=LOOPBACK)

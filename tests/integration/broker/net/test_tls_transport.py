@@ -68,7 +68,7 @@ class TlsOwner(Owner):
 
 
 class Rig:
-    """One hall, and pairs of an owner and its peer's socket."""
+    """One queue of handshakes, and pairs of an owner and its peer's socket."""
 
     def __init__(self, server: ssl.SSLContext, client: ssl.SSLContext) -> None:
         self.loop = asyncio.get_running_loop()
@@ -158,7 +158,7 @@ def test_what_is_decrypted_waits_for_its_owner_in_order(run: Run) -> None:
             await until_async(lambda before=before: len(owner.received) > before)  # type: ignore[misc]  # bound now
             for _ in range(3):
                 await asyncio.sleep(0)
-            assert len(owner.received) - before <= len(owner.room)
+            assert len(owner.received) - before <= len(owner.buffer)
             before = len(owner.received)
             owner.tls.resume_reading()
         assert owner.received == sent
@@ -271,7 +271,7 @@ def test_handshakes_line_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     run(test)
 
 
-def test_who_asks_for_new_keys_and_reads_nothing_is_cut(
+def test_a_peer_that_asks_for_new_keys_and_reads_nothing_is_cut(
     run: Run, client_tls: ssl.SSLContext, tmp_path: Path
 ) -> None:
     client_tls.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -330,7 +330,7 @@ def _has_answer(peer: socket.socket) -> bool:
     return False
 
 
-def test_a_closed_hall_tells_that_it_is_no_fault(run: Run) -> None:
+def test_a_closed_queue_of_handshakes_reports_no_fault(run: Run) -> None:
     async def test(rig: Rig) -> None:
         peer = rig.enter(TlsOwner())
         rig.handshakes.close()

@@ -20,7 +20,7 @@ class Owner(asyncio.BufferedProtocol):
     """Remembers what it was told."""
 
     def __init__(self) -> None:
-        self.room = memoryview(bytearray(4_096))
+        self.buffer = memoryview(bytearray(4_096))
         self.received = b""
         self.writing: list[str] = []
         self.ends: list[Exception | None] = []
@@ -32,12 +32,12 @@ class Owner(asyncio.BufferedProtocol):
         self.stream = transport
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002  # asyncio's
-        return self.room
+        return self.buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         if self.fault is not None:
             raise self.fault
-        self.received += bytes(self.room[:nbytes])
+        self.received += bytes(self.buffer[:nbytes])
         self.then()
 
     def pause_writing(self) -> None:

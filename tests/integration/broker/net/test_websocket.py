@@ -215,7 +215,9 @@ def test_frames_in_pieces_do_not_mix(start_broker: Start, dial: Dial) -> None:
     assert sorted(got) == [b"0" * 5_000, b"1" * 5_000]
 
 
-def test_who_pings_and_reads_nothing_gets_no_more_pongs(start_broker: Start, dial: Dial) -> None:
+def test_a_peer_that_pings_and_reads_nothing_gets_no_more_pongs(
+    start_broker: Start, dial: Dial
+) -> None:
     limit = 100_000
     broker = start_broker(Listener(port=0, websocket=True), limits=Limits(output_bytes=limit))
     raw = dial(broker)

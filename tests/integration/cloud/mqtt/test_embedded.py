@@ -71,7 +71,7 @@ def test_what_was_acknowledged_survives_the_end_of_the_cloud(
 
 
 # case CL2
-def test_who_says_nothing_gets_what_survives_a_power_cut() -> None:
+def test_the_default_durability_survives_a_power_cut() -> None:
     assert CloudMqttSettings().durability == "synced"
 
 

@@ -11,7 +11,7 @@ def data_token(cloud: Cloud, id_token: str) -> str:
     return str(answer.json()["access_token"])
 
 
-def test_who_may_not_connect(cloud: Cloud, node: Node, provider: OpenIdProvider) -> None:
+def test_refused_connections(cloud: Cloud, node: Node, provider: OpenIdProvider) -> None:
     other = Node(cloud)
     for username, password in (
         (node.node_id, "forged"),

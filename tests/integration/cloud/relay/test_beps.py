@@ -210,7 +210,7 @@ def test_data_connections_that_die_are_opened_again(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_the_relay_pings_and_drops_who_does_not_answer(tmp_path: Path) -> None:
+def test_the_relay_pings_and_drops_a_node_that_does_not_answer(tmp_path: Path) -> None:
     async def scenario() -> None:
         limits = RelayLimits(ping_s=0.2, pong_s=0.5, grace_s=0.5)
         async with running_peers(tmp_path, limits) as it:

@@ -157,7 +157,7 @@ def test_nonsense_ends_its_own_connection_only(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_who_does_not_say_what_it_is_is_cut_off(tmp_path: Path) -> None:
+def test_a_connection_that_does_not_identify_itself_is_cut(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running_peers(tmp_path, RelayLimits(identify_s=0.3)) as it:
             bep = await it.open()

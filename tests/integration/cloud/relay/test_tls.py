@@ -120,7 +120,7 @@ def test_a_burst_that_never_shakes_hands_leaves_visitors_served(tmp_path: Path) 
     asyncio.run(scenario())
 
 
-def test_whoever_speaks_plain_is_refused(tmp_path: Path) -> None:
+def test_a_peer_without_tls_is_refused(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with running_tls_peers(tmp_path) as (it, _):
             bep = await it.open()

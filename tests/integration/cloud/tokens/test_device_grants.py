@@ -33,7 +33,9 @@ def decide(cloud: Cloud, code: str, token: str = "", **more: str) -> httpx.Respo
     return cloud.call("POST", "/mid/v1/device", token, data={"user_code": code, **more})
 
 
-def test_a_node_joins_the_account_of_who_types_its_code(cloud: Cloud, node: Node) -> None:
+def test_a_node_joins_the_account_of_the_person_that_types_its_code(
+    cloud: Cloud, node: Node
+) -> None:
     codes = begin(node).raise_for_status().json()
     assert codes["verification_uri"] == f"{cloud.url}/mid/v1/device"
     assert codes["verification_uri_complete"].endswith(f"?user_code={codes['user_code']}")
@@ -75,7 +77,7 @@ def test_a_second_code_takes_the_place_of_the_first(cloud: Cloud, node: Node) ->
     assert error_of(ask(cloud, second["device_code"])) == "authorization_pending"
 
 
-def test_who_is_nobody_gets_no_code_and_decides_nothing(cloud: Cloud, node: Node) -> None:
+def test_an_unknown_caller_gets_no_code_and_decides_nothing(cloud: Cloud, node: Node) -> None:
     assert error_of(begin(Node(cloud))) == "invalid_client"  # not registered
     assert error_of(begin(node, edge_id_token="x")) == "invalid_client"
     assert error_of(begin(node, scope="edge:mcm")) == "invalid_scope"

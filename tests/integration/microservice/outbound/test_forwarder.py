@@ -51,7 +51,7 @@ def authorization(text: str) -> str:
     return f"Proxy-Authorization: Basic {base64.b64encode(text.encode()).decode()}\r\n"
 
 
-def test_a_proxy_serves_whoever_has_the_password(tmp_path: Path) -> None:
+def test_a_proxy_serves_callers_with_the_password(tmp_path: Path) -> None:
     heads: list[bytes] = []
 
     async def run() -> None:

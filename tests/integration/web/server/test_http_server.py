@@ -81,7 +81,7 @@ def test_a_burst_that_holds_connections_leaves_others_served(greeting: bytes) ->
      (HEAD + b"content-length: 9\r\n\r\nx", b"HTTP/1.1 408 "),
      (HEAD + b"transfer-encoding: chunked\r\n\r\n1\r\nx\r\n", b"HTTP/1.1 408 ")],
 )  # fmt: skip
-def test_whoever_stops_is_told_and_cut(greeting: bytes, answer: bytes) -> None:
+def test_a_client_that_stops_sending_is_answered_and_cut(greeting: bytes, answer: bytes) -> None:
     async def scenario() -> None:
         async with serving() as served:
             reader, writer = await served.open()
@@ -130,7 +130,7 @@ def test_a_slow_upload_that_progresses_is_served() -> None:
     asyncio.run(scenario())
 
 
-def test_whoever_does_not_read_its_answer_is_cut() -> None:
+def test_a_caller_that_does_not_read_its_answer_is_cut() -> None:
     async def scenario() -> None:
         async with serving() as served:
             reader, writer = await served.open()

@@ -87,7 +87,7 @@ def test_an_empty_file_grants_nothing(
     assert run(passwords.identify(client("anna", b""))) is None
 
 
-def test_who_is_gone_or_another(tmp_path: Path, passwords: PasswordFile) -> None:
+def test_changed_passwords_disconnect_their_users(tmp_path: Path, passwords: PasswordFile) -> None:
     run(passwords.identify(client("anna", b"secret")))
     path = tmp_path / "passwords"
     path.write_text(line("anna", b"new") + line("ben", b"other") + line("carl", b"x"))

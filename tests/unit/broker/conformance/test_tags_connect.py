@@ -290,7 +290,7 @@ def test_every_qos_and_retain_is_taken(version: int, qos: int) -> None:
 
 # [MQTT-3.1.2-27]
 @pytest.mark.parametrize("maximum", [None, 0])
-def test_who_takes_no_aliases_is_sent_none(maximum: int | None) -> None:
+def test_a_client_without_aliases_is_sent_none(maximum: int | None) -> None:
     rig = Rig()
     client = rig.online("c", MQTT_5, properties=Properties(topic_alias_maximum=maximum))
     client.subscribe("#", 1)
@@ -324,7 +324,7 @@ def test_what_nobody_asked_for_is_not_in_connack(asked: bool | None) -> None:
 
 
 # [MQTT-3.1.2-29]
-def test_who_wants_no_problem_information_gets_none() -> None:
+def test_a_client_that_wants_no_problem_information_gets_none() -> None:
     rig = Rig(Limits(subscriptions=0))
     rig.rules.no_publish.add("no")
     client = rig.online("c", MQTT_5, properties=Properties(request_problem_information=False))

@@ -70,7 +70,7 @@ def test_all_clients_together_are_bounded() -> None:
     assert rig.core.counters.queued_bytes == 0
 
 
-def test_who_never_reads_answers_is_not_heard_until_it_does() -> None:
+def test_a_client_that_never_reads_answers_is_not_heard_until_it_does() -> None:
     rig = Rig()
     client = rig.online("c")
     rig.core.pause(client.client)

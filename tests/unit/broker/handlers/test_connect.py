@@ -150,7 +150,7 @@ def test_connections_are_limited() -> None:
     assert rig.core.counters.refused["connections"] == 1
 
 
-def test_who_does_not_connect_in_time_is_dropped() -> None:
+def test_a_client_that_does_not_connect_in_time_is_dropped() -> None:
     rig = Rig(Limits(connect_timeout_s=10))
     silent = rig.dial()
     rig.decides = False

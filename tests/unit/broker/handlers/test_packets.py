@@ -244,7 +244,7 @@ def test_3_1_wants_a_client_id(clean_start: bool) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "is_told"), [(None, False), (False, False), (True, True)])
-def test_who_asks_for_reasons_is_told(wanted: bool | None, is_told: bool) -> None:
+def test_a_client_that_asks_for_reasons_gets_them(wanted: bool | None, is_told: bool) -> None:
     properties = Properties(request_problem_information=wanted)
     client = Rig().online("c", MQTT_5, properties=properties)
     client.send_bytes(b"\x36\x05\x00\x01a\x00\x01")

@@ -77,7 +77,7 @@ def test_a_retained_message_is_let_go_by_the_next_one_and_by_cleared() -> None:
     assert not image.retained
 
 
-def test_a_replaced_retained_message_stays_for_those_who_wait_for_it() -> None:
+def test_a_replaced_retained_message_stays_for_sessions_that_wait_for_it() -> None:
     image = image_of(opened(1), stored(1, 1, retained=True), stored(2, retained=True))
     assert sorted(image.messages) == [1, 2]
     image.apply(Acknowledged(1, (1,)), 1)

@@ -238,7 +238,7 @@ def test_a_declined_message_is_told_to_mqtt_5_and_cuts_off_no_other(qos: int) ->
 
 
 # case G2
-def test_what_is_declined_still_waits_for_who_keeps_it() -> None:
+def test_a_declined_message_still_waits_for_its_other_keepers() -> None:
     verdicts: list[bool] = []
     hold = Hold(verdicts.append, has_reason_codes=False)
     hold.keep()

@@ -47,7 +47,7 @@ def test_packets_completed_meanwhile_do_not_count() -> None:
     assert not third.refused
 
 
-def test_beyond_the_total_all_who_left_bytes_unread_are_slow() -> None:
+def test_beyond_the_total_all_clients_with_unread_bytes_are_slow() -> None:
     buffer_budget = BufferBudget(Limits(output_bytes=60, output_bytes_total=100))
     reader, one, two = Peer(), Peer(unread=60), Peer(unread=40)
     for each in (reader, one, two):

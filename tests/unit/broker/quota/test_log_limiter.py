@@ -10,7 +10,7 @@ from broker.wire.packets import MQTT_5, Publish
 from tests.unit.broker.rig import Rig
 
 
-def test_one_line_for_each_who_and_kind_a_minute() -> None:
+def test_one_line_for_each_client_and_kind_a_minute() -> None:
     log_limiter = LogLimiter(BrokerCounters())
     assert log_limiter.may_log("anna", "x")
     assert not log_limiter.may_log("anna", "x")

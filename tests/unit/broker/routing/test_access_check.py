@@ -191,7 +191,7 @@ def test_a_new_message_by_another_is_not_doubted() -> None:
     assert ben.subscribe("a") == [Publish("a", b"new", retain=True)]
 
 
-def test_wills_and_patterns_are_asked_about_by_who_left_them() -> None:
+def test_wills_and_patterns_are_checked_for_their_clients() -> None:
     rig = Listed("pattern #\n")
     rig.online("c", name="ben", will=will(retain=True)).hang_up()
     rig.online("dev", name="ben").publish("d/dev", retain=True)
@@ -201,7 +201,7 @@ def test_wills_and_patterns_are_asked_about_by_who_left_them() -> None:
     assert [(each.topic, each.publisher) for each in found] == [("d/dev", Identity("ben", "dev"))]
 
 
-def test_who_is_revoked_leaves_nothing() -> None:
+def test_a_revoked_user_leaves_nothing() -> None:
     rig = Listed("pattern #\n")
     ben, anna = rig.online("b", name="ben"), rig.online("a", name="anna")
     for qos in (0, 1):

@@ -48,7 +48,7 @@ def test_a_subscription_concerns_what_it_matches(
     assert watch.learn() == 0
 
 
-def test_who_comes_and_goes_concerns_what_he_gets(rig: Rig) -> None:
+def test_a_client_that_comes_and_goes_changes_only_its_own_routes(rig: Rig) -> None:
     reader = rig.online("reader", clean_start=False)
     reader.subscribe("b/1")
     watch = Watch(rig)
@@ -61,7 +61,7 @@ def test_who_comes_and_goes_concerns_what_he_gets(rig: Rig) -> None:
     assert [topic for topic, _ in back.messages()] == ["b/1"]
 
 
-def test_who_missed_much_learns_all_anew(rig: Rig, reader: Peer) -> None:
+def test_a_client_that_missed_much_learns_all_anew(rig: Rig, reader: Peer) -> None:
     watch = Watch(rig)
     for number in range(LATEST):
         reader.subscribe(f"z/{number}")
@@ -80,7 +80,7 @@ def test_the_end_of_a_session_with_many_filters_concerns_all(rig: Rig, reader: P
 
 
 @pytest.mark.parametrize(("wildcard", "count"), [(True, MATCHES + 1), (False, 1)])
-def test_who_has_many_topics_compares_none(
+def test_a_client_with_many_topics_compares_none(
     rig: Rig, reader: Peer, *, wildcard: bool, count: int
 ) -> None:
     watch = Watch(rig, tuple(f"t/{number}" for number in range(MATCHES + 1)))

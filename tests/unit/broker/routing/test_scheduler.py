@@ -236,7 +236,7 @@ def test_the_widest_of_many_matching_subscriptions_counts() -> None:
     assert sorted(message.properties.subscription_identifiers) == [1, 2, 3, 4]
 
 
-def test_who_fills_the_queues_leaves_room_for_others() -> None:
+def test_a_client_that_fills_the_queues_leaves_room_for_others() -> None:
     rig = Rig(Limits(queued_bytes_total=200_000))
     greedy = [rig.online(f"greedy-{each}", clean_start=False) for each in range(10)]
     honest, sender = rig.online("honest"), rig.online("s")
@@ -272,7 +272,7 @@ def subscribe_to(count: int) -> Subscribe:
     return Subscribe(1, tuple(Subscription(f"some/topic/{each}") for each in range(count)))
 
 
-def test_who_has_overdrawn_a_turn_waits_until_it_is_paid() -> None:
+def test_a_client_that_has_overdrawn_a_turn_waits_until_it_is_paid() -> None:
     rig = Rig()
     busy, other = rig.online("busy"), rig.online("other")
     read(busy, subscribe_to(1_000))

@@ -92,7 +92,7 @@ def test_a_will_that_has_ended_before_the_crash_is_not_published(
 
 
 # case B7
-def test_who_comes_back_within_the_delay_takes_the_will_back() -> None:
+def test_a_client_that_comes_back_within_the_delay_takes_its_will_back() -> None:
     for away_s, expected in ((0, b"online"), (30, b"online")):
         rig = StoredRig()
         come(rig, MQTT_5, make_will(60), stays=True)
@@ -165,7 +165,7 @@ def test_a_new_will_takes_the_place_of_the_old_one() -> None:
 
 
 # case B7
-def test_without_room_who_has_a_will_may_come_nevertheless() -> None:
+def test_without_room_a_client_with_a_will_may_connect_nevertheless() -> None:
     rig = StoredRig()
     peer = rig.connect("d", will=make_will())
     rig.store.refuse()

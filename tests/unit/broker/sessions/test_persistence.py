@@ -507,7 +507,7 @@ def test_a_packet_id_is_used_again_when_it_is_written_down_that_it_is_free() -> 
         assert len(in_flight) == len(set(in_flight)), "two messages have one packet id"
 
 
-def test_who_acknowledges_what_he_cannot_know_of_leaves_nothing_behind() -> None:
+def test_an_acknowledgement_of_an_unknown_message_leaves_nothing_behind() -> None:
     rig = StoredRig()
     peer, other = reader(rig), sender(rig)
     publish = encode_packet(Publish("a/b", b"1", 1, packet_id=1), MQTT_5)

@@ -89,7 +89,7 @@ def test_each_member_has_its_own_options() -> None:
     assert third.qos == 1
 
 
-def test_who_has_unsubscribed_or_gone_takes_no_turn() -> None:
+def test_a_member_that_has_unsubscribed_or_gone_takes_no_turn() -> None:
     rig = Rig()
     one, two, three = members(rig, 3)
     one.send(Unsubscribe(2, (SHARED,)))
@@ -192,7 +192,7 @@ def test_a_used_packet_id_does_not_repeat_what_was_acknowledged() -> None:
 
 
 # [MQTT-4.8.2-4] [MQTT-4.8.2-5]
-def test_qos_2_is_completed_with_the_one_who_was_chosen_or_not_at_all() -> None:
+def test_qos_2_is_completed_with_the_chosen_member_or_not_at_all() -> None:
     rig = Rig()
     one, two = members(rig, 2, 2, stay=True)
     rig.online("s").send(*(Publish("a/b", b"x", 2, packet_id=each) for each in (1, 2, 3, 4)))

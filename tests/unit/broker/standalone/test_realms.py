@@ -80,7 +80,7 @@ def test_rights_of_a_listener_that_is_gone_are_none(realms: Realms) -> None:
 
 
 # case B4
-def test_who_is_no_more_is_known_by_the_password_file_alone(tmp_path: Path) -> None:
+def test_removed_users_are_known_by_the_password_file_alone(tmp_path: Path) -> None:
     (tmp_path / "users").write_text(line("anna"))
     users = tmp_path / "users"
     anna, ben, nobody = Identity("anna", "c"), Identity("ben", "c"), Identity("anonymous", "c")

@@ -18,8 +18,8 @@ SIZE = 1_000_000
 PAYLOAD = bytes(range(250)) * (SIZE // 250)
 
 
-def read_to_room(peer: Peer, data: bytes) -> bytes:
-    """Do what the socket's side does with the room; return what is behind it."""
+def read_to_buffer(peer: Peer, data: bytes) -> bytes:
+    """Do what the socket's side does with the packet buffer; return the bytes behind it."""
     packet_buffer = peer.client.packet_buffer
     assert packet_buffer is not None
     size = min(len(packet_buffer.left), len(data))
@@ -41,16 +41,16 @@ def begin(rig: Rig, version: int, qos: int = 0) -> tuple[Peer, bytes]:
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_packet_in_a_room_is_handled_once_it_is_whole(version: int, qos: int) -> None:
+def test_a_packet_in_a_buffer_is_handled_once_it_is_whole(version: int, qos: int) -> None:
     rig = Rig()
     reader = rig.online("reader")
     reader.subscribe("t", qos)
     peer, rest = begin(rig, version, qos)
     rig.now += 30
-    assert not read_to_room(peer, rest[:1])
+    assert not read_to_buffer(peer, rest[:1])
     assert not reader.messages()
     assert peer.client.last_heard == rig.now
-    assert read_to_room(peer, rest[1:] + b"behind") == b"behind"
+    assert read_to_buffer(peer, rest[1:] + b"behind") == b"behind"
     assert reader.messages() == [("t", PAYLOAD)]
     assert peer.client.packet_buffer is None
     assert len(peer.take()) == bool(qos)
@@ -63,13 +63,13 @@ def test_bytes_are_counted_as_they_come() -> None:
     peer, rest = begin(rig, 4)
     counters = rig.core.counters
     before = counters.bytes_received
-    read_to_room(peer, rest[:5])
+    read_to_buffer(peer, rest[:5])
     assert counters.bytes_received == before + 5
-    read_to_room(peer, rest[5:])
+    read_to_buffer(peer, rest[5:])
     assert counters.bytes_received == before + len(rest)
 
 
-def test_who_is_cut_has_no_room() -> None:
+def test_a_client_that_is_cut_has_no_buffer() -> None:
     rig = Rig()
     peer, _ = begin(rig, 4)
     rig.online("big")
@@ -78,7 +78,7 @@ def test_who_is_cut_has_no_room() -> None:
     assert not peer.client.parts
 
 
-def test_a_room_is_bounded_by_what_has_come() -> None:
+def test_a_buffer_is_bounded_by_what_has_come() -> None:
     need = 10 * BUFFERED_REST_BYTES
     assert is_worth_buffering(need // BUFFER_SHARE, need)
     assert not is_worth_buffering(need // BUFFER_SHARE - 1, need)
@@ -91,7 +91,7 @@ def test_one_full_read_is_enough_for_a_packet_of_a_mebibyte() -> None:
     assert is_worth_buffering(READ_BYTES, len(packet))
 
 
-def test_a_room_gives_its_packet_away_once_nobody_can_write_to_it() -> None:
+def test_a_buffer_gives_its_packet_away_once_nobody_can_write_to_it() -> None:
     packet_buffer = PacketBuffer(6, b"abc")
     place = packet_buffer.left
     place[:2] = b"de"

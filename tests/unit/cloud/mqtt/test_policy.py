@@ -48,7 +48,7 @@ def connect(username: str | None, password: bytes | None) -> Identity | Refusal:
         ("acc-1", b"bound application", APPLICATIONS),
     ],
 )
-def test_who_may_connect(username: str, password: bytes, groups: frozenset[str]) -> None:
+def test_admitted_connections(username: str, password: bytes, groups: frozenset[str]) -> None:
     answer = connect(username, password)
     assert isinstance(answer, Identity)
     assert (answer.name, answer.groups) == (username, groups)
@@ -68,7 +68,7 @@ def test_who_may_connect(username: str, password: bytes, groups: frozenset[str])
         ("acc-1", b"account without data", Refusal.NOT_AUTHORIZED),
     ],
 )
-def test_who_may_not(username: str | None, password: bytes | None, refusal: Refusal) -> None:
+def test_refused_logins(username: str | None, password: bytes | None, refusal: Refusal) -> None:
     assert connect(username, password) is refusal
 
 
@@ -118,7 +118,7 @@ def test_refusals_are_counted() -> None:
         (Identity(N, "c", NODES | APPLICATIONS), f"nodes/{N}/x", False),
     ],
 )
-def test_who_may_publish_where(identity: Identity, topic: str, *, allowed: bool) -> None:
+def test_rights_to_publish(identity: Identity, topic: str, *, allowed: bool) -> None:
     assert POLICY.may_publish(identity, topic) is allowed
 
 
@@ -150,7 +150,7 @@ def test_who_may_publish_where(identity: Identity, topic: str, *, allowed: bool)
         (Identity(N, "c"), f"nodes/{N}/down/#", False),
     ],
 )
-def test_who_may_subscribe_to_what(identity: Identity, topic_filter: str, *, allowed: bool) -> None:
+def test_rights_to_subscribe(identity: Identity, topic_filter: str, *, allowed: bool) -> None:
     assert POLICY.may_subscribe(identity, topic_filter) is allowed
 
 

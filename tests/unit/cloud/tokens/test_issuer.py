@@ -44,7 +44,7 @@ def test_tokens_of_other_keys_and_purposes_are_not_access_tokens() -> None:
             ISSUER.verify(token, NOW)
 
 
-def test_relay_token_says_who_serves_what_until_when() -> None:
+def test_a_relay_token_names_node_bep_and_expiry() -> None:
     bep = Bep("b" * 22, KEY.node_id, RelayAddress("r", 1), NOW + 10)
     claims = verify_token(ISSUER.for_relay(bep, NOW), ISSUER.published, "relay", NOW)
     assert (claims["sub"], claims["bep"], claims["exp"]) == (KEY.node_id, "b" * 22, NOW + 10)

@@ -22,6 +22,7 @@ def test_attributes_of_a_device() -> None:
         (b'{"battery": true}', "battery is not a number"),
         (b'{"battery": "80"}', "battery is not a number"),
         (b'{"rssi": NaN}', "rssi is not a finite number"),
+        (b'{"a": 1' + b"0" * 400 + b"}", "a is too large"),  # no float holds it
         (b'{"firmware": 1}', "firmware is not a text"),
         (b'{"a": {}}', "a is neither"),
         (b'{"a": null}', "a is neither"),

@@ -285,7 +285,7 @@ def test_settings_have_the_defaults_of_the_manifest(tmp_path: Path) -> None:
     assert asyncio.run(values()) == {"limit": 30}
     assert asyncio.run(values(limit=5, unit="K")) == {"limit": 5, "unit": "K"}
     load(tmp_path, "[settings")
-    with pytest.raises(ServiceError, match=r"cannot read settings of .*microservice\.toml"):
+    with pytest.raises(ServiceError, match=r"cannot read .*microservice\.toml"):
         service.test()
 
 

@@ -22,7 +22,7 @@ from tests.integration.gateway.services.egress.harness import NODE_ID, ask, egre
         (f"GET http://{NODE_ID}.node.hecate/x", "/x"),
     ],
 )
-def test_the_socket_says_who_calls(tmp_path: Path, line: str, path: str) -> None:
+def test_the_socket_identifies_the_caller(tmp_path: Path, line: str, path: str) -> None:
     async def run() -> None:
         async with egress(tmp_path) as here:
             first, second = await here.open(), await here.open(container_id="api-other")

@@ -83,7 +83,7 @@ def test_urls_that_are_refused(url: str) -> None:
         check_url(url)
 
 
-def test_who_vouches_for_https(tmp_path: Path) -> None:
+def test_given_authorities_verify_https(tmp_path: Path) -> None:
     none, no_certificate = tmp_path / "none", tmp_path / "no-certificate"
     no_certificate.write_text("x")
     assert trust_of("http://h", {"HECATE_CA_FILE": str(none)}, none) is False

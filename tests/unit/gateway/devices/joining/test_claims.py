@@ -47,3 +47,11 @@ def test_a_claim_is_found_by_its_id_which_does_not_tell_its_digest() -> None:
     assert claims.find_id(claim.name.removeprefix("claim:"), now=10.1) is None
     assert claims.find_id(claim.digest, now=0.0) is None
     assert claim.digest[:8] not in claim.name
+
+
+def test_a_claim_that_was_ended_during_a_join_admits_nobody() -> None:
+    claims = Claims([])
+    claims.add(Claim("digest", 1, 10.0))
+    claims.take_all()
+    with pytest.raises(ValueError, match="has been ended"):
+        claims.use("digest")

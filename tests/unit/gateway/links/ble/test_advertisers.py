@@ -32,7 +32,7 @@ def test_strangers_that_are_silent_make_room() -> None:
     assert len(advertisers) == 1
 
 
-def test_those_who_proved_a_key_stay_though_strangers_come() -> None:
+def test_devices_that_proved_a_key_stay_though_strangers_come() -> None:
     advertisers = Advertisers()
     advertisers.hear("A", QUIET, -60, 0.0)
     advertisers.prove("A", "dev-1")

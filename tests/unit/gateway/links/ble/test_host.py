@@ -290,7 +290,7 @@ def test_link_and_signal_are_attributes_of_the_device() -> None:
     in_world(test, 1)
 
 
-def test_people_see_links_and_those_who_wait_and_metrics_count_them() -> None:
+def test_people_see_links_and_waiting_devices_and_metrics_count_them() -> None:
     async def test(world: World) -> None:
         await asyncio.sleep(120)
         shown = world.bluetooth.describe()

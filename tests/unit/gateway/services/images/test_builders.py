@@ -218,7 +218,7 @@ def test_code_may_be_in_any_one_folder(more: made.Files, is_found: bool) -> None
     if is_found:
         assert contents(read(packed))["index.js"] == CODE
         return
-    with pytest.raises(ImageError, match=r"no layer holds service.py or index.js .* in one folder"):
+    with pytest.raises(ImageError, match=r"no layer holds service\.py .* or in one folder"):
         read(packed)
 
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.services.configuration.declared import resolve
 from gateway.services.errors import ImageError
 from gateway.services.images.manifest import Manifest, parse_manifest
+from microservice.config.declared import resolve
 
 TOML = """
 name = "probe"
