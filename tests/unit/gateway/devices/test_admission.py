@@ -1,4 +1,4 @@
-"""Tests decisions of the owner while the disk takes nothing or a join is under way.
+"""Tests decisions of the owner while the disk takes nothing or a join is under way."""
 
 import asyncio
 import json
