@@ -58,8 +58,11 @@ class MachineBoard:
 
     def set_time(self, unix):
         """Set the clock of the chip, which TLS and files use."""
-        t = time.gmtime(unix - self._epoch())
-        machine.RTC().datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
+        try:
+            t = time.gmtime(unix - self._epoch())
+            machine.RTC().datetime((t[0], t[1], t[2], t[6], t[3], t[4], t[5], 0))
+        except (OverflowError, ValueError, OSError) as exc:  # after 2038 on some chips
+            print("device: cannot set the clock to %s: %s" % (unix, exc))
 
     def set_floor(self, unix):
         """Set the clock of the chip unless it is later."""

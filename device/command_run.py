@@ -1,9 +1,9 @@
 """Runs a command and sends its reply. Loaded while commands wait.
 
-A command with an id runs at most once: the flash remembers the id before the handler begins. A
-command without an id that comes again because a reset or a cut took its PUBACK does not run again
-either, or one whose handler resets the board would do so for ever. A failure's reply is small, so
-that there is memory for it.
+A command with an id runs at most once: the flash remembers the id before the handler begins; when
+it cannot, the PUBACK leaves first. A command without an id that comes again because a reset or a
+cut took its PUBACK does not run again either, or one whose handler resets the board would do so for
+ever. A failure's reply is small, so that there is memory for it.
 """
 
 import asyncio
@@ -55,14 +55,16 @@ async def _handle(commands, command):
         await _fail(commands, command, None, "its id is not a number or a text of 64 bytes")
         return
     why = await _refusal(commands, command, args)
-    key = None
-    if why is None and (command_id is not None or command.packet_id):
+    key, is_at_qos_1 = None, command.packet_id
+    if why is None and (command_id is not None or is_at_qos_1):
         why, key, is_done = _begin(commands, command, command_id)
         if is_done:
             return
     if why is not None:
         await _fail(commands, command, command_id, why, key if command_id is None else None)
         return
+    if is_at_qos_1 and not command.packet_id:
+        await asyncio.sleep_ms(_LOOK_MS)  # in which its PUBACK leaves
     payload = await _run(commands, command, command_id, args)
     await _reply(commands, command, command_id, payload, key)
 
@@ -91,6 +93,8 @@ def _begin(commands, command, command_id):
             ids.remember(key)
         except OSError as exc:
             commands.failures.note("flash", exc)
+            command.acknowledge()  # or it would run again after each reset that it causes
+            command.packet_id = 0
     return why, key, False
 
 
@@ -100,7 +104,8 @@ async def _refusal(commands, command, args):
         return "it is retained, so every reconnect would run it; publish it without retain"
     expires = args.pop("expires", None)
     if expires is not None:
-        if isinstance(expires, bool) or not isinstance(expires, (int, float)):
+        is_number = isinstance(expires, (int, float)) and not isinstance(expires, bool)
+        if not is_number or expires - expires != 0:  # inf or nan
             return "expires is not a number of unix seconds"
         for _ in range(_LOOKS):
             if commands.clock.now() is not None:

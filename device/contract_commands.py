@@ -16,7 +16,7 @@ _ID_LIMIT = 1 << 53  # above it a receiver that counts in doubles reads another 
 def decode_time(payload):
     """Return the unix seconds that the gateway tells."""
     at = json_object(payload, "time").get("at")
-    if isinstance(at, bool) or not isinstance(at, (int, float)):
+    if isinstance(at, bool) or not isinstance(at, (int, float)) or at - at != 0:
         raise WireError("cannot read time: at is not a number")
     return int(at)
 

@@ -18,7 +18,7 @@ import sys
 import time
 
 from device.errors import ConfigError, LinkLost
-from device.flash import load, read_text, write_atomic
+from device.flash import check_size, load, read_text, write_atomic
 from micropython import const
 
 _BUILT = const(1793491200)  # 2026-11-01
@@ -42,18 +42,19 @@ def wrap(sock, config, board, shows_certificate):
             "cannot use TLS: %s is not on the board: copy the authority's certificate to it"
             % _AUTHORITY
         )
-    key, certificate = [text and _der(text.encode()) for text in load("stored").load_pair()]
-    if not key or not certificate:
-        certificate, key = _read(_CERTIFICATE), _read(_KEY)
+    key, certificate = _own_pair()
     board.set_floor(floor_of(_saved(), authority, certificate))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_verify_locations(cadata=authority)
-        if certificate and key and shows_certificate:
-            context.load_cert_chain(certificate, key)
     except (ValueError, OSError) as exc:
-        raise ConfigError("cannot use TLS: a certificate or key on the board: %s" % exc)
+        raise ConfigError("cannot use TLS: %s: %s" % (_AUTHORITY, exc))
+    if certificate and key and shows_certificate:
+        try:
+            context.load_cert_chain(certificate, key)
+        except (ValueError, OSError) as exc:  # the token may do
+            print("device: cannot use its certificate: %s" % exc)
     name = config.tls_name or config.host
     return context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
 
@@ -129,21 +130,35 @@ def unix_of(year, month, day, hour, minute, second):
     return days * _DAY_S + hour * 3600 + minute * 60 + second
 
 
+def _own_pair():
+    """Return the key and the certificate of this device, each as DER or None."""
+    pair = load("stored").load_pair()
+    try:
+        if pair[0] and pair[1]:
+            return _der(pair[0].encode()), _der(pair[1].encode())
+    except ValueError:
+        print("device: cannot read the certificate in credentials.json")
+    return _read(_KEY), _read(_CERTIFICATE)
+
+
 def _saved():
     try:
-        return int(read_text(_TIME) or 0)
+        saved = int(read_text(_TIME) or 0)
     except (OSError, ValueError):
         return 0
+    return saved if saved < 1 << 32 else 0  # the gateway tells no later time
 
 
 def _read(path):
     """Return the DER in a file of DER or PEM, or None."""
     try:
+        check_size(path)
         with open(path, "rb") as file:
-            content = file.read()
+            return _der(file.read())
     except OSError:
         return None
-    return _der(content)
+    except ValueError as exc:
+        raise ConfigError("cannot use TLS: %s: %s" % (path, exc))
 
 
 def _der(content):

@@ -199,7 +199,10 @@ def test_retained_and_expired_commands_do_not_run(
         assert (await peer.ask("count", json.dumps({"id": 1, "expires": now + 60})))["ok"]
         reply = await peer.ask("count", json.dumps({"id": 2, "expires": now - 60}))
         assert "it has expired" in str(reply["error"])
-        assert not (await peer.ask("count", '{"id": 3, "expires": "soon"}'))["ok"]
+        for number, never in enumerate(('"soon"', "true", "[1]", "1e999", "-1e999"), 3):
+            reply = await peer.ask("count", f'{{"id": {number}, "expires": {never}}}')
+            assert "not a number of unix seconds" in str(reply["error"])
+            assert reply["id"] == number
         assert "has run already" in str((await peer.ask("count", '{"id": 1}'))["error"])
         assert board.log_path.read_text().count("count runs") == 1
 

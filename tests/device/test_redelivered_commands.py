@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from hardware.simulated import SimulatedBoard
 from tests.aio import until
 from tests.device import boards
@@ -119,3 +121,28 @@ def test_a_later_one_with_the_same_packet_id_and_content_runs(
         assert all(reply["ok"] for reply in replies(broker))
 
     play(tmp_path, package, script, PROGRAM, timeout_s=5, keepalive_s=30)
+
+
+@pytest.mark.parametrize("payload", ["{}", '{"id": 1}'])
+def test_a_handler_that_resets_the_board_runs_once_although_the_flash_takes_nothing(
+    tmp_path: Path, mosquitto: Mosquitto, package: Path, payload: str
+) -> None:
+    async def stage() -> None:
+        board = joined_board(
+            tmp_path / "board", settings_for(mosquitto.port, **PATIENT), PROGRAM, package
+        )
+        for name in ("commands", "deliveries"):  # nothing can be appended to a folder
+            (board.directory / name).mkdir()
+        with Application(mosquitto.port, "devices/#") as application:
+            await board.start()
+            try:
+                peer = Peer(application)
+                await until(lambda: application.payloads("/alive"), "online")
+                await peer.send("reset", payload)
+                await until(lambda: board.restarts, "the reset")
+                await peer.is_alive()
+                assert (runs(board, "reset"), board.restarts) == (1, 1)
+            finally:
+                await board.stop()
+
+    asyncio.run(stage())

@@ -166,6 +166,20 @@ def test_a_torn_record_ends_its_segment_only():
     clean()
 
 
+def test_a_record_longer_than_a_reading_ends_its_segment_too():
+    clean()
+    try:
+        os.mkdir(DIRECTORY)
+    except OSError:  # an earlier test has made it
+        pass
+    with open(DIRECTORY + "/00000001", "wb") as file:  # a board may not have the memory for it
+        file.write(encode_record("readings/t", b"x" * 12000, 1, 1, 1))
+    queue = FlashQueue(131072, DIRECTORY)
+    fill(queue, range(3))
+    assert [int(payload.split(b".")[0]) for payload, _ in taken(queue)] == [0, 1, 2]
+    clean()
+
+
 def test_a_flash_that_takes_nothing_costs_the_oldest_only():
     queue = FlashQueue(65536, "/proc/no-such-place")
     fill(queue, range(500))

@@ -84,3 +84,9 @@ def test_replies() -> None:
     for failure in VECTORS["failures"]:
         encoded = contract_commands.encode_failure(failure["id"], failure["error"])
         assert json.loads(encoded) == failure["payload"]
+
+
+def test_a_time_that_is_no_number_is_refused() -> None:
+    assert contract_commands.decode_time(b'{"at": 2200000000.7}') == 2200000000
+    for payload in (b"{}", b'{"at": true}', b'{"at": "1"}', b'{"at": 1e999}', b'{"at": [1]}', b"7"):
+        raised(WireError, contract_commands.decode_time, payload)

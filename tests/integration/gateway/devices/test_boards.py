@@ -89,7 +89,14 @@ def test_two_boards_with_one_identity_are_noticed(lone: Gateway, tmp_path: Path)
             stolen = (board.directory / "credentials.json").read_text()
             write_private(clone.directory / "credentials.json", stolen)
             await clone.start()
-            await aio.until(lambda: mine(device_id)["conflicts"], "the gateway notices")
+            with Mqtt(lone.mqtt_port, "api", lone.key, "owner") as owner:
+                about = f"devices/{device_id}/about"
+                assert owner.subscribe(about)
+                await aio.until(lambda: mine(device_id)["conflicts"], "the gateway notices")
+                await aio.until(
+                    lambda: [p for p in owner.payloads(about) if p["state"] == "conflict"],
+                    "applications are told",
+                )
             counts = [b.log_path.read_text().count("online") for b in (board, clone)]
             assert sum(counts) <= 6
             await aio.until(

@@ -158,7 +158,7 @@ def test_the_authority_is_private_and_stays(secure: Gateway) -> None:
         assert device.is_in
 
 
-def come_back_with(secure: Gateway, folder: Path, changes: dict[str, str]) -> dict[str, str]:
+def come_back_with(secure: Gateway, folder: Path, changes: dict[str, Any]) -> dict[str, str]:
     """Let a board join, change its credentials while it is off, and see it online again."""
     ca = (secure.state.parent / "tls/authority.crt").read_bytes()
     board = secure_board(folder, tls_port(secure), secure.claim(), {"ca.crt": ca})
@@ -189,9 +189,44 @@ def test_a_board_gets_a_certificate_and_uses_it(secure: Gateway, tmp_path: Path)
     assert "PRIVATE KEY" in replaced["key"]
 
 
-def test_a_board_with_a_key_of_another_certificate_uses_its_token(
+def test_a_board_uses_a_new_certificate_with_the_key_that_it_has(
     secure: Gateway, tmp_path: Path
 ) -> None:
-    come_back_with(
-        secure, tmp_path / "cellar", {"key": authority.encode_key(authority.new_key()).decode()}
-    )
+    ca = (secure.state.parent / "tls/authority.crt").read_bytes()
+    board = secure_board(tmp_path / "loft", tls_port(secure), secure.claim(), {"ca.crt": ca})
+    credentials = board.directory / "credentials.json"
+
+    def stored() -> dict[str, str]:
+        return dict(json.loads(credentials.read_text()))
+
+    def shown() -> dict[str, Any]:
+        return dict(secure.call("GET", f"/devices/v1/devices/{stored()['device_id']}"))
+
+    async def script() -> None:
+        await aio.until(credentials.exists, "it joins")
+        await aio.until(lambda: shown()["online"], "it is online")
+        before = stored()
+        secure.call("POST", f"/devices/v1/devices/{before['device_id']}/rotate")
+        await aio.until(lambda: not shown()["token"]["is_new_waiting"], "it uses its new token")
+        assert stored()["certificate"] != before["certificate"]
+        assert stored()["key"] == before["key"]
+        await board.stop()
+        await aio.until(lambda: not shown()["online"], "it is away")
+        credentials.write_text(json.dumps(stored() | {"password": "no longer the right one"}))
+        await board.start()
+        await aio.until(lambda: shown()["online"], "it is online by its new certificate")
+
+    play(board, script)
+
+
+@pytest.mark.parametrize("spoiled", ["key", "certificate", "text", "type"])
+def test_a_board_with_a_spoiled_key_or_certificate_uses_its_token(
+    secure: Gateway, tmp_path: Path, spoiled: str
+) -> None:
+    other: dict[str, dict[str, Any]] = {
+        "key": {"key": authority.encode_key(authority.new_key()).decode()},
+        "certificate": {"certificate": "-----BEGIN X-----\nAAAA\n-----END X-----\n"},
+        "text": {"certificate": "-----BEGIN X-----\nA\n-----END X-----\n"},
+        "type": {"key": 5},
+    }
+    come_back_with(secure, tmp_path / "cellar", other[spoiled])

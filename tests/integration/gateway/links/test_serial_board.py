@@ -213,6 +213,42 @@ def test_a_board_that_picks_the_number_of_its_last_session_is_soon_back(
     run(work())
 
 
+RESETTING = """
+from device import Device
+device = Device()
+
+@device.command
+def reset(args):
+    print("reset runs")
+    device.board.reset()
+
+@device.every(0.1)
+def temperature():
+    return 1
+
+device.run()
+"""
+
+
+def test_a_command_without_an_id_that_resets_the_board_runs_once(
+    tmp_path: Path, cable: Cable
+) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(RESETTING)
+
+    async def work() -> None:
+        async with site_at(tmp_path, cable, program=program) as site:
+            await site.until_readings()
+            topic = f"devices/{site.board.device_id}/commands/reset"
+            site.gateway.broker.local_client("owner").publish(topic, b"{}", qos=1)
+            await until(lambda: site.values("replies/reset"), "a reply")
+            assert "before this device was reset" in site.values("replies/reset")[0]["error"]
+            await site.until_readings()
+            assert site.board.log_path.read_text().count("reset runs") == 1
+
+    run(work())
+
+
 def test_a_board_survives_a_restart_of_the_gateway(tmp_path: Path, cable: Cable) -> None:
     async def work() -> None:
         async with site_at(tmp_path, cable) as site:
