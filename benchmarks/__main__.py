@@ -90,7 +90,7 @@ def bench(  # noqa: PLR0913  # options
     rounds: Annotated[int | None, typer.Option(min=1, max=100, help="Rounds for each.")] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=1, help="About how long it may take in all; 20 unless told."),
+        typer.Option(min=1, help="The minutes that it may take in all, about. [default: 20]"),
     ] = None,
     out: Annotated[
         Path | None,

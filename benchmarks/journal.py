@@ -232,10 +232,10 @@ class JournalBenchOptions:
 
 def main(
     directory: Annotated[
-        Path, typer.Option(help="where to write; its device is measured")
+        Path, typer.Option(help="the folder for the files; its device is measured")
     ] = Path(),
     rate: Annotated[int, typer.Option(help="messages per second")] = 20_000,
-    seconds: Annotated[float, typer.Option(help="of each run")] = 3.0,
+    seconds: Annotated[float, typer.Option(help="the length of each run")] = 3.0,
     rounds: Annotated[int, typer.Option(help="per store and size, taking turns")] = 3,
     interval_ms: Annotated[float, typer.Option(help="between two commits")] = 2.0,
     sizes: Annotated[list[int] | None, typer.Option(help="payload bytes [64, 1024]")] = None,

@@ -86,7 +86,7 @@ def main() -> int:
     """Run, write, and return 1 when a test has failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--into", type=Path, default=ROOT / "docs" / "soak.md")
-    parser.add_argument("--share", default="1", help="of the slow tests, from 0 to 1")
+    parser.add_argument("--share", default="1", help="the share of the slow tests, from 0 to 1")
     parser.add_argument("--fuzz", type=int, default=FUZZ_S, help="seconds for each target")
     options = parser.parse_args()
     environ = {

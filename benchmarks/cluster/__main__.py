@@ -39,7 +39,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def cluster(  # options
     quick: Annotated[bool, typer.Option("--quick", help="A few rounds: noisy.")] = False,
     only: Annotated[list[str] | None, typer.Option(help="Run this scenario; repeatable.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds; 30 unless told.")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="The number of rounds. [default: 30]")
+    ] = None,
     members: Annotated[
         int | None, typer.Option(min=1, help="The number of members in one process. [default: 200]")
     ] = None,

@@ -12,6 +12,7 @@ from web.responses import problem_response
 
 __all__ = [
     "ABSENT",
+    "STARTING",
     "Problem",
     "answer_cut_request",
     "answer_fault",
@@ -24,6 +25,8 @@ __all__ = [
 
 # Nothing is at the path (RFC 9209, 2.3.2). No microservice can say so: the header ends here.
 ABSENT = {"Proxy-Status": "hecate; error=destination_not_found"}
+# something may be there soon (RFC 9209, 2.3.3)
+STARTING = {"Proxy-Status": "hecate; error=destination_unavailable", "Retry-After": "1"}
 
 
 class Problem(Exception):  # noqa: N818  # the word of RFC 9457

@@ -35,6 +35,7 @@ from gateway.sidecar.elsewhere.node_calls import NodeCalls
 from gateway.sidecar.elsewhere.node_images import NodeImages
 from gateway.sidecar.health import health_routes, openapi_route
 from gateway.sidecar.jsonrpc import JsonRpc, OpenOwnBep, RpcPorts, jsonrpc_routes
+from gateway.sidecar.jsonrpc_socket import jsonrpc_socket_routes
 from gateway.sidecar.microservices import Microservices
 from gateway.sidecar.nodes import CloudLists, nodes_routes
 from gateway.status import GatewayStatus
@@ -134,6 +135,7 @@ def sidecar_routes(
             guard, parts.node, parts.cluster, parts.nodes, lambda: parts.status.warnings()
         ),
         *jsonrpc_routes(guard, rpc),
+        *jsonrpc_socket_routes(guard, rpc),
         *claims.claims_routes(guard, parts.admission),
         *boards_routes(guard, parts.admission),
         *registry_routes(guard, parts.admission, parts.status),

@@ -33,6 +33,7 @@ from protocol.geo.position import Position, read_position
 from protocol.ids import NODE_ID
 from settings.secret import Secret
 from web import JsonError, SafeJsonResponse, parse_json
+from web.asgi import Scope
 
 logger = logging.getLogger(__name__)
 
@@ -250,19 +251,24 @@ class JsonRpc:
             raise RpcError(FAILED, str(exc)) from exc
 
 
+def identify(guard: Guard, scope: Scope, caller: SidecarCaller) -> CallerOf:
+    """Return who calls a method, by its first param: microservices put an access token there."""
+    known = replace(caller, container_id=str(scope.get(CALLER_KEY, "")))
+
+    async def caller_of(first_param: str) -> SidecarCaller:
+        if known.has_key or known.scopes:
+            return known
+        bearer = await guard.bearer(first_param)
+        return replace(bearer, container_id=known.container_id) if bearer else known
+
+    return caller_of
+
+
 def jsonrpc_routes(guard: Guard, rpc: JsonRpc) -> list[ApiRoute]:
     """Return the JSON-RPC route."""
 
     async def call(request: Request, caller: SidecarCaller) -> Response:
-        known = replace(caller, container_id=str(request.scope.get(CALLER_KEY, "")))
-
-        async def caller_of(first_param: str) -> SidecarCaller:
-            """Return who calls: compatible microservices put the access token into the params."""
-            if known.has_key or known.scopes:
-                return known
-            bearer = await guard.bearer(first_param)
-            return replace(bearer, container_id=known.container_id) if bearer else known
-
+        caller_of = identify(guard, request.scope, caller)
         return SafeJsonResponse(await rpc.answer(await read_body(request), caller_of))
 
     return [make_route("POST /jsonrpc/v1", guard.container_or_caller, call, _CALL)]

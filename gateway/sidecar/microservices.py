@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.access.guard import Guard
 from gateway.errors import BepError
 from gateway.http.origin import may_visit, origin_of
-from gateway.http.problems import ABSENT, problem_response
+from gateway.http.problems import ABSENT, STARTING, problem_response
 from gateway.services import ContainerRoute, ServiceHost
 from protocol.errors import TokenError
 from web.asgi import Receive, Scope, Send
@@ -35,7 +35,7 @@ class Microservices:
             response = problem_response(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 f"cannot find {path[:200]} yet: the gateway starts its microservices; try again",
-                {"Retry-After": "1"},
+                STARTING,
             )
         elif route is None:
             response = problem_response(

@@ -38,10 +38,13 @@ def _parse() -> argparse.Namespace:
     kill.add_argument("--rounds", type=int, default=20)
     kill.add_argument("--durability", choices=("synced", "os", "memory"), default="synced")
     kill.add_argument(
-        "--saves", choices=tuple(MOSQUITTO_SAVES), default="each change", help="of mosquitto"
+        "--saves",
+        choices=tuple(MOSQUITTO_SAVES),
+        default="each change",
+        help="the moments at which mosquitto saves",
     )
     kill.add_argument("--gentle", action="store_true", help="SIGTERM instead of SIGKILL")
-    kill.add_argument("--folder", type=Path, help="where the broker's own folder is made")
+    kill.add_argument("--folder", type=Path, help="the folder in which the broker's own is made")
     cuts = kinds.add_parser("cuts", help="cut the power at every write of a recorded run")
     cuts.add_argument("--steps", type=int, default=150, help="length of the run")
     cuts.add_argument("--moments", type=int, help="try so many only")

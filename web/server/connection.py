@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, cast
 import h11
 
 from web.problems import encode_raw_problem
-from web.responses import problem_response
 from web.server.limits import HttpLimits
 from web.server.phases import HttpEvent, HttpPhase, next_phase
 from web.server.takeover import KEY, TakenConnection
@@ -146,6 +145,8 @@ class HttpConnection(H11Protocol):
             scope["extensions"] = {**scope.get("extensions", {}), KEY: self.take_over}
         try:
             if _is_ambiguous(scope):
+                from web.responses import problem_response  # few servers are attacked so
+
                 answer = problem_response(400, _AMBIGUOUS, {"connection": "close"})
                 await answer(scope, receive, send)
                 return

@@ -175,6 +175,6 @@ def _why_no_answer(exc: httpx.HTTPError, url: str) -> str:
     if isinstance(exc, httpx.ConnectError | httpx.ConnectTimeout):
         return f"no gateway answers at {url}; start one with `hecate up`, or give --url"
     if isinstance(exc, httpx.TimeoutException):
-        return f"{url} did not answer in time"
+        return f"{url} did not answer in time; its log says why, a restart may help"
     why = str(exc) or type(exc).__name__
     return f"the connection to {url} broke ({why}); is it the API of a gateway?"

@@ -103,7 +103,8 @@ class ContainerTable:
         digest = source.digest
         manifest = await self._disk.run(self._catalogue.manifest, digest)
         manifest = grant_by_environment(manifest, source.runtime, env)
-        base = (env.get(BASE_KEY) or manifest.http.base).rstrip("/")
+        given = env.get(BASE_KEY) or manifest.http.base
+        base = given.rstrip("/") or given  # "/" is no path of one microservice
         try:
             check_base(base)
         except ValueError as exc:

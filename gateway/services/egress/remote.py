@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection
 
 from gateway.errors import CallTooLarge, OutcomeUnknown, UplinkError
 from gateway.http.calls import CallBody, NodeAnswer, NodeCall
-from gateway.http.problems import ABSENT
+from gateway.http.problems import ABSENT, STARTING
 from gateway.services.egress.ports import RemoteNodes
 from gateway.services.egress.targets import RequestTarget, TargetKind
 from gateway.services.proxy.exchange import UpstreamError
@@ -27,6 +27,8 @@ _LOCAL_HEADERS = frozenset(
 BULK_HEADER = b"x-hecate-bulk"  # its value does not count
 LENGTH_LIMIT = 2**53
 REPEATABLE_BYTES = 64 * 1024  # of a body that is kept, so that another node can get it
+STARTING_STATUS = 503
+_ABSENCES = {(404, ABSENT["Proxy-Status"]), (STARTING_STATUS, STARTING["Proxy-Status"])}
 TRIES = 3  # nodes, when the first ones cannot be reached or have the service no more
 
 
@@ -47,6 +49,7 @@ async def call_remote(
         await body.whole(REPEATABLE_BYTES)
     tried: set[str] = set()
     fault: UplinkError | None = None
+    is_starting = False
     while nodes is not None:
         try:
             found = await _find(nodes, target, tried)
@@ -61,9 +64,10 @@ async def call_remote(
         call = _make_call(scope, prefix + target.path, body)
         is_last = target.kind is TargetKind.NODE or len(tried) + 1 >= TRIES
         try:
-            if await _serve(nodes, record, call, (scope, send), is_last=is_last):
+            absent = await _serve(nodes, record, call, (scope, send), is_last=is_last)
+            if not absent:
                 return
-            fault = None
+            fault, is_starting = None, is_starting or absent == STARTING_STATUS
         except UplinkError as exc:
             fault = exc
             if is_last or body.is_gone or isinstance(exc, OutcomeUnknown | CallTooLarge):
@@ -71,7 +75,7 @@ async def call_remote(
         tried.add(record.node_id)
     if fault is not None:
         raise _as_problem(fault) from fault
-    raise UpstreamError(404, _explain_absence(target, knows_others=nodes is not None))
+    raise _absence(target, knows_others=nodes is not None, is_starting=is_starting)
 
 
 async def _serve(
@@ -81,8 +85,10 @@ async def _serve(
     client: tuple[Scope, Send],
     *,
     is_last: bool,
-) -> bool:
-    """Answer a request with the answer of a node; return False if another node may have one.
+) -> int:
+    """Answer a request with the answer of a node, and return 0.
+
+    When another node may have an answer, it returns the status of this one's.
 
     Raises:
         UplinkError: there is no answer.
@@ -91,14 +97,14 @@ async def _serve(
     try:
         async with nodes.open(record, call) as answer:
             if not is_last and _is_absent(answer):
-                return False
+                return answer.status
             started = True
             await _pass_on(answer, *client)
     except UplinkError as exc:
         if started:  # the only way left is to cut the answer off
             raise ConnectionAbortedError(f"the answer of a node is cut off: {exc}") from exc
         raise
-    return True
+    return 0
 
 
 def _make_call(scope: Scope, path: str, body: CallBody) -> NodeCall:
@@ -107,9 +113,9 @@ def _make_call(scope: Scope, path: str, body: CallBody) -> NodeCall:
 
 
 def _is_absent(answer: NodeAnswer) -> bool:
-    """Return whether the gateway of a node answers that it has no such service (any more)."""
-    told = {name.lower(): value for name, value in answer.headers}
-    return answer.status == 404 and told.get("proxy-status") == ABSENT["Proxy-Status"]
+    """Return whether the gateway of a node answers that it has no such service (now)."""
+    told = next((value for name, value in answer.headers if name.lower() == "proxy-status"), "")
+    return (answer.status, told) in _ABSENCES
 
 
 def _as_problem(exc: UplinkError) -> UpstreamError:
@@ -153,11 +159,14 @@ async def _find(
     return None if record is None else (record, base(record) or "")
 
 
-def _explain_absence(target: RequestTarget, *, knows_others: bool) -> str:
+def _absence(target: RequestTarget, *, knows_others: bool, is_starting: bool) -> UpstreamError:
     what = f"service {target.service_type}" if target.service_type else f"node {target.node_id:.12}"
+    if is_starting:
+        why = f"cannot reach {what} yet: its node starts; try again"
+        return UpstreamError(STARTING_STATUS, why, {"Retry-After": "1"})
     if knows_others:
-        return f"cannot find {what}: no node that this one reaches offers it"
-    return f"cannot find {what}: this gateway knows no other nodes"
+        return UpstreamError(404, f"cannot find {what}: no node that this one reaches offers it")
+    return UpstreamError(404, f"cannot find {what}: this gateway knows no other nodes")
 
 
 async def _pieces(receive: Receive) -> AsyncIterator[bytes]:

@@ -193,6 +193,16 @@ def test_paths_do_not_overlap_and_a_failed_change_reserves_none(tmp_path: Path) 
     run(tmp_path, scenario)
 
 
+@pytest.mark.parametrize("base", ["/", "//", "x/v1", "/a b"])
+def test_a_path_that_cannot_be_one_is_refused(base: str, tmp_path: Path) -> None:
+    async def scenario(bench: Bench) -> None:
+        await bench.upload()
+        with pytest.raises(ServicesError, match=r"cannot use MCM\.BASE_API_PATH: "):
+            await bench.deploy("one", MCM__BASE_API_PATH=base)
+
+    run(tmp_path, scenario)
+
+
 def test_clients_reach_their_own_only(tmp_path: Path) -> None:
     async def scenario(bench: Bench) -> None:
         await bench.upload()

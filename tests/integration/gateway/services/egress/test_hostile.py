@@ -195,13 +195,17 @@ def test_a_body_smuggles_no_request(tmp_path: Path) -> None:
         async with target(count) as port, egress(tmp_path) as here:
             path = await here.open(f"127.0.0.1:{port}")
             head = (
-                f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
-                "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+                f"POST http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: x\r\n"
+                "Transfer-Encoding: chunked\r\nConnection: close\r\n"
             ).encode()
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(inner), inner)
-            assert (await send_raw(path, head + body)).count(b"HTTP/1.1 ") == 1
+            refused = await send_raw(path, head + b"Content-Length: 4\r\n\r\n" + body)
+            assert refused.startswith(b"HTTP/1.1 400 ")
+            assert refused.count(b"HTTP/1.1 ") == 1
+            assert got == []
+            assert (await send_raw(path, head + b"\r\n" + body)).count(b"HTTP/1.1 ") == 1
             await until(lambda: got)
-            # the target reads one chunked body, without the length that says otherwise
+            # the target reads one chunked body
             assert inner in got[0]
             assert got[0].endswith(b"0\r\n\r\n")
 

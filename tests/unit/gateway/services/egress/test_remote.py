@@ -9,14 +9,14 @@ import pytest
 
 from gateway.errors import CallNotSent, OutcomeUnknown, UplinkError
 from gateway.http.calls import NodeAnswer, NodeCall
-from gateway.http.problems import ABSENT
+from gateway.http.problems import ABSENT, STARTING
 from gateway.services.egress.remote import REPEATABLE_BYTES, TRIES, call_remote
 from gateway.services.egress.targets import RequestTarget, TargetKind
 from gateway.services.proxy.exchange import UpstreamError
 from protocol.records import NodeRecord, OfferedService
 
 SERVICE = OfferedService("1", "api", "/api/x/v1")
-OF_GATEWAY = tuple(ABSENT.items())
+OF_GATEWAY, OF_START = tuple(ABSENT.items()), tuple(STARTING.items())
 BY_TYPE = RequestTarget(TargetKind.SERVICE, path="/where", service_type="api")
 GONE, FAULT = CallNotSent("no way leads to it"), OutcomeUnknown("cannot say")
 
@@ -68,7 +68,7 @@ def ask(nodes: Nodes, target: RequestTarget = BY_TYPE, body: bytes = b"x") -> tu
     return sent[0]["status"], b"".join(event["body"] for event in sent[1:])
 
 
-@pytest.mark.parametrize("first", [(404, OF_GATEWAY), GONE])
+@pytest.mark.parametrize("first", [(404, OF_GATEWAY), (503, OF_START), GONE])
 def test_the_next_node_answers_for_one_that_has_it_no_more_or_is_gone(first: Outcome) -> None:
     nodes = Nodes(first, (200, ()))
     assert ask(nodes) == (200, b"1")
@@ -100,6 +100,8 @@ def test_a_body_that_is_gone_is_not_sent_in_part() -> None:
         ([], 404),
         ([(404, OF_GATEWAY)], 404),
         ([GONE], 503),
+        ([(503, OF_START)], 503),
+        ([(503, OF_START), (404, OF_GATEWAY)], 503),
         ([(404, OF_GATEWAY), GONE], 503),
     ],
 )
