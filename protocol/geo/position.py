@@ -83,7 +83,10 @@ def position_from(fields: Any) -> Position | None:
     longitude, latitude = coordinates
     if abs(_degrees(latitude)) > 90:
         raise WireError("a point has its longitude first")
-    return read_position(latitude, longitude, origin, float(at))
+    try:
+        return read_position(latitude, longitude, origin, float(at))
+    except OverflowError as exc:
+        raise WireError("the time of a location is too large") from exc
 
 
 def _degrees(value: Any) -> float:

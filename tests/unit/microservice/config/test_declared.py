@@ -62,6 +62,7 @@ def test_given_values_and_defaults_become_the_settings() -> None:
         ({"count": 1, "limit": 101}, "setting limit must be at most 100"),
         ({"count": 1, "limit": "warm"}, "setting limit must be a number"),
         ({"count": 1, "limit": "nan"}, "setting limit must be a number"),
+        ({"count": 1, "limit": 10**400}, "setting limit must be at most 100"),  # no float holds it
         ({"count": 1, "mode": "middling"}, "setting mode must be one of fast, slow"),
         ({"count": 1, "mode": 1}, "setting mode must be a text"),
         ({"count": 1, "loud": 1}, "setting loud must be true or false"),

@@ -73,6 +73,7 @@ def test_a_setting_that_is_no_position_is_refused(text: str) -> None:
     [
         1,
         {"type": "Polygon", "coordinates": [4, 52], "origin": "gps"},
+        {"type": "Point", "coordinates": [4, 52], "origin": "gps", "at": 10**400},
         {"type": "Point", "coordinates": [4], "origin": "gps"},
         {"type": "Point", "coordinates": [4, 120], "origin": "gps"},
         {"type": "Point", "coordinates": [4, 52], "origin": "guess"},
