@@ -127,9 +127,8 @@ def _number(value: object, *, whole: bool) -> float:
             value = int(value) if whole else float(value)
     except ValueError:
         raise ValueError(f"must be {kind}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"must be {kind}")
-    if isinstance(value, float) and not math.isfinite(value):  # a large int raises OverflowError
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float) or is_endless:
         raise ValueError(f"must be {kind}")
     if whole and not isinstance(value, int):
         raise ValueError(f"must be {kind}")
