@@ -28,6 +28,7 @@ from gateway.addresses import (
     is_loopback,
     is_of_no_machine,
 )
+from gateway.cluster.discovery.goodbye import GOODBYE_S, AddressGoodbyes
 from gateway.cluster.discovery.txt import (
     SERVICE_TYPE,
     Announcement,
@@ -47,7 +48,7 @@ RETRY_S = 5.0  # pause when multicast cannot be used at all
 UPDATE_S = 1.0  # between changes of the own record, which is sent to everybody
 RESOLVE_MS = 1500
 RESOLVES_AT_ONCE = 8
-FLUSH_S = 2.0  # former addresses of a name leave the cache 1 s after new ones (RFC 6762, 10.2)
+FLUSH_S = GOODBYE_S + 0.9  # the former addresses of a name have left the cache by then
 WAITING_LIMIT = 64  # names to resolve; a stranger can announce any number
 CACHE_LIMIT = 4096  # names that the library remembers, before it is started afresh
 
@@ -71,6 +72,7 @@ class NodeDiscovery:
         self._waiting: set[str] = set()
         self._resolving: set[asyncio.Task[None]] = set()
         self._later: dict[str, asyncio.TimerHandle] = {}  # names to resolve again
+        self._goodbyes = AddressGoodbyes()
         self._changed = asyncio.Event()
         self._calls = 0
         self._has_moved = False  # interfaces have changed
@@ -109,6 +111,7 @@ class NodeDiscovery:
             browser = AsyncServiceBrowser(zeroconf.zeroconf, SERVICE_TYPE, handlers=[self._notice])
             await self._follow_changes(zeroconf, infos)
         finally:
+            self._goodbyes.stop()
             for task in self._resolving:
                 task.cancel()
             while self._later:
@@ -130,9 +133,11 @@ class NodeDiscovery:
                 self._calls += 1
             self._changed.clear()
             # the addresses first: the library announces what it has on each new interface
+            former = infos[0]  # all have the same addresses
             infos[:] = self._make_infos(await asyncio.to_thread(interface_addresses))
             for info in infos:
                 await zeroconf.async_update_service(info)
+            self._goodbyes.moved(zeroconf.zeroconf, former, infos[0])
             if self._has_moved:
                 self._has_moved = False
                 await zeroconf.async_update_interfaces(ip_version=_ip_version())

@@ -1,8 +1,9 @@
 """Remembers where other nodes may be found. Pure; nothing here is trusted.
 
 A candidate comes from the configuration, from DNS-SD, or from a peer. Only the handshake with its
-address shows which node is there. The newest statement of a source replaces its earlier one, so
-that a node which has moved is not looked for at its old address.
+address shows which node is there. The newest statement of a source replaces its earlier one, and
+that of a node itself those of its peers, so that a node which has moved is not looked for at its
+old address.
 """
 
 import random
@@ -87,6 +88,7 @@ class Candidates:
     ) -> None:
         """Note what a source says about a node, instead of what it said before.
 
+        A peer's statement counts unless this node has a link, and is in `kept`, the linked nodes.
         The oldest candidate makes room, unless it is in `kept`: one that had no link, as strangers
         announce them, before one that had; and one that had for another that had only.
         """
@@ -94,6 +96,8 @@ class Candidates:
         usable = tuple(each for each in addresses if each not in own)[:ADDRESSES_LIMIT]
         if node_id == self._node_id or not usable:
             return
+        if source is AddressSource.PASSED_ON and node_id in kept:
+            return  # the peer may not know yet that the node has moved
         known = self._named.get(node_id)
         if known is None:
             if len(self._named) >= CANDIDATES_LIMIT and not self._make_room(kept, source):
@@ -105,6 +109,8 @@ class Candidates:
         if set(usable) - set(known.addresses):
             known.failures, known.not_before = 0, now  # a new address is tried at once
         known.by_source[source], known.seen_at = usable, now
+        if source is AddressSource.LINK:
+            known.by_source.pop(AddressSource.PASSED_ON, None)
         self._named.move_to_end(node_id)
 
     def reached(self, node_id: str, address: str, now: float) -> None:

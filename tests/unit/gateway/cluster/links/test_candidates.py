@@ -205,3 +205,16 @@ def test_phantoms_take_no_place_of_nodes_that_had_a_link() -> None:
 def test_addresses_of_nobody_are_not_dialled(named: str) -> None:
     assert scoped([named], "10.0.0.1:1") == ()
     assert place_of_peer(f"https://{named}") in ("", named if "127.0.0.1" in named else "")
+
+
+# case N1: a node that is no more needed by others is named by them no more
+def test_what_peers_say_of_a_node_ends_with_its_own_statement() -> None:
+    candidates = Candidates(OWN)
+    candidates.note(A, ("10.0.0.1:1",), 0, source=AddressSource.PASSED_ON)
+    assert candidates.addresses(A) == ("10.0.0.1:1",)
+    candidates.note(A, ("10.0.0.2:1",), 1, source=AddressSource.LINK)
+    assert candidates.addresses(A) == ("10.0.0.2:1",)
+    candidates.note(A, ("10.0.0.1:1",), 2, kept=(A,), source=AddressSource.PASSED_ON)
+    assert candidates.addresses(A) == ("10.0.0.2:1",)
+    candidates.note(A, ("10.0.0.3:1",), 3, source=AddressSource.PASSED_ON)  # its link is lost
+    assert candidates.addresses(A) == ("10.0.0.2:1", "10.0.0.3:1")
