@@ -9,8 +9,8 @@ a few times, because multicast gets lost.
 import asyncio
 from collections.abc import Collection
 
-from zeroconf import (
-    DNSOutgoing,  # type: ignore[attr-defined]  # public, without a mark for types
+from zeroconf import (  # type: ignore[attr-defined]  # public, but not in __all__
+    DNSOutgoing,
     IPVersion,
     Zeroconf,
 )

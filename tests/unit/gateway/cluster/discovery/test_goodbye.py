@@ -5,10 +5,10 @@ from ipaddress import ip_address
 from typing import cast
 
 import pytest
-from zeroconf import (
-    DNSAddress,  # type: ignore[attr-defined]
-    DNSIncoming,  # type: ignore[attr-defined]
-    DNSOutgoing,  # type: ignore[attr-defined]
+from zeroconf import (  # type: ignore[attr-defined]  # public, but not in __all__
+    DNSAddress,
+    DNSIncoming,
+    DNSOutgoing,
     Zeroconf,
 )
 from zeroconf.asyncio import AsyncServiceInfo
