@@ -74,7 +74,7 @@ def build_cloud_access(base: CloudBase, stack: AsyncExitStack) -> CloudAccess:
 
     def find_holder() -> str:
         holder_id = base.sep.claim.holder_id
-        return holder_id if holder_id != node_id and _has_doors(base.config) else ""
+        return holder_id if holder_id != node_id and _has_way_sockets(base.config) else ""
 
     ways = WayChoice(find_holder)
     tls = client_context(settings.ca_file) if settings.tls else None
@@ -86,7 +86,7 @@ def build_cloud_access(base: CloudBase, stack: AsyncExitStack) -> CloudAccess:
 
 def cloud_way_sockets(config: GatewayConfig, sockets: Path) -> Mapping[Path, str]:
     """Return the places of the cloud, as host:port, by the Unix sockets that lead there."""
-    if not _has_doors(config):
+    if not _has_way_sockets(config):
         return {}
     parts, settings = urlsplit(config.cloud.url), config.cloud
     api_port = parts.port or (443 if settings.tls else 80)
@@ -248,5 +248,5 @@ def _find_proxy(settings: CloudSettings, host: str) -> "Proxy | None":
     return find_proxy(settings.proxy, urlsplit(settings.url).scheme, host)
 
 
-def _has_doors(config: GatewayConfig) -> bool:
+def _has_way_sockets(config: GatewayConfig) -> bool:
     return bool(config.cloud.url) and config.cluster.admit != "none"

@@ -58,7 +58,7 @@ class WaysToPeers:
 class WaysToCloud:
     """The places of the cloud, and the direct way there."""
 
-    doors: Mapping[Path, str]  # host:port, by the Unix socket that leads there through a peer
+    way_sockets: Mapping[Path, str]  # host:port, by the Unix socket that leads there through a peer
     dial: Dial
 
 
@@ -137,11 +137,11 @@ class ClusterNetwork:
         note_refused = self.peering.links.refused.note
         self.calls = CallServer(admission, note_refused)
         self.relay = WayRelay(
-            frozenset(to_cloud.doors.values()),
+            frozenset(to_cloud.way_sockets.values()),
             admission,
             RelayPorts(self._holds_sep, to_cloud.dial, note_refused),
         )
-        self.way = WayClient(context, admission, self._find_holder, to_cloud.doors)
+        self.way = WayClient(context, admission, self._find_holder, to_cloud.way_sockets)
         self._context, self._admission = context, admission
         protocols: dict[str, Serve] = {
             HTTP: self.calls.serve,

@@ -37,7 +37,7 @@ class WayClient:
         context: the certificate of this node.
         admission: proves to the holder that this node belongs to its cluster.
         find_holder: returns the id of the node that holds the SEP, and its addresses.
-        doors: the place in the cloud, as host:port, by the path of the socket that leads there.
+        way_sockets: the place in the cloud, as host:port, by the path of the socket that leads there.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class WayClient:
         context: NodeTlsContext,
         admission: PeerAdmission,
         find_holder: FindHolder,
-        doors: Mapping[Path, str],
+        way_sockets: Mapping[Path, str],
     ) -> None:
         self._context, self._admission = context, admission
-        self._find_holder, self._doors = find_holder, dict(doors)
+        self._find_holder, self._way_sockets = find_holder, dict(way_sockets)
         self._tasks: set[asyncio.Task[None]] = set()
         self._splicer: Splicer | None = None
         self._open_pairs: dict[SplicedPair, str] = {}  # and the holder of each
@@ -58,7 +58,7 @@ class WayClient:
     async def run(self) -> None:
         """Serve the sockets until cancelled."""
         with contextlib.ExitStack() as stack:
-            listeners = [(stack.enter_context(_listen(p)), t) for p, t in self._doors.items()]
+            listeners = [(stack.enter_context(_listen(p)), t) for p, t in self._way_sockets.items()]
             try:
                 async with asyncio.TaskGroup() as group:
                     for listener, target in listeners:

@@ -178,13 +178,13 @@ class PendingBoards:
         waiting = [b for b in self._boards.values() if b.state is PendingState.WAITING]
         counts = Counter(board.source for board in waiting)
         if counts[source] >= SOURCE_LIMIT:
-            crowd = source
+            busiest = source
         elif len(self._boards) < PENDING_LIMIT:
             return True
         elif waiting:
-            crowd = counts.most_common(1)[0][0]  # the source with the most pays
+            busiest = counts.most_common(1)[0][0]  # the source with the most pays
         else:
             return False
-        longest = min((b for b in waiting if b.source == crowd), key=lambda board: board.asked_at)
+        longest = min((b for b in waiting if b.source == busiest), key=lambda board: board.asked_at)
         self.remove(longest.digest)
         return True
