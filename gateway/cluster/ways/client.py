@@ -37,7 +37,7 @@ class WayClient:
         context: the certificate of this node.
         admission: proves to the holder that this node belongs to its cluster.
         find_holder: returns the id of the node that holds the SEP, and its addresses.
-        way_sockets: the place in the cloud, as host:port, by the path of the socket that leads there.
+        way_sockets: host:port at the cloud, by the path of the socket that leads there.
     """
 
     def __init__(

@@ -31,6 +31,7 @@ class Functions(NamedTuple):
 
     start: Function
     status: Function
+    spin: Function
     timer: Function
     deliver: Function
     failure: Function
@@ -187,9 +188,9 @@ class ScriptRun:
                 self._check_time()
                 if engine.vain > vain:
                     # the engine asks at each 10,000th call or turn of a loop: where jobs are all
-                    # alike always at the same place; one call more moves it
+                    # alike always at the same place; some turns more move it
                     vain = engine.vain
-                    self._status()
+                    self._functions.spin(os.urandom(1)[0])
                 # a job too short to be interrupted where it is
                 if not jobs % JOBS_A_LOOK and time.monotonic() >= clock.deadline + self._hunt_s:
                     raise _EndError("time")

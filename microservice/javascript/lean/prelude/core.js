@@ -226,6 +226,11 @@
     return next === ANY && !calls.size ? UNANSWERED : next;
   };
 
+  // Takes turns of a loop, at each of which the engine may ask whether the time is over.
+  root.__spin = function (turns) {
+    while (turns-- > 0);
+  };
+
   // Runs one timer that is due.
   root.__timer = function () {
     if (!timers.length || timers[0].due > now()) return;
