@@ -243,7 +243,10 @@ class Link:
         self.is_up = True
         self.up_since = time.ticks_ms()
         self._readings.note_link(True)
-        load("stored").keep_good_config()
+        try:
+            load("stored").keep_good_config()
+        except MemoryError:  # at a later connection, when less waits
+            gc.collect()
         print("device: online, %d waiting, %d dropped" % (len(self._outbox), self._readings.dropped))
         self._last_failure = None
 
