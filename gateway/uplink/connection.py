@@ -99,9 +99,8 @@ class CloudConnection:
         self._subscribed: dict[int, asyncio.Future[list[str]]] = {}
         self._misc: asyncio.TimerHandle | None = None
         self._clock = clock
-        self._slept_before_s = (
-            clock() - self._loop.time()
-        )  # the loop's clock stands still in a suspend
+        # the loop's clock stands still in a suspend
+        self._slept_before_s = clock() - self._loop.time()
         self._client = _Client(client_id, endpoint, five=five)
         self._client.username_pw_set(client_id, password.reveal())
         self._set_callbacks()

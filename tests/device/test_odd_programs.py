@@ -75,6 +75,42 @@ def test_whatever_a_function_raises_is_answered_and_ends_no_task(
     play(tmp_path, package, script, RAISING, **PATIENT)
 
 
+REPORTING = """
+from device import Device
+device = Device()
+
+@device.command
+def tell(args):
+    device.report(note="x" * args["size"])
+
+@device.every(0.05)
+def beat():
+    return 1
+
+device.run()
+"""
+
+
+def test_a_report_that_fits_no_packet_and_an_endless_expiry_are_refused(
+    tmp_path: Path, package: Path
+) -> None:
+    async def script(broker: ScriptedBroker, board: SimulatedBoard) -> None:
+        await until(lambda: broker.readings(0), "online")
+        asked = ('{"id": 1, "size": 6000}', '{"id": 2, "size": 1, "expires": 1e999}')
+        for number, payload in enumerate(asked, 1):
+            broker.writers[-1].write(command("tell", payload, number))
+            await until(lambda: len(replies(broker)) == number, "a reply")  # noqa: B023
+            assert not replies(broker)[-1]["ok"], replies(broker)[-1]
+        assert "cannot publish" in str(replies(broker)[0]["error"])
+        assert "expires is not a number" in str(replies(broker)[1]["error"])
+        broker.writers[-1].write(command("tell", '{"id": 3, "size": 1}', 3))
+        await until(lambda: len(replies(broker)) == len(asked) + 1, "a reply")
+        assert replies(broker)[-1]["ok"]
+        assert (len(broker.connections), board.restarts) == (1, 0)
+
+    play(tmp_path, package, script, REPORTING, **PATIENT)
+
+
 @pytest.mark.parametrize("call", ["raise SystemExit", "raise Odd", "raise asyncio.CancelledError"])
 def test_a_program_that_ends_itself_is_a_crash(tmp_path: Path, package: Path, call: str) -> None:
     program = f"""

@@ -61,9 +61,7 @@ class ExchangePorts:
     leads: Callable[[], bool]
     stored: Callable[[str, str], None]  # at the supernode: a node id and its record; "": withdrawn
     claim: Callable[[], SepClaim]  # of the SEP, as this node knows it
-    holds: Callable[
-        [str, SepClaim], bool
-    ]  # true if it holds the SEP by this claim of that supernode
+    holds: Callable[[str, SepClaim], bool]  # true: the SEP, by this claim of that supernode
     vouch: Callable[[str, SepClaim], str]  # this node's statement that it forwards to a node
     vouched: Callable[[str], None]  # the SEP holder's statement about this node
     sep: Callable[[str, SepMessage], None]  # from a peer

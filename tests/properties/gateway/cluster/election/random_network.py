@@ -57,9 +57,8 @@ class RandomNetwork:
         self.cut: set[tuple[str, str]] = set()  # (from, to): nothing arrives
         self.doubled_s = 0.0  # the longest time for which two in reach led with one epoch
         self._links: dict[frozenset[str], str] = {}  # the node that dialled each
-        self._arrivals: dict[
-            tuple[str, str], float
-        ] = {}  # of the last message: TCP keeps the order
+        # of the last message: TCP keeps the order
+        self._arrivals: dict[tuple[str, str], float] = {}
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._order = itertools.count()
         self._doubles: dict[tuple[str, str, int], float] = {}
